@@ -1,0 +1,1 @@
+"""Benchmarks of chroma_nb beside its peers: ``python -m benchmarks.run``."""

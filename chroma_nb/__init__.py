@@ -1,0 +1,95 @@
+"""chroma_nb: the vector store that lives in the notebook.
+
+    import chroma_nb as chroma
+
+    client = chroma.Client()                    # in memory; chroma.Client("./store") keeps it
+    notes = client.get_or_create_collection("notes")
+    notes.add(ids=["a"], documents=["the bear is a large furry animal"])
+    notes.query(query_texts=["what is big and has fur?"])
+
+The API is Chroma's. Names are imported when they are first used: importing this package loads nothing
+heavy, reads nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb._version import __version__
+from chroma_nb.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from chroma_nb import api as api
+    from chroma_nb import db as db
+    from chroma_nb import errors as errors
+    from chroma_nb import server as server
+    from chroma_nb import utils as utils
+    from chroma_nb.api.base import API as API
+    from chroma_nb.client import AdminClient as AdminClient
+    from chroma_nb.client import AdminClientAPI as AdminClientAPI
+    from chroma_nb.client import Client as Client
+    from chroma_nb.client import ClientAPI as ClientAPI
+    from chroma_nb.client import EphemeralClient as EphemeralClient
+    from chroma_nb.client import PersistentClient as PersistentClient
+    from chroma_nb.collection import Collection as Collection
+    from chroma_nb.db.base import DB as DB
+    from chroma_nb.embedding import EmbeddingFunction as EmbeddingFunction
+    from chroma_nb.embedding import StaticEmbeddingFunction as StaticEmbeddingFunction
+    from chroma_nb.embedding import prefetch as prefetch
+    from chroma_nb.factories import configure as configure
+    from chroma_nb.factories import get_api as get_api
+    from chroma_nb.factories import get_db as get_db
+    from chroma_nb.factories import get_embedding_function as get_embedding_function
+    from chroma_nb.factories import get_settings as get_settings
+    from chroma_nb.results import GetResult as GetResult
+    from chroma_nb.results import QueryResult as QueryResult
+    from chroma_nb.server.base import Server as Server
+    from chroma_nb.settings import Settings as Settings
+    from chroma_nb.types import DEFAULT_DATABASE as DEFAULT_DATABASE
+    from chroma_nb.types import DEFAULT_TENANT as DEFAULT_TENANT
+
+_MODULES = ("api", "config", "db", "embedding", "errors", "server", "types", "utils")
+_ATTRIBUTES = {
+    "API": "chroma_nb.api.base",
+    "DB": "chroma_nb.db.base",
+    "Server": "chroma_nb.server.base",
+    "AdminClient": "chroma_nb.client",
+    "AdminClientAPI": "chroma_nb.client",
+    "Client": "chroma_nb.client",
+    "ClientAPI": "chroma_nb.client",
+    "EphemeralClient": "chroma_nb.client",
+    "PersistentClient": "chroma_nb.client",
+    "Collection": "chroma_nb.collection",
+    "EmbeddingFunction": "chroma_nb.embedding",
+    "StaticEmbeddingFunction": "chroma_nb.embedding",
+    "prefetch": "chroma_nb.embedding",
+    "configure": "chroma_nb.factories",
+    "get_api": "chroma_nb.factories",
+    "get_db": "chroma_nb.factories",
+    "get_embedding_function": "chroma_nb.factories",
+    "get_settings": "chroma_nb.factories",
+    "GetResult": "chroma_nb.results",
+    "QueryResult": "chroma_nb.results",
+    "Settings": "chroma_nb.settings",
+    **dict.fromkeys(
+        (
+            *("DEFAULT_DATABASE", "DEFAULT_TENANT", "CollectionMetadata", "Document", "Documents"),
+            *("Embedding", "Embeddings", "ID", "IDs", "Include", "Metadata", "Metadatas", "ReadLevel"),
+            *("URI", "URIs", "Vector", "Where", "WhereDocument"),
+        ),
+        "chroma_nb.types",
+    ),
+}
+__all__ = [*_ATTRIBUTES, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        import importlib
+
+        return importlib.import_module(f"chroma_nb.{name}")
+    return lazy_attributes(__name__, _ATTRIBUTES, name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ATTRIBUTES, *_MODULES])

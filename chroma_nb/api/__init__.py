@@ -1,0 +1,23 @@
+"""APIs: `API` is the interface, `Local` answers in this process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from chroma_nb.api._local import Local as Local
+    from chroma_nb.api.base import API as API
+    from chroma_nb.client import ClientAPI as ClientAPI
+
+_ATTRIBUTES = {
+    "API": "chroma_nb.api.base",
+    "ClientAPI": "chroma_nb.client",
+    "Local": "chroma_nb.api._local",
+}
+__all__ = ["API", "ClientAPI", "Local"]
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attributes(__name__, _ATTRIBUTES, name)

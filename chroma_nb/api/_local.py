@@ -1,0 +1,573 @@
+"""`Local`: the API in this process, on a `DB` and a `SegmentManager`."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID, uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb._version import __version__
+from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.db.base import DB, Changes, RecordRows
+from chroma_nb.errors import (
+    AuthorizationError,
+    IDAlreadyExistsError,
+    InternalError,
+    NotFoundError,
+    UniqueConstraintError,
+)
+from chroma_nb.filters.expression import And, Expression, parse_where, parse_where_document
+from chroma_nb.segment.base import StoredRecord
+from chroma_nb.segment.manager import SegmentManager
+from chroma_nb.segment.segment import Segment
+from chroma_nb.types import (
+    CollectionInfo,
+    IndexingStatus,
+    Metadata,
+    OnConflict,
+    RecordBatch,
+    Where,
+)
+from chroma_nb.validation import check_dimension
+
+if TYPE_CHECKING:
+    from chroma_nb.settings import Settings
+
+#: Texts as they are, no spaces, and no NaN, which is not JSON.
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+#: How many ids an error names.
+_NAMED_IDS = 5
+
+
+class Local(API):
+    """Answers in this process.
+
+    Args:
+        db: Where the truth is.
+        segments: What is in memory of it.
+        settings: `allow_reset` and `max_batch_size` are used.
+    """
+
+    in_process: ClassVar[bool] = True
+
+    def __init__(self, db: DB, segments: SegmentManager, settings: Settings) -> None:
+        self.db = db
+        self.segments = segments
+        self.settings = settings
+        self._pid = os.getpid()
+        self._close_lock = threading.Lock()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.db!r})"
+
+    # -- the store ----------------------------------------------------------------------------
+
+    def heartbeat(self) -> int:
+        return time.time_ns()
+
+    def get_version(self) -> str:
+        return __version__
+
+    def get_max_batch_size(self) -> int:
+        return self.settings.max_batch_size
+
+    def reset(self) -> bool:
+        if not self.settings.allow_reset:
+            raise AuthorizationError(
+                "Reset is disabled by config: it deletes every collection. "
+                "Open the client with Settings(allow_reset=True) to allow it."
+            )
+        for info in self.db.list_collections():
+            self._delete(info)
+        self.db.reset()
+        return True
+
+    def close(self) -> None:
+        with self._close_lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._pid == os.getpid():
+                # A forked child has copies of the handles; only the owner may write.
+                self.segments.close()
+                self.db.close()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise InternalError(f"{self!r} is closed. Open a new client to go on.")
+        if self._pid != os.getpid():
+            raise InternalError(
+                f"{self!r} was opened in process {self._pid} and is used in process {os.getpid()}. "
+                "A forked process has to open its own client, on a folder of its own."
+            )
+
+    # -- tenants and databases ----------------------------------------------------------------
+
+    def create_tenant(self, name: str) -> None:
+        self._check_usable()
+        self.db.create_tenant(name)
+
+    def get_tenant(self, name: str) -> str:
+        self._check_usable()
+        if not self.db.has_tenant(name):
+            raise NotFoundError(f"Tenant [{name}] not found")
+        return name
+
+    def create_database(self, name: str, tenant: str) -> None:
+        self.get_tenant(tenant)
+        self.db.create_database(name, tenant)
+
+    def get_database(self, name: str, tenant: str) -> UUID:
+        self.get_tenant(tenant)
+        database_id = self.db.find_database(name, tenant)
+        if database_id is None:
+            raise NotFoundError(f"Database [{name}] not found. Are you sure it exists?")
+        return database_id
+
+    def list_databases(
+        self, tenant: str, limit: int | None = None, offset: int = 0
+    ) -> list[tuple[UUID, str]]:
+        self.get_tenant(tenant)
+        return _page(self.db.list_databases(tenant), limit, offset)
+
+    def delete_database(self, name: str, tenant: str) -> None:
+        self.get_database(name, tenant)
+        for info in self.db.list_collections(tenant, name):
+            self._delete(info)
+        self.db.delete_database(name, tenant)
+
+    # -- collections --------------------------------------------------------------------------
+
+    def create_collection(
+        self,
+        name: str,
+        configuration: dict[str, Any],
+        metadata: dict[str, Any] | None,
+        *,
+        get_or_create: bool,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        self.get_database(database, tenant)
+        found = self.db.find_collection(name, tenant, database)
+        if found is None:
+            info = CollectionInfo(uuid4(), name, tenant, database, configuration, metadata)
+            try:
+                self.db.create_collection(info)
+            except UniqueConstraintError:
+                # Another thread was first.
+                found = self.db.find_collection(name, tenant, database)
+            else:
+                return info
+        if found is None or not get_or_create:
+            raise UniqueConstraintError(f"Collection [{name}] already exists")
+        return found
+
+    def get_collection(self, name: str, *, tenant: str, database: str) -> CollectionInfo:
+        self.get_database(database, tenant)
+        info = self.db.find_collection(name, tenant, database)
+        if info is None:
+            raise NotFoundError(f"Collection [{name}] does not exist")
+        return info
+
+    def get_collection_by_id(
+        self, collection_id: UUID, *, tenant: str, database: str
+    ) -> CollectionInfo:
+        return self._info(collection_id, tenant, database)
+
+    def _info(self, collection_id: UUID, tenant: str, database: str) -> CollectionInfo:
+        self._check_usable()
+        info = self.db.get_collection(collection_id)
+        if info.tenant != tenant or info.database != database:
+            raise NotFoundError(f"Collection [{collection_id}] does not exist.")
+        return info
+
+    def list_collections(
+        self, limit: int | None = None, offset: int = 0, *, tenant: str, database: str
+    ) -> list[CollectionInfo]:
+        self.get_database(database, tenant)
+        return _page(self.db.list_collections(tenant, database), limit, offset)
+
+    def count_collections(self, *, tenant: str, database: str) -> int:
+        return len(self.list_collections(tenant=tenant, database=database))
+
+    def modify(
+        self,
+        collection_id: UUID,
+        *,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        configuration: dict[str, Any] | None = None,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        info = self._info(collection_id, tenant, database)
+        changed = replace(
+            info,
+            name=info.name if name is None else name,
+            metadata=info.metadata if metadata is None else metadata,
+            configuration=info.configuration if configuration is None else configuration,
+        )
+        self.db.update_collection(changed)
+        current = self.db.get_collection(collection_id)
+        self.segments.configuration_changed(current)
+        return current
+
+    def delete_collection(self, name: str, *, tenant: str, database: str) -> None:
+        self._delete(self.get_collection(name, tenant=tenant, database=database))
+
+    def _delete(self, info: CollectionInfo) -> None:
+        self.segments.forget(info.id, lambda: self.db.delete_collection(info.id))
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def add(
+        self,
+        collection_id: UUID,
+        batch: RecordBatch,
+        *,
+        on_conflict: OnConflict = "skip",
+        tenant: str,
+        database: str,
+    ) -> None:
+        info = self._info(collection_id, tenant, database)
+        with self.segments.writing(collection_id) as segment:
+            _check_dimensions(self.db.get_collection(info.id), batch)
+            labels = segment.metadata.find(batch.ids)
+            taken = labels >= 0
+            if on_conflict == "error" and taken.any():
+                ids = [batch.ids[row] for row in np.flatnonzero(taken)[:_NAMED_IDS].tolist()]
+                raise IDAlreadyExistsError(
+                    f"{np.count_nonzero(taken):,} of {len(batch):,} ids exist in collection "
+                    f"[{info.name}], such as {', '.join(map(repr, ids))}; nothing was added. Use "
+                    'upsert(), or on_conflict="skip" or "replace".'
+                )
+            if on_conflict == "skip":
+                labels = np.full(len(batch), -1, dtype=np.int64)
+                rows = np.flatnonzero(~taken)
+            else:
+                rows = np.arange(len(batch))
+            self._write(segment, batch, rows, labels[rows], merge=False)
+
+    def update(
+        self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
+    ) -> None:
+        info = self._info(collection_id, tenant, database)
+        with self.segments.writing(collection_id) as segment:
+            _check_dimensions(self.db.get_collection(info.id), batch)
+            labels = segment.metadata.find(batch.ids)
+            rows = np.flatnonzero(labels >= 0)
+            self._write(segment, batch, rows, labels[rows], merge=True)
+
+    def upsert(
+        self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
+    ) -> None:
+        info = self._info(collection_id, tenant, database)
+        with self.segments.writing(collection_id) as segment:
+            _check_dimensions(self.db.get_collection(info.id), batch)
+            labels = segment.metadata.find(batch.ids)
+            self._write(segment, batch, np.arange(len(batch)), labels, merge=True)
+
+    def _write(
+        self,
+        segment: Segment,
+        batch: RecordBatch,
+        rows: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        *,
+        merge: bool,
+    ) -> None:
+        """Commit some rows of a batch.
+
+        Args:
+            segment: Where existing records are read from.
+            batch: The records.
+            rows: Rows of the batch to write.
+            labels: Shape (len(rows),): the label of the record that a row changes, -1 for a new one.
+            merge: Keep what a row does not give of the record that it changes; else replace it whole.
+        """
+        if not len(rows):
+            return
+        extent = self.db.extent(segment.info.id)
+        new = labels < 0
+        sequences = np.empty(len(rows), dtype=np.int64)
+        n_new = int(np.count_nonzero(new))
+        sequences[new] = np.arange(extent.next_sequence, extent.next_sequence + n_new)
+        # New vectors take the next labels; a record whose vector stays keeps its label.
+        embedded = _embedded(batch, rows)
+        after = labels.copy()
+        n_vectors = int(np.count_nonzero(embedded))
+        after[embedded] = np.arange(extent.next_label, extent.next_label + n_vectors)
+        everything = len(rows) == len(batch)
+        chosen: Any = slice(None) if everything else rows
+        texts = _Texts(batch, rows, everything)
+        if n_new < len(rows):
+            changed = np.flatnonzero(~new)
+            old_records = segment.metadata.records(labels[changed])
+            for at, old in zip(changed.tolist(), old_records, strict=True):
+                sequences[at] = old.sequence
+                if merge:
+                    texts.merge(at, old)
+        vectors = np.empty((0, segment.info.dimension or 0), dtype=np.float32)
+        if batch.embeddings is not None and n_vectors:
+            vectors = batch.embeddings[chosen]
+            if n_vectors < len(rows):
+                vectors = np.ascontiguousarray(vectors[embedded])
+        self.segments.commit(
+            segment.info.id,
+            Changes(
+                rows=RecordRows(
+                    labels=after,
+                    sequences=sequences,
+                    ids=batch.ids if everything else [batch.ids[row] for row in rows.tolist()],
+                    documents=texts.documents,
+                    uris=texts.uris,
+                    metadatas=texts.encoded_metadatas(),
+                ),
+                removed=labels[~new],
+                vectors=vectors,
+                first_label=extent.next_label,
+                n_new=n_new,
+                dimension=vectors.shape[1] if n_vectors else None,
+                n_records_delta=n_new,
+            ),
+        )
+
+    def delete(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        tenant: str,
+        database: str,
+    ) -> int:
+        self._info(collection_id, tenant, database)
+        expression = _expression(where, where_document)
+        with self.segments.writing(collection_id) as segment:
+            labels = segment.metadata.select(expression, ids=ids, limit=limit)
+            if len(labels):
+                next_label = self.db.extent(collection_id).next_label
+                changes = Changes(
+                    rows=RecordRows.empty(),
+                    removed=labels,
+                    vectors=np.empty((0, segment.info.dimension or 0), dtype=np.float32),
+                    first_label=next_label,
+                    n_new=0,
+                    n_records_delta=-len(labels),
+                )
+                self.segments.commit(collection_id, changes)
+        return len(labels)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        self._info(collection_id, tenant, database)
+        return self.db.extent(collection_id).n_records
+
+    def get(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        include: Sequence[str] = ("metadatas", "documents"),
+        tenant: str,
+        database: str,
+    ) -> Records:
+        self._info(collection_id, tenant, database)
+        expression = _expression(where, where_document)
+        with self.segments.present(collection_id) as segment:
+            reader = segment.metadata
+            labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
+            records = Records(reader.ids(labels))
+            if "embeddings" in include:
+                records.embeddings = _vectors(segment, labels)
+            if "documents" in include:
+                records.documents = reader.documents(labels)
+            if "metadatas" in include:
+                records.metadatas = reader.metadatas(labels)
+            if "uris" in include:
+                records.uris = reader.uris(labels)
+        return records
+
+    def query(
+        self,
+        collection_id: UUID,
+        embeddings: NDArray[np.float32],
+        n_results: int,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = ("metadatas", "documents", "distances"),
+        tenant: str,
+        database: str,
+    ) -> Matches:
+        info = self._info(collection_id, tenant, database)
+        expression = _expression(where, where_document)
+        if info.dimension is not None:
+            check_dimension(info.dimension, embeddings.shape[1], info.name)
+        with self.segments.loaded(collection_id) as segment:
+            found, _ = segment.search(embeddings, n_results, expression, ids)
+            labels = found.labels.ravel()
+            width = found.labels.shape[1]
+            reader = segment.metadata
+            matches = Matches(_rows_of(reader.ids(labels), width, len(embeddings)))
+            if "distances" in include:
+                matches.distances = found.distances.tolist()
+            if "documents" in include:
+                matches.documents = _rows_of(reader.documents(labels), width, len(embeddings))
+            if "metadatas" in include:
+                matches.metadatas = _rows_of(reader.metadatas(labels), width, len(embeddings))
+            if "uris" in include:
+                matches.uris = _rows_of(reader.uris(labels), width, len(embeddings))
+            if "embeddings" in include:
+                vectors = _vectors(segment, labels)
+                matches.embeddings = [
+                    vectors[row * width : (row + 1) * width] for row in range(len(embeddings))
+                ]
+        return matches
+
+    # -- memory and graphs --------------------------------------------------------------------
+
+    def unload(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        self._info(collection_id, tenant, database)
+        return self.segments.unload(collection_id)
+
+    def indexing_status(
+        self, collection_id: UUID, *, tenant: str, database: str
+    ) -> IndexingStatus:
+        self._info(collection_id, tenant, database)
+        return self.segments.status(collection_id)
+
+    def build_index(self, collection_id: UUID, *, tenant: str, database: str) -> None:
+        self._info(collection_id, tenant, database)
+        self.segments.build(collection_id)
+
+    def explain(
+        self,
+        collection_id: UUID,
+        embeddings: NDArray[np.float32],
+        n_results: int,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        tenant: str,
+        database: str,
+    ) -> dict[str, Any]:
+        info = self._info(collection_id, tenant, database)
+        expression = _expression(where, where_document)
+        if info.dimension is not None:
+            check_dimension(info.dimension, embeddings.shape[1], info.name)
+        was_loaded = self.segments.resident_bytes(collection_id) > 0
+        started = time.perf_counter()
+        with self.segments.loaded(collection_id) as segment:
+            found, plan = segment.search(embeddings, n_results, expression, ids)
+            elapsed = time.perf_counter() - started
+            graph = None if segment.vectors is None else segment.vectors.graph
+            resident_bytes = segment.resident_bytes
+        return {
+            "collection": info.name,
+            "engine": "exact" if graph is None else graph.engine,
+            **plan.to_dict(),
+            "n_found": int(found.labels.shape[1]),
+            "was_loaded": was_loaded,
+            "resident_bytes": resident_bytes,
+            "elapsed_ms": round(elapsed * 1e3, 3),
+        }
+
+    def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
+        self.get_database(database, tenant)
+        return self.db.sql(query, parameters, tenant, database)
+
+
+class _Texts:
+    """The texts and metadata of the rows that are about to be written."""
+
+    def __init__(self, batch: RecordBatch, rows: NDArray[np.int64], everything: bool) -> None:
+        self._rows = rows
+        self._everything = everything
+        self.documents = self._column(batch.documents)
+        self.uris = self._column(batch.uris)
+        self.metadatas: list[Metadata | None] = self._column(batch.metadatas)
+
+    def _column(self, values: Sequence[Any] | None) -> list[Any]:
+        if values is None:
+            return [None] * len(self._rows)
+        return list(values) if self._everything else [values[row] for row in self._rows.tolist()]
+
+    def merge(self, at: int, old: StoredRecord) -> None:
+        """Fill what row `at` does not give from the record that it changes."""
+        if self.documents[at] is None:
+            self.documents[at] = old.document
+        if self.uris[at] is None:
+            self.uris[at] = old.uri
+        given = self.metadatas[at]
+        self.metadatas[at] = old.metadata if given is None else {**(old.metadata or {}), **given}
+
+    def encoded_metadatas(self) -> list[str | None]:
+        """Return the metadata as JSON text; a key whose value is None is one to leave out."""
+        encode = _encode_json
+        out: list[str | None] = []
+        for metadata in self.metadatas:
+            if metadata is not None and None in metadata.values():
+                metadata = {key: value for key, value in metadata.items() if value is not None}
+            out.append(encode(metadata) if metadata else None)
+        return out
+
+
+def _expression(where: Where | None, where_document: Where | None) -> Expression | None:
+    parts = [
+        part for part in (parse_where(where), parse_where_document(where_document)) if part is not None
+    ]
+    if len(parts) == 2:
+        return And(tuple(parts))
+    return parts[0] if parts else None
+
+
+def _check_dimensions(info: CollectionInfo, batch: RecordBatch) -> None:
+    if batch.embeddings is not None and info.dimension is not None:
+        check_dimension(info.dimension, batch.embeddings.shape[1], info.name)
+
+
+def _embedded(batch: RecordBatch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of the rows bring a vector."""
+    if batch.embeddings is None:
+        return np.zeros(len(rows), dtype=bool)
+    if batch.embedded is None:
+        return np.ones(len(rows), dtype=bool)
+    return batch.embedded[rows]
+
+
+def _vectors(segment: Segment, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    if segment.vectors is None:
+        return np.empty((0, 0), dtype=np.float32)
+    return segment.vectors.source.read(labels)
+
+
+def _rows_of(flat: list[Any], width: int, n_rows: int) -> list[list[Any]]:
+    if n_rows == 1:
+        return [flat]
+    return [flat[row * width : (row + 1) * width] for row in range(n_rows)]
+
+
+def _page(items: list[Any], limit: int | None, offset: int | None) -> list[Any]:
+    start = offset or 0
+    return items[start : None if limit is None else start + limit]

@@ -1,0 +1,315 @@
+"""`API`: everything a client can ask of a store, in ids, arrays and filters.
+
+`Collection` and `Client` embed, validate and name; an `API` never sees a text to embed. Its
+implementations answer alike: in process (`Local`), or over a wire.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.types import CollectionInfo, IndexingStatus, OnConflict, RecordBatch, Where
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+@dataclass
+class Records:
+    """Answer of `get`: records in storage order; what was not asked for is None."""
+
+    ids: list[str]
+    #: Shape (n, dimension), float32.
+    embeddings: NDArray[np.float32] | None = None
+    documents: list[str | None] | None = None
+    metadatas: list[dict[str, Any] | None] | None = None
+    uris: list[str | None] | None = None
+
+
+@dataclass
+class Matches:
+    """Answer of `query`: for each query its records, nearest first; what was not asked for is None."""
+
+    ids: list[list[str]] = field(default_factory=list)
+    distances: list[list[float]] | None = None
+    #: For each query an array of shape (n, dimension), float32.
+    embeddings: list[NDArray[np.float32]] | None = None
+    documents: list[list[str | None]] | None = None
+    metadatas: list[list[dict[str, Any] | None]] | None = None
+    uris: list[list[str | None]] | None = None
+
+
+class API(ABC):
+    """A store as its clients see it. Safe to use from many threads.
+
+    Methods that name a tenant, database or collection raise `NotFoundError` where there is none.
+    `tenant` and `database` say through which door a collection is reached: one of another tenant is
+    not found.
+    """
+
+    #: Is it made from a `DB` and a `SegmentManager` (``(db, segments, settings)``), or from settings only?
+    in_process: ClassVar[bool]
+
+    # -- the store ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def heartbeat(self) -> int:
+        """Return the store's clock, nanoseconds since 1970."""
+
+    @abstractmethod
+    def get_version(self) -> str:
+        """Return the version of the store's software."""
+
+    @abstractmethod
+    def get_max_batch_size(self) -> int:
+        """Return how many records one call should hold."""
+
+    @abstractmethod
+    def reset(self) -> bool:
+        """Delete everything; refused unless the settings allow it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release every file, lock, thread and byte. Closing twice is allowed."""
+
+    def __enter__(self) -> API:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- tenants and databases ----------------------------------------------------------------
+
+    @abstractmethod
+    def create_tenant(self, name: str) -> None:
+        """Add a tenant; `UniqueConstraintError` if it exists."""
+
+    @abstractmethod
+    def get_tenant(self, name: str) -> str:
+        """Return the tenant's name."""
+
+    @abstractmethod
+    def create_database(self, name: str, tenant: str) -> None:
+        """Add a database; `UniqueConstraintError` if it exists."""
+
+    @abstractmethod
+    def get_database(self, name: str, tenant: str) -> UUID:
+        """Return the database's id."""
+
+    @abstractmethod
+    def list_databases(
+        self, tenant: str, limit: int | None = None, offset: int = 0
+    ) -> list[tuple[UUID, str]]:
+        """Return (id, name) of the tenant's databases in order of creation."""
+
+    @abstractmethod
+    def delete_database(self, name: str, tenant: str) -> None:
+        """Delete a database with all that is in it."""
+
+    # -- collections --------------------------------------------------------------------------
+
+    @abstractmethod
+    def create_collection(
+        self,
+        name: str,
+        configuration: dict[str, Any],
+        metadata: dict[str, Any] | None,
+        *,
+        get_or_create: bool,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        """Add a collection, or return the one of that name unchanged where `get_or_create`.
+
+        Raises:
+            UniqueConstraintError: The name is taken and `get_or_create` is False.
+        """
+
+    @abstractmethod
+    def get_collection(self, name: str, *, tenant: str, database: str) -> CollectionInfo:
+        """Return the collection of that name."""
+
+    @abstractmethod
+    def get_collection_by_id(
+        self, collection_id: UUID, *, tenant: str, database: str
+    ) -> CollectionInfo:
+        """Return the collection of that id."""
+
+    @abstractmethod
+    def list_collections(
+        self, limit: int | None = None, offset: int = 0, *, tenant: str, database: str
+    ) -> list[CollectionInfo]:
+        """Return collections in order of creation."""
+
+    @abstractmethod
+    def count_collections(self, *, tenant: str, database: str) -> int:
+        """Return how many collections the database has."""
+
+    @abstractmethod
+    def modify(
+        self,
+        collection_id: UUID,
+        *,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        configuration: dict[str, Any] | None = None,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        """Change name, metadata or configuration (each replaced whole) and return the new state."""
+
+    @abstractmethod
+    def delete_collection(self, name: str, *, tenant: str, database: str) -> None:
+        """Delete a collection with its records."""
+
+    # -- records ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        """Return how many records the collection has."""
+
+    @abstractmethod
+    def add(
+        self,
+        collection_id: UUID,
+        batch: RecordBatch,
+        *,
+        on_conflict: OnConflict = "skip",
+        tenant: str,
+        database: str,
+    ) -> None:
+        """Insert records, all or none; every one has an embedding.
+
+        Args:
+            collection_id: The collection.
+            batch: The records; ids are unique in it.
+            on_conflict: What happens to ids that exist: ``skip`` leaves the old record (Chroma's
+                way), ``error`` raises, ``replace`` puts the new record in its place, whole.
+            tenant: The tenant.
+            database: The database.
+
+        Raises:
+            InvalidArgumentError: The dimension is not the collection's.
+            IDAlreadyExistsError: An id exists, and `on_conflict` is ``error``; nothing was written.
+        """
+
+    @abstractmethod
+    def update(
+        self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
+    ) -> None:
+        """Change existing records; unknown ids are ignored, missing parts stay, metadata is merged."""
+
+    @abstractmethod
+    def upsert(
+        self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
+    ) -> None:
+        """Update records that exist and insert the others; every one has an embedding."""
+
+    @abstractmethod
+    def get(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        include: Sequence[str] = ("metadatas", "documents"),
+        tenant: str,
+        database: str,
+    ) -> Records:
+        """Return the records that match all conditions, in storage order."""
+
+    @abstractmethod
+    def query(
+        self,
+        collection_id: UUID,
+        embeddings: NDArray[np.float32],
+        n_results: int,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = ("metadatas", "documents", "distances"),
+        tenant: str,
+        database: str,
+    ) -> Matches:
+        """Return the nearest matching records of each embedding.
+
+        Args:
+            collection_id: The collection.
+            embeddings: Shape (n_queries, dimension), float32, C-contiguous.
+            n_results: Records wanted for each query, at least 1.
+            ids: Only these records; unknown ids are ignored.
+            where: Metadata filter.
+            where_document: Document filter.
+            include: What to return beside the ids.
+            tenant: The tenant.
+            database: The database.
+        """
+
+    @abstractmethod
+    def delete(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        tenant: str,
+        database: str,
+    ) -> int:
+        """Delete the records that match all conditions; return how many there were."""
+
+    # -- memory and graphs --------------------------------------------------------------------
+
+    @abstractmethod
+    def unload(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        """Free the collection's memory and return the bytes (CIP-28112023).
+
+        A hint that changes no answer: the next access loads what it needs. Unloading what is not
+        loaded returns 0.
+        """
+
+    @abstractmethod
+    def indexing_status(
+        self, collection_id: UUID, *, tenant: str, database: str
+    ) -> IndexingStatus:
+        """Return how much of the collection its graph covers."""
+
+    @abstractmethod
+    def build_index(self, collection_id: UUID, *, tenant: str, database: str) -> None:
+        """Build the graph now, up to the last record, and return when it is done."""
+
+    @abstractmethod
+    def explain(
+        self,
+        collection_id: UUID,
+        embeddings: NDArray[np.float32],
+        n_results: int,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        tenant: str,
+        database: str,
+    ) -> dict[str, Any]:
+        """Answer a query, and return how that was done instead of the answer."""
+
+    @abstractmethod
+    def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
+        """Run one read-only SQL statement over the records; return a pandas DataFrame."""

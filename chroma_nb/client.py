@@ -1,0 +1,406 @@
+"""`Client`: collections by name, in one tenant's database of one store."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from chroma_nb import factories, validation
+from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configuration_for
+from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
+from chroma_nb.errors import InternalError, InvalidUUIDError, NotFoundError
+from chroma_nb.settings import Settings
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pandas as pd
+
+    from chroma_nb.api.base import API
+
+
+class _Connection:
+    """A counted hold on an open store."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        store = factories.open_store(settings)
+        factories.acquire(store)
+        self._store = store
+        self._api: API | None = store.api
+        # A persistent store is closed when nobody can reach it any more. One in memory stays: another
+        # client of this process may come back to it, as with Chroma.
+        self._finalizer = weakref.finalize(self, factories.release, store)
+        self._finalizer.atexit = False
+        if not settings.is_persistent:
+            self._finalizer.detach()
+
+    @property
+    def api(self) -> API:
+        """The store's API."""
+        if self._api is None:
+            raise InternalError("This client is closed. Open a new one to go on.")
+        return self._api
+
+    def close(self) -> None:
+        """Let go of the store; the last client of a store closes it. Closing twice is allowed."""
+        if self._api is not None:
+            self._api = None
+            self._finalizer.detach()
+            factories.release(self._store)
+
+
+class ClientAPI(_Connection):
+    """A client of a store.
+
+    Args:
+        settings: `Settings`, or the path of a folder: then the store persists there. None is a store in
+            memory (or what the environment says).
+        tenant: The tenant.
+        database: The database.
+        path: The path of a folder; the same as giving it first.
+
+    Raises:
+        NotFoundError: The tenant or the database does not exist.
+        StoreLockedError: Another process has the folder open.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | str | os.PathLike[str] | None = None,
+        tenant: str = DEFAULT_TENANT,
+        database: str = DEFAULT_DATABASE,
+        *,
+        path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if isinstance(settings, str | os.PathLike):
+            settings, path = None, settings
+        chosen = factories.get_settings() if settings is None else settings
+        if path is not None:
+            chosen = chosen.replace(is_persistent=True, path=os.fspath(path))
+        super().__init__(chosen)
+        try:
+            self.set_tenant(tenant, database)
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        where = self._settings.path if self._settings.is_persistent else "in memory"
+        return f"Client({where}, tenant={self.tenant!r}, database={self.database!r})"
+
+    def __enter__(self) -> ClientAPI:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- the store ----------------------------------------------------------------------------
+
+    def heartbeat(self) -> int:
+        """Return the store's clock in nanoseconds since 1970."""
+        return self.api.heartbeat()
+
+    def get_version(self) -> str:
+        """Return the version of the store's software."""
+        return self.api.get_version()
+
+    def get_max_batch_size(self) -> int:
+        """Return how many records one call should hold; larger calls are accepted as well."""
+        return self.api.get_max_batch_size()
+
+    @property
+    def max_batch_size(self) -> int:
+        """The same as `get_max_batch_size()`."""
+        return self.get_max_batch_size()
+
+    def get_settings(self) -> Settings:
+        """Return the settings of this client."""
+        return self._settings
+
+    def get_user_identity(self) -> dict[str, Any]:
+        """Return who the store takes this client for."""
+        return {"user_id": "", "tenant": self.tenant, "databases": [self.database]}
+
+    def reset(self) -> bool:
+        """Delete everything in the store.
+
+        Raises:
+            AuthorizationError: `Settings.allow_reset` is off.
+        """
+        return self.api.reset()
+
+    @staticmethod
+    def clear_system_cache() -> None:
+        """Close every store of this process and forget it."""
+        factories.close_all()
+
+    def set_tenant(self, tenant: str, database: str = DEFAULT_DATABASE) -> None:
+        """Go over to another tenant's database.
+
+        Raises:
+            NotFoundError: There is none of that name; nothing changes.
+        """
+        self.api.get_tenant(tenant)
+        self.api.get_database(database, tenant)
+        self.tenant = tenant
+        self.database = database
+
+    def set_database(self, database: str) -> None:
+        """Go over to another database of the tenant; `NotFoundError` where there is none."""
+        self.api.get_database(database, self.tenant)
+        self.database = database
+
+    # -- collections --------------------------------------------------------------------------
+
+    def create_collection(
+        self,
+        name: str,
+        schema: Any = None,
+        configuration: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+        get_or_create: bool = False,
+    ) -> Collection:
+        """Make a collection.
+
+        Args:
+            name: 3 to 512 characters of ``[a-zA-Z0-9._-]``, the first and last a letter or digit.
+            schema: Chroma's schemas are for its distributed store: None.
+            configuration: ``{"hnsw": {"space": "l2" | "cosine" | "ip", "ef_search": ...}}``.
+            metadata: About the collection as a whole.
+            embedding_function: What embeds documents and query texts; None: you give embeddings.
+            data_loader: Called with uris to get what they stand for.
+            get_or_create: Return the collection as it is where the name is taken.
+
+        Raises:
+            UniqueConstraintError: The name is taken.
+            InvalidArgumentError: The name, the metadata or the configuration cannot be used.
+        """
+        validation.check_collection_name(name)
+        validation.check_collection_metadata(metadata)
+        if schema is not None:
+            raise NotImplementedError(
+                "schema= is for Chroma's distributed store. Use configuration={'hnsw': {...}}."
+            )
+        if embedding_function is not None:
+            validate_embedding_function(embedding_function)
+        info = self.api.create_collection(
+            name,
+            configuration_for(embedding_function, configuration, metadata, self._settings),
+            metadata,
+            get_or_create=get_or_create,
+            tenant=self.tenant,
+            database=self.database,
+        )
+        if get_or_create:
+            check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
+        if embedding_function is None or embedding_function is DEFAULT_EMBEDDING_FUNCTION:
+            configured = (configuration or {}).get("embedding_function")
+            embedding_function = configured or embedding_function
+        return Collection(self, info, embedding_function, data_loader)
+
+    def get_or_create_collection(
+        self,
+        name: str,
+        schema: Any = None,
+        configuration: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+    ) -> Collection:
+        """Return the collection of that name, made if it is missing; see `create_collection`."""
+        return self.create_collection(
+            name,
+            schema=schema,
+            configuration=configuration,
+            metadata=metadata,
+            embedding_function=embedding_function,
+            data_loader=data_loader,
+            get_or_create=True,
+        )
+
+    def get_collection(
+        self,
+        name: str,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+    ) -> Collection:
+        """Return the collection of that name.
+
+        Raises:
+            NotFoundError: There is none.
+            InvalidArgumentError: `embedding_function` is another one than the collection records.
+        """
+        info = self.api.get_collection(name, tenant=self.tenant, database=self.database)
+        check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
+        return Collection(self, info, embedding_function, data_loader)
+
+    def get_collection_by_id(
+        self,
+        id: UUID,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+    ) -> Collection:
+        """Return the collection of that id; see `get_collection`."""
+        if not isinstance(id, UUID):
+            try:
+                id = UUID(str(id))
+            except ValueError:
+                raise InvalidUUIDError(f"Expected a collection id to be a UUID, got {id!r}") from None
+        info = self.api.get_collection_by_id(id, tenant=self.tenant, database=self.database)
+        check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
+        return Collection(self, info, embedding_function, data_loader)
+
+    def list_collections(
+        self, limit: int | None = None, offset: int | None = None
+    ) -> list[Collection]:
+        """Return the collections in order of creation."""
+        limit, offset = validation.check_limit_offset(limit, offset)
+        infos = self.api.list_collections(
+            limit, offset or 0, tenant=self.tenant, database=self.database
+        )
+        return [Collection(self, info, DEFAULT_EMBEDDING_FUNCTION) for info in infos]
+
+    def count_collections(self) -> int:
+        """Return how many collections there are."""
+        return self.api.count_collections(tenant=self.tenant, database=self.database)
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection with its records; the disk space comes back.
+
+        Raises:
+            NotFoundError: There is none of that name.
+        """
+        self.api.delete_collection(name, tenant=self.tenant, database=self.database)
+
+    # -- beyond Chroma ------------------------------------------------------------------------
+
+    def unload(self, name: str) -> int:
+        """Free a collection's memory and return the bytes; see `Collection.unload`."""
+        return self.get_collection(name, embedding_function=None).unload()
+
+    def sql(self, query: str, parameters: Any = None) -> pd.DataFrame:
+        """Ask DuckDB: run one SELECT over the collections, each a view of its name.
+
+        A view has the columns id, document, uri, metadata (JSON), and one for each metadata key.
+
+        Args:
+            query: ``SELECT pos, count(*) FROM glosses GROUP BY pos``
+            parameters: Values for ``?`` or ``$name`` in the query.
+
+        Raises:
+            InvalidArgumentError: Not one reading statement, or one that fails.
+        """
+        return self.api.sql(query, parameters, tenant=self.tenant, database=self.database)
+
+    def import_(
+        self, path: str | os.PathLike[str], name: str | None = None, *, on_conflict: str = "skip"
+    ) -> Collection:
+        """Read a collection that `Collection.export` wrote; see `chroma_nb.transfer`."""
+        from chroma_nb.transfer import import_collection
+
+        return import_collection(self, path, name, on_conflict=on_conflict)
+
+    def copy_to(self, other: ClientAPI, names: list[str] | None = None) -> dict[str, int]:
+        """Copy collections into another client's database; see `chroma_nb.transfer`."""
+        from chroma_nb.transfer import copy_collections
+
+        return copy_collections(self, other, names)
+
+
+class AdminClientAPI(_Connection):
+    """Makes and lists tenants and databases of a store.
+
+    Args:
+        settings: As for `Client`.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__(factories.get_settings() if settings is None else settings)
+
+    def create_tenant(self, name: str) -> None:
+        """Add a tenant; `UniqueConstraintError` if it exists."""
+        validation.check_tenant_name(name)
+        self.api.create_tenant(name)
+
+    def get_tenant(self, name: str) -> dict[str, Any]:
+        """Return ``{"name": ...}``; `NotFoundError` where there is none."""
+        return {"name": self.api.get_tenant(name)}
+
+    def create_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
+        """Add a database; `UniqueConstraintError` if it exists."""
+        validation.check_database_name(name)
+        self.api.create_database(name, tenant)
+
+    def get_database(self, name: str, tenant: str = DEFAULT_TENANT) -> dict[str, Any]:
+        """Return ``{"id", "name", "tenant"}``; `NotFoundError` where there is none."""
+        return {"id": self.api.get_database(name, tenant), "name": name, "tenant": tenant}
+
+    def delete_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
+        """Delete a database with all its collections."""
+        self.api.delete_database(name, tenant)
+
+    def list_databases(
+        self, limit: int | None = None, offset: int | None = None, tenant: str = DEFAULT_TENANT
+    ) -> list[dict[str, Any]]:
+        """Return ``{"id", "name", "tenant"}`` of each database, in order of creation."""
+        limit, offset = validation.check_limit_offset(limit, offset)
+        found = self.api.list_databases(tenant, limit, offset or 0)
+        return [{"id": key, "name": name, "tenant": tenant} for key, name in found]
+
+
+def Client(  # noqa: N802 - Chroma's name
+    settings: Settings | str | os.PathLike[str] | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+    *,
+    path: str | os.PathLike[str] | None = None,
+) -> ClientAPI:
+    """Open a store: in memory, or in a folder where a path is given; see `ClientAPI`."""
+    return ClientAPI(settings, tenant, database, path=path)
+
+
+def EphemeralClient(  # noqa: N802 - Chroma's name
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> ClientAPI:
+    """Open the store in memory that clients of these settings share in this process."""
+    chosen = factories.get_settings() if settings is None else settings
+    return ClientAPI(chosen.replace(is_persistent=False), tenant, database)
+
+
+def PersistentClient(  # noqa: N802 - Chroma's name
+    path: str | os.PathLike[str] = "./chroma",
+    settings: Settings | None = None,
+    tenant: str = DEFAULT_TENANT,
+    database: str = DEFAULT_DATABASE,
+) -> ClientAPI:
+    """Open the store in a folder, which is made when it is missing."""
+    return ClientAPI(settings, tenant, database, path=path)
+
+
+def AdminClient(settings: Settings | None = None) -> AdminClientAPI:  # noqa: N802 - Chroma's name
+    """Open a store to manage its tenants and databases."""
+    return AdminClientAPI(settings)
+
+
+__all__ = [
+    "AdminClient",
+    "AdminClientAPI",
+    "Client",
+    "ClientAPI",
+    "EphemeralClient",
+    "NotFoundError",
+    "PersistentClient",
+]

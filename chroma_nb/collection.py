@@ -1,0 +1,705 @@
+"""`Collection`: validates, embeds and names; asks an `API` and knows nothing below it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb import validation
+from chroma_nb.embedding.base import (
+    check_conflict_on_create,
+    check_conflict_on_modify,
+    embed_documents,
+    embed_queries,
+    embedding_function_from_config,
+    embedding_function_to_config,
+    function_name,
+    validate_embedding_function,
+)
+from chroma_nb.errors import InvalidArgumentError, NotSupportedError
+from chroma_nb.results import GetResult, QueryResult
+from chroma_nb.types import (
+    CollectionInfo,
+    IndexingStatus,
+    OnConflict,
+    ReadLevel,
+    RecordBatch,
+    Space,
+    Where,
+    WhereDocument,
+)
+from chroma_nb.validation import validation_context
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from chroma_nb.client import ClientAPI
+    from chroma_nb.settings import Settings
+
+
+class _DefaultEmbeddingFunction:
+    """Stands in a signature for the default, which is chosen when something is embedded."""
+
+    def __repr__(self) -> str:
+        return "DefaultEmbeddingFunction()"
+
+    @staticmethod
+    def name() -> str:
+        return "default"
+
+    def __call__(self, input: Any) -> Any:  # pragma: no cover
+        raise TypeError("a collection resolves the default before it embeds")
+
+
+DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
+
+#: What a collection records that embeds with MiniLM, as Chroma's own default does; while it is empty,
+#: the choice is still open.
+_DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
+
+
+class Collection:
+    """A named set of records: id, embedding, document, metadata, uri.
+
+    Collections come from a client. The handle holds no records; its attributes are those of the moment
+    when it was made or last modified through it.
+    """
+
+    def __init__(
+        self,
+        client: ClientAPI,
+        info: CollectionInfo,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+    ) -> None:
+        if embedding_function is not None:
+            validate_embedding_function(embedding_function)
+        self._client = client
+        self._info = info
+        self._embedding_function = embedding_function
+        self._data_loader = data_loader
+        #: What the configuration says, built when it is first used.
+        self._built_function: Any = None
+        self._where_to = {"tenant": info.tenant, "database": info.database}
+
+    # -- attributes ---------------------------------------------------------------------------
+
+    @property
+    def id(self) -> UUID:
+        """The collection's id; its name may change, this does not."""
+        return self._info.id
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._info.name
+
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """What was said about the collection as a whole."""
+        return self._info.metadata
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that the collection belongs to."""
+        return self._info.tenant
+
+    @property
+    def database(self) -> str:
+        """The database that the collection belongs to."""
+        return self._info.database
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """``{"hnsw", "spann", "embedding_function"}``, the embedding function as an object.
+
+        Raises:
+            InvalidArgumentError: The recorded function is not known here or cannot be built.
+        """
+        recorded = self._info.configuration
+        function = embedding_function_from_config(
+            recorded.get("embedding_function"), settings=self._client.get_settings()
+        )
+        return {**recorded, "embedding_function": function}
+
+    @property
+    def configuration_json(self) -> dict[str, Any]:
+        """The configuration as plain values, as on Chroma's wire."""
+        return self._info.configuration
+
+    @property
+    def schema(self) -> None:
+        """Chroma's schemas are for its distributed store."""
+        return
+
+    def get_model(self) -> CollectionInfo:
+        """Return what the catalogue said of the collection."""
+        return self._info
+
+    def __repr__(self) -> str:
+        return f"Collection(name={self.name})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Collection):
+            return NotImplemented
+        mine, theirs = self._info, other._info
+        return (
+            (mine.id, mine.name, mine.configuration, mine.metadata, mine.tenant, mine.database)
+            == (
+                *(theirs.id, theirs.name, theirs.configuration, theirs.metadata),
+                *(theirs.tenant, theirs.database),
+            )
+            and self._embedding_function == other._embedding_function
+            and self._data_loader == other._data_loader
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # -- writing ------------------------------------------------------------------------------
+
+    @validation_context("add")
+    def add(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        metadatas: Any = None,
+        documents: Any = None,
+        images: Any = None,
+        uris: Any = None,
+        *,
+        on_conflict: OnConflict = "skip",
+    ) -> None:
+        """Add records: durable and searchable when the call returns, all of them or none.
+
+        Args:
+            ids: One id or a list; unique in the call.
+            embeddings: Shape (n, dimension): lists or arrays. None: documents or images are embedded.
+            metadatas: A dict of str, int, float, bool or lists of one of these for each record, or None.
+            documents: A text for each record, or None.
+            images: Arrays for an embedding function that takes images.
+            uris: Where each record's data is, for a data loader.
+            on_conflict: What happens to ids that exist: ``"skip"`` keeps the old record (as Chroma
+                does), ``"error"`` raises, ``"replace"`` puts the new record in its place.
+
+        Raises:
+            DuplicateIDError: An id stands twice in the call.
+            IDAlreadyExistsError: An id exists and `on_conflict` is ``"error"``.
+            InvalidArgumentError: Wrong dimension, NaN, empty id.
+            ValueError: Lengths that differ, values of the wrong kind.
+        """
+        if on_conflict not in ("skip", "error", "replace"):
+            raise ValueError(
+                f"Expected on_conflict to be 'skip', 'error' or 'replace', got {on_conflict!r}"
+            )
+        batch = self._insert_batch(
+            validation.check_insert(ids, embeddings, metadatas, documents, images, uris)
+        )
+        self._client.api.add(self.id, batch, on_conflict=on_conflict, **self._where_to)
+
+    @validation_context("upsert")
+    def upsert(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        metadatas: Any = None,
+        documents: Any = None,
+        images: Any = None,
+        uris: Any = None,
+    ) -> None:
+        """Update the records that exist and add the others; see `add` and `update`."""
+        batch = self._insert_batch(
+            validation.check_insert(
+                ids, embeddings, metadatas, documents, images, uris, upsert=True
+            )
+        )
+        self._client.api.upsert(self.id, batch, **self._where_to)
+
+    @validation_context("update")
+    def update(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        metadatas: Any = None,
+        documents: Any = None,
+        images: Any = None,
+        uris: Any = None,
+    ) -> None:
+        """Change records; unknown ids are ignored and what is not given stays.
+
+        Metadata is merged key by key, and a value of None deletes its key. Documents given without
+        embeddings are embedded again.
+        """
+        given = validation.check_update(ids, embeddings, metadatas, documents, images, uris)
+        batch = given.batch
+        texts = given.to_embed
+        if batch.embeddings is None and texts is not None:
+            rows = [row for row, text in enumerate(texts) if text is not None]
+            if rows:
+                vectors = self._embed([texts[row] for row in rows])
+                batch.embeddings = np.zeros((len(batch), vectors.shape[1]), dtype=np.float32)
+                batch.embeddings[rows] = vectors
+                batch.embedded = np.zeros(len(batch), dtype=bool)
+                batch.embedded[rows] = True
+        self._client.api.update(self.id, batch, **self._where_to)
+
+    def _insert_batch(self, given: validation.Given) -> RecordBatch:
+        batch = given.batch
+        if batch.embeddings is None:
+            to_embed = given.to_embed
+            if to_embed is None and batch.uris is not None:
+                to_embed = self._load_data(batch.uris)
+            batch.embeddings = self._embed(to_embed or [])
+        return batch
+
+    @validation_context("delete")
+    def delete(
+        self,
+        ids: Any = None,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+        limit: int | None = None,
+    ) -> dict[str, int]:
+        """Delete the records that match all conditions; at least one is needed.
+
+        Returns:
+            ``{"deleted": n}``: how many records there were.
+        """
+        checked = validation.check_delete(ids, where, where_document, limit)
+        deleted = self._client.api.delete(
+            self.id,
+            ids=checked,
+            where=where,
+            where_document=where_document,
+            limit=limit,
+            **self._where_to,
+        )
+        return {"deleted": deleted}
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def count(self, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> int:
+        """Return how many records there are."""
+        ReadLevel(read_level)
+        return self._client.api.count(self.id, **self._where_to)
+
+    @validation_context("get")
+    def get(
+        self,
+        ids: Any = None,
+        where: Where | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        where_document: WhereDocument | None = None,
+        include: Sequence[str] = ("metadatas", "documents"),
+    ) -> GetResult:
+        """Return the records that match all conditions, in the order of their first insertion.
+
+        Args:
+            ids: One id or a list; unknown ids are left out.
+            where: ``{"pos": "noun"}``, ``{"n": {"$gt": 3}}``, ``{"$and": [...]}``.
+            limit: At most so many.
+            offset: Leave out so many first.
+            where_document: ``{"$contains": "bear"}``, ``{"$regex": "^a .* bear"}``.
+            include: Of ``documents``, ``metadatas``, ``embeddings``, ``uris``, ``data``.
+        """
+        wanted = validation.check_include(include, "get")
+        checked = None if ids is None else validation.check_ids(ids)
+        limit, offset = validation.check_limit_offset(limit, offset)
+        with_data = self._needs_loader(wanted)
+        records = self._client.api.get(
+            self.id,
+            ids=checked,
+            where=where,
+            where_document=where_document,
+            limit=limit,
+            offset=offset or 0,
+            include=[*wanted, "uris"] if with_data else wanted,
+            **self._where_to,
+        )
+        return GetResult(
+            ids=records.ids,
+            embeddings=None if records.embeddings is None else _as_float64(records.embeddings),
+            documents=records.documents,
+            uris=records.uris,
+            included=wanted,
+            data=self._load_data(records.uris) if with_data else None,
+            metadatas=records.metadatas,
+        )
+
+    def peek(self, limit: int = 10) -> GetResult:
+        """Return the first records with their embeddings."""
+        return self.get(limit=limit, include=["metadatas", "documents", "embeddings"])
+
+    @validation_context("query")
+    def query(
+        self,
+        query_embeddings: Any = None,
+        query_texts: Any = None,
+        query_images: Any = None,
+        query_uris: Any = None,
+        ids: Any = None,
+        n_results: int = 10,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+        include: Sequence[str] = ("metadatas", "documents", "distances"),
+    ) -> QueryResult:
+        """Return the nearest records of each query, nearest first.
+
+        Args:
+            query_embeddings: Shape (n, dimension), or one embedding; used where several are given.
+            query_texts: Texts to embed with the collection's function.
+            query_images: Arrays to embed.
+            query_uris: Uris of what the data loader loads and the function embeds.
+            ids: Only records with these ids.
+            n_results: Records wanted for each query; fewer where fewer match.
+            where: Metadata filter, as in `get`.
+            where_document: Document filter, as in `get`.
+            include: Of ``documents``, ``metadatas``, ``distances``, ``embeddings``, ``uris``, ``data``.
+
+        Returns:
+            Chroma's dict; each value holds one list per query. Distances are squared Euclidean for
+            ``l2`` and 1 minus the similarity for ``cosine`` and ``ip``.
+        """
+        wanted = validation.check_include(include, "query")
+        validation.check_n_results(n_results)
+        checked = None if ids is None else validation.check_query_ids(ids)
+        embeddings = self._query_embeddings(
+            query_embeddings, query_texts, query_images, query_uris
+        )
+        with_data = self._needs_loader(wanted)
+        matches = self._client.api.query(
+            self.id,
+            embeddings,
+            n_results,
+            ids=checked,
+            where=where,
+            where_document=where_document,
+            include=[*wanted, "uris"] if with_data else wanted,
+            **self._where_to,
+        )
+        vectors = matches.embeddings
+        return QueryResult(
+            ids=matches.ids,
+            embeddings=None if vectors is None else [_as_float64(each) for each in vectors],
+            documents=matches.documents,
+            uris=matches.uris,
+            included=wanted,
+            data=[self._load_data(uris) for uris in matches.uris or []] if with_data else None,
+            metadatas=matches.metadatas,
+            distances=matches.distances,
+        )
+
+    def _query_embeddings(
+        self, embeddings: Any, texts: Any, images: Any, uris: Any
+    ) -> NDArray[np.float32]:
+        if embeddings is not None:
+            return validation.check_embeddings(embeddings)
+        to_embed = validation.check_queries(texts, images, uris)
+        if texts is None and images is None:
+            to_embed = self._load_data(to_embed)
+        return self._embed(to_embed, query=True)
+
+    def _needs_loader(self, include: Sequence[str]) -> bool:
+        if "data" not in include:
+            return False
+        if self._data_loader is None:
+            raise ValueError("You must set a data loader on the collection if loading from URIs.")
+        return True
+
+    def _load_data(self, uris: Sequence[str | None] | None) -> list[Any]:
+        if self._data_loader is None:
+            raise ValueError("You must set a data loader on the collection if loading from URIs.")
+        return list(self._data_loader(uris))
+
+    # -- embedding ----------------------------------------------------------------------------
+
+    def _embed(self, inputs: Sequence[Any], *, query: bool = False) -> NDArray[np.float32]:
+        function = self._function()
+        if query:
+            return embed_queries(function, inputs)
+        progress = self._client.get_settings().progress
+        return embed_documents(function, inputs, progress=progress, desc=f"Embedding {self.name}")
+
+    def _function(self) -> Any:
+        """Return what embeds: the handle's own, else what the collection records, else nothing does.
+
+        Raises:
+            ValueError: No function is given or recorded.
+        """
+        held = self._embedding_function
+        if held is not None and function_name(held) != "default":
+            return held
+        if self._built_function is None:
+            self._built_function = self._recorded_function()
+        function = self._built_function
+        if function is None and held is not None:
+            function = self._choose_default(record=False)
+        if function is None:
+            raise ValueError(
+                "You must provide an embedding function to compute embeddings."
+                "https://docs.trychroma.com/guides/embeddings"
+            )
+        return function
+
+    def _recorded_function(self) -> Any:
+        settings = self._client.get_settings()
+        recorded = self._info.configuration.get("embedding_function")
+        if recorded == _DEFAULT_CONFIG:
+            self._refresh()
+            recorded = self._info.configuration.get("embedding_function")
+            if recorded == _DEFAULT_CONFIG and self._info.dimension is None:
+                # Nothing is embedded yet, so there is still a choice.
+                return self._choose_default(record=True)
+        return embedding_function_from_config(recorded, settings=settings)
+
+    def _choose_default(self, *, record: bool) -> Any:
+        """Choose between MiniLM and the static model, and record the choice in the collection."""
+        from chroma_nb.embedding import resolve_default
+
+        function = resolve_default(self._client.get_settings())
+        config = embedding_function_to_config(function)
+        if record and config != _DEFAULT_CONFIG:
+            configuration = {**self._info.configuration, "embedding_function": config}
+            self._info = self._client.api.modify(
+                self.id, configuration=configuration, **self._where_to
+            )
+        return function
+
+    def _refresh(self) -> None:
+        self._info = self._client.api.get_collection_by_id(self.id, **self._where_to)
+
+    # -- the collection itself ----------------------------------------------------------------
+
+    def modify(
+        self,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        configuration: dict[str, Any] | None = None,
+    ) -> None:
+        """Change the collection's name, metadata (replaced whole) or configuration.
+
+        Raises:
+            ValueError: The distance or the kind of embedding function would change.
+            UniqueConstraintError: The name is taken.
+        """
+        if name is not None:
+            validation.check_collection_name(name)
+        validation.check_collection_metadata(metadata, modify=True)
+        changed = None
+        if configuration is not None:
+            self._refresh()
+            recorded = self._info.configuration
+            changed = validation.updated_configuration(recorded, configuration)
+            function = configuration.get("embedding_function")
+            if function is not None:
+                check_conflict_on_modify(recorded.get("embedding_function"), function)
+                changed["embedding_function"] = embedding_function_to_config(function)
+        self._info = self._client.api.modify(
+            self.id, name=name, metadata=metadata, configuration=changed, **self._where_to
+        )
+        if changed is not None:
+            self._built_function = None
+
+    def fork(self, new_name: str) -> Collection:
+        """Copy the collection under another name and return the copy."""
+        from chroma_nb.transfer import copy_collection
+
+        return copy_collection(self, self._client, new_name)
+
+    def fork_count(self) -> int:
+        """Return how many forks share storage with this collection: none, a fork is a copy."""
+        return 0
+
+    def search(self, searches: Any, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> Any:
+        """Chroma's hybrid search, which its local store does not have either."""
+        raise NotSupportedError(
+            "Search is not implemented for a local store (nor by Chroma's). Use query() with where= "
+            "and where_document=."
+        )
+
+    def get_indexing_status(self) -> IndexingStatus:
+        """Return how much of the collection its graph covers; the rest is searched exactly."""
+        return self._client.api.indexing_status(self.id, **self._where_to)
+
+    # -- beyond Chroma ------------------------------------------------------------------------
+
+    def unload(self) -> int:
+        """Free the collection's memory (CIP-28112023).
+
+        A hint: no answer changes and nothing is lost, the next access loads what it needs.
+
+        Returns:
+            Bytes released; 0 where nothing was loaded.
+        """
+        return self._client.api.unload(self.id, **self._where_to)
+
+    def build_index(self) -> None:
+        """Build the graph now, up to the last record, and return when that is done.
+
+        It is built in the background anyway; until then the answers are exact and take longer.
+        """
+        self._client.api.build_index(self.id, **self._where_to)
+
+    @validation_context("explain")
+    def explain(
+        self,
+        query_embeddings: Any = None,
+        query_texts: Any = None,
+        ids: Any = None,
+        n_results: int = 10,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+    ) -> dict[str, Any]:
+        """Return how a query is answered, and why: strategy, engine, selectivity, memory, time.
+
+        Takes what `query` takes; without a query it explains one for the first record's embedding.
+        """
+        validation.check_n_results(n_results)
+        checked = None if ids is None else validation.check_query_ids(ids)
+        if query_embeddings is None and query_texts is None:
+            first = self._client.api.get(self.id, limit=1, include=["embeddings"], **self._where_to)
+            embeddings = first.embeddings
+            if embeddings is None or not embeddings.size:
+                embeddings = np.zeros((1, self._info.dimension or 1), dtype=np.float32)
+        else:
+            embeddings = self._query_embeddings(query_embeddings, query_texts, None, None)
+        return self._client.api.explain(
+            self.id,
+            embeddings,
+            n_results,
+            ids=checked,
+            where=where,
+            where_document=where_document,
+            **self._where_to,
+        )
+
+    def to_pandas(
+        self,
+        where: Where | None = None,
+        where_document: WhereDocument | None = None,
+        *,
+        include: Sequence[str] = ("documents", "metadatas"),
+    ) -> pd.DataFrame:
+        """Return the records as a table: id, document, then one column per metadata key."""
+        records = self.get(where=where, where_document=where_document, include=list(include))
+        return records.to_pandas()
+
+    def to_arrow(
+        self, where: Where | None = None, where_document: WhereDocument | None = None
+    ) -> Any:
+        """Return the records, embeddings included, as a `pyarrow.Table`; see `chroma_nb.transfer`."""
+        from chroma_nb.transfer import collection_to_arrow
+
+        return collection_to_arrow(self, where, where_document)
+
+    def from_pandas(
+        self,
+        frame: pd.DataFrame,
+        *,
+        id: str | None = None,
+        document: str | None = None,
+        embedding: str | None = None,
+        metadata: Sequence[str] | None = None,
+        on_conflict: OnConflict = "skip",
+    ) -> Collection:
+        """Add the rows of a table; see `chroma_nb.transfer.add_frame`."""
+        from chroma_nb.transfer import add_frame
+
+        add_frame(
+            self,
+            frame,
+            id=id,
+            document=document,
+            embedding=embedding,
+            metadata=metadata,
+            on_conflict=on_conflict,
+        )
+        return self
+
+    def from_arrow(self, table: Any, **columns: Any) -> Collection:
+        """Add the rows of a `pyarrow.Table`; keywords as in `from_pandas`."""
+        from chroma_nb.transfer import add_arrow
+
+        add_arrow(self, table, **columns)
+        return self
+
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Write the whole collection to a Parquet file; `client.import_` reads it.
+
+        Returns:
+            Records written.
+        """
+        from chroma_nb.transfer import export_collection
+
+        return export_collection(self, path)
+
+
+def configuration_for(
+    function: Any,
+    configuration: dict[str, Any] | None,
+    metadata: dict[str, Any] | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Return the configuration of a new collection, as on the wire.
+
+    Args:
+        function: The `embedding_function` argument.
+        configuration: The `configuration` argument.
+        metadata: The collection's metadata, where Chroma's older ``hnsw:*`` keys may stand.
+        settings: The client's.
+
+    Raises:
+        InvalidArgumentError: Two functions are given, or a value cannot be used.
+    """
+    configured = (configuration or {}).get("embedding_function")
+    check_conflict_on_create(function, configured)
+    chosen = configured if configured is not None else function
+    recorded: dict[str, Any] | None
+    if chosen is DEFAULT_EMBEDDING_FUNCTION:
+        recorded = dict(_DEFAULT_CONFIG)
+        if settings.embedding == "static":
+            from chroma_nb.embedding import resolve_default
+
+            recorded = embedding_function_to_config(resolve_default(settings))
+    elif chosen is None:
+        recorded = None if configuration is None else {"type": "legacy"}
+    else:
+        recorded = embedding_function_to_config(chosen)
+    default_space: Space = "l2"
+    spaces: Sequence[str] = ("l2", "cosine", "ip")
+    if chosen is not None and chosen is not DEFAULT_EMBEDDING_FUNCTION:
+        default_space = _ask(chosen, "default_space", default_space)
+        spaces = _ask(chosen, "supported_spaces", spaces)
+    result = validation.created_configuration(configuration, metadata, default_space)
+    space = result["hnsw"]["space"]
+    if space not in spaces:
+        warnings.warn(
+            f"Space {space} is not supported by {function_name(chosen)}; it is made for "
+            f"{', '.join(spaces)}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    result["embedding_function"] = recorded
+    return result
+
+
+def _ask(function: Any, method: str, default: Any) -> Any:
+    """Call an optional method of an embedding function."""
+    found = getattr(function, method, None)
+    return default if found is None else found()
+
+
+def _as_float64(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return float64 with the float32 values, as Chroma does; no vectors are an array of shape (0,)."""
+    if not len(vectors):
+        return np.array([], dtype=np.float64)
+    return vectors.astype(np.float64)
+
+
+__all__ = ["DEFAULT_EMBEDDING_FUNCTION", "Collection", "InvalidArgumentError", "configuration_for"]

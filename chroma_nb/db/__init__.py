@@ -1,0 +1,23 @@
+"""Databases: `DB` is the interface, `DuckDB` and `PersistentDuckDB` keep records and vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from chroma_nb.db._duckdb import DuckDB as DuckDB
+    from chroma_nb.db._persistent_duckdb import PersistentDuckDB as PersistentDuckDB
+    from chroma_nb.db.base import DB as DB
+
+_ATTRIBUTES = {
+    "DB": "chroma_nb.db.base",
+    "DuckDB": "chroma_nb.db._duckdb",
+    "PersistentDuckDB": "chroma_nb.db._persistent_duckdb",
+}
+__all__ = ["DB", "DuckDB", "PersistentDuckDB"]
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attributes(__name__, _ATTRIBUTES, name)

@@ -1,0 +1,755 @@
+"""`DuckDB`: records and catalogue in an in-memory DuckDB, vectors in unnamed temporary files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID, uuid4
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.db.base import DB, Changes, Extent, RecordRows, VectorSource
+from chroma_nb.db.vector_file import VectorFile
+from chroma_nb.errors import (
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    UniqueConstraintError,
+    VersionMismatchError,
+)
+from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo
+
+if TYPE_CHECKING:
+    from chroma_nb.filters.expression import Expression
+    from chroma_nb.settings import Settings
+
+#: Bump when the tables or the vector file change; `_upgrade` then has to know the older ones.
+FORMAT_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta (key VARCHAR, value VARCHAR);
+CREATE TABLE tenants (name VARCHAR);
+CREATE TABLE databases (id VARCHAR, name VARCHAR, tenant VARCHAR, created BIGINT);
+CREATE TABLE collections (
+  id VARCHAR, name VARCHAR, tenant VARCHAR, database VARCHAR, created BIGINT,
+  configuration VARCHAR, metadata VARCHAR, dimension BIGINT,
+  n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT);
+"""
+
+#: From here on a commit hands whole columns over as NumPy arrays; below, list parameters are faster.
+_COLUMNAR_ROWS = 512
+#: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
+_HEADROOM_BYTES = 4 << 20
+
+
+@dataclass
+class _Entry:
+    """One collection in the cached catalogue."""
+
+    info: CollectionInfo
+    created: int
+    extent: Extent
+    vectors: VectorFile | None = None
+
+    @property
+    def table(self) -> str:
+        return f"records_{self.info.id.hex}_{self.extent.generation}"
+
+
+class DuckDB(DB):
+    """An ephemeral store: gone with the process, its vectors in files that have no name.
+
+    Args:
+        settings: `threads`, `duckdb_memory_limit` and `temp_path` are used.
+    """
+
+    persists: ClassVar[bool] = False
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._write_lock = threading.RLock()
+        self._cursor_lock = threading.Lock()
+        self._idle_cursors: list[duckdb.DuckDBPyConnection] = []
+        self._entries: dict[UUID, _Entry] = {}
+        self._by_name: dict[tuple[str, str, str], UUID] = {}
+        self._tenants: set[str] = set()
+        self._databases: dict[tuple[str, str], UUID] = {}
+        self._created = 0
+        self._derived_folder: str | None = None
+        self._closed = False
+        self._connection = self._connect()
+        try:
+            self._open_schema()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    # -- connection ---------------------------------------------------------------------------
+
+    def _database_file(self) -> str:
+        return ":memory:"
+
+    def _temp_folder(self) -> str:
+        return self.settings.temp_path or tempfile.gettempdir()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        config: dict[str, Any] = {
+            "threads": self.settings.threads or os.cpu_count() or 1,
+            "memory_limit": self.settings.duckdb_memory_limit,
+            "temp_directory": os.path.join(self._temp_folder(), f"chroma-nb-{os.getpid()}.tmp"),
+            # Nothing is fetched from a network because a query happens to name a function.
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        }
+        connection = duckdb.connect(self._database_file(), config=config)
+        # In a notebook DuckDB draws a progress bar by itself.
+        connection.execute("SET enable_progress_bar = false")
+        return connection
+
+    def _open_schema(self) -> None:
+        tables = self._connection.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'"
+        ).fetchone()
+        if not tables or not tables[0]:
+            with self._transaction():
+                for statement in _SCHEMA.split(";"):
+                    if statement.strip():
+                        self._connection.execute(statement)
+                self._connection.execute(
+                    "INSERT INTO meta VALUES ('format_version', ?)", [str(FORMAT_VERSION)]
+                )
+                self._insert_defaults()
+        else:
+            self._check_version()
+        self._load_catalogue()
+
+    def _check_version(self) -> None:
+        row = self._connection.execute(
+            "SELECT value FROM meta WHERE key = 'format_version'"
+        ).fetchone()
+        found = row[0] if row else "unknown"
+        if found != str(FORMAT_VERSION):
+            raise VersionMismatchError(
+                f"{self!r} is in format {found}, this chroma-nb reads format {FORMAT_VERSION}. "
+                "Open it with the version that wrote it, export its collections "
+                "(collection.export), and import them here; nothing was changed."
+            )
+
+    def _insert_defaults(self) -> None:
+        self._connection.execute("INSERT INTO tenants VALUES (?)", [DEFAULT_TENANT])
+        self._connection.execute(
+            "INSERT INTO databases VALUES (?, ?, ?, 0)",
+            [str(uuid4()), DEFAULT_DATABASE, DEFAULT_TENANT],
+        )
+
+    def _load_catalogue(self) -> None:
+        con = self._connection
+        self._tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
+        rows = con.execute("SELECT id, name, tenant, created FROM databases ORDER BY created")
+        self._databases = {
+            (tenant, name): UUID(database_id) for database_id, name, tenant, _ in rows.fetchall()
+        }
+        for entry in self._entries.values():
+            _close_vectors(entry)
+        self._entries = {}
+        self._by_name = {}
+        for row in con.execute(f"{_SELECT_COLLECTION} ORDER BY created").fetchall():
+            entry = _entry_from_row(row)
+            self._remember(entry)
+        last = con.execute(
+            "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
+            "SELECT created FROM collections)"
+        ).fetchone()
+        self._created = (last[0] if last else 0) or 0
+
+    def _remember(self, entry: _Entry) -> None:
+        info = entry.info
+        self._entries[info.id] = entry
+        self._by_name[info.tenant, info.database, info.name] = info.id
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Hold the write lock and one transaction; everything is undone when the body raises."""
+        with self._write_lock:
+            self._check_open()
+            connection = self._connection
+            connection.execute("BEGIN TRANSACTION")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException as error:
+                self._undo(error)
+                raise
+
+    def _undo(self, error: BaseException) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            # Either the transaction is gone already, or DuckDB gave this instance up (a failed disk).
+            try:
+                self._connection.execute("SELECT 1")
+            except duckdb.Error:
+                self._reconnect()
+
+    def _reconnect(self) -> None:
+        """Open the database again after DuckDB invalidated it; in memory there is nothing to open."""
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        self._check_open()
+        with self._cursor_lock:
+            cursor = self._idle_cursors.pop() if self._idle_cursors else None
+        if cursor is None:
+            cursor = self._connection.cursor()
+        try:
+            yield cursor
+        except BaseException:
+            cursor.close()
+            raise
+        with self._cursor_lock:
+            if self._closed:
+                cursor.close()
+            else:
+                self._idle_cursors.append(cursor)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InternalError(f"{self!r} is closed. Open a new client to go on.")
+
+    def close(self) -> None:
+        with self._write_lock:
+            if self._closed:
+                return
+            self._closed = True
+            with self._cursor_lock:
+                for cursor in self._idle_cursors:
+                    cursor.close()
+                self._idle_cursors.clear()
+            for entry in self._entries.values():
+                _close_vectors(entry)
+            self._connection.close()
+            if self._derived_folder is not None:
+                shutil.rmtree(self._derived_folder, ignore_errors=True)
+
+    def reset(self) -> None:
+        with self._write_lock:
+            for info in self.list_collections():
+                self.delete_collection(info.id)
+            with self._transaction() as con:
+                con.execute("DELETE FROM databases")
+                con.execute("DELETE FROM tenants")
+                self._insert_defaults()
+            self._load_catalogue()
+
+    # -- tenants and databases ----------------------------------------------------------------
+
+    def create_tenant(self, name: str) -> None:
+        with self._write_lock:
+            if name in self._tenants:
+                raise UniqueConstraintError(f"Tenant [{name}] already exists")
+            with self._transaction() as con:
+                con.execute("INSERT INTO tenants VALUES (?)", [name])
+            self._tenants.add(name)
+
+    def has_tenant(self, name: str) -> bool:
+        return name in self._tenants
+
+    def create_database(self, name: str, tenant: str) -> UUID:
+        with self._write_lock:
+            if (tenant, name) in self._databases:
+                raise UniqueConstraintError(f"Database [{name}] already exists")
+            database_id = uuid4()
+            with self._transaction() as con:
+                row = [str(database_id), name, tenant, self._next_created()]
+                con.execute("INSERT INTO databases VALUES (?, ?, ?, ?)", row)
+            self._databases[tenant, name] = database_id
+            return database_id
+
+    def _next_created(self) -> int:
+        self._created += 1
+        return self._created
+
+    def find_database(self, name: str, tenant: str) -> UUID | None:
+        return self._databases.get((tenant, name))
+
+    def list_databases(self, tenant: str) -> list[tuple[UUID, str]]:
+        return [(key, name) for (of, name), key in list(self._databases.items()) if of == tenant]
+
+    def delete_database(self, name: str, tenant: str) -> None:
+        with self._write_lock:
+            for info in self.list_collections(tenant, name):
+                self.delete_collection(info.id)
+            with self._transaction() as con:
+                con.execute("DELETE FROM databases WHERE name = ? AND tenant = ?", [name, tenant])
+            self._databases.pop((tenant, name), None)
+
+    # -- collections --------------------------------------------------------------------------
+
+    def create_collection(self, info: CollectionInfo) -> None:
+        with self._write_lock:
+            if (info.tenant, info.database, info.name) in self._by_name:
+                raise UniqueConstraintError(f"Collection [{info.name}] already exists")
+            entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0))
+            with self._transaction() as con:
+                con.execute(
+                    "INSERT INTO collections VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
+                    [
+                        *(str(info.id), info.name, info.tenant, info.database, entry.created),
+                        *(json.dumps(info.configuration), _dump(info.metadata), info.dimension),
+                    ],
+                )
+                con.execute(_create_records(entry.table))
+            self._remember(entry)
+
+    def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
+        collection_id = self._by_name.get((tenant, database, name))
+        return None if collection_id is None else self._entries[collection_id].info
+
+    def get_collection(self, collection_id: UUID) -> CollectionInfo:
+        return self._entry(collection_id).info
+
+    def _entry(self, collection_id: UUID) -> _Entry:
+        entry = self._entries.get(collection_id)
+        if entry is None:
+            self._check_open()
+            raise NotFoundError(f"Collection [{collection_id}] does not exist.")
+        return entry
+
+    def list_collections(
+        self, tenant: str | None = None, database: str | None = None
+    ) -> list[CollectionInfo]:
+        self._check_open()
+        infos = [entry.info for entry in sorted(self._entries.values(), key=lambda e: e.created)]
+        if tenant is None:
+            return infos
+        return [info for info in infos if (info.tenant, info.database) == (tenant, database)]
+
+    def update_collection(self, info: CollectionInfo) -> None:
+        with self._write_lock:
+            entry = self._entry(info.id)
+            old = entry.info
+            taken = self._by_name.get((info.tenant, info.database, info.name))
+            if taken is not None and taken != info.id:
+                raise UniqueConstraintError(f"Collection [{info.name}] already exists")
+            with self._transaction() as con:
+                con.execute(
+                    "UPDATE collections SET name = ?, metadata = ?, configuration = ? WHERE id = ?",
+                    [
+                        *(info.name, _dump(info.metadata)),
+                        *(json.dumps(info.configuration), str(info.id)),
+                    ],
+                )
+            self._by_name.pop((old.tenant, old.database, old.name), None)
+            entry.info = replace(info, dimension=old.dimension)
+            self._remember(entry)
+
+    def delete_collection(self, collection_id: UUID) -> None:
+        with self._write_lock:
+            entry = self._entry(collection_id)
+            with self._transaction() as con:
+                con.execute("DELETE FROM collections WHERE id = ?", [str(collection_id)])
+                con.execute(f'DROP TABLE "{entry.table}"')
+            del self._entries[collection_id]
+            info = entry.info
+            self._by_name.pop((info.tenant, info.database, info.name), None)
+            _close_vectors(entry)
+            self._remove_files(entry)
+
+    def _remove_files(self, entry: _Entry) -> None:
+        """Delete the files of one generation of a collection."""
+        _remove_prefix(self._derived_prefix(entry))
+
+    # -- records ------------------------------------------------------------------------------
+
+    def extent(self, collection_id: UUID) -> Extent:
+        return self._entry(collection_id).extent
+
+    def commit(self, collection_id: UUID, changes: Changes) -> None:
+        with self._write_lock:
+            entry = self._entry(collection_id)
+            extent = entry.extent
+            if len(changes.vectors) and changes.first_label != extent.next_label:
+                raise InternalError(
+                    f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
+                )
+            dimension = entry.info.dimension or changes.dimension
+            self._check_space(changes)
+            if len(changes.vectors):
+                vectors = self._writable_vectors(entry, changes.vectors.shape[1])
+                try:
+                    vectors.append(changes.first_label, changes.vectors)
+                except OSError as error:
+                    raise self._disk_error(error) from error
+            after = Extent(
+                extent.n_records + changes.n_records_delta,
+                extent.next_label + len(changes.vectors),
+                extent.next_sequence + changes.n_new,
+                extent.generation,
+            )
+            try:
+                with self._transaction() as con:
+                    _write_rows(con, entry.table, changes)
+                    con.execute(
+                        "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, "
+                        "next_sequence = ? WHERE id = ?",
+                        [
+                            *(dimension, after.n_records, after.next_label),
+                            *(after.next_sequence, str(collection_id)),
+                        ],
+                    )
+            except BaseException as error:
+                # An interrupt may have come after DuckDB had committed: the table knows.
+                self._reload_entry(entry)
+                if isinstance(error, duckdb.Error):
+                    raise self._disk_error(error) from error
+                raise
+            entry.extent = after
+            if entry.info.dimension is None and dimension is not None:
+                entry.info = replace(entry.info, dimension=dimension)
+
+    def _disk_error(self, error: Exception) -> InternalError:
+        return InternalError(
+            f"Writing to {self!r} failed, nothing of this call was kept: {error}. "
+            "Free some disk space (or unload and delete what is not needed) and repeat the call."
+        )
+
+    def _space_folder(self) -> str:
+        return self._temp_folder()
+
+    def _check_space(self, changes: Changes) -> None:
+        """Refuse a write that would not fit, before DuckDB's own log fills the disk up."""
+        rows = changes.rows
+        n_bytes = changes.vectors.nbytes + 64 * len(rows)
+        for column in (rows.ids, rows.documents, rows.uris, rows.metadatas):
+            n_bytes += sum(len(text) for text in column if text)
+        free = shutil.disk_usage(self._space_folder()).free
+        needed = n_bytes + n_bytes // 8 + _HEADROOM_BYTES
+        if needed > free:
+            raise InternalError(
+                f"Writing {len(rows):,} records needs about {needed:,} bytes, the disk of {self!r} "
+                f"has {free:,} free. Free some space and repeat the call; nothing was written."
+            )
+
+    def _reload_entry(self, entry: _Entry) -> None:
+        with contextlib.suppress(duckdb.Error):
+            row = self._connection.execute(
+                f"{_SELECT_COLLECTION} WHERE id = ?", [str(entry.info.id)]
+            ).fetchone()
+            if row is not None:
+                fresh = _entry_from_row(row)
+                entry.info, entry.extent = fresh.info, fresh.extent
+
+    def _vector_path(self, entry: _Entry) -> str | None:
+        return None
+
+    def _open_vectors(self, entry: _Entry, dimension: int, *, create: bool) -> VectorFile:
+        return VectorFile(
+            self._vector_path(entry), dimension, folder=self._temp_folder(), fsync=False
+        )
+
+    def _writable_vectors(self, entry: _Entry, dimension: int) -> VectorFile:
+        if entry.vectors is not None and entry.vectors.dimension != dimension:
+            # The first write of the collection was undone, and the next has another dimension.
+            _close_vectors(entry)
+        if entry.vectors is None:
+            create = entry.extent.next_label == 0
+            entry.vectors = self._open_vectors(entry, dimension, create=create)
+        return entry.vectors
+
+    def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
+        entry = self._entry(collection_id)
+        found: dict[str, int] = {}
+        if entry.extent.n_records and ids:
+            with self._reading() as cursor:
+                cursor.execute(
+                    f'SELECT id, label FROM "{entry.table}" WHERE id IN (SELECT unnest(?))',
+                    [list(ids)],
+                )
+                found = dict(cursor.fetchall())
+        return np.fromiter((found.get(one, -1) for one in ids), dtype=np.int64, count=len(ids))
+
+    def select(
+        self,
+        collection_id: UUID,
+        expression: Expression | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> NDArray[np.int64]:
+        entry = self._entry(collection_id)
+        conditions: list[str] = []
+        parameters: list[Any] = []
+        if expression is not None:
+            condition, parameters = compile_sql(expression, DuckDBDialect())
+            conditions.append(f"({condition})")
+        if ids is not None:
+            conditions.append("id IN (SELECT unnest(?::VARCHAR[]))")
+            parameters = [*parameters, list(ids)]
+        query = f'SELECT label FROM "{entry.table}"'
+        if conditions:
+            query += " WHERE " + " AND ".join(conditions)
+        query += " ORDER BY sequence"
+        if limit is not None:
+            query += f" LIMIT {int(limit)}"
+        if offset:
+            query += f" OFFSET {int(offset)}"
+        with self._reading() as cursor:
+            try:
+                labels = cursor.execute(query, parameters).fetchnumpy()["label"]
+            except duckdb.InvalidInputException as error:
+                raise InvalidArgumentError(f"Invalid where clause: {error}") from error
+        return np.ascontiguousarray(labels, dtype=np.int64)
+
+    def fetch(self, collection_id: UUID, labels: NDArray[np.int64]) -> RecordRows:
+        entry = self._entry(collection_id)
+        with self._reading() as cursor:
+            rows = cursor.execute(
+                f'SELECT {_RECORD_COLUMNS} FROM "{entry.table}" WHERE label IN (SELECT unnest(?))',
+                [labels.tolist()],
+            ).fetchall()
+        by_label = {row[0]: row for row in rows}
+        return _rows_from([by_label[key] for key in labels.tolist() if key in by_label])
+
+    def scan(self, collection_id: UUID, chunk_size: int = 65_536) -> Iterator[RecordRows]:
+        entry = self._entry(collection_id)
+        with self._reading() as cursor:
+            cursor.execute(f'SELECT {_RECORD_COLUMNS} FROM "{entry.table}" ORDER BY label')
+            while rows := cursor.fetchmany(chunk_size):
+                yield _rows_from(rows)
+
+    def vectors(self, collection_id: UUID) -> VectorSource:
+        entry = self._entry(collection_id)
+        with self._write_lock:
+            if entry.vectors is None:
+                if entry.info.dimension is None:
+                    raise InternalError(f"Collection [{entry.info.name}] has no vectors yet.")
+                create = entry.extent.next_label == 0
+                entry.vectors = self._open_vectors(entry, entry.info.dimension, create=create)
+                entry.vectors.check_length(entry.extent.next_label)
+            return entry.vectors
+
+    def compact(self, collection_id: UUID) -> None:
+        with self._write_lock:
+            old = self._entry(collection_id)
+            if old.info.dimension is None:
+                return
+            source = self.vectors(collection_id)
+            extent = old.extent
+            new = _Entry(
+                old.info, old.created, replace(extent, generation=extent.generation + 1)
+            )
+            target = self._open_vectors(new, old.info.dimension, create=True)
+            try:
+                labels = self.select(collection_id)
+                for start in range(0, len(labels), 16_384):
+                    target.append(start, source.read(labels[start : start + 16_384]))
+                new.extent = replace(new.extent, next_label=len(labels), n_records=len(labels))
+                with self._transaction() as con:
+                    con.execute(_create_records(new.table))
+                    con.execute(
+                        f'INSERT INTO "{new.table}" SELECT row_number() OVER (ORDER BY sequence) - 1, '
+                        f'sequence, id, document, uri, metadata FROM "{old.table}"'
+                    )
+                    con.execute(f'DROP TABLE "{old.table}"')
+                    con.execute(
+                        "UPDATE collections SET next_label = ?, generation = ? WHERE id = ?",
+                        [new.extent.next_label, new.extent.generation, str(collection_id)],
+                    )
+            except BaseException:
+                target.close()
+                self._remove_files(new)
+                raise
+            _close_vectors(old)
+            self._remove_files(old)
+            new.vectors = target
+            self._remember(new)
+
+    # -- beyond Chroma ------------------------------------------------------------------------
+
+    def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
+        try:
+            statements = duckdb.extract_statements(query)
+        except duckdb.Error as error:
+            raise InvalidArgumentError(f"This SQL cannot be read: {error}") from error
+        allowed = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+        if len(statements) != 1 or statements[0].type not in allowed:
+            raise InvalidArgumentError(
+                "client.sql() reads: give it one SELECT (or EXPLAIN). Use add, update, upsert and "
+                f"delete to write. Got {query[:80]!r}."
+            )
+        self._check_open()
+        cursor = self._connection.cursor()
+        try:
+            for entry in list(self._entries.values()):
+                info = entry.info
+                # A view costs a look at the metadata: only for what the query names.
+                if (info.tenant, info.database) == (tenant, database) and (
+                    info.name.lower() in query.lower()
+                ):
+                    self._create_view(cursor, entry)
+            return cursor.execute(query, parameters).df()
+        except duckdb.Error as error:
+            names = ", ".join(repr(i.name) for i in self.list_collections(tenant, database)[:10])
+            raise InvalidArgumentError(
+                f"{error} (each collection is a view: {names or 'there is none yet'}; "
+                "columns id, document, uri, metadata, and one for each metadata key)"
+            ) from error
+        finally:
+            cursor.close()
+
+    def _create_view(self, cursor: duckdb.DuckDBPyConnection, entry: _Entry) -> None:
+        kinds: dict[str, set[str]] = {}
+        keys = cursor.execute(
+            "SELECT DISTINCT key, json_type(metadata, '/' || replace(replace(key, '~', '~0'), '/', "
+            f"'~1')) FROM (SELECT metadata, unnest(json_keys(metadata)) AS key FROM \"{entry.table}\" "
+            "WHERE metadata IS NOT NULL) ORDER BY key LIMIT 2000"
+        ).fetchall()
+        for key, kind in keys:
+            kinds.setdefault(key, set()).add(kind)
+        columns = ["id", "document", "uri", "metadata::JSON AS metadata"]
+        taken = {"id", "document", "uri", "metadata"}
+        for key, found in kinds.items():
+            if key.lower() in taken or not key:
+                continue
+            taken.add(key.lower())
+            pointer = "'/" + key.replace("~", "~0").replace("/", "~1").replace("'", "''") + "'"
+            name = '"' + key.replace('"', '""') + '"'
+            value, column_type = f"metadata ->> {pointer}", _column_type(found)
+            if column_type == "JSON":
+                value = f"json_extract(metadata, {pointer})"
+            columns.append(f"CAST({value} AS {column_type}) AS {name}")
+        name = entry.info.name.replace('"', '""')
+        cursor.execute(
+            f'CREATE OR REPLACE TEMP VIEW "{name}" AS SELECT {", ".join(columns)} '
+            f'FROM "{entry.table}" ORDER BY sequence'
+        )
+
+    def derived_path(self, collection_id: UUID) -> str:
+        return self._derived_prefix(self._entry(collection_id))
+
+    def _derived_prefix(self, entry: _Entry) -> str:
+        if self._derived_folder is None:
+            self._derived_folder = tempfile.mkdtemp(
+                prefix="chroma-nb-", dir=self.settings.temp_path or None
+            )
+        name = f"{entry.info.id}.{entry.extent.generation}"
+        return os.path.join(self._derived_folder, name)
+
+    def bytes_on_disk(self, collection_id: UUID) -> int:
+        entry = self._entry(collection_id)
+        return 0 if entry.vectors is None else entry.vectors.bytes_on_disk
+
+
+_RECORD_COLUMNS = "label, sequence, id, document, uri, metadata"
+_SELECT_COLLECTION = (
+    "SELECT id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
+    "next_label, next_sequence, generation FROM collections"
+)
+
+
+def _create_records(table: str) -> str:
+    return (
+        f'CREATE TABLE "{table}" (label BIGINT, sequence BIGINT, id VARCHAR, document VARCHAR, '
+        "uri VARCHAR, metadata VARCHAR)"
+    )
+
+
+def _entry_from_row(row: Sequence[Any]) -> _Entry:
+    info = CollectionInfo(
+        id=UUID(row[0]),
+        name=row[1],
+        tenant=row[2],
+        database=row[3],
+        configuration=json.loads(row[5]),
+        metadata=None if row[6] is None else json.loads(row[6]),
+        dimension=row[7],
+    )
+    return _Entry(info, row[4], Extent(*row[8:12]))
+
+
+def _rows_from(rows: Sequence[Sequence[Any]]) -> RecordRows:
+    columns: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * 6
+    return RecordRows(
+        labels=np.array(columns[0], dtype=np.int64),
+        sequences=np.array(columns[1], dtype=np.int64),
+        ids=list(columns[2]),
+        documents=list(columns[3]),
+        uris=list(columns[4]),
+        metadatas=list(columns[5]),
+    )
+
+
+def _write_rows(con: duckdb.DuckDBPyConnection, table: str, changes: Changes) -> None:
+    rows = changes.rows
+    if len(changes.removed):
+        con.execute(
+            f'DELETE FROM "{table}" WHERE label IN (SELECT unnest(?))', [changes.removed.tolist()]
+        )
+    if not len(rows):
+        return
+    texts = (rows.ids, rows.documents, rows.uris, rows.metadatas)
+    if len(rows) < _COLUMNAR_ROWS:
+        con.execute(
+            f'INSERT INTO "{table}" SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[]), '
+            "unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+            [rows.labels.tolist(), rows.sequences.tolist(), *texts],
+        )
+        return
+    arrays: dict[str, NDArray[Any]] = {"label": rows.labels, "sequence": rows.sequences}
+    selected = ["label", "sequence"]
+    for name, column in zip(("id", "document", "uri", "metadata"), texts, strict=True):
+        # DuckDB guesses a column's type from its values: an empty one is spelt out.
+        if all(text is None for text in column):
+            selected.append("NULL")
+        else:
+            arrays[name] = np.array(column, dtype=object)
+            selected.append(f"{name}::VARCHAR")
+    con.register("chroma_nb_rows", arrays)
+    try:
+        con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM chroma_nb_rows')
+    finally:
+        con.unregister("chroma_nb_rows")
+
+
+def _column_type(kinds: set[str]) -> str:
+    integers = {"BIGINT", "UBIGINT"}
+    if kinds <= integers:
+        return "BIGINT"
+    if kinds <= {*integers, "DOUBLE"}:
+        return "DOUBLE"
+    if kinds == {"BOOLEAN"}:
+        return "BOOLEAN"
+    return "VARCHAR" if kinds == {"VARCHAR"} else "JSON"
+
+
+def _dump(metadata: dict[str, Any] | None) -> str | None:
+    return None if metadata is None else json.dumps(metadata)
+
+
+def _close_vectors(entry: _Entry) -> None:
+    if entry.vectors is not None:
+        entry.vectors.close()
+        entry.vectors = None
+
+
+def _remove_prefix(prefix: str) -> None:
+    folder, name = os.path.split(prefix)
+    with contextlib.suppress(FileNotFoundError):
+        for found in os.listdir(folder):
+            if found.startswith(name + "."):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, found))

@@ -1,0 +1,251 @@
+"""`DB`: the truth. Catalogue, records and vectors; everything else is derived from it.
+
+A record has a *label*, the row of its vector, and a *sequence* number, its place in storage order
+(the order of first insertion of its id). A commit names the labels that it writes; labels are never
+used twice within one *generation* of a collection, and compaction starts a new generation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.types import CollectionInfo
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from chroma_nb.filters.expression import Expression
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a collection reaches: what a reader or a writer has to know before it starts."""
+
+    n_records: int
+    #: The label that the next vector gets; rows at and past it are not committed.
+    next_label: int
+    #: The sequence number that the next new id gets.
+    next_sequence: int
+    #: Grows with each compaction; labels of different generations have nothing to do with each other.
+    generation: int
+
+
+@dataclass
+class RecordRows:
+    """Records as the DB holds them, one row each; metadata as compact JSON text or None."""
+
+    labels: NDArray[np.int64]
+    sequences: NDArray[np.int64]
+    ids: list[str]
+    documents: list[str | None]
+    uris: list[str | None]
+    metadatas: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def empty(cls) -> RecordRows:
+        """Return no rows."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing, nothing, [], [], [], [])
+
+
+@dataclass
+class Changes:
+    """What one commit does, all or nothing.
+
+    The rows of `removed` go first, then `rows` are inserted, so a changed record is in both.
+    """
+
+    rows: RecordRows
+    #: Shape (m,), int64: labels of the records that end or are replaced.
+    removed: NDArray[np.int64]
+    #: Shape (v, dimension), float32: the vectors of labels first_label .. first_label + v - 1.
+    vectors: NDArray[np.float32]
+    first_label: int
+    #: Ids that are new to the collection among `rows`.
+    n_new: int
+    #: Set when this commit fixes the collection's dimension.
+    dimension: int | None = None
+    #: How `n_records` changes.
+    n_records_delta: int = field(default=0)
+
+
+class VectorSource(ABC):
+    """Read access to one collection's vectors, by label."""
+
+    dimension: int
+
+    @abstractmethod
+    def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of these labels, shape (len(labels), dimension), in their order."""
+
+    @abstractmethod
+    def block(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the vectors of labels start .. stop - 1 as a copy that the caller owns."""
+
+    @abstractmethod
+    def mapped(self, stop: int) -> NDArray[np.float32]:
+        """Return the vectors of labels 0 .. stop - 1, read-only, without copying where possible."""
+
+    @abstractmethod
+    def release(self) -> int:
+        """Let go of what `mapped` holds in memory and return the bytes; the next use maps again."""
+
+    @property
+    @abstractmethod
+    def mapped_bytes(self) -> int:
+        """Bytes that the current mapping can take in memory."""
+
+
+class DB(ABC):
+    """Keeps catalogue, records and vectors. Safe for many readers; writers are serialised inside.
+
+    A method that names a collection raises `NotFoundError` when there is none.
+    """
+
+    #: Does a record survive the process?
+    persists: ClassVar[bool]
+
+    # -- life cycle ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release every file, lock and byte. Closing twice is allowed."""
+
+    def __enter__(self) -> DB:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Delete everything, and make the default tenant and database again."""
+
+    # -- tenants and databases ----------------------------------------------------------------
+
+    @abstractmethod
+    def create_tenant(self, name: str) -> None:
+        """Add a tenant; `UniqueConstraintError` if there is one of that name."""
+
+    @abstractmethod
+    def has_tenant(self, name: str) -> bool:
+        """Say whether the tenant exists."""
+
+    @abstractmethod
+    def create_database(self, name: str, tenant: str) -> UUID:
+        """Add a database to a tenant; `UniqueConstraintError` if it is there."""
+
+    @abstractmethod
+    def find_database(self, name: str, tenant: str) -> UUID | None:
+        """Return the database's id, or None."""
+
+    @abstractmethod
+    def list_databases(self, tenant: str) -> list[tuple[UUID, str]]:
+        """Return (id, name) of the tenant's databases in order of creation."""
+
+    @abstractmethod
+    def delete_database(self, name: str, tenant: str) -> None:
+        """Delete a database and all its collections."""
+
+    # -- collections --------------------------------------------------------------------------
+
+    @abstractmethod
+    def create_collection(self, info: CollectionInfo) -> None:
+        """Add a collection; `UniqueConstraintError` if its name is taken in its database."""
+
+    @abstractmethod
+    def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
+        """Return the collection of that name, or None."""
+
+    @abstractmethod
+    def get_collection(self, collection_id: UUID) -> CollectionInfo:
+        """Return the collection of that id."""
+
+    @abstractmethod
+    def list_collections(
+        self, tenant: str | None = None, database: str | None = None
+    ) -> list[CollectionInfo]:
+        """Return the collections of a database (or all) in order of creation."""
+
+    @abstractmethod
+    def update_collection(self, info: CollectionInfo) -> None:
+        """Store a collection's new name, metadata and configuration."""
+
+    @abstractmethod
+    def delete_collection(self, collection_id: UUID) -> None:
+        """Delete a collection, its records and its vectors, and give the disk back."""
+
+    # -- records ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def extent(self, collection_id: UUID) -> Extent:
+        """Return the collection's extent; cheap, no I/O."""
+
+    @abstractmethod
+    def commit(self, collection_id: UUID, changes: Changes) -> None:
+        """Write all of it durably, or nothing. Returning is the acknowledgement."""
+
+    @abstractmethod
+    def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the label of each id, int64, shape (len(ids),); -1 where there is none."""
+
+    @abstractmethod
+    def select(
+        self,
+        collection_id: UUID,
+        expression: Expression | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> NDArray[np.int64]:
+        """Return the labels of the matching records in storage order."""
+
+    @abstractmethod
+    def fetch(self, collection_id: UUID, labels: NDArray[np.int64]) -> RecordRows:
+        """Return the records of these labels in the order of `labels`; unknown ones are left out."""
+
+    @abstractmethod
+    def scan(self, collection_id: UUID, chunk_size: int = 65_536) -> Iterator[RecordRows]:
+        """Yield every record in the order of labels."""
+
+    @abstractmethod
+    def vectors(self, collection_id: UUID) -> VectorSource:
+        """Return the collection's vectors; valid until compaction, deletion or close."""
+
+    @abstractmethod
+    def compact(self, collection_id: UUID) -> None:
+        """Rewrite a collection without dead rows, labels in storage order, as a new generation."""
+
+    # -- beyond Chroma ------------------------------------------------------------------------
+
+    @abstractmethod
+    def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
+        """Run one read-only SQL statement, each collection a view; return a pandas DataFrame."""
+
+    @abstractmethod
+    def derived_path(self, collection_id: UUID) -> str:
+        """Return where derived files of the collection go: a path without a suffix.
+
+        Whatever is at that path plus a suffix is deleted with the collection, the generation or,
+        where the DB does not persist, at close.
+        """
+
+    @abstractmethod
+    def bytes_on_disk(self, collection_id: UUID) -> int:
+        """Return the bytes of the collection's own files."""

@@ -1,0 +1,213 @@
+"""One append-only file of float32 vectors, row = label, with a small header.
+
+Layout, little-endian: a header of 4,096 bytes (magic, format version, dimension), so that rows start
+on a page, then rows of ``4 * dimension`` bytes. The file never says how many rows are committed: the
+catalogue does, in the transaction that names them. Rows past that are left from an interrupted
+write and are overwritten by the next one.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.db.base import VectorSource
+from chroma_nb.errors import StoreCorruptError
+
+HEADER_BYTES = 4_096
+MAGIC = b"CNBVECT\x00"
+FORMAT_VERSION = 1
+_HEADER = struct.Struct("<8sII")
+#: Linux fails a single write of 2 GiB and more; smaller pieces also bound a partial write.
+_WRITE_BYTES = 64 << 20
+
+
+class VectorFile(VectorSource):
+    """The vectors of one generation of one collection. One writer, many readers.
+
+    Args:
+        path: The file; None makes an unnamed temporary one in `folder`.
+        dimension: Floats per vector.
+        folder: Where the temporary file goes; None is the system's place.
+        fsync: Flush to the disk at the end of each `append`.
+    """
+
+    def __init__(
+        self, path: str | None, dimension: int, *, folder: str | None = None, fsync: bool = True
+    ) -> None:
+        self.path = path
+        self.dimension = dimension
+        self.row_bytes = 4 * dimension
+        self._fsync = fsync
+        self._lock = threading.Lock()
+        self._map: mmap.mmap | None = None
+        self._view: NDArray[np.float32] | None = None
+        if path is None:
+            self._fd = _unnamed_file(folder)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+            self._fd = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o644)
+        try:
+            self._check_header()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_header(self) -> None:
+        size = os.fstat(self._fd).st_size
+        if size < HEADER_BYTES:
+            header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
+            _write_all(self._fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
+            if self._fsync:
+                os.fsync(self._fd)
+            return
+        magic, version, dimension = _HEADER.unpack(_read_all(self._fd, _HEADER.size, 0))
+        if magic != MAGIC or version != FORMAT_VERSION or dimension != self.dimension:
+            raise StoreCorruptError(
+                f"Vector file {self.path!r} is not one of {self.dimension} dimensions in format "
+                f"{FORMAT_VERSION} (found {magic!r}, format {version}, {dimension} dimensions). "
+                "Restore it from a backup."
+            )
+
+    def check_length(self, n_rows: int) -> None:
+        """Raise `StoreCorruptError` if fewer than `n_rows` rows are there."""
+        have = (os.fstat(self._fd).st_size - HEADER_BYTES) // self.row_bytes
+        if have < n_rows:
+            raise StoreCorruptError(
+                f"Vector file {self.path!r} holds {have:,} rows, {n_rows:,} were committed: it was "
+                "cut short outside this program. Restore it from a backup."
+            )
+
+    def append(self, first_label: int, vectors: NDArray[np.float32]) -> None:
+        """Write vectors at rows first_label onward and flush them.
+
+        Args:
+            first_label: The row of the first vector.
+            vectors: Shape (n, dimension), float32, C-contiguous.
+
+        Raises:
+            OSError: The disk is full or failed. Committed rows are untouched.
+        """
+        offset = HEADER_BYTES + first_label * self.row_bytes
+        _write_all(self._fd, memoryview(vectors).cast("B"), offset)
+        if self._fsync:
+            getattr(os, "fdatasync", os.fsync)(self._fd)
+
+    def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        out = np.empty((len(labels), self.dimension), dtype=np.float32)
+        if not len(labels):
+            return out
+        if len(labels) > 1_024:
+            view = self.mapped(int(labels.max()) + 1)
+            np.take(view, labels, axis=0, out=out, mode="clip")
+            return out
+        # A few rows: reading them copies no page into this process, a mapping would map 16 around each.
+        for row, label in enumerate(labels.tolist()):
+            data = _read_all(self._fd, self.row_bytes, HEADER_BYTES + label * self.row_bytes)
+            out[row] = np.frombuffer(data, dtype="<f4")
+        return out
+
+    def block(self, start: int, stop: int) -> NDArray[np.float32]:
+        n_bytes = (stop - start) * self.row_bytes
+        data = _read_all(self._fd, n_bytes, HEADER_BYTES + start * self.row_bytes)
+        return np.frombuffer(data, dtype="<f4").reshape(stop - start, self.dimension)
+
+    def mapped(self, stop: int) -> NDArray[np.float32]:
+        view = self._view
+        if view is None or len(view) < stop:
+            with self._lock:
+                view = self._view
+                if view is None or len(view) < stop:
+                    view = self._remap(stop)
+        return view[:stop]
+
+    def _remap(self, stop: int) -> NDArray[np.float32]:
+        if stop == 0:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        length = HEADER_BYTES + stop * self.row_bytes
+        # An older mapping lives on as long as an array on it does; then it goes by itself.
+        self._map = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ)
+        view = np.frombuffer(self._map, dtype="<f4", offset=HEADER_BYTES)
+        self._view = view.reshape(stop, self.dimension)
+        return self._view
+
+    @property
+    def mapped_bytes(self) -> int:
+        view = self._view
+        return 0 if view is None else view.nbytes
+
+    def trim(self) -> None:
+        """Give the mapping's pages back without unmapping; they are read again when touched."""
+        with self._lock:
+            if self._map is not None and hasattr(self._map, "madvise"):
+                self._map.madvise(mmap.MADV_DONTNEED)
+
+    def release(self) -> int:
+        with self._lock:
+            n_bytes = self.mapped_bytes
+            if self._map is not None and hasattr(self._map, "madvise"):
+                # Arrays that callers still hold keep the mapping, but not its pages.
+                self._map.madvise(mmap.MADV_DONTNEED)
+            self._view = None
+            self._map = None
+        return n_bytes
+
+    def close(self) -> None:
+        """Close the file; mappings in use stay readable."""
+        self.release()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """The file's size."""
+        return os.fstat(self._fd).st_size
+
+
+def _unnamed_file(folder: str | None) -> int:
+    fd, path = tempfile.mkstemp(prefix="chroma-nb-", suffix=".f32", dir=folder or None)
+    try:
+        os.unlink(path)
+    except OSError:  # Windows keeps the name of an open file; the system's temp folder cleans it up.
+        os.set_inheritable(fd, False)
+    return fd
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    position = 0
+    while position < len(data):
+        piece = data[position : position + _WRITE_BYTES]
+        if hasattr(os, "pwrite"):
+            position += os.pwrite(fd, piece, offset + position)
+        else:
+            os.lseek(fd, offset + position, os.SEEK_SET)
+            position += os.write(fd, piece)
+
+
+def _read_all(fd: int, n_bytes: int, offset: int) -> bytes | bytearray:
+    if hasattr(os, "pread") and n_bytes <= _WRITE_BYTES:
+        data = os.pread(fd, n_bytes, offset)
+        if len(data) == n_bytes:
+            return data
+    buffer = bytearray(n_bytes)
+    view = memoryview(buffer)
+    position = 0
+    while position < n_bytes:
+        if hasattr(os, "preadv"):
+            got = os.preadv(fd, [view[position : position + _WRITE_BYTES]], offset + position)
+        else:
+            os.lseek(fd, offset + position, os.SEEK_SET)
+            piece = os.read(fd, min(_WRITE_BYTES, n_bytes - position))
+            view[position : position + len(piece)] = piece
+            got = len(piece)
+        if got == 0:
+            raise StoreCorruptError("A vector file ended before its committed rows did.")
+        position += got
+    return buffer

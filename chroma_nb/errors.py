@@ -1,0 +1,221 @@
+"""The exceptions of chroma_nb: Chroma's names, Chroma's HTTP codes, one root.
+
+::
+
+    ChromaError
+    |-- InvalidArgumentError (ValueError)
+    |   |-- InvalidDimensionException
+    |   |-- InvalidUUIDError
+    |   `-- BatchSizeExceededError
+    |-- DuplicateIDError (ValueError)
+    |-- IDAlreadyExistsError (ValueError)
+    |-- NotFoundError
+    |-- AuthorizationError
+    |-- ChromaAuthError
+    |-- InvalidHTTPVersion
+    |-- RateLimitError
+    |-- QuotaError
+    |-- NotSupportedError (NotImplementedError)
+    `-- InternalError
+        |-- UniqueConstraintError
+        |-- VersionMismatchError
+        |-- StoreLockedError
+        `-- StoreCorruptError
+
+A class that is also a built-in kind says so, so that ``except ValueError`` keeps working. In Chroma
+a name that is taken is an ``InternalError`` in process and a conflict over HTTP:
+``UniqueConstraintError`` is both.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthorizationError",
+    "BatchSizeExceededError",
+    "ChromaAuthError",
+    "ChromaError",
+    "DuplicateIDError",
+    "IDAlreadyExistsError",
+    "InternalError",
+    "InvalidArgumentError",
+    "InvalidDimensionException",
+    "InvalidHTTPVersion",
+    "InvalidUUIDError",
+    "NotFoundError",
+    "NotSupportedError",
+    "QuotaError",
+    "RateLimitError",
+    "StoreCorruptError",
+    "StoreLockedError",
+    "UniqueConstraintError",
+    "VersionMismatchError",
+    "error_types",
+]
+
+
+class ChromaError(Exception):
+    """Root of every error that chroma_nb raises on purpose."""
+
+    #: The server's trace id, where the error came over HTTP.
+    trace_id: str | None = None
+    _http_status = 400
+    _name = "ChromaError"
+
+    def code(self) -> int:
+        """Return the HTTP status that stands for this error."""
+        return self._http_status
+
+    def message(self) -> str:
+        """Return the sentence meant for people."""
+        return ", ".join(str(arg) for arg in self.args)
+
+    @classmethod
+    def name(cls) -> str:
+        """Return Chroma's name of this error."""
+        return cls._name
+
+
+class InvalidArgumentError(ChromaError, ValueError):
+    """An argument has the right type and a value that cannot be used."""
+
+    _name = "InvalidArgument"
+
+
+class InvalidDimensionException(InvalidArgumentError):
+    """An embedding's dimension is not the collection's."""
+
+    _name = "InvalidDimension"
+
+
+class InvalidUUIDError(InvalidArgumentError):
+    """A text that should be a UUID is none."""
+
+    _name = "InvalidUUID"
+
+
+class BatchSizeExceededError(InvalidArgumentError):
+    """One call holds more records than a server takes."""
+
+    _http_status = 413
+    _name = "BatchSizeExceededError"
+
+
+class DuplicateIDError(ChromaError, ValueError):
+    """The same id stands twice in one call."""
+
+    _name = "DuplicateID"
+
+
+class IDAlreadyExistsError(ChromaError, ValueError):
+    """An id is taken, and ``on_conflict="error"`` was asked for."""
+
+    _http_status = 409
+    _name = "IDAlreadyExists"
+
+
+class NotFoundError(ChromaError):
+    """A tenant, database or collection does not exist."""
+
+    _http_status = 404
+    _name = "NotFoundError"
+
+
+class AuthorizationError(ChromaError):
+    """The credentials were not accepted."""
+
+    _http_status = 401
+    _name = "AuthorizationError"
+
+
+class ChromaAuthError(ChromaError):
+    """The credentials do not allow this."""
+
+    _http_status = 403
+    _name = "AuthError"
+
+    def message(self) -> str:
+        """Return a text that gives nothing away."""
+        return "Forbidden"
+
+
+class InvalidHTTPVersion(ChromaError):
+    """The server speaks another version of HTTP."""
+
+    _name = "InvalidHTTPVersion"
+
+
+class RateLimitError(ChromaError):
+    """Too many requests."""
+
+    _http_status = 429
+    _name = "RateLimitError"
+
+
+class QuotaError(ChromaError):
+    """A quota is used up."""
+
+    _name = "QuotaError"
+
+
+class NotSupportedError(ChromaError, NotImplementedError):
+    """The store that answers has no such operation."""
+
+    _http_status = 501
+    _name = "NotSupportedError"
+
+
+class InternalError(ChromaError):
+    """Something failed that no argument explains."""
+
+    _http_status = 500
+    _name = "InternalError"
+
+
+class UniqueConstraintError(InternalError):
+    """A name is taken."""
+
+    _http_status = 409
+    _name = "UniqueConstraintError"
+
+
+class VersionMismatchError(InternalError):
+    """A store was written by a version that this one cannot read."""
+
+    _name = "VersionMismatchError"
+
+
+class StoreLockedError(InternalError):
+    """Another process holds the store."""
+
+    _http_status = 409
+    _name = "StoreLockedError"
+
+
+class StoreCorruptError(InternalError):
+    """A file that holds records, not derived data, is damaged or missing."""
+
+    _name = "StoreCorruptError"
+
+
+#: Name on the wire -> class. Chroma's server writes these names into ``{"error": ...}``.
+error_types: dict[str, type[ChromaError]] = {
+    "InvalidDimension": InvalidDimensionException,
+    "InvalidArgumentError": InvalidArgumentError,
+    "IDAlreadyExists": IDAlreadyExistsError,
+    "DuplicateID": DuplicateIDError,
+    "InvalidUUID": InvalidUUIDError,
+    "InvalidHTTPVersion": InvalidHTTPVersion,
+    "AuthorizationError": AuthorizationError,
+    "AuthError": ChromaAuthError,
+    "NotFoundError": NotFoundError,
+    "NotSupportedError": NotSupportedError,
+    "UniqueConstraintError": UniqueConstraintError,
+    "BatchSizeExceededError": BatchSizeExceededError,
+    "RateLimitError": RateLimitError,
+    "QuotaError": QuotaError,
+    "VersionMismatchError": VersionMismatchError,
+    "StoreLockedError": StoreLockedError,
+    "StoreCorruptError": StoreCorruptError,
+    "InternalError": InternalError,
+    "ChromaError": ChromaError,
+}

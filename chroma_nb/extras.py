@@ -1,0 +1,27 @@
+"""The one sentence that a missing optional package gets."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def require_extra(module: str, *, extra: str, needed_by: str) -> ModuleType:
+    """Import an optional package, or say what to install.
+
+    Args:
+        module: The module to import, such as ``"sentence_transformers"``.
+        extra: The extra of chroma-nb that brings it.
+        needed_by: What the caller was about to use, for the message.
+
+    Raises:
+        ImportError: The package is not installed. A package that is there and broken keeps its own error.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0] and error.name != module:
+            raise
+        raise ImportError(
+            f'{needed_by} needs {module}, which is not installed: pip install "chroma-nb[{extra}]"'
+        ) from error

@@ -1,0 +1,181 @@
+"""Factories: settings in, implementation out; one store for each place, shared by its clients.
+
+This is the one module that knows the implementations' names. `get_api()`, `get_db()` and
+`get_embedding_function()` take no argument: what they return follows from `get_settings()`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import difflib
+import importlib
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from chroma_nb.api.base import API
+    from chroma_nb.db.base import DB
+
+#: Name in the settings -> "module:Class". A dotted path of one's own works as well.
+API_IMPLEMENTATIONS = {"local": "chroma_nb.api._local:Local"}
+DB_IMPLEMENTATIONS = {
+    "duckdb": "chroma_nb.db._duckdb:DuckDB",
+    "persistent_duckdb": "chroma_nb.db._persistent_duckdb:PersistentDuckDB",
+}
+
+_lock = threading.RLock()
+_overrides: dict[str, Any] = {}
+
+
+@dataclass
+class Store:
+    """One open place: an API, and in process the DB under it. Clients count themselves in and out."""
+
+    key: Hashable
+    settings: Settings
+    api: API
+    db: DB | None
+    clients: int = field(default=0)
+
+
+_stores: dict[Hashable, Store] = {}
+
+
+def configure(**values: Any) -> Settings:
+    """Set settings for this process, over the environment; `configure()` alone takes them back.
+
+    Stores that are open stay as they are; the next factory or client follows the new settings.
+
+    Raises:
+        ValueError: An unknown setting or a value that cannot be read.
+    """
+    settings = Settings(**values)
+    with _lock:
+        _overrides.clear()
+        _overrides.update(values)
+    return settings
+
+
+def get_settings() -> Settings:
+    """Return the settings in force: `configure()`, then the environment, then the defaults."""
+    return Settings(**_overrides)
+
+
+def get_api() -> API:
+    """Return the `API` that the settings choose; the same one each time."""
+    return open_store(get_settings()).api
+
+
+def get_db() -> DB:
+    """Return the `DB` that the settings choose; the one under `get_api()`.
+
+    Raises:
+        InvalidArgumentError: The API of these settings answers from elsewhere and has no DB here.
+    """
+    store = open_store(get_settings())
+    if store.db is None:
+        raise InvalidArgumentError(
+            f"API {store.settings.api!r} keeps no records in this process, so there is no DB here."
+        )
+    return store.db
+
+
+def get_embedding_function() -> Any:
+    """Return what embeds where nothing else is said: MiniLM, or the model that ships with chroma_nb."""
+    from chroma_nb.embedding import resolve_default
+
+    return resolve_default(get_settings())
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the open store of these settings, opening it where needed.
+
+    One folder is one store in a process, whatever else the settings say; in memory, equal settings are.
+    """
+    key: Hashable
+    if settings.is_persistent:
+        key = ("path", os.path.realpath(os.path.expanduser(settings.path)))
+    else:
+        key = ("memory", settings.key())
+    with _lock:
+        store = _stores.get(key)
+        if store is None:
+            store = _stores[key] = _open(key, settings)
+        return store
+
+
+def _open(key: Hashable, settings: Settings) -> Store:
+    api_class = load_implementation("api", settings.api, API_IMPLEMENTATIONS)
+    if not api_class.in_process:
+        return Store(key, settings, api_class(settings), None)
+    from chroma_nb.index import load_engine
+    from chroma_nb.segment.manager import SegmentManager
+
+    engine = load_engine(settings.index_engine)
+    name = settings.db
+    if name == "auto":
+        name = "persistent_duckdb" if settings.is_persistent else "duckdb"
+    db = load_implementation("db", name, DB_IMPLEMENTATIONS)(settings)
+    try:
+        api = api_class(db, SegmentManager(db, engine, settings), settings)
+    except BaseException:
+        db.close()
+        raise
+    return Store(key, settings, api, db)
+
+
+def load_implementation(setting: str, name: str, known: dict[str, str]) -> Any:
+    """Import the class that a setting names.
+
+    Raises:
+        InvalidArgumentError: The name is neither known nor ``package.module:Class``.
+    """
+    place = known.get(name, name)
+    module, separator, attribute = place.partition(":")
+    if not separator:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise InvalidArgumentError(
+            f"Unknown {setting} {name!r}. Known: {', '.join(known)}, or 'package.module:Class'.{hint}"
+        )
+    return getattr(importlib.import_module(module), attribute)
+
+
+def acquire(store: Store) -> None:
+    """Count a client in."""
+    with _lock:
+        store.clients += 1
+
+
+def release(store: Store) -> None:
+    """Count a client out; the last one closes the store."""
+    with _lock:
+        store.clients -= 1
+        if store.clients <= 0:
+            _close(store)
+
+
+def _close(store: Store) -> None:
+    if _stores.get(store.key) is store:
+        del _stores[store.key]
+    store.api.close()
+
+
+def close_all() -> None:
+    """Close every store of this process, whoever uses it."""
+    with _lock:
+        for store in list(_stores.values()):
+            with contextlib.suppress(Exception):
+                _close(store)
+
+
+# Graphs that were built are saved, files and locks released, when the kernel ends in an orderly way.
+atexit.register(close_all)

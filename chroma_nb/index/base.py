@@ -1,0 +1,101 @@
+"""`VectorIndex`: a graph over one collection's vectors, known by their labels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.types import Neighbors, Space
+
+
+@dataclass(frozen=True)
+class GraphParameters:
+    """HNSW's parameters, by the names of its paper (Malkov and Yashunin, arXiv:1603.09320).
+
+    `m` is the number of links of a node on the upper layers; layer 0 has twice as many.
+    """
+
+    space: Space
+    dimension: int
+    m: int = 16
+    ef_construction: int = 100
+    ef_search: int = 100
+
+
+class VectorIndex(ABC):
+    """Approximate nearest-neighbour search over vectors that are known by their label.
+
+    An index is derived data: it may be dropped at any moment and rebuilt from the DB. `search` may be
+    called by many threads at once; `add`, `discard` and `save` need the index for themselves.
+    """
+
+    #: Name in settings, in `explain` and in the name of the saved file.
+    engine: ClassVar[str]
+    #: False: the distances are those of a lossy copy, and the caller computes them again.
+    exact_distances: ClassVar[bool]
+
+    parameters: GraphParameters
+
+    @abstractmethod
+    def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
+        """Add vectors; ascending labels that the index does not hold yet.
+
+        Args:
+            labels: Shape (n,), int64.
+            vectors: Shape (n, dimension), float32, C-contiguous.
+            threads: How many threads to build with; 0 is one per core.
+        """
+
+    @abstractmethod
+    def discard(self, labels: NDArray[np.int64]) -> None:
+        """Never return these labels again; labels that it does not hold are ignored."""
+
+    @abstractmethod
+    def search(self, queries: NDArray[np.float32], k: int, threads: int) -> Neighbors:
+        """Find about the k nearest vectors of each query, examining max(ef_search, k) candidates.
+
+        Args:
+            queries: Shape (n_queries, dimension), float32, C-contiguous.
+            k: Neighbours wanted for each query, from 1 to len(self).
+            threads: How many threads to answer several queries with; 0 is one per core.
+
+        Returns:
+            Neighbours, padded as `Neighbors` says where fewer were found.
+        """
+
+    @abstractmethod
+    def set_ef_search(self, ef_search: int) -> None:
+        """Change how many candidates a search examines."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how many labels can be found."""
+
+    @property
+    @abstractmethod
+    def resident_bytes(self) -> int:
+        """Bytes of memory that this index holds."""
+
+    @abstractmethod
+    def save(self, path: str) -> None:
+        """Write the index to a file."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, path: str, parameters: GraphParameters, capacity: int) -> VectorIndex:
+        """Read a saved index.
+
+        Args:
+            path: What `save` wrote; its checksum has been compared already.
+            parameters: As when it was built.
+            capacity: Labels to make room for.
+        """
+
+    @classmethod
+    @abstractmethod
+    def create(cls, parameters: GraphParameters, capacity: int) -> VectorIndex:
+        """Make an empty index with room for `capacity` labels; it grows past that by itself."""

@@ -1,0 +1,180 @@
+"""Exact search and exact distances: NumPy over the float32 vectors, in bounded pieces.
+
+Every distance that leaves `search` comes from `distances`, which computes one row at a time in one
+order of additions. So the same vector gets the same distance whether it was reached by a scan, by a
+filter or from a mapped file: answers do not depend on what is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.types import Neighbors, Space
+
+#: Bytes of vectors looked at in one piece; about what a core's second-level cache holds.
+_GATHER_BYTES = 512 << 10
+_SCAN_BYTES = 16 << 20
+_EPSILON = float(np.finfo(np.float32).eps)
+
+
+def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the Euclidean norm of each row, shape (n,), float32."""
+    squares: NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
+    return np.sqrt(squares)
+
+
+def distances(
+    space: Space, query: NDArray[np.float32], vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the distance of each vector to the query, by Chroma's definitions.
+
+    ``l2`` is the squared Euclidean distance, ``ip`` 1 - q.x, ``cosine`` 1 - q.x / (|q| |x|), which is
+    1 where either is the zero vector.
+
+    Args:
+        space: The distance.
+        query: Shape (dimension,), float32.
+        vectors: Shape (n, dimension), float32.
+
+    Returns:
+        Shape (n,), float32.
+    """
+    if space == "l2":
+        difference = vectors - query
+        squared: NDArray[np.float32] = np.einsum("ij,ij->i", difference, difference)
+        return squared
+    products: NDArray[np.float32] = np.einsum("ij,j->i", vectors, query)
+    if space == "ip":
+        return np.float32(1) - products
+    query_norm = np.sqrt(np.einsum("i,i->", query, query))
+    scale = norms_of(vectors) * query_norm
+    out = np.ones(len(vectors), dtype=np.float32)
+    np.divide(products, scale, out=products, where=scale > 0)
+    np.subtract(out, products, out=out, where=scale > 0)
+    return out
+
+
+def search(
+    space: Space,
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    k: int,
+    *,
+    labels: NDArray[np.int64] | None = None,
+    norms: NDArray[np.float32] | None = None,
+    order: NDArray[np.int64] | None = None,
+) -> Neighbors:
+    """Find the k nearest vectors of each query, exactly.
+
+    Args:
+        space: The distance.
+        queries: Shape (n_queries, dimension), float32.
+        vectors: Shape (n_labels, dimension), float32; may be a mapped file.
+        k: Neighbours wanted, at least 1.
+        labels: Rows to look at, int64; None looks at all of them.
+        norms: Shape (n_labels,), the vectors' norms where they are known.
+        order: Shape (n_labels,); equal distances come in this order, else by label.
+
+    Returns:
+        Labels and distances, (n_queries, min(k, rows)), nearest first.
+    """
+    n_rows = len(vectors) if labels is None else len(labels)
+    k = min(k, n_rows)
+    if k == 0:
+        shape = (len(queries), 0)
+        return Neighbors(np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32))
+    approximate = _approximate(space, queries, vectors, labels, norms)
+    out_labels = np.empty((len(queries), k), dtype=np.int64)
+    out_distances = np.empty((len(queries), k), dtype=np.float32)
+    for row, (query, (ranks, margin)) in enumerate(zip(queries, approximate, strict=True)):
+        candidates = _nearest_candidates(ranks, k, margin)
+        found = candidates if labels is None else labels[candidates]
+        exact = distances(space, query, vectors[found])
+        tie = found if order is None else order[found]
+        best = np.lexsort((tie, exact))[:k]
+        out_labels[row], out_distances[row] = found[best], exact[best]
+    return Neighbors(out_labels, out_distances)
+
+
+def _nearest_candidates(
+    ranks: NDArray[np.float32], k: int, margin: float
+) -> NDArray[np.int64]:
+    """Return every row whose rank may be among the k smallest once rounding is undone."""
+    if len(ranks) <= k:
+        return np.arange(len(ranks))
+    threshold = np.partition(ranks, k - 1)[k - 1] + margin
+    return np.flatnonzero(ranks <= threshold)
+
+
+def _approximate(
+    space: Space,
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+    norms: NDArray[np.float32] | None,
+) -> list[tuple[NDArray[np.float32], float]]:
+    """Rank the rows by BLAS: for each query (ranks, a bound on the error of a difference of two).
+
+    Ranks order as distances do. The bound is that of a float32 inner product, 2 n eps |q||x| (Higham,
+    Accuracy and Stability of Numerical Algorithms, 3.1), with sqrt(n) in place of n as rounding errors
+    are of either sign, and twice for a difference of two ranks.
+    """
+    dimension = vectors.shape[1]
+    growth = 8.0 * _EPSILON * (np.sqrt(dimension) + 4)
+    n_rows = len(vectors) if labels is None else len(labels)
+    products = np.empty((len(queries), n_rows), dtype=np.float32)
+    row_norms = np.empty(n_rows, dtype=np.float32)
+    known = norms if labels is None or norms is None else norms[labels]
+    transposed = np.ascontiguousarray(queries.T)
+    for start, stop, block in _blocks(vectors, labels):
+        if len(queries) == 1:
+            np.dot(block, queries[0], out=products[0, start:stop])
+        else:
+            products[:, start:stop] = (block @ transposed).T
+        if known is None:
+            row_norms[start:stop] = norms_of(block)
+    if known is not None:
+        row_norms = known[:n_rows]
+    out: list[tuple[NDArray[np.float32], float]] = []
+    for query, product in zip(queries, products, strict=True):
+        query_norm = float(np.sqrt(np.dot(query, query)))
+        if space == "cosine":
+            positive = row_norms > 0
+            ranks = np.zeros_like(product)
+            np.divide(product, row_norms, out=ranks, where=positive)
+            np.negative(ranks, out=ranks)
+            margin = growth * max(query_norm, 1e-30)
+        elif space == "ip":
+            ranks = -product
+            margin = growth * query_norm * float(row_norms.max(initial=0.0))
+        else:
+            squares = row_norms * row_norms
+            ranks = squares - 2 * product
+            largest = float(squares.max(initial=0.0))
+            margin = growth * (largest + 2 * query_norm * np.sqrt(largest))
+        out.append((ranks, margin))
+    return out
+
+
+def _blocks(
+    vectors: NDArray[np.float32], labels: NDArray[np.int64] | None
+) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Yield (start, stop, rows) of all rows, or of chosen ones copied piece by piece."""
+    row_bytes = 4 * vectors.shape[1]
+    if labels is None:
+        step = max(1, _SCAN_BYTES // row_bytes)
+        for start in range(0, len(vectors), step):
+            block = vectors[start : start + step]
+            yield start, start + len(block), block
+        return
+    # Pieces that stay in the cache between being copied and being multiplied.
+    step = max(1, _GATHER_BYTES // row_bytes)
+    buffer = np.empty((min(step, len(labels)), vectors.shape[1]), dtype=np.float32)
+    for start in range(0, len(labels), step):
+        piece = labels[start : start + step]
+        block = buffer[: len(piece)]
+        np.take(vectors, piece, axis=0, out=block, mode="clip")
+        yield start, start + len(piece), block

@@ -1,0 +1,27 @@
+"""Attributes of a package that are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> Any:
+    """Serve a package's module-level ``__getattr__``.
+
+    Args:
+        package: The package's name.
+        attributes: Attribute -> module that defines it.
+        name: The attribute that was asked for.
+
+    Raises:
+        AttributeError: The package has no such attribute.
+    """
+    module = attributes.get(name)
+    if module is None:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    setattr(sys.modules[package], name, value)
+    return value

@@ -1,0 +1,112 @@
+"""Saved graphs: the engine's file beside a small description of it, checked before it is opened.
+
+A graph is derived data: whatever is wrong with its file (missing, cut short, flipped bits, another
+engine or generation) is logged and means that the graph is built again. The checksum matters because
+the engines' own readers crash the process on a damaged file instead of raising.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import zlib
+from dataclasses import asdict
+
+from chroma_nb.index.base import GraphParameters, VectorIndex
+
+logger = logging.getLogger("chroma_nb")
+
+FORMAT_VERSION = 1
+
+
+def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
+    """Write a graph so that the old one or the new one is there at any moment.
+
+    Args:
+        prefix: Path without suffix.
+        graph: The graph; labels below `end` are in it or dead.
+        end: Where the tail begins.
+
+    Returns:
+        Bytes written.
+    """
+    description_path, path = prefix + ".graph.json", f"{prefix}.{graph.engine}.graph"
+    temporary = path + ".new"
+    try:
+        graph.save(temporary)
+        description = {
+            "format": FORMAT_VERSION,
+            "engine": graph.engine,
+            "parameters": _identity(graph.parameters),
+            "end": end,
+            "size": os.path.getsize(temporary),
+            "crc32": _checksum(temporary),
+        }
+        with contextlib.suppress(FileNotFoundError):
+            # Between the two renames there is no description, so no wrong one.
+            os.unlink(description_path)
+        os.replace(temporary, path)
+        with open(description_path + ".new", "w", encoding="utf-8") as file:
+            json.dump(description, file)
+        os.replace(description_path + ".new", description_path)
+    except OSError as error:
+        for left in (temporary, description_path + ".new"):
+            with contextlib.suppress(OSError):
+                os.unlink(left)
+        logger.warning("The graph %s could not be saved (%s); it will be built again.", path, error)
+        return 0
+    return int(description["size"])  # type: ignore[call-overload]
+
+
+def open_graph(
+    prefix: str, engine: type[VectorIndex], parameters: GraphParameters, n_labels: int
+) -> tuple[VectorIndex, int] | None:
+    """Open the saved graph, if there is one and it is sound.
+
+    Returns:
+        The graph and where the tail begins, or None: build it.
+    """
+    description_path, path = prefix + ".graph.json", f"{prefix}.{engine.engine}.graph"
+    try:
+        with open(description_path, encoding="utf-8") as file:
+            description = json.load(file)
+        if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
+            raise ValueError("it is in another format")
+        if description["engine"] != engine.engine:
+            # Chosen by the settings, nothing is damaged.
+            logger.info("The saved graph is %s's, not %s's.", description["engine"], engine.engine)
+            return None
+        if description["parameters"] != _identity(parameters):
+            raise ValueError("it was built with other parameters")
+        end = int(description["end"])
+        if end > n_labels:
+            raise ValueError(f"it covers {end} labels, the collection has {n_labels}")
+        if os.path.getsize(path) != description["size"]:
+            raise ValueError("its size is wrong")
+        if _checksum(path) != description["crc32"]:
+            raise ValueError("its checksum is wrong")
+        return engine.open(path, parameters, n_labels + n_labels // 8), end
+    except FileNotFoundError:
+        if os.path.exists(path) or os.path.exists(description_path):
+            logger.warning("The saved graph %s is incomplete; it will be built again.", path)
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        logger.warning("The saved graph %s cannot be used (%s); it will be built again.", path, error)
+        return None
+
+
+def _identity(parameters: GraphParameters) -> dict[str, object]:
+    """Return what makes a graph another one; ef_search can change at any time."""
+    identity: dict[str, object] = asdict(parameters)
+    del identity["ef_search"]
+    return identity
+
+
+def _checksum(path: str) -> int:
+    value = 0
+    with open(path, "rb") as file:
+        while piece := file.read(4 << 20):
+            value = zlib.crc32(piece, value)
+    return value

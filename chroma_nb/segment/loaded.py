@@ -1,0 +1,237 @@
+"""`LoadedMetadata`: ids, documents and metadata of one collection in a few large buffers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.db.base import Changes, RecordRows
+from chroma_nb.filters.expression import DocumentMatches, Expression
+from chroma_nb.filters.mask import compile_mask
+from chroma_nb.segment.base import MetadataReader, StoredRecord
+from chroma_nb.segment.metadata_column import MetadataColumn
+from chroma_nb.segment.text_pool import TextPool, grown
+
+
+class LoadedMetadata(MetadataReader):
+    """The metadata half of a loaded segment.
+
+    Metadata stays the JSON text that the DB holds. A filter on a key makes that key's column, once; it
+    is kept up to date from then on. So a record with ten thousand keys costs its text and no more.
+
+    Args:
+        match_documents: Evaluates a regular expression in the DB: labels whose document matches.
+    """
+
+    def __init__(self, match_documents: Callable[[Expression], NDArray[np.int64]]) -> None:
+        self._match_documents = match_documents
+        self._ids = TextPool(hashed=True)
+        self._documents = TextPool()
+        self._uris: TextPool | None = None
+        self._metadatas = TextPool()
+        self._sequences = np.empty(0, dtype=np.int64)
+        self._alive = np.empty(0, dtype=bool)
+        self._n_labels = 0
+        self._n_live = 0
+        #: Storage order is the order of labels, as long as no embedding was ever updated.
+        self._in_order = True
+        self._last_sequence = -1
+        self._last_label = -1
+        self._columns: dict[str, MetadataColumn] = {}
+        self._column_lock = threading.Lock()
+
+    @property
+    def n_labels(self) -> int:
+        return self._n_labels
+
+    @property
+    def n_live(self) -> int:
+        return self._n_live
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which labels are records, shape (n_labels,)."""
+        return self._alive[: self._n_labels]
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of memory held."""
+        pools = [self._ids, self._documents, self._metadatas]
+        if self._uris is not None:
+            pools.append(self._uris)
+        columns = sum(column.nbytes for column in self._columns.values())
+        arrays = self._sequences.nbytes + self._alive.nbytes
+        return sum(pool.nbytes for pool in pools) + columns + arrays
+
+    # -- changes ------------------------------------------------------------------------------
+
+    def load(self, rows: RecordRows, n_labels: int) -> None:
+        """Take records in from the DB, which has `n_labels` labels in all."""
+        self._put(rows, n_labels)
+
+    def apply(self, changes: Changes) -> NDArray[np.int64]:
+        """Take notice of a commit; return the labels that are dead from now on."""
+        n_labels = max(self._n_labels, changes.first_label + len(changes.vectors))
+        dead = changes.removed[~np.isin(changes.removed, changes.rows.labels)]
+        self._alive[changes.removed] = False
+        self._n_live -= len(changes.removed)
+        self._put(changes.rows, n_labels)
+        if len(dead):
+            for column in self._columns.values():
+                for label in dead.tolist():
+                    column.clear(label)
+        return dead
+
+    def _put(self, rows: RecordRows, n_labels: int) -> None:
+        labels = rows.labels
+        if n_labels > len(self._alive):
+            capacity = n_labels if self._n_labels == 0 else n_labels + n_labels // 8
+            self._alive = grown(self._alive, capacity, False)  # type: ignore[assignment]
+            self._sequences = grown(self._sequences, capacity, 0)  # type: ignore[assignment]
+        for pool in (self._ids, self._documents, self._metadatas):
+            pool.resize(n_labels)
+        self._ids.put(labels, rows.ids)
+        self._documents.put(labels, rows.documents)
+        self._metadatas.put(labels, rows.metadatas)
+        if self._uris is not None or any(uri is not None for uri in rows.uris):
+            if self._uris is None:
+                self._uris = TextPool()
+            self._uris.resize(n_labels)
+            self._uris.put(labels, rows.uris)
+        elif self._uris is not None:
+            self._uris.resize(n_labels)
+        if len(labels):
+            self._in_order = self._in_order and self._keeps_order(labels, rows.sequences)
+            self._sequences[labels] = rows.sequences
+            self._last_sequence = max(self._last_sequence, int(rows.sequences.max()))
+            self._last_label = max(self._last_label, int(labels.max()))
+        self._alive[labels] = True
+        self._n_labels = n_labels
+        self._n_live += len(labels)
+        for key, column in self._columns.items():
+            column.resize(n_labels)
+            for label, text in zip(labels.tolist(), rows.metadatas, strict=True):
+                value = None if text is None else json.loads(text).get(key)
+                if value is None:
+                    column.clear(label)
+                else:
+                    column.set(label, value)
+
+    def _keeps_order(self, labels: NDArray[np.int64], sequences: NDArray[np.int64]) -> bool:
+        """Say whether storage order is still the order of labels once these rows are in."""
+        new = labels > self._last_label
+        if not np.array_equal(self._sequences[labels[~new]], sequences[~new]):
+            return False
+        ordered = sequences[new][np.argsort(labels[new], kind="stable")]
+        if not len(ordered):
+            return True
+        return bool(ordered[0] > self._last_sequence and np.all(ordered[1:] > ordered[:-1]))
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        return self._ids.find(ids, self.alive)
+
+    def mask(
+        self, expression: Expression | None, ids: Sequence[str] | None
+    ) -> NDArray[np.bool_] | None:
+        mask: NDArray[np.bool_] | None = None
+        if self._n_live < self._n_labels:
+            mask = self.alive
+        if ids is not None:
+            labels = self.find(list(dict.fromkeys(ids)))
+            mask = np.zeros(self._n_labels, dtype=bool)
+            mask[labels[labels >= 0]] = True
+        if expression is not None:
+            matches = compile_mask(expression, self)
+            mask = matches if mask is None else mask & matches
+        return mask
+
+    def select(
+        self,
+        expression: Expression | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> NDArray[np.int64]:
+        if ids is not None and expression is None:
+            # Without a look at every label: one id is found in microseconds.
+            labels = np.unique(self.find(list(dict.fromkeys(ids))))
+            labels = labels[labels >= 0]
+        else:
+            mask = self.mask(expression, ids)
+            labels = np.arange(self._n_labels) if mask is None else np.flatnonzero(mask)
+        if not self._in_order:
+            labels = labels[np.argsort(self._sequences[labels], kind="stable")]
+        return labels[offset : None if limit is None else offset + limit]
+
+    def sequences(self) -> NDArray[np.int64] | None:
+        return None if self._in_order else self._sequences[: self._n_labels]
+
+    def ids(self, labels: NDArray[np.int64]) -> list[str]:
+        return self._ids.get(labels)  # type: ignore[return-value]
+
+    def documents(self, labels: NDArray[np.int64]) -> list[str | None]:
+        return self._documents.get(labels)
+
+    def uris(self, labels: NDArray[np.int64]) -> list[str | None]:
+        return [None] * len(labels) if self._uris is None else self._uris.get(labels)
+
+    def metadatas(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
+        loads = json.loads
+        return [None if text is None else loads(text) for text in self._metadatas.get(labels)]
+
+    def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
+        columns = zip(
+            labels.tolist(),
+            self._sequences[labels].tolist(),
+            self.ids(labels),
+            self.documents(labels),
+            self.uris(labels),
+            self.metadatas(labels),
+            strict=True,
+        )
+        return [StoredRecord(*row) for row in columns]
+
+    # -- what filters ask for -----------------------------------------------------------------
+
+    def column(self, key: str) -> MetadataColumn:
+        """Return the column of a metadata key; the first call makes it."""
+        column = self._columns.get(key)
+        if column is None:
+            with self._column_lock:
+                column = self._columns.get(key)
+                if column is None:
+                    column = self._columns[key] = self._build_column(key)
+        return column
+
+    def _build_column(self, key: str) -> MetadataColumn:
+        # The key as it stands in the text: most records can be passed over without parsing them.
+        quoted = json.dumps(key, ensure_ascii=False)
+        labels = np.flatnonzero(self._metadatas.contains(quoted + ":") & self.alive)
+        found: list[int] = []
+        values: list[Any] = []
+        loads = json.loads
+        for label, text in zip(labels.tolist(), self._metadatas.get(labels), strict=True):
+            value = loads(text).get(key) if text is not None else None
+            if value is not None:
+                found.append(label)
+                values.append(value)
+        return MetadataColumn.build(self._n_labels, np.asarray(found, dtype=np.int64), values)
+
+    def document_contains(self, text: str) -> NDArray[np.bool_]:
+        """Return which labels' documents contain the text."""
+        return self._documents.contains(text)
+
+    def document_matches(self, pattern: str) -> NDArray[np.bool_]:
+        """Return which labels' documents match the pattern, by the DB's regular expressions."""
+        labels = self._match_documents(DocumentMatches(pattern, False))
+        mask = np.zeros(self._n_labels, dtype=bool)
+        mask[labels[labels < self._n_labels]] = True
+        return mask

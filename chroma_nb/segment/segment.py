@@ -1,0 +1,144 @@
+"""`Segment`: one collection's two readers, and a query carried out on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.db.base import DB, Changes, RecordRows
+from chroma_nb.segment import planner
+from chroma_nb.segment.base import MetadataReader
+from chroma_nb.segment.loaded import LoadedMetadata
+from chroma_nb.segment.planner import Facts, Plan, Strategy
+from chroma_nb.segment.stored import StoredMetadata
+from chroma_nb.segment.vectors import ExactReader, LoadedVectors
+from chroma_nb.types import CollectionInfo, Neighbors
+
+if TYPE_CHECKING:
+    from chroma_nb.filters.expression import Expression
+
+
+class Segment:
+    """What answers for one collection: loaded into memory, or reading from the DB.
+
+    Whoever uses it holds the collection's lock; it has none of its own.
+    """
+
+    def __init__(
+        self, info: CollectionInfo, metadata: MetadataReader, vectors: ExactReader | None
+    ) -> None:
+        self.info = info
+        self.metadata = metadata
+        #: None until the collection has a dimension.
+        self.vectors = vectors
+
+    @property
+    def ef_search(self) -> int:
+        """Candidates that a graph search examines at least."""
+        return int(self.info.configuration["hnsw"].get("ef_search") or 100)
+
+    def plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
+        """Choose how to answer."""
+        loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
+        indexed = len(loaded.graph) if loaded is not None and loaded.graph is not None else 0
+        return planner.plan(
+            Facts(
+                n_live=self.metadata.n_live,
+                dimension=self.info.dimension or 0,
+                n_allowed=n_allowed,
+                n_results=k,
+                n_indexed=indexed,
+                ef_search=self.ef_search,
+                n_queries=n_queries,
+            )
+        )
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        expression: Expression | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> tuple[Neighbors, Plan]:
+        """Find the k nearest records of each query among those that match.
+
+        Args:
+            queries: Shape (n_queries, dimension), float32, C-contiguous.
+            k: Neighbours wanted, at least 1.
+            expression: The filter.
+            ids: Only records with these ids; unknown ones are ignored.
+
+        Returns:
+            Neighbours, exactly min(k, matches) in each row, and the plan that found them.
+        """
+        mask = self.metadata.mask(expression, ids)
+        filtered = expression is not None or ids is not None
+        n_allowed = int(np.count_nonzero(mask)) if filtered and mask is not None else None
+        plan = self.plan(k, len(queries), n_allowed)
+        if plan.strategy is Strategy.EMPTY or self.vectors is None:
+            shape = (len(queries), 0)
+            nothing = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
+            return Neighbors(*nothing), plan
+        order = self.metadata.sequences()
+        return self.vectors.search(queries, k, plan=plan, mask=mask, order=order), plan
+
+
+class LoadedSegment(Segment):
+    """A segment in memory: counted, kept up to date by commits, droppable at any time."""
+
+    metadata: LoadedMetadata
+    vectors: LoadedVectors | None
+
+    def __init__(self, db: DB, info: CollectionInfo) -> None:
+        def match(expression: Expression) -> NDArray[np.int64]:
+            return db.select(info.id, expression)
+
+        super().__init__(info, LoadedMetadata(match), None)
+        self.generation = db.extent(info.id).generation
+        self._open_vectors(db)
+
+    def _open_vectors(self, db: DB) -> None:
+        if self.info.dimension is not None:
+            self.vectors = LoadedVectors(db.vectors(self.info.id), self.info.space)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of memory that unloading gives back."""
+        vectors = 0 if self.vectors is None else self.vectors.resident_bytes
+        return self.metadata.resident_bytes + vectors
+
+    @classmethod
+    def load(cls, db: DB, info: CollectionInfo) -> LoadedSegment:
+        """Read a collection's records from the DB."""
+        segment = cls(db, info)
+        n_labels = db.extent(info.id).next_label
+        segment.metadata.load(RecordRows.empty(), n_labels)
+        for rows in db.scan(info.id):
+            segment.metadata.load(rows, n_labels)
+        if segment.vectors is not None:
+            source = segment.vectors.source
+            for start in range(0, n_labels, 16_384):
+                segment.vectors.append(source.block(start, min(start + 16_384, n_labels)))
+        return segment
+
+    def apply(self, db: DB, changes: Changes) -> None:
+        """Take notice of a commit."""
+        if self.vectors is None and len(changes.vectors):
+            self.info = db.get_collection(self.info.id)
+            self._open_vectors(db)
+        dead = self.metadata.apply(changes)
+        if self.vectors is not None:
+            self.vectors.append(changes.vectors)
+            self.vectors.discard(dead)
+
+
+def stored_segment(db: DB, info: CollectionInfo) -> Segment:
+    """Return a segment that answers from the DB and holds no memory of its own."""
+    vectors = None
+    if info.dimension is not None:
+        n_labels = db.extent(info.id).next_label
+        vectors = ExactReader(db.vectors(info.id), info.space, n_labels)
+    return Segment(info, StoredMetadata(db, info.id), vectors)

@@ -1,0 +1,176 @@
+"""`ExactReader` and `GraphReader`: search over the mapped vectors, and through a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.db.base import VectorSource
+from chroma_nb.index import exact
+from chroma_nb.index.base import VectorIndex
+from chroma_nb.segment.base import VectorReader
+from chroma_nb.segment.planner import Plan, Strategy
+from chroma_nb.segment.text_pool import grown
+from chroma_nb.types import Neighbors, Space
+
+
+class ExactReader(VectorReader):
+    """Exact search over the vectors of the DB; nothing is copied into memory.
+
+    Args:
+        source: The vectors.
+        space: The distance.
+        n_labels: Labels to look at.
+        alive: Shape (n_labels,), bool, or None where every label is alive.
+    """
+
+    def __init__(self, source: VectorSource, space: Space, n_labels: int) -> None:
+        self.source = source
+        self.space = space
+        self.n_labels = n_labels
+
+    @property
+    def norms(self) -> NDArray[np.float32] | None:
+        """Norms of the vectors where they are known, shape (n_labels,)."""
+        return None
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        plan: Plan,
+        mask: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors:
+        labels = None if mask is None else np.flatnonzero(mask)
+        return self.scan(queries, k, labels, order)
+
+    def scan(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        labels: NDArray[np.int64] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors:
+        """Find the k nearest of these labels (None: of all)."""
+        vectors = self.source.mapped(self.n_labels)
+        return exact.search(
+            self.space, queries, vectors, k, labels=labels, norms=self.norms, order=order
+        )
+
+
+class LoadedVectors(ExactReader):
+    """Exact search with the norms at hand, and through a graph where there is one."""
+
+    def __init__(self, source: VectorSource, space: Space) -> None:
+        super().__init__(source, space, 0)
+        self._norms = np.empty(0, dtype=np.float32)
+        self.graph: VectorIndex | None = None
+        #: Labels below this one are in the graph (or were dead when it was built).
+        self.graph_end = 0
+        #: The graph on disk is not this one.
+        self.graph_changed = False
+
+    @property
+    def norms(self) -> NDArray[np.float32]:
+        return self._norms[: self.n_labels]
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of memory that the norms, the graph and the mapping hold."""
+        graph = 0 if self.graph is None else self.graph.resident_bytes
+        return self._norms.nbytes + graph + self.source.mapped_bytes
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Take notice of vectors that the DB has committed at the next labels."""
+        end = self.n_labels + len(vectors)
+        if end > len(self._norms):
+            capacity = end if self.n_labels == 0 else end + end // 8
+            self._norms = grown(self._norms, capacity, 0)  # type: ignore[assignment]
+        for start in range(0, len(vectors), 8_192):
+            block = vectors[start : start + 8_192]
+            at = self.n_labels + start
+            self._norms[at : at + len(block)] = exact.norms_of(block)
+        self.n_labels = end
+
+    def discard(self, labels: NDArray[np.int64]) -> None:
+        """Take labels out of the graph."""
+        if self.graph is not None:
+            covered = labels[labels < self.graph_end]
+            if len(covered):
+                self.graph.discard(covered)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        plan: Plan,
+        mask: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors:
+        if self.graph is None or plan.strategy not in (Strategy.GRAPH, Strategy.GRAPH_FILTERED):
+            return super().search(queries, k, plan=plan, mask=mask, order=order)
+        filtered = plan.strategy is Strategy.GRAPH_FILTERED
+        fetch = plan.fetch
+        if not self.graph.exact_distances:
+            # Lossy copies put neighbours into a slightly wrong order: look a little further.
+            fetch += max(8, fetch // 2)
+        threads = 1 if len(queries) == 1 else 0
+        found = self.graph.search(queries, fetch, threads)
+        tail = self._tail(mask)
+        if not (filtered or len(tail)) and self.graph.exact_distances:
+            if found.labels.shape[1] >= min(k, plan.facts.n_live) and found.labels[:, -1].min() >= 0:
+                return found
+        return self._merge(queries, k, found, tail, mask if filtered else None, plan, order, mask)
+
+    def _tail(self, mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        if self.graph_end >= self.n_labels:
+            return np.empty(0, dtype=np.int64)
+        if mask is None:
+            return np.arange(self.graph_end, self.n_labels)
+        return np.flatnonzero(mask[self.graph_end :]) + self.graph_end
+
+    def _merge(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        found: Neighbors,
+        tail: NDArray[np.int64],
+        kept: NDArray[np.bool_] | None,
+        plan: Plan,
+        order: NDArray[np.int64] | None,
+        mask: NDArray[np.bool_] | None,
+    ) -> Neighbors:
+        assert self.graph is not None
+        n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
+        wanted = min(k, n_allowed)
+        # A label's bit in `kept` is the filter; the graph itself knows only living labels.
+        beside = self.scan(queries, k, tail, order) if len(tail) else None
+        out_labels = np.empty((len(queries), wanted), dtype=np.int64)
+        out_distances = np.empty((len(queries), wanted), dtype=np.float32)
+        short: list[int] = []
+        for row, query in enumerate(queries):
+            labels = found.labels[row]
+            usable = labels >= 0
+            if kept is not None:
+                usable &= kept[labels]
+            labels = labels[usable]
+            if self.graph.exact_distances:
+                near = found.distances[row][usable]
+            else:
+                near = exact.distances(self.space, query, self.source.read(labels))
+            if beside is not None:
+                labels = np.concatenate([labels, beside.labels[row]])
+                near = np.concatenate([near, beside.distances[row]])
+            if len(labels) < wanted:
+                short.append(row)
+                continue
+            best = np.lexsort((labels if order is None else order[labels], near))[:wanted]
+            out_labels[row], out_distances[row] = labels[best], near[best]
+        if short:
+            rows = np.asarray(short)
+            again = super().search(queries[rows], k, plan=plan, mask=mask, order=order)
+            out_labels[rows], out_distances[rows] = again.labels, again.distances
+        return Neighbors(out_labels, out_distances)

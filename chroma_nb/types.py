@@ -1,0 +1,106 @@
+"""The vocabulary: plain data and type names that every other module shares."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_TENANT = "default_tenant"
+DEFAULT_DATABASE = "default_database"
+
+ID: TypeAlias = str
+IDs: TypeAlias = list[str]
+Document: TypeAlias = str
+Documents: TypeAlias = list[str]
+URI: TypeAlias = str
+URIs: TypeAlias = list[str]
+Vector: TypeAlias = NDArray[np.float32]
+Embedding: TypeAlias = NDArray[np.float32]
+Embeddings: TypeAlias = list[Embedding]
+#: A metadata value: str, int (64 bit), float (finite), bool, a non-empty list of one of these kinds.
+MetadataValue: TypeAlias = Any
+Metadata: TypeAlias = Mapping[str, MetadataValue]
+Metadatas: TypeAlias = list[Metadata]
+CollectionMetadata: TypeAlias = dict[str, Any]
+Where: TypeAlias = dict[str, Any]
+WhereDocument: TypeAlias = dict[str, Any]
+Include: TypeAlias = list[str]
+Space: TypeAlias = Literal["l2", "cosine", "ip"]
+OnConflict: TypeAlias = Literal["skip", "error", "replace"]
+
+SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
+INCLUDES = ("documents", "embeddings", "metadatas", "distances", "uris", "data")
+
+
+class ReadLevel(str, enum.Enum):
+    """Chroma's read levels. A local store is always up to date, so both answer alike."""
+
+    INDEX_AND_WAL = "index_and_wal"
+    INDEX_ONLY = "index_only"
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """What the catalogue knows of one collection; a snapshot, never updated in place."""
+
+    id: UUID
+    name: str
+    tenant: str
+    database: str
+    #: ``{"hnsw": {...}, "spann": None, "embedding_function": {...} | None}``, as on Chroma's wire.
+    configuration: dict[str, Any]
+    metadata: dict[str, Any] | None = None
+    #: None until the first embedding is written.
+    dimension: int | None = None
+
+    @property
+    def space(self) -> Space:
+        """The distance: ``l2``, ``cosine`` or ``ip``."""
+        space: Space = self.configuration["hnsw"]["space"]
+        return space
+
+
+@dataclass
+class RecordBatch:
+    """Records as they cross the API: one row per id, missing parts None.
+
+    Rows of ``documents``, ``uris`` and ``metadatas`` may be None; in an update None means "leave".
+    """
+
+    ids: list[str]
+    #: Shape (n, dimension), float32, C-contiguous.
+    embeddings: NDArray[np.float32] | None = None
+    documents: Sequence[str | None] | None = None
+    uris: Sequence[str | None] | None = None
+    metadatas: Sequence[Metadata | None] | None = None
+    #: Shape (n,), bool: rows whose embedding is given (None: all of them, where embeddings are given).
+    embedded: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Neighbors(NamedTuple):
+    """Answer of a vector search; row i answers query i.
+
+    ``labels`` is int64 and ``distances`` float32, both (n_queries, k), nearest first. A row that
+    has fewer than k neighbours is padded with label -1 and distance inf.
+    """
+
+    labels: NDArray[np.int64]
+    distances: NDArray[np.float32]
+
+
+class IndexingStatus(NamedTuple):
+    """How far the graph has got; Chroma's four fields."""
+
+    num_indexed_ops: int
+    num_unindexed_ops: int
+    total_ops: int
+    op_indexing_progress: float

@@ -1,0 +1,265 @@
+"""One suite for Chroma's Python API, written once and run against every in-process store.
+
+``pytest tests/contract`` runs it over chroma_nb's ephemeral and persistent clients.
+``CHROMA_NB_CONTRACT_AGAINST=chromadb pytest tests/contract`` runs the very same tests over chromadb's
+own clients: the suite is verified against the real thing, not against our reading of it.
+
+Two markers say where the two differ, and why:
+
+* ``quirk(reason)``: the test states the contract's advice; chromadb does otherwise, so against
+  chromadb it has to fail (strictly: the day chromadb changes, the suite says so). With
+  ``always=False`` chromadb may also pass.
+* ``beyond_chroma(reason)``: something that Chroma does not have. Skipped against chromadb.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+AGAINST = os.environ.get("CHROMA_NB_CONTRACT_AGAINST", "chroma_nb")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "quirk(reason, always=True): states our advice; chromadb itself does otherwise"
+    )
+    config.addinivalue_line("markers", "beyond_chroma(reason): chromadb has nothing like it")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if AGAINST != "chromadb":
+        return
+    for item in items:
+        for mark in item.iter_markers("quirk"):
+            strict = mark.kwargs.get("always", True)
+            item.add_marker(pytest.mark.xfail(reason=f"chromadb: {mark.args[0]}", strict=strict))
+        for mark in item.iter_markers("beyond_chroma"):
+            item.add_marker(pytest.mark.skip(reason=f"beyond Chroma: {mark.args[0]}"))
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test of the contract may download a model."""
+    monkeypatch.setenv("CHROMA_NB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def lib() -> ModuleType:
+    """The module under test: chroma_nb or chromadb."""
+    return importlib.import_module(AGAINST)
+
+
+@pytest.fixture(scope="session")
+def errors(lib: ModuleType) -> ModuleType:
+    return importlib.import_module(f"{lib.__name__}.errors")
+
+
+def settings(lib: ModuleType, **values: Any) -> Any:
+    return lib.Settings(allow_reset=True, anonymized_telemetry=False, **values)
+
+
+@dataclass
+class Store:
+    """A place that clients open; `open()` may be called again and again."""
+
+    lib: ModuleType
+    is_persistent: bool
+    path: Path
+    _opened: list[Any] = field(default_factory=list)
+
+    def open(self) -> Any:
+        if self.is_persistent:
+            client = self.lib.PersistentClient(path=str(self.path), settings=settings(self.lib))
+        else:
+            client = self.lib.EphemeralClient(settings=settings(self.lib))
+        self._opened.append(client)
+        return client
+
+    def admin(self) -> Any:
+        if self.is_persistent:
+            values = settings(self.lib, is_persistent=True, persist_directory=str(self.path))
+        else:
+            values = settings(self.lib)
+        return self.lib.AdminClient(settings=values)
+
+    def close(self) -> None:
+        for client in self._opened:
+            client.close()
+        self._opened.clear()
+
+
+@pytest.fixture(params=["ephemeral", "persistent"])
+def store(request: pytest.FixtureRequest, lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
+    """An empty store. In memory, equal settings share one store, so it is emptied on both sides."""
+    store = Store(lib, request.param == "persistent", tmp_path / "store")
+    if not store.is_persistent:
+        store.open().reset()
+    yield store
+    if not store.is_persistent:
+        store.open().reset()
+    store.close()
+
+
+@pytest.fixture
+def persistent_store(lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
+    store = Store(lib, True, tmp_path / "store")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def client(store: Store) -> Any:
+    return store.open()
+
+
+@pytest.fixture
+def create(client: Any) -> Callable[..., Any]:
+    """Make a collection that embeds nothing by itself; keywords as in create_collection."""
+    counter = iter(range(1_000_000))
+
+    def make(name: str | None = None, **options: Any) -> Any:
+        options.setdefault("embedding_function", None)
+        return client.create_collection(name or f"notes-{next(counter)}", **options)
+
+    return make
+
+
+@pytest.fixture
+def notes(create: Callable[..., Any]) -> Any:
+    """Three records: a (everything), b (no document), c (no metadata)."""
+    collection = create("notes")
+    collection.add(
+        ids=["a", "b", "c"],
+        embeddings=[[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]],
+        metadatas=[{"k": "v", "n": 1}, {"k": "w", "n": 2}, None],
+        documents=["alpha", None, "gamma"],
+    )
+    return collection
+
+
+@pytest.fixture
+def legacy(create: Callable[..., Any]) -> Any:
+    """An empty collection for which no embedding function is known, and the store says so."""
+    return create("legacy", configuration={"hnsw": {"space": "l2"}})
+
+
+@pytest.fixture
+def toys(lib: ModuleType) -> SimpleNamespace:
+    """Embedding functions small enough to check by hand; made anew, so no test sees another's calls."""
+    functions = importlib.import_module(f"{lib.__name__}.utils.embedding_functions")
+
+    class Toy(lib.EmbeddingFunction[lib.Documents]):  # type: ignore[name-defined, misc]
+        """A text becomes (its length, its number of a's) * scale."""
+
+        calls: ClassVar[list[list[str]]] = []
+
+        def __init__(self, scale: float = 1.0) -> None:
+            self.scale = scale
+
+        def __call__(self, input: Any) -> Any:
+            type(self).calls.append(list(input))
+            return [[len(t) * self.scale, t.count("a") * self.scale] for t in input]
+
+        @staticmethod
+        def name() -> str:
+            return "contract_toy"
+
+        def get_config(self) -> dict[str, Any]:
+            return {"scale": self.scale}
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Any:
+            return Toy(config["scale"])
+
+    class OtherToy(Toy):
+        """Another name."""
+
+        calls: ClassVar[list[list[str]]] = []
+
+        @staticmethod
+        def name() -> str:
+            return "contract_other_toy"
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Any:
+            return OtherToy(config["scale"])
+
+    class Asymmetric(Toy):
+        """Queries are embedded in another way than documents."""
+
+        calls: ClassVar[list[list[str]]] = []
+
+        @staticmethod
+        def name() -> str:
+            return "contract_asymmetric"
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Any:
+            return Asymmetric(config["scale"])
+
+        def embed_query(self, input: Any) -> Any:
+            import numpy as np
+
+            return [np.array([100.0, 100.0], dtype=np.float32) for _ in input]
+
+    class OnlyCosine(Toy):
+        """Says which spaces it is made for."""
+
+        calls: ClassVar[list[list[str]]] = []
+
+        @staticmethod
+        def name() -> str:
+            return "contract_only_cosine"
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Any:
+            return OnlyCosine(config["scale"])
+
+        def default_space(self) -> str:
+            return "cosine"
+
+        def supported_spaces(self) -> list[str]:
+            return ["cosine"]
+
+    class Plain:
+        """No name, no configuration: what notebooks define in one cell."""
+
+        def __call__(self, input: Any) -> Any:
+            return [[float(len(t)), 1.0] for t in input]
+
+    class WrongSignature:
+        def __call__(self, texts: Any) -> Any:
+            return [[1.0] for _ in texts]
+
+    known = functions.known_embedding_functions
+    before = dict(known)
+    for function in (Toy, OtherToy, Asymmetric, OnlyCosine):
+        functions.register_embedding_function(function)
+    yield SimpleNamespace(
+        Toy=Toy,
+        OtherToy=OtherToy,
+        Asymmetric=Asymmetric,
+        OnlyCosine=OnlyCosine,
+        Plain=Plain,
+        WrongSignature=WrongSignature,
+        functions=functions,
+    )
+    known.clear()
+    known.update(before)
+
+
+@pytest.fixture
+def legacy_warnings() -> Iterator[None]:
+    """Chroma warns (DeprecationWarning) of functions that cannot be stored; here that is expected."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield
