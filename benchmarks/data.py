@@ -34,6 +34,9 @@ SHARDS = 11
 #: Each stands in 1 to 2 % of the glosses: what the `$contains` queries look for.
 WORDS = ("water", "plant", "white", "leaves", "people", "family", "body", "flowers")
 
+#: Texts embedded between two lines of progress.
+CHUNK = 8_192
+
 #: The folder tried when ``--data`` is not given.
 DEFAULT_FOLDER = Path("../shared/data")
 #: Where Debian's package ``wordnet-base`` puts its files.
@@ -83,10 +86,11 @@ def load(
         records: How many to index.
         folder: Holds ``*.jsonl.gz`` (id, document, metadata) with ``*-minilm-f16.npy`` beside it.
         wordnet: Folder of WordNet's ``data.noun`` and so on.
-        minilm: Folder of ``model.onnx`` and ``tokenizer.json``.
+        minilm: Folder of ``model.onnx`` and ``tokenizer.json``; None: where chroma_nb finds it
+            (``CHROMA_NB_MINILM_PATH``, Chroma's cache folder, else a download).
 
     Raises:
-        FileNotFoundError: Neither prepared embeddings nor WordNet or the model are there.
+        FileNotFoundError: Neither enough prepared embeddings nor WordNet are there.
     """
     folder = folder or (DEFAULT_FOLDER if DEFAULT_FOLDER.is_dir() else None)
     prepared = dict(_read_folder(folder)) if folder else {}
@@ -201,12 +205,16 @@ def _read_cache() -> dict[str, Any]:
 
 
 def _embed(keys: list[str], texts: list[str], minilm: Path | None) -> dict[str, Any]:
-    """Embed texts and add them to the cache."""
+    """Embed texts with chroma_nb's own MiniLM and add them to the cache."""
     print(f"Embedding {len(texts):,} glosses with MiniLM (once; then cached) ...", file=sys.stderr)
-    folder = minilm or _find_minilm()
-    from benchmarks.minilm import MiniLM
+    from chroma_nb.utils.embedding_functions import ONNXMiniLM_L6_V2
 
-    vectors = MiniLM(folder).embed(texts).astype(np.float16)
+    embed = ONNXMiniLM_L6_V2(model_path=minilm)
+    parts = []
+    for first in range(0, len(texts), CHUNK):
+        parts.append(np.asarray(embed(texts[first : first + CHUNK]), dtype=np.float16))
+        print(f"  {min(first + CHUNK, len(texts)):,} of {len(texts):,}", file=sys.stderr)
+    vectors = np.concatenate(parts)
     merged = _read_cache()
     merged.update(zip(keys, vectors, strict=True))
     array, names = _cache_files()
@@ -220,20 +228,6 @@ def _embed(keys: list[str], texts: list[str], minilm: Path | None) -> dict[str, 
     os.replace(fresh, array)
     os.replace(fresh_names, names)
     return dict(zip(keys, vectors, strict=True))
-
-
-def _find_minilm() -> Path:
-    """Return the folder of MiniLM: named by the environment, else Chroma's own cache."""
-    given = os.environ.get("CHROMA_NB_MINILM_PATH")
-    candidates = [Path(given)] if given else []
-    candidates.append(Path.home() / ".cache/chroma/onnx_models/all-MiniLM-L6-v2/onnx")
-    for folder in candidates:
-        if (folder / "model.onnx").exists():
-            return folder
-    raise FileNotFoundError(
-        "MiniLM is needed to embed the glosses: name the folder that holds model.onnx and "
-        "tokenizer.json with --minilm or in CHROMA_NB_MINILM_PATH."
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

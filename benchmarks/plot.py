@@ -46,13 +46,17 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
             colour = OWN if name.startswith("chroma_nb") else OTHER
             label = "-"
             if value and value > 0:
-                axis.barh(row, value - left, left=left, height=0.66, color=colour)
+                if logarithmic:  # a bar's length would mean nothing
+                    axis.plot([left, value], [row, row], color="#e6e5e1", linewidth=1.2, zorder=1)
+                    axis.plot(value, row, "o", color=colour, markersize=8)
+                else:
+                    axis.barh(row, value, height=0.6, color=colour)
                 label = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
             weight = "bold" if name.startswith("chroma_nb") else "normal"
             axis.annotate(
                 label,
                 (value if value and value > 0 else left, row),
-                xytext=(4, 0),
+                xytext=(7 if logarithmic else 4, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=8,
@@ -71,7 +75,7 @@ def plot(results: Mapping[str, Any], path: Path) -> None:
         axis.spines["left"].set_color(OTHER)
     figure.suptitle(
         f"{results['records']:,} x {results['dimensions']} MiniLM embeddings, "
-        f"{results['machine']['processor']}; rows with a wide range have a logarithmic axis",
+        f"{results['machine']['processor']}; bars are linear, dots are on a logarithmic axis",
         fontsize=9,
         color=TEXT,
         x=0.01,

@@ -29,8 +29,12 @@ def cell(results: Mapping[str, Any], name: str, row: Row) -> str:
         return f"{value:,.{row.digits}f}"
     if "engine" in engine["notes"]:
         return "-"
-    parent = row.key.removesuffix("_recall").removesuffix("_p95").removesuffix("_trimmed")
+    if row.key.endswith("_recall"):
+        return "-"
+    parent = row.key.removesuffix("_p95").removesuffix("_trimmed").removesuffix("_file")
     note: str = engine["notes"].get(parent, "-")
+    if note.startswith("fails"):
+        return "fails"
     return "-" if note.startswith(("no ", "not a ")) else note
 
 
@@ -40,17 +44,23 @@ def subjects(results: Mapping[str, Any]) -> list[str]:
 
 
 def ratios(results: Mapping[str, Any], name: str, row: Row) -> str:
-    """Say how one chroma_nb compares with chromadb and with the raw graph."""
+    """Say how one chroma_nb compares with chromadb, the raw graph and LanceDB."""
     figures = {n: e["figures"] for n, e in results["engines"].items()}
     own = figures[name].get(row.key)
     if own is None or row.key.endswith("recall") or row.key == "memory_file":
         return ""
     parts = []
-    for other, label in (("chromadb", "chromadb"), (RAW[name], "raw")):
+    for other, label in (("chromadb", "chromadb"), (RAW[name], "raw"), ("lancedb", "LanceDB")):
+        if label == "raw" and row.key in ("import", "first"):
+            continue  # a graph library has nothing to import or to open
         value = figures.get(other, {}).get(row.key)
         if value and own > 0:
-            parts.append(f"{value / own if not row.more_is_better else own / value:.2g}x {label}")
+            parts.append(f"{_ratio(own / value if row.more_is_better else value / own)}x {label}")
     return ", ".join(parts)
+
+
+def _ratio(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def verdict(results: Mapping[str, Any], name: str, row: Row) -> tuple[str, str]:
@@ -209,8 +219,8 @@ The definitions of WordNet 3.0 as "word: gloss", embedded with all-MiniLM-L6-v2 
 order over all 117,659 of them gives the queries and the records, so everybody measures the same.
 `--data FOLDER` names a folder of prepared embeddings (`*.jsonl.gz` with `*-minilm-f16.npy`);
 what it lacks is embedded once, from WordNet's files (Debian: `apt-get install wordnet-base`, or
-`--wordnet FOLDER`) with the model in `--minilm FOLDER` or `CHROMA_NB_MINILM_PATH` (else Chroma's
-cache folder), and kept in `CHROMA_NB_BENCH_CACHE` (default: `chroma_nb/benchmarks` in the user's
+`--wordnet FOLDER`) with chroma_nb's MiniLM (in `--minilm FOLDER`, `CHROMA_NB_MINILM_PATH` or
+Chroma's cache folder, else downloaded), and kept in `CHROMA_NB_BENCH_CACHE` (default: `chroma_nb/benchmarks` in the user's
 cache folder). `python -m benchmarks.data` does only that.
 
 `python -m benchmarks.run --quick` needs none of it: 6,000 made-up vectors, a few seconds, no page.

@@ -7,7 +7,7 @@ model alone; PCA to 256 dimensions; frequent tokens count less) and stored as in
     python scripts/distill_static_model.py sentence-transformers/all-MiniLM-L6-v2 <folder>
 
 model2vec (MIT licence), with torch and transformers, is needed for this script only, never by chroma_nb. The
-model is a folder or a name on Hugging Face's hub.
+model is a name on Hugging Face's hub, or a folder that holds all-MiniLM-L6-v2.
 """
 
 from __future__ import annotations
@@ -114,11 +114,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the model's files go")
     arguments = parser.parse_args()
     embeddings, tokenizer_json, version = distill(arguments.model)
+    source = MODEL if Path(arguments.model).is_dir() else arguments.model
     about = {
-        "what": f"static token embeddings distilled from {MODEL} (Apache-2.0) with model2vec "
-        f"{version} distill(pca_dims={DIMENSION}), stored int8",
+        "what": f"static token embeddings distilled from {source} with model2vec {version} "
+        f"distill(pca_dims={DIMENSION}), stored int8",
         "use": "mean of the rows of the text's WordPiece ids (no special tokens), then L2-normalise",
-        "licence": "Apache-2.0",
+        "licence": f"that of {source}; of {MODEL} it is Apache-2.0",
     }
     write_static_model(arguments.folder, embeddings, tokenizer_json, about)
     print(f"{arguments.folder}: {len(embeddings):,} tokens x {embeddings.shape[1]}, int8")

@@ -213,7 +213,7 @@ class StaticEmbeddingFunction(EmbeddingFunction[Documents]):
 
     A text's vector is the mean of its WordPiece tokens' vectors, made length one. The token vectors are
     distilled from all-MiniLM-L6-v2. Word order plays no part, so it finds less than MiniLM does: a word's
-    definition among 8,000 in the first ten for 38 % of the words, MiniLM 51 %.
+    definition among 8,000 of WordNet's is in the first ten for 35 % of the words, with MiniLM for 46 %.
 
     A text without any known token (an empty one, say) gets a fixed vector, 1/16 in each component.
 

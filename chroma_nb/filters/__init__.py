@@ -1,0 +1,1 @@
+"""Filters: one expression tree, compiled to NumPy masks and to SQL."""

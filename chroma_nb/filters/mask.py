@@ -1,0 +1,62 @@
+"""Filters over what is in memory: an expression becomes one NumPy mask over all labels."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.filters.expression import (
+    Among,
+    And,
+    Compare,
+    DocumentContains,
+    DocumentMatches,
+    Expression,
+    ListContains,
+    Or,
+)
+
+
+class Column(Protocol):
+    """The values of one metadata key over all labels."""
+
+    def match(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
+        """Return which labels match, shape (n_labels,); `negated` is not looked at."""
+        ...
+
+
+class FilterReader(Protocol):
+    """What a filter is evaluated on. All masks have shape (n_labels,), bool."""
+
+    def column(self, key: str) -> Column:
+        """Return the column of a metadata key."""
+        ...
+
+    def document_contains(self, text: str) -> NDArray[np.bool_]:
+        """Return which labels' documents contain the text."""
+        ...
+
+    def document_matches(self, pattern: str) -> NDArray[np.bool_]:
+        """Return which labels' documents match the regular expression."""
+        ...
+
+
+def compile_mask(expression: Expression, reader: FilterReader) -> NDArray[np.bool_]:
+    """Return which labels match, shape (n_labels,), bool, a new array.
+
+    Labels that are not alive get some value or other: that is the caller's business.
+    """
+    if isinstance(expression, And):
+        return reduce(np.logical_and, (compile_mask(c, reader) for c in expression.children))
+    if isinstance(expression, Or):
+        return reduce(np.logical_or, (compile_mask(c, reader) for c in expression.children))
+    if isinstance(expression, DocumentContains):
+        mask = reader.document_contains(expression.text)
+    elif isinstance(expression, DocumentMatches):
+        mask = reader.document_matches(expression.pattern)
+    else:
+        mask = reader.column(expression.key).match(expression)
+    return ~mask if expression.negated else mask

@@ -1,0 +1,1 @@
+"""Segments: what is in memory of each collection, and how a query is answered from it."""

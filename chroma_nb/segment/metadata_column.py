@@ -1,0 +1,208 @@
+"""`MetadataColumn`: the values of one metadata key over all labels, for filtering in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.filters.expression import Among, Compare, ListContains
+from chroma_nb.filters.numbers import Bound, float_bound, int_bound
+from chroma_nb.segment.text_pool import grown
+
+_MISSING, _TEXT, _INT, _FLOAT, _BOOL, _LIST = range(6)
+_COMPARISONS = {
+    "==": np.equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+}
+#: A key that fewer than one label in sixteen has is kept by its labels, not as an array over all.
+_DENSE_SHARE = 16
+
+
+class MetadataColumn:
+    """One kind (uint8) and one 64-bit payload per value: a code, an integer, a float's bits, a bool.
+
+    Texts and lists are kept once each and known by a code. A column is dense (place = label) or, for a
+    rare key, sparse (`labels` says whose a place is).
+    """
+
+    def __init__(self, n_labels: int) -> None:
+        self._n_labels = n_labels
+        self._n_places = 0
+        self._kinds = np.empty(0, dtype=np.uint8)
+        self._payload = np.empty(0, dtype=np.int64)
+        #: Sparse: the label of each place; None where place = label.
+        self._labels: NDArray[np.int64] | None = np.empty(0, dtype=np.int64)
+        self._place_of: dict[int, int] = {}
+        self._texts: dict[str, int] = {}
+        self._lists: dict[tuple[Any, ...], int] = {}
+
+    @classmethod
+    def build(
+        cls, n_labels: int, labels: NDArray[np.int64], values: Sequence[Any]
+    ) -> MetadataColumn:
+        """Return the column of these values.
+
+        Args:
+            n_labels: Labels in all.
+            labels: Shape (n,), int64, each once: those that have a value.
+            values: The n values.
+        """
+        column = cls(n_labels)
+        kinds = np.empty(len(values), dtype=np.uint8)
+        payload = np.empty(len(values), dtype=np.int64)
+        for row, value in enumerate(values):
+            kinds[row], payload[row] = column._encode(value)
+        if len(values) * _DENSE_SHARE >= n_labels:
+            column._labels = None
+            column._kinds = np.zeros(n_labels, dtype=np.uint8)
+            column._payload = np.zeros(n_labels, dtype=np.int64)
+            column._kinds[labels], column._payload[labels] = kinds, payload
+            column._n_places = n_labels
+        else:
+            column._labels = labels.copy()
+            column._kinds, column._payload = kinds, payload
+            column._place_of = {label: place for place, label in enumerate(labels.tolist())}
+            column._n_places = len(values)
+        return column
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory held."""
+        arrays = self._kinds.nbytes + self._payload.nbytes
+        if self._labels is not None:
+            arrays += self._labels.nbytes + sys.getsizeof(self._place_of) + 64 * len(self._place_of)
+        pools = sys.getsizeof(self._texts) + sys.getsizeof(self._lists)
+        texts = sum(map(sys.getsizeof, self._texts))
+        return arrays + pools + texts + 128 * len(self._lists)
+
+    def resize(self, n_labels: int) -> None:
+        """Make room for labels 0 .. n_labels - 1; new ones have no value."""
+        self._n_labels = n_labels
+        if self._labels is None:
+            self._reserve(n_labels)
+            self._n_places = n_labels
+
+    def _reserve(self, n_places: int) -> None:
+        if n_places > len(self._kinds):
+            capacity = n_places + n_places // 8 + 16
+            self._kinds = grown(self._kinds, capacity, _MISSING)  # type: ignore[assignment]
+            self._payload = grown(self._payload, capacity, 0)  # type: ignore[assignment]
+            if self._labels is not None:
+                self._labels = grown(self._labels, capacity, 0)  # type: ignore[assignment]
+
+    def set(self, label: int, value: Any) -> None:
+        """Set the value of a label that `resize` has made room for."""
+        place = self._place(label)
+        self._kinds[place], self._payload[place] = self._encode(value)
+
+    def clear(self, label: int) -> None:
+        """Take the value of a label away."""
+        if self._labels is None:
+            self._kinds[label] = _MISSING
+        elif label in self._place_of:
+            self._kinds[self._place_of[label]] = _MISSING
+
+    def _place(self, label: int) -> int:
+        if self._labels is None:
+            return label
+        place = self._place_of.get(label)
+        if place is None:
+            if (self._n_places + 1) * _DENSE_SHARE > self._n_labels + 1_024:
+                self._make_dense()
+                return label
+            place = self._n_places
+            self._reserve(place + 1)
+            assert self._labels is not None
+            self._labels[place] = label
+            self._place_of[label] = place
+            self._n_places += 1
+        return place
+
+    def _make_dense(self) -> None:
+        assert self._labels is not None
+        labels = self._labels[: self._n_places]
+        kinds = np.zeros(self._n_labels, dtype=np.uint8)
+        payload = np.zeros(self._n_labels, dtype=np.int64)
+        kinds[labels] = self._kinds[: self._n_places]
+        payload[labels] = self._payload[: self._n_places]
+        self._kinds, self._payload, self._labels = kinds, payload, None
+        self._place_of = {}
+        self._n_places = self._n_labels
+
+    def _encode(self, value: Any) -> tuple[int, int]:
+        if isinstance(value, str):
+            return _TEXT, self._texts.setdefault(value, len(self._texts))
+        if isinstance(value, bool):
+            return _BOOL, int(value)
+        if isinstance(value, int):
+            return _INT, value
+        if isinstance(value, float):
+            return _FLOAT, int(np.float64(value).view(np.int64))
+        # The kind goes in front: (1,), (1.0,) and (True,) are equal tuples.
+        key = (type(value[0]).__name__, *value)
+        return _LIST, self._lists.setdefault(key, len(self._lists))
+
+    def match(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
+        """Return which labels match, shape (n_labels,), bool; `negated` is not looked at."""
+        places = self._match_places(leaf)
+        if self._labels is None:
+            return places
+        mask = np.zeros(self._n_labels, dtype=bool)
+        mask[self._labels[: self._n_places][places]] = True
+        return mask
+
+    def _match_places(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
+        kinds = self._kinds[: self._n_places]
+        payload = self._payload[: self._n_places]
+        if isinstance(leaf, ListContains):
+            name = type(leaf.value).__name__
+            codes = [
+                code
+                for key, code in self._lists.items()
+                if key[0] == name and leaf.value in key[1:]
+            ]
+            return (kinds == _LIST) & np.isin(payload, codes)
+        if isinstance(leaf, Compare):
+            return self._compare(leaf.op, leaf.value, kinds, payload)
+        texts = [self._texts[value] for value in leaf.values if value in self._texts]  # type: ignore[index]
+        if isinstance(leaf.values[0], str):
+            return (kinds == _TEXT) & np.isin(payload, texts)
+        mask = np.zeros(len(kinds), dtype=bool)
+        for value in leaf.values:
+            mask |= self._compare("$eq", value, kinds, payload)
+        return mask
+
+    def _compare(
+        self,
+        op: str,
+        value: Any,
+        kinds: NDArray[np.uint8],
+        payload: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        if isinstance(value, str):
+            code = self._texts.get(value)
+            if code is None:
+                return np.zeros(len(kinds), dtype=bool)
+            return (kinds == _TEXT) & (payload == code)
+        if isinstance(value, bool):
+            return (kinds == _BOOL) & (payload == int(value))
+        ints = _apply(int_bound(op, value), payload)
+        floats = _apply(float_bound(op, value), payload.view(np.float64))
+        mask: NDArray[np.bool_] = (kinds == _INT) & ints
+        if (kinds == _FLOAT).any():
+            mask |= (kinds == _FLOAT) & floats
+        return mask
+
+
+def _apply(bound: Bound, values: NDArray[Any]) -> NDArray[np.bool_]:
+    if bound.op in ("none", "all"):
+        return np.full(len(values), bound.op == "all")
+    result: NDArray[np.bool_] = _COMPARISONS[bound.op](values, bound.operand)
+    return result

@@ -1,0 +1,804 @@
+"""Checks of everything that a caller gives, before anything is written.
+
+The exceptions and the beginnings of their sentences are Chroma's, as notebooks and libraries look for
+them; where Chroma's sentence leaves one alone, ours goes on with the way out.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chroma_nb.errors import ChromaError, DuplicateIDError, InvalidArgumentError
+from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.filters.numbers import INT_MAX, INT_MIN
+from chroma_nb.types import INCLUDES, SPACES, RecordBatch, Space
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
+_SCALARS = frozenset((str, int, float, bool))
+_RESERVED_KEY = "chroma:document"
+_EMBEDDING_DTYPES = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
+_NOT_FINITE = "Validation error: embeddings: Embeddings must not contain NaN or Infinity values"
+
+
+def validation_context(name: str) -> Callable[[_F], _F]:
+    """Return a decorator that ends the sentence of an error about an argument with " in <name>."."""
+
+    def decorate(function: _F) -> _F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except (ValueError, TypeError) as error:
+                if error.args and isinstance(error.args[0], str):
+                    message = error.args[0].removesuffix(".")
+                    # Chroma's server answers without the method's name; so does what stands for it.
+                    if not isinstance(error, ChromaError) or isinstance(error, DuplicateIDError):
+                        error.args = (f"{message} in {name}.", *error.args[1:])
+                raise
+
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+@dataclass
+class Given:
+    """What a writing call brings: the batch, and what is to be embedded where it has no embeddings."""
+
+    batch: RecordBatch
+    to_embed: list[Any] | None = None
+
+
+# -- ids --------------------------------------------------------------------------------------
+
+
+def check_ids(ids: Any) -> list[str]:
+    """Return one or several ids as a list.
+
+    Raises:
+        ValueError: None at all, or something that is no str.
+        DuplicateIDError: An id stands twice.
+        InvalidArgumentError: An empty id, or one that is no valid text.
+    """
+    found = check_query_ids(ids)
+    if not found:
+        raise ValueError(f"Expected IDs to be a non-empty list, got {len(found)} IDs")
+    return found
+
+
+def check_query_ids(ids: Any) -> list[str]:
+    """Return ids as a list that may be empty; otherwise as `check_ids`."""
+    if isinstance(ids, str):
+        found = [ids]
+    elif isinstance(ids, list):
+        found = ids
+    elif isinstance(ids, np.ndarray) and ids.ndim == 1:
+        found = ids.tolist()
+    else:
+        raise ValueError(f"Expected IDs to be a list, got {type(ids).__name__} as IDs")
+    for kind in set(map(type, found)):
+        if not issubclass(kind, str):
+            culprit = next(one for one in found if type(one) is kind)
+            raise ValueError(f"Expected ID to be a str, got {_short(culprit)}")
+    if len(set(found)) != len(found):
+        raise _duplicates(found)
+    if "" in found:
+        raise InvalidArgumentError("Empty ID, ID must have at least one character")
+    _check_texts(found, "id")
+    return found
+
+
+def _duplicates(ids: Sequence[str]) -> DuplicateIDError:
+    seen: set[str] = set()
+    twice: dict[str, None] = {}
+    for one in ids:
+        if one in seen:
+            twice[one] = None
+        seen.add(one)
+    names = [_short(one, 80) for one in twice]
+    if len(names) <= 10:
+        return DuplicateIDError(
+            f"Expected IDs to be unique, found duplicates of: {', '.join(names)}"
+        )
+    some = ", ".join([*names[:5], "...", *names[-5:]])
+    return DuplicateIDError(
+        f"Expected IDs to be unique, found {len(names)} duplicated IDs: {some}"
+    )
+
+
+def _check_texts(texts: Sequence[str | None], what: str) -> None:
+    """Refuse texts that UTF-8 cannot hold: lone surrogates, which no file and no wire can carry."""
+    try:
+        "".join(text for text in texts if text is not None).encode()
+    except UnicodeEncodeError:
+        # Two halves may meet in the joined text, or the culprit has to be named.
+        for row, text in enumerate(texts):
+            if text is not None:
+                try:
+                    text.encode()
+                except UnicodeEncodeError as error:
+                    raise InvalidArgumentError(
+                        f"Expected {what} to be valid Unicode, got {_short(ascii(text))} at position "
+                        f"{row}: character {error.start} is half of a surrogate pair. Clean the text "
+                        "with text.encode('utf-8', 'replace').decode()"
+                    ) from None
+
+
+# -- embeddings -------------------------------------------------------------------------------
+
+
+def check_embeddings(embeddings: Any) -> NDArray[np.float32]:
+    """Return one or several embeddings as an array of shape (n, dimension), float32, C-contiguous.
+
+    Raises:
+        ValueError: Not numbers, nothing, or rows of different lengths.
+        InvalidArgumentError: NaN or an infinite value, also what float32 cannot hold.
+    """
+    array = _embedding_array(embeddings)
+    if array.ndim == 1:
+        array = array.reshape(1, -1)
+    if array.ndim != 2 or array.dtype not in _EMBEDDING_DTYPES:
+        raise _not_embeddings(embeddings)
+    if array.shape[1] == 0:
+        raise InvalidArgumentError(
+            "Validation error: embeddings: Each embedding must have at least 1 dimension"
+        )
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+    array = np.ascontiguousarray(array)
+    # One pass: a sum is finite where all is, unless large values meet.
+    if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
+        raise InvalidArgumentError(_NOT_FINITE)
+    return array
+
+
+def _embedding_array(embeddings: Any) -> NDArray[Any]:
+    if isinstance(embeddings, np.ndarray):
+        if embeddings.size == 0:
+            raise _no_embeddings(embeddings)
+        if embeddings.dtype not in _EMBEDDING_DTYPES and embeddings.dtype != object:
+            raise ValueError(
+                "Expected each value in the embedding to be a int or float, got an embedding with "
+                f"{embeddings.dtype} - {_short(embeddings)}"
+            )
+        if embeddings.dtype == object:
+            return _embedding_array(embeddings.tolist())
+        return embeddings
+    if not isinstance(embeddings, list):
+        raise _not_embeddings(embeddings)
+    if not embeddings:
+        raise _no_embeddings(embeddings)
+    first = embeddings[0]
+    if isinstance(first, np.ndarray):
+        for row in embeddings:
+            if not isinstance(row, np.ndarray) or row.ndim != 1:
+                raise _not_embeddings(embeddings)
+            if row.dtype not in _EMBEDDING_DTYPES:
+                raise ValueError(
+                    "Expected each value in the embedding to be a int or float, got an embedding "
+                    f"with {row.dtype} - {_short(row)}"
+                )
+        _check_even([len(row) for row in embeddings])
+        return np.stack(embeddings)
+    if isinstance(first, list | tuple):
+        for row in embeddings:
+            if not isinstance(row, list | tuple):
+                raise _not_embeddings(embeddings)
+            _check_numbers(row, embeddings)
+        _check_even([len(row) for row in embeddings])
+    else:
+        _check_numbers(embeddings, embeddings)
+    with np.errstate(over="ignore"):
+        try:
+            return np.array(embeddings, dtype=np.float32)
+        except OverflowError:
+            raise InvalidArgumentError(_NOT_FINITE) from None
+
+
+def _check_numbers(row: Sequence[Any], embeddings: Any) -> None:
+    for kind in set(map(type, row)):
+        if kind is bool or not issubclass(kind, int | float | np.integer | np.floating):
+            raise _not_embeddings(embeddings)
+
+
+def _check_even(lengths: Sequence[int]) -> None:
+    if 0 in lengths:
+        raise InvalidArgumentError(
+            "Validation error: embeddings: Each embedding must have at least 1 dimension"
+        )
+    for row, length in enumerate(lengths):
+        if length != lengths[0]:
+            raise InvalidArgumentError(
+                f"Collection expecting embedding with dimension of {lengths[0]}, got {length} "
+                f"(embedding {row} of this call)"
+            )
+
+
+def _not_embeddings(embeddings: Any) -> ValueError:
+    return ValueError(
+        "Expected embeddings to be a list of floats or ints, a list of lists, a numpy array, or a "
+        f"list of numpy arrays, got {_short(embeddings)}"
+    )
+
+
+def _no_embeddings(embeddings: Any) -> ValueError:
+    return ValueError(
+        f"Expected Embeddings to be non-empty list or numpy array, got {_short(embeddings)}"
+    )
+
+
+def check_dimension(expected: int, got: int, collection_name: str) -> None:
+    """Refuse embeddings of another dimension than the collection's.
+
+    Raises:
+        InvalidArgumentError: They differ.
+    """
+    if got != expected:
+        raise InvalidArgumentError(
+            f"Collection expecting embedding with dimension of {expected}, got {got}. Collection "
+            f"{collection_name!r} was first written with {expected}: embed with the same model, or "
+            "use another collection."
+        )
+
+
+# -- records ----------------------------------------------------------------------------------
+
+
+def check_insert(
+    ids: Any,
+    embeddings: Any,
+    metadatas: Any,
+    documents: Any,
+    images: Any,
+    uris: Any,
+    *,
+    upsert: bool = False,
+) -> Given:
+    """Check the arguments of `add` and `upsert`.
+
+    Raises:
+        ValueError: As Chroma: lengths that differ, nothing to embed, values of the wrong kind.
+    """
+    given = _check_records(ids, embeddings, metadatas, documents, images, uris, update=upsert)
+    if given.batch.embeddings is None:
+        sources = {"documents": documents, "images": images}
+        if not upsert:
+            sources["uris"] = uris
+        if sum(source is not None for source in sources.values()) != 1:
+            raise ValueError(f"Exactly one of {', '.join(sources)} must be provided")
+        if given.to_embed is not None and None in given.to_embed:
+            raise ValueError(
+                "Expected document to be a str, got None. Without embeddings every record needs a text"
+            )
+    return given
+
+
+def check_update(
+    ids: Any, embeddings: Any, metadatas: Any, documents: Any, images: Any, uris: Any
+) -> Given:
+    """Check the arguments of `update`; what is None stays as it is."""
+    return _check_records(ids, embeddings, metadatas, documents, images, uris, update=True)
+
+
+def _check_records(
+    ids: Any,
+    embeddings: Any,
+    metadatas: Any,
+    documents: Any,
+    images: Any,
+    uris: Any,
+    *,
+    update: bool,
+) -> Given:
+    if isinstance(ids, list) and not ids:
+        raise ValueError("Non-empty lists are required for ['ids']")
+    vectors: NDArray[np.float32] | None = None
+    embedded: NDArray[np.bool_] | None = None
+    if embeddings is not None:
+        if update and isinstance(embeddings, list) and any(row is None for row in embeddings):
+            vectors, embedded = _with_gaps(embeddings)
+        else:
+            vectors = check_embeddings(embeddings)
+    found_ids = check_ids(ids)
+    found_metadatas = None if metadatas is None else check_metadatas(metadatas, update=update)
+    found_documents = None if documents is None else _check_column(documents, "document")
+    found_uris = None if uris is None else _check_column(uris, "uri")
+    found_images = None
+    if images is not None:
+        found_images = images if isinstance(images, list) else [images]
+        for image in found_images:
+            if not isinstance(image, np.ndarray):
+                raise ValueError(f"Expected image to be a numpy array, got {_short(image)}")
+    lengths = {
+        name: len(column)
+        for name, column in (
+            ("ids", found_ids),
+            ("embeddings", vectors),
+            ("metadatas", found_metadatas),
+            ("documents", found_documents),
+            ("images", found_images),
+            ("uris", found_uris),
+        )
+        if column is not None
+    }
+    if len(set(lengths.values())) > 1:
+        text = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise ValueError(f"Unequal lengths for fields: {text}")
+    batch = RecordBatch(
+        found_ids, vectors, found_documents, found_uris, found_metadatas, embedded
+    )
+    return Given(batch, found_images if found_images is not None else found_documents)
+
+
+def _with_gaps(
+    embeddings: list[Any],
+) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+    given = np.array([row is not None for row in embeddings])
+    if not given.any():
+        return None, None
+    rows = check_embeddings([row for row in embeddings if row is not None])
+    vectors = np.zeros((len(embeddings), rows.shape[1]), dtype=np.float32)
+    vectors[given] = rows
+    return vectors, given
+
+
+def _check_column(values: Any, what: str) -> list[str | None]:
+    column = values if isinstance(values, list) else [values]
+    if isinstance(values, np.ndarray):
+        column = values.tolist()
+    if not column:
+        raise ValueError(f"Expected {what}s to be a non-empty list, got {len(column)} {what}s")
+    for kind in set(map(type, column)):
+        if not issubclass(kind, str | type(None)):
+            culprit = next(value for value in column if type(value) is kind)
+            raise ValueError(f"Expected {what} to be a str, got {_short(culprit)}")
+    _check_texts(column, what)
+    return column
+
+
+def check_metadatas(metadatas: Any, *, update: bool = False) -> list[dict[str, Any] | None]:
+    """Return one or several metadata dicts as a list; NumPy scalars become Python's.
+
+    Raises:
+        ValueError: Not a dict, empty, or a value that metadata cannot hold.
+        TypeError: A key that is no str.
+    """
+    rows = metadatas if isinstance(metadatas, list) else [metadatas]
+    if not rows:
+        raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
+    out: list[dict[str, Any] | None] = []
+    texts: list[str] = []
+    scalars = _SCALARS
+    for metadata in rows:
+        if type(metadata) is dict and metadata:
+            # The usual case, by the kinds alone; the rest is looked at value by value.
+            if set(map(type, metadata)) == {str} and scalars.issuperset(
+                map(type, metadata.values())
+            ):
+                plain = True
+                for key, value in metadata.items():
+                    kind = type(value)
+                    if kind is str:
+                        texts.append(value)
+                    elif kind is float:
+                        plain = plain and value - value == 0
+                    elif kind is int:
+                        plain = plain and INT_MIN <= value <= INT_MAX
+                    texts.append(key)
+                if plain and _RESERVED_KEY not in metadata:
+                    out.append(metadata)
+                    continue
+            out.append(_check_metadata(metadata, texts))
+        elif metadata is None:
+            out.append(None)
+        elif isinstance(metadata, dict) or hasattr(metadata, "keys"):
+            out.append(_check_metadata(dict(metadata), texts, update=update))
+        else:
+            raise ValueError(
+                f"Expected metadata to be a dict or None, got {type(metadata).__name__} as metadata"
+            )
+    _check_texts(texts, "metadata")
+    return out
+
+
+def _check_metadata(
+    metadata: dict[Any, Any], texts: list[str], *, update: bool = False
+) -> dict[str, Any]:
+    if not metadata:
+        raise ValueError(
+            f"Expected metadata to be a non-empty dict, got {len(metadata)} metadata attributes"
+        )
+    out: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if key == _RESERVED_KEY:
+            raise ValueError(f"Expected metadata to not contain the reserved key {_RESERVED_KEY}")
+        if not isinstance(key, str):
+            raise TypeError(
+                f"Expected metadata key to be a str, got {_short(key)} which is a {type(key).__name__}"
+            )
+        if key.startswith("#"):
+            raise InvalidArgumentError(
+                f"Validation error: metadatas: Invalid metadata key {_short(key)!r}: a leading # is "
+                "reserved"
+            )
+        texts.append(key)
+        out[key] = _check_value(key, value, texts)
+    return out
+
+
+def _check_value(key: str, value: Any, texts: list[str]) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        texts.append(value)
+        return str(value)
+    if isinstance(value, int):
+        return _check_int(key, int(value))
+    if isinstance(value, float):
+        return _check_float(key, float(value))
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
+    if isinstance(value, list):
+        return _check_list(key, value, texts)
+    raise ValueError(
+        "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, got "
+        f"{_short(value)} which is a {type(value).__name__}"
+    )
+
+
+def _check_int(key: str, value: int) -> int:
+    if not INT_MIN <= value <= INT_MAX:
+        raise InvalidArgumentError(
+            f"Expected metadata value to be an integer of 64 bits, got {_short(value)} for key "
+            f"{key!r}. Store it as a str"
+        )
+    return value
+
+
+def _check_float(key: str, value: float) -> float:
+    if value - value != 0:
+        raise InvalidArgumentError(
+            f"Expected metadata value to be finite, got {value} for key {key!r}. Leave the key out"
+        )
+    return value
+
+
+def _check_list(key: str, value: list[Any], texts: list[str]) -> list[Any]:
+    if not value:
+        raise ValueError(f"Expected metadata list value for key {key!r} to be non-empty")
+    items = [item.item() if isinstance(item, np.generic) else item for item in value]
+    kinds = set(map(type, items))
+    if len(kinds) != 1 or not kinds <= _SCALARS:
+        raise ValueError(
+            f"Expected metadata list value for key {key!r} to contain only str, int, float, or bool "
+            f"and all elements must be the same type, got {_short(value)}"
+        )
+    if kinds == {str}:
+        texts.extend(items)
+    elif kinds == {int}:
+        items = [_check_int(key, item) for item in items]
+    elif kinds == {float}:
+        items = [_check_float(key, item) for item in items]
+    return items
+
+
+# -- names and collection metadata ------------------------------------------------------------
+
+
+def check_collection_name(name: Any) -> None:
+    """Refuse what cannot be a collection's name.
+
+    Raises:
+        InvalidArgumentError: See Chroma's rules in the sentence.
+        ValueError: It is no str.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"Expected name to be a str, got {_short(name)}")
+    if not _NAME.fullmatch(name):
+        raise InvalidArgumentError(
+            "Validation error: name: Expected a name containing 3-512 characters from "
+            "[a-zA-Z0-9._-], starting and ending with a character in [a-zA-Z0-9]. "
+            f"Got: {_short(ascii(name)[1:-1])}"
+        )
+    if ".." in name:
+        raise InvalidArgumentError(
+            "Validation error: name: Expected a name that does not contains two consecutive periods "
+            f"(..). Got {name}"
+        )
+    try:
+        ipaddress.IPv4Address(name)
+    except ValueError:
+        return
+    raise InvalidArgumentError(
+        f"Validation error: name: Expected a name that is not a valid ip address. Got {name}"
+    )
+
+
+def check_tenant_name(name: Any) -> None:
+    """Refuse tenant names that are no str or shorter than three characters."""
+    _check_short_name(name, "tenant")
+
+
+def check_database_name(name: Any) -> None:
+    """Refuse database names that are no str or shorter than three characters."""
+    _check_short_name(name, "database")
+
+
+def _check_short_name(name: Any, what: str) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"Expected {what} name to be a str, got {_short(name)}")
+    if len(name) < 3:
+        raise ValueError(
+            f"{what.capitalize()} name must be at least 3 characters long, got {_short(name)!r}"
+        )
+    _check_texts([name], f"{what} name")
+
+
+def check_collection_metadata(metadata: Any, *, modify: bool = False) -> None:
+    """Refuse collection metadata that cannot be stored.
+
+    Raises:
+        ValueError: Not a dict, empty, a value of the wrong kind, or (in `modify`) a new distance.
+    """
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise ValueError(
+            f"Expected metadata to be a dict, got {type(metadata).__name__} as metadata"
+        )
+    if modify and "hnsw:space" in metadata:
+        raise ValueError(
+            "Changing the distance function of a collection once it is created is not supported "
+            "currently."
+        )
+    _check_metadata(metadata, texts := [])
+    _check_texts(texts, "metadata")
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+def check_include(include: Any, method: str) -> list[str]:
+    """Return `include` as a list of known items.
+
+    Raises:
+        ValueError: Not a list, an unknown item, or distances where there are none.
+    """
+    if not isinstance(include, list | tuple):
+        raise ValueError(f"Expected include to be a list, got {_short(include)}")
+    for item in include:
+        if not isinstance(item, str):
+            raise ValueError(f"Expected include item to be a str, got {_short(item)}")
+        if item not in INCLUDES:
+            raise ValueError(
+                "Expected include item to be one of documents, embeddings, metadatas, distances, "
+                f"uris, data, got {_short(item)}"
+            )
+        if item == "distances" and method == "get":
+            raise ValueError("Include item cannot be one of distances, got distances")
+    return list(include)
+
+
+def check_n_results(n_results: Any) -> None:
+    """Refuse what is no positive integer.
+
+    Raises:
+        ValueError: It is no int.
+        TypeError: It is 0 or negative (Chroma's choice of class).
+    """
+    if isinstance(n_results, bool) or not isinstance(n_results, int):
+        raise ValueError(
+            f"Expected requested number of results to be a int, got {_short(n_results)}"
+        )
+    if n_results <= 0:
+        raise TypeError(
+            f"Number of requested results {n_results}, cannot be negative, or zero."
+        )
+
+
+def check_limit_offset(limit: Any, offset: Any) -> tuple[int | None, int | None]:
+    """Return limit and offset; None means none.
+
+    Raises:
+        ValueError: Negative, or no integer.
+    """
+    for name, value in (("limit", limit), ("offset", offset)):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0
+        ):
+            raise ValueError(f"Expected {name} to be a non-negative integer, got {_short(value)}")
+    return (None if limit is None else int(limit), None if offset is None else int(offset))
+
+
+def check_queries(texts: Any, images: Any, uris: Any) -> list[Any]:
+    """Return what a query is to be embedded from.
+
+    Raises:
+        ValueError: Nothing is given, or not exactly one kind.
+    """
+    given = [value for value in (texts, images, uris) if value is not None]
+    if not given:
+        raise ValueError(
+            "At least one of one of embeddings, documents, images, uris must be provided"
+        )
+    if len(given) > 1:
+        raise ValueError("Exactly one of documents, images, uris must be provided")
+    if texts is not None:
+        column = _check_column(texts, "document")
+        if None in column:
+            raise ValueError("Expected document to be a str, got None")
+        return list(column)
+    if images is not None:
+        return images if isinstance(images, list) else [images]
+    return list(_check_column(uris, "uri"))
+
+
+def check_delete(ids: Any, where: Any, where_document: Any, limit: Any) -> list[str] | None:
+    """Check the arguments of `delete` and return the ids, None where none are given.
+
+    Raises:
+        ValueError: No condition at all, or a limit without a filter.
+        TypeError: A limit that is no integer.
+    """
+    filtered = where is not None or where_document is not None
+    if isinstance(ids, list) and not ids and filtered:
+        # "No ids given" beside a filter, as callers that pass both mean it.
+        ids = None
+    if ids is None and not filtered:
+        raise ValueError("At least one of ids, where, or where_document must be provided")
+    if limit is not None:
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError("limit must be a non-negative integer")
+        if limit < 0:
+            raise ValueError("limit must be a non-negative integer")
+        if not filtered:
+            raise ValueError(
+                "limit can only be specified when a where or where_document clause is provided"
+            )
+    parse_where(where)
+    parse_where_document(where_document)
+    return None if ids is None else check_ids(ids)
+
+
+# -- configuration ----------------------------------------------------------------------------
+
+_HNSW_DEFAULTS: dict[str, Any] = {
+    "space": "l2",
+    "ef_construction": 100,
+    "ef_search": 100,
+    "max_neighbors": 16,
+    "resize_factor": 1.2,
+    "sync_threshold": 1000,
+}
+#: Accepted and not echoed, as in Chroma.
+_HNSW_QUIET = ("num_threads", "batch_size")
+_HNSW_UPDATES = ("ef_search", "num_threads", "batch_size", "sync_threshold", "resize_factor")
+_SPANN = (
+    *("search_nprobe", "write_nprobe", "space", "ef_construction", "ef_search", "max_neighbors"),
+    *("reassign_neighbor_count", "split_threshold", "merge_threshold"),
+)
+_LEGACY = {
+    "hnsw:space": "space",
+    "hnsw:construction_ef": "ef_construction",
+    "hnsw:M": "max_neighbors",
+    "hnsw:search_ef": "ef_search",
+    "hnsw:num_threads": "num_threads",
+    "hnsw:batch_size": "batch_size",
+    "hnsw:sync_threshold": "sync_threshold",
+    "hnsw:resize_factor": "resize_factor",
+}
+
+
+def created_configuration(
+    configuration: Any, metadata: dict[str, Any] | None, default_space: Space
+) -> dict[str, Any]:
+    """Return a new collection's configuration as on the wire, the embedding function left out.
+
+    Args:
+        configuration: The argument, or None.
+        metadata: The collection's metadata; its ``hnsw:*`` keys are Chroma's older way.
+        default_space: The embedding function's own distance.
+
+    Raises:
+        ValueError: hnsw and spann together, an unknown field.
+        InvalidArgumentError: A value that cannot be used.
+    """
+    given = configuration or {}
+    if not isinstance(given, dict):
+        raise ValueError(f"Expected configuration to be a dict, got {_short(given)}")
+    unknown = [key for key in given if key not in ("hnsw", "spann", "embedding_function")]
+    if unknown:
+        raise ValueError(
+            f"Unknown configuration field {unknown[0]!r}. Known: hnsw, spann, embedding_function"
+        )
+    hnsw, spann = given.get("hnsw"), given.get("spann")
+    if hnsw is not None and spann is not None:
+        raise ValueError("hnsw and spann cannot both be provided")
+    result = {**_HNSW_DEFAULTS, "space": default_space}
+    for key, field in _LEGACY.items():
+        if metadata and key in metadata:
+            try:
+                _check_hnsw_field(field, metadata[key])
+            except ValueError as error:
+                raise InvalidArgumentError(
+                    f"Failed to parse hnsw parameters from segment metadata: {error}"
+                ) from None
+            if field in result:
+                result[field] = metadata[key]
+    if spann is not None:
+        # In one process there is no spann: an index of the same distance serves.
+        for key in spann:
+            if key not in _SPANN:
+                raise ValueError(f"Unknown spann field {key!r}. Known: {', '.join(_SPANN)}")
+        hnsw = {"space": spann["space"]} if spann.get("space") is not None else {}
+    for key, value in (hnsw or {}).items():
+        if key not in (*_HNSW_DEFAULTS, *_HNSW_QUIET):
+            known = ", ".join((*_HNSW_DEFAULTS, *_HNSW_QUIET))
+            raise ValueError(f"Unknown hnsw field {key!r}. Known: {known}")
+        if value is not None:
+            _check_hnsw_field(key, value)
+            if key in result:
+                result[key] = value
+    return {"hnsw": result, "spann": None}
+
+
+def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[str, Any]:
+    """Return a configuration with the changes of `modify`, the embedding function as recorded.
+
+    Raises:
+        InvalidArgumentError: A field that cannot be changed, or a value that cannot be used.
+        ValueError: An spann change, which has nothing to act on.
+    """
+    if not isinstance(configuration, dict):
+        raise ValueError(f"Expected configuration to be a dict, got {_short(configuration)}")
+    if configuration.get("spann") is not None:
+        raise ValueError("Trying to update SPANN config but schema has HNSW")
+    hnsw = dict(recorded["hnsw"])
+    for key, value in (configuration.get("hnsw") or {}).items():
+        if key not in _HNSW_UPDATES:
+            raise InvalidArgumentError(
+                f"unknown field `{key}`: hnsw can change {', '.join(_HNSW_UPDATES)}; the rest is fixed "
+                "when the collection is made"
+            )
+        if value is not None:
+            _check_hnsw_field(key, value)
+            if key in hnsw:
+                hnsw[key] = value
+    return {**recorded, "hnsw": hnsw}
+
+
+def _check_hnsw_field(key: str, value: Any) -> None:
+    if key == "space":
+        if value not in SPACES:
+            raise InvalidArgumentError(
+                f"Expected space to be one of {', '.join(SPACES)}, got {_short(value)}"
+            )
+    elif key == "resize_factor":
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise InvalidArgumentError(
+                f"Expected resize_factor to be a positive number, got {_short(value)}"
+            )
+    elif isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise InvalidArgumentError(f"Expected {key} to be a positive int, got {_short(value)}")
+
+
+def _short(value: Any, limit: int = 200) -> str:
+    """Return a value's text, cut to what a message can bear."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    text = str(value)
+    return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"

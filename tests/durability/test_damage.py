@@ -1,0 +1,121 @@
+"""Damaged and missing files: derived ones are made again, lost records are never passed over."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import StoreCorruptError, VersionMismatchError
+
+DIMENSION = 24
+
+
+def settings() -> chroma_nb.Settings:
+    return chroma_nb.Settings(graph_min_records=100)
+
+
+def make_store(path: Path, n: int = 600) -> np.ndarray:
+    vectors = np.random.default_rng(3).standard_normal((n, DIMENSION)).astype(np.float32)
+    with chroma_nb.PersistentClient(path, settings()) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=[str(i) for i in range(n)], embeddings=vectors)
+        notes.build_index()
+    return vectors
+
+
+def graph_files(path: Path) -> list[Path]:
+    found = sorted((path / "indexes").iterdir())
+    assert len(found) == 2, found
+    return found
+
+
+def check_answers(path: Path, vectors: np.ndarray) -> None:
+    with chroma_nb.PersistentClient(path, settings()) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        found = notes.query(query_embeddings=vectors[:50], n_results=1)
+        assert [ids[0] for ids in found["ids"]] == [str(i) for i in range(50)]
+        notes.build_index()
+        assert notes.get_indexing_status().num_unindexed_ops == 0
+        assert notes.explain(query_embeddings=vectors[0])["n_indexed"] == len(vectors)
+
+
+def test_a_saved_graph_is_opened_and_not_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    vectors = make_store(tmp_path)
+    written = [file.stat().st_mtime_ns for file in graph_files(tmp_path)]
+    with chroma_nb.PersistentClient(tmp_path, settings()) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        assert notes.explain(query_embeddings=vectors[0])["n_indexed"] == len(vectors)
+    assert [file.stat().st_mtime_ns for file in graph_files(tmp_path)] == written
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage", "no graph", "no description", "bad description", "nothing"])
+def test_a_damaged_graph_is_built_again_with_a_warning(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = make_store(tmp_path)
+    graph, description = sorted(graph_files(tmp_path), key=lambda file: file.suffix == ".json")
+    data = graph.read_bytes()
+    if damage == "truncated":
+        graph.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        graph.write_bytes(data[:900] + bytes([data[900] ^ 0xFF]) + data[901:])
+    elif damage == "empty":
+        graph.write_bytes(b"")
+    elif damage == "garbage":
+        graph.write_bytes(b"\xff" * len(data))
+    elif damage in ("no graph", "nothing"):
+        graph.unlink()
+    if damage in ("no description", "nothing"):
+        description.unlink()
+    elif damage == "bad description":
+        description.write_text("{]")
+    with caplog.at_level(logging.WARNING, logger="chroma_nb"):
+        check_answers(tmp_path, vectors)
+    assert ("built again" in caplog.text) == (damage != "nothing")
+
+
+def test_a_missing_vector_file_is_said_and_nothing_is_made_up(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    for file in (tmp_path / "vectors").iterdir():
+        file.unlink()
+    with chroma_nb.PersistentClient(tmp_path) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        with pytest.raises(StoreCorruptError, match="missing"):
+            notes.query(query_embeddings=[[0.0] * DIMENSION])
+
+
+def test_a_short_vector_file_is_said(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    for file in (tmp_path / "vectors").iterdir():
+        file.write_bytes(file.read_bytes()[:-4])
+    with chroma_nb.PersistentClient(tmp_path) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        with pytest.raises(StoreCorruptError, match="cut short"):
+            notes.query(query_embeddings=[[0.0] * DIMENSION])
+
+
+def test_a_store_of_another_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    import duckdb
+
+    make_store(tmp_path)
+    with duckdb.connect(str(tmp_path / "records.duckdb")) as connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'format_version'")
+    before = (tmp_path / "records.duckdb").read_bytes()
+    with pytest.raises(VersionMismatchError, match="format 99"):
+        chroma_nb.PersistentClient(tmp_path)
+    assert (tmp_path / "records.duckdb").read_bytes() == before
+    # The refusal lets go of the lock.
+    with pytest.raises(VersionMismatchError):
+        chroma_nb.PersistentClient(tmp_path)
+
+
+def test_orphans_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    vectors = make_store(tmp_path)
+    orphan = tmp_path / "vectors" / "00000000-0000-0000-0000-000000000000.0.f32"
+    orphan.write_bytes(b"left behind")
+    check_answers(tmp_path, vectors)
+    assert not orphan.exists()
