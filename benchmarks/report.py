@@ -123,7 +123,8 @@ def text(results: Mapping[str, Any]) -> str:
     """Return the tables and the notes for a terminal."""
     lines = [_about(results), "", *figures_table(results)]
     for name in subjects(results):
-        lines += ["", *targets_table(results, name)]
+        if not results.get("quick"):  # the targets are those of the full run
+            lines += ["", *targets_table(results, name)]
     notes = _notes(results)
     return "\n".join([*lines, *([""] if notes else []), *notes])
 

@@ -318,6 +318,7 @@ class Benchmark:
             "record_mb": self.dataset.record_bytes() / 1e6,
             "vector_mb": vectors.nbytes / 1e6,
             "threads": self._options.threads,
+            "quick": self._options.quick,
             "machine": machine(),
             "engines": {
                 name: {

@@ -12,7 +12,7 @@ from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configu
 from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
 from chroma_nb.errors import InternalError, InvalidUUIDError, NotFoundError
 from chroma_nb.settings import Settings
-from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -126,9 +126,9 @@ class ClientAPI(_Connection):
         """Return the settings of this client."""
         return self._settings
 
-    def get_user_identity(self) -> dict[str, Any]:
+    def get_user_identity(self) -> UserIdentity:
         """Return who the store takes this client for."""
-        return {"user_id": "", "tenant": self.tenant, "databases": [self.database]}
+        return UserIdentity("", self.tenant, [self.database])
 
     def reset(self) -> bool:
         """Delete everything in the store.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Sequence
@@ -62,6 +63,11 @@ DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
 #: What a collection records that embeds with MiniLM, as Chroma's own default does; while it is empty,
 #: the choice is still open.
 _DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
+
+
+# Lists, as Chroma's signatures have them; `check_include` copies them.
+_GET_INCLUDE = ["metadatas", "documents"]
+_QUERY_INCLUDE = ["metadatas", "documents", "distances"]
 
 
 class Collection:
@@ -131,7 +137,7 @@ class Collection:
     @property
     def configuration_json(self) -> dict[str, Any]:
         """The configuration as plain values, as on Chroma's wire."""
-        return self._info.configuration
+        return copy.deepcopy(self._info.configuration)
 
     @property
     def schema(self) -> None:
@@ -296,7 +302,7 @@ class Collection:
         limit: int | None = None,
         offset: int | None = None,
         where_document: WhereDocument | None = None,
-        include: Sequence[str] = ("metadatas", "documents"),
+        include: Sequence[str] = _GET_INCLUDE,
     ) -> GetResult:
         """Return the records that match all conditions, in the order of their first insertion.
 
@@ -347,7 +353,7 @@ class Collection:
         n_results: int = 10,
         where: Where | None = None,
         where_document: WhereDocument | None = None,
-        include: Sequence[str] = ("metadatas", "documents", "distances"),
+        include: Sequence[str] = _QUERY_INCLUDE,
     ) -> QueryResult:
         """Return the nearest records of each query, nearest first.
 
@@ -680,7 +686,7 @@ def configuration_for(
     space = result["hnsw"]["space"]
     if space not in spaces:
         warnings.warn(
-            f"Space {space} is not supported by {function_name(chosen)}; it is made for "
+            f"space {space} is not supported by {function_name(chosen)}; it is made for "
             f"{', '.join(spaces)}.",
             UserWarning,
             stacklevel=4,

@@ -104,3 +104,11 @@ class IndexingStatus(NamedTuple):
     num_unindexed_ops: int
     total_ops: int
     op_indexing_progress: float
+
+
+class UserIdentity(NamedTuple):
+    """Who a store takes a client for."""
+
+    user_id: str
+    tenant: str | None = None
+    databases: list[str] | None = None

@@ -27,6 +27,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _SCALARS = frozenset((str, int, float, bool))
 _RESERVED_KEY = "chroma:document"
+#: First characters that metadata keys may not have; "" stands for an empty key.
+_RESERVED_STARTS = frozenset(("", "#", "$"))
 _EMBEDDING_DTYPES = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
 _NOT_FINITE = "Validation error: embeddings: Embeddings must not contain NaN or Infinity values"
 
@@ -41,7 +43,7 @@ def validation_context(name: str) -> Callable[[_F], _F]:
                 return function(*args, **kwargs)
             except (ValueError, TypeError) as error:
                 if error.args and isinstance(error.args[0], str):
-                    message = error.args[0].removesuffix(".")
+                    message = error.args[0]
                     # Chroma's server answers without the method's name; so does what stands for it.
                     if not isinstance(error, ChromaError) or isinstance(error, DuplicateIDError):
                         error.args = (f"{message} in {name}.", *error.args[1:])
@@ -152,7 +154,7 @@ def check_embeddings(embeddings: Any) -> NDArray[np.float32]:
         raise _not_embeddings(embeddings)
     if array.shape[1] == 0:
         raise InvalidArgumentError(
-            "Validation error: embeddings: Each embedding must have at least 1 dimension"
+            "Validation error: embeddings: Each embedding must have at least 1 dimension. Expected numbers"
         )
     if array.dtype != np.float32:
         with np.errstate(over="ignore"):
@@ -171,7 +173,7 @@ def _embedding_array(embeddings: Any) -> NDArray[Any]:
         if embeddings.dtype not in _EMBEDDING_DTYPES and embeddings.dtype != object:
             raise ValueError(
                 "Expected each value in the embedding to be a int or float, got an embedding with "
-                f"{embeddings.dtype} - {_short(embeddings)}"
+                f"{embeddings.dtype} - {_short(embeddings[0] if embeddings.ndim > 1 else embeddings)}"
             )
         if embeddings.dtype == object:
             return _embedding_array(embeddings.tolist())
@@ -216,13 +218,13 @@ def _check_numbers(row: Sequence[Any], embeddings: Any) -> None:
 def _check_even(lengths: Sequence[int]) -> None:
     if 0 in lengths:
         raise InvalidArgumentError(
-            "Validation error: embeddings: Each embedding must have at least 1 dimension"
+            "Validation error: embeddings: Each embedding must have at least 1 dimension. Expected numbers"
         )
     for row, length in enumerate(lengths):
         if length != lengths[0]:
             raise InvalidArgumentError(
-                f"Collection expecting embedding with dimension of {lengths[0]}, got {length} "
-                f"(embedding {row} of this call)"
+                f"Inconsistent dimensions: embedding 0 has {lengths[0]}, embedding {row} has {length}. "
+                "All embeddings of a call have the same dimension"
             )
 
 
@@ -278,10 +280,8 @@ def check_insert(
             sources["uris"] = uris
         if sum(source is not None for source in sources.values()) != 1:
             raise ValueError(f"Exactly one of {', '.join(sources)} must be provided")
-        if given.to_embed is not None and None in given.to_embed:
-            raise ValueError(
-                "Expected document to be a str, got None. Without embeddings every record needs a text"
-            )
+        if documents is not None and None in (given.batch.documents or ()):
+            raise ValueError("Expected document to be a str, got None")
     return given
 
 
@@ -311,35 +311,40 @@ def _check_records(
             vectors, embedded = _with_gaps(embeddings)
         else:
             vectors = check_embeddings(embeddings)
-    found_ids = check_ids(ids)
-    found_metadatas = None if metadatas is None else check_metadatas(metadatas, update=update)
-    found_documents = None if documents is None else _check_column(documents, "document")
-    found_uris = None if uris is None else _check_column(uris, "uri")
-    found_images = None
-    if images is not None:
-        found_images = images if isinstance(images, list) else [images]
-        for image in found_images:
-            if not isinstance(image, np.ndarray):
-                raise ValueError(f"Expected image to be a numpy array, got {_short(image)}")
-    lengths = {
-        name: len(column)
-        for name, column in (
-            ("ids", found_ids),
-            ("embeddings", vectors),
-            ("metadatas", found_metadatas),
-            ("documents", found_documents),
-            ("images", found_images),
-            ("uris", found_uris),
-        )
-        if column is not None
+    columns = {
+        "ids": _many(ids),
+        "embeddings": embeddings if vectors is None and embeddings is not None else vectors,
+        "metadatas": _many(metadatas),
+        "documents": _many(documents),
+        "images": _many(images, arrays=False),
+        "uris": _many(uris),
     }
+    lengths = {name: len(column) for name, column in columns.items() if column is not None}
     if len(set(lengths.values())) > 1:
         text = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise ValueError(f"Unequal lengths for fields: {text}")
     batch = RecordBatch(
-        found_ids, vectors, found_documents, found_uris, found_metadatas, embedded
+        ids=check_ids(columns["ids"]),
+        embeddings=vectors,
+        documents=None if documents is None else _check_column(columns["documents"], "document"),
+        uris=None if uris is None else _check_column(columns["uris"], "uri"),
+        metadatas=None if metadatas is None else check_metadatas(columns["metadatas"], update=update),
+        embedded=embedded,
     )
-    return Given(batch, found_images if found_images is not None else found_documents)
+    for image in columns["images"] or []:
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"Expected image to be a numpy array, got {_short(image)}")
+    to_embed = columns["images"] if images is not None else batch.documents
+    return Given(batch, None if to_embed is None else list(to_embed))
+
+
+def _many(values: Any, *, arrays: bool = True) -> Any:
+    """Return one item (a tuple, too, as Chroma has it) or several as a list; None stays None."""
+    if values is None or isinstance(values, list):
+        return values
+    if arrays and isinstance(values, np.ndarray) and values.ndim == 1:
+        return values.tolist()
+    return [values]
 
 
 def _with_gaps(
@@ -355,9 +360,7 @@ def _with_gaps(
 
 
 def _check_column(values: Any, what: str) -> list[str | None]:
-    column = values if isinstance(values, list) else [values]
-    if isinstance(values, np.ndarray):
-        column = values.tolist()
+    column = _many(values)
     if not column:
         raise ValueError(f"Expected {what}s to be a non-empty list, got {len(column)} {what}s")
     for kind in set(map(type, column)):
@@ -375,7 +378,7 @@ def check_metadatas(metadatas: Any, *, update: bool = False) -> list[dict[str, A
         ValueError: Not a dict, empty, or a value that metadata cannot hold.
         TypeError: A key that is no str.
     """
-    rows = metadatas if isinstance(metadatas, list) else [metadatas]
+    rows = _many(metadatas)
     if not rows:
         raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
     out: list[dict[str, Any] | None] = []
@@ -389,6 +392,7 @@ def check_metadatas(metadatas: Any, *, update: bool = False) -> list[dict[str, A
             ):
                 plain = True
                 for key, value in metadata.items():
+                    plain = plain and key[:1] not in _RESERVED_STARTS
                     kind = type(value)
                     if kind is str:
                         texts.append(value)
@@ -428,10 +432,10 @@ def _check_metadata(
             raise TypeError(
                 f"Expected metadata key to be a str, got {_short(key)} which is a {type(key).__name__}"
             )
-        if key.startswith("#"):
+        if key[:1] in _RESERVED_STARTS:
             raise InvalidArgumentError(
-                f"Validation error: metadatas: Invalid metadata key {_short(key)!r}: a leading # is "
-                "reserved"
+                f"Validation error: metadatas: Invalid metadata key {_short(key)!r}: a key has at least "
+                "one character and does not start with # or $"
             )
         texts.append(key)
         out[key] = _check_value(key, value, texts)
@@ -542,7 +546,7 @@ def _check_short_name(name: Any, what: str) -> None:
     if not isinstance(name, str):
         raise ValueError(f"Expected {what} name to be a str, got {_short(name)}")
     if len(name) < 3:
-        raise ValueError(
+        raise InvalidArgumentError(
             f"{what.capitalize()} name must be at least 3 characters long, got {_short(name)!r}"
         )
     _check_texts([name], f"{what} name")
@@ -565,6 +569,12 @@ def check_collection_metadata(metadata: Any, *, modify: bool = False) -> None:
             "Changing the distance function of a collection once it is created is not supported "
             "currently."
         )
+    for key, value in metadata.items():
+        if value is None or isinstance(value, list):
+            raise ValueError(
+                "Expected collection metadata value to be a str, int, float or bool, got "
+                f"{_short(value)} for key {_short(key)!r}"
+            )
     _check_metadata(metadata, texts := [])
     _check_texts(texts, "metadata")
 
@@ -578,7 +588,7 @@ def check_include(include: Any, method: str) -> list[str]:
     Raises:
         ValueError: Not a list, an unknown item, or distances where there are none.
     """
-    if not isinstance(include, list | tuple):
+    if not isinstance(include, list):
         raise ValueError(f"Expected include to be a list, got {_short(include)}")
     for item in include:
         if not isinstance(item, str):

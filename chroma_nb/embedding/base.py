@@ -504,8 +504,8 @@ def embedding_function_to_config(function: Any) -> dict[str, Any] | None:
     if described is None:
         warnings.warn(
             f"Embedding function {type(function).__name__!r} has no name(), get_config() and "
-            "build_from_config(), so the collection cannot record it: give embedding_function=... each "
-            "time that you open the collection.",
+            "build_from_config(), so the collection records it as legacy: give embedding_function=... "
+            "each time that you open the collection.",
             DeprecationWarning,
             stacklevel=2,
         )

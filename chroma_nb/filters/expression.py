@@ -148,6 +148,16 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
         raise ValueError(
             f"Expected operand value to be an int or a float for operator {operator}, got {_short(operand)}"
         )
+    if operator in _LISTS and key == _DOCUMENT_KEY and not isinstance(operand, str):
+        raise ValueError(
+            f"Expected operand value to be a str for operator {operator} on {_DOCUMENT_KEY}, "
+            f"got {_short(operand)}"
+        )
+    if operator in _LISTS and not isinstance(operand, str | int | float | bool):
+        raise ValueError(
+            "Expected operand value to be a str, int, float, or bool for operator "
+            f"{operator}, got {_short(operand)}"
+        )
     if operator in _MEMBERSHIP:
         if not isinstance(operand, list):
             raise ValueError(

@@ -60,6 +60,11 @@ class ExactReader(VectorReader):
         )
 
 
+#: So many rows are read rather than mapped while a graph holds the vectors already: mapping them would
+#: bring the file into memory a second time.
+_READ_ROWS = 4_096
+
+
 class LoadedVectors(ExactReader):
     """Exact search with the norms at hand, and through a graph where there is one."""
 
@@ -124,6 +129,25 @@ class LoadedVectors(ExactReader):
             if found.labels.shape[1] >= min(k, plan.facts.n_live) and found.labels[:, -1].min() >= 0:
                 return found
         return self._merge(queries, k, found, tail, mask if filtered else None, plan, order, mask)
+
+    def scan(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        labels: NDArray[np.int64] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors:
+        if self.graph is None or labels is None or len(labels) > _READ_ROWS:
+            return super().scan(queries, k, labels, order)
+        found = exact.search(
+            self.space,
+            queries,
+            self.source.read(labels),
+            k,
+            norms=self.norms[labels],
+            order=None if order is None else order[labels],
+        )
+        return Neighbors(labels[found.labels], found.distances)
 
     def _tail(self, mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         if self.graph_end >= self.n_labels:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -20,12 +18,18 @@ from hypothesis import strategies as st
 
 import chroma_nb
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 NUMBER = itertools.count()
 PARTS = ["documents", "metadatas", "embeddings", "uris"]
 
 
 @pytest.fixture(scope="module", params=["ephemeral", "persistent"])
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def client(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     """One store for the module; each example makes its own collections in it."""
     if request.param == "ephemeral":
         client = chroma_nb.EphemeralClient(
@@ -273,9 +277,7 @@ def test_a_graph_answers_alike_after_unload(client: Any, space: str) -> None:
     for how in ("collection", "client", "collection client"):
         unload(client, collection, how)
         assert [answer(collection, "query", call) for call in calls] == before, how
-        plans.append(
-            collection.explain(query_embeddings=queries[:1], n_results=10)["strategy"]
-        )
+        plans.append(collection.explain(query_embeddings=queries[:1], n_results=10)["strategy"])
     assert "graph" in plans[0], "the test was to look at a graph"
     assert len(set(plans)) == 1, plans
 

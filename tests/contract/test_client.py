@@ -6,10 +6,12 @@ import importlib
 import inspect
 import time
 import uuid
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 POSITIONS = {
     "create_collection": (
@@ -25,10 +27,7 @@ POSITIONS = {
     "set_tenant": "tenant database",
     "set_database": "database",
 }
-WITHOUT_ARGUMENTS = (
-    "heartbeat get_version get_max_batch_size get_settings get_user_identity reset "
-    "count_collections close"
-).split()
+WITHOUT_ARGUMENTS = ["heartbeat", "get_version", "get_max_batch_size", "get_settings", "get_user_identity", "reset", "count_collections", "close"]
 ADMIN_POSITIONS = {
     "create_tenant": "name",
     "get_tenant": "name",
@@ -49,9 +48,7 @@ def positional(method: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     "name",
-    "Client EphemeralClient PersistentClient AdminClient Collection Settings DEFAULT_TENANT "
-    "DEFAULT_DATABASE Documents EmbeddingFunction Embeddings IDs Include Metadata Metadatas Where "
-    "WhereDocument QueryResult GetResult ReadLevel __version__".split(),
+    ["Client", "EphemeralClient", "PersistentClient", "AdminClient", "Collection", "Settings", "DEFAULT_TENANT", "DEFAULT_DATABASE", "Documents", "EmbeddingFunction", "Embeddings", "IDs", "Include", "Metadata", "Metadatas", "Where", "WhereDocument", "QueryResult", "GetResult", "ReadLevel", "__version__"],
 )
 def test_names_that_people_import_are_there(lib: Any, name: str) -> None:
     assert getattr(lib, name) is not None
@@ -473,9 +470,7 @@ def test_a_database_needs_its_tenant(store: Any, client: Any, errors: Any) -> No
         store.admin().create_database("db1", "nope")
 
 
-def test_deleting_a_database_deletes_its_collections(
-    store: Any, client: Any, errors: Any
-) -> None:
+def test_deleting_a_database_deletes_its_collections(store: Any, client: Any, errors: Any) -> None:
     admin = store.admin()
     admin.create_database("db1", "default_tenant")
     client.set_database("db1")

@@ -36,9 +36,7 @@ DEFAULTS = {
 def test_positions_of_arguments(lib: Any, method: str) -> None:
     expected = POSITIONS[method].split()
     parameters = list(inspect.signature(getattr(lib.Collection, method)).parameters.values())
-    names = [
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     assert names[1 : len(expected) + 1] == expected
 
 
@@ -76,7 +74,9 @@ def test_positional_calls(create: Any) -> None:
         "metadatas": None,
     }
     assert notes.peek(1)["ids"] == ["a"]
-    found = notes.query([[0.0, 1.0]], None, None, None, ["a", "b"], 1, {"k": 4}, None, ["metadatas"])
+    found = notes.query(
+        [[0.0, 1.0]], None, None, None, ["a", "b"], 1, {"k": 4}, None, ["metadatas"]
+    )
     assert found["metadatas"] == [[{"k": 4}]]
     notes.delete(["b"], None, None)
     assert notes.get()["ids"] == ["a"]
@@ -99,7 +99,7 @@ def test_attributes(client: Any, create: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", "id name metadata tenant database configuration configuration_json".split()
+    "name", ["id", "name", "metadata", "tenant", "database", "configuration", "configuration_json"]
 )
 def test_attributes_are_read_only(notes: Any, name: str) -> None:
     with pytest.raises(AttributeError):
@@ -123,7 +123,7 @@ def test_equality(client: Any, create: Any) -> None:
     notes = create("notes", metadata={"k": 1})
     same = client.get_collection("notes", embedding_function=None)
     assert same == notes
-    assert not (same != notes)
+    assert same == notes
     assert create("other") != notes
     assert notes != "notes"
     assert notes != None  # noqa: E711

@@ -139,9 +139,7 @@ def test_legacy_metadata_is_honoured_and_kept(client: Any, create: Any) -> None:
 
 
 def test_explicit_configuration_beats_metadata(create: Any) -> None:
-    collection = create(
-        metadata={"hnsw:space": "ip"}, configuration={"hnsw": {"space": "cosine"}}
-    )
+    collection = create(metadata={"hnsw:space": "ip"}, configuration={"hnsw": {"space": "cosine"}})
     assert hnsw(collection)["space"] == "cosine"
     assert collection.metadata == {"hnsw:space": "ip"}
 

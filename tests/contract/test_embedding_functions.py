@@ -93,7 +93,7 @@ def test_a_function_that_returns_too_few(lib: Any, client: Any) -> None:
 @pytest.mark.parametrize("kind", ["WrongSignature", "lambda"])
 @pytest.mark.usefixtures("legacy_warnings")
 def test_the_signature_is_checked(client: Any, toys: Any, kind: str) -> None:
-    function: Any = (lambda input: [[1.0]]) if kind == "lambda" else toys.WrongSignature()  # noqa: E731
+    function: Any = (lambda input: [[1.0]]) if kind == "lambda" else toys.WrongSignature()
     with pytest.raises(ValueError, match=r"Expected EmbeddingFunction.__call__ to have the follow"):
         client.create_collection("docs", embedding_function=function)
 
@@ -142,7 +142,9 @@ def test_a_plain_class_is_stored_as_legacy(client: Any, toys: Any) -> None:
     assert vectors(collection) == [[3.0, 1.0]]
 
 
-@pytest.mark.quirk("AttributeError: no attribute 'embed_query'; advice: it is optional, call instead")
+@pytest.mark.quirk(
+    "AttributeError: no attribute 'embed_query'; advice: it is optional, call instead"
+)
 @pytest.mark.usefixtures("legacy_warnings")
 def test_a_plain_class_embeds_queries(client: Any, toys: Any) -> None:
     collection = client.create_collection("docs", embedding_function=toys.Plain())
@@ -307,7 +309,9 @@ def test_an_unknown_name_is_an_error_only_when_needed(client: Any, toys: Any) ->
     assert handle.get()["documents"] == ["aa"]
     assert handle.query(query_embeddings=[2.0, 2.0])["ids"] == [["a"]]
     assert [c.name for c in client.list_collections()] == ["docs"]
-    message = "Embedding function contract_toy not found. Add @register_embedding_function decorator"
+    message = (
+        "Embedding function contract_toy not found. Add @register_embedding_function decorator"
+    )
     with pytest.raises(ValueError, match=message):
         _ = handle.configuration
     with pytest.raises(ValueError, match=message):

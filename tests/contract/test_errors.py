@@ -255,7 +255,9 @@ def test_duplicate_ids(notes: Any, errors: Any, method: str) -> None:
     with pytest.raises(errors.DuplicateIDError, match=re.escape(text)):
         call(ids=["a", "b", "a"], embeddings=[[1.0, 2.0]] * 3)
     many = [str(i) for i in range(12)] * 2
-    with pytest.raises(errors.DuplicateIDError, match=r"found 12 duplicated IDs: .*, \.\.\., .* in"):
+    with pytest.raises(
+        errors.DuplicateIDError, match=r"found 12 duplicated IDs: .*, \.\.\., .* in"
+    ):
         call(ids=many, embeddings=[[1.0, 2.0]] * 24)
     unchanged(notes)
 
@@ -292,7 +294,9 @@ def test_keys_that_belong_to_the_language(notes: Any, errors: Any, method: str, 
 
 @pytest.mark.parametrize("method", ["add", "upsert", "update"])
 def test_an_empty_id(notes: Any, errors: Any, method: str) -> None:
-    with pytest.raises(errors.InvalidArgumentError, match="Empty ID, ID must have at least one cha"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match="Empty ID, ID must have at least one cha"
+    ):
         getattr(notes, method)(ids=["z", ""], embeddings=[[1.0, 2.0], [3.0, 4.0]])
     unchanged(notes)
 
@@ -313,7 +317,9 @@ def test_an_empty_id(notes: Any, errors: Any, method: str) -> None:
 )
 def test_values_that_are_no_numbers(notes: Any, errors: Any, method: str, vector: Any) -> None:
     """1e39 is none in float32."""
-    with pytest.raises(errors.InvalidArgumentError, match="must not contain NaN or Infinity values"):
+    with pytest.raises(
+        errors.InvalidArgumentError, match="must not contain NaN or Infinity values"
+    ):
         getattr(notes, method)(ids=["a", "z"], embeddings=[[5.0, 5.0], vector])
     unchanged(notes)
 
@@ -426,9 +432,17 @@ QUERIES = [
     ({"query_embeddings": []}, ValueError, "Expected Embeddings to be non-empty list or numpy arr"),
     ({"query_embeddings": [["x"]]}, ValueError, LISTS),
     ({"query_texts": [1]}, ValueError, "Expected document to be a str, got 1"),
-    ({**Q, "n_results": 0}, TypeError, "Number of requested results 0, cannot be negative, or zero."),
+    (
+        {**Q, "n_results": 0},
+        TypeError,
+        "Number of requested results 0, cannot be negative, or zero.",
+    ),
     ({**Q, "n_results": -1}, TypeError, "Number of requested results -1, cannot be negative, or"),
-    ({**Q, "n_results": 1.0}, ValueError, "Expected requested number of results to be a int, got 1.0"),
+    (
+        {**Q, "n_results": 1.0},
+        ValueError,
+        "Expected requested number of results to be a int, got 1.0",
+    ),
     ({**Q, "n_results": None}, ValueError, "Expected requested number of results to be a int, got"),
     ({**Q, "include": "documents"}, ValueError, "Expected include to be a list, got documents"),
     ({**Q, "include": ["x"]}, ValueError, "Expected include item to be one of documents, embedd"),

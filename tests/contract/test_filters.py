@@ -130,9 +130,7 @@ def test_where(table: Any, where: Any, expected: str) -> None:
     check(table, where, expected)
 
 
-@pytest.mark.parametrize(
-    ("where", "expected"), [m for m in MEANINGS if m[1]][::6], ids=str
-)
+@pytest.mark.parametrize(("where", "expected"), [m for m in MEANINGS if m[1]][::6], ids=str)
 def test_delete_takes_the_same_filters(table: Any, where: Any, expected: str) -> None:
     assert table.delete(where=where) == {"deleted": len(expected.split())}
     assert table.get()["ids"] == [i for i in IDS if i not in expected.split()]
@@ -141,7 +139,9 @@ def test_delete_takes_the_same_filters(table: Any, where: Any, expected: str) ->
 def test_deep_nesting(table: Any) -> None:
     where: Any = {"s": "a"}
     for _ in range(30):
-        where = {"$and": [where, {"$or": [where, {"zz": 1}]}]} if _ < 8 else {"$or": [where, {"zz": 1}]}
+        where = (
+            {"$and": [where, {"$or": [where, {"zz": 1}]}]} if _ < 8 else {"$or": [where, {"zz": 1}]}
+        )
     assert table.get(where=where)["ids"] == ["i1"]
 
 
@@ -415,7 +415,10 @@ DOCUMENT_REFUSED = [
         {"$or": {"$contains": "a"}},
         "Expected document value for $and or $or to be a list of where document expressions, got",
     ),
-    ({"$and": [{"$contains": "a"}, {"$bad": "b"}]}, "Expected where document operator to be one of"),
+    (
+        {"$and": [{"$contains": "a"}, {"$bad": "b"}]},
+        "Expected where document operator to be one of",
+    ),
 ]
 
 

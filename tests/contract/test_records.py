@@ -78,7 +78,9 @@ def test_the_callers_arrays_are_copied(create: Any) -> None:
 def test_results_are_the_callers(create: Any) -> None:
     """Changing what get() returned changes nothing in the store."""
     notes = create()
-    notes.add(ids=["a"], embeddings=[[1.0, 2.0]], metadatas=[{"tags": ["x"], "n": 1}], documents="d")
+    notes.add(
+        ids=["a"], embeddings=[[1.0, 2.0]], metadatas=[{"tags": ["x"], "n": 1}], documents="d"
+    )
     for _ in range(2):  # a second time: a cache would have kept the changed objects
         got = notes.get(include=EVERYTHING)
         assert got["metadatas"] == [{"tags": ["x"], "n": 1}]
@@ -110,7 +112,9 @@ def test_embeddings_come_back_as_given(create: Any, space: str) -> None:
     assert stored == pytest.approx(np.array([[1, 1, 0], [0.3, 0.2, 9.0]]), rel=1e-6)
 
 
-@pytest.mark.quirk("cosine vectors come back rounded; advice: exactly what was stored", always=False)
+@pytest.mark.quirk(
+    "cosine vectors come back rounded; advice: exactly what was stored", always=False
+)
 def test_cosine_embeddings_come_back_exactly(create: Any) -> None:
     notes = create(configuration={"hnsw": {"space": "cosine"}})
     vectors = np.random.default_rng(7).normal(size=(20, 5)).astype(np.float32)
@@ -119,7 +123,9 @@ def test_cosine_embeddings_come_back_exactly(create: Any) -> None:
     assert stored.tolist() == vectors.tolist()
 
 
-@pytest.mark.parametrize("text", ["", "a'b\"c", "näïve 😀", "line\nbreak\ttab\\", "%_", "null", "\x01"])
+@pytest.mark.parametrize(
+    "text", ["", "a'b\"c", "näïve 😀", "line\nbreak\ttab\\", "%_", "null", "\x01"]
+)
 def test_any_text_survives(create: Any, text: str) -> None:
     notes = create()
     notes.add(
@@ -149,8 +155,7 @@ def test_numpy_scalars_in_lists(create: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["text", "", 1, 0, -5, 2**62, -(2**63), 1.5, 1.0, -0.0, 1e300, True, False]
-    + [["x", "y"], ["x"], [1, 2, 1], [1.5, 2.0], [True, False]],
+    ["text", "", 1, 0, -5, 2 ** 62, -2 ** 63, 1.5, 1.0, -0.0, 1e+300, True, False, ["x", "y"], ["x"], [1, 2, 1], [1.5, 2.0], [True, False]],
     ids=repr,
 )
 def test_metadata_values_keep_value_and_kind(create: Any, value: Any) -> None:
@@ -183,7 +188,9 @@ def test_keys_that_only_look_special(create: Any) -> None:
 @pytest.mark.quirk("TypeError on None in add; advice: leave the key out")
 def test_none_in_metadata_of_add_is_left_out(create: Any) -> None:
     notes = create()
-    notes.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[{"k": None, "l": 1}, {"k": None}])
+    notes.add(
+        ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[{"k": None, "l": 1}, {"k": None}]
+    )
     assert notes.get()["metadatas"] == [{"l": 1}, None]
 
 
@@ -519,7 +526,9 @@ def test_the_dimension_survives_the_last_record(notes: Any, errors: Any) -> None
 def test_storage_order_is_the_order_of_first_insertion(create: Any) -> None:
     notes = create()
     ids = ["m", "z", "a", "q", "b"]
-    notes.add(ids=ids, embeddings=[[float(i)] for i in range(5)], metadatas=[{"n": i} for i in range(5)])
+    notes.add(
+        ids=ids, embeddings=[[float(i)] for i in range(5)], metadatas=[{"n": i} for i in range(5)]
+    )
     assert notes.get()["ids"] == ids
     assert notes.get(ids=["b", "m", "a"])["ids"] == ["m", "a", "b"]
     notes.update(ids="m", embeddings=[9.0], metadatas={"n": 9})

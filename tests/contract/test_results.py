@@ -156,7 +156,9 @@ def test_query_has_every_key_and_fills_what_is_included(notes: Any, include: lis
 
 def test_embeddings_of_query_are_a_list_of_arrays(notes: Any) -> None:
     """LlamaIndex asks for the truth of it: an array of two rows would raise."""
-    found = notes.query(query_embeddings=[[1.0, 0.0], [0.0, 1.0]], n_results=2, include=["embeddings"])
+    found = notes.query(
+        query_embeddings=[[1.0, 0.0], [0.0, 1.0]], n_results=2, include=["embeddings"]
+    )
     assert type(found["embeddings"]) is list
     assert [type(e) for e in found["embeddings"]] == [np.ndarray, np.ndarray]
     assert [e.dtype for e in found["embeddings"]] == [np.float64, np.float64]
@@ -271,7 +273,9 @@ def test_ties_are_all_found(create: Any) -> None:
     assert found["distances"] == [[1.0, 1.0, 1.0]]
 
 
-@pytest.mark.quirk("unspecified with a graph; advice: storage order where the search is exact", always=False)
+@pytest.mark.quirk(
+    "unspecified with a graph; advice: storage order where the search is exact", always=False
+)
 def test_ties_come_in_storage_order(create: Any) -> None:
     notes = create()
     notes.add(ids=["r", "p", "q"], embeddings=[[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
