@@ -434,9 +434,7 @@ def main(given: list[str] | None = None) -> dict[str, Any]:
                 "notes": {"engine": "not installed"},
             }
     results["engines"] = {name: results["engines"][name] for name in ENGINES if name in chosen}
-    results["command"] = " ".join(
-        ["python -m benchmarks.run", *(sys.argv[1:] if given is None else given)]
-    )
+    results["command"] = command_line(sys.argv[1:] if given is None else given)
     print(report.text(results))
     output = options.output or (None if options.quick else Path("docs"))
     if output:
@@ -444,6 +442,20 @@ def main(given: list[str] | None = None) -> dict[str, Any]:
         saved = options.output / "results.json" if options.output else report.RESULTS
         saved.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return results
+
+
+def command_line(given: list[str]) -> str:
+    """Return the command as the page shows it: nobody's folders are anybody else's business."""
+    shown = ["python -m benchmarks.run"]
+    folders = ("--data", "--wordnet", "--minilm", "--work", "--output")
+    for number, word in enumerate(given):
+        option, equals, _ = word.partition("=")
+        if equals and option in folders:
+            word = f"{option}=FOLDER"
+        elif number and given[number - 1] in folders:
+            word = "FOLDER"
+        shown.append(word)
+    return " ".join(shown)
 
 
 def broken(results: dict[str, Any]) -> list[str]:

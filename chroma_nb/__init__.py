@@ -74,13 +74,22 @@ _ATTRIBUTES = {
     **dict.fromkeys(
         (
             *("DEFAULT_DATABASE", "DEFAULT_TENANT", "CollectionMetadata", "Document", "Documents"),
-            *("Embedding", "Embeddings", "ID", "IDs", "Include", "Metadata", "Metadatas", "ReadLevel"),
+            *(
+                "Embedding",
+                "Embeddings",
+                "ID",
+                "IDs",
+                "Include",
+                "Metadata",
+                "Metadatas",
+                "ReadLevel",
+            ),
             *("URI", "URIs", "Vector", "Where", "WhereDocument"),
         ),
         "chroma_nb.types",
     ),
 }
-__all__ = [*_ATTRIBUTES, "__version__"]  # noqa: PLE0604
+__all__ = [*_ATTRIBUTES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

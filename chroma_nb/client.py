@@ -11,7 +11,6 @@ from chroma_nb import factories, validation
 from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configuration_for
 from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
 from chroma_nb.errors import InternalError, InvalidUUIDError, NotFoundError
-from chroma_nb.settings import Settings
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chroma_nb.api.base import API
+    from chroma_nb.settings import Settings
+    from chroma_nb.types import OnConflict
 
 
 class _Connection:
@@ -247,7 +248,7 @@ class ClientAPI(_Connection):
 
     def get_collection_by_id(
         self,
-        id: UUID,
+        id: UUID | str,
         embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
         data_loader: Any = None,
     ) -> Collection:
@@ -256,7 +257,9 @@ class ClientAPI(_Connection):
             try:
                 id = UUID(str(id))
             except ValueError:
-                raise InvalidUUIDError(f"Expected a collection id to be a UUID, got {id!r}") from None
+                raise InvalidUUIDError(
+                    f"Expected a collection id to be a UUID, got {id!r}"
+                ) from None
         info = self.api.get_collection_by_id(id, tenant=self.tenant, database=self.database)
         check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
         return Collection(self, info, embedding_function, data_loader)
@@ -304,7 +307,11 @@ class ClientAPI(_Connection):
         return self.api.sql(query, parameters, tenant=self.tenant, database=self.database)
 
     def import_(
-        self, path: str | os.PathLike[str], name: str | None = None, *, on_conflict: str = "skip"
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        on_conflict: OnConflict = "skip",
     ) -> Collection:
         """Read a collection that `Collection.export` wrote; see `chroma_nb.transfer`."""
         from chroma_nb.transfer import import_collection
@@ -359,7 +366,7 @@ class AdminClientAPI(_Connection):
         return [{"id": key, "name": name, "tenant": tenant} for key, name in found]
 
 
-def Client(  # noqa: N802 - Chroma's name
+def Client(
     settings: Settings | str | os.PathLike[str] | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
@@ -370,7 +377,7 @@ def Client(  # noqa: N802 - Chroma's name
     return ClientAPI(settings, tenant, database, path=path)
 
 
-def EphemeralClient(  # noqa: N802 - Chroma's name
+def EphemeralClient(
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
@@ -380,7 +387,7 @@ def EphemeralClient(  # noqa: N802 - Chroma's name
     return ClientAPI(chosen.replace(is_persistent=False), tenant, database)
 
 
-def PersistentClient(  # noqa: N802 - Chroma's name
+def PersistentClient(
     path: str | os.PathLike[str] = "./chroma",
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
@@ -390,7 +397,7 @@ def PersistentClient(  # noqa: N802 - Chroma's name
     return ClientAPI(settings, tenant, database, path=path)
 
 
-def AdminClient(settings: Settings | None = None) -> AdminClientAPI:  # noqa: N802 - Chroma's name
+def AdminClient(settings: Settings | None = None) -> AdminClientAPI:
     """Open a store to manage its tenants and databases."""
     return AdminClientAPI(settings)
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import os
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb import validation
 from chroma_nb.embedding.base import (
@@ -38,7 +34,12 @@ from chroma_nb.types import (
 from chroma_nb.validation import validation_context
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from uuid import UUID
+
     import pandas as pd
+    from numpy.typing import NDArray
 
     from chroma_nb.client import ClientAPI
     from chroma_nb.settings import Settings
@@ -92,7 +93,7 @@ class Collection:
         self._data_loader = data_loader
         #: What the configuration says, built when it is first used.
         self._built_function: Any = None
-        self._where_to = {"tenant": info.tenant, "database": info.database}
+        self._where_to: Any = {"tenant": info.tenant, "database": info.database}
 
     # -- attributes ---------------------------------------------------------------------------
 
@@ -375,9 +376,7 @@ class Collection:
         wanted = validation.check_include(include, "query")
         validation.check_n_results(n_results)
         checked = None if ids is None else validation.check_query_ids(ids)
-        embeddings = self._query_embeddings(
-            query_embeddings, query_texts, query_images, query_uris
-        )
+        embeddings = self._query_embeddings(query_embeddings, query_texts, query_images, query_uris)
         with_data = self._needs_loader(wanted)
         matches = self._client.api.query(
             self.id,

@@ -9,9 +9,11 @@ import dataclasses
 import difflib
 import os
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
 
@@ -84,11 +86,12 @@ class Settings:
         "", "Folder for temporary files of ephemeral stores; empty is the system's."
     )
     fsync: bool = _documented(
-        True, "Flush to the disk at each commit of a persistent store. Off, a power cut may lose it."
+        True,
+        "Flush to the disk at each commit of a persistent store. Off, a power cut may lose it.",
     )
     embedding: str = _documented(
         "auto",
-        "What \"default\" means for a new collection: `auto` (MiniLM where it is or can be had, "
+        'What "default" means for a new collection: `auto` (MiniLM where it is or can be had, '
         "else static), `minilm`, or `static`.",
     )
     minilm_path: str = _documented(

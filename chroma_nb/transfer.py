@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,8 @@ from chroma_nb.extras import require_extra
 from chroma_nb.progress import progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import pandas as pd
 
     from chroma_nb.client import ClientAPI
@@ -393,7 +394,9 @@ def copy_collections(
     if names is not None:
         chosen = list(names)
     return {
-        name: copy_collection(source.get_collection(name, embedding_function=None), target, name).count()
+        name: copy_collection(
+            source.get_collection(name, embedding_function=None), target, name
+        ).count()
         for name in chosen
     }
 

@@ -12,21 +12,32 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from chroma_nb.errors import ChromaError, DuplicateIDError, InvalidArgumentError
+from chroma_nb.errors import (
+    DuplicateIDError,
+    IDAlreadyExistsError,
+    InvalidArgumentError,
+    InvalidDimensionException,
+)
 from chroma_nb.filters.expression import parse_where, parse_where_document
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.types import INCLUDES, SPACES, RecordBatch, Space
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _SCALARS = frozenset((str, int, float, bool))
 _RESERVED_KEY = "chroma:document"
+#: Raised by what stands for Chroma's server, which does not know the method's name.
+_NAMELESS: frozenset[type[Exception]] = frozenset(
+    (InvalidArgumentError, InvalidDimensionException, IDAlreadyExistsError)
+)
 #: First characters that metadata keys may not have; "" stands for an empty key.
 _RESERVED_STARTS = frozenset(("", "#", "$"))
 _EMBEDDING_DTYPES = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
@@ -44,8 +55,7 @@ def validation_context(name: str) -> Callable[[_F], _F]:
             except (ValueError, TypeError) as error:
                 if error.args and isinstance(error.args[0], str):
                     message = error.args[0]
-                    # Chroma's server answers without the method's name; so does what stands for it.
-                    if not isinstance(error, ChromaError) or isinstance(error, DuplicateIDError):
+                    if type(error) not in _NAMELESS:
                         error.args = (f"{message} in {name}.", *error.args[1:])
                 raise
 
@@ -114,9 +124,7 @@ def _duplicates(ids: Sequence[str]) -> DuplicateIDError:
             f"Expected IDs to be unique, found duplicates of: {', '.join(names)}"
         )
     some = ", ".join([*names[:5], "...", *names[-5:]])
-    return DuplicateIDError(
-        f"Expected IDs to be unique, found {len(names)} duplicated IDs: {some}"
-    )
+    return DuplicateIDError(f"Expected IDs to be unique, found {len(names)} duplicated IDs: {some}")
 
 
 def _check_texts(texts: Sequence[str | None], what: str) -> None:
@@ -328,7 +336,9 @@ def _check_records(
         embeddings=vectors,
         documents=None if documents is None else _check_column(columns["documents"], "document"),
         uris=None if uris is None else _check_column(columns["uris"], "uri"),
-        metadatas=None if metadatas is None else check_metadatas(columns["metadatas"], update=update),
+        metadatas=None
+        if metadatas is None
+        else check_metadatas(columns["metadatas"], update=update),
         embedded=embedded,
     )
     for image in columns["images"] or []:
@@ -360,7 +370,7 @@ def _with_gaps(
 
 
 def _check_column(values: Any, what: str) -> list[str | None]:
-    column = _many(values)
+    column: list[str | None] = _many(values)
     if not column:
         raise ValueError(f"Expected {what}s to be a non-empty list, got {len(column)} {what}s")
     for kind in set(map(type, column)):
@@ -575,7 +585,8 @@ def check_collection_metadata(metadata: Any, *, modify: bool = False) -> None:
                 "Expected collection metadata value to be a str, int, float or bool, got "
                 f"{_short(value)} for key {_short(key)!r}"
             )
-    _check_metadata(metadata, texts := [])
+    texts: list[str] = []
+    _check_metadata(metadata, texts)
     _check_texts(texts, "metadata")
 
 
@@ -615,9 +626,7 @@ def check_n_results(n_results: Any) -> None:
             f"Expected requested number of results to be a int, got {_short(n_results)}"
         )
     if n_results <= 0:
-        raise TypeError(
-            f"Number of requested results {n_results}, cannot be negative, or zero."
-        )
+        raise TypeError(f"Number of requested results {n_results}, cannot be negative, or zero.")
 
 
 def check_limit_offset(limit: Any, offset: Any) -> tuple[int | None, int | None]:

@@ -6,13 +6,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb._version import __version__
 from chroma_nb.api.base import API, Matches, Records
@@ -25,9 +23,6 @@ from chroma_nb.errors import (
     UniqueConstraintError,
 )
 from chroma_nb.filters.expression import And, Expression, parse_where, parse_where_document
-from chroma_nb.segment.base import StoredRecord
-from chroma_nb.segment.manager import SegmentManager
-from chroma_nb.segment.segment import Segment
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -39,6 +34,13 @@ from chroma_nb.types import (
 from chroma_nb.validation import check_dimension
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.segment.base import StoredRecord
+    from chroma_nb.segment.manager import SegmentManager
+    from chroma_nb.segment.segment import Segment
     from chroma_nb.settings import Settings
 
 #: Texts as they are, no spaces, and no NaN, which is not JSON.
@@ -450,9 +452,7 @@ class Local(API):
         self._info(collection_id, tenant, database)
         return self.segments.unload(collection_id)
 
-    def indexing_status(
-        self, collection_id: UUID, *, tenant: str, database: str
-    ) -> IndexingStatus:
+    def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         self._info(collection_id, tenant, database)
         return self.segments.status(collection_id)
 
@@ -535,7 +535,9 @@ class _Texts:
 
 def _expression(where: Where | None, where_document: Where | None) -> Expression | None:
     parts = [
-        part for part in (parse_where(where), parse_where_document(where_document)) if part is not None
+        part
+        for part in (parse_where(where), parse_where_document(where_document))
+        if part is not None
     ]
     if len(parts) == 2:
         return And(tuple(parts))

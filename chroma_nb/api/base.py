@@ -7,18 +7,19 @@ implementations answer alike: in process (`Local`), or over a wire.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
-
-from chroma_nb.types import CollectionInfo, IndexingStatus, OnConflict, RecordBatch, Where
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
+    from uuid import UUID
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from chroma_nb.types import CollectionInfo, IndexingStatus, OnConflict, RecordBatch, Where
 
 
 @dataclass
@@ -286,9 +287,7 @@ class API(ABC):
         """
 
     @abstractmethod
-    def indexing_status(
-        self, collection_id: UUID, *, tenant: str, database: str
-    ) -> IndexingStatus:
+    def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         """Return how much of the collection its graph covers."""
 
     @abstractmethod
@@ -311,5 +310,7 @@ class API(ABC):
         """Answer a query, and return how that was done instead of the answer."""
 
     @abstractmethod
-    def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
+    def sql(
+        self, query: str, parameters: Any = None, *, tenant: str, database: str
+    ) -> pd.DataFrame:
         """Run one read-only SQL statement over the records; return a pandas DataFrame."""

@@ -8,14 +8,12 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, VectorSource
 from chroma_nb.db.vector_file import VectorFile
@@ -30,6 +28,10 @@ from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
     from chroma_nb.filters.expression import Expression
     from chroma_nb.settings import Settings
 
@@ -551,9 +553,7 @@ class DuckDB(DB):
                 return
             source = self.vectors(collection_id)
             extent = old.extent
-            new = _Entry(
-                old.info, old.created, replace(extent, generation=extent.generation + 1)
-            )
+            new = _Entry(old.info, old.created, replace(extent, generation=extent.generation + 1))
             target = self._open_vectors(new, old.info.dimension, create=True)
             try:
                 labels = self.select(collection_id)
@@ -703,7 +703,7 @@ def _write_rows(con: duckdb.DuckDBPyConnection, table: str, changes: Changes) ->
         )
     if not len(rows):
         return
-    texts = (rows.ids, rows.documents, rows.uris, rows.metadatas)
+    texts: list[Sequence[str | None]] = [rows.ids, rows.documents, rows.uris, rows.metadatas]
     if len(rows) <= _PLAIN_ROWS:
         marks = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
         columns = zip(rows.labels.tolist(), rows.sequences.tolist(), *texts, strict=True)

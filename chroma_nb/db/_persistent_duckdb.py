@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 from typing import TYPE_CHECKING, ClassVar
-from uuid import UUID
 
 import duckdb
 
@@ -23,6 +22,8 @@ from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from chroma_nb.settings import Settings
 
 

@@ -8,20 +8,20 @@ used twice within one *generation* of a collection, and compaction starts a new 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
-
-from chroma_nb.types import CollectionInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
+    from uuid import UUID
+
+    from numpy.typing import NDArray
 
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.types import CollectionInfo
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ import os
 import struct
 import tempfile
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.errors import StoreCorruptError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 HEADER_BYTES = 4_096
 MAGIC = b"CNBVECT\x00"
@@ -97,7 +100,7 @@ class VectorFile(VectorSource):
             OSError: The disk is full or failed. Committed rows are untouched.
         """
         offset = HEADER_BYTES + first_label * self.row_bytes
-        _write_all(self._fd, memoryview(vectors).cast("B"), offset)
+        _write_all(self._fd, vectors.data.cast("B"), offset)
         if self._fsync:
             getattr(os, "fdatasync", os.fsync)(self._fd)
 
@@ -179,7 +182,9 @@ def _unnamed_file(folder: str | None) -> int:
     fd, path = tempfile.mkstemp(prefix="chroma-nb-", suffix=".f32", dir=folder or None)
     try:
         os.unlink(path)
-    except OSError:  # Windows keeps the name of an open file; the system's temp folder cleans it up.
+    except (
+        OSError
+    ):  # Windows keeps the name of an open file; the system's temp folder cleans it up.
         os.set_inheritable(fd, False)
     return fd
 

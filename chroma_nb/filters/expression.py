@@ -142,9 +142,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             f"Expected operator expression to have exactly one operator, got {_short(expression)}"
         )
     ((operator, operand),) = expression.items()
-    if operator in _ORDERED and (
-        not isinstance(operand, int | float)
-    ):
+    if operator in _ORDERED and (not isinstance(operand, int | float)):
         raise ValueError(
             f"Expected operand value to be an int or a float for operator {operator}, got {_short(operand)}"
         )
@@ -238,7 +236,9 @@ def parse_where_document(where_document: Any) -> Expression | None:
     if where_document is None:
         return None
     if not isinstance(where_document, dict):
-        raise ValueError(f"Expected where document to be a dictionary, got {_short(where_document)}")
+        raise ValueError(
+            f"Expected where document to be a dictionary, got {_short(where_document)}"
+        )
     if len(where_document) != 1:
         raise ValueError(
             f"Expected where document to have exactly one operator, got {_short(where_document)}"

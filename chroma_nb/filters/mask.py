@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.filters.expression import (
     Among,
@@ -18,6 +17,9 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Column(Protocol):

@@ -70,8 +70,7 @@ class DuckDBDialect(Dialect):
         pointer = self._pointer(key)
         marks = ", ".join("?" * len(values))
         return (
-            "json_type(metadata, ?) = 'VARCHAR' "
-            f"AND json_extract_string(metadata, ?) IN ({marks})",
+            f"json_type(metadata, ?) = 'VARCHAR' AND json_extract_string(metadata, ?) IN ({marks})",
             [pointer, pointer, *values],
         )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from functools import lru_cache
+from functools import cache
+from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.index.base import GraphParameters as GraphParameters
-from chroma_nb.index.base import VectorIndex as VectorIndex
+
+if TYPE_CHECKING:
+    from chroma_nb.index.base import VectorIndex as VectorIndex
 
 #: Engine -> (module that it needs, where its class is); `auto` takes the first that is installed.
 ENGINES = {
@@ -16,7 +19,7 @@ ENGINES = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_engine(name: str) -> type[VectorIndex] | None:
     """Return the engine's class; None for ``exact``, which builds no graph.
 
@@ -44,7 +47,7 @@ def load_engine(name: str) -> type[VectorIndex] | None:
         if error.name is None or error.name.partition(".")[0] != needed:
             raise
         raise ImportError(
-            f'index_engine={name!r} needs {needed}, which is not installed: '
+            f"index_engine={name!r} needs {needed}, which is not installed: "
             f'pip install "chroma-nb[{name}]", or use index_engine="auto"'
         ) from error
     return engine

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import hnswlib
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.types import Neighbors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class Hnswlib(VectorIndex):

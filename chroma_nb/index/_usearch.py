@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from usearch.index import Index
 
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.types import Neighbors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _METRICS = {"l2": "l2sq", "cosine": "cos", "ip": "ip"}
 

@@ -7,12 +7,16 @@ filter or from a mapped file: answers do not depend on what is in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.types import Neighbors, Space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 #: Bytes of vectors looked at in one piece; about what a core's second-level cache holds.
 _GATHER_BYTES = 512 << 10
@@ -99,9 +103,7 @@ def search(
     return Neighbors(out_labels, out_distances)
 
 
-def _nearest_candidates(
-    ranks: NDArray[np.float32], k: int, margin: float
-) -> NDArray[np.int64]:
+def _nearest_candidates(ranks: NDArray[np.float32], k: int, margin: float) -> NDArray[np.int64]:
     """Return every row whose rank may be among the k smallest once rounding is undone."""
     if len(ranks) <= k:
         return np.arange(len(ranks))

@@ -7,18 +7,18 @@ be dropped at any time and made again from the DB.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from chroma_nb.types import Neighbors
-
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.planner import Plan
+    from chroma_nb.types import Neighbors
 
 
 @dataclass(frozen=True)

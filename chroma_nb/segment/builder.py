@@ -6,8 +6,11 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
-from uuid import UUID
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
 
 logger = logging.getLogger("chroma_nb")
 

@@ -13,8 +13,10 @@ import logging
 import os
 import zlib
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from chroma_nb.index.base import GraphParameters, VectorIndex
+if TYPE_CHECKING:
+    from chroma_nb.index.base import GraphParameters, VectorIndex
 
 logger = logging.getLogger("chroma_nb")
 
@@ -36,12 +38,13 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
     temporary = path + ".new"
     try:
         graph.save(temporary)
+        size = os.path.getsize(temporary)
         description = {
             "format": FORMAT_VERSION,
             "engine": graph.engine,
             "parameters": _identity(graph.parameters),
             "end": end,
-            "size": os.path.getsize(temporary),
+            "size": size,
             "crc32": _checksum(temporary),
         }
         with contextlib.suppress(FileNotFoundError):
@@ -57,7 +60,7 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
                 os.unlink(left)
         logger.warning("The graph %s could not be saved (%s); it will be built again.", path, error)
         return 0
-    return int(description["size"])  # type: ignore[call-overload]
+    return size
 
 
 def open_graph(
@@ -93,7 +96,9 @@ def open_graph(
             logger.warning("The saved graph %s is incomplete; it will be built again.", path)
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        logger.warning("The saved graph %s cannot be used (%s); it will be built again.", path, error)
+        logger.warning(
+            "The saved graph %s cannot be used (%s); it will be built again.", path, error
+        )
         return None
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from chroma_nb.db.base import Changes, RecordRows
 from chroma_nb.filters.expression import DocumentMatches, Expression
 from chroma_nb.filters.mask import compile_mask
 from chroma_nb.segment.base import MetadataReader, StoredRecord
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool, grown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.db.base import Changes, RecordRows
 
 
 class LoadedMetadata(MetadataReader):
@@ -91,8 +95,8 @@ class LoadedMetadata(MetadataReader):
         labels = rows.labels
         if n_labels > len(self._alive):
             capacity = n_labels if self._n_labels == 0 else n_labels + n_labels // 8
-            self._alive = grown(self._alive, capacity, False)  # type: ignore[assignment]
-            self._sequences = grown(self._sequences, capacity, 0)  # type: ignore[assignment]
+            self._alive = grown(self._alive, capacity, False)
+            self._sequences = grown(self._sequences, capacity, 0)
         for pool in (self._ids, self._documents, self._metadatas):
             pool.resize(n_labels)
         self._ids.put(labels, rows.ids)
@@ -103,8 +107,6 @@ class LoadedMetadata(MetadataReader):
                 self._uris = TextPool()
             self._uris.resize(n_labels)
             self._uris.put(labels, rows.uris)
-        elif self._uris is not None:
-            self._uris.resize(n_labels)
         if len(labels):
             self._in_order = self._in_order and self._keeps_order(labels, rows.sequences)
             self._sequences[labels] = rows.sequences

@@ -16,15 +16,12 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import numpy as np
 
-from chroma_nb.db.base import DB, Changes
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.segment.builder import Builder
 from chroma_nb.segment.index_file import open_graph, save_graph
@@ -33,6 +30,10 @@ from chroma_nb.segment.segment import LoadedSegment, Segment, stored_segment
 from chroma_nb.types import CollectionInfo, IndexingStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from chroma_nb.db.base import DB, Changes
     from chroma_nb.settings import Settings
 
 logger = logging.getLogger("chroma_nb")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.filters.expression import Among, Compare, ListContains
 from chroma_nb.filters.numbers import Bound, float_bound, int_bound
 from chroma_nb.segment.text_pool import grown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 _MISSING, _TEXT, _INT, _FLOAT, _BOOL, _LIST = range(6)
 _COMPARISONS = {
@@ -92,10 +95,10 @@ class MetadataColumn:
     def _reserve(self, n_places: int) -> None:
         if n_places > len(self._kinds):
             capacity = n_places + n_places // 8 + 16
-            self._kinds = grown(self._kinds, capacity, _MISSING)  # type: ignore[assignment]
-            self._payload = grown(self._payload, capacity, 0)  # type: ignore[assignment]
+            self._kinds = grown(self._kinds, capacity, _MISSING)
+            self._payload = grown(self._payload, capacity, 0)
             if self._labels is not None:
-                self._labels = grown(self._labels, capacity, 0)  # type: ignore[assignment]
+                self._labels = grown(self._labels, capacity, 0)
 
     def set(self, label: int, value: Any) -> None:
         """Set the value of a label that `resize` has made room for."""
@@ -168,12 +171,12 @@ class MetadataColumn:
                 for key, code in self._lists.items()
                 if key[0] == name and leaf.value in key[1:]
             ]
-            return (kinds == _LIST) & np.isin(payload, codes)
+            return _both(kinds == _LIST, np.isin(payload, codes))
         if isinstance(leaf, Compare):
             return self._compare(leaf.op, leaf.value, kinds, payload)
-        texts = [self._texts[value] for value in leaf.values if value in self._texts]  # type: ignore[index]
         if isinstance(leaf.values[0], str):
-            return (kinds == _TEXT) & np.isin(payload, texts)
+            texts = [self._texts.get(str(value), -1) for value in leaf.values]
+            return _both(kinds == _TEXT, np.isin(payload, texts))
         mask = np.zeros(len(kinds), dtype=bool)
         for value in leaf.values:
             mask |= self._compare("$eq", value, kinds, payload)
@@ -190,15 +193,20 @@ class MetadataColumn:
             code = self._texts.get(value)
             if code is None:
                 return np.zeros(len(kinds), dtype=bool)
-            return (kinds == _TEXT) & (payload == code)
+            return _both(kinds == _TEXT, payload == code)
         if isinstance(value, bool):
-            return (kinds == _BOOL) & (payload == int(value))
+            return _both(kinds == _BOOL, payload == int(value))
         ints = _apply(int_bound(op, value), payload)
         floats = _apply(float_bound(op, value), payload.view(np.float64))
         mask: NDArray[np.bool_] = (kinds == _INT) & ints
         if (kinds == _FLOAT).any():
             mask |= (kinds == _FLOAT) & floats
         return mask
+
+
+def _both(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = np.logical_and(left, right)
+    return result
 
 
 def _apply(bound: Bound, values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.segment import planner
-from chroma_nb.segment.base import MetadataReader
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.planner import Facts, Plan, Strategy
 from chroma_nb.segment.stored import StoredMetadata
@@ -18,7 +15,12 @@ from chroma_nb.segment.vectors import ExactReader, LoadedVectors
 from chroma_nb.types import CollectionInfo, Neighbors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.segment.base import MetadataReader
 
 
 class Segment:

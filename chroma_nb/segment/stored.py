@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from chroma_nb.db.base import DB, RecordRows
-from chroma_nb.filters.expression import Expression
 from chroma_nb.segment.base import MetadataReader, StoredRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.db.base import DB, RecordRows
+    from chroma_nb.filters.expression import Expression
 
 
 class StoredMetadata(MetadataReader):
@@ -42,9 +46,7 @@ class StoredMetadata(MetadataReader):
         limit: int | None = None,
         offset: int = 0,
     ) -> NDArray[np.int64]:
-        return self._db.select(
-            self._collection_id, expression, ids=ids, limit=limit, offset=offset
-        )
+        return self._db.select(self._collection_id, expression, ids=ids, limit=limit, offset=offset)
 
     def mask(
         self, expression: Expression | None, ids: Sequence[str] | None

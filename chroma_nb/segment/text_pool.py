@@ -7,14 +7,20 @@ buffer is counted exactly, freed at once, and can be searched through in one go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 #: Between two texts: a byte that UTF-8 never contains, so that no match runs over a border.
 _BORDER = b"\xff"
 _NONE = -1
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
 class TextPool:
@@ -150,7 +156,7 @@ class TextPool:
         return mask
 
 
-def grown(array: NDArray[np.generic], size: int, fill: float) -> NDArray[np.generic]:
+def grown(array: NDArray[_Scalar], size: int, fill: Any) -> NDArray[_Scalar]:
     """Return a copy of a 1-D array of that size, the new places filled."""
     out = np.empty(size, dtype=array.dtype)
     out[: len(array)] = array

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-from chroma_nb.db.base import VectorSource
+import numpy as np
+
 from chroma_nb.index import exact
-from chroma_nb.index.base import VectorIndex
 from chroma_nb.segment.base import VectorReader
 from chroma_nb.segment.planner import Plan, Strategy
 from chroma_nb.segment.text_pool import grown
 from chroma_nb.types import Neighbors, Space
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chroma_nb.db.base import VectorSource
+    from chroma_nb.index.base import VectorIndex
 
 
 class ExactReader(VectorReader):
@@ -92,7 +97,7 @@ class LoadedVectors(ExactReader):
         end = self.n_labels + len(vectors)
         if end > len(self._norms):
             capacity = end if self.n_labels == 0 else end + end // 8
-            self._norms = grown(self._norms, capacity, 0)  # type: ignore[assignment]
+            self._norms = grown(self._norms, capacity, 0)
         for start in range(0, len(vectors), 8_192):
             block = vectors[start : start + 8_192]
             at = self.n_labels + start
@@ -125,9 +130,15 @@ class LoadedVectors(ExactReader):
         threads = 1 if len(queries) == 1 else 0
         found = self.graph.search(queries, fetch, threads)
         tail = self._tail(mask)
-        if not (filtered or len(tail)) and self.graph.exact_distances:
-            if found.labels.shape[1] >= min(k, plan.facts.n_live) and found.labels[:, -1].min() >= 0:
-                return found
+        if (
+            not (filtered or len(tail))
+            and self.graph.exact_distances
+            and (
+                found.labels.shape[1] >= min(k, plan.facts.n_live)
+                and found.labels[:, -1].min() >= 0
+            )
+        ):
+            return found
         return self._merge(queries, k, found, tail, mask if filtered else None, plan, order, mask)
 
     def scan(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from chroma_nb.api.base import API
-
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from chroma_nb.api.base import API
 
 
 class Server(ABC):

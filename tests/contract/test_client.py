@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import subprocess
+import sys
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POSITIONS = {
     "create_collection": (
@@ -27,7 +28,16 @@ POSITIONS = {
     "set_tenant": "tenant database",
     "set_database": "database",
 }
-WITHOUT_ARGUMENTS = ["heartbeat", "get_version", "get_max_batch_size", "get_settings", "get_user_identity", "reset", "count_collections", "close"]
+WITHOUT_ARGUMENTS = [
+    "heartbeat",
+    "get_version",
+    "get_max_batch_size",
+    "get_settings",
+    "get_user_identity",
+    "reset",
+    "count_collections",
+    "close",
+]
 ADMIN_POSITIONS = {
     "create_tenant": "name",
     "get_tenant": "name",
@@ -48,7 +58,29 @@ def positional(method: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     "name",
-    ["Client", "EphemeralClient", "PersistentClient", "AdminClient", "Collection", "Settings", "DEFAULT_TENANT", "DEFAULT_DATABASE", "Documents", "EmbeddingFunction", "Embeddings", "IDs", "Include", "Metadata", "Metadatas", "Where", "WhereDocument", "QueryResult", "GetResult", "ReadLevel", "__version__"],
+    [
+        "Client",
+        "EphemeralClient",
+        "PersistentClient",
+        "AdminClient",
+        "Collection",
+        "Settings",
+        "DEFAULT_TENANT",
+        "DEFAULT_DATABASE",
+        "Documents",
+        "EmbeddingFunction",
+        "Embeddings",
+        "IDs",
+        "Include",
+        "Metadata",
+        "Metadatas",
+        "Where",
+        "WhereDocument",
+        "QueryResult",
+        "GetResult",
+        "ReadLevel",
+        "__version__",
+    ],
 )
 def test_names_that_people_import_are_there(lib: Any, name: str) -> None:
     assert getattr(lib, name) is not None
@@ -79,15 +111,31 @@ def test_names_of_search_and_schema_are_there(lib: Any, name: str) -> None:
     ],
 )
 def test_modules_that_people_import_are_there(lib: Any, module: str, name: str) -> None:
-    assert hasattr(importlib.import_module(f"{lib.__name__}.{module}"), name)
+    statement = f"from {lib.__name__}.{module} import {name}"
+    exec(statement, {})
 
 
-def test_submodules_are_reached_by_attribute(lib: Any) -> None:
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "chromadb.utils.embedding_functions.DefaultEmbeddingFunction",
+        "chromadb.config.Settings",
+        "chromadb.errors.NotFoundError",
+        "chromadb.api.types.EmbeddingFunction",
+        "chromadb.api.ClientAPI",
+    ],
+)
+def test_submodules_are_reached_by_attribute(lib: Any, expression: str) -> None:
     """``import chromadb; chromadb.utils.embedding_functions...`` stands in every tutorial."""
-    importlib.import_module(f"{lib.__name__}.utils.embedding_functions")
-    assert lib.utils.embedding_functions.DefaultEmbeddingFunction
-    assert lib.config.Settings is lib.Settings
-    assert lib.errors.ChromaError
+    script = f"import {lib.__name__} as chromadb; assert {expression}"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(lib.__file__).parent.parent)},
+    )
+    assert done.returncode == 0, done.stderr.splitlines()[-1]
 
 
 def test_default_names(lib: Any, client: Any) -> None:

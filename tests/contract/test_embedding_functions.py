@@ -135,7 +135,7 @@ def test_creating_registers_the_class(lib: Any, client: Any, toys: Any) -> None:
 
 
 def test_a_plain_class_is_stored_as_legacy(client: Any, toys: Any) -> None:
-    with pytest.warns(DeprecationWarning, match="legacy"):
+    with pytest.warns(DeprecationWarning, match="Plain"):
         collection = client.create_collection("docs", embedding_function=toys.Plain())
     assert stored(collection) == {"type": "legacy"}
     collection.add(ids="a", documents="abc")

