@@ -580,6 +580,18 @@ class DuckDB(DB):
             new.vectors = target
             self._remember(new)
 
+    def settle(self) -> None:
+        # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
+        # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
+        limit = self.settings.duckdb_memory_limit
+        with self._write_lock:
+            if not self._closed:
+                for statement in ("CHECKPOINT", "SET memory_limit = '8MB'"):
+                    # Refused while another transaction reads: then it is done another time.
+                    with contextlib.suppress(duckdb.Error):
+                        self._connection.execute(statement)
+                self._connection.execute(f"SET memory_limit = '{limit}'")
+
     # -- beyond Chroma ------------------------------------------------------------------------
 
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:

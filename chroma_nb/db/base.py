@@ -232,6 +232,10 @@ class DB(ABC):
     def compact(self, collection_id: UUID) -> None:
         """Rewrite a collection without dead rows, labels in storage order, as a new generation."""
 
+    def settle(self) -> None:
+        """Write lately added rows in their compact form and free caches; a hint, for a quiet moment."""
+        return
+
     # -- beyond Chroma ------------------------------------------------------------------------
 
     @abstractmethod

@@ -45,6 +45,8 @@ _EXTEND_STEP = 128
 #: A tail is added to the graph when scanning it costs about as much as searching the graph.
 _TAIL_RECORDS = 1_000
 _TAIL_SHARE = 0.02
+#: A commit or a build of so many records ends with giving freed memory back; that takes some 10 ms.
+_MANY_RECORDS = 20_000
 #: Dead labels that are not worth a compaction.
 _MIN_DEAD_LABELS = 4_096
 #: Quiet time after a write before building starts, so that a loop of adds is not slowed down.
@@ -149,6 +151,9 @@ class SegmentManager:
                 with slot.lock.write():
                     self._drop(slot, save=False)
             raise
+        if len(changes.rows) >= _MANY_RECORDS:
+            # What the call took to encode and write its rows is scattered over the heap by now.
+            return_memory()
         self._request_work(collection_id, slot)
 
     def configuration_changed(self, info: CollectionInfo) -> None:
@@ -191,6 +196,7 @@ class SegmentManager:
         with slot.write_lock, slot.lock.write():
             released = self._drop(slot, save=True)
         if released:
+            self.db.settle()
             return_memory()
         return released
 
@@ -385,6 +391,9 @@ class SegmentManager:
                 vectors.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
                 # The scans that answered until now mapped the vectors; the graph has its own.
                 vectors.source.release()
+        self.db.settle()
+        if end >= _MANY_RECORDS:
+            return_memory()
         return True
 
 

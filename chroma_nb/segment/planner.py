@@ -13,7 +13,7 @@ _SECONDS_PER_CANDIDATE = 2.9e-6 / 384
 _SCAN_RATE = 10e9
 _GATHER_RATE = 5e9
 #: Candidates beyond what the share of matches asks for, as matches do not lie evenly.
-_OVERFETCH = 2.0
+_OVERFETCH = 3.0
 
 
 class Strategy(str, enum.Enum):
@@ -85,7 +85,7 @@ def plan(facts: Facts) -> Plan:
     tail_seconds = (f.n_live - f.n_indexed) * row_bytes / _SCAN_RATE
     fetch = f.n_results
     if filtered:
-        fetch = int(f.n_results * f.n_live / n_allowed * _OVERFETCH) + 16
+        fetch = int(f.n_results * f.n_live / n_allowed * _OVERFETCH) + 32
     if fetch >= f.n_indexed:
         return Plan(exact, "the graph would have to return nearly everything", 0, f)
     candidates = max(fetch, f.ef_search)
