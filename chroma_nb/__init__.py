@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb._version import __version__
-from chroma_nb.lazy import lazy_attributes
+from chroma_nb.lazy import lazy_attributes, lazy_modules
 
 if TYPE_CHECKING:
     from chroma_nb import api as api
@@ -94,9 +94,7 @@ __all__ = [*_ATTRIBUTES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        import importlib
-
-        return importlib.import_module(f"chroma_nb.{name}")
+        return lazy_modules(__name__, _MODULES, name)
     return lazy_attributes(__name__, _ATTRIBUTES, name)
 
 

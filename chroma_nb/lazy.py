@@ -7,7 +7,18 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
+
+
+def lazy_modules(package: str, modules: Collection[str], name: str) -> Any:
+    """Serve a package's module-level ``__getattr__`` for its own submodules.
+
+    Raises:
+        AttributeError: The package has no such submodule.
+    """
+    if name not in modules:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return importlib.import_module(f"{package}.{name}")
 
 
 def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.lazy import lazy_attributes
+from chroma_nb.lazy import lazy_attributes, lazy_modules
 
 if TYPE_CHECKING:
     from chroma_nb.api._local import Local as Local
@@ -20,4 +20,6 @@ __all__ = ["API", "ClientAPI", "Local"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "types":
+        return lazy_modules(__name__, ("types",), name)
     return lazy_attributes(__name__, _ATTRIBUTES, name)

@@ -516,6 +516,8 @@ class DuckDB(DB):
                 labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
                 raise InvalidArgumentError(f"Invalid where clause: {error}") from error
+            except duckdb.Error as error:
+                raise InternalError(f"The filter could not be evaluated: {error}") from error
         return np.ascontiguousarray(labels, dtype=np.int64)
 
     def fetch(self, collection_id: UUID, labels: NDArray[np.int64]) -> RecordRows:

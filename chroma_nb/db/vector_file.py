@@ -8,6 +8,7 @@ write and are overwritten by the next one.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -21,6 +22,8 @@ from chroma_nb.db.base import VectorSource
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 HEADER_BYTES = 4_096
@@ -29,6 +32,8 @@ FORMAT_VERSION = 1
 _HEADER = struct.Struct("<8sII")
 #: Linux fails a single write of 2 GiB and more; smaller pieces also bound a partial write.
 _WRITE_BYTES = 64 << 20
+#: Up to this size the vectors of a collection are kept or read as an array, beyond it mapped.
+_SMALL_BYTES = 1 << 20
 #: Chosen rows up to this number are read one by one (1.5 microseconds each), more are mapped.
 _READ_ROWS = 4_096
 
@@ -36,11 +41,18 @@ _READ_ROWS = 4_096
 class VectorFile(VectorSource):
     """The vectors of one generation of one collection. One writer, many readers.
 
+    A named file is opened for each operation, so that thousands of collections do not use up the
+    process's descriptors. An unnamed one starts as an array in memory and becomes a file when it grows.
+
     Args:
         path: The file; None makes an unnamed temporary one in `folder`.
         dimension: Floats per vector.
         folder: Where the temporary file goes; None is the system's place.
         fsync: Flush to the disk at the end of each `append`.
+
+    Raises:
+        StoreCorruptError: The file is of another format or dimension.
+        OSError: It cannot be opened or written.
     """
 
     def __init__(
@@ -49,30 +61,38 @@ class VectorFile(VectorSource):
         self.path = path
         self.dimension = dimension
         self.row_bytes = 4 * dimension
+        self._folder = folder
         self._fsync = fsync
         self._lock = threading.Lock()
         self._map: mmap.mmap | None = None
         self._view: NDArray[np.float32] | None = None
+        #: The descriptor of an unnamed file, -1 while there is none.
+        self._fd = -1
+        #: What an unnamed file holds before it is one.
+        self._small: NDArray[np.float32] | None = None
         if path is None:
-            self._fd = _unnamed_file(folder)
+            self._small = np.empty((0, dimension), dtype=np.float32)
         else:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
-            self._fd = os.open(path, flags | getattr(os, "O_CLOEXEC", 0), 0o644)
-        try:
-            self._check_header()
-        except BaseException:
-            self.close()
-            raise
+            with self._open() as fd:
+                self._check_header(fd)
 
-    def _check_header(self) -> None:
-        size = os.fstat(self._fd).st_size
-        if size < HEADER_BYTES:
-            header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
-            _write_all(self._fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
-            if self._fsync:
-                os.fsync(self._fd)
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        if self.path is None:
+            yield self._fd
             return
-        magic, version, dimension = _HEADER.unpack(_read_all(self._fd, _HEADER.size, 0))
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        fd = os.open(self.path, flags, 0o644)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _check_header(self, fd: int) -> None:
+        if os.fstat(fd).st_size < HEADER_BYTES:
+            self._write_header(fd)
+            return
+        magic, version, dimension = _HEADER.unpack(_read_all(fd, _HEADER.size, 0))
         if magic != MAGIC or version != FORMAT_VERSION or dimension != self.dimension:
             raise StoreCorruptError(
                 f"Vector file {self.path!r} is not one of {self.dimension} dimensions in format "
@@ -80,9 +100,15 @@ class VectorFile(VectorSource):
                 "Restore it from a backup."
             )
 
+    def _write_header(self, fd: int) -> None:
+        header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
+        _write_all(fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
+        if self._fsync:
+            os.fsync(fd)
+
     def check_length(self, n_rows: int) -> None:
         """Raise `StoreCorruptError` if fewer than `n_rows` rows are there."""
-        have = (os.fstat(self._fd).st_size - HEADER_BYTES) // self.row_bytes
+        have = (self.bytes_on_disk - HEADER_BYTES) // self.row_bytes
         if have < n_rows:
             raise StoreCorruptError(
                 f"Vector file {self.path!r} holds {have:,} rows, {n_rows:,} were committed: it was "
@@ -99,12 +125,46 @@ class VectorFile(VectorSource):
         Raises:
             OSError: The disk is full or failed. Committed rows are untouched.
         """
-        offset = HEADER_BYTES + first_label * self.row_bytes
-        _write_all(self._fd, vectors.data.cast("B"), offset)
-        if self._fsync:
-            getattr(os, "fdatasync", os.fsync)(self._fd)
+        end = first_label + len(vectors)
+        if self._small is not None:
+            if end * self.row_bytes <= _SMALL_BYTES:
+                self._append_small(first_label, vectors)
+                return
+            self._spill(first_label)
+        with self._open() as fd:
+            offset = HEADER_BYTES + first_label * self.row_bytes
+            _write_all(fd, vectors.data.cast("B"), offset)
+            if self._fsync:
+                getattr(os, "fdatasync", os.fsync)(fd)
+
+    def _append_small(self, first_label: int, vectors: NDArray[np.float32]) -> None:
+        assert self._small is not None
+        end = first_label + len(vectors)
+        rows = self._small
+        if end > len(rows):
+            # A new array, as readers may hold the old one.
+            rows = np.empty((max(end, 2 * len(rows)), self.dimension), dtype=np.float32)
+            rows[:first_label] = self._small[:first_label]
+        rows[first_label:end] = vectors
+        self._small = rows
+
+    def _spill(self, n_rows: int) -> None:
+        """Move the rows so far into a file."""
+        assert self._small is not None
+        fd = _unnamed_file(self._folder)
+        try:
+            self._write_header(fd)
+            rows = np.ascontiguousarray(self._small[:n_rows])
+            if n_rows:
+                _write_all(fd, rows.data.cast("B"), HEADER_BYTES)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._small = fd, None
 
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        if self._small is not None:
+            return self._small[labels]
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         if not len(labels):
             return out
@@ -115,45 +175,46 @@ class VectorFile(VectorSource):
             np.take(self.mapped(last + 1), labels, axis=0, out=out, mode="clip")
             return out
         # Reading brings no page of the file into this process, a mapping would bring 16 around each.
-        for row, label in enumerate(labels.tolist()):
-            data = _read_all(self._fd, self.row_bytes, HEADER_BYTES + label * self.row_bytes)
-            out[row] = np.frombuffer(data, dtype="<f4")
+        with self._open() as fd:
+            for row, label in enumerate(labels.tolist()):
+                data = _read_all(fd, self.row_bytes, HEADER_BYTES + label * self.row_bytes)
+                out[row] = np.frombuffer(data, dtype="<f4")
         return out
 
     def block(self, start: int, stop: int) -> NDArray[np.float32]:
-        n_bytes = (stop - start) * self.row_bytes
-        data = _read_all(self._fd, n_bytes, HEADER_BYTES + start * self.row_bytes)
+        if self._small is not None:
+            return self._small[start:stop].copy()
+        with self._open() as fd:
+            offset = HEADER_BYTES + start * self.row_bytes
+            data = _read_all(fd, (stop - start) * self.row_bytes, offset)
         return np.frombuffer(data, dtype="<f4").reshape(stop - start, self.dimension)
 
     def mapped(self, stop: int) -> NDArray[np.float32]:
+        if self._small is not None:
+            return self._small[:stop]
         view = self._view
         if view is None or len(view) < stop:
             with self._lock:
                 view = self._view
                 if view is None or len(view) < stop:
-                    view = self._remap(stop)
+                    view = self._view = self._remap(stop)
         return view[:stop]
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
-        if stop == 0:
-            return np.empty((0, self.dimension), dtype=np.float32)
-        length = HEADER_BYTES + stop * self.row_bytes
-        # An older mapping lives on as long as an array on it does; then it goes by itself.
-        self._map = mmap.mmap(self._fd, length, access=mmap.ACCESS_READ)
+        if stop * self.row_bytes <= _SMALL_BYTES:
+            # A mapping keeps a descriptor of its own: not worth one for so little.
+            return self.block(0, stop)
+        with self._open() as fd:
+            # An older mapping lives on as long as an array on it does; then it goes by itself.
+            length = HEADER_BYTES + stop * self.row_bytes
+            self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
         view = np.frombuffer(self._map, dtype="<f4", offset=HEADER_BYTES)
-        self._view = view.reshape(stop, self.dimension)
-        return self._view
+        return view.reshape(stop, self.dimension)
 
     @property
     def mapped_bytes(self) -> int:
         view = self._view
         return 0 if view is None else view.nbytes
-
-    def trim(self) -> None:
-        """Give the mapping's pages back without unmapping; they are read again when touched."""
-        with self._lock:
-            if self._map is not None and hasattr(self._map, "madvise"):
-                self._map.madvise(mmap.MADV_DONTNEED)
 
     def release(self) -> int:
         with self._lock:
@@ -174,8 +235,10 @@ class VectorFile(VectorSource):
 
     @property
     def bytes_on_disk(self) -> int:
-        """The file's size."""
-        return os.fstat(self._fd).st_size
+        """The file's size; 0 while there is none."""
+        if self.path is not None:
+            return os.stat(self.path).st_size
+        return 0 if self._fd < 0 else os.fstat(self._fd).st_size
 
 
 def _unnamed_file(folder: str | None) -> int:

@@ -6,7 +6,10 @@ Both kinds are compared in their own type. Going through float64 would make 2**5
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Op: TypeAlias = Literal["==", ">", ">=", "<", "<=", "none", "all"]
 
@@ -59,3 +62,15 @@ def float_bound(op: str, value: int | float) -> Bound:
     if nearest > value:
         return Bound(">=" if plain in (">", ">=") else "<", nearest)
     return Bound(">" if plain in (">", ">=") else "<=", nearest)
+
+
+def equal_numbers(values: Iterable[Any]) -> tuple[list[int], list[float]]:
+    """Return the int64 and the float64 values that equal one of these numbers."""
+    ints, floats = [], []
+    for value in values:
+        as_int, as_float = int_bound("$eq", value), float_bound("$eq", value)
+        if as_int.op == "==":
+            ints.append(int(as_int.operand))
+        if as_float.op == "==":
+            floats.append(float(as_float.operand))
+    return ints, floats

@@ -20,7 +20,7 @@ from chroma_nb.filters.expression import (
     Or,
     Scalar,
 )
-from chroma_nb.filters.numbers import Bound, float_bound, int_bound
+from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
 
 _SQL_OPS = {"==": "=", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
@@ -33,8 +33,12 @@ class Dialect(ABC):
         """The key's value is one of these texts."""
 
     @abstractmethod
-    def is_bool(self, key: str, value: bool) -> tuple[str, list[Any]]:
-        """The key's value is this bool."""
+    def bool_in(self, key: str, values: tuple[bool, ...]) -> tuple[str, list[Any]]:
+        """The key's value is one of these bools."""
+
+    @abstractmethod
+    def number_in(self, key: str, integers: list[int], reals: list[float]) -> tuple[str, list[Any]]:
+        """The key's value is one of these integers, or a float and one of these floats."""
 
     @abstractmethod
     def integer(self, key: str, op: str | None, value: int) -> tuple[str, list[Any]]:
@@ -67,19 +71,31 @@ class DuckDBDialect(Dialect):
         return "/" + key.replace("~", "~0").replace("/", "~1")
 
     def text_in(self, key: str, values: tuple[str, ...]) -> tuple[str, list[Any]]:
-        pointer = self._pointer(key)
-        marks = ", ".join("?" * len(values))
-        return (
-            f"json_type(metadata, ?) = 'VARCHAR' AND json_extract_string(metadata, ?) IN ({marks})",
-            [pointer, pointer, *values],
-        )
+        return self._in(key, "('VARCHAR')", "VARCHAR", list(values))
 
-    def is_bool(self, key: str, value: bool) -> tuple[str, list[Any]]:
+    def bool_in(self, key: str, values: tuple[bool, ...]) -> tuple[str, list[Any]]:
+        texts = ["true" if value else "false" for value in values]
+        return self._in(key, "('BOOLEAN')", "VARCHAR", texts)
+
+    def number_in(self, key: str, integers: list[int], reals: list[float]) -> tuple[str, list[Any]]:
+        left, left_values = self._in(key, self._INTEGERS, "BIGINT", integers)
+        right, right_values = self._in(key, "('DOUBLE')", "DOUBLE", reals)
+        condition = f"(coalesce({left}, FALSE) OR coalesce({right}, FALSE))"
+        return condition, [*left_values, *right_values]
+
+    def _in(self, key: str, kinds: str, column: str, values: list[Any]) -> tuple[str, list[Any]]:
         pointer = self._pointer(key)
-        return (
-            "json_type(metadata, ?) = 'BOOLEAN' AND json_extract_string(metadata, ?) = ?",
-            [pointer, pointer, "true" if value else "false"],
-        )
+        value = "json_extract_string(metadata, ?)"
+        if column != "VARCHAR":
+            value = f"TRY_CAST({value} AS {column})"
+        if len(values) == 1:
+            members, operand = f"= ?::{column}", values[0]
+        else:
+            # One list, however long: as many marks as values would be a plan of that size.
+            members, operand = f"IN (SELECT unnest(?::{column}[]))", values
+        return f"json_type(metadata, ?) IN {kinds} AND {value} {members}", [
+            *(pointer, pointer, operand)
+        ]
 
     def integer(self, key: str, op: str | None, value: int) -> tuple[str, list[Any]]:
         pointer = self._pointer(key)
@@ -150,19 +166,22 @@ def _leaf(
         return dialect.list_has(leaf.key, leaf.value)
     if isinstance(leaf, Compare):
         return _compare(leaf.key, leaf.op, leaf.value, dialect)
-    texts = tuple(value for value in leaf.values if isinstance(value, str))
-    if texts:
-        return dialect.text_in(leaf.key, texts)
-    parts = [_compare(leaf.key, "$eq", value, dialect) for value in leaf.values]
-    condition = " OR ".join(f"coalesce({text}, FALSE)" for text, _ in parts)
-    return f"({condition})", [value for _, values in parts for value in values]
+    return _equal(leaf.key, leaf.values, dialect)
+
+
+def _equal(key: str, values: tuple[Scalar, ...], dialect: Dialect) -> tuple[str, list[Any]]:
+    """The key's value equals one of these, which are all of one kind."""
+    first = values[0]
+    if isinstance(first, str):
+        return dialect.text_in(key, tuple(str(value) for value in values))
+    if isinstance(first, bool):
+        return dialect.bool_in(key, tuple(bool(value) for value in values))
+    return dialect.number_in(key, *equal_numbers(values))
 
 
 def _compare(key: str, op: str, value: Scalar, dialect: Dialect) -> tuple[str, list[Any]]:
-    if isinstance(value, bool):
-        return dialect.is_bool(key, value)
-    if isinstance(value, str):
-        return dialect.text_in(key, (value,))
+    if op == "$eq" or isinstance(value, str | bool):
+        return _equal(key, (value,), dialect)
     parts = []
     bounds: list[tuple[Any, Bound]] = [
         (dialect.integer, int_bound(op, value)),

@@ -47,8 +47,8 @@ _TAIL_RECORDS = 1_000
 _TAIL_SHARE = 0.02
 #: A commit or a build of so many records ends with giving freed memory back; that takes some 10 ms.
 _MANY_RECORDS = 20_000
-#: Dead labels that are not worth a compaction.
-_MIN_DEAD_LABELS = 4_096
+#: Dead vectors that are not worth a compaction.
+_MIN_DEAD_BYTES = 1 << 20
 #: Quiet time after a write before building starts, so that a loop of adds is not slowed down.
 _BUILD_DELAY_SECONDS = 0.25
 
@@ -242,9 +242,13 @@ class SegmentManager:
         """Stop building, save the graphs of a store that persists, and free everything."""
         self._closing = True
         self._builder.close()
-        for slot in list(self._slots.values()):
+        for collection_id, slot in list(self._slots.items()):
             with slot.write_lock, slot.lock.write():
-                self._drop(slot, save=self.db.persists)
+                # What deleting left over gives its disk space back now at the latest.
+                compact = self.db.persists and self._is_worth_compacting(collection_id)
+                self._drop(slot, save=self.db.persists and not compact)
+                if compact:
+                    self.db.compact(collection_id)
         self._slots.clear()
         return_memory()
 
@@ -268,22 +272,25 @@ class SegmentManager:
 
     def _request_work(self, collection_id: UUID, slot: _Slot) -> None:
         segment = slot.segment
-        extent = self.db.extent(collection_id)
-        if self._is_worth_compacting(extent.next_label, extent.n_records) or (
+        if self._is_worth_compacting(collection_id) or (
             segment is not None and self._tail_is_long(segment)
         ):
             self._builder.request(collection_id, _BUILD_DELAY_SECONDS)
 
-    def _is_worth_compacting(self, n_labels: int, n_records: int) -> bool:
-        dead = n_labels - n_records
-        return dead > _MIN_DEAD_LABELS and dead > self.settings.compact_ratio * n_labels
+    def _is_worth_compacting(self, collection_id: UUID) -> bool:
+        extent = self.db.extent(collection_id)
+        dead = extent.next_label - extent.n_records
+        row_bytes = 4 * (self.db.get_collection(collection_id).dimension or 0)
+        return (
+            dead * row_bytes > _MIN_DEAD_BYTES
+            and dead > self.settings.compact_ratio * extent.next_label
+        )
 
     def _build_in_background(self, collection_id: UUID) -> None:
         slot = self._slots.get(collection_id)
         if slot is None or self._closing:
             return
-        extent = self.db.extent(collection_id)
-        if self._is_worth_compacting(extent.next_label, extent.n_records):
+        if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
         with slot.lock.read():
             segment = slot.segment

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.filters.expression import Among, Compare, ListContains
-from chroma_nb.filters.numbers import Bound, float_bound, int_bound
+from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
 from chroma_nb.segment.text_pool import grown
 
 if TYPE_CHECKING:
@@ -177,9 +177,12 @@ class MetadataColumn:
         if isinstance(leaf.values[0], str):
             texts = [self._texts.get(str(value), -1) for value in leaf.values]
             return _both(kinds == _TEXT, np.isin(payload, texts))
-        mask = np.zeros(len(kinds), dtype=bool)
-        for value in leaf.values:
-            mask |= self._compare("$eq", value, kinds, payload)
+        if isinstance(leaf.values[0], bool):
+            return _both(kinds == _BOOL, np.isin(payload, [int(value) for value in leaf.values]))
+        ints, floats = equal_numbers(leaf.values)
+        mask = _both(kinds == _INT, np.isin(payload, np.array(ints, dtype=np.int64)))
+        if (kinds == _FLOAT).any():
+            mask |= _both(kinds == _FLOAT, np.isin(payload.view(np.float64), floats))
         return mask
 
     def _compare(

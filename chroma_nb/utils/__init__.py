@@ -1,3 +1,11 @@
 """Chroma's import paths: `utils.embedding_functions` and `utils.batch_utils`."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from chroma_nb.lazy import lazy_modules
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_modules(__name__, ("batch_utils", "embedding_functions"), name)

@@ -136,6 +136,23 @@ def test_delete_takes_the_same_filters(table: Any, where: Any, expected: str) ->
     assert table.get()["ids"] == [i for i in IDS if i not in expected.split()]
 
 
+@pytest.mark.quirk("a fraction is cut to an int for records that hold an int; by value, says 5.2")
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({"n": 1.5}, ""),
+        ({"n": {"$ne": 1.5}}, ALL),
+        ({"n": {"$gte": 1.5}}, "i2 i3"),
+        ({"n": {"$lt": 1.5}}, "i1 i6"),
+        ({"n": {"$in": [1.5, 3.5]}}, ""),
+        ({"n": {"$nin": [1.5]}}, ALL),
+    ],
+    ids=str,
+)
+def test_ints_are_compared_with_fractions_by_value(table: Any, where: Any, expected: str) -> None:
+    check(table, where, expected)
+
+
 def test_deep_nesting(table: Any) -> None:
     where: Any = {"s": "a"}
     for _ in range(30):

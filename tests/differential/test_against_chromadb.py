@@ -73,12 +73,14 @@ QUERY_INCLUDE = st.lists(st.sampled_from([*PARTS, "distances"]), unique=True)
 
 
 def _conditions() -> st.SearchStrategy[dict[str, Any]]:
-    number = st.sampled_from([1, 2, 1.0, 1.5, 0, -1])
+    # No fractions among the operands: see NOT_DRAWN.
+    scalar = SCALAR.filter(lambda value: value != 2.5)
+    number = st.sampled_from([1, 2, 1.0, 2.0, 0, -1])
     one_kind = st.sampled_from(
-        [[1], [1, 2], [1.0, 2.5], ["u"], ["u", "1", ""], [True], [True, False], [2], [1.5]]
+        [[1], [1, 2], [1.0, 2.0], ["u"], ["u", "1", ""], [True], [True, False], [2], [3.0]]
     )
     operator = st.one_of(
-        st.tuples(st.sampled_from(["$eq", "$ne"]), SCALAR),
+        st.tuples(st.sampled_from(["$eq", "$ne"]), scalar),
         st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), number),
         st.tuples(st.sampled_from(["$in", "$nin"]), one_kind),
         st.tuples(st.sampled_from(["$contains", "$not_contains"]), SCALAR),
@@ -88,7 +90,7 @@ def _conditions() -> st.SearchStrategy[dict[str, Any]]:
         st.sampled_from(["$contains", "$not_contains"]), st.sampled_from(["fox", "a%", "x"])
     ).map(lambda pair: {"#document": {pair[0]: pair[1]}})
     return st.one_of(
-        st.tuples(field, SCALAR).map(lambda pair: {pair[0]: pair[1]}),
+        st.tuples(field, scalar).map(lambda pair: {pair[0]: pair[1]}),
         st.tuples(field, operator).map(lambda pair: {pair[0]: pair[1]}),
         document,
     )
@@ -268,6 +270,7 @@ NOT_DRAWN = {
     "modify(metadata={'b': None})": "leaves None there",
     "collection metadata with a list": "crashes the engine there; advice: 400",
     "NaN in metadata": "dropped there",
+    "where={'n': 2.5}": "cut to 2 there for records whose n is an int; the contract: by value",
     "update before the first record": "fixes the dimension there, though it writes nothing",
 }
 #: Mended on chromadb's side, before comparing.
@@ -639,6 +642,13 @@ class History(RuleBasedStateMachine):
         if ids == [] and (where is not None or where_document is not None):
             ids = None  # see NOT_DRAWN
         self.both(place, "delete", ids=ids, where=where, where_document=where_document, limit=limit)
+
+    @rule(place=st.integers(0, 3))
+    def unload(self, place: int) -> None:
+        """Ours only: what follows is answered from the database, by the other filter compiler."""
+        pair = self.pairs[place % len(self.pairs)]
+        answer(pair.ours.unload)
+        self.lines.append(f"{pair.name}.unload()  # chroma_nb only")
 
     # -- reading --
 

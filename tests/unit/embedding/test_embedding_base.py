@@ -276,7 +276,7 @@ def test_functions_that_cannot_be_built_again_are_legacy() -> None:
             return "name_only"
 
     for function in (Plain(), NameOnly()):
-        with pytest.warns(DeprecationWarning, match="cannot record it"):
+        with pytest.warns(DeprecationWarning, match="records it as legacy"):
             assert embedding_function_to_config(function) == {"type": "legacy"}
     assert NameOnly().is_legacy()
     assert not Toy().is_legacy()
@@ -470,5 +470,5 @@ def test_objects_of_chromadb_work() -> None:
     assert config == {"type": "known", "name": "theirs", "config": {}}
     assert isinstance(embedding_function_from_config(config), Theirs)
     check_conflict_on_modify(config, Theirs())
-    with pytest.warns(DeprecationWarning, match="cannot record it"):
+    with pytest.warns(DeprecationWarning, match="records it as legacy"):
         assert embedding_function_to_config(Nameless()) == {"type": "legacy"}
