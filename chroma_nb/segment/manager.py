@@ -80,6 +80,7 @@ class SegmentManager:
         self.settings = settings
         self._slots: dict[UUID, _Slot] = {}
         self._slots_lock = threading.Lock()
+        self._save_lock = threading.Lock()
         self._closing = False
         self._builder = Builder(self._build_in_background)
 
@@ -227,9 +228,12 @@ class SegmentManager:
         vectors = segment.vectors
         if vectors is None or vectors.graph is None or not vectors.graph_changed:
             return
-        prefix = self.db.derived_path(segment.info.id)
-        if save_graph(prefix, vectors.graph, vectors.graph_end):
-            vectors.graph_changed = False
+        with self._save_lock:
+            # The builder and somebody who waited for it may both come to this point.
+            if vectors.graph_changed:
+                prefix = self.db.derived_path(segment.info.id)
+                if save_graph(prefix, vectors.graph, vectors.graph_end):
+                    vectors.graph_changed = False
 
     def flush(self) -> None:
         """Save the graphs that have changed since they were saved."""

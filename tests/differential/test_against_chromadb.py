@@ -660,8 +660,11 @@ class History(RuleBasedStateMachine):
         limit=st.none() | st.integers(-1, 4),
         offset=st.none() | st.integers(0, 4),
         include=GET_INCLUDE,
+        filtered=NO_FILTER_HALF_THE_TIME,
     )
-    def get(self, place: int, **arguments: Any) -> None:
+    def get(self, place: int, filtered: bool, **arguments: Any) -> None:
+        if not filtered:
+            arguments.update(ids=None, where=None, where_document=None)
         self.both(place, "get", differ_in_get, **arguments)
 
     @rule(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 import chroma_nb
 from chroma_nb.errors import StoreCorruptError, VersionMismatchError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DIMENSION = 24
 

@@ -536,56 +536,115 @@ def test_lesson_20_deleting_a_collection_frees_the_disk(tmp_path: Path) -> None:
     assert sum(after.values()) < sum(before.values()) + 2e6
 
 
-def test_lesson_20_deleting_everything_in_it_frees_the_disk(tmp_path: Path) -> None:
-    """Vectors deleted and replaced are reclaimed as well: compaction."""
+def mostly_dead(client: Any) -> Any:
+    """A collection whose vector file holds 20,000 rows, 10 of them alive."""
+    collection = fill(client, n=4_000, dimension=128)
+    ids = [f"id-{i}" for i in range(4_000)]
+    for _ in range(4):
+        collection.upsert(ids=ids, embeddings=vectors(4_000, 128, seed=3))
+    collection.delete(where={"n": {"$gte": 10}})
+    return collection
+
+
+def is_what_mostly_dead_left(collection: Any) -> None:
+    assert collection.count() == 10
+    got = collection.get(include=["embeddings", "documents"])
+    assert got["ids"] == [f"id-{i}" for i in range(10)]
+    assert got["documents"] == [f"text {i}" for i in range(10)]
+    assert got["embeddings"].tolist() == vectors(4_000, 128, seed=3)[:10].tolist()
+
+
+def vector_bytes(path: Path) -> int:
+    return sum(size for name, size in files_of(path).items() if name.startswith("vectors"))
+
+
+def test_lesson_20_replaced_and_deleted_vectors_are_reclaimed(tmp_path: Path) -> None:
+    """Not only whole collections: compaction, in the background, while the store is open."""
     path = tmp_path / "store"
     with chroma_nb.Client(path) as client:
-        collection = fill(client, n=4_000, dimension=128)
-        full = sum(files_of(path).values())
-        for _ in range(4):
-            collection.upsert(
-                ids=[f"id-{i}" for i in range(4_000)], embeddings=vectors(4_000, 128, seed=3)
-            )
-        collection.delete(where={"n": {"$gte": 10}})
-        assert collection.count() == 10
+        collection = mostly_dead(client)
+        deadline = time.monotonic() + 20
+        while vector_bytes(path) > 100 * 128 * 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert vector_bytes(path) <= 100 * 128 * 4
+        is_what_mostly_dead_left(collection)
+    with chroma_nb.Client(path) as client:
+        is_what_mostly_dead_left(client.get_collection("docs"))
+
+
+def test_lesson_20_they_are_reclaimed_although_the_store_was_closed_at_once(tmp_path: Path) -> None:
+    """A script that deletes and ends leaves no time for the background: then at close or next open."""
+    path = tmp_path / "store"
+    with chroma_nb.Client(path) as client:
+        mostly_dead(client)
     with chroma_nb.Client(path) as client:
         collection = client.get_collection("docs")
-        assert collection.count() == 10
-        assert collection.get(ids="id-9", include=["embeddings"])["embeddings"].tolist() == [
-            vectors(4_000, 128, seed=3)[9].tolist()
-        ]
-    assert sum(files_of(path).values()) < full
+        is_what_mostly_dead_left(collection)
+        deadline = time.monotonic() + 5
+        while vector_bytes(path) > 100 * 128 * 4 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        is_what_mostly_dead_left(collection)
+    assert vector_bytes(path) <= 100 * 128 * 4
 
 
 # -- limits, filters, data in and out ------------------------------------------------------------
 
 
-def test_lesson_21_get_of_more_than_32766_records_works(client: Any) -> None:
-    """#4802, #2762: "too many SQL variables"."""
-    n = 33_500
-    collection = client.create_collection("docs", embedding_function=None)
-    ids = [f"id-{i}" for i in range(n)]
+@pytest.fixture(scope="module")
+def many() -> Iterator[Any]:
+    """33,500 records: more than SQLite has variables."""
+    client = chroma_nb.EphemeralClient(chroma_nb.Settings(graph_min_records=10**6))
+    collection = client.create_collection("many", embedding_function=None)
+    ids = [f"id-{i}" for i in range(33_500)]
     collection.add(
         ids=ids,
-        embeddings=np.arange(2 * n, dtype=np.float32).reshape(n, 2),
+        embeddings=np.arange(2 * len(ids), dtype=np.float32).reshape(-1, 2),
         documents=ids,
-        metadatas=[{"n": i, "s": f"s{i}"} for i in range(n)],
+        metadatas=[{"n": i, "s": f"s{i}"} for i in range(len(ids))],
     )
-    for load in (True, False):  # from memory, and from the database
-        if not load:
-            collection.unload()
-        everything = collection.get(include=["metadatas", "documents", "embeddings"])
-        assert everything["ids"] == ids
-        assert everything["documents"] == ids
-        assert everything["metadatas"][-1] == {"n": n - 1, "s": f"s{n - 1}"}
-        assert everything["embeddings"].shape == (n, 2)
-        collection.unload()
-        assert collection.get(ids=ids, include=["metadatas"])["ids"] == ids
-        collection.unload()
-        assert len(collection.get(where={"n": {"$in": list(range(n))}}, include=[])["ids"]) == n
-    found = collection.query(query_embeddings=[0.0, 0.0], ids=ids, n_results=40_000)
-    assert found["ids"] == [ids]
-    assert collection.delete(ids=ids) == {"deleted": n}
+    yield collection
+    client.delete_collection("many")
+    client.close()
+
+
+@pytest.mark.parametrize("residency", ["loaded", "unloaded"])
+class TestLesson21:
+    """#4802, #2762: "too many SQL variables". From memory, and from the database."""
+
+    @pytest.fixture(autouse=True)
+    def place(self, many: Any, residency: str) -> None:
+        if residency == "unloaded":
+            many.unload()
+        else:
+            many.query(query_embeddings=[0.0, 0.0])
+        self.ids = [f"id-{i}" for i in range(33_500)]
+
+    def test_lesson_21_get_of_more_than_32766_records_works(self, many: Any) -> None:
+        everything = many.get(include=["metadatas", "documents", "embeddings"])
+        assert everything["ids"] == everything["documents"] == self.ids
+        assert everything["metadatas"][-1] == {"n": 33_499, "s": "s33499"}
+        assert everything["embeddings"].shape == (33_500, 2)
+
+    def test_lesson_21_so_many_ids_can_be_asked_for(self, many: Any) -> None:
+        assert many.get(ids=self.ids, include=["metadatas"])["ids"] == self.ids
+
+    def test_lesson_21_so_many_ids_can_be_queried(self, many: Any) -> None:
+        found = many.query(query_embeddings=[0.0, 0.0], ids=self.ids, n_results=40_000)
+        assert found["ids"] == [self.ids]
+
+    def test_lesson_21_a_filter_may_list_so_many_values(self, many: Any) -> None:
+        where = {"n": {"$in": list(range(33_500))}}
+        started = time.perf_counter()
+        assert len(many.get(where=where, include=[])["ids"]) == 33_500
+        assert time.perf_counter() - started < 5
+
+    def test_lesson_21_so_many_records_can_be_deleted(self, many: Any, residency: str) -> None:
+        extra = [f"extra-{i}" for i in range(33_500)]
+        many.add(ids=extra, embeddings=np.ones((33_500, 2), dtype=np.float32))
+        if residency == "unloaded":
+            many.unload()
+        assert many.delete(ids=extra) == {"deleted": 33_500}
+        assert many.count() == 33_500
 
 
 def test_lesson_22_large_batches_are_accepted_and_atomic(client: Any) -> None:

@@ -1,0 +1,231 @@
+"""One filter, three ways: the NumPy mask, DuckDB's SQL, and plain Python as the referee."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import numpy as np
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from chroma_nb.filters.expression import (
+    Among,
+    And,
+    Compare,
+    DocumentContains,
+    Expression,
+    ListContains,
+    Or,
+    parse_where,
+    parse_where_document,
+)
+from chroma_nb.filters.mask import compile_mask
+from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+from chroma_nb.segment.metadata_column import MetadataColumn
+from chroma_nb.segment.text_pool import TextPool
+
+KEYS = ["a", "b", "a/b", "~", "ü", "0", "with space", 'quo"te', "do.t", "back\\slash", "'"]
+INTS = [0, 1, -1, 2, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
+FLOATS = [0.0, 1.0, 1.5, -1.0, 2.0**53, 1e300, 2.0**63, 5e-324, -0.5]
+TEXTS = ["", "x", "X", "1", "true", "ü/~", "it's", '"', "\\", "ab%_c", "null", "\n", "😀"]
+
+scalars = st.one_of(
+    st.sampled_from(INTS), st.sampled_from(FLOATS), st.sampled_from(TEXTS), st.booleans()
+)
+lists = st.one_of(
+    *(
+        st.lists(values, min_size=1, max_size=3)
+        for values in (
+            st.sampled_from(INTS),
+            st.sampled_from(FLOATS),
+            st.sampled_from(TEXTS),
+            st.booleans(),
+        )
+    )
+)
+metadatas = st.one_of(
+    st.none(),
+    st.dictionaries(st.sampled_from(KEYS), st.one_of(scalars, lists), min_size=1, max_size=4),
+)
+documents = st.one_of(st.none(), st.text(alphabet="ab%_é \n", max_size=6))
+rows = st.lists(st.tuples(metadatas, documents), min_size=1, max_size=12)
+
+numbers = st.one_of(st.sampled_from(INTS), st.sampled_from(FLOATS), st.just(float("inf")))
+leaves = st.one_of(
+    st.builds(lambda k, v: {k: v}, st.sampled_from(KEYS), scalars),
+    st.builds(
+        lambda k, op, v: {k: {op: v}},
+        st.sampled_from(KEYS),
+        st.sampled_from(["$eq", "$ne"]),
+        scalars,
+    ),
+    st.builds(
+        lambda k, op, v: {k: {op: v}},
+        st.sampled_from(KEYS),
+        st.sampled_from(["$gt", "$gte", "$lt", "$lte"]),
+        numbers,
+    ),
+    st.builds(
+        lambda k, op, v: {k: {op: v}},
+        st.sampled_from(KEYS),
+        st.sampled_from(["$in", "$nin"]),
+        lists,
+    ),
+    st.builds(
+        lambda k, op, v: {k: {op: v}},
+        st.sampled_from(KEYS),
+        st.sampled_from(["$contains", "$not_contains"]),
+        scalars,
+    ),
+)
+wheres = st.recursive(
+    leaves,
+    lambda inner: st.builds(
+        lambda op, parts: {op: parts},
+        st.sampled_from(["$and", "$or"]),
+        st.lists(inner, min_size=2, max_size=3),
+    ),
+    max_leaves=5,
+)
+where_documents = st.builds(
+    lambda op, text: {op: text},
+    st.sampled_from(["$contains", "$not_contains"]),
+    st.text(alphabet="ab%_é \n", min_size=1, max_size=3),
+)
+
+
+def kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def matches(expression: Expression, metadata: dict[str, Any] | None, document: str | None) -> bool:
+    """The referee: Python compares int and float by exact value."""
+    if isinstance(expression, And):
+        return all(matches(child, metadata, document) for child in expression.children)
+    if isinstance(expression, Or):
+        return any(matches(child, metadata, document) for child in expression.children)
+    if isinstance(expression, DocumentContains):
+        result = document is not None and expression.text in document
+    else:
+        value = (metadata or {}).get(expression.key)
+        if isinstance(expression, Compare):
+            result = value is not None and kind(value) == kind(expression.value)
+            if result:
+                result = {
+                    "$eq": lambda: value == expression.value,
+                    "$gt": lambda: value > expression.value,
+                    "$gte": lambda: value >= expression.value,
+                    "$lt": lambda: value < expression.value,
+                    "$lte": lambda: value <= expression.value,
+                }[expression.op]()
+        elif isinstance(expression, Among):
+            result = value is not None and any(
+                kind(value) == kind(one) and value == one for one in expression.values
+            )
+        else:
+            assert isinstance(expression, ListContains)
+            result = isinstance(value, list) and any(
+                type(item) is type(expression.value) and item == expression.value for item in value
+            )
+    return result != expression.negated
+
+
+class Reader:
+    """What a loaded segment gives to the mask compiler."""
+
+    def __init__(self, table: list[tuple[Any, Any]]) -> None:
+        self.table = table
+        self.documents = TextPool()
+        self.documents.resize(len(table))
+        self.documents.put(np.arange(len(table)), [document for _, document in table])
+
+    def column(self, key: str) -> MetadataColumn:
+        found = [
+            row for row, (metadata, _) in enumerate(self.table) if metadata and key in metadata
+        ]
+        values = [self.table[row][0][key] for row in found]
+        return MetadataColumn.build(len(self.table), np.array(found, dtype=np.int64), values)
+
+    def document_contains(self, text: str) -> np.ndarray:
+        return self.documents.contains(text)
+
+    def document_matches(self, pattern: str) -> np.ndarray:
+        raise AssertionError("not asked for here")
+
+
+CONNECTION = duckdb.connect()
+
+
+def by_sql(expression: Expression, table: list[tuple[Any, Any]]) -> list[bool]:
+    CONNECTION.execute(
+        "CREATE OR REPLACE TABLE records (row INTEGER, metadata VARCHAR, document VARCHAR)"
+    )
+    CONNECTION.executemany(
+        "INSERT INTO records VALUES (?, ?, ?)",
+        [
+            [row, None if metadata is None else json.dumps(metadata, ensure_ascii=False), document]
+            for row, (metadata, document) in enumerate(table)
+        ],
+    )
+    condition, parameters = compile_sql(expression, DuckDBDialect())
+    query = f"SELECT ({condition}) FROM records ORDER BY row"
+    return [value for (value,) in CONNECTION.execute(query, parameters).fetchall()]
+
+
+def check(expression: Expression, table: list[tuple[Any, Any]]) -> None:
+    note(repr(expression))
+    expected = [matches(expression, *row) for row in table]
+    assert compile_mask(expression, Reader(table)).tolist() == expected
+    assert by_sql(expression, table) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(rows, wheres)
+def test_where(table: list[tuple[Any, Any]], where: dict[str, Any]) -> None:
+    expression = parse_where(where)
+    assert expression is not None
+    check(expression, table)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, where_documents)
+def test_where_document(table: list[tuple[Any, Any]], where_document: dict[str, Any]) -> None:
+    expression = parse_where_document(where_document)
+    assert expression is not None
+    check(expression, table)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.one_of(st.none(), scalars, lists)), max_size=60),
+    wheres,
+)
+def test_a_column_kept_up_to_date_equals_one_made_anew(
+    changes: list[tuple[int, Any]], where: dict[str, Any]
+) -> None:
+    """Sparse columns, dense ones, and the way from one to the other."""
+    n_labels = 401
+    values: dict[int, Any] = {}
+    kept = MetadataColumn.build(n_labels, np.empty(0, dtype=np.int64), [])
+    for label, value in changes:
+        if value is None:
+            values.pop(label, None)
+            kept.clear(label)
+        else:
+            values[label] = value
+            kept.set(label, value)
+    labels = np.array(sorted(values), dtype=np.int64)
+    anew = MetadataColumn.build(n_labels, labels, [values[label] for label in labels.tolist()])
+
+    def leaves_of(expression: Expression) -> list[Any]:
+        if isinstance(expression, And | Or):
+            return [leaf for child in expression.children for leaf in leaves_of(child)]
+        return [expression]
+
+    for leaf in leaves_of(parse_where(where)):
+        assert kept.match(leaf).tolist() == anew.match(leaf).tolist()
+    assert kept.nbytes > 0
