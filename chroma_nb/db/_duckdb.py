@@ -194,22 +194,18 @@ class DuckDB(DB):
             try:
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException as error:
-                self._undo(error)
+            except BaseException:
+                self._undo()
                 raise
 
-    def _undo(self, error: BaseException) -> None:
-        try:
+    def _undo(self) -> None:
+        # No transaction is left where COMMIT itself failed.
+        with contextlib.suppress(duckdb.Error):
             self._connection.execute("ROLLBACK")
-        except duckdb.Error:
-            # Either the transaction is gone already, or DuckDB gave this instance up (a failed disk).
-            try:
-                self._connection.execute("SELECT 1")
-            except duckdb.Error:
-                self._reconnect()
+        self._reconnect()
 
     def _reconnect(self) -> None:
-        """Open the database again after DuckDB invalidated it; in memory there is nothing to open."""
+        """Leave the state behind in which a failed transaction left DuckDB; in memory it is sound."""
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:

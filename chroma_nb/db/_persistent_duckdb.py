@@ -91,6 +91,9 @@ class PersistentDuckDB(DuckDB):
             ) from error
 
     def _reconnect(self) -> None:
+        # A commit that fails on a full disk may end the instance ("database has been invalidated"), or
+        # leave rows half taken back: with DuckDB 1.3.2 the next text written came out joined with theirs.
+        # What is on the disk is right, so it is read anew.
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
         with self._cursor_lock:
