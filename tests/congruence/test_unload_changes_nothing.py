@@ -191,6 +191,25 @@ def test_any_interleaving_of_unloads(client: Any, history: Any, space: str) -> N
         client.delete_collection(unloaded.name)
 
 
+def test_limits_after_unload_update_and_delete(client: Any) -> None:
+    """Found by chance, so written down: the oldest rows all deleted, the oldest record rewritten.
+
+    DuckDB 2.0.0 answers ``ORDER BY sequence LIMIT 1`` with no row at all then: its row_group_pruner
+    trusts the statistics of row groups whose rows are all deleted.
+    """
+    collection = client.create_collection(f"limits-{next(NUMBER)}", embedding_function=None)
+    collection.add(ids=["a", "b", "c"], embeddings=[[1.0], [2.0], [3.0]])
+    collection.unload()
+    collection.update(ids=["b"], embeddings=[[4.0]])
+    collection.delete(ids=["a", "c"])
+    collection.unload()
+    assert collection.get()["ids"] == ["b"]
+    assert collection.get(limit=1)["ids"] == ["b"]
+    assert collection.peek(limit=1)["ids"] == ["b"]
+    assert collection.get(limit=1, where={"x": {"$ne": 1}})["ids"] == ["b"]
+    assert collection.delete(where={"x": {"$ne": 1}}, limit=1) == {"deleted": 1}
+
+
 # -- what unload says ----------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ pytestmark = [pytest.mark.differential, pytest.mark.filterwarnings("ignore::Depr
 
 #: Distances nearer than this are one distance. The alphabets keep others at least 1e-3 apart.
 TIE = 1e-4
-EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "60"))
 STEPS = int(os.environ.get("DIFFERENTIAL_STEPS", "25"))
 
 
