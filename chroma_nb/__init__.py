@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     from chroma_nb.factories import get_settings as get_settings
     from chroma_nb.results import GetResult as GetResult
     from chroma_nb.results import QueryResult as QueryResult
+    from chroma_nb.search import K as K
+    from chroma_nb.search import Key as Key
+    from chroma_nb.search import Knn as Knn
+    from chroma_nb.search import Rrf as Rrf
+    from chroma_nb.search import Schema as Schema
+    from chroma_nb.search import Search as Search
+    from chroma_nb.search import SparseVector as SparseVector
     from chroma_nb.server.base import Server as Server
     from chroma_nb.settings import Settings as Settings
     from chroma_nb.types import DEFAULT_DATABASE as DEFAULT_DATABASE
@@ -70,6 +77,9 @@ _ATTRIBUTES = {
     "get_settings": "chroma_nb.factories",
     "GetResult": "chroma_nb.results",
     "QueryResult": "chroma_nb.results",
+    **dict.fromkeys(
+        ("K", "Key", "Knn", "Rrf", "Schema", "Search", "SparseVector"), "chroma_nb.search"
+    ),
     "Settings": "chroma_nb.settings",
     **dict.fromkeys(
         (
