@@ -121,6 +121,7 @@ class DuckDB(DB):
         connection = duckdb.connect(self._database_file(), config=config)
         # In a notebook DuckDB draws a progress bar by itself.
         connection.execute("SET enable_progress_bar = false")
+        _disable_pruner(connection)
         return connection
 
     def _open_schema(self) -> None:
@@ -503,10 +504,6 @@ class DuckDB(DB):
         if conditions:
             query += " WHERE " + " AND ".join(conditions)
         query += " ORDER BY sequence"
-        if limit is not None:
-            query += f" LIMIT {int(limit)}"
-        if offset:
-            query += f" OFFSET {int(offset)}"
         with self._reading() as cursor:
             try:
                 labels = cursor.execute(query, parameters).fetchnumpy()["label"]
@@ -514,7 +511,9 @@ class DuckDB(DB):
                 raise InvalidArgumentError(f"Invalid where clause: {error}") from error
             except duckdb.Error as error:
                 raise InternalError(f"The filter could not be evaluated: {error}") from error
-        return np.ascontiguousarray(labels, dtype=np.int64)
+        # Cut here and not by SQL's LIMIT: see _disable_pruner.
+        chosen = labels[offset : None if limit is None else offset + limit]
+        return np.ascontiguousarray(chosen, dtype=np.int64)
 
     def fetch(self, collection_id: UUID, labels: NDArray[np.int64]) -> RecordRows:
         entry = self._entry(collection_id)
@@ -756,6 +755,16 @@ def _column_type(kinds: set[str]) -> str:
 
 def _dump(metadata: dict[str, Any] | None) -> str | None:
     return None if metadata is None else json.dumps(metadata)
+
+
+def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
+    """Switch off an optimizer of DuckDB 2.0.0 that loses rows.
+
+    ``ORDER BY ... LIMIT`` there passes over row groups by the bounds of rows that are deleted. Older
+    versions have no optimizer of that name, and do not need this.
+    """
+    with contextlib.suppress(duckdb.Error):
+        connection.execute("SET GLOBAL disabled_optimizers = 'row_group_pruner'")
 
 
 def _close_vectors(entry: _Entry) -> None:
