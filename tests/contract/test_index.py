@@ -1,0 +1,126 @@
+"""One suite for every engine of vector graphs, against exact search on the same vectors."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from chroma_nb.index import ENGINES, load_engine
+from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.index.exact import search as exact_search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+N, DIMENSION = 3_000, 24
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> type[VectorIndex]:
+    try:
+        found = load_engine(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((40, DIMENSION)) * 3
+    points = centres[rng.integers(0, 40, N)] + rng.standard_normal((N, DIMENSION))
+    return points.astype(np.float32)
+
+
+def build(engine: type[VectorIndex], vectors: np.ndarray, space: str = "l2") -> VectorIndex:
+    graph = engine.create(GraphParameters(space, DIMENSION), len(vectors))
+    graph.add(np.arange(len(vectors)), vectors, 0)
+    return graph
+
+
+def recall(
+    graph: VectorIndex, vectors: np.ndarray, space: str, labels: np.ndarray | None = None
+) -> float:
+    queries = vectors[:100] + np.float32(0.1)
+    truth = exact_search(space, queries, vectors, 10, labels=labels).labels
+    found = graph.search(queries, 10, 0).labels
+    return float(
+        np.mean(
+            [len(set(a) & set(b)) / 10 for a, b in zip(truth.tolist(), found.tolist(), strict=True)]
+        )
+    )
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+def test_recall(engine: type[VectorIndex], vectors: np.ndarray, space: str) -> None:
+    graph = build(engine, vectors, space)
+    assert len(graph) == N
+    # Inner product is no metric: a graph over raw vectors loses some there.
+    assert recall(graph, vectors, space) >= (0.8 if space == "ip" else 0.95)
+    assert graph.resident_bytes > N * DIMENSION * 2
+
+
+def test_distances_and_padding(engine: type[VectorIndex], vectors: np.ndarray) -> None:
+    graph = build(engine, vectors[:5])
+    found = graph.search(vectors[:1], 10, 1)
+    labels = found.labels[0][found.labels[0] >= 0]
+    assert sorted(labels.tolist()) == [0, 1, 2, 3, 4]
+    assert labels[0] == 0
+    near = found.distances[0][found.labels[0] >= 0]
+    assert np.all(np.diff(near) >= 0)
+    if graph.exact_distances:
+        expected = ((vectors[labels] - vectors[0]) ** 2).sum(axis=1)
+        np.testing.assert_allclose(near, expected, rtol=1e-4, atol=1e-4)
+    assert found.labels.dtype == np.int64
+    assert found.distances.dtype == np.float32
+
+
+def test_discarded_labels_are_never_found(engine: type[VectorIndex], vectors: np.ndarray) -> None:
+    graph = build(engine, vectors)
+    gone = np.arange(0, N, 3)
+    graph.discard(gone)
+    graph.discard(gone[:5])
+    graph.discard(np.array([N + 5]))
+    assert len(graph) == N - len(gone)
+    found = graph.search(vectors[:50], 20, 0).labels
+    assert not set(found.ravel().tolist()) & set(gone.tolist())
+    assert recall(graph, vectors, "l2", np.setdiff1d(np.arange(N), gone)) >= 0.9
+
+
+def test_it_grows_past_its_capacity(engine: type[VectorIndex], vectors: np.ndarray) -> None:
+    graph = engine.create(GraphParameters("l2", DIMENSION), 10)
+    for start in range(0, N, 700):
+        graph.add(np.arange(start, min(start + 700, N)), vectors[start : start + 700], 0)
+    assert len(graph) == N
+    assert recall(graph, vectors, "l2") >= 0.95
+
+
+def test_a_saved_graph_answers_the_same(
+    engine: type[VectorIndex], vectors: np.ndarray, tmp_path: Path
+) -> None:
+    graph = build(engine, vectors)
+    graph.save(str(tmp_path / "graph"))
+    again = engine.open(str(tmp_path / "graph"), graph.parameters, N)
+    before, after = graph.search(vectors[:20], 5, 1), again.search(vectors[:20], 5, 1)
+    np.testing.assert_array_equal(before.labels, after.labels)
+    np.testing.assert_array_equal(before.distances, after.distances)
+    again.add(np.array([N]), vectors[:1] + 100, 1)
+    assert again.search(vectors[:1] + 100, 1, 1).labels[0, 0] == N
+
+
+def test_zero_vectors_and_many_readers(engine: type[VectorIndex], vectors: np.ndarray) -> None:
+    with_zero = vectors.copy()
+    with_zero[7] = 0
+    graph = build(engine, with_zero, "cosine")
+    expected = graph.search(with_zero[:50], 5, 1).labels
+
+    def ask(_: int) -> bool:
+        return bool(np.array_equal(graph.search(with_zero[:50], 5, 1).labels, expected))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, range(20)))
+    assert graph.search(np.zeros((1, DIMENSION), np.float32), 3, 1).labels.shape[1] <= 3

@@ -1,0 +1,70 @@
+"""What the documentation says is true: its blocks run, its links lead somewhere, nothing is left out."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chroma_nb import errors
+from chroma_nb.settings import describe
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "docs" / "guide.md"], ids=lambda p: p.name
+)
+def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the guide shows Parquet, which the extra 'arrow' brings")
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    script = "\n".join(blocks)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_page_of_settings_is_up_to_date() -> None:
+    place = ROOT / "scripts" / "settings_table.py"
+    spec = importlib.util.spec_from_file_location("settings_table", place)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.page()
+    assert all(meaning for _, _, _, meaning in describe())
+
+
+def test_every_error_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    for name in errors.__all__:
+        if name != "error_types":
+            assert name in guide, name
+
+
+def test_every_extra_is_documented() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
+    extras = re.findall(r"^([a-z-]+) = ", section, flags=re.MULTILINE)
+    docs = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for extra in set(extras) - {"all", "test", "lint", "bench", "plot", "sentence-transformers"}:
+        assert f"chroma-nb[{extra}]" in docs, extra

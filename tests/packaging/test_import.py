@@ -1,0 +1,69 @@
+"""Quiet and quick: importing costs nothing, and what is heavy is imported when it is used."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    *("duckdb", "numpy", "pandas", "pyarrow", "onnxruntime", "tokenizers", "tqdm", "requests"),
+    *("ipywidgets", "usearch", "hnswlib", "psutil", "chromadb", "matplotlib"),
+)
+
+
+def run(script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_importing_loads_nothing_heavy_and_prints_nothing() -> None:
+    script = (
+        "import sys, chroma_nb\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not found, found\n"
+        "dir(chroma_nb), chroma_nb.Settings, chroma_nb.errors.ChromaError\n"
+    )
+    assert run(script) == ""
+
+
+def test_working_with_embeddings_loads_no_embedder_and_no_table() -> None:
+    script = (
+        "import sys, chroma_nb, os\n"
+        "client = chroma_nb.Client()\n"
+        "notes = client.create_collection('notes')\n"
+        "notes.add(ids=['a'], embeddings=[[1.0, 2.0]], metadatas=[{'n': 1}])\n"
+        "notes.query(query_embeddings=[[1.0, 2.0]], where={'n': 1})\n"
+        "for name in ('onnxruntime', 'tokenizers', 'pandas', 'tqdm', 'requests', 'ipywidgets'):\n"
+        "    assert name not in sys.modules, name\n"
+        "client.close()\n"
+    )
+    assert run(script) == ""
+
+
+def test_importing_takes_less_than_300_ms() -> None:
+    script = (
+        "import time; started = time.perf_counter(); import chroma_nb; chroma_nb.Client\n"
+        "print(time.perf_counter() - started)"
+    )
+    assert statistics.median(float(run(script)) for _ in range(5)) < 0.3
+
+
+def test_help_and_names() -> None:
+    import chroma_nb
+
+    for name in chroma_nb.__all__:
+        assert getattr(chroma_nb, name) is not None
+    assert set(chroma_nb.__all__) <= set(dir(chroma_nb))
+    for owner in (chroma_nb.ClientAPI, chroma_nb.AdminClientAPI, chroma_nb.Collection):
+        for name, member in vars(owner).items():
+            if not name.startswith("_") and (callable(member) or isinstance(member, property)):
+                assert member.__doc__, f"{owner.__name__}.{name}"
+    with pytest.raises(AttributeError, match="no attribute 'Clinet'"):
+        chroma_nb.Clinet  # noqa: B018

@@ -1,0 +1,86 @@
+"""Several threads on one collection: no error, no lost record, no record twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECONDS = 4.0
+DIMENSION = 16
+
+
+@pytest.mark.parametrize("store", ["ephemeral", "persistent"])
+def test_six_threads(tmp_path: Path, store: str) -> None:
+    settings = chroma_nb.Settings(graph_min_records=150, compact_ratio=0.3, allow_reset=True)
+    if store == "persistent":
+        client = chroma_nb.PersistentClient(tmp_path / "store", settings)
+    else:
+        client = chroma_nb.EphemeralClient(settings)
+        client.reset()
+    notes = client.create_collection("notes", embedding_function=None)
+    stop = time.monotonic() + SECONDS
+    errors: list[Any] = []
+    mine: list[dict[str, np.ndarray]] = [{} for _ in range(4)]
+
+    def write(number: int) -> None:
+        rng, chance = np.random.default_rng(number), random.Random(number)
+        state = mine[number]
+        while time.monotonic() < stop:
+            ids = [f"{number}-{chance.randrange(400)}" for _ in range(chance.choice([1, 5, 40]))]
+            ids = list(dict.fromkeys(ids))
+            if chance.random() < 0.25 and state:
+                notes.delete(ids=ids)
+                for one in ids:
+                    state.pop(one, None)
+                continue
+            vectors = rng.standard_normal((len(ids), DIMENSION)).astype(np.float32)
+            notes.upsert(ids=ids, embeddings=vectors, metadatas=[{"of": number}] * len(ids))
+            state.update(zip(ids, vectors, strict=True))
+            one = chance.choice(ids)
+            found = notes.query(query_embeddings=state[one], n_results=1, where={"of": number})
+            assert found["ids"] == [[one]], (found["ids"], one)
+            assert len(notes.get(where={"of": number}, include=[])["ids"]) == len(state)
+
+    def read() -> None:
+        rng = np.random.default_rng(9)
+        while time.monotonic() < stop:
+            query = rng.standard_normal((3, DIMENSION)).astype(np.float32)
+            for ids in notes.query(query_embeddings=query, n_results=20)["ids"]:
+                assert len(ids) == len(set(ids))
+            notes.get(limit=10, include=["embeddings", "metadatas"])
+            notes.count()
+
+    def unload() -> None:
+        while time.monotonic() < stop:
+            time.sleep(0.03)
+            notes.unload()
+
+    def guarded(work: Any, *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(write, number)) for number in range(4)]
+    threads += [threading.Thread(target=guarded, args=(work,)) for work in (read, unload)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors[0]
+    expected = {one: vector for state in mine for one, vector in state.items()}
+    got = notes.get(include=["embeddings"])
+    assert sorted(got["ids"]) == sorted(expected)
+    for one, vector in zip(got["ids"], got["embeddings"], strict=True):
+        np.testing.assert_array_equal(vector, expected[one])
+    client.close()
