@@ -73,15 +73,15 @@ class VectorFile(VectorSource):
         if path is None:
             self._small = np.empty((0, dimension), dtype=np.float32)
         else:
-            with self._open() as fd:
+            with self._open(os.O_CREAT) as fd:
                 self._check_header(fd)
 
     @contextlib.contextmanager
-    def _open(self) -> Iterator[int]:
+    def _open(self, more_flags: int = 0) -> Iterator[int]:
         if self.path is None:
             yield self._fd
             return
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_RDWR | more_flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         fd = os.open(self.path, flags, 0o644)
         try:
             yield fd

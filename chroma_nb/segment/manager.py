@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chroma_nb.errors import StoreCorruptError
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.segment.builder import Builder
 from chroma_nb.segment.index_file import open_graph, save_graph
@@ -104,7 +105,8 @@ class SegmentManager:
                 if segment is not None:
                     yield segment
                     return
-            with slot.lock.write():
+            # No commit may come between what is read of the DB and the segment's place in its slot.
+            with slot.write_lock, slot.lock.write():
                 if slot.segment is None:
                     slot.segment = self._load(collection_id)
 
@@ -113,6 +115,11 @@ class SegmentManager:
         """Hold what answers without loading: the loaded segment, or one that reads the DB."""
         slot = self._slot(collection_id)
         with slot.lock.read():
+            if slot.segment is not None:
+                yield slot.segment
+                return
+        # Several questions to the DB make up one answer: no commit may come between them.
+        with slot.write_lock, slot.lock.read():
             yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
 
     def resident_bytes(self, collection_id: UUID) -> int:
@@ -391,8 +398,14 @@ class SegmentManager:
                 return not self._closing and slot.segment is not None
             stop = min(start + _BUILD_STEP, end)
             labels = np.flatnonzero(alive[start:stop]) + start
-            # Read, not mapped: building should leave no pages of the file in this process.
-            block = vectors.source.block(start, stop)
+            try:
+                # Read, not mapped: building should leave no pages of the file in this process.
+                block = vectors.source.block(start, stop)
+            except (OSError, StoreCorruptError):
+                if slot.segment is segment:
+                    raise
+                # Compacted or deleted in between, and the file is gone.
+                return slot.segment is not None
             if len(labels) < len(block):
                 block = block[labels - start]
             graph.add(labels, block, self.settings.threads)

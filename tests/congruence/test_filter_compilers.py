@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
@@ -25,6 +27,9 @@ from chroma_nb.filters.mask import compile_mask
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEYS = ["a", "b", "a/b", "~", "ü", "0", "with space", 'quo"te', "do.t", "back\\slash", "'"]
 INTS = [0, 1, -1, 2, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
@@ -157,14 +162,24 @@ class Reader:
         raise AssertionError("not asked for here")
 
 
-CONNECTION = duckdb.connect()
+@cache
+def connect() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def disconnect() -> Iterator[None]:
+    yield
+    connect().close()
+    connect.cache_clear()
 
 
 def by_sql(expression: Expression, table: list[tuple[Any, Any]]) -> list[bool]:
-    CONNECTION.execute(
+    connection = connect()
+    connection.execute(
         "CREATE OR REPLACE TABLE records (row INTEGER, metadata VARCHAR, document VARCHAR)"
     )
-    CONNECTION.executemany(
+    connection.executemany(
         "INSERT INTO records VALUES (?, ?, ?)",
         [
             [row, None if metadata is None else json.dumps(metadata, ensure_ascii=False), document]
@@ -173,7 +188,7 @@ def by_sql(expression: Expression, table: list[tuple[Any, Any]]) -> list[bool]:
     )
     condition, parameters = compile_sql(expression, DuckDBDialect())
     query = f"SELECT ({condition}) FROM records ORDER BY row"
-    return [value for (value,) in CONNECTION.execute(query, parameters).fetchall()]
+    return [value for (value,) in connection.execute(query, parameters).fetchall()]
 
 
 def check(expression: Expression, table: list[tuple[Any, Any]]) -> None:

@@ -947,7 +947,11 @@ def test_lesson_30_without_a_network_there_is_a_model_all_the_same(tmp_path: Pat
         print(docs.query(query_texts=["an animal with fur"], n_results=1)["ids"])
         print(client.get_collection("docs").configuration_json["embedding_function"]["name"])
     """
-    environment = {"HOME": str(tmp_path / "home"), "CHROMA_NB_OFFLINE": "1"}
+    environment = {
+        "HOME": str(tmp_path / "home"),
+        "CHROMA_NB_OFFLINE": "1",
+        "CHROMA_NB_MINILM_PATH": "",
+    }
     ids, name = output_of(run(script, tmp_path / "store", **environment)).splitlines()
     assert ids == "[['bear']]"
     assert name != "default", "it was not MiniLM that embedded"
