@@ -13,6 +13,7 @@ import importlib
 import os
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
@@ -116,10 +117,11 @@ def _open(key: Hashable, settings: Settings) -> Store:
     api_class = load_implementation("api", settings.api, API_IMPLEMENTATIONS)
     if not api_class.in_process:
         return Store(key, settings, api_class(settings), None)
-    from chroma_nb.index import load_engine
+    from chroma_nb.index import check_engine, load_engine
     from chroma_nb.segment.manager import SegmentManager
 
-    engine = load_engine(settings.index_engine)
+    check_engine(settings.index_engine)
+    engine = partial(load_engine, settings.index_engine)
     name = settings.db
     if name == "auto":
         name = "persistent_duckdb" if settings.is_persistent else "duckdb"

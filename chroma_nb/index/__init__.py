@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,36 @@ from chroma_nb.index.base import GraphParameters as GraphParameters
 if TYPE_CHECKING:
     from chroma_nb.index.base import VectorIndex as VectorIndex
 
-#: Engine -> (module that it needs, where its class is); `auto` takes the first that is installed.
+#: Engine -> (module that it needs, what installs that, where its class is); `auto` takes the first that
+#: is installed.
 ENGINES = {
-    "hnswlib": ("hnswlib", "chroma_nb.index._hnswlib:Hnswlib"),
-    "usearch": ("usearch", "chroma_nb.index._usearch:Usearch"),
+    "hnswlib": ("hnswlib", "chroma-nb[hnswlib]", "chroma_nb.index._hnswlib:Hnswlib"),
+    "usearch": ("usearch", "usearch", "chroma_nb.index._usearch:Usearch"),
 }
+
+
+def check_engine(name: str) -> None:
+    """Raise what `load_engine` would, without importing the engine.
+
+    Raises:
+        InvalidArgumentError: No engine has that name.
+        ImportError: The engine is not installed.
+    """
+    if name in ("auto", "exact"):
+        return
+    if name not in ENGINES:
+        known = ", ".join(["auto", "exact", *ENGINES])
+        raise InvalidArgumentError(f"Unknown index_engine {name!r}. Known: {known}.")
+    if importlib.util.find_spec(ENGINES[name][0]) is None:
+        raise _not_installed(name)
+
+
+def _not_installed(name: str) -> ImportError:
+    module, package, _ = ENGINES[name]
+    return ImportError(
+        f"index_engine={name!r} needs {module}, which is not installed: "
+        f'pip install "{package}", or use index_engine="auto"'
+    )
 
 
 @cache
@@ -36,18 +62,13 @@ def load_engine(name: str) -> type[VectorIndex] | None:
             except ImportError:
                 continue
         return None
-    if name not in ENGINES:
-        known = ", ".join(["auto", "exact", *ENGINES])
-        raise InvalidArgumentError(f"Unknown index_engine {name!r}. Known: {known}.")
-    needed, place = ENGINES[name]
+    check_engine(name)
+    needed, _, place = ENGINES[name]
     module, _, attribute = place.partition(":")
     try:
         engine: type[VectorIndex] = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != needed:
             raise
-        raise ImportError(
-            f"index_engine={name!r} needs {needed}, which is not installed: "
-            f'pip install "chroma-nb[{name}]", or use index_engine="auto"'
-        ) from error
+        raise _not_installed(name) from error
     return engine

@@ -71,13 +71,15 @@ class SegmentManager:
 
     Args:
         db: The truth.
-        engine: The graph engine, or None for exact search only.
+        engine: Returns the graph engine when the first graph is due, or None for exact search only.
         settings: `graph_min_records`, `threads` and `compact_ratio` are used.
     """
 
-    def __init__(self, db: DB, engine: type[VectorIndex] | None, settings: Settings) -> None:
+    def __init__(
+        self, db: DB, engine: Callable[[], type[VectorIndex] | None], settings: Settings
+    ) -> None:
         self.db = db
-        self.engine = engine
+        self._engine = engine
         self.settings = settings
         self._slots: dict[UUID, _Slot] = {}
         self._slots_lock = threading.Lock()
@@ -180,10 +182,11 @@ class SegmentManager:
         started = time.perf_counter()
         info = self.db.get_collection(collection_id)
         segment = LoadedSegment.load(self.db, info)
-        if segment.vectors is not None and self.engine is not None:
+        engine = self._engine_for(segment)
+        if segment.vectors is not None and engine is not None:
             n_labels = segment.metadata.n_labels
             prefix = self.db.derived_path(collection_id)
-            found = open_graph(prefix, self.engine, graph_parameters(info), n_labels)
+            found = open_graph(prefix, engine, graph_parameters(info), n_labels)
             if found is not None:
                 segment.vectors.graph, segment.vectors.graph_end = found
                 segment.vectors.discard(np.flatnonzero(~segment.metadata.alive))
@@ -265,12 +268,14 @@ class SegmentManager:
 
     # -- graphs -------------------------------------------------------------------------------
 
+    def _engine_for(self, segment: LoadedSegment) -> type[VectorIndex] | None:
+        """Return the engine, None where the collection gets no graph; small ones import none."""
+        if segment.vectors is None or segment.metadata.n_live < self.settings.graph_min_records:
+            return None
+        return self._engine()
+
     def _wants_graph(self, segment: LoadedSegment) -> bool:
-        return (
-            self.engine is not None
-            and segment.vectors is not None
-            and segment.metadata.n_live >= self.settings.graph_min_records
-        )
+        return self._engine_for(segment) is not None
 
     def _tail_is_long(self, segment: LoadedSegment) -> bool:
         vectors = segment.vectors
@@ -388,11 +393,13 @@ class SegmentManager:
         self, slot: _Slot, segment: LoadedSegment, alive: np.ndarray[tuple[int], np.dtype[np.bool_]]
     ) -> bool:
         """Build a graph beside the segment, which goes on answering exactly, and put it in."""
-        assert self.engine is not None
+        engine = self._engine_for(segment)
         vectors = segment.vectors
-        assert vectors is not None
+        if engine is None or vectors is None:
+            # So many records were deleted since the decision that a graph is not worth it.
+            return False
         end = len(alive)
-        graph = self.engine.create(graph_parameters(segment.info), end + end // 8)
+        graph = engine.create(graph_parameters(segment.info), end + end // 8)
         for start in range(0, end, _BUILD_STEP):
             if self._closing or slot.segment is not segment:
                 return not self._closing and slot.segment is not None
