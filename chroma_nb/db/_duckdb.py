@@ -508,7 +508,7 @@ class DuckDB(DB):
             condition, parameters = compile_sql(expression, DuckDBDialect())
             conditions.append(f"({condition})")
         if ids is not None:
-            conditions.append("id IN (SELECT unnest(?::VARCHAR[]))")
+            conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
             parameters = [*parameters, list(ids)]
         query = f'SELECT label FROM "{entry.table}"'
         if conditions:

@@ -26,7 +26,10 @@ _SQL_OPS = {"==": "=", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
 
 class Dialect(ABC):
-    """How one database spells the leaves. Each returns a condition, NULL where it does not apply."""
+    """How one database spells the leaves.
+
+    Each method returns a condition with a `?` for each of its values; it is NULL where it does not apply.
+    """
 
     @abstractmethod
     def text_in(self, key: str, values: tuple[str, ...]) -> tuple[str, list[Any]]:
@@ -144,10 +147,21 @@ class DuckDBDialect(Dialect):
 
 
 def compile_sql(expression: Expression, dialect: Dialect) -> tuple[str, list[Any]]:
-    """Return a condition and the values of its ``?`` marks, in order."""
+    """Return a condition and the values of its parameters.
+
+    The parameters have numbers (``$1``), as the order in which a parser meets ``?`` marks is its own
+    affair: DuckDB 1.3 counts those of a subquery first.
+    """
+    condition, values = _compile(expression, dialect)
+    pieces = condition.split("?")
+    numbered = "".join(f"{piece}${n}" for n, piece in enumerate(pieces[:-1], start=1))
+    return numbered + pieces[-1], values
+
+
+def _compile(expression: Expression, dialect: Dialect) -> tuple[str, list[Any]]:
     if isinstance(expression, And | Or):
         word = " AND " if isinstance(expression, And) else " OR "
-        parts = [compile_sql(child, dialect) for child in expression.children]
+        parts = [_compile(child, dialect) for child in expression.children]
         condition = word.join(f"({text})" for text, _ in parts)
         return condition, [value for _, values in parts for value in values]
     text, values = _leaf(expression, dialect)
