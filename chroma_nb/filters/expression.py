@@ -1,13 +1,17 @@
 """Filters, parsed once: Chroma's `where` and `where_document` become one small tree.
 
-The nodes are frozen and hashable. Two compilers read them: `mask` (NumPy, for what is in memory) and
+The nodes are frozen and hashable, and their values are of Python's own kinds. (Do not keep results by
+expression: to Python 1, 1.0 and True are equal, so are the nodes that hold them.) Two compilers read them: `mask` (NumPy, for what is in memory) and
 `sql` (for what is not). Negation is a flag of the leaves, and means "not": a record that has no
 such field, or no document, matches it.
 """
 
 from __future__ import annotations
 
+import sys
+import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from chroma_nb.errors import InvalidArgumentError
@@ -98,8 +102,10 @@ def parse_where(where: Any) -> Expression | None:
         ValueError: It is not of the grammar; the text says where.
         InvalidArgumentError: It is, and means nothing (an order of texts, a list of mixed kinds).
     """
-    if where is None:
-        return None
+    return None if where is None else _parse_where(where)
+
+
+def _parse_where(where: Any) -> Expression:
     if not isinstance(where, dict):
         raise ValueError(f"Expected where to be a dict, got {_short(where)}")
     if len(where) != 1:
@@ -120,13 +126,14 @@ def parse_where(where: Any) -> Expression | None:
                 "Expected where value for $and or $or to be a list with at least two where "
                 f"expressions, got {_short(value)}"
             )
-        children = tuple(child for child in map(parse_where, value) if child is not None)
+        children = tuple(map(_parse_where, value))
         return And(children) if key == "$and" else Or(children)
     if key.startswith("$"):
         raise ValueError(
             "Expected where key to be a metadata field name or a logical operator ($and, $or), "
             f"got {_short(key)}"
         )
+    key = _plain(key)
     if isinstance(value, dict):
         return _parse_operator(key, value)
     if not isinstance(value, str | int | float | bool):
@@ -161,14 +168,8 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             raise ValueError(
                 f"Expected operand value to be an list for operator {operator}, got {_short(operand)}"
             )
-        if not operand or not all(
-            isinstance(value, str | int | float | bool) and isinstance(value, type(operand[0]))
-            for value in operand
-        ):
-            raise ValueError(
-                "Expected where operand value to be a non-empty list, and all values to be of the "
-                f"same type got {_short(operand)}"
-            )
+        if not all(isinstance(value, str | int | float | bool) for value in operand):
+            raise _uneven(operand)
     if operator not in _OPERATORS:
         raise ValueError(
             "Expected where operator to be one of $gt, $gte, $lt, $lte, $ne, $eq, $in, $nin, "
@@ -179,7 +180,18 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             "Expected where operand value to be a str, int, float, bool, or list of those type, "
             f"got {_short(operand)}"
         )
+    if isinstance(operand, list) and not (
+        operand and all(isinstance(value, type(operand[0])) for value in operand)
+    ):
+        raise _uneven(operand)
     return _leaf(key, operator, operand)
+
+
+def _uneven(operand: Any) -> ValueError:
+    return ValueError(
+        "Expected where operand value to be a non-empty list, and all values to be of the "
+        f"same type got {_short(operand)}"
+    )
 
 
 def _leaf(key: str, operator: str, operand: Any) -> Expression:
@@ -189,16 +201,15 @@ def _leaf(key: str, operator: str, operand: Any) -> Expression:
                 f"Cannot filter using metadata key '{_DOCUMENT_KEY}' with operator '{operator}' "
                 "because indexing is disabled. Use where_document, or $contains with a text."
             )
-        return DocumentContains(operand, operator == "$not_contains")
-    values = operand if isinstance(operand, list) else [operand]
-    for value in values:
-        _check_scalar(value)
+        return DocumentContains(_plain(operand), operator == "$not_contains")
     if operator in _MEMBERSHIP:
-        if len({_kind(value) for value in values}) != 1:
+        values = [_plain(value) for value in operand]
+        if len(set(map(type, values))) != 1:
             raise InvalidArgumentError(f"{_INVALID}: values of several kinds in {_short(operand)}")
         return Among(key, tuple(values), operator == "$nin")
     if isinstance(operand, list):
         raise InvalidArgumentError(f"{_INVALID}: {operator} takes one value, got {_short(operand)}")
+    operand = _plain(operand)
     if operator in _LISTS:
         return ListContains(key, operand, operator == "$not_contains")
     if operator == "$ne":
@@ -208,20 +219,30 @@ def _leaf(key: str, operator: str, operand: Any) -> Expression:
     return Compare(key, operator, operand)  # type: ignore[arg-type]
 
 
-def _check_scalar(value: Any) -> None:
-    if isinstance(value, float) and value != value:
-        raise InvalidArgumentError(f"{_INVALID}: NaN equals nothing")
+def _plain(value: Any) -> Any:
+    """Return a scalar as Python's own kind: enumerations and NumPy's kinds derive from them.
+
+    Raises:
+        InvalidArgumentError: NaN, or text that UTF-8 cannot hold.
+    """
     if isinstance(value, str):
+        # Not str(value): that of an enumeration is its name.
+        text = str.__str__(value)
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError(
-                f"{_INVALID}: {_short(value)} holds a lone surrogate, which no stored text can"
+                f"{_INVALID}: {_short(ascii(text))} holds a lone surrogate, which no stored text can"
             ) from None
-
-
-def _kind(value: Any) -> type:
-    return bool if isinstance(value, bool) else type(value)
+        return text
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    value = float(value)
+    if value != value:
+        raise InvalidArgumentError(f"{_INVALID}: NaN equals nothing")
+    return value
 
 
 def parse_where_document(where_document: Any) -> Expression | None:
@@ -232,9 +253,12 @@ def parse_where_document(where_document: Any) -> Expression | None:
 
     Raises:
         ValueError: It is not of the grammar.
+        InvalidArgumentError: A text that no document can hold.
     """
-    if where_document is None:
-        return None
+    return None if where_document is None else _parse_where_document(where_document)
+
+
+def _parse_where_document(where_document: Any) -> Expression:
     if not isinstance(where_document, dict):
         raise ValueError(
             f"Expected where document to be a dictionary, got {_short(where_document)}"
@@ -255,7 +279,7 @@ def parse_where_document(where_document: Any) -> Expression | None:
                 "Expected document value for $and or $or to be a list with at least two where "
                 f"document expressions, got {_short(operand)}"
             )
-        children = tuple(c for c in map(parse_where_document, operand) if c is not None)
+        children = tuple(map(_parse_where_document, operand))
         return And(children) if operator == "$and" else Or(children)
     if operator not in _DOCUMENT_OPERATORS:
         raise ValueError(
@@ -270,10 +294,123 @@ def parse_where_document(where_document: Any) -> Expression | None:
         raise ValueError(
             f"Expected where document operand value for operator {operator} to be a non-empty str"
         )
-    _check_scalar(operand)
+    operand = _plain(operand)
     if operator in ("$contains", "$not_contains"):
         return DocumentContains(operand, operator == "$not_contains")
     return DocumentMatches(operand, operator == "$not_regex")
+
+
+# -- regular expressions ----------------------------------------------------------------------
+
+#: What Rust's ``\d``, ``\s`` and ``\w`` mean, as members of a class. The last range of the words holds the
+#: circled letters, which are alphabetic and of no category that is.
+_DIGITS = r"\p{Nd}"
+_SPACES = r"\t-\r \x{85}\p{Z}"
+_WORDS = r"\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}"
+_NAMED = {"d": _DIGITS, "s": _SPACES, "w": _WORDS}
+_WORD_CATEGORIES = frozenset(("Nd", "Nl", "Pc"))
+#: Escapes that RE2 takes and Rust refuses; and Rust's that RE2 takes for something else.
+_FOREIGN = frozenset("QECGKX<>")
+
+
+def rust_regex_to_re2(pattern: str) -> str:
+    r"""Return a regular expression in Rust's syntax, Chroma's, as one in RE2's, DuckDB's.
+
+    ``\d``, ``\s`` and ``\w`` know all of Unicode in Rust and ASCII alone in RE2: they are spelt out.
+    ``(?<name>`` and ``\u0041`` are spelt as RE2 has them. Where RE2 would take a pattern for something
+    else than Rust does, it is refused. ``\b`` is ASCII's in RE2, and stays so.
+
+    Raises:
+        InvalidArgumentError: Operations between classes, nested classes, and escapes of the other dialect.
+    """
+    out: list[str] = []
+    at, in_class = 0, False
+    while at < len(pattern):
+        sign = pattern[at]
+        if sign == "\\" and at + 1 < len(pattern):
+            text, at = _escape(pattern, at, in_class)
+            out.append(text)
+            continue
+        if not in_class:
+            if pattern.startswith("(?<", at) and pattern[at + 3 : at + 4] not in ("=", "!"):
+                out.append("(?P<")
+                at += 3
+                continue
+            if sign == "[":
+                in_class = True
+                # A bracket that closes at once is a member; so it is behind the sign of negation.
+                length = 1 + pattern.startswith("^", at + 1)
+                length += pattern.startswith("]", at + length)
+                out.append(pattern[at : at + length])
+                at += length
+                continue
+        elif sign == "]":
+            in_class = False
+        elif pattern.startswith("[:", at) and ":]" in pattern[at:]:
+            end = pattern.index(":]", at) + 2
+            out.append(pattern[at:end])
+            at = end
+            continue
+        elif sign == "[":
+            raise _other_dialect(pattern, "a class within a class")
+        elif pattern[at : at + 2] in ("&&", "--", "~~"):
+            raise _other_dialect(pattern, f"{pattern[at : at + 2]} within a class")
+        out.append(sign)
+        at += 1
+    return "".join(out)
+
+
+def _escape(pattern: str, at: int, in_class: bool) -> tuple[str, int]:
+    """Return RE2's spelling of the escape at a place, and where it ends."""
+    letter = pattern[at + 1]
+    if letter in _NAMED:
+        return (_NAMED[letter] if in_class else f"[{_NAMED[letter]}]"), at + 2
+    if letter.lower() in _NAMED:
+        members = _NAMED[letter.lower()]
+        return (_complement(letter.lower()) if in_class else f"[^{members}]"), at + 2
+    if letter in "uU":
+        if pattern.startswith("{", at + 2):
+            return "\\x", at + 2
+        end = at + (6 if letter == "u" else 10)
+        return f"\\x{{{pattern[at + 2 : end]}}}", end
+    if letter in _FOREIGN or (letter == "b" and pattern.startswith("{", at + 2)):
+        raise _other_dialect(pattern, pattern[at : at + 2])
+    return pattern[at : at + 2], at + 2
+
+
+@cache
+def _complement(name: str) -> str:
+    """Return the members of a class that are not those of a named one: RE2 cannot say so within."""
+    ranges: list[str] = []
+    start: int | None = None
+    for point in range(sys.maxunicode + 2):
+        outside = point <= sys.maxunicode and not _belongs(name, chr(point))
+        if outside and start is None:
+            start = point
+        elif not outside and start is not None:
+            ranges.append(f"\\x{{{start:X}}}-\\x{{{point - 1:X}}}")
+            start = None
+    return "".join(ranges)
+
+
+def _belongs(name: str, sign: str) -> bool:
+    category = unicodedata.category(sign)
+    if name == "d":
+        return category == "Nd"
+    if name == "s":
+        return category[0] == "Z" or sign in "\t\n\v\f\r\x85"
+    return (
+        category[0] in "LM"
+        or category in _WORD_CATEGORIES
+        or sign in "\u200c\u200d"
+        or "\u24b6" <= sign <= "\u24e9"
+    )
+
+
+def _other_dialect(pattern: str, what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{_INVALID}: {what} is not supported in regular expressions, got {_short(pattern)}"
+    )
 
 
 def _short(value: Any, limit: int = 200) -> str:

@@ -38,7 +38,7 @@ class FilterReader(Protocol):
         ...
 
     def document_contains(self, text: str) -> NDArray[np.bool_]:
-        """Return which labels' documents contain the text."""
+        """Return which labels' documents contain the text, which is not empty."""
         ...
 
     def document_matches(self, pattern: str) -> NDArray[np.bool_]:
@@ -56,7 +56,11 @@ def compile_mask(expression: Expression, reader: FilterReader) -> NDArray[np.boo
     if isinstance(expression, Or):
         return reduce(np.logical_or, (compile_mask(c, reader) for c in expression.children))
     if isinstance(expression, DocumentContains):
-        mask = reader.document_contains(expression.text)
+        if expression.text:
+            mask = reader.document_contains(expression.text)
+        else:
+            # A search for bytes has nothing to look for; any document matches an empty pattern.
+            mask = reader.document_matches("")
     elif isinstance(expression, DocumentMatches):
         mask = reader.document_matches(expression.pattern)
     else:

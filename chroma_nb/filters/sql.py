@@ -19,6 +19,7 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
     Scalar,
+    rust_regex_to_re2,
 )
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
 
@@ -143,7 +144,7 @@ class DuckDBDialect(Dialect):
         return "contains(document, ?)", [text]
 
     def document_matches(self, pattern: str) -> tuple[str, list[Any]]:
-        return "regexp_matches(document, ?)", [pattern]
+        return "regexp_matches(document, ?)", [rust_regex_to_re2(pattern)]
 
 
 def compile_sql(expression: Expression, dialect: Dialect) -> tuple[str, list[Any]]:

@@ -113,6 +113,8 @@ warnings.simplefilter("error")
 {before}
 from ipykernel.inprocess import InProcessKernelManager
 manager = InProcessKernelManager(); manager.start_kernel()
+# What tqdm looks for; a kernel in a process of its own always has it, one in this process may not.
+manager.kernel.shell.config.IPKernelApp.parent_appname = "tests"
 import ipykernel.zmqshell
 from chroma_nb.progress import progress_bar
 with progress_bar(3, "Working", delay_seconds=0.0) as bar:
