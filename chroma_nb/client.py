@@ -10,7 +10,7 @@ from uuid import UUID
 from chroma_nb import factories, validation
 from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configuration_for
 from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
-from chroma_nb.errors import InternalError, InvalidUUIDError, NotFoundError
+from chroma_nb.errors import InternalError, InvalidUUIDError, NotSupportedError
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class ClientAPI(_Connection):
         validation.check_collection_name(name)
         validation.check_collection_metadata(metadata)
         if schema is not None:
-            raise NotImplementedError(
+            raise NotSupportedError(
                 "schema= is for Chroma's distributed store. Use configuration={'hnsw': {...}}."
             )
         if embedding_function is not None:
@@ -408,6 +408,5 @@ __all__ = [
     "Client",
     "ClientAPI",
     "EphemeralClient",
-    "NotFoundError",
     "PersistentClient",
 ]

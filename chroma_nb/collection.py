@@ -55,8 +55,10 @@ class _DefaultEmbeddingFunction:
     def name() -> str:
         return "default"
 
-    def __call__(self, input: Any) -> Any:  # pragma: no cover
-        raise TypeError("a collection resolves the default before it embeds")
+    def __call__(self, input: Any) -> Any:
+        from chroma_nb.embedding import resolve_default
+
+        return resolve_default()(input)
 
 
 DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()

@@ -365,6 +365,8 @@ def _escape(pattern: str, at: int, in_class: bool) -> tuple[str, int]:
     letter = pattern[at + 1]
     if letter in _NAMED:
         return (_NAMED[letter] if in_class else f"[{_NAMED[letter]}]"), at + 2
+    if letter == "D":
+        return r"\P{Nd}", at + 2
     if letter.lower() in _NAMED:
         members = _NAMED[letter.lower()]
         return (_complement(letter.lower()) if in_class else f"[^{members}]"), at + 2
@@ -395,8 +397,6 @@ def _complement(name: str) -> str:
 
 def _belongs(name: str, sign: str) -> bool:
     category = unicodedata.category(sign)
-    if name == "d":
-        return category == "Nd"
     if name == "s":
         return category[0] == "Z" or sign in "\t\n\v\f\r\x85"
     return (
