@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -181,10 +182,16 @@ def check_embeddings(embeddings: Any) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32)
     array = np.ascontiguousarray(array)
-    # One pass: a sum is finite where all is, unless large values meet.
-    if not np.isfinite(array.sum(dtype=np.float64)) and not np.isfinite(array).all():
+    if not _is_finite(array):
         raise InvalidArgumentError(_NOT_FINITE)
     return array
+
+
+def _is_finite(array: NDArray[np.float32]) -> bool:
+    # A sum needs no array of answers beside a large one: it is finite where all is.
+    if array.size > 65_536 and math.isfinite(array.sum(dtype=np.float64)):
+        return True
+    return bool(np.isfinite(array).all())
 
 
 def _embedding_array(embeddings: Any) -> NDArray[Any]:
@@ -223,14 +230,11 @@ def _embedding_array(embeddings: Any) -> NDArray[Any]:
         _check_even([len(row) for row in embeddings])
     else:
         _check_numbers(embeddings, embeddings)
-        if type(first) is float:
-            # Half the time of what follows, and one text query in two comes this way.
-            try:
-                return np.fromiter(embeddings, np.float32, len(embeddings))
-            except OverflowError:
-                raise InvalidArgumentError(_NOT_FINITE) from None
     with np.errstate(over="ignore"):
         try:
+            if type(first) is float:
+                # A single embedding comes this way, and it is the faster one.
+                return np.fromiter(embeddings, dtype=np.float32, count=len(embeddings))
             return np.array(embeddings, dtype=np.float32)
         except OverflowError:
             raise InvalidArgumentError(_NOT_FINITE) from None
@@ -802,21 +806,21 @@ def created_configuration(
                     f"Failed to parse hnsw parameters from segment metadata: {error}"
                 ) from None
             if field in result:
-                result[field] = metadata[key]
+                result[field] = type(result[field])(metadata[key])
     if spann is not None:
         # In one process there is no spann: an index of the same distance serves.
-        for key in spann:
+        for key in _fields("spann", spann):
             if key not in _SPANN:
                 raise ValueError(f"Unknown spann field {key!r}. Known: {', '.join(_SPANN)}")
         hnsw = {"space": spann["space"]} if spann.get("space") is not None else {}
-    for key, value in (hnsw or {}).items():
+    for key, value in _fields("hnsw", hnsw).items():
         if key not in (*_HNSW_DEFAULTS, *_HNSW_QUIET):
             known = ", ".join((*_HNSW_DEFAULTS, *_HNSW_QUIET))
             raise InvalidArgumentError(f"unknown field `{_short(key)}`: hnsw has {known}")
         if value is not None:
             _check_hnsw_field(key, value)
             if key in result:
-                result[key] = value
+                result[key] = type(result[key])(value)
     return {"hnsw": result, "spann": None}
 
 
@@ -832,7 +836,7 @@ def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[
     if configuration.get("spann") is not None:
         raise ValueError("Trying to update SPANN config but schema has HNSW")
     hnsw = dict(recorded["hnsw"])
-    for key, value in (configuration.get("hnsw") or {}).items():
+    for key, value in _fields("hnsw", configuration.get("hnsw")).items():
         if key not in _HNSW_UPDATES:
             raise InvalidArgumentError(
                 f"unknown field `{key}`: hnsw can change {', '.join(_HNSW_UPDATES)}; the rest is fixed "
@@ -841,8 +845,19 @@ def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[
         if value is not None:
             _check_hnsw_field(key, value)
             if key in hnsw:
-                hnsw[key] = value
+                hnsw[key] = type(hnsw[key])(value)
     return {**recorded, "hnsw": hnsw}
+
+
+def _fields(part: str, given: Any) -> dict[str, Any]:
+    """Return the fields of a part of a configuration, none where it is None."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise InvalidArgumentError(
+            f"Expected configuration of {part} to be a dict, got {_short(given)}"
+        )
+    return given
 
 
 def _check_hnsw_field(key: str, value: Any) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MISSING, _TEXT, _INT, _FLOAT, _BOOL, _LIST = range(6)
+_PLAIN_KINDS: dict[type, int] = {str: _TEXT, int: _INT, float: _FLOAT, bool: _BOOL}
 _COMPARISONS = {
     "==": np.equal,
     ">": np.greater,
@@ -26,13 +27,16 @@ _COMPARISONS = {
 }
 #: A key that fewer than one label in sixteen has is kept by its labels, not as an array over all.
 _DENSE_SHARE = 16
+#: A pool may hold this many values that nobody has any more, and as many again as there are places.
+_SPARE_VALUES = 1_024
 
 
 class MetadataColumn:
     """One kind (uint8) and one 64-bit payload per value: a code, an integer, a float's bits, a bool.
 
     Texts and lists are kept once each and known by a code. A column is dense (place = label) or, for a
-    rare key, sparse (`labels` says whose a place is).
+    rare key, sparse (`labels` says whose a place is). Not safe for a writer beside readers: its owner
+    keeps them apart.
     """
 
     def __init__(self, n_labels: int) -> None:
@@ -45,6 +49,8 @@ class MetadataColumn:
         self._place_of: dict[int, int] = {}
         self._texts: dict[str, int] = {}
         self._lists: dict[tuple[Any, ...], int] = {}
+        #: Bytes of what the two pools refer to; their own size comes on top.
+        self._pooled_bytes = 0
 
     @classmethod
     def build(
@@ -58,10 +64,7 @@ class MetadataColumn:
             values: The n values.
         """
         column = cls(n_labels)
-        kinds = np.empty(len(values), dtype=np.uint8)
-        payload = np.empty(len(values), dtype=np.int64)
-        for row, value in enumerate(values):
-            kinds[row], payload[row] = column._encode(value)
+        kinds, payload = column._encode_all(values)
         if len(values) * _DENSE_SHARE >= n_labels:
             column._labels = None
             column._kinds = np.zeros(n_labels, dtype=np.uint8)
@@ -82,8 +85,7 @@ class MetadataColumn:
         if self._labels is not None:
             arrays += self._labels.nbytes + sys.getsizeof(self._place_of) + 64 * len(self._place_of)
         pools = sys.getsizeof(self._texts) + sys.getsizeof(self._lists)
-        texts = sum(map(sys.getsizeof, self._texts))
-        return arrays + pools + texts + 128 * len(self._lists)
+        return arrays + pools + self._pooled_bytes
 
     def resize(self, n_labels: int) -> None:
         """Make room for labels 0 .. n_labels - 1; new ones have no value."""
@@ -104,6 +106,8 @@ class MetadataColumn:
         """Set the value of a label that `resize` has made room for."""
         place = self._place(label)
         self._kinds[place], self._payload[place] = self._encode(value)
+        if len(self._texts) + len(self._lists) > 2 * self._n_places + _SPARE_VALUES:
+            self._forget_unused()
 
     def clear(self, label: int) -> None:
         """Take the value of a label away."""
@@ -139,9 +143,27 @@ class MetadataColumn:
         self._place_of = {}
         self._n_places = self._n_labels
 
+    def _encode_all(self, values: Sequence[Any]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        types = set(map(type, values))
+        if len(types) == 1 and (kind := _PLAIN_KINDS.get(types.pop())) is not None:
+            # A key has values of one kind, as a rule.
+            if kind == _TEXT:
+                codes = map(self._text_code, values)
+                payload = np.fromiter(codes, dtype=np.int64, count=len(values))
+            elif kind == _FLOAT:
+                payload = np.array(values, dtype=np.float64).view(np.int64)
+            else:
+                payload = np.array(values, dtype=np.int64)
+            return np.full(len(values), kind, dtype=np.uint8), payload
+        kinds = np.empty(len(values), dtype=np.uint8)
+        payload = np.empty(len(values), dtype=np.int64)
+        for row, value in enumerate(values):
+            kinds[row], payload[row] = self._encode(value)
+        return kinds, payload
+
     def _encode(self, value: Any) -> tuple[int, int]:
         if isinstance(value, str):
-            return _TEXT, self._texts.setdefault(value, len(self._texts))
+            return _TEXT, self._text_code(value)
         if isinstance(value, bool):
             return _BOOL, int(value)
         if isinstance(value, int):
@@ -150,7 +172,31 @@ class MetadataColumn:
             return _FLOAT, int(np.float64(value).view(np.int64))
         # The kind goes in front: (1,), (1.0,) and (True,) are equal tuples.
         key = (type(value[0]).__name__, *value)
-        return _LIST, self._lists.setdefault(key, len(self._lists))
+        code = self._lists.get(key)
+        if code is None:
+            code = self._lists[key] = len(self._lists)
+            self._pooled_bytes += _size_of_list(key)
+        return _LIST, code
+
+    def _text_code(self, text: str) -> int:
+        code = self._texts.get(text)
+        if code is None:
+            code = self._texts[text] = len(self._texts)
+            self._pooled_bytes += sys.getsizeof(text) + sys.getsizeof(code)
+        return code
+
+    def _forget_unused(self) -> None:
+        """Drop pooled values that no place refers to any more; the rest gets new codes."""
+        kinds, payload = self._kinds[: self._n_places], self._payload[: self._n_places]
+        of_text, of_list = kinds == _TEXT, kinds == _LIST
+        used_texts, payload[of_text] = np.unique(payload[of_text], return_inverse=True)
+        used_lists, payload[of_list] = np.unique(payload[of_list], return_inverse=True)
+        texts, lists = list(self._texts), list(self._lists)
+        self._texts = {texts[old]: new for new, old in enumerate(used_texts.tolist())}
+        self._lists = {lists[old]: new for new, old in enumerate(used_lists.tolist())}
+        self._pooled_bytes = sum(
+            sys.getsizeof(text) + sys.getsizeof(code) for text, code in self._texts.items()
+        ) + sum(map(_size_of_list, self._lists))
 
     def match(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
         """Return which labels match, shape (n_labels,), bool; `negated` is not looked at."""
@@ -205,6 +251,11 @@ class MetadataColumn:
         if (kinds == _FLOAT).any():
             mask |= (kinds == _FLOAT) & floats
         return mask
+
+
+def _size_of_list(key: tuple[Any, ...]) -> int:
+    # Its first item, the name of a kind, is one object for all.
+    return sys.getsizeof(key) + sum(map(sys.getsizeof, key[1:])) + sys.getsizeof(0)
 
 
 def _both(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -31,10 +31,40 @@ from chroma_nb.segment.text_pool import TextPool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-KEYS = ["a", "b", "a/b", "~", "ü", "0", "with space", 'quo"te', "do.t", "back\\slash", "'"]
+KEYS = [
+    "a",
+    "b",
+    "a/b",
+    "~",
+    "ü",
+    "0",
+    "with space",
+    'quo"te',
+    "do.t",
+    "back\\slash",
+    "'",
+    "nu\0l",
+    "?",
+]
 INTS = [0, 1, -1, 2, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
-FLOATS = [0.0, 1.0, 1.5, -1.0, 2.0**53, 1e300, 2.0**63, 5e-324, -0.5]
-TEXTS = ["", "x", "X", "1", "true", "ü/~", "it's", '"', "\\", "ab%_c", "null", "\n", "😀"]
+FLOATS = [0.0, -0.0, 1.0, 1.5, -1.0, 2.0**53, 1e300, 2.0**63, 5e-324, -0.5]
+TEXTS = [
+    "",
+    "x",
+    "X",
+    "1",
+    "true",
+    "ü/~",
+    "it's",
+    '"',
+    "\\",
+    "ab%_c",
+    "null",
+    "\n",
+    "😀",
+    "\0",
+    "\\u0000",
+]
 
 scalars = st.one_of(
     st.sampled_from(INTS), st.sampled_from(FLOATS), st.sampled_from(TEXTS), st.booleans()
