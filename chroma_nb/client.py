@@ -188,7 +188,7 @@ class ClientAPI(_Connection):
             InvalidArgumentError: The name, the metadata or the configuration cannot be used.
         """
         validation.check_collection_name(name)
-        validation.check_collection_metadata(metadata)
+        metadata = validation.check_collection_metadata(metadata)
         if schema is not None:
             raise NotSupportedError(
                 "schema= is for Chroma's distributed store. Use configuration={'hnsw': {...}}."

@@ -497,7 +497,7 @@ class Collection:
         """
         if name is not None:
             validation.check_collection_name(name)
-        validation.check_collection_metadata(metadata, modify=True)
+        metadata = validation.check_collection_metadata(metadata, modify=True)
         changed = None
         if configuration is not None:
             self._refresh()

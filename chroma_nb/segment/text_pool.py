@@ -131,6 +131,8 @@ class TextPool:
 
     def contains(self, text: str) -> NDArray[np.bool_]:
         """Return which labels' texts have `text` in them, shape (n,)."""
+        if not text:
+            return self.present()
         mask = np.zeros(self._n, dtype=bool)
         needle = text.encode()
         buffer = self._buffer
