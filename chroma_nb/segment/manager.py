@@ -245,13 +245,6 @@ class SegmentManager:
                 if save_graph(prefix, vectors.graph, vectors.graph_end):
                     vectors.graph_changed = False
 
-    def flush(self) -> None:
-        """Save the graphs that have changed since they were saved."""
-        for slot in list(self._slots.values()):
-            with slot.lock.read():
-                if slot.segment is not None:
-                    self._save_graph(slot.segment)
-
     def close(self) -> None:
         """Stop building, save the graphs of a store that persists, and free everything."""
         self._closing = True
