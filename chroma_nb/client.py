@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from chroma_nb import factories, validation
+from chroma_nb.client_memory import ClientMemory
 from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configuration_for
 from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
 from chroma_nb.errors import InternalError, InvalidUUIDError, NotSupportedError
@@ -287,6 +288,11 @@ class ClientAPI(_Connection):
         self.api.delete_collection(name, tenant=self.tenant, database=self.database)
 
     # -- beyond Chroma ------------------------------------------------------------------------
+
+    @property
+    def memory(self) -> ClientMemory:
+        """The store's memory: budget, report, unloading, pinning; see `ClientMemory`."""
+        return ClientMemory(self)
 
     def unload(self, name: str) -> int:
         """Free a collection's memory and return the bytes; see `Collection.unload`."""

@@ -16,6 +16,7 @@
     |-- RateLimitError
     |-- QuotaError
     |-- NotSupportedError (NotImplementedError)
+    |-- MemoryBudgetError (MemoryError)
     `-- InternalError
         |-- UniqueConstraintError
         |-- VersionMismatchError
@@ -41,6 +42,7 @@ __all__ = [
     "InvalidDimensionException",
     "InvalidHTTPVersion",
     "InvalidUUIDError",
+    "MemoryBudgetError",
     "NotFoundError",
     "NotSupportedError",
     "QuotaError",
@@ -164,6 +166,27 @@ class NotSupportedError(ChromaError, NotImplementedError):
     _name = "NotSupportedError"
 
 
+class MemoryBudgetError(ChromaError, MemoryError):
+    """An operation would need more memory than there is; it was refused before it allocated any.
+
+    Attributes:
+        need: Bytes that it would have taken, about.
+        free: Bytes that could be had.
+        budget: Bytes that the loaded collections may hold, where the budget is what was in the way.
+    """
+
+    _http_status = 507
+    _name = "MemoryBudgetError"
+
+    def __init__(
+        self, message: str, *, need: int = 0, free: int = 0, budget: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.need = need
+        self.free = free
+        self.budget = budget
+
+
 class InternalError(ChromaError):
     """Something failed that no argument explains."""
 
@@ -209,6 +232,7 @@ error_types: dict[str, type[ChromaError]] = {
     "AuthError": ChromaAuthError,
     "NotFoundError": NotFoundError,
     "NotSupportedError": NotSupportedError,
+    "MemoryBudgetError": MemoryBudgetError,
     "UniqueConstraintError": UniqueConstraintError,
     "BatchSizeExceededError": BatchSizeExceededError,
     "RateLimitError": RateLimitError,

@@ -42,6 +42,10 @@ _CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
 }
 
 
+#: Settings that are a size: a number of bytes is as good as a text.
+_SIZES = ("memory_budget", "duckdb_memory_limit")
+
+
 def _documented(default: Any, doc: str) -> Any:
     return dataclasses.field(default=default, metadata={"doc": doc})
 
@@ -79,8 +83,18 @@ class Settings:
         5_000, "Collections smaller than this are searched exactly and get no graph."
     )
     threads: int = _documented(0, "Threads for building and batch queries; 0 is one per core.")
+    memory_budget: str = _documented(
+        "auto",
+        "What the loaded collections may hold together: bytes, `2 GB`, `25%` of the machine's limit, or "
+        "`auto` (60 % of what is free when the store is opened).",
+    )
+    idle_unload_seconds: float = _documented(
+        900.0, "After so long without use a collection's memory is given back; 0 is never."
+    )
     duckdb_memory_limit: str = _documented(
-        "256MB", "DuckDB's own `memory_limit` (its default is 80 % of the host's memory)."
+        "auto",
+        "DuckDB's own `memory_limit` (its default is 80 % of the host's memory); `auto` follows the "
+        "budget, from 32 to 256 MiB.",
     )
     temp_path: str = _documented(
         "", "Folder for temporary files of ephemeral stores; empty is the system's."
@@ -177,6 +191,8 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
     if kind is str:
         if isinstance(value, str):
             return value
+        if name in _SIZES and isinstance(value, int | float) and not isinstance(value, bool):
+            return str(value)
         raise ValueError(f"Setting {source} must be a text, got {value!r}.")
     if isinstance(value, bool):
         raise ValueError(f"Setting {source} must be a number, got {value!r}.")

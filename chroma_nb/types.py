@@ -60,6 +60,8 @@ class CollectionInfo:
     metadata: dict[str, Any] | None = None
     #: None until the first embedding is written.
     dimension: int | None = None
+    #: Seconds without use after which its memory is given back; None: as the store's settings say.
+    ttl_seconds: float | None = None
 
     @property
     def space(self) -> Space:

@@ -23,6 +23,10 @@ from chroma_nb.errors import (
     UniqueConstraintError,
 )
 from chroma_nb.filters.expression import And, Expression, parse_where, parse_where_document
+from chroma_nb.memory.budget import read_budget
+from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+from chroma_nb.segment.locks import release_stale
+from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -105,6 +109,8 @@ class Local(API):
                 self.db.close()
 
     def _check_usable(self) -> None:
+        # Every operation begins here, and no thread has begun one within another.
+        release_stale()
         if self._closed:
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
         if self._pid != os.getpid():
@@ -425,7 +431,7 @@ class Local(API):
         expression = _expression(where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
-        with self.segments.loaded(collection_id) as segment:
+        with self.segments.answering(collection_id) as segment:
             found, _ = segment.search(embeddings, n_results, expression, ids)
             labels = found.labels.ravel()
             width = found.labels.shape[1]
@@ -452,6 +458,62 @@ class Local(API):
         self._info(collection_id, tenant, database)
         return self.segments.unload(collection_id)
 
+    def load(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        self._info(collection_id, tenant, database)
+        return self.segments.load(collection_id)
+
+    def unload_all(self, *, tenant: str, database: str) -> int:
+        infos = self.list_collections(tenant=tenant, database=database)
+        return sum(
+            self.segments.unload(info.id) for info in infos if not self.segments.is_pinned(info.id)
+        )
+
+    def pin(self, collection_id: UUID, pinned: bool, *, tenant: str, database: str) -> None:
+        self._info(collection_id, tenant, database)
+        self.segments.pin(collection_id, pinned)
+
+    def set_ttl(
+        self, collection_id: UUID, seconds: float | None, *, tenant: str, database: str
+    ) -> CollectionInfo:
+        info = self._info(collection_id, tenant, database)
+        self.db.update_collection(replace(info, ttl_seconds=seconds))
+        current = self.db.get_collection(collection_id)
+        self.segments.configuration_changed(current)
+        return current
+
+    def memory_report(self, *, tenant: str, database: str) -> MemoryReport:
+        infos = self.list_collections(tenant=tenant, database=database)
+        return self.segments.residents.report(infos)
+
+    def get_memory_budget(self) -> int:
+        self._check_usable()
+        return self.segments.residents.budget
+
+    def set_memory_budget(self, budget: int | float | str) -> int:
+        self._check_usable()
+        n_bytes = read_budget(budget)
+        self.segments.residents.set_budget(n_bytes)
+        return n_bytes
+
+    def preview_memory_budget(
+        self, budget: int | float | str, *, tenant: str, database: str
+    ) -> list[Departure]:
+        names = {
+            info.id: info.name for info in self.list_collections(tenant=tenant, database=database)
+        }
+        n_bytes = read_budget(budget)
+        return [
+            Departure(names.get(key, "(of another database)"), size, reason)
+            for key, reason, size in self.segments.residents.would_unload(n_bytes)
+        ]
+
+    def estimate_memory(
+        self, n_records: int, dimension: int, configuration: dict[str, Any]
+    ) -> Estimate:
+        self._check_usable()
+        info = CollectionInfo(UUID(int=0), "", "", "", configuration, dimension=dimension)
+        return self.segments.residents.estimate(n_records, dimension, graph_parameters(info))
+
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         self._info(collection_id, tenant, database)
         return self.segments.status(collection_id)
@@ -476,22 +538,20 @@ class Local(API):
         expression = _expression(where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
-        was_loaded = self.segments.resident_bytes(collection_id) > 0
         started = time.perf_counter()
-        with self.segments.loaded(collection_id) as segment:
+        with self.segments.answering(collection_id) as segment:
             found, plan = segment.search(embeddings, n_results, expression, ids)
             elapsed = time.perf_counter() - started
-            graph = None if segment.vectors is None else segment.vectors.graph
-            resident_bytes = segment.resident_bytes
-        return {
-            "collection": info.name,
-            "engine": "exact" if graph is None else graph.engine,
-            **plan.to_dict(),
-            "n_found": int(found.labels.shape[1]),
-            "was_loaded": was_loaded,
-            "resident_bytes": resident_bytes,
-            "elapsed_ms": round(elapsed * 1e3, 3),
-        }
+            return {
+                "collection": info.name,
+                "engine": segment.form,
+                **plan.to_dict(),
+                "n_found": int(found.labels.shape[1]),
+                "answered_from": "memory" if segment.resident_bytes else "disk",
+                "held_because": self.segments.why_this_form(segment),
+                "resident_bytes": segment.resident_bytes,
+                "elapsed_ms": round(elapsed * 1e3, 3),
+            }
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
     from chroma_nb.types import CollectionInfo, IndexingStatus, OnConflict, RecordBatch, Where
 
 
@@ -285,6 +286,65 @@ class API(ABC):
         A hint that changes no answer: the next access loads what it needs. Unloading what is not
         loaded returns 0.
         """
+
+    @abstractmethod
+    def load(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        """Bring the collection into memory and return its bytes.
+
+        Raises:
+            MemoryBudgetError: It does not fit.
+        """
+
+    @abstractmethod
+    def unload_all(self, *, tenant: str, database: str) -> int:
+        """Unload the database's collections that are not pinned, and return the bytes."""
+
+    @abstractmethod
+    def pin(self, collection_id: UUID, pinned: bool, *, tenant: str, database: str) -> None:
+        """Load the collection and keep it in memory, or let it go like any other again.
+
+        Raises:
+            MemoryBudgetError: It does not fit; it is not pinned then.
+        """
+
+    @abstractmethod
+    def set_ttl(
+        self, collection_id: UUID, seconds: float | None, *, tenant: str, database: str
+    ) -> CollectionInfo:
+        """Set after how many seconds without use the collection is unloaded; None: the store's interval."""
+
+    @abstractmethod
+    def memory_report(self, *, tenant: str, database: str) -> MemoryReport:
+        """Return what the database's collections hold, and the totals of the store and the process."""
+
+    @abstractmethod
+    def get_memory_budget(self) -> int:
+        """Return the bytes that the loaded collections of the store may hold together."""
+
+    @abstractmethod
+    def set_memory_budget(self, budget: int | float | str) -> int:
+        """Set the budget and return it in bytes; what does not fit is unloaded before this returns.
+
+        Args:
+            budget: Bytes, a text such as ``"2 GB"``, a share of the machine's limit such as ``"25%"``, or
+                ``"auto"``.
+
+        Raises:
+            InvalidArgumentError: It cannot be read.
+            MemoryBudgetError: What is pinned is larger.
+        """
+
+    @abstractmethod
+    def preview_memory_budget(
+        self, budget: int | float | str, *, tenant: str, database: str
+    ) -> list[Departure]:
+        """Return what setting the budget would unload, in order; collections of others have no name."""
+
+    @abstractmethod
+    def estimate_memory(
+        self, n_records: int, dimension: int, configuration: dict[str, Any]
+    ) -> Estimate:
+        """Reckon what a collection of this size would take under the budget."""
 
     @abstractmethod
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import duckdb
 import numpy as np
 
-from chroma_nb.db.base import DB, Changes, Extent, RecordRows, VectorSource
+from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
     InternalError,
@@ -25,6 +25,8 @@ from chroma_nb.errors import (
     VersionMismatchError,
 )
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+from chroma_nb.memory.budget import default_budget
+from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.progress import ProgressBar, progress_bar
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo
 
@@ -48,6 +50,8 @@ CREATE TABLE collections (
   configuration VARCHAR, metadata VARCHAR, dimension BIGINT,
   n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT);
 """
+#: Columns that came later, as long as a store without them can simply be given them.
+_LATER_COLUMNS = {"ttl_seconds": "DOUBLE", "version": "BIGINT DEFAULT 0"}
 
 #: From here on a commit hands whole columns over as NumPy arrays; below, list parameters are faster.
 _COLUMNAR_ROWS = 512
@@ -94,6 +98,8 @@ class DuckDB(DB):
         self._created = 0
         self._derived_folder: str | None = None
         self._closed = False
+        limit = settings.duckdb_memory_limit
+        self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
         self._connection = self._connect()
         try:
             self._open_schema()
@@ -115,7 +121,7 @@ class DuckDB(DB):
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
             "threads": self.settings.threads or os.cpu_count() or 1,
-            "memory_limit": self.settings.duckdb_memory_limit,
+            "memory_limit": f"{self._memory_limit}B",
             "temp_directory": os.path.join(self._temp_folder(), f"chroma-nb-{os.getpid()}.tmp"),
             # Nothing is fetched from a network because a query happens to name a function.
             "autoinstall_known_extensions": "false",
@@ -142,6 +148,9 @@ class DuckDB(DB):
                 self._insert_defaults()
         else:
             self._check_version()
+        with self._transaction() as con:
+            for name, kind in _LATER_COLUMNS.items():
+                con.execute(f"ALTER TABLE collections ADD COLUMN IF NOT EXISTS {name} {kind}")
         self._load_catalogue()
 
     def _check_version(self) -> None:
@@ -306,10 +315,10 @@ class DuckDB(DB):
         with self._write_lock:
             if (info.tenant, info.database, info.name) in self._by_name:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
-            entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0))
+            entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0, 0))
             with self._transaction() as con:
                 con.execute(
-                    "INSERT INTO collections VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)",
+                    "INSERT INTO collections VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
                     [
                         *(str(info.id), info.name, info.tenant, info.database, entry.created),
                         *(json.dumps(info.configuration), _dump(info.metadata), info.dimension),
@@ -350,10 +359,11 @@ class DuckDB(DB):
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
             with self._transaction() as con:
                 con.execute(
-                    "UPDATE collections SET name = ?, metadata = ?, configuration = ? WHERE id = ?",
+                    "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
+                    "ttl_seconds = ? WHERE id = ?",
                     [
                         *(info.name, _dump(info.metadata)),
-                        *(json.dumps(info.configuration), str(info.id)),
+                        *(json.dumps(info.configuration), info.ttl_seconds, str(info.id)),
                     ],
                 )
             self._by_name.pop((old.tenant, old.database, old.name), None)
@@ -409,16 +419,17 @@ class DuckDB(DB):
                     extent.next_label + len(changes.vectors),
                     extent.next_sequence + changes.n_new,
                     extent.generation,
+                    extent.version + 1,
                 )
                 try:
                     with self._transaction() as con:
                         _write_rows(con, entry.table, changes, bar)
                         con.execute(
                             "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, "
-                            "next_sequence = ? WHERE id = ?",
+                            "next_sequence = ?, version = ? WHERE id = ?",
                             [
                                 *(dimension, after.n_records, after.next_label),
-                                *(after.next_sequence, str(collection_id)),
+                                *(after.next_sequence, after.version, str(collection_id)),
                             ],
                         )
                 except BaseException as error:
@@ -535,7 +546,17 @@ class DuckDB(DB):
         by_label = {row[0]: row for row in rows}
         return _rows_from([by_label[key] for key in labels.tolist() if key in by_label])
 
-    def scan(self, collection_id: UUID, chunk_size: int = 65_536) -> Iterator[RecordRows]:
+    def text_sizes(self, collection_id: UUID) -> TextSizes:
+        entry = self._entry(collection_id)
+        columns = ", ".join(
+            f"coalesce(sum(strlen({name})), 0)" for name in ("id", "document", "uri", "metadata")
+        )
+        with self._reading() as cursor:
+            row = cursor.execute(f'SELECT count(*), {columns} FROM "{entry.table}"').fetchone()
+        assert row is not None
+        return TextSizes(*(int(value) for value in row))
+
+    def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
         entry = self._entry(collection_id)
         with self._reading() as cursor:
             cursor.execute(f'SELECT {_RECORD_COLUMNS} FROM "{entry.table}" ORDER BY label')
@@ -590,14 +611,37 @@ class DuckDB(DB):
     def settle(self) -> None:
         # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
         # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
-        limit = self.settings.duckdb_memory_limit
         with self._write_lock:
             if not self._closed:
                 for statement in ("CHECKPOINT", "SET memory_limit = '8MB'"):
                     # Refused while another transaction reads: then it is done another time.
                     with contextlib.suppress(duckdb.Error):
                         self._connection.execute(statement)
-                self._connection.execute(f"SET memory_limit = '{limit}'")
+                self._connection.execute(f"SET memory_limit = '{self._memory_limit}B'")
+
+    # -- memory -------------------------------------------------------------------------------
+
+    @property
+    def memory_bytes(self) -> int:
+        with self._reading() as cursor:
+            row = cursor.execute(
+                "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory()"
+            ).fetchone()
+        return int(row[0]) if row else 0
+
+    @property
+    def memory_limit(self) -> int:
+        return self._memory_limit
+
+    def set_memory_limit(self, n_bytes: int) -> None:
+        if self.settings.duckdb_memory_limit != "auto":
+            return
+        with self._write_lock:
+            self._check_open()
+            # Refused where it is in use at the moment: then it stays as it was.
+            with contextlib.suppress(duckdb.Error):
+                self._connection.execute(f"SET memory_limit = '{n_bytes}B'")
+                self._memory_limit = n_bytes
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
@@ -678,7 +722,7 @@ class DuckDB(DB):
 _RECORD_COLUMNS = "label, sequence, id, document, uri, metadata"
 _SELECT_COLLECTION = (
     "SELECT id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
-    "next_label, next_sequence, generation FROM collections"
+    "next_label, next_sequence, generation, ttl_seconds, version FROM collections"
 )
 
 
@@ -698,8 +742,9 @@ def _entry_from_row(row: Sequence[Any]) -> _Entry:
         configuration=json.loads(row[5]),
         metadata=None if row[6] is None else json.loads(row[6]),
         dimension=row[7],
+        ttl_seconds=row[12],
     )
-    return _Entry(info, row[4], Extent(*row[8:12]))
+    return _Entry(info, row[4], Extent(row[8], row[9], row[10], row[11], row[13]))
 
 
 def _rows_from(rows: Sequence[Sequence[Any]]) -> RecordRows:

@@ -35,6 +35,19 @@ class Extent:
     next_sequence: int
     #: Grows with each compaction; labels of different generations have nothing to do with each other.
     generation: int
+    #: Grows with each commit: what was derived from one version is not that of another.
+    version: int
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """UTF-8 bytes of a collection's texts, by column: what loading them will take."""
+
+    n_records: int
+    ids: int
+    documents: int
+    uris: int
+    metadatas: int
 
 
 @dataclass
@@ -83,14 +96,24 @@ class VectorSource(ABC):
     """Read access to one collection's vectors, by label."""
 
     dimension: int
+    #: Bytes of one vector.
+    row_bytes: int
 
     @abstractmethod
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of these labels, shape (len(labels), dimension), in their order."""
 
     @abstractmethod
-    def block(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return the vectors of labels start .. stop - 1 as a copy that the caller owns."""
+    def block(
+        self, start: int, stop: int, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of labels start .. stop - 1 as a copy that the caller owns.
+
+        Args:
+            start: The first label.
+            stop: One past the last label.
+            out: Where to put them: at least (stop - start, dimension), float32, C-contiguous.
+        """
 
     @abstractmethod
     def mapped(self, stop: int) -> NDArray[np.float32]:
@@ -104,6 +127,10 @@ class VectorSource(ABC):
     @abstractmethod
     def mapped_bytes(self) -> int:
         """Bytes that the current mapping can take in memory."""
+
+    @abstractmethod
+    def mapping_cost(self, stop: int) -> int:
+        """Return the bytes that `mapped(stop)` would add to `mapped_bytes`."""
 
 
 class DB(ABC):
@@ -184,7 +211,7 @@ class DB(ABC):
 
     @abstractmethod
     def update_collection(self, info: CollectionInfo) -> None:
-        """Store a collection's new name, metadata and configuration."""
+        """Store a collection's new name, metadata, configuration and `ttl_seconds`."""
 
     @abstractmethod
     def delete_collection(self, collection_id: UUID) -> None:
@@ -221,7 +248,11 @@ class DB(ABC):
         """Return the records of these labels in the order of `labels`; unknown ones are left out."""
 
     @abstractmethod
-    def scan(self, collection_id: UUID, chunk_size: int = 65_536) -> Iterator[RecordRows]:
+    def text_sizes(self, collection_id: UUID) -> TextSizes:
+        """Return how large the collection's texts are."""
+
+    @abstractmethod
+    def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
         """Yield every record in the order of labels."""
 
     @abstractmethod
@@ -235,6 +266,22 @@ class DB(ABC):
     def settle(self) -> None:
         """Write lately added rows in their compact form and free caches; a hint, for a quiet moment."""
         return
+
+    # -- memory -------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def memory_bytes(self) -> int:
+        """Bytes of memory that the database itself holds."""
+
+    @property
+    @abstractmethod
+    def memory_limit(self) -> int:
+        """Bytes of memory that it may hold; what does not fit goes to temporary files."""
+
+    @abstractmethod
+    def set_memory_limit(self, n_bytes: int) -> None:
+        """Change `memory_limit`, unless the settings name one."""
 
     # -- beyond Chroma ------------------------------------------------------------------------
 

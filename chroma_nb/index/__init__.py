@@ -13,11 +13,12 @@ from chroma_nb.index.base import GraphParameters as GraphParameters
 if TYPE_CHECKING:
     from chroma_nb.index.base import VectorIndex as VectorIndex
 
-#: Engine -> (module that it needs, what installs that, where its class is); `auto` takes the first that
-#: is installed.
+#: Engine -> (module that it needs, what installs that, where its class is), the largest in memory
+#: first; `auto` takes the first that is installed.
 ENGINES = {
     "hnswlib": ("hnswlib", "chroma-nb[hnswlib]", "chroma_nb.index._hnswlib:Hnswlib"),
     "usearch": ("usearch", "usearch", "chroma_nb.index._usearch:Usearch"),
+    "usearch-i8": ("usearch", "usearch", "chroma_nb.index._usearch:UsearchI8"),
 }
 
 
@@ -43,6 +44,18 @@ def _not_installed(name: str) -> ImportError:
         f"index_engine={name!r} needs {module}, which is not installed: "
         f'pip install "{package}", or use index_engine="auto"'
     )
+
+
+def smaller_forms(engine: type[VectorIndex]) -> list[type[VectorIndex]]:
+    """Return the forms of a graph that take less memory than this engine's, the largest first."""
+    names = list(ENGINES)
+    smaller = []
+    for name in names[names.index(engine.engine) + 1 :] if engine.engine in names else []:
+        # usearch is one of the package's own requirements, so its forms are always at hand.
+        form = load_engine(name)
+        if form is not None:
+            smaller.append(form)
+    return smaller
 
 
 @cache

@@ -1,4 +1,8 @@
-"""`Usearch`: wheels for every platform; a bf16 graph, half the memory, distances computed again."""
+"""`Usearch` and `UsearchI8`: graphs over copies of a half and a quarter of the size.
+
+Their distances are those of the copies: whoever searches fetches a few more neighbours and computes
+their distances again from the vectors themselves.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +29,22 @@ class Usearch(VectorIndex):
 
     engine: ClassVar[str] = "usearch"
     exact_distances: ClassVar[bool] = False
+    overfetch: ClassVar[float] = 0.5
+
+    _dtype: ClassVar[str] = "bf16"
+    _value_bytes: ClassVar[int] = 2
 
     def __init__(self, index: Any, parameters: GraphParameters) -> None:
         self._index = index
         self.parameters = parameters
+        self._n_discarded = 0
 
     @classmethod
     def _make(cls, parameters: GraphParameters) -> Any:
         return Index(
             ndim=parameters.dimension,
             metric=_METRICS[parameters.space],
-            dtype="bf16",
+            dtype=cls._dtype,
             connectivity=parameters.m,
             expansion_add=parameters.ef_construction,
             expansion_search=parameters.ef_search,
@@ -46,23 +55,32 @@ class Usearch(VectorIndex):
         return cls(cls._make(parameters), parameters)
 
     @classmethod
-    def open(cls, path: str, parameters: GraphParameters, capacity: int) -> Usearch:
+    def open(
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+    ) -> Usearch:
         index = cls._make(parameters)
         index.load(path)
         return cls(index, parameters)
 
+    def _encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        """Return the vectors as the graph takes them."""
+        return vectors
+
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
-        self._index.add(labels.astype(np.uint64), vectors, threads=threads, copy=True)
+        if len(labels):
+            encoded = self._encode(vectors)
+            self._index.add(labels.astype(np.uint64), encoded, threads=threads, copy=True)
 
     def discard(self, labels: NDArray[np.int64]) -> None:
         if len(labels):
             present = labels[self._index.contains(labels.astype(np.uint64))]
             if len(present):
                 self._index.remove(present.astype(np.uint64))
+                self._n_discarded += len(present)
 
     def search(self, queries: NDArray[np.float32], k: int, threads: int) -> Neighbors:
         k = min(k, len(self))
-        found = self._index.search(queries, k, threads=threads)
+        found = self._index.search(self._encode(queries), k, threads=threads)
         keys = np.atleast_2d(found.keys).astype(np.int64)
         distances = np.atleast_2d(found.distances).astype(np.float32)
         counts = getattr(found, "counts", None)
@@ -81,9 +99,58 @@ class Usearch(VectorIndex):
     def __len__(self) -> int:
         return len(self._index)
 
+    @classmethod
+    def bytes_for(cls, parameters: GraphParameters, n: int) -> int:
+        # The vector, 2*M links of 4 bytes and their count, key and level; beside it the links of the
+        # upper levels and the table of keys: 106 bytes (growth of RSS, 5,000 to 50,000 vectors).
+        # usearch's own memory_usage is that of its arenas, which double and are not touched to the end.
+        return n * (cls._value_bytes * parameters.dimension + 8 * parameters.m + 14 + 106)
+
     @property
-    def resident_bytes(self) -> int:
-        return int(self._index.memory_usage)
+    def n_held(self) -> int:
+        return len(self._index) + self._n_discarded
 
     def save(self, path: str) -> None:
         self._index.save(path)
+
+
+class UsearchI8(Usearch):
+    """HNSW of usearch over copies of one byte a value, for where memory is short.
+
+    Values are scaled so that the largest one of the first vectors becomes 127; the few that are larger
+    are cut off. Scaling by the largest value instead of by the vector's length, as usearch does it
+    itself, uses the whole byte: 0.99 of the nearest ten are found before rescoring instead of 0.95
+    (20,000 MiniLM embeddings), and 0.998 after it.
+    """
+
+    engine: ClassVar[str] = "usearch-i8"
+    overfetch: ClassVar[float] = 1.0
+
+    _dtype: ClassVar[str] = "i8"
+    _value_bytes: ClassVar[int] = 1
+
+    def __init__(self, index: Any, parameters: GraphParameters, scale: float | None = None) -> None:
+        super().__init__(index, parameters)
+        self._scale = scale
+
+    @classmethod
+    def open(
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+    ) -> UsearchI8:
+        index = cls._make(parameters)
+        index.load(path)
+        return cls(index, parameters, float(state["scale"]))
+
+    def state(self) -> dict[str, float]:
+        return {"scale": 1.0 if self._scale is None else self._scale}
+
+    def _encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        if self.parameters.space == "cosine":
+            # Lengths do not matter to the angle, so they should not cost precision either.
+            lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+            vectors = np.divide(vectors, lengths, where=lengths > 0, out=np.zeros_like(vectors))
+        if self._scale is None:
+            largest = float(np.abs(vectors).max(initial=0.0))
+            self._scale = 127.0 / largest if largest > 0 else 1.0
+        scaled: NDArray[np.float32] = np.rint(vectors * np.float32(self._scale))
+        return np.clip(scaled, -127, 127, out=scaled).astype(np.int8)

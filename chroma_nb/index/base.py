@@ -38,6 +38,9 @@ class VectorIndex(ABC):
     engine: ClassVar[str]
     #: False: the distances are those of a lossy copy, and the caller computes them again.
     exact_distances: ClassVar[bool]
+    #: How many more neighbours to fetch than are wanted, as a share, so that computing the distances of
+    #: a lossy copy again finds the right ones among them.
+    overfetch: ClassVar[float] = 0.0
 
     parameters: GraphParameters
 
@@ -76,24 +79,45 @@ class VectorIndex(ABC):
     def __len__(self) -> int:
         """Return how many labels can be found."""
 
+    @classmethod
+    @abstractmethod
+    def bytes_for(cls, parameters: GraphParameters, n: int) -> int:
+        """Return the bytes of memory that an index of n vectors holds, known before there is one."""
+
     @property
     @abstractmethod
+    def n_held(self) -> int:
+        """Vectors in memory, discarded ones included."""
+
+    @property
     def resident_bytes(self) -> int:
         """Bytes of memory that this index holds."""
+        return self.bytes_for(self.parameters, self.n_held)
+
+    def growth(self, n: int) -> int:
+        """Return by how much adding n vectors may raise `resident_bytes`, on the way included."""
+        return self.bytes_for(self.parameters, n)
 
     @abstractmethod
     def save(self, path: str) -> None:
         """Write the index to a file."""
 
+    def state(self) -> dict[str, float]:
+        """Return what `open` needs beside the file."""
+        return {}
+
     @classmethod
     @abstractmethod
-    def open(cls, path: str, parameters: GraphParameters, capacity: int) -> VectorIndex:
+    def open(
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+    ) -> VectorIndex:
         """Read a saved index.
 
         Args:
             path: What `save` wrote; its checksum has been compared already.
             parameters: As when it was built.
             capacity: Labels to make room for.
+            state: What `state` returned when it was saved.
         """
 
     @classmethod

@@ -7,7 +7,7 @@ filter or from a mapped file: answers do not depend on what is in memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,7 +21,25 @@ if TYPE_CHECKING:
 #: Bytes of vectors looked at in one piece; about what a core's second-level cache holds.
 _GATHER_BYTES = 512 << 10
 _SCAN_BYTES = 16 << 20
+#: Pieces that are read from a file; small enough to be compared while they are in the cache.
+_READ_BYTES = 1 << 20
+#: The products of all queries with all rows may take so much; more queries go one group after another.
+_PRODUCT_BYTES = 64 << 20
 _EPSILON = float(np.finfo(np.float32).eps)
+
+
+class Rows(Protocol):
+    """Vectors that are read piece by piece instead of being there as one array."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, dimension)."""
+
+    def block(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Read rows start .. stop - 1 into the beginning of `out`, and return that part of it."""
+
+    def take(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return chosen rows."""
 
 
 def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,7 +82,7 @@ def distances(
 def search(
     space: Space,
     queries: NDArray[np.float32],
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32] | Rows,
     k: int,
     *,
     labels: NDArray[np.int64] | None = None,
@@ -76,7 +94,7 @@ def search(
     Args:
         space: The distance.
         queries: Shape (n_queries, dimension), float32.
-        vectors: Shape (n_labels, dimension), float32; may be a mapped file.
+        vectors: Shape (n_labels, dimension), float32; an array, a mapped file, or rows to be read.
         k: Neighbours wanted, at least 1.
         labels: Rows to look at, int64; None looks at all of them.
         norms: Shape (n_labels,), the vectors' norms where they are known.
@@ -85,22 +103,39 @@ def search(
     Returns:
         Labels and distances, (n_queries, min(k, rows)), nearest first.
     """
-    n_rows = len(vectors) if labels is None else len(labels)
+    n_rows = vectors.shape[0] if labels is None else len(labels)
     k = min(k, n_rows)
     if k == 0:
         shape = (len(queries), 0)
         return Neighbors(np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32))
+    group = max(1, _PRODUCT_BYTES // (4 * n_rows))
+    if len(queries) > group:
+        parts = [
+            search(
+                space, queries[at : at + group], vectors, k, labels=labels, norms=norms, order=order
+            )
+            for at in range(0, len(queries), group)
+        ]
+        found_labels = np.concatenate([part.labels for part in parts])
+        return Neighbors(found_labels, np.concatenate([part.distances for part in parts]))
     approximate = _approximate(space, queries, vectors, labels, norms)
     out_labels = np.empty((len(queries), k), dtype=np.int64)
     out_distances = np.empty((len(queries), k), dtype=np.float32)
     for row, (query, (ranks, margin)) in enumerate(zip(queries, approximate, strict=True)):
         candidates = _nearest_candidates(ranks, k, margin)
         found = candidates if labels is None else labels[candidates]
-        exact = distances(space, query, vectors[found])
+        exact = distances(space, query, _take(vectors, found))
         tie = found if order is None else order[found]
         best = np.lexsort((tie, exact))[:k]
         out_labels[row], out_distances[row] = found[best], exact[best]
     return Neighbors(out_labels, out_distances)
+
+
+def _take(vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    if isinstance(vectors, np.ndarray):
+        chosen: NDArray[np.float32] = vectors[labels]
+        return chosen
+    return vectors.take(labels)
 
 
 def _nearest_candidates(ranks: NDArray[np.float32], k: int, margin: float) -> NDArray[np.int64]:
@@ -114,7 +149,7 @@ def _nearest_candidates(ranks: NDArray[np.float32], k: int, margin: float) -> ND
 def _approximate(
     space: Space,
     queries: NDArray[np.float32],
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32] | Rows,
     labels: NDArray[np.int64] | None,
     norms: NDArray[np.float32] | None,
 ) -> list[tuple[NDArray[np.float32], float]]:
@@ -126,7 +161,7 @@ def _approximate(
     """
     dimension = vectors.shape[1]
     growth = 8.0 * _EPSILON * (np.sqrt(dimension) + 4)
-    n_rows = len(vectors) if labels is None else len(labels)
+    n_rows = vectors.shape[0] if labels is None else len(labels)
     products = np.empty((len(queries), n_rows), dtype=np.float32)
     row_norms = np.empty(n_rows, dtype=np.float32)
     known = norms if labels is None or norms is None else norms[labels]
@@ -162,21 +197,35 @@ def _approximate(
 
 
 def _blocks(
-    vectors: NDArray[np.float32], labels: NDArray[np.int64] | None
+    vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64] | None
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """Yield (start, stop, rows) of all rows, or of chosen ones copied piece by piece."""
-    row_bytes = 4 * vectors.shape[1]
+    n_rows, dimension = vectors.shape
+    row_bytes = 4 * dimension
     if labels is None:
-        step = max(1, _SCAN_BYTES // row_bytes)
-        for start in range(0, len(vectors), step):
-            block = vectors[start : start + step]
-            yield start, start + len(block), block
+        if isinstance(vectors, np.ndarray):
+            step = max(1, _SCAN_BYTES // row_bytes)
+            for start in range(0, n_rows, step):
+                block = vectors[start : start + step]
+                yield start, start + len(block), block
+            return
+        step = max(1, _READ_BYTES // row_bytes)
+        buffer = np.empty((min(step, n_rows), dimension), dtype=np.float32)
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            yield start, stop, vectors.block(start, stop, buffer)
         return
-    # Pieces that stay in the cache between being copied and being multiplied.
-    step = max(1, _GATHER_BYTES // row_bytes)
-    buffer = np.empty((min(step, len(labels)), vectors.shape[1]), dtype=np.float32)
+    if isinstance(vectors, np.ndarray):
+        # Pieces that stay in the cache between being copied and being multiplied.
+        step = max(1, _GATHER_BYTES // row_bytes)
+        buffer = np.empty((min(step, len(labels)), dimension), dtype=np.float32)
+        for start in range(0, len(labels), step):
+            piece = labels[start : start + step]
+            block = buffer[: len(piece)]
+            np.take(vectors, piece, axis=0, out=block, mode="clip")
+            yield start, start + len(piece), block
+        return
+    step = max(1, 4 * _READ_BYTES // row_bytes)
     for start in range(0, len(labels), step):
         piece = labels[start : start + step]
-        block = buffer[: len(piece)]
-        np.take(vectors, piece, axis=0, out=block, mode="clip")
-        yield start, start + len(piece), block
+        yield start, start + len(piece), vectors.take(piece)

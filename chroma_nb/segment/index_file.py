@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
@@ -34,7 +34,8 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
     Returns:
         Bytes written.
     """
-    description_path, path = prefix + ".graph.json", f"{prefix}.{graph.engine}.graph"
+    path = f"{prefix}.{graph.engine}.graph"
+    description_path = path + ".json"
     temporary = path + ".new"
     try:
         graph.save(temporary)
@@ -43,6 +44,7 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
             "format": FORMAT_VERSION,
             "engine": graph.engine,
             "parameters": _identity(graph.parameters),
+            "state": graph.state(),
             "end": end,
             "size": size,
             "crc32": _checksum(temporary),
@@ -71,16 +73,15 @@ def open_graph(
     Returns:
         The graph and where the tail begins, or None: build it.
     """
-    description_path, path = prefix + ".graph.json", f"{prefix}.{engine.engine}.graph"
+    path = f"{prefix}.{engine.engine}.graph"
+    description_path = path + ".json"
     try:
         with open(description_path, encoding="utf-8") as file:
             description = json.load(file)
         if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
             raise ValueError("it is in another format")
         if description["engine"] != engine.engine:
-            # Chosen by the settings, nothing is damaged.
-            logger.info("The saved graph is %s's, not %s's.", description["engine"], engine.engine)
-            return None
+            raise ValueError(f"it is {description['engine']}'s")
         if description["parameters"] != _identity(parameters):
             raise ValueError("it was built with other parameters")
         end = int(description["end"])
@@ -88,9 +89,9 @@ def open_graph(
             raise ValueError(f"it covers {end} labels, the collection has {n_labels}")
         if os.path.getsize(path) != description["size"]:
             raise ValueError("its size is wrong")
-        if _checksum(path) != description["crc32"]:
-            raise ValueError("its checksum is wrong")
-        return engine.open(path, parameters, n_labels + n_labels // 8), end
+        _check_sum(path, description["crc32"])
+        state = description["state"]
+        return engine.open(path, parameters, n_labels + n_labels // 8, state), end
     except FileNotFoundError:
         if os.path.exists(path) or os.path.exists(description_path):
             logger.warning("The saved graph %s is incomplete; it will be built again.", path)
@@ -102,11 +103,32 @@ def open_graph(
         return None
 
 
+def has_graph(prefix: str, engine: type[VectorIndex]) -> bool:
+    """Say whether there is a saved graph of this engine, sound or not."""
+    path = f"{prefix}.{engine.engine}.graph"
+    return os.path.exists(path) or os.path.exists(path + ".json")
+
+
 def _identity(parameters: GraphParameters) -> dict[str, object]:
     """Return what makes a graph another one; ef_search can change at any time."""
     identity: dict[str, object] = asdict(parameters)
     del identity["ef_search"]
     return identity
+
+
+#: Files whose checksum this process has found right: path -> (inode, size, time of change, checksum).
+_sound: dict[str, tuple[int, int, int, int]] = {}
+
+
+def _check_sum(path: str, expected: int) -> None:
+    """Raise `ValueError` if a file is not the one that was written; look through it once only."""
+    status = os.stat(path)
+    mark = (status.st_ino, status.st_size, status.st_mtime_ns, expected)
+    if _sound.get(path) == mark:
+        return
+    if _checksum(path) != expected:
+        raise ValueError("its checksum is wrong")
+    _sound[path] = mark
 
 
 def _checksum(path: str) -> int:

@@ -12,14 +12,18 @@ from chroma_nb.filters.expression import DocumentMatches, Expression
 from chroma_nb.filters.mask import compile_mask
 from chroma_nb.segment.base import MetadataReader, StoredRecord
 from chroma_nb.segment.metadata_column import MetadataColumn
-from chroma_nb.segment.text_pool import TextPool, grown
+from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import Changes, RecordRows
+    from chroma_nb.db.base import Changes, RecordRows, TextSizes
+
+
+#: From this share of texts that nobody has any more on, a pool is made anew when it is next loaded.
+_SPARE_SHARE = 0.25
 
 
 class LoadedMetadata(MetadataReader):
@@ -30,10 +34,17 @@ class LoadedMetadata(MetadataReader):
 
     Args:
         match_documents: Evaluates a regular expression in the DB: labels whose document matches.
+        grant: Asked before bytes are kept that are not needed again for sure; where it says no, what was
+            made serves once and is let go.
     """
 
-    def __init__(self, match_documents: Callable[[Expression], NDArray[np.int64]]) -> None:
+    def __init__(
+        self,
+        match_documents: Callable[[Expression], NDArray[np.int64]],
+        grant: Callable[[int], bool],
+    ) -> None:
         self._match_documents = match_documents
+        self._grant = grant
         self._ids = TextPool(hashed=True)
         self._documents = TextPool()
         self._uris: TextPool | None = None
@@ -62,15 +73,93 @@ class LoadedMetadata(MetadataReader):
         """Which labels are records, shape (n_labels,)."""
         return self._alive[: self._n_labels]
 
-    @property
-    def resident_bytes(self) -> int:
-        """Bytes of memory held."""
-        pools = [self._ids, self._documents, self._metadatas]
+    def parts(self) -> dict[str, int]:
+        """Return the bytes of memory held, by part."""
+        found = {
+            "ids": self._ids.nbytes,
+            "documents": self._documents.nbytes,
+            "metadata": self._metadatas.nbytes,
+            "columns": sum(column.nbytes for column in list(self._columns.values())),
+            "order": self._sequences.nbytes + self._alive.nbytes,
+        }
         if self._uris is not None:
-            pools.append(self._uris)
-        columns = sum(column.nbytes for column in self._columns.values())
-        arrays = self._sequences.nbytes + self._alive.nbytes
-        return sum(pool.nbytes for pool in pools) + columns + arrays
+            found["uris"] = self._uris.nbytes
+        return found
+
+    @staticmethod
+    def bytes_for(n_labels: int, sizes: TextSizes) -> int:
+        """Return the bytes that loading takes at most, of so many labels with texts of these sizes."""
+        texts = sizes.ids + sizes.documents + sizes.metadatas + sizes.uris + 4 * sizes.n_records
+        # Four pools with their places and one with hashes, storage order, which are alive; and the
+        # eighth that a growing buffer takes beyond what it needs.
+        return n_labels * (4 * 12 + 4 + 9) + texts + texts // 8 + 256
+
+    def growth(self, changes: Changes) -> int:
+        """Return by how much a commit may raise the bytes held, on the way and afterwards."""
+        n_labels = max(self._n_labels, changes.first_label + len(changes.vectors))
+        rows = changes.rows
+        metadata_bytes = payload_bytes(rows.metadatas)
+        more = self._ids.growth(n_labels, payload_bytes(rows.ids))
+        more += self._documents.growth(n_labels, payload_bytes(rows.documents))
+        more += self._metadatas.growth(n_labels, metadata_bytes)
+        uri_bytes = payload_bytes(rows.uris)
+        if self._uris is not None or uri_bytes:
+            more += (self._uris or TextPool()).growth(n_labels, uri_bytes)
+        if n_labels > len(self._alive):
+            more += 9 * (self._capacity(n_labels) - len(self._alive)) + self._sequences.nbytes
+        for column in self._columns.values():
+            # Its arrays and tables may double; each value takes its text, an object and an entry.
+            more += column.nbytes + 2 * metadata_bytes + 300 * len(rows) + 9 * n_labels + 1_024
+        return more
+
+    def _capacity(self, n_labels: int) -> int:
+        return n_labels if self._n_labels == 0 else n_labels + n_labels // 8
+
+    def forget_columns(self) -> None:
+        """Let go of what filters have made; the next filter makes it again."""
+        self._columns = {}
+
+    # -- saving -------------------------------------------------------------------------------
+
+    def sections(self) -> dict[str, bytearray | NDArray[Any]]:
+        """Return what `restore` needs, as named pieces of memory."""
+        pools = {"ids": self._ids, "documents": self._documents, "metadatas": self._metadatas}
+        if self._uris is not None:
+            pools["uris"] = self._uris
+        found = {
+            f"{name}.{part}": piece
+            for name, pool in pools.items()
+            for part, piece in pool.sections().items()
+        }
+        found["sequences"] = self._sequences[: self._n_labels]
+        found["alive"] = self._alive[: self._n_labels]
+        return found
+
+    @property
+    def is_worth_saving(self) -> bool:
+        """False: so many texts were replaced that reading it from the DB again takes less memory."""
+        pools = (self._ids, self._documents, self._metadatas)
+        return all(pool.spare_share < _SPARE_SHARE for pool in pools)
+
+    def restore(self, sections: Mapping[str, bytearray]) -> None:
+        """Become what had these `sections`, which live on in it."""
+        pools: dict[str, dict[str, bytearray]] = {}
+        for name, piece in sections.items():
+            pool, _, part = name.rpartition(".")
+            pools.setdefault(pool, {})[part] = piece
+        self._ids = TextPool.restore(pools["ids"])
+        self._documents = TextPool.restore(pools["documents"])
+        self._metadatas = TextPool.restore(pools["metadatas"])
+        self._uris = TextPool.restore(pools["uris"]) if "uris" in pools else None
+        self._sequences = np.frombuffer(sections["sequences"], dtype=np.int64)
+        self._alive = np.frombuffer(sections["alive"], dtype=bool)
+        self._n_labels = len(self._alive)
+        labels = np.flatnonzero(self._alive)
+        self._n_live = len(labels)
+        if len(labels):
+            sequences = self._sequences[labels]
+            self._in_order = bool(np.all(sequences[1:] > sequences[:-1]))
+            self._last_sequence, self._last_label = int(sequences.max()), int(labels[-1])
 
     # -- changes ------------------------------------------------------------------------------
 
@@ -94,7 +183,7 @@ class LoadedMetadata(MetadataReader):
     def _put(self, rows: RecordRows, n_labels: int) -> None:
         labels = rows.labels
         if n_labels > len(self._alive):
-            capacity = n_labels if self._n_labels == 0 else n_labels + n_labels // 8
+            capacity = self._capacity(n_labels)
             self._alive = grown(self._alive, capacity, False)
             self._sequences = grown(self._sequences, capacity, 0)
         for pool in (self._ids, self._documents, self._metadatas):
@@ -206,19 +295,21 @@ class LoadedMetadata(MetadataReader):
     # -- what filters ask for -----------------------------------------------------------------
 
     def column(self, key: str) -> MetadataColumn:
-        """Return the column of a metadata key; the first call makes it."""
+        """Return the column of a metadata key; the first call makes it, to stay if there is room."""
         column = self._columns.get(key)
         if column is None:
             with self._column_lock:
                 column = self._columns.get(key)
                 if column is None:
-                    column = self._columns[key] = self._build_column(key)
+                    column = self._build_column(key)
+                    if self._grant(column.nbytes):
+                        self._columns[key] = column
         return column
 
     def _build_column(self, key: str) -> MetadataColumn:
         # The key as it stands in the text: most records can be passed over without parsing them.
         quoted = json.dumps(key, ensure_ascii=False)
-        labels = np.flatnonzero(self._metadatas.contains(quoted + ":") & self.alive)
+        labels = np.flatnonzero(self._metadatas.contains(quoted + ":", self._grant) & self.alive)
         found: list[int] = []
         values: list[Any] = []
         loads = json.loads
@@ -231,7 +322,7 @@ class LoadedMetadata(MetadataReader):
 
     def document_contains(self, text: str) -> NDArray[np.bool_]:
         """Return which labels' documents contain the text."""
-        return self._documents.contains(text)
+        return self._documents.contains(text, self._grant)
 
     def document_matches(self, pattern: str) -> NDArray[np.bool_]:
         """Return which labels' documents match the pattern, by the DB's regular expressions."""

@@ -1,52 +1,34 @@
-"""`SegmentManager`: what is in memory, and how it gets there and goes again.
+"""`SegmentManager`: what reads, what writes, and what happens in the background.
 
 Each collection has a slot. A reader holds the slot's lock together with other readers; a commit, an
 unload and a step of graph building hold it alone, for milliseconds. So nothing is freed under a reader,
 and a collection is loaded once however many threads ask for it.
 
-Everything that makes memory grow or shrink goes through `_load` and `_drop`; a memory budget has its
-place there.
+What is in memory is `ResidentSet`'s affair, building graphs that of `Graphs`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import logging
-import sys
-import threading
-import time
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from chroma_nb.errors import StoreCorruptError
-from chroma_nb.index.base import GraphParameters, VectorIndex
-from chroma_nb.segment.builder import Builder
-from chroma_nb.segment.index_file import open_graph, save_graph
-from chroma_nb.segment.rwlock import RWLock
+from chroma_nb.memory.preflight import over_budget
+from chroma_nb.segment.graphs import Graphs
+from chroma_nb.segment.resident_set import ResidentSet, return_memory
 from chroma_nb.segment.segment import LoadedSegment, Segment, stored_segment
-from chroma_nb.types import CollectionInfo, IndexingStatus
+from chroma_nb.segment.slot import Slot, Slots
+from chroma_nb.segment.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from chroma_nb.db.base import DB, Changes
+    from chroma_nb.index.base import VectorIndex
     from chroma_nb.settings import Settings
+    from chroma_nb.types import CollectionInfo, IndexingStatus
 
-logger = logging.getLogger("chroma_nb")
-
-#: Vectors given to a graph that nobody searches yet, at a time: large enough to keep the cores busy.
-_BUILD_STEP = 4_096
-#: The same for a graph in use: queries wait for one step, some 15 ms.
-_EXTEND_STEP = 128
-#: A tail is added to the graph when scanning it costs about as much as searching the graph.
-_TAIL_RECORDS = 1_000
-_TAIL_SHARE = 0.02
-#: A commit or a build of so many records ends with giving freed memory back; that takes some 10 ms.
+#: A commit of so many records ends with giving freed memory back; that takes some 10 ms.
 _MANY_RECORDS = 20_000
 #: Dead vectors that are not worth a compaction.
 _MIN_DEAD_BYTES = 1 << 20
@@ -54,237 +36,235 @@ _MIN_DEAD_BYTES = 1 << 20
 _BUILD_DELAY_SECONDS = 0.25
 
 
-@dataclass
-class _Slot:
-    """One collection's place in memory."""
-
-    lock: RWLock = field(default_factory=RWLock)
-    #: Held by whoever writes to the collection, from the first look to the commit.
-    write_lock: threading.RLock = field(default_factory=threading.RLock)
-    #: Held by whoever builds its graph; never waited for while holding the others.
-    build_lock: threading.Lock = field(default_factory=threading.Lock)
-    segment: LoadedSegment | None = None
-
-
 class SegmentManager:
-    """Owns the loaded segments of one store.
+    """Gives readers and writers the segments of one store.
 
     Args:
         db: The truth.
         engine: Returns the graph engine when the first graph is due, or None for exact search only.
-        settings: `graph_min_records`, `threads` and `compact_ratio` are used.
+        settings: `compact_ratio` is used here.
     """
 
     def __init__(
         self, db: DB, engine: Callable[[], type[VectorIndex] | None], settings: Settings
     ) -> None:
         self.db = db
-        self._engine = engine
         self.settings = settings
-        self._slots: dict[UUID, _Slot] = {}
-        self._slots_lock = threading.Lock()
-        self._save_lock = threading.Lock()
+        self._slots = Slots(db)
+        self.residents = ResidentSet(db, engine, settings, self._slots)
+        self._graphs = Graphs(db, self.residents, settings)
         self._closing = False
-        self._builder = Builder(self._build_in_background)
-
-    def _slot(self, collection_id: UUID) -> _Slot:
-        slot = self._slots.get(collection_id)
-        if slot is None:
-            self.db.get_collection(collection_id)
-            with self._slots_lock:
-                slot = self._slots.setdefault(collection_id, _Slot())
-        return slot
+        self._builder = Worker("builder", self._build_in_background)
 
     # -- reading ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def loaded(self, collection_id: UUID) -> Iterator[LoadedSegment]:
-        """Hold the collection's segment for reading, loading it first where it is not."""
-        slot = self._slot(collection_id)
-        while True:
-            with slot.lock.read():
-                segment = slot.segment
-                if segment is not None:
-                    yield segment
-                    return
-            # No commit may come between what is read of the DB and the segment's place in its slot.
-            with slot.write_lock, slot.lock.write():
-                if slot.segment is None:
-                    slot.segment = self._load(collection_id)
+    def answering(self, collection_id: UUID) -> Iterator[Segment]:
+        """Hold what answers a query: the segment, loaded first where it is not and fits, or the DB."""
+        slot = self._slots.get(collection_id)
+        self._hold(slot)
+        try:
+            slot.touch()
+            segment = slot.segment
+            if segment is not None:
+                slot.hits += 1
+                yield segment
+            else:
+                slot.misses += 1
+                yield stored_segment(self.db, self.db.get_collection(collection_id))
+        finally:
+            slot.lock.release()
+
+    def _hold(self, slot: Slot) -> None:
+        """Take a slot's lock for reading, with a segment in it wherever there is room for one."""
+        slot.lock.acquire_read()
+        if slot.segment is None and self.residents.may_fit(slot):
+            slot.lock.release()
+            with slot.write_lock:
+                self._load(slot)
+                # Nobody can unload it before it is read: that takes both locks.
+                slot.lock.acquire_read()
 
     @contextlib.contextmanager
     def present(self, collection_id: UUID) -> Iterator[Segment]:
         """Hold what answers without loading: the loaded segment, or one that reads the DB."""
-        slot = self._slot(collection_id)
+        slot = self._slots.get(collection_id)
         with slot.lock.read():
-            if slot.segment is not None:
-                yield slot.segment
-                return
-        # Several questions to the DB make up one answer: no commit may come between them.
-        with slot.write_lock, slot.lock.read():
+            slot.touch()
             yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
-
-    def resident_bytes(self, collection_id: UUID) -> int:
-        """Return the bytes of memory that the collection holds, 0 where it is not loaded."""
-        slot = self._slot(collection_id)
-        with slot.lock.read():
-            return 0 if slot.segment is None else slot.segment.resident_bytes
 
     # -- writing ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def writing(self, collection_id: UUID) -> Iterator[Segment]:
         """Be the collection's only writer; yields what existing records are read from."""
-        slot = self._slot(collection_id)
+        slot = self._slots.get(collection_id)
         with slot.write_lock:
             # Deleted while this writer waited: say so instead of writing into nothing.
             info = self.db.get_collection(collection_id)
+            slot.touch()
             if slot.segment is None and self.db.extent(collection_id).next_label == 0:
                 # Nothing to load: a new collection is in memory from its first record on.
-                with slot.lock.write():
-                    slot.segment = LoadedSegment(self.db, info)
+                self._load(slot)
             yield slot.segment or stored_segment(self.db, info)
 
     def commit(self, collection_id: UUID, changes: Changes) -> None:
         """Write changes to the DB, then to the loaded segment. Call it inside `writing`."""
-        slot = self._slot(collection_id)
+        slot = self._slots.get(collection_id)
         segment = slot.segment
+        if segment is not None and not self._make_room(slot, segment, changes):
+            with slot.lock.write():
+                self.residents.drop(slot, save=True, reason="it grew and did not fit any more")
+            segment = None
         try:
-            self.db.commit(collection_id, changes)
-            if segment is not None:
+            if segment is None:
+                # Readers ask the DB several questions for one answer: no commit may come between them.
+                with slot.lock.write():
+                    self.db.commit(collection_id, changes)
+                slot.least_bytes = None
+            else:
+                self.db.commit(collection_id, changes)
                 with slot.lock.write():
                     segment.apply(self.db, changes)
+                    self.residents.ledger.settle(collection_id, segment.resident_bytes)
         except BaseException:
             # Interrupted between the DB and the segment: the segment may lag behind the truth. It is
             # derived, so it goes, and the next access reads it anew.
-            if segment is not None:
-                with slot.lock.write():
-                    self._drop(slot, save=False)
+            with slot.lock.write():
+                self.residents.drop(slot, save=False, reason="a write was interrupted")
             raise
         if len(changes.rows) >= _MANY_RECORDS:
             # What the call took to encode and write its rows is scattered over the heap by now.
             return_memory()
-        self._request_work(collection_id, slot)
+        self._request_work(slot)
+
+    def _make_room(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> bool:
+        if self.residents.reserve(slot, segment.growth(changes)):
+            return True
+        with slot.lock.write():
+            segment.metadata.forget_columns()
+            self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+        return self.residents.reserve(slot, segment.growth(changes))
 
     def configuration_changed(self, info: CollectionInfo) -> None:
-        """Take notice of a collection's new configuration."""
-        slot = self._slot(info.id)
+        """Take notice of a collection's new name, configuration or TTL."""
+        slot = self._slots.get(info.id)
         with slot.lock.write():
             if slot.segment is not None:
                 slot.segment.info = info
                 vectors = slot.segment.vectors
                 if vectors is not None and vectors.graph is not None:
                     vectors.graph.set_ef_search(slot.segment.ef_search)
+        self.residents.expect_idleness(slot)
 
-    # -- loading and unloading ----------------------------------------------------------------
+    def forget(self, collection_id: UUID, delete: Callable[[], None]) -> None:
+        """Delete a collection: drop its segment and run `delete` while nobody reads."""
+        slot = self._slots.get(collection_id)
+        with slot.write_lock, slot.lock.write():
+            self.residents.drop(slot, save=False, reason="deleted")
+            delete()
+        self._slots.remove(collection_id)
 
-    def _load(self, collection_id: UUID) -> LoadedSegment:
-        started = time.perf_counter()
-        info = self.db.get_collection(collection_id)
-        segment = LoadedSegment.load(self.db, info)
-        engine = self._engine_for(segment)
-        if segment.vectors is not None and engine is not None:
-            n_labels = segment.metadata.n_labels
-            prefix = self.db.derived_path(collection_id)
-            found = open_graph(prefix, engine, graph_parameters(info), n_labels)
-            if found is not None:
-                segment.vectors.graph, segment.vectors.graph_end = found
-                segment.vectors.discard(np.flatnonzero(~segment.metadata.alive))
-        logger.debug(
-            "loaded %s: %d bytes in %.1f ms",
-            *(info.name, segment.resident_bytes, (time.perf_counter() - started) * 1e3),
+    def compact(self, collection_id: UUID) -> None:
+        """Rewrite a collection without its dead labels; readers wait."""
+        slot = self._slots.get(collection_id)
+        with slot.write_lock:
+            with slot.lock.write():
+                was_loaded = slot.segment is not None
+                self.residents.drop(slot, save=False, reason="its file is compacted")
+                self.db.compact(collection_id)
+            slot.least_bytes = None
+            if was_loaded:
+                self._load(slot)
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def _load(self, slot: Slot) -> bool:
+        loaded = self.residents.load(slot)
+        segment = slot.segment
+        if segment is not None and self._graphs.tail_is_long(segment):
+            self._builder.request(slot.collection_id, 0)
+        return loaded
+
+    def load(self, collection_id: UUID) -> int:
+        """Load a collection now, unloading others where needed; return its bytes.
+
+        Raises:
+            MemoryBudgetError: It does not fit.
+        """
+        slot = self._slots.get(collection_id)
+        with slot.write_lock:
+            if self._load(slot):
+                return self.residents.ledger.held(collection_id)
+        need, room = slot.least_bytes or 0, self.residents.room_for(slot)
+        raise over_budget(
+            need,
+            room,
+            self.residents.budget,
+            f"Collection [{self.db.get_collection(collection_id).name}]",
+            f"raise the budget: client.memory.budget = {need:_}",
+            "leave it on disk: every query is answered from there, exactly",
         )
-        if self._tail_is_long(segment):
-            self._builder.request(collection_id, 0)
-        return segment
 
     def unload(self, collection_id: UUID) -> int:
         """Free the collection's memory once its readers are done; return the bytes.
 
         Nothing is lost: the next access loads it again. Unloading what is not loaded returns 0.
         """
-        slot = self._slot(collection_id)
+        slot = self._slots.get(collection_id)
         with slot.write_lock, slot.lock.write():
-            released = self._drop(slot, save=True)
+            released = self.residents.drop(slot, save=True, reason="asked for")
         if released:
             self.db.settle()
             return_memory()
         return released
 
-    def _drop(self, slot: _Slot, *, save: bool) -> int:
-        """Let go of a slot's segment; its lock is held for writing."""
-        segment = slot.segment
-        if segment is None:
-            return 0
-        released = segment.resident_bytes
-        if save:
-            self._save_graph(segment)
-        slot.segment = None
-        if segment.vectors is not None:
-            segment.vectors.graph = None
-            segment.vectors.source.release()
-        return released
+    def pin(self, collection_id: UUID, pinned: bool) -> None:
+        """Keep a collection in memory whatever else needs room, loading it now; or let it go again.
 
-    def forget(self, collection_id: UUID, delete: Callable[[], None]) -> None:
-        """Delete a collection: drop its segment and run `delete` while nobody reads."""
-        slot = self._slot(collection_id)
-        with slot.write_lock, slot.lock.write():
-            self._drop(slot, save=False)
-            delete()
-        with self._slots_lock:
-            self._slots.pop(collection_id, None)
+        Raises:
+            MemoryBudgetError: It does not fit; it is not pinned.
+        """
+        slot = self._slots.get(collection_id)
+        if pinned:
+            self.load(collection_id)
+        slot.pinned = pinned
+        self.residents.expect_idleness(slot)
 
-    def _save_graph(self, segment: LoadedSegment) -> None:
-        vectors = segment.vectors
-        if vectors is None or vectors.graph is None or not vectors.graph_changed:
-            return
-        with self._save_lock:
-            # The builder and somebody who waited for it may both come to this point.
-            if vectors.graph_changed:
-                prefix = self.db.derived_path(segment.info.id)
-                if save_graph(prefix, vectors.graph, vectors.graph_end):
-                    vectors.graph_changed = False
+    def is_pinned(self, collection_id: UUID) -> bool:
+        """Say whether a collection is pinned."""
+        return self._slots.get(collection_id).pinned
+
+    def resident_bytes(self, collection_id: UUID) -> int:
+        """Return the bytes of memory that the collection holds, 0 where it is not loaded."""
+        return self.residents.ledger.held(collection_id)
 
     def close(self) -> None:
         """Stop building, save the graphs of a store that persists, and free everything."""
-        self._closing = True
+        self._closing = self._graphs.closing = True
         self._builder.close()
-        for collection_id, slot in list(self._slots.items()):
+        self.residents.close()
+        for slot in self._slots:
+            # A stopped cell may have left this thread's mark on it.
+            slot.lock.abandon()
             with slot.write_lock, slot.lock.write():
                 # What deleting left over gives its disk space back now at the latest.
-                compact = self.db.persists and self._is_worth_compacting(collection_id)
-                self._drop(slot, save=self.db.persists and not compact)
+                compact = self.db.persists and self._is_worth_compacting(slot.collection_id)
+                save = self.db.persists and not compact
+                self.residents.drop(slot, save=save, reason="the store is closed")
                 if compact:
-                    self.db.compact(collection_id)
-        self._slots.clear()
+                    self.db.compact(slot.collection_id)
+            self._slots.remove(slot.collection_id)
         return_memory()
 
     # -- graphs -------------------------------------------------------------------------------
 
-    def _engine_for(self, segment: LoadedSegment) -> type[VectorIndex] | None:
-        """Return the engine, None where the collection gets no graph; small ones import none."""
-        if segment.vectors is None or segment.metadata.n_live < self.settings.graph_min_records:
-            return None
-        return self._engine()
-
-    def _wants_graph(self, segment: LoadedSegment) -> bool:
-        return self._engine_for(segment) is not None
-
-    def _tail_is_long(self, segment: LoadedSegment) -> bool:
-        vectors = segment.vectors
-        if vectors is None or not self._wants_graph(segment):
-            return False
-        if vectors.graph is None:
-            return True
-        tail = vectors.n_labels - vectors.graph_end
-        return tail > max(_TAIL_RECORDS, _TAIL_SHARE * vectors.graph_end)
-
-    def _request_work(self, collection_id: UUID, slot: _Slot) -> None:
+    def _request_work(self, slot: Slot) -> None:
         segment = slot.segment
-        if self._is_worth_compacting(collection_id) or (
-            segment is not None and self._tail_is_long(segment)
+        if self._is_worth_compacting(slot.collection_id) or (
+            segment is not None and self._graphs.tail_is_long(segment)
         ):
-            self._builder.request(collection_id, _BUILD_DELAY_SECONDS)
+            self._builder.request(slot.collection_id, _BUILD_DELAY_SECONDS)
 
     def _is_worth_compacting(self, collection_id: UUID) -> bool:
         extent = self.db.extent(collection_id)
@@ -296,157 +276,32 @@ class SegmentManager:
         )
 
     def _build_in_background(self, collection_id: UUID) -> None:
-        slot = self._slots.get(collection_id)
+        slot = self._slots.find(collection_id)
         if slot is None or self._closing:
             return
         if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
         with slot.lock.read():
             segment = slot.segment
-            wanted = segment is not None and self._tail_is_long(segment)
+            wanted = segment is not None and self._graphs.tail_is_long(segment)
         if wanted:
-            self.build(collection_id, wait=False)
-
-    def compact(self, collection_id: UUID) -> None:
-        """Rewrite a collection without its dead labels; readers wait."""
-        slot = self._slot(collection_id)
-        with slot.write_lock, slot.lock.write():
-            was_loaded = slot.segment is not None
-            self._drop(slot, save=False)
-            self.db.compact(collection_id)
-            if was_loaded:
-                slot.segment = self._load(collection_id)
+            self._graphs.build(slot, wait=False)
 
     def status(self, collection_id: UUID) -> IndexingStatus:
         """Return how much of the collection the graph covers."""
+        slot = self._slots.get(collection_id)
         with self.present(collection_id) as segment:
-            total = segment.metadata.n_live
-            unindexed = 0
-            if isinstance(segment, LoadedSegment) and self._wants_graph(segment):
-                vectors = segment.vectors
-                assert vectors is not None
-                if vectors.graph is None:
-                    unindexed = total
-                else:
-                    tail = segment.metadata.alive[vectors.graph_end :]
-                    unindexed = int(np.count_nonzero(tail))
-        done = total - unindexed
-        return IndexingStatus(done, unindexed, total, done / total if total else 1.0)
+            return self._graphs.status(segment, slot)
 
-    def build(self, collection_id: UUID, *, wait: bool = True) -> None:
+    def build(self, collection_id: UUID) -> None:
         """Bring the graph up to date: every record of a collection that is large enough for one.
 
-        Args:
-            collection_id: The collection.
-            wait: Wait for a build that is going on, then see to the rest; else leave it alone.
+        Raises:
+            MemoryBudgetError: The collection, or the smallest form of its graph, does not fit.
         """
-        slot = self._slot(collection_id)
-        with self.loaded(collection_id):
-            pass
-        if not slot.build_lock.acquire(blocking=wait):
-            return
-        try:
-            while not self._closing and self._build_once(collection_id, slot):
-                pass
-        finally:
-            slot.build_lock.release()
-        with slot.lock.read():
-            if slot.segment is not None and self.db.persists:
-                self._save_graph(slot.segment)
+        self.load(collection_id)
+        self._graphs.build(self._slots.get(collection_id), wait=True)
 
-    def _build_once(self, collection_id: UUID, slot: _Slot) -> bool:
-        """Build a first graph, or take one step; say whether there is more to do."""
-        with slot.lock.read():
-            segment = slot.segment
-            if segment is None or not self._wants_graph(segment):
-                return False
-            vectors = segment.vectors
-            assert vectors is not None
-            if vectors.graph is None:
-                alive = segment.metadata.alive.copy()
-                start = None
-            else:
-                start = vectors.graph_end
-                if start >= vectors.n_labels:
-                    return False
-        if start is None:
-            return self._build_first(slot, segment, alive)
-        with slot.lock.write():
-            if slot.segment is not segment or vectors.graph is None:
-                return slot.segment is not None
-            stop = min(start + _EXTEND_STEP, vectors.n_labels)
-            labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
-            block = vectors.source.block(start, stop)[labels - start]
-            vectors.graph.add(labels, block, self.settings.threads)
-            vectors.graph_end = stop
-            vectors.graph_changed = True
-        return True
-
-    def _build_first(
-        self, slot: _Slot, segment: LoadedSegment, alive: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    ) -> bool:
-        """Build a graph beside the segment, which goes on answering exactly, and put it in."""
-        engine = self._engine_for(segment)
-        vectors = segment.vectors
-        if engine is None or vectors is None:
-            # So many records were deleted since the decision that a graph is not worth it.
-            return False
-        end = len(alive)
-        graph = engine.create(graph_parameters(segment.info), end + end // 8)
-        for start in range(0, end, _BUILD_STEP):
-            if self._closing or slot.segment is not segment:
-                return not self._closing and slot.segment is not None
-            stop = min(start + _BUILD_STEP, end)
-            labels = np.flatnonzero(alive[start:stop]) + start
-            try:
-                # Read, not mapped: building should leave no pages of the file in this process.
-                block = vectors.source.block(start, stop)
-            except (OSError, StoreCorruptError):
-                if slot.segment is segment:
-                    raise
-                # Compacted or deleted in between, and the file is gone.
-                return slot.segment is not None
-            if len(labels) < len(block):
-                block = block[labels - start]
-            graph.add(labels, block, self.settings.threads)
-        with slot.lock.write():
-            if slot.segment is segment:
-                vectors.graph, vectors.graph_end, vectors.graph_changed = graph, end, True
-                vectors.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
-                # The scans that answered until now mapped the vectors; the graph has its own.
-                vectors.source.release()
-        self.db.settle()
-        if end >= _MANY_RECORDS:
-            return_memory()
-        return True
-
-
-def graph_parameters(info: CollectionInfo) -> GraphParameters:
-    """Return the parameters of a collection's graph by its configuration."""
-    hnsw = info.configuration["hnsw"]
-    assert info.dimension is not None
-    return GraphParameters(
-        space=info.space,
-        dimension=info.dimension,
-        m=int(hnsw.get("max_neighbors") or 16),
-        ef_construction=int(hnsw.get("ef_construction") or 100),
-        ef_search=int(hnsw.get("ef_search") or 100),
-    )
-
-
-def return_memory() -> None:
-    """Give freed memory back to the operating system, where the allocator has to be asked (glibc)."""
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _malloc_trim() -> Callable[[int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None
-    return trim
+    def why_this_form(self, segment: Segment) -> str:
+        """Say in words why a collection is held as it is."""
+        return self.residents.explain_form(segment)

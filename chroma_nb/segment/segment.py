@@ -10,17 +10,23 @@ from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.segment import planner
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.planner import Facts, Plan, Strategy
+from chroma_nb.segment.snapshot import open_snapshot, save_snapshot
 from chroma_nb.segment.stored import StoredMetadata
 from chroma_nb.segment.vectors import ExactReader, LoadedVectors
 from chroma_nb.types import CollectionInfo, Neighbors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from chroma_nb.db.base import TextSizes
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.base import MetadataReader
+
+
+#: Vectors are looked through in pieces of this size while a collection is loaded.
+_BLOCK_BYTES = 1 << 20
 
 
 class Segment:
@@ -41,6 +47,16 @@ class Segment:
     def ef_search(self) -> int:
         """Candidates that a graph search examines at least."""
         return int(self.info.configuration["hnsw"].get("ef_search") or 100)
+
+    @property
+    def form(self) -> str:
+        """What answers: ``exact``, or the engine of the graph."""
+        return "exact"
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of memory that unloading gives back."""
+        return 0
 
     def plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
         """Choose how to answer."""
@@ -89,45 +105,98 @@ class Segment:
 
 
 class LoadedSegment(Segment):
-    """A segment in memory: counted, kept up to date by commits, droppable at any time."""
+    """A segment in memory: counted, kept up to date by commits, droppable at any time.
+
+    Args:
+        db: Where the truth is.
+        info: The collection.
+        grant: Says whether so many more bytes may be held; asked by readers for what only makes later
+            answers faster.
+    """
 
     metadata: LoadedMetadata
     vectors: LoadedVectors | None
 
-    def __init__(self, db: DB, info: CollectionInfo) -> None:
+    def __init__(self, db: DB, info: CollectionInfo, grant: Callable[[int], bool]) -> None:
         def match(expression: Expression) -> NDArray[np.int64]:
             return db.select(info.id, expression)
 
-        super().__init__(info, LoadedMetadata(match), None)
-        self.generation = db.extent(info.id).generation
+        super().__init__(info, LoadedMetadata(match, grant), None)
+        self._grant = grant
+        #: The snapshot on disk is not of this state.
+        self.changed = True
         self._open_vectors(db)
 
     def _open_vectors(self, db: DB) -> None:
         if self.info.dimension is not None:
-            self.vectors = LoadedVectors(db.vectors(self.info.id), self.info.space)
+            source = db.vectors(self.info.id)
+            self.vectors = LoadedVectors(source, self.info.space, self._grant)
+
+    @property
+    def form(self) -> str:
+        graph = None if self.vectors is None else self.vectors.graph
+        return "exact" if graph is None else graph.engine
+
+    def parts(self) -> dict[str, int]:
+        """Return the bytes of memory that unloading gives back, by part."""
+        return self.metadata.parts() | ({} if self.vectors is None else self.vectors.parts())
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of memory that unloading gives back."""
-        vectors = 0 if self.vectors is None else self.vectors.resident_bytes
-        return self.metadata.resident_bytes + vectors
+        return sum(self.parts().values())
+
+    @staticmethod
+    def bytes_for(n_labels: int, sizes: TextSizes) -> int:
+        """Return the bytes that a collection takes at most, once loaded, without a graph."""
+        return LoadedMetadata.bytes_for(n_labels, sizes) + 4 * n_labels
+
+    def growth(self, changes: Changes) -> int:
+        """Return by how much a commit may raise the bytes held, on the way and afterwards."""
+        vectors = 4 * len(changes.vectors)
+        if self.vectors is not None:
+            vectors = self.vectors.growth(len(changes.vectors))
+        return self.metadata.growth(changes) + vectors
 
     @classmethod
-    def load(cls, db: DB, info: CollectionInfo) -> LoadedSegment:
-        """Read a collection's records from the DB."""
-        segment = cls(db, info)
-        n_labels = db.extent(info.id).next_label
+    def load(cls, db: DB, info: CollectionInfo, grant: Callable[[int], bool]) -> LoadedSegment:
+        """Bring a collection's records into memory: by its snapshot, or from the DB piece by piece."""
+        segment = cls(db, info, grant)
+        extent = db.extent(info.id)
+        sections = open_snapshot(db.derived_path(info.id), extent.version)
+        if sections is not None:
+            if segment.vectors is not None:
+                segment.vectors.restore(sections.pop("norms"))
+            segment.metadata.restore(sections)
+            segment.changed = False
+            return segment
+        n_labels = extent.next_label
         segment.metadata.load(RecordRows.empty(), n_labels)
         for rows in db.scan(info.id):
             segment.metadata.load(rows, n_labels)
         if segment.vectors is not None:
             source = segment.vectors.source
-            for start in range(0, n_labels, 16_384):
-                segment.vectors.append(source.block(start, min(start + 16_384, n_labels)))
+            segment.vectors.expect(n_labels)
+            step = max(1, _BLOCK_BYTES // source.row_bytes)
+            buffer = np.empty((min(step, n_labels), source.dimension), dtype=np.float32)
+            for start in range(0, n_labels, step):
+                stop = min(start + step, n_labels)
+                segment.vectors.append(source.block(start, stop, buffer))
         return segment
+
+    def save(self, db: DB) -> None:
+        """Write the snapshot from which `load` is quick, unless it is there or not worth it."""
+        if not self.changed or not self.metadata.n_labels or not self.metadata.is_worth_saving:
+            return
+        sections = self.metadata.sections()
+        if self.vectors is not None:
+            sections["norms"] = self.vectors.norms
+        version = db.extent(self.info.id).version
+        if save_snapshot(db.derived_path(self.info.id), version, sections):
+            self.changed = False
 
     def apply(self, db: DB, changes: Changes) -> None:
         """Take notice of a commit."""
+        self.changed = True
         if self.vectors is None and len(changes.vectors):
             self.info = db.get_collection(self.info.id)
             self._open_vectors(db)

@@ -8,11 +8,12 @@ buffer is counted exactly, freed at once, and can be searched through in one go.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +35,8 @@ class TextPool:
         self._buffer = bytearray(_BORDER)
         self._starts = np.empty(0, dtype=np.int64)
         self._lengths = np.empty(0, dtype=np.int32)
-        self._hashes = np.empty(0, dtype=np.int64) if hashed else None
+        #: CRC-32, which is the same in every process, unlike Python's own hash.
+        self._hashes = np.empty(0, dtype=np.uint32) if hashed else None
         self._n = 0
         #: Labels in the order of their place in the buffer, made when it is first needed.
         self._by_start: NDArray[np.int64] | None = None
@@ -47,12 +49,34 @@ class TextPool:
         """Bytes of memory held."""
         hashes = 0 if self._hashes is None else self._hashes.nbytes
         by_start = 0 if self._by_start is None else self._by_start.nbytes
-        return len(self._buffer) + self._starts.nbytes + self._lengths.nbytes + hashes + by_start
+        places = self._starts.nbytes + self._lengths.nbytes
+        return self._buffer.__alloc__() + places + hashes + by_start
+
+    def growth(self, n: int, payload: int) -> int:
+        """Return by how much `resize(n)` and a `put` of so many bytes may raise `nbytes` on the way.
+
+        Args:
+            n: Labels afterwards.
+            payload: UTF-8 bytes of the texts, and one for each.
+        """
+        more = 0
+        size, allocated = len(self._buffer) + payload, self._buffer.__alloc__()
+        if size > allocated:
+            # A bytearray that grows takes an eighth more than it needs.
+            more += size + size // 8 + 16 - allocated
+        if n > len(self._starts):
+            place_bytes = 12 if self._hashes is None else 16
+            # Arrays are copied one after the other: for a moment one of them is there twice.
+            more += place_bytes * (self._capacity(n) - len(self._starts)) + self._starts.nbytes
+        return more
+
+    def _capacity(self, n: int) -> int:
+        return n if self._n == 0 else max(n, self._n + self._n // 8 + 64)
 
     def resize(self, n: int) -> None:
         """Make room for labels 0 .. n - 1; new ones have no text."""
         if n > len(self._starts):
-            capacity = n if self._n == 0 else max(n, self._n + self._n // 8 + 64)
+            capacity = self._capacity(n)
             self._starts = grown(self._starts, capacity, 0)
             self._lengths = grown(self._lengths, capacity, _NONE)
             if self._hashes is not None:
@@ -78,8 +102,39 @@ class TextPool:
             self._starts[labels[given]], self._lengths[labels[given]] = starts, lengths
             self._lengths[labels[~given]] = _NONE
         if self._hashes is not None:
-            self._hashes[labels] = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts))
+            codes = map(crc32, (piece or b"" for piece in encoded))
+            self._hashes[labels] = np.fromiter(codes, dtype=np.uint32, count=len(encoded))
         self._by_start = None
+
+    def sections(self) -> dict[str, bytearray | NDArray[Any]]:
+        """Return what `restore` needs, as named pieces of memory."""
+        found: dict[str, bytearray | NDArray[Any]] = {
+            "buffer": self._buffer,
+            "starts": self._starts[: self._n],
+            "lengths": self._lengths[: self._n],
+        }
+        if self._hashes is not None:
+            found["hashes"] = self._hashes[: self._n]
+        return found
+
+    @property
+    def spare_share(self) -> float:
+        """Share of the buffer whose texts nobody has any more."""
+        lengths = self._lengths[: self._n]
+        used = int(lengths[lengths >= 0].sum(dtype=np.int64)) + int(np.count_nonzero(lengths >= 0))
+        return 1.0 - (used + 1) / len(self._buffer)
+
+    @classmethod
+    def restore(cls, sections: Mapping[str, bytearray]) -> TextPool:
+        """Return the pool that had these `sections`; it goes on with their memory."""
+        pool = cls()
+        pool._buffer = sections["buffer"]
+        pool._starts = np.frombuffer(sections["starts"], dtype=np.int64)
+        pool._lengths = np.frombuffer(sections["lengths"], dtype=np.int32)
+        if "hashes" in sections:
+            pool._hashes = np.frombuffer(sections["hashes"], dtype=np.uint32)
+        pool._n = len(pool._starts)
+        return pool
 
     def get(self, labels: Iterable[int]) -> list[str | None]:
         """Return the texts of these labels."""
@@ -113,7 +168,8 @@ class TextPool:
         if self._hashes is None:
             raise TypeError("this pool keeps no hashes")
         known = self._hashes[: self._n]
-        wanted = np.fromiter(map(hash, texts), dtype=np.int64, count=len(texts))
+        codes = (crc32(text.encode()) for text in texts)
+        wanted = np.fromiter(codes, dtype=np.uint32, count=len(texts))
         if len(texts) <= 8:
             for row, code in enumerate(wanted.tolist()):
                 for label in np.flatnonzero(known == code).tolist():
@@ -129,8 +185,15 @@ class TextPool:
                     out[found] = label
         return out
 
-    def contains(self, text: str) -> NDArray[np.bool_]:
-        """Return which labels' texts have `text` in them, shape (n,)."""
+    def contains(
+        self, text: str, grant: Callable[[int], bool] = lambda n_bytes: True
+    ) -> NDArray[np.bool_]:
+        """Return which labels' texts have `text` in them, shape (n,).
+
+        Args:
+            text: What to look for.
+            grant: Asked whether so many bytes may be kept for the next search.
+        """
         if not text:
             return self.present()
         mask = np.zeros(self._n, dtype=bool)
@@ -145,17 +208,29 @@ class TextPool:
             # One hit decides a text: go on behind its border.
             border = buffer.find(_BORDER, at)
             at = buffer.find(needle, border)
-        if self._by_start is None:
+        by_start = self._by_start
+        if by_start is None:
             order = np.argsort(self._starts[: self._n], kind="stable")
-            self._by_start = order[self._lengths[order] >= 0]
-        starts = self._starts[self._by_start]
+            by_start = order[self._lengths[order] >= 0]
+            if grant(by_start.nbytes):
+                self._by_start = by_start
+        starts = self._starts[by_start]
         found = np.asarray(places, dtype=np.int64)
         slots = np.searchsorted(starts, found, side="right") - 1
         found, slots = found[slots >= 0], slots[slots >= 0]
-        labels = self._by_start[slots]
+        labels = by_start[slots]
         # A text that was replaced is still in the buffer, and nobody's.
         mask[labels[found < starts[slots] + self._lengths[labels]]] = True
         return mask
+
+
+def payload_bytes(texts: Sequence[str | None]) -> int:
+    """Return what `put` adds to the buffer for these texts."""
+    return sum(
+        1 + (len(text) if text.isascii() else len(text.encode()))
+        for text in texts
+        if text is not None
+    )
 
 
 def grown(array: NDArray[_Scalar], size: int, fill: Any) -> NDArray[_Scalar]:

@@ -1,7 +1,8 @@
-"""`ExactReader` and `GraphReader`: search over the mapped vectors, and through a graph."""
+"""`ExactReader` and `LoadedVectors`: search over the vectors themselves, and through a graph."""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,20 +14,40 @@ from chroma_nb.segment.text_pool import grown
 from chroma_nb.types import Neighbors, Space
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from chroma_nb.db.base import VectorSource
     from chroma_nb.index.base import VectorIndex
 
 
+class StoredRows:
+    """The first rows of a collection's vectors, read from the DB piece by piece; see `exact.Rows`.
+
+    Args:
+        source: The vectors.
+        n_rows: How many.
+    """
+
+    def __init__(self, source: VectorSource, n_rows: int) -> None:
+        self._source = source
+        self.shape = (n_rows, source.dimension)
+
+    def block(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._source.block(start, stop, out)
+
+    def take(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._source.read(labels)
+
+
 class ExactReader(VectorReader):
-    """Exact search over the vectors of the DB; nothing is copied into memory.
+    """Exact search over the vectors of the DB, read in bounded pieces; nothing stays in memory.
 
     Args:
         source: The vectors.
         space: The distance.
         n_labels: Labels to look at.
-        alive: Shape (n_labels,), bool, or None where every label is alive.
     """
 
     def __init__(self, source: VectorSource, space: Space, n_labels: int) -> None:
@@ -38,6 +59,10 @@ class ExactReader(VectorReader):
     def norms(self) -> NDArray[np.float32] | None:
         """Norms of the vectors where they are known, shape (n_labels,)."""
         return None
+
+    def rows(self) -> NDArray[np.float32] | StoredRows:
+        """Return the vectors of all labels, as an array or to be read."""
+        return StoredRows(self.source, self.n_labels)
 
     def search(
         self,
@@ -59,9 +84,8 @@ class ExactReader(VectorReader):
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
         """Find the k nearest of these labels (None: of all)."""
-        vectors = self.source.mapped(self.n_labels)
         return exact.search(
-            self.space, queries, vectors, k, labels=labels, norms=self.norms, order=order
+            self.space, queries, self.rows(), k, labels=labels, norms=self.norms, order=order
         )
 
 
@@ -71,10 +95,18 @@ _READ_ROWS = 4_096
 
 
 class LoadedVectors(ExactReader):
-    """Exact search with the norms at hand, and through a graph where there is one."""
+    """Exact search with the norms at hand, and through a graph where there is one.
 
-    def __init__(self, source: VectorSource, space: Space) -> None:
+    Args:
+        source: The vectors.
+        space: The distance.
+        grant: Asked before the vectors are mapped into memory; where it says no they are read.
+    """
+
+    def __init__(self, source: VectorSource, space: Space, grant: Callable[[int], bool]) -> None:
         super().__init__(source, space, 0)
+        self._grant = grant
+        self._map_lock = threading.Lock()
         self._norms = np.empty(0, dtype=np.float32)
         self.graph: VectorIndex | None = None
         #: Labels below this one are in the graph (or were dead when it was built).
@@ -86,18 +118,44 @@ class LoadedVectors(ExactReader):
     def norms(self) -> NDArray[np.float32]:
         return self._norms[: self.n_labels]
 
-    @property
-    def resident_bytes(self) -> int:
-        """Bytes of memory that the norms, the graph and the mapping hold."""
-        graph = 0 if self.graph is None else self.graph.resident_bytes
-        return self._norms.nbytes + graph + self.source.mapped_bytes
+    def parts(self) -> dict[str, int]:
+        """Return the bytes of memory held, by part."""
+        found = {"norms": self._norms.nbytes, "vectors": self.source.mapped_bytes}
+        if self.graph is not None:
+            found["graph"] = self.graph.resident_bytes
+        return found
+
+    def growth(self, n_vectors: int) -> int:
+        """Return by how much `append` may raise the bytes held, copies on the way included."""
+        end = self.n_labels + n_vectors
+        if end <= len(self._norms):
+            return 0
+        return 4 * self._capacity(end)
+
+    def _capacity(self, n: int) -> int:
+        return n if self.n_labels == 0 else n + n // 8
+
+    def rows(self) -> NDArray[np.float32] | StoredRows:
+        with self._map_lock:
+            cost = self.source.mapping_cost(self.n_labels)
+            if cost and not self._grant(cost):
+                return super().rows()
+            return self.source.mapped(self.n_labels)
+
+    def expect(self, n_labels: int) -> None:
+        """Make room for so many vectors, exactly."""
+        self._norms = grown(self._norms, max(n_labels, len(self._norms)), 0)
+
+    def restore(self, norms: bytearray) -> None:
+        """Take over the norms of all vectors, shape (n_labels,), float32, as bytes."""
+        self._norms = np.frombuffer(norms, dtype=np.float32)
+        self.n_labels = len(self._norms)
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Take notice of vectors that the DB has committed at the next labels."""
         end = self.n_labels + len(vectors)
         if end > len(self._norms):
-            capacity = end if self.n_labels == 0 else end + end // 8
-            self._norms = grown(self._norms, capacity, 0)
+            self._norms = grown(self._norms, self._capacity(end), 0)
         for start in range(0, len(vectors), 8_192):
             block = vectors[start : start + 8_192]
             at = self.n_labels + start
@@ -126,7 +184,7 @@ class LoadedVectors(ExactReader):
         fetch = plan.fetch
         if not self.graph.exact_distances:
             # Lossy copies put neighbours into a slightly wrong order: look a little further.
-            fetch += max(8, fetch // 2)
+            fetch += max(8, int(fetch * self.graph.overfetch))
         threads = 1 if len(queries) == 1 else 0
         found = self.graph.search(queries, fetch, threads)
         tail = self._tail(mask)

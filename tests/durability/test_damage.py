@@ -31,7 +31,7 @@ def make_store(path: Path, n: int = 600) -> np.ndarray:
 
 
 def graph_files(path: Path) -> list[Path]:
-    found = sorted((path / "indexes").iterdir())
+    found = sorted(file for file in (path / "indexes").iterdir() if ".graph" in file.name)
     assert len(found) == 2, found
     return found
 
@@ -55,6 +55,49 @@ def test_a_saved_graph_is_opened_and_not_built(
         notes = client.get_collection("notes", embedding_function=None)
         assert notes.explain(query_embeddings=vectors[0])["n_indexed"] == len(vectors)
     assert [file.stat().st_mtime_ns for file in graph_files(tmp_path)] == written
+
+
+@pytest.mark.parametrize(
+    "damage", ["truncated", "flipped", "longer", "empty", "garbage", "bad header", "stale", "gone"]
+)
+def test_a_damaged_snapshot_is_passed_over(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    vectors = make_store(tmp_path)
+    (snapshot,) = (tmp_path / "indexes").glob("*.segment")
+    data = snapshot.read_bytes()
+    after_header = data.index(b"\n") + 1
+    if damage == "truncated":
+        snapshot.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        snapshot.write_bytes(data[:-9] + bytes([data[-9] ^ 0xFF]) + data[-8:])
+    elif damage == "longer":
+        snapshot.write_bytes(data + b"more")
+    elif damage == "empty":
+        snapshot.write_bytes(b"")
+    elif damage == "garbage":
+        snapshot.write_bytes(b"\xff" * len(data))
+    elif damage == "bad header":
+        snapshot.write_bytes(b'{"format": 1, "version": 1, "sections": 3}\n' + data[after_header:])
+    elif damage == "gone":
+        snapshot.unlink()
+    else:
+        # Written to since, by a process that was killed before it could write the snapshot anew.
+        with chroma_nb.PersistentClient(tmp_path, settings()) as client:
+            notes = client.get_collection("notes", embedding_function=None)
+            notes.update(ids=["0"], documents=["new"], embeddings=[vectors[0]])
+        (snapshot,) = (tmp_path / "indexes").glob("*.segment")
+        snapshot.write_bytes(data)
+    with caplog.at_level(logging.WARNING, logger="chroma_nb"):
+        check_answers(tmp_path, vectors)
+    if damage == "stale":
+        with chroma_nb.PersistentClient(tmp_path, settings()) as client:
+            notes = client.get_collection("notes", embedding_function=None)
+            assert notes.query(query_embeddings=vectors[:1], n_results=1)["documents"] == [["new"]]
+    loud = ("truncated", "flipped", "longer", "bad header")
+    if damage in loud:
+        assert "cannot be used" in caplog.text
+    assert caplog.text.count("WARNING") <= 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""`ClientMemory`: `client.memory`, the memory of a store in words that a notebook uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.collection import configuration_for
+from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from chroma_nb.client import ClientAPI
+    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+
+
+class ClientMemory:
+    """What a store holds in memory, and how much it may.
+
+    Collections are loaded when they are used and unloaded when the budget says so. None of what is
+    offered here ever changes an answer.
+
+    Args:
+        client: The client whose tenant and database the collections are in. The budget is the store's,
+            shared by all its clients.
+    """
+
+    def __init__(self, client: ClientAPI) -> None:
+        self._client = client
+
+    def __repr__(self) -> str:
+        return repr(self.report())
+
+    def __str__(self) -> str:
+        return str(self.report())
+
+    @property
+    def _place(self) -> dict[str, str]:
+        return {"tenant": self._client.tenant, "database": self._client.database}
+
+    def _id(self, name: str) -> UUID:
+        return self._client.api.get_collection(name, **self._place).id
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the loaded collections may hold together.
+
+        Set it to bytes, ``"2 GB"``, ``"25%"`` of what the machine allows, or ``"auto"``; what does not fit
+        any more is unloaded at once, least recently used first.
+        """
+        return self._client.api.get_memory_budget()
+
+    @budget.setter
+    def budget(self, value: int | float | str) -> None:
+        self._client.api.set_memory_budget(value)
+
+    def report(self) -> MemoryReport:
+        """Return what is held by which collection, the totals, and the last events."""
+        return self._client.api.memory_report(**self._place)
+
+    def load(self, name: str) -> int:
+        """Load a collection now, ahead of its first query, and return its bytes.
+
+        Raises:
+            NotFoundError: There is none of that name.
+            MemoryBudgetError: It does not fit.
+        """
+        return self._client.api.load(self._id(name), **self._place)
+
+    def unload(self, name: str) -> int:
+        """Free a collection's memory and return the bytes; see `Collection.unload`."""
+        return self._client.api.unload(self._id(name), **self._place)
+
+    def unload_all(self) -> int:
+        """Free the memory of all collections that are not pinned, and return the bytes."""
+        return self._client.api.unload_all(**self._place)
+
+    def pin(self, name: str) -> None:
+        """Load a collection and keep it, whatever else needs room, until `unpin` or the end.
+
+        Raises:
+            NotFoundError: There is none of that name.
+            MemoryBudgetError: It does not fit; it is not pinned.
+        """
+        self._client.api.pin(self._id(name), True, **self._place)
+
+    def unpin(self, name: str) -> None:
+        """Let a pinned collection go like any other."""
+        self._client.api.pin(self._id(name), False, **self._place)
+
+    def set_ttl(self, name: str, seconds: float | None) -> None:
+        """Unload a collection after so many seconds without use; kept with the collection.
+
+        Args:
+            name: The collection's.
+            seconds: More than 0, or None for the store's own interval (`Settings.idle_unload_seconds`).
+
+        Raises:
+            NotFoundError: There is none of that name.
+            InvalidArgumentError: `seconds` is not a positive number.
+        """
+        if seconds is not None and (
+            isinstance(seconds, bool)
+            or not isinstance(seconds, int | float)
+            or not 0 < seconds < float("inf")
+        ):
+            raise InvalidArgumentError(
+                f"Expected a TTL in seconds, more than 0, or None for the store's interval; got {seconds!r}."
+            )
+        self._client.api.set_ttl(self._id(name), seconds, **self._place)
+
+    def preview(self, budget: int | float | str) -> list[Departure]:
+        """Return what setting this budget would unload, in order; nothing is done."""
+        return self._client.api.preview_memory_budget(budget, **self._place)
+
+    def estimate(
+        self, n: int, dim: int = 384, configuration: dict[str, Any] | None = None
+    ) -> Estimate:
+        """Reckon what a collection would take in memory, and in which form it would be held.
+
+        Args:
+            n: Records, at least 1.
+            dim: Floats of each embedding, at least 1.
+            configuration: As for `create_collection`; it has the parameters of the graph.
+
+        Raises:
+            InvalidArgumentError: `n` or `dim` is not a positive whole number.
+        """
+        for name, value in (("n", n), ("dim", dim)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidArgumentError(f"Expected {name} to be at least 1, got {value!r}.")
+        settings = self._client.get_settings()
+        complete = configuration_for(None, configuration, None, settings)
+        return self._client.api.estimate_memory(n, dim, complete)

@@ -1,0 +1,48 @@
+"""How memory is divided where nobody says it, and what a budget given in words comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chroma_nb.memory.machine import MACHINE, Machine
+from chroma_nb.memory.sizes import parse_bytes
+
+#: Of what is free when a store is opened: most to the loaded collections, a little to the database, the
+#: rest to the notebook's own data and to what answering a query takes for a moment.
+_INDEX_SHARE = 0.6
+_DATABASE_SHARE = 0.15
+#: DuckDB needs some room to sort and to write in, and gains nothing from more than this here.
+_DATABASE_LEAST = 32 << 20
+_DATABASE_MOST = 256 << 20
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Bytes for the loaded collections, and for the database."""
+
+    index: int
+    database: int
+
+
+def default_budget(machine: Machine = MACHINE) -> Shares:
+    """Divide what this process can still have."""
+    free = machine.free()
+    database = min(max(int(free * _DATABASE_SHARE), _DATABASE_LEAST), _DATABASE_MOST)
+    return Shares(int(free * _INDEX_SHARE), database)
+
+
+def database_share(budget: int) -> int:
+    """Return the database's part beside a budget that somebody chose."""
+    part = int(budget * _DATABASE_SHARE / _INDEX_SHARE)
+    return min(max(part, _DATABASE_LEAST), _DATABASE_MOST)
+
+
+def read_budget(value: int | float | str, machine: Machine = MACHINE) -> int:
+    """Return a budget in bytes: ``"auto"``, bytes, ``"2 GB"``, ``"25%"`` of the machine's limit.
+
+    Raises:
+        InvalidArgumentError: It cannot be read.
+    """
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return default_budget(machine).index
+    return parse_bytes(value, whole=machine.limit().total)

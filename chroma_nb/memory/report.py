@@ -1,0 +1,158 @@
+"""What is said about memory: plain data, the same from a store in this process or far away."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.memory.sizes import format_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class MemoryEvent:
+    """A collection was loaded, unloaded, or could not be loaded.
+
+    `action` is ``"load"``, ``"unload"`` or ``"stay on disk"``; `reason` says why in words.
+    """
+
+    #: Seconds since 1970.
+    time: float
+    action: str
+    collection: str
+    reason: str
+    n_bytes: int
+    #: What it took, seconds.
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CollectionMemory:
+    """One collection's memory. All sizes in bytes."""
+
+    name: str
+    id: str
+    #: ``"loaded"``, ``"loading"`` or ``"on disk"``.
+    state: str
+    #: What answers its queries: ``"exact"``, or the form of its graph (``"hnswlib"``, ``"usearch"``,
+    #: ``"usearch-i8"``).
+    form: str
+    n_records: int
+    resident_bytes: int
+    #: The same by part: ids, documents, metadata, norms, graph, ...
+    parts: dict[str, int]
+    disk_bytes: int
+    pinned: bool
+    #: Unloaded after so many seconds without use; None: as the store's idle interval says.
+    ttl_seconds: float | None
+    #: Seconds since its last use; None where it was not used yet.
+    idle_seconds: float | None
+    #: Queries answered from memory, and from the disk.
+    hits: int
+    misses: int
+    loads: int
+    unloads: int
+
+
+@dataclass(frozen=True)
+class MemoryReport:
+    """The memory of a store and of the process that it lives in. All sizes in bytes.
+
+    Attributes:
+        budget: What the loaded collections may hold together.
+        used: What they hold by the store's account; never more than `budget`.
+        collections: One entry for each, in order of creation.
+        database_bytes: What the database (DuckDB) holds beside them, and `database_limit` its bound.
+        process_bytes: Resident memory of the process, everything in it included.
+        limit_bytes: What the machine allows the process, `limit_source` by which rule, and
+            `free_bytes` what is left.
+        idle_seconds: After so long without use a collection is unloaded; 0 is never.
+        events: The last events, oldest first.
+    """
+
+    budget: int
+    used: int
+    collections: list[CollectionMemory]
+    database_bytes: int
+    database_limit: int
+    process_bytes: int
+    limit_bytes: int
+    limit_source: str
+    free_bytes: int
+    idle_seconds: float
+    events: list[MemoryEvent] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        loaded = sum(one.resident_bytes > 0 for one in self.collections)
+        return (
+            f"MemoryReport({format_bytes(self.used)} of {format_bytes(self.budget)}, "
+            f"{loaded} of {len(self.collections)} collections loaded)"
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"index     {format_bytes(self.used):>9} of {format_bytes(self.budget)} budget",
+            f"database  {format_bytes(self.database_bytes):>9} of {format_bytes(self.database_limit)}",
+            f"process   {format_bytes(self.process_bytes):>9} of {format_bytes(self.limit_bytes)} "
+            f"({self.limit_source}), {format_bytes(self.free_bytes)} free",
+        ]
+        for one in self.collections:
+            size = format_bytes(one.resident_bytes)
+            lines.append(f"{size:>19}  {one.state:8} {one.form:10} {one.name}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row for each collection."""
+        import pandas as pd
+
+        rows = [asdict(one) for one in self.collections]
+        for row in rows:
+            row.update({f"{part}_bytes": size for part, size in row.pop("parts").items()})
+        return pd.DataFrame(rows).set_index("name") if rows else pd.DataFrame()
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A collection that a smaller budget would unload, and why it is its turn."""
+
+    collection: str
+    n_bytes: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a collection of some size would take, and how it would be held.
+
+    Attributes:
+        n_records: Records asked about.
+        dimension: Floats of each embedding.
+        n_bytes: Size in memory in the form that would be chosen; 0 where it would stay on disk.
+        form: ``"hnswlib"``, ``"usearch"``, ``"usearch-i8"``, ``"exact"``, or ``"on disk"``.
+        by_form: Size of each form, the largest first.
+        largest: Form -> how many such records the whole budget would hold.
+        disk_bytes: The vectors on the disk.
+        budget: The budget that this was reckoned with.
+    """
+
+    n_records: int
+    dimension: int
+    n_bytes: int
+    form: str
+    by_form: dict[str, int]
+    largest: dict[str, int]
+    disk_bytes: int
+    budget: int
+
+    def __repr__(self) -> str:
+        size = format_bytes(self.n_bytes) if self.n_bytes else f"{format_bytes(self.disk_bytes)}"
+        return (
+            f"Estimate({self.n_records:,} x {self.dimension}: {self.form}, {size}, "
+            f"budget {format_bytes(self.budget)})"
+        )

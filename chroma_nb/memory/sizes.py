@@ -1,0 +1,77 @@
+"""Sizes as people write and read them: ``"2 GB"``, ``"25%"``, ``1_500_000``."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from chroma_nb.errors import InvalidArgumentError
+
+#: Decimal units as disks and DuckDB write them, binary ones where the i says so; a bare letter is
+#: binary, as in MEM_LIMIT and Docker.
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+    "t": 2**40,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_PATTERN = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([a-z]*|%)\s*", re.IGNORECASE)
+
+
+def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
+    """Return a size in bytes.
+
+    Args:
+        value: Bytes, or a text: ``"512 MB"``, ``"1.5GiB"``, ``"25%"`` (of `whole`).
+        whole: What a percentage refers to; None allows none.
+
+    Raises:
+        InvalidArgumentError: It cannot be read, or is negative or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise _unreadable(value, whole)
+    if not isinstance(value, str):
+        if not math.isfinite(value) or value < 0:
+            raise _unreadable(value, whole)
+        return int(value)
+    found = _PATTERN.fullmatch(value)
+    if found is None:
+        raise _unreadable(value, whole)
+    number = float(found[1].replace(",", "").replace("_", ""))
+    unit = found[2].lower()
+    if unit == "%":
+        if whole is None or number > 100:
+            raise _unreadable(value, whole)
+        return int(whole * number / 100)
+    if unit not in _UNITS:
+        raise _unreadable(value, whole)
+    return int(number * _UNITS[unit])
+
+
+def _unreadable(value: object, whole: int | None) -> InvalidArgumentError:
+    share = "" if whole is None else ', or "25%" of the machine\'s limit'
+    return InvalidArgumentError(
+        f'Expected a size: bytes, or a text such as "512 MB" or "2 GiB"{share}; got {value!r:.80}.'
+    )
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Return a size in three digits and a decimal unit: ``"39.2 MB"``."""
+    size = float(n_bytes)
+    if abs(size) < 1000:
+        return f"{size:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if abs(size) < 999.5:
+            return f"{size:.0f} {unit}" if abs(size) >= 99.95 else f"{size:.1f} {unit}"
+    return f"{size / 1000:,.1f} TB"

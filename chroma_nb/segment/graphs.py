@@ -1,0 +1,223 @@
+"""`Graphs`: builds the collections' graphs, beside the queries and within the budget."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chroma_nb.errors import StoreCorruptError
+from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.segment import policy
+from chroma_nb.segment.resident_set import graph_parameters, return_memory
+from chroma_nb.types import IndexingStatus
+
+if TYPE_CHECKING:
+    from chroma_nb.db.base import DB
+    from chroma_nb.index.base import VectorIndex
+    from chroma_nb.segment.resident_set import ResidentSet
+    from chroma_nb.segment.segment import LoadedSegment, Segment
+    from chroma_nb.segment.slot import Slot
+    from chroma_nb.settings import Settings
+
+#: Vectors given to a graph that nobody searches yet, at a time: large enough to keep the cores busy.
+_BUILD_STEP = 4_096
+#: The same for a graph in use: queries wait for one step, some 15 ms.
+_EXTEND_STEP = 128
+#: A tail is added to the graph when scanning it costs about as much as searching the graph.
+_TAIL_RECORDS = 1_000
+_TAIL_SHARE = 0.02
+#: A build of so many records ends with giving freed memory back; that takes some 10 ms.
+_MANY_RECORDS = 20_000
+
+
+class Graphs:
+    """Builds graphs and brings them up to date.
+
+    Args:
+        db: The truth.
+        residents: What is in memory; asked for the memory of a graph before it is made.
+        settings: `threads` is used.
+    """
+
+    def __init__(self, db: DB, residents: ResidentSet, settings: Settings) -> None:
+        self.db = db
+        self._residents = residents
+        self.settings = settings
+        self.closing = False
+
+    def _forms(self, segment: LoadedSegment) -> list[type[VectorIndex]]:
+        if segment.vectors is None:
+            return []
+        return self._residents.forms(segment.metadata.n_live)
+
+    def tail_is_long(self, segment: LoadedSegment) -> bool:
+        """Say whether it is time to bring the graph up to date, or to build it."""
+        vectors = segment.vectors
+        if vectors is None or not self._forms(segment):
+            return False
+        if vectors.graph is None:
+            return True
+        tail = vectors.n_labels - vectors.graph_end
+        return tail > max(_TAIL_RECORDS, _TAIL_SHARE * vectors.graph_end)
+
+    def status(self, segment: Segment, slot: Slot) -> IndexingStatus:
+        """Return how much of the collection the graph covers; the slot's lock is held."""
+        total = segment.metadata.n_live
+        unindexed = 0
+        loaded = slot.segment
+        if loaded is not None and loaded.vectors is not None and self._forms(loaded):
+            if loaded.vectors.graph is None:
+                unindexed = total
+            else:
+                tail = loaded.metadata.alive[loaded.vectors.graph_end :]
+                unindexed = int(np.count_nonzero(tail))
+        done = total - unindexed
+        return IndexingStatus(done, unindexed, total, done / total if total else 1.0)
+
+    def build(self, slot: Slot, *, wait: bool) -> None:
+        """Bring a loaded collection's graph up to date.
+
+        Args:
+            slot: The collection's.
+            wait: Wait for a build that is going on, then see to the rest, and raise where there is no
+                memory for a graph; else leave it alone in both cases.
+
+        Raises:
+            MemoryBudgetError: The smallest form of the graph does not fit.
+        """
+        if not slot.build_lock.acquire(wait=wait):
+            return
+        try:
+            while not self.closing and self._build_once(slot, must=wait):
+                pass
+        finally:
+            slot.build_lock.release()
+        with slot.lock.read():
+            if slot.segment is not None and self.db.persists:
+                self._residents.save_graph(slot.segment)
+
+    def _build_once(self, slot: Slot, *, must: bool) -> bool:
+        """Build a first graph, or take one step; say whether there is more to do."""
+        with slot.lock.read():
+            segment = slot.segment
+            if segment is None or not self._forms(segment):
+                return False
+            vectors = segment.vectors
+            assert vectors is not None
+            if vectors.graph is None:
+                alive = segment.metadata.alive.copy()
+            elif vectors.graph_end >= vectors.n_labels:
+                return False
+            graph = vectors.graph
+        if graph is None:
+            return self._build_first(slot, segment, alive, must=must)
+        if not self._residents.reserve(slot, graph.growth(_EXTEND_STEP)):
+            # The tail stays one, and is scanned.
+            return False
+        with slot.lock.write():
+            if slot.segment is not segment or vectors.graph is not graph:
+                return slot.segment is not None
+            start = vectors.graph_end
+            stop = min(start + _EXTEND_STEP, vectors.n_labels)
+            labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
+            block = vectors.source.block(start, stop)[labels - start]
+            graph.add(labels, block, self.settings.threads)
+            vectors.graph_end = stop
+            vectors.graph_changed = True
+            self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+        return True
+
+    def _build_first(
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        *,
+        must: bool,
+    ) -> bool:
+        """Build a graph beside the segment, which goes on answering exactly, and put it in."""
+        owner = (slot.collection_id, "graph")
+        ledger = self._residents.ledger
+        try:
+            form = self._choose_form(slot, segment, len(alive), must=must)
+            if form is None:
+                return False
+            return self._build_form(slot, segment, alive, form)
+        finally:
+            # Nothing is left on this account where the graph found its place.
+            ledger.settle(owner, 0)
+
+    def _choose_form(
+        self, slot: Slot, segment: LoadedSegment, n_labels: int, *, must: bool
+    ) -> type[VectorIndex] | None:
+        """Return the largest form that there is memory for, and take it."""
+        owner = (slot.collection_id, "graph")
+        forms = self._forms(segment)
+        if not forms:
+            # So many records were deleted since the decision that a graph is not worth it.
+            return None
+        parameters = graph_parameters(segment.info)
+        started = time.perf_counter()
+        held = self._residents.ledger.held(slot.collection_id)
+        room = self._residents.room_for(slot) - held
+        for form in policy.forms_that_fit(forms, parameters, n_labels, room):
+            if self._residents.reserve(slot, form.bytes_for(parameters, n_labels), owner):
+                return form
+        need = forms[-1].bytes_for(parameters, n_labels)
+        if must:
+            raise over_budget(
+                need,
+                max(0, room),
+                self._residents.budget,
+                f"The smallest graph of collection [{segment.info.name}]",
+                f"raise the budget: client.memory.budget = {held + need:_}",
+                "go on without it: queries stay exact, and read the vectors from disk",
+            )
+        seconds = time.perf_counter() - started
+        reason = f"a graph of {format_bytes(need)} does not fit"
+        self._residents.note("stay exact", slot, reason, need, seconds)
+        return None
+
+    def _build_form(
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        form: type[VectorIndex],
+    ) -> bool:
+        vectors = segment.vectors
+        assert vectors is not None
+        end = len(alive)
+        graph = form.create(graph_parameters(segment.info), end + end // 8)
+        for start in range(0, end, _BUILD_STEP):
+            if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
+                return not self.closing and slot.segment is not None
+            stop = min(start + _BUILD_STEP, end)
+            labels = np.flatnonzero(alive[start:stop]) + start
+            try:
+                # Read, not mapped: building should leave no pages of the file in this process.
+                block = vectors.source.block(start, stop)
+            except (OSError, StoreCorruptError):
+                if slot.segment is segment:
+                    raise
+                # Compacted or deleted in between, and the file is gone.
+                return slot.segment is not None
+            if len(labels) < len(block):
+                block = block[labels - start]
+            graph.add(labels, block, self.settings.threads)
+        with slot.lock.write():
+            if slot.segment is segment:
+                vectors.graph, vectors.graph_end, vectors.graph_changed = graph, end, True
+                vectors.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
+                # The scans that answered until now mapped the vectors; the graph has its own.
+                vectors.source.release()
+                ledger = self._residents.ledger
+                ledger.hand_over((slot.collection_id, "graph"), slot.collection_id)
+                ledger.settle(slot.collection_id, segment.resident_bytes)
+        self.db.settle()
+        if end >= _MANY_RECORDS:
+            return_memory()
+        return True

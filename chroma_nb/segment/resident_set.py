@@ -1,0 +1,498 @@
+"""`ResidentSet`: what is in memory, under which budget, and why.
+
+Memory grows only where `reserve` has allowed it, and `reserve` unloads others first. So what the loaded
+collections hold by the ledger never passes the budget, at no step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chroma_nb.index import smaller_forms
+from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.memory.budget import database_share, read_budget
+from chroma_nb.memory.ledger import Ledger
+from chroma_nb.memory.machine import MACHINE, process_rss
+from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.report import CollectionMemory, Estimate, MemoryEvent, MemoryReport
+from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.segment import policy
+from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
+from chroma_nb.segment.segment import LoadedSegment, Segment
+from chroma_nb.segment.snapshot import snapshot_bytes
+from chroma_nb.segment.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from uuid import UUID
+
+    from chroma_nb.db.base import DB
+    from chroma_nb.segment.slot import Slot, Slots
+    from chroma_nb.settings import Settings
+    from chroma_nb.types import CollectionInfo
+
+logger = logging.getLogger("chroma_nb")
+
+#: Events kept for the report.
+_EVENTS = 200
+#: Smaller wishes are not held against the machine's own free memory: looking takes 0.1 ms.
+_UNCHECKED_BYTES = 1 << 20
+#: Left free on the machine: what an answer, a write or the interpreter takes for a moment.
+_HEADROOM_BYTES = 16 << 20
+#: A collection that is being read when its time is over is looked at again so much later.
+_BUSY_SECONDS = 1.0
+#: Texts of a record where nothing is known of them yet: an id, a sentence, two metadata fields.
+_TYPICAL_TEXT_BYTES = 200
+
+
+class ResidentSet:
+    """The loaded collections of one store.
+
+    Args:
+        db: The truth.
+        engine: Returns the graph engine, None for exact search only.
+        settings: `memory_budget`, `idle_unload_seconds` and `graph_min_records` are used.
+        slots: The places of the collections.
+    """
+
+    def __init__(
+        self,
+        db: DB,
+        engine: Callable[[], type[VectorIndex] | None],
+        settings: Settings,
+        slots: Slots,
+    ) -> None:
+        self.db = db
+        self._engine = engine
+        self.settings = settings
+        self._slots = slots
+        budget = read_budget(settings.memory_budget)
+        self.ledger = Ledger(budget)
+        if settings.memory_budget != "auto":
+            db.set_memory_limit(database_share(budget))
+        self._events: deque[MemoryEvent] = deque(maxlen=_EVENTS)
+        self._save_lock = threading.Lock()
+        self._budget_lock = threading.Lock()
+        self._janitor = Worker("janitor", self._unload_expired)
+
+    # -- the budget ---------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the loaded collections may hold together."""
+        return self.ledger.budget
+
+    def set_budget(self, budget: int) -> None:
+        """Change the budget, unloading what no longer fits before this returns.
+
+        Raises:
+            MemoryBudgetError: The pinned collections alone are larger; nothing changes.
+        """
+        pinned = self._pinned_bytes(None)
+        if budget < pinned:
+            names = [self._name(slot) for slot in self._slots if slot.pinned and slot.segment]
+            raise over_budget(
+                pinned,
+                max(0, budget),
+                self.budget,
+                f"A budget of {format_bytes(budget)} is too small: what is pinned "
+                f"({', '.join(names[:5])})",
+                "unpin one of them: client.memory.unpin(name)",
+                f"choose a budget of {format_bytes(pinned)} or more",
+            )
+        with self._budget_lock:
+            try:
+                while not self.ledger.lower(budget):
+                    if not self._evict_one(None, wait=True):
+                        # A graph is being built; its builder sees the ceiling and gives up.
+                        time.sleep(0.005)
+            finally:
+                self.ledger.keep()
+        self.db.set_memory_limit(database_share(budget))
+
+    def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
+        """Take bytes for a slot, unloading others where needed; say whether they are had.
+
+        Whoever is being read or written to is passed over, so this never waits for another collection.
+
+        Args:
+            slot: Whose; it is not unloaded itself.
+            n_bytes: How many more.
+            owner: The account; None is the slot's own.
+        """
+        account = slot.collection_id if owner is None else owner
+        while True:
+            if self._machine_has(n_bytes) and self.ledger.take(account, n_bytes):
+                return True
+            if not self._could_fit(slot, n_bytes) or not self._evict_one(slot):
+                return False
+
+    def _machine_has(self, n_bytes: int) -> bool:
+        return n_bytes < _UNCHECKED_BYTES or MACHINE.free() >= n_bytes + _HEADROOM_BYTES
+
+    def _could_fit(self, slot: Slot, n_bytes: int) -> bool:
+        """Say whether unloading everything that may go would make room."""
+        evictable = sum(
+            self.ledger.held(one.collection_id)
+            for one in self._slots
+            if one is not slot and not one.pinned
+        )
+        if n_bytes > self.ledger.free + evictable:
+            return False
+        return self._machine_has(max(0, n_bytes - evictable))
+
+    def room_for(self, slot: Slot | None) -> int:
+        """Return what a collection could hold if all others that are not pinned went."""
+        return max(0, self.budget - self._pinned_bytes(slot))
+
+    def _pinned_bytes(self, but: Slot | None) -> int:
+        return sum(
+            self.ledger.held(slot.collection_id)
+            for slot in self._slots
+            if slot.pinned and slot is not but
+        )
+
+    # -- unloading ----------------------------------------------------------------------------
+
+    def _evict_one(self, keep: Slot | None, *, wait: bool = False) -> bool:
+        """Unload the first in the order of unloading that can be had; say whether one was."""
+        order = policy.unload_order(
+            self.residents(keep), time.monotonic(), self.settings.idle_unload_seconds
+        )
+        for one, reason in order:
+            slot = self._slots.find(one.collection_id)
+            if slot is not None and self._try_unload(slot, f"{reason}, room was needed", wait=wait):
+                return True
+        return False
+
+    def _try_unload(self, slot: Slot, reason: str, *, wait: bool = False) -> bool:
+        """Unload a collection unless somebody is using it; say whether bytes came free."""
+        if not slot.write_lock.acquire(wait=wait):
+            return False
+        try:
+            if not slot.lock.acquire_write(wait=wait):
+                return False
+            try:
+                released = self.drop(slot, save=True, reason=reason)
+            finally:
+                slot.lock.release()
+        finally:
+            slot.write_lock.release()
+        if released:
+            return_memory()
+        return released > 0
+
+    def drop(self, slot: Slot, *, save: bool, reason: str) -> int:
+        """Let go of a slot's segment and return its bytes; both its locks are held."""
+        segment = slot.segment
+        if segment is None:
+            return 0
+        started = time.perf_counter()
+        released = self.ledger.held(slot.collection_id)
+        if save:
+            self.save_graph(segment)
+            segment.save(self.db)
+        slot.segment = None
+        if segment.vectors is not None:
+            segment.vectors.graph = None
+            segment.vectors.source.release()
+        self.ledger.settle(slot.collection_id, 0)
+        slot.unloads += 1
+        slot.least_bytes = None
+        self.note("unload", slot, reason, released, time.perf_counter() - started)
+        return released
+
+    def save_graph(self, segment: LoadedSegment) -> None:
+        """Write a segment's graph to its file, if it is not the one there."""
+        vectors = segment.vectors
+        if vectors is None or vectors.graph is None or not vectors.graph_changed:
+            return
+        with self._save_lock:
+            # The builder and somebody who waited for it may both come to this point.
+            if vectors.graph_changed:
+                prefix = self.db.derived_path(segment.info.id)
+                if save_graph(prefix, vectors.graph, vectors.graph_end):
+                    vectors.graph_changed = False
+
+    def expect_idleness(self, slot: Slot) -> None:
+        """See to it that the collection goes when it has not been used for its time."""
+        after = policy.expiry(self._ttl(slot), self.settings.idle_unload_seconds)
+        if after is not None and slot.segment is not None and not slot.pinned:
+            idle = time.monotonic() - (slot.last_used or time.monotonic())
+            self._janitor.request(slot.collection_id, max(0.0, after - idle))
+
+    def _unload_expired(self, collection_id: UUID) -> None:
+        slot = self._slots.find(collection_id)
+        if slot is None or slot.segment is None or slot.pinned:
+            return
+        ttl = self._ttl(slot)
+        after = policy.expiry(ttl, self.settings.idle_unload_seconds)
+        if after is None:
+            return
+        left = after - (time.monotonic() - (slot.last_used or 0.0))
+        if left > 0:
+            self._janitor.request(collection_id, left)
+            return
+        reason = f"not used for {after:g} s ({'idle' if ttl is None else 'its TTL'})"
+        if self._try_unload(slot, reason):
+            self.db.settle()
+        elif slot.segment is not None:
+            self._janitor.request(collection_id, _BUSY_SECONDS)
+
+    def _ttl(self, slot: Slot) -> float | None:
+        segment = slot.segment
+        return None if segment is None else segment.info.ttl_seconds
+
+    def close(self) -> None:
+        """Stop looking for idle collections."""
+        self._janitor.close()
+
+    # -- loading ------------------------------------------------------------------------------
+
+    def forms(self, n_records: int) -> list[type[VectorIndex]]:
+        """Return the forms that a graph of so many records may take, the largest first."""
+        if n_records < self.settings.graph_min_records:
+            return []
+        engine = self._engine()
+        return [] if engine is None else [engine, *smaller_forms(engine)]
+
+    def load(self, slot: Slot) -> bool:
+        """Bring a collection into memory; its write lock is held. False where it does not fit.
+
+        Of the saved graphs that fit the largest is opened; without one it is loaded for exact search.
+        """
+        if slot.segment is not None:
+            return True
+        if not self.may_fit(slot):
+            return False
+        started = time.perf_counter()
+        info, extent = (
+            self.db.get_collection(slot.collection_id),
+            self.db.extent(slot.collection_id),
+        )
+        prefix = self.db.derived_path(info.id)
+        base = snapshot_bytes(prefix, extent.version)
+        if base is None:
+            base = LoadedSegment.bytes_for(extent.next_label, self.db.text_sizes(info.id))
+        choices: list[tuple[int, type[VectorIndex] | None]] = []
+        if info.dimension is not None:
+            parameters = graph_parameters(info)
+            fitting = policy.forms_that_fit(
+                self.forms(extent.n_records),
+                parameters,
+                extent.next_label,
+                self.room_for(slot) - base,
+            )
+            for form in fitting:
+                if has_graph(prefix, form):
+                    choices.append((base + form.bytes_for(parameters, extent.next_label), form))
+        choices.append((base, None))
+        slot.loading = True
+        try:
+            for need, chosen in choices:
+                if self.reserve(slot, need):
+                    self._read(slot, info, chosen, extent.next_label)
+                    break
+            else:
+                slot.least_bytes = base
+                reason = f"{format_bytes(base)} do not fit"
+                self.note("stay on disk", slot, reason, base, time.perf_counter() - started)
+                return False
+        except BaseException:
+            with slot.lock.write():
+                slot.segment = None
+            self.ledger.settle(slot.collection_id, 0)
+            raise
+        finally:
+            slot.loading = False
+        slot.loads += 1
+        slot.touch()
+        held = self.ledger.held(slot.collection_id)
+        self.note("load", slot, "used", held, time.perf_counter() - started)
+        self.expect_idleness(slot)
+        return True
+
+    def may_fit(self, slot: Slot) -> bool:
+        """Say whether loading is worth a try; False for what was found to be too large."""
+        return slot.least_bytes is None or slot.least_bytes <= self.room_for(slot)
+
+    def _read(
+        self, slot: Slot, info: CollectionInfo, form: type[VectorIndex] | None, n_labels: int
+    ) -> None:
+        segment = LoadedSegment.load(self.db, info, partial(self.reserve, slot))
+        if form is not None and segment.vectors is not None:
+            prefix = self.db.derived_path(info.id)
+            found = open_graph(prefix, form, graph_parameters(info), n_labels)
+            if found is not None:
+                segment.vectors.graph, segment.vectors.graph_end = found
+                segment.vectors.discard(np.flatnonzero(~segment.metadata.alive))
+        with slot.lock.write():
+            slot.segment = segment
+            self.ledger.settle(slot.collection_id, segment.resident_bytes)
+
+    def explain_form(self, segment: Segment) -> str:
+        """Say in words why a collection is held in the form in which it is."""
+        slot = self._slots.get(segment.info.id)
+        forms = self.forms(segment.metadata.n_live)
+        if not isinstance(segment, LoadedSegment):
+            if not self.may_fit(slot):
+                need = format_bytes(slot.least_bytes or 0)
+                return f"{need} do not fit the budget of {format_bytes(self.budget)}"
+            return "there was no room at the moment"
+        if not forms or segment.vectors is None:
+            return "it is small, or graphs are switched off: exact search"
+        if segment.form == forms[0].engine:
+            return "the full graph fits"
+        full = forms[0].bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
+        held = (
+            "no graph yet" if segment.vectors.graph is None else f"{segment.form} is a smaller form"
+        )
+        return (
+            f"{held}; the full graph ({forms[0].engine}) takes {format_bytes(full)}, the budget is "
+            f"{format_bytes(self.budget)}"
+        )
+
+    # -- what is said about it ----------------------------------------------------------------
+
+    def note(self, action: str, slot: Slot, reason: str, n_bytes: int, seconds: float) -> None:
+        """Keep an event for the report."""
+        name = self._name(slot)
+        logger.debug("%s %s: %s, %d bytes, %.1f ms", action, name, reason, n_bytes, seconds * 1e3)
+        self._events.append(MemoryEvent(time.time(), action, name, reason, n_bytes, seconds))
+
+    def _name(self, slot: Slot) -> str:
+        if slot.segment is not None:
+            return slot.segment.info.name
+        with contextlib.suppress(Exception):
+            return self.db.get_collection(slot.collection_id).name
+        return str(slot.collection_id)
+
+    def residents(self, but: Slot | None = None) -> list[policy.Resident]:
+        """Return the loaded collections, pinned ones included."""
+        return [
+            policy.Resident(
+                slot.collection_id,
+                self.ledger.held(slot.collection_id),
+                slot.last_used or 0.0,
+                self._ttl(slot),
+                slot.pinned,
+            )
+            for slot in self._slots
+            if slot.segment is not None and slot is not but
+        ]
+
+    def would_unload(self, budget: int) -> list[tuple[UUID, str, int]]:
+        """Return (collection, reason, bytes) of what a budget would unload, in order."""
+        used, out = self.ledger.used, []
+        order = policy.unload_order(
+            self.residents(), time.monotonic(), self.settings.idle_unload_seconds
+        )
+        for one, reason in order:
+            if used <= budget:
+                break
+            used -= one.n_bytes
+            out.append((one.collection_id, reason, one.n_bytes))
+        return out
+
+    def estimate(self, n_records: int, dimension: int, parameters: GraphParameters) -> Estimate:
+        """Reckon what a collection would take; see `Estimate`."""
+        base = n_records * (65 + _TYPICAL_TEXT_BYTES + 4)
+        disk = 4 * n_records * dimension
+        forms = self.forms(n_records)
+        by_form = {form.engine: base + form.bytes_for(parameters, n_records) for form in forms}
+        if not by_form:
+            by_form = {"exact": base + disk}
+        budget = self.budget
+        chosen = next((name for name, size in by_form.items() if size <= budget), "on disk")
+        largest = {name: budget * n_records // size for name, size in by_form.items()}
+        return Estimate(
+            n_records=n_records,
+            dimension=dimension,
+            n_bytes=by_form.get(chosen, 0),
+            form=chosen,
+            by_form=by_form,
+            largest=largest,
+            disk_bytes=disk,
+            budget=budget,
+        )
+
+    def report(self, infos: list[CollectionInfo]) -> MemoryReport:
+        """Say what these collections hold, and everything around them."""
+        limit = MACHINE.limit()
+        return MemoryReport(
+            budget=self.budget,
+            used=self.ledger.used,
+            collections=[self._report_on(info) for info in infos],
+            database_bytes=self.db.memory_bytes,
+            database_limit=self.db.memory_limit,
+            process_bytes=process_rss(),
+            limit_bytes=limit.total,
+            limit_source=limit.source,
+            free_bytes=MACHINE.free(),
+            idle_seconds=self.settings.idle_unload_seconds,
+            events=list(self._events),
+        )
+
+    def _report_on(self, info: CollectionInfo) -> CollectionMemory:
+        slot = self._slots.get(info.id)
+        segment = slot.segment
+        state = "on disk" if segment is None else "loaded"
+        used = slot.last_used
+        return CollectionMemory(
+            name=info.name,
+            id=str(info.id),
+            state="loading" if slot.loading else state,
+            form="exact" if segment is None else segment.form,
+            n_records=self.db.extent(info.id).n_records,
+            resident_bytes=self.ledger.held(info.id),
+            parts={} if segment is None else segment.parts(),
+            disk_bytes=self.db.bytes_on_disk(info.id),
+            pinned=slot.pinned,
+            ttl_seconds=info.ttl_seconds,
+            idle_seconds=None if used is None else time.monotonic() - used,
+            hits=slot.hits,
+            misses=slot.misses,
+            loads=slot.loads,
+            unloads=slot.unloads,
+        )
+
+
+def graph_parameters(info: CollectionInfo) -> GraphParameters:
+    """Return the parameters of a collection's graph by its configuration."""
+    hnsw = info.configuration["hnsw"]
+    assert info.dimension is not None
+    return GraphParameters(
+        space=info.space,
+        dimension=info.dimension,
+        m=int(hnsw.get("max_neighbors") or 16),
+        ef_construction=int(hnsw.get("ef_construction") or 100),
+        ef_search=int(hnsw.get("ef_search") or 100),
+    )
+
+
+def return_memory() -> None:
+    """Give freed memory back to the operating system, where the allocator has to be asked (glibc)."""
+    trim = _malloc_trim()
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim() -> Callable[[int], int] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return None
+    return trim

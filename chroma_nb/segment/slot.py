@@ -1,0 +1,81 @@
+"""`Slot`: one collection's place in memory, its locks and what is known of its use."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chroma_nb.segment.locks import Mutex, RWLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from chroma_nb.db.base import DB
+    from chroma_nb.segment.segment import LoadedSegment
+
+
+@dataclass(eq=False)
+class Slot:
+    """One collection's place in memory.
+
+    Locks are taken in the order in which they stand here. A thread that looks for memory holds the
+    locks of its own slot and only ever tries those of others.
+    """
+
+    collection_id: UUID
+    #: Held by whoever builds the collection's graph.
+    build_lock: Mutex = field(default_factory=Mutex)
+    #: Held by whoever writes to the collection, from the first look to the commit, and by whoever loads
+    #: or drops its segment.
+    write_lock: Mutex = field(default_factory=Mutex)
+    #: Held by readers together; alone by whoever changes what they read.
+    lock: RWLock = field(default_factory=RWLock)
+    segment: LoadedSegment | None = None
+    pinned: bool = False
+    loading: bool = False
+    #: Monotonic time of the last use; None before the first.
+    last_used: float | None = None
+    #: What it takes at least; set where that did not fit, until the collection changes.
+    least_bytes: int | None = None
+    hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    unloads: int = 0
+
+    def touch(self) -> None:
+        """Note a use."""
+        self.last_used = time.monotonic()
+
+
+class Slots:
+    """The slots of a store's collections, made when they are first asked for."""
+
+    def __init__(self, db: DB) -> None:
+        self._db = db
+        self._slots: dict[UUID, Slot] = {}
+        self._lock = threading.Lock()
+
+    def get(self, collection_id: UUID) -> Slot:
+        """Return a collection's slot; `NotFoundError` where there is no such collection."""
+        slot = self._slots.get(collection_id)
+        if slot is None:
+            self._db.get_collection(collection_id)
+            with self._lock:
+                slot = self._slots.setdefault(collection_id, Slot(collection_id))
+        return slot
+
+    def find(self, collection_id: UUID) -> Slot | None:
+        """Return a collection's slot if it has one."""
+        return self._slots.get(collection_id)
+
+    def remove(self, collection_id: UUID) -> None:
+        """Forget a collection."""
+        with self._lock:
+            self._slots.pop(collection_id, None)
+
+    def __iter__(self) -> Iterator[Slot]:
+        with self._lock:
+            return iter(list(self._slots.values()))

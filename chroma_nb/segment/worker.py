@@ -1,0 +1,121 @@
+"""`Worker`: one thread that works off requests when their time has come, and goes when idle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+logger = logging.getLogger("chroma_nb")
+
+#: The thread ends after this long without anything to wait for; the next request starts another.
+_IDLE_SECONDS = 2.0
+
+
+class Worker:
+    """Runs `work(collection_id)` in the background, one at a time.
+
+    Between two pieces of work the thread holds nothing but weak references: an owner that is garbage
+    collected takes its worker and the thread along.
+
+    Args:
+        name: Of the thread, after ``chroma_nb-``.
+        work: A bound method, held weakly. Its errors are logged; they harm nobody, as what it works on
+            is derived.
+    """
+
+    def __init__(self, name: str, work: Callable[[UUID], None]) -> None:
+        self._name = f"chroma_nb-{name}"
+        self._work = weakref.WeakMethod(work)
+        self._condition = threading.Condition()
+        #: Collection -> the moment (monotonic) from which its work may start.
+        self._due: dict[UUID, float] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._idle_since = 0.0
+        weakref.finalize(self, _wake, self._condition).atexit = False
+
+    def request(self, collection_id: UUID, delay_seconds: float) -> None:
+        """Ask for work on a collection; asking again before it starts moves it back."""
+        with self._condition:
+            if self._closed:
+                return
+            self._due[collection_id] = time.monotonic() + delay_seconds
+            if self._thread is None:
+                self._idle_since = time.monotonic()
+                self._thread = threading.Thread(
+                    target=_run,
+                    args=(weakref.ref(self), self._condition),
+                    name=self._name,
+                    daemon=True,
+                )
+                self._thread.start()
+            self._condition.notify_all()
+
+    def waits_for(self, collection_id: UUID) -> bool:
+        """Say whether work on the collection has been asked for and not begun."""
+        return collection_id in self._due
+
+    def step(self) -> bool:
+        """Do one piece of work that is due, if there is one; say whether to go on. For the thread."""
+        with self._condition:
+            now = time.monotonic()
+            if self._closed or (not self._due and now - self._idle_since > _IDLE_SECONDS):
+                self._thread = None
+                return False
+            first = min(self._due, key=self._due.__getitem__) if self._due else None
+            if first is None or self._due[first] > now:
+                return True
+            del self._due[first]
+        work = self._work()
+        if work is None:
+            return False
+        try:
+            work(first)
+        except Exception:
+            if not self._closed:
+                logger.exception("%s failed for collection %s", self._name, first)
+        self._idle_since = time.monotonic()
+        return True
+
+    def pause(self) -> float:
+        """Return the seconds until something is due; the condition is held. For the thread."""
+        if self._closed:
+            return 0.0
+        until = min(self._due.values(), default=self._idle_since + _IDLE_SECONDS + 0.01)
+        return max(0.0, until - time.monotonic())
+
+    def close(self) -> None:
+        """Drop what waits, and wait for what is being done."""
+        with self._condition:
+            self._closed = True
+            self._due.clear()
+            thread = self._thread
+            self._condition.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            with contextlib.suppress(RuntimeError):
+                thread.join()
+
+
+def _run(reference: weakref.ref[Worker], condition: threading.Condition) -> None:
+    while True:
+        worker = reference()
+        if worker is None or not worker.step():
+            return
+        with condition:
+            pause = worker.pause()
+            del worker
+            if pause:
+                condition.wait(pause)
+
+
+def _wake(condition: threading.Condition) -> None:
+    with condition:
+        condition.notify_all()
