@@ -114,20 +114,31 @@ class Graphs:
             graph = vectors.graph
         if graph is None:
             return self._build_first(slot, segment, alive, must=must)
-        if not self._residents.reserve(slot, graph.growth(_EXTEND_STEP)):
-            # The tail stays one, and is scanned.
-            return False
-        with slot.lock.write():
-            if slot.segment is not segment or vectors.graph is not graph:
-                return slot.segment is not None
-            start = vectors.graph_end
-            stop = min(start + _EXTEND_STEP, vectors.n_labels)
-            labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
-            block = vectors.source.block(start, stop)[labels - start]
-            graph.add(labels, block, self.settings.threads)
-            vectors.graph_end = stop
-            vectors.graph_changed = True
-            self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+        return self._extend(slot, segment, graph)
+
+    def _extend(self, slot: Slot, segment: LoadedSegment, graph: VectorIndex) -> bool:
+        """Add the beginning of the tail to the graph; say whether there is more to do."""
+        owner, ledger = (slot.collection_id, "graph"), self._residents.ledger
+        vectors = segment.vectors
+        assert vectors is not None
+        try:
+            if not self._residents.reserve(slot, graph.growth(_EXTEND_STEP), owner):
+                # The tail stays one, and is scanned.
+                return False
+            with slot.lock.write():
+                if slot.segment is not segment or vectors.graph is not graph:
+                    return slot.segment is not None
+                start = vectors.graph_end
+                stop = min(start + _EXTEND_STEP, vectors.n_labels)
+                labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
+                block = vectors.source.block(start, stop)[labels - start]
+                graph.add(labels, block, self.settings.threads)
+                vectors.graph_end = stop
+                vectors.graph_changed = True
+                ledger.hand_over(owner, slot.collection_id)
+                ledger.settle(slot.collection_id, segment.resident_bytes)
+        finally:
+            ledger.settle(owner, 0)
         return True
 
     def _build_first(

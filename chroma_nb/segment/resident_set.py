@@ -98,27 +98,30 @@ class ResidentSet:
         Raises:
             MemoryBudgetError: The pinned collections alone are larger; nothing changes.
         """
+        with self._budget_lock:
+            try:
+                while not self.ledger.lower(budget):
+                    self._check_pinned(budget)
+                    if not self._evict_one(None, wait=True) and not self._reconcile():
+                        # A graph is being built; its builder sees the ceiling and gives up.
+                        time.sleep(0.005)
+            finally:
+                self.ledger.keep()
+        self.db.set_memory_limit(database_share(budget))
+
+    def _check_pinned(self, budget: int) -> None:
         pinned = self._pinned_bytes(None)
         if budget < pinned:
             names = [self._name(slot) for slot in self._slots if slot.pinned and slot.segment]
             raise over_budget(
                 pinned,
-                max(0, budget),
+                budget,
                 self.budget,
                 f"A budget of {format_bytes(budget)} is too small: what is pinned "
                 f"({', '.join(names[:5])})",
                 "unpin one of them: client.memory.unpin(name)",
                 f"choose a budget of {format_bytes(pinned)} or more",
             )
-        with self._budget_lock:
-            try:
-                while not self.ledger.lower(budget):
-                    if not self._evict_one(None, wait=True):
-                        # A graph is being built; its builder sees the ceiling and gives up.
-                        time.sleep(0.005)
-            finally:
-                self.ledger.keep()
-        self.db.set_memory_limit(database_share(budget))
 
     def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
         """Take bytes for a slot, unloading others where needed; say whether they are had.
@@ -134,7 +137,9 @@ class ResidentSet:
         while True:
             if self._machine_has(n_bytes) and self.ledger.take(account, n_bytes):
                 return True
-            if not self._could_fit(slot, n_bytes) or not self._evict_one(slot):
+            if self._could_fit(slot, n_bytes) and self._evict_one(slot):
+                continue
+            if not self._reconcile(slot):
                 return False
 
     def _machine_has(self, n_bytes: int) -> bool:
@@ -150,6 +155,26 @@ class ResidentSet:
         if n_bytes > self.ledger.free + evictable:
             return False
         return self._machine_has(max(0, n_bytes - evictable))
+
+    def _reconcile(self, but: Slot | None = None) -> int:
+        """Give back what accounts hold beyond what is there: left by somebody who was interrupted."""
+        found = 0
+        for slot in self._slots:
+            held = self.ledger.held(slot.collection_id)
+            if slot is but or not held or not slot.write_lock.acquire(wait=False):
+                continue
+            try:
+                if slot.lock.acquire_write(wait=False):
+                    try:
+                        there = 0 if slot.segment is None else slot.segment.resident_bytes
+                        if there < held:
+                            self.ledger.settle(slot.collection_id, there)
+                            found += held - there
+                    finally:
+                        slot.lock.release()
+            finally:
+                slot.write_lock.release()
+        return found
 
     def room_for(self, slot: Slot | None) -> int:
         """Return what a collection could hold if all others that are not pinned went."""
@@ -447,6 +472,7 @@ class ResidentSet:
         slot = self._slots.get(info.id)
         segment = slot.segment
         state = "on disk" if segment is None else "loaded"
+        parts = {} if segment is None else segment.parts()
         used = slot.last_used
         return CollectionMemory(
             name=info.name,
@@ -454,8 +480,8 @@ class ResidentSet:
             state="loading" if slot.loading else state,
             form="exact" if segment is None else segment.form,
             n_records=self.db.extent(info.id).n_records,
-            resident_bytes=self.ledger.held(info.id),
-            parts={} if segment is None else segment.parts(),
+            resident_bytes=sum(parts.values()),
+            parts=parts,
             disk_bytes=self.db.bytes_on_disk(info.id),
             pinned=slot.pinned,
             ttl_seconds=info.ttl_seconds,
