@@ -14,6 +14,9 @@ from chroma_nb.types import Neighbors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: hnswlib's `label_op_locks_`.
+_LOCK_BYTES = 65_536 * 40
+
 
 class Hnswlib(VectorIndex):
     """HNSW of hnswlib (or of chroma-hnswlib, the same module)."""
@@ -46,7 +49,7 @@ class Hnswlib(VectorIndex):
         return cls(index, parameters)
 
     def growth(self, n: int) -> int:
-        more = self.bytes_for(self.parameters, n)
+        more = super().growth(n)
         if self._index.get_current_count() + n > self._index.get_max_elements():
             # Everything is copied into a larger piece of memory.
             more += self.resident_bytes
@@ -90,8 +93,9 @@ class Hnswlib(VectorIndex):
     def bytes_for(cls, parameters: GraphParameters, n: int) -> int:
         # Level 0: a count and 2*M links of 4 bytes, the vector, a label of 8. Beside it a lock, a
         # level, a pointer, an entry in the table of labels, the links of the upper levels, the list of
-        # visited nodes: 120 bytes (growth of RSS less level 0, 5,000 to 50,000 vectors, two widths).
-        return n * (4 * parameters.dimension + 8 * parameters.m + 12 + 120)
+        # visited nodes: 110 bytes (growth of RSS less level 0, 5,000 to 50,000 vectors, two widths).
+        # And 65,536 locks of 40 bytes, however many vectors there are.
+        return n * (4 * parameters.dimension + 8 * parameters.m + 12 + 110) + _LOCK_BYTES
 
     @property
     def n_held(self) -> int:

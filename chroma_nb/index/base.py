@@ -96,7 +96,8 @@ class VectorIndex(ABC):
 
     def growth(self, n: int) -> int:
         """Return by how much adding n vectors may raise `resident_bytes`, on the way included."""
-        return self.bytes_for(self.parameters, n)
+        held = self.n_held
+        return self.bytes_for(self.parameters, held + n) - self.bytes_for(self.parameters, held)
 
     @abstractmethod
     def save(self, path: str) -> None:
