@@ -20,6 +20,7 @@ from chroma_nb.embedding.base import (
     validate_embedding_function,
 )
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
+from chroma_nb.memory.preflight import require
 from chroma_nb.results import GetResult, QueryResult
 from chroma_nb.types import (
     CollectionInfo,
@@ -67,6 +68,9 @@ DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
 #: the choice is still open.
 _DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
 
+
+#: Of an embedding, where the collection has none yet: MiniLM's.
+_TYPICAL_DIMENSION = 384
 
 # Lists, as Chroma's signatures have them; `check_include` copies them.
 _GET_INCLUDE = ["metadatas", "documents"]
@@ -430,6 +434,14 @@ class Collection:
         function = self._function()
         if query:
             return embed_queries(function, inputs)
+        # The function's own result, and the array of it.
+        n_bytes = 2 * 4 * len(inputs) * (self._info.dimension or _TYPICAL_DIMENSION)
+        require(
+            n_bytes,
+            f"Embedding {len(inputs):,} documents for collection [{self.name}]",
+            "add them in parts of 50,000",
+            "free memory: client.memory.unload_all()",
+        )
         progress = self._client.get_settings().progress
         return embed_documents(function, inputs, progress=progress, desc=f"Embedding {self.name}")
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import require_extra
+from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ def _pyarrow(needed_by: str) -> Any:
     return require_extra("pyarrow", extra="arrow", needed_by=needed_by)
 
 
+#: Id, document and metadata of a record that is a sentence.
+_TYPICAL_RECORD_BYTES = 300
+
+
 def collection_to_arrow(
     collection: Collection, where: Where | None = None, where_document: WhereDocument | None = None
 ) -> Any:
@@ -182,6 +187,14 @@ def collection_to_arrow(
     (fixed-size list of float32). The schema's metadata holds the collection's name and configuration.
     """
     pa = _pyarrow("Collection.to_arrow()")
+    if where is None and where_document is None:
+        n = collection.count()
+        require(
+            n * (2 * 4 * _dimension(collection) + _TYPICAL_RECORD_BYTES),
+            f"to_arrow() of {n:,} records",
+            "write them to a file, which goes piece by piece: collection.export(path)",
+            "choose some: to_arrow(where=...)",
+        )
     pieces = list(_arrow_pieces(pa, collection, where, where_document))
     schema = _arrow_schema(pa, collection)
     return pa.Table.from_batches(pieces, schema=schema)

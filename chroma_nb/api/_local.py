@@ -24,6 +24,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.filters.expression import And, Expression, parse_where, parse_where_document
 from chroma_nb.memory.budget import read_budget
+from chroma_nb.memory.preflight import require
 from chroma_nb.memory.report import Departure, Estimate, MemoryReport
 from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
@@ -49,6 +50,11 @@ if TYPE_CHECKING:
 
 #: Texts as they are, no spaces, and no NaN, which is not JSON.
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+#: Answers of fewer records are made without a look at what is free.
+_LARGE_ANSWER = 10_000
+#: A Python text without its characters, and its place in a list.
+_OBJECT_BYTES = 57
 
 #: How many ids an error names.
 _NAMED_IDS = 5
@@ -403,6 +409,14 @@ class Local(API):
         with self.segments.present(collection_id) as segment:
             reader = segment.metadata
             labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
+            self._check_memory(
+                segment,
+                len(labels),
+                include,
+                f"get() of {len(labels):,} records of collection [{segment.info.name}]",
+                "ask for them in parts: get(limit=50_000, offset=...)",
+                'ask for less of each: include=["documents"], or collection.export(path) to a file',
+            )
             records = Records(reader.ids(labels))
             if "embeddings" in include:
                 records.embeddings = _vectors(segment, labels)
@@ -432,6 +446,15 @@ class Local(API):
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id) as segment:
+            n_found = len(embeddings) * min(n_results, segment.metadata.n_live)
+            self._check_memory(
+                segment,
+                n_found,
+                include,
+                f"query() for {n_found:,} results from collection [{info.name}]",
+                "send fewer queries in one call",
+                "ask for fewer results: n_results=10",
+            )
             found, _ = segment.search(embeddings, n_results, expression, ids)
             labels = found.labels.ravel()
             width = found.labels.shape[1]
@@ -451,6 +474,23 @@ class Local(API):
                     vectors[row * width : (row + 1) * width] for row in range(len(embeddings))
                 ]
         return matches
+
+    def _check_memory(
+        self, segment: Segment, n: int, include: Sequence[str], what: str, *ways: str
+    ) -> None:
+        """Refuse an answer that would not fit into memory, before any of it is made."""
+        if n < _LARGE_ANSWER:
+            return
+        n_bytes = 2 * _OBJECT_BYTES * n
+        if "embeddings" in include:
+            n_bytes += 2 * n * 4 * (segment.info.dimension or 0)
+        if "documents" in include or "metadatas" in include:
+            sizes = self.db.text_sizes(segment.info.id)
+            text_bytes = ("documents" in include) * sizes.documents
+            # A metadata value becomes an object of several times the size of its text.
+            text_bytes += ("metadatas" in include) * 6 * sizes.metadatas
+            n_bytes += n * text_bytes // max(1, sizes.n_records) + 2 * _OBJECT_BYTES * n
+        require(n_bytes, what, *ways, budget=self.segments.residents.budget)
 
     # -- memory and graphs --------------------------------------------------------------------
 

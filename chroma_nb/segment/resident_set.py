@@ -340,10 +340,12 @@ class ResidentSet:
             raise
         finally:
             slot.loading = False
-        slot.loads += 1
         slot.touch()
-        held = self.ledger.held(slot.collection_id)
-        self.note("load", slot, "used", held, time.perf_counter() - started)
+        if extent.next_label:
+            # A new collection is there without having been loaded.
+            slot.loads += 1
+            held = self.ledger.held(slot.collection_id)
+            self.note("load", slot, "used", held, time.perf_counter() - started)
         self.expect_idleness(slot)
         return True
 

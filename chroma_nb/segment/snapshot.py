@@ -79,7 +79,8 @@ def snapshot_bytes(prefix: str, version: int) -> int | None:
             header = json.loads(file.readline(_MOST_HEADER_BYTES))
         if (header["format"], header["version"]) != (FORMAT_VERSION, version):
             return None
-        return sum(int(size) for size in header["sections"].values())
+        # A bytearray holds one byte more than it shows.
+        return sum(int(size) + 1 for size in header["sections"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
