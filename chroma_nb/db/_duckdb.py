@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
@@ -91,11 +92,18 @@ class DuckDB(DB):
         self._write_lock = threading.RLock()
         self._cursor_lock = threading.Lock()
         self._idle_cursors: list[duckdb.DuckDBPyConnection] = []
+        self._busy_cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         self._entries: dict[UUID, _Entry] = {}
         self._by_name: dict[tuple[str, str, str], UUID] = {}
         self._tenants: set[str] = set()
         self._databases: dict[tuple[str, str], UUID] = {}
         self._created = 0
+        #: `settle` is at work, or was when it was interrupted.
+        self._is_limited = False
+        #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
+        self._unsure = False
+        #: Vector files of compactions under way, by collection and generation.
+        self._compacting: dict[tuple[UUID, int], VectorFile] = {}
         self._derived_folder: str | None = None
         self._closed = False
         limit = settings.duckdb_memory_limit
@@ -174,23 +182,37 @@ class DuckDB(DB):
 
     def _load_catalogue(self) -> None:
         con = self._connection
-        self._tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
+        tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
         rows = con.execute("SELECT id, name, tenant, created FROM databases ORDER BY created")
-        self._databases = {
+        databases = {
             (tenant, name): UUID(database_id) for database_id, name, tenant, _ in rows.fetchall()
         }
-        for entry in self._entries.values():
-            _close_vectors(entry)
-        self._entries = {}
-        self._by_name = {}
+        entries: dict[UUID, _Entry] = {}
         for row in con.execute(f"{_SELECT_COLLECTION} ORDER BY created").fetchall():
             entry = _entry_from_row(row)
-            self._remember(entry)
+            key = entry.info.id, entry.extent.generation
+            before = self._entries.get(entry.info.id)
+            if before is not None and before.extent.generation == entry.extent.generation:
+                entry.vectors = before.vectors
+            entry.vectors = self._compacting.get(key, entry.vectors)
+            entries[entry.info.id] = entry
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
             "SELECT created FROM collections)"
         ).fetchone()
-        self._created = (last[0] if last else 0) or 0
+        by_name = {
+            (entry.info.tenant, entry.info.database, entry.info.name): key
+            for key, entry in entries.items()
+        }
+        kept = [entry.vectors for entry in entries.values()]
+        gone = [entry for entry in self._entries.values() if entry.vectors not in kept]
+        # In one step: somebody may be reading, and an interrupt may come at any time.
+        self._tenants, self._databases, self._created, self._entries, self._by_name = (
+            *(tenants, databases, (last[0] if last else 0) or 0),
+            *(entries, by_name),
+        )
+        for entry in gone:
+            _close_vectors(entry)
 
     def _remember(self, entry: _Entry) -> None:
         info = entry.info
@@ -198,13 +220,44 @@ class DuckDB(DB):
         self._by_name[info.tenant, info.database, info.name] = info.id
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Hold the write lock and one transaction; everything is undone when the body raises."""
+    def _changing(self) -> Iterator[None]:
+        """Hold the write lock until a change is in DuckDB and in the catalogue in memory.
+
+        An interrupt may come between the two. Then, and when DuckDB fails, the next access reads the
+        catalogue anew.
+        """
         with self._write_lock:
+            self._make_sure()
+            yield
+            self._unsure = False
+
+    def _make_sure(self) -> None:
+        """Read the catalogue anew if a write was not carried through, unless one is under way."""
+        if not self._unsure or self._closed or not self._write_lock.acquire(blocking=False):
+            return
+        try:
+            if self._unsure:
+                with _interruptible():
+                    self._undo()
+                    self._load_catalogue()
+                self._unsure = False
+        finally:
+            self._write_lock.release()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Hold the write lock and one transaction; everything is undone when the body raises.
+
+        Use it within `_changing`.
+        """
+        with self._write_lock, _interruptible():
             self._check_open()
+            if self._is_limited:
+                self._lift_limit()
+            self._unsure = True
             connection = self._connection
-            connection.execute("BEGIN TRANSACTION")
             try:
+                connection.execute("BEGIN TRANSACTION")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -224,19 +277,37 @@ class DuckDB(DB):
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._check_open()
         with self._cursor_lock:
+            if self._is_limited:
+                self._lift_limit()
             cursor = self._idle_cursors.pop() if self._idle_cursors else None
+            if cursor is not None:
+                self._busy_cursors.add(cursor)
         if cursor is None:
-            cursor = self._connection.cursor()
+            cursor = self._cursor()
+            with self._cursor_lock:
+                self._busy_cursors.add(cursor)
         try:
-            yield cursor
+            with _interruptible():
+                yield cursor
         except BaseException:
             cursor.close()
             raise
+        finally:
+            self._busy_cursors.discard(cursor)
         with self._cursor_lock:
             if self._closed:
                 cursor.close()
             else:
                 self._idle_cursors.append(cursor)
+
+    def _cursor(self) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.cursor()
+        except duckdb.ConnectionException:
+            # It is being opened anew at this moment, or whoever was about to has been interrupted.
+            with self._write_lock:
+                self._make_sure()
+                return self._connection.cursor()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -258,7 +329,7 @@ class DuckDB(DB):
                 shutil.rmtree(self._derived_folder, ignore_errors=True)
 
     def reset(self) -> None:
-        with self._write_lock:
+        with self._changing():
             for info in self.list_collections():
                 self.delete_collection(info.id)
             with self._transaction() as con:
@@ -270,7 +341,7 @@ class DuckDB(DB):
     # -- tenants and databases ----------------------------------------------------------------
 
     def create_tenant(self, name: str) -> None:
-        with self._write_lock:
+        with self._changing():
             if name in self._tenants:
                 raise UniqueConstraintError(f"Tenant [{name}] already exists")
             with self._transaction() as con:
@@ -278,10 +349,11 @@ class DuckDB(DB):
             self._tenants.add(name)
 
     def has_tenant(self, name: str) -> bool:
+        self._make_sure()
         return name in self._tenants
 
     def create_database(self, name: str, tenant: str) -> UUID:
-        with self._write_lock:
+        with self._changing():
             if (tenant, name) in self._databases:
                 raise UniqueConstraintError(f"Database [{name}] already exists")
             database_id = uuid4()
@@ -296,13 +368,15 @@ class DuckDB(DB):
         return self._created
 
     def find_database(self, name: str, tenant: str) -> UUID | None:
+        self._make_sure()
         return self._databases.get((tenant, name))
 
     def list_databases(self, tenant: str) -> list[tuple[UUID, str]]:
+        self._make_sure()
         return [(key, name) for (of, name), key in list(self._databases.items()) if of == tenant]
 
     def delete_database(self, name: str, tenant: str) -> None:
-        with self._write_lock:
+        with self._changing():
             for info in self.list_collections(tenant, name):
                 self.delete_collection(info.id)
             with self._transaction() as con:
@@ -312,7 +386,7 @@ class DuckDB(DB):
     # -- collections --------------------------------------------------------------------------
 
     def create_collection(self, info: CollectionInfo) -> None:
-        with self._write_lock:
+        with self._changing():
             if (info.tenant, info.database, info.name) in self._by_name:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
             entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0, 0))
@@ -328,6 +402,7 @@ class DuckDB(DB):
             self._remember(entry)
 
     def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
+        self._make_sure()
         collection_id = self._by_name.get((tenant, database, name))
         return None if collection_id is None else self._entries[collection_id].info
 
@@ -335,6 +410,7 @@ class DuckDB(DB):
         return self._entry(collection_id).info
 
     def _entry(self, collection_id: UUID) -> _Entry:
+        self._make_sure()
         entry = self._entries.get(collection_id)
         if entry is None:
             self._check_open()
@@ -345,13 +421,14 @@ class DuckDB(DB):
         self, tenant: str | None = None, database: str | None = None
     ) -> list[CollectionInfo]:
         self._check_open()
+        self._make_sure()
         infos = [entry.info for entry in sorted(self._entries.values(), key=lambda e: e.created)]
         if tenant is None:
             return infos
         return [info for info in infos if (info.tenant, info.database) == (tenant, database)]
 
     def update_collection(self, info: CollectionInfo) -> None:
-        with self._write_lock:
+        with self._changing():
             entry = self._entry(info.id)
             old = entry.info
             taken = self._by_name.get((info.tenant, info.database, info.name))
@@ -371,7 +448,7 @@ class DuckDB(DB):
             self._remember(entry)
 
     def delete_collection(self, collection_id: UUID) -> None:
-        with self._write_lock:
+        with self._changing():
             entry = self._entry(collection_id)
             with self._transaction() as con:
                 con.execute("DELETE FROM collections WHERE id = ?", [str(collection_id)])
@@ -392,7 +469,7 @@ class DuckDB(DB):
         return self._entry(collection_id).extent
 
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        with self._write_lock:
+        with self._changing():
             entry = self._entry(collection_id)
             extent = entry.extent
             if len(changes.vectors) and changes.first_label != extent.next_label:
@@ -432,12 +509,8 @@ class DuckDB(DB):
                                 *(after.next_sequence, after.version, str(collection_id)),
                             ],
                         )
-                except BaseException as error:
-                    # An interrupt may have come after DuckDB had committed: the table knows.
-                    self._reload_entry(entry)
-                    if isinstance(error, duckdb.Error):
-                        raise self._disk_error(error) from error
-                    raise
+                except duckdb.Error as error:
+                    raise self._disk_error(error) from error
             entry.extent = after
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
@@ -464,15 +537,6 @@ class DuckDB(DB):
                 f"Writing {len(rows):,} records needs about {needed:,} bytes, the disk of {self!r} "
                 f"has {free:,} free. Free some space and repeat the call; nothing was written."
             )
-
-    def _reload_entry(self, entry: _Entry) -> None:
-        with contextlib.suppress(duckdb.Error):
-            row = self._connection.execute(
-                f"{_SELECT_COLLECTION} WHERE id = ?", [str(entry.info.id)]
-            ).fetchone()
-            if row is not None:
-                fresh = _entry_from_row(row)
-                entry.info, entry.extent = fresh.info, fresh.extent
 
     def _vector_path(self, entry: _Entry) -> str | None:
         return None
@@ -575,7 +639,7 @@ class DuckDB(DB):
             return entry.vectors
 
     def compact(self, collection_id: UUID) -> None:
-        with self._write_lock:
+        with self._changing():
             old = self._entry(collection_id)
             if old.info.dimension is None:
                 return
@@ -583,6 +647,8 @@ class DuckDB(DB):
             extent = old.extent
             new = _Entry(old.info, old.created, replace(extent, generation=extent.generation + 1))
             target = self._open_vectors(new, old.info.dimension, create=True)
+            key = collection_id, new.extent.generation
+            self._compacting[key] = target
             try:
                 labels = self.select(collection_id)
                 for start in range(0, len(labels), 16_384):
@@ -600,24 +666,45 @@ class DuckDB(DB):
                         [new.extent.next_label, new.extent.generation, str(collection_id)],
                     )
             except BaseException:
-                target.close()
-                self._remove_files(new)
+                # An interrupt may have come after DuckDB had committed: its catalogue knows.
+                self._make_sure()
+                del self._compacting[key]
+                if self._entries[collection_id].vectors is not target:
+                    target.close()
+                    self._remove_files(new)
                 raise
-            _close_vectors(old)
-            self._remove_files(old)
             new.vectors = target
             self._remember(new)
+            del self._compacting[key]
+            _close_vectors(old)
+            self._remove_files(old)
 
     def settle(self) -> None:
         # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
         # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
-        with self._write_lock:
+        with self._write_lock, _interruptible():
+            self._make_sure()
             if not self._closed:
-                for statement in ("CHECKPOINT", "SET memory_limit = '8MB'"):
-                    # Refused while another transaction reads: then it is done another time.
-                    with contextlib.suppress(duckdb.Error):
-                        self._connection.execute(statement)
-                self._connection.execute(f"SET memory_limit = '{self._memory_limit}B'")
+                # Refused while another transaction reads: then it is done another time.
+                with contextlib.suppress(duckdb.Error):
+                    self._connection.execute("CHECKPOINT")
+                with self._cursor_lock:
+                    # A statement that runs would have to do with so little.
+                    if not self._busy_cursors:
+                        self._free_cache()
+
+    def _free_cache(self) -> None:
+        self._is_limited = True
+        try:
+            with contextlib.suppress(duckdb.Error):
+                self._connection.execute("SET memory_limit = '8MB'")
+        finally:
+            self._lift_limit()
+
+    def _lift_limit(self) -> None:
+        """Set the memory limit that is meant; an interrupt may have left the one of `settle`."""
+        self._connection.execute(f"SET memory_limit = '{self._memory_limit}B'")
+        self._is_limited = False
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -636,8 +723,9 @@ class DuckDB(DB):
     def set_memory_limit(self, n_bytes: int) -> None:
         if self.settings.duckdb_memory_limit != "auto":
             return
-        with self._write_lock:
+        with self._write_lock, _interruptible():
             self._check_open()
+            self._make_sure()
             # Refused where it is in use at the moment: then it stays as it was.
             with contextlib.suppress(duckdb.Error):
                 self._connection.execute(f"SET memory_limit = '{n_bytes}B'")
@@ -657,7 +745,7 @@ class DuckDB(DB):
                 f"delete to write. Got {query[:80]!r}."
             )
         self._check_open()
-        cursor = self._connection.cursor()
+        cursor = self._cursor()
         try:
             for entry in list(self._entries.values()):
                 info = entry.info
@@ -666,7 +754,8 @@ class DuckDB(DB):
                     info.name.lower() in query.lower()
                 ):
                     self._create_view(cursor, entry)
-            return cursor.execute(query, parameters).df()
+            with _interruptible():
+                return cursor.execute(query, parameters).df()
         except duckdb.Error as error:
             names = ", ".join(repr(i.name) for i in self.list_collections(tenant, database)[:10])
             raise InvalidArgumentError(
@@ -836,6 +925,17 @@ def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
     """
     with contextlib.suppress(duckdb.Error):
         connection.execute("SET GLOBAL disabled_optimizers = 'row_group_pruner'")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise a KeyboardInterrupt for what it is; DuckDB makes a RuntimeError of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Query interrupted" in str(error):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _close_vectors(entry: _Entry) -> None:

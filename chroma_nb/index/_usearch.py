@@ -6,6 +6,7 @@ their distances again from the vectors themselves.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,21 @@ from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.types import Neighbors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise a KeyboardInterrupt for what it is; usearch makes a RuntimeError of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "terminated" in str(error):
+            raise KeyboardInterrupt from error
+        raise
+
 
 _METRICS = {"l2": "l2sq", "cosine": "cos", "ip": "ip"}
 
@@ -69,7 +84,8 @@ class Usearch(VectorIndex):
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
         if len(labels):
             encoded = self._encode(vectors)
-            self._index.add(labels.astype(np.uint64), encoded, threads=threads, copy=True)
+            with _interruptible():
+                self._index.add(labels.astype(np.uint64), encoded, threads=threads, copy=True)
 
     def discard(self, labels: NDArray[np.int64]) -> None:
         if len(labels):
@@ -80,7 +96,8 @@ class Usearch(VectorIndex):
 
     def search(self, queries: NDArray[np.float32], k: int, threads: int) -> Neighbors:
         k = min(k, len(self))
-        found = self._index.search(self._encode(queries), k, threads=threads)
+        with _interruptible():
+            found = self._index.search(self._encode(queries), k, threads=threads)
         keys = np.atleast_2d(found.keys).astype(np.int64)
         distances = np.atleast_2d(found.distances).astype(np.float32)
         counts = getattr(found, "counts", None)

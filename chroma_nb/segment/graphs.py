@@ -132,7 +132,12 @@ class Graphs:
                 stop = min(start + _EXTEND_STEP, vectors.n_labels)
                 labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
                 block = vectors.source.block(start, stop)[labels - start]
-                graph.add(labels, block, self.settings.threads)
+                try:
+                    graph.add(labels, block, self.settings.threads)
+                except BaseException:
+                    # Some of them may be in it: it is derived, so it goes and is built again.
+                    vectors.graph, vectors.graph_end = None, 0
+                    raise
                 vectors.graph_end = stop
                 vectors.graph_changed = True
                 ledger.hand_over(owner, slot.collection_id)

@@ -133,7 +133,10 @@ def _check_sum(path: str, expected: int) -> None:
 
 def _checksum(path: str) -> int:
     value = 0
-    with open(path, "rb") as file:
-        while piece := file.read(4 << 20):
-            value = zlib.crc32(piece, value)
+    # Small enough to be summed up while it is in the cache: twice as fast as large pieces.
+    buffer = bytearray(256 << 10)
+    view = memoryview(buffer)
+    with open(path, "rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            value = zlib.crc32(view[:size], value)
     return value
