@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
 
 #: Chroma's names of settings that mean the same here.
-_CHROMA_NAMES = {"persist_directory": "path"}
+_CHROMA_NAMES = {"persist_directory": "path", "chroma_memory_limit_bytes": "memory_budget"}
 
 #: Chroma's settings that have nothing to act on here. The value given is the one that changes
 #: nothing: chroma_nb sends no telemetry, so switching it off is simply true.
@@ -26,8 +26,8 @@ _CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
     "anonymized_telemetry": False,
     "chroma_product_telemetry_impl": None,
     "chroma_telemetry_impl": None,
-    "chroma_memory_limit_bytes": 0,
-    "chroma_segment_cache_policy": None,
+    # There is one policy here, and it is the one that could be chosen there.
+    "chroma_segment_cache_policy": "LRU",
     "chroma_server_nofile": None,
     "chroma_server_thread_pool_size": 40,
     "chroma_server_host": None,
@@ -151,6 +151,9 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
     explicit = {}
     for given, value in values.items():
         name = _CHROMA_NAMES.get(given, given)
+        if given == "chroma_memory_limit_bytes" and value == 0:
+            # Chroma's "no limit", which is its default.
+            continue
         if name in fields:
             explicit[name] = value
         elif given in _CHROMA_WITHOUT_EFFECT:

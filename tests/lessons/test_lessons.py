@@ -1048,10 +1048,15 @@ def test_lesson_34_no_code_is_built_from_stored_names(tmp_path: Path) -> None:
 
 def test_no_setting_is_accepted_that_does_nothing() -> None:
     """chroma_memory_limit_bytes was validated for years after the engine had stopped reading it."""
-    with pytest.warns(UserWarning, match="chroma_memory_limit_bytes.*no effect"):
-        chroma_nb.Settings(chroma_memory_limit_bytes=10**9)
+    with chroma_nb.EphemeralClient(
+        chroma_nb.Settings(chroma_memory_limit_bytes=10**9, chroma_segment_cache_policy="LRU")
+    ) as client:
+        assert client.memory.budget == 10**9
+    assert chroma_nb.Settings(chroma_memory_limit_bytes=0) == chroma_nb.Settings()
     with pytest.warns(UserWarning, match="chroma_segment_cache_policy.*no effect"):
-        chroma_nb.Settings(chroma_segment_cache_policy="LRU")
+        chroma_nb.Settings(chroma_segment_cache_policy="FIFO")
+    with pytest.warns(UserWarning, match="chroma_server_nofile.*no effect"):
+        chroma_nb.Settings(chroma_server_nofile=65_536)
     with pytest.raises(ValueError, match="Did you mean 'allow_reset'"):
         chroma_nb.Settings(alow_reset=True)
     with pytest.raises(ValueError, match="graph_min_records"):

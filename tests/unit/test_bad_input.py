@@ -236,7 +236,7 @@ def test_bad_settings(values: dict[str, Any], text: str) -> None:
 
 def test_a_setting_of_chromas_that_does_nothing_here_says_so() -> None:
     with pytest.warns(UserWarning, match="has no effect"):
-        chroma_nb.Settings(chroma_memory_limit_bytes=1_000_000)
+        chroma_nb.Settings(chroma_server_nofile=65_536)
     chroma_nb.Settings(anonymized_telemetry=False)
 
 
