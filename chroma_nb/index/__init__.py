@@ -11,6 +11,8 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.index.base import GraphParameters as GraphParameters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from chroma_nb.index.base import VectorIndex as VectorIndex
 
 #: Engine -> (module that it needs, what installs that, where its class is), the largest in memory
@@ -46,16 +48,18 @@ def _not_installed(name: str) -> ImportError:
     )
 
 
-def smaller_forms(engine: type[VectorIndex]) -> list[type[VectorIndex]]:
-    """Return the forms of a graph that take less memory than this engine's, the largest first."""
+def forms_of(engine: type[VectorIndex]) -> Iterator[type[VectorIndex]]:
+    """Yield the forms that a graph of this engine may take, the largest in memory first.
+
+    Each is imported when it is asked for. usearch is one of the package's own requirements, so its forms
+    are always at hand.
+    """
+    yield engine
     names = list(ENGINES)
-    smaller = []
     for name in names[names.index(engine.engine) + 1 :] if engine.engine in names else []:
-        # usearch is one of the package's own requirements, so its forms are always at hand.
         form = load_engine(name)
         if form is not None:
-            smaller.append(form)
-    return smaller
+            yield form
 
 
 @cache

@@ -1,9 +1,9 @@
 """What this process may use of the machine's memory, and what is left of it.
 
 `psutil.virtual_memory()` shows the host: inside a container, on Binder and on many hubs it is wrong.
-The true limit is the least of what the kernel enforces (cgroup v2, cgroup v1,
-RLIMIT_AS, RLIMIT_DATA), what a hub
-announces (``MEM_LIMIT``, JupyterHub's and Binder's) and what is built in.
+The true limit is the least of what the kernel enforces (cgroup v2, cgroup v1, RLIMIT_AS,
+RLIMIT_DATA), what a hub announces (``MEM_LIMIT``, JupyterHub's and Binder's) and what is
+built in.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import psutil
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.sizes import parse_bytes
@@ -142,6 +140,8 @@ class Machine:
             elif name == "MemAvailable":
                 available = int(value.split()[0]) * 1024
         if total is None or available is None:
+            import psutil
+
             memory = psutil.virtual_memory()
             total, available = int(memory.total), int(memory.available)
         return Limit("physical memory", total, total - available)
@@ -158,15 +158,19 @@ def _resource_limits() -> Iterator[Limit]:
         import resource
     except ImportError:  # Windows has none.
         return
-    used = psutil.Process().memory_info()
     for name, field in (("RLIMIT_AS", "vms"), ("RLIMIT_DATA", "data")):
         total, _ = resource.getrlimit(getattr(resource, name))
         if total != resource.RLIM_INFINITY and 0 < total < _NO_LIMIT:
+            import psutil
+
+            used = psutil.Process().memory_info()
             yield Limit(name, total, int(getattr(used, field, used.rss)))
 
 
 def process_rss() -> int:
     """Return the resident memory of this process, bytes."""
+    import psutil
+
     return int(psutil.Process().memory_info().rss)
 
 

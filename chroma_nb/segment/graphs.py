@@ -48,15 +48,13 @@ class Graphs:
         self.settings = settings
         self.closing = False
 
-    def _forms(self, segment: LoadedSegment) -> list[type[VectorIndex]]:
-        if segment.vectors is None:
-            return []
-        return self._residents.forms(segment.metadata.n_live)
+    def _wants_graph(self, segment: LoadedSegment) -> bool:
+        return segment.vectors is not None and self._residents.wants_graph(segment.metadata.n_live)
 
     def tail_is_long(self, segment: LoadedSegment) -> bool:
         """Say whether it is time to bring the graph up to date, or to build it."""
         vectors = segment.vectors
-        if vectors is None or not self._forms(segment):
+        if vectors is None or not self._wants_graph(segment):
             return False
         if vectors.graph is None:
             return True
@@ -68,7 +66,7 @@ class Graphs:
         total = segment.metadata.n_live
         unindexed = 0
         loaded = slot.segment
-        if loaded is not None and loaded.vectors is not None and self._forms(loaded):
+        if loaded is not None and loaded.vectors is not None and self._wants_graph(loaded):
             if loaded.vectors.graph is None:
                 unindexed = total
             else:
@@ -103,7 +101,7 @@ class Graphs:
         """Build a first graph, or take one step; say whether there is more to do."""
         with slot.lock.read():
             segment = slot.segment
-            if segment is None or not self._forms(segment):
+            if segment is None or not self._wants_graph(segment):
                 return False
             vectors = segment.vectors
             assert vectors is not None
@@ -171,18 +169,20 @@ class Graphs:
     ) -> type[VectorIndex] | None:
         """Return the largest form that there is memory for, and take it."""
         owner = (slot.collection_id, "graph")
-        forms = self._forms(segment)
-        if not forms:
+        n_records = segment.metadata.n_live
+        if not self._wants_graph(segment):
             # So many records were deleted since the decision that a graph is not worth it.
             return None
         parameters = graph_parameters(segment.info)
         started = time.perf_counter()
         held = self._residents.ledger.held(slot.collection_id)
         room = self._residents.room_for(slot) - held
+        forms = self._residents.forms(n_records)
         for form in policy.forms_that_fit(forms, parameters, n_labels, room):
             if self._residents.reserve(slot, form.bytes_for(parameters, n_labels), owner):
                 return form
-        need = forms[-1].bytes_for(parameters, n_labels)
+        *_, smallest = self._residents.forms(n_records)
+        need = smallest.bytes_for(parameters, n_labels)
         if must:
             raise over_budget(
                 need,
@@ -226,8 +226,8 @@ class Graphs:
             graph.add(labels, block, self.settings.threads)
         with slot.lock.write():
             if slot.segment is segment:
+                graph.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
                 vectors.graph, vectors.graph_end, vectors.graph_changed = graph, end, True
-                vectors.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
                 # The scans that answered until now mapped the vectors; the graph has its own.
                 vectors.source.release()
                 ledger = self._residents.ledger

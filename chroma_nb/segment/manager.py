@@ -75,8 +75,20 @@ class SegmentManager:
         finally:
             slot.lock.release()
 
+    def _drop_doubtful(self, slot: Slot) -> None:
+        """Let go of a segment that an interrupted commit has left behind the truth; it is derived."""
+        if slot.in_doubt and slot.write_lock.acquire(wait=False):
+            try:
+                if slot.in_doubt:
+                    with slot.lock.write():
+                        self.residents.drop(slot, save=False, reason="a write was interrupted")
+                        slot.in_doubt = False
+            finally:
+                slot.write_lock.release()
+
     def _hold(self, slot: Slot) -> None:
         """Take a slot's lock for reading, with a segment in it wherever there is room for one."""
+        self._drop_doubtful(slot)
         slot.lock.acquire_read()
         if slot.segment is None and self.residents.may_fit(slot):
             slot.lock.release()
@@ -89,6 +101,7 @@ class SegmentManager:
     def present(self, collection_id: UUID) -> Iterator[Segment]:
         """Hold what answers without loading: the loaded segment, or one that reads the DB."""
         slot = self._slots.get(collection_id)
+        self._drop_doubtful(slot)
         with slot.lock.read():
             slot.touch()
             yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
@@ -100,6 +113,7 @@ class SegmentManager:
         """Be the collection's only writer; yields what existing records are read from."""
         slot = self._slots.get(collection_id)
         with slot.write_lock:
+            self._drop_doubtful(slot)
             # Deleted while this writer waited: say so instead of writing into nothing.
             info = self.db.get_collection(collection_id)
             slot.touch()
@@ -123,15 +137,16 @@ class SegmentManager:
                     self.db.commit(collection_id, changes)
                 slot.least_bytes = None
             else:
+                slot.in_doubt = True
                 self.db.commit(collection_id, changes)
                 with slot.lock.write():
                     segment.apply(self.db, changes)
                     self.residents.ledger.settle(collection_id, segment.resident_bytes)
+                slot.in_doubt = False
         except BaseException:
-            # Interrupted between the DB and the segment: the segment may lag behind the truth. It is
-            # derived, so it goes, and the next access reads it anew.
-            with slot.lock.write():
-                self.residents.drop(slot, save=False, reason="a write was interrupted")
+            # Interrupted between the DB and the segment, or the DB has failed. Should this be
+            # interrupted as well, the next access finds the mark.
+            self._drop_doubtful(slot)
             raise
         if len(changes.rows) >= _MANY_RECORDS:
             # What the call took to encode and write its rows is scattered over the heap by now.
@@ -281,6 +296,7 @@ class SegmentManager:
             return
         if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
+        self._drop_doubtful(slot)
         with slot.lock.read():
             segment = slot.segment
             wanted = segment is not None and self._graphs.tail_is_long(segment)

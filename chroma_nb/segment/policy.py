@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from uuid import UUID
 
     from chroma_nb.index.base import GraphParameters, VectorIndex
@@ -56,7 +56,7 @@ def unload_order(
 
 
 def forms_that_fit(
-    forms: Sequence[type[VectorIndex]], parameters: GraphParameters, n_labels: int, room: int
-) -> list[type[VectorIndex]]:
-    """Return the forms of a graph over so many vectors that fit, the largest first."""
-    return [form for form in forms if form.bytes_for(parameters, n_labels) <= room]
+    forms: Iterable[type[VectorIndex]], parameters: GraphParameters, n_labels: int, room: int
+) -> Iterator[type[VectorIndex]]:
+    """Yield the forms of a graph over so many vectors that fit, the largest first."""
+    return (form for form in forms if form.bytes_for(parameters, n_labels) <= room)

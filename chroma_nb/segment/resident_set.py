@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chroma_nb.index import smaller_forms
+from chroma_nb.index import forms_of
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.memory.budget import database_share, read_budget
 from chroma_nb.memory.ledger import Ledger
@@ -33,7 +33,7 @@ from chroma_nb.segment.snapshot import snapshot_bytes
 from chroma_nb.segment.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
     from uuid import UUID
 
     from chroma_nb.db.base import DB
@@ -224,10 +224,11 @@ class ResidentSet:
             return 0
         started = time.perf_counter()
         released = self.ledger.held(slot.collection_id)
-        if save:
+        if save and not slot.in_doubt:
             self.save_graph(segment)
             segment.save(self.db)
         slot.segment = None
+        slot.in_doubt = False
         if segment.vectors is not None:
             segment.vectors.graph = None
             segment.vectors.source.release()
@@ -284,12 +285,14 @@ class ResidentSet:
 
     # -- loading ------------------------------------------------------------------------------
 
-    def forms(self, n_records: int) -> list[type[VectorIndex]]:
-        """Return the forms that a graph of so many records may take, the largest first."""
-        if n_records < self.settings.graph_min_records:
-            return []
-        engine = self._engine()
-        return [] if engine is None else [engine, *smaller_forms(engine)]
+    def wants_graph(self, n_records: int) -> bool:
+        """Say whether a collection of so many records gets a graph; small ones import no engine."""
+        return n_records >= self.settings.graph_min_records and self._engine() is not None
+
+    def forms(self, n_records: int) -> Iterator[type[VectorIndex]]:
+        """Yield the forms that a graph of so many records may take, the largest first."""
+        engine = self._engine() if n_records >= self.settings.graph_min_records else None
+        return iter(()) if engine is None else forms_of(engine)
 
     def load(self, slot: Slot) -> bool:
         """Bring a collection into memory; its write lock is held. False where it does not fit.
@@ -309,7 +312,7 @@ class ResidentSet:
         base = snapshot_bytes(prefix, extent.version)
         if base is None:
             base = LoadedSegment.bytes_for(extent.next_label, self.db.text_sizes(info.id))
-        choices: list[tuple[int, type[VectorIndex] | None]] = []
+        choices: list[tuple[int, type[VectorIndex] | None]] = [(base, None)]
         if info.dimension is not None:
             parameters = graph_parameters(info)
             fitting = policy.forms_that_fit(
@@ -318,10 +321,9 @@ class ResidentSet:
                 extent.next_label,
                 self.room_for(slot) - base,
             )
-            for form in fitting:
-                if has_graph(prefix, form):
-                    choices.append((base + form.bytes_for(parameters, extent.next_label), form))
-        choices.append((base, None))
+            saved = next((form for form in fitting if has_graph(prefix, form)), None)
+            if saved is not None:
+                choices.insert(0, (base + saved.bytes_for(parameters, extent.next_label), saved))
         slot.loading = True
         try:
             for need, chosen in choices:
@@ -370,22 +372,22 @@ class ResidentSet:
     def explain_form(self, segment: Segment) -> str:
         """Say in words why a collection is held in the form in which it is."""
         slot = self._slots.get(segment.info.id)
-        forms = self.forms(segment.metadata.n_live)
+        form = next(self.forms(segment.metadata.n_live), None)
         if not isinstance(segment, LoadedSegment):
             if not self.may_fit(slot):
                 need = format_bytes(slot.least_bytes or 0)
                 return f"{need} do not fit the budget of {format_bytes(self.budget)}"
             return "there was no room at the moment"
-        if not forms or segment.vectors is None:
+        if form is None or segment.vectors is None:
             return "it is small, or graphs are switched off: exact search"
-        if segment.form == forms[0].engine:
+        if segment.form == form.engine:
             return "the full graph fits"
-        full = forms[0].bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
+        full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
         held = (
             "no graph yet" if segment.vectors.graph is None else f"{segment.form} is a smaller form"
         )
         return (
-            f"{held}; the full graph ({forms[0].engine}) takes {format_bytes(full)}, the budget is "
+            f"{held}; the full graph ({form.engine}) takes {format_bytes(full)}, the budget is "
             f"{format_bytes(self.budget)}"
         )
 
@@ -435,8 +437,10 @@ class ResidentSet:
         """Reckon what a collection would take; see `Estimate`."""
         base = n_records * (65 + _TYPICAL_TEXT_BYTES + 4)
         disk = 4 * n_records * dimension
-        forms = self.forms(n_records)
-        by_form = {form.engine: base + form.bytes_for(parameters, n_records) for form in forms}
+        by_form = {
+            form.engine: base + form.bytes_for(parameters, n_records)
+            for form in self.forms(n_records)
+        }
         if not by_form:
             by_form = {"exact": base + disk}
         budget = self.budget

@@ -34,6 +34,9 @@ class Slot:
     #: Held by readers together; alone by whoever changes what they read.
     lock: RWLock = field(default_factory=RWLock)
     segment: LoadedSegment | None = None
+    #: A commit is being carried over into the segment. With nobody writing: one was interrupted, and the
+    #: segment may lag behind the truth.
+    in_doubt: bool = False
     pinned: bool = False
     loading: bool = False
     #: Monotonic time of the last use; None before the first.

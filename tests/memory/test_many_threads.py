@@ -190,7 +190,10 @@ settings = chroma_nb.Settings(
 client = chroma_nb.PersistentClient(path, settings)
 names = ["one", "two", "three"]
 for name in names:
-    client.create_collection(name, embedding_function=None)
+    client.create_collection(
+        name, embedding_function=None, configuration={"hnsw": {"ef_search": 400}})
+# Imports whatever may be needed: an interrupt within the import of a C module is its own affair.
+client.memory.estimate(10_000)
 acknowledged, stops, steps = {}, 0, 0
 going, in_cell = True, False
 
