@@ -94,10 +94,11 @@ class PersistentDuckDB(DuckDB):
         # A commit that fails on a full disk may end the instance ("database has been invalidated"), or
         # leave rows half taken back: with DuckDB 1.3.2 the next text written came out joined with theirs.
         # What is on the disk is right, so it is read anew.
-        with contextlib.suppress(duckdb.Error):
-            self._connection.close()
+        # Cursors go with their connection, so nobody should find one in between.
         with self._cursor_lock:
             self._idle_cursors.clear()
+        with contextlib.suppress(duckdb.Error):
+            self._connection.close()
         self._connection = self._connect()
 
     def close(self) -> None:
