@@ -37,6 +37,15 @@ def release_stale() -> None:
         _noted.locks.pop()
 
 
+def _free(mutex: threading.RLock) -> None:
+    """Give a mutex back as often as this thread has it; an interrupt may have spared its release."""
+    while True:
+        try:
+            mutex.release()
+        except RuntimeError:
+            return
+
+
 def _strike_off(lock: _Abandonable) -> None:
     locks = _noted.locks
     for at in range(len(locks) - 1, -1, -1):
@@ -51,7 +60,8 @@ class Mutex:
     def __init__(self) -> None:
         self._owner: int | None = None
         self._depth = 0
-        self._condition = threading.Condition(threading.RLock())
+        self._mutex = threading.RLock()
+        self._condition = threading.Condition(self._mutex)
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; say whether it was had."""
@@ -82,6 +92,7 @@ class Mutex:
             if self._owner == threading.get_ident():
                 self._owner, self._depth = None, 0
             self._condition.notify_all()
+        _free(self._mutex)
 
     def __enter__(self) -> None:
         self.acquire()
@@ -99,7 +110,8 @@ class RWLock:
     """A lock that readers share; a waiting writer goes first. Not reentrant."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.RLock())
+        self._mutex = threading.RLock()
+        self._condition = threading.Condition(self._mutex)
         self._readers: set[int] = set()
         self._writer: int | None = None
         self._waiting: set[int] = set()
@@ -141,11 +153,15 @@ class RWLock:
 
     def release(self) -> None:
         """Give back what this thread has of the lock."""
-        self.abandon()
+        self._leave()
         _strike_off(self)
 
     def abandon(self) -> None:
         """Give back whatever this thread holds of the lock."""
+        self._leave()
+        _free(self._mutex)
+
+    def _leave(self) -> None:
         me = threading.get_ident()
         with self._condition:
             self._readers.discard(me)

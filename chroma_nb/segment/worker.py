@@ -112,7 +112,8 @@ def _run(reference: weakref.ref[Worker], condition: threading.Condition) -> None
         with condition:
             pause = worker.pause()
             del worker
-            if pause:
+            # It may have been the last to hold the worker.
+            if pause and reference() is not None:
                 condition.wait(pause)
 
 

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from chroma_nb.segment.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+
+class Owner:
+    """Writes down what it is asked to do."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[UUID, float]] = []
+        self.busy = threading.Event()
+        self.worker = Worker(f"test-{id(self)}", self.work)
+
+    def work(self, key: UUID) -> None:
+        self.busy.set()
+        if key.int == 1:
+            raise ValueError("as asked")
+        if key.int == 2:
+            time.sleep(0.3)
+        self.done.append((key, time.monotonic()))
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        name = f"chroma_nb-test-{id(self)}"
+        return [thread for thread in threading.enumerate() if thread.name == name]
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def test_work_is_done_when_it_is_due_and_not_before() -> None:
+    owner, late, soon = Owner(), uuid4(), uuid4()
+    start = time.monotonic()
+    owner.worker.request(late, 0.3)
+    owner.worker.request(soon, 0.1)
+    assert owner.worker.waits_for(late)
+    assert wait_for(lambda: len(owner.done) == 2)
+    assert [key for key, _ in owner.done] == [soon, late]
+    assert owner.done[0][1] - start >= 0.1
+    assert owner.done[1][1] - start >= 0.3
+    assert len(owner.threads) == 1
+    owner.worker.close()
+    assert not owner.threads
+
+
+def test_asking_again_moves_it_back() -> None:
+    owner, key = Owner(), uuid4()
+    start = time.monotonic()
+    for _ in range(4):
+        owner.worker.request(key, 0.2)
+        time.sleep(0.1)
+    assert wait_for(lambda: owner.done)
+    assert owner.done[0][1] - start >= 0.5
+    time.sleep(0.3)
+    assert len(owner.done) == 1
+    owner.worker.close()
+
+
+def test_an_error_is_logged_and_the_rest_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    owner, key = Owner(), uuid4()
+    with caplog.at_level(logging.ERROR, logger="chroma_nb"):
+        owner.worker.request(UUID(int=1), 0)
+        owner.worker.request(key, 0.05)
+        assert wait_for(lambda: owner.done)
+    assert "as asked" in caplog.text
+    owner.worker.close()
+
+
+def test_closing_waits_for_what_is_being_done_and_drops_the_rest() -> None:
+    owner = Owner()
+    owner.worker.request(UUID(int=2), 0)
+    owner.worker.request(uuid4(), 0.1)
+    assert owner.busy.wait(5)
+    owner.worker.close()
+    assert [key for key, _ in owner.done] == [UUID(int=2)]
+    owner.worker.request(uuid4(), 0)
+    assert not owner.threads
+
+
+def test_the_thread_goes_when_idle_and_comes_again() -> None:
+    owner = Owner()
+    owner.worker.request(uuid4(), 0)
+    assert wait_for(lambda: owner.done)
+    assert wait_for(lambda: not owner.threads)
+    owner.worker.request(uuid4(), 0)
+    assert wait_for(lambda: len(owner.done) == 2)
+    owner.worker.close()
+
+
+def test_an_owner_that_is_collected_takes_the_thread_along() -> None:
+    owner = Owner()
+    owner.worker.request(uuid4(), 3_600)
+    (thread,) = owner.threads
+    reference = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert reference() is None
+    assert wait_for(lambda: not thread.is_alive(), 2.0)
