@@ -75,6 +75,10 @@ def test_a_data_set_larger_than_the_budget_is_added_and_answered_exactly(
         assert notes.query(**where)["ids"][0] == nearest(vectors, query, 5, both)
     several = notes.query(query_embeddings=vectors[:300], n_results=1)
     assert [ids[0] for ids in several["ids"]] == [f"id{row}" for row in range(300)]
+    # A record that answers many queries is read once.
+    all_of_them = notes.query(query_embeddings=vectors[:30], n_results=N)
+    assert all(sorted(ids) == sorted(all_of_them["ids"][0]) for ids in all_of_them["ids"])
+    assert all_of_them["documents"][29][0].startswith("document 29 ")
     chosen = notes.get(ids=["id7", "id11999"], include=["embeddings"])["embeddings"]
     np.testing.assert_array_equal(chosen, vectors[[7, 11_999]])
 
@@ -109,6 +113,18 @@ def test_what_cannot_fit_is_refused_with_the_ways_out(client: Any, vectors: np.n
     client.memory.budget = "1 GB"
     notes.build_index()
     assert notes.explain(query_embeddings=vectors[0])["strategy"] == "graph"
+
+
+def test_a_database_without_memory_says_so_and_goes_on(tmp_path: Path) -> None:
+    settings = chroma_nb.Settings(duckdb_memory_limit="12 MB")
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=["a"], embeddings=[[1.0, 2.0]], documents=["kept"])
+        with pytest.raises(MemoryBudgetError, match="duckdb_memory_limit"):
+            # One value, which cannot be spread over temporary files.
+            client.sql("SELECT list(i) FROM range(5000000) numbers(i)")
+        assert notes.get()["documents"] == ["kept"]
+        assert notes.query(query_embeddings=[[1.0, 2.0]], n_results=1)["ids"] == [["a"]]
 
 
 SCRIPT = """
