@@ -105,6 +105,8 @@ class DuckDB(DB):
         self._is_limited = False
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
         self._unsure = False
+        #: DuckDB has failed in a transaction, and was not opened anew yet.
+        self._is_broken = False
         #: Vector files of compactions under way, by collection and generation.
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
         self._derived_folder: str | None = None
@@ -241,7 +243,7 @@ class DuckDB(DB):
         try:
             if self._unsure:
                 with _interruptible():
-                    self._undo()
+                    self._undo(failed=False)
                     self._load_catalogue()
                 self._unsure = False
         finally:
@@ -263,15 +265,19 @@ class DuckDB(DB):
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
                 connection.execute("COMMIT")
-            except BaseException:
-                self._undo()
+            except BaseException as error:
+                self._undo(failed=isinstance(error, duckdb.Error))
                 raise
 
-    def _undo(self) -> None:
+    def _undo(self, *, failed: bool) -> None:
+        """Take a transaction back; where DuckDB itself has `failed`, leave its state behind as well."""
+        self._is_broken = self._is_broken or failed
         # No transaction is left where COMMIT itself failed.
         with contextlib.suppress(duckdb.Error):
             self._connection.execute("ROLLBACK")
-        self._reconnect()
+        if self._is_broken:
+            self._reconnect()
+            self._is_broken = False
 
     def _reconnect(self) -> None:
         """Leave the state behind in which a failed transaction left DuckDB; in memory it is sound."""

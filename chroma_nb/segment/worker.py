@@ -59,10 +59,6 @@ class Worker:
                 self._thread.start()
             self._condition.notify_all()
 
-    def waits_for(self, collection_id: UUID) -> bool:
-        """Say whether work on the collection has been asked for and not begun."""
-        return collection_id in self._due
-
     def step(self) -> bool:
         """Do one piece of work that is due, if there is one; say whether to go on. For the thread."""
         with self._condition:
