@@ -21,11 +21,11 @@ class Ledger:
 
     def __init__(self, budget: int) -> None:
         self._lock = threading.Lock()
-        self._accounts: dict[Hashable, int] = {}
+        #: The accounts and their sum, replaced as one: a stopped cell leaves a step undone or done.
+        self._state: tuple[dict[Hashable, int], int] = ({}, 0)
         self._budget = budget
         #: Below the budget while a smaller one is being brought about.
         self._ceiling = budget
-        self._used = 0
 
     @property
     def budget(self) -> int:
@@ -35,48 +35,44 @@ class Ledger:
     @property
     def used(self) -> int:
         """Bytes that they hold."""
-        return self._used
+        return self._state[1]
 
     @property
     def free(self) -> int:
         """Bytes that can still be taken."""
-        return max(0, self._ceiling - self._used)
+        return max(0, self._ceiling - self.used)
 
     @property
     def is_over(self) -> bool:
         """Whether somebody has to give back, as a smaller budget is being brought about."""
-        return self._used > self._ceiling
+        return self.used > self._ceiling
 
     def held(self, owner: Hashable) -> int:
         """Return the bytes of one account."""
-        return self._accounts.get(owner, 0)
+        return self._state[0].get(owner, 0)
 
     def take(self, owner: Hashable, n_bytes: int) -> bool:
         """Add bytes to an account if they fit; say whether they did."""
         with self._lock:
-            if n_bytes > 0 and self._used + n_bytes > self._ceiling:
+            if n_bytes > 0 and self.used + n_bytes > self._ceiling:
                 return False
-            self._set(owner, self._accounts.get(owner, 0) + n_bytes)
+            self._set({owner: self.held(owner) + n_bytes})
             return True
 
     def settle(self, owner: Hashable, n_bytes: int) -> None:
         """Set an account to what is really used; 0 closes it."""
         with self._lock:
-            self._set(owner, n_bytes)
+            self._set({owner: n_bytes})
 
     def hand_over(self, source: Hashable, target: Hashable) -> None:
         """Add one account to another and close it."""
         with self._lock:
-            moved = self._accounts.get(source, 0)
-            self._set(source, 0)
-            self._set(target, self._accounts.get(target, 0) + moved)
+            if source != target:
+                self._set({source: 0, target: self.held(target) + self.held(source)})
 
-    def _set(self, owner: Hashable, n_bytes: int) -> None:
-        self._used += n_bytes - self._accounts.get(owner, 0)
-        if n_bytes:
-            self._accounts[owner] = n_bytes
-        else:
-            self._accounts.pop(owner, None)
+    def _set(self, changed: dict[Hashable, int]) -> None:
+        accounts = {owner: size for owner, size in {**self._state[0], **changed}.items() if size}
+        self._state = (accounts, sum(accounts.values()))
 
     def lower(self, budget: int) -> bool:
         """Refuse whatever would pass this budget from now on, and make it the budget once it is kept.
@@ -86,7 +82,7 @@ class Ledger:
         """
         with self._lock:
             self._ceiling = budget
-            if self._used > budget:
+            if self.used > budget:
                 return False
             self._budget = budget
             return True

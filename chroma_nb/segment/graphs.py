@@ -116,7 +116,7 @@ class Graphs:
 
     def _extend(self, slot: Slot, segment: LoadedSegment, graph: VectorIndex) -> bool:
         """Add the beginning of the tail to the graph; say whether there is more to do."""
-        owner, ledger = (slot.collection_id, "graph"), self._residents.ledger
+        owner, ledger = slot.graph_account, self._residents.ledger
         vectors = segment.vectors
         assert vectors is not None
         try:
@@ -153,7 +153,7 @@ class Graphs:
         must: bool,
     ) -> bool:
         """Build a graph beside the segment, which goes on answering exactly, and put it in."""
-        owner = (slot.collection_id, "graph")
+        owner = slot.graph_account
         ledger = self._residents.ledger
         try:
             form = self._choose_form(slot, segment, len(alive), must=must)
@@ -168,7 +168,7 @@ class Graphs:
         self, slot: Slot, segment: LoadedSegment, n_labels: int, *, must: bool
     ) -> type[VectorIndex] | None:
         """Return the largest form that there is memory for, and take it."""
-        owner = (slot.collection_id, "graph")
+        owner = slot.graph_account
         n_records = segment.metadata.n_live
         if not self._wants_graph(segment):
             # So many records were deleted since the decision that a graph is not worth it.
@@ -231,7 +231,7 @@ class Graphs:
                 # The scans that answered until now mapped the vectors; the graph has its own.
                 vectors.source.release()
                 ledger = self._residents.ledger
-                ledger.hand_over((slot.collection_id, "graph"), slot.collection_id)
+                ledger.hand_over(slot.graph_account, slot.collection_id)
                 ledger.settle(slot.collection_id, segment.resident_bytes)
         self.db.settle()
         if end >= _MANY_RECORDS:

@@ -79,7 +79,7 @@ class LoadedMetadata(MetadataReader):
             "ids": self._ids.nbytes,
             "documents": self._documents.nbytes,
             "metadata": self._metadatas.nbytes,
-            "columns": sum(column.nbytes for column in list(self._columns.values())),
+            "columns": self.column_bytes,
             "order": self._sequences.nbytes + self._alive.nbytes,
         }
         if self._uris is not None:
@@ -114,6 +114,11 @@ class LoadedMetadata(MetadataReader):
 
     def _capacity(self, n_labels: int) -> int:
         return n_labels if self._n_labels == 0 else n_labels + n_labels // 8
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of what filters have made."""
+        return sum(column.nbytes for column in list(self._columns.values()))
 
     def forget_columns(self) -> None:
         """Let go of what filters have made; the next filter makes it again."""

@@ -68,14 +68,15 @@ class Mutex:
         me = threading.get_ident()
         _noted.locks.append(self)
         with self._condition:
-            while self._owner not in (None, me):
-                if not wait:
-                    _strike_off(self)
-                    return False
+            while wait and self._owner not in (None, me):
                 self._condition.wait()
-            self._owner = me
-            self._depth += 1
-        return True
+            had = self._owner in (None, me)
+            if had:
+                self._owner = me
+                self._depth += 1
+        if not had:
+            _strike_off(self)
+        return had
 
     def release(self) -> None:
         """Give the lock back."""
@@ -130,6 +131,7 @@ class RWLock:
         """Wait until no writer has or wants the lock, and share it."""
         _noted.locks.append(self)
         with self._condition:
+            self._forget(threading.get_ident())
             while self._writer is not None or self._waiting:
                 self._condition.wait()
             self._readers.add(threading.get_ident())
@@ -139,17 +141,19 @@ class RWLock:
         me = threading.get_ident()
         _noted.locks.append(self)
         with self._condition:
-            if not wait and (self._writer is not None or self._readers or self._waiting):
-                _strike_off(self)
-                return False
-            self._waiting.add(me)
-            try:
-                while self._writer is not None or self._readers:
-                    self._condition.wait()
-                self._writer = me
-            finally:
-                self._waiting.discard(me)
-        return True
+            self._forget(me)
+            had = wait or not (self._writer is not None or self._readers or self._waiting)
+            if had:
+                self._waiting.add(me)
+                try:
+                    while self._writer is not None or self._readers:
+                        self._condition.wait()
+                    self._writer = me
+                finally:
+                    self._waiting.discard(me)
+        if not had:
+            _strike_off(self)
+        return had
 
     def release(self) -> None:
         """Give back what this thread has of the lock."""
@@ -162,14 +166,17 @@ class RWLock:
         _free(self._mutex)
 
     def _leave(self) -> None:
-        me = threading.get_ident()
         with self._condition:
-            self._readers.discard(me)
-            self._waiting.discard(me)
-            if self._writer == me:
-                self._writer = None
-            if not self._readers:
-                self._condition.notify_all()
+            self._forget(threading.get_ident())
+
+    def _forget(self, me: int) -> None:
+        """Strike off every mark of a thread; one that comes to take the lock can only have stale ones."""
+        self._readers.discard(me)
+        self._waiting.discard(me)
+        if self._writer == me:
+            self._writer = None
+        if not self._readers:
+            self._condition.notify_all()
 
 
 class _Side:

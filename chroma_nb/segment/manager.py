@@ -126,11 +126,12 @@ class SegmentManager:
         """Write changes to the DB, then to the loaded segment. Call it inside `writing`."""
         slot = self._slots.get(collection_id)
         segment = slot.segment
-        if segment is not None and not self._make_room(slot, segment, changes):
-            with slot.lock.write():
-                self.residents.drop(slot, save=True, reason="it grew and did not fit any more")
-            segment = None
         try:
+            column_bytes = 0 if segment is None else segment.metadata.column_bytes
+            if segment is not None and not self._make_room(slot, segment, changes):
+                with slot.lock.write():
+                    self.residents.drop(slot, save=True, reason="it grew and did not fit any more")
+                segment = None
             if segment is None:
                 # Readers ask the DB several questions for one answer: no commit may come between them.
                 with slot.lock.write():
@@ -140,7 +141,11 @@ class SegmentManager:
                 slot.in_doubt = True
                 self.db.commit(collection_id, changes)
                 with slot.lock.write():
+                    if segment.metadata.column_bytes > column_bytes:
+                        # Made by a reader since; no room was taken for what it would grow by.
+                        segment.metadata.forget_columns()
                     segment.apply(self.db, changes)
+                    self.residents.ledger.hand_over(slot.growth_account, collection_id)
                     self.residents.ledger.settle(collection_id, segment.resident_bytes)
                 slot.in_doubt = False
         except BaseException:
@@ -148,18 +153,21 @@ class SegmentManager:
             # interrupted as well, the next access finds the mark.
             self._drop_doubtful(slot)
             raise
+        finally:
+            self.residents.ledger.settle(slot.growth_account, 0)
         if len(changes.rows) >= _MANY_RECORDS:
             # What the call took to encode and write its rows is scattered over the heap by now.
             return_memory()
         self._request_work(slot)
 
     def _make_room(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> bool:
-        if self.residents.reserve(slot, segment.growth(changes)):
+        """Take the bytes that a commit will add, on an account that a finished graph leaves alone."""
+        if self.residents.reserve(slot, segment.growth(changes), slot.growth_account):
             return True
         with slot.lock.write():
             segment.metadata.forget_columns()
             self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
-        return self.residents.reserve(slot, segment.growth(changes))
+        return self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
 
     def configuration_changed(self, info: CollectionInfo) -> None:
         """Take notice of a collection's new name, configuration or TTL."""

@@ -161,7 +161,8 @@ class ResidentSet:
         found = 0
         for slot in self._slots:
             held = self.ledger.held(slot.collection_id)
-            if slot is but or not held or not slot.write_lock.acquire(wait=False):
+            owed = held + self.ledger.held(slot.growth_account)
+            if slot is but or not owed or not slot.write_lock.acquire(wait=False):
                 continue
             try:
                 if slot.lock.acquire_write(wait=False):
@@ -170,6 +171,8 @@ class ResidentSet:
                         if there < held:
                             self.ledger.settle(slot.collection_id, there)
                             found += held - there
+                        found += self.ledger.held(slot.growth_account)
+                        self.ledger.settle(slot.growth_account, 0)
                     finally:
                         slot.lock.release()
             finally:

@@ -48,6 +48,16 @@ class Slot:
     loads: int = 0
     unloads: int = 0
 
+    @property
+    def growth_account(self) -> tuple[UUID, str]:
+        """Whose the bytes are that a commit is going to add, until it has added them."""
+        return (self.collection_id, "growth")
+
+    @property
+    def graph_account(self) -> tuple[UUID, str]:
+        """Whose the bytes are of a graph that is being built, until it is put in."""
+        return (self.collection_id, "graph")
+
     def touch(self) -> None:
         """Note a use."""
         self.last_used = time.monotonic()

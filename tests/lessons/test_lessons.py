@@ -361,8 +361,11 @@ with chroma_nb.Client(settings) as client:
     first = docs.get(ids=["id-7"], include=["embeddings", "documents"])
     found = docs.query(query_embeddings=first["embeddings"], n_results=3)
     docs.build_index()
-    again = docs.query(query_embeddings=first["embeddings"], n_results=3)
-    assert again["ids"][0][0] == "id-7", again
+    # A graph finds nearly every one of them (usearch 998 of 1,000 here).
+    asked = docs.get(limit=200, include=["embeddings"])
+    again = docs.query(query_embeddings=asked["embeddings"], n_results=3)["ids"]
+    right = sum(one in found for one, found in zip(asked["ids"], again))
+    assert right >= 195, right
     print(json.dumps([count, first["documents"], found["ids"][0][0], docs.get_indexing_status()]))
 """
 

@@ -28,17 +28,22 @@ BUDGETS = st.sampled_from([0, 4_000, 200_000, 700_000, 1_500_000, 3_000_000, 10*
 
 
 class WatchedLedger(Ledger):
-    """Notes every moment at which more is held than the budget allows."""
+    """Notes every moment at which more is held than the budget allows, or than was taken."""
 
     def __init__(self, budget: int) -> None:
         super().__init__(budget)
         self.broken: list[tuple[Hashable, int, int]] = []
 
-    def _set(self, owner: Hashable, n_bytes: int) -> None:
-        more = n_bytes > self.held(owner)
-        super()._set(owner, n_bytes)
-        if more and self.used > self.budget:
-            self.broken.append((owner, self.used, self.budget))
+    def _set(self, changed: dict[Hashable, int]) -> None:
+        before = self.used
+        super()._set(changed)
+        if self.used > max(before, self.budget):
+            self.broken.append((tuple(changed), self.used, self.budget))
+
+    def settle(self, owner: Hashable, n_bytes: int) -> None:
+        if n_bytes > (held := self.held(owner)):
+            self.broken.append((owner, n_bytes, held))
+        super().settle(owner, n_bytes)
 
 
 class UnderABudget(RuleBasedStateMachine):

@@ -145,7 +145,6 @@ def test_release_stale_leaves_other_locks_and_later_uses_alone(make: type[Lock],
         assert not locks._noted.locks, where
 
 
-@pytest.mark.xfail(reason="what was not had is struck off before the inner mutex is given back")
 @pytest.mark.parametrize(("make", "use"), [(Mutex, try_mutex), (RWLock, try_write)])
 def test_a_stopped_try_at_a_lock_that_others_hold_leaves_nothing(
     make: type[Lock], use: Any
@@ -173,7 +172,6 @@ def test_a_stopped_try_at_a_lock_that_others_hold_leaves_nothing(
     assert n > 8
 
 
-@pytest.mark.xfail(reason="the thread waits for itself: acquire_* do not look who it is that holds")
 @pytest.mark.parametrize("first", [with_read, with_write])
 @pytest.mark.parametrize("second", [with_read, with_write])
 def test_what_an_interrupt_left_does_not_stop_the_handler_of_the_same_operation(

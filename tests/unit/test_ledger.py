@@ -142,9 +142,6 @@ class Key:
         return id(self)
 
 
-@pytest.mark.xfail(
-    reason="Ledger._set changes the sum before the account, hand_over the source before the target"
-)
 @pytest.mark.parametrize(
     "step",
     [
