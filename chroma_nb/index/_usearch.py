@@ -32,6 +32,10 @@ def _interruptible() -> Iterator[None]:
         raise
 
 
+#: So many records come first and by one thread. Threads that start together do not see each other's
+#: records, and leave some that no search reaches: of 100,000 (40 graphs of 2,500, dimension 16, two threads)
+#: 165 did not find themselves, with this 47.
+_FOUNDATION = 1_024
 _METRICS = {"l2": "l2sq", "cosine": "cos", "ip": "ip"}
 
 
@@ -82,10 +86,15 @@ class Usearch(VectorIndex):
         return vectors
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
-        if len(labels):
-            encoded = self._encode(vectors)
-            with _interruptible():
-                self._index.add(labels.astype(np.uint64), encoded, threads=threads, copy=True)
+        if not len(labels):
+            return
+        keys, encoded = labels.astype(np.uint64), self._encode(vectors)
+        alone = min(len(keys), max(0, _FOUNDATION - self.n_held))
+        with _interruptible():
+            if alone:
+                self._index.add(keys[:alone], encoded[:alone], threads=1, copy=True)
+            if alone < len(keys):
+                self._index.add(keys[alone:], encoded[alone:], threads=threads, copy=True)
 
     def discard(self, labels: NDArray[np.int64]) -> None:
         if len(labels):

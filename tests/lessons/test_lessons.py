@@ -361,7 +361,7 @@ with chroma_nb.Client(settings) as client:
     first = docs.get(ids=["id-7"], include=["embeddings", "documents"])
     found = docs.query(query_embeddings=first["embeddings"], n_results=3)
     docs.build_index()
-    # A graph finds nearly every one of them (usearch 998 of 1,000 here).
+    # A graph finds nearly every one of them (usearch some 999 of 1,000).
     asked = docs.get(limit=200, include=["embeddings"])
     again = docs.query(query_embeddings=asked["embeddings"], n_results=3)["ids"]
     right = sum(one in found for one, found in zip(asked["ids"], again))
