@@ -10,8 +10,10 @@ from uuid import UUID
 from chroma_nb import factories, validation
 from chroma_nb.client_memory import ClientMemory
 from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configuration_for
+from chroma_nb.displayed import Displayed
 from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
 from chroma_nb.errors import InternalError, InvalidUUIDError, NotSupportedError
+from chroma_nb.results import CollectionList
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class _Connection:
             factories.release(self._store)
 
 
-class ClientAPI(_Connection):
+class ClientAPI(_Connection, Displayed):
     """A client of a store.
 
     Args:
@@ -267,13 +269,13 @@ class ClientAPI(_Connection):
 
     def list_collections(
         self, limit: int | None = None, offset: int | None = None
-    ) -> list[Collection]:
+    ) -> CollectionList:
         """Return the collections in order of creation."""
         limit, offset = validation.check_limit_offset(limit, offset)
         infos = self.api.list_collections(
             limit, offset or 0, tenant=self.tenant, database=self.database
         )
-        return [Collection(self, info, DEFAULT_EMBEDDING_FUNCTION) for info in infos]
+        return CollectionList(Collection(self, info, DEFAULT_EMBEDDING_FUNCTION) for info in infos)
 
     def count_collections(self) -> int:
         """Return how many collections there are."""

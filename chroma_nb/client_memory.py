@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.collection import configuration_for
+from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.memory.report import Preview
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.client import ClientAPI
-    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+    from chroma_nb.memory.report import Estimate, MemoryReport
 
 
-class ClientMemory:
+class ClientMemory(Displayed):
     """What a store holds in memory, and how much it may.
 
     Collections are loaded when they are used and unloaded when the budget says so. None of what is
@@ -35,7 +37,7 @@ class ClientMemory:
         return str(self.report())
 
     @property
-    def _place(self) -> dict[str, str]:
+    def _place(self) -> Any:
         return {"tenant": self._client.tenant, "database": self._client.database}
 
     def _id(self, name: str) -> UUID:
@@ -109,9 +111,9 @@ class ClientMemory:
             )
         self._client.api.set_ttl(self._id(name), seconds, **self._place)
 
-    def preview(self, budget: int | float | str) -> list[Departure]:
+    def preview(self, budget: int | float | str) -> Preview:
         """Return what setting this budget would unload, in order; nothing is done."""
-        return self._client.api.preview_memory_budget(budget, **self._place)
+        return Preview(self._client.api.preview_memory_budget(budget, **self._place), budget)
 
     def estimate(
         self, n: int, dim: int = 384, configuration: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb import validation
+from chroma_nb.displayed import Displayed
 from chroma_nb.embedding.base import (
     check_conflict_on_create,
     check_conflict_on_modify,
@@ -21,7 +22,7 @@ from chroma_nb.embedding.base import (
 )
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
 from chroma_nb.memory.preflight import require
-from chroma_nb.results import GetResult, QueryResult
+from chroma_nb.results import Explanation, GetResult, QueryResult
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -77,7 +78,7 @@ _GET_INCLUDE = ["metadatas", "documents"]
 _QUERY_INCLUDE = ["metadatas", "documents", "distances"]
 
 
-class Collection:
+class Collection(Displayed):
     """A named set of records: id, embedding, document, metadata, uri.
 
     Collections come from a client. The handle holds no records; its attributes are those of the moment
@@ -335,7 +336,7 @@ class Collection:
             include=[*wanted, "uris"] if with_data else wanted,
             **self._where_to,
         )
-        return GetResult(
+        result = GetResult(
             ids=records.ids,
             embeddings=None if records.embeddings is None else _as_float64(records.embeddings),
             documents=records.documents,
@@ -344,6 +345,8 @@ class Collection:
             data=self._load_data(records.uris) if with_data else None,
             metadatas=records.metadatas,
         )
+        result.contains = _contained(where_document)
+        return result
 
     def peek(self, limit: int = 10) -> GetResult:
         """Return the first records with their embeddings."""
@@ -395,7 +398,7 @@ class Collection:
             **self._where_to,
         )
         vectors = matches.embeddings
-        return QueryResult(
+        result = QueryResult(
             ids=matches.ids,
             embeddings=None if vectors is None else [_as_float64(each) for each in vectors],
             documents=matches.documents,
@@ -405,6 +408,10 @@ class Collection:
             metadatas=matches.metadatas,
             distances=matches.distances,
         )
+        if query_embeddings is None and query_texts is not None:
+            result.asked = [query_texts] if isinstance(query_texts, str) else list(query_texts)
+        result.contains = _contained(where_document)
+        return result
 
     def _query_embeddings(
         self, embeddings: Any, texts: Any, images: Any, uris: Any
@@ -574,7 +581,7 @@ class Collection:
         n_results: int = 10,
         where: Where | None = None,
         where_document: WhereDocument | None = None,
-    ) -> dict[str, Any]:
+    ) -> Explanation:
         """Return how a query is answered, and why: strategy, engine, selectivity, memory, time.
 
         Takes what `query` takes; without a query it explains one for the first record's embedding.
@@ -588,14 +595,16 @@ class Collection:
                 embeddings = np.zeros((1, self._info.dimension or 1), dtype=np.float32)
         else:
             embeddings = self._query_embeddings(query_embeddings, query_texts, None, None)
-        return self._client.api.explain(
-            self.id,
-            embeddings,
-            n_results,
-            ids=checked,
-            where=where,
-            where_document=where_document,
-            **self._where_to,
+        return Explanation(
+            self._client.api.explain(
+                self.id,
+                embeddings,
+                n_results,
+                ids=checked,
+                where=where,
+                where_document=where_document,
+                **self._where_to,
+            )
         )
 
     def to_pandas(
@@ -657,6 +666,22 @@ class Collection:
         from chroma_nb.transfer import export_collection
 
         return export_collection(self, path)
+
+
+def _contained(where_document: Any) -> list[str]:
+    """Return the texts that a document filter wants to find."""
+    if isinstance(where_document, dict):
+        pairs = where_document.items()
+        return [
+            text
+            for operator, value in pairs
+            for text in ([value] if operator == "$contains" else _contained(value))
+        ]
+    return (
+        [text for part in where_document for text in _contained(part)]
+        if isinstance(where_document, list)
+        else []
+    )
 
 
 def configuration_for(

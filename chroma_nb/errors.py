@@ -30,6 +30,8 @@ a name that is taken is an ``InternalError`` in process and a conflict over HTTP
 
 from __future__ import annotations
 
+from chroma_nb.displayed import Displayed
+
 __all__ = [
     "AuthorizationError",
     "BatchSizeExceededError",
@@ -55,7 +57,7 @@ __all__ = [
 ]
 
 
-class ChromaError(Exception):
+class ChromaError(Displayed, Exception):
     """Root of every error that chroma_nb raises on purpose."""
 
     #: The server's trace id, where the error came over HTTP.

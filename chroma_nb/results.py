@@ -1,20 +1,31 @@
-"""What `get` and `query` return: Chroma's dicts, able to become a table."""
+"""What collections and clients return: Chroma's dicts and lists, able to show themselves."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.displayed import Displayed
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from chroma_nb.collection import Collection
 
-class GetResult(dict[str, Any]):
+
+class GetResult(dict[str, Any], Displayed):
     """Records in storage order.
 
     Keys, always all of them: ``ids``, ``embeddings`` (ndarray of shape (n, dimension), float64 with
     float32 values), ``documents``, ``metadatas``, ``uris``, ``data``, ``included``. What was not asked
     for is None.
+
+    Attributes:
+        contains: Texts that the documents were asked to contain, for display.
     """
+
+    contains: Sequence[str] = ()
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per record: id, document, then one column per metadata key."""
@@ -23,11 +34,18 @@ class GetResult(dict[str, Any]):
         return records_to_pandas(self)
 
 
-class QueryResult(dict[str, Any]):
+class QueryResult(dict[str, Any], Displayed):
     """For each query its records, nearest first.
 
     Keys as in `GetResult`, each holding one list per query, and ``distances``: smaller is nearer.
+
+    Attributes:
+        asked: What was asked, for display: one text per query, or None where embeddings were given.
+        contains: Texts that the documents were asked to contain, for display.
     """
+
+    asked: list[str] | None = None
+    contains: Sequence[str] = ()
 
     def to_pandas(self, query: int | None = None) -> pd.DataFrame:
         """Return one row per found record: query, rank, distance, id, document, metadata columns.
@@ -38,3 +56,11 @@ class QueryResult(dict[str, Any]):
         from chroma_nb.tables import matches_to_pandas
 
         return matches_to_pandas(self, query)
+
+
+class Explanation(dict[str, Any], Displayed):
+    """How a query is answered, and why; see `Collection.explain`."""
+
+
+class CollectionList(list["Collection"], Displayed):
+    """Collections, in order of creation."""

@@ -12,6 +12,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.displayed import Displayed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,8 +52,8 @@ def _documented(default: Any, doc: str) -> Any:
     return dataclasses.field(default=default, metadata={"doc": doc})
 
 
-@dataclass(frozen=True, init=False)
-class Settings:
+@dataclass(frozen=True, init=False, repr=False)
+class Settings(Displayed):
     """Everything that can be chosen. ``Settings()`` is what a notebook needs.
 
     Args:
@@ -125,6 +127,14 @@ class Settings:
         for name, value in resolved.items():
             object.__setattr__(self, name, value)
         object.__setattr__(self, "_explicit", frozenset(values))
+
+    def __repr__(self) -> str:
+        changed = ", ".join(
+            f"{field.name}={value!r}"
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        )
+        return f"Settings({changed})"
 
     @property
     def persist_directory(self) -> str:

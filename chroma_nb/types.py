@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from chroma_nb.displayed import bundle_of, html_of
+
 if TYPE_CHECKING:
     from uuid import UUID
 
@@ -108,6 +110,13 @@ class IndexingStatus(NamedTuple):
     num_unindexed_ops: int
     total_ops: int
     op_indexing_progress: float
+
+    # As `Displayed` has them: a named tuple has no other bases.
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return bundle_of(self, include, exclude)
 
 
 class UserIdentity(NamedTuple):

@@ -521,8 +521,13 @@ class Local(API):
         self.segments.configuration_changed(current)
         return current
 
-    def memory_report(self, *, tenant: str, database: str) -> MemoryReport:
+    def memory_report(
+        self, collections: Sequence[UUID] | None = None, *, tenant: str, database: str
+    ) -> MemoryReport:
         infos = self.list_collections(tenant=tenant, database=database)
+        if collections is not None:
+            wanted = set(collections)
+            infos = [info for info in infos if info.id in wanted]
         return self.segments.residents.report(infos)
 
     def get_memory_budget(self) -> int:

@@ -314,8 +314,16 @@ class API(ABC):
         """Set after how many seconds without use the collection is unloaded; None: the store's interval."""
 
     @abstractmethod
-    def memory_report(self, *, tenant: str, database: str) -> MemoryReport:
-        """Return what the database's collections hold, and the totals of the store and the process."""
+    def memory_report(
+        self, collections: Sequence[UUID] | None = None, *, tenant: str, database: str
+    ) -> MemoryReport:
+        """Return what the database's collections hold, and the totals of the store and the process.
+
+        Args:
+            collections: Only these; None is all of them. One that does not exist is left out.
+            tenant: The tenant.
+            database: The database.
+        """
 
     @abstractmethod
     def get_memory_budget(self) -> int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.displayed import Displayed
 from chroma_nb.memory.sizes import format_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
 
@@ -57,7 +60,19 @@ class CollectionMemory:
 
 
 @dataclass(frozen=True)
-class MemoryReport:
+class MemorySample:
+    """What was held at one moment. All sizes in bytes."""
+
+    #: Seconds since 1970.
+    time: float
+    used: int
+    budget: int
+    #: Resident memory of the process.
+    process: int
+
+
+@dataclass(frozen=True)
+class MemoryReport(Displayed):
     """The memory of a store and of the process that it lives in. All sizes in bytes.
 
     Attributes:
@@ -70,6 +85,8 @@ class MemoryReport:
             `free_bytes` what is left.
         idle_seconds: After so long without use a collection is unloaded; 0 is never.
         events: The last events, oldest first.
+        history: What was held over time, oldest first: a sample at each event and at each report, at
+            most two a second.
     """
 
     budget: int
@@ -83,6 +100,7 @@ class MemoryReport:
     free_bytes: int
     idle_seconds: float
     events: list[MemoryEvent] = field(default_factory=list)
+    history: list[MemorySample] = field(default_factory=list)
 
     def __repr__(self) -> str:
         loaded = sum(one.resident_bytes > 0 for one in self.collections)
@@ -126,8 +144,21 @@ class Departure:
     reason: str
 
 
+class Preview(list[Departure], Displayed):
+    """What a budget would unload, in order.
+
+    Args:
+        departures: The collections that would go.
+        budget: The budget that was asked about.
+    """
+
+    def __init__(self, departures: Iterable[Departure], budget: int | float | str) -> None:
+        super().__init__(departures)
+        self.budget = budget
+
+
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Displayed):
     """What a collection of some size would take, and how it would be held.
 
     Attributes:

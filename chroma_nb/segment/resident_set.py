@@ -24,7 +24,13 @@ from chroma_nb.memory.budget import database_share, read_budget
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.machine import MACHINE, process_rss
 from chroma_nb.memory.preflight import over_budget
-from chroma_nb.memory.report import CollectionMemory, Estimate, MemoryEvent, MemoryReport
+from chroma_nb.memory.report import (
+    CollectionMemory,
+    Estimate,
+    MemoryEvent,
+    MemoryReport,
+    MemorySample,
+)
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.segment import policy
 from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
@@ -45,6 +51,10 @@ logger = logging.getLogger("chroma_nb")
 
 #: Events kept for the report.
 _EVENTS = 200
+#: Samples kept of what was held, and the seconds between two of them: the last one makes way for one that
+#: comes earlier.
+_SAMPLES = 1_000
+_SAMPLE_SECONDS = 0.5
 #: Smaller wishes are not held against the machine's own free memory: looking takes 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
 #: Left free on the machine: what an answer, a write or the interpreter takes for a moment.
@@ -81,7 +91,9 @@ class ResidentSet:
         if settings.memory_budget != "auto":
             db.set_memory_limit(database_share(budget))
         self._events: deque[MemoryEvent] = deque(maxlen=_EVENTS)
+        self._history: deque[MemorySample] = deque(maxlen=_SAMPLES)
         self._save_lock = threading.Lock()
+        self._sample_lock = threading.Lock()
         self._budget_lock = threading.Lock()
         self._janitor = Worker("janitor", self._unload_expired)
 
@@ -401,6 +413,16 @@ class ResidentSet:
         name = self._name(slot)
         logger.debug("%s %s: %s, %d bytes, %.1f ms", action, name, reason, n_bytes, seconds * 1e3)
         self._events.append(MemoryEvent(time.time(), action, name, reason, n_bytes, seconds))
+        self._sample()
+
+    def _sample(self) -> None:
+        """Note what is held at this moment."""
+        now = MemorySample(time.time(), self.ledger.used, self.budget, process_rss())
+        history = self._history
+        with self._sample_lock:
+            if len(history) > 1 and now.time - history[-2].time < _SAMPLE_SECONDS:
+                history.pop()
+            history.append(now)
 
     def _name(self, slot: Slot) -> str:
         if slot.segment is not None:
@@ -463,6 +485,7 @@ class ResidentSet:
     def report(self, infos: list[CollectionInfo]) -> MemoryReport:
         """Say what these collections hold, and everything around them."""
         limit = MACHINE.limit()
+        self._sample()
         return MemoryReport(
             budget=self.budget,
             used=self.ledger.used,
@@ -475,6 +498,7 @@ class ResidentSet:
             free_bytes=MACHINE.free(),
             idle_seconds=self.settings.idle_unload_seconds,
             events=list(self._events),
+            history=list(self._history),
         )
 
     def _report_on(self, info: CollectionInfo) -> CollectionMemory:

@@ -1,0 +1,139 @@
+"""Values as table cells: shortened, formatted and still plain."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.display.words import clean, marked
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+#: Characters of a text that are shown at once, and of its folded rest.
+TEXT_CHARACTERS = 120
+REST_CHARACTERS = 2_000
+#: Rows of a table, and metadata keys that get a column of their own.
+ROWS = 10
+COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value, ready to be put into a template."""
+
+    first: str | Markup
+    #: What is folded away behind it.
+    rest: str | Markup = ""
+    number: bool = False
+    #: Length of a bar, 0 to 1.
+    bar: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, heads and rows."""
+
+    caption: str
+    heads: Sequence[Cell] = ()
+    rows: Sequence[Sequence[Cell]] = field(default_factory=list)
+
+
+def text_cell(
+    text: str, pattern: re.Pattern[str] | None = None, limit: int = TEXT_CHARACTERS
+) -> Cell:
+    """Return a text, folded after `limit` characters and cut after some more."""
+    if len(text) <= limit:
+        return Cell(marked(text, pattern))
+    end = REST_CHARACTERS
+    cut = text[limit:end] + (f"… ({len(text):,} characters)" if len(text) > end else "")
+    return Cell(marked(text[:limit] + "…", pattern), marked(cut, pattern))
+
+
+def value_cell(value: Any) -> Cell:
+    """Return any metadata value."""
+    if value is None:
+        return Cell("")
+    if isinstance(value, bool | np.bool_):
+        return Cell(str(bool(value)).lower())
+    if isinstance(value, int | np.integer):
+        return Cell(str(value), number=True)
+    if isinstance(value, float | np.floating):
+        return Cell(f"{value:.6g}", number=True)
+    if isinstance(value, str):
+        return text_cell(value)
+    return text_cell(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def vector_cell(vector: Any) -> Cell:
+    """Return an embedding: its first values and its dimension."""
+    if vector is None:
+        return Cell("")
+    values = np.asarray(vector).ravel()
+    head = ", ".join(f"{value:.3g}" for value in values[:3].tolist())
+    return Cell(f"[{head}{', …' if len(values) > 3 else ''}] {len(values)}-d")
+
+
+def distance_cells(distances: Sequence[float]) -> list[Cell]:
+    """Return distances with bars: the farthest of them has the longest."""
+    finite = [one for one in distances if np.isfinite(one)]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
+    span = high - low or 1.0
+    return [
+        Cell(
+            f"{one:.4f}" if abs(one) < 1e4 else f"{one:.5g}",
+            number=True,
+            bar=round(max(0.0, min(1.0, (one - low) / span)), 3) if np.isfinite(one) else 1.0,
+        )
+        for one in distances
+    ]
+
+
+def head(name: str, *, number: bool = False) -> Cell:
+    """Return the head of a column."""
+    return Cell(clean(name if len(name) <= 40 else name[:39] + "…"), number=number)
+
+
+def metadata_columns(
+    metadatas: Sequence[dict[str, Any] | None],
+) -> tuple[list[Cell], list[list[Cell]]]:
+    """Return heads and rows of metadata: a column for each common key, one for all the others."""
+    counts: dict[str, int] = {}
+    for metadata in metadatas:
+        for key in metadata or {}:
+            counts[key] = counts.get(key, 0) + 1
+    order = list(counts)
+    common = sorted(counts, key=lambda key: (-counts[key], order.index(key)))[:COLUMNS]
+    common.sort(key=order.index)
+    others = len(counts) > len(common)
+    rows = []
+    for metadata in metadatas:
+        known = metadata or {}
+        row = [value_cell(known.get(key)) for key in common]
+        if others:
+            left = {key: value for key, value in known.items() if key not in common}
+            row.append(text_cell(json.dumps(left, ensure_ascii=False, default=str) if left else ""))
+        rows.append(row)
+    heads = [
+        head(key, number=any(row[at].number for row in rows) and _all_numbers(rows, at))
+        for at, key in enumerate(common)
+    ]
+    if others:
+        heads.append(head(f"{len(counts) - len(common)} more keys"))
+    return heads, rows
+
+
+def _all_numbers(rows: Sequence[Sequence[Cell]], at: int) -> bool:
+    return all(row[at].number or not row[at].first for row in rows)
+
+
+def showing(shown: int, total: int, what: str) -> str:
+    """Return "10 of 12,345 records", or "3 records" where that is all."""
+    many = what if total == 1 else what + "s"
+    return f"{total:,} {many}" if shown >= total else f"showing {shown:,} of {total:,} {many}"

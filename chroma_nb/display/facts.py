@@ -1,0 +1,33 @@
+"""`within`: an answer in time, or none."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+#: What a display waits for the store, seconds. A cell's output should not hang on a busy store.
+PATIENCE_SECONDS = 0.04
+
+
+def within(ask: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T | Exception:
+    """Return what `ask` returns, or the exception that it raised; `TimeoutError` after `seconds`.
+
+    What is late is left to finish in a daemon thread, and forgotten.
+    """
+    answers: list[T | Exception] = []
+
+    def work() -> None:
+        try:
+            answers.append(ask())
+        except Exception as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=work, name="chroma_nb display", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else TimeoutError("the store is busy")
