@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings as Settings
     from chroma_nb.types import DEFAULT_DATABASE as DEFAULT_DATABASE
     from chroma_nb.types import DEFAULT_TENANT as DEFAULT_TENANT
+    from chroma_nb.widgets import MemoryWidget as MemoryWidget
+    from chroma_nb.widgets import SearchWidget as SearchWidget
 
 _MODULES = ("api", "config", "db", "embedding", "errors", "server", "types", "utils")
 _ATTRIBUTES = {
@@ -80,6 +82,8 @@ _ATTRIBUTES = {
     **dict.fromkeys(
         ("K", "Key", "Knn", "Rrf", "Schema", "Search", "SparseVector"), "chroma_nb.search"
     ),
+    "MemoryWidget": "chroma_nb.widgets",
+    "SearchWidget": "chroma_nb.widgets",
     "Settings": "chroma_nb.settings",
     **dict.fromkeys(
         (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.collection import configuration_for
 from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.lazy import lazily
 from chroma_nb.memory.report import Preview
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.client import ClientAPI
     from chroma_nb.memory.report import Estimate, MemoryReport
+    from chroma_nb.widgets import MemoryWidget
 
 
 class ClientMemory(Displayed):
@@ -114,6 +116,17 @@ class ClientMemory(Displayed):
     def preview(self, budget: int | float | str) -> Preview:
         """Return what setting this budget would unload, in order; nothing is done."""
         return Preview(self._client.api.preview_memory_budget(budget, **self._place), budget)
+
+    def widget(self, *, refresh_seconds: float = 1.0) -> MemoryWidget:
+        """Return a live panel: sizes, Unload buttons, pins, TTLs and a budget slider with a preview.
+
+        Args:
+            refresh_seconds: How often it looks for changes, at least 0.5.
+        """
+        panel: MemoryWidget = lazily("chroma_nb.widgets", "MemoryWidget")(
+            self._client, refresh_seconds=refresh_seconds
+        )
+        return panel
 
     def estimate(
         self, n: int, dim: int = 384, configuration: dict[str, Any] | None = None

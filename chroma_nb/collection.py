@@ -21,8 +21,11 @@ from chroma_nb.embedding.base import (
     validate_embedding_function,
 )
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
+from chroma_nb.fields import Fields
+from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import require
 from chroma_nb.results import Explanation, GetResult, QueryResult
+from chroma_nb.search import Condition
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.client import ClientAPI
     from chroma_nb.settings import Settings
+    from chroma_nb.widgets import SearchWidget
 
 
 class _DefaultEmbeddingFunction:
@@ -284,11 +288,12 @@ class Collection(Displayed):
         Returns:
             ``{"deleted": n}``: how many records there were.
         """
+        where = _plain(where)
         checked = validation.check_delete(ids, where, where_document, limit)
         deleted = self._client.api.delete(
             self.id,
             ids=checked,
-            where=where,
+            where=_plain(where),
             where_document=where_document,
             limit=limit,
             **self._where_to,
@@ -329,7 +334,7 @@ class Collection(Displayed):
         records = self._client.api.get(
             self.id,
             ids=checked,
-            where=where,
+            where=_plain(where),
             where_document=where_document,
             limit=limit,
             offset=offset or 0,
@@ -392,7 +397,7 @@ class Collection(Displayed):
             embeddings,
             n_results,
             ids=checked,
-            where=where,
+            where=_plain(where),
             where_document=where_document,
             include=[*wanted, "uris"] if with_data else wanted,
             **self._where_to,
@@ -555,6 +560,20 @@ class Collection(Displayed):
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
+    @property
+    def fields(self) -> Fields:
+        """The metadata keys that the records have; completed by Tab, and good for conditions."""
+        return Fields(lambda: self._client.api.describe_fields(self.id, **self._where_to))
+
+    def widget(self, *, n_results: int = 10) -> SearchWidget:
+        """Return a live search: a question, filters from the metadata, answers as you type.
+
+        Args:
+            n_results: Records wanted at first, 1 to 50.
+        """
+        panel: SearchWidget = lazily("chroma_nb.widgets", "SearchWidget")(self, n_results=n_results)
+        return panel
+
     def unload(self) -> int:
         """Free the collection's memory (CIP-28112023).
 
@@ -601,7 +620,7 @@ class Collection(Displayed):
                 embeddings,
                 n_results,
                 ids=checked,
-                where=where,
+                where=_plain(where),
                 where_document=where_document,
                 **self._where_to,
             )
@@ -666,6 +685,11 @@ class Collection(Displayed):
         from chroma_nb.transfer import export_collection
 
         return export_collection(self, path)
+
+
+def _plain(where: Any) -> Any:
+    """Return a filter as Chroma's dict; ``K("year") > 1990`` is one, too."""
+    return where.to_dict() if isinstance(where, Condition) else where
 
 
 def _contained(where_document: Any) -> list[str]:

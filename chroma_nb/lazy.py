@@ -38,3 +38,8 @@ def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> A
     value = getattr(importlib.import_module(module), name)
     setattr(sys.modules[package], name, value)
     return value
+
+
+def lazily(module: str, attribute: str) -> Any:
+    """Return an attribute of a module that is above the caller's: imported when it is used, by name."""
+    return getattr(importlib.import_module(module), attribute)

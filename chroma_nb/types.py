@@ -103,6 +103,23 @@ class Neighbors(NamedTuple):
     distances: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class FieldSummary:
+    """What the records of a collection have under one metadata key."""
+
+    key: str
+    #: Of ``str``, ``int``, ``float``, ``bool``, ``list``, in this order.
+    kinds: tuple[str, ...]
+    n_records: int
+    #: Of the numbers; None where there are none.
+    minimum: float | None
+    maximum: float | None
+    #: Different values; an estimate where there are many, 0 for lists alone.
+    n_distinct: int
+    #: The values and their counts, the most frequent first; empty where there are too many.
+    values: list[tuple[str | int | bool, int]]
+
+
 class IndexingStatus(NamedTuple):
     """How far the graph has got; Chroma's four fields."""
 

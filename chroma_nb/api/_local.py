@@ -30,6 +30,7 @@ from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.types import (
     CollectionInfo,
+    FieldSummary,
     IndexingStatus,
     Metadata,
     OnConflict,
@@ -558,6 +559,12 @@ class Local(API):
         self._check_usable()
         info = CollectionInfo(UUID(int=0), "", "", "", configuration, dimension=dimension)
         return self.segments.residents.estimate(n_records, dimension, graph_parameters(info))
+
+    def describe_fields(
+        self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str
+    ) -> list[FieldSummary]:
+        self._info(collection_id, tenant, database)
+        return self.db.describe_fields(collection_id, n_values)
 
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         self._info(collection_id, tenant, database)

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.memory.report import Departure, Estimate, MemoryReport
-    from chroma_nb.types import CollectionInfo, IndexingStatus, OnConflict, RecordBatch, Where
+    from chroma_nb.types import (
+        CollectionInfo,
+        FieldSummary,
+        IndexingStatus,
+        OnConflict,
+        RecordBatch,
+        Where,
+    )
 
 
 @dataclass
@@ -353,6 +360,22 @@ class API(ABC):
         self, n_records: int, dimension: int, configuration: dict[str, Any]
     ) -> Estimate:
         """Reckon what a collection of this size would take under the budget."""
+
+    @abstractmethod
+    def describe_fields(
+        self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str
+    ) -> list[FieldSummary]:
+        """Return what the records have in their metadata, without loading the collection.
+
+        Args:
+            collection_id: The collection.
+            n_values: A key with at most so many different values has them counted.
+            tenant: The collection's tenant.
+            database: The collection's database.
+
+        Returns:
+            The most frequent keys first, at most 200 of them.
+        """
 
     @abstractmethod
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.filters.expression import Expression
-    from chroma_nb.types import CollectionInfo
+    from chroma_nb.types import CollectionInfo, FieldSummary
 
 
 @dataclass(frozen=True)
@@ -250,6 +250,10 @@ class DB(ABC):
     @abstractmethod
     def text_sizes(self, collection_id: UUID) -> TextSizes:
         """Return how large the collection's texts are."""
+
+    @abstractmethod
+    def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
+        """Return what the metadata holds, the most frequent keys first; see `API.describe_fields`."""
 
     @abstractmethod
     def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:

@@ -24,6 +24,7 @@ from chroma_nb.display.cells import (
 from chroma_nb.display.facts import within
 from chroma_nb.display.words import clean, marker, shorten, words_of
 from chroma_nb.errors import ChromaError, MemoryBudgetError
+from chroma_nb.fields import Fields
 from chroma_nb.memory.report import Estimate, MemoryReport, MemorySample, Preview
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 View = tuple[str, dict[str, Any]]
 
+#: Metadata keys that are shown.
+_FIELDS = 20
 #: Queries of one result that are shown.
 _QUERIES = 5
 #: Records of a collection that are shown as a foretaste.
@@ -286,6 +289,33 @@ def _(shown: Explanation) -> View:
         "rows": rows,
         "folded": None,
     }
+
+
+@view.register
+def _(shown: Fields) -> View:
+    found = within(shown.describe)
+    if isinstance(found, Exception):
+        return "table", {"lead": _problem(found), "table": Table("")}
+    heads = [head("key"), head("kinds"), head("records", number=True)]
+    heads += [head("different", number=True), head("values, and how many have them")]
+    rows = []
+    for field in found[:_FIELDS]:
+        values = ", ".join(f"{shorten(str(value), 30)} ({n:,})" for value, n in field.values[:8])
+        if field.minimum is not None and not field.values:
+            values = f"{field.minimum:.6g} to {field.maximum:.6g}"
+        if len(field.values) > 8:
+            values += ", …"
+        rows.append(
+            [
+                text_cell(shorten(field.key, 60)),
+                Cell(", ".join(field.kinds)),
+                Cell(f"{field.n_records:,}", number=True),
+                Cell(f"{field.n_distinct:,}" if field.n_distinct else "", number=True),
+                text_cell(values),
+            ]
+        )
+    table = Table(showing(len(rows), len(found), "metadata key"), heads, rows)
+    return "table", {"lead": "" if rows else "No metadata.", "table": table}
 
 
 @view.register

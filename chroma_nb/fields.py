@@ -1,0 +1,65 @@
+"""`Fields`: the metadata keys of a collection, to look at and to make conditions with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.displayed import Displayed
+from chroma_nb.search import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from chroma_nb.types import FieldSummary
+
+
+class Fields(Displayed):
+    """The metadata keys of a collection; ``fields["year"]`` and ``fields.year`` are for conditions.
+
+    ``collection.query(query_texts="bear", where=collection.fields["year"] > 1990)``
+
+    Args:
+        describe: Asks the store what there is.
+    """
+
+    def __init__(self, describe: Callable[[], list[FieldSummary]]) -> None:
+        self._describe = describe
+
+    def describe(self) -> list[FieldSummary]:
+        """Return each key's kinds, number of records, range and values; at most 200 keys."""
+        return self._describe()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([field.key for field in self._describe()])
+
+    def __len__(self) -> int:
+        return len(self._describe())
+
+    def __contains__(self, key: object) -> bool:
+        return any(field.key == key for field in self._describe())
+
+    def __getitem__(self, key: str) -> Key:
+        return Key(key)
+
+    def __getattr__(self, key: str) -> Key:
+        if key.startswith("_"):
+            raise AttributeError(key)
+        return Key(key)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(key for key in self._completions() if key.isidentifier())]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self._completions()
+
+    def _completions(self) -> list[Any]:
+        # Somebody pressed Tab: no reason to raise anything at them.
+        try:
+            return list(self)
+        except Exception:
+            return []
+
+    def __repr__(self) -> str:
+        keys = self._completions()
+        shown = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
+        return f"Fields({shown})" if len(shown) < 70 else f"Fields({len(keys)} keys)"

@@ -1,0 +1,21 @@
+"""Live panels of core ipywidgets, 7.7 and 8: they look and act; what they show is `chroma_nb.display`'s."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from chroma_nb.widgets.memory_widget import MemoryWidget as MemoryWidget
+    from chroma_nb.widgets.search_widget import SearchWidget as SearchWidget
+
+_ATTRIBUTES = {
+    "MemoryWidget": "chroma_nb.widgets.memory_widget",
+    "SearchWidget": "chroma_nb.widgets.search_widget",
+}
+__all__ = [*_ATTRIBUTES]
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attributes(__name__, _ATTRIBUTES, name)
