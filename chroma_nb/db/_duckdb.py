@@ -162,8 +162,8 @@ class DuckDB(DB):
     def _open_schema(self) -> None:
         tables = self._connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'"
-        ).fetchone()
-        if not tables or not tables[0]:
+        ).fetchall()
+        if not tables[0][0]:
             with self._transaction():
                 for statement in _SCHEMA.split(";"):
                     if statement.strip():
@@ -180,10 +180,10 @@ class DuckDB(DB):
         self._load_catalogue()
 
     def _check_version(self) -> None:
-        row = self._connection.execute(
+        rows = self._connection.execute(
             "SELECT value FROM meta WHERE key = 'format_version'"
-        ).fetchone()
-        found = row[0] if row else "unknown"
+        ).fetchall()
+        found = rows[0][0] if rows else "unknown"
         if found != str(FORMAT_VERSION):
             raise VersionMismatchError(
                 f"{self!r} is in format {found}, this chroma-nb reads format {FORMAT_VERSION}. "
@@ -217,7 +217,7 @@ class DuckDB(DB):
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
             "SELECT created FROM collections)"
-        ).fetchone()
+        ).fetchall()
         by_name = {
             (entry.info.tenant, entry.info.database, entry.info.name): key
             for key, entry in entries.items()
@@ -226,7 +226,7 @@ class DuckDB(DB):
         gone = [entry for entry in self._entries.values() if entry.vectors not in kept]
         # In one step: somebody may be reading, and an interrupt may come at any time.
         self._tenants, self._databases, self._created, self._entries, self._by_name = (
-            *(tenants, databases, (last[0] if last else 0) or 0),
+            *(tenants, databases, last[0][0] or 0),
             *(entries, by_name),
         )
         for entry in gone:
@@ -655,9 +655,10 @@ class DuckDB(DB):
             f"coalesce(sum(strlen({name})), 0)" for name in ("id", "document", "uri", "metadata")
         )
         with self._reading() as cursor:
-            row = cursor.execute(f'SELECT count(*), {columns} FROM "{entry.table}"').fetchone()
-        assert row is not None
-        return TextSizes(*(int(value) for value in row))
+            # To its end, here and everywhere: what an unfinished answer has locked in DuckDB 1.3 (a row
+            # fetched by fetchone() is one), the next checkpoint waits for without end.
+            rows = cursor.execute(f'SELECT count(*), {columns} FROM "{entry.table}"').fetchall()
+        return TextSizes(*(int(value) for value in rows[0]))
 
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         entry = self._entry(collection_id)
@@ -780,10 +781,10 @@ class DuckDB(DB):
     @property
     def memory_bytes(self) -> int:
         with self._reading() as cursor:
-            row = cursor.execute(
+            rows = cursor.execute(
                 "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory()"
-            ).fetchone()
-        return int(row[0]) if row else 0
+            ).fetchall()
+        return int(rows[0][0])
 
     @property
     def memory_limit(self) -> int:

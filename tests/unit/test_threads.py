@@ -13,6 +13,7 @@ import pytest
 import chroma_nb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SECONDS = 4.0
@@ -84,3 +85,25 @@ def test_six_threads(tmp_path: Path, store: str) -> None:
     for one, vector in zip(got["ids"], got["embeddings"], strict=True):
         np.testing.assert_array_equal(vector, expected[one])
     client.close()
+
+
+def test_a_reader_leaves_nothing_open_that_a_checkpoint_would_wait_for(tmp_path: Path) -> None:
+    # In DuckDB 1.3 an answer that is not read to its end keeps a lock on its table.
+    with chroma_nb.PersistentClient(tmp_path / "store") as client:
+        collection = client.create_collection("notes", embedding_function=None)
+        collection.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[{"n": 1}, None])
+        db = client.api.db  # type: ignore[attr-defined]
+        asks: list[Callable[[], object]] = [
+            lambda: db.text_sizes(collection.id),
+            lambda: next(iter(db.scan(collection.id, 1))),
+            lambda: db.describe_fields(collection.id, 5),
+            lambda: db.memory_bytes,
+            lambda: db.select(collection.id, limit=1),
+        ]
+        for ask in asks:
+            ask()
+            collection.upsert(ids=["c"], embeddings=[[3.0]])
+            thread = threading.Thread(target=db.settle, daemon=True)
+            thread.start()
+            thread.join(20)
+            assert not thread.is_alive(), "the checkpoint waits for a reader that has gone"
