@@ -563,7 +563,9 @@ class Collection(Displayed):
     @property
     def fields(self) -> Fields:
         """The metadata keys that the records have; completed by Tab, and good for conditions."""
-        return Fields(lambda: self._client.api.describe_fields(self.id, **self._where_to))
+        return Fields(
+            lambda n_values: self._client.api.describe_fields(self.id, n_values, **self._where_to)
+        )
 
     def widget(self, *, n_results: int = 10) -> SearchWidget:
         """Return a live search: a question, filters from the metadata, answers as you type.

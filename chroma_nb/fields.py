@@ -22,21 +22,25 @@ class Fields(Displayed):
         describe: Asks the store what there is.
     """
 
-    def __init__(self, describe: Callable[[], list[FieldSummary]]) -> None:
+    def __init__(self, describe: Callable[[int], list[FieldSummary]]) -> None:
         self._describe = describe
 
-    def describe(self) -> list[FieldSummary]:
-        """Return each key's kinds, number of records, range and values; at most 200 keys."""
-        return self._describe()
+    def describe(self, n_values: int = 20) -> list[FieldSummary]:
+        """Return each key's kinds, number of records, range and values; at most 200 keys.
+
+        Args:
+            n_values: A key with at most so many different values has them counted.
+        """
+        return self._describe(n_values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([field.key for field in self._describe()])
+        return iter([field.key for field in self.describe()])
 
     def __len__(self) -> int:
-        return len(self._describe())
+        return len(self.describe())
 
     def __contains__(self, key: object) -> bool:
-        return any(field.key == key for field in self._describe())
+        return any(field.key == key for field in self.describe())
 
     def __getitem__(self, key: str) -> Key:
         return Key(key)

@@ -14,21 +14,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb")
 
-#: An output that is larger is not given to the front end.
+#: An output is never larger.
 MAX_BYTES = 64 << 10
+#: Characters of a text that are shown at once, and of its folded rest; the next where that is too much.
+_LIMITS = ((120, 2_000), (120, 200), (40, 0), (12, 0))
 
 
 def html(shown: object) -> str | None:
     """Return an object as HTML that reads well with and without its styles; None where it cannot be."""
     try:
+        from chroma_nb.display.cells import limits
         from chroma_nb.display.render import render
 
-        page = render(shown)
+        for first, rest in _LIMITS:
+            with limits(first, rest):
+                page = render(shown)
+            if len(page.encode()) <= MAX_BYTES:
+                return page
     except Exception:
         # A cell that shows a traceback instead of its result is worse than one that shows plain text.
         logger.debug("%s cannot be shown as HTML", type(shown).__name__, exc_info=True)
-        return None
-    return page if len(page.encode()) <= MAX_BYTES else None
+    return None
 
 
 def text(shown: object) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,12 @@ from chroma_nb.display.words import clean, marked
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from markupsafe import Markup
 
-#: Characters of a text that are shown at once, and of its folded rest.
-TEXT_CHARACTERS = 120
-REST_CHARACTERS = 2_000
+#: Characters of a text that are shown at once, and up to which its folded rest goes.
+_limits: ContextVar[tuple[int, int]] = ContextVar("limits", default=(120, 2_000))
 #: Rows of a table, and metadata keys that get a column of their own.
 ROWS = 10
 COLUMNS = 6
@@ -45,13 +46,24 @@ class Table:
     rows: Sequence[Sequence[Cell]] = field(default_factory=list)
 
 
-def text_cell(
-    text: str, pattern: re.Pattern[str] | None = None, limit: int = TEXT_CHARACTERS
-) -> Cell:
-    """Return a text, folded after `limit` characters and cut after some more."""
+@contextlib.contextmanager
+def limits(first: int, rest: int) -> Iterator[None]:
+    """Show `first` characters of each text at once, and fold away what follows up to `rest`."""
+    token = _limits.set((first, rest))
+    try:
+        yield
+    finally:
+        _limits.reset(token)
+
+
+def text_cell(text: str, pattern: re.Pattern[str] | None = None, limit: int = 120) -> Cell:
+    """Return a text, folded after `limit` characters at most and cut after some more."""
+    first, end = _limits.get()
+    limit = min(limit, first)
     if len(text) <= limit:
         return Cell(marked(text, pattern))
-    end = REST_CHARACTERS
+    if end <= limit:
+        return Cell(marked(text[:limit] + "…", pattern))
     cut = text[limit:end] + (f"… ({len(text):,} characters)" if len(text) > end else "")
     return Cell(marked(text[:limit] + "…", pattern), marked(cut, pattern))
 

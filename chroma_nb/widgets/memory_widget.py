@@ -25,12 +25,14 @@ _ROWS = 8
 _STEPS = (1, 2, 5)
 #: Figures of the whole process are shown anew when they differ by more than this share: they never rest.
 _RESTLESS = 0.03
-#: What can be chosen as a collection's TTL.
-_TTLS: list[tuple[str, float | None]] = [
-    *(("idle time", None), ("10 s", 10.0), ("1 min", 60.0), ("10 min", 600.0), ("1 h", 3_600.0)),
+#: What can be chosen as a collection's TTL; 0 is the store's idle time. (None would be no choice at all.)
+_TTLS: list[tuple[str, float]] = [
+    *(("idle time", 0.0), ("10 s", 10.0), ("1 min", 60.0), ("10 min", 600.0), ("1 h", 3_600.0)),
 ]
-_WIDTHS = {"name": "200px", "size": "180px", "state": "70px", "used": "86px"}
-_CONTROL_WIDTHS = {"pin": "70px", "ttl": "104px", "unload": "84px"}
+_WIDTHS = {"name": "190px", "size": "180px", "state": "70px", "used": "84px"}
+_CONTROL_WIDTHS = {"pin": "64px", "ttl": "104px", "unload": "84px"}
+_TITLES = {"name": "collection", "size": "memory", "state": "state", "used": "last use"}
+_CONTROL_TITLES = {"pin": "keep", "ttl": "unload after", "unload": ""}
 
 
 class MemoryWidget(Panel):
@@ -83,17 +85,18 @@ class MemoryWidget(Panel):
             options=[("–", 0)],
             description="budget",
             continuous_update=False,
-            layout=w.Layout(width="420px"),
+            layout=w.Layout(width="440px"),
+            style={"description_width": "56px"},
         )
         self.apply = w.Button(description="Apply", disabled=True, layout=w.Layout(width="84px"))
         self.unload_all = w.Button(description="Unload all", layout=w.Layout(width="104px"))
         self.budget.observe(self._safely(self._show_preview), "value")
         self.apply.on_click(self._safely(self._apply))
         self.unload_all.on_click(self._safely(self._unload_all))
-        titles = {"name": "collection", "size": "memory", "state": "state", "used": "last use"}
+        titles, widths = {**_TITLES, **_CONTROL_TITLES}, {**_WIDTHS, **_CONTROL_WIDTHS}
         heads = [
-            w.HTML(fill("label", label=titles[key], kind="k"), layout=w.Layout(width=width))
-            for key, width in _WIDTHS.items()
+            w.HTML(fill("label", label=title, kind="k"), layout=w.Layout(width=widths[key]))
+            for key, title in titles.items()
         ]
         self._head = w.HBox(heads)
         self._list = w.VBox([])
@@ -255,7 +258,7 @@ class _Row:
 
     def _chosen(self, panel: MemoryWidget, change: Any) -> None:
         if not self._settling:
-            panel.set_ttl(self.name, change["new"])
+            panel.set_ttl(self.name, change["new"] or None)
 
     def show(self, one: CollectionMemory, largest: int) -> None:
         """Show a collection."""
@@ -274,11 +277,13 @@ class _Row:
         self._settling = True
         try:
             Panel._set(self.pin, "value", one.pinned)
-            known = [seconds for _, seconds in _TTLS]
-            if one.ttl_seconds not in known:
-                known_options = [*_TTLS, (f"{one.ttl_seconds:g} s", one.ttl_seconds)]
-                Panel._set(self.ttl, "options", tuple(known_options))
-            Panel._set(self.ttl, "value", one.ttl_seconds)
+            ttl = one.ttl_seconds or 0.0
+            options = list(_TTLS)
+            if ttl not in (seconds for _, seconds in _TTLS):
+                options.append((f"{ttl:g} s", ttl))
+            if list(self.ttl.options) != options:
+                self.ttl.options = options
+            Panel._set(self.ttl, "value", ttl)
         finally:
             self._settling = False
 

@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 #: Nothing is asked until nobody has typed for so long.
 _DEBOUNCE_SECONDS = 0.3
+#: Width of what stands before a control.
+_LABEL = "84px"
+#: Chosen in a menu where every value will do. (None would be no choice at all.)
+_ANY = object()
 #: Metadata keys that get a control, and values that a menu offers.
 _FILTERS = 6
-_VALUES = 20
+_VALUES = 50
 
 
 class SearchWidget(Panel):
@@ -65,19 +69,29 @@ class SearchWidget(Panel):
     def _build(self, w: Any) -> Any:
         asks = "a question, in your own words" if self._embeds else "the id of a record"
         label = {"description": "question" if self._embeds else "near to", "placeholder": asks}
-        self.question = w.Text(**label, continuous_update=True, layout=w.Layout(width="440px"))
+        style = {"description_width": _LABEL}
+        self.question = w.Text(
+            **label, continuous_update=True, layout=w.Layout(width="440px"), style=style
+        )
         self.contains = w.Text(
             description="contains",
             placeholder="words in the text",
             continuous_update=True,
-            layout=w.Layout(width="280px"),
+            layout=w.Layout(width="344px"),
+            style=style,
         )
         self.n_results = w.IntSlider(
-            value=self._n_results, min=1, max=50, description="records", continuous_update=False
+            value=self._n_results,
+            min=1,
+            max=50,
+            description="records",
+            continuous_update=False,
+            layout=w.Layout(width="440px"),
+            style=style,
         )
         self._filters = [
             _Filter(w, field)
-            for field in self._collection.fields.describe()
+            for field in self._collection.fields.describe(_VALUES)
             if _Filter.offers(field)
         ][:_FILTERS]
         self._about = w.HTML()
@@ -199,9 +213,9 @@ class _Filter:
         self._where: Callable[[Any], dict[str, Any] | None]
         # A key is somebody's text: shown escaped beside the control, never as its description.
         label = w.HTML(
-            fill("label", label=shorten(field.key, 30), kind="t"), layout=w.Layout(width="90px")
+            fill("label", label=shorten(field.key, 24), kind="r"), layout=w.Layout(width="91px")
         )
-        layout = w.Layout(width="250px")
+        layout = w.Layout(width="350px")
         low, high = field.minimum, field.maximum
         if self._is_range(field) and low is not None and high is not None:
             whole = set(field.kinds) == {"int"}
@@ -217,7 +231,7 @@ class _Filter:
             )
             self._where = self._range
         else:
-            options: list[tuple[str, Any]] = [("any", None)]
+            options: list[tuple[str, Any]] = [("any", _ANY)]
             options += [(f"{shorten(str(value), 40)} ({n:,})", value) for value, n in field.values]
             # Equal labels would be one choice.
             self.control = w.Dropdown(options=list(dict(options).items()), layout=layout)
@@ -246,7 +260,7 @@ class _Filter:
         return self._where(self.control.value)
 
     def _one(self, value: Any) -> dict[str, Any] | None:
-        return None if value is None else {self.key: value}
+        return None if value is _ANY else {self.key: value}
 
     def _range(self, value: Any) -> dict[str, Any] | None:
         low, high = value

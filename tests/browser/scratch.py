@@ -1,0 +1,21 @@
+"""Notebooks that a test writes for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import nbformat
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_notebook(path: Path, *cells: str) -> str:
+    """Write a notebook of code cells; return its name."""
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    for at, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{at}"
+    nbformat.write(notebook, path)
+    return path.name

@@ -1,0 +1,81 @@
+"""The live panels: what is clicked happens, and what is saved can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.browser.lab import TIMEOUT
+from tests.browser.scratch import write_notebook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETUP = """
+import chroma_nb as chroma
+from chroma_nb import datasets
+client = chroma.Client(chroma.Settings(embedding="static", allow_reset=True, memory_budget="200 MB"))
+client.reset()
+glosses = client.create_collection("glosses")
+glosses.add(**datasets.glosses())
+animals = client.create_collection("animals")
+animals.add(**datasets.glosses(1_500))
+glosses.query(query_texts="a large furry animal", n_results=3)
+"""
+
+
+def test_the_memory_panel_acts_and_leaves_a_snapshot(
+    lab: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    name = write_notebook(
+        jupyter[1] / "panel.ipynb", SETUP, "panel = client.memory.widget()\npanel"
+    )
+    lab.open(name)
+    lab.run_all()
+    assert not lab.errors()
+    panel = lab.outputs(1)
+    panel.locator(".cnb-live").wait_for(timeout=TIMEOUT)
+    lab.wait_drawn()
+    for theme in ("light", "dark"):
+        lab.set_theme(theme)
+        lab.screenshot(pictures / f"memory-widget-{theme}.png", panel)
+    lab.set_theme("light")
+    # The snapshot is there and not to be seen, as long as the panel lives.
+    assert panel.locator(".cnb-snapshot").count() == 1
+    assert not panel.locator(".cnb-snapshot").is_visible()
+    row = panel.locator(".widget-hbox", has_text="glosses").last
+    assert "on disk" not in row.inner_text()
+    row.get_by_role("button", name="Unload").click()
+    row.get_by_text("on disk").wait_for(timeout=TIMEOUT)
+    assert "0 B" in row.inner_text()
+    assert "asked for" in panel.inner_text()
+    lab.wait_idle()
+    lab.save()
+    lab.shut_down_kernel()
+    lab.open(name)
+    snapshot = lab.outputs(1).locator(".cnb-snapshot")
+    snapshot.wait_for(timeout=TIMEOUT)
+    assert "on disk" in snapshot.inner_text()
+    assert "Error displaying widget" not in lab.outputs(1).inner_text()
+    lab.screenshot(pictures / "memory-snapshot.png", lab.outputs(1))
+
+
+def test_the_search_panel_answers_while_somebody_types(
+    lab: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    name = write_notebook(jupyter[1] / "search.ipynb", SETUP, "glosses.widget(n_results=5)")
+    lab.open(name)
+    lab.run_all()
+    assert not lab.errors()
+    panel = lab.outputs(1)
+    panel.locator(".cnb-live").wait_for(timeout=TIMEOUT)
+    box = panel.locator("input[type=text]").first
+    box.click()
+    box.press_sequentially("a large furry animal", delay=20)
+    panel.get_by_text("furred").first.wait_for(timeout=TIMEOUT)
+    panel.locator("select").first.select_option(index=1)
+    panel.get_by_text("where={'pos': 'noun'}").first.wait_for(timeout=TIMEOUT)
+    lab.wait_drawn()
+    for theme in ("light", "dark"):
+        lab.set_theme(theme)
+        lab.screenshot(pictures / f"search-widget-{theme}.png", panel)
+    lab.set_theme("light")

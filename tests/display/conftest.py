@@ -1,0 +1,69 @@
+"""One of each object that a cell may return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import MemoryBudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCUMENTS = [
+    "the bear is a large furry animal",
+    "costs $5, not $10,   and <b>not</b> less",
+    "trains run on rails " * 20,
+]
+
+
+def objects_of(client: Any, collection: Any) -> dict[str, Any]:
+    """Return everything that shows itself, by name."""
+    asked = ["what is large and has fur?", "a vehicle on rails"]
+    return {
+        "client": client,
+        "collections": client.list_collections(),
+        "collection": collection,
+        "get": collection.get(include=["documents", "metadatas", "embeddings", "uris"]),
+        "query": collection.query(query_texts=asked, n_results=2),
+        "by embedding": collection.query(query_embeddings=[[1.0] * 256], n_results=2),
+        "nothing": collection.query(query_texts="x", where={"n": -1}),
+        "fields": collection.fields,
+        "explain": collection.explain(query_texts=asked[:1]),
+        "status": collection.get_indexing_status(),
+        "memory": client.memory,
+        "report": client.memory.report(),
+        "preview": client.memory.preview(0),
+        "estimate": client.memory.estimate(20_000, 384),
+        "settings": client.get_settings(),
+        "error": chroma_nb.errors.NotFoundError("Collection [x] does not exist."),
+        "budget error": MemoryBudgetError("too large", need=3_000, free=20, budget=1_000),
+    }
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    settings = chroma_nb.Settings(embedding="static", allow_reset=True, memory_budget="100 MB")
+    client = chroma_nb.EphemeralClient(settings)
+    client.reset()
+    yield client
+    client.reset()
+    client.close()
+
+
+@pytest.fixture
+def collection(client: Any) -> Any:
+    collection = client.create_collection("notes", metadata={"source": "a test"})
+    collection.add(
+        ids=["a", "b", "c"],
+        documents=DOCUMENTS,
+        metadatas=[{"n": 1, "kind": "animal"}, {"n": 2, "price": 5.5, "tags": ["x", "y"]}, None],
+    )
+    return collection
+
+
+@pytest.fixture
+def objects(client: Any, collection: Any) -> dict[str, Any]:
+    return objects_of(client, collection)

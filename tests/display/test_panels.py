@@ -1,0 +1,361 @@
+"""The live panels without a browser: what is clicked happens, nothing is sent in vain, nothing leaks."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import NotSupportedError
+from tests.display.tiers import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+widgets = pytest.importorskip("ipywidgets", reason="needs ipywidgets")
+
+
+def instances() -> dict[str, Any]:
+    module = sys.modules["ipywidgets.widgets.widget"]
+    # ipywidgets 8, and 7.
+    found: dict[str, Any] = getattr(module, "_instances", None) or module.Widget.widgets
+    return found
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    settings = chroma_nb.Settings(embedding="static", allow_reset=True, memory_budget="64 MB")
+    client = chroma_nb.EphemeralClient(settings)
+    client.reset()
+    vectors = np.random.default_rng(3).standard_normal((2_000, 64)).astype(np.float32)
+    for name in ("alpha", "beta"):
+        one = client.create_collection(name, embedding_function=None)
+        one.add(
+            ids=[f"{n}" for n in range(2_000)],
+            embeddings=vectors,
+            documents=[f"a text of some length, number {n} " * 20 for n in range(2_000)],
+        )
+    yield client
+    client.reset()
+    client.close()
+
+
+def state(client: Any, name: str) -> Any:
+    return next(one for one in client.memory.report().collections if one.name == name)
+
+
+def row(panel: Any, name: str) -> Any:
+    return next(one for one in panel._rows if one.name == name)
+
+
+def said(widget: Any) -> str:
+    return Page(widget.value).text
+
+
+def test_unload_pin_and_ttl_do_what_they_say(client: Any) -> None:
+    with client.memory.widget() as panel:
+        assert state(client, "alpha").state == "loaded"
+        row(panel, "alpha").unload.click()
+        assert state(client, "alpha").state == "on disk"
+        assert row(panel, "alpha").unload.disabled
+        assert "asked for" in said(panel._events)
+        row(panel, "alpha").pin.value = True
+        assert state(client, "alpha").pinned
+        assert state(client, "alpha").state == "loaded"
+        row(panel, "alpha").pin.value = False
+        assert not state(client, "alpha").pinned
+        row(panel, "beta").ttl.value = 60.0
+        assert state(client, "beta").ttl_seconds == 60.0
+        client.memory.set_ttl("beta", 33)
+        panel.refresh()
+        assert row(panel, "beta").ttl.label == "33 s"
+        row(panel, "beta").ttl.value = 0.0
+        assert state(client, "beta").ttl_seconds is None
+        panel.unload_all.click()
+        assert client.memory.report().used == 0
+        assert panel.unload_all.disabled
+
+
+def test_the_slider_shows_first_and_acts_on_apply(client: Any) -> None:
+    with client.memory.widget() as panel:
+        assert panel.budget.value == client.memory.budget == 64_000_000
+        before = client.memory.report()
+        panel.budget.value = 1_000_000
+        going = [one.collection for one in client.memory.preview(1_000_000)]
+        assert going
+        assert all(name in said(panel._preview) for name in going)
+        after = client.memory.report()
+        assert (after.used, after.budget) == (before.used, before.budget), "nothing before Apply"
+        assert not panel.apply.disabled
+        panel.apply.click()
+        gone = {one.name for one in client.memory.report().collections if one.state == "on disk"}
+        assert gone == set(going)
+        assert client.memory.budget == 1_000_000
+        assert panel.apply.disabled
+        assert panel._preview.value == ""
+        client.memory.budget = 7_000_000
+        panel.refresh()
+        assert panel.budget.value == 7_000_000, "somebody else's budget is shown"
+
+
+def test_three_figures_are_three(client: Any) -> None:
+    with client.memory.widget() as panel:
+        text = said(panel._totals)
+        assert text.index("index") < text.index("this kernel") < text.index("machine limit")
+        assert client.memory.report().limit_source in text
+
+
+def test_an_error_is_shown_and_the_button_works_again(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client.memory.widget() as panel:
+
+        def fails(*args: Any, **values: Any) -> Any:
+            raise RuntimeError("the disk is <gone>")
+
+        api = type(client.api)
+        with monkeypatch.context() as patch:
+            for name in ("unload", "unload_all", "pin", "set_ttl", "set_memory_budget"):
+                patch.setattr(api, name, fails)
+            acts = [
+                row(panel, "alpha").unload.click,
+                panel.unload_all.click,
+                lambda: setattr(row(panel, "alpha").pin, "value", True),
+                lambda: setattr(row(panel, "alpha").ttl, "value", 10.0),
+                lambda: (setattr(panel.budget, "value", 2_000_000), panel.apply.click()),
+            ]
+            for act in acts:
+                panel._say("")
+                act()
+                assert said(panel._status) == "Not done. RuntimeError: the disk is <gone>"
+        panel.unload_all.click()
+        assert panel._status.value == ""
+        assert client.memory.report().used == 0
+
+
+def test_a_store_without_memory_management_says_so(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*args: Any, **values: Any) -> Any:
+        raise NotSupportedError("chroma 1.5.9 has no memory report.")
+
+    monkeypatch.setattr(type(client.api), "memory_report", refuses)
+    with client.memory.widget() as panel:
+        assert "chroma 1.5.9 has no memory report." in said(panel._status)
+        assert panel._root.children == (panel._status,)
+        assert "no memory report" in panel._repr_html_()
+
+
+class Messages:
+    """Counts what the widgets send."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[str] = []
+        base = sys.modules["ipywidgets.widgets.widget"].Widget
+        original = base.send_state
+
+        def send_state(widget: Any, key: Any = None) -> None:
+            self.sent.append(f"{type(widget).__name__} {key}")
+            original(widget, key)
+
+        monkeypatch.setattr(base, "send_state", send_state)
+
+
+def test_nothing_is_sent_when_nothing_changes(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with client.memory.widget(refresh_seconds=60) as panel:
+        panel.refresh()
+        messages = Messages(monkeypatch)
+        for _ in range(5):
+            panel.refresh()
+        assert messages.sent == []
+        client.get_collection("alpha", embedding_function=None).unload()
+        panel.refresh()
+        assert messages.sent
+
+
+def test_it_refreshes_by_itself(client: Any) -> None:
+    with client.memory.widget(refresh_seconds=0.5) as panel:
+        client.memory.unload_all()
+        until = time.monotonic() + 10
+        while not row(panel, "alpha").unload.disabled and time.monotonic() < until:
+            time.sleep(0.05)
+        assert row(panel, "alpha").unload.disabled
+
+
+def test_closing_leaves_no_widget_and_no_thread(client: Any) -> None:
+    def count() -> tuple[int, int]:
+        for thread in threading.enumerate():
+            if thread.name.startswith("chroma_nb memory widget"):
+                thread.join(5)
+        gc.collect()
+        return len(instances()), threading.active_count()
+
+    beta = client.get_collection("beta", embedding_function=None)
+    with client.memory.widget(), beta.widget():
+        pass
+    before = count()
+    for _ in range(20):
+        panel, search = client.memory.widget(), beta.widget()
+        panel.close()
+        panel.close()
+        search.close()
+    assert count() == before
+
+
+def test_a_closed_client_ends_the_panel(client: Any) -> None:
+    other = chroma_nb.EphemeralClient(client.get_settings())
+    panel = other.memory.widget()
+    other.close()
+    panel.refresh()
+    assert "closed" in said(panel._status)
+    panel.close()
+
+
+def test_what_is_displayed_is_a_widget_and_a_snapshot(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[tuple[dict[str, Any], dict[str, Any], bool]] = []
+
+    def publish(data: Any, metadata: Any = None, *, transient: Any = None, **values: Any) -> None:
+        published.append((data, transient, bool(values.get("update"))))
+
+    monkeypatch.setattr("IPython.display.publish_display_data", publish)
+    panel = client.memory.widget()
+    panel._ipython_display_()
+    (live, _, _), (snapshot, transient, _) = published
+    view = live["application/vnd.jupyter.widget-view+json"]
+    assert view == {
+        "version_major": 2,
+        "version_minor": 0,
+        "model_id": panel._root.model_id,
+    }
+    assert "text/html" not in live
+    assert "alpha" in Page(snapshot["text/html"]).text
+    row(panel, "alpha").unload.click()
+    assert published[-1][2], "the snapshot is brought up to date"
+    assert published[-1][1] == transient
+    assert "on disk" in Page(published[-1][0]["text/html"]).text
+    panel.close()
+    bundle = panel._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}, "a closed panel is its snapshot"
+
+
+def test_the_static_panel_names_every_call(client: Any) -> None:
+    text = Page(client.memory._repr_html_()).text
+    for call in (
+        "unload('alpha')",
+        "pin('alpha')",
+        "set_ttl('alpha', 60)",
+        "unload_all()",
+        "widget()",
+    ):
+        assert f"client.memory.{call}" in text
+    assert "client.memory.budget = " in text
+
+
+def test_without_ipywidgets_there_is_the_snapshot_and_a_hint() -> None:
+    code = """
+import sys, warnings
+warnings.simplefilter("error")
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "ipywidgets":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Block())
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "ipywidgets" else find(name, *a)
+import chroma_nb
+client = chroma_nb.EphemeralClient()
+notes = client.create_collection("notes", embedding_function=None)
+notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
+for panel in (client.memory.widget(), notes.widget()):
+    html = panel._repr_mimebundle_()["text/html"]
+    assert "notes" in html or "a" in html
+    assert html.count("pip install ipywidgets") == 1
+    panel.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.split("nanobind")[0], done.stdout) == (0, "", "")
+
+
+# -- the search panel -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def glosses(client: Any) -> Any:
+    from chroma_nb import datasets
+
+    glosses = client.create_collection("glosses")
+    glosses.add(**datasets.glosses(400))
+    return glosses
+
+
+def test_a_question_is_answered_as_the_code_says(glosses: Any) -> None:
+    with glosses.widget(n_results=4) as panel:
+        assert panel.result["ids"] == glosses.get(limit=4)["ids"], "before anybody asks"
+        panel.question.value = "a large furry animal"
+        wait_for(lambda: panel.code.startswith("collection.query"))
+        panel.filters["pos"].value = "noun"
+        low, high = panel.filters["words"].value
+        panel.filters["words"].value = (low, high - 1)
+        panel.contains.value = "a"
+        wait_for(lambda: "where_document" in panel.code)
+        again = eval(panel.code, {"collection": glosses})
+        assert panel.result == again
+        assert all(one["pos"] == "noun" for one in again["metadatas"][0])
+        assert len(again["ids"][0]) == 4
+        assert "ms" in said(panel._about)
+        assert panel._status.value == ""
+        panel.n_results.value = 2
+        assert len(panel.result["ids"][0]) == 2
+
+
+def test_typing_asks_once(glosses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with glosses.widget() as panel:
+        asked: list[str] = []
+        original = type(glosses.api if hasattr(glosses, "api") else glosses._client.api).query
+
+        def query(*args: Any, **values: Any) -> Any:
+            asked.append("query")
+            return original(*args, **values)
+
+        monkeypatch.setattr(type(glosses._client.api), "query", query)
+        for end in range(1, len("a furry animal") + 1):
+            panel.question.value = "a furry animal"[:end]
+        wait_for(lambda: "a furry animal" in panel.code)
+        assert asked == ["query"]
+
+
+def test_own_embeddings_are_asked_by_id(client: Any) -> None:
+    alpha = client.get_collection("alpha", embedding_function=None)
+    with alpha.widget(n_results=3) as panel:
+        panel.question.value = "17"
+        wait_for(lambda: "query" in panel.code)
+        assert panel.result["ids"][0][0] == "17"
+        assert panel.result == eval(panel.code, {"collection": alpha})
+        panel.question.value = "nobody"
+        wait_for(lambda: "nobody" in panel.code)
+        assert "no record of this id" in said(panel._about)
+
+
+def test_an_error_while_searching_is_shown(glosses: Any) -> None:
+    with glosses.widget() as panel:
+        glosses._client.delete_collection("glosses")
+        panel.search = panel._safely(panel.search)
+        panel.search()
+        assert "NotFoundError" in said(panel._status)
+
+
+def wait_for(happened: Any) -> None:
+    until = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.02)

@@ -1,0 +1,233 @@
+"""Every object shows itself: well-formed, bounded, deterministic, readable without styles."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.display.render import style
+from tests.display.tiers import Page
+
+NAMES = [
+    *("client", "collections", "collection", "get", "query", "by embedding", "nothing", "fields"),
+    *("explain", "status", "memory", "report", "preview", "estimate", "settings", "error"),
+    "budget error",
+]
+
+
+def test_the_list_of_objects_is_complete(objects: dict[str, Any]) -> None:
+    assert list(objects) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_well_formed_and_made_of_what_survives(
+    objects: dict[str, Any], name: str
+) -> None:
+    page = Page(objects[name]._repr_html_())
+    assert not page.problems
+    assert not page.strange()
+    assert page.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bundle_agrees_with_the_single_methods(objects: dict[str, Any], name: str) -> None:
+    shown = objects[name]
+    bundle = shown._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/html"}
+    if name not in ("memory", "report"):
+        assert bundle["text/html"] == shown._repr_html_()
+    assert set(shown._repr_mimebundle_(include=["text/plain"])) == {"text/plain"}
+    assert set(shown._repr_mimebundle_(exclude=["text/plain"])) == {"text/html"}
+    assert all(len(line) <= 600 for line in bundle["text/plain"].splitlines())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_line_says_what_it_is(objects: dict[str, Any], name: str) -> None:
+    # A result's repr is its dict's, as with Chroma; NumPy writes arrays in several lines.
+    assert "\n" not in repr(objects[name]) or name == "get"
+    if name in ("client", "collection", "fields", "memory", "report", "estimate", "settings"):
+        assert len(repr(objects[name])) < 110
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_and_bars_can_be_read_aloud(objects: dict[str, Any], name: str) -> None:
+    page = Page(objects[name]._repr_html_())
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("table") == tags.count("caption")
+    for tag, attributes in page.elements:
+        if tag == "th":
+            assert attributes.get("scope") in ("row", "col")
+    # A bar never stands without its number.
+    for bar in re.findall(
+        r"<(?:meter|progress)[^>]*>(.*?)</(?:meter|progress)>", _html(objects[name])
+    ):
+        assert bar == ""
+    for before in re.findall(r"([^<>]*)<(?:meter|progress)", _html(objects[name])):
+        assert re.search(r"\d", before)
+
+
+def _html(shown: Any) -> str:
+    return str(shown._repr_html_())
+
+
+def test_styles_are_small_scoped_and_never_half_a_colour() -> None:
+    sheet = style()
+    assert len(sheet) <= 2_200
+    for rule in re.findall(r"([^{}]+)\{([^{}]*)\}", sheet):
+        assert all(one.strip().startswith(".cnb") for one in rule[0].split(","))
+        # A bar's own parts have no text.
+        if "background" in rule[1] and "meter" not in rule[0]:
+            assert "color:inherit" in rule[1].replace("background-color", "")
+
+
+def test_every_value_is_there_once_and_in_order(objects: dict[str, Any]) -> None:
+    page = Page(_html(objects["query"]))
+    result = objects["query"]
+    for row, ids in enumerate(result["ids"]):
+        for at, one in enumerate(ids):
+            assert f" {one} " in page.text
+            assert f"{result['distances'][row][at]:.4f}" in page.text
+    assert page.text.index("0.") < page.text.index("furry")
+    # Long texts go on where the fold is, and are not said twice.
+    assert page.text.count("trains run on rails") <= 2 * 20
+
+
+def test_matching_words_are_marked(collection: Any) -> None:
+    html = _html(collection.query(query_texts="a LARGE bear with fur", n_results=1))
+    assert "<mark>bear</mark>" in html
+    assert "<mark>large</mark>" in html
+    assert "<mark>fur</mark>" not in html, "only whole words"
+    html = _html(collection.get(where_document={"$contains": "furry a"}))
+    assert "<mark>furry a</mark>" in html
+
+
+def test_the_same_state_gives_the_same_bytes() -> None:
+    code = """
+import hashlib, chroma_nb
+from tests.display.conftest import DOCUMENTS, objects_of
+settings = chroma_nb.Settings(embedding="static", memory_budget="100 MB")
+client = chroma_nb.EphemeralClient(settings)
+collection = client.create_collection("notes", metadata={"source": "a test"})
+collection.add(ids=["a", "b", "c"], documents=DOCUMENTS, metadatas=[{"n": 1}, {"n": 2}, None])
+shown = objects_of(client, collection)
+for name in ("client", "collections", "get", "query", "fields", "preview", "estimate", "settings"):
+    print(name, hashlib.sha256(shown[name]._repr_html_().encode()).hexdigest())
+print(hashlib.sha256(collection._repr_html_().replace(str(collection.id), "").encode()).hexdigest())
+"""
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(runs[0].stdout.splitlines()) == 9
+
+
+def test_results_are_plain_dicts(collection: Any) -> None:
+    for result in (collection.get(), collection.query(query_texts=["x", "y"], n_results=2)):
+        plain = dict(result)
+        assert isinstance(result, dict)
+        assert result == plain
+        assert json.loads(json.dumps(result)) == json.loads(json.dumps(plain))
+        frame = result.to_pandas()
+        assert frame.columns.nlevels == 1
+        assert len(frame.columns) <= 20
+
+
+def test_a_thousand_collections_stay_small_and_quick(client: Any) -> None:
+    for number in range(1_000):
+        client.create_collection(f"collection-{number:04}", embedding_function=None)
+    client._repr_html_()
+    started = time.perf_counter()
+    html = _html(client)
+    assert time.perf_counter() - started < 0.1
+    assert len(html.encode()) <= 20 << 10
+    assert "showing 10 of 1,000 collections" in Page(html).text
+    for shown in (client.list_collections(), client.memory, client.memory.report()):
+        assert "showing 10 of 1,000 collections" in Page(_html(shown)).text
+        assert len(_html(shown).encode()) <= 20 << 10
+
+
+def test_huge_results_are_bounded(client: Any) -> None:
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(
+        ids=[f"{n}-" + "i" * 500 for n in range(300)],
+        embeddings=np.ones((300, 768), dtype=np.float32),
+        documents=["<&>" * 5_000 + str(n) for n in range(300)],
+        metadatas=[{f"key{k}": "<&>" * 200 for k in range(50)} for _ in range(300)],
+    )
+    result = wide.query(
+        query_embeddings=np.ones((40, 768)), n_results=300, include=["documents", "metadatas"]
+    )
+    bundle = result._repr_mimebundle_()
+    assert len(bundle["text/plain"]) < 20_000
+    assert len(bundle.get("text/html", "").encode()) <= 64 << 10
+    got = wide.get(include=["documents", "embeddings"])
+    html = _html(got)
+    assert len(html.encode()) <= 64 << 10
+    assert "showing 10 of 300 records" in Page(html).text
+    assert "768-d" in html
+    assert ".to_pandas()" in html
+
+
+def test_showing_loads_nothing(client: Any, collection: Any) -> None:
+    collection.unload()
+    for shown in (client, collection, client.list_collections(), client.memory, collection.fields):
+        assert shown._repr_html_()
+    assert client.memory.report().collections[0].state == "on disk"
+    assert "on disk" in Page(_html(client)).text
+
+
+def test_a_store_that_hangs_or_fails_is_shown_as_unavailable(
+    client: Any, collection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client._repr_html_()
+    api = type(client.api)
+
+    def sleeps(*args: Any, **values: Any) -> Any:
+        time.sleep(2)
+
+    def fails(*args: Any, **values: Any) -> Any:
+        raise RuntimeError("the disk is <gone>")
+
+    for what, word in ((sleeps, "busy"), (fails, "&lt;gone&gt;")):
+        for name in (
+            "list_collections",
+            "memory_report",
+            "get_collection_by_id",
+            "describe_fields",
+        ):
+            monkeypatch.setattr(api, name, what)
+        for shown in (client, collection, client.memory, collection.fields):
+            started = time.perf_counter()
+            html = _html(shown)
+            assert time.perf_counter() - started < 0.15
+            assert "Unavailable" in html
+            assert word in html
+
+
+def test_a_closed_client_says_so(client: Any, collection: Any) -> None:
+    other = chroma_nb.EphemeralClient(client.get_settings())
+    shown = other.get_collection("notes")
+    other.close()
+    assert "closed" in _html(other)
+    assert "closed" in _html(shown)
+    assert "closed" in _html(other.memory)
+
+
+def test_fifty_displays_fit_a_notebook(objects: dict[str, Any]) -> None:
+    sizes = [len(_html(shown).encode()) for shown in objects.values()]
+    assert sum(sizes) / len(sizes) * 50 < 2 << 20
+
+
+def test_importing_the_package_draws_nothing() -> None:
+    code = "import sys, chroma_nb; chroma_nb.EphemeralClient; print('jinja2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
