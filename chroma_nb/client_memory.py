@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.client import ClientAPI
     from chroma_nb.memory.report import Estimate, MemoryReport
+    from chroma_nb.plotting import MemoryPlot
     from chroma_nb.widgets import MemoryWidget
 
 
@@ -127,6 +128,16 @@ class ClientMemory(Displayed):
             self._client, refresh_seconds=refresh_seconds
         )
         return panel
+
+    def plot(self) -> MemoryPlot:
+        """Return a picture of what was held over time, and of the last events.
+
+        Raises:
+            ImportError: matplotlib is missing: ``pip install "chroma-nb[plot]"``.
+        """
+        from chroma_nb.plotting import MemoryPlot
+
+        return MemoryPlot(self.report())
 
     def estimate(
         self, n: int, dim: int = 384, configuration: dict[str, Any] | None = None

@@ -47,8 +47,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.client import ClientAPI
+    from chroma_nb.plotting import EmbeddingMap
     from chroma_nb.settings import Settings
-    from chroma_nb.widgets import SearchWidget
+    from chroma_nb.widgets import MapWidget, SearchWidget
 
 
 class _DefaultEmbeddingFunction:
@@ -575,6 +576,45 @@ class Collection(Displayed):
         """
         panel: SearchWidget = lazily("chroma_nb.widgets", "SearchWidget")(self, n_results=n_results)
         return panel
+
+    def plot(
+        self,
+        *,
+        color: str | None = None,
+        query: Any = None,
+        n_results: int = 10,
+        where: Where | Condition | None = None,
+        limit: int = 5_000,
+        method: str = "pca",
+        interactive: bool = False,
+    ) -> EmbeddingMap | MapWidget:
+        """Return a map of the embeddings: a picture, or one to hover over and to select in.
+
+        Args:
+            color: The metadata key whose values give the colours.
+            query: A text, or an embedding: marked on the map, with its nearest records.
+            n_results: Records near to the question.
+            where: Only records with this metadata.
+            limit: At most so many records, spread evenly over the collection.
+            method: ``"pca"``, or ``"umap"`` where umap-learn is installed.
+            interactive: A live map (plotly): ``.selected_ids`` are the records that were selected on it.
+
+        Raises:
+            InvalidArgumentError: There is nothing to show, or an argument cannot be used.
+            ImportError: matplotlib or plotly is missing: ``pip install "chroma-nb[plot]"``.
+        """
+        from chroma_nb.plotting import embedding_map
+
+        made = embedding_map(
+            self,
+            color=color,
+            query=query,
+            n_results=n_results,
+            where=where,
+            limit=limit,
+            method=method,
+        )
+        return lazily("chroma_nb.widgets", "MapWidget")(self, made) if interactive else made
 
     def unload(self) -> int:
         """Free the collection's memory (CIP-28112023).

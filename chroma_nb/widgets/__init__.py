@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from chroma_nb.widgets.map_widget import MapWidget as MapWidget
     from chroma_nb.widgets.memory_widget import MemoryWidget as MemoryWidget
     from chroma_nb.widgets.search_widget import SearchWidget as SearchWidget
 
 _ATTRIBUTES = {
+    "MapWidget": "chroma_nb.widgets.map_widget",
     "MemoryWidget": "chroma_nb.widgets.memory_widget",
     "SearchWidget": "chroma_nb.widgets.search_widget",
 }
