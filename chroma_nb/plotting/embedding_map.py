@@ -144,7 +144,9 @@ class EmbeddingMap(Picture):
             for name, which, color in self.groups():
                 axes.scatter(x[which], y[which], c=color, label=label(name, 24), **dots)
         self._draw_answer(axes, x, y)
-        axes.set_title(label(self.name, 60), loc="left", color=INK, fontsize=12, pad=22, weight="bold")
+        axes.set_title(
+            label(self.name, 60), loc="left", color=INK, fontsize=12, pad=22, weight="bold"
+        )
         axes.text(
             *(0, 1.02, self.subtitle),
             transform=axes.transAxes,
@@ -153,10 +155,10 @@ class EmbeddingMap(Picture):
         )
         handles, _ = axes.get_legend_handles_labels()
         if handles:
+            place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
             legend = axes.legend(
                 title=label(self.color) if self.color and not self.is_scale else None,
-                loc="upper left",
-                bbox_to_anchor=(1.01, 1.0),
+                **place,
                 frameon=False,
                 fontsize=9,
                 labelcolor=INK,
@@ -165,12 +167,18 @@ class EmbeddingMap(Picture):
                 handletextpad=0.3,
             )
             for handle in legend.legend_handles:
-                handle.set_sizes([36])
+                handle.set_sizes([90 if handle.get_label() == self._star else 36])
         calm(axes)
+        for side in ("left", "bottom"):
+            axes.spines[side].set_visible(False)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.margins(0.04)
         return figure
+
+    @property
+    def _star(self) -> str:
+        return label(self.question, 24)
 
     def _draw_answer(self, axes: Any, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
         near = np.flatnonzero(self.points.ranks)
@@ -200,7 +208,7 @@ class EmbeddingMap(Picture):
                 c=_DARK,
                 edgecolors="white",
                 linewidths=0.8,
-                label=label(self.question, 24),
+                label=self._star,
                 zorder=5,
             )
 

@@ -10,8 +10,10 @@ from chroma_nb.plotting.picture import COLORS, FAINT, INK, Picture, calm, label,
 if TYPE_CHECKING:
     from chroma_nb.memory.report import MemoryReport
 
-#: Events whose collection is named in the picture.
-_NAMED = 6
+#: Events whose collection is named in the picture, and how far apart these are at least, as a share.
+_NAMED = 8
+_APART = 0.11
+_MARKS = {"load": ("^", COLORS[2]), "unload": ("v", COLORS[1]), "stay on disk": ("x", FAINT)}
 
 
 class MemoryPlot(Picture):
@@ -36,59 +38,72 @@ class MemoryPlot(Picture):
         return self._figure
 
     def _draw(self) -> Any:
-        figure = new_figure(8.4, 3.8, "client.memory.plot()")
-        axes = figure.subplots()
+        figure = new_figure(8.4, 4.4, "client.memory.plot()")
+        index, kernel = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.2])
         history = self.report.history
         start = history[0].time if history else 0.0
         times = [sample.time - start for sample in history]
-        unit, divisor = _unit(self.report)
+        unit, divisor = _unit(max((sample.used for sample in history), default=0))
         used = [sample.used / divisor for sample in history]
-        axes.fill_between(times, used, step="post", color=COLORS[0], alpha=0.16, linewidth=0)
-        axes.step(times, used, where="post", color=COLORS[0], linewidth=1.8, label="index")
-        top = max(used, default=0.0)
+        index.fill_between(times, used, step="post", color=COLORS[0], alpha=0.16, linewidth=0)
+        index.step(times, used, where="post", color=COLORS[0], linewidth=1.8, label="loaded")
         budget = [sample.budget / divisor for sample in history]
         # A budget far above what is held would flatten everything else.
-        if budget and max(budget) <= 4 * top:
-            axes.step(times, budget, where="post", color=INK, linestyle=(0, (4, 3)), label="budget")
-        process = [sample.process / divisor for sample in history]
-        axes.step(times, process, where="post", color=COLORS[3], linewidth=1.2, label="this kernel")
-        self._mark_events(axes, start, divisor)
-        axes.set_title("Memory", loc="left", color=INK, fontsize=12, weight="bold")
-        axes.set_ylabel(unit, color=FAINT, fontsize=9)
-        axes.set_xlabel("seconds", color=FAINT, fontsize=9)
-        axes.set_ylim(bottom=0)
-        if len(history) < 2:
-            axes.text(
-                *(0.5, 0.5, "nothing has happened yet"),
-                transform=axes.transAxes,
-                ha="center",
-                color=FAINT,
+        if budget and max(budget) <= 4 * max(used):
+            index.step(
+                times, budget, where="post", color=INK, ls=(0, (4, 3)), lw=1.1, label="budget"
             )
-        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1.0))
-        calm(axes)
+        self._mark_events(index, start, divisor)
+        budget_now = format_bytes(self.report.budget)
+        index.set_title("Memory", loc="left", color=INK, fontsize=12, weight="bold", pad=22)
+        about = f"collections in the index, of a budget of {budget_now}; below, the whole kernel"
+        index.text(*(0, 1.03, about), transform=index.transAxes, color=FAINT, fontsize=9)
+        index.set_ylabel(unit, color=FAINT, fontsize=9)
+        unit, divisor = _unit(max((sample.process for sample in history), default=0))
+        process = [sample.process / divisor for sample in history]
+        kernel.step(
+            times, process, where="post", color=COLORS[3], linewidth=1.4, label="this kernel"
+        )
+        kernel.set_ylabel(unit, color=FAINT, fontsize=9)
+        kernel.set_xlabel("seconds", color=FAINT, fontsize=9)
+        for axes, values in ((index, used), (kernel, process)):
+            axes.set_ylim(0, 1.25 * max(values, default=0) or 1)
+            place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
+            axes.legend(frameon=False, fontsize=9, labelcolor=INK, **place)
+            calm(axes)
+        if len(history) < 2:
+            words = "nothing has happened yet"
+            index.text(*(0.5, 0.5, words), transform=index.transAxes, ha="center", color=FAINT)
         return figure
 
     def _mark_events(self, axes: Any, start: float, divisor: float) -> None:
-        events = [event for event in self.report.events if event.time >= start]
-        named = sorted(events, key=lambda event: -event.n_bytes)[:_NAMED]
-        held = self.report.history
-        for event in events:
-            after = next(
-                (one for one in held if one.time >= event.time), held[-1] if held else None
-            )
-            height = 0.0 if after is None else after.used / divisor
-            marker, color = ("^", COLORS[2]) if event.action == "load" else ("v", COLORS[1])
-            if event.action == "stay on disk":
-                marker, color = "x", FAINT
-            at = (event.time - start, height)
-            axes.scatter([at[0]], [at[1]], marker=marker, c=color, s=34, zorder=4)
-            if event in named:
-                text = f"{event.action} {label(event.collection, 18)}"
+        history = self.report.history
+        span = max(1e-9, history[-1].time - start) if history else 1.0
+        places: dict[str, list[tuple[float, float]]] = {}
+        named: list[float] = []
+        for event in self.report.events:
+            at = event.time - start
+            if at < 0:
+                continue
+            # An unload is marked where it starts from, a load where it leads to.
+            near = [one.used for one in history if abs(one.time - event.time) <= 0.02 * span]
+            height = max(near, default=0) / divisor
+            places.setdefault(event.action, []).append((at, height))
+            if all(abs(at - other) > _APART * span for other in named) and len(named) < _NAMED:
+                named.append(at)
                 axes.annotate(
-                    text, at, xytext=(4, 6), textcoords="offset points", fontsize=7.5, color=FAINT
+                    label(event.collection, 16),
+                    (at, height),
+                    xytext=(3, 7),
+                    textcoords="offset points",
+                    fontsize=8,
+                    color=FAINT,
                 )
+        for action, (marker, color) in _MARKS.items():
+            if action in places:
+                x, y = zip(*places[action], strict=True)
+                axes.scatter(x, y, marker=marker, c=color, s=34, zorder=4, label=action)
 
 
-def _unit(report: MemoryReport) -> tuple[str, float]:
-    top = max((max(one.used, one.process) for one in report.history), default=0)
+def _unit(top: float) -> tuple[str, float]:
     return ("GB", 1e9) if top >= 2e9 else ("MB", 1e6)

@@ -155,6 +155,8 @@ def close_tree(widget: Any) -> None:
     for child in getattr(widget, "children", ()):
         close_tree(child)
     for part in ("layout", "style"):
-        if getattr(widget, part, None) is not None:
-            getattr(widget, part).close()
+        # plotly's layout is something else.
+        close = getattr(getattr(widget, part, None), "close", None)
+        if close is not None:
+            close()
     widget.close()

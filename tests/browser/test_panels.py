@@ -79,3 +79,34 @@ def test_the_search_panel_answers_while_somebody_types(
         lab.set_theme(theme)
         lab.screenshot(pictures / f"search-widget-{theme}.png", panel)
     lab.set_theme("light")
+
+
+def test_the_live_map_gives_a_selection_back(
+    lab: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    name = write_notebook(
+        jupyter[1] / "map.ipynb",
+        SETUP,
+        'live = glosses.plot(color="pos", query="a large furry animal", interactive=True)\nlive',
+        'glosses.plot(color="topic", query="a large furry animal")',
+        "",
+    )
+    lab.open(name)
+    lab.run_all()
+    assert not lab.errors()
+    panel = lab.outputs(1)
+    drag = panel.locator(".js-plotly-plot .nsewdrag").first
+    drag.wait_for(timeout=TIMEOUT)
+    lab.wait_drawn()
+    drag.scroll_into_view_if_needed()
+    lab.screenshot(pictures / "map-widget-light.png", panel)
+    box = drag.bounding_box()
+    assert box is not None
+    left, top = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3
+    lab.page.mouse.move(left, top)
+    lab.page.mouse.down()
+    for dx, dy in ((200, 0), (200, 150), (0, 150), (0, 0)):
+        lab.page.mouse.move(left + dx, top + dy, steps=6)
+    lab.page.mouse.up()
+    panel.get_by_text("selected: .selected_ids").wait_for(timeout=TIMEOUT)
+    lab.screenshot(pictures / "map-static-light.png", lab.outputs(2))

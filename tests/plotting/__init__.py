@@ -1,0 +1,1 @@
+"""Pictures: what is on them, rather than how they look."""
