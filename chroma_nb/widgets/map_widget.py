@@ -6,6 +6,7 @@ import base64
 import html
 import importlib
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import clean, shorten
 from chroma_nb.extras import require_extra
-from chroma_nb.plotting.picture import COLORS, GREY
+from chroma_nb.plotting.picture import COLORS
 from chroma_nb.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -100,7 +101,12 @@ class MapWidget(Panel):
                 add(name, np.flatnonzero(which), {"color": color, "size": size})
         near = np.flatnonzero(points.ranks)
         if len(near):
-            ring = {"symbol": "circle-open", "size": size + 6, "color": GREY, "line": {"width": 2}}
+            ring = {
+                "symbol": "circle-open",
+                "size": size + 6,
+                "color": "#808080",
+                "line": {"width": 2},
+            }
             add(f"nearest {len(near)}", near, ring)
         if self.picture.asked is not None:
             x, y = self.picture.asked.tolist()
@@ -129,6 +135,7 @@ class MapWidget(Panel):
             plot_bgcolor="rgba(128,128,128,0.06)",
             font={"color": "#808080", "size": 12},
             legend={"itemsizing": "constant"},
+            modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#808080", "activecolor": COLORS[0]},
         )
 
     def _hover(self, row: int) -> str:
@@ -138,12 +145,8 @@ class MapWidget(Panel):
             lines[0] += f", nearest {points.ranks[row]}"
         document = points.documents[row]
         if document:
-            text = _plain(document, _HOVER_CHARACTERS)
-            lines += (
-                [text[at : at + 60] for at in range(0, len(text), 60)]
-                if "&" not in text
-                else [text]
-            )
+            short = shorten(" ".join(document[:1_000].split()), _HOVER_CHARACTERS)
+            lines += [_plain(line, 80) for line in textwrap.wrap(short, 56)]
         if self.picture.color is not None:
             lines.append(f"{_plain(self.picture.color, 30)}: {_plain(points.values[row], 60)}")
         return "<br>".join(lines)

@@ -98,8 +98,9 @@ def test_the_live_map_gives_a_selection_back(
     drag = panel.locator(".js-plotly-plot .nsewdrag").first
     drag.wait_for(timeout=TIMEOUT)
     lab.wait_drawn()
-    drag.scroll_into_view_if_needed()
     lab.screenshot(pictures / "map-widget-light.png", panel)
+    panel.evaluate("element => element.scrollIntoView({block: 'center'})")
+    lab.wait_drawn()
     box = drag.bounding_box()
     assert box is not None
     left, top = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3
