@@ -17,6 +17,7 @@ from chroma_nb.results import CollectionList
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     import pandas as pd
@@ -276,6 +277,24 @@ class ClientAPI(_Connection, Displayed):
             limit, offset or 0, tenant=self.tenant, database=self.database
         )
         return CollectionList(Collection(self, info, DEFAULT_EMBEDDING_FUNCTION) for info in infos)
+
+    def __getitem__(self, name: str) -> Collection:
+        """Return the collection of that name, as `get_collection` does; Tab completes the names."""
+        return self.get_collection(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in set(self)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the collections' names, in order of creation."""
+        return iter([one.name for one in self.list_collections()])
+
+    def _ipython_key_completions_(self) -> list[str]:
+        # Somebody pressed Tab: no reason to raise anything at them.
+        try:
+            return [one.name for one in self.list_collections(limit=1_000)]
+        except Exception:
+            return []
 
     def count_collections(self) -> int:
         """Return how many collections there are."""

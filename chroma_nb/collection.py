@@ -88,6 +88,10 @@ class Collection(Displayed):
 
     Collections come from a client. The handle holds no records; its attributes are those of the moment
     when it was made or last modified through it.
+
+    Attributes:
+        fields: The metadata keys that the records have: ``fields["year"] > 1990`` is a condition for
+            `where`, and Tab completes the keys; see `Fields`.
     """
 
     def __init__(
@@ -105,7 +109,11 @@ class Collection(Displayed):
         self._data_loader = data_loader
         #: What the configuration says, built when it is first used.
         self._built_function: Any = None
-        self._where_to: Any = {"tenant": info.tenant, "database": info.database}
+        where: Any = {"tenant": info.tenant, "database": info.database}
+        self._where_to = where
+        #: The metadata keys that the records have, for conditions. An attribute, as IPython completes the
+        #: keys of those and runs no property for it; and it does not refer back to this handle.
+        self.fields = Fields(lambda n: client.api.describe_fields(info.id, n, **where))
 
     # -- attributes ---------------------------------------------------------------------------
 
@@ -560,13 +568,6 @@ class Collection(Displayed):
         return self._client.api.indexing_status(self.id, **self._where_to)
 
     # -- beyond Chroma ------------------------------------------------------------------------
-
-    @property
-    def fields(self) -> Fields:
-        """The metadata keys that the records have; completed by Tab, and good for conditions."""
-        return Fields(
-            lambda n_values: self._client.api.describe_fields(self.id, n_values, **self._where_to)
-        )
 
     def widget(self, *, n_results: int = 10) -> SearchWidget:
         """Return a live search: a question, filters from the metadata, answers as you type.

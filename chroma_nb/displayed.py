@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 
 class Displayed:
-    """Gives an object the methods that Jupyter, Colab, VS Code and marimo ask for."""
+    """Gives an object the methods that Jupyter, Colab, VS Code and marimo ask for.
+
+    It comes first among the bases: where a class is a dict as well, IPython takes what it meets first.
+    """
 
     __slots__ = ()
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython would print a subclass of dict or list as one.
+        printer.text(repr(self) if cycle else _display().text(self))
 
     def _repr_html_(self) -> str | None:
         return html_of(self)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import difflib
 import importlib
 import os
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.settings import Settings
+from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -143,8 +143,7 @@ def load_implementation(setting: str, name: str, known: dict[str, str]) -> Any:
     place = known.get(name, name)
     module, separator, attribute = place.partition(":")
     if not separator:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, known, " Did you mean {!r}?")
         raise InvalidArgumentError(
             f"Unknown {setting} {name!r}. Known: {', '.join(known)}, or 'package.module:Class'.{hint}"
         )

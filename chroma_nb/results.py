@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chroma_nb.collection import Collection
 
 
-class GetResult(dict[str, Any], Displayed):
+class GetResult(Displayed, dict[str, Any]):
     """Records in storage order.
 
     Keys, always all of them: ``ids``, ``embeddings`` (ndarray of shape (n, dimension), float64 with
@@ -34,7 +34,7 @@ class GetResult(dict[str, Any], Displayed):
         return records_to_pandas(self)
 
 
-class QueryResult(dict[str, Any], Displayed):
+class QueryResult(Displayed, dict[str, Any]):
     """For each query its records, nearest first.
 
     Keys as in `GetResult`, each holding one list per query, and ``distances``: smaller is nearer.
@@ -58,9 +58,9 @@ class QueryResult(dict[str, Any], Displayed):
         return matches_to_pandas(self, query)
 
 
-class Explanation(dict[str, Any], Displayed):
+class Explanation(Displayed, dict[str, Any]):
     """How a query is answered, and why; see `Collection.explain`."""
 
 
-class CollectionList(list["Collection"], Displayed):
+class CollectionList(Displayed, list["Collection"]):
     """Collections, in order of creation."""

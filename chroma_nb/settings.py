@@ -6,13 +6,13 @@ Order: an explicit argument, then the environment (``CHROMA_NB_<NAME>``), then t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.displayed import Displayed
+from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,8 +174,7 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
                     stacklevel=4,
                 )
         else:
-            close = difflib.get_close_matches(given, [*fields, *_CHROMA_NAMES], n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(given, [*fields, *_CHROMA_NAMES], " Did you mean {!r}?")
             raise ValueError(f"Unknown setting {given!r}. Known: {', '.join(fields)}.{hint}")
     resolved = {}
     for name, field in fields.items():

@@ -25,6 +25,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.filters.expression import parse_where, parse_where_document
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
+from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import INCLUDES, SPACES, RecordBatch, Space
 
 if TYPE_CHECKING:
@@ -651,6 +652,7 @@ def check_include(include: Any, method: str) -> list[str]:
             raise ValueError(
                 "Expected include item to be one of documents, embeddings, metadatas, distances, "
                 f"uris, data, got {_short(item)}"
+                + did_you_mean(item, INCLUDES, " (did you mean {}?)")
             )
         if item == "distances" and method == "get":
             raise ValueError("Include item cannot be one of distances, got distances")

@@ -28,6 +28,7 @@ from chroma_nb.memory.preflight import require
 from chroma_nb.memory.report import Departure, Estimate, MemoryReport
 from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
+from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import (
     CollectionInfo,
     FieldSummary,
@@ -192,7 +193,9 @@ class Local(API):
         self.get_database(database, tenant)
         info = self.db.find_collection(name, tenant, database)
         if info is None:
-            raise NotFoundError(f"Collection [{name}] does not exist")
+            known = (one.name for one in self.db.list_collections(tenant, database))
+            hint = did_you_mean(name, known, " Did you mean [{}]?")
+            raise NotFoundError(f"Collection [{name}] does not exist{'.' if hint else ''}{hint}")
         return info
 
     def get_collection_by_id(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import sys
 import threading
@@ -15,6 +14,7 @@ from chroma_nb.embedding._minilm import DefaultEmbeddingFunction
 from chroma_nb.embedding._static import StaticEmbeddingFunction
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.settings import Settings
+from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from chroma_nb.embedding.base import EmbeddingFunction
@@ -58,8 +58,7 @@ def resolve_default(settings: Settings | None = None) -> EmbeddingFunction[Any]:
     """
     settings = settings or Settings()
     if settings.embedding not in _CHOICES:
-        close = difflib.get_close_matches(settings.embedding, _CHOICES, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(settings.embedding, _CHOICES, " Did you mean {!r}?")
         raise InvalidArgumentError(
             f"Unknown setting embedding={settings.embedding!r}. Known: {', '.join(_CHOICES)}.{hint}"
         )

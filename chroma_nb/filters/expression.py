@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.suggest import did_you_mean
 
 Scalar: TypeAlias = str | int | float | bool
 Comparison: TypeAlias = Literal["$eq", "$gt", "$gte", "$lt", "$lte"]
@@ -174,6 +175,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
         raise ValueError(
             "Expected where operator to be one of $gt, $gte, $lt, $lte, $ne, $eq, $in, $nin, "
             f"$contains, $not_contains, got {_short(operator)}"
+            + did_you_mean(operator, _OPERATORS, " (did you mean {}?)")
         )
     if not isinstance(operand, str | int | float | bool | list):
         raise ValueError(

@@ -144,7 +144,7 @@ class Departure:
     reason: str
 
 
-class Preview(list[Departure], Displayed):
+class Preview(Displayed, list[Departure]):
     """What a budget would unload, in order.
 
     Args:

@@ -124,7 +124,7 @@ class MapWidget(Panel):
         nothing = {"visible": False, "showgrid": False, "zeroline": False}
         return go.Layout(
             title={"text": f"{_plain(self.picture.name, 60)}, {self.picture.subtitle}", "x": 0.01},
-            width=860,
+            width=820,
             height=540,
             margin={"l": 10, "r": 10, "t": 44, "b": 10},
             dragmode="lasso",

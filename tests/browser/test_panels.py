@@ -98,7 +98,6 @@ def test_the_live_map_gives_a_selection_back(
     drag = panel.locator(".js-plotly-plot .nsewdrag").first
     drag.wait_for(timeout=TIMEOUT)
     lab.wait_drawn()
-    lab.screenshot(pictures / "map-widget-light.png", panel)
     panel.evaluate("element => element.scrollIntoView({block: 'center'})")
     lab.wait_drawn()
     box = drag.bounding_box()
@@ -110,4 +109,5 @@ def test_the_live_map_gives_a_selection_back(
         lab.page.mouse.move(left + dx, top + dy, steps=6)
     lab.page.mouse.up()
     panel.get_by_text("selected: .selected_ids").wait_for(timeout=TIMEOUT)
+    lab.screenshot(pictures / "map-widget-light.png", panel)
     lab.screenshot(pictures / "map-static-light.png", lab.outputs(2))
