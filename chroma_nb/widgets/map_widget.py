@@ -43,7 +43,9 @@ class MapWidget(Panel):
     def __init__(self, collection: Collection, picture: EmbeddingMap) -> None:
         self._collection = collection
         self.picture = picture
+        #: For each trace the rows of its points.
         self._rows: list[Any] = []
+        self._heard: list[str] = []
         self._callbacks: list[Callable[[list[str]], object]] = []
         self._plot: Any = None
         super().__init__()
@@ -64,7 +66,8 @@ class MapWidget(Panel):
             importlib.import_module("google.colab.output").enable_custom_widget_manager()
         self._plot = go.FigureWidget(self._traces(go), self._layout(go))
         for trace in self._plot.data:
-            trace.on_selection(self._safely(self._selected))
+            # Not on_selection: its message is overwritten by the next hover while the kernel is busy.
+            trace.on_change(self._safely(self._changed), "selectedpoints")
         self._chosen = w.HTML(fill("label", label="nothing selected", kind="k"))
         return w.VBox([self._plot, self._chosen, self._status])
 
@@ -181,8 +184,12 @@ class MapWidget(Panel):
         """Call a function with the ids whenever others are selected."""
         self._callbacks.append(callback)
 
-    def _selected(self, *event: Any) -> None:
+    def _changed(self, trace: Any, points: Any) -> None:
+        """Take notice of a selection: plotly tells each trace in turn, when all of them have changed."""
         chosen = self.selected_ids
+        if chosen == self._heard:
+            return
+        self._heard = chosen
         text = (
             f"{len(chosen):,} selected: .selected_ids, .selection()"
             if chosen
