@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ DELAY_SECONDS = 2.0
 class ProgressBar:
     """A bar that exists from the moment that the work has lasted `delay_seconds`; a context manager.
 
-    Work that is done earlier imports no tqdm and opens no widget. Not for several threads at once.
+    Work that is done earlier imports no tqdm and opens no widget. Only the main thread has bars.
     """
 
     def __init__(
@@ -32,7 +33,9 @@ class ProgressBar:
         self.desc = desc
         self.unit = unit
         self.done = 0
-        self._enabled = enabled
+        # Bars of several threads would be drawn over each other, and a background thread's never belongs
+        # to the cell that runs.
+        self._enabled = enabled and threading.current_thread() is threading.main_thread()
         self._delay_seconds = delay_seconds
         self._started = time.monotonic()
         self._bar: Any = None
@@ -52,6 +55,10 @@ class ProgressBar:
     ) -> None:
         if self._bar is not None:
             bar, self._bar = self._bar, None
+            if error is not None and hasattr(bar, "disp"):
+                # tqdm's notebook bar: red, and it stays.
+                bar.leave = True
+                bar.disp(bar_style="danger", check_delay=False)
             bar.close()
 
     def update(self, n: int) -> None:

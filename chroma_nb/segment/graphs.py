@@ -10,6 +10,7 @@ import numpy as np
 from chroma_nb.errors import StoreCorruptError
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
 from chroma_nb.segment.resident_set import graph_parameters, return_memory
 from chroma_nb.types import IndexingStatus
@@ -17,6 +18,7 @@ from chroma_nb.types import IndexingStatus
 if TYPE_CHECKING:
     from chroma_nb.db.base import DB
     from chroma_nb.index.base import VectorIndex
+    from chroma_nb.progress import ProgressBar
     from chroma_nb.segment.resident_set import ResidentSet
     from chroma_nb.segment.segment import LoadedSegment, Segment
     from chroma_nb.segment.slot import Slot
@@ -89,15 +91,19 @@ class Graphs:
         if not slot.build_lock.acquire(wait=wait):
             return
         try:
-            while not self.closing and self._build_once(slot, must=wait):
-                pass
+            segment = slot.segment
+            total = 0 if segment is None else segment.metadata.n_labels
+            shown = wait and self.settings.progress
+            with progress_bar(total, "Building the graph", unit="record", enabled=shown) as bar:
+                while not self.closing and self._build_once(slot, bar, must=wait):
+                    pass
         finally:
             slot.build_lock.release()
         with slot.lock.read():
             if slot.segment is not None and self.db.persists:
                 self._residents.save_graph(slot.segment)
 
-    def _build_once(self, slot: Slot, *, must: bool) -> bool:
+    def _build_once(self, slot: Slot, bar: ProgressBar, *, must: bool) -> bool:
         """Build a first graph, or take one step; say whether there is more to do."""
         with slot.lock.read():
             segment = slot.segment
@@ -111,10 +117,12 @@ class Graphs:
                 return False
             graph = vectors.graph
         if graph is None:
-            return self._build_first(slot, segment, alive, must=must)
-        return self._extend(slot, segment, graph)
+            return self._build_first(slot, segment, alive, bar, must=must)
+        return self._extend(slot, segment, graph, bar)
 
-    def _extend(self, slot: Slot, segment: LoadedSegment, graph: VectorIndex) -> bool:
+    def _extend(
+        self, slot: Slot, segment: LoadedSegment, graph: VectorIndex, bar: ProgressBar
+    ) -> bool:
         """Add the beginning of the tail to the graph; say whether there is more to do."""
         owner, ledger = slot.graph_account, self._residents.ledger
         vectors = segment.vectors
@@ -142,6 +150,7 @@ class Graphs:
                 ledger.settle(slot.collection_id, segment.resident_bytes)
         finally:
             ledger.settle(owner, 0)
+        bar.update(stop - start)
         return True
 
     def _build_first(
@@ -149,6 +158,7 @@ class Graphs:
         slot: Slot,
         segment: LoadedSegment,
         alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        bar: ProgressBar,
         *,
         must: bool,
     ) -> bool:
@@ -159,7 +169,7 @@ class Graphs:
             form = self._choose_form(slot, segment, len(alive), must=must)
             if form is None:
                 return False
-            return self._build_form(slot, segment, alive, form)
+            return self._build_form(slot, segment, alive, form, bar)
         finally:
             # Nothing is left on this account where the graph found its place.
             ledger.settle(owner, 0)
@@ -203,6 +213,7 @@ class Graphs:
         segment: LoadedSegment,
         alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
         form: type[VectorIndex],
+        bar: ProgressBar,
     ) -> bool:
         vectors = segment.vectors
         assert vectors is not None
@@ -224,6 +235,7 @@ class Graphs:
             if len(labels) < len(block):
                 block = block[labels - start]
             graph.add(labels, block, self.settings.threads)
+            bar.update(stop - start)
         with slot.lock.write():
             if slot.segment is segment:
                 graph.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))

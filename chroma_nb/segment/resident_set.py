@@ -373,7 +373,9 @@ class ResidentSet:
     def _read(
         self, slot: Slot, info: CollectionInfo, form: type[VectorIndex] | None, n_labels: int
     ) -> None:
-        segment = LoadedSegment.load(self.db, info, partial(self.reserve, slot))
+        segment = LoadedSegment.load(
+            self.db, info, partial(self.reserve, slot), progress=self.settings.progress
+        )
         if form is not None and segment.vectors is not None:
             prefix = self.db.derived_path(info.id)
             found = open_graph(prefix, form, graph_parameters(info), n_labels)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import DB, Changes, RecordRows
+from chroma_nb.progress import progress_bar
 from chroma_nb.segment import planner
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.planner import Facts, Plan, Strategy
@@ -158,7 +159,9 @@ class LoadedSegment(Segment):
         return self.metadata.growth(changes) + vectors
 
     @classmethod
-    def load(cls, db: DB, info: CollectionInfo, grant: Callable[[int], bool]) -> LoadedSegment:
+    def load(
+        cls, db: DB, info: CollectionInfo, grant: Callable[[int], bool], *, progress: bool = False
+    ) -> LoadedSegment:
         """Bring a collection's records into memory: by its snapshot, or from the DB piece by piece."""
         segment = cls(db, info, grant)
         extent = db.extent(info.id)
@@ -171,8 +174,10 @@ class LoadedSegment(Segment):
             return segment
         n_labels = extent.next_label
         segment.metadata.load(RecordRows.empty(), n_labels)
-        for rows in db.scan(info.id):
-            segment.metadata.load(rows, n_labels)
+        with progress_bar(extent.n_records, "Loading", unit="record", enabled=progress) as bar:
+            for rows in db.scan(info.id):
+                segment.metadata.load(rows, n_labels)
+                bar.update(len(rows))
         if segment.vectors is not None:
             source = segment.vectors.source
             segment.vectors.expect(n_labels)

@@ -137,7 +137,9 @@ class MemoryWidget(Panel):
         lines[1] = (lines[1][0], self._process, *lines[1][2:])
         lines[2] = (*lines[2][:3], f"by {report.limit_source}, {format_bytes(self._free)} free")
         self._set(self._totals, "value", fill("totals", totals=lines))
-        shown = by_size(report)[:_ROWS]
+        largest_ones = {one.id for one in by_size(report)[:_ROWS]}
+        # In their own order: a row must not run away from under the mouse that unloads it.
+        shown = [one for one in report.collections if one.id in largest_ones]
         largest = max((one.resident_bytes for one in shown), default=0) or 1
         for at, one in enumerate(shown):
             if at == len(self._rows):

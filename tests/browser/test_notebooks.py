@@ -7,19 +7,70 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import ROOT
+from tests.browser.lab import TIMEOUT
+from tests.browser.server import TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOTEBOOKS = sorted(file.name for file in (ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(file.stem for file in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+def tall(lab: Any) -> None:
+    """Make the page as tall as the notebook, so that a picture shows all of it."""
+    height = lab.page.evaluate(
+        "() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight"
+    )
+    lab.page.set_viewport_size({"width": 1280, "height": min(6_000, height + 160)})
+    lab.wait_drawn()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs_in_jupyterlab(lab: Any, pictures: Path, name: str) -> None:
-    lab.open(name)
+    lab.open(f"{name}.ipynb")
     lab.run_all()
     assert not lab.errors()
+    tall(lab)
     for theme in ("light", "dark"):
         lab.set_theme(theme)
-        lab.screenshot(pictures / f"{name.removesuffix('.ipynb')}-{theme}.png")
+        lab.screenshot(
+            pictures / f"{name}-{theme}.png", lab.page.locator(".jp-NotebookPanel").first
+        )
     lab.set_theme("light")
+
+
+def test_a_notebook_runs_in_notebook_7(
+    page: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    pytest.importorskip("notebook", reason="needs the extra 'browser'")
+    url, _ = jupyter
+    page.goto(f"{url}/notebooks/memory_budget.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    # The last cell has run when what it prints is there, and the panel was alive before it.
+    page.get_by_text("0 bytes held").wait_for(timeout=TIMEOUT)
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
+    page.screenshot(path=str(pictures / "notebook-7.png"))
+
+
+def test_the_memory_panel_works_in_voila(
+    page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
+) -> None:
+    pytest.importorskip("voila", reason="needs the extra 'browser'")
+    from tests.browser.scratch import write_notebook
+    from tests.browser.server import serve
+    from tests.browser.test_panels import SETUP
+
+    home = tmp_path_factory.mktemp("voila")
+    name = write_notebook(home / "app.ipynb", SETUP, "client.memory.widget()")
+    arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
+    with serve(arguments, home, home, "/voila/static/voila.js") as url:
+        page.goto(url)
+        panel = page.locator(".cnb-live")
+        panel.wait_for(timeout=TIMEOUT)
+        row = panel.locator(".widget-hbox", has_text="glosses").last
+        row.get_by_role("button", name="Unload").click()
+        row.get_by_text("on disk").wait_for(timeout=TIMEOUT)
+        assert not page.locator(".cnb-snapshot").last.is_visible()
+        page.screenshot(path=str(pictures / "voila.png"))

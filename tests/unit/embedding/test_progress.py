@@ -4,14 +4,20 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
+import chroma_nb
 from chroma_nb import progress
 from chroma_nb.progress import progress_bar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Terminal(io.StringIO):
@@ -161,3 +167,75 @@ def test_no_warning_escapes(terminal: Terminal) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         work(delay_seconds=0.0)
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """Every bar that was left, as (what, done, total)."""
+    left: list[tuple[str, int, int]] = []
+    original = progress.ProgressBar.__exit__
+
+    def leave(bar: progress.ProgressBar, *error: Any) -> None:
+        left.append((bar.desc, bar.done, bar.total))
+        original(bar, *error)
+
+    monkeypatch.setattr(progress.ProgressBar, "__exit__", leave)
+    return left
+
+
+def test_adding_building_and_loading_say_how_far_they_are(
+    tmp_path: Path, bars: list[tuple[str, int, int]]
+) -> None:
+    vectors = np.random.default_rng(1).standard_normal((1_200, 8))
+    settings = chroma_nb.Settings(graph_min_records=500)
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=[str(n) for n in range(1_200)], embeddings=vectors)
+        notes.build_index()
+        assert ("Building the graph", 1_200, 1_200) in bars
+    for file in (tmp_path / "store").rglob("*.segment"):
+        file.unlink()
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        client.memory.load("notes")
+        assert ("Loading", 1_200, 1_200) in bars
+
+
+def test_a_bar_of_another_thread_is_never_drawn() -> None:
+    drawn: list[bool] = []
+
+    def work() -> None:
+        with progress.progress_bar(10, "x", delay_seconds=0) as bar:
+            bar.update(5)
+            drawn.append(bar._bar is not None or bar._enabled)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert drawn == [False]
+
+
+def test_what_fails_leaves_a_red_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets", reason="needs ipywidgets")
+    monkeypatch.setattr(progress, "_in_notebook", lambda: True)
+    import tqdm.auto
+    import tqdm.notebook
+
+    shown: list[Any] = []
+
+    class Bar(tqdm.notebook.tqdm_notebook):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **values: Any) -> None:
+            super().__init__(*args, **{**values, "display": False})
+            shown.append(self)
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+
+    def work() -> None:
+        with progress.progress_bar(10, "embedding", delay_seconds=0) as bar:
+            bar.update(2)
+            bar.update(2)
+            raise RuntimeError("batch 3")
+
+    with pytest.raises(RuntimeError, match="batch 3"):
+        work()
+    (only,) = shown
+    assert only.container.children[-2].bar_style == "danger"
