@@ -36,6 +36,9 @@ class Lab:
     """
 
     def __init__(self, page: Page, url: str) -> None:
+        from playwright.sync_api import TimeoutError
+
+        self.Timeout = TimeoutError
         self.page = page
         self.url = url
 
