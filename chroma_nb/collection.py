@@ -224,9 +224,12 @@ class Collection(Displayed):
             raise ValueError(
                 f"Expected on_conflict to be 'skip', 'error' or 'replace', got {on_conflict!r}"
             )
-        batch = self._insert_batch(
-            validation.check_insert(ids, embeddings, metadatas, documents, images, uris)
-        )
+        given = validation.check_insert(ids, embeddings, metadatas, documents, images, uris)
+        if on_conflict == "skip":
+            given = self._without_known(given)
+        if not len(given.batch):
+            return
+        batch = self._insert_batch(given)
         self._client.api.add(self.id, batch, on_conflict=on_conflict, **self._where_to)
 
     @validation_context("upsert")
@@ -274,6 +277,18 @@ class Collection(Displayed):
                 batch.embedded = np.zeros(len(batch), dtype=bool)
                 batch.embedded[rows] = True
         self._client.api.update(self.id, batch, **self._where_to)
+
+    def _without_known(self, given: validation.Given) -> validation.Given:
+        """Leave out what would be skipped, before it is embedded: running a cell again costs nothing."""
+        batch = given.batch
+        if batch.embeddings is not None or not self._client.api.count(self.id, **self._where_to):
+            return given
+        known = set(self._client.api.get(self.id, ids=batch.ids, include=[], **self._where_to).ids)
+        if not known:
+            return given
+        rows = [row for row, one in enumerate(batch.ids) if one not in known]
+        to_embed = None if given.to_embed is None else [given.to_embed[row] for row in rows]
+        return validation.Given(batch.texts_at(rows), to_embed)
 
     def _insert_batch(self, given: validation.Given) -> RecordBatch:
         batch = given.batch

@@ -91,6 +91,19 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def texts_at(self, rows: Sequence[int]) -> RecordBatch:
+        """Return some of the rows, of a batch that has no embeddings yet."""
+
+        def part(values: Sequence[Any] | None) -> list[Any] | None:
+            return None if values is None else [values[row] for row in rows]
+
+        return RecordBatch(
+            ids=[self.ids[row] for row in rows],
+            documents=part(self.documents),
+            uris=part(self.uris),
+            metadatas=part(self.metadatas),
+        )
+
 
 class Neighbors(NamedTuple):
     """Answer of a vector search; row i answers query i.

@@ -287,7 +287,16 @@ def _embed(
     with progress_bar(total, desc, unit="text", enabled=progress) as bar:
         for start in range(0, total, step):
             given = texts if step >= total else texts[start : start + step]
-            part = _matrix(call(input=given), given, start, function)
+            try:
+                part = _matrix(call(input=given), given, start, function)
+            except Exception as error:
+                if step < total and hasattr(error, "add_note"):  # Python 3.11
+                    error.add_note(
+                        f"This was while texts {start:,} to {min(start + step, total) - 1:,} of {total:,} "
+                        "were embedded. Nothing was written: run the call again, or in smaller pieces "
+                        "to keep what is done."
+                    )
+                raise
             bar.update(len(part))
             if step >= total:
                 return part

@@ -30,7 +30,7 @@ _TTLS: list[tuple[str, float]] = [
     *(("idle time", 0.0), ("10 s", 10.0), ("1 min", 60.0), ("10 min", 600.0), ("1 h", 3_600.0)),
 ]
 _WIDTHS = {"name": "190px", "size": "180px", "state": "70px", "used": "84px"}
-_CONTROL_WIDTHS = {"pin": "64px", "ttl": "104px", "unload": "84px"}
+_CONTROL_WIDTHS = {"pin": "64px", "ttl": "136px", "unload": "84px"}
 _TITLES = {"name": "collection", "size": "memory", "state": "state", "used": "last use"}
 _CONTROL_TITLES = {"pin": "keep", "ttl": "unload after", "unload": ""}
 
@@ -245,9 +245,8 @@ class _Row:
         self._cells = {key: w.HTML(layout=w.Layout(width=size)) for key, size in _WIDTHS.items()}
         layouts = {key: w.Layout(width=size) for key, size in _CONTROL_WIDTHS.items()}
         self.pin = w.ToggleButton(description="pin", layout=layouts["pin"])
-        self.ttl = w.Dropdown(options=_TTLS, layout=layouts["ttl"])
-        if "tooltip" in self.ttl.trait_names():
-            self.ttl.tooltip = "time to live without use"
+        style = {"description_width": "28px"}
+        self.ttl = w.Dropdown(options=_TTLS, description="TTL", layout=layouts["ttl"], style=style)
         self.unload = w.Button(description="Unload", layout=layouts["unload"])
         self.unload.on_click(panel._safely(lambda _: panel.unload(self.name)))
         self.pin.observe(panel._safely(lambda change: self._pinned(panel, change)), "value")

@@ -67,6 +67,14 @@ class Lab:
         self.wait_idle()
         self.wait_drawn()
 
+    def run_cell(self, number: int) -> None:
+        """Run one cell."""
+        self.page.evaluate(
+            "at => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = at }", number
+        )
+        self.command("notebook:run-cell")
+        self.wait_idle()
+
     def wait_drawn(self) -> None:
         """Wait until two pictures of the page in a row are laid out alike."""
         measure = "() => document.querySelector('.jp-Notebook').scrollHeight"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.browser.lab import TIMEOUT
 from tests.browser.scratch import write_notebook
+from tests.browser.static_pages import axe_problems, contrast_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +42,9 @@ def draw_lasso(page: Any, plot: Any, size: float) -> None:
 def test_the_memory_panel_acts_and_leaves_a_snapshot(
     lab: Any, jupyter: tuple[str, Path], pictures: Path
 ) -> None:
-    name = write_notebook(
-        jupyter[1] / "panel.ipynb", SETUP, "panel = client.memory.widget()\npanel"
-    )
+    again = 'client.memory.budget = "200 MB"\nglosses.query(query_texts="x", n_results=1)["ids"]'
+    cells = SETUP, "panel = client.memory.widget()\npanel", again
+    name = write_notebook(jupyter[1] / "panel.ipynb", *cells)
     lab.open(name)
     lab.run_all()
     assert not lab.errors()
@@ -53,16 +54,32 @@ def test_the_memory_panel_acts_and_leaves_a_snapshot(
     for theme in ("light", "dark"):
         lab.set_theme(theme)
         lab.screenshot(pictures / f"memory-widget-{theme}.png", panel)
+        assert contrast_problems(lab.page, ".cnb-live") == []
     lab.set_theme("light")
+    assert axe_problems(lab.page, ".cnb-live") == []
+    # The slider shows what would go; Apply does it.
+    slider = panel.locator(".noUi-handle").first
+    slider.focus()
+    for _ in range(12):
+        slider.press("ArrowLeft")
+        if panel.get_by_text("would unload").count():
+            break
+        lab.wait_idle()
+    panel.get_by_text("would unload").wait_for(timeout=TIMEOUT)
+    assert "on disk" not in panel.locator(".cnb-live").inner_text(), "nothing before Apply"
+    panel.get_by_role("button", name="Apply").click()
+    panel.locator(".cnb-live").get_by_text("on disk").first.wait_for(timeout=TIMEOUT)
+    panel.locator(".cnb-live").get_by_text("room was needed").first.wait_for(timeout=TIMEOUT)
+    lab.run_cell(2)
     # The snapshot is there and not to be seen, as long as the panel lives.
     assert panel.locator(".cnb-snapshot").count() == 1
     assert not panel.locator(".cnb-snapshot").is_visible()
     row = panel.locator(".widget-hbox", has_text="glosses").last
-    assert "on disk" not in row.inner_text()
+    row.get_by_text("loaded").wait_for(timeout=TIMEOUT)
     row.get_by_role("button", name="Unload").click()
     row.get_by_text("on disk").wait_for(timeout=TIMEOUT)
     assert "0 B" in row.inner_text()
-    assert "asked for" in panel.inner_text()
+    panel.locator(".cnb-live").get_by_text("asked for").wait_for(timeout=TIMEOUT)
     lab.wait_idle()
     lab.save()
     lab.shut_down_kernel()
@@ -93,6 +110,8 @@ def test_the_search_panel_answers_while_somebody_types(
     for theme in ("light", "dark"):
         lab.set_theme(theme)
         lab.screenshot(pictures / f"search-widget-{theme}.png", panel)
+        assert contrast_problems(lab.page, ".cnb-live") == []
+    assert axe_problems(lab.page, ".cnb-live") == []
     lab.set_theme("light")
 
 
