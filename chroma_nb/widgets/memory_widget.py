@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ class MemoryWidget(Panel):
         self._process = 0
         self._free = 0
         self._stopped = threading.Event()
+        self._seen = ""
         super().__init__()
         if self._root is not None:
             self.refresh()
@@ -74,7 +76,11 @@ class MemoryWidget(Panel):
         return f"MemoryWidget({used} of {budget})"
 
     def _snapshot(self) -> str:
-        return display.html(self._client.memory) or ""
+        with contextlib.suppress(ChromaError):
+            self._client.memory.report()
+            self._seen = display.html(self._client.memory) or ""
+        # What was last seen of a store that is closed now says more than that it is closed.
+        return self._seen or display.html(self._client.memory) or ""
 
     def _build(self, w: Any) -> Any:
         self._totals = w.HTML()

@@ -213,10 +213,13 @@ def test_closing_leaves_no_widget_and_no_thread(client: Any) -> None:
 def test_a_closed_client_ends_the_panel(client: Any) -> None:
     other = chroma_nb.EphemeralClient(client.get_settings())
     panel = other.memory.widget()
+    assert "alpha" in Page(panel._repr_html_()).text
     other.close()
+    assert "alpha" in Page(panel._repr_html_()).text
     panel.refresh()
     assert "closed" in said(panel._status)
     panel.close()
+    assert "alpha" in Page(panel._repr_html_()).text, "the snapshot stays what it was"
 
 
 def test_what_is_displayed_is_a_widget_and_a_snapshot(
