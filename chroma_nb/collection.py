@@ -693,7 +693,7 @@ class Collection(Displayed):
     ) -> pd.DataFrame:
         """Return the records as a table: id, document, then one column per metadata key."""
         records = self.get(where=where, where_document=where_document, include=list(include))
-        return records.to_pandas()
+        return records.to_pandas(max_columns=None)
 
     def to_arrow(
         self, where: Where | None = None, where_document: WhereDocument | None = None

@@ -27,11 +27,16 @@ class GetResult(Displayed, dict[str, Any]):
 
     contains: Sequence[str] = ()
 
-    def to_pandas(self) -> pd.DataFrame:
-        """Return one row per record: id, document, then one column per metadata key."""
+    def to_pandas(self, *, max_columns: int | None = 20) -> pd.DataFrame:
+        """Return one row per record: id, document, then one column per metadata key.
+
+        Args:
+            max_columns: Columns at most, 20 as Colab's tables show them; the rest of the metadata is in
+                one column, as dicts. None: every key has its column.
+        """
         from chroma_nb.tables import records_to_pandas
 
-        return records_to_pandas(self)
+        return records_to_pandas(self, max_columns)
 
 
 class QueryResult(Displayed, dict[str, Any]):
@@ -47,15 +52,16 @@ class QueryResult(Displayed, dict[str, Any]):
     asked: list[str] | None = None
     contains: Sequence[str] = ()
 
-    def to_pandas(self, query: int | None = None) -> pd.DataFrame:
+    def to_pandas(self, query: int | None = None, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per found record: query, rank, distance, id, document, metadata columns.
 
         Args:
             query: Only this query's records; None returns those of all.
+            max_columns: As for `GetResult.to_pandas`.
         """
         from chroma_nb.tables import matches_to_pandas
 
-        return matches_to_pandas(self, query)
+        return matches_to_pandas(self, query, max_columns)
 
 
 class Explanation(Displayed, dict[str, Any]):

@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 #: Columns that are the record's own; a metadata key of that name gets the prefix.
 _OWN = ("query", "rank", "id", "distance", "document", "uri", "embedding")
 _PREFIX = "metadata."
+#: Holds what has no column of its own.
+_REST = "other metadata"
 
 
-def records_to_pandas(result: dict[str, Any]) -> pd.DataFrame:
+def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) -> pd.DataFrame:
     """Turn a `GetResult` into one row per record: id, document, metadata columns, uri, embedding."""
     import pandas as pd
 
     columns: dict[str, Any] = {"id": result["ids"]}
     if result["documents"] is not None:
         columns["document"] = result["documents"]
-    columns.update(metadata_columns(result["metadatas"]))
+    room = None if max_columns is None else max_columns - len(columns) - 2
+    columns.update(metadata_columns(result["metadatas"], room))
     if result["uris"] is not None:
         columns["uri"] = result["uris"]
     if result["embeddings"] is not None:
@@ -29,7 +32,9 @@ def records_to_pandas(result: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def matches_to_pandas(result: dict[str, Any], query: int | None = None) -> pd.DataFrame:
+def matches_to_pandas(
+    result: dict[str, Any], query: int | None = None, max_columns: int | None = None
+) -> pd.DataFrame:
     """Turn a `QueryResult` into one row per match: query, rank, id, distance, document, metadata."""
     import pandas as pd
 
@@ -46,7 +51,8 @@ def matches_to_pandas(result: dict[str, Any], query: int | None = None) -> pd.Da
     if result["documents"] is not None:
         columns["document"] = _flat(result["documents"], queries)
     if result["metadatas"] is not None:
-        columns.update(metadata_columns(_flat(result["metadatas"], queries)))
+        room = None if max_columns is None else max_columns - len(columns) - 2
+        columns.update(metadata_columns(_flat(result["metadatas"], queries), room))
     if result["uris"] is not None:
         columns["uri"] = _flat(result["uris"], queries)
     if result["embeddings"] is not None:
@@ -54,18 +60,36 @@ def matches_to_pandas(result: dict[str, Any], query: int | None = None) -> pd.Da
     return pd.DataFrame(columns)
 
 
-def metadata_columns(metadatas: Sequence[dict[str, Any] | None] | None) -> dict[str, list[Any]]:
-    """Return one column per metadata key, in the order of their first appearance."""
-    keys: dict[str, None] = {}
+def metadata_columns(
+    metadatas: Sequence[dict[str, Any] | None] | None, room: int | None = None
+) -> dict[str, list[Any]]:
+    """Return one column per metadata key, in the order of their first appearance.
+
+    Args:
+        metadatas: One for each row.
+        room: Columns at most: the most frequent keys have one each, and one holds the rest as dicts.
+    """
+    counts: dict[str, int] = {}
     for metadata in metadatas or []:
-        if metadata:
-            keys.update(dict.fromkeys(metadata))
-    return {
+        for key in metadata or {}:
+            counts[key] = counts.get(key, 0) + 1
+    keys = list(counts)
+    if room is not None and len(keys) > room:
+        kept = set(sorted(keys, key=lambda key: -counts[key])[: max(0, room - 1)])
+        keys = [key for key in keys if key in kept]
+    columns = {
         (_PREFIX + key if key in _OWN else key): [
             None if metadata is None else metadata.get(key) for metadata in metadatas or []
         ]
         for key in keys
     }
+    if len(keys) < len(counts):
+        chosen = set(keys)
+        columns[_REST] = [
+            {key: value for key, value in (metadata or {}).items() if key not in chosen} or None
+            for metadata in metadatas or []
+        ]
+    return columns
 
 
 def _flat(values: Sequence[Any], queries: Sequence[int]) -> list[Any]:

@@ -422,8 +422,13 @@ class ResidentSet:
         now = MemorySample(time.time(), self.ledger.used, self.budget, process_rss())
         history = self._history
         with self._sample_lock:
-            if len(history) > 1 and now.time - history[-2].time < _SAMPLE_SECONDS:
-                history.pop()
+            if len(history) > 1:
+                before, last = history[-2], history[-1]
+                held = {(one.used, one.budget) for one in (before, last, now)}
+                # At rest the last sample moves on, so that the history is one of changes.
+                at_rest = len(held) == 1
+                if at_rest or now.time - before.time < _SAMPLE_SECONDS:
+                    history.pop()
             history.append(now)
 
     def _name(self, slot: Slot) -> str:

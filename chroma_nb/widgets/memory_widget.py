@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -311,12 +312,16 @@ def _ago(seconds: float | None) -> str:
 
 def _watch(panel: weakref.ref[MemoryWidget], stopped: threading.Event, seconds: float) -> None:
     """Refresh a panel until it is closed or nobody has it any more."""
-    while not stopped.wait(seconds):
+    pause = seconds
+    while not stopped.wait(pause):
         alive = panel()
         if alive is None or alive.closed:
             return
+        started = time.perf_counter()
         try:
             alive.refresh()
+            # Thousands of collections take a while to look through: never a tenth of the time.
+            pause = max(seconds, 10 * (time.perf_counter() - started))
         except Exception:
             # The kernel is going down, or the front end is gone: nobody is there to be told.
             return

@@ -231,3 +231,24 @@ def test_importing_the_package_draws_nothing() -> None:
     code = "import sys, chroma_nb; chroma_nb.EphemeralClient; print('jinja2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_tables_stay_narrow_unless_asked(client: Any) -> None:
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(
+        ids=["a", "b"],
+        embeddings=[[1.0], [2.0]],
+        metadatas=[{f"k{n}": n for n in range(60)}, {"k59": 1, "rare": 2}],
+    )
+    for result in (
+        wide.get(include=["metadatas", "documents", "uris", "embeddings"]),
+        wide.query(query_embeddings=[1.0]),
+    ):
+        frame = result.to_pandas()
+        assert len(frame.columns) <= 20
+        assert "k59" in frame.columns, "the most frequent keys have columns"
+        assert frame["other metadata"][1]["rare"] == 2
+        every = result.to_pandas(max_columns=None)
+        assert "rare" in every.columns
+        assert "other metadata" not in every.columns
+    assert len(wide.to_pandas().columns) == 2 + 61

@@ -293,3 +293,20 @@ def test_nothing_is_printed(client: Any, capfd: pytest.CaptureFixture[str]) -> N
     client.close()
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_history_is_one_of_changes(client: Any) -> None:
+    memory = client.memory
+    memory.load("alpha")
+    time.sleep(0.6)
+    for _ in range(50):
+        memory.report()
+        time.sleep(0.02)
+    quiet = len(memory.report().history)
+    assert quiet <= 6, "nothing happened"
+    memory.unload("alpha")
+    time.sleep(0.6)
+    history = memory.report().history
+    assert history[-1].used < max(sample.used for sample in history)
+    assert [sample.time for sample in history] == sorted(sample.time for sample in history)
+    assert all(sample.process > 0 and sample.budget == memory.budget for sample in history)
