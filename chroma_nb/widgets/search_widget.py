@@ -165,7 +165,7 @@ class SearchWidget(Panel):
         if self._embeds:
             # Embedded once: explaining the query asks a second time.
             vectors = self._collection._query_embeddings(None, [asked], None, None)
-            self.code = _call("query", {"query_texts": [asked], **arguments})
+            code = _call("query", {"query_texts": [asked], **arguments})
         else:
             known = self._collection.get(ids=[asked], include=["embeddings"])
             get = _call("get", {"ids": [asked], "include": ["embeddings"]})
@@ -174,13 +174,13 @@ class SearchWidget(Panel):
                 return "there is no record of this id"
             vectors = known["embeddings"]
             inside = _inside(arguments)
-            self.code = f'collection.query(query_embeddings={get}["embeddings"], {inside})'
+            code = f'collection.query(query_embeddings={get}["embeddings"], {inside})'
         embedding = _milliseconds(started)
         started = time.perf_counter()
         result = self._collection.query(query_embeddings=vectors, **arguments)
         elapsed = _milliseconds(started)
         result.asked = [asked] if self._embeds else None
-        self.result = result
+        self.result, self.code = result, code
         plan = self._collection.explain(query_embeddings=vectors, **arguments)
         how = f"{plan['strategy']} ({plan['reason']}), from {plan['answered_from']}"
         return f"{elapsed} after {embedding} for the embedding: {how}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,6 +42,12 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
         "error": chroma_nb.errors.NotFoundError("Collection [x] does not exist."),
         "budget error": MemoryBudgetError("too large", need=3_000, free=20, budget=1_000),
     }
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CHROMA_NB_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
