@@ -37,7 +37,10 @@ def client() -> Iterator[Any]:
 def completions(line: str, **names: Any) -> list[str]:
     """Return what IPython offers at the end of a line."""
     shell = pytest.importorskip("IPython.core.interactiveshell").InteractiveShell
-    ip = shell()
+    from traitlets.config import Config
+
+    # No history: it is a file of the person's, and older IPythons warn of it on a newer Python.
+    ip = shell(config=Config({"HistoryManager": {"enabled": False}}))
     ip.user_ns.update(names)
     ip.Completer.use_jedi = False
     with warnings.catch_warnings():

@@ -197,7 +197,8 @@ def test_a_real_control_group() -> None:
         source, total, used, free, budget = json.loads(done.stdout.splitlines()[0])
         assert (source, total) == (group.kind, 300 * MB)
         assert 0 < used < 100 * MB
-        assert 0 < budget < free <= total - used
+        # The two are read one after the other, and the kernel settles its account of the group in steps.
+        assert 0 < budget < free <= total - used + 2 * MB
         # The limit is real: whoever goes beyond what was called free is ended.
         assert done.returncode == -9
         assert group.kills() == 1
