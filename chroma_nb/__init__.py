@@ -2,7 +2,8 @@
 
     import chroma_nb as chroma
 
-    client = chroma.Client()                    # in memory; chroma.Client("./store") keeps it
+    client = chroma.connect()                   # in memory; chroma.connect("./store") keeps it, and
+                                                # chroma.connect("http://host:8000") is a server
     notes = client.get_or_create_collection("notes")
     notes.add(ids=["a"], documents=["the bear is a large furry animal"])
     notes.query(query_texts=["what is big and has fur?"])
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from chroma_nb import server as server
     from chroma_nb import utils as utils
     from chroma_nb.api.base import API as API
+    from chroma_nb.async_client import AsyncClient as AsyncClient
+    from chroma_nb.async_client import AsyncClientAPI as AsyncClientAPI
+    from chroma_nb.async_client import AsyncHttpClient as AsyncHttpClient
     from chroma_nb.client import AdminClient as AdminClient
     from chroma_nb.client import AdminClientAPI as AdminClientAPI
     from chroma_nb.client import Client as Client
@@ -40,7 +44,10 @@ if TYPE_CHECKING:
     from chroma_nb.factories import get_api as get_api
     from chroma_nb.factories import get_db as get_db
     from chroma_nb.factories import get_embedding_function as get_embedding_function
+    from chroma_nb.factories import get_server as get_server
     from chroma_nb.factories import get_settings as get_settings
+    from chroma_nb.remote import HttpClient as HttpClient
+    from chroma_nb.remote import connect as connect
     from chroma_nb.results import GetResult as GetResult
     from chroma_nb.results import QueryResult as QueryResult
     from chroma_nb.search import K as K
@@ -62,6 +69,7 @@ _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
     "DB": "chroma_nb.db.base",
     "Server": "chroma_nb.server.base",
+    **dict.fromkeys(("AsyncClient", "AsyncClientAPI", "AsyncHttpClient"), "chroma_nb.async_client"),
     "AdminClient": "chroma_nb.client",
     "AdminClientAPI": "chroma_nb.client",
     "Client": "chroma_nb.client",
@@ -76,7 +84,10 @@ _ATTRIBUTES = {
     "get_api": "chroma_nb.factories",
     "get_db": "chroma_nb.factories",
     "get_embedding_function": "chroma_nb.factories",
+    "get_server": "chroma_nb.factories",
     "get_settings": "chroma_nb.factories",
+    "HttpClient": "chroma_nb.remote",
+    "connect": "chroma_nb.remote",
     "GetResult": "chroma_nb.results",
     "QueryResult": "chroma_nb.results",
     **dict.fromkeys(

@@ -14,7 +14,7 @@ from chroma_nb.displayed import Displayed
 from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
 from chroma_nb.errors import InternalError, InvalidUUIDError, NotSupportedError
 from chroma_nb.results import CollectionList
-from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, UserIdentity
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.api.base import API
     from chroma_nb.settings import Settings
-    from chroma_nb.types import OnConflict
+    from chroma_nb.types import OnConflict, UserIdentity
 
 
 class _Connection:
@@ -36,11 +36,11 @@ class _Connection:
         factories.acquire(store)
         self._store = store
         self._api: API | None = store.api
-        # A persistent store is closed when nobody can reach it any more. One in memory stays: another
-        # client of this process may come back to it, as with Chroma.
+        # A store is closed when nobody can reach it any more. One in memory stays: another client of
+        # this process may come back to it, as with Chroma.
         self._finalizer = weakref.finalize(self, factories.release, store)
         self._finalizer.atexit = False
-        if not settings.is_persistent:
+        if store.outlives_clients:
             self._finalizer.detach()
 
     @property
@@ -85,7 +85,7 @@ class ClientAPI(_Connection, Displayed):
             settings, path = None, settings
         chosen = factories.get_settings() if settings is None else settings
         if path is not None:
-            chosen = chosen.replace(is_persistent=True, path=os.fspath(path))
+            chosen = _in_process(chosen).replace(is_persistent=True, path=os.fspath(path))
         super().__init__(chosen)
         try:
             self.set_tenant(tenant, database)
@@ -94,8 +94,7 @@ class ClientAPI(_Connection, Displayed):
             raise
 
     def __repr__(self) -> str:
-        where = self._settings.path if self._settings.is_persistent else "in memory"
-        return f"Client({where}, tenant={self.tenant!r}, database={self.database!r})"
+        return f"Client({self._settings.place}, tenant={self.tenant!r}, database={self.database!r})"
 
     def __enter__(self) -> ClientAPI:
         return self
@@ -133,7 +132,7 @@ class ClientAPI(_Connection, Displayed):
 
     def get_user_identity(self) -> UserIdentity:
         """Return who the store takes this client for."""
-        return UserIdentity("", self.tenant, [self.database])
+        return self.api.get_user_identity()
 
     def reset(self) -> bool:
         """Delete everything in the store.
@@ -393,6 +392,11 @@ class AdminClientAPI(_Connection):
         return [{"id": key, "name": name, "tenant": tenant} for key, name in found]
 
 
+def _in_process(settings: Settings) -> Settings:
+    """Return the settings of a store here, also where the environment names a server."""
+    return settings.replace(api="local") if settings.api == "fastapi" else settings
+
+
 def Client(
     settings: Settings | str | os.PathLike[str] | None = None,
     tenant: str = DEFAULT_TENANT,
@@ -411,7 +415,7 @@ def EphemeralClient(
 ) -> ClientAPI:
     """Open the store in memory that clients of these settings share in this process."""
     chosen = factories.get_settings() if settings is None else settings
-    return ClientAPI(chosen.replace(is_persistent=False), tenant, database)
+    return ClientAPI(_in_process(chosen).replace(is_persistent=False), tenant, database)
 
 
 def PersistentClient(

@@ -24,6 +24,7 @@ from chroma_nb.errors import InvalidArgumentError, NotSupportedError
 from chroma_nb.fields import Fields
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import require
+from chroma_nb.progress import progress_bar
 from chroma_nb.results import Explanation, GetResult, QueryResult
 from chroma_nb.search import Condition
 from chroma_nb.types import (
@@ -563,9 +564,14 @@ class Collection(Displayed):
 
     def fork(self, new_name: str) -> Collection:
         """Copy the collection under another name and return the copy."""
-        from chroma_nb.transfer import copy_collection
-
-        return copy_collection(self, self._client, new_name)
+        validation.check_collection_name(new_name)
+        enabled = self._client.get_settings().progress
+        bar = progress_bar(self.count(), f"Copying {self.name}", unit="record", enabled=enabled)
+        with bar:
+            info = self._client.api.fork(
+                self.id, new_name, on_progress=bar.update, **self._where_to
+            )
+        return Collection(self._client, info)
 
     def fork_count(self) -> int:
         """Return how many forks share storage with this collection: none, a fork is a copy."""

@@ -17,6 +17,7 @@
     |-- QuotaError
     |-- NotSupportedError (NotImplementedError)
     |-- MemoryBudgetError (MemoryError)
+    |-- ServerUnavailableError (ConnectionError, ValueError)
     `-- InternalError
         |-- UniqueConstraintError
         |-- VersionMismatchError
@@ -49,6 +50,7 @@ __all__ = [
     "NotSupportedError",
     "QuotaError",
     "RateLimitError",
+    "ServerUnavailableError",
     "StoreCorruptError",
     "StoreLockedError",
     "UniqueConstraintError",
@@ -189,6 +191,19 @@ class MemoryBudgetError(ChromaError, MemoryError):
         self.budget = budget
 
 
+class ServerUnavailableError(ChromaError, ConnectionError, ValueError):
+    """No server answers where one should, or it did not answer in time.
+
+    A `ValueError` as well, as Chroma raises one where it cannot connect.
+    """
+
+    _http_status = 503
+    _name = "ServerUnavailableError"
+
+    def __str__(self) -> str:
+        return self.message()
+
+
 class InternalError(ChromaError):
     """Something failed that no argument explains."""
 
@@ -235,6 +250,7 @@ error_types: dict[str, type[ChromaError]] = {
     "NotFoundError": NotFoundError,
     "NotSupportedError": NotSupportedError,
     "MemoryBudgetError": MemoryBudgetError,
+    "ServerUnavailableError": ServerUnavailableError,
     "UniqueConstraintError": UniqueConstraintError,
     "BatchSizeExceededError": BatchSizeExceededError,
     "RateLimitError": RateLimitError,

@@ -1,7 +1,7 @@
 """Factories: settings in, implementation out; one store for each place, shared by its clients.
 
-This is the one module that knows the implementations' names. `get_api()`, `get_db()` and
-`get_embedding_function()` take no argument: what they return follows from `get_settings()`.
+This is the one module that knows the implementations' names. `get_api()`, `get_db()`, `get_server()`
+and `get_embedding_function()` take no argument: what they return follows from `get_settings()`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ if TYPE_CHECKING:
 
     from chroma_nb.api.base import API
     from chroma_nb.db.base import DB
+    from chroma_nb.server.base import Server
 
 #: Name in the settings -> "module:Class". A dotted path of one's own works as well.
-API_IMPLEMENTATIONS = {"local": "chroma_nb.api._local:Local"}
+API_IMPLEMENTATIONS = {
+    "local": "chroma_nb.api._local:Local",
+    "fastapi": "chroma_nb.api._fastapi:FastAPI",
+}
 DB_IMPLEMENTATIONS = {
     "duckdb": "chroma_nb.db._duckdb:DuckDB",
     "persistent_duckdb": "chroma_nb.db._persistent_duckdb:PersistentDuckDB",
 }
+SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
 
 _lock = threading.RLock()
 _overrides: dict[str, Any] = {}
@@ -45,6 +50,11 @@ class Store:
     api: API
     db: DB | None
     clients: int = field(default=0)
+
+    @property
+    def outlives_clients(self) -> bool:
+        """Does it stay when its last client is forgotten? In memory alone, as with Chroma."""
+        return self.db is not None and not self.settings.is_persistent
 
 
 _stores: dict[Hashable, Store] = {}
@@ -89,6 +99,19 @@ def get_db() -> DB:
     return store.db
 
 
+def get_server() -> Server:
+    """Return a new `Server` of the kind that the settings choose, over `get_api()`; it does not run yet.
+
+    Clients of this process may use the same store beside it.
+    """
+    settings = get_settings()
+    kind = load_implementation("server", settings.server, SERVER_IMPLEMENTATIONS)
+    store = open_store(settings)
+    server: Server = kind(store.api, settings, partial(release, store))
+    acquire(store)
+    return server
+
+
 def get_embedding_function() -> Any:
     """Return what embeds where nothing else is said: MiniLM, or the model that ships with chroma_nb."""
     from chroma_nb.embedding import resolve_default
@@ -99,10 +122,13 @@ def get_embedding_function() -> Any:
 def open_store(settings: Settings) -> Store:
     """Return the open store of these settings, opening it where needed.
 
-    One folder is one store in a process, whatever else the settings say; in memory, equal settings are.
+    One folder is one store in a process, whatever else the settings say; in memory and at a server, equal
+    settings are.
     """
     key: Hashable
-    if settings.is_persistent:
+    if not load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process:
+        key = ("elsewhere", settings.key())
+    elif settings.is_persistent:
         key = ("path", os.path.realpath(os.path.expanduser(settings.path)))
     else:
         key = ("memory", settings.key())

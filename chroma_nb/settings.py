@@ -6,16 +6,15 @@ Order: an explicit argument, then the environment (``CHROMA_NB_<NAME>``), then t
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chroma_nb.displayed import Displayed
 from chroma_nb.suggest import did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
 
@@ -45,11 +44,14 @@ _CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
 
 
 #: Settings that are a size: a number of bytes is as good as a text.
-_SIZES = ("memory_budget", "duckdb_memory_limit")
+_SIZES = ("memory_budget", "duckdb_memory_limit", "server_max_body")
+
+#: What is shown of a secret that is set.
+MASK = "********"
 
 
-def _documented(default: Any, doc: str) -> Any:
-    return dataclasses.field(default=default, metadata={"doc": doc})
+def _documented(default: Any, doc: str, *, secret: bool = False) -> Any:
+    return dataclasses.field(default=default, metadata={"doc": doc, "secret": secret})
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -69,7 +71,9 @@ class Settings(Displayed):
     is_persistent: bool = _documented(False, "Keep the store on disk. `Client(path)` sets it.")
     allow_reset: bool = _documented(False, "Let `client.reset()` delete everything.")
     api: str = _documented(
-        "local", "Which `API` answers: `local`, or `package.module:Class` of your own."
+        "local",
+        "Which `API` answers: `local` (in this process), `fastapi` (a server, at `url`), or "
+        "`package.module:Class` of your own.",
     )
     db: str = _documented(
         "auto",
@@ -121,6 +125,64 @@ class Settings(Displayed):
     compact_ratio: float = _documented(
         0.5, "Compact a collection when this share of its vector rows is dead."
     )
+    url: str = _documented(
+        "",
+        "Where a server is, such as `http://host:8000`; `connect()` without a target goes there.",
+    )
+    token: str = _documented(
+        "", "The token that a server wants, as `Bearer` or in `token_header`.", secret=True
+    )
+    token_header: str = _documented(
+        "Authorization", "The header that carries the token: `Authorization` or `X-Chroma-Token`."
+    )
+    basic_auth: str = _documented("", "`user:password` for a server that wants these.", secret=True)
+    headers: str = _documented(
+        "", "Further headers of each request to a server: a JSON object.", secret=True
+    )
+    timeout_seconds: float = _documented(60.0, "How long a server may take for an answer.")
+    retries: int = _documented(
+        3, "How often a request is repeated that a server did not begin, or that only reads."
+    )
+    tls_verify: str = _documented(
+        "true", "Check a server's certificate: `true`, `false`, or the file of your own authority."
+    )
+    tls_certificate: str = _documented("", "File of the client's own certificate and key (PEM).")
+    proxy: str = _documented(
+        "",
+        "Proxy to a server; empty follows `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.",
+        secret=True,
+    )
+    server: str = _documented(
+        "fastapi", "Which `Server` `get_server()` makes: `fastapi`, or `package.module:Class`."
+    )
+    server_host: str = _documented(
+        "127.0.0.1", "Address to serve on; any other than this machine's own wants authentication."
+    )
+    server_port: int = _documented(8_000, "Port to serve on; 0 is any that is free.")
+    server_token: str = _documented(
+        "", "One token that opens everything. For more than one: `server_auth_file`.", secret=True
+    )
+    server_auth_file: str = _documented(
+        "", "File of tokens and users, hashed, that `chroma-nb auth` writes; changes count at once."
+    )
+    server_public: bool = _documented(
+        False, "Serve on a public address without authentication, knowing what that means."
+    )
+    server_max_body: str = _documented("256 MB", "Largest body of a request.")
+    server_max_batch_size: int = _documented(100_000, "Most records of one request.")
+    server_max_concurrency: int = _documented(
+        64, "Requests worked on or waiting at a time; further ones are told to come back."
+    )
+    server_threads: int = _documented(0, "Threads that answer requests; 0 is four per core.")
+    server_timeout_seconds: float = _documented(120.0, "How long one request may be worked on.")
+    server_body_timeout_seconds: float = _documented(
+        30.0, "How long a client may be silent while it sends a body."
+    )
+    server_cors_origins: str = _documented(
+        "", "Web pages that may ask: origins, separated by commas; `*` is any. Empty is none."
+    )
+    server_tls_certificate: str = _documented("", "File of the server's certificate chain (PEM).")
+    server_tls_key: str = _documented("", "File of the certificate's private key (PEM).")
 
     def __init__(self, **values: Any) -> None:
         resolved = resolve(values, os.environ)
@@ -130,11 +192,26 @@ class Settings(Displayed):
 
     def __repr__(self) -> str:
         changed = ", ".join(
-            f"{field.name}={value!r}"
+            f"{field.name}={self.shown(field.name)!r}"
             for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != field.default
+            if getattr(self, field.name) != field.default
         )
         return f"Settings({changed})"
+
+    def shown(self, name: str) -> Any:
+        """Return a field's value as it may be seen: a secret that is set is masked."""
+        value = getattr(self, name)
+        if name == "url":
+            return without_secrets(value)
+        field = next(one for one in dataclasses.fields(self) if one.name == name)
+        return MASK if field.metadata["secret"] and value else value
+
+    @property
+    def place(self) -> str:
+        """Where the store is: a server's address without secrets, a folder, or ``in memory``."""
+        if self.api == "fastapi":
+            return without_secrets(self.url)
+        return self.path if self.is_persistent else "in memory"
 
     @property
     def persist_directory(self) -> str:
@@ -151,6 +228,13 @@ class Settings(Displayed):
         return tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
 
+def without_secrets(url: str) -> str:
+    """Return an address without the user and the password that may stand in it."""
+    scheme, separator, rest = url.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
 def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     """Merge explicit values, the environment and the defaults into one complete table.
 
@@ -158,6 +242,7 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
         ValueError: An unknown name, or a value that is not of its field's kind.
     """
     fields = {f.name: f for f in dataclasses.fields(Settings)}
+    auth, values = _chroma_client(values)
     explicit = {}
     for given, value in values.items():
         name = _CHROMA_NAMES.get(given, given)
@@ -176,6 +261,7 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
         else:
             hint = did_you_mean(given, [*fields, *_CHROMA_NAMES], " Did you mean {!r}?")
             raise ValueError(f"Unknown setting {given!r}. Known: {', '.join(fields)}.{hint}")
+    explicit.update(auth)
     resolved = {}
     for name, field in fields.items():
         variable = ENVIRONMENT_PREFIX + name.upper()
@@ -186,6 +272,35 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
         else:
             resolved[name] = field.default
     return resolved
+
+
+def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Translate how Chroma's settings say what a client shows to a server; return that, and the rest.
+
+    Raises:
+        ValueError: A provider of another kind than Chroma's two.
+    """
+    rest = dict(values)
+    found: dict[str, Any] = {}
+    verify = rest.pop("chroma_server_ssl_verify", None)
+    if verify is not None:
+        found["tls_verify"] = str(verify).lower() if isinstance(verify, bool) else verify
+    provider = rest.pop("chroma_client_auth_provider", None)
+    credentials = rest.pop("chroma_client_auth_credentials", None)
+    header = rest.pop("chroma_auth_token_transport_header", None)
+    if provider is not None:
+        kind = {"TokenAuthClientProvider": "token", "BasicAuthClientProvider": "basic_auth"}.get(
+            str(provider).rpartition(".")[2]
+        )
+        if kind is None:
+            raise ValueError(
+                f"Setting chroma_client_auth_provider must be Chroma's TokenAuthClientProvider or "
+                f"BasicAuthClientProvider, got {provider!r}. Use token= or basic_auth= instead."
+            )
+        found[kind] = credentials or ""
+        if header is not None:
+            found["token_header"] = str(getattr(header, "value", header))
+    return found, rest
 
 
 def _read(name: str, value: Any, default: Any, source: str) -> Any:
@@ -203,6 +318,8 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
     if kind is str:
         if isinstance(value, str):
             return value
+        if name == "headers" and isinstance(value, Mapping):
+            return json.dumps(dict(value), sort_keys=True)
         if name in _SIZES and isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)
         raise ValueError(f"Setting {source} must be a text, got {value!r}.")

@@ -1,4 +1,4 @@
-"""APIs: `API` is the interface, `Local` answers in this process."""
+"""APIs: `API` is the interface; `Local` answers in this process, `FastAPI` asks a server."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes, lazy_modules
 
 if TYPE_CHECKING:
+    from chroma_nb.api._fastapi import FastAPI as FastAPI
     from chroma_nb.api._local import Local as Local
     from chroma_nb.api.base import API as API
     from chroma_nb.client import ClientAPI as ClientAPI
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
 _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
     "ClientAPI": "chroma_nb.client",
+    "FastAPI": "chroma_nb.api._fastapi",
     "Local": "chroma_nb.api._local",
 }
-__all__ = ["API", "ClientAPI", "Local"]
+__all__ = ["API", "ClientAPI", "FastAPI", "Local"]
 
 
 def __getattr__(name: str) -> Any:

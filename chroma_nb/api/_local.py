@@ -30,12 +30,15 @@ from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import (
+    DEFAULT_DATABASE,
+    DEFAULT_TENANT,
     CollectionInfo,
     FieldSummary,
     IndexingStatus,
     Metadata,
     OnConflict,
     RecordBatch,
+    UserIdentity,
     Where,
 )
 from chroma_nb.validation import check_dimension
@@ -94,6 +97,9 @@ class Local(API):
 
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
+
+    def get_user_identity(self) -> UserIdentity:
+        return UserIdentity("", DEFAULT_TENANT, [DEFAULT_DATABASE])
 
     def reset(self) -> bool:
         if not self.settings.allow_reset:

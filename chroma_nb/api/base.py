@@ -10,8 +10,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chroma_nb.types import RecordBatch
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from uuid import UUID
 
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
         FieldSummary,
         IndexingStatus,
         OnConflict,
-        RecordBatch,
+        UserIdentity,
         Where,
     )
+
+#: Records copied at a time: some 8 MB of embeddings at 384 dimensions.
+_FORK_RECORDS = 5_000
 
 
 @dataclass
@@ -79,6 +84,10 @@ class API(ABC):
     @abstractmethod
     def get_max_batch_size(self) -> int:
         """Return how many records one call should hold."""
+
+    @abstractmethod
+    def get_user_identity(self) -> UserIdentity:
+        """Return who the store takes the caller for."""
 
     @abstractmethod
     def reset(self) -> bool:
@@ -182,6 +191,45 @@ class API(ABC):
     @abstractmethod
     def delete_collection(self, name: str, *, tenant: str, database: str) -> None:
         """Delete a collection with its records."""
+
+    def fork(
+        self,
+        collection_id: UUID,
+        new_name: str,
+        *,
+        on_progress: Callable[[int], object] | None = None,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        """Copy a collection under another name, piece by piece, and return the copy.
+
+        Args:
+            collection_id: The collection.
+            new_name: The copy's; a copy that was interrupted is gone on with.
+            on_progress: Called with the number of records of each piece that was copied here.
+            tenant: The tenant.
+            database: The database.
+        """
+        where_to: Any = {"tenant": tenant, "database": database}
+        info = self.get_collection_by_id(collection_id, **where_to)
+        copy = self.create_collection(
+            new_name, info.configuration, info.metadata, get_or_create=True, **where_to
+        )
+        include = ("embeddings", "documents", "metadatas", "uris")
+        offset = 0
+        while True:
+            found = self.get(
+                collection_id, limit=_FORK_RECORDS, offset=offset, include=include, **where_to
+            )
+            if not found.ids:
+                return self.get_collection_by_id(copy.id, **where_to)
+            batch = RecordBatch(
+                found.ids, found.embeddings, found.documents, found.uris, found.metadatas
+            )
+            self.add(copy.id, batch, **where_to)
+            offset += len(found.ids)
+            if on_progress is not None:
+                on_progress(len(found.ids))
 
     # -- records ------------------------------------------------------------------------------
 

@@ -490,7 +490,7 @@ def _(shown: Estimate) -> View:
 def _(shown: Settings) -> View:
     changed, all_of_them = [], []
     for name, variable, default, meaning in describe():
-        value = getattr(shown, name)
+        value = shown.shown(name)
         if value != default:
             changed.append((name, dataclasses.replace(value_cell(value), number=False)))
         row = [Cell(name), value_cell(value if value != "" else '""')]

@@ -1,5 +1,18 @@
-"""Servers: `Server` is the interface."""
+"""Servers: `Server` is the interface; `FastAPI` serves HTTP (the extra ``server``)."""
 
-from chroma_nb.server.base import Server as Server
+from __future__ import annotations
 
-__all__ = ["Server"]
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from chroma_nb.server._fastapi import FastAPI as FastAPI
+    from chroma_nb.server.base import Server as Server
+
+_ATTRIBUTES = {"FastAPI": "chroma_nb.server._fastapi", "Server": "chroma_nb.server.base"}
+__all__ = ["FastAPI", "Server"]
+
+
+def __getattr__(name: str) -> Any:
+    return lazy_attributes(__name__, _ATTRIBUTES, name)

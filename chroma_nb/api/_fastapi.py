@@ -1,0 +1,705 @@
+"""`FastAPI`: the API over HTTP, against chroma_nb's own server or Chroma's (REST v2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+import numpy as np
+
+from chroma_nb.api._http import LONG_SECONDS, Connection
+from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.errors import (
+    AuthorizationError,
+    ChromaAuthError,
+    ChromaError,
+    InternalError,
+    NotSupportedError,
+    ServerUnavailableError,
+)
+from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
+from chroma_nb.wire.collections import collection_from_json
+from chroma_nb.wire.memory import (
+    departures_from_json,
+    estimate_from_json,
+    fields_from_json,
+    report_from_json,
+)
+from chroma_nb.wire.vectors import from_wire, to_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+    from chroma_nb.settings import Settings
+    from chroma_nb.types import FieldSummary, OnConflict, Where
+
+#: Chroma's server takes bodies of 40 MB; a request stays well below.
+_CHROMA_BODY = 24 * 2**20
+#: Records that are asked for at a time where Chroma's server would fail at the whole.
+_PAGE = 5_000
+#: What can be changed of a graph once it is there.
+_HNSW_CHANGES = ("ef_search", "resize_factor", "sync_threshold")
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What answers."""
+
+    #: ``"chroma_nb"`` or ``"Chroma"``.
+    name: str
+    version: str
+    max_batch_size: int
+    base64: bool
+    #: What one request may hold.
+    max_records: int
+    max_body: int
+
+    @property
+    def ours(self) -> bool:
+        """Is it chroma_nb's own server?"""
+        return self.name == "chroma_nb"
+
+
+class FastAPI(API):
+    """Asks a server.
+
+    Args:
+        settings: `url`, and what to show there.
+
+    Raises:
+        ServerUnavailableError: No Chroma server answers at that address.
+        AuthorizationError, ChromaAuthError: It refuses what was shown to it.
+    """
+
+    in_process: ClassVar[bool] = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._http = Connection(settings)
+        self._closed = False
+        try:
+            self.server = self._find_out()
+        except BaseException:
+            self._http.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"FastAPI({self._http.url})"
+
+    def _find_out(self) -> ServerInfo:
+        try:
+            checks = self._v2("GET", "pre-flight-checks", safe=True)
+            self._v2("GET", "auth", "identity", safe=True)
+        except ServerUnavailableError as error:
+            raise self._old_server() or error from None
+        except (AuthorizationError, ChromaAuthError) as error:
+            shown = (
+                "what was shown to it"
+                if self._http.shows_credentials
+                else "to go on without a token"
+            )
+            raise type(error)(
+                f"The server at {self._http.url} refuses {shown}: {error}. Pass connect(..., token=...) "
+                "or basic_auth=..., or set CHROMA_NB_TOKEN."
+            ) from None
+        except ChromaError as error:
+            raise self._old_server() or error from None
+        if not isinstance(checks, dict) or not isinstance(checks.get("max_batch_size"), int):
+            raise ServerUnavailableError(
+                f"Something answers at {self._http.url}, but it is no Chroma server. Check host, port and "
+                "path."
+            )
+        ours = checks.get("server") == "chroma_nb"
+        size = max(1, checks["max_batch_size"])
+        return ServerInfo(
+            name="chroma_nb" if ours else "Chroma",
+            version=str(checks["version"] if ours else self._v2("GET", "version", safe=True)),
+            max_batch_size=size,
+            base64=bool(checks.get("supports_base64_encoding")),
+            max_records=int(checks["max_records"]) if ours else size,
+            max_body=int(checks["max_body"]) if ours else _CHROMA_BODY,
+        )
+
+    def _old_server(self) -> ServerUnavailableError | None:
+        """Return the error for a server of Chroma's first API, if it is one."""
+        try:
+            self._http.request("GET", ("api", "v1", "heartbeat"))
+            version = self._http.request("GET", ("api", "v1", "version"))
+        except ChromaError:
+            return None
+        return ServerUnavailableError(
+            f"The server at {self._http.url} is Chroma {str(version)[:40]}, which speaks the API v1 only. "
+            "Chroma 0.6 and later have v2."
+        )
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def _v2(self, method: str, *path: str, **options: Any) -> Any:
+        if self._closed:
+            raise InternalError(f"{self!r} is closed. Open a new client to go on.")
+        return self._http.request(method, ("api", "v2", *path), **options)
+
+    def _in_database(
+        self, tenant: str, database: str, method: str, *path: str, **options: Any
+    ) -> Any:
+        return self._v2(method, "tenants", tenant, "databases", database, *path, **options)
+
+    def _in_collection(
+        self, where_to: dict[str, Any], collection_id: UUID, method: str, *path: str, **options: Any
+    ) -> Any:
+        return self._in_database(
+            *(where_to["tenant"], where_to["database"], method, "collections"),
+            *(str(collection_id), *path),
+            **options,
+        )
+
+    def _only_ours(self, what: str) -> None:
+        """Refuse what Chroma's server does not have.
+
+        Raises:
+            NotSupportedError: It is Chroma's.
+        """
+        if not self.server.ours:
+            raise NotSupportedError(
+                f"{what} is not offered by the server at {self._http.url} ({self.server.name}, version "
+                f"{self.server.version}). chroma_nb's own server has it: `chroma-nb run`."
+            )
+
+    # -- the store ----------------------------------------------------------------------------
+
+    def heartbeat(self) -> int:
+        return int(self._v2("GET", "heartbeat", safe=True)["nanosecond heartbeat"])
+
+    def get_version(self) -> str:
+        return str(self._v2("GET", "version", safe=True))
+
+    def get_max_batch_size(self) -> int:
+        return self.server.max_batch_size
+
+    def get_user_identity(self) -> UserIdentity:
+        found = self._v2("GET", "auth", "identity", safe=True)
+        return UserIdentity(
+            str(found.get("user_id", "")), found.get("tenant"), found.get("databases")
+        )
+
+    def reset(self) -> bool:
+        try:
+            return bool(self._v2("POST", "reset"))
+        except ChromaError as error:
+            if "disabled" in str(error) and not isinstance(error, AuthorizationError):
+                raise AuthorizationError(*error.args) from None
+            raise
+
+    def close(self) -> None:
+        self._closed = True
+        self._http.close()
+
+    # -- tenants and databases ----------------------------------------------------------------
+
+    def create_tenant(self, name: str) -> None:
+        self._v2("POST", "tenants", body={"name": name})
+
+    def get_tenant(self, name: str) -> str:
+        return str(self._v2("GET", "tenants", name, safe=True)["name"])
+
+    def create_database(self, name: str, tenant: str) -> None:
+        if not self.server.ours:
+            # Chroma's makes a database of a tenant that does not exist.
+            self.get_tenant(tenant)
+        self._v2("POST", "tenants", tenant, "databases", body={"name": name})
+
+    def get_database(self, name: str, tenant: str) -> UUID:
+        return UUID(self._in_database(tenant, name, "GET", safe=True)["id"])
+
+    def list_databases(
+        self, tenant: str, limit: int | None = None, offset: int = 0
+    ) -> list[tuple[UUID, str]]:
+        if not self.server.ours:
+            self.get_tenant(tenant)
+        params = {"limit": limit, "offset": offset or None}
+        found = self._v2("GET", "tenants", tenant, "databases", params=params, safe=True)
+        return [(UUID(one["id"]), one["name"]) for one in found]
+
+    def delete_database(self, name: str, tenant: str) -> None:
+        self._in_database(tenant, name, "DELETE")
+
+    # -- collections --------------------------------------------------------------------------
+
+    def create_collection(
+        self,
+        name: str,
+        configuration: dict[str, Any],
+        metadata: dict[str, Any] | None,
+        *,
+        get_or_create: bool,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        body = {
+            "name": name,
+            "metadata": metadata,
+            "configuration": configuration,
+            "schema": None,
+            "get_or_create": get_or_create,
+        }
+        return collection_from_json(
+            self._in_database(
+                tenant, database, "POST", "collections", body=body, safe=get_or_create
+            )
+        )
+
+    def get_collection(self, name: str, *, tenant: str, database: str) -> CollectionInfo:
+        return collection_from_json(
+            self._in_database(tenant, database, "GET", "collections", name, safe=True)
+        )
+
+    def get_collection_by_id(
+        self, collection_id: UUID, *, tenant: str, database: str
+    ) -> CollectionInfo:
+        path = ("collections", "by-id", str(collection_id))
+        return collection_from_json(self._in_database(tenant, database, "GET", *path, safe=True))
+
+    def list_collections(
+        self, limit: int | None = None, offset: int = 0, *, tenant: str, database: str
+    ) -> list[CollectionInfo]:
+        params = {"limit": limit, "offset": offset or None}
+        found = self._in_database(tenant, database, "GET", "collections", params=params, safe=True)
+        return [collection_from_json(one) for one in found]
+
+    def count_collections(self, *, tenant: str, database: str) -> int:
+        return int(self._in_database(tenant, database, "GET", "collections_count", safe=True))
+
+    def modify(
+        self,
+        collection_id: UUID,
+        *,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        configuration: dict[str, Any] | None = None,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        changes = None
+        if configuration is not None:
+            hnsw = configuration["hnsw"]
+            changes = {
+                "hnsw": {key: hnsw[key] for key in _HNSW_CHANGES if key in hnsw},
+                "spann": None,
+                "embedding_function": configuration.get("embedding_function"),
+            }
+        body = {"new_name": name, "new_metadata": metadata, "new_configuration": changes}
+        where_to = {"tenant": tenant, "database": database}
+        self._in_collection(where_to, collection_id, "PUT", body=body)
+        return self.get_collection_by_id(collection_id, tenant=tenant, database=database)
+
+    def delete_collection(self, name: str, *, tenant: str, database: str) -> None:
+        self._in_database(tenant, database, "DELETE", "collections", name)
+
+    def fork(
+        self,
+        collection_id: UUID,
+        new_name: str,
+        *,
+        on_progress: Callable[[int], object] | None = None,
+        tenant: str,
+        database: str,
+    ) -> CollectionInfo:
+        where_to: Any = {"tenant": tenant, "database": database}
+        if not self.server.ours:
+            return super().fork(collection_id, new_name, on_progress=on_progress, **where_to)
+        body = {"new_name": new_name}
+        return collection_from_json(
+            self._in_collection(
+                where_to, collection_id, "POST", "fork", body=body, seconds=LONG_SECONDS
+            )
+        )
+
+    # -- records ------------------------------------------------------------------------------
+
+    def count(self, collection_id: UUID, **where_to: Any) -> int:
+        return int(self._in_collection(where_to, collection_id, "GET", "count", safe=True))
+
+    def add(
+        self,
+        collection_id: UUID,
+        batch: RecordBatch,
+        *,
+        on_conflict: OnConflict = "skip",
+        tenant: str,
+        database: str,
+    ) -> None:
+        params = {}
+        if on_conflict != "skip":
+            self._only_ours(f"add(on_conflict={on_conflict!r})")
+            params = {"on_conflict": on_conflict}
+        if batch.metadatas is not None:
+            # A key whose value is None is one to leave out; Chroma's server would refuse it.
+            batch = RecordBatch(
+                batch.ids, batch.embeddings, batch.documents, batch.uris, _without_none(batch)
+            )
+        where_to = {"tenant": tenant, "database": database}
+        for body in self._bodies(batch):
+            self._in_collection(
+                *(where_to, collection_id, "POST", "add"),
+                body=body,
+                params=params,
+                safe=on_conflict != "error",
+            )
+
+    def update(
+        self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
+    ) -> None:
+        where_to = {"tenant": tenant, "database": database}
+        for body in self._bodies(batch):
+            self._in_collection(where_to, collection_id, "POST", "update", body=body, safe=True)
+
+    def upsert(
+        self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
+    ) -> None:
+        where_to = {"tenant": tenant, "database": database}
+        for body in self._bodies(batch):
+            self._in_collection(where_to, collection_id, "POST", "upsert", body=body, safe=True)
+
+    def _bodies(self, batch: RecordBatch) -> Iterator[dict[str, Any]]:
+        """Yield the bodies of a write: one, unless that would be more than the server takes."""
+        n = len(batch)
+        texts = [*(batch.documents or ()), *(batch.uris or ())]
+        n_bytes = sum(4 * len(text) for text in texts if text is not None)
+        n_bytes += sum(len(str(one)) for one in batch.metadatas or ()) + 40 * n
+        if batch.embeddings is not None:
+            # Base64 is 4/3 of the bytes; a float as a number takes up to 22 characters.
+            n_bytes += batch.embeddings.size * (6 if self.server.base64 else 22)
+        pieces = max(-(-n // self.server.max_records), -(-n_bytes // self.server.max_body), 1)
+        size = max(1, -(-n // pieces))
+        for start in range(0, n, size):
+            yield self._body(batch, slice(start, start + size))
+
+    def _body(self, batch: RecordBatch, rows: slice) -> dict[str, Any]:
+        def part(values: Sequence[Any] | None) -> list[Any] | None:
+            return None if values is None else list(values[rows])
+
+        embeddings: list[Any] | None = None
+        if batch.embeddings is not None:
+            vectors = batch.embeddings[rows]
+            embeddings = to_base64(vectors) if self.server.base64 else vectors.tolist()
+            if batch.embedded is not None:
+                given = batch.embedded[rows].tolist()
+                embeddings = [
+                    one if there else None for one, there in zip(embeddings, given, strict=True)
+                ]
+        return {
+            "ids": batch.ids[rows],
+            "embeddings": embeddings,
+            "metadatas": part(batch.metadatas),
+            "documents": part(batch.documents),
+            "uris": part(batch.uris),
+        }
+
+    def get(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        include: Sequence[str] = ("metadatas", "documents"),
+        tenant: str,
+        database: str,
+    ) -> Records:
+        parse_where(where)
+        parse_where_document(where_document)
+        body = {
+            "ids": None if ids is None else list(ids),
+            "where": where,
+            "where_document": where_document,
+            "limit": limit,
+            "offset": offset,
+            "include": [one for one in include if one != "data"],
+        }
+        where_to = {"tenant": tenant, "database": database}
+
+        def ask(**changes: Any) -> Records:
+            found = self._in_collection(
+                *(where_to, collection_id, "POST", "get"),
+                body={**body, **changes},
+                params={"embeddings": "base64"} if self.server.ours else None,
+                safe=True,
+            )
+            return _records(found, include)
+
+        if self.server.ours or ids is not None or (limit is not None and limit <= _PAGE):
+            return ask()
+        # Chroma's server fails at more than 32,766 records (SQLite's variables).
+        records = ask(limit=0)
+        while True:
+            wanted = _PAGE if limit is None else min(_PAGE, limit - len(records.ids))
+            page = ask(limit=wanted, offset=offset + len(records.ids)) if wanted else Records([])
+            records = _joined(records, page) if page.ids else records
+            if len(page.ids) < max(1, wanted):
+                return records
+
+    def query(
+        self,
+        collection_id: UUID,
+        embeddings: NDArray[np.float32],
+        n_results: int,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = ("metadatas", "documents", "distances"),
+        tenant: str,
+        database: str,
+    ) -> Matches:
+        parse_where(where)
+        parse_where_document(where_document)
+        where_to: Any = {"tenant": tenant, "database": database}
+        if ids is not None and not self.server.ours:
+            # Chroma's server fails at an id that it does not know, and takes none for all.
+            known = self.get(collection_id, ids=ids, include=[], **where_to).ids if ids else []
+            if not known:
+                self.get_collection_by_id(collection_id, **where_to)
+                return _no_matches(len(embeddings), include)
+            ids = known
+        found = self._in_collection(
+            *(where_to, collection_id, "POST", "query"),
+            body={
+                "ids": None if ids is None else list(ids),
+                "query_embeddings": self._queries(embeddings),
+                "n_results": n_results,
+                "where": where,
+                "where_document": where_document,
+                "include": [one for one in include if one != "data"],
+            },
+            params={"embeddings": "base64"} if self.server.ours else None,
+            safe=True,
+        )
+        return _matches(found, include)
+
+    def _queries(self, embeddings: NDArray[np.float32]) -> list[Any]:
+        # Chroma's server takes numbers alone here.
+        return to_base64(embeddings) if self.server.ours else embeddings.tolist()
+
+    def delete(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        tenant: str,
+        database: str,
+    ) -> int:
+        parse_where(where)
+        parse_where_document(where_document)
+        where_to: Any = {"tenant": tenant, "database": database}
+        n_known = None
+        if ids is not None and where is None and where_document is None and not self.server.ours:
+            # Chroma's server counts the ids that it was asked for.
+            n_known = len(self.get(collection_id, ids=ids, include=[], **where_to).ids)
+        body: dict[str, Any] = {
+            "ids": None if ids is None else list(ids),
+            "where": where,
+            "where_document": where_document,
+        }
+        if limit is not None:
+            body["limit"] = limit
+        found = self._in_collection(where_to, collection_id, "POST", "delete", body=body)
+        return int(found.get("deleted", 0)) if n_known is None else n_known
+
+    # -- memory and graphs --------------------------------------------------------------------
+
+    def unload(self, collection_id: UUID, **where_to: Any) -> int:
+        self._only_ours("Collection.unload()")
+        return int(
+            self._in_collection(where_to, collection_id, "POST", "unload", safe=True)["released"]
+        )
+
+    def load(self, collection_id: UUID, **where_to: Any) -> int:
+        self._only_ours("Loading a collection")
+        answer = self._in_collection(
+            where_to, collection_id, "POST", "load", safe=True, seconds=LONG_SECONDS
+        )
+        return int(answer["resident_bytes"])
+
+    def unload_all(self, *, tenant: str, database: str) -> int:
+        self._only_ours("Unloading")
+        return int(self._in_database(tenant, database, "POST", "memory", "unload")["released"])
+
+    def pin(self, collection_id: UUID, pinned: bool, **where_to: Any) -> None:
+        self._only_ours("Pinning a collection")
+        self._in_collection(
+            *(where_to, collection_id, "PUT", "pin"),
+            body={"pinned": pinned},
+            safe=True,
+            seconds=LONG_SECONDS,
+        )
+
+    def set_ttl(
+        self, collection_id: UUID, seconds: float | None, **where_to: Any
+    ) -> CollectionInfo:
+        self._only_ours("A collection's TTL")
+        body = {"seconds": seconds}
+        return collection_from_json(
+            self._in_collection(where_to, collection_id, "PUT", "ttl", body=body, safe=True)
+        )
+
+    def memory_report(
+        self, collections: Sequence[UUID] | None = None, *, tenant: str, database: str
+    ) -> MemoryReport:
+        self._only_ours("A memory report")
+        chosen = None if collections is None else [str(one) for one in collections]
+        return report_from_json(
+            self._in_database(
+                *(tenant, database, "POST", "memory", "report"),
+                body={"collections": chosen},
+                safe=True,
+            )
+        )
+
+    def get_memory_budget(self) -> int:
+        self._only_ours("A memory budget")
+        return int(self._v2("GET", "memory", "budget", safe=True)["budget"])
+
+    def set_memory_budget(self, budget: int | float | str) -> int:
+        self._only_ours("A memory budget")
+        return int(
+            self._v2("PUT", "memory", "budget", body={"budget": budget}, safe=True)["budget"]
+        )
+
+    def preview_memory_budget(
+        self, budget: int | float | str, *, tenant: str, database: str
+    ) -> list[Departure]:
+        self._only_ours("A memory budget")
+        body = {"budget": budget}
+        return departures_from_json(
+            self._in_database(tenant, database, "POST", "memory", "preview", body=body, safe=True)
+        )
+
+    def estimate_memory(
+        self, n_records: int, dimension: int, configuration: dict[str, Any]
+    ) -> Estimate:
+        self._only_ours("An estimate of memory")
+        body = {"n_records": n_records, "dimension": dimension, "configuration": configuration}
+        return estimate_from_json(self._v2("POST", "memory", "estimate", body=body, safe=True))
+
+    def describe_fields(
+        self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str
+    ) -> list[FieldSummary]:
+        self._only_ours("A summary of the metadata")
+        where_to = {"tenant": tenant, "database": database}
+        return fields_from_json(
+            self._in_collection(
+                *(where_to, collection_id, "GET", "fields"),
+                params={"n_values": n_values},
+                safe=True,
+            )
+        )
+
+    def indexing_status(self, collection_id: UUID, **where_to: Any) -> IndexingStatus:
+        self._only_ours("The state of indexing")
+        found = self._in_collection(where_to, collection_id, "GET", "indexing_status", safe=True)
+        return IndexingStatus(**{name: found[name] for name in IndexingStatus._fields})
+
+    def build_index(self, collection_id: UUID, **where_to: Any) -> None:
+        self._only_ours("Building a graph on demand")
+        self._in_collection(
+            where_to, collection_id, "POST", "build_index", safe=True, seconds=LONG_SECONDS
+        )
+
+    def explain(
+        self,
+        collection_id: UUID,
+        embeddings: NDArray[np.float32],
+        n_results: int,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        tenant: str,
+        database: str,
+    ) -> dict[str, Any]:
+        self._only_ours("explain()")
+        parse_where(where)
+        parse_where_document(where_document)
+        where_to = {"tenant": tenant, "database": database}
+        found: dict[str, Any] = self._in_collection(
+            *(where_to, collection_id, "POST", "explain"),
+            body={
+                "ids": None if ids is None else list(ids),
+                "query_embeddings": to_base64(embeddings),
+                "n_results": n_results,
+                "where": where,
+                "where_document": where_document,
+            },
+            safe=True,
+        )
+        return found
+
+    def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
+        raise NotSupportedError(
+            "SQL runs in process alone: a server keeps its tenants apart, and SQL knows no tenants. Copy "
+            "what you want to ask about: client.copy_to(chroma_nb.Client(), ['name'])."
+        )
+
+
+def _without_none(batch: RecordBatch) -> list[dict[str, Any] | None]:
+    out: list[dict[str, Any] | None] = []
+    for metadata in batch.metadatas or ():
+        kept = {key: value for key, value in (metadata or {}).items() if value is not None}
+        out.append(kept or None)
+    return out
+
+
+def _records(found: dict[str, Any], include: Sequence[str]) -> Records:
+    records = Records(found["ids"])
+    if "embeddings" in include:
+        records.embeddings = from_wire(found["embeddings"] or [])
+    for part in ("documents", "metadatas", "uris"):
+        if part in include:
+            setattr(records, part, found[part])
+    if records.metadatas is not None:
+        records.metadatas = [one or None for one in records.metadatas]
+    return records
+
+
+def _joined(first: Records, second: Records) -> Records:
+    joined = Records(first.ids + second.ids)
+    if first.embeddings is not None and second.embeddings is not None:
+        pair = [one for one in (first.embeddings, second.embeddings) if len(one)]
+        joined.embeddings = np.concatenate(pair) if pair else first.embeddings
+    for part in ("documents", "metadatas", "uris"):
+        if getattr(first, part) is not None:
+            setattr(joined, part, getattr(first, part) + getattr(second, part))
+    return joined
+
+
+def _matches(found: dict[str, Any], include: Sequence[str]) -> Matches:
+    matches = Matches(found["ids"])
+    if "distances" in include:
+        # Chroma's server writes a float32 as short as can be; this is the value that it stands for.
+        matches.distances = [np.asarray(row, np.float32).tolist() for row in found["distances"]]
+    if "embeddings" in include:
+        matches.embeddings = [from_wire(row or []) for row in found["embeddings"]]
+    for part in ("documents", "metadatas", "uris"):
+        if part in include:
+            setattr(matches, part, found[part])
+    if matches.metadatas is not None:
+        matches.metadatas = [[one or None for one in row] for row in matches.metadatas]
+    return matches
+
+
+def _no_matches(n_queries: int, include: Sequence[str]) -> Matches:
+    def empty() -> list[list[Any]]:
+        return [[] for _ in range(n_queries)]
+
+    nothing = {part: empty() for part in ("documents", "metadatas", "uris", "distances")}
+    found = {"ids": empty(), "embeddings": empty(), **nothing}
+    return _matches(found, include)

@@ -1,0 +1,348 @@
+"""`Connection`: requests to one server, pooled, repeated where that is safe, and what went wrong in words."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import (
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
+
+from chroma_nb._version import __version__
+from chroma_nb.errors import (
+    AuthorizationError,
+    ChromaAuthError,
+    ChromaError,
+    InvalidArgumentError,
+    ServerUnavailableError,
+)
+from chroma_nb.settings import without_secrets
+from chroma_nb.wire.errors import error_from_json
+from chroma_nb.wire.text import dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chroma_nb.settings import Settings
+
+#: How long the first packet of a connection may take, seconds. A host that is there answers at once.
+_CONNECT_SECONDS = 5.0
+#: Of what lasts by nature: building a graph, copying a collection.
+LONG_SECONDS = 3_600.0
+#: Wait before the first repetition, seconds; each further wait is twice as long.
+_BACKOFF_SECONDS = 0.1
+_LONGEST_WAIT = 5.0
+#: Connections kept open; more threads than that open ones of their own for a moment.
+_POOL = 32
+#: A server (or a proxy before it) says that it did not begin.
+_NOT_BEGUN = frozenset((429, 503))
+#: A proxy says that it got no answer: begun or not, who knows.
+_UNKNOWN = frozenset((502, 504))
+
+
+class Connection:
+    """A server's address, and the way there.
+
+    Args:
+        settings: `url`, what to show to the server, timeouts, TLS and proxy.
+
+    Raises:
+        InvalidArgumentError: `url` or another setting cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.url, self._headers = _address(settings)
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._session: requests.Session | None = None
+        #: What the environment says of proxies and certificates, asked once: it takes longer than a request.
+        self._options: dict[str, Any] = {}
+
+    @property
+    def shows_credentials(self) -> bool:
+        """Does it show the server who asks?"""
+        return any(name.lower() in ("authorization", "x-chroma-token") for name in self._headers)
+
+    def close(self) -> None:
+        """Close the connections. Closing twice is allowed."""
+        with self._lock:
+            if self._session is not None and self._pid == os.getpid():
+                self._session.close()
+            self._session = None
+
+    def _open(self) -> requests.Session:
+        session = self._session
+        if session is not None and self._pid == os.getpid():
+            return session
+        with self._lock:
+            if self._session is None or self._pid != os.getpid():
+                # A forked process must not write into its parent's connections.
+                self._pid = os.getpid()
+                self._session = self._new_session()
+            return self._session
+
+    def _new_session(self) -> requests.Session:
+        settings = self._settings
+        session = requests.Session()
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_POOL)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        verify: bool | str = {"true": True, "false": False}.get(
+            settings.tls_verify.lower(), settings.tls_verify
+        )
+        proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
+        self._options = dict(
+            session.merge_environment_settings(
+                self.url, proxies, None, verify, settings.tls_certificate or None
+            )
+        )
+        session.trust_env = False
+        return session
+
+    def request(
+        self,
+        method: str,
+        path: Iterable[str],
+        body: Any = None,
+        *,
+        params: dict[str, Any] | None = None,
+        safe: bool = False,
+        seconds: float | None = None,
+    ) -> Any:
+        """Send a request and return the JSON value of the answer.
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            path: The parts of the path below the server's address; each is escaped.
+            body: A JSON value, or None.
+            params: The query; what is None is left out.
+            safe: Doing it twice is as good as once, so it may be repeated after any failure.
+            seconds: How long the answer may take; None is as the settings say.
+
+        Raises:
+            ServerUnavailableError: Nothing answers, or not in time.
+            ChromaError: What the server says.
+        """
+        data = None if body is None else dumps(body)
+        url = self.url + "".join(f"/{quote(part, safe='')}" for part in path)
+        prepared = requests.Request(
+            method,
+            url,
+            headers=self._headers,
+            data=data,
+            params={key: value for key, value in (params or {}).items() if value is not None},
+        ).prepare()
+        session = self._open()
+        timeout = (_CONNECT_SECONDS, seconds or self._settings.timeout_seconds)
+        attempts = self._settings.retries + 1
+        for attempt in range(attempts):
+            wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
+            try:
+                response = session.send(
+                    prepared, timeout=timeout, allow_redirects=False, **self._options
+                )
+            except requests.RequestException as error:
+                if attempt + 1 < attempts and _may_repeat(error, safe):
+                    time.sleep(wait * random.uniform(0.5, 1.0))
+                    continue
+                raise self._unavailable(error, timeout[1]) from error
+            status = response.status_code
+            if status < 300:
+                return self._read(response)
+            again = status in _NOT_BEGUN or (safe and status in _UNKNOWN)
+            if again and attempt + 1 < attempts:
+                time.sleep(_asked_to_wait(response, wait) * random.uniform(0.5, 1.0))
+                continue
+            raise self._failure(response)
+        raise AssertionError("unreachable")
+
+    def _read(self, response: requests.Response) -> Any:
+        try:
+            return loads(response.content)
+        except ValueError:
+            raise self.stranger(response) from None
+
+    def stranger(self, response: requests.Response) -> ServerUnavailableError:
+        """Return the error that says: something answers there, but it is no Chroma server."""
+        kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
+        return ServerUnavailableError(
+            f"Something answers at {self.url}, but it is no Chroma server: HTTP status "
+            f"{response.status_code}, {kind[:80]}. Check host, port and path."
+        )
+
+    def _failure(self, response: requests.Response) -> Exception:
+        status = response.status_code
+        if 300 <= status < 400:
+            target = without_secrets(response.headers.get("Location", "elsewhere"))
+            return ServerUnavailableError(
+                f"{self.url} sends its clients to {target[:200]}. Connect to that address."
+            )
+        try:
+            body = loads(response.content)
+        except ValueError:
+            body = None
+        if body is None and status not in (401, 403, 413, 502, 503, 504):
+            return self.stranger(response)
+        error: ChromaError
+        if status in (401, 403) and (body is None or "error" not in body):
+            kind = AuthorizationError if status == 401 else ChromaAuthError
+            error = kind(f"The server at {self.url} refuses what was shown to it.")
+        elif body is None:
+            error = ServerUnavailableError(
+                f"The server at {self.url} is not able to answer: HTTP status {status}."
+            )
+        else:
+            error = error_from_json(status, body)
+        error.trace_id = response.headers.get("chroma-trace-id")
+        return error
+
+    def _unavailable(self, error: requests.RequestException, seconds: float) -> Exception:
+        reason = _innermost(error)
+        advice = (
+            "Start one with `chroma-nb run`, or work in this process: chroma_nb.connect(None) or "
+            "chroma_nb.Client()."
+        )
+        if isinstance(error, requests.exceptions.SSLError):
+            return ServerUnavailableError(
+                f"No secure connection to {self.url}: {_sentence(reason)}. If the server has no TLS, use "
+                "http://; if its certificate is your own authority's, set tls_verify to that file."
+            )
+        if isinstance(error, requests.exceptions.ProxyError):
+            return ServerUnavailableError(
+                f"The proxy on the way to {self.url} does not work: {_sentence(reason)}. Set NO_PROXY or "
+                "Settings.proxy."
+            )
+        if isinstance(error, requests.exceptions.ConnectTimeout):
+            return ServerUnavailableError(
+                f"No server answers at {self.url} within {_CONNECT_SECONDS:g} s: the host is down, or "
+                f"something on the way drops what is sent there. {advice}"
+            )
+        if isinstance(error, requests.exceptions.Timeout) or isinstance(reason, ReadTimeoutError):
+            return ServerUnavailableError(
+                f"The server at {self.url} did not answer within {seconds:g} s. It may still be at work; "
+                "set Settings.timeout_seconds to wait longer."
+            )
+        if isinstance(reason, NameResolutionError):
+            host = urlsplit(self.url).hostname
+            return ServerUnavailableError(
+                f"There is no host {host!r} ({self.url}). Check its name, and that this machine can reach "
+                f"it. {advice}"
+            )
+        if isinstance(reason, ConnectionRefusedError | NewConnectionError):
+            return ServerUnavailableError(
+                f"Could not connect to a Chroma server at {self.url}: {_sentence(reason)}. Are you sure it "
+                f"is running, and on that port? {advice}"
+            )
+        return ServerUnavailableError(
+            f"The connection to {self.url} broke: {_sentence(reason)}. Either the server stopped, or what "
+            "answers there does not speak HTTP (https:// where the server has no TLS, or the reverse)."
+        )
+
+
+def _address(settings: Settings) -> tuple[str, dict[str, str]]:
+    """Return a server's URL without secrets, and the headers of each request."""
+    parts = urlsplit(settings.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidArgumentError(
+            f"Expected a server's address such as 'http://host:8000', got {without_secrets(settings.url)!r}."
+        )
+    try:
+        port = parts.port
+    except ValueError:
+        raise InvalidArgumentError(
+            f"Expected a port from 1 to 65535 in {without_secrets(settings.url)!r}."
+        ) from None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = parts.path.rstrip("/").removesuffix("/api/v2")
+    url = urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", path, "", ""))
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "User-Agent": f"chroma_nb/{__version__}",
+    }
+    basic = settings.basic_auth
+    if not basic and parts.username is not None:
+        basic = f"{parts.username}:{parts.password or ''}"
+    if basic:
+        if ":" not in basic:
+            raise InvalidArgumentError("Expected basic_auth to be 'user:password'.")
+        headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
+    if settings.token:
+        bearer = settings.token_header.lower() == "authorization"
+        headers[settings.token_header] = f"Bearer {settings.token}" if bearer else settings.token
+    headers.update(_further(settings.headers))
+    for name, value in headers.items():
+        if any(character in value for character in "\r\n\0") or not value.isascii():
+            raise InvalidArgumentError(
+                f"The header {name!r} holds a line break or a character that HTTP cannot carry."
+            )
+    return url, headers
+
+
+def _further(text: str) -> dict[str, str]:
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise InvalidArgumentError(
+            'Expected headers to be a JSON object of texts: {"X-Name": "value"}.'
+        )
+    return found
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Return the cause at the bottom of what requests and urllib3 wrap it in."""
+    seen = error
+    for _ in range(10):
+        inner = getattr(seen, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((one for one in seen.args if isinstance(one, BaseException)), None)
+        if inner is None and isinstance(seen, ProtocolError) and len(seen.args) > 1:
+            inner = seen.args[1] if isinstance(seen.args[1], BaseException) else None
+        if inner is None or inner is seen:
+            break
+        seen = inner
+    return seen
+
+
+def _sentence(reason: BaseException) -> str:
+    cause = reason.__cause__ or reason
+    text = (
+        getattr(cause, "strerror", None) or str(cause).rpartition(": ")[2] or type(cause).__name__
+    )
+    return str(text).rstrip(".")[:200]
+
+
+def _may_repeat(error: requests.RequestException, safe: bool) -> bool:
+    """Nothing was sent, or sending it again does no harm."""
+    reason = _innermost(error)
+    if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
+        return False
+    if isinstance(reason, NewConnectionError | ConnectionRefusedError):
+        return not isinstance(reason, NameResolutionError)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return False
+    return safe and not isinstance(error, requests.exceptions.Timeout)
+
+
+def _asked_to_wait(response: requests.Response, otherwise: float) -> float:
+    try:
+        return min(_LONGEST_WAIT, float(response.headers.get("Retry-After", "")))
+    except ValueError:
+        return otherwise

@@ -1,0 +1,792 @@
+"""What the REST API does: one function for each route, from a parsed call to a plain answer.
+
+Every function asks the `API` and nothing below it, so a server stands before any store. Nothing here
+builds an embedding function or any other object that a request names: what a configuration says of one is
+text that is kept and given back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from uuid import UUID
+
+from chroma_nb import validation
+from chroma_nb.errors import (
+    BatchSizeExceededError,
+    InvalidArgumentError,
+    InvalidUUIDError,
+    NotFoundError,
+    NotSupportedError,
+)
+from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.server import schemas as s
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
+from chroma_nb.wire.collections import collection_to_json
+from chroma_nb.wire.vectors import from_base64, to_base64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chroma_nb.api.base import API
+    from chroma_nb.server.auth import Identity
+    from chroma_nb.settings import Settings
+    from chroma_nb.types import CollectionInfo
+
+B = TypeVar("B", bound="s.Body | None")
+
+_INCLUDES = ("distances", "documents", "embeddings", "metadatas", "uris")
+_READ_LEVELS = ("index_and_wal", "index_only", "index_and_bounded_wal")
+_CONFLICTS = ("skip", "error", "replace")
+#: More values of a metadata key than anybody looks at.
+_MOST_VALUES = 1_000
+
+DATABASE = "/api/v2/tenants/{tenant}/databases/{database}"
+COLLECTION = DATABASE + "/collections/{collection_id}"
+
+
+@dataclass
+class Call(Generic[B]):
+    """One request, after its shape was found right and its caller was found out."""
+
+    api: API
+    settings: Settings
+    identity: Identity
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: B
+
+    @property
+    def place(self) -> Any:
+        """The tenant and the database of the path."""
+        return {"tenant": self.path["tenant"], "database": self.path["database"]}
+
+    @property
+    def collection_id(self) -> UUID:
+        """The collection of the path.
+
+        Raises:
+            InvalidUUIDError: It is no UUID.
+        """
+        return _uuid(self.path["collection_id"])
+
+    def number(self, name: str, default: int | None = None) -> int | None:
+        """Return a number of the query string.
+
+        Raises:
+            InvalidArgumentError: It is none, or negative.
+        """
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit()) or len(text) > 15:
+            raise InvalidArgumentError(
+                f"Failed to deserialize query string: {name}: expected a whole number from 0, got "
+                f"{text[:40]!r}"
+            )
+        return int(text)
+
+    def word(self, name: str, known: Sequence[str]) -> str:
+        """Return a word of the query string, the first that is known where it says nothing.
+
+        Raises:
+            InvalidArgumentError: It is another one.
+        """
+        text = self.query.get(name, known[0])
+        if text not in known:
+            raise InvalidArgumentError(
+                f"Failed to deserialize query string: {name}: unknown variant {text[:40]!r}, expected one "
+                f"of {', '.join(known)}"
+            )
+        return text
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A route: what it takes, what it gives, and who may."""
+
+    method: str
+    path: str
+    run: Callable[[Call[Any]], Any]
+    answer: Any
+    body: type[s.Body] | None = None
+    status: int = 200
+    #: Who may: ``open`` everybody, ``anyone`` whom the gate knows, ``tenant`` whom the path's tenant
+    #: belongs to, ``ruler`` whom every tenant belongs to.
+    scope: str = "tenant"
+    #: Lasts as long as it lasts.
+    long: bool = False
+    #: Parameters of the query string, with what they mean.
+    query: tuple[tuple[str, str], ...] = ()
+    #: Statuses of errors beside the usual ones.
+    problems: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The operation's name, in metrics, logs and OpenAPI."""
+        return self.run.__name__
+
+    @property
+    def summary(self) -> str:
+        """The first line of what the function says of itself."""
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(
+    method: str, path: str, answer: Any, body: type[s.Body] | None = None, **options: Any
+) -> Callable[[Callable[[Call[Any]], Any]], Callable[[Call[Any]], Any]]:
+    """Enter a function as the one that serves a route."""
+
+    def enter(run: Callable[[Call[Any]], Any]) -> Callable[[Call[Any]], Any]:
+        OPERATIONS.append(Operation(method, path, run, answer, body, **options))
+        return run
+
+    return enter
+
+
+# -- records: the most frequent routes come first -------------------------------------------------
+
+
+@operation(
+    *("POST", COLLECTION + "/query", s.QueryAnswer, s.QueryBody),
+    query=(("embeddings", "`base64`: embeddings come back as base64"),),
+)
+def query(call: Call[s.QueryBody]) -> dict[str, Any]:
+    """Return the nearest matching records of each query."""
+    body = call.body
+    include = _include(body.include)
+    n_results = 10 if body.n_results is None else body.n_results
+    if not body.query_embeddings or n_results == 0:
+        call.api.get_collection_by_id(call.collection_id, **call.place)
+        return _nothing_found(len(body.query_embeddings), include)
+    found = call.api.query(
+        call.collection_id,
+        _vectors(body.query_embeddings),
+        n_results,
+        ids=None if body.ids is None else _unique(body.ids),
+        where=body.where,
+        where_document=body.where_document,
+        include=include,
+        **call.place,
+    )
+    embeddings: list[Any] | None = None
+    if found.embeddings is not None:
+        embeddings = [_shown(call, each) for each in found.embeddings]
+    return {
+        "ids": found.ids,
+        "distances": found.distances,
+        "embeddings": embeddings,
+        "documents": found.documents,
+        "metadatas": found.metadatas,
+        "uris": found.uris,
+        "include": include,
+    }
+
+
+@operation(
+    *("POST", COLLECTION + "/get", s.GetAnswer, s.GetBody),
+    query=(("embeddings", "`base64`: embeddings come back as base64"),),
+)
+def get(call: Call[s.GetBody]) -> dict[str, Any]:
+    """Return the records that match all conditions, in storage order."""
+    body = call.body
+    include = _include(body.include)
+    found = call.api.get(
+        call.collection_id,
+        ids=None if body.ids is None else _unique(body.ids),
+        where=body.where,
+        where_document=body.where_document,
+        limit=body.limit,
+        offset=body.offset or 0,
+        include=include,
+        **call.place,
+    )
+    return {
+        "ids": found.ids,
+        "embeddings": None if found.embeddings is None else _shown(call, found.embeddings),
+        "documents": found.documents,
+        "metadatas": found.metadatas,
+        "uris": found.uris,
+        "include": include,
+    }
+
+
+@operation(
+    *("POST", COLLECTION + "/add", s.Nothing, s.NewRecords),
+    status=201,
+    query=(("on_conflict", "What happens to ids that exist: `skip`, `error` or `replace`"),),
+    problems=(409, 413, 507),
+)
+def add(call: Call[s.NewRecords]) -> dict[str, Any]:
+    """Add records, all or none; ids that exist keep their record."""
+    body = call.body
+    on_conflict: Any = call.word("on_conflict", _CONFLICTS)
+    if _without_records(call, body):
+        return {}
+    body = _first_of_each(body)
+    call.api.add(call.collection_id, _new(body), on_conflict=on_conflict, **call.place)
+    return {}
+
+
+@operation("POST", COLLECTION + "/upsert", s.Nothing, s.NewRecords, problems=(413, 507))
+def upsert(call: Call[s.NewRecords]) -> dict[str, Any]:
+    """Update records that exist and add the others."""
+    if not _without_records(call, call.body):
+        call.api.upsert(call.collection_id, _new(call.body), **call.place)
+    return {}
+
+
+@operation("POST", COLLECTION + "/update", s.Nothing, s.RecordChanges, problems=(413, 507))
+def update(call: Call[s.RecordChanges]) -> dict[str, Any]:
+    """Change records; unknown ids are ignored, metadata is merged and null deletes a key."""
+    body = call.body
+    if _without_records(call, body):
+        return {}
+    embeddings: Any = None
+    if body.embeddings is not None:
+        given = [one for one in body.embeddings if one is not None]
+        if given:
+            rows = iter(_vectors(given))
+            embeddings = [None if one is None else next(rows) for one in body.embeddings]
+        else:
+            _even(len(body.ids), body.embeddings)
+    checked = validation.check_update(
+        body.ids, embeddings, _metadatas(body.metadatas), body.documents, None, body.uris
+    )
+    call.api.update(call.collection_id, checked.batch, **call.place)
+    return {}
+
+
+@operation("POST", COLLECTION + "/delete", s.Deleted, s.DeleteBody)
+def delete(call: Call[s.DeleteBody]) -> dict[str, int]:
+    """Delete the records that match all conditions."""
+    body = call.body
+    filtered = body.where is not None or body.where_document is not None
+    if body.ids is None and not filtered:
+        call.api.get_collection_by_id(call.collection_id, **call.place)
+        return {"deleted": 0}
+    ids = None if filtered and not body.ids else body.ids
+    if ids is not None and not ids:
+        raise InvalidArgumentError("Either ids or where must be specified")
+    if body.limit is not None and not filtered:
+        raise InvalidArgumentError("limit can only be specified when a where clause is provided")
+    deleted = call.api.delete(
+        call.collection_id,
+        ids=None if ids is None else _unique(ids),
+        where=body.where,
+        where_document=body.where_document,
+        limit=body.limit,
+        **call.place,
+    )
+    return {"deleted": deleted}
+
+
+@operation(
+    *("GET", COLLECTION + "/count", int),
+    query=(("read_level", "Chroma's read levels; a store is always up to date"),),
+)
+def count(call: Call[None]) -> int:
+    """Return how many records there are."""
+    call.word("read_level", _READ_LEVELS)
+    return call.api.count(call.collection_id, **call.place)
+
+
+# -- the store --------------------------------------------------------------------------------
+
+
+@operation("GET", "/api/v2/heartbeat", s.Heartbeat, scope="open")
+def heartbeat(call: Call[None]) -> dict[str, int]:
+    """Return the server's clock: it is alive."""
+    return {"nanosecond heartbeat": call.api.heartbeat()}
+
+
+@operation("GET", "/api/v2/version", str, scope="open")
+def version(call: Call[None]) -> str:
+    """Return the version of the server."""
+    return call.api.get_version()
+
+
+@operation("GET", "/api/v2/pre-flight-checks", s.Checks, scope="open")
+def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
+    """Return what a client has to know before its first write."""
+    return {
+        "max_batch_size": call.api.get_max_batch_size(),
+        "supports_base64_encoding": True,
+        "server": "chroma_nb",
+        "version": call.api.get_version(),
+        "max_records": call.settings.server_max_batch_size,
+        "max_body": parse_bytes(call.settings.server_max_body),
+    }
+
+
+@operation("GET", "/api/v2/auth/identity", s.Identity, scope="anyone")
+def identity(call: Call[None]) -> dict[str, Any]:
+    """Return who the caller is taken for."""
+    who = call.identity
+    if who.rules:
+        return {
+            "user_id": who.name,
+            "tenant": DEFAULT_TENANT,
+            "databases": [DEFAULT_DATABASE],
+        }
+    return {"user_id": who.name, "tenant": who.tenants[0], "databases": ["*"]}
+
+
+@operation("POST", "/api/v2/reset", bool, scope="ruler", long=True)
+def reset(call: Call[None]) -> bool:
+    """Delete everything, where the settings allow it."""
+    return call.api.reset()
+
+
+# -- tenants and databases --------------------------------------------------------------------
+
+
+@operation("POST", "/api/v2/tenants", s.Nothing, s.NameBody, scope="ruler", problems=(409,))
+def create_tenant(call: Call[s.NameBody]) -> dict[str, Any]:
+    """Add a tenant."""
+    validation.check_tenant_name(call.body.name)
+    call.api.create_tenant(call.body.name)
+    return {}
+
+
+@operation("GET", "/api/v2/tenants/{tenant}", s.TenantAnswer)
+def get_tenant(call: Call[None]) -> dict[str, Any]:
+    """Return a tenant."""
+    return {"name": call.api.get_tenant(call.path["tenant"]), "resource_name": None}
+
+
+@operation("PATCH", "/api/v2/tenants/{tenant}", s.Nothing, s.TenantChanges)
+def update_tenant(call: Call[s.TenantChanges]) -> dict[str, Any]:
+    """Accept Chroma's resource name of a tenant, which has nothing to act on here."""
+    call.api.get_tenant(call.path["tenant"])
+    return {}
+
+
+@operation(
+    *("GET", "/api/v2/tenants/{tenant}/databases", list[s.DatabaseAnswer]),
+    query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
+)
+def list_databases(call: Call[None]) -> list[dict[str, Any]]:
+    """Return a tenant's databases in order of creation."""
+    tenant = call.path["tenant"]
+    found = call.api.list_databases(tenant, call.number("limit"), call.number("offset") or 0)
+    return [{"id": str(key), "name": name, "tenant": tenant} for key, name in found]
+
+
+@operation("POST", "/api/v2/tenants/{tenant}/databases", s.Nothing, s.NameBody, problems=(409,))
+def create_database(call: Call[s.NameBody]) -> dict[str, Any]:
+    """Add a database."""
+    validation.check_database_name(call.body.name)
+    call.api.create_database(call.body.name, call.path["tenant"])
+    return {}
+
+
+@operation("GET", DATABASE, s.DatabaseAnswer)
+def get_database(call: Call[None]) -> dict[str, Any]:
+    """Return a database."""
+    found = call.api.get_database(call.path["database"], call.path["tenant"])
+    return {"id": str(found), "name": call.path["database"], "tenant": call.path["tenant"]}
+
+
+@operation("DELETE", DATABASE, s.Nothing, long=True)
+def delete_database(call: Call[None]) -> dict[str, Any]:
+    """Delete a database with all that is in it."""
+    call.api.delete_database(call.path["database"], call.path["tenant"])
+    return {}
+
+
+# -- collections ------------------------------------------------------------------------------
+
+
+@operation(
+    *("GET", DATABASE + "/collections", list[s.CollectionAnswer]),
+    query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
+)
+def list_collections(call: Call[None]) -> list[dict[str, Any]]:
+    """Return the collections in order of creation."""
+    found = call.api.list_collections(
+        call.number("limit"), call.number("offset") or 0, **call.place
+    )
+    return [collection_to_json(one) for one in found]
+
+
+@operation("GET", DATABASE + "/collections_count", int)
+def count_collections(call: Call[None]) -> int:
+    """Return how many collections there are."""
+    return call.api.count_collections(**call.place)
+
+
+@operation("POST", DATABASE + "/collections", s.CollectionAnswer, s.NewCollection, problems=(409,))
+def create_collection(call: Call[s.NewCollection]) -> dict[str, Any]:
+    """Make a collection, or return the one of that name."""
+    body = call.body
+    validation.check_collection_name(body.name)
+    metadata = validation.check_collection_metadata(body.metadata)
+    given = dict(body.configuration or {})
+    function = _function(given.pop("embedding_function", None))
+    configuration = validation.created_configuration(given, metadata, "l2")
+    configuration["embedding_function"] = function
+    made = call.api.create_collection(
+        body.name, configuration, metadata, get_or_create=body.get_or_create, **call.place
+    )
+    return collection_to_json(made)
+
+
+@operation("GET", DATABASE + "/collections/by-id/{collection_id}", s.CollectionAnswer)
+def get_collection_by_id(call: Call[None]) -> dict[str, Any]:
+    """Return the collection of that id."""
+    return collection_to_json(call.api.get_collection_by_id(call.collection_id, **call.place))
+
+
+@operation("GET", DATABASE + "/collections/{name}", s.CollectionAnswer)
+def get_collection(call: Call[None]) -> dict[str, Any]:
+    """Return the collection of that name."""
+    return collection_to_json(call.api.get_collection(call.path["name"], **call.place))
+
+
+@operation("PUT", COLLECTION, s.Nothing, s.CollectionChanges, problems=(409,))
+def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
+    """Change a collection's name, metadata (replaced whole) or configuration."""
+    body = call.body
+    if body.new_name is not None:
+        validation.check_collection_name(body.new_name)
+    metadata = validation.check_collection_metadata(body.new_metadata, modify=True)
+    configuration = None
+    changes = body.new_configuration
+    info = call.api.get_collection_by_id(call.collection_id, **call.place)
+    if changes is not None:
+        hnsw = None if changes.hnsw is None else changes.hnsw.model_dump(exclude_none=True)
+        configuration = validation.updated_configuration(info.configuration, {"hnsw": hnsw})
+        if changes.embedding_function is not None:
+            configuration["embedding_function"] = _function(changes.embedding_function)
+    if (body.new_name, metadata, configuration) != (None, None, None):
+        call.api.modify(
+            *(info.id,),
+            name=body.new_name,
+            metadata=metadata,
+            configuration=configuration,
+            **call.place,
+        )
+    return {}
+
+
+@operation("DELETE", DATABASE + "/collections/{name}", s.Nothing)
+def delete_collection(call: Call[None]) -> dict[str, Any]:
+    """Delete a collection with its records."""
+    call.api.delete_collection(call.path["name"], **call.place)
+    return {}
+
+
+@operation(
+    *("POST", COLLECTION + "/fork", s.CollectionAnswer, s.ForkBody),
+    long=True,
+    problems=(507,),
+)
+def fork(call: Call[s.ForkBody]) -> dict[str, Any]:
+    """Copy a collection under another name."""
+    validation.check_collection_name(call.body.new_name)
+    return collection_to_json(call.api.fork(call.collection_id, call.body.new_name, **call.place))
+
+
+@operation("GET", COLLECTION + "/fork_count", s.ForkCount)
+def fork_count(call: Call[None]) -> dict[str, int]:
+    """Return how many forks share storage with the collection: none, a fork is a copy."""
+    call.api.get_collection_by_id(call.collection_id, **call.place)
+    return {"count": 0}
+
+
+@operation("GET", COLLECTION + "/indexing_status", s.IndexingAnswer)
+def indexing_status(call: Call[None]) -> dict[str, Any]:
+    """Return how much of the collection its graph covers."""
+    return call.api.indexing_status(call.collection_id, **call.place)._asdict()
+
+
+@operation("POST", COLLECTION + "/search", s.Problem, problems=(501,))
+def search(call: Call[None]) -> Any:
+    """Chroma's hybrid search, which its local server does not have either."""
+    raise NotSupportedError("Search is not implemented. Use query with where and where_document.")
+
+
+@operation("POST", COLLECTION + "/functions/attach", s.Problem, problems=(501,))
+def attach_function(call: Call[None]) -> Any:
+    """Chroma's attached functions, which its local server does not have either."""
+    raise NotSupportedError("Attached functions are not implemented.")
+
+
+@operation("GET", COLLECTION + "/functions/{function}", s.Problem)
+def get_attached_function(call: Call[None]) -> Any:
+    """Say that there is no attached function of that name."""
+    raise NotFoundError(f"Attached function [{call.path['function'][:100]}] does not exist")
+
+
+@operation("POST", COLLECTION + "/attached_functions/{function}/detach", s.Problem)
+def detach_function(call: Call[None]) -> Any:
+    """Say that there is no attached function of that name."""
+    raise NotFoundError(f"Attached function [{call.path['function'][:100]}] does not exist")
+
+
+# -- memory and graphs: chroma_nb's own -------------------------------------------------------------
+
+
+@operation("POST", COLLECTION + "/unload", s.Released)
+def unload(call: Call[None]) -> dict[str, int]:
+    """Free the collection's memory; no answer changes (CIP-28112023)."""
+    return {"released": call.api.unload(call.collection_id, **call.place)}
+
+
+@operation(
+    "POST",
+    "/api/v1/collections/{collection_id}/unload",
+    s.Released,
+    scope="anyone",
+    query=(("tenant", "The collection's tenant"), ("database", "The collection's database")),
+)
+def unload_v1(call: Call[None]) -> dict[str, int]:
+    """Free the collection's memory, as CIP-28112023 names the route: the id alone says which."""
+    info = _locate(call)
+    where_to = {"tenant": info.tenant, "database": info.database}
+    return {"released": call.api.unload(info.id, **where_to)}
+
+
+@operation("POST", COLLECTION + "/load", s.Loaded, long=True, problems=(507,))
+def load(call: Call[None]) -> dict[str, int]:
+    """Bring the collection into memory."""
+    return {"resident_bytes": call.api.load(call.collection_id, **call.place)}
+
+
+@operation("PUT", COLLECTION + "/pin", s.Nothing, s.PinBody, long=True, problems=(507,))
+def pin(call: Call[s.PinBody]) -> dict[str, Any]:
+    """Keep the collection in memory, or let it go like any other."""
+    call.api.pin(call.collection_id, call.body.pinned, **call.place)
+    return {}
+
+
+@operation("PUT", COLLECTION + "/ttl", s.CollectionAnswer, s.TtlBody)
+def set_ttl(call: Call[s.TtlBody]) -> dict[str, Any]:
+    """Set after how many seconds without use the collection is unloaded."""
+    seconds = call.body.seconds
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InvalidArgumentError(f"Expected seconds to be more than 0, or null; got {seconds!r}.")
+    return collection_to_json(call.api.set_ttl(call.collection_id, seconds, **call.place))
+
+
+@operation(
+    *("GET", COLLECTION + "/fields", list[s.FieldAnswer]),
+    query=(("n_values", "A key with at most so many different values has them counted"),),
+)
+def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
+    """Return what the records have in their metadata."""
+    n_values = min(call.number("n_values", 20) or 0, _MOST_VALUES)
+    found = call.api.describe_fields(call.collection_id, n_values, **call.place)
+    return [asdict(one) for one in found]
+
+
+@operation("POST", COLLECTION + "/build_index", s.Nothing, long=True, problems=(507,))
+def build_index(call: Call[None]) -> dict[str, Any]:
+    """Build the graph now, up to the last record."""
+    call.api.build_index(call.collection_id, **call.place)
+    return {}
+
+
+@operation("POST", COLLECTION + "/explain", dict[str, Any], s.ExplainBody)
+def explain(call: Call[s.ExplainBody]) -> dict[str, Any]:
+    """Answer a query, and return how that was done."""
+    body = call.body
+    return call.api.explain(
+        call.collection_id,
+        _vectors(body.query_embeddings),
+        body.n_results,
+        ids=None if body.ids is None else _unique(body.ids),
+        where=body.where,
+        where_document=body.where_document,
+        **call.place,
+    )
+
+
+@operation("POST", DATABASE + "/memory/report", s.Report, s.ReportBody)
+def memory_report(call: Call[s.ReportBody]) -> dict[str, Any]:
+    """Return what the database's collections hold, and the totals of the store and its process."""
+    chosen = call.body.collections
+    wanted = None if chosen is None else [_uuid(one) for one in chosen]
+    return call.api.memory_report(wanted, **call.place).to_dict()
+
+
+@operation("POST", DATABASE + "/memory/unload", s.Released)
+def unload_all(call: Call[None]) -> dict[str, int]:
+    """Unload the database's collections that are not pinned."""
+    return {"released": call.api.unload_all(**call.place)}
+
+
+@operation("POST", DATABASE + "/memory/preview", list[s.DepartureAnswer], s.BudgetBody)
+def preview_memory_budget(call: Call[s.BudgetBody]) -> list[dict[str, Any]]:
+    """Return what a budget would unload, in order."""
+    found = call.api.preview_memory_budget(call.body.budget, **call.place)
+    return [asdict(one) for one in found]
+
+
+@operation("GET", "/api/v2/memory/budget", s.Budget, scope="anyone")
+def get_memory_budget(call: Call[None]) -> dict[str, int]:
+    """Return the bytes that loaded collections may hold together."""
+    return {"budget": call.api.get_memory_budget()}
+
+
+@operation("PUT", "/api/v2/memory/budget", s.Budget, s.BudgetBody, scope="ruler", problems=(507,))
+def set_memory_budget(call: Call[s.BudgetBody]) -> dict[str, int]:
+    """Set the budget; what does not fit is unloaded before this returns."""
+    return {"budget": call.api.set_memory_budget(call.body.budget)}
+
+
+@operation("POST", "/api/v2/memory/estimate", s.EstimateAnswer, s.EstimateBody, scope="anyone")
+def estimate_memory(call: Call[s.EstimateBody]) -> dict[str, Any]:
+    """Reckon what a collection of some size would take."""
+    body = call.body
+    given = {
+        key: value
+        for key, value in (body.configuration or {}).items()
+        if key != "embedding_function"
+    }
+    configuration = validation.created_configuration(given, None, "l2")
+    return asdict(call.api.estimate_memory(body.n_records, body.dimension, configuration))
+
+
+# -- what bodies mean -------------------------------------------------------------------------
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidUUIDError(f"Collection ID is not a valid UUIDv4: {text[:100]!r}") from None
+
+
+def _locate(call: Call[None]) -> CollectionInfo:
+    """Find a collection by its id alone, in the databases of a tenant that the caller may enter."""
+    collection_id = call.collection_id
+    tenant = call.query.get("tenant")
+    if tenant is None:
+        tenant = DEFAULT_TENANT if call.identity.rules else call.identity.tenants[0]
+    call.identity.check_tenant(tenant)
+    database = call.query.get("database")
+    names = (
+        [name for _, name in call.api.list_databases(tenant)] if database is None else [database]
+    )
+    for name in names:
+        try:
+            return call.api.get_collection_by_id(collection_id, tenant=tenant, database=name)
+        except NotFoundError:
+            continue
+    raise NotFoundError(f"Collection [{collection_id}] does not exist.")
+
+
+def _function(given: Any) -> dict[str, Any] | None:
+    """Return what is said of an embedding function; it is kept as it is."""
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
+        raise InvalidArgumentError(
+            'Expected embedding_function to be an object with a type, such as {"type": "legacy"}'
+        )
+    return given
+
+
+def _include(given: Sequence[str]) -> list[str]:
+    for item in given:
+        if item not in _INCLUDES:
+            raise InvalidArgumentError(
+                f"Expected include item to be one of {', '.join(_INCLUDES)}, got {item[:100]}"
+            )
+    return list(given)
+
+
+def _unique(ids: list[str]) -> list[str]:
+    return list(dict.fromkeys(ids))
+
+
+def _vectors(given: Sequence[Any]) -> NDArray[np.float32]:
+    """Return embeddings as an array, whichever of the two ways they came."""
+    if given and isinstance(given[0], str):
+        return validation.check_embeddings(from_base64(given))
+    return validation.check_embeddings(list(given))
+
+
+def _shown(call: Call[Any], vectors: NDArray[np.float32]) -> list[Any]:
+    if call.query.get("embeddings") == "base64":
+        return list(to_base64(vectors))
+    return list(vectors.tolist())
+
+
+def _without_records(call: Call[Any], body: s.NewRecords | s.RecordChanges) -> bool:
+    """Say whether there is nothing to write; refuse more than one request may hold."""
+    limit = call.settings.server_max_batch_size
+    if len(body.ids) > limit:
+        raise BatchSizeExceededError(
+            f"Batch size {len(body.ids):,} exceeds the server's maximum of {limit:,} records: send them in "
+            "parts (Settings.server_max_batch_size)."
+        )
+    if body.ids:
+        return False
+    _even(0, body.embeddings or [])
+    call.api.get_collection_by_id(call.collection_id, **call.place)
+    return True
+
+
+def _even(n_ids: int, values: Sequence[Any]) -> None:
+    if len(values) != n_ids:
+        raise InvalidArgumentError(
+            "Inconsistent number of IDs, embeddings, documents, URIs and metadatas"
+        )
+
+
+def _first_of_each(body: s.NewRecords) -> s.NewRecords:
+    """Return the body without ids that stand there again: as in Chroma, the first one counts."""
+    if len(set(body.ids)) == len(body.ids):
+        return body
+    for values in (body.embeddings, body.metadatas, body.documents, body.uris):
+        if values is not None:
+            _even(len(body.ids), values)
+    seen: set[str] = set()
+    rows = [
+        row
+        for row, one in enumerate(body.ids)
+        if not (one in seen or seen.add(one))  # type: ignore[func-returns-value]
+    ]
+
+    def part(values: Any) -> Any:
+        return None if values is None else [values[row] for row in rows]
+
+    return s.NewRecords.model_construct(
+        ids=part(body.ids),
+        embeddings=part(body.embeddings),
+        metadatas=part(body.metadatas),
+        documents=part(body.documents),
+        uris=part(body.uris),
+    )
+
+
+def _metadatas(given: list[dict[str, Any] | None] | None) -> list[dict[str, Any] | None] | None:
+    """Return metadata; an empty object says nothing."""
+    return None if given is None else [one or None for one in given]
+
+
+def _new(body: s.NewRecords) -> Any:
+    checked = validation.check_insert(
+        *(body.ids, _vectors(body.embeddings), _metadatas(body.metadatas)),
+        *(body.documents, None, body.uris),
+    )
+    return checked.batch
+
+
+def _nothing_found(n_queries: int, include: Sequence[str]) -> dict[str, Any]:
+    parts = ("distances", "embeddings", "documents", "metadatas", "uris")
+    empty: list[list[Any]] = [[] for _ in range(n_queries)]
+    return {
+        "ids": empty,
+        **{part: empty if part in include else None for part in parts},
+        "include": list(include),
+    }

@@ -1,0 +1,380 @@
+"""Bodies and answers of the REST API, as Chroma's v2 has them and as OpenAPI shows them.
+
+Bodies are parsed by these models. Answers are made of plain values and only described by them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID  # noqa: TC003 - pydantic reads the annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Body(BaseModel):
+    """A JSON object; members that are not known are ignored, kinds are not guessed."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class Answer(BaseModel):
+    """What is sent back."""
+
+
+Where = dict[str, Any]
+#: Lists of numbers, or base64 of little-endian float32.
+Vectors = list[str] | list[list[float]]
+OptionalVectors = list[str | None] | list[list[float] | None]
+Metadata = dict[str, Any]
+Offset = Field(default=None, ge=0)
+
+
+# -- bodies -----------------------------------------------------------------------------------
+
+
+class NameBody(Body):
+    """The name of something new."""
+
+    name: str
+
+
+class TenantChanges(Body):
+    """Changes of a tenant; Chroma's only one has nothing to act on here."""
+
+    resource_name: str | None = None
+
+
+class NewCollection(Body):
+    """A collection to make."""
+
+    name: str
+    metadata: Metadata | None = None
+    configuration: dict[str, Any] | None = None
+    #: Not used: schemas are for Chroma's distributed store.
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    get_or_create: bool = False
+
+
+class HnswChanges(BaseModel):
+    """What can be changed of a graph."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    ef_search: int | None = None
+    max_neighbors: int | None = None
+    num_threads: int | None = None
+    resize_factor: float | None = None
+    sync_threshold: int | None = None
+    batch_size: int | None = None
+
+
+class SpannChanges(BaseModel):
+    """What can be changed of Chroma's other index, which does nothing here."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    search_nprobe: int | None = None
+    ef_search: int | None = None
+
+
+class ConfigurationChanges(BaseModel):
+    """Changes of a collection's configuration."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    hnsw: HnswChanges | None = None
+    spann: SpannChanges | None = None
+    embedding_function: dict[str, Any] | None = None
+
+
+class CollectionChanges(Body):
+    """Changes of a collection; metadata is replaced whole."""
+
+    new_name: str | None = None
+    new_metadata: Metadata | None = None
+    new_configuration: ConfigurationChanges | None = None
+
+
+class ForkBody(Body):
+    """The name of a copy."""
+
+    new_name: str
+
+
+class NewRecords(Body):
+    """Records to add or upsert; every one has an embedding."""
+
+    ids: list[str]
+    embeddings: Vectors
+    metadatas: list[Metadata | None] | None = None
+    documents: list[str | None] | None = None
+    uris: list[str | None] | None = None
+
+
+class RecordChanges(Body):
+    """Changes of records; what is null stays as it is."""
+
+    ids: list[str]
+    embeddings: OptionalVectors | None = None
+    metadatas: list[Metadata | None] | None = None
+    documents: list[str | None] | None = None
+    uris: list[str | None] | None = None
+
+
+class GetBody(Body):
+    """Which records, and what of them."""
+
+    ids: list[str] | None = None
+    where: Where | None = None
+    where_document: Where | None = None
+    limit: int | None = Field(default=None, ge=0)
+    offset: int | None = Field(default=None, ge=0)
+    include: list[str] = ["metadatas", "documents"]
+
+
+class QueryBody(Body):
+    """Queries, and what to return of the records that are found."""
+
+    query_embeddings: Vectors
+    n_results: int | None = Field(default=None, ge=0)
+    ids: list[str] | None = None
+    where: Where | None = None
+    where_document: Where | None = None
+    include: list[str] = ["metadatas", "documents", "distances"]
+
+
+class ExplainBody(Body):
+    """A query to explain."""
+
+    query_embeddings: Vectors
+    n_results: int = Field(default=10, ge=1)
+    ids: list[str] | None = None
+    where: Where | None = None
+    where_document: Where | None = None
+
+
+class DeleteBody(Body):
+    """Which records to delete."""
+
+    ids: list[str] | None = None
+    where: Where | None = None
+    where_document: Where | None = None
+    limit: int | None = Field(default=None, ge=0)
+
+
+class ReportBody(Body):
+    """Of which collections; null is all."""
+
+    collections: list[str] | None = None
+
+
+class BudgetBody(Body):
+    """Bytes, ``"2 GB"``, ``"25%"`` or ``"auto"``."""
+
+    budget: int | float | str
+
+
+class PinBody(Body):
+    """Keep it in memory, or not."""
+
+    pinned: bool
+
+
+class TtlBody(Body):
+    """Seconds without use; null is the store's interval."""
+
+    seconds: float | None = None
+
+
+class EstimateBody(Body):
+    """A collection that may be made."""
+
+    n_records: int = Field(ge=1)
+    dimension: int = Field(ge=1)
+    configuration: dict[str, Any] | None = None
+
+
+# -- answers ----------------------------------------------------------------------------------
+
+
+class Nothing(Answer):
+    """An empty object: it is done."""
+
+
+class Problem(Answer):
+    """What went wrong."""
+
+    error: str = Field(description="One of Chroma's names of errors.")
+    message: str
+    kind: str | None = Field(
+        default=None, description="chroma_nb's class, where it has a nearer one."
+    )
+
+
+class Heartbeat(Answer):
+    """The server's clock."""
+
+    nanoseconds: int = Field(alias="nanosecond heartbeat")
+
+
+class Health(Answer):
+    """Ready to answer?"""
+
+    is_executor_ready: bool
+    is_log_client_ready: bool
+
+
+class Checks(Answer):
+    """What a client has to know before its first write."""
+
+    max_batch_size: int
+    supports_base64_encoding: bool
+    server: str
+    version: str
+    max_records: int
+    max_body: int
+
+
+class Identity(Answer):
+    """Who the caller is taken for."""
+
+    user_id: str
+    tenant: str | None
+    databases: list[str]
+
+
+class TenantAnswer(Answer):
+    """A tenant."""
+
+    name: str
+    resource_name: str | None
+
+
+class DatabaseAnswer(Answer):
+    """A database."""
+
+    id: UUID
+    name: str
+    tenant: str
+
+
+class CollectionAnswer(Answer):
+    """A collection."""
+
+    id: UUID
+    name: str
+    configuration_json: dict[str, Any]
+    schema_: dict[str, Any] | None = Field(alias="schema")
+    metadata: Metadata | None
+    dimension: int | None
+    tenant: str
+    database: str
+    log_position: int
+    version: int
+    ttl_seconds: float | None
+
+
+class GetAnswer(Answer):
+    """Records in storage order; what was not asked for is null."""
+
+    ids: list[str]
+    embeddings: Vectors | None
+    documents: list[str | None] | None
+    metadatas: list[Metadata | None] | None
+    uris: list[str | None] | None
+    include: list[str]
+
+
+class QueryAnswer(Answer):
+    """For each query its records, nearest first; what was not asked for is null."""
+
+    ids: list[list[str]]
+    distances: list[list[float]] | None
+    embeddings: list[Vectors] | None
+    documents: list[list[str | None]] | None
+    metadatas: list[list[Metadata | None]] | None
+    uris: list[list[str | None]] | None
+    include: list[str]
+
+
+class Deleted(Answer):
+    """How many records there were."""
+
+    deleted: int
+
+
+class Released(Answer):
+    """Bytes that were freed."""
+
+    released: int
+
+
+class Loaded(Answer):
+    """Bytes that are held."""
+
+    resident_bytes: int
+
+
+class IndexingAnswer(Answer):
+    """How much of the collection its graph covers."""
+
+    num_indexed_ops: int
+    num_unindexed_ops: int
+    total_ops: int
+    op_indexing_progress: float
+
+
+class ForkCount(Answer):
+    """Copies that share storage: none."""
+
+    count: int
+
+
+class Budget(Answer):
+    """Bytes that loaded collections may hold together."""
+
+    budget: int
+
+
+class Report(Answer):
+    """The memory of the store; see `MemoryReport`."""
+
+    budget: int
+    used: int
+    collections: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    process_bytes: int
+    limit_bytes: int
+
+
+class DepartureAnswer(Answer):
+    """A collection that a budget would unload."""
+
+    collection: str
+    n_bytes: int
+    reason: str
+
+
+class EstimateAnswer(Answer):
+    """What a collection would take."""
+
+    n_records: int
+    dimension: int
+    n_bytes: int
+    form: str
+    by_form: dict[str, int]
+    largest: dict[str, int]
+    disk_bytes: int
+    budget: int
+
+
+class FieldAnswer(Answer):
+    """What the records have under one metadata key."""
+
+    key: str
+    kinds: list[str]
+    n_records: int
+    minimum: float | None
+    maximum: float | None
+    n_distinct: int
+    values: list[list[Any]]

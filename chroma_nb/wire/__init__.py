@@ -1,0 +1,1 @@
+"""The wire: what Chroma's REST v2 looks like in JSON, written once for both ends."""

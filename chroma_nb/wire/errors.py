@@ -1,0 +1,61 @@
+"""Errors on the wire: Chroma's body ``{"error": NAME, "message": TEXT}``, made and read.
+
+Chroma's clients know Chroma's names alone and raise a bare exception for any other. So `error` is always
+one of those, and `kind` beside it names the class where chroma_nb has a nearer one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chroma_nb.errors import ChromaError, InvalidArgumentError, MemoryBudgetError, error_types
+
+_OURS = frozenset(
+    (
+        *("NotSupportedError", "MemoryBudgetError", "StoreLockedError", "StoreCorruptError"),
+        "ServerUnavailableError",
+    )
+)
+_NAMES = {kind: name for name, kind in error_types.items()}
+
+
+def error_to_json(error: Exception) -> tuple[int, dict[str, Any]]:
+    """Return the status and the body that stand for an exception that was raised on purpose.
+
+    Args:
+        error: A `ChromaError`, or the `ValueError` or `TypeError` of an argument.
+    """
+    if not isinstance(error, ChromaError):
+        return 400, {"error": "InvalidArgumentError", "message": str(error)}
+    names = [_NAMES[kind] for kind in type(error).__mro__ if kind in _NAMES]
+    body: dict[str, Any] = {
+        "error": next(name for name in names if name not in _OURS),
+        "message": error.message(),
+    }
+    if names[0] in _OURS:
+        body["kind"] = names[0]
+    if isinstance(error, MemoryBudgetError):
+        body.update(need=error.need, free=error.free, budget=error.budget)
+    return error.code(), body
+
+
+def error_from_json(status: int, body: Any) -> ChromaError:
+    """Return the exception that a server's answer stands for.
+
+    Args:
+        status: The HTTP status, 400 or above.
+        body: The JSON value of the answer, None where it is no JSON.
+    """
+    if not isinstance(body, dict) or "error" not in body:
+        return ChromaError(f"The server answered with HTTP status {status}.")
+    message = str(body.get("message", ""))
+    kind = error_types.get(body.get("kind") or body["error"])
+    if kind is MemoryBudgetError:
+        need, free = int(body.get("need") or 0), int(body.get("free") or 0)
+        return MemoryBudgetError(message, need=need, free=free, budget=body.get("budget"))
+    if kind is None:
+        return ChromaError(f"{body['error']}: {message}")
+    if kind is ChromaError and status == 422:
+        # The shape of a body was wrong, which is an argument that was.
+        return InvalidArgumentError(message)
+    return kind(message)
