@@ -1,15 +1,20 @@
-"""One suite for Chroma's Python API, written once and run against every in-process store.
+"""One suite for Chroma's Python API, written once and run against every way to a store.
 
-``pytest tests/contract`` runs it over chroma_nb's ephemeral and persistent clients.
+``pytest tests/contract`` runs it over five kinds: chroma_nb's ephemeral and persistent clients, its client
+on its own server, its client on Chroma's server (``chroma run``), and Chroma's client on chroma_nb's server.
+The last two want chromadb (the extra ``differential``).
 ``CHROMA_NB_CONTRACT_AGAINST=chromadb pytest tests/contract`` runs the very same tests over chromadb's
 own clients: the suite is verified against the real thing, not against our reading of it.
 
-Two markers say where the two differ, and why:
+Three markers say where Chroma's differ, and why:
 
 * ``quirk(reason)``: the test states the contract's advice; chromadb does otherwise, so against
   chromadb it has to fail (strictly: the day chromadb changes, the suite says so). With
-  ``always=False`` chromadb may also pass.
-* ``beyond_chroma(reason)``: something that Chroma does not have. Skipped against chromadb.
+  ``always=False`` chromadb may also pass. Where it is the client or the server alone that does
+  otherwise, ``by="client"`` or ``by="server"`` says so: with the other one of ours the test passes.
+* ``beyond_chroma(reason)``: something that Chroma does not have. Skipped against chromadb; on Chroma's
+  server our client says `NotSupportedError`, or does it itself.
+* ``in_process(reason)``: about a store in this process; skipped where a server is between.
 """
 
 from __future__ import annotations
@@ -23,28 +28,64 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from tests.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 AGAINST = os.environ.get("CHROMA_NB_CONTRACT_AGAINST", "chroma_nb")
+#: Kind -> (whose client, whose server). No server: in this process.
+KINDS: dict[str, tuple[str, str]] = {
+    "ephemeral": (AGAINST, ""),
+    "persistent": (AGAINST, ""),
+}
+if AGAINST == "chroma_nb":
+    KINDS["on_our_server"] = ("chroma_nb", "chroma_nb")
+    KINDS["on_chromas_server"] = ("chroma_nb", "chromadb")
+    KINDS["chromas_client"] = ("chromadb", "chroma_nb")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "quirk(reason, always=True): states our advice; chromadb itself does otherwise"
+        "markers",
+        "quirk(reason, always=True, by=''): states our advice; chromadb itself does otherwise",
     )
     config.addinivalue_line("markers", "beyond_chroma(reason): chromadb has nothing like it")
+    config.addinivalue_line("markers", "in_process(reason): about a store in this process")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store_kind" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", KINDS, scope="session")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if AGAINST != "chromadb":
-        return
     for item in items:
-        for mark in item.iter_markers("quirk"):
-            strict = mark.kwargs.get("always", True)
-            item.add_marker(pytest.mark.xfail(reason=f"chromadb: {mark.args[0]}", strict=strict))
-        for mark in item.iter_markers("beyond_chroma"):
+        callspec = getattr(item, "callspec", None)
+        kind = None if callspec is None else callspec.params.get("store_kind")
+        if kind is None:
+            continue
+        client, server = KINDS[kind]
+        if "chromadb" in (client, server) and not HAS_CHROMA:
+            item.add_marker(pytest.mark.skip(reason=NO_CHROMA))
+        if server and item.get_closest_marker("in_process"):
+            item.add_marker(pytest.mark.skip(reason="about a store in this process"))
+        if "chromadb" in (client, server):
+            _expect_chroma(item, client, server or client)
+
+
+def _expect_chroma(item: pytest.Item, client: str, server: str) -> None:
+    """Mark what Chroma's client or server does in another way."""
+    for mark in item.iter_markers("quirk"):
+        by = mark.kwargs.get("by", "")
+        if by and {"client": client, "server": server}[by] != "chromadb":
+            continue
+        # Half of the pair is ours: without `by` it is not known whose the quirk is.
+        strict = mark.kwargs.get("always", True) and (bool(by) or client == server)
+        item.add_marker(pytest.mark.xfail(reason=f"chromadb: {mark.args[0]}", strict=strict))
+    for mark in item.iter_markers("beyond_chroma"):
+        if client == "chromadb":
             item.add_marker(pytest.mark.skip(reason=f"beyond Chroma: {mark.args[0]}"))
 
 
@@ -55,9 +96,9 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def lib() -> ModuleType:
+def lib(store_kind: str) -> ModuleType:
     """The module under test: chroma_nb or chromadb."""
-    return importlib.import_module(AGAINST)
+    return importlib.import_module(KINDS[store_kind][0])
 
 
 @pytest.fixture(scope="session")
@@ -76,22 +117,41 @@ class Store:
     lib: ModuleType
     is_persistent: bool
     path: Path
+    #: Host and port of a server, where there is one.
+    address: tuple[str, int] | None = None
     _opened: list[Any] = field(default_factory=list)
 
-    def open(self) -> Any:
-        if self.is_persistent:
-            client = self.lib.PersistentClient(path=str(self.path), settings=settings(self.lib))
+    def open(self, **place: str) -> Any:
+        """Return a client; keywords are `tenant` and `database`."""
+        chosen = settings(self.lib)
+        if self.address is not None:
+            host, port = self.address
+            client = self.lib.HttpClient(host=host, port=port, settings=chosen, **place)
+        elif self.is_persistent:
+            client = self.lib.PersistentClient(path=str(self.path), settings=chosen, **place)
         else:
-            client = self.lib.EphemeralClient(settings=settings(self.lib))
+            client = self.lib.EphemeralClient(settings=chosen, **place)
         self._opened.append(client)
         return client
 
     def admin(self) -> Any:
-        if self.is_persistent:
+        if self.address is not None:
+            values = self._remote_settings(*self.address)
+        elif self.is_persistent:
             values = settings(self.lib, is_persistent=True, persist_directory=str(self.path))
         else:
             values = settings(self.lib)
         return self.lib.AdminClient(settings=values)
+
+    def _remote_settings(self, host: str, port: int) -> Any:
+        if self.lib.__name__ == "chroma_nb":
+            return settings(self.lib, api="fastapi", url=f"http://{host}:{port}")
+        return settings(
+            self.lib,
+            chroma_api_impl="chromadb.api.fastapi.FastAPI",
+            chroma_server_host=host,
+            chroma_server_http_port=port,
+        )
 
     def close(self) -> None:
         for client in self._opened:
@@ -99,10 +159,30 @@ class Store:
         self._opened.clear()
 
 
-@pytest.fixture(params=["ephemeral", "persistent"])
-def store(request: pytest.FixtureRequest, lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
+@pytest.fixture(scope="session")
+def our_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """chroma_nb's server, over a store in memory."""
+    with running(start_ours(tmp_path_factory.mktemp("ours"), "--allow-reset")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromas_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Chroma's own server."""
+    with running(start_chromas(tmp_path_factory.mktemp("chroma"))) as server:
+        yield server
+
+
+@pytest.fixture
+def store(
+    request: pytest.FixtureRequest, store_kind: str, lib: ModuleType, tmp_path: Path
+) -> Iterator[Store]:
     """An empty store. In memory, equal settings share one store, so it is emptied on both sides."""
-    store = Store(lib, request.param == "persistent", tmp_path / "store")
+    store = Store(lib, store_kind == "persistent", tmp_path / "store")
+    server = KINDS[store_kind][1]
+    if server:
+        fixture = "our_server" if server == "chroma_nb" else "chromas_server"
+        store.address = ("127.0.0.1", request.getfixturevalue(fixture).port)
     if not store.is_persistent:
         store.open().reset()
     yield store
@@ -112,7 +192,9 @@ def store(request: pytest.FixtureRequest, lib: ModuleType, tmp_path: Path) -> It
 
 
 @pytest.fixture
-def persistent_store(lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
+def persistent_store(store_kind: str, lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
+    if store_kind != "persistent":
+        pytest.skip("about a store on disk")
     store = Store(lib, True, tmp_path / "store")
     yield store
     store.close()

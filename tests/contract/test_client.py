@@ -534,23 +534,17 @@ def test_deleting_a_database_deletes_its_collections(store: Any, client: Any, er
     assert client.list_collections() == []
 
 
-def test_a_client_can_start_in_a_database(store: Any, lib: Any, client: Any, errors: Any) -> None:
+def test_a_client_can_start_in_a_database(store: Any, client: Any, errors: Any) -> None:
     store.admin().create_database("db1", "default_tenant")
-    if store.is_persistent:
-        open_in = lambda **names: lib.PersistentClient(  # noqa: E731
-            str(store.path), settings=client.get_settings(), **names
-        )
-    else:
-        open_in = lambda **names: lib.EphemeralClient(client.get_settings(), **names)  # noqa: E731
-    other = open_in(database="db1")
+    other = store.open(database="db1")
     assert other.database == "db1"
     assert other.create_collection("docs", embedding_function=None).database == "db1"
     assert client.count_collections() == 0
     other.close()
     with pytest.raises(errors.NotFoundError):
-        open_in(database="nope")
+        store.open(database="nope")
     with pytest.raises(errors.NotFoundError):
-        open_in(tenant="nope")
+        store.open(tenant="nope")
 
 
 # -- one store, several clients, closing ---------------------------------------------------------
