@@ -33,7 +33,15 @@ class ClientMemory(Displayed):
     def __init__(self, client: ClientAPI) -> None:
         self._client = client
 
+    @property
+    def client(self) -> ClientAPI:
+        """The client whose store this is about."""
+        return self._client
+
     def __repr__(self) -> str:
+        if not self._client.api.in_process:
+            # Showing something asks no server.
+            return f"ClientMemory({self._client!r})"
         return repr(self.report())
 
     def __str__(self) -> str:

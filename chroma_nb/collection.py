@@ -114,7 +114,10 @@ class Collection(Displayed):
         self._where_to = where
         #: The metadata keys that the records have, for conditions. An attribute, as IPython completes the
         #: keys of those and runs no property for it; and it does not refer back to this handle.
-        self.fields = Fields(lambda n: client.api.describe_fields(info.id, n, **where))
+        self.fields = Fields(
+            lambda n: client.api.describe_fields(info.id, n, **where),
+            is_near=client.api.in_process,
+        )
 
     # -- attributes ---------------------------------------------------------------------------
 

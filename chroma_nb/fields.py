@@ -20,10 +20,14 @@ class Fields(Displayed):
 
     Args:
         describe: Asks the store what there is.
+        is_near: Is the store in this process? A display asks no server.
     """
 
-    def __init__(self, describe: Callable[[int], list[FieldSummary]]) -> None:
+    def __init__(
+        self, describe: Callable[[int], list[FieldSummary]], *, is_near: bool = True
+    ) -> None:
         self._describe = describe
+        self.is_near = is_near
 
     def describe(self, n_values: int = 20) -> list[FieldSummary]:
         """Return each key's kinds, number of records, range and values; at most 200 keys.
@@ -64,6 +68,9 @@ class Fields(Displayed):
             return []
 
     def __repr__(self) -> str:
+        if not self.is_near:
+            # Showing something asks no server.
+            return "Fields(of a collection at a server)"
         keys = self._completions()
         shown = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")
         return f"Fields({shown})" if len(shown) < 70 else f"Fields({len(keys)} keys)"

@@ -417,17 +417,30 @@ def copy_collections(
 def copy_collection(source: Collection, target: ClientAPI, name: str) -> Collection:
     """Copy one collection, its configuration and metadata included; see `copy_collections`."""
     copy = _like(target, name, source.configuration_json, source.metadata)
+    resumed = copy.count() > 0
     with _bar(source, source.count(), f"Copying {source.name}") as bar:
         for records in _pieces(source):
-            copy.add(
-                ids=records["ids"],
-                embeddings=records["embeddings"].astype(np.float32),
-                documents=records["documents"],
-                uris=records["uris"],
-                metadatas=records["metadatas"],
-            )
+            missing = _missing(copy, records["ids"]) if resumed else slice(None)
+            if missing != []:
+                copy.add(
+                    ids=_part(records["ids"], missing),
+                    embeddings=records["embeddings"][missing].astype(np.float32),
+                    documents=_part(records["documents"], missing),
+                    uris=_part(records["uris"], missing),
+                    metadatas=_part(records["metadatas"], missing),
+                )
             bar.update(len(records["ids"]))
     return copy
+
+
+def _missing(collection: Collection, ids: Sequence[str]) -> list[int]:
+    """Return the rows of the ids that the collection does not have."""
+    known = set(collection.get(ids=list(ids), include=[])["ids"])
+    return [row for row, one in enumerate(ids) if one not in known]
+
+
+def _part(values: list[Any], rows: list[int] | slice) -> list[Any]:
+    return values[rows] if isinstance(rows, slice) else [values[row] for row in rows]
 
 
 def _like(

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Chroma's server takes bodies of 40 MB; a request stays well below.
 _CHROMA_BODY = 24 * 2**20
+#: How long a server of Chroma's first API may take to say that it is one.
+_LOOK_SECONDS = 5.0
 #: Records that are asked for at a time where Chroma's server would fail at the whole.
 _PAGE = 5_000
 #: What can be changed of a graph once it is there.
@@ -95,6 +97,9 @@ class FastAPI(API):
             checks = self._v2("GET", "pre-flight-checks", safe=True)
             self._v2("GET", "auth", "identity", safe=True)
         except ServerUnavailableError as error:
+            if error.__cause__ is not None:
+                # Nothing answered, or not in HTTP.
+                raise
             raise self._old_server() or error from None
         except (AuthorizationError, ChromaAuthError) as error:
             shown = (
@@ -127,8 +132,8 @@ class FastAPI(API):
     def _old_server(self) -> ServerUnavailableError | None:
         """Return the error for a server of Chroma's first API, if it is one."""
         try:
-            self._http.request("GET", ("api", "v1", "heartbeat"))
-            version = self._http.request("GET", ("api", "v1", "version"))
+            self._http.request("GET", ("api", "v1", "heartbeat"), seconds=_LOOK_SECONDS)
+            version = self._http.request("GET", ("api", "v1", "version"), seconds=_LOOK_SECONDS)
         except ChromaError:
             return None
         return ServerUnavailableError(
@@ -320,7 +325,8 @@ class FastAPI(API):
 
     # -- records ------------------------------------------------------------------------------
 
-    def count(self, collection_id: UUID, **where_to: Any) -> int:
+    def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        where_to = {"tenant": tenant, "database": database}
         return int(self._in_collection(where_to, collection_id, "GET", "count", safe=True))
 
     def add(
@@ -433,9 +439,11 @@ class FastAPI(API):
             )
             return _records(found, include)
 
-        if self.server.ours or ids is not None or (limit is not None and limit <= _PAGE):
+        # Chroma's server fails at more than 32,766 records or ids (SQLite's variables).
+        if self.server.ours or (limit is not None and limit <= _PAGE and len(ids or ()) <= _PAGE):
             return ask()
-        # Chroma's server fails at more than 32,766 records (SQLite's variables).
+        if ids is not None:
+            return self._get_in_parts(ask, ids, limit, offset)
         records = ask(limit=0)
         while True:
             wanted = _PAGE if limit is None else min(_PAGE, limit - len(records.ids))
@@ -443,6 +451,17 @@ class FastAPI(API):
             records = _joined(records, page) if page.ids else records
             if len(page.ids) < max(1, wanted):
                 return records
+
+    @staticmethod
+    def _get_in_parts(
+        ask: Callable[..., Records], ids: Sequence[str], limit: int | None, offset: int
+    ) -> Records:
+        """Ask for many ids; records of one part are in storage order, and the parts in that of the ids."""
+        records = ask(ids=[], limit=None, offset=0)
+        for start in range(0, len(ids), _PAGE):
+            page = ask(ids=list(ids[start : start + _PAGE]), limit=None, offset=0)
+            records = _joined(records, page) if page.ids else records
+        return _cut(records, slice(offset, None if limit is None else offset + limit))
 
     def query(
         self,
@@ -511,18 +530,25 @@ class FastAPI(API):
         }
         if limit is not None:
             body["limit"] = limit
+        if n_known is not None:
+            for start in range(0, len(body["ids"]), _PAGE):
+                part = {**body, "ids": body["ids"][start : start + _PAGE]}
+                self._in_collection(where_to, collection_id, "POST", "delete", body=part)
+            return n_known
         found = self._in_collection(where_to, collection_id, "POST", "delete", body=body)
-        return int(found.get("deleted", 0)) if n_known is None else n_known
+        return int(found.get("deleted", 0))
 
     # -- memory and graphs --------------------------------------------------------------------
 
-    def unload(self, collection_id: UUID, **where_to: Any) -> int:
+    def unload(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        where_to = {"tenant": tenant, "database": database}
         self._only_ours("Collection.unload()")
         return int(
             self._in_collection(where_to, collection_id, "POST", "unload", safe=True)["released"]
         )
 
-    def load(self, collection_id: UUID, **where_to: Any) -> int:
+    def load(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        where_to = {"tenant": tenant, "database": database}
         self._only_ours("Loading a collection")
         answer = self._in_collection(
             where_to, collection_id, "POST", "load", safe=True, seconds=LONG_SECONDS
@@ -533,7 +559,8 @@ class FastAPI(API):
         self._only_ours("Unloading")
         return int(self._in_database(tenant, database, "POST", "memory", "unload")["released"])
 
-    def pin(self, collection_id: UUID, pinned: bool, **where_to: Any) -> None:
+    def pin(self, collection_id: UUID, pinned: bool, *, tenant: str, database: str) -> None:
+        where_to = {"tenant": tenant, "database": database}
         self._only_ours("Pinning a collection")
         self._in_collection(
             *(where_to, collection_id, "PUT", "pin"),
@@ -543,8 +570,9 @@ class FastAPI(API):
         )
 
     def set_ttl(
-        self, collection_id: UUID, seconds: float | None, **where_to: Any
+        self, collection_id: UUID, seconds: float | None, *, tenant: str, database: str
     ) -> CollectionInfo:
+        where_to = {"tenant": tenant, "database": database}
         self._only_ours("A collection's TTL")
         body = {"seconds": seconds}
         return collection_from_json(
@@ -556,13 +584,12 @@ class FastAPI(API):
     ) -> MemoryReport:
         self._only_ours("A memory report")
         chosen = None if collections is None else [str(one) for one in collections]
-        return report_from_json(
-            self._in_database(
-                *(tenant, database, "POST", "memory", "report"),
-                body={"collections": chosen},
-                safe=True,
-            )
+        found = self._in_database(
+            *(tenant, database, "POST", "memory", "report"),
+            body={"collections": chosen},
+            safe=True,
         )
+        return report_from_json(found, self._http.url)
 
     def get_memory_budget(self) -> int:
         self._only_ours("A memory budget")
@@ -603,12 +630,14 @@ class FastAPI(API):
             )
         )
 
-    def indexing_status(self, collection_id: UUID, **where_to: Any) -> IndexingStatus:
+    def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
+        where_to = {"tenant": tenant, "database": database}
         self._only_ours("The state of indexing")
         found = self._in_collection(where_to, collection_id, "GET", "indexing_status", safe=True)
         return IndexingStatus(**{name: found[name] for name in IndexingStatus._fields})
 
-    def build_index(self, collection_id: UUID, **where_to: Any) -> None:
+    def build_index(self, collection_id: UUID, *, tenant: str, database: str) -> None:
+        where_to = {"tenant": tenant, "database": database}
         self._only_ours("Building a graph on demand")
         self._in_collection(
             where_to, collection_id, "POST", "build_index", safe=True, seconds=LONG_SECONDS
@@ -679,6 +708,14 @@ def _joined(first: Records, second: Records) -> Records:
         if getattr(first, part) is not None:
             setattr(joined, part, getattr(first, part) + getattr(second, part))
     return joined
+
+
+def _cut(records: Records, rows: slice) -> Records:
+    cut = Records(records.ids[rows])
+    for part in ("embeddings", "documents", "metadatas", "uris"):
+        values = getattr(records, part)
+        setattr(cut, part, None if values is None else values[rows])
+    return cut
 
 
 def _matches(found: dict[str, Any], include: Sequence[str]) -> Matches:

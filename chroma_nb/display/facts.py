@@ -1,17 +1,35 @@
-"""`within`: an answer in time, or none."""
+"""`known` and `within`: an answer in time, or none."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
+from chroma_nb.errors import ChromaError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from chroma_nb.api.base import API
+    from chroma_nb.client import ClientAPI
 
 T = TypeVar("T")
 
 #: What a display waits for the store, seconds. A cell's output should not hang on a busy store.
 PATIENCE_SECONDS = 0.04
+
+
+class NotAsked(Exception):
+    """What is to be shown is at a server, and a display asks none."""
+
+
+def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
+    """Return what the client's store says, as `within`; `NotAsked` where it is at a server."""
+    try:
+        api = client.api
+    except ChromaError as error:
+        return error
+    return within(lambda: ask(api)) if api.in_process else NotAsked()
 
 
 def within(ask: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T | Exception:

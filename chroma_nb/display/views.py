@@ -21,7 +21,7 @@ from chroma_nb.display.cells import (
     value_cell,
     vector_cell,
 )
-from chroma_nb.display.facts import within
+from chroma_nb.display.facts import NotAsked, known, within
 from chroma_nb.display.words import clean, marker, shorten, words_of
 from chroma_nb.errors import ChromaError, MemoryBudgetError
 from chroma_nb.fields import Fields
@@ -34,6 +34,7 @@ from chroma_nb.types import IndexingStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chroma_nb.api.base import API
     from chroma_nb.memory.report import CollectionMemory, MemoryEvent
     from chroma_nb.types import CollectionInfo
 
@@ -62,6 +63,8 @@ def view(shown: object) -> View:
 
 def place_of(settings: Settings) -> str:
     """Return where a store is, in words."""
+    if settings.api == "fastapi":
+        return f"remote, {settings.place}"
     return f"on disk at {settings.path}" if settings.is_persistent else "in memory"
 
 
@@ -93,7 +96,9 @@ def _rows(infos: Sequence[CollectionInfo], report: MemoryReport | None) -> list[
     return rows
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception, instead: str = "") -> str:
+    if isinstance(error, NotAsked):
+        return f"A display asks no server. Ask it: {instead}"
     if isinstance(error, TimeoutError):
         return "Unavailable: the store is busy. Show this again in a moment."
     return f"Unavailable: {shorten(str(error), 300) or type(error).__name__}"
@@ -109,14 +114,14 @@ def _(shown: ClientAPI) -> View:
         "problem": "",
     }
 
-    def ask() -> tuple[list[CollectionInfo], int, MemoryReport]:
-        infos = shown.api.list_collections(ROWS, 0, **place)
-        total = len(infos) if len(infos) < ROWS else shown.api.count_collections(**place)
-        return infos, total, shown.api.memory_report([info.id for info in infos], **place)
+    def ask(api: API) -> tuple[list[CollectionInfo], int, MemoryReport]:
+        infos = api.list_collections(ROWS, 0, **place)
+        total = len(infos) if len(infos) < ROWS else api.count_collections(**place)
+        return infos, total, api.memory_report([info.id for info in infos], **place)
 
-    found = within(ask)
+    found = known(ask, shown)
     if isinstance(found, Exception):
-        return "client", {**values, "problem": _problem(found)}
+        return "client", {**values, "problem": _problem(found, "client.list_collections()")}
     infos, total, report = found
     return "client", {
         **values,
@@ -134,7 +139,7 @@ def _(shown: CollectionList) -> View:
     if some:
         one = some[0]
         place: Any = {"tenant": one.tenant, "database": one.database}
-        report = within(lambda: one._client.api.memory_report([c.id for c in some], **place))
+        report = known(lambda api: api.memory_report([c.id for c in some], **place), one._client)
     rows = _rows(
         [one.get_model() for one in some], None if isinstance(report, Exception) else report
     )
@@ -146,19 +151,18 @@ def _(shown: Collection) -> View:
     info = shown.get_model()
     place: Any = {"tenant": info.tenant, "database": info.database}
 
-    def ask() -> tuple[CollectionInfo, CollectionMemory, GetResult]:
-        api = shown._client.api
+    def ask(api: API) -> tuple[CollectionInfo, CollectionMemory, GetResult]:
         fresh = api.get_collection_by_id(info.id, **place)
         memory = api.memory_report([info.id], **place).collections[0]
         first = api.get(info.id, limit=_PREVIEW, include=["documents", "metadatas"], **place)
         preview = GetResult(ids=first.ids, documents=first.documents, metadatas=first.metadatas)
         return fresh, memory, preview
 
-    found = within(ask)
+    found = known(ask, shown._client)
     values: dict[str, Any] = {"problem": "", "table": None}
     about = []
     if isinstance(found, Exception):
-        values["problem"] = _problem(found)
+        values["problem"] = _problem(found, "collection.peek(), collection.count()")
     else:
         info, memory, preview = found
         about.append(f"{memory.n_records:,} {'record' if memory.n_records == 1 else 'records'}")
@@ -173,6 +177,8 @@ def _(shown: Collection) -> View:
     if not isinstance(found, Exception):
         held = f"{format_bytes(memory.resident_bytes)} in memory"
         about.append(held if memory.resident_bytes else memory.state)
+    elif isinstance(found, NotAsked):
+        about.append(place_of(shown._client.get_settings()))
     hnsw = info.configuration["hnsw"]
     return "collection", {
         **values,
@@ -293,9 +299,10 @@ def _(shown: Explanation) -> View:
 
 @view.register
 def _(shown: Fields) -> View:
-    found = within(shown.describe)
+    found: Any = within(shown.describe) if shown.is_near else NotAsked()
     if isinstance(found, Exception):
-        return "table", {"lead": _problem(found), "table": Table("")}
+        lead = _problem(found, "collection.fields.describe()")
+        return "table", {"lead": lead, "table": Table("")}
     heads = [head("key"), head("kinds"), head("records", number=True)]
     heads += [head("different", number=True), head("values, and how many have them")]
     rows = []
@@ -346,7 +353,12 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
     note = f"{loaded} of {len(report.collections)} collections loaded"
     return [
         ("index", report.used, report.budget, f"{note} {line}".strip()),
-        ("this kernel", report.process_bytes, report.limit_bytes, "everything in the process"),
+        (
+            "the server" if report.server else "this kernel",
+            report.process_bytes,
+            report.limit_bytes,
+            "everything in the process",
+        ),
         (
             "machine limit",
             report.limit_bytes,
@@ -417,10 +429,10 @@ def _(shown: MemoryReport) -> View:
 
 @view.register
 def _(shown: ClientMemory) -> View:
-    found = within(shown.report)
+    found = known(lambda _: shown.report(), shown.client)
     if isinstance(found, Exception):
-        empty = Table("")
-        return "table", {"lead": _problem(found), "table": empty}
+        lead = _problem(found, "client.memory.report(), client.memory.widget()")
+        return "table", {"lead": lead, "table": Table("")}
     return _memory(found, calls_for(found))
 
 

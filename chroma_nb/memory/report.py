@@ -87,6 +87,7 @@ class MemoryReport(Displayed):
         events: The last events, oldest first.
         history: What was held over time, oldest first: a sample at each event and at each report, at
             most two a second.
+        server: The address of the server that it is about; empty is this process.
     """
 
     budget: int
@@ -101,6 +102,7 @@ class MemoryReport(Displayed):
     idle_seconds: float
     events: list[MemoryEvent] = field(default_factory=list)
     history: list[MemorySample] = field(default_factory=list)
+    server: str = ""
 
     def __repr__(self) -> str:
         loaded = sum(one.resident_bytes > 0 for one in self.collections)

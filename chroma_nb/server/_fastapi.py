@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import signal
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InternalError, InvalidArgumentError
@@ -13,7 +15,7 @@ from chroma_nb.extras import require_extra
 from chroma_nb.server.base import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from chroma_nb.api.base import API
     from chroma_nb.settings import Settings
@@ -111,30 +113,32 @@ class FastAPI(Server):
             ssl_certfile=self.settings.server_tls_certificate or None,
             ssl_keyfile=self.settings.server_tls_key or None,
         )
-        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn = _server_of(uvicorn.Server, config)
 
     def run(self) -> None:
+        self._prepare()
+        self._serve()
+
+    def start(self) -> str:
         if self._thread is None:
             self._prepare()
+            self._thread = threading.Thread(
+                target=self._serve, name="chroma_nb server", daemon=True
+            )
+            self._thread.start()
+            deadline = time.monotonic() + _START_SECONDS
+            while not self._uvicorn.started:
+                if not self._thread.is_alive() or time.monotonic() > deadline:
+                    raise InternalError(f"The server at {self.url} did not start; see the log.")
+                time.sleep(0.005)
+        return self.url
+
+    def _serve(self) -> None:
         try:
             with contextlib.suppress(KeyboardInterrupt):
                 self._uvicorn.run(sockets=[self._socket])
         finally:
             self._end()
-
-    def start(self) -> str:
-        if self._thread is None:
-            self._prepare()
-            self._thread = threading.Thread(target=self.run, name="chroma_nb server", daemon=True)
-            self._thread.start()
-            deadline = threading.Event()
-            waited = 0.0
-            while not self._uvicorn.started:
-                if not self._thread.is_alive() or waited > _START_SECONDS:
-                    raise InternalError(f"The server at {self.url} did not start; see the log.")
-                deadline.wait(0.005)
-                waited += 0.005
-        return self.url
 
     def stop(self) -> None:
         self._service.stopping = True
@@ -153,6 +157,30 @@ class FastAPI(Server):
         self._release()
         if self._socket is not None:
             self._socket.close()
+
+
+def _server_of(kind: Any, config: Any) -> Any:
+    """Return a uvicorn server that ends when it is told to, and lets this process go on.
+
+    uvicorn's own raises the signal again once it has ended, which would end the process before the store
+    is closed.
+    """
+
+    class Server(kind):  # type: ignore[misc]
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            if threading.current_thread() is not threading.main_thread():
+                yield
+                return
+            signals = (signal.SIGINT, signal.SIGTERM)
+            before = {one: signal.signal(one, self.handle_exit) for one in signals}
+            try:
+                yield
+            finally:
+                for one, handler in before.items():
+                    signal.signal(one, handler)
+
+    return Server(config)
 
 
 def _check_exposure(settings: Settings, everybody_may: bool) -> None:

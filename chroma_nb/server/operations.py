@@ -462,7 +462,10 @@ def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
     info = call.api.get_collection_by_id(call.collection_id, **call.place)
     if changes is not None:
         hnsw = None if changes.hnsw is None else changes.hnsw.model_dump(exclude_none=True)
-        configuration = validation.updated_configuration(info.configuration, {"hnsw": hnsw})
+        spann = None if changes.spann is None else changes.spann.model_dump()
+        configuration = validation.updated_configuration(
+            info.configuration, {"hnsw": hnsw, "spann": spann}
+        )
         if changes.embedding_function is not None:
             configuration["embedding_function"] = _function(changes.embedding_function)
     if (body.new_name, metadata, configuration) != (None, None, None):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 import weakref
@@ -13,7 +12,7 @@ from chroma_nb.display.cells import Table, showing
 from chroma_nb.display.render import fill
 from chroma_nb.display.views import by_size, event_table, totals
 from chroma_nb.display.words import shorten
-from chroma_nb.errors import ChromaError
+from chroma_nb.errors import ChromaError, ServerUnavailableError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.widgets.panel import Panel, close_tree
 
@@ -56,6 +55,8 @@ class MemoryWidget(Panel):
         #: The budget that the slider takes for the present one; options are being changed.
         self.budget_in_force = 0
         self._settling = False
+        #: Did the server not answer when it was last asked?
+        self._lost = False
         self._process = 0
         self._free = 0
         self._stopped = threading.Event()
@@ -77,11 +78,13 @@ class MemoryWidget(Panel):
         return f"MemoryWidget({used} of {budget})"
 
     def _snapshot(self) -> str:
-        with contextlib.suppress(ChromaError):
-            self._client.memory.report()
-            self._seen = display.html(self._client.memory) or ""
-        # What was last seen of a store that is closed now says more than that it is closed.
-        return self._seen or display.html(self._client.memory) or ""
+        try:
+            report = self._client.memory.report()
+        except ChromaError as error:
+            # What was last seen of a store that is closed now says more than that it is closed.
+            return self._seen or fill("message", message=str(error))
+        self._seen = display.html(report if report.server else self._client.memory) or ""
+        return self._seen
 
     def _build(self, w: Any) -> Any:
         self._totals = w.HTML()
@@ -125,12 +128,20 @@ class MemoryWidget(Panel):
         with self._lock:
             try:
                 report = self._client.memory.report()
+            except ServerUnavailableError as error:
+                # It may come back.
+                self._lost = True
+                self._say(str(error))
+                return
             except ChromaError as error:
                 # A server that has no such thing, or a client that was closed.
                 self._root.children = [self._status]
                 self._say(str(error))
                 self._stopped.set()
                 return
+            if self._lost:
+                self._lost = False
+                self._say("")
             self._report = report
             self._show(report)
             self._update_snapshots()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb import display
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
+from chroma_nb.errors import NotSupportedError
 from chroma_nb.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -89,11 +90,8 @@ class SearchWidget(Panel):
             layout=w.Layout(width="440px"),
             style=style,
         )
-        self._filters = [
-            _Filter(w, field)
-            for field in self._collection.fields.describe(_VALUES)
-            if _Filter.offers(field)
-        ][:_FILTERS]
+        self._filters = [_Filter(w, field) for field in self._fields() if _Filter.offers(field)]
+        del self._filters[_FILTERS:]
         self._about = w.HTML()
         self._answer = w.HTML()
         self._code = w.HTML()
@@ -181,9 +179,19 @@ class SearchWidget(Panel):
         elapsed = _milliseconds(started)
         result.asked = [asked] if self._embeds else None
         self.result, self.code = result, code
-        plan = self._collection.explain(query_embeddings=vectors, **arguments)
+        try:
+            plan = self._collection.explain(query_embeddings=vectors, **arguments)
+        except NotSupportedError:
+            return f"{elapsed} after {embedding} for the embedding, answered by the server"
         how = f"{plan['strategy']} ({plan['reason']}), from {plan['answered_from']}"
         return f"{elapsed} after {embedding} for the embedding: {how}"
+
+    def _fields(self) -> list[FieldSummary]:
+        try:
+            return self._collection.fields.describe(_VALUES)
+        except NotSupportedError:
+            # Chroma's server does not say what its records have: no filters to choose from.
+            return []
 
     def close(self) -> None:
         """End the live panel; the snapshot of the last answer stays."""

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from chroma_nb.errors import ChromaError, InvalidArgumentError, MemoryBudgetError, error_types
+from chroma_nb.errors import (
+    ChromaError,
+    InvalidArgumentError,
+    MemoryBudgetError,
+    NotSupportedError,
+    UniqueConstraintError,
+    error_types,
+)
 
 _OURS = frozenset(
     (
@@ -55,6 +62,11 @@ def error_from_json(status: int, body: Any) -> ChromaError:
         return MemoryBudgetError(message, need=need, free=free, budget=body.get("budget"))
     if kind is None:
         return ChromaError(f"{body['error']}: {message}")
+    if kind is ChromaError and status == 409:
+        # Chroma's server names no nearer class.
+        return UniqueConstraintError(message)
+    if kind is ChromaError and status == 501:
+        return NotSupportedError(message)
     if kind is ChromaError and status == 422:
         # The shape of a body was wrong, which is an argument that was.
         return InvalidArgumentError(message)

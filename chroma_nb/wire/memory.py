@@ -23,8 +23,8 @@ def _made(kind: type[T], values: dict[str, Any]) -> T:
     return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})  # type: ignore[arg-type]
 
 
-def report_from_json(found: dict[str, Any]) -> MemoryReport:
-    """Return a report from `MemoryReport.to_dict`."""
+def report_from_json(found: dict[str, Any], server: str) -> MemoryReport:
+    """Return a report from `MemoryReport.to_dict`; `server` is the address of the one that made it."""
     parts: dict[str, type] = {
         "collections": CollectionMemory,
         "events": MemoryEvent,
@@ -33,7 +33,7 @@ def report_from_json(found: dict[str, Any]) -> MemoryReport:
     lists: dict[str, list[Any]] = {
         name: [_made(kind, one) for one in found.get(name, [])] for name, kind in parts.items()
     }
-    return _made(MemoryReport, {**found, **lists})
+    return _made(MemoryReport, {**found, **lists, "server": server})
 
 
 def departures_from_json(found: list[dict[str, Any]]) -> list[Departure]:

@@ -10,10 +10,10 @@ Three markers say where Chroma's differ, and why:
 
 * ``quirk(reason)``: the test states the contract's advice; chromadb does otherwise, so against
   chromadb it has to fail (strictly: the day chromadb changes, the suite says so). With
-  ``always=False`` chromadb may also pass. Where it is the client or the server alone that does
-  otherwise, ``by="client"`` or ``by="server"`` says so: with the other one of ours the test passes.
+  ``always=False`` chromadb may also pass. ``by`` says whose it is: the ``"client"``'s or the
+  ``"server"``'s, so that the test passes with the other one; or ``"both"``, where either of ours mends it.
 * ``beyond_chroma(reason)``: something that Chroma does not have. Skipped against chromadb; on Chroma's
-  server our client says `NotSupportedError`, or does it itself.
+  server our client does it itself, or, with ``by="server"``, says `NotSupportedError`.
 * ``in_process(reason)``: about a store in this process; skipped where a server is between.
 """
 
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from chroma_nb.errors import NotSupportedError
 from tests.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if AGAINST == "chroma_nb":
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "quirk(reason, always=True, by=''): states our advice; chromadb itself does otherwise",
+        "quirk(reason, by, always=True): states our advice; chromadb itself does otherwise",
     )
     config.addinivalue_line("markers", "beyond_chroma(reason): chromadb has nothing like it")
     config.addinivalue_line("markers", "in_process(reason): about a store in this process")
@@ -71,6 +72,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=NO_CHROMA))
         if server and item.get_closest_marker("in_process"):
             item.add_marker(pytest.mark.skip(reason="about a store in this process"))
+        if client == "chromadb" and server:
+            # A client of Chroma's whose constructor fails leaves its connections open.
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
         if "chromadb" in (client, server):
             _expect_chroma(item, client, server or client)
 
@@ -78,15 +82,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _expect_chroma(item: pytest.Item, client: str, server: str) -> None:
     """Mark what Chroma's client or server does in another way."""
     for mark in item.iter_markers("quirk"):
-        by = mark.kwargs.get("by", "")
-        if by and {"client": client, "server": server}[by] != "chromadb":
+        whose = {"client": (client,), "server": (server,), "both": (client, server)}[
+            mark.kwargs["by"]
+        ]
+        if set(whose) != {"chromadb"}:
             continue
-        # Half of the pair is ours: without `by` it is not known whose the quirk is.
-        strict = mark.kwargs.get("always", True) and (bool(by) or client == server)
+        strict = mark.kwargs.get("always", True)
         item.add_marker(pytest.mark.xfail(reason=f"chromadb: {mark.args[0]}", strict=strict))
     for mark in item.iter_markers("beyond_chroma"):
         if client == "chromadb":
             item.add_marker(pytest.mark.skip(reason=f"beyond Chroma: {mark.args[0]}"))
+        elif mark.kwargs.get("by") == "server":
+            item.add_marker(
+                pytest.mark.xfail(reason=mark.args[0], raises=NotSupportedError, strict=True)
+            )
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +113,27 @@ def lib(store_kind: str) -> ModuleType:
 @pytest.fixture(scope="session")
 def errors(lib: ModuleType) -> ModuleType:
     return importlib.import_module(f"{lib.__name__}.errors")
+
+
+@pytest.fixture(scope="session")
+def taken(store_kind: str, errors: ModuleType) -> Any:
+    """What a name that is taken raises."""
+    apart = KINDS[store_kind] == ("chromadb", "chroma_nb")
+    return errors.UniqueConstraintError if apart else errors.InternalError
+
+
+@pytest.fixture(scope="session")
+def refused(store_kind: str, errors: ModuleType) -> Any:
+    """What an argument raises that cannot be used."""
+    kinds = (ValueError, TypeError, errors.InvalidArgumentError)
+    # Chroma's client lets its server look at some, and over HTTP its errors are no ValueErrors.
+    return (*kinds, errors.ChromaError) if store_kind == "chromas_client" else kinds
+
+
+@pytest.fixture(scope="session")
+def lacking(store_kind: str, errors: ModuleType) -> Any:
+    """What an operation raises that a store does not have."""
+    return errors.ChromaError if store_kind == "chromas_client" else NotImplementedError
 
 
 def settings(lib: ModuleType, **values: Any) -> Any:
@@ -141,7 +171,9 @@ class Store:
             values = settings(self.lib, is_persistent=True, persist_directory=str(self.path))
         else:
             values = settings(self.lib)
-        return self.lib.AdminClient(settings=values)
+        admin = self.lib.AdminClient(settings=values)
+        self._opened.append(admin)
+        return admin
 
     def _remote_settings(self, host: str, port: int) -> Any:
         if self.lib.__name__ == "chroma_nb":
@@ -155,7 +187,12 @@ class Store:
 
     def close(self) -> None:
         for client in self._opened:
-            client.close()
+            if hasattr(client, "close"):
+                client.close()
+            if self.address is not None and self.lib.__name__ == "chromadb":
+                # Chroma's HTTP client leaves its connections to the garbage collector.
+                for one in (client, getattr(client, "_admin_client", client)):
+                    one._server._session.close()
         self._opened.clear()
 
 

@@ -181,6 +181,7 @@ def test_heartbeat_is_now_in_nanoseconds(client: Any) -> None:
     assert abs(beat - before) < 60_000_000_000
 
 
+@pytest.mark.in_process("a server says its own version")
 def test_version_is_the_modules(lib: Any, client: Any) -> None:
     assert isinstance(client.get_version(), str)
     assert client.get_version() == lib.__version__
@@ -228,6 +229,7 @@ def test_reset_deletes_everything(client: Any, notes: Any, errors: Any) -> None:
     assert client.create_collection("notes", embedding_function=None).count() == 0
 
 
+@pytest.mark.in_process("it opens a folder")
 def test_reset_is_refused_unless_allowed(lib: Any, errors: Any, tmp_path: Path) -> None:
     client = lib.PersistentClient(str(tmp_path / "safe"))
     try:
@@ -305,7 +307,7 @@ def test_bad_names(client: Any, errors: Any, name: str, message: str) -> None:
         pytest.param({"a": None}, id="null"),
         pytest.param(
             {"a": [1]},
-            marks=pytest.mark.quirk("a list crashes chromadb's engine; advice: 400"),
+            marks=pytest.mark.quirk("a list crashes chromadb's engine; advice: 400", by="both"),
             id="list",
         ),
     ],
@@ -316,13 +318,13 @@ def test_bad_collection_metadata(client: Any, errors: Any, metadata: dict[str, A
     assert client.count_collections() == 0
 
 
-def test_a_taken_name_is_an_error(client: Any, errors: Any, notes: Any) -> None:
-    with pytest.raises(errors.InternalError, match=r"Collection \[notes\] already exists"):
+def test_a_taken_name_is_an_error(client: Any, taken: Any, notes: Any) -> None:
+    with pytest.raises(taken, match=r"Collection \[notes\] already exists"):
         client.create_collection("notes", embedding_function=None)
     assert notes.count() == 3
 
 
-@pytest.mark.quirk("InternalError only; advice: a class that is a conflict as well")
+@pytest.mark.quirk("InternalError only; advice: a class that is a conflict as well", by="both")
 def test_a_taken_name_is_a_conflict(client: Any, errors: Any, notes: Any) -> None:
     with pytest.raises(errors.UniqueConstraintError):
         client.create_collection("notes", embedding_function=None)
@@ -397,7 +399,7 @@ def test_pages_of_collections_cover_everything_once(client: Any) -> None:
     assert client.list_collections(offset=100) == []
 
 
-@pytest.mark.quirk("no order is promised; advice: order of creation", always=False)
+@pytest.mark.quirk("no order is promised; advice: order of creation", always=False, by="server")
 def test_collections_are_listed_in_order_of_creation(client: Any) -> None:
     names = [f"docs-{i}" for i in (5, 3, 9, 1, 7, 0, 8, 2, 6, 4)]
     for name in names:
@@ -405,7 +407,7 @@ def test_collections_are_listed_in_order_of_creation(client: Any) -> None:
     assert [c.name for c in client.list_collections()] == names
 
 
-@pytest.mark.quirk("OverflowError; advice: ValueError, as in get")
+@pytest.mark.quirk("OverflowError; advice: ValueError, as in get", by="client")
 def test_negative_limit_of_list_collections(client: Any) -> None:
     with pytest.raises(ValueError, match="limit"):
         client.list_collections(limit=-1)
@@ -482,11 +484,11 @@ def test_databases_are_apart(store: Any, client: Any, errors: Any) -> None:
     assert client.get_collection("docs").id == first.id
 
 
-def test_admin(store: Any, client: Any, errors: Any) -> None:
+def test_admin(store: Any, client: Any, errors: Any, taken: Any) -> None:
     admin = store.admin()
     admin.create_tenant("acme")
     assert admin.get_tenant("acme")["name"] == "acme"
-    with pytest.raises(errors.InternalError, match=r"Tenant \[acme\] already exists"):
+    with pytest.raises(taken, match=r"Tenant \[acme\] already exists"):
         admin.create_tenant("acme")
     with pytest.raises(errors.NotFoundError, match=r"Tenant \[nope\] not found"):
         admin.get_tenant("nope")
@@ -494,9 +496,9 @@ def test_admin(store: Any, client: Any, errors: Any) -> None:
         admin.create_tenant("ab")
     admin.create_database("db1", "acme")
     found = admin.get_database("db1", "acme")
-    assert isinstance(found["id"], uuid.UUID)
+    assert uuid.UUID(str(found["id"])).version == 4  # over HTTP Chroma's client gives a str
     assert (found["name"], found["tenant"]) == ("db1", "acme")
-    with pytest.raises(errors.InternalError, match=r"Database \[db1\] already exists"):
+    with pytest.raises(taken, match=r"Database \[db1\] already exists"):
         admin.create_database("db1", "acme")
     with pytest.raises(errors.NotFoundError, match=r"Database \[nope\] not found"):
         admin.get_database("nope", "acme")
@@ -512,7 +514,9 @@ def test_admin(store: Any, client: Any, errors: Any) -> None:
         admin.delete_database("db1", "acme")
 
 
-@pytest.mark.quirk("a database can be made under a tenant that is not there; advice: 404")
+@pytest.mark.quirk(
+    "a database can be made under a tenant that is not there; advice: 404", by="both"
+)
 def test_a_database_needs_its_tenant(store: Any, client: Any, errors: Any) -> None:
     with pytest.raises(errors.NotFoundError):
         store.admin().create_database("db1", "nope")
@@ -577,7 +581,7 @@ def test_a_client_is_a_context_manager(persistent_store: Any) -> None:
         client.count_collections()
 
 
-@pytest.mark.quirk("AttributeError on an inner object; advice: a sentence")
+@pytest.mark.quirk("AttributeError on an inner object; advice: a sentence", by="client")
 def test_a_closed_client_says_so(persistent_store: Any, errors: Any) -> None:
     client = persistent_store.open()
     collection = client.create_collection("docs", embedding_function=None)
@@ -622,6 +626,7 @@ def test_what_was_written_is_there_after_reopening(persistent_store: Any) -> Non
         assert found["distances"][0] == pytest.approx(nearest["distances"][0], abs=1e-6)
 
 
+@pytest.mark.in_process("it opens a folder")
 def test_path_may_be_a_path_object(lib: Any, tmp_path: Path) -> None:
     with lib.PersistentClient(path=tmp_path / "deep" / "store") as client:
         client.create_collection("docs", embedding_function=None)
@@ -630,6 +635,7 @@ def test_path_may_be_a_path_object(lib: Any, tmp_path: Path) -> None:
         assert client.count_collections() == 1
 
 
+@pytest.mark.in_process("it opens a folder")
 def test_default_path_is_chroma_in_the_working_folder(
     lib: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -639,6 +645,7 @@ def test_default_path_is_chroma_in_the_working_folder(
     assert (tmp_path / "chroma").is_dir()
 
 
+@pytest.mark.in_process("it opens a folder")
 def test_client_without_arguments_is_in_memory(
     lib: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -656,6 +663,7 @@ def test_client_without_arguments_is_in_memory(
         client.close()
 
 
+@pytest.mark.in_process("it opens a folder")
 def test_clear_system_cache(lib: Any, tmp_path: Path) -> None:
     """Tests and notebooks call it to get rid of stores that they lost sight of."""
     client = lib.PersistentClient(str(tmp_path / "store"))

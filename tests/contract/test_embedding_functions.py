@@ -98,7 +98,9 @@ def test_the_signature_is_checked(client: Any, toys: Any, kind: str) -> None:
         client.create_collection("docs", embedding_function=function)
 
 
-@pytest.mark.quirk("the collection is made before its function is checked; advice: check first")
+@pytest.mark.quirk(
+    "the collection is made before its function is checked; advice: check first", by="client"
+)
 @pytest.mark.usefixtures("legacy_warnings")
 def test_a_wrong_signature_creates_nothing(client: Any, toys: Any) -> None:
     with pytest.raises(ValueError, match="Expected EmbeddingFunction"):
@@ -143,7 +145,7 @@ def test_a_plain_class_is_stored_as_legacy(client: Any, toys: Any) -> None:
 
 
 @pytest.mark.quirk(
-    "AttributeError: no attribute 'embed_query'; advice: it is optional, call instead"
+    "AttributeError: no attribute 'embed_query'; advice: it is optional, call instead", by="client"
 )
 @pytest.mark.usefixtures("legacy_warnings")
 def test_a_plain_class_embeds_queries(client: Any, toys: Any) -> None:
@@ -265,7 +267,9 @@ def test_without_a_function_there_is_one_clear_error(legacy: Any, call: Any) -> 
     assert legacy.count() == 0
 
 
-@pytest.mark.quirk("falls back to the default model and downloads it; advice: the same clear error")
+@pytest.mark.quirk(
+    "falls back to the default model and downloads it; advice: the same clear error", by="both"
+)
 def test_none_means_none(create: Any) -> None:
     with pytest.raises(ValueError, match="You must provide an embedding function to compute"):
         create(embedding_function=None).add(ids="a", documents="x")
@@ -286,7 +290,9 @@ def test_a_function_for_a_collection_made_with_none(client: Any, create: Any, to
     assert vectors(handle) == [[2.0, 2.0]]
 
 
-@pytest.mark.quirk("AttributeError: 'Plain' object has no attribute 'name'; a plain class is fine")
+@pytest.mark.quirk(
+    "AttributeError: 'Plain' object has no attribute 'name'; a plain class is fine", by="client"
+)
 @pytest.mark.usefixtures("legacy_warnings")
 def test_a_plain_class_reopens_its_collection(client: Any, toys: Any) -> None:
     client.create_collection("docs", embedding_function=toys.Plain())
@@ -438,7 +444,7 @@ def test_modify_asks_the_function(client: Any, toys: Any) -> None:
     refused_change(client, toys)
 
 
-@pytest.mark.quirk("asks after the store has written the change; advice: ask first")
+@pytest.mark.quirk("asks after the store has written the change; advice: ask first", by="client")
 def test_a_refused_change_is_not_stored(client: Any, toys: Any) -> None:
     collection = refused_change(client, toys)
     assert stored(collection)["config"] == {"scale": 1.0}

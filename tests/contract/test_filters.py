@@ -136,7 +136,9 @@ def test_delete_takes_the_same_filters(table: Any, where: Any, expected: str) ->
     assert table.get()["ids"] == [i for i in IDS if i not in expected.split()]
 
 
-@pytest.mark.quirk("a fraction is cut to an int for records that hold an int; by value, says 5.2")
+@pytest.mark.quirk(
+    "a fraction is cut to an int for records that hold an int; by value, says 5.2", by="server"
+)
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
@@ -396,7 +398,9 @@ def test_documents_are_no_metadata(texts: Any) -> None:
     assert texts.get(where={"document": "the quick brown fox"})["ids"] == []
 
 
-@pytest.mark.quirk("its internal key chroma:document shows through; advice: a field like any other")
+@pytest.mark.quirk(
+    "its internal key chroma:document shows through; advice: a field like any other", by="server"
+)
 def test_no_internal_key_shows_through(texts: Any) -> None:
     assert texts.get(where={"chroma:document": "the quick brown fox"})["ids"] == []
 

@@ -113,7 +113,7 @@ def test_embeddings_come_back_as_given(create: Any, space: str) -> None:
 
 
 @pytest.mark.quirk(
-    "cosine vectors come back rounded; advice: exactly what was stored", always=False
+    "cosine vectors come back rounded; advice: exactly what was stored", always=False, by="server"
 )
 def test_cosine_embeddings_come_back_exactly(create: Any) -> None:
     notes = create(configuration={"hnsw": {"space": "cosine"}})
@@ -204,7 +204,7 @@ def test_keys_that_only_look_special(create: Any) -> None:
         assert notes.get(where={key: metadata[key]})["ids"] == ["a"], key
 
 
-@pytest.mark.quirk("TypeError on None in add; advice: leave the key out")
+@pytest.mark.quirk("TypeError on None in add; advice: leave the key out", by="both")
 def test_none_in_metadata_of_add_is_left_out(create: Any) -> None:
     notes = create()
     notes.add(
@@ -214,18 +214,20 @@ def test_none_in_metadata_of_add_is_left_out(create: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [2**63, 2**70, -(2**64)], ids=["2**63", "2**70", "-2**64"])
-def test_ints_beyond_64_bits_are_kept_or_refused_or_floats(create: Any, value: int) -> None:
+def test_ints_beyond_64_bits_are_kept_or_refused_or_floats(
+    create: Any, refused: Any, value: int
+) -> None:
     """Upstream makes them floats without a word; refusing is allowed, another number is not."""
     notes = create()
     try:
         notes.add(ids="a", embeddings=[1.0], metadatas={"k": value})
-    except ValueError:
+    except refused:
         assert notes.count() == 0
     else:
         assert notes.get()["metadatas"][0]["k"] == pytest.approx(value, rel=1e-15)
 
 
-@pytest.mark.quirk("NaN is dropped without a word; advice: keep or refuse, say which")
+@pytest.mark.quirk("NaN is dropped without a word; advice: keep or refuse, say which", by="client")
 def test_a_nan_is_kept_or_refused(create: Any) -> None:
     notes = create()
     try:
@@ -277,7 +279,7 @@ def test_add_may_mix_records_with_and_without_parts(create: Any) -> None:
     }
 
 
-@pytest.mark.quirk("a record with a uri and no metadata shows {}; advice: None")
+@pytest.mark.quirk("a record with a uri and no metadata shows {}; advice: None", by="both")
 def test_a_uri_is_no_metadata(create: Any) -> None:
     notes = create()
     notes.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], uris=["file:///a", None])
@@ -295,6 +297,7 @@ class TestOnConflict:
         notes.add(ids=["a"], embeddings=[[9.0, 9.0]], documents=["z"], on_conflict="skip")
         assert rows(notes) == before
 
+    @pytest.mark.beyond_chroma("add(on_conflict=...)", by="server")
     def test_error_writes_nothing(self, notes: Any, errors: Any) -> None:
         before = rows(notes)
         with pytest.raises(errors.IDAlreadyExistsError, match=r"\bb\b"):
@@ -307,10 +310,12 @@ class TestOnConflict:
         found = notes.query(query_embeddings=[9.0, 9.0], n_results=9)["ids"][0]
         assert sorted(found) == ["a", "b", "c"]
 
+    @pytest.mark.beyond_chroma("add(on_conflict=...)", by="server")
     def test_error_without_a_conflict_adds(self, notes: Any) -> None:
         notes.add(ids=["d"], embeddings=[[9.0, 9.0]], on_conflict="error")
         assert notes.count() == 4
 
+    @pytest.mark.beyond_chroma("add(on_conflict=...)", by="server")
     def test_replace_replaces_the_record_whole(self, notes: Any) -> None:
         notes.update(ids="a", uris="file:///a")
         notes.add(
@@ -485,7 +490,9 @@ def test_delete_by_ids(notes: Any) -> None:
     assert notes.query(query_embeddings=[1.0, 0.0])["ids"] == [["b"]]
 
 
-@pytest.mark.quirk("counts the ids asked for, not those deleted; advice: the real number")
+@pytest.mark.quirk(
+    "counts the ids asked for, not those deleted; advice: the real number", by="both"
+)
 def test_delete_counts_what_was_deleted(notes: Any) -> None:
     assert notes.delete(ids=["a", "nope"]) == {"deleted": 1}
     assert notes.delete(ids=["a"]) == {"deleted": 0}
@@ -515,7 +522,9 @@ def test_delete_with_limit_takes_the_first(notes: Any) -> None:
     assert notes.delete(where={"n": {"$gte": 0}}, limit=10) == {"deleted": 1}
 
 
-@pytest.mark.quirk("ValueError; advice (LlamaIndex): [] beside a filter is 'no ids given'")
+@pytest.mark.quirk(
+    "ValueError; advice (LlamaIndex): [] beside a filter is 'no ids given'", by="client"
+)
 def test_delete_with_empty_ids_and_a_filter(notes: Any) -> None:
     assert notes.delete(ids=[], where={"k": "v"}) == {"deleted": 1}
     assert notes.get()["ids"] == ["b", "c"]
@@ -613,7 +622,9 @@ def test_explicit_nones(notes: Any) -> None:
 # -- big calls -----------------------------------------------------------------------------------
 
 
-@pytest.mark.quirk("InternalError above 5,461; advice (LlamaIndex sends 41,665): split inside")
+@pytest.mark.quirk(
+    "InternalError above 5,461; advice (LlamaIndex sends 41,665): split inside", by="client"
+)
 def test_a_batch_of_41665_is_accepted(create: Any) -> None:
     n = 41_665
     notes = create()

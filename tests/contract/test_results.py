@@ -206,7 +206,7 @@ def test_query_is_restricted_to_ids(notes: Any) -> None:
     assert found["ids"] == [["b"]]
 
 
-@pytest.mark.quirk("InternalError 'Error finding id'; advice: ignore unknown ids")
+@pytest.mark.quirk("InternalError 'Error finding id'; advice: ignore unknown ids", by="both")
 def test_query_ignores_unknown_ids(notes: Any) -> None:
     assert notes.query(query_embeddings=[1.0, 0.0], ids=["nope", "b"])["ids"] == [["b"]]
     assert notes.query(query_embeddings=[1.0, 0.0], ids=["nope"])["ids"] == [[]]
@@ -274,7 +274,9 @@ def test_ties_are_all_found(create: Any) -> None:
 
 
 @pytest.mark.quirk(
-    "unspecified with a graph; advice: storage order where the search is exact", always=False
+    "unspecified with a graph; advice: storage order where the search is exact",
+    always=False,
+    by="server",
 )
 def test_ties_come_in_storage_order(create: Any) -> None:
     notes = create()
