@@ -9,10 +9,11 @@ import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
@@ -138,13 +139,8 @@ class Connection:
         """
         data = None if body is None else dumps(body)
         url = self.url + "".join(f"/{quote(part, safe='')}" for part in path)
-        prepared = requests.Request(
-            method,
-            url,
-            headers=self._headers,
-            data=data,
-            params={key: value for key, value in (params or {}).items() if value is not None},
-        ).prepare()
+        asked = {key: value for key, value in (params or {}).items() if value is not None}
+        prepared = self._prepared(method, f"{url}?{urlencode(asked)}" if asked else url, data)
         session = self._open()
         timeout = (_CONNECT_SECONDS, seconds or self._settings.timeout_seconds)
         attempts = self._settings.retries + 1
@@ -168,6 +164,16 @@ class Connection:
                 continue
             raise self._failure(response)
         raise AssertionError("unreachable")
+
+    def _prepared(self, method: str, url: str, data: bytes | None) -> requests.PreparedRequest:
+        # Ready as it is: requests' own preparation takes a tenth of a query's time, to find out what is
+        # known here.
+        prepared = requests.PreparedRequest()
+        prepared.method, prepared.url, prepared.body = method, url, data
+        prepared.headers = CaseInsensitiveDict(self._headers)
+        prepared.headers["Content-Length"] = str(len(data or b""))
+        prepared.prepare_cookies({})
+        return prepared
 
     def _read(self, response: requests.Response) -> Any:
         try:

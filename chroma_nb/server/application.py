@@ -14,6 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, get_origin
 
+import anyio
 import fastapi
 import pydantic
 from fastapi.openapi.utils import get_openapi
@@ -179,31 +180,7 @@ class Service:
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self.max_body:
             raise self._too_large()
-        limit = self.settings.server_body_timeout_seconds
-        received = bytearray()
-        reserved = 0
-        try:
-            parts = request.stream().__aiter__()
-            while True:
-                try:
-                    part = await asyncio.wait_for(parts.__anext__(), limit)
-                except StopAsyncIteration:
-                    break
-                except asyncio.TimeoutError:
-                    raise _Refused(
-                        408,
-                        InvalidArgumentError(f"The body did not come within {limit:g} s."),
-                        Connection="close",
-                    ) from None
-                if len(received) + len(part) > self.max_body:
-                    raise self._too_large()
-                if self._receiving + len(part) > _BODIES * self.max_body:
-                    raise self._come_back("too many large bodies at a time")
-                reserved += len(part)
-                self._receiving += len(part)
-                received += part
-        finally:
-            self._receiving -= reserved
+        received = await self._received(request, self.settings.server_body_timeout_seconds)
         if received and operation.body is not None:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != _JSON:
@@ -211,7 +188,32 @@ class Service:
                     415,
                     InvalidArgumentError(f"Expected the content type {_JSON}, got {kind[:100]!r}."),
                 )
-        return bytes(received)
+        return received
+
+    async def _received(self, request: Request, seconds: float) -> bytes:
+        parts: list[bytes] = []
+        n_bytes = 0
+        try:
+            # Not `asyncio.wait_for`: it makes a task of each part.
+            with anyio.fail_after(seconds) as deadline:
+                async for part in request.stream():
+                    n_bytes += len(part)
+                    self._receiving += len(part)
+                    if n_bytes > self.max_body:
+                        raise self._too_large()
+                    if self._receiving > _BODIES * self.max_body:
+                        raise self._come_back("too many large bodies at a time")
+                    parts.append(part)
+                    deadline.deadline = anyio.current_time() + seconds
+        except TimeoutError:
+            raise _Refused(
+                408,
+                InvalidArgumentError(f"The body did not come within {seconds:g} s."),
+                Connection="close",
+            ) from None
+        finally:
+            self._receiving -= n_bytes
+        return b"".join(parts)
 
     def _too_large(self) -> _Refused:
         limit = format_bytes(self.max_body)
@@ -244,28 +246,28 @@ class Service:
             body,
             trace_id,
         )
+        future = self._in_thread(work)
         seconds = self.settings.server_timeout_seconds
-        answer: tuple[int, bytes]
-        if operation.long or not seconds:
-            answer = await self._in_thread(work)
-            return answer
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._in_thread(work)), seconds)
-        except asyncio.TimeoutError:
-            raise _Refused(
-                504,
-                InternalError(
-                    f"The request took longer than {seconds:g} s and is still worked on: a write may yet "
-                    "succeed (Settings.server_timeout_seconds)."
-                ),
-            ) from None
+        if not operation.long and seconds:
+            # Waiting gives up; the work goes on, for it may be a write.
+            done, _ = await asyncio.wait((future,), timeout=seconds)
+            if not done:
+                raise _Refused(
+                    504,
+                    InternalError(
+                        f"The request took longer than {seconds:g} s and is still worked on: a write may "
+                        "yet succeed (Settings.server_timeout_seconds)."
+                    ),
+                )
+        answer: tuple[int, bytes] = await future
+        return answer
 
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
+    def _in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         self._in_flight += 1
         self.metrics.in_flight.inc()
         future = asyncio.get_running_loop().run_in_executor(self.threads, work)
         future.add_done_callback(self._ended)
-        return await future
+        return future
 
     def _ended(self, future: Any) -> None:
         # Here, and not after the wait: what took too long is still worked on, and counts.

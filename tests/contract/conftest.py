@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from chroma_nb.errors import NotSupportedError
-from tests.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
+from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.servers import Running, running, start_ours
+from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import chroma_nb
 from chroma_nb import cli, errors
 from chroma_nb.server.auth import AuthFile, Gate
 from tests.server.conftest import PLACE, Raw
-from tests.servers import Running, running, start_ours
+from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,7 +27,7 @@ from chroma_nb.async_client import AsyncClientAPI, AsyncClientMemory, AsyncColle
 from chroma_nb.client import ClientAPI
 from chroma_nb.client_memory import ClientMemory
 from chroma_nb.collection import Collection
-from tests.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
+from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ import pytest
 import chroma_nb
 from chroma_nb import errors, factories
 from tests.server.conftest import PLACE, Raw
-from tests.servers import Running, running, start_ours
+from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ import pytest
 import chroma_nb
 from chroma_nb import errors
 from tests.server.conftest import PLACE, Raw
-from tests.servers import Running, running, start_ours
+from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
