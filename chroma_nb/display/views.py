@@ -98,7 +98,7 @@ def _rows(infos: Sequence[CollectionInfo], report: MemoryReport | None) -> list[
 
 def _problem(error: Exception, instead: str = "") -> str:
     if isinstance(error, NotAsked):
-        return f"A display asks no server. Ask it: {instead}"
+        return f"Nothing is fetched from a server to show this. {instead}"
     if isinstance(error, TimeoutError):
         return "Unavailable: the store is busy. Show this again in a moment."
     return f"Unavailable: {shorten(str(error), 300) or type(error).__name__}"
@@ -121,7 +121,10 @@ def _(shown: ClientAPI) -> View:
 
     found = known(ask, shown)
     if isinstance(found, Exception):
-        return "client", {**values, "problem": _problem(found, "client.list_collections()")}
+        return "client", {
+            **values,
+            "problem": _problem(found, "client.list_collections() asks it."),
+        }
     infos, total, report = found
     return "client", {
         **values,
@@ -162,7 +165,7 @@ def _(shown: Collection) -> View:
     values: dict[str, Any] = {"problem": "", "table": None}
     about = []
     if isinstance(found, Exception):
-        values["problem"] = _problem(found, "collection.peek(), collection.count()")
+        values["problem"] = _problem(found, "collection.peek() asks it.")
     else:
         info, memory, preview = found
         about.append(f"{memory.n_records:,} {'record' if memory.n_records == 1 else 'records'}")
@@ -301,7 +304,7 @@ def _(shown: Explanation) -> View:
 def _(shown: Fields) -> View:
     found: Any = within(shown.describe) if shown.is_near else NotAsked()
     if isinstance(found, Exception):
-        lead = _problem(found, "collection.fields.describe()")
+        lead = _problem(found, "collection.fields.describe() asks it.")
         return "table", {"lead": lead, "table": Table("")}
     heads = [head("key"), head("kinds"), head("records", number=True)]
     heads += [head("different", number=True), head("values, and how many have them")]
@@ -431,7 +434,9 @@ def _(shown: MemoryReport) -> View:
 def _(shown: ClientMemory) -> View:
     found = known(lambda _: shown.report(), shown.client)
     if isinstance(found, Exception):
-        lead = _problem(found, "client.memory.report(), client.memory.widget()")
+        lead = _problem(
+            found, "client.memory.report() asks it, client.memory.widget() all the time."
+        )
         return "table", {"lead": lead, "table": Table("")}
     return _memory(found, calls_for(found))
 

@@ -27,9 +27,10 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+import requests
 
-from chroma_nb.errors import NotSupportedError
 from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
+from chroma_nb.errors import NotSupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -220,10 +221,14 @@ def store(
     if server:
         fixture = "our_server" if server == "chroma_nb" else "chromas_server"
         store.address = ("127.0.0.1", request.getfixturevalue(fixture).port)
-    if not store.is_persistent:
+        # By hand: a client of its own for this would take longer than many a test.
+        requests.post(
+            f"http://127.0.0.1:{store.address[1]}/api/v2/reset", timeout=60
+        ).raise_for_status()
+    elif not store.is_persistent:
         store.open().reset()
     yield store
-    if not store.is_persistent:
+    if store.address is None and not store.is_persistent:
         store.open().reset()
     store.close()
 

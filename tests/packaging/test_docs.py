@@ -66,5 +66,13 @@ def test_every_extra_is_documented() -> None:
     section = text.split("[project.optional-dependencies]")[1].split("\n[")[0]
     extras = re.findall(r"^([a-z-]+) = ", section, flags=re.MULTILINE)
     docs = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    for extra in set(extras) - {"all", "test", "lint", "bench", "browser", "sentence-transformers"}:
+    for extra in set(extras) - {
+        "all",
+        "test",
+        "lint",
+        "bench",
+        "browser",
+        "ecosystem",
+        "sentence-transformers",
+    }:
         assert f"chroma-nb[{extra}]" in docs, extra

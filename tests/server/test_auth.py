@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
+from benchmarks.servers import Running, running, start_ours
 from chroma_nb import cli, errors
 from chroma_nb.server.auth import AuthFile, Gate
 from tests.server.conftest import PLACE, Raw
-from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,13 +21,13 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 from chroma_nb import errors
 from chroma_nb.api import API, FastAPI, Local
 from chroma_nb.async_client import AsyncClientAPI, AsyncClientMemory, AsyncCollection
 from chroma_nb.client import ClientAPI
 from chroma_nb.client_memory import ClientMemory
 from chroma_nb.collection import Collection
-from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -476,6 +476,57 @@ def test_what_chromas_server_does_not_have_says_so(tmp_path: Path) -> None:
             )
             assert near.copy_to(client, ["upwards"]) == {"upwards": 1}
             near.delete_collection("upwards")
+
+
+CHROMAS_ASYNC_CLIENT = """
+import asyncio, sys
+import chromadb
+
+async def work():
+    client = await chromadb.AsyncHttpClient(port=int(sys.argv[1]))
+    assert await client.heartbeat() > 0
+    docs = await client.create_collection(
+        "docs", embedding_function=None, metadata={"a": 1}, configuration={"hnsw": {"space": "ip"}}
+    )
+    await docs.add(ids=["a", "b"], embeddings=[[1.0, 0.0], [0.0, 1.0]], documents=["x", "y"])
+    await docs.upsert(ids=["c"], embeddings=[[1.0, 1.0]], metadatas=[{"n": 1}])
+    await docs.update(ids=["a"], metadatas=[{"n": 2}])
+    assert await docs.count() == 3
+    found = await docs.query(query_embeddings=[[1.0, 0.0]], n_results=1, where={"n": {"$gt": 1}})
+    assert found["ids"] == [["a"]]
+    assert (await docs.get(where_document={"$contains": "y"}))["ids"] == ["b"]
+    assert (await docs.peek(1))["ids"] == ["a"]
+    await docs.modify(name="papers", configuration={"hnsw": {"ef_search": 55}})
+    assert (await docs.delete(where={"n": 1}))["deleted"] == 1
+    assert (await docs.fork("copy")).name == "copy"
+    assert await client.count_collections() == 2
+    assert [one.name for one in await client.list_collections()] == ["papers", "copy"]
+    try:
+        await client.get_collection("nope")
+    except chromadb.errors.NotFoundError as error:
+        assert error.trace_id
+    else:
+        raise AssertionError
+    await client.delete_collection("copy")
+    assert await client.reset()
+
+asyncio.run(work())
+"""
+
+
+@pytest.mark.skipif(not HAS_CHROMA, reason=NO_CHROMA)
+def test_chromas_async_client_on_our_server(server: Running, raw: Raw) -> None:
+    raw.close()
+    code = [sys.executable, "-c", CHROMAS_ASYNC_CLIENT, str(server.port)]
+    done = subprocess.run(
+        code,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "ALLOW_RESET": "1"},
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_forked_process_opens_connections_of_its_own(server: Running, raw: Raw) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from benchmarks.servers import Running, running, start_ours
 from chroma_nb import errors, factories
 from tests.server.conftest import PLACE, Raw
-from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from pathlib import Path

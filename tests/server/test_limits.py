@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 import chroma_nb
+from benchmarks.servers import Running, running, start_ours
 from chroma_nb import errors
 from tests.server.conftest import PLACE, Raw
-from benchmarks.servers import Running, running, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,21 @@
+"""Mixed load, evictions and kills, for a while; `benchmarks.soak` does it for long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.soak import Soak, broken
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_under_load(tmp_path: Path) -> None:
+    found = Soak(tmp_path, n_clients=16, seconds=15.0, kills=2).run()
+    assert not broken(found), found
+    assert found["done"]["query"] > 100
+    assert found["done"]["add"] > 20
+    assert found["done"]["broken"] > 0
