@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import ipaddress
 import os
 import time
 from typing import TYPE_CHECKING, Any, get_origin
@@ -84,6 +85,8 @@ class Service:
         ]
         threads = settings.server_threads or _THREADS_PER_CORE * (os.cpu_count() or 1)
         self.threads = concurrent.futures.ThreadPoolExecutor(threads, "chroma_nb server")
+        #: Everybody on this machine may do everything, so a browser on it must not be led here.
+        self.only_own_names = self.gate.is_open and not settings.server_public
         self.stopping = False
         self._in_flight = 0
         self._receiving = 0
@@ -148,6 +151,15 @@ class Service:
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somewhere else sends from a browser that reaches this server."""
+        if self.only_own_names and not _is_own_name(request.headers.get("host", "")):
+            # A name of a stranger's that leads to this machine makes his page's origin look like ours.
+            raise _Refused(
+                403,
+                ChromaAuthError(
+                    "Forbidden: without authentication this server answers to localhost and to addresses "
+                    "alone. Behind a proxy, set a token or --public."
+                ),
+            )
         origin = request.headers.get("origin")
         if origin is None or "*" in self.origins or origin in self.origins:
             return
@@ -305,6 +317,18 @@ class Service:
                 "message": f"Something failed in the server; its log says what, under {trace_id}.",
             }
             return 500, dumps(answer)
+
+
+def _is_own_name(host: str) -> bool:
+    """Say whether a Host header names this machine by itself: ``localhost``, or an address."""
+    name = host.rpartition(":")[0] if host.rpartition("]")[2].count(":") else host
+    if name in ("localhost", ""):
+        return True
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _log_failure(operation: Operation, trace_id: str) -> None:

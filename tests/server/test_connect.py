@@ -435,6 +435,32 @@ def test_collections_move_up_and_back(raw: Raw, server: Running, tmp_path: Path)
             assert np.array_equal(ours["embeddings"], theirs["embeddings"])
 
 
+def test_the_memory_panel_of_a_server(tmp_path: Path) -> None:
+    pytest.importorskip("ipywidgets")
+    arguments = ("--path", str(tmp_path / "store"))
+    with running(start_ours(tmp_path, *arguments)) as first:
+        client = chroma_nb.connect(first.url, settings=chroma_nb.Settings(retries=0))
+        docs = client.create_collection("docs", embedding_function=None)
+        docs.add(ids=["a", "b"], embeddings=[[1.0], [2.0]])
+        client.memory.load("docs")
+        panel = client.memory.widget(refresh_seconds=60)
+        assert "the server" in panel._repr_html_()
+        (row,) = panel._rows
+        row.unload.click()
+        assert client.memory.report().collections[0].state == "on disk"
+        panel.refresh()
+        assert row.unload.disabled
+        first.kill()
+        panel.refresh()
+        assert "Could not connect" in panel._status.value
+        assert "docs" in panel._repr_html_(), "what was last seen stays"
+    with running(start_ours(tmp_path, *arguments, port=first.port)):
+        panel.refresh()
+        assert panel._status.value == ""
+        panel.close()
+        client.close()
+
+
 @pytest.mark.skipif(not HAS_CHROMA, reason=NO_CHROMA)
 def test_what_chromas_server_does_not_have_says_so(tmp_path: Path) -> None:
     with running(start_chromas(tmp_path)) as theirs, chroma_nb.connect(theirs.url) as client:

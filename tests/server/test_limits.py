@@ -48,7 +48,9 @@ def narrow(small: Running) -> Iterator[Raw]:
 
 def alive(server: Running) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=5) as wire:
-        wire.sendall(b"GET /api/v2/heartbeat HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        wire.sendall(
+            b"GET /api/v2/heartbeat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
         assert wire.recv(100).startswith(b"HTTP/1.1 200")
 
 
@@ -72,7 +74,7 @@ def test_a_body_of_a_gigabyte_is_not_read(small: Running) -> None:
     for head in (f"Content-Length: {10**9}", "Transfer-Encoding: chunked"):
         with socket.create_connection(("127.0.0.1", small.port), timeout=10) as wire:
             wire.sendall(
-                f"POST {path}/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n\r\n".encode()
+                f"POST {path}/add HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n\r\n".encode()
             )
             sent = 0
             piece = b"x" * 2**20
@@ -111,7 +113,7 @@ def test_a_client_that_falls_silent(small: Running) -> None:
     path = Raw(small.url).collection("docs")
     with socket.create_connection(("127.0.0.1", small.port), timeout=10) as wire:
         wire.sendall(
-            f"POST {path}/add HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST {path}/add HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             'Content-Length: 1000\r\n\r\n{"ids": ['.encode()
         )
         started = time.monotonic()
@@ -123,7 +125,7 @@ def test_a_client_that_falls_silent(small: Running) -> None:
 
 def test_a_half_closed_connection(small: Running) -> None:
     with socket.create_connection(("127.0.0.1", small.port), timeout=10) as wire:
-        wire.sendall(b"GET /api/v2/heartbeat HTTP/1.1\r\nHost: x\r\n\r\n")
+        wire.sendall(b"GET /api/v2/heartbeat HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wire.shutdown(socket.SHUT_WR)
         with contextlib.suppress(OSError):
             wire.recv(1_000)
@@ -131,7 +133,7 @@ def test_a_half_closed_connection(small: Running) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", small.port), timeout=10) as wire:
             wire.sendall(
-                f"POST {path}/get HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{".encode()
+                f"POST {path}/get HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{{".encode()
             )
     alive(small)
 
