@@ -25,7 +25,7 @@ from chroma_nb.errors import (
 from chroma_nb.filters.expression import And, Expression, parse_where, parse_where_document
 from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.preflight import require
-from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
 from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.suggest import did_you_mean
@@ -538,7 +538,7 @@ class Local(API):
         if collections is not None:
             wanted = set(collections)
             infos = [info for info in infos if info.id in wanted]
-        return self.segments.residents.report(infos)
+        return self.segments.residents.report(infos, tenant, database)
 
     def get_memory_budget(self) -> int:
         self._check_usable()
@@ -558,7 +558,7 @@ class Local(API):
         }
         n_bytes = read_budget(budget)
         return [
-            Departure(names.get(key, "(of another database)"), size, reason)
+            Departure(names.get(key, ELSEWHERE), size, reason)
             for key, reason, size in self.segments.residents.would_unload(n_bytes)
         ]
 

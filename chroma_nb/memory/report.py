@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Stands for the name of a collection that whoever asks may not know.
+ELSEWHERE = "(of another database)"
+
+
 @dataclass(frozen=True)
 class MemoryEvent:
     """A collection was loaded, unloaded, or could not be loaded.

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.machine import MACHINE, process_rss
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.report import (
+    ELSEWHERE,
     CollectionMemory,
     Estimate,
     MemoryEvent,
@@ -90,7 +92,8 @@ class ResidentSet:
         self.ledger = Ledger(budget)
         if settings.memory_budget != "auto":
             db.set_memory_limit(database_share(budget))
-        self._events: deque[MemoryEvent] = deque(maxlen=_EVENTS)
+        #: With the tenant and the database of the collection, which see its name.
+        self._events: deque[tuple[tuple[str, str], MemoryEvent]] = deque(maxlen=_EVENTS)
         self._history: deque[MemorySample] = deque(maxlen=_SAMPLES)
         self._save_lock = threading.Lock()
         self._sample_lock = threading.Lock()
@@ -124,7 +127,8 @@ class ResidentSet:
     def _check_pinned(self, budget: int) -> None:
         pinned = self._pinned_bytes(None)
         if budget < pinned:
-            names = [self._name(slot) for slot in self._slots if slot.pinned and slot.segment]
+            held = [slot for slot in self._slots if slot.pinned and slot.segment]
+            names = [self._name_and_place(slot)[0] for slot in held]
             raise over_budget(
                 pinned,
                 budget,
@@ -412,9 +416,10 @@ class ResidentSet:
 
     def note(self, action: str, slot: Slot, reason: str, n_bytes: int, seconds: float) -> None:
         """Keep an event for the report."""
-        name = self._name(slot)
+        name, place = self._name_and_place(slot)
         logger.debug("%s %s: %s, %d bytes, %.1f ms", action, name, reason, n_bytes, seconds * 1e3)
-        self._events.append(MemoryEvent(time.time(), action, name, reason, n_bytes, seconds))
+        event = MemoryEvent(time.time(), action, name, reason, n_bytes, seconds)
+        self._events.append((place, event))
         self._sample()
 
     def _sample(self) -> None:
@@ -431,12 +436,14 @@ class ResidentSet:
                     history.pop()
             history.append(now)
 
-    def _name(self, slot: Slot) -> str:
-        if slot.segment is not None:
-            return slot.segment.info.name
-        with contextlib.suppress(Exception):
-            return self.db.get_collection(slot.collection_id).name
-        return str(slot.collection_id)
+    def _name_and_place(self, slot: Slot) -> tuple[str, tuple[str, str]]:
+        info = None if slot.segment is None else slot.segment.info
+        if info is None:
+            with contextlib.suppress(Exception):
+                info = self.db.get_collection(slot.collection_id)
+        if info is None:
+            return str(slot.collection_id), ("", "")
+        return info.name, (info.tenant, info.database)
 
     def residents(self, but: Slot | None = None) -> list[policy.Resident]:
         """Return the loaded collections, pinned ones included."""
@@ -489,8 +496,14 @@ class ResidentSet:
             budget=budget,
         )
 
-    def report(self, infos: list[CollectionInfo]) -> MemoryReport:
-        """Say what these collections hold, and everything around them."""
+    def report(self, infos: list[CollectionInfo], tenant: str, database: str) -> MemoryReport:
+        """Say what these collections hold, and everything around them.
+
+        Args:
+            infos: The collections.
+            tenant: Who asks; events of other places have no name.
+            database: The database that is asked about.
+        """
         limit = MACHINE.limit()
         self._sample()
         return MemoryReport(
@@ -504,7 +517,10 @@ class ResidentSet:
             limit_source=limit.source,
             free_bytes=MACHINE.free(),
             idle_seconds=self.settings.idle_unload_seconds,
-            events=list(self._events),
+            events=[
+                event if place == (tenant, database) else replace(event, collection=ELSEWHERE)
+                for place, event in list(self._events)
+            ],
             history=list(self._history),
         )
 

@@ -169,7 +169,16 @@ def test_a_tenant_is_closed_to_others(place: Place) -> None:
         assert "secrets" not in answer.text
     assert alice("POST", path + "/get", {}).json()["documents"] == ["the plan"]
     assert bob("GET", f"{in_tenant('bolt')}/collections").json() == []
-    assert bob("POST", f"{in_tenant('bolt')}/memory/report", {}).json()["collections"] == []
+    assert alice("POST", path + "/load").status_code == 200
+    assert alice("POST", path + "/unload").status_code == 200
+    mine = alice("POST", f"{in_tenant('acme')}/memory/report", {}).json()
+    assert "secrets" in {one["collection"] for one in mine["events"]}
+    theirs = bob("POST", f"{in_tenant('bolt')}/memory/report", {})
+    assert theirs.json()["collections"] == []
+    assert "secrets" not in theirs.text
+    assert key not in theirs.text
+    preview = bob("POST", f"{in_tenant('bolt')}/memory/preview", {"budget": 1_000})
+    assert "secrets" not in preview.text
     alice.close()
     bob.close()
 
