@@ -26,7 +26,6 @@ Where = dict[str, Any]
 Vectors = list[str] | list[list[float]]
 OptionalVectors = list[str | None] | list[list[float] | None]
 Metadata = dict[str, Any]
-Offset = Field(default=None, ge=0)
 
 
 # -- bodies -----------------------------------------------------------------------------------
