@@ -109,7 +109,7 @@ class Service:
         try:
             self._check_origin(request)
             if operation.scope != "open":
-                identity = await self._identify(request)
+                identity = await self.identify(request)
                 self._check_scope(operation, identity, request.path_params)
             body = await self._body(operation, request)
             n_bytes = len(body)
@@ -171,11 +171,18 @@ class Service:
                 ),
             )
 
-    async def _identify(self, request: Request) -> Identity:
+    async def identify(self, request: Request) -> Identity:
+        """Return who sends a request.
+
+        Raises:
+            AuthorizationError: Nobody that is known.
+        """
         headers = request.headers
         known = self.gate.knows(headers)
         if known is None:
-            known = await self._in_thread(functools.partial(self.gate.identify, headers))
+            # A password takes 50 ms to check: no more at a time than there are requests.
+            self._check_busy()
+            known = await self.in_thread(functools.partial(self.gate.identify, headers))
         return known
 
     @staticmethod
@@ -247,8 +254,8 @@ class Service:
         """Answer in a worker thread."""
         if self.stopping:
             raise self._come_back("it is stopping")
-        if self._in_flight >= self.settings.server_max_concurrency and operation.scope != "open":
-            raise self._come_back(f"{self._in_flight} requests are being worked on")
+        if operation.scope != "open":
+            self._check_busy()
         work = functools.partial(
             self._execute,
             operation,
@@ -258,7 +265,7 @@ class Service:
             body,
             trace_id,
         )
-        future = self._in_thread(work)
+        future = self.in_thread(work)
         seconds = self.settings.server_timeout_seconds
         if not operation.long and seconds:
             # Waiting gives up; the work goes on, for it may be a write.
@@ -274,7 +281,12 @@ class Service:
         answer: tuple[int, bytes] = await future
         return answer
 
-    def _in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+    def _check_busy(self) -> None:
+        if self._in_flight >= self.settings.server_max_concurrency:
+            raise self._come_back(f"{self._in_flight} requests are being worked on")
+
+    def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Do something in a worker thread."""
         self._in_flight += 1
         self.metrics.in_flight.inc()
         future = asyncio.get_running_loop().run_in_executor(self.threads, work)
@@ -371,11 +383,13 @@ def make_application(service: Service) -> fastapi.FastAPI:
 
     async def metrics(request: Request) -> Response:
         try:
-            (await service._identify(request)).check_rules()
-        except ChromaError as error:
-            status, answer = error_to_json(error)
+            (await service.identify(request)).check_rules()
+        except (_Refused, ChromaError) as refused:
+            status, answer = error_to_json(
+                refused.error if isinstance(refused, _Refused) else refused
+            )
             return Response(dumps(answer), status, media_type=_JSON)
-        text = await service._in_thread(service.metrics.text)
+        text = await service.in_thread(service.metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def description(request: Request) -> Response:
