@@ -72,7 +72,13 @@ def start(server: str, folder: Path) -> Running:
     return start_ours(folder, "--path", str(folder / "store"), "--log-level", "warning")
 
 
-def measure(server: str, records: data.Dataset, seconds: float, askers: tuple[str, ...]) -> Figures:
+def measure(
+    server: str,
+    records: data.Dataset,
+    seconds: float,
+    askers: tuple[str, ...],
+    clients: tuple[int, ...] = CLIENTS,
+) -> Figures:
     """Measure one server."""
     found = Figures(server)
     truth = _truth(records.vectors, records.queries[:200])
@@ -97,7 +103,7 @@ def measure(server: str, records: data.Dataset, seconds: float, askers: tuple[st
         found.recall = hits / truth.size
         for kind in askers:
             found.throughput[kind] = {}
-            for n_clients in CLIENTS:
+            for n_clients in clients:
                 each = _ask(kind, process.port, folder / "queries.npy", n_clients, seconds)
                 total = sum(len(times) for times in each) / seconds
                 found.throughput[kind][str(n_clients)] = total
@@ -221,12 +227,14 @@ def main(given: list[str] | None = None) -> None:
         ask(kind, int(port), queries, int(number), float(seconds))
         return
     if options.quick:
-        records, seconds = data.synthetic(6_000), 0.5
+        records, seconds, clients = data.synthetic(6_000), 0.5, (1, 2)
     else:
+        clients = CLIENTS
         records = data.load(49_000, options.data, options.wordnet)
         seconds = options.seconds
     servers = {
-        name: asdict(measure(name, records, seconds, ASKERS)) for name in ("chromadb", "chroma_nb")
+        name: asdict(measure(name, records, seconds, ASKERS, clients))
+        for name in ("chromadb", "chroma_nb")
     }
     results = {
         "machine": machine(),
