@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import chroma_nb
+from chroma_nb import errors
 from chroma_nb.server.application import Service
 from chroma_nb.server.auth import EVERYBODY
 from chroma_nb.server.operations import COLLECTION, OPERATIONS
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 WITH_BODY = {one.name: one for one in OPERATIONS if one.body is not None}
 ON_RECORDS = [name for name, one in WITH_BODY.items() if one.path.startswith(COLLECTION + "/")]
+CHROMAS_NAMES = set(errors.error_types) - {"NotSupportedError", "MemoryBudgetError"}
 FUZZ = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 texts = st.text(max_size=8) | st.sampled_from(
