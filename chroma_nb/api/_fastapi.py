@@ -85,6 +85,7 @@ class FastAPI(API):
         self._closed = False
         try:
             self.server = self._find_out()
+            self._http.is_known = True
         except BaseException:
             self._http.close()
             raise

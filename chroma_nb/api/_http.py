@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -27,6 +27,7 @@ from chroma_nb.errors import (
     ChromaAuthError,
     ChromaError,
     InvalidArgumentError,
+    NotFoundError,
     ServerUnavailableError,
 )
 from chroma_nb.settings import without_secrets
@@ -69,6 +70,8 @@ class Connection:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._session: requests.Session | None = None
+        #: Is it known that a Chroma server answers there? Then a path that is not there is a name that is not.
+        self.is_known = False
         #: What the environment says of proxies and certificates, asked once: it takes longer than a request.
         self._options: dict[str, Any] = {}
 
@@ -200,6 +203,10 @@ class Connection:
             body = loads(response.content)
         except ValueError:
             body = None
+        if body is None and status == 404 and self.is_known:
+            # A name that no path can hold, such as "a/b".
+            name = unquote(urlsplit(response.url).path.rpartition("/")[2])
+            return NotFoundError(f"[{name[:100]}] does not exist at {self.url}")
         if body is None and status not in (401, 403, 413, 502, 503, 504):
             return self.stranger(response)
         error: ChromaError

@@ -372,6 +372,7 @@ def make_application(service: Service) -> fastapi.FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     for operation in OPERATIONS:
         _add(app, service, operation)

@@ -361,6 +361,15 @@ def test_get_a_missing_collection(client: Any, errors: Any) -> None:
         client.get_collection("nope")
 
 
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a?b=c", "a#b", "a%2Fb", "nöpe", "by-id", " "])
+@pytest.mark.beyond_chroma("its HTTP client does not escape names")
+def test_names_that_no_collection_can_have(client: Any, errors: Any, name: str) -> None:
+    with pytest.raises(errors.NotFoundError):
+        client.get_collection(name)
+    with pytest.raises(errors.NotFoundError):
+        client.delete_collection(name)
+
+
 def test_get_collection_is_by_name_only(client: Any, errors: Any, notes: Any) -> None:
     with pytest.raises(errors.NotFoundError):
         client.get_collection(str(notes.id))
