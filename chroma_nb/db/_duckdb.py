@@ -961,12 +961,18 @@ def _insert_columns(
     texts: list[Sequence[str | None]] = [rows.ids, rows.documents, rows.uris, rows.metadatas]
     for name, column in zip(("id", "document", "uri", "metadata"), texts, strict=True):
         values = column[piece]
-        # DuckDB guesses a column's type from its values: an empty one is spelt out.
-        if all(text is None for text in values):
-            selected.append("NULL")
-        else:
+        # DuckDB guesses a column's type from a thousand of its values, and versions before 2 fail where
+        # these are all None: so what is missing is said beside, and every value is a text.
+        given = np.fromiter((text is not None for text in values), dtype=bool, count=len(values))
+        if given.all():
             arrays[name] = np.array(values, dtype=object)
             selected.append(f"{name}::VARCHAR")
+        elif not given.any():
+            selected.append("NULL")
+        else:
+            arrays[name] = np.array([text or "" for text in values], dtype=object)
+            arrays[f"{name}_given"] = given
+            selected.append(f"CASE WHEN {name}_given THEN {name}::VARCHAR END")
     con.register("chroma_nb_rows", arrays)
     try:
         con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM chroma_nb_rows')

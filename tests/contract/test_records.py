@@ -551,6 +551,35 @@ def test_the_dimension_survives_the_last_record(notes: Any, errors: Any) -> None
 # -- order ---------------------------------------------------------------------------------------
 
 
+def test_many_records_of_which_some_have_no_texts(create: Any) -> None:
+    """An engine that looks at every twelfth value to guess a type sees nothing here."""
+    n = 12_000
+    notes = create()
+    columns = {
+        "documents": [f"text {i}" if i % 3 else None for i in range(n)],
+        "metadatas": [{"n": i} if i % 2 else None for i in range(n)],
+    }
+    for start in range(0, n, 4_000):
+        part = slice(start, start + 4_000)
+        notes.add(
+            ids=[f"id-{i}" for i in range(n)[part]],
+            embeddings=[[float(i), 1.0] for i in range(n)[part]],
+            **{name: column[part] for name, column in columns.items()},
+        )
+    found = [notes.get(limit=4_000, offset=at) for at in range(0, n, 4_000)]
+    for name, column in columns.items():
+        assert [one for page in found for one in page[name]] == column
+
+
+@pytest.mark.beyond_chroma("calls of more than 5,461 records", by="client")
+def test_a_large_call_of_which_some_have_no_texts(create: Any) -> None:
+    n = 12_000
+    notes = create()
+    metadatas = [{"n": i} if i % 2 else None for i in range(n)]
+    notes.add(ids=[str(i) for i in range(n)], embeddings=[[1.0]] * n, metadatas=metadatas)
+    assert notes.get(limit=5_000)["metadatas"] == metadatas[:5_000]
+
+
 def test_storage_order_is_the_order_of_first_insertion(create: Any) -> None:
     notes = create()
     ids = ["m", "z", "a", "q", "b"]

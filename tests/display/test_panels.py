@@ -25,7 +25,9 @@ widgets = pytest.importorskip("ipywidgets", reason="needs ipywidgets")
 def instances() -> dict[str, Any]:
     module = sys.modules["ipywidgets.widgets.widget"]
     # ipywidgets 8, and 7.
-    found: dict[str, Any] = getattr(module, "_instances", None) or module.Widget.widgets
+    found: dict[str, Any] | None = getattr(module, "_instances", None)
+    if found is None:
+        found = module.Widget.widgets
     return found
 
 
