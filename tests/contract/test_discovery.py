@@ -61,7 +61,11 @@ def test_collections_by_name(client: Any) -> None:
 
 
 def test_tab_completes_collections_and_keys(client: Any) -> None:
-    assert completions('client["d', client=client) == ["docs", "drawings"]
+    version_info = pytest.importorskip("IPython").version_info
+    found = completions('client["d', client=client)
+    if version_info[0] < 8:  # IPython 7, Colab's, offers everything else that begins so as well.
+        found = [one for one in found if one in ("docs", "drawings")]
+    assert found == ["docs", "drawings"]
     docs = client["docs"]
     assert "year" in completions('docs.fields["y', docs=docs)
     fields = docs.fields
