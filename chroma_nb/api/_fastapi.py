@@ -419,12 +419,8 @@ class FastAPI(API):
         tenant: str,
         database: str,
     ) -> Records:
-        parse_where(where)
-        parse_where_document(where_document)
         body = {
-            "ids": None if ids is None else list(ids),
-            "where": where,
-            "where_document": where_document,
+            **_conditions(ids, where, where_document),
             "limit": limit,
             "offset": offset,
             "include": [one for one in include if one != "data"],
@@ -477,8 +473,7 @@ class FastAPI(API):
         tenant: str,
         database: str,
     ) -> Matches:
-        parse_where(where)
-        parse_where_document(where_document)
+        conditions = _conditions(ids, where, where_document)
         where_to: Any = {"tenant": tenant, "database": database}
         if ids is not None and not self.server.ours:
             # Chroma's server fails at an id that it does not know, and takes none for all.
@@ -486,15 +481,13 @@ class FastAPI(API):
             if not known:
                 self.get_collection_by_id(collection_id, **where_to)
                 return _no_matches(len(embeddings), include)
-            ids = known
+            conditions["ids"] = known
         found = self._in_collection(
             *(where_to, collection_id, "POST", "query"),
             body={
-                "ids": None if ids is None else list(ids),
+                **conditions,
                 "query_embeddings": self._queries(embeddings),
                 "n_results": n_results,
-                "where": where,
-                "where_document": where_document,
                 "include": [one for one in include if one != "data"],
             },
             params={"embeddings": "base64"} if self.server.ours else None,
@@ -517,18 +510,12 @@ class FastAPI(API):
         tenant: str,
         database: str,
     ) -> int:
-        parse_where(where)
-        parse_where_document(where_document)
+        body = _conditions(ids, where, where_document)
         where_to: Any = {"tenant": tenant, "database": database}
         n_known = None
         if ids is not None and where is None and where_document is None and not self.server.ours:
             # Chroma's server counts the ids that it was asked for.
             n_known = len(self.get(collection_id, ids=ids, include=[], **where_to).ids)
-        body: dict[str, Any] = {
-            "ids": None if ids is None else list(ids),
-            "where": where,
-            "where_document": where_document,
-        }
         if limit is not None:
             body["limit"] = limit
         if n_known is not None:
@@ -657,17 +644,13 @@ class FastAPI(API):
         database: str,
     ) -> dict[str, Any]:
         self._only_ours("explain()")
-        parse_where(where)
-        parse_where_document(where_document)
         where_to = {"tenant": tenant, "database": database}
         found: dict[str, Any] = self._in_collection(
             *(where_to, collection_id, "POST", "explain"),
             body={
-                "ids": None if ids is None else list(ids),
+                **_conditions(ids, where, where_document),
                 "query_embeddings": to_base64(embeddings),
                 "n_results": n_results,
-                "where": where,
-                "where_document": where_document,
             },
             safe=True,
         )
@@ -678,6 +661,23 @@ class FastAPI(API):
             "SQL runs in process alone: a server keeps its tenants apart, and SQL knows no tenants. Copy "
             "what you want to ask about: client.copy_to(chroma_nb.Client(), ['name'])."
         )
+
+
+def _conditions(
+    ids: Sequence[str] | None, where: Where | None, where_document: Where | None
+) -> dict[str, Any]:
+    """Return which records are meant, as in a body.
+
+    Raises:
+        ValueError: A filter cannot be used; it is not sent.
+    """
+    parse_where(where)
+    parse_where_document(where_document)
+    return {
+        "ids": None if ids is None else list(ids),
+        "where": where,
+        "where_document": where_document,
+    }
 
 
 def _without_none(batch: RecordBatch) -> list[dict[str, Any] | None]:

@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import functools
 import ipaddress
+import logging
 import os
 import time
 from typing import TYPE_CHECKING, Any, get_origin
@@ -129,7 +130,7 @@ class Service:
         self.metrics.count(operation.name, status, seconds)
         if n_bytes:
             self.metrics.body_bytes.inc(n_bytes)
-        if LOGGER.isEnabledFor(20):
+        if LOGGER.isEnabledFor(logging.INFO):
             fields = {
                 "trace_id": trace_id,
                 "operation": operation.name,

@@ -37,7 +37,7 @@ def error_to_json(error: Exception) -> tuple[int, dict[str, Any]]:
     names = [_NAMES[kind] for kind in type(error).__mro__ if kind in _NAMES]
     body: dict[str, Any] = {
         "error": next(name for name in names if name not in _OURS),
-        "message": error.message(),
+        "message": str(error),
     }
     if names[0] in _OURS:
         body["kind"] = names[0]

@@ -303,6 +303,7 @@ def test_web_pages_of_elsewhere_are_refused(server: Running) -> None:
     for host in ("evil.example", f"evil.example:{server.port}", "localhost.evil.example:80"):
         led = raw("GET", f"{PLACE}/collections", headers={"Host": host, "Origin": f"http://{host}"})
         assert led.status_code == 403, host
+        assert "--public" in led.json()["message"]
     for host in ("localhost", f"localhost:{server.port}", "[::1]:8000", "192.0.2.1", "127.0.0.1:1"):
         assert raw("GET", "/api/v2/version", headers={"Host": host}).status_code == 200, host
     own = {"Origin": f"http://127.0.0.1:{server.port}"}
