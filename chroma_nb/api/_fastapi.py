@@ -439,26 +439,20 @@ class FastAPI(API):
         # Chroma's server fails at more than 32,766 records or ids (SQLite's variables).
         if self.server.ours or (limit is not None and limit <= _PAGE and len(ids or ()) <= _PAGE):
             return ask()
+        pages: list[Records] = []
         if ids is not None:
-            return self._get_in_parts(ask, ids, limit, offset)
-        records = ask(limit=0)
+            # Records of one part are in storage order, and the parts in that of the ids.
+            for start in range(0, max(1, len(ids)), _PAGE):
+                part = list(ids[start : start + _PAGE])
+                pages.append(ask(ids=part, limit=None, offset=0))
+            return _cut(_joined(pages), slice(offset, None if limit is None else offset + limit))
+        n_found = 0
         while True:
-            wanted = _PAGE if limit is None else min(_PAGE, limit - len(records.ids))
-            page = ask(limit=wanted, offset=offset + len(records.ids)) if wanted else Records([])
-            records = _joined(records, page) if page.ids else records
-            if len(page.ids) < max(1, wanted):
-                return records
-
-    @staticmethod
-    def _get_in_parts(
-        ask: Callable[..., Records], ids: Sequence[str], limit: int | None, offset: int
-    ) -> Records:
-        """Ask for many ids; records of one part are in storage order, and the parts in that of the ids."""
-        records = ask(ids=[], limit=None, offset=0)
-        for start in range(0, len(ids), _PAGE):
-            page = ask(ids=list(ids[start : start + _PAGE]), limit=None, offset=0)
-            records = _joined(records, page) if page.ids else records
-        return _cut(records, slice(offset, None if limit is None else offset + limit))
+            wanted = _PAGE if limit is None else min(_PAGE, limit - n_found)
+            pages.append(ask(limit=wanted, offset=offset + n_found))
+            n_found += len(pages[-1].ids)
+            if len(pages[-1].ids) < wanted or n_found == limit:
+                return _joined(pages)
 
     def query(
         self,
@@ -700,14 +694,14 @@ def _records(found: dict[str, Any], include: Sequence[str]) -> Records:
     return records
 
 
-def _joined(first: Records, second: Records) -> Records:
-    joined = Records(first.ids + second.ids)
-    if first.embeddings is not None and second.embeddings is not None:
-        pair = [one for one in (first.embeddings, second.embeddings) if len(one)]
-        joined.embeddings = np.concatenate(pair) if pair else first.embeddings
+def _joined(pages: Sequence[Records]) -> Records:
+    joined = Records([one for page in pages for one in page.ids])
+    if pages[0].embeddings is not None:
+        arrays = [page.embeddings for page in pages if page.ids and page.embeddings is not None]
+        joined.embeddings = np.concatenate(arrays) if arrays else pages[0].embeddings
     for part in ("documents", "metadatas", "uris"):
-        if getattr(first, part) is not None:
-            setattr(joined, part, getattr(first, part) + getattr(second, part))
+        if getattr(pages[0], part) is not None:
+            setattr(joined, part, [one for page in pages for one in getattr(page, part)])
     return joined
 
 

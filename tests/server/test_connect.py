@@ -556,6 +556,23 @@ def test_chromas_async_client_on_our_server(server: Running, raw: Raw) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.skipif(not HAS_CHROMA, reason=NO_CHROMA)
+def test_more_than_chromas_server_gives_at_a_time(tmp_path: Path) -> None:
+    n = 10_000
+    with running(start_chromas(tmp_path)) as theirs, chroma_nb.connect(theirs.url) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        vectors = np.arange(n * 2, dtype=np.float32).reshape(n, 2)
+        ids = [f"id-{i}" for i in range(n)]
+        docs.add(ids=ids, embeddings=vectors, documents=ids)
+        for limit, offset in ((None, 0), (5_000, 0), (7_000, 0), (n, 0), (2 * n, 0), (None, 9_000)):
+            rows = slice(offset, None if limit is None else offset + limit)
+            found = docs.get(limit=limit, offset=offset, include=["embeddings", "documents"])
+            assert found["ids"] == found["documents"] == ids[rows]
+            assert np.array_equal(found["embeddings"], vectors[rows])
+        assert docs.get(offset=n)["ids"] == []
+        assert docs.get(ids=ids[:8_000], limit=2, offset=5_001)["ids"] == ["id-5001", "id-5002"]
+
+
 def test_a_forked_process_opens_connections_of_its_own(server: Running, raw: Raw) -> None:
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
