@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from chroma_nb.errors import ChromaError
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What a display waits for the store, seconds. A cell's output should not hang on a busy store.
+#: What a display waits for a store that stands still, seconds: a cell's output should not hang on one.
 PATIENCE_SECONDS = 0.04
+#: What it waits at most while this process computes: the answer may be what is computed.
+LONGEST_SECONDS = 0.4
 
 
 class NotAsked(Exception):
@@ -32,10 +35,11 @@ def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
     return within(lambda: ask(api)) if api.in_process else NotAsked()
 
 
-def within(ask: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T | Exception:
-    """Return what `ask` returns, or the exception that it raised; `TimeoutError` after `seconds`.
+def within(ask: Callable[[], T]) -> T | Exception:
+    """Return what `ask` returns, or the exception that it raised; `TimeoutError` where it is late.
 
-    What is late is left to finish in a daemon thread, and forgotten.
+    Late is `PATIENCE_SECONDS` in which the process used the processor for less than half of the time: then
+    the store waits for a lock or a disk. What is late is left to finish in a daemon thread, and forgotten.
     """
     answers: list[T | Exception] = []
 
@@ -46,6 +50,11 @@ def within(ask: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T | Excep
             answers.append(error)
 
     thread = threading.Thread(target=work, name="chroma_nb display", daemon=True)
+    started = time.monotonic()
     thread.start()
-    thread.join(seconds)
+    while thread.is_alive() and time.monotonic() - started < LONGEST_SECONDS:
+        computed = time.process_time()
+        thread.join(PATIENCE_SECONDS)
+        if time.process_time() - computed < PATIENCE_SECONDS / 2:
+            break
     return answers[0] if answers else TimeoutError("the store is busy")
