@@ -292,7 +292,7 @@ class Collection(Displayed):
             return given
         rows = [row for row, one in enumerate(batch.ids) if one not in known]
         to_embed = None if given.to_embed is None else [given.to_embed[row] for row in rows]
-        return validation.Given(batch.texts_at(rows), to_embed)
+        return validation.Given(batch.at(rows), to_embed)
 
     def _insert_batch(self, given: validation.Given) -> RecordBatch:
         batch = given.batch

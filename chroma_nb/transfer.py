@@ -1,8 +1,8 @@
 """Records in and out: pandas, Arrow, Parquet, and from one store to another.
 
-Everything here goes through the public API of collections in bounded pieces, so it works for any
-client. Moving many records is resumable: each piece is one atomic add, and running the same call again
-goes on where it stopped, as ids that are there are skipped.
+Everything here goes by bounded pieces through what every client offers, so it works for any of them.
+Moving many records is resumable: each piece is one atomic add, and running the same call again goes on
+where it stopped, as ids that are there are skipped.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.api.copying import PIECE_RECORDS, Place, copy_records
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import require_extra
 from chroma_nb.memory.preflight import require
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from chroma_nb.collection import Collection
     from chroma_nb.types import OnConflict, Where, WhereDocument
 
-#: Records moved at a time: some 8 MB of embeddings at 384 dimensions.
-_PIECE = 5_000
 _EVERYTHING = ["documents", "metadatas", "embeddings", "uris"]
 #: Key of our description in a Parquet file's own metadata.
 _DESCRIPTION = b"chroma_nb"
@@ -83,8 +82,8 @@ def add_frame(
             f"{', '.join(map(str, frame.columns))}). Say which it is: document='...'."
         )
     with _bar(collection, len(frame), f"Adding to {collection.name}") as bar:
-        for start in range(0, len(frame), _PIECE):
-            piece = frame.iloc[start : start + _PIECE]
+        for start in range(0, len(frame), PIECE_RECORDS):
+            piece = frame.iloc[start : start + PIECE_RECORDS]
             collection.add(
                 ids=_frame_ids(piece, columns["id"], frame),
                 documents=_objects(piece, columns["document"]),
@@ -245,7 +244,7 @@ def _pieces(
         records = collection.get(
             where=where,
             where_document=where_document,
-            limit=_PIECE,
+            limit=PIECE_RECORDS,
             offset=offset,
             include=_EVERYTHING,
         )
@@ -285,7 +284,7 @@ def add_arrow(
         )
         return
     with _bar(collection, table.num_rows, f"Adding to {collection.name}") as bar:
-        for batch in table.to_batches(max_chunksize=_PIECE):
+        for batch in table.to_batches(max_chunksize=PIECE_RECORDS):
             _add_batch(collection, batch, on_conflict)
             bar.update(batch.num_rows)
 
@@ -386,7 +385,7 @@ def import_collection(
             description["metadata"],
         )
         with _bar(collection, file.metadata.num_rows, f"Importing {collection.name}") as bar:
-            for batch in file.iter_batches(batch_size=_PIECE):
+            for batch in file.iter_batches(batch_size=PIECE_RECORDS):
                 _add_batch(collection, batch, on_conflict)
                 bar.update(batch.num_rows)
     return collection
@@ -417,30 +416,14 @@ def copy_collections(
 def copy_collection(source: Collection, target: ClientAPI, name: str) -> Collection:
     """Copy one collection, its configuration and metadata included; see `copy_collections`."""
     copy = _like(target, name, source.configuration_json, source.metadata)
-    resumed = copy.count() > 0
     with _bar(source, source.count(), f"Copying {source.name}") as bar:
-        for records in _pieces(source):
-            missing = _missing(copy, records["ids"]) if resumed else slice(None)
-            if missing != []:
-                copy.add(
-                    ids=_part(records["ids"], missing),
-                    embeddings=records["embeddings"][missing].astype(np.float32),
-                    documents=_part(records["documents"], missing),
-                    uris=_part(records["uris"], missing),
-                    metadatas=_part(records["metadatas"], missing),
-                )
-            bar.update(len(records["ids"]))
+        copy_records(_place(source), _place(copy), bar.update)
     return copy
 
 
-def _missing(collection: Collection, ids: Sequence[str]) -> list[int]:
-    """Return the rows of the ids that the collection does not have."""
-    known = set(collection.get(ids=list(ids), include=[])["ids"])
-    return [row for row, one in enumerate(ids) if one not in known]
-
-
-def _part(values: list[Any], rows: list[int] | slice) -> list[Any]:
-    return values[rows] if isinstance(rows, slice) else [values[row] for row in rows]
+def _place(collection: Collection) -> Place:
+    api = collection._client.api
+    return Place(api, collection.id, collection.tenant, collection.database)
 
 
 def _like(

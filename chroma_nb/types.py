@@ -91,17 +91,20 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def texts_at(self, rows: Sequence[int]) -> RecordBatch:
-        """Return some of the rows, of a batch that has no embeddings yet."""
+    def at(self, rows: Sequence[int]) -> RecordBatch:
+        """Return some of the rows."""
 
         def part(values: Sequence[Any] | None) -> list[Any] | None:
             return None if values is None else [values[row] for row in rows]
 
+        chosen = list(rows)
         return RecordBatch(
             ids=[self.ids[row] for row in rows],
+            embeddings=None if self.embeddings is None else self.embeddings[chosen],
             documents=part(self.documents),
             uris=part(self.uris),
             metadatas=part(self.metadatas),
+            embedded=None if self.embedded is None else self.embedded[chosen],
         )
 
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.types import RecordBatch
+from chroma_nb.api.copying import Place, copy_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
         FieldSummary,
         IndexingStatus,
         OnConflict,
+        RecordBatch,
         UserIdentity,
         Where,
     )
-
-#: Records copied at a time: some 8 MB of embeddings at 384 dimensions.
-_FORK_RECORDS = 5_000
 
 
 @dataclass
@@ -215,21 +213,10 @@ class API(ABC):
         copy = self.create_collection(
             new_name, info.configuration, info.metadata, get_or_create=True, **where_to
         )
-        include = ("embeddings", "documents", "metadatas", "uris")
-        offset = 0
-        while True:
-            found = self.get(
-                collection_id, limit=_FORK_RECORDS, offset=offset, include=include, **where_to
-            )
-            if not found.ids:
-                return self.get_collection_by_id(copy.id, **where_to)
-            batch = RecordBatch(
-                found.ids, found.embeddings, found.documents, found.uris, found.metadatas
-            )
-            self.add(copy.id, batch, **where_to)
-            offset += len(found.ids)
-            if on_progress is not None:
-                on_progress(len(found.ids))
+        source = Place(self, info.id, tenant, database)
+        target = Place(self, copy.id, tenant, database)
+        copy_records(source, target, on_progress)
+        return self.get_collection_by_id(copy.id, **where_to)
 
     # -- records ------------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ def test_an_empty_collection_comes_back_too(client: Any, tmp_path: Path) -> None
 
 
 def test_many_records_go_in_pieces(client: Any, tmp_path: Path) -> None:
-    n = 2 * transfer._PIECE + 17
+    n = 2 * transfer.PIECE_RECORDS + 17
     many = client.create_collection("many", embedding_function=None)
     vectors = np.random.default_rng(0).standard_normal((n, 4)).astype(np.float32)
     many.add(ids=[f"id {i}" for i in range(n)], embeddings=vectors)
