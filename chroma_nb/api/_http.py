@@ -107,6 +107,11 @@ class Connection:
         verify: bool | str = {"true": True, "false": False}.get(
             settings.tls_verify.lower(), settings.tls_verify
         )
+        for name, file in (("tls_verify", verify), ("tls_certificate", settings.tls_certificate)):
+            if isinstance(file, str) and file and not os.path.exists(file):
+                raise InvalidArgumentError(
+                    f"Setting {name} names the file {file!r}, which does not exist."
+                )
         proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
         self._options = dict(
             session.merge_environment_settings(
@@ -231,7 +236,8 @@ class Connection:
         if isinstance(error, requests.exceptions.SSLError):
             return ServerUnavailableError(
                 f"No secure connection to {self.url}: {_sentence(reason)}. If the server has no TLS, use "
-                "http://; if its certificate is your own authority's, set tls_verify to that file."
+                "http://; if its certificate is your own authority's, set tls_verify to that file; if it "
+                "asks for your certificate, set Settings.tls_certificate."
             )
         if isinstance(error, requests.exceptions.ProxyError):
             return ServerUnavailableError(

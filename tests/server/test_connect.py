@@ -225,6 +225,63 @@ def test_tls(tmp_path: Path, server: Running) -> None:
     assert "No secure connection" in refusal(f"https://127.0.0.1:{server.port}")
 
 
+@contextlib.contextmanager
+def behind_tls(port: int, context: ssl.SSLContext) -> Iterator[int]:
+    """Stand before a server as a reverse proxy that asks for the client's certificate; yield the port."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                outside = context.wrap_socket(self.request, server_side=True)
+                with outside, socket.create_connection(("127.0.0.1", port)) as inside:
+                    back = threading.Thread(target=self.pass_on, args=(inside, outside))
+                    back.start()
+                    self.pass_on(outside, inside)
+                    back.join()
+
+        @staticmethod
+        def pass_on(source: socket.socket, target: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while data := source.recv(65_536):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Forward) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+def test_a_client_shows_its_own_certificate(tmp_path: Path, server: Running) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    authority.issue_cert("ann@example.org").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "ann.pem"
+    )
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with behind_tls(server.port, context) as port:
+        url = f"https://localhost:{port}"
+        settings = chroma_nb.Settings(
+            tls_verify=str(tmp_path / "ca.pem"), tls_certificate=str(tmp_path / "ann.pem")
+        )
+        with chroma_nb.connect(url, settings=settings) as client:
+            assert client.heartbeat() > 0
+        with pytest.raises(errors.ServerUnavailableError, match="tls_certificate"):
+            chroma_nb.connect(url, settings=settings.replace(tls_certificate="", retries=0))
+        for name in ("tls_certificate", "tls_verify"):
+            with pytest.raises(errors.InvalidArgumentError, match=rf"{name} .*'/none\.pem'"):
+                chroma_nb.connect(url, settings=settings.replace(**{name: "/none.pem"}))
+
+
 def test_a_proxy_that_is_not_there(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
