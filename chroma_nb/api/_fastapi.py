@@ -19,6 +19,7 @@ from chroma_nb.errors import (
     ServerUnavailableError,
 )
 from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.progress import progress_bar
 from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
 from chroma_nb.wire.collections import collection_from_json
 from chroma_nb.wire.memory import (
@@ -82,6 +83,7 @@ class FastAPI(API):
 
     def __init__(self, settings: Settings) -> None:
         self._http = Connection(settings)
+        self._progress = settings.progress
         self._closed = False
         try:
             self.server = self._find_out()
@@ -349,27 +351,41 @@ class FastAPI(API):
                 batch.ids, batch.embeddings, batch.documents, batch.uris, _without_none(batch)
             )
         where_to = {"tenant": tenant, "database": database}
-        for body in self._bodies(batch):
-            self._in_collection(
-                *(where_to, collection_id, "POST", "add"),
-                body=body,
-                params=params,
-                safe=on_conflict != "error",
-            )
+        safe = on_conflict != "error"
+        self._write(where_to, collection_id, "add", batch, params=params, safe=safe)
 
     def update(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
     ) -> None:
         where_to = {"tenant": tenant, "database": database}
-        for body in self._bodies(batch):
-            self._in_collection(where_to, collection_id, "POST", "update", body=body, safe=True)
+        self._write(where_to, collection_id, "update", batch)
 
     def upsert(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
     ) -> None:
         where_to = {"tenant": tenant, "database": database}
-        for body in self._bodies(batch):
-            self._in_collection(where_to, collection_id, "POST", "upsert", body=body, safe=True)
+        self._write(where_to, collection_id, "upsert", batch)
+
+    def _write(
+        self,
+        where_to: dict[str, str],
+        collection_id: UUID,
+        operation: str,
+        batch: RecordBatch,
+        *,
+        params: dict[str, Any] | None = None,
+        safe: bool = True,
+    ) -> None:
+        desc = f"Sending to {self._http.url}"
+        with progress_bar(len(batch), desc, unit="record", enabled=self._progress) as bar:
+            for body in self._bodies(batch):
+                self._in_collection(
+                    *(where_to, collection_id, "POST", operation),
+                    body=body,
+                    params=params,
+                    safe=safe,
+                )
+                bar.update(len(body["ids"]))
 
     def _bodies(self, batch: RecordBatch) -> Iterator[dict[str, Any]]:
         """Yield the bodies of a write: one, unless that would be more than the server takes."""

@@ -17,6 +17,7 @@ import pytest
 import chroma_nb
 from benchmarks.servers import Running, running, start_ours
 from chroma_nb import errors
+from chroma_nb.progress import ProgressBar
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
@@ -96,7 +97,15 @@ def test_a_batch_of_too_many_records(narrow: Raw) -> None:
     assert narrow("GET", path + "/count").json() == 0
 
 
-def test_a_client_splits_what_is_too_large(small: Running) -> None:
+def test_a_client_splits_what_is_too_large(small: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int]] = []
+    original = ProgressBar.update
+
+    def update(bar: ProgressBar, n: int) -> None:
+        original(bar, n)
+        shown.append((bar.desc, bar.done))
+
+    monkeypatch.setattr(ProgressBar, "update", update)
     with chroma_nb.connect(small.url) as client:
         docs = client.get_or_create_collection("large", embedding_function=None)
         n = 2_500
@@ -107,6 +116,10 @@ def test_a_client_splits_what_is_too_large(small: Running) -> None:
         )
         assert docs.count() == n
         assert docs.query(query_embeddings=[[1_234.0, 1.0]], n_results=1)["ids"] == [["1234"]]
+    assert {desc for desc, _ in shown} == {f"Sending to {small.url}"}
+    assert len(shown) > 2
+    assert [done for _, done in shown] == sorted(done for _, done in shown)
+    assert shown[-1][1] == n
 
 
 def test_a_client_that_falls_silent(small: Running) -> None:
