@@ -1,12 +1,22 @@
-"""The one sentence that a missing optional package gets."""
+"""Optional packages: is one there, and the one sentence that a missing one gets."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+
+def is_installed(module: str) -> bool:
+    """Say whether a module can be imported, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        # Another thread is importing it at this moment: it is there, its specification not yet.
+        return True
 
 
 def require_extra(module: str, *, extra: str, needed_by: str) -> ModuleType:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import threading
 import warnings
@@ -13,6 +12,7 @@ from chroma_nb.embedding import _minilm
 from chroma_nb.embedding._minilm import DefaultEmbeddingFunction
 from chroma_nb.embedding._static import StaticEmbeddingFunction
 from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.extras import is_installed
 from chroma_nb.settings import Settings
 from chroma_nb.suggest import did_you_mean
 
@@ -75,7 +75,7 @@ def resolve_default(settings: Settings | None = None) -> EmbeddingFunction[Any]:
 def _unavailable(settings: Settings) -> str | None:
     """Return why MiniLM cannot be had, or None if it is here. Downloads it once, where allowed."""
     for module in ("onnxruntime", "tokenizers"):
-        if importlib.util.find_spec(module) is None:
+        if not is_installed(module):
             return f"{module} is not installed"
     if _minilm.find_minilm(settings) is not None:
         return None

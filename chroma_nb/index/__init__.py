@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from functools import cache
 from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.extras import is_installed
 from chroma_nb.index.base import GraphParameters as GraphParameters
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def check_engine(name: str) -> None:
     if name not in ENGINES:
         known = ", ".join(["auto", "exact", *ENGINES])
         raise InvalidArgumentError(f"Unknown index_engine {name!r}. Known: {known}.")
-    if importlib.util.find_spec(ENGINES[name][0]) is None:
+    if not is_installed(ENGINES[name][0]):
         raise _not_installed(name)
 
 

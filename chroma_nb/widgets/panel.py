@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import threading
 import uuid
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.display.render import fill
+from chroma_nb.extras import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -37,7 +37,7 @@ class Panel(ABC):
         self._shown_snapshot = ""
         self._root: Any = None
         self._status: Any = None
-        if importlib.util.find_spec("ipywidgets") is not None:
+        if is_installed("ipywidgets"):
             import ipywidgets
 
             self._status = ipywidgets.HTML()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 @pytest.mark.slow
 def test_nothing_is_lost_under_load(tmp_path: Path) -> None:
     found = Soak(tmp_path, n_clients=16, seconds=15.0, kills=2).run()
-    assert not broken(found), found
+    problems = broken(found)
+    assert not problems, json.dumps(found, indent=1)
     assert found["done"]["query"] > 100
     assert found["done"]["add"] > 20
     assert found["done"]["broken"] > 0
