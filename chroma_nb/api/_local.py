@@ -416,7 +416,7 @@ class Local(API):
     ) -> Records:
         self._info(collection_id, tenant, database)
         expression = _expression(where, where_document)
-        with self.segments.present(collection_id) as segment:
+        with self.segments.present(collection_id, expression) as segment:
             reader = segment.metadata
             labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
             self._check_memory(
@@ -455,7 +455,7 @@ class Local(API):
         expression = _expression(where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
-        with self.segments.answering(collection_id) as segment:
+        with self.segments.answering(collection_id, expression) as segment:
             n_found = len(embeddings) * min(n_results, segment.metadata.n_live)
             self._check_memory(
                 segment,
@@ -600,7 +600,7 @@ class Local(API):
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         started = time.perf_counter()
-        with self.segments.answering(collection_id) as segment:
+        with self.segments.answering(collection_id, expression) as segment:
             found, plan = segment.search(embeddings, n_results, expression, ids)
             elapsed = time.perf_counter() - started
             return {

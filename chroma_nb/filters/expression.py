@@ -82,6 +82,14 @@ class DocumentMatches:
 Leaf: TypeAlias = Compare | Among | ListContains | DocumentContains | DocumentMatches
 Expression: TypeAlias = And | Or | Leaf
 
+
+def has_pattern(expression: Expression | None) -> bool:
+    """Say whether a regular expression is part of it."""
+    if isinstance(expression, And | Or):
+        return any(has_pattern(child) for child in expression.children)
+    return isinstance(expression, DocumentMatches)
+
+
 _LOGICAL = ("$and", "$or")
 _ORDERED = ("$gt", "$gte", "$lt", "$lte")
 _MEMBERSHIP = ("$in", "$nin")

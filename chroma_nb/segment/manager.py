@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from chroma_nb.filters.expression import has_pattern
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.resident_set import ResidentSet, return_memory
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.db.base import DB, Changes
+    from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, IndexingStatus
@@ -59,21 +61,29 @@ class SegmentManager:
     # -- reading ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def answering(self, collection_id: UUID) -> Iterator[Segment]:
-        """Hold what answers a query: the segment, loaded first where it is not and fits, or the DB."""
+    def answering(
+        self, collection_id: UUID, expression: Expression | None = None
+    ) -> Iterator[Segment]:
+        """Hold what answers a query: the segment, loaded first where it is not and fits, or the DB.
+
+        Args:
+            collection_id: The collection.
+            expression: The filter of the query.
+        """
         slot = self._slots.get(collection_id)
-        self._hold(slot)
-        try:
-            slot.touch()
-            segment = slot.segment
-            if segment is not None:
-                slot.hits += 1
-                yield segment
-            else:
-                slot.misses += 1
-                yield stored_segment(self.db, self.db.get_collection(collection_id))
-        finally:
-            slot.lock.release()
+        with _between_commits(slot, expression):
+            self._hold(slot)
+            try:
+                slot.touch()
+                segment = slot.segment
+                if segment is not None:
+                    slot.hits += 1
+                    yield segment
+                else:
+                    slot.misses += 1
+                    yield stored_segment(self.db, self.db.get_collection(collection_id))
+            finally:
+                slot.lock.release()
 
     def _drop_doubtful(self, slot: Slot) -> None:
         """Let go of a segment that an interrupted commit has left behind the truth; it is derived."""
@@ -98,13 +108,16 @@ class SegmentManager:
                 slot.lock.acquire_read()
 
     @contextlib.contextmanager
-    def present(self, collection_id: UUID) -> Iterator[Segment]:
+    def present(
+        self, collection_id: UUID, expression: Expression | None = None
+    ) -> Iterator[Segment]:
         """Hold what answers without loading: the loaded segment, or one that reads the DB."""
         slot = self._slots.get(collection_id)
-        self._drop_doubtful(slot)
-        with slot.lock.read():
-            slot.touch()
-            yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
+        with _between_commits(slot, expression):
+            self._drop_doubtful(slot)
+            with slot.lock.read():
+                slot.touch()
+                yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -329,3 +342,14 @@ class SegmentManager:
     def why_this_form(self, segment: Segment) -> str:
         """Say in words why a collection is held as it is."""
         return self.residents.explain_form(segment)
+
+
+def _between_commits(
+    slot: Slot, expression: Expression | None
+) -> contextlib.AbstractContextManager[None]:
+    """Keep writers out where the DB is asked for a part of the answer, whatever is loaded.
+
+    A commit is in the DB a moment before it is in the segment: a regular expression, which is the DB's,
+    would be matched against other texts than those that are answered with.
+    """
+    return slot.write_lock if has_pattern(expression) else contextlib.nullcontext()

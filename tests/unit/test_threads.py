@@ -87,6 +87,42 @@ def test_six_threads(tmp_path: Path, store: str) -> None:
     client.close()
 
 
+@pytest.mark.parametrize("ask", ["get", "query"])
+def test_a_pattern_sees_the_texts_that_are_answered_with(ask: str) -> None:
+    """The DB matches patterns, also for a loaded collection, and has a commit a moment earlier."""
+    texts = ("an early bear", "a late bear")
+    with chroma_nb.EphemeralClient(chroma_nb.Settings(compact_ratio=0.9)) as client:
+        notes = client.get_or_create_collection(f"texts-{ask}", embedding_function=None)
+        ids = [str(n) for n in range(200)]
+        notes.add(ids=ids, embeddings=np.eye(200, dtype=np.float32), documents=[texts[0]] * 200)
+        gone = threading.Event()
+
+        def write() -> None:
+            turn = 0
+            while not gone.is_set():
+                turn += 1
+                notes.update(ids=ids, documents=[texts[turn % 2]] * 200, embeddings=np.eye(200))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            stop = time.monotonic() + 1.5
+            while time.monotonic() < stop:
+                for pattern, text in zip(("late", "early"), texts, strict=True):
+                    where: Any = {"$not_regex": f"{pattern} b"}
+                    if ask == "get":
+                        found = notes.get(where_document=where)["documents"]
+                    else:
+                        found = notes.query(
+                            query_embeddings=np.eye(200)[:1], n_results=200, where_document=where
+                        )["documents"][0]
+                    assert set(found) <= {text}
+                    assert len(found) in (0, 200)
+        finally:
+            gone.set()
+            writer.join()
+
+
 def test_a_reader_leaves_nothing_open_that_a_checkpoint_would_wait_for(tmp_path: Path) -> None:
     # In DuckDB 1.3 an answer that is not read to its end keeps a lock on its table.
     with chroma_nb.PersistentClient(tmp_path / "store") as client:
