@@ -26,6 +26,7 @@ from chroma_nb.errors import (
     UniqueConstraintError,
     VersionMismatchError,
 )
+from chroma_nb.filters.expression import Expression, patterns
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.filters.expression import Expression
     from chroma_nb.settings import Settings
 
 #: Bump when the tables or the vector file change; `_upgrade` then has to know the older ones.
@@ -628,7 +628,7 @@ class DuckDB(DB):
             try:
                 labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
-                raise InvalidArgumentError(f"Invalid where clause: {error}") from error
+                raise _bad_filter(expression, error) from error
             except duckdb.OutOfMemoryException:
                 raise
             except duckdb.Error as error:
@@ -885,6 +885,17 @@ _SELECT_COLLECTION = (
     "SELECT id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
     "next_label, next_sequence, generation, ttl_seconds, version FROM collections"
 )
+
+
+def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidArgumentError:
+    reason = str(error).removeprefix("Invalid Input Error: ")[:300]
+    given = " or ".join(repr(pattern[:200]) for pattern in patterns(expression))
+    if not given:
+        return InvalidArgumentError(f"Invalid where clause: {reason}")
+    return InvalidArgumentError(
+        f"Invalid where clause: the regular expression {given} cannot be read: {reason}. The syntax is "
+        "that of Rust's regex, without look-around and back-references."
+    )
 
 
 def _create_records(table: str) -> str:

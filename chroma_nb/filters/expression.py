@@ -83,11 +83,11 @@ Leaf: TypeAlias = Compare | Among | ListContains | DocumentContains | DocumentMa
 Expression: TypeAlias = And | Or | Leaf
 
 
-def has_pattern(expression: Expression | None) -> bool:
-    """Say whether a regular expression is part of it."""
+def patterns(expression: Expression | None) -> list[str]:
+    """Return the regular expressions that are part of it."""
     if isinstance(expression, And | Or):
-        return any(has_pattern(child) for child in expression.children)
-    return isinstance(expression, DocumentMatches)
+        return [pattern for child in expression.children for pattern in patterns(child)]
+    return [expression.pattern] if isinstance(expression, DocumentMatches) else []
 
 
 _LOGICAL = ("$and", "$or")

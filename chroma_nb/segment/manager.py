@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from chroma_nb.filters.expression import has_pattern
+from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.resident_set import ResidentSet, return_memory
@@ -352,4 +352,4 @@ def _between_commits(
     A commit is in the DB a moment before it is in the segment: a regular expression, which is the DB's,
     would be matched against other texts than those that are answered with.
     """
-    return slot.write_lock if has_pattern(expression) else contextlib.nullcontext()
+    return slot.write_lock if patterns(expression) else contextlib.nullcontext()

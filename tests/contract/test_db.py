@@ -320,8 +320,8 @@ def test_records_are_selected(db: DB, notes: uuid.UUID) -> None:
 
 def test_a_pattern_that_cannot_be_read_is_refused(db: DB, notes: uuid.UUID) -> None:
     insert(db, notes, ["a"])
-    with pytest.raises(InvalidArgumentError):
-        db.select(notes, DocumentMatches("(", negated=False))
+    with pytest.raises(InvalidArgumentError, match=r"expression 'a\(b' cannot be read: missing \)"):
+        db.select(notes, DocumentMatches("a(b", negated=False))
 
 
 def test_metadata_is_described(db: DB, notes: uuid.UUID) -> None:
