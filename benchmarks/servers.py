@@ -104,8 +104,10 @@ def running(server: Running) -> Iterator[Running]:
     try:
         yield server
     finally:
-        if server.process.poll() is None:
-            server.process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.process.terminate()
+            server.process.wait(10)
+        server.process.kill()
         server.process.wait(30)
         if server.process.stdout is not None:
             server.process.stdout.close()

@@ -102,9 +102,7 @@ class Settings(Displayed):
         "DuckDB's own `memory_limit` (its default is 80 % of the host's memory); `auto` follows the "
         "budget, from 32 to 256 MiB.",
     )
-    temp_path: str = _documented(
-        "", "Folder for temporary files of ephemeral stores; empty is the system's."
-    )
+    temp_path: str = _documented("", "Folder for temporary files; empty is the system's.")
     fsync: bool = _documented(
         True,
         "Flush to the disk at each commit of a persistent store. Off, a power cut may lose it.",

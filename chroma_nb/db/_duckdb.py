@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import duckdb
 import numpy as np
 
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
+from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
     InternalError,
@@ -122,15 +122,19 @@ class DuckDB(DB):
         self._is_broken = False
         #: Vector files of compactions under way, by collection and generation.
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
-        self._derived_folder: str | None = None
         self._closed = False
         limit = settings.duckdb_memory_limit
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
-        self._connection = self._connect()
+        self._temp = TempFolder(settings.temp_path)
         try:
-            self._open_schema()
+            self._connection = self._connect()
+            try:
+                self._open_schema()
+            except BaseException:
+                self._connection.close()
+                raise
         except BaseException:
-            self._connection.close()
+            self._temp.close()
             raise
 
     def __repr__(self) -> str:
@@ -141,14 +145,11 @@ class DuckDB(DB):
     def _database_file(self) -> str:
         return ":memory:"
 
-    def _temp_folder(self) -> str:
-        return self.settings.temp_path or tempfile.gettempdir()
-
     def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, Any] = {
             "threads": self.settings.threads or os.cpu_count() or 1,
             "memory_limit": f"{self._memory_limit}B",
-            "temp_directory": os.path.join(self._temp_folder(), f"chroma-nb-{os.getpid()}.tmp"),
+            "temp_directory": os.path.join(self._temp.path, "duckdb"),
             # Nothing is fetched from a network because a query happens to name a function.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
@@ -349,8 +350,7 @@ class DuckDB(DB):
             for entry in self._entries.values():
                 _close_vectors(entry)
             self._connection.close()
-            if self._derived_folder is not None:
-                shutil.rmtree(self._derived_folder, ignore_errors=True)
+            self._temp.close()
 
     def reset(self) -> None:
         with self._changing():
@@ -557,7 +557,7 @@ class DuckDB(DB):
         )
 
     def _space_folder(self) -> str:
-        return self._temp_folder()
+        return self._temp.path
 
     def _check_space(self, changes: Changes) -> None:
         """Refuse a write that would not fit, before DuckDB's own log fills the disk up."""
@@ -577,9 +577,7 @@ class DuckDB(DB):
         return None
 
     def _open_vectors(self, entry: _Entry, dimension: int, *, create: bool) -> VectorFile:
-        return VectorFile(
-            self._vector_path(entry), dimension, folder=self._temp_folder(), fsync=False
-        )
+        return VectorFile(self._vector_path(entry), dimension, folder=self._temp.path, fsync=False)
 
     def _writable_vectors(self, entry: _Entry, dimension: int) -> VectorFile:
         if entry.vectors is not None and entry.vectors.dimension != dimension:
@@ -868,12 +866,8 @@ class DuckDB(DB):
         return self._derived_prefix(self._entry(collection_id))
 
     def _derived_prefix(self, entry: _Entry) -> str:
-        if self._derived_folder is None:
-            self._derived_folder = tempfile.mkdtemp(
-                prefix="chroma-nb-", dir=self.settings.temp_path or None
-            )
         name = f"{entry.info.id}.{entry.extent.generation}"
-        return os.path.join(self._derived_folder, name)
+        return os.path.join(self._temp.path, name)
 
     def bytes_on_disk(self, collection_id: UUID) -> int:
         entry = self._entry(collection_id)
