@@ -114,11 +114,11 @@ def test_closing_leaves_no_descriptor_and_no_thread(tmp_path: Path) -> None:
         pass
     threads = threading.active_count()
     before = descriptors()
-    for client in (
-        chroma_nb.PersistentClient(tmp_path / "store", settings),
-        chroma_nb.EphemeralClient(settings),
+    for make in (
+        lambda: chroma_nb.PersistentClient(tmp_path / "store", settings),
+        lambda: chroma_nb.EphemeralClient(settings),
     ):
-        with client:
+        with make() as client:
             notes = client.create_collection("notes", embedding_function=None)
             vectors = np.random.default_rng(0).standard_normal((2_000, 200)).astype(np.float32)
             notes.add(ids=[str(i) for i in range(2_000)], embeddings=vectors)
