@@ -143,10 +143,14 @@ def _(shown: CollectionList) -> View:
         one = some[0]
         place: Any = {"tenant": one.tenant, "database": one.database}
         report = known(lambda api: api.memory_report([c.id for c in some], **place), one._client)
-    rows = _rows(
-        [one.get_model() for one in some], None if isinstance(report, Exception) else report
-    )
-    return "collections", {"rows": rows, "caption": showing(len(some), len(shown), "collection")}
+    problem = ""
+    if isinstance(report, Exception):
+        problem, report = _problem(report, "collection.count() asks it."), None
+    return "collections", {
+        "rows": _rows([one.get_model() for one in some], report),
+        "caption": showing(len(some), len(shown), "collection"),
+        "problem": problem,
+    }
 
 
 @view.register

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import chroma_nb
+from benchmarks.servers import running, start_ours
 from tests.browser.scratch import write_notebook
 from tests.display.conftest import DOCUMENTS, objects_of
 
@@ -18,28 +20,46 @@ pytest.importorskip("jupyterlab", reason="needs the extra 'browser'")
 
 THEMES = ["lab-light", "lab-dark", "colab-dark", "vscode-dark", "bare"]
 
+#: Where the store is -> how the files of its tests begin.
+PREFIXES = {"here": "", "far": "far-"}
+
+
+@pytest.fixture(scope="module", params=PREFIXES)
+def place(request: pytest.FixtureRequest) -> str:
+    """Where the store is: in this process, or at a server."""
+    return str(request.param)
+
 
 @pytest.fixture(scope="module")
-def fragments() -> Iterator[dict[str, str]]:
+def fragments(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     settings = chroma_nb.Settings(embedding="static", allow_reset=True, memory_budget="100 MB")
-    client = chroma_nb.EphemeralClient(settings)
-    client.reset()
-    collection = client.create_collection("notes", metadata={"source": "a test"})
-    collection.add(
-        ids=["a", "b", "c"],
-        documents=DOCUMENTS,
-        metadatas=[{"n": 1, "kind": "animal"}, {"n": 2, "price": 5.5, "tags": ["x", "y"]}, None],
-    )
-    shown = objects_of(client, collection)
-    client.memory.unload_all()
-    yield {name: one._repr_html_() for name, one in shown.items()}
-    client.reset()
-    client.close()
+    with contextlib.ExitStack() as stack:
+        if place == "here":
+            client = stack.enter_context(chroma_nb.EphemeralClient(settings))
+        else:
+            folder = tmp_path_factory.mktemp("server")
+            server = stack.enter_context(running(start_ours(folder, "--allow-reset")))
+            client = stack.enter_context(chroma_nb.connect(server.url, settings=settings))
+        client.reset()
+        collection = client.create_collection("notes", metadata={"source": "a test"})
+        collection.add(
+            ids=["a", "b", "c"],
+            documents=DOCUMENTS,
+            metadatas=[
+                {"n": 1, "kind": "animal"},
+                {"n": 2, "price": 5.5, "tags": ["x", "y"]},
+                None,
+            ],
+        )
+        shown = objects_of(client, collection)
+        client.memory.unload_all()
+        yield {name: one._repr_html_() for name, one in shown.items()}
+        client.reset()
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_every_text_can_be_read(
-    page: Any, fragments: dict[str, str], theme: str, pictures: Path
+    page: Any, fragments: dict[str, str], place: str, theme: str, pictures: Path
 ) -> None:
     from tests.browser.static_pages import axe_problems, contrast_problems, pages
 
@@ -53,7 +73,7 @@ def test_every_text_can_be_read(
         "() => [...document.querySelectorAll('.cnb')].filter(e => e.scrollWidth > e.clientWidth).length"
     )
     assert wide == 0
-    page.screenshot(path=str(pictures / f"objects-{theme}.png"), full_page=True)
+    page.screenshot(path=str(pictures / f"{PREFIXES[place]}objects-{theme}.png"), full_page=True)
 
 
 def test_the_measures_find_what_is_wrong(page: Any) -> None:
@@ -70,11 +90,13 @@ def test_the_measures_find_what_is_wrong(page: Any) -> None:
 
 
 def test_an_untrusted_notebook_is_readable(
-    lab: Any, jupyter: tuple[str, Path], fragments: dict[str, str], pictures: Path
+    lab: Any, jupyter: tuple[str, Path], fragments: dict[str, str], place: str, pictures: Path
 ) -> None:
     import nbformat
 
-    name = write_notebook(jupyter[1] / "untrusted.ipynb", *(["1"] * len(fragments)))
+    name = write_notebook(
+        jupyter[1] / f"{PREFIXES[place]}untrusted.ipynb", *(["1"] * len(fragments))
+    )
     notebook = nbformat.read(jupyter[1] / name, as_version=4)
     for cell, html in zip(notebook.cells, fragments.values(), strict=True):
         data = {"text/html": html + "<script>window.ran = true</script>", "text/plain": "x"}
@@ -94,7 +116,7 @@ def test_an_untrusted_notebook_is_readable(
         text = " ".join(shown.inner_text().split())
         for piece in Page(html).pieces:
             assert piece in text, "every value is there without styles"
-    lab.screenshot(pictures / "untrusted.png")
+    lab.screenshot(pictures / f"{PREFIXES[place]}untrusted.png")
 
 
 def test_text_survives_typesetting(lab: Any, jupyter: tuple[str, Path]) -> None:

@@ -434,6 +434,8 @@ def test_a_display_asks_no_server(server: Running, raw: Raw) -> None:
             assert html
         assert "remote" in client._repr_html_()
         assert "docs" in many._repr_html_()
+        assert "collection.count() asks it" in many._repr_html_()
+        assert "?" not in many._repr_html_()
         assert not asked
 
 
