@@ -35,6 +35,11 @@ class StoreLock:
                 "Close it there (client.close(), or restart that kernel), or use another folder; "
                 "several processes share one store through a server."
             ) from None
+        except OSError:
+            # A file system without locks.
+            os.close(self._fd)
+            self._fd = -1
+            raise
         holder_now = {
             "pid": os.getpid(),
             "program": os.path.basename(sys.argv[0] or sys.executable),

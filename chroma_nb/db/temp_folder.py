@@ -40,24 +40,31 @@ class TempFolder:
     def close(self) -> None:
         """Remove it with everything in it. Closing twice is allowed."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _lock_of(folder: str) -> str:
     return os.path.join(folder, "lock")
 
 
-def _make(parent: str) -> tuple[str, StoreLock]:
+def _make(parent: str) -> tuple[str, StoreLock | None]:
     while True:
         path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
-        # Another process may sweep it up before it is locked.
-        with contextlib.suppress(StoreLockedError, FileNotFoundError):
+        try:
             return path, StoreLock(_lock_of(path))
+        except (StoreLockedError, FileNotFoundError):
+            # Swept up by another process before it was locked.
+            continue
+        except OSError:
+            # No locks on this file system: so nobody sweeps there either.
+            return path, None
 
 
 def _sweep(parent: str) -> None:
     """Remove the folders of processes that are gone."""
-    with os.scandir(parent) as entries:
+    found: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
         found = [one.path for one in entries if one.name.startswith(PREFIX)]
     for path in found:
         if os.path.islink(path) or not os.path.exists(_lock_of(path)):

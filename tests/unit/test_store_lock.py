@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chroma_nb.db import store_lock
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import StoreLockedError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 HOLD = """
 import sys, time
+from chroma_nb.db import store_lock
 from chroma_nb.db.store_lock import StoreLock
 lock = StoreLock(sys.argv[1])
 print("held", flush=True)
@@ -79,3 +82,19 @@ def test_a_holder_that_has_not_said_who_it_is(path: str) -> None:
 def test_a_folder_that_is_not_there_is_the_systems_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         StoreLock(str(tmp_path / "none" / "lock"))
+
+
+def test_a_file_system_without_locks_leaves_nothing_open(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(fd: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(store_lock, "_lock", no_locks)
+    closed: list[int] = []
+    monkeypatch.setattr(store_lock.os, "close", closed.append)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
+        StoreLock(path)
+    monkeypatch.undo()
+    (fd,) = closed
+    os.close(fd)

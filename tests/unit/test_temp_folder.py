@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import chroma_nb
+from chroma_nb.db import store_lock
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.errors import InternalError
 
@@ -83,6 +85,20 @@ def test_two_stores_of_a_process_have_two_folders(tmp_path: Path) -> None:
     first.close()
     second.close()
     assert os.listdir(tmp_path) == ["store"]
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some clusters' network drives."""
+
+    def no_locks(fd: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(store_lock, "_lock", no_locks)
+    first, second = TempFolder(str(tmp_path)), TempFolder(str(tmp_path))
+    assert os.path.isdir(first.path), "what cannot be known to be free is left alone"
+    for each in (first, second):
+        each.close()
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
