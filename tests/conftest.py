@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-#: Folders whose tests measure time or memory, fill a disk, kill processes or use every core.
-ALONE = {"browser", "display", "durability", "lessons", "memory", "packaging", "server"}
+#: Folders whose tests measure time or memory, or use every core.
+ALONE = {"browser", "display", "lessons", "memory", "packaging", "server"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

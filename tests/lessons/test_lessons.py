@@ -1016,7 +1016,11 @@ def test_lesson_33_a_store_of_embeddings_needs_no_model() -> None:
         docs.add(ids="a", embeddings=[1.0], documents="x", metadatas={"k": 1})
         docs.get(where={"k": 1})
         docs.query(query_embeddings=[1.0])
-        names = "onnxruntime tokenizers pyarrow ipywidgets tqdm requests IPython pandas".split()
+        names = "onnxruntime tokenizers ipywidgets tqdm requests IPython".split()
+        import duckdb
+        if int(duckdb.__version__.split(".")[0]) >= 2:
+            # An older DuckDB itself imports these when it is given parameters.
+            names += ["pandas", "pyarrow"]
         loaded = [name for name in names if name in sys.modules]
         assert not loaded, loaded
     """
