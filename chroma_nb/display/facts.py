@@ -38,8 +38,8 @@ def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
 def within(ask: Callable[[], T]) -> T | Exception:
     """Return what `ask` returns, or the exception that it raised; `TimeoutError` where it is late.
 
-    Late is `PATIENCE_SECONDS` in which the process used the processor for less than half of the time: then
-    the store waits for a lock or a disk. What is late is left to finish in a daemon thread, and forgotten.
+    Late is `PATIENCE_SECONDS` in which the process had the processor for less than a quarter of the time:
+    then the store waits for a lock or a disk. What is late is left to finish in a daemon thread, and forgotten.
     """
     answers: list[T | Exception] = []
 
@@ -55,6 +55,6 @@ def within(ask: Callable[[], T]) -> T | Exception:
     while thread.is_alive() and time.monotonic() - started < LONGEST_SECONDS:
         computed = time.process_time()
         thread.join(PATIENCE_SECONDS)
-        if time.process_time() - computed < PATIENCE_SECONDS / 2:
+        if time.process_time() - computed < PATIENCE_SECONDS / 4:
             break
     return answers[0] if answers else TimeoutError("the store is busy")
