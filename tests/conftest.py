@@ -1,10 +1,16 @@
-"""Which tests want the machine for themselves."""
+"""What tests of several folders share: which want the machine for themselves, and the graph engines."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from chroma_nb.index import ENGINES, load_engine
+
+if TYPE_CHECKING:
+    from chroma_nb.index.base import VectorIndex
 
 TESTS = Path(__file__).parent
 #: Folders whose tests measure time or memory, or use every core.
@@ -15,3 +21,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in ALONE:
             item.add_marker(pytest.mark.alone)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> type[VectorIndex]:
+    """Each engine of vector graphs that is installed."""
+    try:
+        found = load_engine(request.param)
+    except ImportError as error:
+        pytest.skip(str(error))
+    assert found is not None
+    return found

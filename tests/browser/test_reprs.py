@@ -10,7 +10,7 @@ import pytest
 import chroma_nb
 from benchmarks.servers import running, start_ours
 from tests.browser.scratch import write_notebook
-from tests.display.conftest import DOCUMENTS, objects_of
+from tests.display.conftest import notes_in, objects_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,17 +41,7 @@ def fragments(place: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             server = stack.enter_context(running(start_ours(folder, "--allow-reset")))
             client = stack.enter_context(chroma_nb.connect(server.url, settings=settings))
         client.reset()
-        collection = client.create_collection("notes", metadata={"source": "a test"})
-        collection.add(
-            ids=["a", "b", "c"],
-            documents=DOCUMENTS,
-            metadatas=[
-                {"n": 1, "kind": "animal"},
-                {"n": 2, "price": 5.5, "tags": ["x", "y"]},
-                None,
-            ],
-        )
-        shown = objects_of(client, collection)
+        shown = objects_of(client, notes_in(client))
         client.memory.unload_all()
         yield {name: one._repr_html_() for name, one in shown.items()}
         client.reset()

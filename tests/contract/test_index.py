@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from chroma_nb.index import ENGINES, load_engine
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.index.exact import search as exact_search
 
@@ -16,16 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 N, DIMENSION = 3_000, 24
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> type[VectorIndex]:
-    try:
-        found = load_engine(request.param)
-    except ImportError as error:
-        pytest.skip(str(error))
-    assert found is not None
-    return found
 
 
 @pytest.fixture(scope="module")

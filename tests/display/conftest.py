@@ -20,6 +20,17 @@ DOCUMENTS = [
 ]
 
 
+def notes_in(client: Any) -> Any:
+    """Make the collection that is shown."""
+    collection = client.create_collection("notes", metadata={"source": "a test"})
+    collection.add(
+        ids=["a", "b", "c"],
+        documents=DOCUMENTS,
+        metadatas=[{"n": 1, "kind": "animal"}, {"n": 2, "price": 5.5, "tags": ["x", "y"]}, None],
+    )
+    return collection
+
+
 def objects_of(client: Any, collection: Any) -> dict[str, Any]:
     """Return everything that shows itself, by name."""
     asked = ["what is large and has fur?", "a vehicle on rails"]
@@ -62,13 +73,7 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def collection(client: Any) -> Any:
-    collection = client.create_collection("notes", metadata={"source": "a test"})
-    collection.add(
-        ids=["a", "b", "c"],
-        documents=DOCUMENTS,
-        metadatas=[{"n": 1, "kind": "animal"}, {"n": 2, "price": 5.5, "tags": ["x", "y"]}, None],
-    )
-    return collection
+    return notes_in(client)
 
 
 @pytest.fixture

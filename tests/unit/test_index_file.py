@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from chroma_nb.index import ENGINES, load_engine
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
 
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
 
 N = 200
 PARAMETERS = GraphParameters("l2", 8)
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> type[VectorIndex]:
-    try:
-        found = load_engine(request.param)
-    except ImportError as error:
-        pytest.skip(str(error))
-    assert found is not None
-    return found
 
 
 @pytest.fixture

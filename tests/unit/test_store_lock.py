@@ -84,13 +84,10 @@ def test_a_folder_that_is_not_there_is_the_systems_error(tmp_path: Path) -> None
         StoreLock(str(tmp_path / "none" / "lock"))
 
 
+@pytest.mark.usefixtures("no_locks")
 def test_a_file_system_without_locks_leaves_nothing_open(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_locks(fd: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(store_lock, "_lock", no_locks)
     closed: list[int] = []
     monkeypatch.setattr(store_lock.os, "close", closed.append)
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import chroma_nb
-from chroma_nb.db import store_lock
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.errors import InternalError
 
@@ -87,13 +85,8 @@ def test_two_stores_of_a_process_have_two_folders(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["store"]
 
 
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on some clusters' network drives."""
-
-    def no_locks(fd: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(store_lock, "_lock", no_locks)
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_system_without_locks(tmp_path: Path) -> None:
     first, second = TempFolder(str(tmp_path)), TempFolder(str(tmp_path))
     assert os.path.isdir(first.path), "what cannot be known to be free is left alone"
     for each in (first, second):

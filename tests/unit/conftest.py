@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from chroma_nb.db import store_lock
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without locks, as on some clusters' network drives."""
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(store_lock, "_lock", refuse)
