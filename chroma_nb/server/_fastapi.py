@@ -56,7 +56,7 @@ class FastAPI(Server):
         from chroma_nb.server.application import Service, make_application
 
         self._service = Service(api, self.settings)
-        _check_exposure(self.settings, self._service.gate.is_open)
+        _check_exposure(self.settings, self._service.authenticator.is_open)
         self.application = make_application(self._service)
         self._socket: socket.socket | None = None
         self._uvicorn: Any = None

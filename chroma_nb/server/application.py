@@ -1,6 +1,6 @@
 """`make_application`: the REST API as an ASGI application.
 
-A request goes three ways. The event loop reads its body, within limits, and asks the gate who sends it.
+A request goes three ways. The event loop reads its body, within limits, and asks the authenticator who sends it.
 A worker thread parses, asks the store and writes the answer as JSON: whatever is long or heavy is there,
 and never holds up the loop. The loop sends the answer, counts it and logs it.
 """
@@ -36,7 +36,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
 from chroma_nb.server import schemas
-from chroma_nb.server.auth import EVERYBODY, Gate, Identity
+from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
 from chroma_nb.server.operations import OPERATIONS, Call, Operation
 from chroma_nb.wire.errors import error_to_json
@@ -68,7 +68,7 @@ class _Refused(Exception):
 
 
 class Service:
-    """What requests share: the store, the gate, the threads, the limits, the figures.
+    """What requests share: the store, the authenticator, the threads, the limits, the figures.
 
     Args:
         api: The store.
@@ -78,7 +78,7 @@ class Service:
     def __init__(self, api: API, settings: Settings) -> None:
         self.api = api
         self.settings = settings
-        self.gate = Gate(settings)
+        self.authenticator = Authenticator(settings)
         self.metrics = Metrics(api)
         self.max_body = parse_bytes(settings.server_max_body)
         self.origins = [
@@ -87,7 +87,7 @@ class Service:
         threads = settings.server_threads or _THREADS_PER_CORE * (os.cpu_count() or 1)
         self.threads = concurrent.futures.ThreadPoolExecutor(threads, "chroma_nb server")
         #: Everybody on this machine may do everything, so a browser on it must not be led here.
-        self.only_own_names = self.gate.is_open and not settings.server_public
+        self.only_own_names = self.authenticator.is_open and not settings.server_public
         self.stopping = False
         self._in_flight = 0
         self._receiving = 0
@@ -104,7 +104,7 @@ class Service:
         started = time.perf_counter()
         headers = request.headers
         trace_id = trace_id_of(headers.get("traceparent", ""), headers.get("chroma-trace-id", ""))
-        identity = EVERYBODY
+        identity = ANONYMOUS
         extra: dict[str, str] = {}
         n_bytes = 0
         try:
@@ -179,17 +179,17 @@ class Service:
             AuthorizationError: Nobody that is known.
         """
         headers = request.headers
-        known = self.gate.knows(headers)
+        known = self.authenticator.knows(headers)
         if known is None:
             # A password takes 50 ms to check: no more at a time than there are requests.
             self._check_busy()
-            known = await self.in_thread(functools.partial(self.gate.identify, headers))
+            known = await self.in_thread(functools.partial(self.authenticator.identify, headers))
         return known
 
     @staticmethod
     def _check_scope(operation: Operation, identity: Identity, path: Mapping[str, str]) -> None:
-        if operation.scope == "ruler":
-            identity.check_rules()
+        if operation.scope == "admin":
+            identity.check_admin()
         elif operation.scope == "tenant":
             identity.check_tenant(path["tenant"])
 
@@ -222,7 +222,7 @@ class Service:
                     if n_bytes > self.max_body:
                         raise self._too_large()
                     if self._receiving > _BODIES * self.max_body:
-                        raise self._come_back("too many large bodies at a time")
+                        raise self._busy("too many large bodies at a time")
                     parts.append(part)
                     deadline.deadline = anyio.current_time() + seconds
         except TimeoutError:
@@ -246,7 +246,7 @@ class Service:
         )
 
     @staticmethod
-    def _come_back(why: str) -> _Refused:
+    def _busy(why: str) -> _Refused:
         return _Refused(503, RateLimitError(f"The server is busy: {why}."), **{_MORE: "1"})
 
     async def _work(
@@ -254,7 +254,7 @@ class Service:
     ) -> tuple[int, bytes]:
         """Answer in a worker thread."""
         if self.stopping:
-            raise self._come_back("it is stopping")
+            raise self._busy("it is stopping")
         if operation.scope != "open":
             self._check_busy()
         work = functools.partial(
@@ -284,7 +284,7 @@ class Service:
 
     def _check_busy(self) -> None:
         if self._in_flight >= self.settings.server_max_concurrency:
-            raise self._come_back(f"{self._in_flight} requests are being worked on")
+            raise self._busy(f"{self._in_flight} requests are being worked on")
 
     def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         """Do something in a worker thread."""
@@ -385,7 +385,7 @@ def make_application(service: Service) -> fastapi.FastAPI:
 
     async def metrics(request: Request) -> Response:
         try:
-            (await service.identify(request)).check_rules()
+            (await service.identify(request)).check_admin()
         except (_Refused, ChromaError) as refused:
             status, answer = error_to_json(
                 refused.error if isinstance(refused, _Refused) else refused

@@ -40,14 +40,14 @@ class Identity:
 
     Attributes:
         name: The name of the token or the user; empty where there is no authentication.
-        tenants: What it may enter; ``*`` is every tenant, and to rule: tenants, reset, budget.
+        tenants: What it may enter. ``*`` means admin of every tenant: tenants, reset, budget, metrics.
     """
 
     name: str = ""
     tenants: tuple[str, ...] = (_EVERY_TENANT,)
 
     @property
-    def rules(self) -> bool:
+    def is_admin(self) -> bool:
         """May it do what concerns every tenant?"""
         return _EVERY_TENANT in self.tenants
 
@@ -57,20 +57,20 @@ class Identity:
         Raises:
             ChromaAuthError: It is another's.
         """
-        if not self.rules and tenant not in self.tenants:
+        if not self.is_admin and tenant not in self.tenants:
             raise ChromaAuthError("Forbidden")
 
-    def check_rules(self) -> None:
+    def check_admin(self) -> None:
         """Refuse what concerns every tenant.
 
         Raises:
             ChromaAuthError: It may not.
         """
-        if not self.rules:
+        if not self.is_admin:
             raise ChromaAuthError("Forbidden")
 
 
-EVERYBODY = Identity()
+ANONYMOUS = Identity()
 
 
 @dataclass
@@ -160,7 +160,7 @@ class AuthFile:
             raise
 
 
-class Gate:
+class Authenticator:
     """Decides who a request comes from.
 
     Args:
@@ -214,7 +214,7 @@ class Gate:
             headers: Names in lower case.
         """
         if self.is_open:
-            return EVERYBODY
+            return ANONYMOUS
         token = _token_of(headers)
         if token is not None:
             return self._of_token(token)

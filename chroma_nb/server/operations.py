@@ -114,8 +114,8 @@ class Operation:
     answer: Any
     body: type[s.Body] | None = None
     status: int = 200
-    #: Who may: ``open`` everybody, ``anyone`` whom the gate knows, ``tenant`` whom the path's tenant
-    #: belongs to, ``ruler`` whom every tenant belongs to.
+    #: Who may: ``open`` everybody, ``anyone`` with valid credentials, ``tenant`` who may use the
+    #: tenant of the path, ``admin`` who may use every tenant.
     scope: str = "tenant"
     #: Lasts as long as it lasts.
     long: bool = False
@@ -335,7 +335,7 @@ def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
 def identity(call: Call[None]) -> dict[str, Any]:
     """Return who the caller is taken for."""
     who = call.identity
-    if who.rules:
+    if who.is_admin:
         return {
             "user_id": who.name,
             "tenant": DEFAULT_TENANT,
@@ -344,7 +344,7 @@ def identity(call: Call[None]) -> dict[str, Any]:
     return {"user_id": who.name, "tenant": who.tenants[0], "databases": ["*"]}
 
 
-@operation("POST", "/api/v2/reset", bool, scope="ruler", long=True)
+@operation("POST", "/api/v2/reset", bool, scope="admin", long=True)
 def reset(call: Call[None]) -> bool:
     """Delete everything, where the settings allow it."""
     return call.api.reset()
@@ -353,7 +353,7 @@ def reset(call: Call[None]) -> bool:
 # -- tenants and databases --------------------------------------------------------------------
 
 
-@operation("POST", "/api/v2/tenants", s.Nothing, s.NameBody, scope="ruler", problems=(409,))
+@operation("POST", "/api/v2/tenants", s.Nothing, s.NameBody, scope="admin", problems=(409,))
 def create_tenant(call: Call[s.NameBody]) -> dict[str, Any]:
     """Add a tenant."""
     validation.check_tenant_name(call.body.name)
@@ -645,7 +645,7 @@ def get_memory_budget(call: Call[None]) -> dict[str, int]:
     return {"budget": call.api.get_memory_budget()}
 
 
-@operation("PUT", "/api/v2/memory/budget", s.Budget, s.BudgetBody, scope="ruler", problems=(507,))
+@operation("PUT", "/api/v2/memory/budget", s.Budget, s.BudgetBody, scope="admin", problems=(507,))
 def set_memory_budget(call: Call[s.BudgetBody]) -> dict[str, int]:
     """Set the budget; what does not fit is unloaded before this returns."""
     return {"budget": call.api.set_memory_budget(call.body.budget)}
@@ -679,7 +679,7 @@ def _locate(call: Call[None]) -> CollectionInfo:
     collection_id = call.collection_id
     tenant = call.query.get("tenant")
     if tenant is None:
-        tenant = DEFAULT_TENANT if call.identity.rules else call.identity.tenants[0]
+        tenant = DEFAULT_TENANT if call.identity.is_admin else call.identity.tenants[0]
     call.identity.check_tenant(tenant)
     database = call.query.get("database")
     names = (

@@ -15,7 +15,7 @@ import pytest
 import chroma_nb
 from benchmarks.servers import Running, running, start_ours
 from chroma_nb import cli, errors
-from chroma_nb.server.auth import AuthFile, Gate
+from chroma_nb.server.auth import Authenticator, AuthFile
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
@@ -339,8 +339,8 @@ def test_the_command_keeps_hashes(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert token not in (tmp_path / "auth.json").read_text()
     assert cli.main(["auth", "list", file]) == 0
     assert capsys.readouterr().out == "alice\ttoken\tacme\n"
-    gate = Gate(chroma_nb.Settings(server_auth_file=file))
-    found = gate.knows({"authorization": f"Bearer {token}"})
+    authenticator = Authenticator(chroma_nb.Settings(server_auth_file=file))
+    found = authenticator.knows({"authorization": f"Bearer {token}"})
     assert found is not None
     assert (found.name, found.tenants) == ("alice", ("acme",))
     assert cli.main(["auth", "add", file, "bob"]) == 1
@@ -354,7 +354,7 @@ def test_the_command_keeps_hashes(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_file_that_is_not_there_lets_nobody_in(tmp_path: Path) -> None:
-    gate = Gate(chroma_nb.Settings(server_auth_file=str(tmp_path / "none.json")))
-    assert not gate.is_open
+    authenticator = Authenticator(chroma_nb.Settings(server_auth_file=str(tmp_path / "none.json")))
+    assert not authenticator.is_open
     with pytest.raises(errors.AuthorizationError):
-        gate.identify({"authorization": f"Bearer {uuid.uuid4()}"})
+        authenticator.identify({"authorization": f"Bearer {uuid.uuid4()}"})
