@@ -8,12 +8,24 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from chroma_nb import factories, validation
+from chroma_nb.boundary import public_call, public_class
 from chroma_nb.client_memory import ClientMemory
-from chroma_nb.collection import DEFAULT_EMBEDDING_FUNCTION, Collection, configuration_for
+from chroma_nb.collection import (
+    DEFAULT_EMBEDDING_FUNCTION,
+    Collection,
+    configuration_for,
+    name_of,
+)
 from chroma_nb.displayed import Displayed
-from chroma_nb.embedding.base import check_conflict_on_get, validate_embedding_function
-from chroma_nb.errors import InternalError, InvalidUUIDError, NotSupportedError
+from chroma_nb.embedding.base import check_conflict_on_get, checked_embedding_function
+from chroma_nb.errors import (
+    InternalError,
+    InvalidArgumentError,
+    InvalidUUIDError,
+    NotSupportedError,
+)
 from chroma_nb.results import CollectionList
+from chroma_nb.settings import Settings
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -23,7 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chroma_nb.api.base import API
-    from chroma_nb.settings import Settings
     from chroma_nb.types import OnConflict, UserIdentity
 
 
@@ -58,6 +69,7 @@ class _Connection:
             factories.release(self._store)
 
 
+@public_class
 class ClientAPI(_Connection, Displayed):
     """A client of a store.
 
@@ -85,7 +97,7 @@ class ClientAPI(_Connection, Displayed):
             settings, path = None, settings
         chosen = factories.get_settings() if settings is None else settings
         if path is not None:
-            chosen = _in_process(chosen).replace(is_persistent=True, path=os.fspath(path))
+            chosen = _with_path(chosen, path)
         super().__init__(chosen)
         try:
             self.set_tenant(tenant, database)
@@ -196,8 +208,7 @@ class ClientAPI(_Connection, Displayed):
             raise NotSupportedError(
                 "schema= is for Chroma's distributed store. Use configuration={'hnsw': {...}}."
             )
-        if embedding_function is not None:
-            validate_embedding_function(embedding_function)
+        embedding_function = checked_embedding_function(embedding_function)
         info = self.api.create_collection(
             name,
             configuration_for(embedding_function, configuration, metadata, self._settings),
@@ -235,7 +246,7 @@ class ClientAPI(_Connection, Displayed):
 
     def get_collection(
         self,
-        name: str,
+        name: str | Collection,
         embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
         data_loader: Any = None,
     ) -> Collection:
@@ -245,7 +256,7 @@ class ClientAPI(_Connection, Displayed):
             NotFoundError: There is none.
             InvalidArgumentError: `embedding_function` is another one than the collection records.
         """
-        info = self.api.get_collection(name, tenant=self.tenant, database=self.database)
+        info = self.api.get_collection(name_of(name), tenant=self.tenant, database=self.database)
         check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
         return Collection(self, info, embedding_function, data_loader)
 
@@ -299,13 +310,13 @@ class ClientAPI(_Connection, Displayed):
         """Return how many collections there are."""
         return self.api.count_collections(tenant=self.tenant, database=self.database)
 
-    def delete_collection(self, name: str) -> None:
+    def delete_collection(self, name: str | Collection) -> None:
         """Delete a collection with its records; the disk space comes back.
 
         Raises:
             NotFoundError: There is none of that name.
         """
-        self.api.delete_collection(name, tenant=self.tenant, database=self.database)
+        self.api.delete_collection(name_of(name), tenant=self.tenant, database=self.database)
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
@@ -314,7 +325,7 @@ class ClientAPI(_Connection, Displayed):
         """The store's memory: budget, report, unloading, pinning; see `ClientMemory`."""
         return ClientMemory(self)
 
-    def unload(self, name: str) -> int:
+    def unload(self, name: str | Collection) -> int:
         """Free a collection's memory and return the bytes; see `Collection.unload`."""
         return self.get_collection(name, embedding_function=None).unload()
 
@@ -351,6 +362,7 @@ class ClientAPI(_Connection, Displayed):
         return copy_collections(self, other, names)
 
 
+@public_class
 class AdminClientAPI(_Connection):
     """Makes and lists tenants and databases of a store.
 
@@ -392,22 +404,76 @@ class AdminClientAPI(_Connection):
         return [{"id": key, "name": name, "tenant": tenant} for key, name in found]
 
 
-def _in_process(settings: Settings) -> Settings:
-    """Return the settings of a store here, also where the environment names a server."""
-    return settings.replace(api="local") if settings.api == "fastapi" else settings
+#: Where `PersistentClient` keeps a store that is given no path, as Chroma's does.
+_CHROMA_PATH = "./chroma"
 
 
+def _with_path(settings: Settings, path: str | os.PathLike[str]) -> Settings:
+    """Return the settings of a store in this folder, wherever the environment sends its clients.
+
+    Raises:
+        InvalidArgumentError: The path is empty, or the settings name another place.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"Expected a path to be a text or a Path, got {path!r} ({type(path).__name__})."
+        )
+    chosen = os.fspath(path)
+    if not isinstance(chosen, str) or not chosen.strip():
+        raise InvalidArgumentError(
+            f"Expected the path of a folder, got {path!r}. Give one, such as './store', or use "
+            "chroma_nb.EphemeralClient() for a store in memory."
+        )
+    if settings.gives("url"):
+        raise _two_places(chosen, settings.shown("url"))
+    if settings.gives("path") and not _same_path(settings.path, chosen):
+        raise _two_places(chosen, settings.path)
+    return settings.replace(path=chosen, is_persistent=True)
+
+
+def _same_path(one: str, other: str) -> bool:
+    real = [os.path.realpath(os.path.expanduser(path)) for path in (one, other)]
+    return real[0] == real[1]
+
+
+def _two_places(one: str, other: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"A store is in one place, and two are given: {one!r}, and {other!r} in the settings. Leave one of "
+        "them out."
+    )
+
+
+@public_call
 def Client(
-    settings: Settings | str | os.PathLike[str] | None = None,
-    tenant: str = DEFAULT_TENANT,
+    target: Settings | str | os.PathLike[str] | None = None,
+    tenant: str | Settings = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
     *,
+    settings: Settings | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> ClientAPI:
-    """Open a store: in memory, or in a folder where a path is given; see `ClientAPI`."""
-    return ClientAPI(settings, tenant, database, path=path)
+    """Open a store: in memory, or in a folder where a path is given; see `ClientAPI`.
+
+    Args:
+        target: A folder, or `Settings`. None is a store in memory (or what the environment says).
+        tenant: The tenant; `Settings` are accepted in its place.
+        database: The database.
+        settings: `Settings`, beside a folder or alone.
+        path: A folder; the same as `target`.
+    """
+    given = [one for one in (target, tenant, settings) if isinstance(one, Settings)]
+    if isinstance(tenant, Settings):
+        tenant = DEFAULT_TENANT
+    if len(given) > 1:
+        raise InvalidArgumentError("Expected settings once, got them twice.")
+    if target is not None and not isinstance(target, Settings):
+        if path is not None:
+            raise _two_places(os.fspath(target), os.fspath(path))
+        path = target
+    return ClientAPI(given[0] if given else None, tenant, database, path=path)
 
 
+@public_call
 def EphemeralClient(
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
@@ -415,19 +481,43 @@ def EphemeralClient(
 ) -> ClientAPI:
     """Open the store in memory that clients of these settings share in this process."""
     chosen = factories.get_settings() if settings is None else settings
-    return ClientAPI(_in_process(chosen).replace(is_persistent=False), tenant, database)
+    for name in ("path", "url"):
+        if chosen.gives(name):
+            raise InvalidArgumentError(
+                f"EphemeralClient() is a store in memory, and the settings name a place: "
+                f"{name}={chosen.shown(name)!r}. Use chroma_nb.Client(settings), or leave it out."
+            )
+    return ClientAPI(chosen.replace(api=_local(chosen), is_persistent=False), tenant, database)
 
 
+def _local(settings: Settings) -> str:
+    """Return the API that answers in this process, also where the environment names a server."""
+    return "local" if settings.api == "fastapi" else settings.api
+
+
+@public_call
 def PersistentClient(
-    path: str | os.PathLike[str] = "./chroma",
+    path: str | os.PathLike[str] = _CHROMA_PATH,
     settings: Settings | None = None,
     tenant: str = DEFAULT_TENANT,
     database: str = DEFAULT_DATABASE,
 ) -> ClientAPI:
-    """Open the store in a folder, which is made when it is missing."""
-    return ClientAPI(settings, tenant, database, path=path)
+    """Open the store in a folder, which is made when it is missing.
+
+    Args:
+        path: The folder. None, an empty text and a variable of the environment that is not set are
+            refused: what was added to a store in memory would be lost.
+        settings: Everything else.
+        tenant: The tenant.
+        database: The database.
+    """
+    chosen = factories.get_settings() if settings is None else settings
+    if path == _CHROMA_PATH and chosen.gives("path"):
+        path = chosen.path
+    return ClientAPI(_with_path(chosen, path), tenant, database)
 
 
+@public_call
 def AdminClient(settings: Settings | None = None) -> AdminClientAPI:
     """Open a store to manage its tenants and databases."""
     return AdminClientAPI(settings)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.collection import configuration_for
+from chroma_nb.boundary import public_class
+from chroma_nb.collection import configuration_for, name_of
 from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import lazily
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.client import ClientAPI
+    from chroma_nb.collection import Collection
     from chroma_nb.memory.report import Estimate, MemoryReport
     from chroma_nb.plotting import MemoryPlot
     from chroma_nb.widgets import MemoryWidget
 
 
+@public_class
 class ClientMemory(Displayed):
     """What a store holds in memory, and how much it may.
 
@@ -51,8 +54,8 @@ class ClientMemory(Displayed):
     def _place(self) -> Any:
         return {"tenant": self._client.tenant, "database": self._client.database}
 
-    def _id(self, name: str) -> UUID:
-        return self._client.api.get_collection(name, **self._place).id
+    def _id(self, name: str | Collection) -> UUID:
+        return self._client.api.get_collection(name_of(name), **self._place).id
 
     @property
     def budget(self) -> int:
@@ -71,7 +74,7 @@ class ClientMemory(Displayed):
         """Return what is held by which collection, the totals, and the last events."""
         return self._client.api.memory_report(**self._place)
 
-    def load(self, name: str) -> int:
+    def load(self, name: str | Collection) -> int:
         """Load a collection now, ahead of its first query, and return its bytes.
 
         Raises:
@@ -80,7 +83,7 @@ class ClientMemory(Displayed):
         """
         return self._client.api.load(self._id(name), **self._place)
 
-    def unload(self, name: str) -> int:
+    def unload(self, name: str | Collection) -> int:
         """Free a collection's memory and return the bytes; see `Collection.unload`."""
         return self._client.api.unload(self._id(name), **self._place)
 
@@ -88,7 +91,7 @@ class ClientMemory(Displayed):
         """Free the memory of all collections that are not pinned, and return the bytes."""
         return self._client.api.unload_all(**self._place)
 
-    def pin(self, name: str) -> None:
+    def pin(self, name: str | Collection) -> None:
         """Load a collection and keep it, whatever else needs room, until `unpin` or the end.
 
         Raises:
@@ -97,11 +100,11 @@ class ClientMemory(Displayed):
         """
         self._client.api.pin(self._id(name), True, **self._place)
 
-    def unpin(self, name: str) -> None:
+    def unpin(self, name: str | Collection) -> None:
         """Let a pinned collection go like any other."""
         self._client.api.pin(self._id(name), False, **self._place)
 
-    def set_ttl(self, name: str, seconds: float | None) -> None:
+    def set_ttl(self, name: str | Collection, seconds: float | None) -> None:
         """Unload a collection after so many seconds without use; kept with the collection.
 
         Args:

@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb import validation
+from chroma_nb.boundary import public_class
 from chroma_nb.displayed import Displayed
 from chroma_nb.embedding.base import (
     check_conflict_on_create,
     check_conflict_on_modify,
+    checked_embedding_function,
     embed_documents,
     embed_queries,
     embedding_function_from_config,
     embedding_function_to_config,
     function_name,
-    validate_embedding_function,
 )
-from chroma_nb.errors import InvalidArgumentError, NotSupportedError
+from chroma_nb.errors import InvalidArgumentError, NotSupportedError, with_way_out
 from chroma_nb.fields import Fields
+from chroma_nb.filters.expression import contained_texts, parse_where, parse_where_document
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
 from chroma_nb.results import Explanation, GetResult, QueryResult
-from chroma_nb.search import Condition
+from chroma_nb.search import Condition, as_document_filter, as_filter
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -37,7 +39,6 @@ from chroma_nb.types import (
     Where,
     WhereDocument,
 )
-from chroma_nb.validation import validation_context
 
 if TYPE_CHECKING:
     import os
@@ -84,6 +85,7 @@ _GET_INCLUDE = ["metadatas", "documents"]
 _QUERY_INCLUDE = ["metadatas", "documents", "distances"]
 
 
+@public_class
 class Collection(Displayed):
     """A named set of records: id, embedding, document, metadata, uri.
 
@@ -102,11 +104,9 @@ class Collection(Displayed):
         embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
         data_loader: Any = None,
     ) -> None:
-        if embedding_function is not None:
-            validate_embedding_function(embedding_function)
         self._client = client
         self._info = info
-        self._embedding_function = embedding_function
+        self._embedding_function = checked_embedding_function(embedding_function)
         self._data_loader = data_loader
         #: What the configuration says, built when it is first used.
         self._built_function: Any = None
@@ -150,13 +150,16 @@ class Collection(Displayed):
     def configuration(self) -> dict[str, Any]:
         """``{"hnsw", "spann", "embedding_function"}``, the embedding function as an object.
 
-        Raises:
-            InvalidArgumentError: The recorded function is not known here or cannot be built.
+        A function that is not known here, or that cannot be built, is shown as it is recorded, a dict.
         """
         recorded = self._info.configuration
-        function = embedding_function_from_config(
-            recorded.get("embedding_function"), settings=self._client.get_settings()
-        )
+        function: Any
+        try:
+            function = embedding_function_from_config(
+                recorded.get("embedding_function"), settings=self._client.get_settings()
+            )
+        except InvalidArgumentError:
+            function = copy.deepcopy(recorded.get("embedding_function"))
         return {**recorded, "embedding_function": function}
 
     @property
@@ -194,7 +197,6 @@ class Collection(Displayed):
 
     # -- writing ------------------------------------------------------------------------------
 
-    @validation_context("add")
     def add(
         self,
         ids: Any,
@@ -236,7 +238,6 @@ class Collection(Displayed):
         batch = self._insert_batch(given)
         self._client.api.add(self.id, batch, on_conflict=on_conflict, **self._where_to)
 
-    @validation_context("upsert")
     def upsert(
         self,
         ids: Any,
@@ -254,7 +255,6 @@ class Collection(Displayed):
         )
         self._client.api.upsert(self.id, batch, **self._where_to)
 
-    @validation_context("update")
     def update(
         self,
         ids: Any,
@@ -303,12 +303,11 @@ class Collection(Displayed):
             batch.embeddings = self._embed(to_embed or [])
         return batch
 
-    @validation_context("delete")
     def delete(
         self,
         ids: Any = None,
-        where: Where | None = None,
-        where_document: WhereDocument | None = None,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
         limit: int | None = None,
     ) -> dict[str, int]:
         """Delete the records that match all conditions; at least one is needed.
@@ -316,15 +315,10 @@ class Collection(Displayed):
         Returns:
             ``{"deleted": n}``: how many records there were.
         """
-        where = _plain(where)
-        checked = validation.check_delete(ids, where, where_document, limit)
+        filters = _filters(where, where_document)
+        checked = validation.check_delete(ids, **filters, limit=limit)
         deleted = self._client.api.delete(
-            self.id,
-            ids=checked,
-            where=_plain(where),
-            where_document=where_document,
-            limit=limit,
-            **self._where_to,
+            self.id, ids=checked, **filters, limit=limit, **self._where_to
         )
         return {"deleted": deleted}
 
@@ -335,21 +329,21 @@ class Collection(Displayed):
         ReadLevel(read_level)
         return self._client.api.count(self.id, **self._where_to)
 
-    @validation_context("get")
     def get(
         self,
         ids: Any = None,
-        where: Where | None = None,
+        where: Where | Condition | None = None,
         limit: int | None = None,
         offset: int | None = None,
-        where_document: WhereDocument | None = None,
+        where_document: WhereDocument | Condition | None = None,
         include: Sequence[str] = _GET_INCLUDE,
     ) -> GetResult:
         """Return the records that match all conditions, in the order of their first insertion.
 
         Args:
             ids: One id or a list; unknown ids are left out.
-            where: ``{"pos": "noun"}``, ``{"n": {"$gt": 3}}``, ``{"$and": [...]}``.
+            where: ``{"pos": "noun"}``, ``{"n": {"$gt": 3}}``, ``{"$and": [...]}``; or conditions:
+                ``(K("pos") == "noun") & (K("year") > 1990)``. Dates are compared as datetimes or ISO text.
             limit: At most so many.
             offset: Leave out so many first.
             where_document: ``{"$contains": "bear"}``, ``{"$regex": "^a .* bear"}``.
@@ -358,12 +352,12 @@ class Collection(Displayed):
         wanted = validation.check_include(include, "get")
         checked = None if ids is None else validation.check_ids(ids)
         limit, offset = validation.check_limit_offset(limit, offset)
+        filters = _filters(where, where_document)
         with_data = self._needs_loader(wanted)
         records = self._client.api.get(
             self.id,
             ids=checked,
-            where=_plain(where),
-            where_document=where_document,
+            **filters,
             limit=limit,
             offset=offset or 0,
             include=[*wanted, "uris"] if with_data else wanted,
@@ -378,14 +372,13 @@ class Collection(Displayed):
             data=self._load_data(records.uris) if with_data else None,
             metadatas=records.metadatas,
         )
-        result.contains = _contained(where_document)
+        result.contains = _contained(filters)
         return result
 
     def peek(self, limit: int = 10) -> GetResult:
         """Return the first records with their embeddings."""
         return self.get(limit=limit, include=["metadatas", "documents", "embeddings"])
 
-    @validation_context("query")
     def query(
         self,
         query_embeddings: Any = None,
@@ -394,8 +387,8 @@ class Collection(Displayed):
         query_uris: Any = None,
         ids: Any = None,
         n_results: int = 10,
-        where: Where | None = None,
-        where_document: WhereDocument | None = None,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
         include: Sequence[str] = _QUERY_INCLUDE,
     ) -> QueryResult:
         """Return the nearest records of each query, nearest first.
@@ -416,8 +409,12 @@ class Collection(Displayed):
             ``l2`` and 1 minus the similarity for ``cosine`` and ``ip``.
         """
         wanted = validation.check_include(include, "query")
-        validation.check_n_results(n_results)
+        n_results = validation.check_n_results(n_results)
         checked = None if ids is None else validation.check_query_ids(ids)
+        filters = _filters(where, where_document)
+        asked = None
+        if query_embeddings is None and query_texts is not None:
+            asked = query_texts = validation.check_query_texts(query_texts)
         embeddings = self._query_embeddings(query_embeddings, query_texts, query_images, query_uris)
         with_data = self._needs_loader(wanted)
         matches = self._client.api.query(
@@ -425,8 +422,7 @@ class Collection(Displayed):
             embeddings,
             n_results,
             ids=checked,
-            where=_plain(where),
-            where_document=where_document,
+            **filters,
             include=[*wanted, "uris"] if with_data else wanted,
             **self._where_to,
         )
@@ -441,9 +437,8 @@ class Collection(Displayed):
             metadatas=matches.metadatas,
             distances=matches.distances,
         )
-        if query_embeddings is None and query_texts is not None:
-            result.asked = [query_texts] if isinstance(query_texts, str) else list(query_texts)
-        result.contains = _contained(where_document)
+        result.asked = asked
+        result.contains = _contained(filters)
         return result
 
     def _query_embeddings(
@@ -472,8 +467,10 @@ class Collection(Displayed):
 
     def _embed(self, inputs: Sequence[Any], *, query: bool = False) -> NDArray[np.float32]:
         function = self._function()
+        settings = self._client.get_settings()
+        at_most = settings.max_batch_size or None
         if query:
-            return embed_queries(function, inputs)
+            return embed_queries(function, inputs, at_most=at_most)
         # The function's own result, and the array of it.
         n_bytes = 2 * 4 * len(inputs) * (self._info.dimension or _TYPICAL_DIMENSION)
         require(
@@ -482,29 +479,44 @@ class Collection(Displayed):
             "add them in parts of 50,000",
             "free memory: client.memory.unload_all()",
         )
-        progress = self._client.get_settings().progress
-        return embed_documents(function, inputs, progress=progress, desc=f"Embedding {self.name}")
+        return embed_documents(
+            function,
+            inputs,
+            progress=settings.progress,
+            desc=f"Embedding {self.name}",
+            at_most=at_most,
+        )
 
     def _function(self) -> Any:
-        """Return what embeds: the handle's own, else what the collection records, else nothing does.
+        """Return what embeds: the handle's own, else what the collection records, else the default.
 
         Raises:
-            ValueError: No function is given or recorded.
+            ValueError: No function is given or recorded, and the collection has records of another one.
         """
         held = self._embedding_function
         if held is not None and function_name(held) != "default":
             return held
         if self._built_function is None:
             self._built_function = self._recorded_function()
-        function = self._built_function
-        if function is None and held is not None:
-            function = self._choose_default(record=False)
-        if function is None:
-            raise ValueError(
-                "You must provide an embedding function to compute embeddings."
-                "https://docs.trychroma.com/guides/embeddings"
-            )
-        return function
+        if self._built_function is not None:
+            return self._built_function
+        if held is not None and held is not DEFAULT_EMBEDDING_FUNCTION:
+            # MiniLM, and asked for by name.
+            return held
+        if held is not None and not self.count():
+            return self._choose_default(record=False)
+        sentence = (
+            "You must provide an embedding function to compute embeddings."
+            "https://docs.trychroma.com/guides/embeddings"
+        )
+        if held is None:
+            raise ValueError(sentence)
+        raise with_way_out(
+            ValueError(sentence),
+            f"Collection [{self.name}] has records and does not say what embedded them: their embeddings "
+            "were given, or their function has no name. The default would be another model. Open the "
+            "collection with embedding_function=..., or give embeddings.",
+        )
 
     def _recorded_function(self) -> Any:
         settings = self._client.get_settings()
@@ -658,22 +670,22 @@ class Collection(Displayed):
         """
         self._client.api.build_index(self.id, **self._where_to)
 
-    @validation_context("explain")
     def explain(
         self,
         query_embeddings: Any = None,
         query_texts: Any = None,
         ids: Any = None,
         n_results: int = 10,
-        where: Where | None = None,
-        where_document: WhereDocument | None = None,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
     ) -> Explanation:
         """Return how a query is answered, and why: strategy, engine, selectivity, memory, time.
 
         Takes what `query` takes; without a query it explains one for the first record's embedding.
         """
-        validation.check_n_results(n_results)
+        n_results = validation.check_n_results(n_results)
         checked = None if ids is None else validation.check_query_ids(ids)
+        filters = _filters(where, where_document)
         if query_embeddings is None and query_texts is None:
             first = self._client.api.get(self.id, limit=1, include=["embeddings"], **self._where_to)
             embeddings = first.embeddings
@@ -687,16 +699,15 @@ class Collection(Displayed):
                 embeddings,
                 n_results,
                 ids=checked,
-                where=_plain(where),
-                where_document=where_document,
+                **filters,
                 **self._where_to,
             )
         )
 
     def to_pandas(
         self,
-        where: Where | None = None,
-        where_document: WhereDocument | None = None,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
         *,
         include: Sequence[str] = ("documents", "metadatas"),
     ) -> pd.DataFrame:
@@ -705,12 +716,14 @@ class Collection(Displayed):
         return records.to_pandas(max_columns=None)
 
     def to_arrow(
-        self, where: Where | None = None, where_document: WhereDocument | None = None
+        self,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
     ) -> Any:
         """Return the records, embeddings included, as a `pyarrow.Table`; see `chroma_nb.transfer`."""
         from chroma_nb.transfer import collection_to_arrow
 
-        return collection_to_arrow(self, where, where_document)
+        return collection_to_arrow(self, **_filters(where, where_document))
 
     def from_pandas(
         self,
@@ -754,25 +767,31 @@ class Collection(Displayed):
         return export_collection(self, path)
 
 
-def _plain(where: Any) -> Any:
-    """Return a filter as Chroma's dict; ``K("year") > 1990`` is one, too."""
-    return where.to_dict() if isinstance(where, Condition) else where
+def _filters(where: Any, where_document: Any) -> dict[str, Any]:
+    """Return both filters as Chroma's dicts of plain values."""
+    return {"where": as_filter(where), "where_document": as_document_filter(where_document)}
 
 
-def _contained(where_document: Any) -> list[str]:
-    """Return the texts that a document filter wants to find."""
-    if isinstance(where_document, dict):
-        pairs = where_document.items()
-        return [
-            text
-            for operator, value in pairs
-            for text in ([value] if operator == "$contains" else _contained(value))
-        ]
-    return (
-        [text for part in where_document for text in _contained(part)]
-        if isinstance(where_document, list)
-        else []
-    )
+def _contained(filters: dict[str, Any]) -> list[str]:
+    """Return the texts that documents are to contain."""
+    parsed = (parse_where(filters["where"]), parse_where_document(filters["where_document"]))
+    return [text for expression in parsed for text in contained_texts(expression)]
+
+
+def name_of(collection: Any) -> str:
+    """Return the name of a collection that is given by its name, or as itself.
+
+    Raises:
+        InvalidArgumentError: It is neither.
+    """
+    if isinstance(collection, Collection):
+        return collection.name
+    if not isinstance(collection, str):
+        raise InvalidArgumentError(
+            f"Expected the name of a collection, got {str(collection)[:100]} "
+            f"({type(collection).__name__})."
+        )
+    return collection
 
 
 def configuration_for(
@@ -793,6 +812,7 @@ def configuration_for(
         InvalidArgumentError: Two functions are given, or a value cannot be used.
     """
     configured = (configuration or {}).get("embedding_function")
+    checked_embedding_function(configured)
     check_conflict_on_create(function, configured)
     chosen = configured if configured is not None else function
     recorded: dict[str, Any] | None
@@ -837,4 +857,4 @@ def _as_float64(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     return vectors.astype(np.float64)
 
 
-__all__ = ["DEFAULT_EMBEDDING_FUNCTION", "Collection", "InvalidArgumentError", "configuration_for"]
+__all__ = ["DEFAULT_EMBEDDING_FUNCTION", "Collection", "configuration_for", "name_of"]

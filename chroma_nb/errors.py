@@ -31,7 +31,11 @@ a name that is taken is an ``InternalError`` in process and a conflict over HTTP
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from chroma_nb.displayed import Displayed
+
+E = TypeVar("E", bound=Exception)
 
 __all__ = [
     "AuthorizationError",
@@ -56,6 +60,7 @@ __all__ = [
     "UniqueConstraintError",
     "VersionMismatchError",
     "error_types",
+    "with_way_out",
 ]
 
 
@@ -79,6 +84,16 @@ class ChromaError(Displayed, Exception):
     def name(cls) -> str:
         """Return Chroma's name of this error."""
         return cls._name
+
+
+def with_way_out(error: E, way_out: str) -> E:
+    """Return an error whose sentence, Chroma's, is followed by one that says what to do.
+
+    The two are known apart: libraries look for Chroma's sentence, which may yet get a method's name.
+    """
+    error.args = (f"{error.args[0]}. {way_out}", *error.args[1:])
+    error.way_out = way_out  # type: ignore[attr-defined]
+    return error
 
 
 class InvalidArgumentError(ChromaError, ValueError):

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb import factories
+from chroma_nb.boundary import public_call
 from chroma_nb.client import ClientAPI
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
@@ -20,6 +21,7 @@ _DEFAULT_PORT = 8_000
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/?#@\[\]]+)(?::([0-9]{1,5}))?")
 
 
+@public_call
 def connect(
     target: str | os.PathLike[str] | None = None,
     tenant: str | None = None,
@@ -95,6 +97,7 @@ def _url_of(target: str) -> str:
     return f"http://{found[1]}:{found[2] or _DEFAULT_PORT}"
 
 
+@public_call
 def HttpClient(
     host: str = "localhost",
     port: int = _DEFAULT_PORT,

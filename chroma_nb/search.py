@@ -1,8 +1,8 @@
 """Chroma's expressions for hybrid search: `Search`, `K`, `Knn`, `Rrf`, and `SparseVector`, `Schema`.
 
 They describe a search and become the JSON of Chroma's wire. No local store answers one, Chroma's own
-included (`Collection.search` says so); conditions on keys are useful everywhere:
-``where=((K("pos") == "noun") & (K("words") > 1)).to_dict()``.
+included (`Collection.search` says so); conditions are useful everywhere:
+``where=(K("pos") == "noun") & (K("words") > 1) & K.DOCUMENT.contains("bear")``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.filters.expression import plain_filter
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Condition:
-    """A metadata filter; join several with ``&`` and ``|``."""
+    """A filter; join several with ``&`` and ``|``."""
 
     where: dict[str, Any]
 
@@ -28,18 +31,75 @@ class Condition:
         """Return Chroma's `where`."""
         return self.where
 
-    def __and__(self, other: Condition) -> Condition:
-        return Condition(_joined("$and", self, other))
+    def __and__(self, other: Condition | dict[str, Any]) -> Condition:
+        return _joined("$and", self, other)
 
-    def __or__(self, other: Condition) -> Condition:
-        return Condition(_joined("$or", self, other))
+    def __rand__(self, other: Condition | dict[str, Any]) -> Condition:
+        return _joined("$and", other, self)
+
+    def __or__(self, other: Condition | dict[str, Any]) -> Condition:
+        return _joined("$or", self, other)
+
+    def __ror__(self, other: Condition | dict[str, Any]) -> Condition:
+        return _joined("$or", other, self)
+
+    def __bool__(self) -> bool:
+        # `a and b` would drop one of the two without a word, as would `1 < K("n") < 3`.
+        raise InvalidArgumentError(
+            "A condition has no truth value of its own. Join conditions with & and | instead of `and` "
+            "and `or`, each in parentheses: (K('a') == 1) & (K('b') > 2); write a range as "
+            "(K('n') > 1) & (K('n') < 3)."
+        )
 
 
-def _joined(operator: str, *conditions: Condition) -> dict[str, Any]:
+def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition:
     parts: list[dict[str, Any]] = []
     for condition in conditions:
-        parts.extend(condition.where.get(operator, [condition.where]))
-    return {operator: parts}
+        where = condition.where if isinstance(condition, Condition) else condition
+        if not isinstance(where, dict):
+            raise InvalidArgumentError(
+                f"Expected a condition on both sides of & and |, got {str(where)[:100]}. Put each comparison "
+                "in parentheses: (K('a') == 1) & (K('b') > 2)."
+            )
+        parts.extend(where.get(operator, [where]))
+    return Condition({operator: parts})
+
+
+def as_filter(where: Any) -> Any:
+    """Return a filter as Chroma's dict of plain values, with the conditions within it taken as such."""
+    return plain_filter(_without_conditions(where))
+
+
+def as_document_filter(where_document: Any) -> Any:
+    """Return a document filter as Chroma's dict; ``K.DOCUMENT.contains("bear")`` is one, too."""
+    return _of_documents(_without_conditions(where_document))
+
+
+def _of_documents(filter: Any) -> Any:
+    if isinstance(filter, list):
+        return [_of_documents(part) for part in filter]
+    if not isinstance(filter, dict):
+        return filter
+    if list(filter) == ["#document"]:
+        return filter["#document"]
+    return {
+        key: _of_documents(value) if key in ("$and", "$or") else value
+        for key, value in filter.items()
+    }
+
+
+def _without_conditions(where: Any) -> Any:
+    if isinstance(where, Condition):
+        return _without_conditions(where.to_dict())
+    if isinstance(where, Key):
+        raise InvalidArgumentError(
+            f"{where!r} alone is no condition. Compare it: {where!r} == value, {where!r}.is_in([...])."
+        )
+    if isinstance(where, dict):
+        return {key: _without_conditions(value) for key, value in where.items()}
+    if isinstance(where, list | tuple):
+        return [_without_conditions(value) for value in where]
+    return where
 
 
 class Key:
@@ -65,21 +125,38 @@ class Key:
         return Condition({self.name: {operator: value}})
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
+        if isinstance(value, Key):
+            # Two keys are looked up in sets and dicts; that is no condition.
+            return self.name == value.name  # type: ignore[return-value]
         return self._is("$eq", value)
 
     def __ne__(self, value: object) -> Condition:  # type: ignore[override]
+        if isinstance(value, Key):
+            return self.name != value.name  # type: ignore[return-value]
         return self._is("$ne", value)
 
-    def __gt__(self, value: float) -> Condition:
+    def __bool__(self) -> bool:
+        raise InvalidArgumentError(
+            f"{self!r} alone is no condition. Compare it: {self!r} == value, {self!r}.is_in([...])."
+        )
+
+    def _not_joined(self, other: Any) -> Condition:
+        return _joined("$and", {}, self)  # type: ignore[arg-type]
+
+    # A key alone is nothing to join: `K("a") == 1 & K("b") == 2` lacks parentheses.
+    __and__ = __rand__ = __or__ = __ror__ = _not_joined
+
+    # Numbers, and dates: datetime, pandas.Timestamp or text in ISO form.
+    def __gt__(self, value: Any) -> Condition:
         return self._is("$gt", value)
 
-    def __ge__(self, value: float) -> Condition:
+    def __ge__(self, value: Any) -> Condition:
         return self._is("$gte", value)
 
-    def __lt__(self, value: float) -> Condition:
+    def __lt__(self, value: Any) -> Condition:
         return self._is("$lt", value)
 
-    def __le__(self, value: float) -> Condition:
+    def __le__(self, value: Any) -> Condition:
         return self._is("$lte", value)
 
     def __hash__(self) -> int:

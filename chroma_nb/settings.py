@@ -1,6 +1,7 @@
 """Settings: one frozen dataclass, read when it is asked for, never at import.
 
-Order: an explicit argument, then the environment (``CHROMA_NB_<NAME>``), then the default.
+Order: an explicit argument, then the environment (``CHROMA_NB_<NAME>``), then the default. A setting that
+names a place decides where the store is: a `path` means a folder, a `url` means a server (`_decide_place`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from chroma_nb.displayed import Displayed
 from chroma_nb.suggest import did_you_mean
@@ -31,17 +32,29 @@ _CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
     "chroma_segment_cache_policy": "LRU",
     "chroma_server_nofile": None,
     "chroma_server_thread_pool_size": 40,
-    "chroma_server_host": None,
-    "chroma_server_http_port": None,
-    "chroma_server_ssl_enabled": False,
-    "chroma_server_headers": None,
-    "chroma_api_impl": None,
     "chroma_sysdb_impl": None,
     "chroma_db_impl": None,
     "migrations": None,
     "environment": "",
 }
 
+
+#: Names that people try, of things that are called otherwise here.
+_SYNONYMS = {
+    **dict.fromkeys(("memory_limit", "max_memory", "memory", "ram"), "memory_budget"),
+    **dict.fromkeys(("persist_path", "persist_dir", "dir", "directory", "folder"), "path"),
+    **dict.fromkeys(("persistent", "persist"), "is_persistent"),
+    **dict.fromkeys(("host", "server_url", "endpoint", "address"), "url"),
+    **dict.fromkeys(("api_key", "auth_token", "apikey"), "token"),
+    **dict.fromkeys(("embedding_function", "model", "embedding_model"), "embedding"),
+    **dict.fromkeys(("timeout", "request_timeout"), "timeout_seconds"),
+    **dict.fromkeys(("engine", "index"), "index_engine"),
+    **dict.fromkeys(("batch_size",), "max_batch_size"),
+    **dict.fromkeys(("verbose", "show_progress", "progress_bar"), "progress"),
+    **dict.fromkeys(("ttl", "idle_seconds", "idle_timeout"), "idle_unload_seconds"),
+    **dict.fromkeys(("tmp", "temp_dir", "tmpdir", "temp"), "temp_path"),
+    **dict.fromkeys(("num_threads", "n_threads"), "threads"),
+}
 
 #: Settings that are a size: a number of bytes is as good as a text.
 _SIZES = ("memory_budget", "duckdb_memory_limit", "server_max_body")
@@ -67,8 +80,12 @@ class Settings(Displayed):
         ValueError: An unknown name or a value that cannot be read.
     """
 
-    path: str = _documented("./chroma", "Folder of a persistent store; used when `is_persistent`.")
-    is_persistent: bool = _documented(False, "Keep the store on disk. `Client(path)` sets it.")
+    path: str = _documented(
+        "./chroma", "Folder of a persistent store. Setting it makes the store persistent."
+    )
+    is_persistent: bool = _documented(
+        False, "Keep the store on disk, in `path`. Setting `path` or `Client(path)` sets it."
+    )
     allow_reset: bool = _documented(False, "Let `client.reset()` delete everything.")
     api: str = _documented(
         "local",
@@ -125,7 +142,7 @@ class Settings(Displayed):
     )
     url: str = _documented(
         "",
-        "Where a server is, such as `http://host:8000`; `connect()` without a target goes there.",
+        "Where a server is, such as `http://host:8000`. Setting it makes clients ask that server.",
     )
     token: str = _documented(
         "", "The token that a server wants, as `Bearer` or in `token_header`.", secret=True
@@ -182,11 +199,23 @@ class Settings(Displayed):
     server_tls_certificate: str = _documented("", "File of the server's certificate chain (PEM).")
     server_tls_key: str = _documented("", "File of the certificate's private key (PEM).")
 
+    #: Settings that contradict each other about the place of the store: said when one is opened.
+    contradiction: ClassVar[str] = ""
+    _given: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, **values: Any) -> None:
-        resolved = resolve(values, os.environ)
-        for name, value in resolved.items():
+        explicit = read_explicit(values)
+        resolved = _merge(explicit, os.environ)
+        contradiction = _decide_place(resolved, explicit, os.environ)
+        self._set(resolved, frozenset(explicit), contradiction)
+
+    def _set(self, values: Mapping[str, Any], given: frozenset[str], contradiction: str) -> None:
+        for name, value in {**values, "_given": given, "contradiction": contradiction}.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "_explicit", frozenset(values))
+
+    def gives(self, name: str) -> bool:
+        """Say whether a setting was given as an argument, rather than by the environment or not at all."""
+        return name in self._given
 
     def __repr__(self) -> str:
         changed = ", ".join(
@@ -217,9 +246,15 @@ class Settings(Displayed):
         return self.path
 
     def replace(self, **changes: Any) -> Settings:
-        """Return a copy with some fields changed."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Settings(**{**values, **changes})
+        """Return a copy with some fields changed; a new `path` or `url` says where the store is."""
+        explicit = read_explicit(changes)
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | explicit
+        contradiction = _decide_place(values, explicit, {})
+        if not explicit.keys() & _PLACES:
+            contradiction = self.contradiction
+        copy = object.__new__(Settings)
+        copy._set(values, self._given | explicit.keys(), contradiction)
+        return copy
 
     def key(self) -> tuple[Any, ...]:
         """Return what makes two settings the same, to share one store between clients."""
@@ -233,22 +268,21 @@ def without_secrets(url: str) -> str:
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
-def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
-    """Merge explicit values, the environment and the defaults into one complete table.
+def read_explicit(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was given as arguments, by our names and of the fields' kinds.
 
     Raises:
         ValueError: An unknown name, or a value that is not of its field's kind.
     """
     fields = {f.name: f for f in dataclasses.fields(Settings)}
-    auth, values = _chroma_client(values)
-    explicit = {}
+    found, values = _chroma_client(values)
     for given, value in values.items():
         name = _CHROMA_NAMES.get(given, given)
         if given == "chroma_memory_limit_bytes" and value == 0:
             # Chroma's "no limit", which is its default.
             continue
         if name in fields:
-            explicit[name] = value
+            found[name] = value
         elif given in _CHROMA_WITHOUT_EFFECT:
             if value != _CHROMA_WITHOUT_EFFECT[given] and value is not None:
                 warnings.warn(
@@ -257,14 +291,28 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
                     stacklevel=4,
                 )
         else:
-            hint = did_you_mean(given, [*fields, *_CHROMA_NAMES], " Did you mean {!r}?")
-            raise ValueError(f"Unknown setting {given!r}. Known: {', '.join(fields)}.{hint}")
-    explicit.update(auth)
+            meant = _SYNONYMS.get(given)
+            hint = f" Did you mean {meant!r}?" if meant else ""
+            hint = hint or did_you_mean(given, [*fields, *_CHROMA_NAMES], " Did you mean {!r}?")
+            raise ValueError(f"Unknown setting {given!r}.{hint} Known: {', '.join(fields)}.")
+    return {name: _read(name, value, fields[name].default, name) for name, value in found.items()}
+
+
+def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
+    """Merge arguments, the environment and the defaults into one complete table.
+
+    Raises:
+        ValueError: An unknown name, or a value that is not of its field's kind.
+    """
+    return _merge(read_explicit(values), environment)
+
+
+def _merge(explicit: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, Any]:
     resolved = {}
-    for name, field in fields.items():
-        variable = ENVIRONMENT_PREFIX + name.upper()
+    for field in dataclasses.fields(Settings):
+        name, variable = field.name, ENVIRONMENT_PREFIX + field.name.upper()
         if name in explicit:
-            resolved[name] = _read(name, explicit[name], field.default, name)
+            resolved[name] = explicit[name]
         elif variable in environment:
             resolved[name] = _read(name, environment[variable], field.default, variable)
         else:
@@ -272,14 +320,99 @@ def resolve(values: Mapping[str, Any], environment: Mapping[str, str]) -> dict[s
     return resolved
 
 
-def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Translate how Chroma's settings say what a client shows to a server; return that, and the rest.
+#: APIs that ask a server at `url`, the usual one first.
+_REMOTE_APIS = ("fastapi",)
+#: Settings that say where the store is.
+_PLACES = frozenset(("path", "is_persistent", "url", "api"))
+
+
+def _decide_place(
+    values: dict[str, Any], explicit: Mapping[str, Any], environment: Mapping[str, str]
+) -> str:
+    """Let `path` mean a folder and `url` a server, where nothing else was said as clearly.
+
+    Args:
+        values: The table; `is_persistent` and `api` are set in it.
+        explicit: What was given as arguments, which counts more than the environment.
+        environment: The environment's variables.
+
+    Returns:
+        A sentence where the environment contradicts itself; it matters when a store is opened.
 
     Raises:
-        ValueError: A provider of another kind than Chroma's two.
+        ValueError: The arguments contradict each other.
+    """
+
+    def said(name: str) -> int:
+        """2: by an argument, 1: by the environment, 0: not at all."""
+        if name in explicit:
+            return 2
+        return 1 if ENVIRONMENT_PREFIX + name.upper() in environment else 0
+
+    path, persistent, api = said("path"), said("is_persistent"), said("api")
+    server = said("url") if values["url"] else 0
+    if path and path == persistent == 2 and not values["is_persistent"]:
+        raise ValueError(_contradiction(2, "path", "is_persistent=False", "a path keeps the store"))
+    if path > persistent:
+        values["is_persistent"] = True
+    folder = max(path, persistent if values["is_persistent"] else 0)
+    is_remote = values["api"] in _REMOTE_APIS
+    if api and api >= max(folder, server):
+        if api == 2 and server == 2 and values["api"] == "local":
+            raise ValueError(_contradiction(2, "url", "api='local'", "a url is for a server"))
+        if api == 2 and path == 2 and is_remote:
+            name = f"api={values['api']!r}"
+            raise ValueError(
+                _contradiction(2, "path", name, "a path is for a store in this process")
+            )
+        return ""
+    if folder and folder == server:
+        one = "path" if path == folder else "is_persistent"
+        problem = _contradiction(folder, one, "url", "a folder and a server are two places")
+        if folder == 2:
+            raise ValueError(problem)
+        return problem
+    if server > folder:
+        values["api"] = _REMOTE_APIS[0]
+    elif folder and is_remote:
+        values["api"] = "local"
+    return ""
+
+
+def _contradiction(level: int, one: str, other: str, why: str) -> str:
+    if level == 1:
+        names = [ENVIRONMENT_PREFIX + name.upper() for name in (one, other)]
+        return (
+            f"The environment has both {' and '.join(names)}, and {why}. Unset one of them, or say which "
+            "you mean: chroma_nb.Client(path), chroma_nb.connect(url)."
+        )
+    return f"Settings {one} and {other} contradict each other: {why}. Leave one of them out."
+
+
+def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Translate how Chroma's settings say where a server is and what to show it; return that, and the rest.
+
+    Raises:
+        ValueError: A provider of another kind than Chroma's two, or a port without a host.
     """
     rest = dict(values)
     found: dict[str, Any] = {}
+    implementation = str(rest.pop("chroma_api_impl", None) or "").lower()
+    host = rest.pop("chroma_server_host", None)
+    port = rest.pop("chroma_server_http_port", None)
+    tls = rest.pop("chroma_server_ssl_enabled", None)
+    headers = rest.pop("chroma_server_headers", None)
+    if implementation:
+        found["api"] = "fastapi" if "fastapi" in implementation else "local"
+    if headers:
+        found["headers"] = headers
+    if host:
+        scheme = "https" if tls else "http"
+        found["url"] = host if "://" in host else f"{scheme}://{host}:{port or 8000}"
+    elif port is not None:
+        raise ValueError(
+            f"Setting chroma_server_http_port={port!r} is the port of a server: say chroma_server_host, too."
+        )
     verify = rest.pop("chroma_server_ssl_verify", None)
     if verify is not None:
         found["tls_verify"] = str(verify).lower() if isinstance(verify, bool) else verify

@@ -6,64 +6,33 @@ them; where Chroma's sentence leaves one alone, ours goes on with the way out.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.errors import (
-    DuplicateIDError,
-    IDAlreadyExistsError,
-    InvalidArgumentError,
-    InvalidDimensionException,
-)
+from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, with_way_out
 from chroma_nb.filters.expression import parse_where, parse_where_document
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
+from chroma_nb.scalars import plain_scalar
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import INCLUDES, SPACES, RecordBatch, Space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 _SCALARS = frozenset((str, int, float, bool))
 _RESERVED_KEY = "chroma:document"
-#: Raised by what stands for Chroma's server, which does not know the method's name.
-_NAMELESS: frozenset[type[Exception]] = frozenset(
-    (InvalidArgumentError, InvalidDimensionException, IDAlreadyExistsError)
-)
 #: First characters that metadata keys may not have; "" stands for an empty key.
 _RESERVED_STARTS = frozenset(("", "#", "$"))
 _EMBEDDING_DTYPES = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
 _NOT_FINITE = "Validation error: embeddings: Embeddings must not contain NaN or Infinity values"
-
-
-def validation_context(name: str) -> Callable[[_F], _F]:
-    """Return a decorator that ends the sentence of an error about an argument with " in <name>."."""
-
-    def decorate(function: _F) -> _F:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return function(*args, **kwargs)
-            except (ValueError, TypeError) as error:
-                if error.args and isinstance(error.args[0], str):
-                    message = error.args[0]
-                    if type(error) not in _NAMELESS:
-                        error.args = (f"{message} in {name}.", *error.args[1:])
-                raise
-
-        return wrapper  # type: ignore[return-value]
-
-    return decorate
 
 
 @dataclass
@@ -93,18 +62,16 @@ def check_ids(ids: Any) -> list[str]:
 
 def check_query_ids(ids: Any) -> list[str]:
     """Return ids as a list that may be empty; otherwise as `check_ids`."""
-    if isinstance(ids, str):
-        found = [ids]
-    elif isinstance(ids, list):
-        found = ids
-    elif isinstance(ids, np.ndarray) and ids.ndim == 1:
-        found = ids.tolist()
-    else:
+    found = [ids] if isinstance(ids, str) else _sequence(ids)
+    if not isinstance(found, list):
         raise ValueError(f"Expected IDs to be a list, got {type(ids).__name__} as IDs")
     for kind in set(map(type, found)):
         if not issubclass(kind, str):
-            culprit = next(one for one in found if type(one) is kind)
-            raise ValueError(f"Expected ID to be a str, got {_short(culprit)}")
+            row, culprit = next((row, one) for row, one in enumerate(found) if type(one) is kind)
+            raise with_way_out(
+                ValueError(f"Expected ID to be a str, got {_short(culprit)}"),
+                f"That is {_a(kind)}, at position {row}. Write ids as text: [str(n) for n in ids].",
+            )
         if kind is not str:
             found = [_plain_text(one) if type(one) is kind else one for one in found]
     if len(set(found)) != len(found):
@@ -160,6 +127,44 @@ def _check_texts(texts: Sequence[str | None], what: str, *, rows: bool = True) -
                     ) from None
 
 
+# -- several values ---------------------------------------------------------------------------
+
+
+def _sequence(values: Any) -> Any:
+    """Return several values as a list, in their order; what is not several stays as it is.
+
+    Lists, tuples, ranges, generators, and whatever holds a column: pandas' Series and Index, NumPy's
+    arrays, Arrow's and Polars' columns. A missing value of pandas (NaN, NA, NaT) becomes None.
+
+    Raises:
+        ValueError: A set, which has no order.
+    """
+    if isinstance(values, list) or values is None:
+        return values
+    if isinstance(values, str | bytes | Mapping):
+        return values
+    if isinstance(values, set | frozenset):
+        raise ValueError(
+            f"Expected a list, got {_a(type(values))}, which has no order: nothing says which value belongs "
+            "to which record"
+        )
+    if isinstance(values, np.ndarray):
+        return values.tolist() if values.ndim == 1 else values
+    if hasattr(values, "isna") and hasattr(values, "tolist") and getattr(values, "ndim", 1) == 1:
+        missing = values.isna()
+        found: list[Any] = values.tolist()
+        return [None if gone else one for one, gone in zip(found, missing, strict=True)]
+    for method in ("to_pylist", "to_list"):
+        if hasattr(values, method):
+            return getattr(values, method)()
+    if hasattr(values, "__array__"):
+        array = np.asarray(values)
+        return array.tolist() if array.ndim == 1 else values
+    if isinstance(values, Iterable) and not hasattr(values, "columns"):
+        return list(values)
+    return values
+
+
 # -- embeddings -------------------------------------------------------------------------------
 
 
@@ -195,7 +200,29 @@ def _is_finite(array: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(array).all())
 
 
+def _without_tensors(embeddings: Any) -> Any:
+    """Return tensors, columns and tables of numbers as arrays, and sequences of whatever kind as lists."""
+    if isinstance(embeddings, np.ndarray | str | bytes | Mapping) or embeddings is None:
+        return embeddings
+    if hasattr(embeddings, "detach"):
+        # A tensor of PyTorch that has gradients or is on a GPU gives no array by itself; NumPy has no
+        # bfloat16.
+        tensor = embeddings.detach().cpu()
+        return np.asarray(tensor if str(tensor.dtype) != "torch.bfloat16" else tensor.float())
+    if hasattr(embeddings, "__array__") and not isinstance(embeddings, np.generic):
+        array = np.asarray(embeddings)
+        return array.tolist() if array.dtype == object else array
+    if isinstance(embeddings, Iterable):
+        rows = embeddings if isinstance(embeddings, list) else _sequence(embeddings)
+        first = rows[0] if isinstance(rows, list) and rows else None
+        if hasattr(first, "__array__") and not isinstance(first, np.ndarray | np.generic):
+            return [_without_tensors(row) for row in rows]
+        return rows
+    return embeddings
+
+
 def _embedding_array(embeddings: Any) -> NDArray[Any]:
+    embeddings = _without_tensors(embeddings)
     if isinstance(embeddings, np.ndarray):
         if embeddings.size == 0:
             raise _no_embeddings(embeddings)
@@ -263,10 +290,16 @@ def _check_even(lengths: Sequence[int]) -> None:
 
 
 def _not_embeddings(embeddings: Any) -> ValueError:
-    return ValueError(
+    error = ValueError(
         "Expected embeddings to be a list of floats or ints, a list of lists, a numpy array, or a "
         f"list of numpy arrays, got {_short(embeddings)}"
     )
+    items = embeddings if isinstance(embeddings, list) else [embeddings]
+    if any(isinstance(one, str) for one in items):
+        return with_way_out(
+            error, "Texts are given as query_texts=[...], to add() as documents=[...]."
+        )
+    return error
 
 
 def _no_embeddings(embeddings: Any) -> ValueError:
@@ -313,9 +346,17 @@ def check_insert(
         if not upsert:
             sources["uris"] = uris
         if sum(source is not None for source in sources.values()) != 1:
-            raise ValueError(f"Exactly one of {', '.join(sources)} must be provided")
-        if documents is not None and None in (given.batch.documents or ()):
-            raise ValueError("Expected document to be a str, got None")
+            raise with_way_out(
+                ValueError(f"Exactly one of {', '.join(sources)} must be provided"),
+                "Give documents=[...], which are embedded, or embeddings=[...] of your own.",
+            )
+        texts = given.batch.documents
+        if texts is not None and None in texts:
+            raise with_way_out(
+                ValueError("Expected document to be a str, got None"),
+                f"The record at position {list(texts).index(None)} has nothing to embed: leave it out, or "
+                "give its embedding.",
+            )
     return given
 
 
@@ -337,6 +378,9 @@ def _check_records(
     gaps: bool,
 ) -> Given:
     """Check what every writing call takes; `gaps`: rows of `embeddings` may be None."""
+    ids, metadatas, documents, uris = map(_sequence, (ids, metadatas, documents, uris))
+    if embeddings is not None:
+        embeddings = _without_tensors(embeddings)
     given = {
         "ids": ids,
         "metadatas": metadatas,
@@ -359,7 +403,7 @@ def _check_records(
         "embeddings": embeddings if vectors is None and embeddings is not None else vectors,
         "metadatas": _many(metadatas),
         "documents": _many(documents),
-        "images": _many(images, arrays=False),
+        "images": _many(images),
         "uris": _many(uris),
     }
     lengths = {name: len(column) for name, column in columns.items() if column is not None}
@@ -381,13 +425,9 @@ def _check_records(
     return Given(batch, None if to_embed is None else list(to_embed))
 
 
-def _many(values: Any, *, arrays: bool = True) -> Any:
-    """Return one item (a tuple, too, as Chroma has it) or several as a list; None stays None."""
-    if values is None or isinstance(values, list):
-        return values
-    if arrays and isinstance(values, np.ndarray) and values.ndim == 1:
-        return values.tolist()
-    return [values]
+def _many(values: Any) -> Any:
+    """Return one item or several as a list; None stays None."""
+    return values if values is None or isinstance(values, list) else [values]
 
 
 def _with_gaps(
@@ -403,13 +443,18 @@ def _with_gaps(
 
 
 def _check_column(values: Any, what: str) -> list[str | None]:
-    column: list[str | None] = _many(values)
+    column: list[str | None] = _many(_sequence(values))
     if not column:
         raise ValueError(f"Expected {what}s to be a non-empty list, got {len(column)} {what}s")
     for kind in set(map(type, column)):
         if not issubclass(kind, str | type(None)):
-            culprit = next(value for value in column if type(value) is kind)
-            raise ValueError(f"Expected {what} to be a str, got {_short(culprit)}")
+            row, culprit = next(
+                (row, value) for row, value in enumerate(column) if type(value) is kind
+            )
+            raise with_way_out(
+                ValueError(f"Expected {what} to be a str, got {_short(culprit)}"),
+                f"That is {_a(kind)}, at position {row}.",
+            )
         if kind is not str and kind is not type(None):
             column = [_plain_text(text) if type(text) is kind else text for text in column]  # type: ignore[arg-type]
     _check_texts(column, what)
@@ -427,7 +472,7 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
             begins with # or $, text that UTF-8 cannot hold.
         TypeError: A key that is no str.
     """
-    rows = _many(metadatas)
+    rows = _many(_sequence(metadatas))
     if not rows:
         raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
     out: list[dict[str, Any] | None] = []
@@ -492,9 +537,16 @@ def _check_metadata(
     return out
 
 
+def check_metadata_value(key: str, value: Any) -> Any:
+    """Return one metadata value as it is stored; see `check_metadatas` for what is refused."""
+    texts: list[str] = []
+    checked = _check_value(key, value, texts)
+    _check_texts(texts, f"metadata value for key {key!r}", rows=False)
+    return checked
+
+
 def _check_value(key: str, value: Any, texts: list[str]) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = plain_scalar(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -509,10 +561,14 @@ def _check_value(key: str, value: Any, texts: list[str]) -> Any:
         value = value.tolist()
     if isinstance(value, list):
         return _check_list(key, value, texts)
-    raise ValueError(
+    error = ValueError(
         "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, got "
         f"{_short(value)} which is a {type(value).__name__}"
     )
+    way_out = f"It is the value of key {key!r}."
+    if isinstance(value, Mapping):
+        way_out += " Write its parts as keys of their own, or the whole as text: json.dumps(value)."
+    raise with_way_out(error, way_out)
 
 
 def _check_int(key: str, value: int) -> int:
@@ -535,7 +591,7 @@ def _check_float(key: str, value: float) -> float:
 def _check_list(key: str, value: list[Any], texts: list[str]) -> list[Any]:
     if not value:
         raise ValueError(f"Expected metadata list value for key {key!r} to be non-empty")
-    items = [item.item() if isinstance(item, np.generic) else item for item in value]
+    items = [plain_scalar(item) for item in value]
     kinds = set(map(type, items))
     if len(kinds) != 1 or not kinds <= _SCALARS:
         raise ValueError(
@@ -567,7 +623,7 @@ def check_collection_name(name: Any) -> None:
         raise InvalidArgumentError(
             "Validation error: name: Expected a name containing 3-512 characters from "
             "[a-zA-Z0-9._-], starting and ending with a character in [a-zA-Z0-9]. "
-            f"Got: {_short(ascii(name)[1:-1])}"
+            f"Got: {_short(name if name.isprintable() else ascii(name)[1:-1])}"
         )
     if ".." in name:
         raise InvalidArgumentError(
@@ -643,6 +699,7 @@ def check_include(include: Any, method: str) -> list[str]:
     Raises:
         ValueError: Not a list, an unknown item, or distances where there are none.
     """
+    include = _sequence(include) if isinstance(include, tuple) else include
     if not isinstance(include, list):
         raise ValueError(f"Expected include to be a list, got {_short(include)}")
     for item in include:
@@ -659,19 +716,23 @@ def check_include(include: Any, method: str) -> list[str]:
     return list(include)
 
 
-def check_n_results(n_results: Any) -> None:
-    """Refuse what is no positive integer.
+def check_n_results(n_results: Any) -> int:
+    """Return the number of results wanted; refuse what is no positive integer.
 
     Raises:
         ValueError: It is no int.
         TypeError: It is 0 or negative (Chroma's choice of class).
     """
-    if isinstance(n_results, bool) or not isinstance(n_results, int):
-        raise ValueError(
-            f"Expected requested number of results to be a int, got {_short(n_results)}"
+    if isinstance(n_results, bool) or not isinstance(n_results, int | np.integer):
+        raise with_way_out(
+            ValueError(
+                f"Expected requested number of results to be a int, got {_short(n_results)}"
+            ),
+            f"That is {_a(type(n_results))}; write n_results=10.",
         )
     if n_results <= 0:
         raise TypeError(f"Number of requested results {n_results}, cannot be negative, or zero.")
+    return int(n_results)
 
 
 def check_limit_offset(limit: Any, offset: Any) -> tuple[int | None, int | None]:
@@ -702,13 +763,23 @@ def check_queries(texts: Any, images: Any, uris: Any) -> list[Any]:
     if len(given) > 1:
         raise ValueError("Exactly one of documents, images, uris must be provided")
     if texts is not None:
-        column = _check_column(texts, "document")
-        if None in column:
-            raise ValueError("Expected document to be a str, got None")
-        return list(column)
+        return list(check_query_texts(texts))
     if images is not None:
         return images if isinstance(images, list) else [images]
     return list(_check_column(uris, "uri"))
+
+
+def check_query_texts(texts: Any) -> list[str]:
+    """Return one or several texts of a query as a list.
+
+    Raises:
+        ValueError: None at all, or something that is no str.
+    """
+    column = _check_column(texts, "document")
+    found = [text for text in column if text is not None]
+    if len(found) < len(column):
+        raise ValueError("Expected document to be a str, got None")
+    return found
 
 
 def check_delete(ids: Any, where: Any, where_document: Any, limit: Any) -> list[str] | None:
@@ -725,7 +796,7 @@ def check_delete(ids: Any, where: Any, where_document: Any, limit: Any) -> list[
     if ids is None and not filtered:
         raise ValueError("At least one of ids, where, or where_document must be provided")
     if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int):
+        if isinstance(limit, bool) or not isinstance(limit, int | np.integer):
             raise TypeError("limit must be a non-negative integer")
         if limit < 0:
             raise ValueError("limit must be a non-negative integer")
@@ -875,6 +946,12 @@ def _check_hnsw_field(key: str, value: Any) -> None:
             )
     elif isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise InvalidArgumentError(f"Expected {key} to be a positive int, got {_short(value)}")
+
+
+def _a(kind: type[Any]) -> str:
+    """Return a kind's name with its article."""
+    name = kind.__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
 def _short(value: Any, limit: int = 200) -> str:

@@ -1,18 +1,20 @@
 """`EmbeddingFunction`: Chroma's protocol, how one is recorded, and how texts become one array.
 
-A function is any object that can be called with `input=`. One that also has a name, a config and a way
+A function is any object that can be called with `input=`, or a plain function of a list of texts. One that also has a name, a config and a way
 to be built from it is recorded in its collection; the others are recorded as "legacy" and have to be
 given again each time the collection is opened.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
@@ -235,6 +237,7 @@ def embed_documents(
     *,
     progress: bool = False,
     desc: str = "Embedding",
+    at_most: int | None = None,
 ) -> NDArray[np.float32]:
     """Embed documents with any embedding function and check what it returns.
 
@@ -243,6 +246,8 @@ def embed_documents(
         texts: n documents or images.
         progress: Show a progress bar if it lasts; callers pass `Settings.progress`.
         desc: What the bar says.
+        at_most: So many texts are given in one call at most; the function's own `documents_per_call`
+            counts where it is smaller. None: all of them.
 
     Returns:
         Shape (n, dimension), float32, C-contiguous; (0, 0) if there are no texts.
@@ -251,15 +256,18 @@ def embed_documents(
         InvalidArgumentError: Not one vector for each text, vectors of different dimensions, or values
             that are not finite numbers. What the function itself raises passes through.
     """
-    return _embed(function, function, texts, progress=progress, desc=desc)
+    return _embed(function, function, texts, progress=progress, desc=desc, at_most=at_most)
 
 
-def embed_queries(function: Callable[..., Any], texts: Sequence[Any]) -> NDArray[np.float32]:
+def embed_queries(
+    function: Callable[..., Any], texts: Sequence[Any], *, at_most: int | None = None
+) -> NDArray[np.float32]:
     """Embed queries: with the function's `embed_query` where it has one.
 
     Args:
         function: An embedding function.
         texts: n texts or images.
+        at_most: As for `embed_documents`.
 
     Returns:
         Shape (n, dimension), float32, C-contiguous; (0, 0) if there are no texts.
@@ -268,7 +276,7 @@ def embed_queries(function: Callable[..., Any], texts: Sequence[Any]) -> NDArray
         InvalidArgumentError: As `embed_documents`.
     """
     call = getattr(function, "embed_query", function)
-    return _embed(function, call, texts, progress=False, desc="")
+    return _embed(function, call, texts, progress=False, desc="", at_most=at_most)
 
 
 def _embed(
@@ -278,11 +286,12 @@ def _embed(
     *,
     progress: bool,
     desc: str,
+    at_most: int | None,
 ) -> NDArray[np.float32]:
     total = len(texts)
     if total == 0:
         return np.empty((0, 0), np.float32)
-    step = getattr(function, "documents_per_call", None) or total
+    step = min(total, getattr(function, "documents_per_call", None) or total, at_most or total)
     whole: NDArray[np.float32] | None = None
     with progress_bar(total, desc, unit="text", enabled=progress) as bar:
         for start in range(0, total, step):
@@ -351,6 +360,8 @@ def _shorten(value: Any, limit: int = 80) -> str:
 
 
 def _label(function: Any) -> str:
+    if isinstance(function, PlainFunction):
+        return f"Embedding function {_name_of(function.function)!r}"
     name = function_name(function)
     return f"Embedding function {name or type(function).__name__!r}"
 
@@ -358,17 +369,72 @@ def _label(function: Any) -> str:
 # -- the protocol, looked at from outside -------------------------------------------------------------
 
 
+class PlainFunction:
+    """A function of texts as an embedding function: a def, a lambda, a method, a partial.
+
+    It has no name that a collection could record, so it has to be given each time that the collection is
+    opened.
+
+    Args:
+        function: Called with a list of n texts; returns n vectors.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __call__(self, input: Any) -> Any:
+        """Embed a list of n texts."""
+        return self.function(input)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlainFunction) and self.function == other.function
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __repr__(self) -> str:
+        return f"PlainFunction({_name_of(self.function)})"
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__qualname__", None) or type(function).__name__)
+
+
+#: Kinds of callables whose parameter may have any name: they are called by place.
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
+
+
+def checked_embedding_function(function: Any) -> Any:
+    """Return an embedding function as it is used: a plain function in a wrapper, others as they are.
+
+    Raises:
+        InvalidArgumentError: As `validate_embedding_function`.
+    """
+    if isinstance(function, _FUNCTIONS):
+        return PlainFunction(function)
+    if function is not None:
+        validate_embedding_function(function)
+    return function
+
+
 def validate_embedding_function(function: Any) -> None:
     """Check that an object can be called as an embedding function.
 
     Raises:
         InvalidArgumentError: It cannot be called, or its class's `__call__` does not have exactly the
-            parameters `self` and `input` (a bare function or a lambda does not).
+            parameters `self` and `input`.
     """
     if not callable(function):
         raise InvalidArgumentError(
             f"Expected an embedding function, got {_shorten(function)}, which cannot be called."
         )
+    if isinstance(function, type):
+        raise InvalidArgumentError(
+            f"Expected an embedding function, got the class {function.__name__}. Give an object of it: "
+            f"{function.__name__}(...)."
+        )
+    if isinstance(function, _FUNCTIONS):
+        return
     try:
         parameters = list(inspect.signature(type(function).__call__).parameters)
     except (TypeError, ValueError):  # a built-in without a signature
@@ -376,8 +442,8 @@ def validate_embedding_function(function: Any) -> None:
     if parameters != ["self", "input"]:
         raise InvalidArgumentError(
             "Expected EmbeddingFunction.__call__ to have the following signature: (self, input), got "
-            f"({', '.join(parameters)}). Write a class with `def __call__(self, input)` that returns "
-            "one vector for each text, and give an object of it."
+            f"({', '.join(parameters)}). Give a function of a list of texts, or an object whose class has "
+            "`def __call__(self, input)`; either returns one vector for each text."
         )
 
 
@@ -512,7 +578,7 @@ def embedding_function_to_config(function: Any) -> dict[str, Any] | None:
     described = _describe(function)
     if described is None:
         warnings.warn(
-            f"Embedding function {type(function).__name__!r} has no name(), get_config() and "
+            f"{_label(function)} has no name(), get_config() and "
             "build_from_config(), so the collection records it as legacy: give embedding_function=... "
             "each time that you open the collection.",
             DeprecationWarning,

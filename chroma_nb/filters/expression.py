@@ -4,6 +4,9 @@ The nodes are frozen and hashable, and their values are of Python's own kinds. (
 expression: to Python 1, 1.0 and True are equal, so are the nodes that hold them.) Two compilers read them: `mask` (NumPy, for what is in memory) and
 `sql` (for what is not). Negation is a flag of the leaves, and means "not": a record that has no
 such field, or no document, matches it.
+
+Metadata keys never begin with ``#``. In a filter ``#id`` is the record's id and ``#document`` its document;
+any other such name is refused, as a condition on it would look like one that no record matches.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeAlias
 
-from chroma_nb.errors import InvalidArgumentError
+import numpy as np
+
+from chroma_nb.errors import InvalidArgumentError, with_way_out
+from chroma_nb.scalars import instant, plain_scalar
 from chroma_nb.suggest import did_you_mean
 
 Scalar: TypeAlias = str | int | float | bool
@@ -46,6 +52,19 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class CompareDate:
+    """The field's value is a date in ISO form, and compares so with a moment.
+
+    `moment` is in nanoseconds since 1970 UTC, as `scalars.instant` reads it.
+    """
+
+    key: str
+    op: Comparison
+    moment: int
+    negated: bool = False
+
+
+@dataclass(frozen=True)
 class Among:
     """The field's value equals one of these."""
 
@@ -60,6 +79,14 @@ class ListContains:
 
     key: str
     value: Scalar
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class IdAmong:
+    """The record's id is one of these."""
+
+    ids: tuple[str, ...]
     negated: bool = False
 
 
@@ -79,7 +106,9 @@ class DocumentMatches:
     negated: bool = False
 
 
-Leaf: TypeAlias = Compare | Among | ListContains | DocumentContains | DocumentMatches
+Leaf: TypeAlias = (
+    Compare | CompareDate | Among | ListContains | IdAmong | DocumentContains | DocumentMatches
+)
 Expression: TypeAlias = And | Or | Leaf
 
 
@@ -90,15 +119,56 @@ def patterns(expression: Expression | None) -> list[str]:
     return [expression.pattern] if isinstance(expression, DocumentMatches) else []
 
 
+def contained_texts(expression: Expression | None) -> list[str]:
+    """Return the texts that it wants documents to contain."""
+    if isinstance(expression, And | Or):
+        return [text for child in expression.children for text in contained_texts(child)]
+    wanted = isinstance(expression, DocumentContains) and not expression.negated
+    return [expression.text] if wanted else []  # type: ignore[union-attr]
+
+
+def metadata_keys(expression: Expression | None) -> list[str]:
+    """Return the metadata keys that it asks about, each once, in its order."""
+    if isinstance(expression, And | Or):
+        found = [key for child in expression.children for key in metadata_keys(child)]
+        return list(dict.fromkeys(found))
+    return [expression.key] if isinstance(expression, _FIELD_LEAVES) else []
+
+
+_FIELD_LEAVES = (Compare, CompareDate, Among, ListContains)
 _LOGICAL = ("$and", "$or")
 _ORDERED = ("$gt", "$gte", "$lt", "$lte")
 _MEMBERSHIP = ("$in", "$nin")
 _LISTS = ("$contains", "$not_contains")
 _OPERATORS = (*_ORDERED, "$ne", "$eq", *_MEMBERSHIP, *_LISTS)
-_DOCUMENT_OPERATORS = ("$contains", "$not_contains", "$regex", "$not_regex")
-#: The pseudo-field of `where` that stands for the document.
+_PATTERNS = ("$regex", "$not_regex")
+_DOCUMENT_OPERATORS = (*_LISTS, *_PATTERNS)
+#: The pseudo-fields of `where` that stand for the record's own parts.
+_ID_KEY = "#id"
 _DOCUMENT_KEY = "#document"
 _INVALID = "Invalid where clause"
+
+
+def plain_filter(value: Any) -> Any:
+    """Return a filter of Python's own kinds, ready for JSON.
+
+    NumPy's scalars and arrays, tuples, sets and pandas' Series become Python's, dates become ISO 8601 text.
+    What a filter cannot hold stays as it is, for `parse_where` to refuse.
+    """
+    if isinstance(value, dict):
+        return {key: plain_filter(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, list | tuple | set | frozenset | range | np.ndarray):
+        return [plain_filter(one) for one in value]
+    if (
+        hasattr(value, "__array__")
+        and hasattr(value, "tolist")
+        and not isinstance(value, np.generic)
+    ):
+        # pandas' and other Series: iterating them keeps the values' own kinds.
+        return [plain_filter(one) for one in value]
+    return plain_scalar(value)
 
 
 def parse_where(where: Any) -> Expression | None:
@@ -111,7 +181,7 @@ def parse_where(where: Any) -> Expression | None:
         ValueError: It is not of the grammar; the text says where.
         InvalidArgumentError: It is, and means nothing (an order of texts, a list of mixed kinds).
     """
-    return None if where is None else _parse_where(where)
+    return None if where is None else _parse_where(plain_filter(where))
 
 
 def _parse_where(where: Any) -> Expression:
@@ -138,11 +208,18 @@ def _parse_where(where: Any) -> Expression:
         children = tuple(map(_parse_where, value))
         return And(children) if key == "$and" else Or(children)
     if key.startswith("$"):
-        raise ValueError(
+        raise _operator_of_documents(
+            key,
             "Expected where key to be a metadata field name or a logical operator ($and, $or), "
-            f"got {_short(key)}"
+            f"got {_short(key)}",
+            where,
         )
     key = _plain(key)
+    if key.startswith("#") and key not in (_ID_KEY, _DOCUMENT_KEY):
+        raise InvalidArgumentError(
+            f"{_INVALID}: no metadata key begins with #, got {_short(key)}. Of a record's own parts a "
+            "filter takes K.ID ('#id') and K.DOCUMENT ('#document')."
+        )
     if isinstance(value, dict):
         return _parse_operator(key, value)
     if not isinstance(value, str | int | float | bool):
@@ -158,15 +235,28 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             f"Expected operator expression to have exactly one operator, got {_short(expression)}"
         )
     ((operator, operand),) = expression.items()
-    if operator in _ORDERED and (not isinstance(operand, int | float)):
-        raise ValueError(
-            f"Expected operand value to be an int or a float for operator {operator}, got {_short(operand)}"
-        )
-    if operator in _LISTS and key == _DOCUMENT_KEY and not isinstance(operand, str):
+    if key == _DOCUMENT_KEY and operator in _DOCUMENT_OPERATORS and not isinstance(operand, str):
         raise ValueError(
             f"Expected operand value to be a str for operator {operator} on {_DOCUMENT_KEY}, "
             f"got {_short(operand)}"
         )
+    if key == _DOCUMENT_KEY and operator in _PATTERNS:
+        if not operand:
+            raise ValueError(
+                f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
+            )
+        return DocumentMatches(_plain(operand), operator == "$not_regex")
+    if operator in _ORDERED and not isinstance(operand, int | float):
+        moment = instant(operand) if isinstance(operand, str) and key != _ID_KEY else None
+        if moment is None:
+            raise with_way_out(
+                ValueError(
+                    f"Expected operand value to be an int or a float for operator {operator}, got "
+                    f"{_short(operand)}"
+                ),
+                "A date is compared too: as a datetime, or as text in ISO form such as '2024-05-01' or "
+                "'2024-05-01T12:30:00Z'.",
+            )
     if operator in _LISTS and not isinstance(operand, str | int | float | bool):
         raise ValueError(
             "Expected operand value to be a str, int, float, or bool for operator "
@@ -180,10 +270,11 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
         if not all(isinstance(value, str | int | float | bool) for value in operand):
             raise _uneven(operand)
     if operator not in _OPERATORS:
-        raise ValueError(
+        raise _operator_of_documents(
+            operator,
             "Expected where operator to be one of $gt, $gte, $lt, $lte, $ne, $eq, $in, $nin, "
-            f"$contains, $not_contains, got {_short(operator)}"
-            + did_you_mean(operator, _OPERATORS, " (did you mean {}?)")
+            f"$contains, $not_contains, got {_short(operator)}",
+            expression,
         )
     if not isinstance(operand, str | int | float | bool | list):
         raise ValueError(
@@ -197,6 +288,14 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
     return _leaf(key, operator, operand)
 
 
+def _operator_of_documents(operator: Any, sentence: str, expression: Any) -> ValueError:
+    """Return the error for an operator that is out of place, with where it belongs or what was meant."""
+    if operator in _DOCUMENT_OPERATORS:
+        way_out = f"Documents are filtered by where_document={_short(expression)}."
+        return with_way_out(ValueError(sentence), way_out)
+    return ValueError(sentence + did_you_mean(operator, _OPERATORS, " (did you mean {}?)"))
+
+
 def _uneven(operand: Any) -> ValueError:
     return ValueError(
         "Expected where operand value to be a non-empty list, and all values to be of the "
@@ -205,6 +304,8 @@ def _uneven(operand: Any) -> ValueError:
 
 
 def _leaf(key: str, operator: str, operand: Any) -> Expression:
+    if key == _ID_KEY:
+        return _id_leaf(operator, operand)
     if key == _DOCUMENT_KEY:
         if operator not in _LISTS or not isinstance(operand, str):
             raise InvalidArgumentError(
@@ -226,7 +327,21 @@ def _leaf(key: str, operator: str, operand: Any) -> Expression:
         return Compare(key, "$eq", operand, negated=True)
     if operator != "$eq" and isinstance(operand, bool):
         raise InvalidArgumentError(f"{_INVALID}: {operator} compares numbers, got {operand!r}")
+    if operator != "$eq" and isinstance(operand, str):
+        moment = instant(operand)
+        assert moment is not None  # `_parse_operator` has looked
+        return CompareDate(key, operator, moment)  # type: ignore[arg-type]
     return Compare(key, operator, operand)  # type: ignore[arg-type]
+
+
+def _id_leaf(operator: str, operand: Any) -> IdAmong:
+    ids = operand if operator in _MEMBERSHIP else [operand]
+    if operator not in ("$eq", "$ne", *_MEMBERSHIP) or not all(isinstance(one, str) for one in ids):
+        raise InvalidArgumentError(
+            f"{_INVALID}: an id is a text, and is compared with $eq, $ne, $in and $nin; got {operator} "
+            f"{_short(operand)}"
+        )
+    return IdAmong(tuple(map(_plain, ids)), operator in ("$ne", "$nin"))
 
 
 def _plain(value: Any) -> Any:

@@ -11,21 +11,25 @@ from chroma_nb.filters.expression import (
     Among,
     And,
     Compare,
+    CompareDate,
     DocumentContains,
     DocumentMatches,
     Expression,
+    IdAmong,
     ListContains,
     Or,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
 class Column(Protocol):
     """The values of one metadata key over all labels."""
 
-    def match(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
+    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
         """Return which labels match, shape (n_labels,); `negated` is not looked at."""
         ...
 
@@ -35,6 +39,10 @@ class FilterReader(Protocol):
 
     def column(self, key: str) -> Column:
         """Return the column of a metadata key."""
+        ...
+
+    def ids_among(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which labels have one of these ids."""
         ...
 
     def document_contains(self, text: str) -> NDArray[np.bool_]:
@@ -63,6 +71,8 @@ def compile_mask(expression: Expression, reader: FilterReader) -> NDArray[np.boo
             mask = reader.document_matches("")
     elif isinstance(expression, DocumentMatches):
         mask = reader.document_matches(expression.pattern)
+    elif isinstance(expression, IdAmong):
+        mask = reader.ids_among(expression.ids)
     else:
         mask = reader.column(expression.key).match(expression)
     return ~mask if expression.negated else mask

@@ -1,6 +1,6 @@
 """Filters over what is on disk: an expression becomes a WHERE condition and its parameters.
 
-The columns are `metadata` (JSON text or NULL) and `document` (text or NULL). A condition is never NULL:
+The columns are `id` (text), `metadata` (JSON text or NULL) and `document` (text or NULL). A condition is never NULL:
 a leaf that meets a NULL is false, and its negation true.
 """
 
@@ -10,18 +10,21 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from chroma_nb.filters.expression import (
-    Among,
     And,
     Compare,
+    CompareDate,
     DocumentContains,
     DocumentMatches,
     Expression,
+    IdAmong,
+    Leaf,
     ListContains,
     Or,
     Scalar,
     rust_regex_to_re2,
 )
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
+from chroma_nb.scalars import ISO_DATE, ISO_GROUPS, SECOND
 
 _SQL_OPS = {"==": "=", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
@@ -53,6 +56,14 @@ class Dialect(ABC):
         """The key's value is a float and compares so; any float where `op` is None."""
 
     @abstractmethod
+    def date(self, key: str, op: str, moment: int) -> tuple[str, list[Any]]:
+        """The key's value is a date in ISO form and compares so with nanoseconds since 1970 UTC."""
+
+    @abstractmethod
+    def id_in(self, ids: tuple[str, ...]) -> tuple[str, list[Any]]:
+        """The record's id is one of these."""
+
+    @abstractmethod
     def list_has(self, key: str, value: Scalar) -> tuple[str, list[Any]]:
         """The key's value is a list of this kind that holds this value."""
 
@@ -69,6 +80,20 @@ class DuckDBDialect(Dialect):
     """DuckDB's JSON functions; a key becomes a JSON pointer (RFC 6901), so any key can be asked for."""
 
     _INTEGERS = "('BIGINT', 'UBIGINT')"
+    #: What `scalars.instant` computes, of a struct of the groups of `ISO_DATE`. A text that is no date has
+    #: empty groups, which no cast takes: the moment is NULL then.
+    _MOMENT = (
+        "((datediff('day', DATE '1970-01-01', TRY_CAST(iso.year || '-' || iso.month || '-' || iso.day AS DATE))"
+        "::HUGEINT * 86400"
+        " + coalesce(TRY_CAST(iso.hour AS INTEGER), 0) * 3600"
+        " + coalesce(TRY_CAST(iso.minute AS INTEGER), 0) * 60"
+        " + coalesce(TRY_CAST(iso.second AS INTEGER), 0)"
+        " + (CASE WHEN iso.sign = '-' THEN 1 ELSE -1 END)"
+        " * (coalesce(TRY_CAST(iso.offset_hour AS INTEGER), 0) * 3600"
+        " + coalesce(TRY_CAST(iso.offset_minute AS INTEGER), 0) * 60"
+        f" + coalesce(TRY_CAST(iso.offset_second AS INTEGER), 0))) * {SECOND}"
+        " + TRY_CAST(rpad(iso.fraction, 9, '0') AS INTEGER))"
+    )
 
     @staticmethod
     def _pointer(key: str) -> str:
@@ -121,6 +146,23 @@ class DuckDBDialect(Dialect):
             [pointer, pointer, value],
         )
 
+    def date(self, key: str, op: str, moment: int) -> tuple[str, list[Any]]:
+        pointer = self._pointer(key)
+        groups = ", ".join(f"'{name}'" for name in ISO_GROUPS)
+        condition = (
+            "(SELECT iso.year <> '0000' AND "
+            f"{self._MOMENT} {op} ?::HUGEINT "
+            f"FROM (SELECT regexp_extract(json_extract_string(metadata, ?), ?, [{groups}]) AS iso))"
+        )
+        return f"json_type(metadata, ?) = 'VARCHAR' AND {condition}", [
+            *(pointer, moment, pointer, ISO_DATE)
+        ]
+
+    def id_in(self, ids: tuple[str, ...]) -> tuple[str, list[Any]]:
+        if len(ids) == 1:
+            return "id = ?::VARCHAR", [ids[0]]
+        return "id IN (SELECT unnest(?::VARCHAR[]))", [list(ids)]
+
     def list_has(self, key: str, value: Scalar) -> tuple[str, list[Any]]:
         pointer = self._pointer(key)
         if isinstance(value, bool):
@@ -170,9 +212,12 @@ def _compile(expression: Expression, dialect: Dialect) -> tuple[str, list[Any]]:
     return (f"NOT {condition}" if expression.negated else condition), values
 
 
-def _leaf(
-    leaf: Compare | Among | ListContains | DocumentContains | DocumentMatches, dialect: Dialect
-) -> tuple[str, list[Any]]:
+def _leaf(leaf: Leaf, dialect: Dialect) -> tuple[str, list[Any]]:
+    if isinstance(leaf, IdAmong):
+        return dialect.id_in(leaf.ids)
+    if isinstance(leaf, CompareDate):
+        op = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}[leaf.op]
+        return dialect.date(leaf.key, op, leaf.moment)
     if isinstance(leaf, DocumentContains):
         return dialect.document_contains(leaf.text)
     if isinstance(leaf, DocumentMatches):

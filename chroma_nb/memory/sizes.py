@@ -32,8 +32,9 @@ def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
     """Return a size in bytes.
 
     Args:
-        value: Bytes, or a text: ``"512 MB"``, ``"1.5GiB"``, ``"25%"`` (of `whole`).
-        whole: What a percentage refers to; None allows none.
+        value: Bytes, or a text: ``"512 MB"``, ``"1.5GiB"``, ``"25%"`` (of `whole`). A fraction, 0.25, is the
+            same share as ``"25%"``.
+        whole: What a share refers to; None allows none.
 
     Raises:
         InvalidArgumentError: It cannot be read, or is negative or not finite.
@@ -43,6 +44,8 @@ def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
     if not isinstance(value, str):
         if not math.isfinite(value) or value < 0:
             raise _unreadable(value, whole)
+        if isinstance(value, float) and 0 < value <= 1:
+            return _share(value, value, whole)
         return int(value)
     found = _PATTERN.fullmatch(value)
     if found is None:
@@ -50,16 +53,22 @@ def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
     number = float(found[1].replace(",", "").replace("_", ""))
     unit = found[2].lower()
     if unit == "%":
-        if whole is None or number > 100:
-            raise _unreadable(value, whole)
-        return int(whole * number / 100)
+        return _share(number / 100, value, whole)
+    if not unit and 0 < number < 1:
+        return _share(number, value, whole)
     if unit not in _UNITS:
         raise _unreadable(value, whole)
     return int(number * _UNITS[unit])
 
 
+def _share(share: float, value: object, whole: int | None) -> int:
+    if whole is None or share > 1:
+        raise _unreadable(value, whole)
+    return int(whole * share)
+
+
 def _unreadable(value: object, whole: int | None) -> InvalidArgumentError:
-    share = "" if whole is None else ', or "25%" of the machine\'s limit'
+    share = "" if whole is None else ', or "25%" (0.25) of the machine\'s limit'
     return InvalidArgumentError(
         f'Expected a size: bytes, or a text such as "512 MB" or "2 GiB"{share}; got {value!r:.80}.'
     )

@@ -109,7 +109,7 @@ class LoadedMetadata(MetadataReader):
             more += 9 * (self._capacity(n_labels) - len(self._alive)) + self._sequences.nbytes
         for column in self._columns.values():
             # Its arrays and tables may double; each value takes its text, an object and an entry.
-            more += column.nbytes + 2 * metadata_bytes + 300 * len(rows) + 9 * n_labels + 1_024
+            more += column.nbytes + 2 * metadata_bytes + 312 * len(rows) + 9 * n_labels + 1_024
         return more
 
     def _capacity(self, n_labels: int) -> int:
@@ -240,9 +240,7 @@ class LoadedMetadata(MetadataReader):
         if self._n_live < self._n_labels:
             mask = self.alive
         if ids is not None:
-            labels = self.find(list(dict.fromkeys(ids)))
-            mask = np.zeros(self._n_labels, dtype=bool)
-            mask[labels[labels >= 0]] = True
+            mask = self.ids_among(ids)
         if expression is not None:
             matches = compile_mask(expression, self)
             mask = matches if mask is None else mask & matches
@@ -324,6 +322,13 @@ class LoadedMetadata(MetadataReader):
                 found.append(label)
                 values.append(value)
         return MetadataColumn.build(self._n_labels, np.asarray(found, dtype=np.int64), values)
+
+    def ids_among(self, ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which labels have one of these ids."""
+        mask = np.zeros(self._n_labels, dtype=bool)
+        labels = self.find(list(dict.fromkeys(ids)))
+        mask[labels[labels >= 0]] = True
+        return mask
 
     def document_contains(self, text: str) -> NDArray[np.bool_]:
         """Return which labels' documents contain the text."""

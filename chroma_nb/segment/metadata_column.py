@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.filters.expression import Among, Compare, ListContains
+from chroma_nb.filters.expression import Among, Compare, CompareDate, ListContains
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
+from chroma_nb.scalars import SECOND, instant
 from chroma_nb.segment.text_pool import grown
 
 if TYPE_CHECKING:
@@ -27,6 +29,15 @@ _COMPARISONS = {
 }
 #: A key that fewer than one label in sixteen has is kept by its labels, not as an array over all.
 _DENSE_SHARE = 16
+#: Orders of dates, as of a date's seconds (first) and of its nanoseconds where the seconds are equal.
+_DATE_ORDERS = {
+    "$gt": (np.greater, np.greater),
+    "$gte": (np.greater, np.greater_equal),
+    "$lt": (np.less, np.less),
+    "$lte": (np.less, np.less_equal),
+}
+#: Stands for the seconds of a text that is no date.
+_NO_DATE = -(2**63)
 #: A pool may hold this many values that nobody has any more, and as many again as there are places.
 _SPARE_VALUES = 1_024
 
@@ -48,6 +59,10 @@ class MetadataColumn:
         self._labels: NDArray[np.int64] | None = np.empty(0, dtype=np.int64)
         self._place_of: dict[int, int] = {}
         self._texts: dict[str, int] = {}
+        #: By the texts' codes: the seconds since 1970 of those that are dates, and the nanoseconds beyond
+        #: them. Empty while no text is one.
+        self._seconds = array("q")
+        self._nanoseconds = array("i")
         self._lists: dict[tuple[Any, ...], int] = {}
         #: Bytes of what the two pools refer to; their own size comes on top.
         self._pooled_bytes = 0
@@ -85,7 +100,8 @@ class MetadataColumn:
         if self._labels is not None:
             arrays += self._labels.nbytes + sys.getsizeof(self._place_of) + 64 * len(self._place_of)
         pools = sys.getsizeof(self._texts) + sys.getsizeof(self._lists)
-        return arrays + pools + self._pooled_bytes
+        dates = sys.getsizeof(self._seconds) + sys.getsizeof(self._nanoseconds)
+        return arrays + pools + dates + self._pooled_bytes
 
     def resize(self, n_labels: int) -> None:
         """Make room for labels 0 .. n_labels - 1; new ones have no value."""
@@ -183,7 +199,19 @@ class MetadataColumn:
         if code is None:
             code = self._texts[text] = len(self._texts)
             self._pooled_bytes += sys.getsizeof(text) + sys.getsizeof(code)
+            self._note_date(instant(text), code)
         return code
+
+    def _note_date(self, moment: int | None, code: int) -> None:
+        """Keep the moment of a new text; nothing is kept before the first text that is a date."""
+        if moment is None and not self._seconds:
+            return
+        n_before = code - len(self._seconds)
+        self._seconds.extend([_NO_DATE] * n_before)
+        self._nanoseconds.extend([0] * n_before)
+        seconds, nanoseconds = (_NO_DATE, 0) if moment is None else divmod(moment, SECOND)
+        self._seconds.append(seconds)
+        self._nanoseconds.append(nanoseconds)
 
     def _forget_unused(self) -> None:
         """Drop pooled values that no place refers to any more; the rest gets new codes."""
@@ -193,12 +221,15 @@ class MetadataColumn:
         used_lists, payload[of_list] = np.unique(payload[of_list], return_inverse=True)
         texts, lists = list(self._texts), list(self._lists)
         self._texts = {texts[old]: new for new, old in enumerate(used_texts.tolist())}
+        if self._seconds:
+            self._seconds = array("q", [self._seconds[old] for old in used_texts.tolist()])
+            self._nanoseconds = array("i", [self._nanoseconds[old] for old in used_texts.tolist()])
         self._lists = {lists[old]: new for new, old in enumerate(used_lists.tolist())}
         self._pooled_bytes = sum(
             sys.getsizeof(text) + sys.getsizeof(code) for text, code in self._texts.items()
         ) + sum(map(_size_of_list, self._lists))
 
-    def match(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
+    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
         """Return which labels match, shape (n_labels,), bool; `negated` is not looked at."""
         places = self._match_places(leaf)
         if self._labels is None:
@@ -207,9 +238,13 @@ class MetadataColumn:
         mask[self._labels[: self._n_places][places]] = True
         return mask
 
-    def _match_places(self, leaf: Compare | Among | ListContains) -> NDArray[np.bool_]:
+    def _match_places(
+        self, leaf: Compare | CompareDate | Among | ListContains
+    ) -> NDArray[np.bool_]:
         kinds = self._kinds[: self._n_places]
         payload = self._payload[: self._n_places]
+        if isinstance(leaf, CompareDate):
+            return self._compare_dates(leaf, kinds, payload)
         if isinstance(leaf, ListContains):
             name = type(leaf.value).__name__
             codes = [
@@ -229,6 +264,21 @@ class MetadataColumn:
         mask = _both(kinds == _INT, np.isin(payload, np.array(ints, dtype=np.int64)))
         if (kinds == _FLOAT).any():
             mask |= _both(kinds == _FLOAT, np.isin(payload.view(np.float64), floats))
+        return mask
+
+    def _compare_dates(
+        self, leaf: CompareDate, kinds: NDArray[np.uint8], payload: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        if not self._seconds:
+            return np.zeros(len(kinds), dtype=bool)
+        seconds = np.array(self._seconds, dtype=np.int64)
+        nanoseconds = np.array(self._nanoseconds, dtype=np.int32)
+        second, nanosecond = divmod(leaf.moment, SECOND)
+        first, then = _DATE_ORDERS[leaf.op]
+        matching = first(seconds, second) | ((seconds == second) & then(nanoseconds, nanosecond))
+        matching &= seconds != _NO_DATE
+        mask: NDArray[np.bool_] = kinds == _TEXT
+        mask[mask] = matching[payload[mask]]
         return mask
 
     def _compare(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -20,6 +21,7 @@ from chroma_nb.embedding import (
     register_embedding_function,
     validate_embedding_function,
 )
+from chroma_nb.embedding.base import checked_embedding_function
 from chroma_nb.errors import ChromaError
 from chroma_nb.types import Documents
 
@@ -228,10 +230,47 @@ def test_signature() -> None:
     expected = "Expected EmbeddingFunction.__call__ to have the following signature: "
     with pytest.raises(ValueError, match=rf"{expected}\(self, input\), got \(self, texts\)"):
         validate_embedding_function(Wrong())
-    with pytest.raises(ValueError, match=expected):
-        validate_embedding_function(lambda input: input)
     with pytest.raises(ValueError, match="cannot be called"):
         validate_embedding_function(7)
+    with pytest.raises(ValueError, match=r"got the class Toy\. Give an object of it: Toy\(...\)"):
+        validate_embedding_function(Toy)
+
+
+def embed_a_list(texts: list[str]) -> list[list[float]]:
+    return [[float(len(text))] for text in texts]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        embed_a_list,
+        lambda anything: embed_a_list(anything),
+        functools.partial(embed_a_list),
+        Plain().__call__,
+    ],
+    ids=["def", "lambda", "partial", "method"],
+)
+def test_a_function_is_an_embedding_function(function: Any) -> None:
+    checked = checked_embedding_function(function)
+    assert embed_documents(checked, ["a", "bc"]).shape[0] == 2
+    assert checked == checked_embedding_function(function)
+    with pytest.warns(DeprecationWarning, match="give embedding_function=... each time"):
+        assert embedding_function_to_config(checked) == {"type": "legacy"}
+
+
+def test_texts_are_given_in_slices() -> None:
+    calls: list[int] = []
+
+    def counted(texts: list[str]) -> list[list[float]]:
+        calls.append(len(texts))
+        return embed_a_list(texts)
+
+    vectors = embed_documents(checked_embedding_function(counted), ["x"] * 10, at_most=4)
+    assert calls == [4, 4, 2]
+    assert vectors.shape == (10, 1)
+    calls.clear()
+    assert embed_queries(checked_embedding_function(counted), ["x"] * 5, at_most=4).shape == (5, 1)
+    assert calls == [4, 1]
 
 
 # -- what is recorded ---------------------------------------------------------------------------------

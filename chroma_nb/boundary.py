@@ -1,0 +1,179 @@
+"""`public_call`: what every public function does around its work, so that an error is easy to read.
+
+* A keyword that a function does not have is answered with the one that was probably meant.
+* The sentence of an argument's error ends with the method's name, as Chroma's does.
+* In IPython a traceback ends at the caller's own line. The frames of this package say nothing about an error
+  that was raised on purpose, and would push its sentence off the screen. The traceback itself stays whole, for
+  debuggers and logs; ``%xmode Verbose`` shows it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from chroma_nb.errors import ChromaError, DuplicateIDError
+from chroma_nb.suggest import did_you_mean
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_C = TypeVar("_C", bound=type[Any])
+
+#: Methods that Chroma names at the end of an argument's error.
+_NAMED = frozenset(("add", "upsert", "update", "delete", "get", "query", "explain"))
+#: Errors of arguments whose sentence gets the method's name. What stands for an answer of Chroma's server
+#: (`InvalidArgumentError` and others) has none there either.
+_NAMED_ERRORS = (ValueError, TypeError, DuplicateIDError)
+#: Where Python's own kinds of errors are raised on purpose.
+_CHECKS = tuple(
+    f"chroma_nb.{name}"
+    for name in (
+        *("validation", "filters", "scalars", "search", "settings", "embedding", "extras"),
+        *("client", "collection", "remote", "factories", "index", "memory", "transfer", "boundary"),
+    )
+)
+#: What other libraries call an argument -> what it may be called here, the likeliest first.
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("k", "top_k", "topk", "n", "num_results", "size", "limit", "count"), ("n_results", "limit")
+    ),
+    **dict.fromkeys(
+        ("text", "texts", "doc", "docs", "document", "content", "contents", "page_content"),
+        ("documents", "query_texts", "document"),
+    ),
+    **dict.fromkeys(("query", "question", "q", "prompt", "search"), ("query_texts", "query")),
+    **dict.fromkeys(
+        ("vector", "vectors", "embedding", "query_vector"), ("embeddings", "query_embeddings")
+    ),
+    **dict.fromkeys(("key", "keys", "uuid"), ("ids", "id")),
+    **dict.fromkeys(
+        ("meta", "metas", "metadata", "payload", "payloads"), ("metadatas", "metadata")
+    ),
+    **dict.fromkeys(("filter", "filters", "condition"), ("where",)),
+    **dict.fromkeys(("ef", "embedder", "embedding_fn", "model"), ("embedding_function",)),
+    **dict.fromkeys(("distance", "metric", "space"), ("configuration",)),
+    **dict.fromkeys(
+        ("dir", "directory", "folder", "persist_directory", "persist_dir"), ("path", "target")
+    ),
+    **dict.fromkeys(("address", "uri", "endpoint", "url"), ("target", "host")),
+}
+
+
+def public_call(function: _F) -> _F:
+    """Return a function that does the same, and whose errors are easy to read."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if type(error) is TypeError and kwargs:
+                _explain_keyword(function, error, kwargs)
+            if type(error) in _NAMED_ERRORS and name in _NAMED and _is_ours(error):
+                _add_name(error, name)
+            if "IPython" in sys.modules and _is_expected(error):
+                # IPython asks an exception whether it renders itself.
+                error._render_traceback_ = functools.partial(_rendered, error)  # type: ignore[attr-defined]
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def public_class(cls: _C) -> _C:
+    """Make a `public_call` of each public method and property of a class; a class decorator."""
+    for name, member in list(vars(cls).items()):
+        if name.startswith("_") and name not in ("__init__", "__getitem__"):
+            continue
+        if inspect.isfunction(member):
+            setattr(cls, name, public_call(member))
+        elif isinstance(member, property):
+            read = None if member.fget is None else public_call(member.fget)
+            write = None if member.fset is None else public_call(member.fset)
+            setattr(cls, name, property(read, write, doc=member.__doc__))
+    return cls
+
+
+def _explain_keyword(function: Callable[..., Any], error: TypeError, given: dict[str, Any]) -> None:
+    """Say which keyword was probably meant, where the call has one that the function does not know."""
+    parameters = inspect.signature(function).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+        return
+    unknown = [name for name in given if name not in parameters]
+    if not unknown:
+        return
+    known = [name for name in parameters if name != "self"]
+    hint = next(
+        (f" Did you mean {one}=?" for one in _SYNONYMS.get(unknown[0], ()) if one in known), ""
+    ) or did_you_mean(unknown[0], known, " Did you mean {}=?")
+    error.args = (
+        f"{function.__name__}() got an unexpected keyword argument {unknown[0]!r}.{hint} It takes: "
+        f"{', '.join(known)}.",
+    )
+
+
+def _innermost(error: BaseException) -> TracebackType | None:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Say whether a check of this package raised it: not an embedding function of the user's, say."""
+    trace = _innermost(error)
+    module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return module.startswith(_CHECKS)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Say whether its sentence is all that a caller needs; any other may be a mistake of ours."""
+    if isinstance(error, ChromaError):
+        return True
+    return type(error) in (ValueError, TypeError, ImportError) and _is_ours(error)
+
+
+def _add_name(error: Exception, name: str) -> None:
+    if not error.args or not isinstance(error.args[0], str) or hasattr(error, "method"):
+        return
+    way_out = getattr(error, "way_out", "")
+    sentence = error.args[0].removesuffix(f". {way_out}") if way_out else error.args[0]
+    error.args = (f"{sentence} in {name}. {way_out}".rstrip(), *error.args[1:])
+    error.method = name  # type: ignore[attr-defined]
+
+
+def _rendered(error: Exception) -> list[str]:
+    """Return what IPython shows of an error: up to the last line that is not this package's."""
+    from IPython import get_ipython
+
+    render = get_ipython().InteractiveTB
+    trace = error.__traceback__
+    if render.mode == "Verbose":
+        lines: list[str] = render.structured_traceback(type(error), error, trace)
+        return lines
+    followed_from = error.__cause__, error.__context__, error.__suppress_context__
+    try:
+        # What it followed from is this package's affair as well.
+        error.__cause__, error.__suppress_context__ = None, True
+        lines = render.structured_traceback(type(error), error, _callers_part(trace))
+        return lines
+    finally:
+        error.__cause__, error.__context__, error.__suppress_context__ = followed_from
+
+
+def _callers_part(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback up to its last frame that is not this package's."""
+    kept: list[TracebackType] = []
+    frames: list[TracebackType] = []
+    while trace is not None:
+        frames.append(trace)
+        if not trace.tb_frame.f_globals.get("__name__", "").startswith("chroma_nb."):
+            kept = frames.copy()
+        trace = trace.tb_next
+    shortened: TracebackType | None = None
+    for one in reversed(kept):
+        shortened = TracebackType(shortened, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return shortened
