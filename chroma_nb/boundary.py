@@ -149,17 +149,16 @@ def _rendered(error: Exception) -> list[str]:
     """Return what IPython shows of an error: up to the last line that is not this package's."""
     from IPython import get_ipython
 
-    render = get_ipython().InteractiveTB
+    shown: Any = get_ipython().InteractiveTB
+    render: Callable[..., list[str]] = shown.structured_traceback
     trace = error.__traceback__
-    if render.mode == "Verbose":
-        lines: list[str] = render.structured_traceback(type(error), error, trace)
-        return lines
+    if shown.mode == "Verbose":
+        return render(type(error), error, trace)
     followed_from = error.__cause__, error.__context__, error.__suppress_context__
     try:
         # What it followed from is this package's affair as well.
         error.__cause__, error.__suppress_context__ = None, True
-        lines = render.structured_traceback(type(error), error, _callers_part(trace))
-        return lines
+        return render(type(error), error, _callers_part(trace))
     finally:
         error.__cause__, error.__context__, error.__suppress_context__ = followed_from
 

@@ -19,6 +19,7 @@
     |-- MemoryBudgetError (MemoryError)
     |-- ServerUnavailableError (ConnectionError, ValueError)
     `-- InternalError
+        |-- IDNotFoundError (also a NotFoundError)
         |-- UniqueConstraintError
         |-- VersionMismatchError
         |-- StoreLockedError
@@ -44,6 +45,7 @@ __all__ = [
     "ChromaError",
     "DuplicateIDError",
     "IDAlreadyExistsError",
+    "IDNotFoundError",
     "InternalError",
     "InvalidArgumentError",
     "InvalidDimensionException",
@@ -226,6 +228,16 @@ class InternalError(ChromaError):
     _name = "InternalError"
 
 
+class IDNotFoundError(InternalError, NotFoundError):
+    """A query is restricted to ids that the collection does not have.
+
+    An `InternalError`, as in Chroma.
+    """
+
+    _http_status = 404
+    _name = "IDNotFoundError"
+
+
 class UniqueConstraintError(InternalError):
     """A name is taken."""
 
@@ -273,6 +285,7 @@ error_types: dict[str, type[ChromaError]] = {
     "VersionMismatchError": VersionMismatchError,
     "StoreLockedError": StoreLockedError,
     "StoreCorruptError": StoreCorruptError,
+    "IDNotFoundError": IDNotFoundError,
     "InternalError": InternalError,
     "ChromaError": ChromaError,
 }

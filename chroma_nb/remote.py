@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from chroma_nb import factories
 from chroma_nb.boundary import public_call
 from chroma_nb.client import ClientAPI
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
+from chroma_nb.settings import Settings, without_secrets
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chroma_nb.settings import Settings
-
 _DEFAULT_PORT = 8_000
+#: A name without a dot or a port, which may be a host's or a folder's.
+_BARE_NAME = re.compile(r"[A-Za-z0-9_-]+/?")
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/?#@\[\]]+)(?::([0-9]{1,5}))?")
 
 
@@ -70,11 +72,34 @@ def connect(
         target = chosen.url
     if target is None:
         return ClientAPI(chosen, tenant or DEFAULT_TENANT, database or DEFAULT_DATABASE)
+    if not isinstance(target, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"Expected a server's address or a folder, got {target!r} ({type(target).__name__})."
+        )
     if isinstance(target, os.PathLike) or target.startswith((".", "/", "~")):
         return ClientAPI(
             chosen, tenant or DEFAULT_TENANT, database or DEFAULT_DATABASE, path=target
         )
+    if chosen.gives("path"):
+        raise InvalidArgumentError(
+            f"A store is in one place, and two are given: {target[:200]!r}, and the path {chosen.path!r} in the "
+            "settings. Leave one of them out."
+        )
     chosen = chosen.replace(api="fastapi", url=_url_of(target), is_persistent=False)
+    try:
+        return _open(chosen, tenant, database)
+    except ServerUnavailableError as error:
+        if _BARE_NAME.fullmatch(target.strip()):
+            # As likely a folder as a host.
+            error.args = (
+                f"{error.message()} If {target.strip()!r} is a folder: chroma_nb.connect("
+                f"{'./' + target.strip()!r}).",
+            )
+        raise
+
+
+def _open(chosen: Settings, tenant: str | None, database: str | None) -> ClientAPI:
+    """Return a client of a server, in the tenant and the database that its token belongs to."""
     if tenant is None or database is None:
         own = factories.open_store(chosen).api.get_user_identity()
         if tenant is None and own.tenant not in (None, "", "*"):
@@ -110,8 +135,8 @@ def HttpClient(
     """Return a client of a server, in Chroma's words; see `connect`.
 
     Args:
-        host: The host, or a whole address such as ``"https://host/path"``: then `port` and `ssl` are not
-            looked at.
+        host: The host, or a whole address such as ``"https://host/path"``; one that names no port gets
+            `port` where that is not 8000.
         port: The port.
         ssl: Go there by TLS.
         headers: Further headers of each request.
@@ -119,10 +144,35 @@ def HttpClient(
         tenant: The tenant.
         database: The database.
     """
-    if "://" not in host:
+    if not isinstance(host, str) or not host.strip():
+        raise InvalidArgumentError(
+            f"Expected a host, such as 'localhost' or 'https://host:8000', got {host!r}. A variable of the "
+            "environment may not be set."
+        )
+    if "://" in host:
+        host = _with_port(host, port)
+    else:
         host = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
         host = f"{'https' if ssl else 'http'}://{host}:{port}"
     return connect(host, tenant, database, headers=headers, settings=settings)
+
+
+def _with_port(url: str, port: int) -> str:
+    """Return an address with the port that is given beside it.
+
+    Raises:
+        InvalidArgumentError: It has another one.
+    """
+    parts = urlsplit(url)
+    if port == _DEFAULT_PORT or not parts.hostname:
+        return url
+    if parts.port not in (None, port):
+        raise InvalidArgumentError(
+            f"Two ports are given: {without_secrets(url)!r} and port={port}. Leave one of them out."
+        )
+    if parts.port == port:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc}:{port}"))
 
 
 __all__ = ["HttpClient", "connect"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,6 +71,34 @@ class CollectionInfo:
         """The distance: ``l2``, ``cosine`` or ``ip``."""
         space: Space = self.configuration["hnsw"]["space"]
         return space
+
+    # As Chroma's model of a collection has it: `get_model()["version"]`.
+    @property
+    def configuration_json(self) -> dict[str, Any]:
+        """The configuration as plain values, as on Chroma's wire."""
+        return copy.deepcopy(self.configuration)
+
+    @property
+    def version(self) -> int:
+        """Chroma's count of compactions of its distributed store: 0, as of any local one."""
+        return 0
+
+    @property
+    def log_position(self) -> int:
+        """Chroma's place in the log of its distributed store: 0, as of any local one."""
+        return 0
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names that can be subscripted."""
+        return (
+            *("id", "name", "configuration_json", "metadata", "dimension", "tenant", "database"),
+            *("version", "log_position"),
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.keys():
+            raise KeyError(name)
+        return getattr(self, name)
 
 
 @dataclass

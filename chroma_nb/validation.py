@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, with_way_out
+from chroma_nb.errors import (
+    DuplicateIDError,
+    IDAlreadyExistsError,
+    IDNotFoundError,
+    InvalidArgumentError,
+    with_way_out,
+)
 from chroma_nb.filters.expression import parse_where, parse_where_document
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
@@ -32,6 +38,8 @@ _RESERVED_KEY = "chroma:document"
 #: First characters that metadata keys may not have; "" stands for an empty key.
 _RESERVED_STARTS = frozenset(("", "#", "$"))
 _EMBEDDING_DTYPES = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
+#: How many ids an error names.
+_NAMED_IDS = 5
 _NOT_FINITE = "Validation error: embeddings: Embeddings must not contain NaN or Infinity values"
 
 
@@ -319,6 +327,36 @@ def check_dimension(expected: int, got: int, collection_name: str) -> None:
             f"Collection expecting embedding with dimension of {expected}, got {got}. Collection "
             f"{collection_name!r} was first written with {expected}: embed with the same model, or "
             "use another collection."
+        )
+
+
+def ids_exist(there: Sequence[str], n_given: int, collection_name: str) -> IDAlreadyExistsError:
+    """Return the error for ids that exist where that was not wanted."""
+    return IDAlreadyExistsError(
+        f"{len(there):,} of {n_given:,} ids exist in collection [{collection_name}], such as "
+        f"{', '.join(_short(repr(one), 80) for one in there[:_NAMED_IDS])}; nothing was added. Use upsert(), "
+        'or on_conflict="skip" or "replace".'
+    )
+
+
+def check_known(ids: Sequence[str], known: Iterable[object], collection_name: str) -> None:
+    """Refuse a query that is restricted to ids which are not there, as Chroma does.
+
+    Args:
+        ids: n ids.
+        known: n answers: is it there?
+        collection_name: The collection's.
+
+    Raises:
+        IDNotFoundError: Some are not.
+    """
+    missing = [one for one, there in zip(ids, known, strict=True) if not there]
+    if missing:
+        more = ", ..." if len(missing) > _NAMED_IDS else ""
+        raise IDNotFoundError(
+            f"Error finding id: {len(missing):,} of {len(ids):,} ids are not in collection "
+            f"[{collection_name}]: {', '.join(_short(repr(one), 80) for one in missing[:_NAMED_IDS])}{more}. "
+            "Leave them out; collection.get(ids=..., include=[])['ids'] has those that exist."
         )
 
 

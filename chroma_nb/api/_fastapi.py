@@ -12,16 +12,27 @@ from chroma_nb.api._http import LONG_SECONDS, Connection
 from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.errors import (
     AuthorizationError,
+    BatchSizeExceededError,
     ChromaAuthError,
     ChromaError,
     InternalError,
     NotSupportedError,
     ServerUnavailableError,
 )
-from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.filters.expression import (
+    And,
+    CompareDate,
+    Expression,
+    IdAmong,
+    Or,
+    parse_where,
+    parse_where_document,
+)
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
+from chroma_nb.validation import check_known, ids_exist
 from chroma_nb.wire.collections import collection_from_json
+from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.memory import (
     departures_from_json,
     estimate_from_json,
@@ -31,7 +42,7 @@ from chroma_nb.wire.memory import (
 from chroma_nb.wire.vectors import from_wire, to_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -172,10 +183,13 @@ class FastAPI(API):
             NotSupportedError: It is Chroma's.
         """
         if not self.server.ours:
-            raise NotSupportedError(
-                f"{what} is not offered by the server at {self._http.url} ({self.server.name}, version "
-                f"{self.server.version}). chroma_nb's own server has it: `chroma-nb run`."
-            )
+            raise self._not_offered(what)
+
+    def _not_offered(self, what: str) -> NotSupportedError:
+        return NotSupportedError(
+            f"{what} is not offered by the server at {self._http.url} ({self.server.name}, version "
+            f"{self.server.version}). chroma_nb's own server has it: `chroma-nb run`."
+        )
 
     # -- the store ----------------------------------------------------------------------------
 
@@ -350,9 +364,23 @@ class FastAPI(API):
             batch = RecordBatch(
                 batch.ids, batch.embeddings, batch.documents, batch.uris, _without_none(batch)
             )
-        where_to = {"tenant": tenant, "database": database}
+        where_to: Any = {"tenant": tenant, "database": database}
+
+        def check_new() -> None:
+            # A part that was written cannot be taken back when the next one meets an id that exists.
+            there = self.get(collection_id, ids=batch.ids, include=(), **where_to).ids
+            if there:
+                name = self.get_collection_by_id(collection_id, **where_to).name
+                raise ids_exist(there, len(batch), name)
+
         safe = on_conflict != "error"
-        self._write(where_to, collection_id, "add", batch, params=params, safe=safe)
+        before_parts = None if safe else check_new
+        self._write(
+            *(where_to, collection_id, "add", batch),
+            params=params,
+            safe=safe,
+            before_parts=before_parts,
+        )
 
     def update(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
@@ -375,20 +403,50 @@ class FastAPI(API):
         *,
         params: dict[str, Any] | None = None,
         safe: bool = True,
+        before_parts: Callable[[], None] | None = None,
     ) -> None:
-        desc = f"Sending to {self._http.url}"
-        with progress_bar(len(batch), desc, unit="record", enabled=self._progress) as bar:
-            for body in self._bodies(batch):
-                self._in_collection(
-                    *(where_to, collection_id, "POST", operation),
-                    body=body,
-                    params=params,
-                    safe=safe,
-                )
-                bar.update(len(body["ids"]))
+        """Send records: in one request where the server takes it, else in parts.
 
-    def _bodies(self, batch: RecordBatch) -> Iterator[dict[str, Any]]:
-        """Yield the bodies of a write: one, unless that would be more than the server takes."""
+        Args:
+            where_to: The tenant and the database.
+            collection_id: The collection.
+            operation: ``add``, ``update`` or ``upsert``.
+            batch: The records.
+            params: The query string.
+            safe: As for `Connection.request`.
+            before_parts: Called before the first of several parts is sent.
+        """
+        desc = f"Sending to {self._http.url}"
+        done, size = 0, self._part_size(batch)
+        with progress_bar(len(batch), desc, unit="record", enabled=self._progress) as bar:
+            while done < len(batch):
+                if before_parts is not None and size < len(batch):
+                    before_parts()
+                    before_parts = None
+                body = self._body(batch, slice(done, done + size))
+                n_records = len(body["ids"])
+                try:
+                    self._in_collection(
+                        *(where_to, collection_id, "POST", operation),
+                        body=body,
+                        params=params,
+                        safe=safe,
+                    )
+                except BatchSizeExceededError as error:
+                    # A proxy on the way may take less than the server says.
+                    if n_records == 1:
+                        raise _too_large(error, batch.ids[done]) from None
+                    size = (n_records + 1) // 2
+                    continue
+                except ChromaError as error:
+                    if done:
+                        raise _half_written(error, done, len(batch)) from error
+                    raise
+                done += n_records
+                bar.update(n_records)
+
+    def _part_size(self, batch: RecordBatch) -> int:
+        """Return how many records go into one request: all, unless that is more than the server takes."""
         n = len(batch)
         texts = [*(batch.documents or ()), *(batch.uris or ())]
         n_bytes = sum(4 * len(text) for text in texts if text is not None)
@@ -397,9 +455,7 @@ class FastAPI(API):
             # Base64 is 4/3 of the bytes; a float as a number takes up to 22 characters.
             n_bytes += batch.embeddings.size * (6 if self.server.base64 else 22)
         pieces = max(-(-n // self.server.max_records), -(-n_bytes // self.server.max_body), 1)
-        size = max(1, -(-n // pieces))
-        for start in range(0, n, size):
-            yield self._body(batch, slice(start, start + size))
+        return max(1, -(-n // pieces))
 
     def _body(self, batch: RecordBatch, rows: slice) -> dict[str, Any]:
         def part(values: Sequence[Any] | None) -> list[Any] | None:
@@ -436,12 +492,13 @@ class FastAPI(API):
         database: str,
     ) -> Records:
         body = {
-            **_conditions(ids, where, where_document),
+            **self._conditions(ids, where, where_document),
             "limit": limit,
             "offset": offset,
             "include": [one for one in include if one != "data"],
         }
         where_to = {"tenant": tenant, "database": database}
+        ids = body["ids"]
 
         def ask(**changes: Any) -> Records:
             found = self._in_collection(
@@ -470,6 +527,46 @@ class FastAPI(API):
             if len(pages[-1].ids) < wanted or n_found == limit:
                 return _joined(pages)
 
+    def _conditions(
+        self, ids: Sequence[str] | None, where: Where | None, where_document: Where | None
+    ) -> dict[str, Any]:
+        """Return which records are meant, as in a body.
+
+        Raises:
+            ValueError: A filter cannot be used; it is not sent.
+            NotSupportedError: Chroma's server cannot evaluate it.
+        """
+        expression = parse_where(where)
+        parse_where_document(where_document)
+        wanted = None if ids is None else list(ids)
+        if not self.server.ours and expression is not None:
+            wanted, where = self._for_chroma(expression, wanted, where)
+        return {"ids": wanted, "where": finite_filter(where), "where_document": where_document}
+
+    def _for_chroma(
+        self, expression: Expression, ids: list[str] | None, where: Where | None
+    ) -> tuple[list[str] | None, Where | None]:
+        """Return a filter in terms of Chroma's server, which knows `#id` as an argument only, and no dates."""
+        if any(isinstance(leaf, CompareDate) for leaf in _leaves(expression)):
+            raise self._not_offered("A comparison of dates with $gt, $gte, $lt and $lte")
+        if not any(isinstance(leaf, IdAmong) for leaf in _leaves(expression)):
+            return ids, where
+        conditions = _and_conditions(expression)
+        parts = where["$and"] if isinstance(expression, And) and where is not None else [where]
+        kept: list[Any] = []
+        for condition, part in zip(conditions, parts, strict=True):
+            if isinstance(condition, IdAmong) and not condition.negated:
+                among = set(condition.ids)
+                given = list(dict.fromkeys(condition.ids)) if ids is None else ids
+                ids = [one for one in given if one in among]
+            elif any(isinstance(leaf, IdAmong) for leaf in _leaves(condition)):
+                raise self._not_offered("A condition on K.ID with !=, not_in or |")
+            else:
+                kept.append(part)
+        if len(kept) > 1:
+            return ids, {"$and": kept}
+        return ids, kept[0] if kept else None
+
     def query(
         self,
         collection_id: UUID,
@@ -483,15 +580,18 @@ class FastAPI(API):
         tenant: str,
         database: str,
     ) -> Matches:
-        conditions = _conditions(ids, where, where_document)
+        conditions = self._conditions(ids, where, where_document)
         where_to: Any = {"tenant": tenant, "database": database}
-        if ids is not None and not self.server.ours:
-            # Chroma's server fails at an id that it does not know, and takes none for all.
-            known = self.get(collection_id, ids=ids, include=[], **where_to).ids if ids else []
-            if not known:
-                self.get_collection_by_id(collection_id, **where_to)
+        if conditions["ids"] is not None and not self.server.ours:
+            # Chroma's server takes no ids for all of them, and does not say which one it does not know.
+            wanted = conditions["ids"]
+            info = self.get_collection_by_id(collection_id, **where_to)
+            known = set(self.get(collection_id, ids=wanted, include=[], **where_to).ids)
+            if ids is not None and info.dimension is not None:
+                check_known(ids, [one in known for one in ids], info.name)
+            conditions["ids"] = [one for one in wanted if one in known]
+            if not conditions["ids"]:
                 return _no_matches(len(embeddings), include)
-            conditions["ids"] = known
         found = self._in_collection(
             *(where_to, collection_id, "POST", "query"),
             body={
@@ -520,19 +620,17 @@ class FastAPI(API):
         tenant: str,
         database: str,
     ) -> int:
-        body = _conditions(ids, where, where_document)
+        body = self._conditions(ids, where, where_document)
         where_to: Any = {"tenant": tenant, "database": database}
-        n_known = None
-        if ids is not None and where is None and where_document is None and not self.server.ours:
-            # Chroma's server counts the ids that it was asked for.
-            n_known = len(self.get(collection_id, ids=ids, include=[], **where_to).ids)
+        if body["ids"] is not None and not self.server.ours:
+            # Chroma's server counts the ids that it was asked for, and takes only so many.
+            known = self.get(collection_id, **body, limit=limit, include=(), **where_to).ids
+            for start in range(0, len(known), _PAGE):
+                part = {"ids": known[start : start + _PAGE]}
+                self._in_collection(where_to, collection_id, "POST", "delete", body=part)
+            return len(known)
         if limit is not None:
             body["limit"] = limit
-        if n_known is not None:
-            for start in range(0, len(body["ids"]), _PAGE):
-                part = {**body, "ids": body["ids"][start : start + _PAGE]}
-                self._in_collection(where_to, collection_id, "POST", "delete", body=part)
-            return n_known
         found = self._in_collection(where_to, collection_id, "POST", "delete", body=body)
         return int(found.get("deleted", 0))
 
@@ -658,7 +756,7 @@ class FastAPI(API):
         found: dict[str, Any] = self._in_collection(
             *(where_to, collection_id, "POST", "explain"),
             body={
-                **_conditions(ids, where, where_document),
+                **self._conditions(ids, where, where_document),
                 "query_embeddings": to_base64(embeddings),
                 "n_results": n_results,
             },
@@ -673,21 +771,34 @@ class FastAPI(API):
         )
 
 
-def _conditions(
-    ids: Sequence[str] | None, where: Where | None, where_document: Where | None
-) -> dict[str, Any]:
-    """Return which records are meant, as in a body.
+def _too_large(error: ChromaError, one: str) -> BatchSizeExceededError:
+    return BatchSizeExceededError(
+        f"{error} That was one record alone, {one[:80]!r}: make it smaller, or raise the limit there (a proxy "
+        "may have its own, such as nginx's client_max_body_size)."
+    )
 
-    Raises:
-        ValueError: A filter cannot be used; it is not sent.
-    """
-    parse_where(where)
-    parse_where_document(where_document)
-    return {
-        "ids": None if ids is None else list(ids),
-        "where": where,
-        "where_document": where_document,
-    }
+
+def _half_written(error: ChromaError, done: int, total: int) -> ChromaError:
+    """Return the same error, which says how much of a write in parts was carried out."""
+    error.args = (
+        f"{error.message()} The first {done:,} of {total:,} records of this call are written; the call may "
+        "be repeated.",
+        *error.args[1:],
+    )
+    return error
+
+
+def _and_conditions(expression: Expression | None) -> list[Expression]:
+    """Return the conditions that all have to be true."""
+    if expression is None:
+        return []
+    return list(expression.children) if isinstance(expression, And) else [expression]
+
+
+def _leaves(expression: Expression) -> list[Expression]:
+    if isinstance(expression, And | Or):
+        return [leaf for child in expression.children for leaf in _leaves(child)]
+    return [expression]
 
 
 def _without_none(batch: RecordBatch) -> list[dict[str, Any] | None]:

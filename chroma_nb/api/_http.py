@@ -24,6 +24,7 @@ from urllib3.exceptions import (
 from chroma_nb._version import __version__
 from chroma_nb.errors import (
     AuthorizationError,
+    BatchSizeExceededError,
     ChromaAuthError,
     ChromaError,
     InvalidArgumentError,
@@ -200,10 +201,7 @@ class Connection:
     def _failure(self, response: requests.Response) -> Exception:
         status = response.status_code
         if 300 <= status < 400:
-            target = without_secrets(response.headers.get("Location", "elsewhere"))
-            return ServerUnavailableError(
-                f"{self.url} sends its clients to {target[:200]}. Connect to that address."
-            )
+            return self._redirected(response)
         try:
             body = loads(response.content)
         except ValueError:
@@ -218,6 +216,11 @@ class Connection:
         if status in (401, 403) and (body is None or "error" not in body):
             kind = AuthorizationError if status == 401 else ChromaAuthError
             error = kind(f"The server at {self.url} refuses what was shown to it.")
+        elif status == 413 and (body is None or "error" not in body):
+            error = BatchSizeExceededError(
+                f"What stands before the server at {self.url} refuses a request of "
+                f"{len(response.request.body or b''):,} bytes (HTTP status 413)."
+            )
         elif body is None:
             error = ServerUnavailableError(
                 f"The server at {self.url} is not able to answer: HTTP status {status}."
@@ -226,6 +229,22 @@ class Connection:
             error = error_from_json(status, body)
         error.trace_id = response.headers.get("chroma-trace-id")
         return error
+
+    def _redirected(self, response: requests.Response) -> ServerUnavailableError:
+        """Return the error for an answer that sends us elsewhere: nothing is sent to another place unasked."""
+        target = without_secrets(response.headers.get("Location", ""))
+        asked = urlsplit(response.url).path
+        way_out = "A login page or a proxy may stand before it."
+        if "://" in target and target.partition("?")[0].endswith(asked):
+            way_out = f"Connect there: chroma_nb.connect({target.partition('?')[0].removesuffix(asked)!r})."
+            if asked.startswith(urlsplit(self.url).path + "/api/"):
+                base = asked[len(urlsplit(self.url).path) :]
+                address = target.partition("?")[0].removesuffix(base)
+                way_out = f"Connect there: chroma_nb.connect({address!r})."
+        return ServerUnavailableError(
+            f"{self.url} does not answer itself, it sends its clients to {target[:200] or 'no address'} (HTTP "
+            f"status {response.status_code}). {way_out}"
+        )
 
     def _unavailable(self, error: requests.RequestException, seconds: float) -> Exception:
         reason = _innermost(error)

@@ -17,7 +17,6 @@ from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import (
     AuthorizationError,
-    IDAlreadyExistsError,
     InternalError,
     NotFoundError,
     UniqueConstraintError,
@@ -41,7 +40,7 @@ from chroma_nb.types import (
     UserIdentity,
     Where,
 )
-from chroma_nb.validation import check_dimension
+from chroma_nb.validation import check_dimension, check_known, ids_exist
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +59,6 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=
 _LARGE_ANSWER = 10_000
 #: A Python text without its characters, and its place in a list.
 _OBJECT_BYTES = 57
-
-#: How many ids an error names.
-_NAMED_IDS = 5
 
 
 class Local(API):
@@ -270,12 +266,8 @@ class Local(API):
             labels = segment.metadata.find(batch.ids)
             taken = labels >= 0
             if on_conflict == "error" and taken.any():
-                ids = [batch.ids[row] for row in np.flatnonzero(taken)[:_NAMED_IDS].tolist()]
-                raise IDAlreadyExistsError(
-                    f"{np.count_nonzero(taken):,} of {len(batch):,} ids exist in collection "
-                    f"[{info.name}], such as {', '.join(map(repr, ids))}; nothing was added. Use "
-                    'upsert(), or on_conflict="skip" or "replace".'
-                )
+                there = [batch.ids[row] for row in np.flatnonzero(taken).tolist()]
+                raise ids_exist(there, len(batch), info.name)
             if on_conflict == "skip":
                 labels = np.full(len(batch), -1, dtype=np.int64)
                 rows = np.flatnonzero(~taken)
@@ -456,6 +448,8 @@ class Local(API):
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
+            if ids is not None and info.dimension is not None:
+                check_known(ids, segment.metadata.find(ids) >= 0, info.name)
             n_found = len(embeddings) * min(n_results, segment.metadata.n_live)
             self._check_memory(
                 segment,

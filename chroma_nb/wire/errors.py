@@ -20,7 +20,7 @@ from chroma_nb.errors import (
 _OURS = frozenset(
     (
         *("NotSupportedError", "MemoryBudgetError", "StoreLockedError", "StoreCorruptError"),
-        "ServerUnavailableError",
+        *("ServerUnavailableError", "IDNotFoundError"),
     )
 )
 _NAMES = {kind: name for name, kind in error_types.items()}

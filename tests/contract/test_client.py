@@ -682,3 +682,13 @@ def test_clear_system_cache(lib: Any, tmp_path: Path) -> None:
     assert again.count_collections() == 1
     again.close()
     client.close()
+
+
+def test_the_model_of_a_collection_can_be_subscripted(create: Any) -> None:
+    notes = create("notes", metadata={"topic": "x"})
+    model = notes.get_model()
+    assert model["id"] == notes.id
+    assert (model["name"], model["metadata"]) == ("notes", {"topic": "x"})
+    assert (model["version"], model["log_position"]) == (0, 0)
+    assert model["configuration_json"]["hnsw"]["space"] == "l2"
+    assert dict(model)["tenant"] == model.tenant == notes.tenant

@@ -90,12 +90,20 @@ def test_a_function_that_returns_too_few(lib: Any, client: Any) -> None:
     assert collection.count() == 0
 
 
-@pytest.mark.parametrize("kind", ["WrongSignature", "lambda"])
 @pytest.mark.usefixtures("legacy_warnings")
-def test_the_signature_is_checked(client: Any, toys: Any, kind: str) -> None:
-    function: Any = (lambda input: [[1.0]]) if kind == "lambda" else toys.WrongSignature()
+def test_the_signature_is_checked(client: Any, toys: Any) -> None:
     with pytest.raises(ValueError, match=r"Expected EmbeddingFunction.__call__ to have the follow"):
-        client.create_collection("docs", embedding_function=function)
+        client.create_collection("docs", embedding_function=toys.WrongSignature())
+
+
+@pytest.mark.beyond_chroma("a class is needed; advice: a function is one, too")
+@pytest.mark.usefixtures("legacy_warnings")
+def test_a_function_of_texts_is_an_embedding_function(client: Any) -> None:
+    notes = client.create_collection(
+        "docs", embedding_function=lambda texts: [[float(len(text)), 1.0] for text in texts]
+    )
+    notes.add(ids=["a", "b"], documents=["x", "xxx"])
+    assert notes.query(query_texts="xxxx", n_results=1)["ids"] == [["b"]]
 
 
 @pytest.mark.quirk(
@@ -319,8 +327,6 @@ def test_an_unknown_name_is_an_error_only_when_needed(client: Any, toys: Any) ->
         "Embedding function contract_toy not found. Add @register_embedding_function decorator"
     )
     with pytest.raises(ValueError, match=message):
-        _ = handle.configuration
-    with pytest.raises(ValueError, match=message):
         handle.query(query_texts="aa")
     with pytest.raises(ValueError, match=message):
         handle.add(ids="b", documents="b")
@@ -342,9 +348,18 @@ def test_a_config_that_cannot_be_built(client: Any, toys: Any) -> None:
     assert handle.count() == 0
     message = "Could not build embedding function contract_toy from config .*no key"
     with pytest.raises(ValueError, match=message):
-        _ = handle.configuration
-    with pytest.raises(ValueError, match=message):
         handle.add(ids="a", documents="x")
+
+
+@pytest.mark.quirk("the configuration cannot be read; advice: show what is recorded", by="client")
+def test_a_function_that_is_not_known_is_shown_as_recorded(client: Any, toys: Any) -> None:
+    client.create_collection("docs", embedding_function=toys.Toy(2.0))
+    del toys.functions.known_embedding_functions["contract_toy"]
+    handle = client.get_collection("docs")
+    recorded = {"type": "known", "name": "contract_toy", "config": {"scale": 2.0}}
+    assert handle.configuration["embedding_function"] == recorded
+    assert handle.configuration["hnsw"]["space"] == "l2"
+    assert handle.get_model()["configuration_json"]["embedding_function"] == recorded
 
 
 # -- conflicts -----------------------------------------------------------------------------------

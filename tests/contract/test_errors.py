@@ -134,16 +134,9 @@ RECORDS = [
         "Expected IDs to be a list, got NoneType as IDs",
         id="ids=None",
     ),
-    pytest.param(
-        {"ids": ("y", "z"), "embeddings": [[1.0, 2.0], [3.0, 4.0]]},
-        ValueError,
-        "Unequal lengths for fields: ids: 1, embeddings: 2",
-        id="tuple-is-one-item",
-    ),
     pytest.param({"ids": ["z"], "embeddings": [["x", "y"]]}, ValueError, LISTS, id="texts"),
     pytest.param({"ids": ["z"], "embeddings": [[True, False]]}, ValueError, LISTS, id="bools"),
     pytest.param({"ids": ["z"], "embeddings": "xyz"}, ValueError, LISTS, id="a-text"),
-    pytest.param({"ids": ["z"], "embeddings": (1.0, 2.0)}, ValueError, LISTS, id="a-tuple"),
     pytest.param(
         {"ids": ["z"], "embeddings": np.zeros((1, 2, 2))}, ValueError, LISTS, id="three-axes"
     ),
