@@ -416,7 +416,8 @@ def _with_path(settings: Settings, path: str | os.PathLike[str]) -> Settings:
     """
     if not isinstance(path, str | os.PathLike):
         raise InvalidArgumentError(
-            f"Expected a path to be a text or a Path, got {path!r} ({type(path).__name__})."
+            f"Expected a path to be a text or a Path, got {path!r}. A variable of the environment may not be "
+            "set; for a store in memory use chroma_nb.EphemeralClient()."
         )
     chosen = os.fspath(path)
     if not isinstance(chosen, str) or not chosen.strip():

@@ -126,6 +126,8 @@ def open_store(settings: Settings) -> Store:
     settings are.
     """
     key: Hashable
+    if settings.contradiction:
+        raise InvalidArgumentError(settings.contradiction)
     if not load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process:
         key = ("elsewhere", settings.key())
     elif settings.is_persistent:
@@ -134,6 +136,11 @@ def open_store(settings: Settings) -> Store:
         key = ("memory", settings.key())
     with _lock:
         store = _stores.get(key)
+        if store is not None and store.db is not None and not store.db.is_there():
+            # Somebody has deleted the folder, as notebooks do to start afresh.
+            del _stores[key]
+            store.api.abandon()
+            store = None
         if store is None:
             store = _stores[key] = _open(key, settings)
         return store

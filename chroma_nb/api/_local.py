@@ -79,6 +79,8 @@ class Local(API):
         self._pid = os.getpid()
         self._close_lock = threading.Lock()
         self._closed = False
+        #: Why it was closed, where its user did not do so.
+        self._reason = ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.db!r})"
@@ -118,11 +120,20 @@ class Local(API):
                 self.segments.close()
                 self.db.close()
 
+    def abandon(self) -> None:
+        """Close without writing anything more: the place that the store was opened on is gone."""
+        with self._close_lock:
+            if not self._closed:
+                self._closed = True
+                self._reason = ", as its folder was deleted or replaced"
+                self.segments.close(save=False)
+                self.db.abandon()
+
     def _check_usable(self) -> None:
         # Every operation begins here, and no thread has begun one within another.
         release_stale()
         if self._closed:
-            raise InternalError(f"{self!r} is closed. Open a new client to go on.")
+            raise InternalError(f"{self!r} is closed{self._reason}. Open a new client to go on.")
         if self._pid != os.getpid():
             raise InternalError(
                 f"{self!r} was opened in process {self._pid} and is used in process {os.getpid()}. "

@@ -95,6 +95,10 @@ class API(ABC):
     def close(self) -> None:
         """Release every file, lock, thread and byte. Closing twice is allowed."""
 
+    def abandon(self) -> None:
+        """Close without writing anything more: the place that the store was opened on is gone."""
+        self.close()
+
     def __enter__(self) -> API:
         return self
 

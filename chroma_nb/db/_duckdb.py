@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -127,12 +128,13 @@ class DuckDB(DB):
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
         self._temp = TempFolder(settings.temp_path)
         try:
-            self._connection = self._connect()
-            try:
-                self._open_schema()
-            except BaseException:
-                self._connection.close()
-                raise
+            with _interruptible():
+                self._connection = self._connect()
+                try:
+                    self._open_schema()
+                except BaseException:
+                    self._connection.close()
+                    raise
         except BaseException:
             self._temp.close()
             raise
@@ -165,14 +167,8 @@ class DuckDB(DB):
             "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'"
         ).fetchall()
         if not tables[0][0]:
-            with self._transaction():
-                for statement in _SCHEMA.split(";"):
-                    if statement.strip():
-                        self._connection.execute(statement)
-                self._connection.execute(
-                    "INSERT INTO meta VALUES ('format_version', ?)", [str(FORMAT_VERSION)]
-                )
-                self._insert_defaults()
+            with self._transaction() as con:
+                create_schema(con)
         else:
             self._check_version()
         with self._transaction() as con:
@@ -191,13 +187,6 @@ class DuckDB(DB):
                 "Open it with the version that wrote it, export its collections "
                 "(collection.export), and import them here; nothing was changed."
             )
-
-    def _insert_defaults(self) -> None:
-        self._connection.execute("INSERT INTO tenants VALUES (?)", [DEFAULT_TENANT])
-        self._connection.execute(
-            "INSERT INTO databases VALUES (?, ?, ?, 0)",
-            [str(uuid4()), DEFAULT_DATABASE, DEFAULT_TENANT],
-        )
 
     def _load_catalogue(self) -> None:
         con = self._connection
@@ -359,7 +348,7 @@ class DuckDB(DB):
             with self._transaction() as con:
                 con.execute("DELETE FROM databases")
                 con.execute("DELETE FROM tenants")
-                self._insert_defaults()
+                _insert_defaults(con)
             self._load_catalogue()
 
     # -- tenants and databases ----------------------------------------------------------------
@@ -514,7 +503,7 @@ class DuckDB(DB):
                     try:
                         vectors.append(changes.first_label, changes.vectors)
                     except OSError as error:
-                        raise self._disk_error(error) from error
+                        raise self._write_error(error) from error
                 after = Extent(
                     extent.n_records + changes.n_records_delta,
                     extent.next_label + len(changes.vectors),
@@ -536,7 +525,7 @@ class DuckDB(DB):
                 except duckdb.OutOfMemoryException as error:
                     raise self._memory_error() from error
                 except duckdb.Error as error:
-                    raise self._disk_error(error) from error
+                    raise self._write_error(error) from error
             entry.extent = after
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
@@ -550,10 +539,12 @@ class DuckDB(DB):
             budget=self._memory_limit,
         )
 
-    def _disk_error(self, error: Exception) -> InternalError:
+    def _write_error(self, error: Exception) -> InternalError:
+        way_out = "Repeat the call."
+        if is_disk_full(error):
+            way_out = "The disk is full: free some space, or delete what is not needed, and repeat the call."
         return InternalError(
-            f"Writing to {self!r} failed, nothing of this call was kept: {error}. "
-            "Free some disk space (or unload and delete what is not needed) and repeat the call."
+            f"Writing to {self!r} failed, nothing of this call was kept: {error}. {way_out}"
         )
 
     def _space_folder(self) -> str:
@@ -892,6 +883,23 @@ def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidAr
     )
 
 
+def create_schema(con: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables of a new store, with the default tenant and database."""
+    for statement in _SCHEMA.split(";"):
+        if statement.strip():
+            con.execute(statement)
+    con.execute("INSERT INTO meta VALUES ('format_version', ?)", [str(FORMAT_VERSION)])
+    _insert_defaults(con)
+
+
+def _insert_defaults(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("INSERT INTO tenants VALUES (?)", [DEFAULT_TENANT])
+    con.execute(
+        "INSERT INTO databases VALUES (?, ?, ?, 0)",
+        [str(uuid4()), DEFAULT_DATABASE, DEFAULT_TENANT],
+    )
+
+
 def _create_records(table: str) -> str:
     return (
         f'CREATE TABLE "{table}" (label BIGINT, sequence BIGINT, id VARCHAR, document VARCHAR, '
@@ -1044,13 +1052,22 @@ def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raise a KeyboardInterrupt for what it is; DuckDB makes a RuntimeError of it."""
+    """Raise a KeyboardInterrupt for what it is; DuckDB makes an error of its own of it."""
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
     except RuntimeError as error:
         if "Query interrupted" in str(error):
             raise KeyboardInterrupt from error
         raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Say whether an error of the system's or of DuckDB's means that the disk (or a quota) is full."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "No space left" in str(error) or "quota exceeded" in str(error)
 
 
 def _close_vectors(entry: _Entry) -> None:

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 
-from chroma_nb.db._duckdb import DuckDB, _Entry, _remove_prefix
+from chroma_nb.db._duckdb import (
+    DuckDB,
+    _Entry,
+    _interruptible,
+    _remove_prefix,
+    create_schema,
+    is_disk_full,
+)
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
@@ -34,8 +41,10 @@ class PersistentDuckDB(DuckDB):
         settings: `path` is the folder; it is made when it is missing.
 
     Raises:
-        InvalidArgumentError: `path` is a file.
+        InvalidArgumentError: `path` is a file, a folder of something else, or has a name that DuckDB cannot
+            open.
         InternalError: The folder cannot be written.
+        StoreCorruptError: The folder has vectors and no database, or the database cannot be read.
         StoreLockedError: Another process has the store open.
         VersionMismatchError: The store was written in another format.
     """
@@ -43,12 +52,9 @@ class PersistentDuckDB(DuckDB):
     persists: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.path = os.path.abspath(os.path.expanduser(settings.path))
-        if os.path.exists(self.path) and not os.path.isdir(self.path):
-            raise InvalidArgumentError(
-                f"Path {settings.path!r} is a file; a store is a folder. Give a folder, or a name "
-                "that is free: it will be made."
-            )
+        _check_folder(self.path, settings.path)
         try:
             for folder in (self.path, self._vector_folder, self._index_folder):
                 os.makedirs(folder, exist_ok=True)
@@ -59,6 +65,9 @@ class PersistentDuckDB(DuckDB):
                 "that you may write to, or use chroma_nb.EphemeralClient()."
             ) from error
         try:
+            with _interruptible():
+                if not os.path.exists(self._database_file()):
+                    self._make_database()
             super().__init__(settings)
             self._remove_orphans()
         except BaseException:
@@ -82,13 +91,52 @@ class PersistentDuckDB(DuckDB):
     def _space_folder(self) -> str:
         return self.path
 
+    def _make_database(self) -> None:
+        """Make an empty database under another name, and give it its own when it is whole.
+
+        A process that is killed in between leaves nothing that could be taken for a damaged store.
+        """
+        unfinished = self._database_file() + _NEW
+        for left in (unfinished, unfinished + ".wal"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(left)
+        try:
+            with contextlib.closing(duckdb.connect(unfinished)) as con:
+                create_schema(con)
+        except duckdb.Error as error:
+            raise InternalError(
+                f"A store cannot be made in {self.path!r}: {error}. Free some disk space, or give another "
+                "folder."
+            ) from error
+        if self.settings.fsync:
+            _sync(unfinished)
+        os.replace(unfinished, self._database_file())
+        if self.settings.fsync:
+            _sync_folder(self.path)
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         try:
             return super()._connect()
-        except duckdb.IOException as error:
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as error:
+            if is_disk_full(error):
+                raise InternalError(
+                    f"The store in {self.path!r} cannot be opened, as the disk is full: {error}. Free some "
+                    "space; nothing is lost."
+                ) from error
             raise StoreCorruptError(
-                f"The store in {self.path!r} cannot be opened: {error}"
+                f"The store in {self.path!r} cannot be opened: {error}. Restore its files from a backup."
             ) from error
+
+    def is_there(self) -> bool:
+        return self._lock.is_there()
+
+    def abandon(self) -> None:
+        # A checkpoint would remove the log of whatever store is in the folder now.
+        with contextlib.suppress(duckdb.Error):
+            self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        self.close()
 
     def _reconnect(self) -> None:
         # A commit that fails on a full disk may end the instance ("database has been invalidated"), or
@@ -150,6 +198,74 @@ class PersistentDuckDB(DuckDB):
         return total
 
 
+#: Of a database that is being made.
+_NEW = ".new"
+#: What a folder of a store has.
+_OWN_FILES = frozenset(
+    (
+        *("lock", "vectors", "indexes", "records.duckdb", "records.duckdb.wal"),
+        *("records.duckdb" + _NEW, "records.duckdb" + _NEW + ".wal"),
+    )
+)
+#: What file systems and desktops put into any folder, beside names that begin with a dot.
+_NOBODYS_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
+
+
+def _check_folder(path: str, given: str) -> None:
+    """Refuse a place that is not a store's, and cannot become one without harm.
+
+    Args:
+        path: The folder, absolute.
+        given: As the user wrote it.
+
+    Raises:
+        InvalidArgumentError: A file, a name that DuckDB cannot open, or a folder of something else.
+        StoreCorruptError: It has vectors, and the database that names them is gone.
+    """
+    for character in ("?", "\\") if os.sep == "/" else ("?",):
+        if character in path:
+            raise InvalidArgumentError(
+                f"Path {given!r} has the character {character!r} in it ({path!r}), and DuckDB cannot open a file "
+                "by such a name. Give a folder without it."
+            )
+    if not os.path.exists(path):
+        return
+    if not os.path.isdir(path):
+        raise InvalidArgumentError(
+            f"Path {given!r} is a file; a store is a folder. Give a folder, or a name "
+            "that is free: it will be made."
+        )
+    try:
+        found = set(os.listdir(path))
+    except OSError as error:
+        raise InternalError(
+            f"The folder {given!r} cannot be read ({error.strerror}). Give a folder that you may read and write."
+        ) from error
+    if "records.duckdb" in found:
+        return
+    if "chroma.sqlite3" in found:
+        raise InvalidArgumentError(
+            f"The folder {given!r} was written by Chroma, whose files this version does not read; nothing was "
+            "changed there. Give a folder of its own. To bring the collections here, run `chroma run --path "
+            f"{given}` and copy: chroma_nb.connect('http://localhost:8000').copy_to(chroma_nb.Client('./new'))."
+        )
+    foreign = sorted(
+        name for name in found - _OWN_FILES - _NOBODYS_FILES if not name.startswith(".")
+    )
+    if foreign:
+        more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""
+        raise InvalidArgumentError(
+            f"The folder {given!r} is not empty and is no store (it has {', '.join(foreign[:3])}{more}). Give "
+            f"a folder of its own, such as {os.path.join(given, 'chroma')!r}; nothing was changed."
+        )
+    vectors = os.path.join(path, "vectors")
+    if os.path.isdir(vectors) and any(name.endswith(".f32") for name in os.listdir(vectors)):
+        raise StoreCorruptError(
+            f"The store in {given!r} has vectors, and its database {os.path.join(path, 'records.duckdb')!r} is "
+            "missing. Restore it from a backup; nothing was changed."
+        )
+
+
 def _file_name(entry: _Entry) -> str:
     return f"{entry.info.id}.{entry.extent.generation}"
 
@@ -157,8 +273,12 @@ def _file_name(entry: _Entry) -> str:
 def _sync_folder(folder: str) -> None:
     """Make a new file's name durable, where a folder can be flushed."""
     with contextlib.suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync(folder)
+
+
+def _sync(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

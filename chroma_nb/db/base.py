@@ -148,6 +148,14 @@ class DB(ABC):
     def close(self) -> None:
         """Release every file, lock and byte. Closing twice is allowed."""
 
+    def is_there(self) -> bool:
+        """Say whether what it was opened on is still there: a folder may have been deleted under it."""
+        return True
+
+    def abandon(self) -> None:
+        """Close without writing anything more: what it was opened on is gone, and may be another's now."""
+        self.close()
+
     def __enter__(self) -> DB:
         return self
 

@@ -49,6 +49,17 @@ class StoreLock:
         os.ftruncate(self._fd, 0)
         os.write(self._fd, json.dumps(holder_now).encode())
 
+    def is_there(self) -> bool:
+        """Say whether the file at the path is still the one that is locked."""
+        if self._fd < 0:
+            return False
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        held = os.fstat(self._fd)
+        return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
+
     def release(self) -> None:
         """Give the lock back. Releasing twice is allowed."""
         if self._fd >= 0:

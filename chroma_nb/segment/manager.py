@@ -275,8 +275,12 @@ class SegmentManager:
         """Return the bytes of memory that the collection holds, 0 where it is not loaded."""
         return self.residents.ledger.held(collection_id)
 
-    def close(self) -> None:
-        """Stop building, save the graphs of a store that persists, and free everything."""
+    def close(self, *, save: bool = True) -> None:
+        """Stop building, save the graphs of a store that persists, and free everything.
+
+        Args:
+            save: False: write nothing, as the store's place is gone.
+        """
         self._closing = self._graphs.closing = True
         self._builder.close()
         self.residents.close()
@@ -285,9 +289,9 @@ class SegmentManager:
             slot.lock.abandon()
             with slot.write_lock, slot.lock.write():
                 # What deleting left over gives its disk space back now at the latest.
-                compact = self.db.persists and self._is_worth_compacting(slot.collection_id)
-                save = self.db.persists and not compact
-                self.residents.drop(slot, save=save, reason="the store is closed")
+                keep = save and self.db.persists
+                compact = keep and self._is_worth_compacting(slot.collection_id)
+                self.residents.drop(slot, save=keep and not compact, reason="the store is closed")
                 if compact:
                     self.db.compact(slot.collection_id)
             self._slots.remove(slot.collection_id)
@@ -327,7 +331,10 @@ class SegmentManager:
     def status(self, collection_id: UUID) -> IndexingStatus:
         """Return how much of the collection the graph covers."""
         slot = self._slots.get(collection_id)
-        with self.present(collection_id) as segment:
+        self._drop_doubtful(slot)
+        # Not `present`: asking is no use of it, which would keep it in memory and cores from its build.
+        with slot.lock.read():
+            segment = slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
             return self._graphs.status(segment, slot)
 
     def build(self, collection_id: UUID) -> None:
