@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from chroma_nb.index.cores import CORES
 from chroma_nb.types import Neighbors, Space
 
 if TYPE_CHECKING:
@@ -166,8 +167,12 @@ def _approximate(
     row_norms = np.empty(n_rows, dtype=np.float32)
     known = norms if labels is None or norms is None else norms[labels]
     transposed = np.ascontiguousarray(queries.T)
+    by_blas = not CORES.are_building
     for start, stop, block in _blocks(vectors, labels):
-        if len(queries) == 1:
+        if len(queries) == 1 and not by_blas:
+            # As fast as BLAS on one core: both wait for the memory.
+            np.einsum("ij,j->i", block, queries[0], out=products[0, start:stop])
+        elif len(queries) == 1:
             np.dot(block, queries[0], out=products[0, start:stop])
         else:
             products[:, start:stop] = (block @ transposed).T

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.index.cores import CORES, give_way
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
+from chroma_nb.segment.pace import Pace
 from chroma_nb.segment.resident_set import graph_parameters, return_memory
 from chroma_nb.types import IndexingStatus
 
@@ -24,10 +26,15 @@ if TYPE_CHECKING:
     from chroma_nb.segment.slot import Slot
     from chroma_nb.settings import Settings
 
-#: Vectors given to a graph that nobody searches yet, at a time: large enough to keep the cores busy.
+#: A step of a graph that nobody searches yet, in seconds: long enough to keep the cores busy, and short
+#: enough to leave a core to somebody who begins to read. Vectors of a step at most: they are read first.
+_BUILD_SECONDS = 0.1
 _BUILD_STEP = 4_096
-#: The same for a graph in use: queries wait for one step, some 15 ms.
-_EXTEND_STEP = 128
+#: A step of a graph in use. Searches wait for one: beside somebody who reads it takes no longer than a
+#: search, else the first that comes waits so long.
+_EXTEND_SECONDS = 0.015
+_EXTEND_SECONDS_BESIDE = 0.0005
+_EXTEND_STEP = 1_024
 #: A tail is added to the graph when scanning it costs about as much as searching the graph.
 _TAIL_RECORDS = 1_000
 _TAIL_SHARE = 0.02
@@ -91,19 +98,23 @@ class Graphs:
         if not slot.build_lock.acquire(wait=wait):
             return
         try:
+            CORES.start_building()
             segment = slot.segment
             total = 0 if segment is None else segment.metadata.n_labels
             shown = wait and self.settings.progress
+            threads = self.settings.threads
+            pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, _EXTEND_STEP)
             with progress_bar(total, "Building the graph", unit="record", enabled=shown) as bar:
-                while not self.closing and self._build_once(slot, bar, must=wait):
+                while not self.closing and self._build_once(slot, pace, bar, must=wait):
                     pass
         finally:
+            CORES.stop_building()
             slot.build_lock.release()
         with slot.lock.read():
             if slot.segment is not None and self.db.persists:
                 self._residents.save_graph(slot.segment)
 
-    def _build_once(self, slot: Slot, bar: ProgressBar, *, must: bool) -> bool:
+    def _build_once(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
         """Build a first graph, or take one step; say whether there is more to do."""
         with slot.lock.read():
             segment = slot.segment
@@ -111,47 +122,98 @@ class Graphs:
                 return False
             vectors = segment.vectors
             assert vectors is not None
-            if vectors.graph is None:
-                alive = segment.metadata.alive.copy()
-            elif vectors.graph_end >= vectors.n_labels:
-                return False
             graph = vectors.graph
+            is_whole = vectors.graph_claimed <= vectors.graph_end
+            is_done = graph is not None and vectors.graph_end >= vectors.n_labels
+            if graph is None:
+                alive = segment.metadata.alive.copy()
+        if not is_whole:
+            self._drop_broken(slot, segment)
+            return True
+        if is_done:
+            self._release_mapping(slot, segment)
+            return False
         if graph is None:
             return self._build_first(slot, segment, alive, bar, must=must)
-        return self._extend(slot, segment, graph, bar)
+        return self._extend(slot, segment, graph, pace, bar)
 
     def _extend(
-        self, slot: Slot, segment: LoadedSegment, graph: VectorIndex, bar: ProgressBar
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        graph: VectorIndex,
+        pace: Pace,
+        bar: ProgressBar,
     ) -> bool:
         """Add the beginning of the tail to the graph; say whether there is more to do."""
         owner, ledger = slot.graph_account, self._residents.ledger
         vectors = segment.vectors
         assert vectors is not None
+        step = pace.next()
+        growth = graph.growth(step)
         try:
-            if not self._residents.reserve(slot, graph.growth(_EXTEND_STEP), owner):
+            if not self._residents.reserve(slot, growth, owner):
                 # The tail stays one, and is scanned.
                 return False
-            with slot.lock.write():
+            # Shared with those who read: only searches of the graph are kept out, and only while it changes.
+            with slot.lock.read():
                 if slot.segment is not segment or vectors.graph is not graph:
                     return slot.segment is not None
                 start = vectors.graph_end
-                stop = min(start + _EXTEND_STEP, vectors.n_labels)
+                stop = min(start + step, vectors.n_labels)
                 labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
-                block = vectors.source.block(start, stop)[labels - start]
-                try:
-                    graph.add(labels, block, self.settings.threads)
-                except BaseException:
-                    # Some of them may be in it: it is derived, so it goes and is built again.
-                    vectors.graph, vectors.graph_end = None, 0
-                    raise
-                vectors.graph_end = stop
-                vectors.graph_changed = True
+                block = vectors.source.block(start, stop)
+                if len(labels) < len(block):
+                    block = block[labels - start]
+                n_held, held = graph.n_held, graph.resident_bytes
+                # Before it grows, as others look at what is held meanwhile.
                 ledger.hand_over(owner, slot.collection_id)
-                ledger.settle(slot.collection_id, segment.resident_bytes)
+                with vectors.graph_lock.write():
+                    started = time.perf_counter()
+                    vectors.graph_claimed, vectors.graph_changed = stop, False
+                    try:
+                        graph.add(labels, block, pace.threads)
+                        vectors.graph_end = stop
+                    except KeyboardInterrupt:
+                        # It comes when the engine is done; then nothing has to be built again.
+                        if graph.n_held == n_held + len(labels):
+                            vectors.graph_end = stop
+                        raise
+                    vectors.graph_changed = True
+                    pace.took(stop - start, time.perf_counter() - started)
+                unused = growth - (graph.resident_bytes - held)
+                if unused:
+                    ledger.take(slot.collection_id, -unused)
+        except BaseException:
+            self._drop_broken(slot, segment)
+            raise
         finally:
-            ledger.settle(owner, 0)
+            if ledger.held(owner):
+                ledger.settle(owner, 0)
+        if pace.is_beside:
+            give_way()
         bar.update(stop - start)
         return True
+
+    def _drop_broken(self, slot: Slot, segment: LoadedSegment) -> None:
+        """Let go of a graph to which a step was added in part: it is derived, and is built again."""
+        vectors = segment.vectors
+        assert vectors is not None
+        with slot.lock.write():
+            if vectors.graph_claimed > vectors.graph_end:
+                vectors.graph, vectors.graph_end, vectors.graph_claimed = None, 0, 0
+            if slot.segment is segment:
+                self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+
+    def _release_mapping(self, slot: Slot, segment: LoadedSegment) -> None:
+        """Let go of vectors that were mapped to scan a long tail; the graph has its own."""
+        vectors = segment.vectors
+        if vectors is None or not vectors.source.mapped_bytes:
+            return
+        with slot.lock.write():
+            if slot.segment is segment and vectors.graph_end >= vectors.n_labels:
+                vectors.source.release()
+                self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
 
     def _build_first(
         self,
@@ -219,10 +281,12 @@ class Graphs:
         assert vectors is not None
         end = len(alive)
         graph = form.create(graph_parameters(segment.info), end + end // 8)
-        for start in range(0, end, _BUILD_STEP):
+        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS, _BUILD_STEP)
+        start = 0
+        while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
                 return not self.closing and slot.segment is not None
-            stop = min(start + _BUILD_STEP, end)
+            stop = min(start + pace.next(), end)
             labels = np.flatnonzero(alive[start:stop]) + start
             try:
                 # Read, not mapped: building should leave no pages of the file in this process.
@@ -234,12 +298,16 @@ class Graphs:
                 return slot.segment is not None
             if len(labels) < len(block):
                 block = block[labels - start]
-            graph.add(labels, block, self.settings.threads)
+            started = time.perf_counter()
+            graph.add(labels, block, pace.threads)
+            pace.took(stop - start, time.perf_counter() - started)
             bar.update(stop - start)
+            start = stop
         with slot.lock.write():
             if slot.segment is segment:
                 graph.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
                 vectors.graph, vectors.graph_end, vectors.graph_changed = graph, end, True
+                vectors.graph_claimed = end
                 # The scans that answered until now mapped the vectors; the graph has its own.
                 vectors.source.release()
                 ledger = self._residents.ledger

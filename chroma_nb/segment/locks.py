@@ -54,23 +54,43 @@ def _strike_off(lock: _Abandonable) -> None:
             return
 
 
+def _first(waiting: dict[int, None]) -> int:
+    """Return who has waited longest."""
+    return next(iter(waiting))
+
+
 class Mutex:
-    """A lock of one thread, which may take it again while it has it."""
+    """A lock of one thread, which may take it again while it has it. Whoever waited longest is next."""
 
     def __init__(self) -> None:
         self._owner: int | None = None
         self._depth = 0
+        #: Who waits, in the order of arrival.
+        self._waiting: dict[int, None] = {}
         self._mutex = threading.RLock()
         self._condition = threading.Condition(self._mutex)
+
+    @property
+    def is_mine(self) -> bool:
+        """Does this thread have the lock?"""
+        return self._owner == threading.get_ident()
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; say whether it was had."""
         me = threading.get_ident()
         _noted.locks.append(self)
-        with self._condition:
-            while wait and self._owner not in (None, me):
-                self._condition.wait()
-            had = self._owner in (None, me)
+        with self._mutex:
+            had = self._owner == me or (self._owner is None and not self._waiting)
+            if not had and wait:
+                try:
+                    self._waiting[me] = None
+                    while self._owner is not None or _first(self._waiting) != me:
+                        self._condition.wait()
+                    del self._waiting[me]
+                except BaseException:
+                    self._give_up(me)
+                    raise
+                had = True
             if had:
                 self._owner = me
                 self._depth += 1
@@ -78,21 +98,25 @@ class Mutex:
             _strike_off(self)
         return had
 
+    def _give_up(self, me: int) -> None:
+        with self._mutex:
+            self._waiting.pop(me, None)
+            if self._owner == me:
+                self._owner, self._depth = None, 0
+            self._condition.notify_all()
+
     def release(self) -> None:
         """Give the lock back."""
-        with self._condition:
+        with self._mutex:
             self._depth -= 1
             if not self._depth:
                 self._owner = None
-                self._condition.notify()
+                self._condition.notify_all()
         _strike_off(self)
 
     def abandon(self) -> None:
         """Give back whatever this thread holds of the lock."""
-        with self._condition:
-            if self._owner == threading.get_ident():
-                self._owner, self._depth = None, 0
-            self._condition.notify_all()
+        self._give_up(threading.get_ident())
         _free(self._mutex)
 
     def __enter__(self) -> None:
@@ -108,14 +132,24 @@ class Mutex:
 
 
 class RWLock:
-    """A lock that readers share; a waiting writer goes first. Not reentrant."""
+    """A lock that readers share, in fair turns. Not reentrant.
+
+    A writer that waits goes before readers that come later, and all the readers that wait when a writer
+    leaves go before the next writer, be it the same one again. So a reader waits for one writer at most,
+    and writers go in the order in which they came.
+    """
 
     def __init__(self) -> None:
         self._mutex = threading.RLock()
-        self._condition = threading.Condition(self._mutex)
+        self._to_readers = threading.Condition(self._mutex)
+        self._to_writers = threading.Condition(self._mutex)
+        #: Who has the lock. A reader that waited is put in here by whoever lets it in, before it wakes:
+        #: otherwise a writer that comes back at once would find the lock free.
         self._readers: set[int] = set()
         self._writer: int | None = None
-        self._waiting: set[int] = set()
+        #: Who waits; writers in the order of arrival.
+        self._waiting_readers: set[int] = set()
+        self._waiting: dict[int, None] = {}
         self._read = _Side(self, "read")
         self._write = _Side(self, "write")
 
@@ -128,29 +162,43 @@ class RWLock:
         return self._write
 
     def acquire_read(self) -> None:
-        """Wait until no writer has or wants the lock, and share it."""
+        """Wait until no writer has or wants the lock, or until it is the readers' turn, and share it."""
+        me = threading.get_ident()
         _noted.locks.append(self)
-        with self._condition:
-            self._forget(threading.get_ident())
-            while self._writer is not None or self._waiting:
-                self._condition.wait()
-            self._readers.add(threading.get_ident())
+        with self._mutex:
+            self._forget(me)
+            if self._writer is None and not self._waiting:
+                self._readers.add(me)
+                return
+            try:
+                self._waiting_readers.add(me)
+                while me not in self._readers:
+                    self._to_readers.wait()
+            except BaseException:
+                # It may have been let in already.
+                self._leave()
+                raise
 
     def acquire_write(self, *, wait: bool = True) -> bool:
         """Take the lock alone; say whether it was had."""
         me = threading.get_ident()
         _noted.locks.append(self)
-        with self._condition:
+        with self._mutex:
             self._forget(me)
-            had = wait or not (self._writer is not None or self._readers or self._waiting)
+            had = not (self._writer is not None or self._readers or self._waiting)
             if had:
-                self._waiting.add(me)
+                self._writer = me
+            elif wait:
                 try:
-                    while self._writer is not None or self._readers:
-                        self._condition.wait()
+                    self._waiting[me] = None
+                    while self._writer is not None or self._readers or _first(self._waiting) != me:
+                        self._to_writers.wait()
                     self._writer = me
-                finally:
-                    self._waiting.discard(me)
+                    had = True
+                    del self._waiting[me]
+                except BaseException:
+                    self._leave()
+                    raise
         if not had:
             _strike_off(self)
         return had
@@ -166,17 +214,29 @@ class RWLock:
         _free(self._mutex)
 
     def _leave(self) -> None:
-        with self._condition:
+        with self._mutex:
             self._forget(threading.get_ident())
 
     def _forget(self, me: int) -> None:
-        """Strike off every mark of a thread; one that comes to take the lock can only have stale ones."""
+        """Strike off every mark of a thread, and let in whose turn it is.
+
+        A thread that comes to take the lock can only have stale marks.
+        """
         self._readers.discard(me)
-        self._waiting.discard(me)
-        if self._writer == me:
+        self._waiting_readers.discard(me)
+        self._waiting.pop(me, None)
+        was_writer = self._writer == me
+        if was_writer:
             self._writer = None
-        if not self._readers:
-            self._condition.notify_all()
+        if self._writer is None:
+            # Notified first: they look once the mutex is free, and an interrupt after that would leave them
+            # let in and asleep.
+            if self._waiting_readers and (was_writer or not self._waiting):
+                self._to_readers.notify_all()
+                self._readers |= self._waiting_readers
+                self._waiting_readers.clear()
+            if self._waiting and not self._readers:
+                self._to_writers.notify_all()
 
 
 class _Side:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from chroma_nb.index.cores import CORES
 from chroma_nb.segment.locks import Mutex, RWLock
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ class Slot:
         return (self.collection_id, "graph")
 
     def touch(self) -> None:
-        """Note a use."""
+        """Note a use; whoever does not hold the write lock reads."""
         self.last_used = time.monotonic()
+        if not self.write_lock.is_mine:
+            CORES.note_reading()
 
 
 class Slots:

@@ -9,6 +9,7 @@ import numpy as np
 
 from chroma_nb.index import exact
 from chroma_nb.segment.base import VectorReader
+from chroma_nb.segment.locks import RWLock
 from chroma_nb.segment.planner import Plan, Strategy
 from chroma_nb.segment.text_pool import grown
 from chroma_nb.types import Neighbors, Space
@@ -109,8 +110,14 @@ class LoadedVectors(ExactReader):
         self._map_lock = threading.Lock()
         self._norms = np.empty(0, dtype=np.float32)
         self.graph: VectorIndex | None = None
+        #: Held by those who search the graph; alone by the builder while it adds to it. Whoever holds the
+        #: collection's lock alone needs no other: the builder shares that one.
+        self.graph_lock = RWLock()
         #: Labels below this one are in the graph (or were dead when it was built).
         self.graph_end = 0
+        #: Labels below this one may be. It is past `graph_end` while the builder adds, and where that was
+        #: stopped half-way.
+        self.graph_claimed = 0
         #: The graph on disk is not this one.
         self.graph_changed = False
 
@@ -186,18 +193,22 @@ class LoadedVectors(ExactReader):
             # Lossy copies put neighbours into a slightly wrong order: look a little further.
             fetch += max(8, int(fetch * self.graph.overfetch))
         threads = 1 if len(queries) == 1 else 0
-        found = self.graph.search(queries, fetch, threads)
-        tail = self._tail(mask)
+        with self.graph_lock.read():
+            found = self.graph.search(queries, fetch, threads)
+            end = self.graph_end
+        beside = self._scan_tail(end, queries, k, mask, order)
         if (
-            not (filtered or len(tail))
+            not (filtered or beside is not None)
             and self.graph.exact_distances
+            and found.labels.max(initial=-1) < end
             and (
                 found.labels.shape[1] >= min(k, plan.facts.n_live)
                 and found.labels[:, -1].min() >= 0
             )
         ):
             return found
-        return self._merge(queries, k, found, tail, mask if filtered else None, plan, order, mask)
+        found.labels[found.labels >= end] = -1
+        return self._merge(queries, k, found, beside, mask if filtered else None, plan, order, mask)
 
     def scan(
         self,
@@ -206,7 +217,13 @@ class LoadedVectors(ExactReader):
         labels: NDArray[np.int64] | None,
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
-        if self.graph is None or labels is None or len(labels) > _READ_ROWS:
+        if (
+            self.graph is None
+            or labels is None
+            or len(labels) > _READ_ROWS
+            # Mapped already, for a long tail.
+            or not self.source.mapping_cost(self.n_labels)
+        ):
             return super().scan(queries, k, labels, order)
         found = exact.search(
             self.space,
@@ -218,19 +235,37 @@ class LoadedVectors(ExactReader):
         )
         return Neighbors(labels[found.labels], found.distances)
 
-    def _tail(self, mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        if self.graph_end >= self.n_labels:
-            return np.empty(0, dtype=np.int64)
-        if mask is None:
-            return np.arange(self.graph_end, self.n_labels)
-        return np.flatnonzero(mask[self.graph_end :]) + self.graph_end
+    def _scan_tail(
+        self,
+        start: int,
+        queries: NDArray[np.float32],
+        k: int,
+        mask: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors | None:
+        """Find the k nearest of the labels from `start` on; None where there are none."""
+        chosen = None if mask is None else np.flatnonzero(mask[start:])
+        if start >= self.n_labels or (chosen is not None and not len(chosen)):
+            return None
+        rows: NDArray[np.float32] | StoredRows
+        if chosen is None and self.n_labels - start <= _READ_ROWS:
+            rows = self.source.block(start, self.n_labels)
+        elif chosen is None and isinstance(whole := self.rows(), np.ndarray):
+            rows = whole[start:]
+        else:
+            labels = np.arange(start, self.n_labels) if chosen is None else chosen + start
+            return self.scan(queries, k, labels, order)
+        # One after the other, not picked out by label: copying them would take as long again.
+        tie = None if order is None else order[start:]
+        found = exact.search(self.space, queries, rows, k, norms=self.norms[start:], order=tie)
+        return Neighbors(found.labels + start, found.distances)
 
     def _merge(
         self,
         queries: NDArray[np.float32],
         k: int,
         found: Neighbors,
-        tail: NDArray[np.int64],
+        beside: Neighbors | None,
         kept: NDArray[np.bool_] | None,
         plan: Plan,
         order: NDArray[np.int64] | None,
@@ -240,7 +275,6 @@ class LoadedVectors(ExactReader):
         n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
         wanted = min(k, n_allowed)
         # A label's bit in `kept` is the filter; the graph itself knows only living labels.
-        beside = self.scan(queries, k, tail, order) if len(tail) else None
         out_labels = np.empty((len(queries), wanted), dtype=np.int64)
         out_distances = np.empty((len(queries), wanted), dtype=np.float32)
         short: list[int] = []
