@@ -129,6 +129,11 @@ class AsyncCollection(_Face[Collection]):
         """The configuration as plain values, as on Chroma's wire."""
         return self._sync.configuration_json
 
+    @property
+    def last_transfer(self) -> Any:
+        """What the last `from_pandas` or `from_arrow` of this handle did."""
+        return self._sync.last_transfer
+
     add = _coroutine(Collection.add)
     upsert = _coroutine(Collection.upsert)
     update = _coroutine(Collection.update)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chroma_nb.api.base import API
+    from chroma_nb.transfer import Transfers
     from chroma_nb.types import OnConflict, UserIdentity
 
 
@@ -355,11 +356,30 @@ class ClientAPI(_Connection, Displayed):
 
         return import_collection(self, path, name, on_conflict=on_conflict)
 
-    def copy_to(self, other: ClientAPI, names: list[str] | None = None) -> dict[str, int]:
-        """Copy collections into another client's database; see `chroma_nb.transfer`."""
+    def copy_to(
+        self,
+        other: ClientAPI,
+        names: list[str] | None = None,
+        *,
+        on_conflict: OnConflict = "skip",
+        mirror: bool = False,
+    ) -> Transfers:
+        """Copy collections into another client's database.
+
+        Args:
+            other: The other client.
+            names: Which collections; None is all.
+            on_conflict: ``"skip"`` leaves records whose ids are there as they are, ``"replace"`` writes over
+                those that differ, ``"error"`` raises.
+            mirror: Make the copy the same: changed records are written over, and what is not here is
+                deleted there.
+
+        Returns:
+            Name -> records there afterwards; its `reports` say what was added, skipped, changed, removed.
+        """
         from chroma_nb.transfer import copy_collections
 
-        return copy_collections(self, other, names)
+        return copy_collections(self, other, names, on_conflict=on_conflict, mirror=mirror)
 
 
 @public_class

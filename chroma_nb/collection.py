@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from chroma_nb.client import ClientAPI
     from chroma_nb.plotting import EmbeddingMap
     from chroma_nb.settings import Settings
+    from chroma_nb.transfer import TransferReport
     from chroma_nb.widgets import MapWidget, SearchWidget
 
 
@@ -93,6 +94,7 @@ class Collection(Displayed):
     when it was made or last modified through it.
 
     Attributes:
+        last_transfer: What the last `from_pandas` or `from_arrow` of this handle did; see `TransferReport`.
         fields: The metadata keys that the records have: ``fields["year"] > 1990`` is a condition for
             `where`, and Tab completes the keys; see `Fields`.
     """
@@ -108,6 +110,8 @@ class Collection(Displayed):
         self._info = info
         self._embedding_function = checked_embedding_function(embedding_function)
         self._data_loader = data_loader
+        #: What the last `from_pandas`, `from_arrow` or `client.import_` through this handle did.
+        self.last_transfer: TransferReport | None = None
         #: What the configuration says, built when it is first used.
         self._built_function: Any = None
         where: Any = {"tenant": info.tenant, "database": info.database}
@@ -226,10 +230,7 @@ class Collection(Displayed):
             InvalidArgumentError: Wrong dimension, NaN, empty id.
             ValueError: Lengths that differ, values of the wrong kind.
         """
-        if on_conflict not in ("skip", "error", "replace"):
-            raise ValueError(
-                f"Expected on_conflict to be 'skip', 'error' or 'replace', got {on_conflict!r}"
-            )
+        validation.check_on_conflict(on_conflict)
         given = validation.check_insert(ids, embeddings, metadatas, documents, images, uris)
         if on_conflict == "skip":
             given = self._without_known(given)
@@ -727,7 +728,7 @@ class Collection(Displayed):
 
     def from_pandas(
         self,
-        frame: pd.DataFrame,
+        frame: Any,
         *,
         id: str | None = None,
         document: str | None = None,
@@ -735,10 +736,28 @@ class Collection(Displayed):
         metadata: Sequence[str] | None = None,
         on_conflict: OnConflict = "skip",
     ) -> Collection:
-        """Add the rows of a table; see `chroma_nb.transfer.add_frame`."""
+        """Add the rows of a table; the same table again adds nothing twice.
+
+        Args:
+            frame: A pandas or Polars DataFrame, or a table of Arrow; one row per record. Missing values and
+                empty lists are left out of the metadata; dates become text.
+            id: The column of ids; None takes ``id``, else the index where it is named or not 0, 1, 2 ...,
+                else a hash of each row's content.
+            document: The column of documents; None takes ``document`` or ``text``.
+            embedding: The column of embeddings; None takes ``embedding`` where there is one.
+            metadata: The metadata columns; None takes all others.
+            on_conflict: As in `add`.
+
+        Returns:
+            The collection. Its `last_transfer` says what was added, skipped and left out.
+
+        Raises:
+            InvalidArgumentError: A cell cannot be stored, or a column is not there; nothing was written.
+            DuplicateIDError: Two rows have the same id; nothing was written.
+        """
         from chroma_nb.transfer import add_frame
 
-        add_frame(
+        self.last_transfer = add_frame(
             self,
             frame,
             id=id,
@@ -750,10 +769,13 @@ class Collection(Displayed):
         return self
 
     def from_arrow(self, table: Any, **columns: Any) -> Collection:
-        """Add the rows of a `pyarrow.Table`; keywords as in `from_pandas`."""
+        """Add the rows of a `pyarrow.Table`; keywords, and what is returned, as in `from_pandas`.
+
+        A table of `to_arrow` comes back as it was.
+        """
         from chroma_nb.transfer import add_arrow
 
-        add_arrow(self, table, **columns)
+        self.last_transfer = add_arrow(self, table, **columns)
         return self
 
     def export(self, path: str | os.PathLike[str]) -> int:

@@ -61,6 +61,12 @@ class ProgressBar:
                 bar.disp(bar_style="danger", check_delay=False)
             bar.close()
 
+    def set_total(self, total: int) -> None:
+        """Say how much there is to do, where that was found out after the bar was made."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
+
     def update(self, n: int) -> None:
         """Say that `n` more units are done."""
         self.done += n

@@ -261,6 +261,11 @@ class Settings(Displayed):
         return tuple(getattr(self, f.name) for f in dataclasses.fields(self))
 
 
+def expand_path(path: str | os.PathLike[str]) -> str:
+    """Return a path that a user gives as an absolute one, ``~`` taken for the home folder."""
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))
+
+
 def without_secrets(url: str) -> str:
     """Return an address without the user and the password that may stand in it."""
     scheme, separator, rest = url.rpartition("://")

@@ -1,15 +1,19 @@
-"""Results as tables: pandas frames that stay flat and narrow, so that a notebook shows them well."""
+"""Results as tables: pandas frames that stay flat and narrow, so that a notebook shows them well.
+
+A column has the values that are stored, to the last digit: where some are missing, integers and bools get pandas'
+nullable dtypes instead of becoming floats, and a key that holds several kinds stays a column of objects.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
-#: Columns that are the record's own; a metadata key of that name gets the prefix.
+#: Columns that are the record's own; a metadata key of that name gets the prefix, and so does one that has it.
 _OWN = ("query", "rank", "id", "distance", "document", "uri", "embedding")
 _PREFIX = "metadata."
 #: Holds what has no column of its own.
@@ -24,12 +28,37 @@ def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) ->
     if result["documents"] is not None:
         columns["document"] = result["documents"]
     room = None if max_columns is None else max_columns - len(columns) - 2
-    columns.update(metadata_columns(result["metadatas"], room))
+    keys = metadata_columns(result["metadatas"], room)
+    columns.update(keys)
     if result["uris"] is not None:
         columns["uri"] = result["uris"]
     if result["embeddings"] is not None:
         columns["embedding"] = list(result["embeddings"])
-    return pd.DataFrame(columns)
+    frame: pd.DataFrame = _frame(pd, columns, keys)
+    return frame
+
+
+def _frame(pd: Any, columns: dict[str, list[Any]], keys: Iterable[str]) -> Any:
+    frame = pd.DataFrame({name: _series(pd, values) for name, values in columns.items()})
+    named = {name: name.removeprefix(_PREFIX) for name in keys if name.startswith(_PREFIX)}
+    if named:
+        # For the way back: which metadata key a column is.
+        frame.attrs["chroma_nb"] = named
+    return frame
+
+
+def _series(pd: Any, values: list[Any]) -> Any:
+    """Return values as a column that holds just them, missing ones included."""
+    kinds = set(map(type, values))
+    present = kinds - {type(None)}
+    if present == {int}:
+        return pd.Series(values, dtype="int64" if present == kinds else "Int64")
+    if present == {bool}:
+        return pd.Series(values, dtype="bool" if present == kinds else "boolean")
+    if present == {float}:
+        # A stored float is finite, so NaN can only be a missing one.
+        return pd.Series(values, dtype="float64")
+    return pd.Series(values, dtype="object")
 
 
 def matches_to_pandas(
@@ -50,14 +79,17 @@ def matches_to_pandas(
         columns["distance"] = _flat(result["distances"], queries)
     if result["documents"] is not None:
         columns["document"] = _flat(result["documents"], queries)
+    keys: dict[str, list[Any]] = {}
     if result["metadatas"] is not None:
         room = None if max_columns is None else max_columns - len(columns) - 2
-        columns.update(metadata_columns(_flat(result["metadatas"], queries), room))
+        keys = metadata_columns(_flat(result["metadatas"], queries), room)
+        columns.update(keys)
     if result["uris"] is not None:
         columns["uri"] = _flat(result["uris"], queries)
     if result["embeddings"] is not None:
         columns["embedding"] = _flat(result["embeddings"], queries)
-    return pd.DataFrame(columns)
+    frame: pd.DataFrame = _frame(pd, columns, keys)
+    return frame
 
 
 def metadata_columns(
@@ -78,7 +110,7 @@ def metadata_columns(
         kept = set(sorted(keys, key=lambda key: -counts[key])[: max(0, room - 1)])
         keys = [key for key in keys if key in kept]
     columns = {
-        (_PREFIX + key if key in _OWN else key): [
+        (_PREFIX + key if key in _OWN or key == _REST or key.startswith(_PREFIX) else key): [
             None if metadata is None else metadata.get(key) for metadata in metadatas or []
         ]
         for key in keys

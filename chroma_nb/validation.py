@@ -363,6 +363,18 @@ def check_known(ids: Sequence[str], known: Iterable[object], collection_name: st
 # -- records ----------------------------------------------------------------------------------
 
 
+def check_on_conflict(on_conflict: Any) -> None:
+    """Refuse what is no way to treat ids that exist.
+
+    Raises:
+        ValueError: It is none of the three.
+    """
+    if on_conflict not in ("skip", "error", "replace"):
+        raise ValueError(
+            f"Expected on_conflict to be 'skip', 'error' or 'replace', got {_short(on_conflict)!r}"
+        )
+
+
 def check_insert(
     ids: Any,
     embeddings: Any,
@@ -933,6 +945,38 @@ def created_configuration(
             if key in result:
                 result[key] = type(result[key])(value)
     return {"hnsw": result, "spann": None}
+
+
+def recorded_configuration(configuration: Any) -> dict[str, Any]:
+    """Return a configuration that comes from a file or from another store, checked as a new one is.
+
+    Raises:
+        ValueError: A field that is not known, or a value that cannot be used.
+    """
+    if not isinstance(configuration, dict):
+        raise ValueError(f"Expected a configuration to be a dict, got {_short(configuration)}")
+    hnsw = configuration.get("hnsw")
+    if hnsw is None:
+        # Of Chroma's other index only the distance matters here.
+        hnsw = {"space": _fields("spann", configuration.get("spann")).get("space") or "l2"}
+    result = created_configuration({"hnsw": hnsw}, None, "l2")
+    result["embedding_function"] = check_recorded_function(configuration.get("embedding_function"))
+    return result
+
+
+def check_recorded_function(function: Any) -> dict[str, Any] | None:
+    """Return what is said of an embedding function; it is kept as it is, and nothing is built of it.
+
+    Raises:
+        InvalidArgumentError: It is no object with a type.
+    """
+    if function is None:
+        return None
+    if not isinstance(function, dict) or not isinstance(function.get("type"), str):
+        raise InvalidArgumentError(
+            'Expected embedding_function to be an object with a type, such as {"type": "legacy"}'
+        )
+    return function
 
 
 def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[str, Any]:

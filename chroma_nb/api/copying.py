@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from chroma_nb.api.base import API
+    from chroma_nb.api.base import API, Records
+    from chroma_nb.types import Where
 
 #: Records copied at a time: some 8 MB of embeddings at 384 dimensions.
 PIECE_RECORDS = 5_000
@@ -32,41 +35,109 @@ class Place:
         """The arguments that each call of the API wants."""
         return {"tenant": self.tenant, "database": self.database}
 
+    def get(self, **arguments: Any) -> Records:
+        """Ask for records."""
+        return self.api.get(self.collection_id, **arguments, **self.where_to)
+
+
+@dataclass
+class Copied:
+    """How many records a copy has added, left as they were, changed and removed."""
+
+    added: int = 0
+    skipped: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+def pieces_of(
+    source: Place, where: Where | None = None, where_document: Where | None = None
+) -> Iterator[Records]:
+    """Yield a collection's matching records with everything that is in them, in storage order.
+
+    Which they are is decided once, at the beginning. So a record that is deleted meanwhile is left out, and
+    never moves another one out of its place: paging by an offset would pass over it.
+    """
+    ids = source.get(where=where, where_document=where_document, include=()).ids
+    yield from pieces_by_id(source, ids)
+
+
+def pieces_by_id(source: Place, ids: list[str]) -> Iterator[Records]:
+    """Yield the records of these ids that are still there, piece by piece."""
+    for start in range(0, len(ids), PIECE_RECORDS):
+        found = source.get(ids=ids[start : start + PIECE_RECORDS], include=_EVERYTHING)
+        if found.ids:
+            yield found
+
 
 def copy_records(
-    source: Place, target: Place, on_progress: Callable[[int], object] | None = None
-) -> None:
-    """Copy the records that the target lacks, piece by piece; a copy that was stopped is gone on with.
+    source: Place,
+    target: Place,
+    on_progress: Callable[[int], object] | None = None,
+    *,
+    replace: bool = False,
+    mirror: bool = False,
+    on_total: Callable[[int], object] | None = None,
+) -> Copied:
+    """Copy records piece by piece; a copy that was stopped is gone on with.
 
     Args:
         source: Where from.
-        target: Where to; records whose ids it has stay as they are.
+        target: Where to.
         on_progress: Called with the number of records of each piece that is there.
+        replace: Write over the target's records of the same ids where they differ; else they stay.
+        mirror: Delete the target's records whose ids the source does not have.
+        on_total: Called once, with the number of records that are to be looked at or sent.
     """
-    resumed = target.api.count(target.collection_id, **target.where_to) > 0
-    offset = 0
-    while True:
-        found = source.api.get(
-            source.collection_id,
-            limit=PIECE_RECORDS,
-            offset=offset,
-            include=_EVERYTHING,
-            **source.where_to,
-        )
-        if not found.ids:
-            return
+    copied = Copied()
+    ids = source.get(include=()).ids
+    there = set(target.get(include=()).ids)
+    wanted = ids
+    if not replace:
+        # Records that are there stay, and need not even be read.
+        wanted = [one for one in ids if one not in there]
+        copied.skipped = len(ids) - len(wanted)
+    if on_total is not None:
+        on_total(len(wanted))
+    for found in pieces_by_id(source, wanted):
         batch = RecordBatch(
             found.ids, found.embeddings, found.documents, found.uris, found.metadatas
         )
-        if resumed:
-            # Asking for ids is cheaper than sending vectors that are there.
-            there = target.api.get(
-                target.collection_id, ids=found.ids, include=(), **target.where_to
-            )
-            known = set(there.ids)
-            batch = batch.at([row for row, one in enumerate(found.ids) if one not in known])
+        known = [one for one in found.ids if one in there]
+        same = _same_ids(found, target, known) if known else set()
+        if same:
+            batch = batch.at([row for row, one in enumerate(found.ids) if one not in same])
         if len(batch):
-            target.api.add(target.collection_id, batch, **target.where_to)
-        offset += len(found.ids)
+            # "replace" also where nothing is known to be there: somebody else may be adding.
+            on_conflict: Any = "replace" if known else "skip"
+            target.api.add(target.collection_id, batch, on_conflict=on_conflict, **target.where_to)
+        copied.skipped += len(same)
+        copied.changed += len(known) - len(same)
+        copied.added += len(found.ids) - len(known)
         if on_progress is not None:
             on_progress(len(found.ids))
+    if mirror:
+        surplus = list(there.difference(ids))
+        for start in range(0, len(surplus), PIECE_RECORDS):
+            part = surplus[start : start + PIECE_RECORDS]
+            copied.removed += target.api.delete(target.collection_id, ids=part, **target.where_to)
+    return copied
+
+
+def _same_ids(found: Records, target: Place, known: list[str]) -> set[str]:
+    """Return which of the known ids have the same record in the target."""
+    there = target.get(ids=known, include=_EVERYTHING)
+    rows = {one: row for row, one in enumerate(there.ids)}
+    same: set[str] = set()
+    for row, one in enumerate(found.ids):
+        other = rows.get(one)
+        if other is not None and _record(found, row) == _record(there, other):
+            mine, theirs = found.embeddings, there.embeddings
+            if mine is None or theirs is None or np.array_equal(mine[row], theirs[other]):
+                same.add(one)
+    return same
+
+
+def _record(records: Records, row: int) -> tuple[Any, ...]:
+    parts = (records.documents, records.metadatas, records.uris)
+    return tuple(None if part is None else part[row] for part in parts)

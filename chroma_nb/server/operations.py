@@ -435,7 +435,7 @@ def create_collection(call: Call[s.NewCollection]) -> dict[str, Any]:
     validation.check_collection_name(body.name)
     metadata = validation.check_collection_metadata(body.metadata)
     given = dict(body.configuration or {})
-    function = _function(given.pop("embedding_function", None))
+    function = validation.check_recorded_function(given.pop("embedding_function", None))
     configuration = validation.created_configuration(given, metadata, "l2")
     configuration["embedding_function"] = function
     made = call.api.create_collection(
@@ -473,7 +473,9 @@ def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
             info.configuration, {"hnsw": hnsw, "spann": spann}
         )
         if changes.embedding_function is not None:
-            configuration["embedding_function"] = _function(changes.embedding_function)
+            configuration["embedding_function"] = validation.check_recorded_function(
+                changes.embedding_function
+            )
     if (body.new_name, metadata, configuration) != (None, None, None):
         call.api.modify(
             *(info.id,),
@@ -691,17 +693,6 @@ def _locate(call: Call[None]) -> CollectionInfo:
         except NotFoundError:
             continue
     raise NotFoundError(f"Collection [{collection_id}] does not exist.")
-
-
-def _function(given: Any) -> dict[str, Any] | None:
-    """Return what is said of an embedding function; it is kept as it is."""
-    if given is None:
-        return None
-    if not isinstance(given, dict) or not isinstance(given.get("type"), str):
-        raise InvalidArgumentError(
-            'Expected embedding_function to be an object with a type, such as {"type": "legacy"}'
-        )
-    return given
 
 
 def _include(given: Sequence[str]) -> list[str]:

@@ -206,10 +206,22 @@ def test_query_is_restricted_to_ids(notes: Any) -> None:
     assert found["ids"] == [["b"]]
 
 
-@pytest.mark.quirk("InternalError 'Error finding id'; advice: ignore unknown ids", by="both")
-def test_query_ignores_unknown_ids(notes: Any) -> None:
-    assert notes.query(query_embeddings=[1.0, 0.0], ids=["nope", "b"])["ids"] == [["b"]]
-    assert notes.query(query_embeddings=[1.0, 0.0], ids=["nope"])["ids"] == [[]]
+def test_a_query_within_ids_that_are_not_there(notes: Any, errors: Any) -> None:
+    for ids in (["nope", "b"], ["nope"]):
+        with pytest.raises(errors.InternalError, match="Error finding id"):
+            notes.query(query_embeddings=[1.0, 0.0], ids=ids)
+    assert notes.query(query_embeddings=[1.0, 0.0], ids=["b", "c"])["ids"] == [["b", "c"]]
+    assert notes.query(query_embeddings=[1.0, 0.0], ids=[])["ids"] == [[]]
+
+
+@pytest.mark.quirk("does not say which; advice: name them", by="both")
+def test_ids_that_are_not_there_are_named(notes: Any) -> None:
+    with pytest.raises(Exception, match="1 of 2 ids are not in collection .notes.: 'nope'"):
+        notes.query(query_embeddings=[1.0, 0.0], ids=["nope", "b"])
+
+
+def test_a_query_within_ids_of_an_empty_collection(create: Any) -> None:
+    assert create().query(query_embeddings=[1.0, 0.0], ids=["nope"])["ids"] == [[]]
 
 
 def test_a_narrow_filter_returns_every_match(create: Any) -> None:

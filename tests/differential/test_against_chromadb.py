@@ -219,15 +219,13 @@ QUIRKS = [
         _counts_ids_asked_for,
     ),
     Quirk(
-        "query(ids=[unknown]) is an internal error; advice: ignore unknown ids",
+        "query(ids=[unknown]) is an internal error; ours is one, too, and names the ids",
         lambda operation, theirs, ours: (
             operation.method == "query"
-            and isinstance(theirs, Exception)
-            and "Error finding id" in str(theirs)
-            and isinstance(ours, dict)
+            and all("Error finding id" in str(error) for error in (theirs, ours))
+            and type(theirs).__name__ == "InternalError"
+            and type(ours).__name__ == "IDNotFoundError"
             and not set(operation.arguments["ids"]) <= operation.ids_before
-            and set().union(*ours["ids"])
-            <= operation.ids_before.intersection(operation.arguments["ids"])
         ),
     ),
     Quirk(

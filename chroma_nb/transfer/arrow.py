@@ -1,0 +1,474 @@
+"""Arrow and Parquet: a collection as a table that comes back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.api.copying import pieces_of
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.extras import require_extra
+from chroma_nb.memory.preflight import require
+from chroma_nb.progress import progress_bar
+from chroma_nb.settings import expand_path
+from chroma_nb.transfer.cells import MetadataCells
+from chroma_nb.transfer.frames import add_frame
+from chroma_nb.transfer.pieces import Rows, add_pieces
+from chroma_nb.transfer.stores import like, place_of
+from chroma_nb.transfer.tables import ArrowTable
+from chroma_nb.validation import (
+    check_collection_metadata,
+    check_collection_name,
+    check_ids,
+    check_metadatas,
+    recorded_configuration,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from chroma_nb.client import ClientAPI
+    from chroma_nb.collection import Collection
+    from chroma_nb.transfer.report import TransferReport
+    from chroma_nb.types import OnConflict, Where, WhereDocument
+
+#: Key of our description in a table's own metadata.
+_DESCRIPTION = b"chroma_nb"
+FORMAT_VERSION = 1
+_TEXTS = ("id", "document", "uri", "metadata")
+_COLUMNS = (*_TEXTS, "embedding")
+#: Id, document and metadata of a record that is a sentence.
+_TYPICAL_RECORD_BYTES = 300
+#: Ends of names that promise another format than Parquet.
+_OTHER_FORMATS = (
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".feather", ".arrow"),
+    *(
+        ".ipc",
+        ".pkl",
+        ".pickle",
+        ".npy",
+        ".npz",
+        ".h5",
+        ".hdf5",
+        ".db",
+        ".sqlite",
+        ".duckdb",
+        ".zip",
+    ),
+    *(".gz", ".md", ".html", ".xml", ".yaml", ".yml", ".orc", ".avro"),
+)
+
+
+def _pyarrow(needed_by: str) -> Any:
+    return require_extra("pyarrow", extra="arrow", needed_by=needed_by)
+
+
+# -- out --------------------------------------------------------------------------------------
+
+
+def collection_to_arrow(
+    collection: Collection, where: Where | None = None, where_document: WhereDocument | None = None
+) -> Any:
+    """Return records as a `pyarrow.Table`.
+
+    Columns: id (string), document (string), uri (string), metadata (string, JSON), embedding
+    (fixed-size list of float32). The schema's metadata holds the collection's name and configuration.
+    """
+    pa = _pyarrow("Collection.to_arrow()")
+    if where is None and where_document is None:
+        n = collection.count()
+        require(
+            n * (2 * 4 * _dimension(collection) + _TYPICAL_RECORD_BYTES),
+            f"to_arrow() of {n:,} records",
+            "write them to a file, which goes piece by piece: collection.export(path)",
+            "choose some: to_arrow(where=...)",
+        )
+    schema = _arrow_schema(pa, collection)
+    pieces = list(_arrow_pieces(pa, collection, schema, where, where_document))
+    return pa.Table.from_batches(pieces, schema=schema)
+
+
+def _dimension(collection: Collection) -> int:
+    first = collection.get(limit=1, include=["embeddings"])["embeddings"]
+    return int(first.shape[1]) if len(first) else 0
+
+
+def _arrow_schema(pa: Any, collection: Collection) -> Any:
+    description = {
+        "format": FORMAT_VERSION,
+        "name": collection.name,
+        "metadata": collection.metadata,
+        "configuration": collection.configuration_json,
+    }
+    texts = [pa.field(name, pa.string()) for name in _TEXTS]
+    vector = pa.field("embedding", pa.list_(pa.float32(), _dimension(collection)))
+    return pa.schema([*texts, vector], metadata={_DESCRIPTION: json.dumps(description).encode()})
+
+
+def _arrow_pieces(
+    pa: Any,
+    collection: Collection,
+    schema: Any,
+    where: Where | None,
+    where_document: WhereDocument | None,
+) -> Iterator[Any]:
+    dimension = schema.field("embedding").type.list_size
+    for records in pieces_of(place_of(collection), where, where_document):
+        flat = np.ascontiguousarray(records.embeddings, dtype=np.float32).ravel()
+        metadatas = [
+            None if metadata is None else json.dumps(metadata, ensure_ascii=False)
+            for metadata in records.metadatas or ()
+        ]
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension)
+        texts = [records.ids, records.documents, records.uris, metadatas]
+        columns = [pa.array(column, type=pa.string()) for column in texts]
+        yield pa.record_batch([*columns, vectors], schema=schema)
+
+
+def export_collection(collection: Collection, path: str | os.PathLike[str]) -> int:
+    """Write a collection to a Parquet file, complete or not at all.
+
+    Any Parquet reader can open it: columns as in `collection_to_arrow`. What the file holds are the records
+    that the collection had when the call began, less those that were deleted meanwhile.
+
+    Args:
+        collection: What to write.
+        path: The file; one that exists is replaced. A name that ends like another format's is refused.
+
+    Returns:
+        Records written.
+
+    Raises:
+        InvalidArgumentError: The name cannot be used, or its folder does not exist.
+    """
+    pa = _pyarrow("Collection.export()")
+    import pyarrow.parquet as parquet
+
+    target = _export_path(path)
+    folder, name = os.path.split(target)
+    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    written = 0
+    enabled = collection._client.get_settings().progress
+    schema = _arrow_schema(pa, collection)
+    try:
+        with (
+            # Nobody can have put a link there: the name is new.
+            os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
+            parquet.ParquetWriter(file, schema) as writer,
+            progress_bar(
+                collection.count(), f"Exporting {collection.name}", unit="record", enabled=enabled
+            ) as bar,
+        ):
+            for piece in _arrow_pieces(pa, collection, schema, None, None):
+                writer.write_batch(piece)
+                written += piece.num_rows
+                bar.update(piece.num_rows)
+        os.replace(unfinished, target)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+            raise InvalidArgumentError(
+                f"The file {target!r} cannot be written ({error.strerror or error}); nothing is left of it."
+            ) from error
+        raise
+    return written
+
+
+_NEW_FILE = (
+    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+
+
+def _export_path(path: str | os.PathLike[str]) -> str:
+    target = expand_path(path)
+    if target.lower().endswith(_OTHER_FORMATS):
+        end = os.path.splitext(target)[1]
+        raise InvalidArgumentError(
+            f"export() writes Parquet, and {os.fspath(path)!r} promises {end[1:]}. Name it .parquet; for other "
+            "formats use collection.to_pandas(), such as collection.to_pandas().to_csv(path)."
+        )
+    if os.path.isdir(target):
+        raise InvalidArgumentError(
+            f"{os.fspath(path)!r} is a folder. Give the name of a file in it: "
+            f"{os.path.join(os.fspath(path), 'records.parquet')!r}."
+        )
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise InvalidArgumentError(
+            f"The folder {folder!r} does not exist. Make it first: os.makedirs({folder!r})."
+        )
+    return target
+
+
+# -- in ---------------------------------------------------------------------------------------
+
+
+def add_arrow(
+    collection: Collection,
+    table: Any,
+    *,
+    id: str | None = None,
+    document: str | None = None,
+    embedding: str | None = None,
+    metadata: Sequence[str] | None = None,
+    on_conflict: OnConflict = "skip",
+) -> TransferReport:
+    """Add the rows of a `pyarrow.Table`, RecordBatch or RecordBatchReader.
+
+    A table of `collection_to_arrow` comes back as it was, and columns that were added to it are metadata. Of
+    any other table, and where a column is named here, the columns are taken as `add_frame` takes a frame's.
+    """
+    _pyarrow("Collection.from_arrow()")
+    started = time.monotonic()
+    rows = ArrowTable(table)
+    named = (id, document, embedding, metadata) != (None, None, None, None)
+    if named or _description(rows.table.schema, "The table") is None:
+        return add_frame(
+            collection,
+            rows.table,
+            id=id,
+            document=document,
+            embedding=embedding,
+            metadata=metadata,
+            on_conflict=on_conflict,
+        )
+    own = OwnRows(TableReader(rows.table), rows.columns)
+    report = add_pieces(collection, own, on_conflict)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def import_collection(
+    client: ClientAPI,
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    *,
+    on_conflict: OnConflict = "skip",
+) -> Collection:
+    """Read a file that `export_collection` wrote into a collection, made if it is missing.
+
+    Args:
+        client: Where to.
+        path: The Parquet file.
+        name: The collection's name; None takes the one in the file.
+        on_conflict: As in `Collection.add`; with "skip" an interrupted import is run again and goes on.
+
+    Raises:
+        InvalidArgumentError: The file is not one of ours, or holds what a collection cannot.
+    """
+    _pyarrow("client.import_()")
+    started = time.monotonic()
+    with ParquetReader(expand_path(path)) as reader:
+        shown = repr(os.fspath(path))
+        description = _description(reader.schema, f"The file {shown}")
+        if description is None:
+            raise InvalidArgumentError(
+                f"{shown} was not written by Collection.export(). For any other Parquet "
+                "file: collection.from_pandas(pandas.read_parquet(path))."
+            )
+        rows = OwnRows(reader, reader.schema.names)
+        collection = like(
+            client,
+            description["name"] if name is None else name,
+            description["configuration"],
+            description["metadata"],
+        )
+        report = add_pieces(collection, rows, on_conflict)
+    report.seconds = time.monotonic() - started
+    collection.last_transfer = report
+    return collection
+
+
+def _description(schema: Any, what: str) -> dict[str, Any] | None:
+    """Return what a table says of the collection that it was made of, None where it says nothing.
+
+    Raises:
+        InvalidArgumentError: What it says cannot be used.
+    """
+    text = (schema.metadata or {}).get(_DESCRIPTION)
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict) or found.get("format") != FORMAT_VERSION:
+            version = found.get("format") if isinstance(found, dict) else None
+            raise ValueError(f"it is in format {version!r}, this chroma-nb reads {FORMAT_VERSION}")
+        check_collection_name(found.get("name"))
+        return {
+            "name": found["name"],
+            "configuration": recorded_configuration(found.get("configuration")),
+            "metadata": check_collection_metadata(found.get("metadata")),
+        }
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidArgumentError(
+            f"{what} says of its collection what cannot be used: {error}"
+        ) from error
+
+
+class TableReader:
+    """Rows of a table in memory."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.n_rows = int(table.num_rows)
+
+    def column(self, name: str) -> Any:
+        """Return a whole column."""
+        return self._table.column(name)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return rows start .. stop - 1 as a table."""
+        return self._table.slice(start, stop - start)
+
+
+class ParquetReader:
+    """Rows of a Parquet file, read forwards in pieces.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        try:
+            self._file = parquet.ParquetFile(path)
+        except FileNotFoundError:
+            raise InvalidArgumentError(f"There is no file {path!r}.") from None
+        except (OSError, pa.ArrowException) as error:
+            raise InvalidArgumentError(
+                f"The file {path!r} cannot be read as Parquet: {error}"
+            ) from error
+        self._from_batches = pa.Table.from_batches
+        self.schema = self._file.schema_arrow
+        self.n_rows = int(self._file.metadata.num_rows)
+        self._restart()
+
+    def __enter__(self) -> ParquetReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _restart(self) -> None:
+        self._batches = self._file.iter_batches()
+        self._held: list[Any] = []
+        #: The row at which `_held` begins, and one past its last.
+        self._first = self._end = 0
+
+    def column(self, name: str) -> Any:
+        """Return a whole column."""
+        return self._file.read(columns=[name]).column(name)
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return rows start .. stop - 1 as a table; going back reads from the beginning again."""
+        if start < self._first:
+            self._restart()
+        while self._end < stop:
+            batch = next(self._batches)
+            self._held.append(batch)
+            self._end += batch.num_rows
+            while self._held and self._first + self._held[0].num_rows <= start:
+                self._first += self._held.pop(0).num_rows
+        while self._held and self._first + self._held[0].num_rows <= start:
+            self._first += self._held.pop(0).num_rows
+        table = self._from_batches(self._held, schema=self.schema)
+        return table.slice(start - self._first, stop - start)
+
+
+class OwnRows(Rows):
+    """The rows of a table that `collection_to_arrow` made.
+
+    Args:
+        reader: Where the rows are.
+        columns: The table's columns; those that are not of `collection_to_arrow` are metadata.
+    """
+
+    def __init__(self, reader: TableReader | ParquetReader, columns: Sequence[str]) -> None:
+        self._reader = reader
+        self.n_rows = reader.n_rows
+        self._columns = set(columns)
+        if "id" not in self._columns or not self._columns & {"document", "embedding"}:
+            raise InvalidArgumentError(
+                "A table of to_arrow() has lost its id column, or both document and embedding; it has: "
+                f"{', '.join(columns)}. To say what its columns are, name them: id='...', document='...'."
+            )
+        self._more = [MetadataCells(name) for name in columns if name not in _COLUMNS]
+        ids = reader.column("id").to_pylist()
+        missing = ids.index(None) if None in ids else None
+        if missing is not None:
+            raise InvalidArgumentError(
+                f"Row {missing:,}, column 'id': the id is missing. Nothing was added."
+            )
+        self.ids = check_ids(ids) if ids else []
+
+    def check(self, start: int, stop: int) -> None:
+        self._parts(self._reader.read(start, stop), range(start, stop))
+
+    def piece(self, rows: Sequence[int]) -> dict[str, Any]:
+        start, stop = rows[0], rows[-1] + 1
+        table = self._reader.read(start, stop)
+        if len(rows) < stop - start:
+            table = table.take([row - start for row in rows])
+        parts = self._parts(table, rows)
+        if "embedding" in self._columns:
+            parts["embeddings"] = self._vectors(table, rows)
+        return parts
+
+    def _parts(self, table: Any, rows: Sequence[int]) -> dict[str, Any]:
+        parts: dict[str, Any] = {
+            f"{name}s": table.column(name).to_pylist()
+            for name in ("document", "uri")
+            if name in self._columns
+        }
+        parts["metadatas"] = self._metadatas(table, rows)
+        return parts
+
+    def _metadatas(self, table: Any, rows: Sequence[int]) -> list[dict[str, Any] | None]:
+        texts = [None] * len(rows)
+        if "metadata" in self._columns:
+            texts = table.column("metadata").to_pylist()
+        out: list[dict[str, Any] | None] = []
+        for row, text in zip(rows, texts, strict=True):
+            try:
+                out.append(None if text is None else check_metadatas([json.loads(text)])[0])
+            except (ValueError, TypeError, RecursionError) as error:
+                raise self._bad_cell(row, "metadata", error) from None
+        for cells in self._more:
+            for at, cell in enumerate(table.column(cells.key).to_pylist()):
+                try:
+                    value = cells.value(cell)
+                except (ValueError, TypeError) as error:
+                    raise self._bad_cell(rows[at], cells.key, error) from None
+                if value is None:
+                    continue
+                metadata = dict(out[at] or {})
+                if metadata.get(cells.key, value) != value:
+                    reason = ValueError(
+                        f"its metadata says {metadata[cells.key]!r} for the same key"
+                    )
+                    raise self._bad_cell(rows[at], cells.key, reason)
+                metadata[cells.key] = value
+                out[at] = metadata
+        return out
+
+    def _vectors(self, table: Any, rows: Sequence[int]) -> Any:
+        column = table.column("embedding").combine_chunks()
+        if column.null_count:
+            at = column.is_null().to_pylist().index(True)
+            raise self._bad_cell(rows[at], "embedding", ValueError("the embedding is missing"))
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        return np.ascontiguousarray(flat.reshape(len(rows), -1), dtype=np.float32)
+
+    def _bad_cell(self, row: int, column: str, error: Exception) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            f"Row {row:,} (id {self.ids[row][:80]!r}), column {column!r}: {str(error).rstrip('.')}."
+        )

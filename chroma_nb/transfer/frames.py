@@ -1,0 +1,317 @@
+"""`add_frame`: the rows of a table of any kind become records."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.api.copying import PIECE_RECORDS
+from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, with_way_out
+from chroma_nb.suggest import did_you_mean
+from chroma_nb.transfer.cells import MetadataCells, as_id
+from chroma_nb.transfer.pieces import Rows, add_pieces
+from chroma_nb.transfer.tables import Table, table_of
+from chroma_nb.validation import check_embeddings, check_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.collection import Collection
+    from chroma_nb.transfer.report import TransferReport
+    from chroma_nb.types import OnConflict
+
+#: Columns that are found by their names.
+_NAMES = {
+    "id": ("id", "ids"),
+    "document": ("document", "documents", "text"),
+    "embedding": ("embedding", "embeddings", "vector"),
+    "uri": ("uri", "uris"),
+}
+_DIGEST_BYTES = 16
+
+
+def add_frame(
+    collection: Collection,
+    frame: Any,
+    *,
+    id: str | None = None,
+    document: str | None = None,
+    embedding: str | None = None,
+    metadata: Sequence[str] | None = None,
+    on_conflict: OnConflict = "skip",
+) -> TransferReport:
+    """Add the rows of a table: a pandas or Polars DataFrame, or one of Arrow.
+
+    Everything that can be refused is looked at before the first record is written.
+
+    Args:
+        collection: Where to.
+        frame: One row per record. Missing values (None, NaN, NaT, null) and empty lists are left out of the
+            metadata; dates, durations and UUIDs become text, Decimals floats. The report says how many.
+        id: The column of ids; None takes ``id``, else the index where it is named or not 0, 1, 2 ..., else
+            a hash of each row's content. So the same table again adds nothing twice, and a row that was
+            changed is a new record where it has no id of its own.
+        document: The column of documents; None takes ``document`` or ``text`` where there is one.
+        embedding: The column of embeddings; None takes ``embedding`` where there is one.
+        metadata: The metadata columns; None takes all others.
+        on_conflict: As in `Collection.add`.
+
+    Returns:
+        What was added, skipped, changed and left out.
+
+    Raises:
+        InvalidArgumentError: A column that is named is not there, there is nothing to embed, or a cell
+            cannot be stored; the row and the column are named. Nothing was written.
+        DuplicateIDError: Two rows have the same id. Nothing was written.
+    """
+    started = time.monotonic()
+    rows = FrameRows(table_of(frame), id, document, embedding, metadata)
+    report = add_pieces(collection, rows, on_conflict)
+    rows.describe(report)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+class FrameRows(Rows):
+    """The rows of a table, as pieces of records.
+
+    Args:
+        table: The table.
+        id: The columns, as for `add_frame`.
+        document: Likewise.
+        embedding: Likewise.
+        metadata: Likewise.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        id: str | None,
+        document: str | None,
+        embedding: str | None,
+        metadata: Sequence[str] | None,
+    ) -> None:
+        self._table = table
+        self.n_rows = table.n_rows
+        _check_names(table.columns)
+        self._id = self._column("id", id)
+        self._document = self._column("document", document)
+        self._embedding = self._column("embedding", embedding)
+        self._uri = self._column("uri", None)
+        used = {self._id, self._document, self._embedding, self._uri}
+        chosen = [one for one in table.columns if one not in used] if metadata is None else metadata
+        if isinstance(chosen, str):
+            chosen = [chosen]
+        for name in chosen:
+            self._require(name)
+        keys = {column: table.keys.get(column, str(column)) for column in chosen}
+        self._cells = {column: MetadataCells(key) for column, key in keys.items()}
+        if self._document is None and self._embedding is None:
+            raise InvalidArgumentError(
+                "The table has neither a document nor an embedding column (columns: "
+                f"{_listed(table.columns)}). Say which it is: document='...'."
+            )
+        self._ids_from = ""
+        self._dimension: int | None = None
+        self.ids = self._find_ids()
+
+    def _column(self, part: str, name: str | None) -> Any:
+        if name is not None:
+            self._require(name)
+            return name
+        return next((known for known in _NAMES[part] if known in self._table.columns), None)
+
+    def _require(self, name: Any) -> None:
+        if name not in self._table.columns:
+            hint = did_you_mean(name, map(str, self._table.columns), " Did you mean {!r}?")
+            raise InvalidArgumentError(
+                f"The table has no column {name!r}.{hint} It has: {_listed(self._table.columns)}."
+            )
+
+    # -- ids ----------------------------------------------------------------------------------
+
+    def _find_ids(self) -> list[str]:
+        if self._id is not None:
+            given: list[Any] | None = self._table.cells(self._id, 0, self.n_rows)
+            self._ids_from = f"the column {self._id!r}"
+        else:
+            given = self._table.index()
+            self._ids_from = "the frame's index"
+        if given is None:
+            self._ids_from = "made of the rows' content, as there is no id column"
+            return self._content_ids()
+        where = "the index" if self._id is None else f"column {self._id!r}"
+        ids = []
+        for row, cell in enumerate(given):
+            try:
+                ids.append(as_id(cell))
+            except ValueError as error:
+                raise InvalidArgumentError(
+                    f"Row {row:,}, {where}: {error}. Give every row an id, or say which column has them: "
+                    "id='...'."
+                ) from None
+        try:
+            return check_ids(ids) if ids else ids
+        except DuplicateIDError as error:
+            way_out = "Say which column has unique ids: id='...'."
+            if self._id is None:
+                way_out = (
+                    "They are the frame's index, which repeats where frames were joined with pandas.concat: "
+                    "use frame.reset_index(drop=True), or say id='...'."
+                )
+            raise with_way_out(error, way_out) from None
+
+    def _content_ids(self) -> list[str]:
+        """Return a hash of each row's content: the same row has the same id the next time."""
+        seen: Counter[str] = Counter()
+        ids = []
+        for start in range(0, self.n_rows, PIECE_RECORDS):
+            rows = range(start, min(start + PIECE_RECORDS, self.n_rows))
+            documents, uris = self._texts(rows)
+            vectors = None if self._document is not None else self._vectors(rows)
+            metadatas = self._metadatas(rows, counted=False)
+            for at in range(len(rows)):
+                content = [
+                    None if part is None else part[at] for part in (documents, uris, metadatas)
+                ]
+                text = json.dumps(
+                    content, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+                )
+                digest = hashlib.blake2b(
+                    text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES
+                )
+                if vectors is not None:
+                    digest.update(vectors[at].tobytes())
+                name = digest.hexdigest()
+                seen[name] += 1
+                # Rows that are alike stay as many records as there are rows.
+                ids.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        return ids
+
+    # -- pieces -------------------------------------------------------------------------------
+
+    def check(self, start: int, stop: int) -> None:
+        rows = range(start, stop)
+        self._texts(rows)
+        self._vectors(rows)
+        self._metadatas(rows, counted=False)
+
+    def piece(self, rows: Sequence[int]) -> dict[str, Any]:
+        documents, uris = self._texts(rows)
+        return {
+            "documents": documents,
+            "uris": uris,
+            "embeddings": self._vectors(rows),
+            "metadatas": self._metadatas(rows),
+        }
+
+    def _chosen(self, column: Any, rows: Sequence[int]) -> list[Any]:
+        """Return the cells of some rows, which lie close to each other, in rising order."""
+        if not rows:
+            return []
+        start, stop = rows[0], rows[-1] + 1
+        cells = self._table.cells(column, start, stop)
+        return cells if len(rows) == stop - start else [cells[row - start] for row in rows]
+
+    def _texts(self, rows: Sequence[int]) -> tuple[list[Any] | None, list[Any] | None]:
+        found: list[list[Any] | None] = []
+        for column in (self._document, self._uri):
+            cells = None if column is None else self._chosen(column, rows)
+            for row, cell in zip(rows, cells or (), strict=False):
+                if cell is None and column == self._document and self._embedding is None:
+                    reason = "there is no document to embed. Leave such rows out first"
+                    raise self._bad_cell(row, column, reason)
+                if cell is not None and not isinstance(cell, str):
+                    reason = f"expected a text, got {str(cell)[:80]!r} ({type(cell).__name__})"
+                    raise self._bad_cell(row, column, reason)
+            found.append(cells)
+        return found[0], found[1]
+
+    def _vectors(self, rows: Sequence[int]) -> NDArray[np.float32] | None:
+        if self._embedding is None:
+            return None
+        cells = self._chosen(self._embedding, rows)
+        vectors: NDArray[np.float32] | None = None
+        # Which one cannot be used is found out below.
+        with contextlib.suppress(ValueError, TypeError):
+            vectors = check_embeddings([np.asarray(cell) for cell in cells])
+        if vectors is None or self._dimension not in (None, vectors.shape[1]):
+            self._find_bad_vector(cells, rows)
+        elif self._dimension is None:
+            self._dimension = int(vectors.shape[1])
+        return vectors
+
+    def _find_bad_vector(self, cells: list[Any], rows: Sequence[int]) -> None:
+        """Raise the error for the first embedding that cannot be used."""
+        for row, cell in zip(rows, cells, strict=True):
+            if cell is None:
+                raise self._bad_cell(row, self._embedding, "the embedding is missing")
+            try:
+                vector = check_embeddings([np.asarray(cell)])
+            except (ValueError, TypeError) as error:
+                raise self._bad_cell(row, self._embedding, str(error)) from None
+            if self._dimension is None:
+                self._dimension = int(vector.shape[1])
+            if vector.shape[1] != self._dimension:
+                reason = f"it has {vector.shape[1]} dimensions, those before have {self._dimension}"
+                raise self._bad_cell(row, self._embedding, reason)
+
+    def _metadatas(
+        self, rows: Sequence[int], *, counted: bool = True
+    ) -> list[dict[str, Any] | None] | None:
+        """Return the rows' metadata; what changes on the way is `counted` for the report."""
+        if not self._cells:
+            return None
+        out: list[dict[str, Any]] = [{} for _ in rows]
+        for column, kept in self._cells.items():
+            cells = kept if counted else MetadataCells(kept.key)
+            for at, cell in enumerate(self._chosen(column, rows)):
+                try:
+                    value = cells.value(cell)
+                except (ValueError, TypeError) as error:
+                    raise self._bad_cell(rows[at], column, str(error)) from None
+                if value is not None:
+                    out[at][cells.key] = value
+        return [one or None for one in out]
+
+    def _bad_cell(self, row: int, column: Any, reason: str) -> InvalidArgumentError:
+        name = f" (id {self.ids[row][:80]!r})" if hasattr(self, "ids") else ""
+        return InvalidArgumentError(
+            f"Row {row:,}{name}, column {column!r}: {reason.rstrip('.')}. Nothing was added."
+        )
+
+    def describe(self, report: TransferReport) -> None:
+        """Say in a report where the ids are from, and what changed on the way in."""
+        report.ids = self._ids_from
+        for column, cells in self._cells.items():
+            name = str(column)
+            if cells.n_left_out:
+                report.left_out[name] = cells.n_left_out
+            if cells.became_text:
+                report.became_text[name] = cells.became_text
+            if cells.became_float:
+                report.became_float[name] = cells.became_float
+
+
+def _check_names(columns: Sequence[Any]) -> None:
+    """Refuse columns whose names are the same once they are metadata keys."""
+    counts = Counter(map(str, columns))
+    twice = [name for name, n in counts.items() if n > 1]
+    if twice:
+        raise InvalidArgumentError(
+            f"The table has {counts[twice[0]]} columns named {twice[0]!r}, and a record has one value for a key. "
+            "Rename them; nothing was added."
+        )
+
+
+def _listed(columns: Sequence[Any]) -> str:
+    some = ", ".join(map(str, list(columns)[:30]))
+    return some + (", ..." if len(columns) > 30 else "")

@@ -1,0 +1,137 @@
+"""From one store to another: collections with their configuration and their records."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.api.copying import Place, copy_records
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.progress import progress_bar
+from chroma_nb.transfer.report import TransferReport, Transfers
+from chroma_nb.validation import (
+    check_collection_name,
+    check_on_conflict,
+    ids_exist,
+    recorded_configuration,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chroma_nb.client import ClientAPI
+    from chroma_nb.collection import Collection
+    from chroma_nb.types import OnConflict
+
+
+def copy_collections(
+    source: ClientAPI,
+    target: ClientAPI,
+    names: Sequence[str] | None = None,
+    *,
+    on_conflict: OnConflict = "skip",
+    mirror: bool = False,
+) -> Transfers:
+    """Copy collections; those that are missing in the target are made.
+
+    Args:
+        source: Where from.
+        target: Where to.
+        names: Which collections; None is all.
+        on_conflict: What happens to records whose ids the target has: ``"skip"`` leaves them as they are,
+            ``"replace"`` writes over those that differ, ``"error"`` raises before anything is written.
+        mirror: Make the target's collection the same as the source's: records that differ are written over,
+            and records that the source does not have are deleted.
+
+    Returns:
+        Name -> records that the collection has in the target afterwards; its `reports` say what was added,
+        skipped, changed and removed.
+
+    Raises:
+        IDAlreadyExistsError: With ``"error"``, a record is there; nothing was written to that collection.
+        InvalidArgumentError: The target's collection has another distance or dimension.
+    """
+    check_on_conflict(on_conflict)
+    chosen = [one.name for one in source.list_collections()] if names is None else list(names)
+    if isinstance(names, str):
+        chosen = [names]
+    copies = Transfers()
+    for name in chosen:
+        collection = source.get_collection(name, embedding_function=None)
+        copy, report = copy_collection(
+            collection, target, name, on_conflict=on_conflict, mirror=mirror
+        )
+        copies[name] = copy.count()
+        copies.reports[name] = report
+    return copies
+
+
+def copy_collection(
+    source: Collection,
+    target: ClientAPI,
+    name: str,
+    *,
+    on_conflict: OnConflict = "skip",
+    mirror: bool = False,
+) -> tuple[Collection, TransferReport]:
+    """Copy one collection, its configuration and metadata included; see `copy_collections`."""
+    started = time.monotonic()
+    copy = like(target, name, source.configuration_json, source.metadata)
+    if copy.id == source.id:
+        raise InvalidArgumentError(
+            f"Collection [{name}] would be copied onto itself. Copy it under another name: collection.fork(...)."
+        )
+    for what, mine, other in (
+        ("distance", source.get_model().space, copy.get_model().space),
+        ("dimension", source.get_model().dimension, copy.get_model().dimension),
+    ):
+        if None not in (mine, other) and mine != other:
+            raise InvalidArgumentError(
+                f"Collection [{name}] has {what} {mine}, the one of that name in the target has {other}. "
+                "Rename one of them: collection.modify(name=...)."
+            )
+    here, there = place_of(source), place_of(copy)
+    if on_conflict == "error":
+        taken = set(there.get(include=()).ids)
+        both = [one for one in here.get(include=()).ids if one in taken]
+        if both:
+            raise ids_exist(both, source.count(), name)
+    enabled = source._client.get_settings().progress
+    with progress_bar(0, f"Copying {name}", unit="record", enabled=enabled) as bar:
+        copied = copy_records(
+            here,
+            there,
+            bar.update,
+            replace=mirror or on_conflict == "replace",
+            mirror=mirror,
+            on_total=bar.set_total,
+        )
+    report = TransferReport(
+        name, copied.added, copied.skipped, copied.changed, copied.removed, ids="the source's"
+    )
+    report.seconds = time.monotonic() - started
+    return copy, report
+
+
+def place_of(collection: Collection) -> Place:
+    """Return where a collection's records are."""
+    api = collection._client.api
+    return Place(api, collection.id, collection.tenant, collection.database)
+
+
+def like(
+    client: ClientAPI, name: str, configuration: dict[str, Any], metadata: dict[str, Any] | None
+) -> Collection:
+    """Return the collection of that name, made with this configuration as it stands if missing."""
+    from chroma_nb.collection import Collection
+
+    check_collection_name(name)
+    info = client.api.create_collection(
+        name,
+        recorded_configuration(configuration),
+        metadata,
+        get_or_create=True,
+        tenant=client.tenant,
+        database=client.database,
+    )
+    return Collection(client, info)

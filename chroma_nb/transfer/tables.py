@@ -1,0 +1,125 @@
+"""`Table`: rows of pandas, Polars or Arrow, read alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Table(ABC):
+    """Columns of equal length, read in pieces of rows. A missing value is None."""
+
+    #: The columns' names, as they are there.
+    columns: Sequence[Any]
+    n_rows: int
+
+    @abstractmethod
+    def cells(self, column: Any, start: int, stop: int) -> list[Any]:
+        """Return the cells start .. stop - 1 of a column, of Python's own kinds where there are such."""
+
+    def index(self) -> list[Any] | None:
+        """Return what names the rows, None where nothing does."""
+        return None
+
+    @property
+    def keys(self) -> dict[Any, str]:
+        """Column -> the metadata key that it was made of, where that is not its name."""
+        return {}
+
+
+def table_of(data: Any) -> Table:
+    """Return a table of whatever holds one.
+
+    Raises:
+        InvalidArgumentError: It holds none.
+    """
+    if hasattr(data, "iloc") and hasattr(data, "columns"):
+        return PandasTable(data)
+    module = type(data).__module__.partition(".")[0]
+    if module == "polars" and hasattr(data, "columns"):
+        return PolarsTable(data)
+    if module == "pyarrow":
+        return ArrowTable(data)
+    if hasattr(data, "to_pandas") or hasattr(data, "df"):
+        # Dask, cuDF, DuckDB's relations.
+        return table_of(data.to_pandas() if hasattr(data, "to_pandas") else data.df())
+    raise InvalidArgumentError(
+        f"Expected a table (a pandas or Polars DataFrame, or one of Arrow), got {type(data).__name__}. Rows as "
+        "dicts become one with pandas.DataFrame(rows)."
+    )
+
+
+class PandasTable(Table):
+    """A pandas DataFrame."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self.columns = list(frame.columns)
+        self.n_rows = len(frame)
+
+    def cells(self, column: Any, start: int, stop: int) -> list[Any]:
+        series = self._frame[column].iloc[start:stop]
+        missing = series.isna().tolist()
+        return [None if gone else one for one, gone in zip(series.tolist(), missing, strict=True)]
+
+    def index(self) -> list[Any] | None:
+        import pandas as pd
+
+        index = self._frame.index
+        if isinstance(index, pd.MultiIndex):
+            raise InvalidArgumentError(
+                f"The frame's index has {index.nlevels} levels, and an id is one text. Use "
+                "frame.reset_index(), and say which column has the ids: id='...'."
+            )
+        counts = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+        if index.name is None and counts:
+            return None
+        missing = index.isna().tolist()
+        return [None if gone else one for one, gone in zip(index.tolist(), missing, strict=True)]
+
+    @property
+    def keys(self) -> dict[Any, str]:
+        # What `to_pandas` notes down: metadata keys that are named as a column of the record's own.
+        noted = self._frame.attrs.get("chroma_nb")
+        return dict(noted) if isinstance(noted, dict) else {}
+
+
+class PolarsTable(Table):
+    """A Polars DataFrame or LazyFrame."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame.collect() if hasattr(frame, "collect") else frame
+        self.columns = list(self._frame.columns)
+        self.n_rows = int(self._frame.height)
+
+    def cells(self, column: Any, start: int, stop: int) -> list[Any]:
+        found: list[Any] = self._frame.get_column(column).slice(start, stop - start).to_list()
+        return found
+
+
+class ArrowTable(Table):
+    """A pyarrow Table, RecordBatch or RecordBatchReader."""
+
+    def __init__(self, table: Any) -> None:
+        import pyarrow as pa
+
+        if isinstance(table, pa.RecordBatch):
+            table = pa.Table.from_batches([table])
+        elif hasattr(table, "read_all"):
+            table = table.read_all()
+        elif not isinstance(table, pa.Table):
+            raise InvalidArgumentError(
+                f"Expected a pyarrow Table, RecordBatch or RecordBatchReader, got {type(table).__name__}."
+            )
+        self.table = table
+        self.columns = list(table.column_names)
+        self.n_rows = int(table.num_rows)
+
+    def cells(self, column: Any, start: int, stop: int) -> list[Any]:
+        found: list[Any] = self.table.column(column).slice(start, stop - start).to_pylist()
+        return found
