@@ -399,7 +399,8 @@ class Collection(Displayed):
             query_texts: Texts to embed with the collection's function.
             query_images: Arrays to embed.
             query_uris: Uris of what the data loader loads and the function embeds.
-            ids: Only records with these ids.
+            ids: Only records with these ids. One that is not there is an error, as in Chroma, unless there is
+                a filter as well.
             n_results: Records wanted for each query; fewer where fewer match.
             where: Metadata filter, as in `get`.
             where_document: Document filter, as in `get`.
@@ -408,6 +409,9 @@ class Collection(Displayed):
         Returns:
             Chroma's dict; each value holds one list per query. Distances are squared Euclidean for
             ``l2`` and 1 minus the similarity for ``cosine`` and ``ip``.
+
+        Raises:
+            IDNotFoundError: An id of `ids` is not there.
         """
         wanted = validation.check_include(include, "query")
         n_results = validation.check_n_results(n_results)

@@ -587,7 +587,8 @@ class FastAPI(API):
             wanted = conditions["ids"]
             info = self.get_collection_by_id(collection_id, **where_to)
             known = set(self.get(collection_id, ids=wanted, include=[], **where_to).ids)
-            if ids is not None and info.dimension is not None:
+            filtered = where is not None or where_document is not None
+            if ids is not None and not filtered and info.dimension is not None:
                 check_known(ids, [one in known for one in ids], info.name)
             conditions["ids"] = [one for one in wanted if one in known]
             if not conditions["ids"]:

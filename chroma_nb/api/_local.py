@@ -459,7 +459,7 @@ class Local(API):
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
-            if ids is not None and info.dimension is not None:
+            if ids is not None and expression is None and info.dimension is not None:
                 check_known(ids, segment.metadata.find(ids) >= 0, info.name)
             n_found = len(embeddings) * min(n_results, segment.metadata.n_live)
             self._check_memory(

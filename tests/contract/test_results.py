@@ -212,6 +212,9 @@ def test_a_query_within_ids_that_are_not_there(notes: Any, errors: Any) -> None:
             notes.query(query_embeddings=[1.0, 0.0], ids=ids)
     assert notes.query(query_embeddings=[1.0, 0.0], ids=["b", "c"])["ids"] == [["b", "c"]]
     assert notes.query(query_embeddings=[1.0, 0.0], ids=[])["ids"] == [[]]
+    # Beside a filter an id that is not there is one more record that does not match.
+    found = notes.query(query_embeddings=[1.0, 0.0], ids=["nope", "b"], where={"k": "w"})
+    assert found["ids"] == [["b"]]
 
 
 @pytest.mark.quirk("does not say which; advice: name them", by="both")
