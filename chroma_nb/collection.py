@@ -120,6 +120,7 @@ class Collection(Displayed):
         #: keys of those and runs no property for it; and it does not refer back to this handle.
         self.fields = Fields(
             lambda n: client.api.describe_fields(info.id, n, **where),
+            lambda: client.api.metadata_keys(info.id, **where),
             is_near=client.api.in_process,
         )
 

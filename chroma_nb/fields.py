@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.displayed import Displayed
+from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search import Key
+from chroma_nb.types import MOST_METADATA_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,19 +20,27 @@ class Fields(Displayed):
 
     ``collection.query(query_texts="bear", where=collection.fields["year"] > 1990)``
 
+    As a container it holds the names of the keys in alphabetical order, by code points: 20,000 at most.
+
     Args:
         describe: Asks the store what there is.
+        keys: Asks the store for the names alone.
         is_near: Is the store in this process? A display asks no server.
     """
 
     def __init__(
-        self, describe: Callable[[int], list[FieldSummary]], *, is_near: bool = True
+        self,
+        describe: Callable[[int], list[FieldSummary]],
+        keys: Callable[[], list[str]],
+        *,
+        is_near: bool = True,
     ) -> None:
         self._describe = describe
+        self._keys = keys
         self.is_near = is_near
 
     def describe(self, n_values: int = 20) -> list[FieldSummary]:
-        """Return each key's kinds, number of records, range and values; at most 200 keys.
+        """Return each key's kinds, number of records, range and values; the 200 most frequent keys.
 
         Args:
             n_values: A key with at most so many different values has them counted.
@@ -38,13 +48,21 @@ class Fields(Displayed):
         return self._describe(n_values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter([field.key for field in self.describe()])
+        return iter(self._keys())
 
     def __len__(self) -> int:
-        return len(self.describe())
+        return len(self._keys())
 
     def __contains__(self, key: object) -> bool:
-        return any(field.key == key for field in self.describe())
+        keys = self._keys()
+        if key in keys:
+            return True
+        if len(keys) >= MOST_METADATA_KEYS and isinstance(key, str) and key > keys[-1]:
+            raise InvalidArgumentError(
+                f"Whether {key!r} is a metadata key is not known: the first {len(keys):,} keys are listed, up to "
+                f"{keys[-1]!r}, and it would come after them."
+            )
+        return False
 
     def __getitem__(self, key: str) -> Key:
         return Key(key)
@@ -63,7 +81,8 @@ class Fields(Displayed):
     def _completions(self) -> list[Any]:
         # Somebody pressed Tab: no reason to raise anything at them.
         try:
-            return list(self)
+            # Not `list(self)`, which asks for the length first.
+            return self._keys()
         except Exception:
             return []
 

@@ -40,6 +40,8 @@ Space: TypeAlias = Literal["l2", "cosine", "ip"]
 OnConflict: TypeAlias = Literal["skip", "error", "replace"]
 
 SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
+#: Metadata keys that are listed at most.
+MOST_METADATA_KEYS = 20_000
 INCLUDES = ("documents", "embeddings", "metadatas", "distances", "uris", "data")
 
 
@@ -159,10 +161,12 @@ class FieldSummary:
     #: Of the numbers; None where there are none.
     minimum: float | None
     maximum: float | None
-    #: Different values; an estimate where there are many, 0 for lists alone.
+    #: Different values, lists left out; never more than records.
     n_distinct: int
     #: The values and their counts, the most frequent first; empty where there are too many.
-    values: list[tuple[str | int | bool, int]]
+    values: list[tuple[str | int | float | bool, int]]
+    #: `n_distinct` is an estimate, off by a few per cent: there are too many values to count them.
+    is_estimate: bool = False
 
 
 class IndexingStatus(NamedTuple):

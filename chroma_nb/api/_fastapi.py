@@ -727,6 +727,12 @@ class FastAPI(API):
             )
         )
 
+    def metadata_keys(self, collection_id: UUID, *, tenant: str, database: str) -> list[str]:
+        where_to = {"tenant": tenant, "database": database}
+        self._only_ours("A list of the metadata keys")
+        found = self._in_collection(where_to, collection_id, "GET", "metadata_keys", safe=True)
+        return [str(key) for key in found]
+
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         where_to = {"tenant": tenant, "database": database}
         self._only_ours("The state of indexing")

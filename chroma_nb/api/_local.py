@@ -25,6 +25,7 @@ from chroma_nb.filters.expression import And, Expression, parse_where, parse_whe
 from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.preflight import require
 from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
+from chroma_nb.segment.described import Described
 from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.suggest import did_you_mean
@@ -76,6 +77,7 @@ class Local(API):
         self.db = db
         self.segments = segments
         self.settings = settings
+        self._described = Described(db)
         self._pid = os.getpid()
         self._close_lock = threading.Lock()
         self._closed = False
@@ -369,6 +371,8 @@ class Local(API):
                 n_records_delta=n_new,
             ),
         )
+        if n_new == len(rows) or (merge and not texts.drops_keys):
+            self._described.grown(segment.info.id, extent, texts.keys)
 
     def delete(
         self,
@@ -578,7 +582,11 @@ class Local(API):
         self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str
     ) -> list[FieldSummary]:
         self._info(collection_id, tenant, database)
-        return self.db.describe_fields(collection_id, n_values)
+        return self._described.fields(collection_id, n_values)
+
+    def metadata_keys(self, collection_id: UUID, *, tenant: str, database: str) -> list[str]:
+        self._info(collection_id, tenant, database)
+        return self._described.keys(collection_id)
 
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         self._info(collection_id, tenant, database)
@@ -633,6 +641,10 @@ class _Texts:
         self.documents = self._column(batch.documents)
         self.uris = self._column(batch.uris)
         self.metadatas: list[Metadata | None] = self._column(batch.metadatas)
+        #: The metadata keys of what is written; a value of None takes one away from a record. Known once the
+        #: metadata are encoded.
+        self.keys: set[str] = set()
+        self.drops_keys = False
 
     def _column(self, values: Sequence[Any] | None) -> list[Any]:
         if values is None:
@@ -655,6 +667,9 @@ class _Texts:
         for metadata in self.metadatas:
             if metadata is not None and None in metadata.values():
                 metadata = {key: value for key, value in metadata.items() if value is not None}
+                self.drops_keys = True
+            if metadata:
+                self.keys.update(metadata)
             out.append(encode(metadata) if metadata else None)
         return out
 

@@ -417,6 +417,15 @@ class API(ABC):
         """
 
     @abstractmethod
+    def metadata_keys(self, collection_id: UUID, *, tenant: str, database: str) -> list[str]:
+        """Return the keys that the records have in their metadata, without loading the collection.
+
+        Returns:
+            The keys in the order of their code points; the first 20,000 (`MOST_METADATA_KEYS`) where there
+            are more.
+        """
+
+    @abstractmethod
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         """Return how much of the collection its graph covers."""
 

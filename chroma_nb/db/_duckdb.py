@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 import duckdb
 import numpy as np
 
+from chroma_nb.db import _fields
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -64,19 +65,6 @@ _PIECE_ROWS = 100_000
 _PLAIN_ROWS = 8
 #: Records are fetched by label in pieces of so many, which DuckDB can look up in little memory.
 _FETCH_ROWS = 20_000
-#: Metadata keys that are described at most: a record may have ten thousand.
-_MAX_FIELDS = 200
-#: DuckDB's names of JSON types; all others are lists.
-_KINDS = {
-    "VARCHAR": "str",
-    "BIGINT": "int",
-    "UBIGINT": "int",
-    "HUGEINT": "int",
-    "DOUBLE": "float",
-    "BOOLEAN": "bool",
-}
-#: Types whose values are worth counting.
-_COUNTED = ("VARCHAR", "BIGINT", "UBIGINT", "BOOLEAN")
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 _HEADROOM_BYTES = 4 << 20
 
@@ -651,33 +639,13 @@ class DuckDB(DB):
 
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         entry = self._entry(collection_id)
-        pairs = (
-            f'SELECT each.key, each.type, each.atom FROM "{entry.table}" AS record, '
-            "json_each(record.metadata) AS each"
-        )
-        whole = "TRY_CAST(atom AS HUGEINT)"
-        real = "TRY_CAST(atom AS DOUBLE)"
         with self._reading() as cursor:
-            found = cursor.execute(
-                f"SELECT key, type, count(*), min({whole}), max({whole}), min({real}), max({real}), "
-                f"approx_count_distinct(atom) FROM ({pairs}) GROUP BY key, type"
-            ).fetchall()
-            keys = _frequent_keys(found)
-            few = [
-                key
-                for key, rows in keys.items()
-                # The estimate is off by a few per cent at most; what is too much is cut off below.
-                if sum(row[7] for row in rows if row[1] in _COUNTED) <= 2 * n_values + 2
-            ]
-            counted = cursor.execute(
-                f"SELECT key, type, atom, count(*) FROM ({pairs}) "
-                "WHERE list_contains(?, key) AND list_contains(?, type) GROUP BY ALL",
-                [few, list(_COUNTED)],
-            ).fetchall()
-        values: dict[str, list[tuple[Any, int]]] = {}
-        for key, _, atom, n in counted:
-            values.setdefault(key, []).append((json.loads(atom), n))
-        return [_field(key, rows, values.get(key), n_values) for key, rows in keys.items()]
+            return _fields.describe(cursor, entry.table, n_values, self._memory_limit)
+
+    def metadata_keys(self, collection_id: UUID) -> list[str]:
+        entry = self._entry(collection_id)
+        with self._reading() as cursor:
+            return _fields.metadata_keys(cursor, entry.table, self._memory_limit)
 
     def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
         entry = self._entry(collection_id)
@@ -1002,38 +970,6 @@ def _column_type(kinds: set[str]) -> str:
     if kinds == {"BOOLEAN"}:
         return "BOOLEAN"
     return "VARCHAR" if kinds == {"VARCHAR"} else "JSON"
-
-
-def _frequent_keys(rows: list[tuple[Any, ...]]) -> dict[str, list[tuple[Any, ...]]]:
-    """Group the rows of a description by key, the most frequent keys first."""
-    keys: dict[str, list[tuple[Any, ...]]] = {}
-    for row in sorted(rows, key=lambda row: (row[0], row[1])):
-        keys.setdefault(row[0], []).append(row)
-    order = sorted(keys, key=lambda key: (-sum(row[2] for row in keys[key]), key))
-    return {key: keys[key] for key in order[:_MAX_FIELDS]}
-
-
-def _field(
-    key: str, rows: list[tuple[Any, ...]], values: list[tuple[Any, int]] | None, n_values: int
-) -> FieldSummary:
-    kinds = {_KINDS.get(row[1], "list") for row in rows}
-    numbers: list[Any] = []
-    for row in rows:
-        if row[1] in ("BIGINT", "UBIGINT"):
-            numbers += [row[3], row[4]]
-        elif row[1] == "DOUBLE":
-            numbers += [row[5], row[6]]
-    ordered = sorted(values or [], key=lambda pair: (-pair[1], str(pair[0])))
-    estimate = sum(row[7] for row in rows if row[1] in _COUNTED or row[1] == "DOUBLE")
-    return FieldSummary(
-        key=key,
-        kinds=tuple(kind for kind in ("str", "int", "float", "bool", "list") if kind in kinds),
-        n_records=sum(row[2] for row in rows),
-        minimum=min(numbers, default=None),
-        maximum=max(numbers, default=None),
-        n_distinct=estimate if values is None else len(ordered),
-        values=ordered if len(ordered) <= n_values else [],
-    )
 
 
 def _dump(metadata: dict[str, Any] | None) -> str | None:

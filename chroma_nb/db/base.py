@@ -264,6 +264,10 @@ class DB(ABC):
         """Return what the metadata holds, the most frequent keys first; see `API.describe_fields`."""
 
     @abstractmethod
+    def metadata_keys(self, collection_id: UUID) -> list[str]:
+        """Return the keys of the metadata; see `API.metadata_keys`."""
+
+    @abstractmethod
     def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
         """Yield every record in the order of labels."""
 

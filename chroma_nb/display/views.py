@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.api.base import API
     from chroma_nb.memory.report import CollectionMemory, MemoryEvent
-    from chroma_nb.types import CollectionInfo
+    from chroma_nb.types import CollectionInfo, FieldSummary
 
 View = tuple[str, dict[str, Any]]
 
@@ -324,12 +324,18 @@ def _(shown: Fields) -> View:
                 text_cell(shorten(field.key, 60)),
                 Cell(", ".join(field.kinds)),
                 Cell(f"{field.n_records:,}", number=True),
-                Cell(f"{field.n_distinct:,}" if field.n_distinct else "", number=True),
+                Cell(_different(field), number=True),
                 text_cell(values),
             ]
         )
     table = Table(showing(len(rows), len(found), "metadata key"), heads, rows)
     return "table", {"lead": "" if rows else "No metadata.", "table": table}
+
+
+def _different(field: FieldSummary) -> str:
+    """Return how many different values there are, and whether that is known."""
+    about = "about " if field.is_estimate else ""
+    return f"{about}{field.n_distinct:,}" if field.n_distinct else ""
 
 
 @view.register

@@ -598,6 +598,12 @@ def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
     return [asdict(one) for one in found]
 
 
+@operation("GET", COLLECTION + "/metadata_keys", list[str])
+def metadata_keys(call: Call[None]) -> list[str]:
+    """Return the keys that the records have in their metadata, sorted; 20,000 at most."""
+    return call.api.metadata_keys(call.collection_id, **call.place)
+
+
 @operation("POST", COLLECTION + "/build_index", s.Nothing, long=True, problems=(507,))
 def build_index(call: Call[None]) -> dict[str, Any]:
     """Build the graph now, up to the last record."""

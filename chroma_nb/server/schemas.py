@@ -377,3 +377,4 @@ class FieldAnswer(Answer):
     maximum: float | None
     n_distinct: int
     values: list[list[Any]]
+    is_estimate: bool

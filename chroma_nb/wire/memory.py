@@ -52,6 +52,8 @@ def fields_from_json(found: list[dict[str, Any]]) -> list[FieldSummary]:
         _made(
             FieldSummary,
             {
+                # An older server does not say: what it lists no values of, it has estimated at most.
+                "is_estimate": bool(one["n_distinct"]) and not one["values"],
                 **one,
                 "kinds": tuple(one["kinds"]),
                 "values": [(value, count) for value, count in one["values"]],
