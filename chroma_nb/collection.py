@@ -587,10 +587,13 @@ class Collection(Displayed):
         """Copy the collection under another name and return the copy."""
         validation.check_collection_name(new_name)
         enabled = self._client.get_settings().progress
-        bar = progress_bar(self.count(), f"Copying {self.name}", unit="record", enabled=enabled)
-        with bar:
+        with progress_bar(0, f"Copying {self.name}", did="copied", enabled=enabled) as bar:
             info = self._client.api.fork(
-                self.id, new_name, on_progress=bar.update, **self._where_to
+                self.id,
+                new_name,
+                on_progress=bar.update,
+                on_total=bar.set_total,
+                **self._where_to,
             )
         return Collection(self._client, info)
 

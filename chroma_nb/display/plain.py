@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chroma_nb.display.words import clean, shorten
+from chroma_nb.progress import ProgressState
 from chroma_nb.results import CollectionList, GetResult, QueryResult
 
 #: Records and characters of a line.
@@ -20,6 +21,8 @@ def plain(shown: object) -> str:
         names = ", ".join(clean(one.name) for one in shown[:_RECORDS])
         more = ", …" if len(shown) > _RECORDS else ""
         return shorten(f"{len(shown):,} collections: {names}{more}" if shown else "[]", _LINE)
+    if isinstance(shown, ProgressState):
+        return clean(shown.sentence())
     if isinstance(shown, BaseException):
         return f"{type(shown).__name__}: {clean(str(shown))}"
     return clean(repr(shown))

@@ -27,6 +27,7 @@ from chroma_nb.errors import ChromaError, MemoryBudgetError
 from chroma_nb.fields import Fields
 from chroma_nb.memory.report import Estimate, MemoryReport, MemorySample, Preview
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.progress import ProgressState
 from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.settings import Settings, describe
 from chroma_nb.types import IndexingStatus
@@ -336,6 +337,16 @@ def _different(field: FieldSummary) -> str:
     """Return how many different values there are, and whether that is known."""
     about = "about " if field.is_estimate else ""
     return f"{about}{field.n_distinct:,}" if field.n_distinct else ""
+
+
+@view.register
+def _(shown: ProgressState) -> View:
+    return "progress", {
+        "sentence": shorten(shown.sentence(), 400),
+        "going": not shown.ended,
+        "done": shown.done,
+        "total": shown.total,
+    }
 
 
 @view.register

@@ -182,7 +182,9 @@ def _fetch(url: str, target: Path, sha256: str, *, progress: bool) -> None:
             size = int(response.headers.get("Content-Length", 0))
             with (
                 target.open("wb") as file,
-                progress_bar(size, f"Downloading {MODEL}", unit="B", enabled=progress) as bar,
+                progress_bar(
+                    size, f"Downloading {MODEL}", unit="B", did="downloaded", enabled=progress
+                ) as bar,
             ):
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     digest.update(chunk)

@@ -293,7 +293,7 @@ def _embed(
         return np.empty((0, 0), np.float32)
     step = min(total, getattr(function, "documents_per_call", None) or total, at_most or total)
     whole: NDArray[np.float32] | None = None
-    with progress_bar(total, desc, unit="text", enabled=progress) as bar:
+    with progress_bar(total, desc, unit="text", did="embedded", enabled=progress) as bar:
         for start in range(0, total, step):
             given = texts if step >= total else texts[start : start + step]
             try:

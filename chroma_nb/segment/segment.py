@@ -174,7 +174,9 @@ class LoadedSegment(Segment):
             return segment
         n_labels = extent.next_label
         segment.metadata.load(RecordRows.empty(), n_labels)
-        with progress_bar(extent.n_records, "Loading", unit="record", enabled=progress) as bar:
+        with progress_bar(
+            extent.n_records, f"Loading {info.name}", did="loaded", enabled=progress
+        ) as bar:
             for rows in db.scan(info.id):
                 segment.metadata.load(rows, n_labels)
                 bar.update(len(rows))

@@ -162,7 +162,7 @@ def export_collection(collection: Collection, path: str | os.PathLike[str]) -> i
             os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
             parquet.ParquetWriter(file, schema) as writer,
             progress_bar(
-                collection.count(), f"Exporting {collection.name}", unit="record", enabled=enabled
+                collection.count(), f"Exporting {collection.name}", did="exported", enabled=enabled
             ) as bar,
         ):
             for piece in _arrow_pieces(pa, collection, schema, None, None):

@@ -53,7 +53,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     report.added = rows.n_rows - len(known)
     enabled = collection._client.get_settings().progress
     desc = f"Adding to {collection.name}"
-    with progress_bar(rows.n_rows - len(left), desc, unit="record", enabled=enabled) as bar:
+    with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
         for start, stop in _pieces(rows.n_rows):
             chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
             if chosen:

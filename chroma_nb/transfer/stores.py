@@ -97,7 +97,7 @@ def copy_collection(
         if both:
             raise ids_exist(both, source.count(), name)
     enabled = source._client.get_settings().progress
-    with progress_bar(0, f"Copying {name}", unit="record", enabled=enabled) as bar:
+    with progress_bar(0, f"Copying {name}", did="copied", enabled=enabled) as bar:
         copied = copy_records(
             here,
             there,
