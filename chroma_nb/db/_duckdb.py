@@ -17,6 +17,7 @@ import duckdb
 import numpy as np
 
 from chroma_nb.db import _fields
+from chroma_nb.db._duckdb_sql import EMPTY_DATABASE, RememberedColumns, SqlStore, answer_sql
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -111,6 +112,7 @@ class DuckDB(DB):
         self._is_broken = False
         #: Vector files of compactions under way, by collection and generation.
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
+        self._sql_columns = RememberedColumns()
         self._closed = False
         limit = settings.duckdb_memory_limit
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
@@ -143,10 +145,15 @@ class DuckDB(DB):
             # Nothing is fetched from a network because a query happens to name a function.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
+            # Nor does a variable of Python's become a table because a query happens to name it.
+            "python_enable_replacements": "false",
         }
         connection = duckdb.connect(self._database_file(), config=config)
         # In a notebook DuckDB draws a progress bar by itself.
         connection.execute("SET enable_progress_bar = false")
+        # From here on its own files are the only ones; not before, as this fixes the temporary folder.
+        connection.execute("SET enable_external_access = false")
+        connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
         _disable_pruner(connection)
         return connection
 
@@ -761,65 +768,49 @@ class DuckDB(DB):
     # -- beyond Chroma ------------------------------------------------------------------------
 
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
-        try:
-            statements = duckdb.extract_statements(query)
-        except duckdb.Error as error:
-            raise InvalidArgumentError(f"This SQL cannot be read: {error}") from error
-        allowed = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-        if len(statements) != 1 or statements[0].type not in allowed:
-            raise InvalidArgumentError(
-                "client.sql() reads: give it one SELECT (or EXPLAIN). Use add, update, upsert and "
-                f"delete to write. Got {query[:80]!r}."
-            )
+        self._check_open()
+        self._make_sure()
+        store = SqlStore(
+            asking=self._asking,
+            vectors_at=self._vectors_at,
+            is_at=self._is_at,
+            memory_error=self._memory_error,
+            failed=self._mark_broken,
+            columns=self._sql_columns,
+        )
+        return answer_sql(store, query, parameters, tenant, database)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a cursor of its own for one question; see `SqlStore`."""
         self._check_open()
         cursor = self._cursor()
         try:
-            for entry in list(self._entries.values()):
-                info = entry.info
-                # A view costs a look at the metadata: only for what the query names.
-                if (info.tenant, info.database) == (tenant, database) and (
-                    info.name.lower() in query.lower()
-                ):
-                    self._create_view(cursor, entry)
-            with _interruptible():
-                return cursor.execute(query, parameters).df()
-        except duckdb.OutOfMemoryException as error:
-            raise self._memory_error() from error
-        except duckdb.Error as error:
-            names = ", ".join(repr(i.name) for i in self.list_collections(tenant, database)[:10])
-            raise InvalidArgumentError(
-                f"{error} (each collection is a view: {names or 'there is none yet'}; "
-                "columns id, document, uri, metadata, and one for each metadata key)"
-            ) from error
+            with self._cursor_lock:
+                if self._is_limited:
+                    self._lift_limit()
+                self._busy_cursors.add(cursor)
+            yield cursor
         finally:
+            self._busy_cursors.discard(cursor)
             cursor.close()
 
-    def _create_view(self, cursor: duckdb.DuckDBPyConnection, entry: _Entry) -> None:
-        kinds: dict[str, set[str]] = {}
-        keys = cursor.execute(
-            "SELECT DISTINCT key, json_type(metadata, '/' || replace(replace(key, '~', '~0'), '/', "
-            f"'~1')) FROM (SELECT metadata, unnest(json_keys(metadata)) AS key FROM \"{entry.table}\" "
-            "WHERE metadata IS NOT NULL) ORDER BY key LIMIT 2000"
-        ).fetchall()
-        for key, kind in keys:
-            kinds.setdefault(key, set()).add(kind)
-        columns = ["id", "document", "uri", "metadata::JSON AS metadata"]
-        taken = {"id", "document", "uri", "metadata"}
-        for key, found in kinds.items():
-            if key.lower() in taken or not key:
-                continue
-            taken.add(key.lower())
-            pointer = "'/" + key.replace("~", "~0").replace("/", "~1").replace("'", "''") + "'"
-            name = '"' + key.replace('"', '""') + '"'
-            value, column_type = f"metadata ->> {pointer}", _column_type(found)
-            if column_type == "JSON":
-                value = f"json_extract(metadata, {pointer})"
-            columns.append(f"CAST({value} AS {column_type}) AS {name}")
-        name = entry.info.name.replace('"', '""')
-        cursor.execute(
-            f'CREATE OR REPLACE TEMP VIEW "{name}" AS SELECT {", ".join(columns)} '
-            f'FROM "{entry.table}" ORDER BY sequence'
-        )
+    def _is_at(self, collection_id: UUID, generation: int) -> bool:
+        entry = self._entries.get(collection_id)
+        return entry is not None and entry.extent.generation == generation and not self._closed
+
+    def _vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
+        if not self._is_at(collection_id, generation):
+            return None
+        with contextlib.suppress(NotFoundError):
+            source = self.vectors(collection_id)
+            if self._is_at(collection_id, generation):
+                return source
+        return None
+
+    def _mark_broken(self) -> None:
+        """Have DuckDB opened anew before the next access, as after a transaction in which it failed."""
+        self._unsure = self._is_broken = True
 
     def derived_path(self, collection_id: UUID) -> str:
         return self._derived_prefix(self._entry(collection_id))
@@ -959,17 +950,6 @@ def _insert_columns(
         con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM chroma_nb_rows')
     finally:
         con.unregister("chroma_nb_rows")
-
-
-def _column_type(kinds: set[str]) -> str:
-    integers = {"BIGINT", "UBIGINT"}
-    if kinds <= integers:
-        return "BIGINT"
-    if kinds <= {*integers, "DOUBLE"}:
-        return "DOUBLE"
-    if kinds == {"BOOLEAN"}:
-        return "BOOLEAN"
-    return "VARCHAR" if kinds == {"VARCHAR"} else "JSON"
 
 
 def _dump(metadata: dict[str, Any] | None) -> str | None:
