@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import getpass
 import os
 import sys
@@ -12,6 +14,7 @@ from chroma_nb import factories
 from chroma_nb._version import __version__
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.server.auth_file import AuthFile, describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,17 +22,43 @@ if TYPE_CHECKING:
 #: How long one thread of a server keeps Python to itself while another waits for it, seconds. Python's own
 #: 5 ms is an age where a request takes half a millisecond.
 _SWITCH_SECONDS = 0.0005
+#: Exit statuses: as argparse has it, and as a shell has it after Ctrl-C.
+_USAGE = 2
+_INTERRUPTED = 130
+#: What the operating system refuses now and may allow later.
+_MAY_PASS = (
+    *(errno.EADDRINUSE, errno.EAGAIN, errno.EIO, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOMEM, errno.ENOSPC),
+)
+#: Files that a server may have open, where the system allows it: connections are files, too.
+_OPEN_FILES = 65_536
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, or 1 with a sentence on the standard error."""
+    """Run the command and return its exit status.
+
+    0 is done. 2 is an argument or a setting that cannot be used, 1 any other failure: one that may be over
+    at the next try, such as an address in use. Both come with a sentence on the standard error.
+    """
     options = _parser().parse_args(arguments)
     try:
         status: int = options.run(options)
-    except (ChromaError, ValueError, ImportError) as error:
+    except (ChromaError, ValueError, ImportError, OSError) as error:
         print(f"chroma-nb: {error}", file=sys.stderr)
-        return 1
+        return _status(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     return status
+
+
+def _status(error: Exception) -> int:
+    """Return the exit status that stands for an error."""
+    if isinstance(error.__cause__, OSError):
+        # What the operating system says of a path or an address that was given.
+        return 1 if error.__cause__.errno in _MAY_PASS else _USAGE
+    if isinstance(error, ChromaError):
+        return _USAGE if isinstance(error, InvalidArgumentError) else 1
+    return _USAGE if isinstance(error, ValueError) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,20 +103,28 @@ def _parser() -> argparse.ArgumentParser:
         *("--tenant",),
         action="append",
         metavar="TENANT",
-        help="a tenant that it may enter, more than once; '*' is every one, and to rule",
+        help="a tenant that it may use, made on its first use; give it again for more; '*' is admin of "
+        "every tenant",
     )
     add.add_argument(
         *("--password",),
         action="store_true",
         help="a user with a password (asked for, or the first line of the input) instead of a token",
     )
-    show = auth.add_parser("list", help="show whose credentials are in the file")
+    show = auth.add_parser("list", help="show whose credentials are in the file, and their ids")
     show.set_defaults(run=_auth_list)
     show.add_argument("file", metavar="FILE")
-    remove = auth.add_parser("remove", help="take a name's credentials away")
+    remove = auth.add_parser("remove", help="take a credential away")
     remove.set_defaults(run=_auth_remove)
     remove.add_argument("file", metavar="FILE")
-    remove.add_argument("name")
+    remove.add_argument("name", help="whose it is")
+    which = remove.add_mutually_exclusive_group()
+    which.add_argument(
+        "--token",
+        metavar="ID",
+        help="which one, by the beginning of its id in `chroma-nb auth list`",
+    )
+    which.add_argument("--all", action="store_true", help="all that the name has")
     return parser
 
 
@@ -95,14 +132,20 @@ def _run(options: argparse.Namespace) -> int:
     from chroma_nb.extras import require_extra
 
     require_extra("uvicorn", extra="server", needed_by="chroma-nb run")
+    from chroma_nb.server._fastapi import check_settings
     from chroma_nb.server.observability import log_to_stderr
 
+    for option in ("path", "host", "auth", "memory", "tls_certificate", "tls_key"):
+        if getattr(options, option) == "":
+            # A shell's variable that is not set must not mean a server that asks nobody.
+            name = option.replace("_", "-")
+            raise InvalidArgumentError(f"--{name} is empty. Give a value, or leave it out.")
     given = {
         "path": options.path,
         "is_persistent": True if options.path else None,
         "server_host": options.host,
         "server_port": options.port,
-        "server_auth_file": options.auth and os.path.abspath(options.auth),
+        "server_auth_file": options.auth and os.path.abspath(os.path.expanduser(options.auth)),
         "server_public": options.public,
         "memory_budget": options.memory,
         "server_tls_certificate": options.tls_certificate,
@@ -113,10 +156,10 @@ def _run(options: argparse.Namespace) -> int:
     values: dict[str, Any] = {"api": "local", "progress": False}
     values.update({name: value for name, value in given.items() if value is not None})
     settings = factories.configure(**values)
-    if not 0 <= settings.server_port <= 65_535:
-        raise InvalidArgumentError(f"Expected a port from 0 to 65535, got {settings.server_port}.")
+    check_settings(settings)
     log_to_stderr(options.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    _allow_open_files()
     server = factories.get_server()
     budget = server.api.get_memory_budget()
     server.listen()
@@ -129,41 +172,60 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _allow_open_files() -> None:
+    """Take as many open files as the system allows without asking, up to what a server can use."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        # macOS allows less than it says.
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _auth_add(options: argparse.Namespace) -> int:
-    file = _auth_file(options)
+    file = AuthFile(options.file)
     if not options.tenant:
         raise InvalidArgumentError(
-            "Say which tenants it may enter: --tenant NAME, or --tenant '*'."
+            "Say which tenants it may use: --tenant NAME, or --tenant '*' for an admin."
         )
     if options.password:
         asked = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline()
-        password = asked.rstrip("\r\n")
-        if len(password) < 8:
-            raise InvalidArgumentError("Expected a password of at least 8 characters.")
-        file.add_password(options.name, password, options.tenant)
-        print(f"{options.name} may enter {', '.join(options.tenant)}.")
+        added = file.add_password(options.name, asked.rstrip("\r\n"), options.tenant)
+        print(f"Added: {describe(added)}, for {', '.join(added.tenants)}.", file=sys.stderr)
     else:
         token = file.add_token(options.name, options.tenant)
-        print("The token is shown once; only its hash is kept:", file=sys.stderr)
+        print(
+            f"Token {token.split('_')[1]}, for {', '.join(options.tenant)}. It is", file=sys.stderr
+        )
+        print("shown once; only its hash is kept:", file=sys.stderr)
         print(token)
     return 0
 
 
 def _auth_list(options: argparse.Namespace) -> int:
-    for one in _auth_file(options).read():
-        print(f"{one.name}\t{one.kind}\t{', '.join(one.tenants)}")
+    rows = [("NAME", "KIND", "ID", "CREATED", "TENANTS")]
+    for one in AuthFile(options.file).read():
+        tenants = ", ".join(map(_printable, one.tenants))
+        day = one.created[:10] or "unknown"
+        rows.append((_printable(one.name), one.kind, one.id, day, tenants))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
     return 0
+
+
+def _printable(text: str) -> str:
+    """Return a text that does nothing to a terminal."""
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _auth_remove(options: argparse.Namespace) -> int:
-    removed = _auth_file(options).remove(options.name)
-    if not removed:
-        raise InvalidArgumentError(f"{options.file!r} has no credentials of {options.name!r}.")
-    print(f"{removed} removed.")
+    removed = AuthFile(options.file).remove(options.name, options.token, all_of_them=options.all)
+    for one in removed:
+        print(f"Removed: {describe(one)}.")
     return 0
-
-
-def _auth_file(options: argparse.Namespace) -> Any:
-    from chroma_nb.server.auth import AuthFile
-
-    return AuthFile(options.file)

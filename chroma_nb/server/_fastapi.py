@@ -6,12 +6,16 @@ import contextlib
 import ipaddress
 import signal
 import socket
+import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.extras import require_extra
+from chroma_nb.memory.budget import read_budget
+from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.server.auth_file import AuthFile, check_token
 from chroma_nb.server.base import Server
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ _KEEP_ALIVE_SECONDS = 75
 _LAST_SECONDS = 30
 _BACKLOG = 2_048
 _START_SECONDS = 30.0
+_MAX_PORT = 65_535
 
 
 class FastAPI(Server):
@@ -39,7 +44,7 @@ class FastAPI(Server):
             client = chroma_nb.connect(server.start())
 
     Raises:
-        InvalidArgumentError: A public address without authentication, or a setting that cannot be used.
+        InvalidArgumentError: What `check_settings` says.
         ImportError: The extra ``server`` is not installed.
     """
 
@@ -55,8 +60,9 @@ class FastAPI(Server):
         require_extra("prometheus_client", extra="server", needed_by="chroma_nb.server.FastAPI")
         from chroma_nb.server.application import Service, make_application
 
+        check_settings(self.settings)
+        self._tls = _tls_context(self.settings.server_tls_certificate, self.settings.server_tls_key)
         self._service = Service(api, self.settings)
-        _check_exposure(self.settings, self._service.authenticator.is_open)
         self.application = make_application(self._service)
         self._socket: socket.socket | None = None
         self._uvicorn: Any = None
@@ -93,7 +99,7 @@ class FastAPI(Server):
             raise InvalidArgumentError(
                 f"Cannot serve on {settings.server_host}:{settings.server_port}: "
                 f"{error.strerror or error}. Choose another --port; 0 is any that is free."
-            ) from None
+            ) from error
 
     def _prepare(self) -> None:
         import uvicorn
@@ -101,8 +107,13 @@ class FastAPI(Server):
         if self._stopped.is_set() or self._uvicorn is not None:
             raise InternalError("A server runs once. Make a new one.")
         self.listen()
+        from chroma_nb.server.connections import Limits, default_max_connections, protocol_of
+
+        limits = Limits(self.settings.server_body_timeout_seconds, default_max_connections())
         config = uvicorn.Config(
             self.application,
+            http=protocol_of(limits),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -110,10 +121,8 @@ class FastAPI(Server):
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_LAST_SECONDS,
-            ssl_certfile=self.settings.server_tls_certificate or None,
-            ssl_keyfile=self.settings.server_tls_key or None,
         )
-        self._uvicorn = _server_of(uvicorn.Server, config)
+        self._uvicorn = _server_of(uvicorn.Server, config, self._tls)
 
     def run(self) -> None:
         self._prepare()
@@ -159,12 +168,18 @@ class FastAPI(Server):
             self._socket.close()
 
 
-def _server_of(kind: Any, config: Any) -> Any:
+def _server_of(kind: Any, config: Any, tls: ssl.SSLContext | None) -> Any:
     """Return a uvicorn server that ends when it is told to, and lets this process go on.
 
     uvicorn's own raises the signal again once it has ended, which would end the process before the store
     is closed.
+
+    Args:
+        kind: uvicorn's class.
+        config: What it serves.
+        tls: What connections begin with; None is plain HTTP.
     """
+    from chroma_nb.server.connections import SecureListener
 
     class Server(kind):  # type: ignore[misc]
         @contextlib.contextmanager
@@ -180,22 +195,109 @@ def _server_of(kind: Any, config: Any) -> Any:
                 for one, handler in before.items():
                     signal.signal(one, handler)
 
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            if tls is None or not sockets:
+                await super().startup(sockets)
+                return
+            # No sockets for uvicorn: it closes and awaits these listeners as if they were its own.
+            await super().startup([])
+            self.servers += [SecureListener(one, tls, self._new_connection) for one in sockets]
+
+        def _new_connection(self) -> Any:
+            return config.http_protocol_class(
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
     return Server(config)
 
 
-def _check_exposure(settings: Settings, everybody_may: bool) -> None:
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that a server could not use, before it opens a store or an address.
+
+    Raises:
+        InvalidArgumentError: A port that does not exist, a public address without authentication, an auth
+            file, a token or a certificate that cannot be used, or a size that cannot be read.
+    """
+    if not 0 <= settings.server_port <= _MAX_PORT:
+        raise InvalidArgumentError(
+            f"Expected a port from 0 to {_MAX_PORT:,}, got {settings.server_port}."
+        )
+    _check_exposure(settings)
+    if settings.server_token:
+        check_token(settings.server_token)
+    if settings.server_auth_file:
+        AuthFile(settings.server_auth_file).read()
+    for name, read in (("server_max_body", parse_bytes), ("memory_budget", read_budget)):
+        try:
+            read(getattr(settings, name))
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"{name} cannot be used. {error}") from None
+    _tls_context(settings.server_tls_certificate, settings.server_tls_key)
+
+
+def _check_exposure(settings: Settings) -> None:
     """Refuse to let everybody of a network do everything, unless that was asked for.
 
     Raises:
         InvalidArgumentError: A public address without authentication.
     """
-    if not everybody_may or settings.server_public or _is_own(settings.server_host):
+    asks = bool(settings.server_token or settings.server_auth_file)
+    if asks or settings.server_public or _is_own(settings.server_host):
         return
     raise InvalidArgumentError(
         f"Refusing to serve on {settings.server_host!r} without authentication: whoever reaches this "
         "machine could read and delete everything. Set a token (CHROMA_NB_SERVER_TOKEN, or `chroma-nb "
         "auth add`), or allow it with --public (CHROMA_NB_SERVER_PUBLIC=1) behind a proxy that asks."
     )
+
+
+def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
+    """Return what serves a certificate; None without one.
+
+    Raises:
+        InvalidArgumentError: A file is missing, cannot be read, is no PEM, does not fit the other, or is
+            encrypted.
+    """
+    if not certificate and not key:
+        return None
+    if not certificate:
+        raise InvalidArgumentError(
+            f"--tls-key {key!r} needs the certificate beside it: --tls-certificate FILE."
+        )
+    for option, path in (("--tls-certificate", certificate), ("--tls-key", key)):
+        try:
+            if path:
+                with open(path, "rb") as file:
+                    file.read(1)
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"{option} {path!r} cannot be read: {error.strerror or error}. Name a PEM file that the "
+                "server's user may read."
+            ) from None
+
+    def password() -> str:
+        # Without this, OpenSSL would ask at the terminal.
+        raise _EncryptedError
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key or None, password)
+    except _EncryptedError:
+        raise InvalidArgumentError(
+            f"The key {key or certificate!r} is encrypted, and nobody is there to give the password. "
+            "Write it without: `openssl pkey -in KEY -out PLAIN`."
+        ) from None
+    except (ssl.SSLError, OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or error
+        raise InvalidArgumentError(
+            f"--tls-certificate {certificate!r} and the key in {key or certificate!r} cannot be used ({why}). "
+            "Expected PEM: the certificate chain, and the private key that belongs to it."
+        ) from None
+    return context
+
+
+class _EncryptedError(Exception):
+    """A key that only opens with a password."""
 
 
 def _is_own(host: str) -> bool:

@@ -1,7 +1,7 @@
 """`make_application`: the REST API as an ASGI application.
 
-A request goes three ways. The event loop reads its body, within limits, and asks the authenticator who sends it.
-A worker thread parses, asks the store and writes the answer as JSON: whatever is long or heavy is there,
+A request goes three ways. The event loop asks the authenticator who sends it, and reads its body within
+limits. A worker thread parses, asks the store and writes the answer as JSON: whatever is long or heavy is there,
 and never holds up the loop. The loop sends the answer, counts it and logs it.
 """
 
@@ -9,62 +9,59 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import ipaddress
 import logging
 import os
+import re
+import threading
 import time
 from typing import TYPE_CHECKING, Any, get_origin
 
-import anyio
 import fastapi
 import pydantic
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 
+from chroma_nb import validation
 from chroma_nb._version import __version__
 from chroma_nb.errors import (
-    BatchSizeExceededError,
     ChromaAuthError,
     ChromaError,
     InternalError,
     InvalidArgumentError,
-    RateLimitError,
+    NotFoundError,
+    UniqueConstraintError,
 )
-from chroma_nb.memory.sizes import format_bytes, parse_bytes
+from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server import schemas
-from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity
+from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity, PasswordQueue
+from chroma_nb.server.bodies import Bodies
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
 from chroma_nb.server.operations import OPERATIONS, Call, Operation
+from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.types import DEFAULT_DATABASE
 from chroma_nb.wire.errors import error_to_json
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from chroma_nb.api.base import API
     from chroma_nb.settings import Settings
 
-#: Bodies that are being received may take so many times the largest one together.
-_BODIES = 2
 _JSON = "application/json"
 #: Threads for each core, where the settings leave it open: most of a request's time is spent outside of
 #: Python, in the index, in DuckDB or waiting for the disk.
 _THREADS_PER_CORE = 4
-_MORE = "Retry-After"
-
-
-class _Refused(Exception):
-    """A request that is answered before it reaches the store."""
-
-    def __init__(self, status: int, error: ChromaError, **headers: str) -> None:
-        super().__init__(str(error))
-        self.status = status
-        self.error = error
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+#: A Host header: a name or an address, and a port.
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
 
 
 class Service:
@@ -80,21 +77,26 @@ class Service:
         self.settings = settings
         self.authenticator = Authenticator(settings)
         self.metrics = Metrics(api)
-        self.max_body = parse_bytes(settings.server_max_body)
+        self.bodies = Bodies(
+            parse_bytes(settings.server_max_body), settings.server_body_timeout_seconds
+        )
         self.origins = [
             one.strip() for one in settings.server_cors_origins.split(",") if one.strip()
         ]
         threads = settings.server_threads or _THREADS_PER_CORE * (os.cpu_count() or 1)
         self.threads = concurrent.futures.ThreadPoolExecutor(threads, "chroma_nb server")
+        self.passwords = PasswordQueue(self.authenticator)
         #: Everybody on this machine may do everything, so a browser on it must not be led here.
         self.only_own_names = self.authenticator.is_open and not settings.server_public
+        self._making_tenants = threading.Lock()
+        self._made_tenants: set[str] = set()
         self.stopping = False
         self._in_flight = 0
-        self._receiving = 0
 
     def close(self) -> None:
         """Let requests that are worked on end; take no more."""
         self.stopping = True
+        self.passwords.close()
         self.threads.shutdown(wait=True)
 
     # -- one request --------------------------------------------------------------------------
@@ -108,41 +110,33 @@ class Service:
         extra: dict[str, str] = {}
         n_bytes = 0
         try:
-            self._check_origin(request)
-            if operation.scope != "open":
-                identity = await self.identify(request)
-                self._check_scope(operation, identity, request.path_params)
+            version = self.authenticator.look()
+            identity = await self._admit(operation, request)
             body = await self._body(operation, request)
             n_bytes = len(body)
+            try:
+                if body and self.authenticator.look() != version:
+                    # Who may has changed while the body came.
+                    identity = await self._admit(operation, request)
+            except BaseException:
+                self.bodies.release(body)
+                raise
             status, content = await self._work(operation, request, identity, body, trace_id)
-        except _Refused as refused:
-            status, extra = refused.status, refused.headers
-            content = dumps(error_to_json(refused.error)[1])
-        except ChromaError as error:
-            status, answer = error_to_json(error)
-            content = dumps(answer)
-            if status == 401:
-                extra = {"WWW-Authenticate": 'Bearer realm="chroma_nb"'}
+        except (Refused, ChromaError) as error:
+            status, content, extra = answer_of(error)
         except ClientDisconnect:
             # Nobody is there to read it.
             status, content = 499, b"{}"
-        seconds = time.perf_counter() - started
-        self.metrics.count(operation.name, status, seconds)
         if n_bytes:
             self.metrics.body_bytes.inc(n_bytes)
-        if LOGGER.isEnabledFor(logging.INFO):
-            fields = {
-                "trace_id": trace_id,
-                "operation": operation.name,
-                "method": operation.method,
-                "status": status,
-                "ms": round(seconds * 1e3, 3),
-                "user": identity.name,
-                "tenant": request.path_params.get("tenant", ""),
-                "bytes_in": n_bytes,
-                "bytes_out": len(content),
-            }
-            LOGGER.info("request", extra={"fields": fields})
+        seconds = time.perf_counter() - started
+        self._count(
+            *(operation.name, request, status, seconds, trace_id),
+            user=identity.name,
+            tenant=request.path_params.get("tenant", ""),
+            bytes_in=n_bytes,
+            bytes_out=len(content),
+        )
         return Response(
             content,
             status_code=status,
@@ -150,11 +144,49 @@ class Service:
             headers={"chroma-trace-id": trace_id, **extra},
         )
 
-    def _check_origin(self, request: Request) -> None:
+    def _count(
+        self,
+        operation: str,
+        request: HTTPConnection,
+        status: int,
+        seconds: float,
+        trace_id: str,
+        **more: Any,
+    ) -> None:
+        """Count a request that was answered, and log it."""
+        self.metrics.count(operation, status, seconds)
+        if LOGGER.isEnabledFor(logging.INFO):
+            fields = {
+                "trace_id": trace_id,
+                "operation": operation,
+                "method": request.scope["method"],
+                "status": status,
+                "ms": round(seconds * 1e3, 3),
+                **more,
+            }
+            LOGGER.info("request", extra={"fields": fields})
+
+    def refuse_elsewhere(self, request: HTTPConnection) -> Response | None:
+        """Return the answer to what a web page of somewhere else sends; None where it may ask."""
+        try:
+            self._check_origin(request)
+        except Refused as refused:
+            headers = request.headers
+            trace_id = trace_id_of(
+                headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
+            )
+            status, content, extra = answer_of(refused)
+            self._count("elsewhere", request, status, 0.0, trace_id)
+            return Response(
+                content, status, {"chroma-trace-id": trace_id, **extra}, media_type=_JSON
+            )
+        return None
+
+    def _check_origin(self, request: HTTPConnection) -> None:
         """Refuse what a web page of somewhere else sends from a browser that reaches this server."""
         if self.only_own_names and not _is_own_name(request.headers.get("host", "")):
-            # A name of a stranger's that leads to this machine makes his page's origin look like ours.
-            raise _Refused(
+            # Another site's name that leads to this machine makes that site's pages look like ours.
+            raise Refused(
                 403,
                 ChromaAuthError(
                     "Forbidden: without authentication this server answers to localhost and to addresses "
@@ -165,26 +197,44 @@ class Service:
         if origin is None or "*" in self.origins or origin in self.origins:
             return
         if origin.partition("://")[2] != request.headers.get("host", ""):
-            raise _Refused(
+            raise Refused(
                 403,
                 ChromaAuthError(
                     "Forbidden: this origin may not ask (Settings.server_cors_origins)."
                 ),
             )
 
+    async def _admit(self, operation: Operation, request: Request) -> Identity:
+        """Return who sends a request, where that one may send it.
+
+        Raises:
+            AuthorizationError: Nobody that is known.
+            ChromaAuthError: Its credentials do not allow this.
+        """
+        if operation.scope == "open":
+            return ANONYMOUS
+        identity = await self.identify(request)
+        self._check_scope(operation, identity, request.path_params)
+        return identity
+
     async def identify(self, request: Request) -> Identity:
         """Return who sends a request.
 
         Raises:
             AuthorizationError: Nobody that is known.
+            ClientDisconnect: Nobody waits for the answer any more.
         """
-        headers = request.headers
-        known = self.authenticator.knows(headers)
-        if known is None:
-            # A password takes 50 ms to check: no more at a time than there are requests.
-            self._check_busy()
-            known = await self.in_thread(functools.partial(self.authenticator.identify, headers))
-        return known
+        found = self.authenticator.identify(request.headers)
+        if isinstance(found, Identity):
+            return found
+        address = request.client.host if request.client else ""
+        connection = getattr(request.state, "connection", None)
+
+        def check_connected() -> None:
+            if connection is not None and connection.is_closed:
+                raise ClientDisconnect
+
+        return await self.passwords.check(found, request.headers, address, check_connected)
 
     @staticmethod
     def _check_scope(operation: Operation, identity: Identity, path: Mapping[str, str]) -> None:
@@ -193,70 +243,38 @@ class Service:
         elif operation.scope == "tenant":
             identity.check_tenant(path["tenant"])
 
-    async def _body(self, operation: Operation, request: Request) -> bytes:
+    async def _body(self, operation: Operation, request: Request) -> bytearray:
         """Read a body, no larger, slower or more than is allowed."""
         if operation.method == "GET":
-            return b""
-        declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self.max_body:
-            raise self._too_large()
-        received = await self._received(request, self.settings.server_body_timeout_seconds)
+            return bytearray()
+        received = await self.bodies.receive(request)
         if received and operation.body is not None:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != _JSON:
-                raise _Refused(
+                self.bodies.release(received)
+                raise Refused(
                     415,
                     InvalidArgumentError(f"Expected the content type {_JSON}, got {kind[:100]!r}."),
                 )
         return received
 
-    async def _received(self, request: Request, seconds: float) -> bytes:
-        parts: list[bytes] = []
-        n_bytes = 0
-        try:
-            # Not `asyncio.wait_for`: it makes a task of each part.
-            with anyio.fail_after(seconds) as deadline:
-                async for part in request.stream():
-                    n_bytes += len(part)
-                    self._receiving += len(part)
-                    if n_bytes > self.max_body:
-                        raise self._too_large()
-                    if self._receiving > _BODIES * self.max_body:
-                        raise self._busy("too many large bodies at a time")
-                    parts.append(part)
-                    deadline.deadline = anyio.current_time() + seconds
-        except TimeoutError:
-            raise _Refused(
-                408,
-                InvalidArgumentError(f"The body did not come within {seconds:g} s."),
-                Connection="close",
-            ) from None
-        finally:
-            self._receiving -= n_bytes
-        return b"".join(parts)
-
-    def _too_large(self) -> _Refused:
-        limit = format_bytes(self.max_body)
-        return _Refused(
-            413,
-            BatchSizeExceededError(
-                f"The body is larger than {limit}: send it in parts (Settings.server_max_body)."
-            ),
-            Connection="close",
-        )
-
-    @staticmethod
-    def _busy(why: str) -> _Refused:
-        return _Refused(503, RateLimitError(f"The server is busy: {why}."), **{_MORE: "1"})
-
     async def _work(
-        self, operation: Operation, request: Request, identity: Identity, body: bytes, trace_id: str
+        self,
+        operation: Operation,
+        request: Request,
+        identity: Identity,
+        body: bytearray,
+        trace_id: str,
     ) -> tuple[int, bytes]:
         """Answer in a worker thread."""
-        if self.stopping:
-            raise self._busy("it is stopping")
-        if operation.scope != "open":
-            self._check_busy()
+        try:
+            if self.stopping:
+                raise busy("it is stopping")
+            if operation.scope != "open":
+                self._check_busy()
+        except Refused:
+            self.bodies.release(body)
+            raise
         work = functools.partial(
             self._execute,
             operation,
@@ -267,12 +285,14 @@ class Service:
             trace_id,
         )
         future = self.in_thread(work)
+        # What took too long is still worked on, and holds its body.
+        future.add_done_callback(lambda _: self.bodies.release(body))
         seconds = self.settings.server_timeout_seconds
         if not operation.long and seconds:
             # Waiting gives up; the work goes on, for it may be a write.
             done, _ = await asyncio.wait((future,), timeout=seconds)
             if not done:
-                raise _Refused(
+                raise Refused(
                     504,
                     InternalError(
                         f"The request took longer than {seconds:g} s and is still worked on: a write may "
@@ -284,7 +304,7 @@ class Service:
 
     def _check_busy(self) -> None:
         if self._in_flight >= self.settings.server_max_concurrency:
-            raise self._busy(f"{self._in_flight} requests are being worked on")
+            raise busy(f"{self._in_flight} requests are being worked on")
 
     def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         """Do something in a worker thread."""
@@ -307,17 +327,20 @@ class Service:
         path: Mapping[str, str],
         query: Mapping[str, str],
         identity: Identity,
-        body: bytes,
+        body: bytes | bytearray,
         trace_id: str,
     ) -> tuple[int, bytes]:
         try:
-            parsed = None
-            if operation.body is not None:
-                parsed = operation.body.model_validate_json(body or b"{}")
-            call = Call(self.api, self.settings, identity, path, query, parsed)
-            return operation.status, dumps(operation.run(call))
+            with self.bodies.parsing(body):
+                parsed = None
+                if operation.body is not None:
+                    parsed = operation.body.model_validate_json(body or b"{}")
+                call = Call(self.api, self.settings, identity, path, query, parsed)
+                return operation.status, dumps(self._run(operation, call))
         except pydantic.ValidationError as error:
             return _wrong_body(error)
+        except Refused:
+            raise
         except (ChromaError, ValueError, TypeError) as error:
             if isinstance(error, InternalError) and error.code() == 500:
                 _log_failure(operation, trace_id)
@@ -331,10 +354,70 @@ class Service:
             }
             return 500, dumps(answer)
 
+    def _run(self, operation: Operation, call: Call[Any]) -> Any:
+        try:
+            return operation.run(call)
+        except NotFoundError:
+            if not self._make_tenant(call.identity, call.path.get("tenant", "")):
+                raise
+        return operation.run(call)
+
+    def _make_tenant(self, identity: Identity, tenant: str) -> bool:
+        """Make a tenant that the caller's credential names, on its first use; say whether to try again.
+
+        Whoever writes the auth file decides which tenants there are. An admin's credential names none.
+        """
+        if not identity.is_given(tenant):
+            return False
+        with self._making_tenants:
+            if self._has_tenant(tenant):
+                # Another request may have made it a moment ago.
+                return tenant in self._made_tenants
+            validation.check_tenant_name(tenant)
+            # A client beside the server may be first.
+            with contextlib.suppress(UniqueConstraintError):
+                self.api.create_tenant(tenant)
+            with contextlib.suppress(UniqueConstraintError):
+                self.api.create_database(DEFAULT_DATABASE, tenant)
+            self._made_tenants.add(tenant)
+        LOGGER.info("tenant made", extra={"fields": {"tenant": tenant, "user": identity.name}})
+        return True
+
+    def _has_tenant(self, tenant: str) -> bool:
+        try:
+            self.api.get_tenant(tenant)
+        except NotFoundError:
+            return False
+        return True
+
+
+def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]:
+    """Return the status, the body and the further headers that stand for an error."""
+    if isinstance(error, Refused):
+        return error.status, dumps(error_to_json(error.error)[1]), error.headers
+    status, answer = error_to_json(error)
+    challenge = {"WWW-Authenticate": 'Bearer realm="chroma_nb"'} if status == 401 else {}
+    return status, dumps(answer), challenge
+
+
+class _ElsewhereRefused:
+    """Middleware before every route, known or not: web pages of somewhere else get no answer."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http":
+            app = self._service.refuse_elsewhere(HTTPConnection(scope)) or app
+        await app(scope, receive, send)
+
 
 def _is_own_name(host: str) -> bool:
     """Say whether a Host header names this machine by itself: ``localhost``, or an address."""
-    name = host.rpartition(":")[0] if host.rpartition("]")[2].count(":") else host
+    found = _HOST.fullmatch(host)
+    name = found[1] if found is not None else host
     if name in ("localhost", ""):
         return True
     try:
@@ -386,11 +469,9 @@ def make_application(service: Service) -> fastapi.FastAPI:
     async def metrics(request: Request) -> Response:
         try:
             (await service.identify(request)).check_admin()
-        except (_Refused, ChromaError) as refused:
-            status, answer = error_to_json(
-                refused.error if isinstance(refused, _Refused) else refused
-            )
-            return Response(dumps(answer), status, media_type=_JSON)
+        except ChromaError as error:
+            status, content, extra = answer_of(error)
+            return Response(content, status, extra, media_type=_JSON)
         text = await service.in_thread(service.metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -429,6 +510,8 @@ def make_application(service: Service) -> fastapi.FastAPI:
             allow_headers=["authorization", "content-type", "x-chroma-token"],
             expose_headers=["chroma-trace-id"],
         )
+    # The last one is the first that is asked.
+    app.add_middleware(_ElsewhereRefused, service=service)
     app.openapi = functools.partial(_openapi, app)  # type: ignore[method-assign]
     return app
 

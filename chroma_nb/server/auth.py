@@ -1,37 +1,42 @@
-"""Who may do what: tokens and users, hashed at rest, and the tenants that they may enter."""
+"""Who asks: tokens and passwords of requests, held against the auth file as it is now."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-import contextlib
+import concurrent.futures
 import hashlib
 import hmac
-import json
 import os
 import secrets
-import tempfile
 import threading
-import time
-from dataclasses import asdict, dataclass, field
+import weakref
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, InvalidArgumentError
+from chroma_nb.server.auth_file import (
+    EVERY_TENANT,
+    AuthFile,
+    Credential,
+    check_password,
+    check_token,
+    token_hash,
+)
+from chroma_nb.server.observability import LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
+    from chroma_nb.server.auth_file import FileBytes
     from chroma_nb.settings import Settings
 
-#: Of scrypt: 16 MB and some 50 ms for each guess (RFC 7914; OWASP's advice for passwords).
-_N, _R, _P = 2**14, 8, 1
-_SALT_BYTES = 16
-#: A token is 256 random bits: nobody guesses it, so a plain SHA-256 keeps it.
-_TOKEN_BYTES = 32
-_EVERY_TENANT = "*"
-#: The file is looked at again after so long, seconds.
-_LOOK_AGAIN = 1.0
-_MAX_REMEMBERED = 1_000
+#: Passwords that were found right are remembered, so many at a time.
+_MAX_VERIFIED = 1_000
+#: One core in so many may check passwords: guesses must not take the machine from those who are known.
+_CORES_PER_CHECK = 4
 
 
 @dataclass(frozen=True)
@@ -40,22 +45,26 @@ class Identity:
 
     Attributes:
         name: The name of the token or the user; empty where there is no authentication.
-        tenants: What it may enter. ``*`` means admin of every tenant: tenants, reset, budget, metrics.
+        tenants: What it may use. ``*`` means admin of every tenant: tenants, reset, budget, metrics.
     """
 
     name: str = ""
-    tenants: tuple[str, ...] = (_EVERY_TENANT,)
+    tenants: tuple[str, ...] = (EVERY_TENANT,)
 
     @property
     def is_admin(self) -> bool:
         """May it do what concerns every tenant?"""
-        return _EVERY_TENANT in self.tenants
+        return EVERY_TENANT in self.tenants
+
+    def is_given(self, tenant: str) -> bool:
+        """Say whether its credential names this tenant, and not just every one."""
+        return tenant in self.tenants and tenant != EVERY_TENANT
 
     def check_tenant(self, tenant: str) -> None:
-        """Refuse a tenant that is not its own.
+        """Refuse a tenant that it may not use.
 
         Raises:
-            ChromaAuthError: It is another's.
+            ChromaAuthError: It may not.
         """
         if not self.is_admin and tenant not in self.tenants:
             raise ChromaAuthError("Forbidden")
@@ -70,224 +79,276 @@ class Identity:
             raise ChromaAuthError("Forbidden")
 
 
+#: Where there is no authentication.
 ANONYMOUS = Identity()
 
 
-@dataclass
-class Credential:
-    """One line of the file: a token's or a password's hash, and whose it is."""
+@dataclass(frozen=True)
+class Login:
+    """A name and a password that a request shows."""
 
     name: str
-    #: ``"token"`` or ``"password"``.
-    kind: str
-    #: SHA-256 of a token, or ``scrypt$salt$hash`` of a password, in hexadecimal.
-    hash: str = field(repr=False)
-    tenants: list[str]
-
-    def identity(self) -> Identity:
-        """Return whom it stands for."""
-        return Identity(self.name, tuple(self.tenants))
+    password: str = field(repr=False)
 
 
-class AuthFile:
-    """Credentials in a JSON file that only its owner can read. Written whole, or not at all.
+class _State:
+    """The credentials of one state of the file. A changed file is a new one, with nothing remembered.
 
     Args:
-        path: The file; it need not exist before the first credential is added.
-
-    Raises:
-        InvalidArgumentError: It is not such a file.
+        credentials: Those that count.
+        key: Of this process, so that what is remembered of passwords says nothing elsewhere.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = os.path.expanduser(path)
+    def __init__(self, credentials: Iterable[Credential], key: bytes) -> None:
+        self.tokens: dict[str, Identity] = {}
+        self.passwords: dict[str, list[Credential]] = defaultdict(list)
+        for one in credentials:
+            if one.kind == "token":
+                self.tokens[one.hash] = Identity(one.name, one.tenants)
+            else:
+                self.passwords[one.name].append(one)
+        #: Hashes that every check takes, whatever the name: the time tells nothing.
+        self.n_hashes = max(map(len, self.passwords.values()), default=0)
+        self._key = key
+        self._verified: dict[bytes, Identity] = {}
 
-    def read(self) -> list[Credential]:
-        """Return the credentials that are in the file; none where there is no file."""
-        try:
-            with open(self.path, encoding="utf-8") as file:
-                found = json.load(file)
-            return [Credential(**one) for one in found["credentials"]]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError):
-            raise InvalidArgumentError(
-                f"{self.path!r} is not a file of credentials. `chroma-nb auth` writes such files."
-            ) from None
+    def verified(self, login: Login) -> Identity | None:
+        """Return whose password this is, if it was found right in this state of the file."""
+        return self._verified.get(self._mark(login)) if self._verified else None
 
-    def add_token(self, name: str, tenants: list[str]) -> str:
-        """Make a token, keep its hash, and return it: it is never shown again."""
-        token = f"cnb_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        self._add(Credential(name, "token", _digest(token), tenants))
-        return token
+    def check(self, login: Login) -> Credential | None:
+        """Return the credential whose password this is. Takes about 50 ms."""
+        theirs = self.passwords.get(login.name, [])
+        found = None
+        for number in range(self.n_hashes):
+            one = theirs[number] if number < len(theirs) else None
+            if check_password(login.password, one):
+                found = one
+        return found
 
-    def add_password(self, name: str, password: str, tenants: list[str]) -> None:
-        """Keep a user's password as a hash."""
-        if ":" in name:
-            raise InvalidArgumentError(f"Expected a user name without a colon, got {name!r}.")
-        salt = secrets.token_bytes(_SALT_BYTES)
-        kept = f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
-        self._add(Credential(name, "password", kept, tenants))
+    def remember(self, login: Login, credential: Credential) -> Identity | None:
+        """Remember a password that is right, and return whose it is; None if that is not in the file."""
+        if credential not in self.passwords.get(login.name, []):
+            return None
+        if len(self._verified) >= _MAX_VERIFIED:
+            self._verified.clear()
+        identity = Identity(credential.name, credential.tenants)
+        self._verified[self._mark(login)] = identity
+        return identity
 
-    def remove(self, name: str) -> int:
-        """Take a name's credentials away and return how many there were."""
-        found = self.read()
-        kept = [one for one in found if one.name != name]
-        self._write(kept)
-        return len(found) - len(kept)
-
-    def _add(self, credential: Credential) -> None:
-        if not credential.name or not credential.tenants:
-            raise InvalidArgumentError(
-                "Expected a name, and at least one tenant ('*' is every one)."
-            )
-        # A name may have several tokens for a while: that is how one is rotated.
-        self._write([*self.read(), credential])
-
-    def _write(self, credentials: list[Credential]) -> None:
-        folder = os.path.dirname(os.path.abspath(self.path))
-        text = json.dumps({"credentials": [asdict(one) for one in credentials]}, indent=1)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".auth-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+    def _mark(self, login: Login) -> bytes:
+        return hmac.digest(self._key, f"{login.name}:{login.password}".encode(), "sha256")
 
 
 class Authenticator:
     """Decides who a request comes from.
 
+    The file is looked at for each request, so a change counts at once. A file that cannot be used lets
+    nobody in until it is right again.
+
     Args:
         settings: `server_token` and `server_auth_file`; with neither, everybody may do everything.
+
+    Raises:
+        InvalidArgumentError: The file is missing, cannot be read or is no auth file, or the token could
+            not be sent.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._file = AuthFile(settings.server_auth_file) if settings.server_auth_file else None
-        self._fixed = []
+        self._fixed: list[Credential] = []
         if settings.server_token:
-            self._fixed = [Credential("token", "token", _digest(settings.server_token), ["*"])]
+            check_token(settings.server_token)
+            kept = token_hash(settings.server_token)
+            self._fixed = [Credential("token", "token", kept, (EVERY_TENANT,))]
+        #: Nobody is asked who it is.
         self.is_open = self._file is None and not self._fixed
+        #: Counts the states of the file.
+        self.version = 0
         self._lock = threading.Lock()
-        self._looked = 0.0
-        self._state: tuple[int, ...] = ()
-        self._credentials: list[Credential] = list(self._fixed)
-        #: Passwords that were found right, so that scrypt runs once for each; under a key of this process.
         self._key = secrets.token_bytes(32)
-        self._remembered: dict[bytes, Identity] = {}
-        self._look()
+        self._state = _State(self._fixed, self._key)
+        #: What was read last; None after a failure to read.
+        self._read: FileBytes | None = None
+        self._digest = b""
+        self._problem = ""
+        if self._file is not None:
+            self._refresh(self._file)
+            if self._problem:
+                raise InvalidArgumentError(self._problem)
+            if not self._state.tokens and not self._state.passwords:
+                LOGGER.warning(
+                    "The auth file %r has no credentials: nobody may use this server until `chroma-nb auth "
+                    "add` has added one.",
+                    self._file.path,
+                )
 
-    def _look(self) -> None:
-        """Read the file again if it changed."""
-        if self._file is None:
-            return
-        try:
-            found = os.stat(self._file.path)
-            state: tuple[int, ...] = (found.st_mtime_ns, found.st_size, found.st_ino)
-        except FileNotFoundError:
-            # Nobody is let in without the file; that is safer than everybody.
-            state = ()
-        if state != self._state or not self._looked:
-            self._credentials = [*self._fixed, *(self._file.read() if state else [])]
-            self._state = state
-            self._remembered.clear()
-
-    def _current(self) -> list[Credential]:
-        now = time.monotonic()
-        if self._file is not None and now - self._looked > _LOOK_AGAIN:
-            with self._lock:
-                # A file that cannot be read now leaves what was read before.
-                with contextlib.suppress(InvalidArgumentError, OSError):
-                    self._look()
-                self._looked = now
-        return self._credentials
-
-    def knows(self, headers: Mapping[str, str]) -> Identity | None:
-        """Return who asks where that takes no time, None where `identify` has to be asked.
+    def identify(self, headers: Mapping[str, str]) -> Identity | Login:
+        """Return who asks, or the password that `check` has to look at first.
 
         Args:
             headers: Names in lower case.
-        """
-        if self.is_open:
-            return ANONYMOUS
-        token = _token_of(headers)
-        if token is not None:
-            return self._of_token(token)
-        credentials = self._current()
-        basic = headers.get("authorization", "")
-        found = self._remembered.get(self._mark(basic)) if credentials else None
-        if found is None and not basic.lower().startswith("basic "):
-            raise AuthorizationError("Unauthorized: no token was shown.")
-        return found
-
-    def identify(self, headers: Mapping[str, str]) -> Identity:
-        """Return who asks; may take as long as a password's check.
 
         Raises:
             AuthorizationError: Nobody that is known.
         """
-        known = self.knows(headers)
-        if known is not None:
+        if self.is_open:
+            return ANONYMOUS
+        state = self._current()
+        token = _token_of(headers)
+        if token is not None:
+            known = state.tokens.get(token_hash(token))
+            if known is None:
+                raise self._unauthorized("the token is not known")
             return known
-        basic = headers.get("authorization", "")
-        try:
-            text = base64.b64decode(basic[6:].strip(), validate=True).decode()
-        except (binascii.Error, ValueError):
-            raise AuthorizationError("Unauthorized: the credentials cannot be read.") from None
-        name, _, password = text.partition(":")
-        found: Credential | None = None
-        known_name = False
-        for one in self._current():
-            if one.kind == "password" and hmac.compare_digest(one.name.encode(), name.encode()):
-                known_name = True
-                _, salt, kept = one.hash.split("$")
-                made = _scrypt(password, bytes.fromhex(salt))
-                if hmac.compare_digest(made, bytes.fromhex(kept)):
-                    found = one
-        if not known_name:
-            # As long as for a name that is known: the time tells nothing.
-            _scrypt(password, b"0" * _SALT_BYTES)
-        if found is None:
-            raise AuthorizationError("Unauthorized: unknown user or wrong password.")
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        identity = found.identity()
-        self._remembered[self._mark(basic)] = identity
+        login = _login_of(headers)
+        if login is None:
+            raise self._unauthorized("no token was shown")
+        if not state.n_hashes:
+            # Nobody has a password, which is no secret: there is nothing to compare.
+            raise self._unauthorized("unknown user or wrong password")
+        return state.verified(login) or login
+
+    def check(self, login: Login) -> Identity:
+        """Return whose password this is. Takes about 50 ms; see `PasswordQueue`.
+
+        Raises:
+            AuthorizationError: Nobody's.
+        """
+        found = self._current().check(login)
+        # The file may have changed meanwhile: what counts is what it says now.
+        identity = None if found is None else self._current().remember(login, found)
+        if identity is None:
+            raise self._unauthorized("unknown user or wrong password")
         return identity
 
-    def _of_token(self, token: str) -> Identity:
-        digest = _digest(token)
-        found: Credential | None = None
-        for one in self._current():
-            # Every one is compared, each in constant time.
-            if one.kind == "token" and hmac.compare_digest(one.hash, digest):
-                found = one
-        if found is None:
-            raise AuthorizationError("Unauthorized: the token is not known.")
-        return found.identity()
+    def look(self) -> int:
+        """Look at the file, and return the number of its state: an equal one means that nothing changed."""
+        if not self.is_open:
+            self._current()
+        return self.version
 
-    def _mark(self, basic: str) -> bytes:
-        return hmac.digest(self._key, basic.encode(), "sha256")
+    def _unauthorized(self, why: str) -> AuthorizationError:
+        if self._problem:
+            why = "the server's auth file cannot be used now"
+        return AuthorizationError(f"Unauthorized: {why}.")
+
+    def _current(self) -> _State:
+        file = self._file
+        if file is not None:
+            with self._lock:
+                read = self._read
+                if read is None or not read.settled or file.stamp() != read.stamp:
+                    self._refresh(file)
+        return self._state
+
+    def _refresh(self, file: AuthFile) -> None:
+        """Read the file, and follow it where it changed."""
+        try:
+            read = file.read_bytes()
+        except InvalidArgumentError as error:
+            self._read, digest, credentials, problem = None, b"", [], str(error)
+        else:
+            self._read, digest = read, hashlib.sha256(read.data).digest()
+            if digest == self._digest:
+                return
+            try:
+                credentials, problem = file.parse(read.data), ""
+            except InvalidArgumentError as error:
+                credentials, problem = [], str(error)
+        if digest == self._digest and problem == self._problem:
+            return
+        first = not self.version
+        self.version += 1
+        self._digest, self._problem = digest, problem
+        self._state = _State([*self._fixed, *credentials], self._key)
+        if first:
+            return
+        if problem:
+            LOGGER.error("%s It lets nobody in until it is right again.", problem)
+        else:
+            LOGGER.info(
+                "The auth file %r has changed; credentials: %d.", file.path, len(credentials)
+            )
+
+
+class PasswordQueue:
+    """Checks passwords beside the requests, so that guesses hold up nobody but each other.
+
+    An address has one check at a time in the queue, so whoever shows a right password waits for those who
+    ask from the same address, and for one check of each other address. The same password that is shown many
+    times at once is checked once.
+
+    Args:
+        authenticator: What checks.
+    """
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        n_threads = max(1, (os.cpu_count() or 1) // _CORES_PER_CHECK)
+        self._threads = concurrent.futures.ThreadPoolExecutor(n_threads, "chroma_nb passwords")
+        self._turns = asyncio.Semaphore(n_threads)
+        self._lanes: weakref.WeakValueDictionary[Hashable, asyncio.Lock] = (
+            weakref.WeakValueDictionary()
+        )
+
+    async def check(
+        self, login: Login, headers: Mapping[str, str], address: str, before: Callable[[], None]
+    ) -> Identity:
+        """Return whose password this is.
+
+        Args:
+            login: The name and the password.
+            headers: Where they were found.
+            address: Who asks.
+            before: Called when it is this one's turn; raises where nobody waits for the answer any more.
+
+        Raises:
+            AuthorizationError: Nobody's.
+        """
+        of_login, of_address = self._lane((address, login)), self._lane(address)
+        async with of_login, of_address, self._turns:
+            before()
+            # The one before may have shown the same.
+            found = self._authenticator.identify(headers)
+            if isinstance(found, Identity):
+                return found
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._authenticator.check, login)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _lane(self, key: Hashable) -> asyncio.Lock:
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = asyncio.Lock()
+        return lane
 
 
 def _token_of(headers: Mapping[str, str]) -> str | None:
     shown = headers.get("x-chroma-token")
     if shown is None:
-        kind, _, shown = headers.get("authorization", "").partition(" ")
+        kind, _, shown = headers.get("authorization", "").strip().partition(" ")
         if kind.lower() != "bearer":
             return None
     shown = shown.strip()
     return shown.removeprefix("Bearer ").strip()
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+def _login_of(headers: Mapping[str, str]) -> Login | None:
+    """Return the name and the password that a request shows, None where it shows none.
 
-
-def _scrypt(password: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(password.encode(), salt=salt, n=_N, r=_R, p=_P, maxmem=2**26, dklen=32)
+    Raises:
+        AuthorizationError: They cannot be read.
+    """
+    kind, _, shown = headers.get("authorization", "").strip().partition(" ")
+    if kind.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(shown.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise AuthorizationError("Unauthorized: the credentials cannot be read.") from None
+    name, _, password = text.partition(":")
+    return Login(name, password)

@@ -5,7 +5,7 @@ Bodies are parsed by these models. Answers are made of plain values and only des
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID  # noqa: TC003 - pydantic reads the annotations
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,10 +22,15 @@ class Answer(BaseModel):
 
 
 Where = dict[str, Any]
+# Lists stop at the first item that is wrong: a report of each would take hundreds of times the body.
+Texts = Annotated[list[str], Field(fail_fast=True)]
+OptionalTexts = Annotated[list[str | None], Field(fail_fast=True)]
+Numbers = Annotated[list[float], Field(fail_fast=True)]
 #: Lists of numbers, or base64 of little-endian float32.
-Vectors = list[str] | list[list[float]]
-OptionalVectors = list[str | None] | list[list[float] | None]
+Vectors = Texts | Annotated[list[Numbers], Field(fail_fast=True)]
+OptionalVectors = OptionalTexts | Annotated[list[Numbers | None], Field(fail_fast=True)]
 Metadata = dict[str, Any]
+Metadatas = Annotated[list[Metadata | None], Field(fail_fast=True)]
 
 
 # -- bodies -----------------------------------------------------------------------------------
@@ -103,32 +108,32 @@ class ForkBody(Body):
 class NewRecords(Body):
     """Records to add or upsert; every one has an embedding."""
 
-    ids: list[str]
+    ids: Texts
     embeddings: Vectors
-    metadatas: list[Metadata | None] | None = None
-    documents: list[str | None] | None = None
-    uris: list[str | None] | None = None
+    metadatas: Metadatas | None = None
+    documents: OptionalTexts | None = None
+    uris: OptionalTexts | None = None
 
 
 class RecordChanges(Body):
     """Changes of records; what is null stays as it is."""
 
-    ids: list[str]
+    ids: Texts
     embeddings: OptionalVectors | None = None
-    metadatas: list[Metadata | None] | None = None
-    documents: list[str | None] | None = None
-    uris: list[str | None] | None = None
+    metadatas: Metadatas | None = None
+    documents: OptionalTexts | None = None
+    uris: OptionalTexts | None = None
 
 
 class GetBody(Body):
     """Which records, and what of them."""
 
-    ids: list[str] | None = None
+    ids: Texts | None = None
     where: Where | None = None
     where_document: Where | None = None
     limit: int | None = Field(default=None, ge=0)
     offset: int | None = Field(default=None, ge=0)
-    include: list[str] = ["metadatas", "documents"]
+    include: Texts = ["metadatas", "documents"]
 
 
 class QueryBody(Body):
@@ -136,10 +141,10 @@ class QueryBody(Body):
 
     query_embeddings: Vectors
     n_results: int | None = Field(default=None, ge=0)
-    ids: list[str] | None = None
+    ids: Texts | None = None
     where: Where | None = None
     where_document: Where | None = None
-    include: list[str] = ["metadatas", "documents", "distances"]
+    include: Texts = ["metadatas", "documents", "distances"]
 
 
 class ExplainBody(Body):
@@ -147,7 +152,7 @@ class ExplainBody(Body):
 
     query_embeddings: Vectors
     n_results: int = Field(default=10, ge=1)
-    ids: list[str] | None = None
+    ids: Texts | None = None
     where: Where | None = None
     where_document: Where | None = None
 
@@ -155,7 +160,7 @@ class ExplainBody(Body):
 class DeleteBody(Body):
     """Which records to delete."""
 
-    ids: list[str] | None = None
+    ids: Texts | None = None
     where: Where | None = None
     where_document: Where | None = None
     limit: int | None = Field(default=None, ge=0)
@@ -164,7 +169,7 @@ class DeleteBody(Body):
 class ReportBody(Body):
     """Of which collections; null is all."""
 
-    collections: list[str] | None = None
+    collections: Texts | None = None
 
 
 class BudgetBody(Body):

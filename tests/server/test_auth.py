@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import datetime
+import hashlib
+import io
 import json
+import os
+import shutil
 import socket
 import stat
+import subprocess
+import sys
+import threading
 import time
-import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +24,13 @@ import pytest
 import chroma_nb
 from benchmarks.servers import Running, running, start_ours
 from chroma_nb import cli, errors
-from chroma_nb.server.auth import Authenticator, AuthFile
+from chroma_nb.server import auth_file
+from chroma_nb.server.auth import Authenticator, Identity, Login
+from chroma_nb.server.auth_file import AuthFile
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SECRET = "correct horse battery"
@@ -71,9 +82,9 @@ def basic(name: str, password: str) -> dict[str, str]:
 
 
 def test_nobody_is_let_in_without_a_token(place: Place) -> None:
-    stranger = Raw(place.server.url)
+    unknown = Raw(place.server.url)
     for path in ("/api/v2/heartbeat", "/api/v2/version", "/api/v2/healthcheck"):
-        assert stranger("GET", path).status_code == 200
+        assert unknown("GET", path).status_code == 200
     for headers in (
         {},
         {"Authorization": "Bearer "},
@@ -88,15 +99,15 @@ def test_nobody_is_let_in_without_a_token(place: Place) -> None:
         basic("", ""),
         {"Authorization": "Digest username=carol"},
     ):
-        answer = stranger("GET", f"{in_tenant('acme')}/collections", headers=headers)
+        answer = unknown("GET", f"{in_tenant('acme')}/collections", headers=headers)
         assert answer.status_code == 401, headers
         assert answer.json()["error"] == "AuthorizationError"
         assert "WWW-Authenticate" in answer.headers
         assert SECRET not in answer.text
-    assert stranger("GET", "/metrics").status_code == 401
+    assert unknown("GET", "/metrics").status_code == 401
     # A body is not even read of somebody who is not known.
-    assert stranger("POST", "/api/v2/tenants", data=b"x" * 1_000).status_code == 401
-    stranger.close()
+    assert unknown("POST", "/api/v2/tenants", data=b"x" * 1_000).status_code == 401
+    unknown.close()
 
 
 def test_each_way_to_say_who_one_is(place: Place) -> None:
@@ -204,32 +215,262 @@ def test_headers_cannot_be_smuggled_in(place: Place) -> None:
             chroma_nb.connect(place.server.url, token=value)
 
 
-def test_tokens_change_without_a_restart(place: Place) -> None:
-    old = place.file.add_token("dora", ["acme"])
-    raw = Raw(place.server.url, Authorization=f"Bearer {old}")
-    wait_for(lambda: raw("GET", "/api/v2/auth/identity").status_code == 200)
-    new = place.file.add_token("dora", ["acme"])
-    other = Raw(place.server.url, Authorization=f"Bearer {new}")
-    wait_for(lambda: other("GET", "/api/v2/auth/identity").status_code == 200)
-    assert raw("GET", "/api/v2/auth/identity").status_code == 200, "both hold while one is rotated"
-    assert place.file.remove("dora") == 2
-    wait_for(lambda: raw("GET", "/api/v2/auth/identity").status_code == 401)
-    assert other("GET", "/api/v2/auth/identity").status_code == 401
-    # A file that is being broken by hand changes nothing.
-    text = (place.folder / "auth.json").read_text()
-    (place.folder / "auth.json").write_text("{")
-    time.sleep(1.2)
-    assert place.raw("alice")("GET", "/api/v2/auth/identity").status_code == 200
-    (place.folder / "auth.json").write_text(text)
-    raw.close()
-    other.close()
+def spellings(name: str, token: str, password: str) -> dict[str, dict[str, str]]:
+    """Every way to show two credentials of one name."""
+    text = base64.b64encode(f"{name}:{password}".encode()).decode()
+    return {
+        "bearer": {"Authorization": f"Bearer {token}"},
+        "bearer in lower case": {"authorization": f"bearer   {token}"},
+        "chroma's header": {"X-Chroma-Token": token},
+        "chroma's header in another case": {"x-CHROMA-token": f"Bearer {token}"},
+        "basic": {"Authorization": f"Basic {text}"},
+        "basic in lower case": {"AUTHORIZATION": f"basic  {text}"},
+    }
+
+
+def test_access_ends_with_the_next_request(place: Place) -> None:
+    """In every spelling, on connections that stay open, and for passwords that were found right."""
+    token = place.file.add_token("dora", ["acme"])
+    place.file.add_password("dora", SECRET, ["acme"])
+    shown = spellings("dora", token, SECRET)
+    raws = {how: Raw(place.server.url, **headers) for how, headers in shown.items()}
+    for _ in range(2):
+        for how, raw in raws.items():
+            assert raw("GET", f"{in_tenant('acme')}/collections").status_code == 200, how
+    stopped = threading.Event()
+    codes: dict[str, list[int]] = {how: [] for how in raws}
+
+    def ask(how: str) -> None:
+        while not stopped.is_set():
+            codes[how].append(raws[how]("GET", "/api/v2/auth/identity").status_code)
+
+    threads = [threading.Thread(target=ask, args=(how,)) for how in raws]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: all(len(found) > 2 for found in codes.values()))
+    assert len(place.file.remove("dora", all_of_them=True)) == 2
+    # What is asked from here on is asked after the change.
+    wait_for(lambda: all(found[-1] == 401 for found in codes.values()))
+    for how, headers in shown.items():
+        fresh = Raw(place.server.url, **headers)
+        assert fresh("GET", "/api/v2/auth/identity").status_code == 401, how
+        fresh.close()
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    for how, found in codes.items():
+        assert sorted(found) == found, f"{how} was let in again"
+        assert set(found) == {200, 401}
+        raws[how].close()
+
+
+def test_a_change_that_the_clock_does_not_show(tmp_path: Path) -> None:
+    """Same size, same times, same file: its bytes are what counts."""
+    path = tmp_path / "auth.json"
+    token = AuthFile(str(path)).add_token("alice", ["acme"])
+    asks = Authenticator(chroma_nb.Settings(server_auth_file=str(path)))
+    before = path.stat()
+    assert asks.identify({"x-chroma-token": token}) == Identity("alice", ("acme",))
+    path.write_text(path.read_text().replace("acme", "bolt"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert asks.identify({"x-chroma-token": token}) == Identity("alice", ("bolt",))
+
+
+def test_a_password_that_is_removed_while_it_is_checked(tmp_path: Path) -> None:
+    file = AuthFile(str(tmp_path / "auth.json"))
+    file.add_token("root", ["*"])
+    file.add_password("carol", SECRET, ["acme"])
+    asks = Authenticator(chroma_nb.Settings(server_auth_file=file.path))
+    shown = asks.identify({"authorization": basic("carol", SECRET)["Authorization"]})
+    assert isinstance(shown, Login)
+    state = asks._current()
+    found = state.check(shown)
+    assert found is not None
+    file.remove("carol")
+    with pytest.raises(errors.AuthorizationError):
+        asks.check(shown)
+    assert state.remember(shown, found) is not None, "it was right in the file as it was"
+    assert isinstance(refusal_of(asks, {"authorization": "Basic Y2Fyb2w6eA=="}), str)
+    with pytest.raises(errors.AuthorizationError):
+        asks.identify({"authorization": basic("carol", SECRET)["Authorization"]})
+
+
+def refusal_of(asks: Authenticator, headers: dict[str, str]) -> str:
+    with pytest.raises(errors.AuthorizationError) as refused:
+        asks.identify(headers)
+    return str(refused.value)
+
+
+#: Files that are no auth files: a name, the text, and what is said of it.
+WRONG_FILES = (
+    ("empty", "", "it is empty"),
+    ("blank", " \n", "it is empty"),
+    ("cut", '{"credentials": [', "it is not JSON"),
+    ("binary", "\x00\x01", "it is not JSON"),
+    ("deep", "[" * 100_000, "it is not JSON"),
+    ("null", "null", 'expected {"credentials": [...]}'),
+    ("array", "[]", 'expected {"credentials": [...]}'),
+    ("number", "1", 'expected {"credentials": [...]}'),
+    ("no list", '{"credentials": {}}', 'expected {"credentials": [...]}'),
+    ("item", '{"credentials": [1]}', "credential 1: expected an object"),
+)
+GOOD = {"name": "alice", "kind": "token", "hash": "0" * 64, "tenants": ["acme"]}
+#: Members that are wrong, and what is said of them.
+WRONG_MEMBERS = (
+    ({"tenants": "team*"}, "list such as"),
+    ({"tenants": "*"}, "list such as"),
+    ({"tenants": []}, "list such as"),
+    ({"tenants": {"acme": True}}, "list such as"),
+    ({"tenants": None}, "list such as"),
+    ({"tenants": ["team*"]}, "whole name"),
+    ({"tenants": ["**"]}, "whole name"),
+    ({"tenants": ["acme", 1]}, "to be a name"),
+    ({"tenants": [""]}, "to be a name"),
+    ({"name": ""}, "`name`"),
+    ({"name": 1}, "`name`"),
+    ({"kind": "admin"}, "`kind`"),
+    ({"kind": None}, "`kind`"),
+    ({"hash": "0" * 63}, "`hash`"),
+    ({"hash": "cnb_a_secret"}, "`hash`"),
+    ({"hash": None}, "`hash`"),
+    ({"kind": "password"}, "`hash`"),
+    ({"kind": "password", "hash": "scrypt$zz$" + "0" * 64}, "`hash`"),
+    ({"id": 7}, "`id`"),
+    ({"created": 7}, "`created`"),
+    ({"tenant": "acme"}, "unknown member 'tenant'"),
+)
+
+
+@pytest.mark.parametrize(("name", "text", "said"), WRONG_FILES, ids=[one[0] for one in WRONG_FILES])
+def test_a_file_that_is_no_auth_file(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(text)
+    with pytest.raises(errors.InvalidArgumentError) as refused:
+        Authenticator(chroma_nb.Settings(server_auth_file=str(path)))
+    assert said in str(refused.value)
+    assert str(path) in str(refused.value)
+    with pytest.raises(errors.InvalidArgumentError, match="not a usable auth file"):
+        AuthFile(str(path)).add_token("bob", ["acme"])
+    assert path.read_text() == text, "what is there is not written over"
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG_MEMBERS)
+def test_a_member_of_the_wrong_kind(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"credentials": [GOOD, {**GOOD, **wrong}]}))
+    with pytest.raises(errors.InvalidArgumentError) as refused:
+        AuthFile(str(path)).read()
+    assert "credential 2" in str(refused.value)
+    assert said in str(refused.value)
+    assert "cnb_a_secret" not in str(refused.value)
+
+
+def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
+    """Without ids and dates, with short names of tenants, and with members beside the list."""
+    path = tmp_path / "auth.json"
+    token = "cnb_" + "x" * 43
+    kept = hashlib.sha256(token.encode()).hexdigest()
+    old = {"name": "al", "kind": "token", "hash": kept, "tenants": ["ab", "*"]}
+    path.write_text(json.dumps({"credentials": [old], "comment": "ours"}))
+    (one,) = AuthFile(str(path)).read()
+    assert (one.id, one.created, one.tenants) == (kept[:8], "", ("ab", "*"))
+    asks = Authenticator(chroma_nb.Settings(server_auth_file=str(path)))
+    assert asks.identify({"x-chroma-token": token}) == Identity("al", ("ab", "*"))
+
+
+def test_a_file_that_goes_wrong_lets_nobody_in(place: Place) -> None:
+    """Until it is right again; each change is one line in the log."""
+    path = place.folder / "auth.json"
+    good = path.read_text()
+    raws = [place.raw("alice"), Raw(place.server.url, **basic("carol", SECRET))]
+    anybody = Raw(place.server.url)
+    lines = place.server.log.read_text().count("lets nobody in")
+
+    def codes() -> set[int]:
+        assert anybody("GET", "/api/v2/heartbeat").status_code == 200
+        return {raw("GET", "/api/v2/auth/identity").status_code for raw in raws}
+
+    def restore() -> None:
+        path.write_text(good)
+        path.chmod(0o600)
+
+    states: list[Callable[[], object]] = [
+        lambda: path.write_text("{"),
+        lambda: path.write_text(""),
+        lambda: path.write_text("null"),
+        lambda: path.write_text(json.dumps({"credentials": [{**GOOD, "tenants": "team*"}]})),
+        path.unlink,
+        lambda: (path.unlink(), path.mkdir()),
+        lambda: (path.unlink(), os.mkfifo(path)),
+        lambda: (path.unlink(), path.symlink_to("/dev/zero")),
+    ]
+    for number, change in enumerate(states, start=1):
+        assert codes() == {200}
+        change()
+        for _ in range(3):
+            assert codes() == {401}, number
+        said = raws[0]("GET", "/api/v2/auth/identity").json()["message"]
+        assert said == "Unauthorized: the server's auth file cannot be used now."
+        assert place.server.log.read_text().count("lets nobody in") == lines + number
+        if path.is_dir():
+            path.rmdir()
+        elif path.is_symlink() or not path.is_file():
+            path.unlink(missing_ok=True)
+        restore()
+    assert codes() == {200}
+    for raw in (*raws, anybody):
+        raw.close()
 
 
 def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.01)
+
+
+def test_a_tenant_is_made_when_its_user_comes(place: Place) -> None:
+    """Of the tenants that the auth file names; an admin makes others."""
+    token = place.file.add_token("erin", ["fresh", "other"])
+    with chroma_nb.connect(place.server.url, token=token) as client:
+        assert client.tenant == "fresh"
+        client.create_collection("docs", embedding_function=None).add(ids="a", embeddings=[1.0])
+        assert [one.name for one in client.list_collections()] == ["docs"]
+        client.set_tenant("other")
+        assert client.list_collections() == []
+    root, bob = place.raw("root"), place.raw("bob")
+    assert root("GET", "/api/v2/tenants/fresh").status_code == 200
+    assert root("GET", "/api/v2/tenants/nobodys").status_code == 404, "an admin names no tenant"
+    for who in (bob, Raw(place.server.url)):
+        assert who("GET", f"{in_tenant('third')}/collections").status_code in (401, 403)
+    assert root("GET", "/api/v2/tenants/third").status_code == 404
+    # Two at a time, both first; and what is not there within it stays what it is.
+    token = place.file.add_token("finn", ["third"])
+    with ThreadPoolExecutor(8) as pool:
+        headers = {"X-Chroma-Token": token}
+        paths = [f"{in_tenant('third')}/collections"] * 8
+        answers = list(
+            pool.map(lambda path: Raw(place.server.url)("GET", path, headers=headers), paths)
+        )
+    assert [one.status_code for one in answers] == [200] * 8
+    missing = Raw(place.server.url, **headers)("GET", f"{in_tenant('third')}/collections/none")
+    assert missing.status_code == 404
+    assert "Tenant" not in missing.text
+
+
+def test_a_body_that_comes_while_its_sender_is_removed(place: Place) -> None:
+    token = place.file.add_token("gail", ["acme"])
+    body = b'{"name": "late"}'
+    with socket.create_connection(("127.0.0.1", place.server.port), timeout=20) as wire:
+        wire.sendall(
+            f"POST {in_tenant('acme')}/collections HTTP/1.1\r\nHost: localhost\r\nX-Chroma-Token: {token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert wire.recv(1_000).startswith(b"HTTP/1.1 100"), "it was let in"
+        place.file.remove("gail")
+        wire.sendall(body)
+        assert wire.recv(1_000).startswith(b"HTTP/1.1 401")
 
 
 def test_secrets_are_kept_nowhere(place: Place) -> None:
@@ -253,7 +494,6 @@ def test_secrets_are_kept_nowhere(place: Place) -> None:
     for text in (log, kept):
         assert not any(token in text for token in place.tokens.values())
         assert SECRET not in text
-    assert stat.S_IMODE((place.folder / "auth.json").stat().st_mode) == 0o600
 
 
 def test_a_refused_token_is_explained(place: Place) -> None:
@@ -282,7 +522,7 @@ def test_a_public_address_wants_authentication(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
-        assert cli.main(["run", "--host", host, "--port", "0"]) == 1
+        assert cli.main(["run", "--host", host, "--port", "0"]) == 2
         assert "without authentication" in capsys.readouterr().err
     chroma_nb.configure()
     with running(
@@ -331,30 +571,311 @@ def test_named_web_pages_may_ask(tmp_path: Path) -> None:
 # -- the file and the command ---------------------------------------------------------------------
 
 
+def listed(file: str, capsys: pytest.CaptureFixture[str]) -> list[list[str]]:
+    """Return the rows of `auth list`."""
+    capsys.readouterr()
+    assert cli.main(["auth", "list", file]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["NAME", "KIND", "ID", "CREATED", "TENANTS"]
+    return [row.split() for row in rows]
+
+
 def test_the_command_keeps_hashes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(tmp_path / "auth.json")
     assert cli.main(["auth", "add", file, "alice", "--tenant", "acme"]) == 0
     token = capsys.readouterr().out.strip()
     assert token.startswith("cnb_")
     assert token not in (tmp_path / "auth.json").read_text()
-    assert cli.main(["auth", "list", file]) == 0
-    assert capsys.readouterr().out == "alice\ttoken\tacme\n"
-    authenticator = Authenticator(chroma_nb.Settings(server_auth_file=file))
-    found = authenticator.knows({"authorization": f"Bearer {token}"})
-    assert found is not None
-    assert (found.name, found.tenants) == ("alice", ("acme",))
-    assert cli.main(["auth", "add", file, "bob"]) == 1
-    assert "--tenant" in capsys.readouterr().err
+    assert stat.S_IMODE((tmp_path / "auth.json").stat().st_mode) == 0o600
+    ((*start, identifier, created, tenant),) = listed(file, capsys)
+    assert start == ["alice", "token"]
+    assert tenant == "acme"
+    assert created == datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    # The id is seen in the token, and is far from being the token.
+    assert token.startswith(f"cnb_{identifier}_")
+    assert len(token) - len(identifier) > 43
+    asks = Authenticator(chroma_nb.Settings(server_auth_file=file))
+    assert asks.identify({"authorization": f"Bearer {token}"}) == Identity("alice", ("acme",))
+    with pytest.raises(errors.AuthorizationError):
+        asks.identify({"authorization": f"Bearer cnb_{identifier}_"})
+    for arguments, said in (
+        ([], "--tenant"),
+        (["--tenant", "team*"], "whole name"),
+        (["--tenant", "ab"], "at least 3"),
+        (["--tenant", ""], "to be a name"),
+    ):
+        assert cli.main(["auth", "add", file, "bob", *arguments]) == 2
+        assert said in capsys.readouterr().err
+    assert cli.main(["auth", "add", file, "\x1b[2J", "--tenant", "acme"]) == 2
     assert cli.main(["auth", "remove", file, "nobody"]) == 1
     assert cli.main(["auth", "remove", file, "alice"]) == 0
     assert json.loads((tmp_path / "auth.json").read_text()) == {"credentials": []}
-    (tmp_path / "auth.json").write_text("[]")
-    assert cli.main(["auth", "list", file]) == 1
-    assert "not a file of credentials" in capsys.readouterr().err
+    capsys.readouterr()
+    for command in (["list"], ["remove"]):
+        arguments = [
+            "auth",
+            *command,
+            str(tmp_path / "none.json"),
+            *["alice"][: command != ["list"]],
+        ]
+        assert cli.main(arguments) == 2
+        assert "does not exist. `chroma-nb auth add" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_there_lets_nobody_in(tmp_path: Path) -> None:
-    authenticator = Authenticator(chroma_nb.Settings(server_auth_file=str(tmp_path / "none.json")))
-    assert not authenticator.is_open
-    with pytest.raises(errors.AuthorizationError):
-        authenticator.identify({"authorization": f"Bearer {uuid.uuid4()}"})
+def test_one_of_several_credentials_is_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(tmp_path / "auth.json")
+    for _ in range(2):
+        assert cli.main(["auth", "add", file, "alice", "--tenant", "acme"]) == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("a good password\n"))
+    assert cli.main(["auth", "add", file, "alice", "--tenant", "acme", "--password"]) == 0
+    assert cli.main(["auth", "add", file, "bob", "--tenant", "acme"]) == 0
+    capsys.readouterr()
+    rows = listed(file, capsys)
+    ids = [row[2] for row in rows]
+    assert [row[1] for row in rows] == ["token", "token", "password", "token"]
+    assert cli.main(["auth", "remove", file, "alice"]) == 2
+    said = capsys.readouterr().err
+    assert all(one in said for one in (*ids[:3], "--token", "--all"))
+    assert ids[3] not in said
+    assert cli.main(["auth", "remove", file, "alice", "--token", "zzzz"]) == 1
+    assert cli.main(["auth", "remove", file, "alice", "--token", ""]) == 1
+    assert cli.main(["auth", "remove", file, "bob", "--token", ids[0]]) == 1, "it is not bob's"
+    assert cli.main(["auth", "remove", file, "alice", "--token", ids[0][:6]]) == 0
+    assert [row[2] for row in listed(file, capsys)[-3:]] == ids[1:]
+    assert cli.main(["auth", "remove", file, "alice", "--all"]) == 0
+    capsys.readouterr()
+    assert [row[2] for row in listed(file, capsys)] == ids[3:]
+
+
+def test_a_terminal_is_safe_from_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(
+        json.dumps({"credentials": [{**GOOD, "name": "a\x1b[2Jb", "tenants": ["c\nd"]}]})
+    )
+    assert cli.main(["auth", "list", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "a\\x1b[2Jb" in shown
+    assert len(shown.splitlines()) == 2
+
+
+def test_eight_at_once_lose_nothing(tmp_path: Path) -> None:
+    file = str(tmp_path / "auth.json")
+    command = [sys.executable, "-m", "chroma_nb", "auth", "add", file]
+    added = [
+        subprocess.Popen(
+            [*command, f"user{i}", "--tenant", "acme"], stdout=subprocess.PIPE, text=True
+        )
+        for i in range(8)
+    ]
+    tokens = [process.communicate(timeout=60)[0].strip() for process in added]
+    assert [process.returncode for process in added] == [0] * 8
+    asks = Authenticator(chroma_nb.Settings(server_auth_file=file))
+    for number, token in enumerate(tokens):
+        assert asks.identify({"x-chroma-token": token}) == Identity(f"user{number}", ("acme",))
+    left = {one.name for one in tmp_path.iterdir()}
+    assert left == {"auth.json", ".auth.json.lock"}
+
+
+def test_a_writer_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = AuthFile(str(tmp_path / "auth.json"))
+    monkeypatch.setattr("chroma_nb.server.auth_file._LOCK_SECONDS", 0.0)
+    with file._locked(), pytest.raises(errors.InternalError, match="Another process"):
+        AuthFile(file.path).add_token("alice", ["acme"])
+    AuthFile(file.path).add_token("alice", ["acme"])
+
+
+def test_links_are_not_written_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "elsewhere" / "real.json"
+    target.parent.mkdir()
+    AuthFile(str(target)).add_token("alice", ["acme"])
+    before = target.read_text()
+    link = tmp_path / "auth.json"
+    link.symlink_to(target)
+    assert cli.main(["auth", "add", str(link), "bob", "--tenant", "acme"]) == 2
+    assert str(target) in capsys.readouterr().err
+    assert link.is_symlink()
+    assert target.read_text() == before
+    # To read through one is allowed: that is how orchestrators hand out secrets.
+    assert len(AuthFile(str(link)).read()) == 1
+    # A link in place of the lock, to somebody's file.
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".other.json.lock").symlink_to(victim)
+    assert cli.main(["auth", "add", str(tmp_path / "other.json"), "bob", "--tenant", "acme"]) == 1
+    assert victim.read_text() == "precious"
+
+
+def test_the_files_owner_and_group_stay(tmp_path: Path) -> None:
+    """A server that runs as another user can read the file after an administrator has changed it."""
+    path = tmp_path / "auth.json"
+    file = AuthFile(str(path))
+    file.add_token("alice", ["acme"])
+    path.chmod(0o666)
+    if os.geteuid() == 0:
+        os.chown(path, 65_534, 65_534)
+    before = path.stat()
+    file.add_token("bob", ["acme"])
+    after = path.stat()
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
+    assert stat.S_IMODE(after.st_mode) == 0o640, "a group may read if it could, nobody else"
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="auth add"):
+        Authenticator(chroma_nb.Settings(server_auth_file=str(tmp_path / "none.json")))
+
+
+def test_a_token_that_no_client_can_show() -> None:
+    for token in (" secret", "secret\n", "se\x00cret", "  "):
+        with pytest.raises(errors.InvalidArgumentError, match="server_token"):
+            Authenticator(chroma_nb.Settings(server_token=token))
+
+
+def test_the_time_of_a_check_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every check takes as many hashes, whoever is asked for; none where nobody has a password."""
+    hashes: list[str] = []
+    original = auth_file._scrypt
+
+    def scrypt(password: str, salt: bytes) -> bytes:
+        hashes.append(password)
+        return original(password, salt)
+
+    file = AuthFile(str(tmp_path / "auth.json"))
+    file.add_token("root", ["*"])
+    asks = Authenticator(chroma_nb.Settings(server_auth_file=file.path))
+    monkeypatch.setattr(auth_file, "_scrypt", scrypt)
+    for name in ("root", "nobody"):
+        assert "wrong password" in refusal_of(
+            asks, {"authorization": basic(name, "guess")["Authorization"]}
+        )
+    assert hashes == [], "a server that has tokens alone hashes nothing"
+    for password in (SECRET, SECRET + "2"):
+        file.add_password("carol", password, ["acme"])
+    file.add_password("dave", SECRET, ["acme"])
+    counts = set()
+    for name, password in (
+        *(("carol", SECRET), ("carol", SECRET + "2"), ("carol", "wrong")),
+        *(("dave", SECRET), ("dave", "wrong"), ("root", "wrong"), ("nobody", "wrong")),
+    ):
+        hashes.clear()
+        with contextlib.suppress(errors.AuthorizationError):
+            asks.check(Login(name, password))
+        counts.add(len(hashes))
+    assert counts == {2}
+
+
+RUN = [sys.executable, "-m", "chroma_nb", "run", "--port", "0"]
+
+
+def failed(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a server that cannot start, and return its status and what it said."""
+    done = subprocess.run(
+        [*RUN, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.stdout == "", "something was served"
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("chroma-nb: ")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.returncode, done.stderr
+
+
+def unusable(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The same in this process, which is quicker; status 2 is asserted."""
+    assert cli.main(["run", "--port", "0", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 1, shown.err
+    return shown.err
+
+
+def test_what_a_server_cannot_use_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in os.environ:
+        if name.startswith("CHROMA_NB_"):
+            monkeypatch.delenv(name)
+    store = tmp_path / "store"
+    file = tmp_path / "file"
+    file.write_text("x")
+    missing = str(tmp_path / "missing.json")
+    cases = {
+        ("--auth", missing): ("does not exist", "auth add", missing),
+        ("--auth", str(tmp_path)): ("is a folder", str(tmp_path)),
+        ("--auth", str(file)): ("not a usable auth file", str(file)),
+        ("--auth", ""): ("--auth is empty",),
+        ("--tls-certificate", missing): ("--tls-certificate", missing),
+        ("--tls-key", missing): ("--tls-certificate FILE", missing),
+        ("--tls-certificate", str(file)): ("PEM", str(file)),
+        ("--memory", "nonsense"): ("memory_budget", "512 MB", "nonsense"),
+        ("--port", "70000"): ("65,535",),
+        ("--port", "-1"): ("server_port", "-1"),
+        ("--path", str(file)): ("is a file", str(file)),
+        ("--path", ""): ("--path is empty",),
+        ("--path", str(file / "below")): ("cannot be written", "below"),
+    }
+    for arguments, expected in cases.items():
+        given = arguments if "--path" in arguments else ("--path", str(store), *arguments)
+        said = unusable(*given, capsys=capsys)
+        for part in expected:
+            assert part in said, (arguments, said)
+    assert not store.exists(), "nothing was made for a server that does not start"
+    chroma_nb.configure()
+    # Once as it is typed.
+    assert failed("--auth", missing)[0] == 2
+
+
+def test_a_certificate_that_cannot_be_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trustme = pytest.importorskip("trustme")
+    from cryptography.hazmat.primitives import serialization
+
+    own, other = (trustme.CA().issue_cert("localhost") for _ in range(2))
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    own.cert_chain_pems[0].write_to_path(certificate)
+    other.private_key_pem.write_to_path(key)
+    pair = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    assert "belongs to it" in unusable(*pair, capsys=capsys)
+    plain = serialization.load_pem_private_key(own.private_key_pem.bytes(), None)
+    key.write_bytes(
+        plain.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    assert "encrypted" in unusable(*pair, capsys=capsys)
+    chroma_nb.configure()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
+)
+def test_a_file_that_the_servers_user_may_not_read(tmp_path: Path) -> None:
+    """Root reads everything, so the server runs as nobody."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    file = tmp_path / "auth.json"
+    AuthFile(str(file)).add_token("alice", ["acme"])
+    done = subprocess.run(
+        ["setpriv", "--reuid", "65534", "--clear-groups", *RUN, "--auth", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "No module named" in done.stderr or "Permission denied: " in done.stderr:
+        pytest.skip("nobody may not run this Python")
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "may not read the auth file" in done.stderr
+    assert str(file) in done.stderr
+    assert len(done.stderr.splitlines()) == 1

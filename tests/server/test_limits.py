@@ -165,8 +165,8 @@ def test_a_thousand_idle_connections(small: Running) -> None:
         assert time.monotonic() - started < 5
 
 
-def test_too_many_requests_are_told_to_come_back(small: Running) -> None:
-    """And a client of ours comes back by itself."""
+def test_too_many_requests_are_told_to_try_again(small: Running) -> None:
+    """And a client of ours does so by itself."""
     rng_rows = [[float(i % 7), float(i % 11), 1.0] for i in range(1_000)]
     with chroma_nb.connect(small.url) as client:
         docs = client.get_or_create_collection("busy", embedding_function=None)

@@ -1,0 +1,372 @@
+"""Connections: what a client may do before a request of it reaches the application.
+
+uvicorn waits for ever for the end of a request's head, and keeps as many connections and as much of a head
+as are sent. `protocol_of` returns its protocol with deadlines and limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+
+#: The request line and all headers, bytes; and how many headers there may be.
+_MAX_HEAD = 2**16
+_MAX_HEADERS = 100
+#: Requests that a client may send ahead on one connection.
+_MAX_AHEAD = 16
+#: Of the files that this process may open, one in so many may be a connection: the store needs others.
+_SHARE_OF_FILES = 2
+_MAX_CONNECTIONS = 8_192
+#: How long to wait after a connection could not be accepted, seconds.
+_ACCEPT_AGAIN = 0.05
+_TOO_LARGE = "The request line and the headers are larger than 64 KiB, or more than 100."
+_TOO_MANY = "The server has too many connections."
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What connections may do.
+
+    Attributes:
+        seconds: How long a request's head may take, and how long a client may take nothing of an answer.
+        max_connections: How many there may be at a time.
+    """
+
+    seconds: float
+    max_connections: int
+
+
+def default_max_connections() -> int:
+    """Return how many connections leave the store enough files to open."""
+    if sys.platform == "win32":
+        return _MAX_CONNECTIONS
+    import resource
+
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _MAX_CONNECTIONS
+    return max(1, min(_MAX_CONNECTIONS, files // _SHARE_OF_FILES))
+
+
+class Connections:
+    """The connections of one server. When there are too many, one that waits makes room.
+
+    Which one: of the address that has most, the one that has waited longest. So an address that opens
+    connections and sends nothing closes its own, and others keep theirs.
+
+    Args:
+        limit: How many there may be.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._n = 0
+        #: By address, those that have been used last at the end.
+        self._of_address: dict[str, dict[Any, None]] = {}
+
+    def enter(self, connection: Any) -> bool:
+        """Count a connection in, and say whether there is room for it."""
+        self._of_address.setdefault(connection.address, {})[connection] = None
+        self._n += 1
+        return self._n <= self._limit or self._make_room(connection)
+
+    def leave(self, connection: Any) -> None:
+        """Count a connection out. May be called twice."""
+        theirs = self._of_address.get(connection.address)
+        if theirs is not None and connection in theirs:
+            del theirs[connection]
+            self._n -= 1
+            if not theirs:
+                del self._of_address[connection.address]
+
+    def used(self, connection: Any) -> None:
+        """Note that a request of this connection has been answered."""
+        theirs = self._of_address.get(connection.address)
+        if theirs is not None and connection in theirs:
+            del theirs[connection]
+            theirs[connection] = None
+
+    def _make_room(self, newest: Any) -> bool:
+        for theirs in sorted(self._of_address.values(), key=len, reverse=True):
+            for one in theirs:
+                if one is not newest and one.is_waiting:
+                    self.leave(one)
+                    one.drop()
+                    return True
+        return False
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """Return whom a connection counts for: an IPv4 address, or the 64 bits that an IPv6 site has."""
+    if client is None:
+        return ""
+    try:
+        address = ipaddress.ip_address(client[0].partition("%")[0])
+    except ValueError:
+        return client[0]
+    if address.version == 6:
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+class _TooMuch(Exception):
+    """Stops uvicorn's parser."""
+
+
+class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's connection, with httptools or h11, within limits."""
+
+    limits: Limits
+    all_of_them: Connections
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.address = ""
+        self.is_closed = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_check: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        #: Bytes since the last thing that was of use: the end of a head, or a part of a body.
+        self._unused = 0
+        self._in_body = False
+        self._refusal = b""
+        #: With TLS it is counted before there is a transport.
+        self.shaking_hands: asyncio.Task[None] | None = None
+
+    # -- from the transport -------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if self.shaking_hands is None:
+            self.address = address_of(self.client)
+            if not self.all_of_them.enter(self):
+                self._refuse(b"503 Service Unavailable", _TOO_MANY)
+                return
+        self._set_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = True
+        self.all_of_them.leave(self)
+        for timer in (self._deadline, self._write_check):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unused += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._unused > _MAX_HEAD and self._counts_bytes:
+            self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
+        elif not self.is_waiting:
+            self._clear_deadline()
+        elif self._deadline is None:
+            # The beginning of a head, or the rest of a body that was answered before it ended.
+            self._set_deadline()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_check is not None:
+            self._write_check.cancel()
+            self._write_check = None
+
+    # -- from the parser ----------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._in_body = False
+        super().on_message_begin()
+        self._tell(self.scope)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes after a body is no header of the request, whatever it is called.
+        if not self._in_body:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._unused = 0
+        self._in_body = True
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > _MAX_HEAD or len(self.headers) > _MAX_HEADERS or len(self.pipeline) >= _MAX_AHEAD:
+            self._refusal = b"431 Request Header Fields Too Large"
+            raise _TooMuch
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unused = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unused = 0
+        super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # uvicorn would tell the log to install WebSockets.
+        pass
+
+    def send_400_response(self, msg: str) -> None:
+        if self._refusal:
+            self._refuse(self._refusal, _TOO_LARGE)
+        else:
+            super().send_400_response(msg)
+
+    # -- from the application -----------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.all_of_them.used(self)
+
+    # -- our own ------------------------------------------------------------------------------
+
+    @property
+    def is_waiting(self) -> bool:
+        """Is no request of it worked on?"""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def _counts_bytes(self) -> bool:
+        # h11 has a limit of its own for a head, and no callback that would set the count back.
+        return hasattr(self, "parser")
+
+    def _tell(self, scope: Any) -> None:
+        """Let the application see whether anybody waits for its answer."""
+        scope["state"]["connection"] = self
+
+    def drop(self) -> None:
+        """End it at once."""
+        if self.transport is not None:
+            self.transport.abort()
+        elif self.shaking_hands is not None:
+            self.shaking_hands.cancel()
+
+    def _set_deadline(self) -> None:
+        if self.limits.seconds:
+            self._deadline = self.loop.call_later(self.limits.seconds, self._end)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end(self) -> None:
+        self._deadline = None
+        if self.is_waiting:
+            self.transport.abort()
+
+    def _watch_writing(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        if self.limits.seconds and self._write_check is None:
+            self._write_check = self.loop.call_later(self.limits.seconds, self._check_writing)
+
+    def _check_writing(self) -> None:
+        self._write_check = None
+        if self.transport.get_write_buffer_size() >= self._unsent:
+            self.transport.abort()
+        else:
+            self._watch_writing()
+
+    def _refuse(self, status: bytes, message: str) -> None:
+        text = message.encode()
+        self.transport.write(
+            b"HTTP/1.1 %b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%b" % (status, len(text), text)
+        )
+        self.transport.close()
+
+
+def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
+    """Return what uvicorn makes of each connection of one server."""
+    return type(
+        "Connection",
+        (_Connection,),
+        {"limits": limits, "all_of_them": Connections(limits.max_connections)},
+    )
+
+
+class SecureListener:
+    """Accepts connections and begins TLS on them, in place of asyncio's server.
+
+    asyncio shows a connection after its handshake. Those that never begin one would be counted by nobody,
+    and take files from the store for a minute each.
+
+    Args:
+        listening: The socket.
+        context: The certificate and its key.
+        new: Makes a connection of `protocol_of`.
+    """
+
+    def __init__(
+        self, listening: socket.socket, context: ssl.SSLContext, new: Callable[[], Any]
+    ) -> None:
+        listening.setblocking(False)
+        self._listening = listening
+        self._context = context
+        self._new = new
+        self._loop = asyncio.get_running_loop()
+        self._shaking_hands: set[asyncio.Task[None]] = set()
+        self._accepting = self._loop.create_task(self._accept())
+
+    def close(self) -> None:
+        """Accept no more, and end handshakes."""
+        for task in (self._accepting, *self._shaking_hands):
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing of it is left."""
+        await asyncio.gather(self._accepting, *self._shaking_hands, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                accepted, client = await self._loop.sock_accept(self._listening)
+            except OSError:
+                # It went away, or this process has no file left for it: others may end by then.
+                await asyncio.sleep(_ACCEPT_AGAIN)
+                continue
+            connection = self._new()
+            connection.address = address_of((str(client[0]), int(client[1])))
+            if not connection.all_of_them.enter(connection):
+                connection.all_of_them.leave(connection)
+                accepted.close()
+                continue
+            task = self._loop.create_task(self._shake_hands(connection, accepted))
+            connection.shaking_hands = task
+            self._shaking_hands.add(task)
+            task.add_done_callback(functools.partial(self._ended, connection, accepted))
+
+    async def _shake_hands(self, connection: Any, accepted: socket.socket) -> None:
+        # It speaks no TLS, or not in time, or went away.
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                accepted,
+                ssl=self._context,
+                ssl_handshake_timeout=connection.limits.seconds or None,
+            )
+
+    def _ended(self, connection: Any, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._shaking_hands.discard(task)
+        # Here, as a task that is cancelled before it began does nothing.
+        if connection.transport is None:
+            connection.all_of_them.leave(connection)
+            accepted.close()
+        if not task.cancelled():
+            task.exception()

@@ -1,0 +1,31 @@
+"""Answers to requests that do not reach the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chroma_nb.errors import RateLimitError
+
+if TYPE_CHECKING:
+    from chroma_nb.errors import ChromaError
+
+
+class Refused(Exception):
+    """A request that is answered before it reaches the store.
+
+    Args:
+        status: The HTTP status of the answer.
+        error: What the answer says.
+        **headers: Headers of the answer; an underscore stands for a hyphen.
+    """
+
+    def __init__(self, status: int, error: ChromaError, **headers: str) -> None:
+        super().__init__(str(error))
+        self.status = status
+        self.error = error
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def busy(why: str) -> Refused:
+    """Return the answer that asks a client to try again in a second."""
+    return Refused(503, RateLimitError(f"The server is busy: {why}."), Retry_After="1")
