@@ -22,7 +22,6 @@ class Hnswlib(VectorIndex):
     """HNSW of hnswlib (or of chroma-hnswlib, the same module)."""
 
     engine: ClassVar[str] = "hnswlib"
-    exact_distances: ClassVar[bool] = True
 
     def __init__(self, index: Any, parameters: GraphParameters) -> None:
         self._index = index

@@ -47,7 +47,6 @@ class Usearch(VectorIndex):
     """
 
     engine: ClassVar[str] = "usearch"
-    exact_distances: ClassVar[bool] = False
     overfetch: ClassVar[float] = 0.5
 
     _dtype: ClassVar[str] = "bf16"

@@ -36,10 +36,8 @@ class VectorIndex(ABC):
 
     #: Name in settings, in `explain` and in the name of the saved file.
     engine: ClassVar[str]
-    #: False: the distances are those of a lossy copy, and the caller computes them again.
-    exact_distances: ClassVar[bool]
-    #: How many more neighbours to fetch than are wanted, as a share, so that computing the distances of
-    #: a lossy copy again finds the right ones among them.
+    #: How many more neighbours to fetch than are wanted, as a share. The distances of an answer are always
+    #: computed from the vectors themselves; a graph of lossy copies puts neighbours into a slightly wrong order.
     overfetch: ClassVar[float] = 0.0
 
     parameters: GraphParameters
@@ -61,6 +59,8 @@ class VectorIndex(ABC):
     @abstractmethod
     def search(self, queries: NDArray[np.float32], k: int, threads: int) -> Neighbors:
         """Find about the k nearest vectors of each query, examining max(ef_search, k) candidates.
+
+        The distances are the graph's own, good for an order and not for an answer.
 
         Args:
             queries: Shape (n_queries, dimension), float32, C-contiguous.

@@ -1,13 +1,16 @@
 """Exact search and exact distances: NumPy over the float32 vectors, in bounded pieces.
 
-Every distance that leaves `search` comes from `distances`, which computes one row at a time in one
-order of additions. So the same vector gets the same distance whether it was reached by a scan, by a
-filter or from a mapped file: answers do not depend on what is in memory.
+Every distance that an answer has comes from `distances`, which computes one row at a time in one order of
+additions. So the same vector gets the same distance whether it was reached by a scan, by a filter, from a
+mapped file or through a graph: distances do not depend on what is in memory.
+
+float32 holds numbers from 1e-45 to 3e38, their squares from 1e-90 to 1e77. So `distances` computes in float64;
+the ranking does so where norms are far from 1 (`_is_wide`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,6 +30,11 @@ _READ_BYTES = 1 << 20
 #: The products of all queries with all rows may take so much; more queries go one group after another.
 _PRODUCT_BYTES = 64 << 20
 _EPSILON = float(np.finfo(np.float32).eps)
+_LARGEST = np.finfo(np.float32).max
+#: Vectors are taken to float64 in pieces of so many bytes.
+_WIDE_BYTES = 4 << 20
+#: Squares of norms within these are far from float32's ends, also times a dimension of some thousand.
+_LEAST_NORM, _MOST_NORM = 1e-15, 1e15
 
 
 class Rows(Protocol):
@@ -44,9 +52,25 @@ class Rows(Protocol):
 
 
 def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the Euclidean norm of each row, shape (n,), float32."""
-    squares: NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
-    return np.sqrt(squares)
+    """Return the Euclidean norm of each row, shape (n,), float32; at most float32's largest number."""
+    with np.errstate(over="ignore", under="ignore"):
+        squares: NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
+        norms = np.sqrt(squares)
+    outside = np.flatnonzero(~((norms > _LEAST_NORM) & (norms < _MOST_NORM)))
+    if len(outside):
+        wide = vectors[outside].astype(np.float64)
+        norms[outside] = np.minimum(np.sqrt(np.einsum("ij,ij->i", wide, wide)), _LARGEST)
+    return norms
+
+
+def are_ordinary(norms: NDArray[np.float32]) -> bool:
+    """Say whether vectors of these norms can be compared in float32: a graph does nothing else."""
+    if not len(norms):
+        return True
+    if float(norms.max()) > _MOST_NORM:
+        return False
+    positive = norms[norms > 0] if norms.min() < _LEAST_NORM else norms
+    return not len(positive) or float(positive.min()) >= _LEAST_NORM
 
 
 def distances(
@@ -55,7 +79,8 @@ def distances(
     """Return the distance of each vector to the query, by Chroma's definitions.
 
     ``l2`` is the squared Euclidean distance, ``ip`` 1 - q.x, ``cosine`` 1 - q.x / (|q| |x|), which is
-    1 where either is the zero vector.
+    1 where either is the zero vector. A distance beyond float32's range is its largest number, so that it
+    stays one.
 
     Args:
         space: The distance.
@@ -65,19 +90,34 @@ def distances(
     Returns:
         Shape (n,), float32.
     """
+    out = np.empty(len(vectors), dtype=np.float32)
+    wide_query = query.astype(np.float64)
+    step = max(1, _WIDE_BYTES // (8 * max(1, len(query))))
+    for start in range(0, len(vectors), step):
+        block = vectors[start : start + step].astype(np.float64)
+        exact = _distances(space, wide_query, block)
+        out[start : start + step] = np.clip(exact, -_LARGEST, _LARGEST)
+    return out
+
+
+def _distances(
+    space: Space, query: NDArray[np.float64], vectors: NDArray[np.float64]
+) -> NDArray[np.float64]:
     if space == "l2":
-        difference = vectors - query
-        squared: NDArray[np.float32] = np.einsum("ij,ij->i", difference, difference)
+        vectors -= query
+        squared: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
         return squared
-    products: NDArray[np.float32] = np.einsum("ij,j->i", vectors, query)
+    products: NDArray[np.float64] = np.einsum("ij,j->i", vectors, query)
     if space == "ip":
-        return np.float32(1) - products
-    query_norm = np.sqrt(np.einsum("i,i->", query, query))
-    scale = norms_of(vectors) * query_norm
-    out = np.ones(len(vectors), dtype=np.float32)
+        return 1 - products
+    scale = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) * np.sqrt(
+        np.einsum("i,i->", query, query)
+    )
+    out = np.ones(len(vectors), dtype=np.float64)
     np.divide(products, scale, out=products, where=scale > 0)
     np.subtract(out, products, out=out, where=scale > 0)
-    return out
+    # An angle of 0 may come out as a distance of -1e-16.
+    return np.maximum(out, 0.0, out=out)
 
 
 def search(
@@ -139,7 +179,7 @@ def _take(vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64]) -> NDA
     return vectors.take(labels)
 
 
-def _nearest_candidates(ranks: NDArray[np.float32], k: int, margin: float) -> NDArray[np.int64]:
+def _nearest_candidates(ranks: NDArray[Any], k: int, margin: float) -> NDArray[np.int64]:
     """Return every row whose rank may be among the k smallest once rounding is undone."""
     if len(ranks) <= k:
         return np.arange(len(ranks))
@@ -153,7 +193,7 @@ def _approximate(
     vectors: NDArray[np.float32] | Rows,
     labels: NDArray[np.int64] | None,
     norms: NDArray[np.float32] | None,
-) -> list[tuple[NDArray[np.float32], float]]:
+) -> list[tuple[NDArray[Any], float]]:
     """Rank the rows by BLAS: for each query (ranks, a bound on the error of a difference of two).
 
     Ranks order as distances do. The bound is that of a float32 inner product, 2 n eps |q||x| (Higham,
@@ -161,44 +201,87 @@ def _approximate(
     are of either sign, and twice for a difference of two ranks.
     """
     dimension = vectors.shape[1]
-    growth = 8.0 * _EPSILON * (np.sqrt(dimension) + 4)
     n_rows = vectors.shape[0] if labels is None else len(labels)
-    products = np.empty((len(queries), n_rows), dtype=np.float32)
+    query_norms = norms_of(queries)
     row_norms = np.empty(n_rows, dtype=np.float32)
     known = norms if labels is None or norms is None else norms[labels]
-    transposed = np.ascontiguousarray(queries.T)
-    by_blas = not CORES.are_building
-    for start, stop, block in _blocks(vectors, labels):
-        if len(queries) == 1 and not by_blas:
-            # As fast as BLAS on one core: both wait for the memory.
-            np.einsum("ij,j->i", block, queries[0], out=products[0, start:stop])
-        elif len(queries) == 1:
-            np.dot(block, queries[0], out=products[0, start:stop])
-        else:
-            products[:, start:stop] = (block @ transposed).T
-        if known is None:
-            row_norms[start:stop] = norms_of(block)
     if known is not None:
         row_norms = known[:n_rows]
-    out: list[tuple[NDArray[np.float32], float]] = []
-    for query, product in zip(queries, products, strict=True):
-        query_norm = float(np.sqrt(np.dot(query, query)))
-        if space == "cosine":
-            positive = row_norms > 0
-            ranks = np.zeros_like(product)
-            np.divide(product, row_norms, out=ranks, where=positive)
-            np.negative(ranks, out=ranks)
-            margin = growth * max(query_norm, 1e-30)
-        elif space == "ip":
-            ranks = -product
-            margin = growth * query_norm * float(row_norms.max(initial=0.0))
-        else:
-            squares = row_norms * row_norms
-            ranks = squares - 2 * product
-            largest = float(squares.max(initial=0.0))
-            margin = growth * (largest + 2 * query_norm * np.sqrt(largest))
-        out.append((ranks, margin))
-    return out
+    if not are_ordinary(query_norms) or (known is not None and not are_ordinary(row_norms)):
+        return _approximate_wide(space, queries, vectors, labels)
+    products = np.empty((len(queries), n_rows), dtype=np.float32)
+    transposed = np.ascontiguousarray(queries.T)
+    by_blas = not CORES.are_building
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start, stop, block in _blocks(vectors, labels):
+            if len(queries) == 1 and not by_blas:
+                # As fast as BLAS on one core: both wait for the memory.
+                np.einsum("ij,j->i", block, queries[0], out=products[0, start:stop])
+            elif len(queries) == 1:
+                np.dot(block, queries[0], out=products[0, start:stop])
+            else:
+                products[:, start:stop] = (block @ transposed).T
+            if known is None:
+                row_norms[start:stop] = norms_of(block)
+    if known is None and not are_ordinary(row_norms):
+        return _approximate_wide(space, queries, vectors, labels)
+    growth = 8.0 * _EPSILON * (np.sqrt(dimension) + 4)
+    return [
+        _ranks(space, product, row_norms, float(query_norm), growth)
+        for product, query_norm in zip(products, query_norms, strict=True)
+    ]
+
+
+def _approximate_wide(
+    space: Space,
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float32] | Rows,
+    labels: NDArray[np.int64] | None,
+) -> list[tuple[NDArray[Any], float]]:
+    """Do the same in float64, for vectors that are very long or very short."""
+    n_rows, dimension = vectors.shape
+    n_rows = n_rows if labels is None else len(labels)
+    wide_queries = queries.astype(np.float64)
+    products = np.empty((len(queries), n_rows), dtype=np.float64)
+    row_norms = np.empty(n_rows, dtype=np.float64)
+    step = max(1, _WIDE_BYTES // (8 * dimension))
+    for start, _, block in _blocks(vectors, labels):
+        for at in range(0, len(block), step):
+            wide = block[at : at + step].astype(np.float64)
+            rows = slice(start + at, start + at + len(wide))
+            products[:, rows] = (wide @ wide_queries.T).T
+            row_norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    growth = 8.0 * float(np.finfo(np.float64).eps) * (np.sqrt(dimension) + 4)
+    query_norms = np.sqrt(np.einsum("ij,ij->i", wide_queries, wide_queries))
+    return [
+        _ranks(space, product, row_norms, float(query_norm), growth)
+        for product, query_norm in zip(products, query_norms, strict=True)
+    ]
+
+
+def _ranks(
+    space: Space,
+    products: NDArray[Any],
+    row_norms: NDArray[Any],
+    query_norm: float,
+    growth: float,
+) -> tuple[NDArray[Any], float]:
+    """Return ranks of one query's products with the rows, and the margin that undoes their rounding."""
+    if space == "cosine":
+        ranks = np.zeros_like(products)
+        np.divide(products, row_norms, out=ranks, where=row_norms > 0)
+        np.negative(ranks, out=ranks)
+        # The answer's distances are float32: what is equal there may come in either order here.
+        return ranks, (growth + 2 * _EPSILON) * query_norm
+    largest = float(row_norms.max(initial=0.0))
+    if space == "ip":
+        reach = query_norm * largest
+        return -products, growth * reach + 2 * _EPSILON * (1 + reach)
+    squares = row_norms * row_norms
+    ranks = squares - 2 * products
+    largest_square = largest * largest
+    margin = growth * (largest_square + 2 * query_norm * largest)
+    return ranks, margin + 2 * _EPSILON * (query_norm + largest) ** 2
 
 
 def _blocks(

@@ -58,7 +58,10 @@ class Graphs:
         self.closing = False
 
     def _wants_graph(self, segment: LoadedSegment) -> bool:
-        return segment.vectors is not None and self._residents.wants_graph(segment.metadata.n_live)
+        vectors = segment.vectors
+        # Very long or very short vectors are compared in float64, which no graph does.
+        suited = vectors is not None and vectors.suits_graph
+        return suited and self._residents.wants_graph(segment.metadata.n_live)
 
     def tail_is_long(self, segment: LoadedSegment) -> bool:
         """Say whether it is time to bring the graph up to date, or to build it."""
@@ -104,7 +107,7 @@ class Graphs:
             shown = wait and self.settings.progress
             threads = self.settings.threads
             pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, _EXTEND_STEP)
-            with progress_bar(total, "Building the graph", unit="record", enabled=shown) as bar:
+            with progress_bar(total, "Building the graph", did="linked", enabled=shown) as bar:
                 while not self.closing and self._build_once(slot, pace, bar, must=wait):
                     pass
         finally:

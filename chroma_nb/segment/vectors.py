@@ -15,7 +15,7 @@ from chroma_nb.segment.text_pool import grown
 from chroma_nb.types import Neighbors, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -93,6 +93,8 @@ class ExactReader(VectorReader):
 #: So many rows are read rather than mapped while a graph holds the vectors already: mapping them would
 #: bring the file into memory a second time.
 _READ_ROWS = 4_096
+#: Neighbours that a graph is asked for beyond those wanted, at least.
+_FETCH_MORE = 4
 
 
 class LoadedVectors(ExactReader):
@@ -109,6 +111,8 @@ class LoadedVectors(ExactReader):
         self._grant = grant
         self._map_lock = threading.Lock()
         self._norms = np.empty(0, dtype=np.float32)
+        #: Every vector can be compared in float32, as a graph does it.
+        self.suits_graph = True
         self.graph: VectorIndex | None = None
         #: Held by those who search the graph; alone by the builder while it adds to it. Whoever holds the
         #: collection's lock alone needs no other: the builder shares that one.
@@ -157,6 +161,7 @@ class LoadedVectors(ExactReader):
         """Take over the norms of all vectors, shape (n_labels,), float32, as bytes."""
         self._norms = np.frombuffer(norms, dtype=np.float32)
         self.n_labels = len(self._norms)
+        self.suits_graph = exact.are_ordinary(self._norms)
 
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Take notice of vectors that the DB has committed at the next labels."""
@@ -166,7 +171,8 @@ class LoadedVectors(ExactReader):
         for start in range(0, len(vectors), 8_192):
             block = vectors[start : start + 8_192]
             at = self.n_labels + start
-            self._norms[at : at + len(block)] = exact.norms_of(block)
+            norms = self._norms[at : at + len(block)] = exact.norms_of(block)
+            self.suits_graph = self.suits_graph and exact.are_ordinary(norms)
         self.n_labels = end
 
     def discard(self, labels: NDArray[np.int64]) -> None:
@@ -185,30 +191,19 @@ class LoadedVectors(ExactReader):
         mask: NDArray[np.bool_] | None,
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
-        if self.graph is None or plan.strategy not in (Strategy.GRAPH, Strategy.GRAPH_FILTERED):
+        by_graph = plan.strategy in (Strategy.GRAPH, Strategy.GRAPH_FILTERED)
+        if self.graph is None or not by_graph or not exact.are_ordinary(exact.norms_of(queries)):
             return super().search(queries, k, plan=plan, mask=mask, order=order)
-        filtered = plan.strategy is Strategy.GRAPH_FILTERED
-        fetch = plan.fetch
-        if not self.graph.exact_distances:
-            # Lossy copies put neighbours into a slightly wrong order: look a little further.
-            fetch += max(8, int(fetch * self.graph.overfetch))
+        # A few more: neighbours that a graph puts at the end may have come in a slightly wrong order.
+        fetch = plan.fetch + max(_FETCH_MORE, int(plan.fetch * self.graph.overfetch))
         threads = 1 if len(queries) == 1 else 0
         with self.graph_lock.read():
-            found = self.graph.search(queries, fetch, threads)
+            found = self.graph.search(queries, fetch, threads).labels
             end = self.graph_end
         beside = self._scan_tail(end, queries, k, mask, order)
-        if (
-            not (filtered or beside is not None)
-            and self.graph.exact_distances
-            and found.labels.max(initial=-1) < end
-            and (
-                found.labels.shape[1] >= min(k, plan.facts.n_live)
-                and found.labels[:, -1].min() >= 0
-            )
-        ):
-            return found
-        found.labels[found.labels >= end] = -1
-        return self._merge(queries, k, found, beside, mask if filtered else None, plan, order, mask)
+        found[found >= end] = -1
+        kept = mask if plan.strategy is Strategy.GRAPH_FILTERED else None
+        return self._merge(queries, k, found, beside, kept, plan, order, mask)
 
     def scan(
         self,
@@ -264,30 +259,25 @@ class LoadedVectors(ExactReader):
         self,
         queries: NDArray[np.float32],
         k: int,
-        found: Neighbors,
+        found: NDArray[np.int64],
         beside: Neighbors | None,
         kept: NDArray[np.bool_] | None,
         plan: Plan,
         order: NDArray[np.int64] | None,
         mask: NDArray[np.bool_] | None,
     ) -> Neighbors:
-        assert self.graph is not None
+        """Return the k nearest of what the graph found and of what lies beside it, by exact distances."""
         n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
         wanted = min(k, n_allowed)
         # A label's bit in `kept` is the filter; the graph itself knows only living labels.
+        usable = found >= 0
+        if kept is not None:
+            usable &= kept[found]
         out_labels = np.empty((len(queries), wanted), dtype=np.int64)
         out_distances = np.empty((len(queries), wanted), dtype=np.float32)
         short: list[int] = []
-        for row, query in enumerate(queries):
-            labels = found.labels[row]
-            usable = labels >= 0
-            if kept is not None:
-                usable &= kept[labels]
-            labels = labels[usable]
-            if self.graph.exact_distances:
-                near = found.distances[row][usable]
-            else:
-                near = exact.distances(self.space, query, self.source.read(labels))
+        for row, labels, vectors in self._read_rows(found, usable):
+            near = exact.distances(self.space, queries[row], vectors)
             if beside is not None:
                 labels = np.concatenate([labels, beside.labels[row]])
                 near = np.concatenate([near, beside.distances[row]])
@@ -301,3 +291,20 @@ class LoadedVectors(ExactReader):
             again = super().search(queries[rows], k, plan=plan, mask=mask, order=order)
             out_labels[rows], out_distances[rows] = again.labels, again.distances
         return Neighbors(out_labels, out_distances)
+
+    def _read_rows(
+        self, found: NDArray[np.int64], usable: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield (query, labels, their vectors), the vectors of several queries read together."""
+        group = max(1, _READ_ROWS // max(1, found.shape[1]))
+        for start in range(0, len(found), group):
+            some, chosen = found[start : start + group], usable[start : start + group]
+            if len(some) == 1:
+                labels = some[0][chosen[0]]
+                yield start, labels, self.source.read(labels)
+                continue
+            wanted = np.unique(some[chosen])
+            vectors = self.source.read(wanted)
+            for at, labels in enumerate(some):
+                labels = labels[chosen[at]]
+                yield start + at, labels, vectors[np.searchsorted(wanted, labels)]
