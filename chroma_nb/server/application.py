@@ -23,8 +23,9 @@ import fastapi
 import pydantic
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from chroma_nb import validation
@@ -110,7 +111,7 @@ class Service:
         extra: dict[str, str] = {}
         n_bytes = 0
         try:
-            version = self.authenticator.look()
+            version = self.authenticator.version
             identity = await self._admit(operation, request)
             body = await self._body(operation, request)
             n_bytes = len(body)
@@ -131,7 +132,7 @@ class Service:
             self.metrics.body_bytes.inc(n_bytes)
         seconds = time.perf_counter() - started
         self._count(
-            *(operation.name, request, status, seconds, trace_id),
+            *(operation.name, operation.method, status, seconds, trace_id),
             user=identity.name,
             tenant=request.path_params.get("tenant", ""),
             bytes_in=n_bytes,
@@ -147,7 +148,7 @@ class Service:
     def _count(
         self,
         operation: str,
-        request: HTTPConnection,
+        method: str,
         status: int,
         seconds: float,
         trace_id: str,
@@ -159,50 +160,43 @@ class Service:
             fields = {
                 "trace_id": trace_id,
                 "operation": operation,
-                "method": request.scope["method"],
+                "method": method,
                 "status": status,
                 "ms": round(seconds * 1e3, 3),
                 **more,
             }
             LOGGER.info("request", extra={"fields": fields})
 
-    def refuse_elsewhere(self, request: HTTPConnection) -> Response | None:
+    def refuse_elsewhere(self, scope: Scope) -> Response | None:
         """Return the answer to what a web page of somewhere else sends; None where it may ask."""
-        try:
-            self._check_origin(request)
-        except Refused as refused:
-            headers = request.headers
-            trace_id = trace_id_of(
-                headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
-            )
-            status, content, extra = answer_of(refused)
-            self._count("elsewhere", request, status, 0.0, trace_id)
-            return Response(
-                content, status, {"chroma-trace-id": trace_id, **extra}, media_type=_JSON
-            )
-        return None
+        host = origin = None
+        for name, value in scope["headers"]:
+            if name == b"host" and host is None:
+                host = value.decode("latin-1")
+            elif name == b"origin" and origin is None:
+                origin = value.decode("latin-1")
+        why = self._why_elsewhere(host or "", origin)
+        if not why:
+            return None
+        headers = Headers(scope=scope)
+        trace_id = trace_id_of(headers.get("traceparent", ""), headers.get("chroma-trace-id", ""))
+        status, content, extra = answer_of(ChromaAuthError(why))
+        self._count("elsewhere", scope["method"], status, 0.0, trace_id)
+        return Response(content, status, {"chroma-trace-id": trace_id, **extra}, media_type=_JSON)
 
-    def _check_origin(self, request: HTTPConnection) -> None:
-        """Refuse what a web page of somewhere else sends from a browser that reaches this server."""
-        if self.only_own_names and not _is_own_name(request.headers.get("host", "")):
+    def _why_elsewhere(self, host: str, origin: str | None) -> str:
+        """Say why a browser that was led here by a web page gets no answer; empty where it gets one."""
+        if self.only_own_names and not _is_own_name(host):
             # Another site's name that leads to this machine makes that site's pages look like ours.
-            raise Refused(
-                403,
-                ChromaAuthError(
-                    "Forbidden: without authentication this server answers to localhost and to addresses "
-                    "alone. Behind a proxy, set a token or --public."
-                ),
+            return (
+                "Forbidden: without authentication this server answers to localhost and to addresses "
+                "alone. Behind a proxy, set a token or --public."
             )
-        origin = request.headers.get("origin")
         if origin is None or "*" in self.origins or origin in self.origins:
-            return
-        if origin.partition("://")[2] != request.headers.get("host", ""):
-            raise Refused(
-                403,
-                ChromaAuthError(
-                    "Forbidden: this origin may not ask (Settings.server_cors_origins)."
-                ),
-            )
+            return ""
+        if origin.partition("://")[2] == host:
+            return ""
+        return "Forbidden: this origin may not ask (Settings.server_cors_origins)."
 
     async def _admit(self, operation: Operation, request: Request) -> Identity:
         """Return who sends a request, where that one may send it.
@@ -410,7 +404,7 @@ class _ElsewhereRefused:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if scope["type"] == "http":
-            app = self._service.refuse_elsewhere(HTTPConnection(scope)) or app
+            app = self._service.refuse_elsewhere(scope) or app
         await app(scope, receive, send)
 
 

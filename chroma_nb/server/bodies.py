@@ -139,6 +139,9 @@ class Bodies:
         Raises:
             Refused: It holds too many values for its size, or others take the memory at the moment.
         """
+        if len(body) * _VALUE_BYTES <= _LITTLE:
+            yield
+            return
         # Each value has one of these before it; those within texts are counted too many.
         n_values = sum(body.count(sign) for sign in (b",", b"[", b"{"))
         most = self.max_body // _BYTES_PER_VALUE
