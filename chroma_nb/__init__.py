@@ -8,6 +8,11 @@
     notes.add(ids=["a"], documents=["the bear is a large furry animal"])
     notes.query(query_texts=["what is big and has fur?"])
 
+* A store: `connect`, `Client`, `PersistentClient`, `EphemeralClient`, `HttpClient`; with coroutines `AsyncClient`.
+* In it: `Collection`, whose `add`, `get`, `query`, `update`, `delete` are Chroma's.
+* Filters: ``where={"pos": "noun"}`` or ``where=(K("year") > 1990) & K.DOCUMENT.contains("bear")``.
+* Memory: ``client.memory``, ``collection.unload()``.
+
 The API is Chroma's. Names are imported when they are first used: importing this package loads nothing
 heavy, reads nothing and prints nothing.
 """
@@ -114,7 +119,31 @@ _ATTRIBUTES = {
         "chroma_nb.types",
     ),
 }
-__all__ = [*_ATTRIBUTES, "__version__"]
+#: What somebody who looks around should meet: `help` and ``import *`` show these. All of `_ATTRIBUTES` can be
+#: imported; interfaces to implement are in `chroma_nb.api`, `.db`, `.index` and `.server`.
+__all__ = [
+    "AdminClient",
+    "AsyncClient",
+    "AsyncHttpClient",
+    "Client",
+    "Collection",
+    "EmbeddingFunction",
+    "EphemeralClient",
+    "GetResult",
+    "HttpClient",
+    "K",
+    "PersistentClient",
+    "QueryResult",
+    "Settings",
+    "StaticEmbeddingFunction",
+    "__version__",
+    "configure",
+    "connect",
+    "get_embedding_function",
+    "get_server",
+    "get_settings",
+    "prefetch",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -124,4 +153,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ATTRIBUTES, *_MODULES])
+    return sorted({*_ATTRIBUTES, *_MODULES, *__all__})

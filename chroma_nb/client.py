@@ -62,12 +62,40 @@ class _Connection:
             raise InternalError("This client is closed. Open a new one to go on.")
         return self._api
 
+    # Chroma's names of what is behind a client; other code stops and looks up stores by them.
+    @property
+    def _system(self) -> _System:
+        return _System(self)
+
+    @property
+    def _identifier(self) -> str:
+        return self._settings.place
+
+    @property
+    def _server(self) -> API:
+        return self.api
+
     def close(self) -> None:
         """Let go of the store; the last client of a store closes it. Closing twice is allowed."""
         if self._api is not None:
             self._api = None
             self._finalizer.detach()
             factories.release(self._store)
+
+
+class _System:
+    """Chroma's `client._system`, as far as other code uses it: to close the store, and to ask for settings."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        self.settings = connection._settings
+
+    def start(self) -> None:
+        """Do nothing: a store is open from the beginning."""
+
+    def stop(self) -> None:
+        """Close the client."""
+        self._connection.close()
 
 
 @public_class

@@ -23,7 +23,12 @@ from chroma_nb.embedding.base import (
 )
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError, with_way_out
 from chroma_nb.fields import Fields
-from chroma_nb.filters.expression import contained_texts, parse_where, parse_where_document
+from chroma_nb.filters.expression import (
+    contained_texts,
+    metadata_keys,
+    parse_where,
+    parse_where_document,
+)
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
@@ -183,6 +188,14 @@ class Collection(Displayed):
 
     def __repr__(self) -> str:
         return f"Collection(name={self.name})"
+
+    def __len__(self) -> int:
+        """Return how many records there are, as `count` does."""
+        return self.count()
+
+    def __bool__(self) -> bool:
+        """Return True: an empty collection is one, too. Frameworks ask whether they were given one."""
+        return True
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Collection):
@@ -374,7 +387,7 @@ class Collection(Displayed):
             data=self._load_data(records.uris) if with_data else None,
             metadatas=records.metadatas,
         )
-        result.contains = _contained(filters)
+        self._note_filters(result, filters)
         return result
 
     def peek(self, limit: int = 10) -> GetResult:
@@ -444,8 +457,16 @@ class Collection(Displayed):
             distances=matches.distances,
         )
         result.asked = asked
-        result.contains = _contained(filters)
+        self._note_filters(result, filters)
         return result
+
+    def _note_filters(self, result: GetResult | QueryResult, filters: dict[str, Any]) -> None:
+        """Tell a result what was asked for, for its display."""
+        where = parse_where(filters["where"])
+        parsed = (where, parse_where_document(filters["where_document"]))
+        result.contains = [text for part in parsed for text in contained_texts(part)]
+        result.asked_keys = metadata_keys(where)
+        result.fields = self.fields
 
     def _query_embeddings(
         self, embeddings: Any, texts: Any, images: Any, uris: Any
@@ -800,12 +821,6 @@ class Collection(Displayed):
 def _filters(where: Any, where_document: Any) -> dict[str, Any]:
     """Return both filters as Chroma's dicts of plain values."""
     return {"where": as_filter(where), "where_document": as_document_filter(where_document)}
-
-
-def _contained(filters: dict[str, Any]) -> list[str]:
-    """Return the texts that documents are to contain."""
-    parsed = (parse_where(filters["where"]), parse_where_document(filters["where_document"]))
-    return [text for expression in parsed for text in contained_texts(expression)]
 
 
 def name_of(collection: Any) -> str:

@@ -12,20 +12,40 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chroma_nb.collection import Collection
+    from chroma_nb.fields import Fields
 
 
-class GetResult(Displayed, dict[str, Any]):
+class _Result(Displayed, dict[str, Any]):
+    """What `get` and `query` share.
+
+    Attributes:
+        contains: Texts that the documents were asked to contain, for display.
+        asked_keys: Metadata keys that the filter asks about, for display.
+        fields: The collection's keys, to say of an empty answer why it is; None where that is not known.
+    """
+
+    contains: Sequence[str] = ()
+    asked_keys: Sequence[str] = ()
+    fields: Fields | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        kind = type(self).__name__
+        if not name.startswith("_") and name in self:
+            raise AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
+        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A result outlives its store; what asks the store does not go with a copy.
+        return {name: value for name, value in vars(self).items() if name != "fields"}
+
+
+class GetResult(_Result):
     """Records in storage order.
 
     Keys, always all of them: ``ids``, ``embeddings`` (ndarray of shape (n, dimension), float64 with
     float32 values), ``documents``, ``metadatas``, ``uris``, ``data``, ``included``. What was not asked
     for is None.
-
-    Attributes:
-        contains: Texts that the documents were asked to contain, for display.
     """
-
-    contains: Sequence[str] = ()
 
     def to_pandas(self, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per record: id, document, then one column per metadata key.
@@ -39,18 +59,16 @@ class GetResult(Displayed, dict[str, Any]):
         return records_to_pandas(self, max_columns)
 
 
-class QueryResult(Displayed, dict[str, Any]):
+class QueryResult(_Result):
     """For each query its records, nearest first.
 
     Keys as in `GetResult`, each holding one list per query, and ``distances``: smaller is nearer.
 
     Attributes:
         asked: What was asked, for display: one text per query, or None where embeddings were given.
-        contains: Texts that the documents were asked to contain, for display.
     """
 
     asked: list[str] | None = None
-    contains: Sequence[str] = ()
 
     def to_pandas(self, query: int | None = None, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per found record: query, rank, distance, id, document, metadata columns.

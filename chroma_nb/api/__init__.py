@@ -1,4 +1,7 @@
-"""APIs: `API` is the interface; `Local` answers in this process, `FastAPI` asks a server."""
+"""APIs: `API` is the interface; `Local` answers in this process, `FastAPI` asks a server.
+
+`client`, `collection_configuration`, `models`, `shared_system_client` and `types` are Chroma's import paths.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,26 @@ if TYPE_CHECKING:
     from chroma_nb.api._fastapi import FastAPI as FastAPI
     from chroma_nb.api._local import Local as Local
     from chroma_nb.api.base import API as API
+    from chroma_nb.async_client import AsyncClientAPI as AsyncClientAPI
+    from chroma_nb.client import AdminClientAPI as AdminClientAPI
     from chroma_nb.client import ClientAPI as ClientAPI
 
 _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
+    "AdminClientAPI": "chroma_nb.client",
+    "AsyncClientAPI": "chroma_nb.async_client",
     "ClientAPI": "chroma_nb.client",
     "FastAPI": "chroma_nb.api._fastapi",
     "Local": "chroma_nb.api._local",
 }
-__all__ = ["API", "ClientAPI", "FastAPI", "Local"]
+_MODULES = ("client", "collection_configuration", "models", "shared_system_client", "types")
+__all__ = ["API", "AdminClientAPI", "AsyncClientAPI", "ClientAPI", "FastAPI", "Local"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "types":
-        return lazy_modules(__name__, ("types",), name)
+    if name == "AdminAPI":
+        # Chroma's name.
+        return lazy_attributes(__name__, _ATTRIBUTES, "AdminClientAPI")
+    if name in _MODULES:
+        return lazy_modules(__name__, _MODULES, name)
     return lazy_attributes(__name__, _ATTRIBUTES, name)

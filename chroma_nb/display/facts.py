@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: What a display waits for a store that stands still, seconds: a cell's output should not hang on one.
-PATIENCE_SECONDS = 0.04
+PATIENCE_SECONDS = 0.08
+#: A process that had the processor for this share of that time computes; others may want it as well.
+_SHARE = 1 / 8
 #: What it waits at most while this process computes: the answer may be what is computed.
 LONGEST_SECONDS = 0.4
 
@@ -38,7 +40,7 @@ def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
 def within(ask: Callable[[], T]) -> T | Exception:
     """Return what `ask` returns, or the exception that it raised; `TimeoutError` where it is late.
 
-    Late is `PATIENCE_SECONDS` in which the process had the processor for less than a quarter of the time:
+    Late is `PATIENCE_SECONDS` in which the process had the processor for less than an eighth of the time:
     then the store waits for a lock or a disk. What is late is left to finish in a daemon thread, and forgotten.
     """
     answers: list[T | Exception] = []
@@ -55,6 +57,6 @@ def within(ask: Callable[[], T]) -> T | Exception:
     while thread.is_alive() and time.monotonic() - started < LONGEST_SECONDS:
         computed = time.process_time()
         thread.join(PATIENCE_SECONDS)
-        if time.process_time() - computed < PATIENCE_SECONDS / 4:
+        if time.process_time() - computed < PATIENCE_SECONDS * _SHARE:
             break
     return answers[0] if answers else TimeoutError("the store is busy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chroma_nb.display.empty import why_empty
 from chroma_nb.display.words import clean, shorten
 from chroma_nb.progress import ProgressState
 from chroma_nb.results import CollectionList, GetResult, QueryResult
@@ -44,7 +45,9 @@ def _get(shown: GetResult) -> str:
         lines.append(_line(" ", one[:_LINE], _first_of(shown.get("documents"), at)))
     if len(ids) > _RECORDS:
         lines.append("  …")
-    return "\n".join(lines)
+    if not ids:
+        lines.append(why_empty(shown))
+    return "\n".join(filter(None, lines))
 
 
 def _query(shown: QueryResult) -> str:
@@ -60,4 +63,6 @@ def _query(shown: QueryResult) -> str:
             lines.append(_line(" ", distance, one[:_LINE], document))
     if len(queries) > _RECORDS:
         lines.append(" …")
-    return "\n".join(lines)
+    if not any(queries):
+        lines.append(why_empty(shown))
+    return "\n".join(filter(None, lines))

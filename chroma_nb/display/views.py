@@ -21,6 +21,7 @@ from chroma_nb.display.cells import (
     value_cell,
     vector_cell,
 )
+from chroma_nb.display.empty import why_empty
 from chroma_nb.display.facts import NotAsked, known, within
 from chroma_nb.display.words import clean, marker, shorten, words_of
 from chroma_nb.errors import ChromaError, MemoryBudgetError
@@ -30,6 +31,7 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.progress import ProgressState
 from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.settings import Settings, describe
+from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.types import IndexingStatus
 
 if TYPE_CHECKING:
@@ -201,7 +203,36 @@ def _(shown: Collection) -> View:
             (shorten(key, 40), value_cell(value))
             for key, value in list((info.metadata or {}).items())[:20]
         ],
+        "transfer": [] if shown.last_transfer is None else _sentences(shown.last_transfer),
     }
+
+
+def _sentences(report: TransferReport) -> list[str]:
+    return [shorten(clean(f"{sentence}."), 500) for sentence in report.sentences()]
+
+
+@view.register
+def _(shown: TransferReport) -> View:
+    return "sentences", {"sentences": _sentences(shown)}
+
+
+@view.register
+def _(shown: Transfers) -> View:
+    reports = list(shown.reports.values())
+    heads = [head("collection"), *(head(name, number=True) for name in _TRANSFERRED)]
+    rows = [
+        [
+            text_cell(shorten(one.collection, _NAME_CHARACTERS)),
+            *(Cell(f"{getattr(one, name):,}", number=True) for name in _TRANSFERRED),
+        ]
+        for one in reports[:ROWS]
+    ]
+    lead = "" if reports else "Nothing was copied."
+    table = Table(showing(len(rows), len(reports), "collection"), heads, rows)
+    return "table", {"lead": lead, "table": table}
+
+
+_TRANSFERRED = ("added", "skipped", "changed", "removed")
 
 
 def _ttl(seconds: float | None) -> str:
@@ -262,6 +293,8 @@ def _(shown: GetResult) -> View:
     total = len(shown["ids"])
     caption = showing(min(total, ROWS), total, "record") if total else "No records."
     more = "All of them: .to_pandas()" if total > ROWS else ""
+    if not total:
+        more = why_empty(shown)
     table = _records(shown, caption, exact=shown.contains)
     return "records", {"tables": [table], "more": more}
 
@@ -285,6 +318,8 @@ def _(shown: QueryResult) -> View:
         more.append(f"Showing {_QUERIES} of {total:,} queries.")
     if total > _QUERIES or any(len(ids) > ROWS for ids in shown["ids"]):
         more.append("All of them: .to_pandas()")
+    if not any(shown["ids"]):
+        more.append(why_empty(shown))
     return "records", {"tables": tables, "more": " ".join(more)}
 
 

@@ -227,7 +227,10 @@ class FrameRows(Rows):
             cells = None if column is None else self._chosen(column, rows)
             for row, cell in zip(rows, cells or (), strict=False):
                 if cell is None and column == self._document and self._embedding is None:
-                    reason = "there is no document to embed. Leave such rows out first"
+                    reason = (
+                        "there is no document to embed. Leave such rows out first, in pandas with "
+                        f"frame.dropna(subset=[{column!r}])"
+                    )
                     raise self._bad_cell(row, column, reason)
                 if cell is not None and not isinstance(cell, str):
                     reason = f"expected a text, got {str(cell)[:80]!r} ({type(cell).__name__})"

@@ -39,7 +39,7 @@ class TransferReport(Displayed):
         return " ".join(f"{sentence}." for sentence in self.sentences())
 
     def sentences(self) -> list[str]:
-        """Return what happened, without full stops."""
+        """Return what happened, without full stops; not how long it took, so that it reads the same again."""
         counts = [f"{self.added:,} added"]
         if self.skipped:
             counts.append(f"{self.skipped:,} skipped, as their ids exist")
@@ -47,7 +47,7 @@ class TransferReport(Displayed):
             counts.append(f"{self.changed:,} changed")
         if self.removed:
             counts.append(f"{self.removed:,} removed")
-        found = [f"{self.collection}: {', '.join(counts)}, in {self.seconds:.1f} s"]
+        found = [f"{self.collection}: {', '.join(counts)}"]
         if self.ids:
             found.append(f"The ids are {self.ids}")
         if self.left_out:

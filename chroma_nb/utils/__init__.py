@@ -1,4 +1,4 @@
-"""Chroma's import paths: `utils.embedding_functions` and `utils.batch_utils`."""
+"""Chroma's import paths: `utils.embedding_functions`, `utils.batch_utils` and `utils.data_loaders`."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from chroma_nb.lazy import lazy_modules
 
 
 def __getattr__(name: str) -> Any:
-    return lazy_modules(__name__, ("batch_utils", "embedding_functions"), name)
+    return lazy_modules(__name__, ("batch_utils", "data_loaders", "embedding_functions"), name)

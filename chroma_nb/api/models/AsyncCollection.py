@@ -1,0 +1,5 @@
+"""Chroma's import path of `AsyncCollection`."""
+
+from chroma_nb.async_client import AsyncCollection as AsyncCollection
+
+__all__ = ["AsyncCollection"]
