@@ -17,6 +17,9 @@ logger = logging.getLogger("chroma_nb")
 
 #: The thread ends after this long without anything to wait for; the next request starts another.
 _IDLE_SECONDS = 2.0
+#: Asking again and again moves the work back to so many delays after the first time, and no further: else
+#: it would never be done where somebody asks all the time.
+_MOST_DELAYS = 20
 
 
 class Worker:
@@ -37,17 +40,23 @@ class Worker:
         self._condition = threading.Condition()
         #: Collection -> the moment (monotonic) from which its work may start.
         self._due: dict[UUID, float] = {}
+        #: Collection -> when it was first asked for.
+        self._asked: dict[UUID, float] = {}
         self._thread: threading.Thread | None = None
         self._closed = False
         self._idle_since = 0.0
         weakref.finalize(self, _wake, self._condition).atexit = False
 
     def request(self, collection_id: UUID, delay_seconds: float) -> None:
-        """Ask for work on a collection; asking again before it starts moves it back."""
+        """Ask for work on a collection; asking again before it starts moves it back, for a while."""
         with self._condition:
             if self._closed:
                 return
-            self._due[collection_id] = time.monotonic() + delay_seconds
+            now = time.monotonic()
+            first = self._asked.setdefault(collection_id, now)
+            self._due[collection_id] = (
+                min(now, first + _MOST_DELAYS * delay_seconds) + delay_seconds
+            )
             if self._thread is None:
                 self._idle_since = time.monotonic()
                 self._thread = threading.Thread(
@@ -70,6 +79,7 @@ class Worker:
             if first is None or self._due[first] > now:
                 return True
             del self._due[first]
+            self._asked.pop(first, None)
         work = self._work()
         if work is None:
             return False
@@ -93,6 +103,7 @@ class Worker:
         with self._condition:
             self._closed = True
             self._due.clear()
+            self._asked.clear()
             thread = self._thread
             self._condition.notify_all()
         if thread is not None and thread is not threading.current_thread():
