@@ -167,25 +167,25 @@ class Service:
             }
             LOGGER.info("request", extra={"fields": fields})
 
-    def refuse_elsewhere(self, scope: Scope) -> Response | None:
-        """Return the answer to what a web page of somewhere else sends; None where it may ask."""
+    def refuse_foreign(self, scope: Scope) -> Response | None:
+        """Return the answer to a request that a web page of another origin sends; None where it may ask."""
         host = origin = None
         for name, value in scope["headers"]:
             if name == b"host" and host is None:
                 host = value.decode("latin-1")
             elif name == b"origin" and origin is None:
                 origin = value.decode("latin-1")
-        why = self._why_elsewhere(host or "", origin)
+        why = self._why_foreign(host or "", origin)
         if not why:
             return None
         headers = Headers(scope=scope)
         trace_id = trace_id_of(headers.get("traceparent", ""), headers.get("chroma-trace-id", ""))
         status, content, extra = answer_of(ChromaAuthError(why))
-        self._count("elsewhere", scope["method"], status, 0.0, trace_id)
+        self._count("foreign_origin", scope["method"], status, 0.0, trace_id)
         return Response(content, status, {"chroma-trace-id": trace_id, **extra}, media_type=_JSON)
 
-    def _why_elsewhere(self, host: str, origin: str | None) -> str:
-        """Say why a browser that was led here by a web page gets no answer; empty where it gets one."""
+    def _why_foreign(self, host: str, origin: str | None) -> str:
+        """Say why a request is refused by its Host or Origin header; empty where it is not."""
         if self.only_own_names and not _is_own_name(host):
             # Another site's name that leads to this machine makes that site's pages look like ours.
             return (
@@ -394,8 +394,8 @@ def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]
     return status, dumps(answer), challenge
 
 
-class _ElsewhereRefused:
-    """Middleware before every route, known or not: web pages of somewhere else get no answer."""
+class _OriginCheck:
+    """Middleware before every route, known or not: checks the Host and Origin headers."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -404,7 +404,7 @@ class _ElsewhereRefused:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if scope["type"] == "http":
-            app = self._service.refuse_elsewhere(scope) or app
+            app = self._service.refuse_foreign(scope) or app
         await app(scope, receive, send)
 
 
@@ -505,7 +505,7 @@ def make_application(service: Service) -> fastapi.FastAPI:
             expose_headers=["chroma-trace-id"],
         )
     # The last one is the first that is asked.
-    app.add_middleware(_ElsewhereRefused, service=service)
+    app.add_middleware(_OriginCheck, service=service)
     app.openapi = functools.partial(_openapi, app)  # type: ignore[method-assign]
     return app
 

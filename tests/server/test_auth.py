@@ -14,6 +14,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -856,26 +857,34 @@ def test_a_certificate_that_cannot_be_served(
     chroma_nb.configure()
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
-)
-def test_a_file_that_the_servers_user_may_not_read(tmp_path: Path) -> None:
-    """Root reads everything, so the server runs as nobody."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    file = tmp_path / "auth.json"
-    AuthFile(str(file)).add_token("alice", ["acme"])
-    done = subprocess.run(
-        ["setpriv", "--reuid", "65534", "--clear-groups", *RUN, "--auth", str(file)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    if "No module named" in done.stderr or "Permission denied: " in done.stderr:
-        pytest.skip("nobody may not run this Python")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX rights")
+def test_a_file_that_the_servers_user_may_not_read() -> None:
+    # Not pytest's folder, which nobody else may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        file = os.path.join(folder, "auth.json")
+        AuthFile(file).add_token("alice", ["acme"])
+        under: list[str] = []
+        if os.geteuid() == 0:
+            # Root reads everything, so the server runs as nobody.
+            under = ["setpriv", "--reuid", "65534", "--clear-groups"]
+            if shutil.which("setpriv") is None:
+                pytest.skip("root needs setpriv for this")
+            tried = [*under, sys.executable, "-c", "import chroma_nb.cli"]
+            if subprocess.run(tried, capture_output=True, check=False, cwd="/").returncode:
+                pytest.skip("nobody may not run this Python")
+        else:
+            os.chmod(file, 0)
+        done = subprocess.run(
+            [*under, *RUN, "--auth", file],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd="/",
+        )
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "may not read the auth file" in done.stderr
-    assert str(file) in done.stderr
+    assert file in done.stderr
     assert len(done.stderr.splitlines()) == 1
