@@ -40,10 +40,8 @@ def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) ->
 
 def _frame(pd: Any, columns: dict[str, list[Any]], keys: Iterable[str]) -> Any:
     frame = pd.DataFrame({name: _series(pd, values) for name, values in columns.items()})
-    named = {name: name.removeprefix(_PREFIX) for name in keys if name.startswith(_PREFIX)}
-    if named:
-        # For the way back: which metadata key a column is.
-        frame.attrs["chroma_nb"] = named
+    # For the way back: which metadata key a column is, whatever its name might mean elsewhere.
+    frame.attrs["chroma_nb"] = {name: name.removeprefix(_PREFIX) for name in keys if name != _REST}
     return frame
 
 

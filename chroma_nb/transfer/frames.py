@@ -127,7 +127,8 @@ class FrameRows(Rows):
         if name is not None:
             self._require(name)
             return name
-        return next((known for known in _NAMES[part] if known in self._table.columns), None)
+        free = [one for one in self._table.columns if one not in self._table.keys]
+        return next((known for known in _NAMES[part] if known in free), None)
 
     def _require(self, name: Any) -> None:
         if name not in self._table.columns:

@@ -28,7 +28,7 @@ class Table(ABC):
 
     @property
     def keys(self) -> dict[Any, str]:
-        """Column -> the metadata key that it was made of, where that is not its name."""
+        """Column -> the metadata key that it was made of, where that is known."""
         return {}
 
 
@@ -84,7 +84,7 @@ class PandasTable(Table):
 
     @property
     def keys(self) -> dict[Any, str]:
-        # What `to_pandas` notes down: metadata keys that are named as a column of the record's own.
+        # What `to_pandas` notes down.
         noted = self._frame.attrs.get("chroma_nb")
         return dict(noted) if isinstance(noted, dict) else {}
 

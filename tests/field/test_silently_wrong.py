@@ -1,0 +1,660 @@
+"""Nothing that a user gives is dropped, changed or answered from elsewhere without an error that names it."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import chroma_nb as chroma
+from chroma_nb import K
+from chroma_nb.errors import (
+    DuplicateIDError,
+    IDAlreadyExistsError,
+    InvalidArgumentError,
+)
+from chroma_nb.transfer import PIECE_RECORDS
+from tests.field.conftest import vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pa = pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
+
+BIG = 1745078214713458777
+
+
+def made(client: Any, name: str = "notes", **options: Any) -> Any:
+    return client.create_collection(name, embedding_function=None, **options)
+
+
+# -- one check over all ids before the first piece is written ------------------------------------------------
+
+
+def by_pandas(notes: Any, ids: list[str]) -> None:
+    notes.from_pandas(pd.DataFrame({"id": ids, "embedding": vectors(len(ids))}))
+
+
+def by_the_index(notes: Any, ids: list[str]) -> None:
+    notes.from_pandas(pd.DataFrame({"embedding": vectors(len(ids))}, index=ids))
+
+
+def by_polars(notes: Any, ids: list[str]) -> None:
+    notes.from_pandas(pl.DataFrame({"id": ids, "embedding": vectors(len(ids))}))
+
+
+def by_arrow(notes: Any, ids: list[str]) -> None:
+    notes.from_arrow(pa.table({"id": ids, "embedding": vectors(len(ids))}))
+
+
+def by_our_own_arrow(notes: Any, ids: list[str]) -> None:
+    notes.from_arrow(own_table(notes, ids))
+
+
+def by_parquet(notes: Any, ids: list[str]) -> None:
+    import pyarrow.parquet as parquet
+
+    parquet.write_table(own_table(notes, ids), "ids.parquet", row_group_size=3_000)
+    notes._client.import_("ids.parquet", notes.name)
+
+
+def by_add(notes: Any, ids: list[str]) -> None:
+    notes.add(ids=ids, embeddings=vectors(len(ids)))
+
+
+def own_table(notes: Any, ids: list[str]) -> Any:
+    """A table as `to_arrow` makes it, with other ids."""
+    template = notes.to_arrow().schema
+    schema = pa.schema(
+        [*list(template)[:4], pa.field("embedding", pa.list_(pa.float32(), 2))], template.metadata
+    )
+    nothing = pa.nulls(len(ids), pa.string())
+    flat = pa.array(np.ones(2 * len(ids), dtype=np.float32))
+    embeddings = pa.FixedSizeListArray.from_arrays(flat, 2)
+    return pa.table([pa.array(ids), nothing, nothing, nothing, embeddings], schema=schema)
+
+
+BULK: list[Callable[[Any, list[str]], None]] = [
+    *(by_pandas, by_the_index, by_polars, by_arrow, by_our_own_arrow, by_parquet, by_add)
+]
+#: (place of the second occurrence, place of the first): on either side of a piece's edge, and at the ends.
+EDGES = [
+    (1, 0),
+    (PIECE_RECORDS, PIECE_RECORDS - 1),
+    (PIECE_RECORDS + 1, PIECE_RECORDS),
+    (PIECE_RECORDS, 0),
+    (2 * PIECE_RECORDS, PIECE_RECORDS - 1),
+    (2 * PIECE_RECORDS + 2, 0),
+]
+
+
+@pytest.mark.parametrize("bulk", BULK)
+def test_an_id_that_stands_twice_is_found_wherever_it_stands(
+    local: Any, bulk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notes = made(local)
+    for again, first in EDGES:
+        ids = [f"i{n}" for n in range(2 * PIECE_RECORDS + 3)]
+        ids[again] = ids[first]
+        with pytest.raises(DuplicateIDError, match=f"duplicates of: i{first}"):
+            bulk(notes, ids)
+        assert notes.count() == 0, "nothing is written before all ids were looked at"
+
+
+@pytest.mark.parametrize("bulk", [by_pandas, by_arrow, by_our_own_arrow, by_parquet])
+def test_as_many_records_as_rows(
+    local: Any, bulk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notes = made(local)
+    ids = [f"i{n}" for n in range(2 * PIECE_RECORDS + 3)]
+    bulk(notes, ids)
+    assert notes.get(include=[])["ids"] == ids
+    bulk(notes, ids)
+    assert notes.count() == len(ids)
+
+
+def test_frames_that_were_joined_repeat_their_index(local: Any) -> None:
+    part = pd.DataFrame({"embedding": vectors(3)})
+    for frame in (pd.concat([part, part]), pd.concat([part] * 4_000)):
+        notes = made(local)
+        with pytest.raises(DuplicateIDError, match="reset_index"):
+            notes.from_pandas(frame)
+        assert notes.count() == 0
+        local.delete_collection("notes")
+
+
+def test_error_on_conflict_is_said_before_the_first_piece(local: Any, server: Any) -> None:
+    """Also where a write is sent to a server in parts."""
+    n = 2 * PIECE_RECORDS + 3
+    ids = [f"i{n}" for n in range(n)]
+    with chroma.connect(server.url) as far:
+        far.reset()
+        for client in (local, far):
+            notes = made(client)
+            notes.add(ids=[ids[-1]], embeddings=vectors(1))
+            frame = pd.DataFrame({"id": ids, "embedding": vectors(n)})
+            with pytest.raises(IDAlreadyExistsError, match="1 of 10,003 ids exist"):
+                notes.from_pandas(frame, on_conflict="error")
+            assert notes.count() == 1
+        # The server would take less in one request: the client looks before the first part.
+        limit = far.api.server
+        object.__setattr__(limit, "max_records", 1_000)
+        with pytest.raises(IDAlreadyExistsError, match="1 of 10,003 ids exist"):
+            notes.add(ids=ids, embeddings=vectors(n), on_conflict="error")
+        assert notes.count() == 1
+
+
+# -- str() of anything is no id ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA, pd.NaT])
+def test_a_missing_id_is_named_by_its_row(local: Any, missing: Any) -> None:
+    notes = made(local)
+    frame = pd.DataFrame({"id": pd.Series([1, 2, missing], dtype=object), "embedding": vectors(3)})
+    with pytest.raises(InvalidArgumentError, match=r"Row 2, column 'id': the id is missing"):
+        notes.from_pandas(frame)
+    table = pa.table({"id": ["a", None], "embedding": vectors(2)})
+    with pytest.raises(InvalidArgumentError, match=r"Row 1, column 'id': the id is missing"):
+        notes.from_arrow(table)
+    own = own_table(notes, ["a", "b"]).to_pydict() | {"id": ["a", None]}
+    with pytest.raises(InvalidArgumentError, match=r"Row 1, column 'id': the id is missing"):
+        notes.from_arrow(pa.table(own, schema=own_table(notes, ["a", "b"]).schema))
+    assert notes.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ([1, 2], ["1", "2"]),
+        ([1.0, 2.0], ["1", "2"]),
+        (np.array([1, 2], dtype=np.uint8), ["1", "2"]),
+        (["01", "2.0"], ["01", "2.0"]),
+        (pd.Categorical(["x", "y"]), ["x", "y"]),
+        (
+            [uuid.UUID(int=1), uuid.UUID(int=2)],
+            [str(uuid.UUID(int=1)), str(uuid.UUID(int=2))],
+        ),
+        (
+            pd.to_datetime(["2024-01-02", "2024-01-03"]),
+            ["2024-01-02T00:00:00", "2024-01-03T00:00:00"],
+        ),
+    ],
+)
+def test_what_is_an_id(local: Any, given: Any, stored: list[str]) -> None:
+    notes = made(local).from_pandas(pd.DataFrame({"id": given, "embedding": vectors(2)}))
+    assert notes.get()["ids"] == stored
+
+
+@pytest.mark.parametrize(
+    "given", [[1.5, 2], [True, False], [b"a", b"b"], [("a", 1), ("b", 2)], ["", "b"]]
+)
+def test_what_is_no_id(local: Any, given: Any) -> None:
+    notes = made(local)
+    frame = pd.DataFrame({"embedding": vectors(2)})
+    frame["id"] = pd.Series(given, dtype=object)
+    with pytest.raises(InvalidArgumentError, match="Row 0, column 'id'"):
+        notes.from_pandas(frame)
+    assert notes.count() == 0
+
+
+def test_an_index_that_counts_from_elsewhere_is_the_ids(local: Any) -> None:
+    notes = made(local)
+    frame = pd.DataFrame({"embedding": vectors(3)}, index=pd.RangeIndex(10, 13))
+    assert notes.from_pandas(frame).get()["ids"] == ["10", "11", "12"]
+    named = pd.DataFrame({"embedding": vectors(2)}, index=pd.RangeIndex(2, name="key"))
+    assert notes.from_pandas(named).count() == 5
+    levels = pd.DataFrame(
+        {"embedding": vectors(2)}, index=pd.MultiIndex.from_product([["a"], [1, 2]])
+    )
+    with pytest.raises(InvalidArgumentError, match="reset_index"):
+        notes.from_pandas(levels)
+
+
+def test_a_frame_without_ids_can_be_added_again(client: Any) -> None:
+    frame = pd.DataFrame({"embedding": vectors(3), "n": [1, 1, 2], "t": ["a", "a", "b"]})
+    notes = made(client).from_pandas(frame)
+    ids = notes.get()["ids"]
+    assert len(set(ids)) == 3, "rows that are alike stay as many"
+    notes.from_pandas(frame)
+    assert notes.last_transfer.added == 0
+    assert notes.last_transfer.skipped == 3
+    # Another file's rows have ids of their own, though they are counted from 0 as well.
+    notes.from_pandas(pd.DataFrame({"embedding": vectors(1), "n": [9], "t": ["z"]}))
+    assert notes.count() == 4
+    assert notes.get()["ids"][:3] == ids
+
+
+# -- values keep their kind and digits -----------------------------------------------------------------------
+
+
+def test_integers_beside_gaps_keep_their_digits(client: Any) -> None:
+    notes = made(client)
+    rows = [{"n": BIG, "b": True, "f": 1.0}, {"x": 1}, {"n": 1, "f": 0.5}]
+    notes.add(ids=["a", "b", "c"], embeddings=vectors(3), metadatas=rows)
+    for frame in (
+        notes.to_pandas(),
+        notes.get().to_pandas(),
+        notes.query(query_embeddings=vectors(1), n_results=3).to_pandas().sort_values("id"),
+    ):
+        assert frame["n"].tolist() == [BIG, pd.NA, 1] or frame["n"].isna().tolist() == [
+            False,
+            True,
+            False,
+        ]
+        assert frame["n"].tolist()[0] == BIG
+        assert str(frame["n"].dtype) == "Int64"
+        assert str(frame["b"].dtype) == "boolean"
+        assert str(frame["f"].dtype) == "float64"
+    again = made(client, "again").from_pandas(notes.to_pandas(include=["metadatas", "embeddings"]))
+    assert again.get()["metadatas"] == rows
+    arrow = made(client, "arrow")
+    arrow.from_arrow(pa.table({"id": ["a", "b"], "embedding": vectors(2), "n": [BIG, None]}))
+    assert arrow.get()["metadatas"] == [{"n": BIG}, None]
+    polars = made(client, "polars")
+    polars.from_pandas(pl.DataFrame({"id": ["a", "b"], "embedding": vectors(2), "n": [None, BIG]}))
+    assert polars.get()["metadatas"] == [None, {"n": BIG}]
+
+
+def test_a_key_of_several_kinds_stays_one(local: Any) -> None:
+    notes = made(local)
+    values = [1, 1.0, True, "1", [1], BIG]
+    notes.add(ids=list("abcdef"), embeddings=vectors(6), metadatas=[{"k": one} for one in values])
+    column = notes.to_pandas()["k"].tolist()
+    assert [type(one) for one in column] == [type(one) for one in values]
+    assert column == values
+
+
+@pytest.mark.parametrize(
+    "key", ["id", "document", "uri", "embedding", "metadata.id", "text", "vector", "ids"]
+)
+def test_a_key_that_is_named_as_a_column_comes_back(local: Any, key: str) -> None:
+    notes = made(local)
+    notes.add(ids=["a"], embeddings=vectors(1), documents=["d"], metadatas=[{key: "mine", "n": 1}])
+    frame = notes.to_pandas(include=["documents", "metadatas", "embeddings"])
+    assert made(local, "again").from_pandas(frame).get() == notes.get()
+
+
+def test_values_left_out_are_counted(local: Any) -> None:
+    frame = pd.DataFrame(
+        {
+            "embedding": vectors(3),
+            "tags": [["x"], [], None],
+            "n": [1, None, 2],
+            "when": [datetime.date(2024, 5, 1), None, pd.NaT],
+            "price": [decimal.Decimal("1.25"), None, decimal.Decimal(2)],
+            "took": [pd.Timedelta("1h"), pd.NaT, None],
+        }
+    )
+    notes = made(local).from_pandas(frame)
+    report = notes.last_transfer
+    assert report.left_out == {"tags": 2, "n": 1, "when": 2, "price": 1, "took": 2}
+    assert report.became_text == {"when": "date", "took": "duration"}
+    assert report.became_float == {"price": "Decimal"}
+    assert report.added == 3
+    assert "2 of tags" in str(report)
+    shown = notes._repr_html_()
+    assert "Values left out" in shown
+    assert notes.get()["metadatas"][0] == {
+        "tags": ["x"],
+        "n": 1.0,
+        "when": "2024-05-01",
+        "price": 1.25,
+        "took": "P0DT1H0M0S",
+    }
+
+
+def test_a_column_that_was_added_to_our_own_table_is_metadata(local: Any) -> None:
+    notes = made(local)
+    notes.add(ids=["a", "b"], embeddings=vectors(2), metadatas=[{"n": 1}, None])
+    table = notes.to_arrow().append_column("lang", pa.array(["en", None]))
+    copy = made(local, "copy").from_arrow(table)
+    assert copy.get()["metadatas"] == [{"n": 1, "lang": "en"}, None]
+    clash = notes.to_arrow().append_column("n", pa.array([2, 3]))
+    with pytest.raises(InvalidArgumentError, match=r"column 'n'.*says 1 for the same key"):
+        made(local, "clash").from_arrow(clash)
+
+
+# -- conditions mean the same everywhere ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def notes(client: Any) -> Any:
+    notes = made(client)
+    notes.add(
+        ids=["a", "b", "c"],
+        embeddings=vectors(3),
+        documents=["xyz", "yes", None],
+        metadatas=[{"n": 1, "s": "p"}, {"n": 2}, {"s": "q"}],
+    )
+    return notes
+
+
+CONDITIONS: list[tuple[Any, list[str]]] = [
+    (K.ID == "a", ["a"]),
+    (K.ID != "a", ["b", "c"]),
+    (K.ID.is_in(["a", "c", "no"]), ["a", "c"]),
+    (K.ID.not_in(["a", "c"]), ["b"]),
+    ((K.ID == "a") | (K("n") == 2), ["a", "b"]),
+    ((K.ID == "a") & (K("n") == 2), []),
+    (K.DOCUMENT.contains("y"), ["a", "b"]),
+    (K.DOCUMENT.not_contains("y"), ["c"]),
+    (K.DOCUMENT.regex("^y"), ["b"]),
+    (K.DOCUMENT.not_regex("^y"), ["a", "c"]),
+    ((K.DOCUMENT.regex("s$")) & (K("n") > 1), ["b"]),
+    ((K("n") == 1) | {"s": "q"}, ["a", "c"]),
+    ({"$and": [K("n") == 1, {"s": "p"}]}, ["a"]),
+]
+
+
+@pytest.mark.parametrize(("condition", "ids"), CONDITIONS, ids=str)
+def test_a_condition_means_the_same_everywhere(notes: Any, condition: Any, ids: list[str]) -> None:
+    assert notes.get(where=condition)["ids"] == ids
+    found = notes.query(query_embeddings=vectors(1), where=condition, n_results=3)
+    assert sorted(found["ids"][0]) == ids
+    assert notes.explain(query_embeddings=vectors(1), where=condition)["n_found"] == len(ids)
+    notes.unload()
+    assert notes.get(where=condition)["ids"] == ids
+    assert notes.delete(where=condition) == {"deleted": len(ids)}
+    assert notes.count() == 3 - len(ids)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        K.SCORE > 1,
+        K.EMBEDDING == 1,
+        K.METADATA == "a",
+        K.ID > 1,
+        K.ID == 5,
+        K.ID.contains("a"),
+        {"#x": 1},
+    ],
+    ids=str,
+)
+def test_a_condition_that_cannot_be_evaluated_is_refused(notes: Any, condition: Any) -> None:
+    with pytest.raises(ValueError, match=r"#|an id is a text|Expected operand"):
+        notes.get(where=condition)
+
+
+def test_a_condition_on_documents_is_one_in_either_place(notes: Any) -> None:
+    assert notes.get(where_document=K.DOCUMENT.contains("y"))["ids"] == ["a", "b"]
+    both = K.DOCUMENT.contains("y") & K.DOCUMENT.not_contains("z")
+    assert notes.get(where_document=both)["ids"] == ["b"]
+
+
+def test_and_drops_no_condition(notes: Any) -> None:
+    field = notes.fields
+    with pytest.raises(ValueError, match=r"Join conditions with & and \|"):
+        notes.get(where=(field["n"] == 1) and (field["s"] == "p"))
+    with pytest.raises(ValueError, match="a range"):
+        notes.get(where=0 < field["n"] < 3)
+    with pytest.raises(ValueError, match="in parentheses"):
+        notes.get(where=field["n"] == 1 & field["s"])
+
+
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ({"posx": "noun"}, "No record has the metadata key 'posx'"),
+        ({"nn": 1}, "Did you mean 'n'?"),
+        ({"document": {"$contains": "x"}}, "where_document"),
+        ({"$and": [{"n": 1}, {"sx": "p"}]}, "'sx'"),
+    ],
+)
+def test_an_empty_answer_says_which_key_no_record_has(
+    local: Any, where: Any, sentence: str
+) -> None:
+    notes = made(local)
+    notes.add(ids=["a"], embeddings=vectors(1), metadatas=[{"n": 1, "s": "p"}])
+    for result in (notes.get(where=where), notes.query(query_embeddings=vectors(1), where=where)):
+        assert sentence in result._repr_mimebundle_()["text/plain"]
+        assert "No record has the metadata key" in result._repr_html_()
+    empty = notes.get(where={"n": 2})
+    assert "metadata key" not in empty._repr_html_(), "nothing is wrong with this one"
+
+
+def test_a_filter_of_documents_among_those_of_metadata(notes: Any) -> None:
+    with pytest.raises(ValueError, match=r"where_document=\{'\$contains': 'x'\}"):
+        notes.get(where={"$contains": "x"})
+    with pytest.raises(ValueError, match=r"where_document=\{'\$regex': 'x'\}"):
+        notes.get(where={"s": {"$regex": "x"}})
+
+
+# -- two models in one collection ----------------------------------------------------------------------------
+
+
+class Mine:
+    """A function that nobody can build again."""
+
+    def __call__(self, input: Any) -> Any:
+        return [[float(len(text)), 1.0] for text in input]
+
+
+@pytest.mark.filterwarnings("ignore:Embedding function 'Mine':DeprecationWarning")
+def test_another_model_never_answers(client: Any) -> None:
+    client.create_collection("mine", embedding_function=Mine()).add(ids=["a"], documents=["xx"])
+    handle = client.get_collection("mine")
+    for call in (
+        lambda: handle.query(query_texts=["yy"]),
+        lambda: handle.add(ids=["b"], documents=["b"]),
+    ):
+        with pytest.raises(ValueError, match="does not say what embedded them"):
+            call()
+    assert handle.query(query_embeddings=[[2.0, 1.0]])["ids"] == [["a"]]
+    again = client.get_collection("mine", embedding_function=Mine())
+    assert again.query(query_texts=["yy"])["ids"] == [["a"]]
+
+
+def test_embeddings_of_ones_own_are_not_mixed_with_a_model(client: Any) -> None:
+    made(client).add(ids=["a"], embeddings=vectors(1))
+    with pytest.raises(ValueError, match="does not say what embedded them"):
+        client.get_collection("notes").query(query_texts=["y"])
+
+
+# -- a path means a folder, a url a server -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [None, "", "  "])
+def test_no_path_is_no_folder(path: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="EphemeralClient"):
+        chroma.PersistentClient(path)
+
+
+def test_settings_that_name_a_place_are_followed(tmp_path: Path) -> None:
+    kept = str(tmp_path / "kept")
+    for client in (
+        chroma.Client(chroma.Settings(path=kept)),
+        chroma.Client(chroma.Settings(persist_directory=kept)),
+        chroma.PersistentClient(settings=chroma.Settings(path=kept)),
+    ):
+        with client:
+            notes = client.get_or_create_collection("notes", embedding_function=None)
+            notes.add(ids=[str(notes.count())], embeddings=vectors(1))
+    with chroma.PersistentClient(kept) as client:
+        assert client.get_collection("notes").count() == 3
+
+
+def test_a_url_in_the_settings_is_a_server(server: Any) -> None:
+    settings = chroma.Settings(url=server.url)
+    with chroma.Client(settings) as client:
+        client.reset()
+        made(client)
+    admin = chroma.AdminClient(settings)
+    admin.create_tenant("acme")
+    admin.create_database("lists", "acme")
+    with chroma.connect(server.url, tenant="acme", database="lists") as client:
+        assert client.list_collections() == []
+        client.reset()
+    admin.close()
+
+
+def test_settings_that_contradict_each_other_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for values in (
+        {"path": "a", "url": "http://h"},
+        {"path": "a", "is_persistent": False},
+        {"api": "local", "url": "http://h"},
+        {"api": "fastapi", "path": "a"},
+    ):
+        with pytest.raises(ValueError, match="contradict each other"):
+            chroma.Settings(**values)
+    with pytest.raises(InvalidArgumentError, match="store in memory"):
+        chroma.EphemeralClient(chroma.Settings(path="a"))
+    with pytest.raises(InvalidArgumentError, match="one place, and two are given"):
+        chroma.PersistentClient("b", chroma.Settings(path="a"))
+    with pytest.raises(InvalidArgumentError, match="one place, and two are given"):
+        chroma.connect("http://127.0.0.1:9", settings=chroma.Settings(path="a"))
+    monkeypatch.setenv("CHROMA_NB_PATH", str(tmp_path / "kept"))
+    monkeypatch.setenv("CHROMA_NB_URL", "http://127.0.0.1:9")
+    with pytest.raises(InvalidArgumentError, match="CHROMA_NB_PATH and CHROMA_NB_URL"):
+        chroma.Client()
+    with chroma.Client(str(tmp_path / "other")) as client:
+        assert client.list_collections() == [], "an argument says which is meant"
+
+
+@pytest.mark.parametrize("name", ["chroma.sqlite3", "thesis.tex", "vectors/a.f32"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(
+        (InvalidArgumentError, chroma.errors.StoreCorruptError), match="nothing was changed"
+    ):
+        chroma.PersistentClient(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_folder_becomes_a_store(tmp_path: Path) -> None:
+    (tmp_path / ".gitkeep").touch()
+    (tmp_path / "lost+found").mkdir()
+    with chroma.PersistentClient(tmp_path) as client:
+        made(client).add(ids=["a"], embeddings=vectors(1))
+    (tmp_path / "README").write_text("a store, and what its owner put beside it")
+    with chroma.PersistentClient(tmp_path) as client:
+        assert client.get_collection("notes").count() == 1
+
+
+# -- half a sync that looks like one -------------------------------------------------------------------------
+
+
+def test_a_copy_says_what_it_did(client: Any, tmp_path: Path) -> None:
+    notes = made(client)
+    ids = [f"i{n}" for n in range(6)]
+    notes.add(ids=ids, embeddings=vectors(6), documents=ids)
+    with chroma.Client(tmp_path / "copy") as other:
+        first = client.copy_to(other)
+        assert first == {"notes": 6}
+        assert first.reports["notes"].added == 6
+        notes.update(ids=["i0"], uris=["changed"])
+        notes.update(ids=["i1"], embeddings=[[0.0, 5.0]])
+        notes.update(ids=["i2"], metadatas=[{"n": 1}])
+        notes.delete(ids=["i5"])
+        notes.add(ids=["new"], embeddings=vectors(1))
+        skipped = client.copy_to(other).reports["notes"]
+        assert (skipped.added, skipped.skipped, skipped.changed, skipped.removed) == (1, 5, 0, 0)
+        assert "skipped, as their ids exist" in str(skipped)
+        with pytest.raises(IDAlreadyExistsError):
+            client.copy_to(other, on_conflict="error")
+        replaced = client.copy_to(other, on_conflict="replace").reports["notes"]
+        assert (replaced.added, replaced.skipped, replaced.changed) == (0, 3, 3)
+        assert other.get_collection("notes").count() == 7, "what was deleted here is still there"
+        mirrored = client.copy_to(other, mirror=True)
+        assert mirrored.reports["notes"].removed == 1
+        everything = ["documents", "metadatas", "embeddings", "uris"]
+        here, there = (
+            one.get_collection("notes", embedding_function=None).get(include=everything)
+            for one in (client, other)
+        )
+        assert sorted(here["ids"]) == sorted(there["ids"])
+        order = [there["ids"].index(one) for one in here["ids"]]
+        for part in ("documents", "metadatas"):
+            assert here[part] == [there[part][row] for row in order]
+        np.testing.assert_array_equal(here["embeddings"], there["embeddings"][order])
+
+
+def test_a_copy_into_another_distance_is_refused(local: Any, tmp_path: Path) -> None:
+    made(local, configuration={"hnsw": {"space": "cosine"}})
+    with chroma.Client(tmp_path / "copy") as other:
+        made(other, configuration={"hnsw": {"space": "l2"}})
+        with pytest.raises(InvalidArgumentError, match="distance cosine"):
+            local.copy_to(other)
+
+
+# -- figures -------------------------------------------------------------------------------------------------
+
+
+def test_there_are_never_more_values_than_records(local: Any) -> None:
+    n = 2_000
+    notes = made(local)
+    notes.add(
+        ids=[str(i) for i in range(n)],
+        embeddings=vectors(n),
+        metadatas=[{"k": i} for i in range(n)],
+    )
+    (field,) = notes.fields.describe()
+    assert field.n_distinct <= n
+
+
+# -- dates ---------------------------------------------------------------------------------------------------
+
+UTC = datetime.timezone.utc
+
+
+def test_dates_are_stored_compared_and_come_back(client: Any) -> None:
+    notes = made(client)
+    given = [
+        datetime.datetime(2024, 5, 1, 12, tzinfo=UTC),
+        pd.Timestamp("2024-05-02 00:00:00.123456789"),
+        "2024-05-03",
+        datetime.date(2024, 5, 4),
+        np.datetime64("2024-05-05T06:00"),
+        "2024-05-06T01:00:00+02:00",
+        "the day after",
+    ]
+    ids = list("abcdefg")
+    notes.add(ids=ids, embeddings=vectors(7), metadatas=[{"when": one} for one in given])
+    stored = [one["when"] for one in notes.get()["metadatas"]]
+    assert all(type(one) is str for one in stored), "text, which Chroma's clients read as well"
+    for one, text in zip(given[:6], stored[:6], strict=True):
+        assert pd.Timestamp(one) == pd.Timestamp(text)
+    assert stored[6] == "the day after"
+    when = K("when")
+    for operand in (
+        *("2024-05-03", datetime.date(2024, 5, 3), datetime.datetime(2024, 5, 3, tzinfo=UTC)),
+        *(pd.Timestamp("2024-05-03"), np.datetime64("2024-05-03")),
+    ):
+        assert notes.get(where=when > operand)["ids"] == ["d", "e", "f"]
+        assert notes.get(where=when >= operand)["ids"] == ["c", "d", "e", "f"]
+        assert notes.get(where=when < operand)["ids"] == ["a", "b"]
+        assert notes.get(where=when <= operand)["ids"] == ["a", "b", "c"]
+        between = {"$and": [{"when": {"$gt": "2024-05-01"}}, {"when": {"$lte": operand}}]}
+        assert notes.get(where=between)["ids"] == ["a", "b", "c"]
+    assert notes.get(where=when == given[0])["ids"] == ["a"]
+    assert notes.get(where=when < "2024-05-05T23:30:00Z")["ids"] == ["a", "b", "c", "d", "e", "f"]
+    frame = notes.to_pandas()
+    assert frame["when"].tolist() == stored
+
+
+@pytest.mark.parametrize(
+    "value", [pd.NaT, np.datetime64("NaT"), datetime.time(1, 2), datetime.timedelta(1)]
+)
+def test_what_is_no_moment_is_refused(local: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match=r"finite|metadata value"):
+        made(local).add(ids=["a"], embeddings=vectors(1), metadatas=[{"when": value}])
+
+
+def test_text_that_is_no_date_has_no_order(notes: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"an int or a float for operator \$gt, got p.*in ISO form"
+    ):
+        notes.get(where={"s": {"$gt": "p"}})
