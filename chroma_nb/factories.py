@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.settings import Settings
+from chroma_nb.shielded import shielded
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def open_store(settings: Settings) -> Store:
     One folder is one store in a process, whatever else the settings say; in memory and at a server, equal
     settings are.
     """
-    key: Hashable
+    key: tuple[str, Hashable]
     if settings.contradiction:
         raise InvalidArgumentError(settings.contradiction)
     if not load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process:
@@ -134,16 +135,21 @@ def open_store(settings: Settings) -> Store:
         key = ("path", os.path.realpath(os.path.expanduser(settings.path)))
     else:
         key = ("memory", settings.key())
-    with _lock:
-        store = _stores.get(key)
-        if store is not None and store.db is not None and not store.db.is_there():
-            # Somebody has deleted the folder, as notebooks do to start afresh.
-            del _stores[key]
-            store.api.abandon()
-            store = None
-        if store is None:
-            store = _stores[key] = _open(key, settings)
-        return store
+
+    def find_or_open() -> Store:
+        with _lock:
+            store = _stores.get(key)
+            if store is not None and store.db is not None and not store.db.is_there():
+                # Somebody has deleted the folder, as notebooks do to start afresh.
+                del _stores[key]
+                store.api.abandon()
+                store = None
+            if store is None:
+                store = _stores[key] = _open(key, settings)
+            return store
+
+    # A folder that is locked and belongs to no store could not be opened any more.
+    return find_or_open() if key[0] == "elsewhere" else shielded(find_or_open)
 
 
 def _open(key: Hashable, settings: Settings) -> Store:
@@ -191,10 +197,20 @@ def acquire(store: Store) -> None:
 
 def release(store: Store) -> None:
     """Count a client out; the last one closes the store."""
-    with _lock:
-        store.clients -= 1
-        if store.clients <= 0:
-            _close(store)
+
+    def count_out() -> None:
+        with _lock:
+            store.clients -= 1
+            if store.clients <= 0:
+                _close(store)
+
+    if store.db is not None:
+        # What an interrupted cell has left locked would keep the store from being closed by another thread.
+        from chroma_nb.segment.locks import release_stale
+
+        release_stale()
+    # A store that is half closed would keep its folder locked.
+    shielded(count_out)
 
 
 def _close(store: Store) -> None:

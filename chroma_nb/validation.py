@@ -219,12 +219,16 @@ def _without_tensors(embeddings: Any) -> Any:
         return np.asarray(tensor if str(tensor.dtype) != "torch.bfloat16" else tensor.float())
     if hasattr(embeddings, "__array__") and not isinstance(embeddings, np.generic):
         array = np.asarray(embeddings)
-        return array.tolist() if array.dtype == object else array
+        return _without_tensors(array.tolist()) if array.dtype == object else array
     if isinstance(embeddings, Iterable):
         rows = embeddings if isinstance(embeddings, list) else _sequence(embeddings)
-        first = rows[0] if isinstance(rows, list) and rows else None
-        if hasattr(first, "__array__") and not isinstance(first, np.ndarray | np.generic):
+        if not isinstance(rows, list) or not rows:
+            return rows
+        if hasattr(rows[0], "__array__") and not isinstance(rows[0], np.ndarray | np.generic):
             return [_without_tensors(row) for row in rows]
+        if np.ndarray in (kinds := set(map(type, rows))) and len(kinds) > 1:
+            # Lists among arrays.
+            return [np.asarray(row) if isinstance(row, list | tuple) else row for row in rows]
         return rows
     return embeddings
 

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import threading
 import weakref
 from dataclasses import dataclass, replace
@@ -118,7 +119,7 @@ class DuckDB(DB):
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
         self._temp = TempFolder(settings.temp_path)
         try:
-            with _interruptible():
+            with interruptible():
                 self._connection = self._connect()
                 try:
                     self._open_schema()
@@ -240,7 +241,7 @@ class DuckDB(DB):
             return
         try:
             if self._unsure:
-                with _interruptible():
+                with interruptible():
                     self._undo(failed=False)
                     self._load_catalogue()
                 self._unsure = False
@@ -253,7 +254,7 @@ class DuckDB(DB):
 
         Use it within `_changing`.
         """
-        with self._write_lock, _interruptible():
+        with self._write_lock, interruptible():
             self._check_open()
             if self._is_limited:
                 self._lift_limit()
@@ -294,7 +295,7 @@ class DuckDB(DB):
             with self._cursor_lock:
                 self._busy_cursors.add(cursor)
         try:
-            with _interruptible():
+            with interruptible():
                 yield cursor
         except BaseException as error:
             cursor.close()
@@ -489,7 +490,7 @@ class DuckDB(DB):
             bar = progress_bar(
                 len(changes.rows),
                 f"Writing {entry.info.name}",
-                unit="record",
+                did="written",
                 enabled=self.settings.progress,
             )
             with bar:
@@ -716,7 +717,7 @@ class DuckDB(DB):
     def settle(self) -> None:
         # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
         # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
-        with self._write_lock, _interruptible():
+        with self._write_lock, interruptible():
             self._make_sure()
             if not self._closed:
                 # Refused while another transaction reads: then it is done another time.
@@ -757,7 +758,7 @@ class DuckDB(DB):
     def set_memory_limit(self, n_bytes: int) -> None:
         if self.settings.duckdb_memory_limit != "auto":
             return
-        with self._write_lock, _interruptible():
+        with self._write_lock, interruptible():
             self._check_open()
             self._make_sure()
             # Refused where it is in use at the moment: then it stays as it was.
@@ -800,13 +801,9 @@ class DuckDB(DB):
         return entry is not None and entry.extent.generation == generation and not self._closed
 
     def _vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
-        if not self._is_at(collection_id, generation):
-            return None
-        with contextlib.suppress(NotFoundError):
-            source = self.vectors(collection_id)
-            if self._is_at(collection_id, generation):
-                return source
-        return None
+        # A compaction holds the lock until it has put the new files in the place of the old ones.
+        with self._write_lock:
+            return self.vectors(collection_id) if self._is_at(collection_id, generation) else None
 
     def _mark_broken(self) -> None:
         """Have DuckDB opened anew before the next access, as after a transaction in which it failed."""
@@ -967,16 +964,27 @@ def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise a KeyboardInterrupt for what it is; DuckDB makes an error of its own of it."""
+def interruptible() -> Iterator[None]:
+    """Raise a KeyboardInterrupt for what it is; DuckDB makes errors of its own of it, in several ways."""
+    # What the caller is dealing with already is not ours.
+    handled = sys.exc_info()[1]
     try:
         yield
-    except duckdb.InterruptException as error:
-        raise KeyboardInterrupt from error
-    except RuntimeError as error:
-        if "Query interrupted" in str(error):
+    except Exception as error:
+        if _was_interrupted(error, handled):
             raise KeyboardInterrupt from error
         raise
+
+
+def _was_interrupted(error: BaseException | None, handled: BaseException | None) -> bool:
+    if error is None or error is handled:
+        return False
+    if isinstance(error, KeyboardInterrupt | duckdb.InterruptException):
+        return True
+    if "Query interrupted" in str(error) or str(error).startswith("KeyboardInterrupt"):
+        return isinstance(error, RuntimeError | duckdb.Error)
+    # What fails while an interrupt is dealt with, such as a statement in the transaction that it ended.
+    return _was_interrupted(error.__cause__ or error.__context__, handled)
 
 
 def is_disk_full(error: BaseException) -> bool:

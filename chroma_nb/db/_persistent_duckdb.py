@@ -19,7 +19,7 @@ import duckdb
 from chroma_nb.db._duckdb import (
     DuckDB,
     _Entry,
-    _interruptible,
+    interruptible,
     _remove_prefix,
     create_schema,
     is_disk_full,
@@ -65,7 +65,7 @@ class PersistentDuckDB(DuckDB):
                 "that you may write to, or use chroma_nb.EphemeralClient()."
             ) from error
         try:
-            with _interruptible():
+            with interruptible():
                 if not os.path.exists(self._database_file()):
                     self._make_database()
             super().__init__(settings)
