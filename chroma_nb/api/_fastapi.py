@@ -327,12 +327,15 @@ class FastAPI(API):
         new_name: str,
         *,
         on_progress: Callable[[int], object] | None = None,
+        on_total: Callable[[int], object] | None = None,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
         where_to: Any = {"tenant": tenant, "database": database}
         if not self.server.ours:
-            return super().fork(collection_id, new_name, on_progress=on_progress, **where_to)
+            return super().fork(
+                collection_id, new_name, on_progress=on_progress, on_total=on_total, **where_to
+            )
         body = {"new_name": new_name}
         return collection_from_json(
             self._in_collection(
@@ -418,7 +421,7 @@ class FastAPI(API):
         """
         desc = f"Sending to {self._http.url}"
         done, size = 0, self._part_size(batch)
-        with progress_bar(len(batch), desc, unit="record", enabled=self._progress) as bar:
+        with progress_bar(len(batch), desc, did="sent", enabled=self._progress) as bar:
             while done < len(batch):
                 if before_parts is not None and size < len(batch):
                     before_parts()

@@ -200,6 +200,7 @@ class API(ABC):
         new_name: str,
         *,
         on_progress: Callable[[int], object] | None = None,
+        on_total: Callable[[int], object] | None = None,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
@@ -209,6 +210,7 @@ class API(ABC):
             collection_id: The collection.
             new_name: The copy's; a copy that was interrupted is gone on with.
             on_progress: Called with the number of records of each piece that was copied here.
+            on_total: Called once, with the number of records that are to be copied here.
             tenant: The tenant.
             database: The database.
         """
@@ -219,7 +221,7 @@ class API(ABC):
         )
         source = Place(self, info.id, tenant, database)
         target = Place(self, copy.id, tenant, database)
-        copy_records(source, target, on_progress)
+        copy_records(source, target, on_progress, on_total=on_total)
         return self.get_collection_by_id(copy.id, **where_to)
 
     # -- records ------------------------------------------------------------------------------
