@@ -62,7 +62,6 @@ __all__ = [
     "UniqueConstraintError",
     "VersionMismatchError",
     "error_types",
-    "with_way_out",
 ]
 
 

@@ -127,8 +127,6 @@ def open_store(settings: Settings) -> Store:
     settings are.
     """
     key: tuple[str, Hashable]
-    if settings.contradiction:
-        raise InvalidArgumentError(settings.contradiction)
     if not load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process:
         key = ("elsewhere", settings.key())
     elif settings.is_persistent:

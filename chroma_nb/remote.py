@@ -68,7 +68,7 @@ def connect(
         "timeout_seconds": timeout_seconds,
     }
     chosen = chosen.replace(**{key: one for key, one in changes.items() if one is not None})
-    if target is None and chosen.url:
+    if target is None and chosen.url and not chosen.gives("path"):
         target = chosen.url
     if target is None:
         return ClientAPI(chosen, tenant or DEFAULT_TENANT, database or DEFAULT_DATABASE)

@@ -142,7 +142,8 @@ class Settings(Displayed):
     )
     url: str = _documented(
         "",
-        "Where a server is, such as `http://host:8000`. Setting it makes clients ask that server.",
+        "Where a server is, such as `http://host:8000`. Given in `Settings`, clients ask it; in the environment, "
+        "`connect()` without a target goes there.",
     )
     token: str = _documented(
         "", "The token that a server wants, as `Bearer` or in `token_header`.", secret=True
@@ -186,12 +187,13 @@ class Settings(Displayed):
     server_max_body: str = _documented("256 MB", "Largest body of a request.")
     server_max_batch_size: int = _documented(100_000, "Most records of one request.")
     server_max_concurrency: int = _documented(
-        64, "Requests worked on or waiting at a time; further ones are told to come back."
+        64, "Requests worked on or waiting at a time; further ones are asked to try again."
     )
     server_threads: int = _documented(0, "Threads that answer requests; 0 is four per core.")
     server_timeout_seconds: float = _documented(120.0, "How long one request may be worked on.")
     server_body_timeout_seconds: float = _documented(
-        30.0, "How long a client may be silent while it sends a body."
+        30.0,
+        "How long a client may take for a request's head, for each 256 KiB of a body, and to take more of an answer.",
     )
     server_cors_origins: str = _documented(
         "", "Web pages that may ask: origins, separated by commas; `*` is any. Empty is none."
@@ -199,18 +201,16 @@ class Settings(Displayed):
     server_tls_certificate: str = _documented("", "File of the server's certificate chain (PEM).")
     server_tls_key: str = _documented("", "File of the certificate's private key (PEM).")
 
-    #: Settings that contradict each other about the place of the store: said when one is opened.
-    contradiction: ClassVar[str] = ""
     _given: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, **values: Any) -> None:
         explicit = read_explicit(values)
         resolved = _merge(explicit, os.environ)
-        contradiction = _decide_place(resolved, explicit, os.environ)
-        self._set(resolved, frozenset(explicit), contradiction)
+        _decide_place(resolved, explicit, os.environ)
+        self._set(resolved, frozenset(explicit))
 
-    def _set(self, values: Mapping[str, Any], given: frozenset[str], contradiction: str) -> None:
-        for name, value in {**values, "_given": given, "contradiction": contradiction}.items():
+    def _set(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
+        for name, value in {**values, "_given": given}.items():
             object.__setattr__(self, name, value)
 
     def gives(self, name: str) -> bool:
@@ -249,11 +249,9 @@ class Settings(Displayed):
         """Return a copy with some fields changed; a new `path` or `url` says where the store is."""
         explicit = read_explicit(changes)
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | explicit
-        contradiction = _decide_place(values, explicit, {})
-        if not explicit.keys() & _PLACES:
-            contradiction = self.contradiction
+        _decide_place(values, explicit, {})
         copy = object.__new__(Settings)
-        copy._set(values, self._given | explicit.keys(), contradiction)
+        copy._set(values, self._given | explicit.keys())
         return copy
 
     def key(self) -> tuple[Any, ...]:
@@ -327,22 +325,19 @@ def _merge(explicit: Mapping[str, Any], environment: Mapping[str, str]) -> dict[
 
 #: APIs that ask a server at `url`, the usual one first.
 _REMOTE_APIS = ("fastapi",)
-#: Settings that say where the store is.
-_PLACES = frozenset(("path", "is_persistent", "url", "api"))
 
 
 def _decide_place(
     values: dict[str, Any], explicit: Mapping[str, Any], environment: Mapping[str, str]
-) -> str:
-    """Let `path` mean a folder and `url` a server, where nothing else was said as clearly.
+) -> None:
+    """Let `path` mean a folder, and a `url` that is given as an argument a server.
+
+    A URL of the environment is for `connect()`, which asks for it.
 
     Args:
         values: The table; `is_persistent` and `api` are set in it.
         explicit: What was given as arguments, which counts more than the environment.
         environment: The environment's variables.
-
-    Returns:
-        A sentence where the environment contradicts itself; it matters when a store is opened.
 
     Raises:
         ValueError: The arguments contradict each other.
@@ -355,43 +350,37 @@ def _decide_place(
         return 1 if ENVIRONMENT_PREFIX + name.upper() in environment else 0
 
     path, persistent, api = said("path"), said("is_persistent"), said("api")
-    server = said("url") if values["url"] else 0
-    if path and path == persistent == 2 and not values["is_persistent"]:
-        raise ValueError(_contradiction(2, "path", "is_persistent=False", "a path keeps the store"))
-    if path > persistent:
-        values["is_persistent"] = True
-    folder = max(path, persistent if values["is_persistent"] else 0)
+    url = bool(explicit.get("url"))
     is_remote = values["api"] in _REMOTE_APIS
-    if api and api >= max(folder, server):
-        if api == 2 and server == 2 and values["api"] == "local":
-            raise ValueError(_contradiction(2, "url", "api='local'", "a url is for a server"))
-        if api == 2 and path == 2 and is_remote:
-            name = f"api={values['api']!r}"
+    keeps = persistent == 2 and values["is_persistent"]
+    for clash, one, other, why in (
+        (
+            path == persistent == 2 and not values["is_persistent"],
+            *("path", "is_persistent=False", "a path keeps the store"),
+        ),
+        (url and path == 2, "path", "url", "a folder and a server are two places"),
+        (url and keeps, "is_persistent", "url", "a folder and a server are two places"),
+        (
+            url and api == 2 and values["api"] == "local",
+            *("url", "api='local'", "a url is for a server"),
+        ),
+        (
+            path == api == 2 and is_remote,
+            *("path", f"api={values['api']!r}", "a path is for a store in this process"),
+        ),
+    ):
+        if clash:
             raise ValueError(
-                _contradiction(2, "path", name, "a path is for a store in this process")
+                f"Settings {one} and {other} contradict each other: {why}. Leave one of them out."
             )
-        return ""
-    if folder and folder == server:
-        one = "path" if path == folder else "is_persistent"
-        problem = _contradiction(folder, one, "url", "a folder and a server are two places")
-        if folder == 2:
-            raise ValueError(problem)
-        return problem
-    if server > folder:
+    if path > persistent and not url:
+        values["is_persistent"] = True
+    if api == 2:
+        return
+    if url:
         values["api"] = _REMOTE_APIS[0]
-    elif folder and is_remote:
+    elif (path == 2 or keeps) and is_remote:
         values["api"] = "local"
-    return ""
-
-
-def _contradiction(level: int, one: str, other: str, why: str) -> str:
-    if level == 1:
-        names = [ENVIRONMENT_PREFIX + name.upper() for name in (one, other)]
-        return (
-            f"The environment has both {' and '.join(names)}, and {why}. Unset one of them, or say which "
-            "you mean: chroma_nb.Client(path), chroma_nb.connect(url)."
-        )
-    return f"Settings {one} and {other} contradict each other: {why}. Leave one of them out."
 
 
 def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

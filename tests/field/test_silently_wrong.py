@@ -497,9 +497,7 @@ def test_a_url_in_the_settings_is_a_server(server: Any) -> None:
     admin.close()
 
 
-def test_settings_that_contradict_each_other_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_that_contradict_each_other_are_refused() -> None:
     for values in (
         {"path": "a", "url": "http://h"},
         {"path": "a", "is_persistent": False},
@@ -514,12 +512,21 @@ def test_settings_that_contradict_each_other_are_refused(
         chroma.PersistentClient("b", chroma.Settings(path="a"))
     with pytest.raises(InvalidArgumentError, match="one place, and two are given"):
         chroma.connect("http://127.0.0.1:9", settings=chroma.Settings(path="a"))
+
+
+def test_the_environment_may_name_a_folder_and_a_server(
+    tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CHROMA_NB_PATH", str(tmp_path / "kept"))
-    monkeypatch.setenv("CHROMA_NB_URL", "http://127.0.0.1:9")
-    with pytest.raises(InvalidArgumentError, match="CHROMA_NB_PATH and CHROMA_NB_URL"):
-        chroma.Client()
-    with chroma.Client(str(tmp_path / "other")) as client:
-        assert client.list_collections() == [], "an argument says which is meant"
+    monkeypatch.setenv("CHROMA_NB_URL", server.url)
+    with chroma.Client() as client:
+        assert client.get_settings().place == str(tmp_path / "kept")
+    with chroma.connect() as client:
+        assert client.get_settings().place == server.url
+    with chroma.connect(settings=chroma.Settings(path=str(tmp_path / "other"))) as client:
+        assert client.get_settings().place == str(tmp_path / "other")
+    with chroma.EphemeralClient() as client:
+        assert client.get_settings().place == "in memory"
 
 
 @pytest.mark.parametrize("name", ["chroma.sqlite3", "thesis.tex", "vectors/a.f32"])
