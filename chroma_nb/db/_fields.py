@@ -45,17 +45,15 @@ _PAIRS = (
 _TEMPORARY = "SELECT key, kind, atom FROM chroma_nb_pairs"
 
 
-def metadata_keys(
-    cursor: duckdb.DuckDBPyConnection, table: str, memory_limit: int, most: int = MOST_METADATA_KEYS
-) -> list[str]:
-    """Return the metadata keys of a table in the order of their code points, at most `most`.
+def metadata_keys(cursor: duckdb.DuckDBPyConnection, table: str, memory_limit: int) -> list[str]:
+    """Return the metadata keys of a table in the order of their code points, the first ones of many.
 
     Args:
         cursor: Of the database.
         table: The records'.
         memory_limit: Bytes of memory that the database may take.
-        most: The first so many are returned.
     """
+    most = MOST_METADATA_KEYS
     found: set[str] = set()
 
     def take(condition: str) -> None:

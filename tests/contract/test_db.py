@@ -228,6 +228,7 @@ def test_an_empty_collection(db: DB, notes: uuid.UUID) -> None:
     assert len(db.fetch(notes, np.array([0, 1]))) == 0
     assert db.text_sizes(notes).n_records == 0
     assert db.describe_fields(notes, 10) == []
+    assert db.metadata_keys(notes) == []
 
 
 def test_a_commit_is_there_when_it_returns(db: DB, notes: uuid.UUID) -> None:
@@ -331,6 +332,7 @@ def test_metadata_is_described(db: DB, notes: uuid.UUID) -> None:
     assert (fields["n"].n_records, fields["n"].minimum, fields["n"].maximum) == (3, 1, 7)
     assert set(fields["n"].kinds) == {"int", "float"}
     assert fields["s"].values == [("x", 1)]
+    assert db.metadata_keys(notes) == ["n", "s"]
 
 
 def test_compaction_keeps_records_and_order_and_starts_a_generation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,90 @@ def test_fields_describe_the_metadata(client: Any) -> None:
     assert client.memory.report().collections[0].state == "on disk"
 
 
+def test_keys_are_those_of_the_moment(client: Any) -> None:
+    docs = client["docs"]
+    odd = "a.b 'c' \"d\""
+    assert list(docs.fields) == [odd, "kind", "tags", "year"]
+    docs.add(
+        ids=["d"], embeddings=[[4.0]], metadatas=[{"new/~ key": 1, "ünï": "x", "zero\u0000": 1}]
+    )
+    assert list(docs.fields) == [odd, "kind", "new/~ key", "tags", "year", "zero\u0000", "ünï"]
+    assert "new/~ key" in docs.fields
+    assert len(docs.fields) == 7
+    found = {one.key: one.n_distinct for one in docs.fields.describe()}
+    assert (found["new/~ key"], found["ünï"], found["zero\u0000"]) == (1, 1, 1)
+    # Whatever takes a key away: no value, another record under the id, no record.
+    docs.update(ids=["d"], metadatas=[{"ünï": None, "later": 2}])
+    assert list(docs.fields) == [odd, "kind", "later", "new/~ key", "tags", "year", "zero\u0000"]
+    docs.add(ids=["d"], embeddings=[[4.0]], metadatas=[{"year": 1}], on_conflict="replace")
+    assert list(docs.fields) == [odd, "kind", "tags", "year"]
+    docs.delete(ids=["b"])
+    assert "kind" not in docs.fields
+    docs.upsert(ids=["b"], embeddings=[[2.0]], metadatas=[{"kind": "y"}])
+    assert "kind" in docs.fields
+    docs.delete(where=docs.fields["year"] > 0)
+    assert list(docs.fields) == ["kind", "tags"]
+    docs.delete(ids=["b", "c"])
+    assert list(docs.fields) == []
+    assert docs.fields.describe() == []
+
+
+class Counted:
+    """Counts the calls of a method, and makes them."""
+
+    def __init__(self, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        self._method = getattr(owner, name)
+        monkeypatch.setattr(owner, name, self)
+
+    def __call__(self, *arguments: Any, **values: Any) -> Any:
+        self.calls += 1
+        return self._method(*arguments, **values)
+
+
+def test_what_is_known_of_the_metadata_is_asked_for_once(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs, db = client["docs"], client.api.db
+    keys = Counted(db, "metadata_keys", monkeypatch)
+    described = Counted(db, "describe_fields", monkeypatch)
+    for _ in range(3):
+        docs.fields._repr_html_()
+        assert docs.fields.describe() == docs.fields.describe(20)
+    assert described.calls == 1
+    docs.fields.describe(5)
+    docs.fields.describe(5)
+    assert described.calls == 2
+    # What was written says which keys there are.
+    docs.add(ids=["d"], embeddings=[[4.0]], metadatas=[{"n": 1}])
+    docs.upsert(ids=["d", "e"], embeddings=[[4.0]] * 2, metadatas=[{"m": 1}, None])
+    docs.update(ids=["d"], embeddings=[[5.0]])
+    assert {"n", "m"} < set(docs.fields)
+    assert (keys.calls, described.calls) == (0, 2)
+    docs.delete(ids=["d"])
+    for _ in range(3):
+        assert "n" not in docs.fields
+    assert keys.calls == 1
+    assert len(docs.fields.describe()) == 4
+    assert described.calls == 3
+    # A list that is given out is the caller's.
+    docs.fields.describe()[0].values.clear()
+    docs.fields.describe().clear()
+    assert docs.fields.describe()[0].values
+
+
+def test_one_tab_asks_once(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = client["docs"]
+    asked = Counted(type(client.api), "metadata_keys", monkeypatch)
+    monkeypatch.setattr(type(client.api), "metadata_keys", lambda *a, **k: asked(*a, **k))
+    assert "year" in completions('docs.fields["y', docs=docs)
+    assert asked.calls == 1
+    dir(docs.fields)
+    repr(docs.fields)
+    assert "year" in docs.fields
+    assert asked.calls == 4
+
+
 def test_many_values_and_many_keys_are_bounded(client: Any) -> None:
     many = client.create_collection("many", embedding_function=None)
     many.add(
@@ -109,8 +194,80 @@ def test_many_values_and_many_keys_are_bounded(client: Any) -> None:
     assert [one.key for one in found[:2]] == ["few", "n"]
     assert found[0].values == [(0, 167), (1, 167), (2, 166)]
     assert found[1].values == []
-    assert 400 < found[1].n_distinct < 600
+    assert 400 < found[1].n_distinct <= 500
+    assert (found[0].is_estimate, found[1].is_estimate) == (False, True)
+    assert len(many.fields) == 502
     assert (found[1].minimum, found[1].maximum) == (0, 499)
+
+
+def test_more_keys_than_are_listed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("fields", "segment.described", "db._fields"):
+        monkeypatch.setattr(f"chroma_nb.{place}.MOST_METADATA_KEYS", 3)
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(ids=["a"], embeddings=[[1.0]], metadatas=[{"d": 1, "b": 2, "e": 3}])
+    wide.add(ids=["b"], embeddings=[[1.0]], metadatas=[{"c": 1, "a": 1}])
+    assert list(wide.fields) == ["a", "b", "c"]
+    assert "b" in wide.fields
+    assert "aa" not in wide.fields
+    with pytest.raises(errors.InvalidArgumentError, match="'e' is a metadata key is not known"):
+        assert "e" in wide.fields
+    wide.delete(ids=["b"])
+    wide.update(ids=["a"], metadatas=[{"d": None}])
+    assert list(wide.fields) == ["b", "e"]
+    assert "d" not in wide.fields
+
+
+@pytest.mark.parametrize("n", [1, 30, 2_000])
+def test_different_values_are_never_more_than_records(client: Any, n: int) -> None:
+    many = client.create_collection(f"values-{n}", embedding_function=None)
+    many.add(
+        ids=[str(i) for i in range(n + 5)],
+        embeddings=[[float(i)] for i in range(n + 5)],
+        metadatas=[
+            *({"s": f"s{i}", "i": i, "f": i + 0.5, "b": i % 2 == 0} for i in range(n)),
+            *({"s": ["a", "b"]} for _ in range(5)),
+        ],
+    )
+    found = {one.key: one for one in many.fields.describe()}
+    for key in "sif":
+        assert found[key].n_distinct <= n
+        assert found[key].n_distinct >= 0.8 * n
+        assert found[key].is_estimate == (n > 100)
+    assert found["s"].n_records == n + 5
+    assert found["b"].n_distinct == min(n, 2)
+    assert not found["b"].is_estimate
+    text = many.fields._repr_html_()
+    assert ("about " in text) == (n > 100)
+    if n <= 20:
+        assert found["f"].values == [(0.5, 1)]
+
+
+def test_values_of_several_kinds_are_all_counted(client: Any) -> None:
+    year = {one.key: one for one in client["docs"].fields.describe()}["year"]
+    assert (year.n_distinct, year.is_estimate) == (2, False)
+    assert year.values == [(1998, 1), (2.5, 1)]
+
+
+def test_a_late_description_goes_on_and_is_there_the_next_time(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs, db = client["docs"], client.api.db
+    describe, go, calls = db.describe_fields, threading.Event(), []
+
+    def late(*arguments: Any) -> Any:
+        calls.append(arguments)
+        assert go.wait(20)
+        return describe(*arguments)
+
+    monkeypatch.setattr(db, "describe_fields", late)
+    for _ in range(2):
+        assert "busy" in docs.fields._repr_html_()
+    # Names alone are not kept waiting.
+    assert "year" in docs.fields
+    go.set()
+    assert len(docs.fields.describe()) == 4
+    assert "busy" not in docs.fields._repr_html_()
+    assert len(calls) == 1
 
 
 def test_fields_make_conditions(client: Any) -> None:

@@ -158,6 +158,7 @@ def test_a_tenant_is_closed_to_others(place: Place) -> None:
         ("PUT", f"{in_tenant('bolt')}/collections/{key}/pin", {"pinned": True}),
         ("PUT", f"{in_tenant('bolt')}/collections/{key}/ttl", {"seconds": 1}),
         ("GET", f"{in_tenant('bolt')}/collections/{key}/fields", None),
+        ("GET", f"{in_tenant('bolt')}/collections/{key}/metadata_keys", None),
         ("POST", f"/api/v1/collections/{key}/unload", None),
         ("POST", f"/api/v1/collections/{key}/unload?tenant=acme", None),
         # Tricks with the path.

@@ -393,6 +393,7 @@ def test_all_of_it_crosses_the_wire(raw: Raw, server: Running) -> None:
         mine, theirs = near["docs"], far["docs"]
         assert theirs.get_indexing_status() == mine.get_indexing_status()
         assert theirs.fields.describe() == mine.fields.describe()
+        assert list(theirs.fields) == list(mine.fields) == ["even", "n"]
         assert list(theirs.explain()) == list(mine.explain())
         question = {"query_embeddings": vectors[:3], "where": theirs.fields["n"] < 1_000}
         include = ["distances", "embeddings", "metadatas"]
@@ -533,6 +534,7 @@ def test_what_chromas_server_does_not_have_says_so(tmp_path: Path) -> None:
             docs.build_index,
             docs.explain,
             docs.fields.describe,
+            lambda: list(docs.fields),
             docs.get_indexing_status,
             client.memory.report,
             client.memory.unload_all,

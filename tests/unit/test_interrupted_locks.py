@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -167,6 +168,115 @@ def test_a_stopped_try_at_a_lock_that_others_hold_leaves_nothing(
         done.set()
         assert others_can_take(lock), where
         holder.join(1)
+        if where is None:
+            break
+    assert n > 8
+
+
+def stopped_while_it_waits(lock: Any, use: Callable[[Any], None], n: int) -> str | None:
+    """Stop `use` at its n-th line, where another thread has the lock until this one waits for it."""
+    held, me = threading.Event(), threading.get_ident()
+
+    def hold() -> None:
+        take_alone(lock)
+        held.set()
+        end = time.monotonic() + 10
+        while not gone.is_set() and me not in lock._waiting | waiting_readers(lock):
+            if time.monotonic() > end:
+                return
+        lock.release()
+
+    gone = threading.Event()
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert held.wait(10)
+    where = interrupted_at(n, lambda: use(lock))
+    gone.set()
+    # The next operation of the thread begins so.
+    release_stale()
+    holder.join(10)
+    assert not holder.is_alive(), where
+    return where
+
+
+def waiting_readers(lock: Lock) -> dict[int, None]:
+    readers = lock._waiting_readers if isinstance(lock, RWLock) else ()
+    return dict.fromkeys(list(readers))
+
+
+WAITING = [(make, use) for make, use in USES if use not in (try_mutex, try_write)]
+
+
+@pytest.mark.parametrize(("make", "use"), WAITING, ids=[use.__name__ for _, use in WAITING])
+def test_a_thread_that_is_stopped_while_it_waits_leaves_nothing(make: type[Lock], use: Any) -> None:
+    for n in range(1, 200):
+        lock = make()
+        where = stopped_while_it_waits(lock, use, n)
+        assert others_can_take(lock), where
+        assert not lock._waiting
+        assert not waiting_readers(lock)
+        assert not locks._noted.locks
+        if where is None:
+            break
+    assert n > 12
+
+
+@pytest.mark.parametrize("was_let_in", [False, True])
+@pytest.mark.parametrize("use", [with_read, with_write, with_mutex])
+def test_an_interrupt_of_the_wait_itself_leaves_nothing(use: Any, was_let_in: bool) -> None:
+    lock: Any = Mutex() if use is with_mutex else RWLock()
+    names = {with_read: "_to_readers", with_write: "_to_writers", with_mutex: "_condition"}
+    condition = getattr(lock, names[use])
+    wait, held = condition.wait, threading.Event()
+
+    def stopped() -> None:
+        if was_let_in:
+            wait()
+        raise KeyboardInterrupt
+
+    def hold() -> None:
+        take_alone(lock)
+        held.set()
+        while not lock._waiting and not waiting_readers(lock):
+            time.sleep(0.0005)
+        lock.release()
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert held.wait(10)
+    condition.wait = stopped
+    with pytest.raises(KeyboardInterrupt):
+        use(lock)
+    condition.wait = wait
+    # Even before this thread's next operation: it was told, and could see to it.
+    assert others_can_take(lock)
+    holder.join(10)
+    release_stale()
+    assert not locks._noted.locks
+
+
+@pytest.mark.parametrize("side", ["read", "write"])
+def test_those_who_wait_for_a_stopped_thread_get_their_turn(side: str) -> None:
+    for n in range(1, 200):
+        lock = RWLock()
+        lock.acquire_read() if side == "read" else lock.acquire_write()
+        threads = [
+            threading.Thread(target=use, args=(lock,), daemon=True)
+            for use in (with_write, with_read, with_read)
+        ]
+        threads[0].start()
+        end = time.monotonic() + 10
+        while not lock._waiting and time.monotonic() < end:
+            time.sleep(0.0005)
+        for thread in threads[1:]:
+            thread.start()
+        while len(lock._waiting_readers) < 2 and time.monotonic() < end:
+            time.sleep(0.0005)
+        where = interrupted_at(n, lock.release)
+        release_stale()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive(), where
         if where is None:
             break
     assert n > 8

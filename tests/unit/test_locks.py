@@ -77,6 +77,120 @@ def test_a_waiting_writer_goes_before_new_readers() -> None:
     assert order == ["writer", "reader"]
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait for another thread."""
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it never came to it"
+        time.sleep(0.0005)
+
+
+class Cast:
+    """Threads that take locks, and the order in which they got them."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self._threads: list[threading.Thread] = []
+
+    def start(self, name: str, side: Any, go: threading.Event | None = None) -> None:
+        """Let a thread take a lock, note its name, and keep the lock until `go`."""
+
+        def work() -> None:
+            with side:
+                self.order.append(name)
+                if go is not None:
+                    go.wait(10)
+
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def end(self) -> list[str]:
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), self.order
+        return self.order
+
+
+def test_readers_that_wait_go_before_a_writer_that_comes_back_at_once() -> None:
+    lock, cast = RWLock(), Cast()
+    with lock.write():
+        for name in ("a reader", "another"):
+            cast.start(name, lock.read())
+        until(lambda: len(lock._waiting_readers) == 2)
+    # A builder between two steps: the readers have not even woken up.
+    with lock.write():
+        cast.order.append("the writer again")
+    assert sorted(cast.end()[:2]) == ["a reader", "another"]
+    assert cast.order[2:] == ["the writer again"]
+
+
+def test_readers_that_wait_go_before_the_next_writer_though_it_came_first() -> None:
+    lock, cast = RWLock(), Cast()
+    with lock.write():
+        for name in ("next writer", "writer after it"):
+            cast.start(name, lock.write())
+        until(lambda: len(lock._waiting) == 2)
+        cast.start("reader", lock.read())
+        until(lambda: lock._waiting_readers)
+    assert cast.end()[0] == "reader"
+    assert sorted(cast.order[1:]) == ["next writer", "writer after it"]
+
+
+def test_a_writer_that_waits_is_not_passed_by_readers_that_keep_coming() -> None:
+    lock, cast, go = RWLock(), Cast(), threading.Event()
+    cast.start("first reader", lock.read(), go)
+    until(lambda: cast.order)
+    cast.start("writer", lock.write())
+    until(lambda: lock._waiting)
+    for number in range(3):
+        cast.start(f"late reader {number}", lock.read())
+    until(lambda: len(lock._waiting_readers) == 3)
+    assert cast.order == ["first reader"]
+    go.set()
+    assert cast.end()[:2] == ["first reader", "writer"]
+    assert len(cast.order) == 5
+
+
+def test_writers_go_in_the_order_in_which_they_came() -> None:
+    lock, cast = RWLock(), Cast()
+    names = [f"writer {number}" for number in range(5)]
+    with lock.write():
+        for at, name in enumerate(names):
+            cast.start(name, lock.write())
+            until(lambda: len(lock._waiting) == at + 1)  # noqa: B023
+    assert cast.end() == names
+
+
+def test_a_try_does_not_pass_those_who_wait() -> None:
+    lock, mutex, cast, go = RWLock(), Mutex(), Cast(), threading.Event()
+    cast.start("reader", lock.read(), go)
+    cast.start("owner", mutex, go)
+    until(lambda: len(cast.order) == 2)
+    cast.start("writer", lock.write())
+    cast.start("next", mutex)
+    until(lambda: lock._waiting and mutex._waiting)
+    assert not lock.acquire_write(wait=False)
+    assert not mutex.acquire(wait=False)
+    go.set()
+    cast.end()
+    assert lock.acquire_write(wait=False)
+    assert mutex.acquire(wait=False)
+
+
+def test_a_mutex_goes_to_whoever_waited_longest() -> None:
+    mutex, cast = Mutex(), Cast()
+    names = [f"thread {number}" for number in range(5)]
+    with mutex:
+        for at, name in enumerate(names):
+            cast.start(name, mutex)
+            until(lambda: len(mutex._waiting) == at + 1)  # noqa: B023
+    # A loop of writes takes it again at once.
+    with mutex:
+        cast.order.append("the first again")
+    assert cast.end() == [*names, "the first again"]
+
+
 def test_a_mutex_is_one_threads_and_can_be_taken_again() -> None:
     mutex = Mutex()
     with mutex, mutex:

@@ -133,6 +133,7 @@ def test_a_reader_leaves_nothing_open_that_a_checkpoint_would_wait_for(tmp_path:
             lambda: db.text_sizes(collection.id),
             lambda: next(iter(db.scan(collection.id, 1))),
             lambda: db.describe_fields(collection.id, 5),
+            lambda: db.metadata_keys(collection.id),
             lambda: db.memory_bytes,
             lambda: db.select(collection.id, limit=1),
         ]

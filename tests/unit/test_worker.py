@@ -74,6 +74,17 @@ def test_asking_again_moves_it_back() -> None:
     owner.worker.close()
 
 
+def test_what_is_asked_for_all_the_time_is_done_in_the_end() -> None:
+    owner, key = Owner(), uuid4()
+
+    def asked_again() -> bool:
+        owner.worker.request(key, 0.02)
+        return bool(owner.done)
+
+    assert wait_for(asked_again)
+    owner.worker.close()
+
+
 def test_an_error_is_logged_and_the_rest_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     owner, key = Owner(), uuid4()
     with caplog.at_level(logging.ERROR, logger="chroma_nb"):

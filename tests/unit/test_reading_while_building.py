@@ -1,0 +1,326 @@
+"""While a graph grows: who waits for whom, what is answered, and what an error or an interrupt leaves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.index import cores
+from chroma_nb.index.cores import CORES
+from chroma_nb.segment.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DIMENSION = 8
+#: So many that a search goes through the graph; so many that the rest is mapped to be scanned.
+OLD, NEW = 3_000, 4_500
+VECTORS = np.random.default_rng(5).standard_normal((OLD + NEW, DIMENSION)).astype(np.float32)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for another thread."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "it never came to it"
+        time.sleep(0.001)
+
+
+def add(collection: Any, start: int, stop: int) -> None:
+    collection.add(
+        ids=[str(row) for row in range(start, stop)],
+        embeddings=VECTORS[start:stop],
+        metadatas=[{"half": row % 2} for row in range(start, stop)],
+    )
+
+
+class Growing:
+    """A collection whose graph lacks `NEW` records, and a builder that is stopped before its second step."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        # One thread: the same graph each time.
+        settings = chroma_nb.Settings(index_engine=engine, graph_min_records=1_000, threads=1)
+        self.client = chroma_nb.PersistentClient(folder, settings)
+        self.notes = self.client.create_collection("notes", embedding_function=None)
+        segments: Any = self.client.api.segments  # type: ignore[attr-defined]
+        # The builder begins when a test says so.
+        segments._builder.close()
+        add(self.notes, 0, OLD)
+        self.notes.build_index()
+        self.slot = segments._slots.get(self.notes.id)
+        self.ledger = segments.residents.ledger
+        self.vectors = self.slot.segment.vectors
+        self.graph = self.vectors.graph
+        add(self.notes, OLD, OLD + NEW)
+        self.events: list[str] = []
+        self.first, self.go = threading.Event(), threading.Event()
+        self._add, self._search = self.graph.add, self.graph.search
+        self.graph.add, self.graph.search = self._step, self._found
+        self.errors: list[BaseException] = []
+        self._threads: list[threading.Thread] = []
+
+    def _step(self, labels: Any, vectors: Any, threads: int) -> None:
+        self._add(labels, vectors, threads)
+        self.events.append("step")
+        # Inside the step: whoever waits for it cannot go on.
+        self.first.set()
+        assert self.go.wait(20)
+
+    def _found(self, *arguments: Any) -> Any:
+        self.events.append("search")
+        return self._search(*arguments)
+
+    def start(self, work: Callable[[], object]) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:
+                self.errors.append(error)
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def build(self) -> None:
+        """Start building, and wait until the first step is being taken."""
+        self.start(self.notes.build_index)
+        assert self.first.wait(20)
+
+    def end(self) -> None:
+        self.go.set()
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(params=["hnswlib", "usearch"])
+def growing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Growing]:
+    pytest.importorskip(request.param)
+    made = Growing(tmp_path / "store", request.param)
+    yield made
+    made.go.set()
+    made.client.close()
+
+
+def test_only_searches_of_the_graph_wait_for_a_step_and_go_before_the_next(
+    growing: Growing,
+) -> None:
+    notes = growing.notes
+    growing.build()
+    # These would stand here for good.
+    assert len(notes.get(limit=5)["ids"]) == 5
+    assert notes.get(ids=["7"])["ids"] == ["7"]
+    assert notes.count() == OLD + NEW
+    status = notes.get_indexing_status()
+    assert status.num_unindexed_ops == NEW
+    for shown in (growing.client, notes, growing.client.memory, notes.fields, status):
+        assert "Unavailable" not in shown._repr_html_()
+    exact = notes.query(query_embeddings=VECTORS[3], n_results=1, ids=["3", "4"])
+    assert exact["ids"] == [["3"]]
+    found: list[Any] = []
+    for row in (11, OLD + 11):
+        growing.start(
+            lambda row=row: found.append(notes.query(query_embeddings=VECTORS[row], n_results=1))
+        )
+    until(lambda: len(growing.vectors.graph_lock._waiting_readers) == 2)
+    growing.events.clear()
+    growing.end()
+    assert not growing.errors
+    assert sorted(each["ids"][0][0] for each in found) == ["11", str(OLD + 11)]
+    assert growing.events[:2] == ["search", "search"]
+    assert growing.events[2:].count("step") > 1
+
+
+def test_a_write_goes_before_the_next_step(growing: Growing) -> None:
+    notes = growing.notes
+    growing.build()
+    growing.start(lambda: notes.update(ids=["3"], embeddings=VECTORS[:1]))
+    growing.start(lambda: notes.delete(ids=["5"]))
+    until(lambda: growing.slot.lock._waiting)
+    growing.events.clear()
+    seen: list[list[str]] = []
+    apply = growing.slot.segment.apply
+
+    def applied(*arguments: Any) -> None:
+        apply(*arguments)
+        seen.append(list(growing.events))
+
+    growing.slot.segment.apply = applied
+    growing.end()
+    assert not growing.errors
+    assert "step" not in seen[0]
+    assert notes.query(query_embeddings=VECTORS[5], n_results=1)["ids"] != [["5"]]
+    assert notes.get_indexing_status().num_unindexed_ops == 0
+
+
+def test_answers_are_whole_at_every_moment(growing: Growing) -> None:
+    notes, is_built = growing.notes, threading.Event()
+    growing.go.set()
+    missed: list[bool] = []
+
+    def ask(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        while not is_built.is_set():
+            row = int(rng.integers(OLD + NEW))
+            for where in (None, {"half": row % 2}):
+                ids = notes.query(query_embeddings=VECTORS[row], n_results=20, where=where)["ids"]
+                assert len(set(ids[0])) == 20
+                # A graph may pass over a record now and then.
+                missed.append(ids[0][0] != str(row))
+
+    for seed in range(3):
+        growing.start(lambda seed=seed: ask(seed))
+    builder = growing.start(notes.build_index)
+    builder.join(60)
+    is_built.set()
+    growing.end()
+    assert not growing.errors, growing.errors[0]
+    assert sum(missed) <= 0.01 * len(missed)
+    assert growing.vectors.graph_end == OLD + NEW
+    assert growing.ledger.held(notes.id) == growing.slot.segment.resident_bytes
+    assert growing.ledger.held(growing.slot.graph_account) == 0
+
+
+def test_vectors_that_were_mapped_for_a_long_tail_are_let_go_of(growing: Growing) -> None:
+    notes = growing.notes
+    notes.query(query_embeddings=VECTORS[1], n_results=1)
+    assert growing.vectors.source.mapped_bytes > 0
+    growing.go.set()
+    notes.build_index()
+    assert growing.vectors.source.mapped_bytes == 0
+    assert growing.ledger.held(notes.id) == growing.slot.segment.resident_bytes
+    assert notes.query(query_embeddings=VECTORS[-1], n_results=1)["ids"] == [[str(OLD + NEW - 1)]]
+
+
+def test_a_step_that_failed_half_way_costs_the_graph_and_nothing_else(growing: Growing) -> None:
+    notes, graph = growing.notes, growing.graph
+
+    def fails(labels: Any, vectors: Any, threads: int) -> None:
+        growing._add(labels[:1], vectors[:1], threads)
+        raise MemoryError("as asked")
+
+    graph.add = fails
+    with pytest.raises(MemoryError, match="as asked"):
+        notes.build_index()
+    assert growing.vectors.graph is None
+    assert growing.ledger.held(notes.id) == growing.slot.segment.resident_bytes
+    ids = notes.query(query_embeddings=VECTORS[OLD], n_results=20)["ids"][0]
+    assert (ids[0], len(set(ids))) == (str(OLD), 20)
+    notes.build_index()
+    assert notes.get_indexing_status().num_unindexed_ops == 0
+    assert notes.query(query_embeddings=VECTORS[OLD], n_results=1)["ids"] == [[str(OLD)]]
+
+
+def test_a_stopped_build_goes_on_where_it_was(growing: Growing) -> None:
+    notes, graph = growing.notes, growing.graph
+
+    def stopped(labels: Any, vectors: Any, threads: int) -> None:
+        growing._add(labels, vectors, threads)
+        # An interrupt is raised when the engine comes back.
+        raise KeyboardInterrupt
+
+    graph.add = stopped
+    with pytest.raises(KeyboardInterrupt):
+        notes.build_index()
+    graph.add = growing._add
+    assert growing.vectors.graph is graph
+    assert OLD < growing.vectors.graph_end < OLD + NEW
+    notes.build_index()
+    assert growing.vectors.graph is graph
+    assert notes.get_indexing_status().num_unindexed_ops == 0
+    assert notes.query(query_embeddings=VECTORS[OLD], n_results=1)["ids"] == [[str(OLD)]]
+    assert not CORES.are_building
+
+
+def test_a_look_at_the_status_is_no_reading(growing: Growing, monkeypatch: Any) -> None:
+    monkeypatch.setattr(CORES, "_last_read", float("-inf"))
+    used = growing.slot.last_used
+    growing.notes.get_indexing_status()
+    assert not CORES.are_read
+    assert growing.slot.last_used == used
+    growing.notes.get(limit=1)
+    assert CORES.are_read
+
+
+# -- the pace ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether somebody reads, to be set."""
+    reads = [False]
+    monkeypatch.setattr(cores.Cores, "are_read", property(lambda self: reads[0]))
+    return reads
+
+
+def test_steps_take_their_time_whatever_a_vector_takes(read: list[bool]) -> None:
+    pace = Pace(0, seconds=0.1, seconds_beside=0.001, most=10_000)
+    for seconds_per_vector, expected in ((0.0001, 1_000), (0.001, 100), (0.000001, 10_000)):
+        for _ in range(40):
+            step = pace.next()
+            pace.took(step, step * seconds_per_vector)
+        assert expected * 0.9 <= pace.next() <= expected * 1.1
+    read[0] = True
+    for _ in range(40):
+        step = pace.next()
+        pace.took(step, step * 0.0001)
+    assert 9 <= pace.next() <= 11
+    read[0] = False
+    assert pace.next() > 5_000
+
+
+def test_a_step_is_never_empty_and_one_that_had_to_wait_does_not_count_for_much(
+    read: list[bool],
+) -> None:
+    read[0] = True
+    pace = Pace(0, seconds=0.1, seconds_beside=0.001, most=10_000)
+    pace.took(pace.next(), 60.0)
+    assert pace.next() == 1
+    pace = Pace(0, seconds=0.1, seconds_beside=0.01, most=10_000)
+    for _ in range(40):
+        step = pace.next()
+        pace.took(step, step * 0.0001)
+    before = pace.next()
+    pace.took(before, 60.0)
+    assert pace.next() >= before // 2
+
+
+def test_a_core_is_left_to_those_who_read(
+    read: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    for given, alone, beside in ((0, 0, 3), (1, 1, 1), (8, 8, 7)):
+        pace = Pace(given, 0.1, 0.1, 100)
+        read[0] = False
+        pace.next()
+        assert pace.threads == alone
+        read[0] = True
+        pace.next()
+        assert pace.threads == beside
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+def test_a_scan_gives_the_same_while_something_is_built(space: str) -> None:
+    configuration: Any = {"hnsw": {"space": space}}
+    with chroma_nb.EphemeralClient(chroma_nb.Settings(index_engine="exact")) as client:
+        notes = client.get_or_create_collection(
+            f"scan-{space}", embedding_function=None, configuration=configuration
+        )
+        add(notes, 0, OLD)
+        before = [notes.query(query_embeddings=VECTORS[row], n_results=30) for row in range(50)]
+        CORES.start_building()
+        try:
+            for row in range(50):
+                found = notes.query(query_embeddings=VECTORS[row], n_results=30)
+                assert found["ids"] == before[row]["ids"]
+                assert found["distances"] == before[row]["distances"]
+        finally:
+            CORES.stop_building()
+        client.delete_collection(notes.name)
