@@ -6,25 +6,34 @@ import os
 import threading
 import time
 
-#: Whoever read so lately is going to read again.
-_LATELY_SECONDS = 1.0
+#: Whoever read so lately is going to read again, and whoever wrote so lately to write.
+_READ_SECONDS = 1.0
+_WRITTEN_SECONDS = 0.25
 
 
 class Cores:
-    """Knows whether graphs are built and whether somebody reads, in any store of this process."""
+    """Knows whether graphs are built and whether somebody waits for answers, in any store of this process."""
 
     def __init__(self) -> None:
         self._builders: set[int] = set()
-        self._last_read = float("-inf")
+        self._last_read = self._last_written = float("-inf")
 
     def note_reading(self) -> None:
         """Take notice that this thread reads records."""
         self._last_read = time.monotonic()
 
+    def note_writing(self) -> None:
+        """Take notice that this thread writes records."""
+        self._last_written = time.monotonic()
+
     @property
-    def are_read(self) -> bool:
-        """Did somebody read lately? Then a build leaves one core to answers."""
-        return time.monotonic() - self._last_read < _LATELY_SECONDS
+    def are_used(self) -> bool:
+        """Did somebody read or write lately? Then a build leaves one core to answers, and takes short steps.
+
+        A build itself begins when nobody has written for a while.
+        """
+        now = time.monotonic()
+        return now - self._last_read < _READ_SECONDS or now - self._last_written < _WRITTEN_SECONDS
 
     def start_building(self) -> None:
         """Take notice that this thread builds a graph."""

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 #: A step of a graph that nobody searches yet, in seconds: long enough to keep the cores busy, and short
-#: enough to leave a core to somebody who begins to read. Vectors of a step at most: they are read first.
+#: enough to leave a core to somebody who begins to read. Beside others it gives way more often. Vectors of
+#: a step at most: they are read first.
 _BUILD_SECONDS = 0.1
+_BUILD_SECONDS_BESIDE = 0.002
 _BUILD_STEP = 4_096
 #: A step of a graph in use. Searches wait for one: beside somebody who reads it takes no longer than a
 #: search, else the first that comes waits so long.
@@ -284,7 +286,7 @@ class Graphs:
         assert vectors is not None
         end = len(alive)
         graph = form.create(graph_parameters(segment.info), end + end // 8)
-        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS, _BUILD_STEP)
+        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_BESIDE, _BUILD_STEP)
         start = 0
         while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
@@ -304,6 +306,8 @@ class Graphs:
             started = time.perf_counter()
             graph.add(labels, block, pace.threads)
             pace.took(stop - start, time.perf_counter() - started)
+            if pace.is_beside:
+                give_way()
             bar.update(stop - start)
             start = stop
         with slot.lock.write():

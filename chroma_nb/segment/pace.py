@@ -15,8 +15,8 @@ class Pace:
 
     Args:
         threads: How many threads a build may have; 0 is one per core.
-        seconds: What a step should take where nobody reads.
-        seconds_beside: The same beside somebody who reads.
+        seconds: What a step should take where nobody waits for answers.
+        seconds_beside: The same beside somebody who reads or writes.
         most: Vectors of a step at most.
     """
 
@@ -24,23 +24,23 @@ class Pace:
         self._all_threads = threads
         self._seconds = {False: seconds, True: seconds_beside}
         self._most = most
-        #: Vectors of the next step, by whether somebody reads.
+        #: Vectors of the next step, by whether it is beside somebody.
         self._size = {False: min(_FIRST, most), True: 1}
         self._beside = False
 
     def next(self) -> int:
         """Look around, and return how many vectors the next step takes."""
-        self._beside = CORES.are_read
+        self._beside = CORES.are_used
         return self._size[self._beside]
 
     @property
     def is_beside(self) -> bool:
-        """Is this step one beside somebody who reads?"""
+        """Is this step one beside somebody who reads or writes?"""
         return self._beside
 
     @property
     def threads(self) -> int:
-        """Threads of this step, 0 is one per core: one core is left to those who read."""
+        """Threads of this step, 0 is one per core: one core is left to others."""
         if not self._beside:
             return self._all_threads
         return max(1, (self._all_threads or os.cpu_count() or 1) - 1)

@@ -60,9 +60,11 @@ class Slot:
         return (self.collection_id, "graph")
 
     def touch(self) -> None:
-        """Note a use; whoever does not hold the write lock reads."""
+        """Note a use; whoever holds the write lock writes."""
         self.last_used = time.monotonic()
-        if not self.write_lock.is_mine:
+        if self.write_lock.is_mine:
+            CORES.note_writing()
+        else:
             CORES.note_reading()
 
 

@@ -239,14 +239,24 @@ def test_a_stopped_build_goes_on_where_it_was(growing: Growing) -> None:
     assert not CORES.are_building
 
 
-def test_a_look_at_the_status_is_no_reading(growing: Growing, monkeypatch: Any) -> None:
-    monkeypatch.setattr(CORES, "_last_read", float("-inf"))
+def test_a_look_at_the_status_is_no_use(growing: Growing, monkeypatch: Any) -> None:
+    def forget() -> None:
+        for name in ("_last_read", "_last_written"):
+            monkeypatch.setattr(CORES, name, float("-inf"))
+
+    forget()
     used = growing.slot.last_used
     growing.notes.get_indexing_status()
-    assert not CORES.are_read
+    assert not CORES.are_used
     assert growing.slot.last_used == used
-    growing.notes.get(limit=1)
-    assert CORES.are_read
+    for use in (
+        lambda: growing.notes.get(limit=1),
+        lambda: growing.notes.query(query_embeddings=VECTORS[0], n_results=1),
+        lambda: growing.notes.update(ids=["1"], metadatas=[{"half": 0}]),
+    ):
+        forget()
+        use()
+        assert CORES.are_used
 
 
 # -- the pace ----------------------------------------------------------------------------------------
@@ -254,9 +264,9 @@ def test_a_look_at_the_status_is_no_reading(growing: Growing, monkeypatch: Any) 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether somebody reads, to be set."""
+    """Whether somebody reads or writes, to be set."""
     reads = [False]
-    monkeypatch.setattr(cores.Cores, "are_read", property(lambda self: reads[0]))
+    monkeypatch.setattr(cores.Cores, "are_used", property(lambda self: reads[0]))
     return reads
 
 
