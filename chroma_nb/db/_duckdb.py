@@ -19,6 +19,7 @@ import numpy as np
 
 from chroma_nb.db import _fields
 from chroma_nb.db._duckdb_sql import EMPTY_DATABASE, RememberedColumns, SqlStore, answer_sql
+from chroma_nb.db._sql_vectors import VectorFunction
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -114,6 +115,7 @@ class DuckDB(DB):
         #: Vector files of compactions under way, by collection and generation.
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
         self._sql_columns = RememberedColumns()
+        self._sql_vectors = VectorFunction()
         self._closed = False
         limit = settings.duckdb_memory_limit
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
@@ -155,6 +157,7 @@ class DuckDB(DB):
         # From here on its own files are the only ones; not before, as this fixes the temporary folder.
         connection.execute("SET enable_external_access = false")
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
+        self._sql_vectors.register(connection)
         _disable_pruner(connection)
         return connection
 
@@ -778,6 +781,7 @@ class DuckDB(DB):
             memory_error=self._memory_error,
             failed=self._mark_broken,
             columns=self._sql_columns,
+            vectors=self._sql_vectors,
         )
         return answer_sql(store, query, parameters, tenant, database)
 

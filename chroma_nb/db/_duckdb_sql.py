@@ -22,14 +22,13 @@ that is made for the question and holds an empty table for each collection.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
 
 import duckdb
 import numpy as np
@@ -46,6 +45,7 @@ from chroma_nb.db._sql_statement import (
     tokens,
 )
 from chroma_nb.db._sql_thread import Work, run_interruptibly
+from chroma_nb.db._sql_vectors import MovedError, Reader, VectorFunction
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
 
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     import pandas as pd
-    from numpy.typing import NDArray
 
     from chroma_nb.db.base import VectorSource
     from chroma_nb.errors import MemoryBudgetError
@@ -67,12 +66,6 @@ _ATTEMPTS = 5
 _MAX_COLUMNS = 2_000
 #: Collections whose columns are remembered.
 _REMEMBERED = 256
-#: From here on pyarrow is worth its import, where it is installed, for reading embeddings.
-_MANY_RECORDS = 5_000
-#: Embeddings are read from the file in blocks of so many, where they are wanted one by one.
-_BLOCK = 64
-#: Blocks that are kept.
-_BLOCKS = 4
 #: Names that an error lists.
 _NAMED = 10
 #: Views of DuckDB's own that say what there is and can be named without a schema.
@@ -100,6 +93,7 @@ class SqlStore:
     #: Told when DuckDB itself has failed.
     failed: Callable[[], None]
     columns: RememberedColumns
+    vectors: VectorFunction
 
 
 @dataclass(frozen=True)
@@ -136,10 +130,6 @@ class RememberedColumns:
         return types
 
 
-class _MovedError(Exception):
-    """A collection was compacted or deleted while a query read its vectors."""
-
-
 def answer_sql(
     store: SqlStore, query: object, parameters: object, tenant: str, database: str
 ) -> pd.DataFrame:
@@ -159,8 +149,11 @@ def answer_sql(
             with store.asking() as cursor:
                 work.attach(cursor)
                 try:
-                    return _Question(store, cursor, work, (tenant, database)).answer(query, given)
-                except _MovedError:
+                    with contextlib.closing(
+                        _Question(store, cursor, work, (tenant, database))
+                    ) as question:
+                        return question.answer(query, given)
+                except MovedError:
                     continue
                 finally:
                     work.detach()
@@ -198,10 +191,9 @@ class _Question:
         self._collections = {
             row[1]: _Collection(UUID(row[0]), *row[1:]) for row in cursor.fetchall()
         }
-        #: Collection -> function that reads its embeddings, as SQL.
-        self._functions: dict[str, str] = {}
-        #: What went wrong in such a function; DuckDB makes an error of its own of it.
-        self._function_errors: list[BaseException] = []
+        #: Collection -> expression that reads its embeddings.
+        self._embeddings: dict[str, str] = {}
+        self._readers: dict[int, Reader] = {}
 
     def answer(self, query: object, given: Any) -> pd.DataFrame:
         try:
@@ -212,9 +204,7 @@ class _Question:
                     return self._run(cursor, statement, given)
             return self._run(self._cursor, statement, given)
         except duckdb.Error as error:
-            if self._function_errors:
-                raise self._function_errors[0] from error
-            raise self._translated(error, None) from error
+            self._raise_for(error, None)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -246,7 +236,7 @@ class _Question:
             try:
                 rows = self._cursor.execute(inquiry, chosen).fetchall()
             except duckdb.Error as error:
-                raise self._translated(error, statement) from error
+                self._raise_for(error, statement)
             pivots.give([value for (value,) in rows])
         return pivots.text
 
@@ -336,49 +326,33 @@ class _Question:
         # What is computed comes after the order, so that LIMIT spares it.
         return f"SELECT {', '.join(selected)} FROM (SELECT * FROM {self._table(collection)}{order}) AS r"
 
-    # -- embeddings ---------------------------------------------------------------------------
-
     def _embedding(self, collection: _Collection) -> str:
         """Return the expression that reads a record's embedding, when and where it is wanted."""
         if collection.dimension is None:
             return "CAST(NULL AS FLOAT[])"
-        if collection.name not in self._functions:
-            self._functions[collection.name] = self._vector_function(collection)
-        return f"CASE WHEN r.label >= 0 THEN {self._functions[collection.name]}(r.label) END"
+        if collection.name not in self._embeddings:
+            store, place = self._store, (collection.id, collection.generation)
+            source = store.vectors_at(*place)
+            if source is None:
+                raise MovedError
+            reader = Reader(source.read, lambda: store.is_at(*place))
+            number, self._embeddings[collection.name] = store.vectors.open(
+                reader, collection.n_records, collection.dimension
+            )
+            self._readers[number] = reader
+        return self._embeddings[collection.name]
 
-    def _vector_function(self, collection: _Collection) -> str:
-        """Give DuckDB a function that reads vectors; it goes with the transaction."""
-        store, errors = self._store, self._function_errors
-        place = collection.id, collection.generation
-        source = store.vectors_at(*place)
-        if source is None:
-            raise _MovedError
+    def close(self) -> None:
+        """Let go of what reads vectors."""
+        for number in self._readers:
+            self._store.vectors.close(number)
 
-        def read(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-            try:
-                vectors = source.read(labels)
-            except BaseException as error:
-                errors.append(error if store.is_at(*place) else _MovedError())
-                raise
-            if not store.is_at(*place):
-                # Its file may have been closed, and another opened in its place.
-                errors.append(_MovedError())
-                raise errors[-1]
-            return vectors
-
-        name = f"chroma_nb_vectors_{uuid4().hex}"
-        function, kind = _one_by_one(read), "native"
-        if collection.n_records >= _MANY_RECORDS and importlib.util.find_spec("pyarrow"):
-            function, kind = _many_at_once(read), "arrow"
-        self._cursor.create_function(
-            name,
-            # DuckDB would evaluate annotations.
-            lambda labels: function(labels),
-            [duckdb.type("BIGINT")],
-            duckdb.array_type("FLOAT", collection.dimension),
-            type=kind,
-        )
-        return name
+    def _raise_for(self, error: duckdb.Error, statement: Statement | None) -> NoReturn:
+        """Raise what an error of DuckDB's comes from."""
+        for reader in self._readers.values():
+            if reader.error is not None:
+                raise reader.error from error
+        raise self._translated(error, statement) from error
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -400,9 +374,7 @@ class _Question:
                 cursor.execute(statement.text, given)
                 frame = read_frame(cursor, types, as_arrays=False)
         except duckdb.Error as error:
-            if self._function_errors:
-                raise self._function_errors[0] from error
-            raise self._translated(error, statement) from error
+            self._raise_for(error, statement)
         if statement.starred_alone and "embedding_1" in frame and "embedding" in frame:
             # Named beside a * it is there once, as every other column.
             frame = frame.drop(columns="embedding_1")
@@ -425,7 +397,7 @@ class _Question:
             if one.table in said:
                 for written in (f"{self._database[1:-1]}.main.{one.table}", one.table):
                     said = said.replace(written, one.name)
-        return re.sub(r"chroma_nb_vectors_[0-9a-f]+", "embedding", said)
+        return re.sub(r"chroma_nb_vectors\w*", "embedding", said)
 
     # -- what there is ------------------------------------------------------------------------
 
@@ -605,37 +577,6 @@ def _means_embedding(statement: Statement, table: str) -> bool:
         fold(use.name) == "embedding" and any(table in tables for tables in use.levels())
         for use in statement.columns
     )
-
-
-def _one_by_one(read: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> Callable[[int], Any]:
-    """Return a function of one label; most come in order, so some are read ahead."""
-    blocks: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
-
-    def one(label: int) -> NDArray[np.float32]:
-        number = label // _BLOCK
-        block = blocks.get(number)
-        if block is None or len(block) <= label % _BLOCK:
-            # No further than this one: behind it may be nothing.
-            start = number * _BLOCK
-            block = read(np.arange(start, label + 1, dtype=np.int64))
-            blocks[number] = block
-            while len(blocks) > _BLOCKS:
-                blocks.popitem(last=False)
-        vector: NDArray[np.float32] = block[label % _BLOCK]
-        return vector
-
-    return one
-
-
-def _many_at_once(read: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> Callable[[Any], Any]:
-    """Return a function of an Arrow column of labels."""
-    import pyarrow as pa
-
-    def many(labels: Any) -> Any:
-        vectors = read(labels.to_numpy().astype(np.int64, copy=False))
-        return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
-
-    return many
 
 
 def _described_types(

@@ -92,7 +92,7 @@ _REFUSED_FUNCTION = re.compile(
     r"(query|query_table|summary|getenv|get_env|current_setting|which_secret|write_log|"
     r"nextval|currval|setval|get_block_size|format_type|pg_get_\w+|duckdb_\w+|pragma_\w+|chroma_nb_\w+|"
     r"json_(serialize|deserialize|execute)_\w+|(read|write|parquet|copy|import|export|attach|install|load|"
-    r"enable|disable|force|python|pandas|arrow|sniff)_\w+|glob|checkpoint|\w*_scan)",
+    r"enable|disable|force|python|pandas|arrow|sniff|__internal)_\w+|glob|checkpoint|\w*_scan)",
     re.IGNORECASE,
 )
 #: Aggregates whose result does not depend on the order of the rows, ...
