@@ -49,7 +49,7 @@ def test_an_error_of_the_users_own_is_not_rewritten() -> None:
         raise ValueError("the key is wrong")
 
     with chroma.Client(chroma.Settings(compact_ratio=0.52)) as client:
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="ollection"):
             notes = client.create_collection("mine", embedding_function=embed)
         with pytest.raises(ValueError, match=r"^the key is wrong$"):
             notes.add(ids=["a"], documents=["b"])
