@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 
@@ -50,12 +49,23 @@ def test_working_with_embeddings_loads_no_embedder_and_no_table() -> None:
     assert run(script) == ""
 
 
-def test_importing_takes_less_than_300_ms() -> None:
+def test_importing_takes_little_longer_than_numpy() -> None:
     script = (
-        "import time; started = time.perf_counter(); import chroma_nb; chroma_nb.Client\n"
+        "import time; started = time.perf_counter(); import {0}\n"
         "print(time.perf_counter() - started)"
     )
-    assert statistics.median(float(run(script)) for _ in range(5)) < 0.3
+    # One after the other, and the best of each: how busy the machine is should not count.
+    ours, numpys = zip(
+        *(
+            (
+                float(run(script.format("chroma_nb; chroma_nb.Client"))),
+                float(run(script.format("numpy"))),
+            )
+            for _ in range(7)
+        ),
+        strict=True,
+    )
+    assert min(ours) < 3 * min(numpys)
 
 
 def test_help_and_names() -> None:
