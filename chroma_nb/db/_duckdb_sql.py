@@ -39,10 +39,10 @@ from chroma_nb.db._sql_pivot import PivotValues
 from chroma_nb.db._sql_statement import (
     NotSelectError,
     Statement,
+    first_word,
     fold,
     parse,
     read_statement,
-    tokens,
 )
 from chroma_nb.db._sql_thread import Work, run_interruptibly
 from chroma_nb.db._sql_vectors import MovedError, Reader, VectorFunction
@@ -211,16 +211,15 @@ class _Question:
     def _read(self, query: object, given: Any) -> Statement:
         try:
             return read_statement(self._cursor, query)
-        except NotSelectError as error:
-            expanded = self._with_pivot_values(str(query), given)
-            if expanded is None:
-                raise InvalidArgumentError(error.message()) from None
         except InvalidArgumentError as error:
-            hint = self._quoting_hint(str(query))
-            if not hint:
-                raise
-            raise InvalidArgumentError(f"{error.message()}{hint}") from error
-        return read_statement(self._cursor, expanded)
+            # DuckDB takes no parameters in what it makes two statements of, and says so when it reads it.
+            if isinstance(error, NotSelectError) or "PIVOT statements" in error.message():
+                expanded = self._with_pivot_values(str(query), given)
+                if expanded is not None:
+                    return read_statement(self._cursor, expanded)
+            raise InvalidArgumentError(
+                f"{error.message()}{self._quoting_hint(str(query))}"
+            ) from error.__cause__
 
     def _with_pivot_values(self, query: str, given: Any) -> str | None:
         """Return the query with the values written out that its PIVOTs make columns of."""
@@ -583,8 +582,7 @@ def _described_types(
     cursor: duckdb.DuckDBPyConnection, statement: Statement, given: Any
 ) -> list[str] | None:
     """Return the types of an answer's columns; None where DESCRIBE does not take the query."""
-    first = tokens(statement.text)
-    if not first or first[0].head not in ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "("):
+    if first_word(statement.text) not in ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "("):
         return None
     rows = cursor.execute(f"DESCRIBE {statement.text}", given).fetchall()
     return [row[1] for row in rows]
@@ -638,7 +636,7 @@ def _parameter(value: Any) -> Any:
         return [_parameter(one) for one in value]
     if isinstance(value, dict):
         return {name: _parameter(one) for name, one in value.items()}
-    if type(value).__module__.startswith("pandas."):
+    if type(value).__module__.partition(".")[0] == "pandas":
         return _moment(value)
     return value
 

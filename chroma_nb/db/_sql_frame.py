@@ -143,6 +143,8 @@ def _read_arrays(
                 values = _integers_of_piece(values)
             elif _REAL.fullmatch(kind):
                 values = values.astype(np.float64)
+            elif values.dtype.kind == "O":
+                values = _objects([_as_row(value) for value in values])
             pieces[place].append(values)
         meter.add(len(frame), sum(_size_of(column[-1]) for column in pieces))
     columns = []
@@ -151,6 +153,13 @@ def _read_arrays(
         columns.append(_join(pieces[place], kind))
         pieces[place] = []
     return columns
+
+
+def _as_row(value: Any) -> Any:
+    """Return a value as a row has it: a gap is None, also where an array has NaN or NA for it."""
+    if isinstance(value, np.ma.MaskedArray):
+        return np.asarray(value.filled(np.nan))
+    return value if isinstance(value, str | bool | np.ndarray) else None
 
 
 def _integers_of_piece(values: NDArray[Any]) -> NDArray[Any]:

@@ -306,7 +306,20 @@ def tokens(text: str) -> list[Token]:
     return out
 
 
+def first_word(text: str) -> str:
+    """Return the first word of a text in capitals, or its first sign."""
+    start = _BEFORE_WORDS.match(text)
+    assert start is not None
+    word = re.match(r"\w+|.", text[start.end() : start.end() + 20], re.ASCII)
+    return word[0].upper() if word else ""
+
+
+_BEFORE_WORDS = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
+
+
 def _without_explain(query: str) -> tuple[str, bool]:
+    if first_word(query) != "EXPLAIN":
+        return query, False
     found = tokens(query)
     if len(found) < 2 or found[0].head != "EXPLAIN":
         return query, False

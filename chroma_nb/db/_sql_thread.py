@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
-#: The caller wakes up so often: on Windows a wait without an end takes no interrupt.
-_TICK_SECONDS = 0.2
+#: The caller wakes up so often: a signal may have reached another thread, and then nothing wakes it.
+_TICK_SECONDS = 0.1
 #: How often an interrupt is repeated: one that comes between two statements is forgotten by DuckDB.
 _REPEAT_SECONDS = 0.02
 #: How long the caller waits for the work to end. A single function call of DuckDB's may last longer; then it

@@ -113,8 +113,9 @@ class VectorFunction:
         name = _NAME
         if n_records >= _MANY_RECORDS and importlib.util.find_spec("pyarrow") is not None:
             name = _NAME_ARROW
-        call = f"CAST({name}({number}, r.label) AS FLOAT[{dimension}])"
-        return number, f"CASE WHEN r.label >= 0 THEN {call} END"
+        # A list until the end: DuckDB before 2 has no CASE of arrays.
+        call = f"CASE WHEN r.label >= 0 THEN {name}({number}, r.label) END"
+        return number, f"CAST({call} AS FLOAT[{dimension}])"
 
     def close(self, number: int) -> None:
         """Let go of a reader."""
