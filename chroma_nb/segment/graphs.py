@@ -15,9 +15,12 @@ from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
 from chroma_nb.segment.pace import Pace
 from chroma_nb.segment.resident_set import graph_parameters, return_memory
+from chroma_nb.segment.worker import Worker
 from chroma_nb.types import IndexingStatus
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from chroma_nb.db.base import DB
     from chroma_nb.index.base import VectorIndex
     from chroma_nb.progress import ProgressBar
@@ -37,6 +40,10 @@ _BUILD_STEP = 4_096
 _EXTEND_SECONDS = 0.015
 _EXTEND_SECONDS_BESIDE = 0.0005
 _EXTEND_STEP = 1_024
+#: A graph that was built beside somebody who reads is saved when nobody has for a second, or so much later:
+#: the engines keep all of Python waiting while they write, some 2 ms per MB.
+_SAVE_SECONDS = 1.0
+_SAVE_WITHIN_SECONDS = 60.0
 #: A tail is added to the graph when scanning it costs about as much as searching the graph.
 _TAIL_RECORDS = 1_000
 _TAIL_SHARE = 0.02
@@ -57,7 +64,20 @@ class Graphs:
         self.db = db
         self._residents = residents
         self.settings = settings
-        self.closing = False
+        self._closing = False
+        self._saver = Worker("saver", self._save_when_unused)
+        #: Collections whose graph is to be saved, and until when.
+        self._to_save: dict[UUID, tuple[Slot, float]] = {}
+
+    @property
+    def closing(self) -> bool:
+        """Is the store being closed? Then nothing is begun."""
+        return self._closing
+
+    def close(self) -> None:
+        """Begin nothing any more, and wait for what is being saved."""
+        self._closing = True
+        self._saver.close()
 
     def _wants_graph(self, segment: LoadedSegment) -> bool:
         vectors = segment.vectors
@@ -115,9 +135,27 @@ class Graphs:
         finally:
             CORES.stop_building()
             slot.build_lock.release()
+        if wait or not CORES.are_used:
+            self._save(slot)
+        else:
+            self._to_save[slot.collection_id] = (slot, time.monotonic() + _SAVE_WITHIN_SECONDS)
+            self._saver.request(slot.collection_id, _SAVE_SECONDS)
+
+    def _save_when_unused(self, collection_id: UUID) -> None:
+        slot, until = self._to_save.pop(collection_id)
+        if CORES.are_used and time.monotonic() < until:
+            self._to_save.setdefault(collection_id, (slot, until))
+            self._saver.request(collection_id, _SAVE_SECONDS)
+        else:
+            self._save(slot)
+
+    def _save(self, slot: Slot) -> None:
         with slot.lock.read():
-            if slot.segment is not None and self.db.persists:
-                self._residents.save_graph(slot.segment)
+            segment = slot.segment
+            if segment is not None and segment.vectors is not None and self.db.persists:
+                # Another build may have begun: its steps share the slot's lock.
+                with segment.vectors.graph_lock.read():
+                    self._residents.save_graph(segment)
 
     def _build_once(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
         """Build a first graph, or take one step; say whether there is more to do."""

@@ -281,7 +281,8 @@ class SegmentManager:
         Args:
             save: False: write nothing, as the store's place is gone.
         """
-        self._closing = self._graphs.closing = True
+        self._closing = True
+        self._graphs.close()
         self._builder.close()
         self.residents.close()
         for slot in self._slots:

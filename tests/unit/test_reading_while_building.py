@@ -334,3 +334,65 @@ def test_a_scan_gives_the_same_while_something_is_built(space: str) -> None:
         finally:
             CORES.stop_building()
         client.delete_collection(notes.name)
+
+
+# -- saving ------------------------------------------------------------------------------------------
+
+
+def test_a_graph_that_is_being_saved_does_not_grow(growing: Growing) -> None:
+    notes, graph = growing.notes, growing.graph
+    growing.go.set()
+    saving, go = threading.Event(), threading.Event()
+    save = graph.save
+
+    def saved(path: str) -> None:
+        saving.set()
+        assert go.wait(20)
+        growing.events.append("saved")
+        save(path)
+
+    graph.save = saved
+    # Records came between the end of a build and its save, and another build.
+    growing.vectors.graph_changed = True
+    graphs: Any = growing.client.api.segments._graphs  # type: ignore[attr-defined]
+    growing.start(lambda: graphs._save(growing.slot))
+    assert saving.wait(20)
+    growing.start(notes.build_index)
+    until(lambda: growing.vectors.graph_lock._waiting)
+    assert growing.events == []
+    found = notes.query(query_embeddings=VECTORS[3], n_results=1, ids=["3", "4"])
+    assert found["ids"] == [["3"]]
+    go.set()
+    growing.end()
+    assert not growing.errors
+    assert growing.events[0] == "saved"
+
+
+def test_what_was_built_beside_somebody_is_saved_when_nobody_reads(
+    growing: Growing, read: list[bool]
+) -> None:
+    graphs: Any = growing.client.api.segments._graphs  # type: ignore[attr-defined]
+    saves: list[str] = []
+    save = growing.graph.save
+
+    def saved(path: str) -> None:
+        saves.append(path)
+        save(path)
+
+    growing.graph.save = saved
+    growing.go.set()
+    read[0] = True
+    graphs.build(growing.slot, wait=False)
+    assert growing.vectors.graph_end == OLD + NEW
+    # The saver's thread comes to this by itself, every second.
+    graphs._save_when_unused(growing.notes.id)
+    assert not saves
+    read[0] = False
+    graphs._save_when_unused(growing.notes.id)
+    assert len(saves) == 1
+    assert not growing.vectors.graph_changed
+    # Whoever waits for a build has it saved.
+    growing.notes.upsert(ids=["new"], embeddings=VECTORS[:1])
+    read[0] = True
+    growing.notes.build_index()
+    assert len(saves) == 2
