@@ -359,16 +359,25 @@ class ClientAPI(_Connection, Displayed):
         return self.get_collection(name, embedding_function=None).unload()
 
     def sql(self, query: str, parameters: Any = None) -> pd.DataFrame:
-        """Ask DuckDB: run one SELECT over the collections, each a view of its name.
+        """Ask DuckDB: run one SELECT over the collections, each a table of its name; see docs/sql.md.
 
-        A view has the columns id, document, uri, metadata (JSON), and one for each metadata key.
+        A table has the columns id, document, uri, metadata (JSON), embedding (``FLOAT[dimension]``, which ``*``
+        leaves out), and one for each metadata key. Names count by their letters. ``SHOW TABLES``, ``DESCRIBE``,
+        ``SUMMARIZE`` and plain ``EXPLAIN`` work; nothing can be written, and no file read.
 
         Args:
             query: ``SELECT pos, count(*) FROM glosses GROUP BY pos``
-            parameters: Values for ``?`` or ``$name`` in the query.
+            parameters: A list for ``?`` and ``$1``, or a dict for ``$name``.
+
+        Returns:
+            One row for each row of the answer. Integers and bools with gaps have the dtypes Int64 and boolean,
+            texts are objects, embeddings float32 arrays of shape (dimension,).
 
         Raises:
-            InvalidArgumentError: Not one reading statement, or one that fails.
+            InvalidArgumentError: Not one reading statement, a name that is not there or may mean two things, or a
+                query that fails.
+            MemoryBudgetError: DuckDB, or the answer, needs more memory than there is.
+            NotSupportedError: The store is at a server.
         """
         return self.api.sql(query, parameters, tenant=self.tenant, database=self.database)
 

@@ -454,4 +454,9 @@ class API(ABC):
     def sql(
         self, query: str, parameters: Any = None, *, tenant: str, database: str
     ) -> pd.DataFrame:
-        """Run one read-only SQL statement over the records; return a pandas DataFrame."""
+        """Run one SELECT, or EXPLAIN of one, over the collections of a database; return a pandas DataFrame.
+
+        Raises:
+            InvalidArgumentError: It does not only read, names what is not there, or fails.
+            MemoryBudgetError: DuckDB, or the answer, needs more memory than there is.
+        """

@@ -174,7 +174,7 @@ def read_types(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
 def _type_of(cursor: duckdb.DuckDBPyConnection, table: str, key: str, kinds: set[str]) -> str:
     value = f"metadata ->> {pointer_of(key)}"
     values = f"(SELECT {value} AS value FROM {table}) WHERE value IS NOT NULL"
-    if kinds == {"ARRAY"}:
+    if kinds - {"NULL"} == {"ARRAY"}:
         elements = (
             f"(SELECT unnest(CAST(json_extract(metadata, {pointer_of(key)}) AS JSON[])) AS value FROM {table}"
             " WHERE metadata IS NOT NULL)"
@@ -191,6 +191,8 @@ def _type_of(cursor: duckdb.DuckDBPyConnection, table: str, key: str, kinds: set
 
 def _single_type(cursor: duckdb.DuckDBPyConnection, kinds: set[str], values: str) -> str:
     """Return the type that holds values of these kinds; `values` are their texts."""
+    # Nothing but gaps, or but empty lists.
+    kinds = kinds - {"NULL"} or {"VARCHAR"}
     if kinds == {"WHOLE"}:
         return "BIGINT"
     if len(kinds) == 1:

@@ -18,7 +18,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "README.md", ROOT / "docs" / "guide.md"], ids=lambda p: p.name
+    "page",
+    [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "sql.md"],
+    ids=lambda p: p.name,
 )
 def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="the guide shows Parquet, which the extra 'arrow' brings")
