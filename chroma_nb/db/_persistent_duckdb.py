@@ -19,9 +19,9 @@ import duckdb
 from chroma_nb.db._duckdb import (
     DuckDB,
     _Entry,
-    interruptible,
     _remove_prefix,
     create_schema,
+    interruptible,
     is_disk_full,
 )
 from chroma_nb.db.store_lock import StoreLock
