@@ -134,6 +134,8 @@ class _Meter:
 def _read_arrays(
     cursor: duckdb.DuckDBPyConnection, types: Sequence[str], meter: _Meter
 ) -> list[Any]:
+    import pandas as pd
+
     pieces: list[list[NDArray[Any]]] = [[] for _ in types]
     n_chunks = max(1, _rows_at_once(types) // _VALUES_PER_CHUNK)
     while len(frame := cursor.fetch_df_chunk(n_chunks)):
@@ -143,8 +145,10 @@ def _read_arrays(
                 values = _integers_of_piece(values)
             elif _REAL.fullmatch(kind):
                 values = values.astype(np.float64)
-            elif values.dtype.kind == "O":
-                values = _objects([_as_row(value) for value in values])
+            elif _VECTOR.fullmatch(kind):
+                values = _objects([_as_vector(value) for value in values])
+            elif values.dtype.kind == "O" and (gaps := pd.isna(values)).any():
+                values = np.where(gaps, None, values)
             pieces[place].append(values)
         meter.add(len(frame), sum(_size_of(column[-1]) for column in pieces))
     columns = []
@@ -155,11 +159,11 @@ def _read_arrays(
     return columns
 
 
-def _as_row(value: Any) -> Any:
-    """Return a value as a row has it: a gap is None, also where an array has NaN or NA for it."""
+def _as_vector(value: Any) -> Any:
+    """Return an array, or None for a gap; a gap within it is NaN."""
     if isinstance(value, np.ma.MaskedArray):
         return np.asarray(value.filled(np.nan))
-    return value if isinstance(value, str | bool | np.ndarray) else None
+    return value if isinstance(value, np.ndarray) else None
 
 
 def _integers_of_piece(values: NDArray[Any]) -> NDArray[Any]:
