@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -68,6 +69,8 @@ _PIECE_ROWS = 100_000
 _PLAIN_ROWS = 8
 #: Records are fetched by label in pieces of so many, which DuckDB can look up in little memory.
 _FETCH_ROWS = 20_000
+#: How long closing waits for questions in SQL to end when they are interrupted.
+_PATIENCE_SECONDS = 5.0
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 _HEADROOM_BYTES = 4 << 20
 
@@ -116,6 +119,9 @@ class DuckDB(DB):
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
         self._sql_columns = RememberedColumns()
         self._sql_vectors = VectorFunction()
+        #: Cursors of questions in SQL that are being answered.
+        self._asked: set[duckdb.DuckDBPyConnection] = set()
+        self._is_closing = False
         self._closed = False
         limit = settings.duckdb_memory_limit
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
@@ -327,6 +333,8 @@ class DuckDB(DB):
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
 
     def close(self) -> None:
+        # Before the lock, for which a question may be waiting.
+        self._end_questions()
         with self._write_lock:
             if self._closed:
                 return
@@ -337,7 +345,9 @@ class DuckDB(DB):
                 self._idle_cursors.clear()
             for entry in self._entries.values():
                 _close_vectors(entry)
-            self._connection.close()
+            # A question that heeds no interrupt keeps it open until it has ended.
+            with contextlib.suppress(duckdb.Error):
+                self._connection.close()
             self._temp.close()
 
     def reset(self) -> None:
@@ -795,10 +805,25 @@ class DuckDB(DB):
                 if self._is_limited:
                     self._lift_limit()
                 self._busy_cursors.add(cursor)
+                self._asked.add(cursor)
+            # Not before: from here on `_end_questions` ends it.
+            if self._is_closing:
+                raise InternalError(f"{self!r} is being closed. Open a new client to go on.")
             yield cursor
         finally:
             self._busy_cursors.discard(cursor)
             cursor.close()
+            self._asked.discard(cursor)
+
+    def _end_questions(self) -> None:
+        """Interrupt what is asked in SQL: DuckDB does not close while a cursor is at work."""
+        self._is_closing = True
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while self._asked and time.monotonic() < until:
+            for cursor in list(self._asked):
+                with contextlib.suppress(duckdb.Error):
+                    cursor.interrupt()
+            time.sleep(0.01)
 
     def _is_at(self, collection_id: UUID, generation: int) -> bool:
         entry = self._entries.get(collection_id)

@@ -149,10 +149,8 @@ def answer_sql(
             with store.asking() as cursor:
                 work.attach(cursor)
                 try:
-                    with contextlib.closing(
-                        _Question(store, cursor, work, (tenant, database))
-                    ) as question:
-                        return question.answer(query, given)
+                    with contextlib.closing(_Question(store, cursor, work)) as question:
+                        return question.answer(query, given, tenant, database)
                 except MovedError:
                     continue
                 finally:
@@ -169,34 +167,23 @@ class _Question:
     """One query, within one transaction."""
 
     def __init__(
-        self,
-        store: SqlStore,
-        cursor: duckdb.DuckDBPyConnection,
-        work: Work[pd.DataFrame],
-        place: tuple[str, str],
+        self, store: SqlStore, cursor: duckdb.DuckDBPyConnection, work: Work[pd.DataFrame]
     ) -> None:
         self._store = store
         self._cursor = cursor
         self._work = work
-        self._database = quoted(cursor.execute("SELECT current_database()").fetchall()[0][0])
-        cursor.execute(f"USE {EMPTY_DATABASE}")
-        cursor.execute("BEGIN TRANSACTION READ ONLY")
-        cursor.execute(
-            "SELECT id, name, dimension, n_records, generation, version FROM "
-            f"{self._database}.main.collections WHERE tenant = ? AND database = ? ORDER BY created",
-            list(place),
-        )
+        #: The database that has the store's tables, as SQL.
+        self._database = ""
+        self._collections: dict[str, _Collection] = {}
         #: An answer names the types of its columns; DuckDB before 2 calls every number NUMBER.
-        self._has_types = not isinstance(cursor.description[0][1], str)
-        self._collections = {
-            row[1]: _Collection(UUID(row[0]), *row[1:]) for row in cursor.fetchall()
-        }
+        self._has_types = False
         #: Collection -> expression that reads its embeddings.
         self._embeddings: dict[str, str] = {}
         self._readers: dict[int, Reader] = {}
 
-    def answer(self, query: object, given: Any) -> pd.DataFrame:
+    def answer(self, query: object, given: Any, tenant: str, database: str) -> pd.DataFrame:
         try:
+            self._begin(tenant, database)
             statement = self._read(query, given)
             self._prepare(statement)
             if statement.catalogue:
@@ -205,6 +192,23 @@ class _Question:
             return self._run(self._cursor, statement, given)
         except duckdb.Error as error:
             self._raise_for(error, None)
+
+    def _begin(self, tenant: str, database: str) -> None:
+        """Begin the transaction with a look at what there is: from here on it is of this moment."""
+        cursor = self._cursor
+        self._database = quoted(cursor.execute("SELECT current_database()").fetchall()[0][0])
+        cursor.execute(f"USE {EMPTY_DATABASE}")
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        cursor.execute(
+            "SELECT id, name, dimension, n_records, generation, version FROM "
+            f"{self._database}.main.collections WHERE tenant = ? AND database = ? ORDER BY created",
+            [tenant, database],
+        )
+        description: Any = cursor.description
+        self._has_types = not isinstance(description[0][1], str)
+        self._collections = {
+            row[1]: _Collection(UUID(row[0]), *row[1:]) for row in cursor.fetchall()
+        }
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -439,7 +443,11 @@ class _Question:
 
     def _translated(self, error: duckdb.Error, statement: Statement | None) -> BaseException:
         if isinstance(error, duckdb.InterruptException):
-            return KeyboardInterrupt()
+            if self._work.is_cancelled:
+                return KeyboardInterrupt()
+            return InternalError(
+                "The store was closed while this query ran. Open a new client to go on."
+            )
         if isinstance(error, duckdb.OutOfMemoryException):
             return self._store.memory_error()
         # Nothing can be asked in a transaction that has failed, and the hints ask.

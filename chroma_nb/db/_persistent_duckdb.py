@@ -125,6 +125,11 @@ class PersistentDuckDB(DuckDB):
                     f"The store in {self.path!r} cannot be opened, as the disk is full: {error}. Free some "
                     "space; nothing is lost."
                 ) from error
+            if isinstance(error, duckdb.ConnectionException):
+                raise InternalError(
+                    f"The store in {self.path!r} is still held by a query of a client that was closed, one that "
+                    "heeded no interrupt. Open it again when that has ended, or restart the kernel."
+                ) from error
             raise StoreCorruptError(
                 f"The store in {self.path!r} cannot be opened: {error}. Restore its files from a backup."
             ) from error

@@ -40,7 +40,8 @@ class Work(Generic[_Answer]):
     def __init__(self, task: Callable[[Work[_Answer]], _Answer]) -> None:
         self._task = task
         self._done = threading.Event()
-        self._cancelled = False
+        #: An interrupt has come.
+        self.is_cancelled = False
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._answer: list[_Answer] = []
         self._error: BaseException | None = None
@@ -75,7 +76,7 @@ class Work(Generic[_Answer]):
 
     def check(self) -> None:
         """Stop here if an interrupt has come."""
-        if self._cancelled:
+        if self.is_cancelled:
             raise KeyboardInterrupt
 
     def _run(self) -> None:
@@ -89,7 +90,7 @@ class Work(Generic[_Answer]):
             self._done.set()
 
     def _cancel(self) -> None:
-        self._cancelled = True
+        self.is_cancelled = True
         until = time.monotonic() + _PATIENCE_SECONDS
         while self._thread.ident is not None and time.monotonic() < until:
             cursor = self._cursor

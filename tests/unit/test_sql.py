@@ -840,7 +840,7 @@ def test_an_interrupt_ends_a_query(client: Any, query: str) -> None:
         while not db._busy_cursors:
             time.sleep(0.001)
         time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
@@ -850,6 +850,49 @@ def test_an_interrupt_ends_a_query(client: Any, query: str) -> None:
     assert not [one for one in threading.enumerate() if one.name == "chroma_nb-sql"]
     assert not db._busy_cursors
     assert client.sql("SELECT count(*) AS n FROM docs").n.tolist() == [len(DOCS)]
+
+
+def test_closing_ends_a_query(tmp_path: Path) -> None:
+    client = chroma_nb.PersistentClient(tmp_path / "store", chroma_nb.Settings(progress=False))
+    make(client, "docs", [{"n": 1}])
+    said: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            client.sql(RUNAWAYS[1])
+        except BaseException as error:
+            said.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not client.api.db._asked:
+        time.sleep(0.001)
+    client.close()
+    thread.join()
+    assert [type(error) for error in said] == [InternalError]
+    assert "closed" in str(said[0])
+    with chroma_nb.PersistentClient(tmp_path / "store") as client:
+        assert client.sql("SELECT n FROM docs").n.tolist() == [1]
+
+
+def test_a_fault_of_duckdbs_own_is_no_argument_error_and_leaves_a_sound_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise duckdb.InternalException("INTERNAL Error: as asked")
+
+    with chroma_nb.PersistentClient(tmp_path / "store") as client:
+        notes = make(client, "notes", [{"n": 1}])
+        before = client.api.db._connection
+        with monkeypatch.context() as patch:
+            patch.setattr(_duckdb_sql, "read_frame", fail)
+            with pytest.raises(InternalError, match="as asked"):
+                client.sql("SELECT n FROM notes")
+        # DuckDB may take nothing more from then on, so it is opened anew.
+        assert client.sql("SELECT n FROM notes").n.tolist() == [1]
+        assert client.api.db._connection is not before
+        notes.update(ids=["r0"], metadatas=[{"n": 2}])
+        assert client.sql("SELECT n, embedding FROM notes").n.tolist() == [2]
 
 
 def test_an_interrupt_before_the_work_has_begun_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
