@@ -22,7 +22,7 @@ from chroma_nb.db import _fields
 from chroma_nb.db._duckdb_sql import EMPTY_DATABASE, RememberedColumns, SqlStore, answer_sql
 from chroma_nb.db._sql_vectors import VectorFunction
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
-from chroma_nb.db.temp_folder import TempFolder
+from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
     InternalError,
@@ -150,7 +150,7 @@ class DuckDB(DB):
         config: dict[str, Any] = {
             "threads": self.settings.threads or os.cpu_count() or 1,
             "memory_limit": f"{self._memory_limit}B",
-            "temp_directory": os.path.join(self._temp.path, "duckdb"),
+            "temp_directory": os.path.join(self._temp.path, DUCKDB_FOLDER),
             # Nothing is fetched from a network because a query happens to name a function.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
@@ -24,7 +25,7 @@ from chroma_nb.db._duckdb import (
     interruptible,
     is_disk_full,
 )
-from chroma_nb.db.store_lock import StoreLock
+from chroma_nb.db.store_lock import NotALockError, StoreLock
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
 
@@ -59,6 +60,11 @@ class PersistentDuckDB(DuckDB):
             for folder in (self.path, self._vector_folder, self._index_folder):
                 os.makedirs(folder, exist_ok=True)
             self._lock = StoreLock(os.path.join(self.path, "lock"))
+        except NotALockError as error:
+            raise InvalidArgumentError(
+                f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Remove that file, or "
+                "give another folder; nothing was changed."
+            ) from error
         except OSError as error:
             raise InternalError(
                 f"The folder {settings.path!r} cannot be written ({error.strerror}). Give a folder "
@@ -189,7 +195,7 @@ class PersistentDuckDB(DuckDB):
         known = {_file_name(entry) for entry in self._entries.values()}
         for folder in (self._vector_folder, self._index_folder):
             for name in os.listdir(folder):
-                if ".".join(name.split(".")[:2]) not in known:
+                if _OF_A_COLLECTION.match(name) and ".".join(name.split(".")[:2]) not in known:
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(folder, name))
 
@@ -212,6 +218,8 @@ _OWN_FILES = frozenset(
         *("records.duckdb" + _NEW, "records.duckdb" + _NEW + ".wal"),
     )
 )
+#: The files of collections: id, generation, what it is.
+_OF_A_COLLECTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\.")
 #: What file systems and desktops put into any folder, beside names that begin with a dot.
 _NOBODYS_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
 
@@ -246,6 +254,7 @@ def _check_folder(path: str, given: str) -> None:
         raise InternalError(
             f"The folder {given!r} cannot be read ({error.strerror}). Give a folder that you may read and write."
         ) from error
+    _check_links(path, given)
     if "records.duckdb" in found:
         return
     if "chroma.sqlite3" in found:
@@ -269,6 +278,32 @@ def _check_folder(path: str, given: str) -> None:
             f"The store in {given!r} has vectors, and its database {os.path.join(path, 'records.duckdb')!r} is "
             "missing. Restore it from a backup; nothing was changed."
         )
+
+
+def _check_links(path: str, given: str) -> None:
+    """Refuse links where a store has files: through them its writing and deleting would go elsewhere.
+
+    Raises:
+        InvalidArgumentError: There is one, or a pipe or a device.
+    """
+    for folder in (path, os.path.join(path, "vectors"), os.path.join(path, "indexes")):
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            os.scandir(folder) as entries,
+        ):
+            for one in entries:
+                if folder == path and one.name not in _OWN_FILES:
+                    continue
+                if not one.is_file(follow_symlinks=False) and not one.is_dir(follow_symlinks=False):
+                    what = (
+                        f"is a link to {os.readlink(one.path)!r}"
+                        if one.is_symlink()
+                        else "is no file"
+                    )
+                    raise InvalidArgumentError(
+                        f"The folder {given!r} cannot be opened as a store: {one.path!r} {what}. Put a file or "
+                        "folder in its place (a link to the whole store is fine); nothing was changed."
+                    )
 
 
 def _file_name(entry: _Entry) -> str:

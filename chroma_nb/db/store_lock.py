@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import os
 import socket
+import stat
 import sys
 from typing import Any
 
 from chroma_nb.errors import StoreLockedError
 
+#: The text of a lock's file.
+_BEGINNING = b'{"pid": '
+_MOST_BYTES = 4_096
+
 
 class StoreLock:
     """Hold an exclusive lock on `path` until `release`; the system frees it when the process dies.
 
+    Args:
+        path: A file of its own, which says who holds it. A link, a pipe or a file that holds anything else
+            is not touched.
+        create: Make the file where it is missing.
+
     Raises:
         StoreLockedError: Another process holds it.
+        NotALockError: There is something else.
         OSError: The file cannot be opened for writing.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, create: bool = True) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        self._fd = -1
+        fd = _open(path, create)
         try:
-            _lock(self._fd)
+            _lock(fd)
         except (BlockingIOError, PermissionError):
-            holder = _read_holder(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+            holder = _read_holder(fd)
+            os.close(fd)
             raise StoreLockedError(
                 f"The store in {os.path.dirname(path)!r} is open in another process: {holder}. "
                 "Close it there (client.close(), or restart that kernel), or use another folder; "
@@ -37,28 +49,29 @@ class StoreLock:
             ) from None
         except OSError:
             # A file system without locks.
-            os.close(self._fd)
-            self._fd = -1
+            os.close(fd)
             raise
-        holder_now = {
-            "pid": os.getpid(),
-            "program": os.path.basename(sys.argv[0] or sys.executable),
-            "host": socket.gethostname(),
-            "since": datetime.datetime.now().isoformat(timespec="seconds"),
-        }
-        os.ftruncate(self._fd, 0)
-        os.write(self._fd, json.dumps(holder_now).encode())
+        self._fd = fd
+        # Who holds it is a help to others, and a full disk no reason not to open a store.
+        with contextlib.suppress(OSError):
+            _write_holder(fd)
 
     def is_there(self) -> bool:
         """Say whether the file at the path is still the one that is locked."""
         if self._fd < 0:
             return False
         try:
-            found = os.stat(self.path)
+            found = os.lstat(self.path)
         except OSError:
             return False
         held = os.fstat(self._fd)
         return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
+
+    def let_go(self) -> None:
+        """In a forked child: leave the lock to the parent, and do not hold it when that one is gone."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def release(self) -> None:
         """Give the lock back. Releasing twice is allowed."""
@@ -69,10 +82,59 @@ class StoreLock:
             self._fd = -1
 
 
+class NotALockError(OSError):
+    """What is at the place of a lock is something else, and is left as it is."""
+
+
+def _open(path: str, create: bool) -> int:
+    """Open the file, if it can only be a lock's."""
+    flags = os.O_RDWR | (os.O_CREAT if create else 0)
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    try:
+        fd = os.open(path, flags, 0o644)
+    except OSError:
+        if os.path.islink(path):
+            raise NotALockError(
+                errno.EEXIST, f"{path!r} is a link, and links are not followed"
+            ) from None
+        raise
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise NotALockError(errno.EEXIST, f"{path!r} is not a plain file of its own")
+        if not _is_holder(os.read(fd, _MOST_BYTES + 1)):
+            raise NotALockError(errno.EEXIST, f"{path!r} is a file that holds something else")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _is_holder(said: bytes) -> bool:
+    """Say whether this is what a lock's file holds: a holder, or nothing."""
+    if len(said) > _MOST_BYTES:
+        return False
+    # A power cut may leave zeros, a full disk the first letters.
+    return not said.strip(b"\0") or _BEGINNING.startswith(said) or said.startswith(_BEGINNING)
+
+
+def _write_holder(fd: int) -> None:
+    holder = {
+        "pid": os.getpid(),
+        "program": os.path.basename(sys.argv[0] or sys.executable)[:200],
+        "host": socket.gethostname(),
+        "since": datetime.datetime.now().isoformat(timespec="seconds"),
+    }
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.ftruncate(fd, 0)
+    os.write(fd, json.dumps(holder).encode())
+
+
 def _read_holder(fd: int) -> str:
     with contextlib.suppress(OSError, ValueError):
         os.lseek(fd, 0, os.SEEK_SET)
-        holder: dict[str, Any] = json.loads(os.read(fd, 4_096))
+        holder: dict[str, Any] = json.loads(os.read(fd, _MOST_BYTES))
         return (
             f"pid {holder['pid']} ({holder['program']}) on {holder['host']}, "
             f"since {holder['since']}"

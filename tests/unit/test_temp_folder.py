@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import chroma_nb
+from chroma_nb.db import temp_folder
+from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.errors import InternalError
 
@@ -64,13 +67,102 @@ def test_what_others_use_or_made_stays(tmp_path: Path) -> None:
     used.close()
 
 
+def killed_at_once(parent: Path) -> Path:
+    """Return a folder that a killed process left."""
+    folder = TempFolder(str(parent))
+    folder.let_go()
+    return type(parent)(folder.path)
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    home.mkdir()
-    (home / "lock").write_text("")
+    killed_at_once(tmp_path).rename(home)
     (tmp_path / "chroma-nb-link").symlink_to(home)
     TempFolder(str(tmp_path)).close()
-    assert (home / "lock").exists()
+    assert (home / "temporary.lock").exists()
+
+
+def test_a_store_of_such_a_name_stays(tmp_path: Path) -> None:
+    path = tmp_path / "chroma-nb-mine"
+    with chroma_nb.PersistentClient(path) as client:
+        client.create_collection("docs", embedding_function=None).add(ids=["a"], embeddings=[[1]])
+    TempFolder(str(tmp_path)).close()
+    with chroma_nb.PersistentClient(path) as client:
+        assert client.get_collection("docs", embedding_function=None).get()["ids"] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "records.duckdb", "duckdb/notes.txt", "deep/notes"])
+def test_a_folder_with_anything_else_in_it_stays_as_it_is(tmp_path: Path, name: str) -> None:
+    left = killed_at_once(tmp_path)
+    derived = left / "0b5ad6e5-3ff4-4a6e-9c26-0a9ce1a9d3a1.1.segment"
+    derived.write_text("x")
+    mine = left / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    TempFolder(str(tmp_path)).close()
+    assert mine.read_text() == "mine"
+    assert derived.exists()
+    mine.unlink()
+    if mine.parent.name == "deep":
+        mine.parent.rmdir()
+    TempFolder(str(tmp_path)).close()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", ["symlink_to", "hardlink_to"])
+def test_a_lock_that_leads_elsewhere_is_left_alone(tmp_path: Path, how: str) -> None:
+    victim = tmp_path / "victim"
+    for text in ("precious", "", '{"pid": 1}'):
+        victim.write_text(text)
+        trap = tmp_path / "chroma-nb-trap"
+        trap.mkdir()
+        getattr(trap / "temporary.lock", how)(victim)
+        TempFolder(str(tmp_path)).close()
+        assert victim.read_text() == text
+        assert (trap / "temporary.lock").exists()
+        (trap / "temporary.lock").unlink()
+        trap.rmdir()
+
+
+def test_a_pipe_for_a_lock_keeps_nobody_waiting(tmp_path: Path) -> None:
+    trap = tmp_path / "chroma-nb-trap"
+    trap.mkdir()
+    os.mkfifo(trap / "temporary.lock")
+    TempFolder(str(tmp_path)).close()
+    assert trap.exists()
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root gives files away")
+def test_what_another_user_made_is_left_alone(tmp_path: Path) -> None:
+    trap = killed_at_once(tmp_path)
+    os.chown(trap, 12_345, 12_345)
+    TempFolder(str(tmp_path)).close()
+    assert trap.exists()
+
+
+def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = TempFolder(str(tmp_path))
+    assert os.stat(folder.path).st_mode & 0o077 == 0
+    folder.close()
+
+
+def test_one_that_is_swept_while_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    class Swept(StoreLock):
+        def __init__(self, path: str, *, create: bool = True) -> None:
+            super().__init__(path, create=create)
+            if not taken:
+                taken.append(os.path.dirname(path))
+                shutil.rmtree(taken[0])
+
+    monkeypatch.setattr(temp_folder, "StoreLock", Swept)
+    folder = TempFolder(str(tmp_path))
+    assert os.path.isdir(folder.path)
+    assert taken[0] != folder.path
+    folder.close()
 
 
 def test_two_stores_of_a_process_have_two_folders(tmp_path: Path) -> None:

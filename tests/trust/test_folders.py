@@ -1,0 +1,110 @@
+"""A folder that somebody else has made is data: nothing outside of it is written, emptied or deleted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+import chroma_nb as chroma
+from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_store(path: Path) -> Path:
+    with chroma.PersistentClient(path, chroma.Settings(graph_min_records=10)) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        docs.add(ids=[str(n) for n in range(50)], embeddings=[[float(n), 1.0] for n in range(50)])
+        docs.build_index()
+        docs.unload()
+    return path
+
+
+def state(folder: Path) -> dict[str, bytes | None]:
+    """Return everything below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["lock", "records.duckdb", "records.duckdb.wal", "vectors", "indexes"]
+)
+def test_a_link_in_place_of_a_part_is_refused(tmp_path: Path, name: str) -> None:
+    store, home = make_store(tmp_path / "store"), tmp_path / "home"
+    home.mkdir()
+    (home / "precious.txt").write_text("x")
+    victim = home if name in ("vectors", "indexes") else home / "precious.txt"
+    part = store / name
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
+    part.symlink_to(victim)
+    before = state(home)
+    with pytest.raises(InvalidArgumentError, match=f"{name}' is a link to '{victim}'"):
+        chroma.PersistentClient(store)
+    assert state(home) == before
+    assert part.is_symlink()
+
+
+@pytest.mark.parametrize("folder", ["vectors", "indexes"])
+def test_a_link_in_place_of_a_collections_file_is_refused(tmp_path: Path, folder: str) -> None:
+    store, victim = make_store(tmp_path / "store"), tmp_path / "precious.f32"
+    for one in (store / folder).iterdir():
+        victim.write_bytes(one.read_bytes())
+        before = victim.read_bytes()
+        one.rename(tmp_path / "kept")
+        one.symlink_to(victim)
+        with pytest.raises(InvalidArgumentError, match="is a link to"):
+            chroma.PersistentClient(store)
+        assert victim.read_bytes() == before
+        one.unlink()
+        (tmp_path / "kept").rename(one)
+    with chroma.PersistentClient(store) as client:
+        assert client.get_collection("docs", embedding_function=None).count() == 50
+
+
+@pytest.mark.parametrize("name", ["lock", "records.duckdb", "vectors/a.f32"])
+def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
+    store = make_store(tmp_path / "store")
+    (store / name).unlink(missing_ok=True)
+    os.mkfifo(store / name)
+    with pytest.raises(InvalidArgumentError, match="is no file"):
+        chroma.PersistentClient(store)
+
+
+def test_a_file_of_somebody_elses_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("the combination is 1234")
+    with pytest.raises(InvalidArgumentError, match="lock' is a file that holds something else"):
+        chroma.PersistentClient(tmp_path)
+    assert (tmp_path / "lock").read_text() == "the combination is 1234"
+
+
+@pytest.mark.parametrize("text", ["", "\0" * 100, '{"pi', '{"pid": 1, "program": "x"}'])
+def test_what_a_crash_leaves_in_a_lock_keeps_nobody_out(tmp_path: Path, text: str) -> None:
+    store = make_store(tmp_path / "store")
+    (store / "lock").write_text(text)
+    with chroma.PersistentClient(store) as client:
+        assert client.count_collections() == 1
+
+
+def test_files_that_are_no_collections_are_not_cleared_away(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store")
+    for folder in ("vectors", "indexes"):
+        (store / folder / "notes.txt").write_text("mine")
+    chroma.PersistentClient(store).close()
+    for folder in ("vectors", "indexes"):
+        assert (store / folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_whole_store_is_one(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store")
+    (tmp_path / "link").symlink_to(store)
+    with chroma.PersistentClient(tmp_path / "link") as client:
+        assert client.count_collections() == 1
