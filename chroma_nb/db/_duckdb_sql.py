@@ -65,7 +65,7 @@ _ATTEMPTS = 5
 #: Columns that ``*`` has at most: DuckDB binds each one anew for every query.
 _MAX_COLUMNS = 2_000
 #: Collections whose columns are remembered.
-_REMEMBERED = 256
+_REMEMBERED = 1_024
 #: Names that an error lists.
 _NAMED = 10
 #: Views of DuckDB's own that say what there is and can be named without a schema.
@@ -73,6 +73,11 @@ _CATALOGUE_VIEWS = {
     *("duckdb_columns", "duckdb_databases", "duckdb_schemas", "duckdb_tables", "duckdb_types"),
     *("duckdb_views", "sqlite_master", "sqlite_schema", "pg_tables", "pg_class", "pg_attribute"),
     *("pg_namespace", "pg_views", "pg_type"),
+}
+#: What of it says nothing about columns.
+_NAMES_ALONE = {
+    *("show tables", "show databases", "information_schema.tables", "information_schema.schemata"),
+    *("pg_catalog.pg_tables", "pg_tables", "duckdb_databases()", "duckdb_schemas()"),
 }
 _NOT_THE_QUERYS_FAULT = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -121,6 +126,9 @@ class RememberedColumns:
         state = collection.generation, collection.version
         known = self._types.get(collection.id)
         if known is not None and known[0] == state:
+            # Another thread may have let go of it at this moment.
+            with contextlib.suppress(KeyError):
+                self._types.move_to_end(collection.id)
             return known[1]
         types = find()
         self._types[collection.id] = state, types
@@ -419,6 +427,8 @@ class _Question:
             self._work.attach(con)
             con.execute("SET enable_external_access = false")
             con.execute("SET enable_progress_bar = false")
+            # Finding the columns reads all metadata.
+            names_alone = _NAMES_ALONE.issuperset(map(fold, statement.catalogue))
             schemas = ["main"]
             taken: dict[str, int] = {}
             for one in self._collections.values():
@@ -428,7 +438,8 @@ class _Question:
                     schemas.append(f"main ({place + 1})")
                     con.execute(f"CREATE SCHEMA {quoted(schemas[-1])}")
                 self._work.check()
-                columns = Columns(self._types(one), one.dimension)
+                types = {} if names_alone else self._types(one)
+                columns = Columns(types, one.dimension)
                 listed = {**columns.own, **{each.name: each.type for each in columns.all()}}
                 written = ", ".join(f"{quoted(name)} {kind}" for name, kind in listed.items())
                 con.execute(f"CREATE TABLE {quoted(schemas[place])}.{quoted(one.name)} ({written})")

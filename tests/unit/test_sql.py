@@ -24,7 +24,7 @@ import chroma_nb
 from chroma_nb.db import _duckdb_sql, _sql_vectors
 from chroma_nb.db._sql_columns import OWN, quoted, reach
 from chroma_nb.db._sql_frame import comes_as_arrays, read_frame
-from chroma_nb.db._sql_statement import fold
+from chroma_nb.db._sql_statement import Statement, fold
 from chroma_nb.errors import ChromaError, InternalError, InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
 
@@ -245,6 +245,15 @@ NAMES = ["Invoices", "docs", "invoices", "my-coll", "odd.name", "people", "selec
 )
 def test_what_there_is_are_collections(client: Any, query: str, column: str) -> None:
     assert sorted(client.sql(query)[column]) == NAMES
+
+
+def test_names_alone_need_no_look_at_the_metadata(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.api.db, "_sql_columns", _duckdb_sql.RememberedColumns())
+    monkeypatch.delattr(_duckdb_sql, "read_types")
+    assert sorted(client.sql("SHOW TABLES").name) == NAMES
+    assert len(client.sql("SELECT table_name FROM information_schema.tables")) == len(NAMES)
 
 
 def test_sizes_and_columns_of_collections_are_shown(client: Any) -> None:
@@ -649,15 +658,9 @@ def test_sql_writes_nothing_and_reads_nothing_but_collections(store: Any, tmp_pa
     assert client.sql("SHOW TABLES").name.tolist() == ["docs"]
 
 
-def test_what_gets_past_the_reading_of_a_query_still_does_no_harm(
-    store: Any, tmp_path: Path
-) -> None:
-    """The other walls: a transaction that only reads, no files, no Python variables, no unqualified names."""
-    client, hidden = store
-    local_frame = pd.DataFrame({"a": ["SECRET"]})
-    assert len(local_frame) == 1
-    before = everything(client, tmp_path)
-    for statement in (
+@pytest.mark.parametrize(
+    "statement",
+    [
         "DELETE FROM records.main.meta",
         "DROP TABLE records.main.meta",
         "CREATE TABLE chroma_nb_sql.main.t AS SELECT 1",
@@ -666,15 +669,24 @@ def test_what_gets_past_the_reading_of_a_query_still_does_no_harm(
         "FROM 'secret.csv'",
         "FROM local_frame",
         "FROM meta",
-        f'FROM "{hidden}"',
+        "FROM {hidden}",
         "ATTACH 'other.duckdb'",
         "SET enable_external_access = true",
-    ):
-        with client.api.db._asking() as cursor:
-            cursor.execute(f"USE {_duckdb_sql.EMPTY_DATABASE}")
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
-            with pytest.raises(duckdb.Error):
-                cursor.execute(statement)
+    ],
+)
+def test_what_gets_past_the_reading_of_a_query_still_does_no_harm(
+    store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    """The other walls: a transaction that only reads, no files, no Python variables, no unqualified names."""
+    client, hidden = store
+    local_frame = pd.DataFrame({"a": ["SECRET"]})
+    assert len(local_frame) == 1
+    before = everything(client, tmp_path)
+    monkeypatch.setattr(
+        _duckdb_sql._Question, "_read", lambda _self, query, _given: Statement(query)
+    )
+    with pytest.raises(InvalidArgumentError):
+        client.sql(statement.format(hidden=hidden))
     assert everything(client, tmp_path) == before
 
 
