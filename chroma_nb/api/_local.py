@@ -32,6 +32,7 @@ from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import (
     DEFAULT_DATABASE,
     DEFAULT_TENANT,
+    MOST_METADATA_KEYS,
     CollectionInfo,
     FieldSummary,
     IndexingStatus,
@@ -371,7 +372,7 @@ class Local(API):
                 n_records_delta=n_new,
             ),
         )
-        if n_new == len(rows) or (merge and not texts.drops_keys):
+        if texts.keys is not None and (n_new == len(rows) or (merge and not texts.drops_keys)):
             self._described.grown(segment.info.id, extent, texts.keys)
 
     def delete(
@@ -641,9 +642,9 @@ class _Texts:
         self.documents = self._column(batch.documents)
         self.uris = self._column(batch.uris)
         self.metadatas: list[Metadata | None] = self._column(batch.metadatas)
-        #: The metadata keys of what is written; a value of None takes one away from a record. Known once the
-        #: metadata are encoded.
-        self.keys: set[str] = set()
+        #: The metadata keys of what is written, None where they are too many to list; and whether a value of
+        #: None takes one away from a record. Known once the metadata are encoded.
+        self.keys: set[str] | None = set()
         self.drops_keys = False
 
     def _column(self, values: Sequence[Any] | None) -> list[Any]:
@@ -668,8 +669,10 @@ class _Texts:
             if metadata is not None and None in metadata.values():
                 metadata = {key: value for key, value in metadata.items() if value is not None}
                 self.drops_keys = True
-            if metadata:
+            if metadata and self.keys is not None:
                 self.keys.update(metadata)
+                if len(self.keys) > MOST_METADATA_KEYS:
+                    self.keys = None
             out.append(encode(metadata) if metadata else None)
         return out
 

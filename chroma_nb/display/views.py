@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 View = tuple[str, dict[str, Any]]
 
-#: Metadata keys that are shown.
+#: Metadata keys that are shown, and described at most.
 _FIELDS = 20
+_DESCRIBED = 200
 #: Queries of one result that are shown.
 _QUERIES = 5
 #: Records of a collection that are shown as a foretaste.
@@ -342,10 +343,16 @@ def _(shown: Explanation) -> View:
 
 @view.register
 def _(shown: Fields) -> View:
-    found: Any = within(shown.describe) if shown.is_near else NotAsked()
+    def ask() -> tuple[list[FieldSummary], int]:
+        some = shown.describe()
+        # That many are described at most.
+        return some, len(some) if len(some) < _DESCRIBED else len(shown)
+
+    found: Any = within(ask) if shown.is_near else NotAsked()
     if isinstance(found, Exception):
         lead = _problem(found, "collection.fields.describe() asks it.")
         return "table", {"lead": lead, "table": Table("")}
+    found, n_keys = found
     heads = [head("key"), head("kinds"), head("records", number=True)]
     heads += [head("different", number=True), head("values, and how many have them")]
     rows = []
@@ -364,7 +371,7 @@ def _(shown: Fields) -> View:
                 text_cell(values),
             ]
         )
-    table = Table(showing(len(rows), len(found), "metadata key"), heads, rows)
+    table = Table(showing(len(rows), n_keys, "metadata key"), heads, rows)
     return "table", {"lead": "" if rows else "No metadata.", "table": table}
 
 

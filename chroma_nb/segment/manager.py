@@ -1,8 +1,8 @@
 """`SegmentManager`: what reads, what writes, and what happens in the background.
 
-Each collection has a slot. A reader holds the slot's lock together with other readers; a commit, an
-unload and a step of graph building hold it alone, for milliseconds. So nothing is freed under a reader,
-and a collection is loaded once however many threads ask for it.
+Each collection has a slot. Readers hold the slot's lock together, and with them whoever builds the graph; a
+commit and an unload hold it alone, for milliseconds. So nothing is freed under a reader, and a collection is
+loaded once however many threads ask for it.
 
 What is in memory is `ResidentSet`'s affair, building graphs that of `Graphs`.
 """

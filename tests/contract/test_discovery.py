@@ -197,6 +197,7 @@ def test_many_values_and_many_keys_are_bounded(client: Any) -> None:
     assert 400 < found[1].n_distinct <= 500
     assert (found[0].is_estimate, found[1].is_estimate) == (False, True)
     assert len(many.fields) == 502
+    assert "showing 20 of 502 metadata keys" in many.fields._repr_html_()
     assert (found[1].minimum, found[1].maximum) == (0, 499)
 
 

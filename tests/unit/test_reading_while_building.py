@@ -239,6 +239,20 @@ def test_a_stopped_build_goes_on_where_it_was(growing: Growing) -> None:
     assert not CORES.are_building
 
 
+def test_steps_over_records_that_were_deleted(growing: Growing, read: list[bool]) -> None:
+    notes = growing.notes
+    notes.delete(ids=[str(row) for row in range(OLD + 1, OLD + 300)])
+    growing.go.set()
+    # Beside somebody, steps of a few vectors, and so of none.
+    read[0] = True
+    notes.build_index()
+    assert notes.get_indexing_status().num_unindexed_ops == 0
+    assert growing.vectors.graph_end == OLD + NEW
+    ids = notes.query(query_embeddings=VECTORS[OLD + 150], n_results=50)["ids"][0]
+    assert len(set(ids)) == 50
+    assert not {str(row) for row in range(OLD + 1, OLD + 300)} & set(ids)
+
+
 def test_a_look_at_the_status_is_no_use(growing: Growing, monkeypatch: Any) -> None:
     def forget() -> None:
         for name in ("_last_read", "_last_written"):
