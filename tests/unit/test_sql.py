@@ -25,6 +25,7 @@ from chroma_nb.db import _duckdb_sql, _sql_vectors
 from chroma_nb.db._sql_columns import OWN, quoted, reach
 from chroma_nb.db._sql_frame import comes_as_arrays, read_frame
 from chroma_nb.db._sql_statement import Statement, fold
+from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import ChromaError, InternalError, InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
 
@@ -653,6 +654,9 @@ def test_sql_writes_nothing_and_reads_nothing_but_collections(store: Any, tmp_pa
         with pytest.raises(InvalidArgumentError) as caught:
             client.sql(query)
         assert "SECRET" not in str(caught.value)
+        # Before anything has run.
+        said = str(caught.value)
+        assert query not in WRITES or "client.sql()" in said or "cannot be read" in said
         assert hidden not in str(caught.value).replace(query, "").replace(hidden, "", 1)
     assert everything(client, tmp_path) == before
     assert client.sql("SHOW TABLES").name.tolist() == ["docs"]
@@ -806,6 +810,40 @@ def test_a_query_begins_anew_when_its_collection_is_compacted(client: Any, betwe
         assert [vector.tolist() for vector in frame.embedding] == [
             [2.0 * n, 2.0 * n + 1] for n in frame.n
         ]
+    finally:
+        client.delete_collection("compacted")
+
+
+def test_vectors_of_a_compacted_collection_are_not_taken_for_the_new_ones(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(client, "compacted", [{"n": row} for row in range(8)])
+    made.delete(ids=["r0", "r3"])
+    plain_begin, plain_read = _duckdb_sql._Question._begin, VectorFile.read
+    begun: list[int] = []
+    todo = [client.api.db.compact]
+
+    def begin(self: Any, *args: Any) -> None:
+        begun.append(1)
+        plain_begin(self, *args)
+
+    def read(self: Any, labels: Any) -> Any:
+        vectors = plain_read(self, labels)
+        if todo:
+            # DuckDB's thread waits here, as it would for the disk.
+            thread = threading.Thread(target=todo.pop(), args=[made.id])
+            thread.start()
+            thread.join()
+        return vectors
+
+    monkeypatch.setattr(_duckdb_sql._Question, "_begin", begin)
+    monkeypatch.setattr(VectorFile, "read", read)
+    try:
+        frame = client.sql("SELECT n, embedding FROM compacted ORDER BY n")
+        assert [vector.tolist() for vector in frame.embedding] == [
+            [2.0 * n, 2.0 * n + 1] for n in (1, 2, 4, 5, 6, 7)
+        ]
+        assert len(begun) == 2
     finally:
         client.delete_collection("compacted")
 
