@@ -408,7 +408,7 @@ class _Question:
             if one.table in said:
                 for written in (f"{self._database[1:-1]}.main.{one.table}", one.table):
                     said = said.replace(written, one.name)
-        return re.sub(r"chroma_nb_vectors\w*", "embedding", said)
+        return said
 
     # -- what there is ------------------------------------------------------------------------
 

@@ -367,9 +367,9 @@ class _Reader:
             self._define(node.get("aliases", ()))
         for key, value in node.items():
             if key not in ("cte_map", "from_table", "cte_name", "aliases", "type"):
-                # What WITH makes does not see itself.
-                is_body = kind == "CTE_NODE" and key == "query"
-                self._any(value, scope, before if is_body else ctes)
+                # What WITH makes does not see itself, nor does what a recursion begins with.
+                is_before = (kind, key) in (("CTE_NODE", "query"), ("RECURSIVE_CTE_NODE", "left"))
+                self._any(value, scope, before if is_before else ctes)
         return scope
 
     def finish(self) -> None:

@@ -274,9 +274,13 @@ def test_sizes_and_columns_of_collections_are_shown(client: Any) -> None:
 def test_a_plan_names_collections(client: Any) -> None:
     plan = client.sql("EXPLAIN SELECT id, embedding FROM docs WHERE n > 1")
     assert plan.explain_key.tolist() == ["physical_plan"]
-    assert "docs" in plan.explain_value[0]
-    assert "records_" not in plan.explain_value[0]
-    assert "chroma_nb" not in plan.explain_value[0]
+    by_vector = client.sql(
+        "EXPLAIN SELECT id FROM docs WHERE embedding[1] > 1 ORDER BY embedding[2]"
+    )
+    for each in (plan, by_vector):
+        assert "docs" in each.explain_value[0]
+        assert "records_" not in each.explain_value[0]
+        assert "chroma_nb" not in each.explain_value[0]
 
 
 # -- what SQL can say -------------------------------------------------------------------------
@@ -629,11 +633,16 @@ READS = [
         "SELECT * FROM (WITH meta AS (SELECT 1) FROM meta), meta",
         "SELECT * REPLACE ((SELECT max(key) FROM records.main.meta) AS id) FROM docs",
         "SELECT 1 \0 DROP",
-        "SELECT '\ud800'",
     ],
 )
 def test_no_part_of_a_query_reaches_what_is_not_a_collection(client: Any, query: str) -> None:
     refusal(client, query)
+
+
+def test_a_query_that_is_no_text_is_refused(client: Any) -> None:
+    assert "as a str" in refusal(client, None)
+    assert "not valid text" in refusal(client, "SELECT '\ud800'")
+    assert "NUL" in refusal(client, "SELECT 1 -- \0 \n UNION SELECT 2")
 
 
 def test_sql_writes_nothing_and_reads_nothing_but_collections(store: Any, tmp_path: Path) -> None:
@@ -692,6 +701,32 @@ def test_what_gets_past_the_reading_of_a_query_still_does_no_harm(
     with pytest.raises(InvalidArgumentError):
         client.sql(statement.format(hidden=hidden))
     assert everything(client, tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "WITH RECURSIVE duckdb_tables AS (SELECT table_name FROM duckdb_tables UNION ALL "
+        "SELECT table_name FROM duckdb_tables WHERE false) FROM duckdb_tables",
+        "WITH duckdb_tables AS MATERIALIZED (SELECT table_name FROM duckdb_tables) FROM duckdb_tables",
+        "SELECT table_name FROM (WITH duckdb_tables AS (SELECT 1) FROM duckdb_tables), duckdb_tables",
+    ],
+)
+def test_a_table_that_with_makes_hides_one_of_duckdbs_own_only_where_it_is_seen(
+    client: Any, query: str
+) -> None:
+    # DuckDB before 2 refuses those that name themselves.
+    with contextlib.suppress(InvalidArgumentError):
+        assert sorted(client.sql(query).table_name) == NAMES
+
+
+def test_a_name_of_withs_never_reaches_a_view_of_duckdbs_own(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if it was misread where it is seen."""
+    misread = Statement("SELECT * FROM duckdb_tables", shadowed={"duckdb_tables"})
+    monkeypatch.setattr(_duckdb_sql._Question, "_read", lambda *_: misread)
+    assert "no such table" in refusal(client, "")
 
 
 def test_a_store_without_access_to_files_spills_and_checkpoints(tmp_path: Path) -> None:
@@ -971,6 +1006,17 @@ def test_a_failed_query_leaves_nothing_behind(client: Any) -> None:
     assert db._sql_vectors._readers == {}
     views = db._connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal")
     assert views.fetchall() == [(0,)]
+
+
+def test_rows_come_in_the_order_of_their_first_insertion(client: Any) -> None:
+    made = make(client, "ordered", [{"n": row} for row in range(4)])
+    try:
+        made.update(ids=["r1", "r0"], metadatas=[{"n": 11}, {"n": 10}])
+        assert client.sql("SELECT n FROM ordered").n.tolist() == [10, 11, 2, 3]
+        assert client.sql("SELECT id FROM ordered LIMIT 2").id.tolist() == ["r0", "r1"]
+        assert client.sql("SELECT list(n) AS l FROM ordered").l[0] == [10, 11, 2, 3]
+    finally:
+        client.delete_collection("ordered")
 
 
 def test_queries_of_many_threads_are_answered(client: Any) -> None:
