@@ -79,6 +79,7 @@ _NAMES_ALONE = {
     *("show tables", "show databases", "information_schema.tables", "information_schema.schemata"),
     *("pg_catalog.pg_tables", "pg_tables", "duckdb_databases()", "duckdb_schemas()"),
 }
+_NAME_OF_DUCKDBS = re.compile("duckdb_|sqlite_|pragma_|pg_", re.IGNORECASE)
 _NOT_THE_QUERYS_FAULT = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_IN_ERROR = re.compile(r"(?:[Cc]olumn|named) \"((?:[^\"]|\"\")+)\"")
@@ -432,10 +433,13 @@ class _Question:
             schemas = ["main"]
             taken: dict[str, int] = {}
             for one in self._collections.values():
-                # Names that case alone tells apart are in schemas of their own.
-                place = taken[fold(one.name)] = taken.get(fold(one.name), -1) + 1
-                if place == len(schemas):
-                    schemas.append(f"main ({place + 1})")
+                # Names that case alone tells apart are in schemas of their own, and so are those that DuckDB
+                # gives to views with which it answers SHOW TABLES.
+                first = int(_NAME_OF_DUCKDBS.match(one.name) is not None)
+                place = taken.get(fold(one.name), first)
+                taken[fold(one.name)] = place + 1
+                while place >= len(schemas):
+                    schemas.append(f"main ({len(schemas) + 1})")
                     con.execute(f"CREATE SCHEMA {quoted(schemas[-1])}")
                 self._work.check()
                 types = {} if names_alone else self._types(one)
@@ -445,7 +449,7 @@ class _Question:
                 con.execute(f"CREATE TABLE {quoted(schemas[place])}.{quoted(one.name)} ({written})")
             if self._collections:
                 con.execute(_SIZES.format(*_sizes(self._collections.values())))
-            path = ",".join(quoted(name) for name in schemas)
+            path = ",".join(["main", "system.main", *map(quoted, schemas[1:])])
             con.execute(f"SET search_path = {text(path)}")
             con.execute("SET lock_configuration = true")
             yield con

@@ -248,6 +248,28 @@ def test_what_there_is_are_collections(client: Any, query: str, column: str) -> 
     assert sorted(client.sql(query)[column]) == NAMES
 
 
+def test_collections_may_have_names_of_sqls_and_duckdbs(client: Any) -> None:
+    names = [
+        "duckdb_tables",
+        "DuckDB_Tables",
+        "pg_class",
+        "information_schema",
+        "main",
+        "meta",
+        "range",
+    ]
+    for number, name in enumerate(names):
+        make(client, name, [{"k": number}])
+    try:
+        for number, name in enumerate(names):
+            assert client.sql(f'SELECT k, embedding FROM "{name}"').k.tolist() == [number]
+        for query in ("SHOW TABLES", "SELECT table_name AS name FROM information_schema.tables"):
+            assert sorted(client.sql(query).name) == sorted([*NAMES, *names])
+    finally:
+        for name in names:
+            client.delete_collection(name)
+
+
 def test_names_alone_need_no_look_at_the_metadata(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
