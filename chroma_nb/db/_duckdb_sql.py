@@ -25,16 +25,16 @@ import contextlib
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import duckdb
-import numpy as np
 
+from chroma_nb.db._sql_catalogue import VIEWS, Shown, is_about_names_alone, open_catalogue
 from chroma_nb.db._sql_columns import OWN, Columns, quoted, read_types, text
 from chroma_nb.db._sql_frame import InexactError, comes_as_arrays, read_frame
+from chroma_nb.db._sql_parameters import plain_parameters
 from chroma_nb.db._sql_pivot import PivotValues
 from chroma_nb.db._sql_statement import (
     NotSelectError,
@@ -50,7 +50,7 @@ from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     import pandas as pd
@@ -68,18 +68,6 @@ _MAX_COLUMNS = 2_000
 _REMEMBERED = 1_024
 #: Names that an error lists.
 _NAMED = 10
-#: Views of DuckDB's own that say what there is and can be named without a schema.
-_CATALOGUE_VIEWS = {
-    *("duckdb_columns", "duckdb_databases", "duckdb_schemas", "duckdb_tables", "duckdb_types"),
-    *("duckdb_views", "sqlite_master", "sqlite_schema", "pg_tables", "pg_class", "pg_attribute"),
-    *("pg_namespace", "pg_views", "pg_type"),
-}
-#: What of it says nothing about columns.
-_NAMES_ALONE = {
-    *("show tables", "show databases", "information_schema.tables", "information_schema.schemata"),
-    *("pg_catalog.pg_tables", "pg_tables", "duckdb_databases()", "duckdb_schemas()"),
-}
-_NAME_OF_DUCKDBS = re.compile("duckdb_|sqlite_|pragma_|pg_", re.IGNORECASE)
 _NOT_THE_QUERYS_FAULT = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_IN_ERROR = re.compile(r"(?:[Cc]olumn|named) \"((?:[^\"]|\"\")+)\"")
@@ -120,23 +108,24 @@ class RememberedColumns:
     """The columns of collections that were asked about lately: finding them reads all metadata."""
 
     def __init__(self) -> None:
-        self._types: OrderedDict[UUID, tuple[tuple[int, int], dict[str, str]]] = OrderedDict()
+        self._known: OrderedDict[UUID, tuple[tuple[int, int], Columns]] = OrderedDict()
 
-    def get(self, collection: _Collection, find: Callable[[], dict[str, str]]) -> dict[str, str]:
-        """Return the types of a collection's keys in this version of it."""
-        state = collection.generation, collection.version
-        known = self._types.get(collection.id)
-        if known is not None and known[0] == state:
-            # Another thread may have let go of it at this moment.
+    def get(self, collection: _Collection) -> Columns | None:
+        """Return the columns of this version of a collection, where they are known."""
+        known = self._known.get(collection.id)
+        if known is None or known[0] != (collection.generation, collection.version):
+            return None
+        # Another thread may let go of it at this moment.
+        with contextlib.suppress(KeyError):
+            self._known.move_to_end(collection.id)
+        return known[1]
+
+    def add(self, collection: _Collection, columns: Columns) -> None:
+        """Remember the columns of this version of a collection."""
+        self._known[collection.id] = (collection.generation, collection.version), columns
+        while len(self._known) > _REMEMBERED:
             with contextlib.suppress(KeyError):
-                self._types.move_to_end(collection.id)
-            return known[1]
-        types = find()
-        self._types[collection.id] = state, types
-        while len(self._types) > _REMEMBERED:
-            with contextlib.suppress(KeyError):
-                self._types.popitem(last=False)
-        return types
+                self._known.popitem(last=False)
 
 
 def answer_sql(
@@ -151,7 +140,7 @@ def answer_sql(
         KeyboardInterrupt: It was interrupted.
         InternalError: The disk failed, or DuckDB.
     """
-    given = _parameters(parameters)
+    given = plain_parameters(parameters)
 
     def task(work: Work[pd.DataFrame]) -> pd.DataFrame:
         for _ in range(_ATTEMPTS):
@@ -196,7 +185,8 @@ class _Question:
             statement = self._read(query, given)
             self._prepare(statement)
             if statement.catalogue:
-                with self._catalogue(statement) as cursor:
+                with open_catalogue(self._shown_collections(statement)) as cursor:
+                    self._work.attach(cursor)
                     return self._run(cursor, statement, given)
             return self._run(self._cursor, statement, given)
         except duckdb.Error as error:
@@ -264,7 +254,14 @@ class _Question:
                     f"collection ({', '.join(map(repr, used))}). Use two queries."
                 )
             return
-        columns = {name: self._columns(one, statement) for name, one in used.items()}
+        # Finding the columns reads all metadata, which a query for the collection's own need not wait for.
+        are_own = statement.names() <= set(OWN)
+        columns = {
+            name: self._columns(one)
+            if name in statement.whole or not are_own
+            else Columns({}, one.dimension)
+            for name, one in used.items()
+        }
         _check_columns(statement, columns)
         for name in statement.shadowed:
             if not any(fold(name) == fold(one) for one in used):
@@ -289,7 +286,7 @@ class _Question:
             mine = own.get(fold(name), name)
             found = self._collections.get(name)
             if found is None and mine == name:
-                if fold(name) not in _CATALOGUE_VIEWS:
+                if fold(name) not in VIEWS:
                     raise InvalidArgumentError(self._unknown_table(name))
                 statement.catalogue.append(name)
             if found is None:
@@ -305,16 +302,13 @@ class _Question:
             used[name] = found
         return used
 
-    def _columns(self, collection: _Collection, statement: Statement) -> Columns:
-        types: dict[str, str] = {}
-        if collection.name in statement.whole or not statement.names() <= set(OWN):
-            types = self._types(collection)
-        return Columns(types, collection.dimension)
-
-    def _types(self, collection: _Collection) -> dict[str, str]:
-        return self._store.columns.get(
-            collection, lambda: read_types(self._cursor, self._table(collection))
-        )
+    def _columns(self, collection: _Collection) -> Columns:
+        columns = self._store.columns.get(collection)
+        if columns is None:
+            types = read_types(self._cursor, self._table(collection))
+            columns = Columns(types, collection.dimension)
+            self._store.columns.add(collection, columns)
+        return columns
 
     def _table(self, collection: _Collection) -> str:
         return f"{self._database}.main.{quoted(collection.table)}"
@@ -377,6 +371,7 @@ class _Question:
                 return self._explain(cursor, statement, given)
             types = None if self._has_types else _described_types(cursor, statement, given)
             cursor.execute(statement.text, given)
+            names = [column[0] for column in cursor.description or ()]
             if self._has_types:
                 types = [str(column[1]) for column in cursor.description or ()]
             try:
@@ -387,9 +382,14 @@ class _Question:
                 frame = read_frame(cursor, types, as_arrays=False)
         except duckdb.Error as error:
             self._raise_for(error, statement)
-        if statement.starred_alone and "embedding_1" in frame and "embedding" in frame:
-            # Named beside a * it is there once, as every other column.
-            frame = frame.drop(columns="embedding_1")
+        if statement.starred_alone and names.count("embedding") > 1:
+            # Named beside a *, which has it then, it is there once.
+            once = [
+                place
+                for place, name in enumerate(names)
+                if name != "embedding" or place == names.index(name)
+            ]
+            frame = frame.iloc[:, once]
         return frame
 
     def _explain(
@@ -411,48 +411,13 @@ class _Question:
                     said = said.replace(written, one.name)
         return said
 
-    # -- what there is ------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _catalogue(self, statement: Statement) -> Any:
-        """Open an instance of its own that has an empty table for each collection, and nothing else."""
-        config = {
-            "threads": 1,
-            "memory_limit": "64MB",
-            "temp_directory": "",
-            "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
-        }
-        with contextlib.closing(duckdb.connect(":memory:", config=config)) as con:
-            self._work.attach(con)
-            con.execute("SET enable_external_access = false")
-            con.execute("SET enable_progress_bar = false")
-            # Finding the columns reads all metadata.
-            names_alone = _NAMES_ALONE.issuperset(map(fold, statement.catalogue))
-            schemas = ["main"]
-            taken: dict[str, int] = {}
-            for one in self._collections.values():
-                # Names that case alone tells apart are in schemas of their own, and so are those that DuckDB
-                # gives to views with which it answers SHOW TABLES.
-                first = int(_NAME_OF_DUCKDBS.match(one.name) is not None)
-                place = taken.get(fold(one.name), first)
-                taken[fold(one.name)] = place + 1
-                while place >= len(schemas):
-                    schemas.append(f"main ({len(schemas) + 1})")
-                    con.execute(f"CREATE SCHEMA {quoted(schemas[-1])}")
-                self._work.check()
-                types = {} if names_alone else self._types(one)
-                columns = Columns(types, one.dimension)
-                listed = {**columns.own, **{each.name: each.type for each in columns.all()}}
-                written = ", ".join(f"{quoted(name)} {kind}" for name, kind in listed.items())
-                con.execute(f"CREATE TABLE {quoted(schemas[place])}.{quoted(one.name)} ({written})")
-            if self._collections:
-                con.execute(_SIZES.format(*_sizes(self._collections.values())))
-            path = ",".join(["main", "system.main", *map(quoted, schemas[1:])])
-            con.execute(f"SET search_path = {text(path)}")
-            con.execute("SET lock_configuration = true")
-            yield con
+    def _shown_collections(self, statement: Statement) -> Iterator[Shown]:
+        names_alone = is_about_names_alone(statement.catalogue)
+        for one in self._collections.values():
+            self._work.check()
+            columns = Columns({}, one.dimension) if names_alone else self._columns(one)
+            listed = {**columns.own, **{each.name: each.type for each in columns.all()}}
+            yield Shown(one.name, one.n_records, listed)
 
     # -- errors -------------------------------------------------------------------------------
 
@@ -490,7 +455,10 @@ class _Question:
             collection = self._collections.get(name)
             if collection is None:
                 continue
-            columns = Columns(self._store.columns.get(collection, dict), collection.dimension)
+            columns = self._store.columns.get(collection)
+            if columns is None:
+                # All names were those of the collection's own columns.
+                continue
             known += [one.name for one in columns.all()]
             for use in statement.columns:
                 why = columns.unclear(use.name, name)
@@ -526,10 +494,8 @@ class _Question:
             hint = f" A name with a dot is quoted: {quoted(whole)}."
         elif path[-1] in self._collections:
             hint = f" A collection has no schema: write {quoted(path[-1])} alone."
-        return (
-            f"There is no table {whole!r}: client.sql() reads collections alone.{hint or ' '}"
-            f"{' ' if hint else ''}{self._what_there_is()}"
-        )
+        said = f"There is no table {whole!r}: client.sql() reads collections alone."
+        return f"{said}{hint} {self._what_there_is()}"
 
     def _quoting_hint(self, query: str) -> str:
         """Return a hint where a collection is named that has to be quoted and is not."""
@@ -559,26 +525,12 @@ class _Question:
         )
 
 
-#: What DuckDB says of a table's size is that of the empty one.
-_SIZES = (
-    "CREATE MACRO duckdb_tables() AS TABLE SELECT * REPLACE (CAST(coalesce([{0}][list_position([{1}], "
-    "table_name)], estimated_size) AS BIGINT) AS estimated_size) FROM system.main.duckdb_tables()"
-)
-
-
-def _sizes(collections: Iterable[_Collection]) -> tuple[str, str]:
-    listed = list(collections)
-    return (
-        ", ".join(str(one.n_records) for one in listed),
-        ", ".join(text(one.name) for one in listed),
-    )
-
-
 def _check_columns(statement: Statement, columns: dict[str, Columns]) -> None:
     """Refuse names that may mean one thing or another, before DuckDB takes one of them."""
     for use in statement.columns:
         name = use.name
-        if fold(name) in statement.defined:
+        if fold(name) in statement.defined and fold(name) not in OWN:
+            # DuckDB finds what the query itself calls so, as a view has no column of a name with two meanings.
             continue
         for tables in use.levels():
             is_found = False
@@ -622,69 +574,6 @@ def _plan_lines(node: dict[str, Any], shown: Callable[[str], str], depth: int = 
     for child in node.get("children") or ():
         lines += _plan_lines(child, shown, depth + 1)
     return lines
-
-
-# -- parameters -------------------------------------------------------------------------------
-
-
-def _parameters(given: object) -> Any:
-    """Return parameters as DuckDB takes them.
-
-    Raises:
-        InvalidArgumentError: Neither a list nor a dict, or a moment finer than DuckDB holds.
-    """
-    if given is None:
-        return None
-    if isinstance(given, Mapping):
-        return {str(name): _parameter(value) for name, value in given.items()}
-    if isinstance(given, list | tuple):
-        return [_parameter(value) for value in given]
-    if hasattr(given, "tolist") and not np.isscalar(given):
-        return [_parameter(value) for value in given]  # type: ignore[attr-defined]
-    raise InvalidArgumentError(
-        f"Expected parameters to be a list (for ? and $1) or a dict (for $name), got "
-        f"{type(given).__name__}: {given!r:.80}."
-    )
-
-
-def _parameter(value: Any) -> Any:
-    """Return one value as a plain Python object."""
-    if isinstance(value, np.generic):
-        if isinstance(value, np.datetime64 | np.timedelta64):
-            return _moment(value)
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return [_parameter(one) for one in value]
-    if isinstance(value, list | tuple):
-        return [_parameter(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _parameter(one) for name, one in value.items()}
-    if type(value).__module__.partition(".")[0] == "pandas":
-        return _moment(value)
-    return value
-
-
-def _moment(value: Any) -> Any:
-    """Return a Timestamp, a Timedelta or a gap of pandas' or NumPy's as Python's own."""
-    import pandas as pd
-
-    if not pd.api.types.is_scalar(value):
-        return [_parameter(one) for one in value]
-    if pd.isna(value):
-        return None
-    if isinstance(value, np.datetime64):
-        value = pd.Timestamp(value)
-    elif isinstance(value, np.timedelta64):
-        value = pd.Timedelta(value)
-    if getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0):
-        raise InvalidArgumentError(
-            f"The parameter {value} is finer than a microsecond, and DuckDB's timestamps are not. Round it: "
-            "value.round('us')."
-        )
-    for convert in ("to_pydatetime", "to_pytimedelta"):
-        if hasattr(value, convert):
-            return getattr(value, convert)()
-    return value
 
 
 def _chosen_parameters(statement: Statement, given: Any) -> Any:

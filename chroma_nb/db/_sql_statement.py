@@ -365,12 +365,31 @@ class _Reader:
             # Columns of what is put together here are the query's own.
             scope.tables[""] = None
             self._define(node.get("aliases", ()))
+        self._modifiers(node, scope, ctes)
         for key, value in node.items():
-            if key not in ("cte_map", "from_table", "cte_name", "aliases", "type"):
+            if key not in ("cte_map", "from_table", "cte_name", "aliases", "type", "modifiers"):
                 # What WITH makes does not see itself, nor does what a recursion begins with.
                 is_before = (kind, key) in (("CTE_NODE", "query"), ("RECURSIVE_CTE_NODE", "left"))
                 self._any(value, scope, before if is_before else ctes)
         return scope
+
+    def _modifiers(self, node: dict[str, Any], scope: Scope, ctes: dict[str, str]) -> None:
+        """Read ORDER BY, LIMIT and DISTINCT."""
+        given = {fold(one["alias"]) for one in node.get("select_list") or () if one.get("alias")}
+        for modifier in node["modifiers"]:
+            if modifier["type"] == "ORDER_MODIFIER":
+                # A name by which the query itself calls a column means that one here, whatever else has it.
+                others = [
+                    order
+                    for order in modifier["orders"]
+                    if not (
+                        order["expression"]["class"] == "COLUMN_REF"
+                        and len(order["expression"]["column_names"]) == 1
+                        and fold(order["expression"]["column_names"][0]) in given
+                    )
+                ]
+                modifier = {**modifier, "orders": others}
+            self._any(modifier, scope, ctes)
 
     def finish(self) -> None:
         """Note whose rows are meant as a whole, now that every table is known."""

@@ -197,6 +197,28 @@ def test_what_does_not_use_such_a_name_works(client: Any) -> None:
     assert client.sql("SELECT upper(id) AS author FROM twins ORDER BY author").author[0] == "R0"
 
 
+def test_a_name_that_the_query_gives_is_not_taken_for_a_key_nor_a_key_for_it(client: Any) -> None:
+    by_alias = "SELECT (metadata ->> '/ID') AS ID FROM twins ORDER BY ID DESC NULLS LAST"
+    assert client.sql(by_alias).ID.tolist() == ["key", None]
+    assert client.sql(f"SELECT ID FROM ({by_alias}) WHERE ID = 'key'").ID.tolist() == ["key"]
+    # Here DuckDB would take the column id.
+    for query in (
+        "SELECT (metadata ->> '/ID') AS ID FROM twins WHERE ID = 'key'",
+        "SELECT upper(id) AS id, ID FROM twins",
+        "SELECT (metadata ->> '/ID') AS ID, count(*) FROM twins GROUP BY ID",
+    ):
+        assert "key 'ID'" in refusal(client, query)
+
+
+def test_an_error_does_not_hide_the_columns_of_later_queries(client: Any) -> None:
+    make(client, "later", [{"n": 1}])
+    try:
+        refusal(client, "SELECT no_such_function(id) FROM later")
+        assert client.sql("SELECT n FROM later").n.tolist() == [1]
+    finally:
+        client.delete_collection("later")
+
+
 def test_a_star_drops_and_mixes_nothing(client: Any) -> None:
     """Keys that cannot have a column of their own name have one that says so, and it can be used."""
     frame = client.sql("SELECT * FROM twins")
@@ -218,6 +240,14 @@ def test_embeddings_come_when_they_are_named(client: Any) -> None:
     assert "embedding" not in client.sql("SELECT * FROM docs")
     assert list(client.sql("SELECT *, embedding FROM docs")).count("embedding") == 1
     assert "embedding_1" not in client.sql("SELECT *, embedding FROM docs")
+    make(client, "numbered", [{"embedding_1": 7}])
+    try:
+        starred = client.sql("SELECT *, embedding FROM numbered")
+        assert starred.embedding_1.tolist() == [7]
+        assert starred.embedding[0].tolist() == [0.0, 1.0]
+        assert starred.shape == (1, 6)
+    finally:
+        client.delete_collection("numbered")
     described = client.sql("DESCRIBE docs").set_index("column_name").column_type
     assert described["embedding"] == "FLOAT[2]"
     query = "SELECT id FROM docs ORDER BY array_distance(embedding, $q::FLOAT[2]) LIMIT 1"
