@@ -40,17 +40,20 @@ class Work(Generic[_Answer]):
     def __init__(self, task: Callable[[Work[_Answer]], _Answer]) -> None:
         self._task = task
         self._done = threading.Event()
+        #: The caller's thread has let go of this one's `Thread`.
+        self._go = threading.Event()
+        self._has_begun = False
         #: An interrupt has come.
         self.is_cancelled = False
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._answer: list[_Answer] = []
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="chroma_nb-sql", daemon=True)
 
     def run(self) -> _Answer:
         """Do it, and return or raise what comes of it."""
         try:
-            self._thread.start()
+            self._start()
+            self._go.set()
             while not self._done.wait(_TICK_SECONDS):
                 pass
         except BaseException:
@@ -64,6 +67,11 @@ class Work(Generic[_Answer]):
                 # The traceback knows this frame: without this, the two would keep each other.
                 del error
         return self._answer[0]
+
+    def _start(self) -> None:
+        # Python forgets an interrupt that comes while an object with weak references dies, as a `Thread` is:
+        # so it has to die in its own thread, after `_go`, and nobody else may keep it.
+        threading.Thread(target=self._run, name="chroma_nb-sql", daemon=True).start()
 
     def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Say which cursor an interrupt has to reach, and stop here if one has come."""
@@ -80,6 +88,8 @@ class Work(Generic[_Answer]):
             raise KeyboardInterrupt
 
     def _run(self) -> None:
+        self._has_begun = True
+        self._go.wait()
         try:
             self.check()
             self._answer.append(self._task(self))
@@ -91,8 +101,9 @@ class Work(Generic[_Answer]):
 
     def _cancel(self) -> None:
         self.is_cancelled = True
+        self._go.set()
         until = time.monotonic() + _PATIENCE_SECONDS
-        while self._thread.ident is not None and time.monotonic() < until:
+        while self._has_begun and time.monotonic() < until:
             cursor = self._cursor
             if cursor is not None:
                 # It may be closed by now.

@@ -13,12 +13,12 @@ import itertools
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import duckdb
     from numpy.typing import NDArray
 
 #: Refused in a user's query.
@@ -91,8 +91,9 @@ class VectorFunction:
 
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the function known to a DuckDB instance."""
-        number, label = duckdb.type("BIGINT"), duckdb.type("BIGINT")
-        vector = duckdb.list_type(duckdb.type("FLOAT"))
+        # Of this connection: the functions of the module open an instance of their own.
+        number, label = connection.type("BIGINT"), connection.type("BIGINT")
+        vector = connection.list_type(connection.type("FLOAT"))
         readers = self._readers
         connection.create_function(
             _NAME, lambda of, one: readers[of].one(one), [number, label], vector

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -1034,19 +1035,35 @@ def test_a_fault_of_duckdbs_own_is_no_argument_error_and_leaves_a_sound_store(
 
 def test_an_interrupt_before_the_work_has_begun_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
-    start = threading.Thread.start
+    begun: list[threading.Thread] = []
 
     def interrupted(self: threading.Thread) -> None:
+        begun.append(self)
         raise KeyboardInterrupt
 
-    work: Any = _duckdb_sql.Work(lambda _: done.append(1))
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        work.run()
-    monkeypatch.setattr(threading.Thread, "start", start)
-    work._thread.start()
-    work._thread.join()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _duckdb_sql.run_interruptibly(lambda _: done.append(1))
+    # It comes to life after all.
+    begun[0].start()
+    begun[0].join()
     assert done == []
+
+
+def test_a_thread_dies_where_no_interrupt_is_forgotten() -> None:
+    """Python prints an interrupt that comes while weak references to an object are told, and goes on."""
+    died_in: list[int] = []
+
+    def watch(_: Any) -> int:
+        weakref.finalize(threading.current_thread(), lambda: died_in.append(threading.get_ident()))
+        return threading.get_ident()
+
+    for _ in range(50):
+        ident = _duckdb_sql.run_interruptibly(watch)
+        while not died_in:
+            time.sleep(0.001)
+        assert died_in.pop() == ident
 
 
 def test_a_failed_query_leaves_nothing_behind(client: Any) -> None:
