@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 
+import pytest
+
+from chroma_nb.display import facts
 from chroma_nb.display.facts import LONGEST_SECONDS, PATIENCE_SECONDS, within
 
 
@@ -47,3 +52,65 @@ def test_what_is_computed_for_long_is_not() -> None:
     found = within(lambda: compute(3 * LONGEST_SECONDS))
     assert isinstance(found, TimeoutError)
     assert time.monotonic() - started < 3 * LONGEST_SECONDS
+
+
+def test_one_thread_asks_one_question_after_the_other() -> None:
+    threads = {within(threading.current_thread) for _ in range(20)}
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
+
+
+def test_questions_at_the_same_time_do_not_wait_for_each_other() -> None:
+    gone = threading.Event()
+    late = threading.Thread(target=lambda: within(lambda: gone.wait(5)))
+    late.start()
+    assert within(lambda: 7) == 7
+    assert isinstance(within(lambda: gone.wait(5)), TimeoutError)
+    # Whoever is still at work is not asked.
+    assert within(lambda: 7) == 7
+    gone.set()
+    late.join()
+
+
+def test_nothing_of_a_question_is_kept() -> None:
+    class Asked:
+        def answer(self) -> int:
+            return 7
+
+    asked = Asked()
+    reference = weakref.ref(asked)
+    assert within(asked.answer) == 7
+    del asked
+    until = time.monotonic() + 5
+    while reference() is not None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert reference() is None
+
+
+def test_a_thread_that_is_not_asked_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "_IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(facts._Helper, "_idle", [])
+    gone = threading.Event()
+    started: list[threading.Thread] = []
+
+    def asked(late: bool) -> bool:
+        started.append(threading.current_thread())
+        return gone.wait(5) if late else True
+
+    within(lambda: asked(False))
+    within(lambda: asked(True))
+    gone.set()
+    for thread in started:
+        thread.join(5)
+        assert not thread.is_alive()
+    assert within(lambda: 7) == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_asks_by_a_thread_of_its_own() -> None:
+    assert within(lambda: 7) == 7
+    child = os.fork()
+    if not child:
+        os._exit(0 if within(lambda: 7) == 7 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
