@@ -12,6 +12,7 @@ import concurrent.futures
 import functools
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from chroma_nb import forked
 from chroma_nb.client import Client, ClientAPI
 from chroma_nb.client_memory import ClientMemory
 from chroma_nb.collection import Collection
@@ -60,10 +61,27 @@ def _collection(
     return call
 
 
+class _Threads:
+    """The threads of one client."""
+
+    def __init__(self) -> None:
+        self.executor = self._new()
+        forked.watch(self)
+
+    @staticmethod
+    def _new() -> concurrent.futures.ThreadPoolExecutor:
+        return concurrent.futures.ThreadPoolExecutor(_THREADS, "chroma_nb async client")
+
+    def on_fork(self) -> None:
+        """In a forked child: the threads are gone."""
+        forked.keep_for_ever(self.executor)
+        self.executor = self._new()
+
+
 class _Face(Generic[S]):
     """What async objects share: the synchronous one behind, and the threads that it is asked in."""
 
-    def __init__(self, sync: S, threads: concurrent.futures.ThreadPoolExecutor) -> None:
+    def __init__(self, sync: S, threads: _Threads) -> None:
         self._sync = sync
         self._threads = threads
 
@@ -85,7 +103,7 @@ class _Face(Generic[S]):
 
     async def _ask(self, work: Callable[[], R]) -> R:
         try:
-            future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            future = asyncio.get_running_loop().run_in_executor(self._threads.executor, work)
         except RuntimeError:
             raise InternalError("This client is closed. Open a new one to go on.") from None
         return await future
@@ -196,9 +214,7 @@ class AsyncClientAPI(_Face[ClientAPI]):
     """
 
     def __init__(self, sync: ClientAPI) -> None:
-        super().__init__(
-            sync, concurrent.futures.ThreadPoolExecutor(_THREADS, "chroma_nb async client")
-        )
+        super().__init__(sync, _Threads())
 
     @property
     def tenant(self) -> str:
@@ -249,7 +265,7 @@ class AsyncClientAPI(_Face[ClientAPI]):
         """Let go of the store, after the calls that are under way. Closing twice is allowed."""
 
         def work() -> None:
-            self._threads.shutdown(wait=True)
+            self._threads.executor.shutdown(wait=True)
             self._sync.close()
 
         # Not in one of the threads that it waits for.

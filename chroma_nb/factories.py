@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb import forked
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.settings import Settings
 from chroma_nb.shielded import shielded
@@ -44,13 +45,17 @@ _overrides: dict[str, Any] = {}
 
 @dataclass
 class Store:
-    """One open place: an API, and in process the DB under it. Clients count themselves in and out."""
+    """One open place: an API, and in process the DB under it. Clients count themselves in and out.
+
+    It belongs to the process that has opened it, and a forked child has stores of its own.
+    """
 
     key: Hashable
     settings: Settings
     api: API
     db: DB | None
     clients: int = field(default=0)
+    pid: int = field(default_factory=os.getpid)
 
     @property
     def outlives_clients(self) -> bool:
@@ -195,6 +200,9 @@ def acquire(store: Store) -> None:
 
 def release(store: Store) -> None:
     """Count a client out; the last one closes the store."""
+    if store.pid != os.getpid():
+        # Its locks are as the parent's threads had them.
+        return
 
     def count_out() -> None:
         with _lock:
@@ -225,5 +233,14 @@ def close_all() -> None:
                 _close(store)
 
 
+def _begin_in_child() -> None:
+    """Leave the stores to the parent."""
+    global _lock
+    _lock = threading.RLock()
+    forked.keep_for_ever(*_stores.values())
+    _stores.clear()
+
+
+forked.call_in_child(_begin_in_child)
 # Graphs that were built are saved, files and locks released, when the kernel ends in an orderly way.
 atexit.register(close_all)

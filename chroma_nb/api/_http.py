@@ -21,6 +21,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from chroma_nb import forked
 from chroma_nb._version import __version__
 from chroma_nb.errors import (
     AuthorizationError,
@@ -69,12 +70,18 @@ class Connection:
         self.url, self._headers = _address(settings)
         self._settings = settings
         self._lock = threading.Lock()
-        self._pid = os.getpid()
         self._session: requests.Session | None = None
         #: Is it known that a Chroma server answers there? Then a path that is not there is a name that is not.
         self.is_known = False
         #: What the environment says of proxies and certificates, asked once: it takes longer than a request.
         self._options: dict[str, Any] = {}
+        forked.watch(self)
+
+    def on_fork(self) -> None:
+        """In a forked child: it must not write into its parent's connections, nor end them."""
+        forked.keep_for_ever(self._session)
+        self._lock = threading.Lock()
+        self._session = None
 
     @property
     def shows_credentials(self) -> bool:
@@ -84,18 +91,16 @@ class Connection:
     def close(self) -> None:
         """Close the connections. Closing twice is allowed."""
         with self._lock:
-            if self._session is not None and self._pid == os.getpid():
+            if self._session is not None:
                 self._session.close()
             self._session = None
 
     def _open(self) -> requests.Session:
         session = self._session
-        if session is not None and self._pid == os.getpid():
+        if session is not None:
             return session
         with self._lock:
-            if self._session is None or self._pid != os.getpid():
-                # A forked process must not write into its parent's connections.
-                self._pid = os.getpid()
+            if self._session is None:
                 self._session = self._new_session()
             return self._session
 

@@ -114,14 +114,15 @@ class Local(API):
         return True
 
     def close(self) -> None:
+        if self._pid != os.getpid():
+            # A forked child has copies of the handles; only the owner may write.
+            return
         with self._close_lock:
             if self._closed:
                 return
             self._closed = True
-            if self._pid == os.getpid():
-                # A forked child has copies of the handles; only the owner may write.
-                self.segments.close()
-                self.db.close()
+            self.segments.close()
+            self.db.close()
 
     def abandon(self) -> None:
         """Close without writing anything more: the place that the store was opened on is gone."""
@@ -133,15 +134,16 @@ class Local(API):
                 self.db.abandon()
 
     def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise InternalError(
+                f"{self!r} was opened in process {self._pid} and is used in process {os.getpid()}, which was "
+                "forked from it. A process has to open its own client: in memory (chroma_nb.EphemeralClient()), "
+                "on a folder of its own, or of a server that both use (chroma_nb.connect(url))."
+            )
         # Every operation begins here, and no thread has begun one within another.
         release_stale()
         if self._closed:
             raise InternalError(f"{self!r} is closed{self._reason}. Open a new client to go on.")
-        if self._pid != os.getpid():
-            raise InternalError(
-                f"{self!r} was opened in process {self._pid} and is used in process {os.getpid()}. "
-                "A forked process has to open its own client, on a folder of its own."
-            )
 
     # -- tenants and databases ----------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import duckdb
 import numpy as np
 
+from chroma_nb import forked
 from chroma_nb.db import _fields
 from chroma_nb.db._duckdb_sql import EMPTY_DATABASE, RememberedColumns, SqlStore, answer_sql
 from chroma_nb.db._sql_vectors import VectorFunction
@@ -126,6 +127,7 @@ class DuckDB(DB):
         limit = settings.duckdb_memory_limit
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
         self._temp = TempFolder(settings.temp_path)
+        forked.watch(self)
         try:
             with interruptible():
                 self._connection = self._connect()
@@ -331,6 +333,14 @@ class DuckDB(DB):
     def _check_open(self) -> None:
         if self._closed:
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
+
+    def on_fork(self) -> None:
+        # The end of a connection writes the log into the database and deletes it: the parent's.
+        forked.keep_for_ever(self, self._connection, self._asked, *self._busy_cursors)
+        self._asked = set()
+        self._write_lock = threading.RLock()
+        self._closed = True
+        self._temp.let_go()
 
     def close(self) -> None:
         # Before the lock, for which a question may be waiting.

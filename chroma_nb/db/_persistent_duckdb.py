@@ -161,8 +161,14 @@ class PersistentDuckDB(DuckDB):
         self._connection = self._connect()
 
     def close(self) -> None:
-        super().close()
-        self._lock.release()
+        try:
+            super().close()
+        finally:
+            self._lock.release()
+
+    def on_fork(self) -> None:
+        super().on_fork()
+        self._lock.let_go()
 
     def _vector_path(self, entry: _Entry) -> str:
         return os.path.join(self._vector_folder, _file_name(entry) + ".f32")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb import forked
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.progress import progress_bar
@@ -270,18 +271,12 @@ class MiniLM:
                 f"{unavailable[0]!r}"
             )
         # Chroma leaves CoreML out as well: it is slower than the processor for this model.
-        chosen = [name for name in providers or available if name != "CoreMLExecutionProvider"] or [
-            "CPUExecutionProvider"
-        ]
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # Threads that spin between two batches cost a tenth more processor time and win nothing here.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._providers = [
+            name for name in providers or available if name != "CoreMLExecutionProvider"
+        ] or ["CPUExecutionProvider"]
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._session = onnxruntime.InferenceSession(
-                str(folder / "model.onnx"), sess_options=options, providers=chosen
-            )
+            self._session = self._new_session()
         except Exception as error:  # neither library has an exception class of its own to name
             raise InternalError(
                 f"Cannot read {MODEL} in {folder}: {error}. Delete the folder and run "
@@ -290,6 +285,23 @@ class MiniLM:
         self._tokenizer.enable_truncation(max_length=MAX_TOKENS)
         self._tokenizer.no_padding()
         self._encode = getattr(self._tokenizer, "encode_batch_fast", self._tokenizer.encode_batch)
+
+        forked.watch(self)
+
+    def _new_session(self) -> Any:
+        onnxruntime = _import("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        # Threads that spin between two batches cost a tenth more processor time and win nothing here.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(
+            str(self.folder / "model.onnx"), sess_options=options, providers=self._providers
+        )
+
+    def on_fork(self) -> None:
+        """In a forked child: the threads of the session are gone, and it would wait for them."""
+        forked.keep_for_ever(self._session)
+        self._session = None
 
     def __repr__(self) -> str:
         return f"MiniLM({str(self.folder)!r})"
@@ -320,6 +332,8 @@ class MiniLM:
             "attention_mask": mask,
             "token_type_ids": np.zeros_like(mask),
         }
+        if self._session is None:
+            self._session = self._new_session()
         hidden: NDArray[np.float32] = self._session.run(None, inputs)[0]
         # Mean over a text's tokens, then length one.
         sums = np.einsum("btd,bt->bd", hidden, mask.astype(np.float32))
@@ -382,6 +396,14 @@ def _import(module: str) -> Any:
             f"{MODEL} needs {module}, which is not installed: pip install {module}. Settings(embedding="
             '"static") does without it.'
         ) from error
+
+
+def _begin_in_child() -> None:
+    global _downloading, _loading
+    _downloading, _loading = threading.Lock(), threading.Lock()
+
+
+forked.call_in_child(_begin_in_child)
 
 
 def load_minilm(folder: Path, providers: Sequence[str] | None = None) -> MiniLM:

@@ -259,7 +259,9 @@ class FrameRows(Rows):
             if cell is None:
                 raise self._bad_cell(row, self._embedding, "the embedding is missing")
             if isinstance(cell, str):
-                reason = f"expected numbers, got the text {cell[:40]!r}. Read it first, with json.loads"
+                reason = (
+                    f"expected numbers, got the text {cell[:40]!r}. Read it first, with json.loads"
+                )
                 raise self._bad_cell(row, self._embedding, reason)
             try:
                 vector = check_embeddings([np.asarray(cell)])

@@ -1,0 +1,45 @@
+"""However a process is forked, and however it ends: nothing is lost, and the next open works."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chroma_nb as chroma
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+
+WAYS = ["fork", "fork_in_a_thread", "multiprocessing", "pool"]
+ENDS = ["nothing", "leave", "drop", "close", "use", "open_again", "open_own", "embed"]
+#: A pool's worker that leaves is replaced for ever, by Python.
+CASES = [(way, end) for way in WAYS for end in ENDS if (way, end) != ("pool", "leave")]
+
+
+@pytest.mark.parametrize("is_busy", ["quiet", "busy"])
+@pytest.mark.parametrize(("way", "end"), CASES)
+def test_a_forked_child_costs_the_parent_nothing(
+    tmp_path: Path, way: str, end: str, is_busy: str
+) -> None:
+    store = tmp_path / "store"
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("forking.py"), store, way, end, is_busy],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    lines = done.stdout.split("\n")
+    assert "status 0" in lines, (done.stderr, lines[-3:])
+    written = {line for line in lines if line and not line.startswith(("-", "status"))}
+    deleted = {line[1:] for line in lines if line.startswith("-")}
+    with chroma.PersistentClient(store) as client:
+        found = client.get_collection("notes", embedding_function=None).get()
+    assert set(found["ids"]) == written - deleted
+    assert found["documents"] == found["ids"]
+    assert "Traceback" not in done.stderr
