@@ -248,6 +248,35 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def page(results: list[dict[str, Any]]) -> str:
+    """Return what docs/benchmarks.md shows: all calls while a graph grows, and the rest in short."""
+    engines = [found["engine"] for found in results]
+    heads = [f"{name} quiet p50 / p99 | growing p50 / p99 / max | ratio" for name in engines]
+    lines = [f"| ms | {' | '.join(heads)} |", "| --- |" + " ---: | ---: | ---: |" * len(engines)]
+    for name in results[0]["calls"]["growing"]:
+        cells = []
+        for found in results:
+            a, b = (found["calls"][phase][name] for phase in ("quiet, all", "growing"))
+            cells += [
+                f"{a['p50']:.2f} / {a['p99']:.2f}",
+                f"{b['p50']:.2f} / {b['p99']:.2f} / {b['max']:.1f}",
+                f"{b['p99'] / a['p99']:.1f}",
+            ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines.append(f"\n| p99, ms: quiet, then, ratio | {' | '.join(engines)} |")
+    lines.append("| --- |" + " ---: |" * len(engines))
+    for phase, quiet in COMPARED.items():
+        for name in results[0]["calls"][phase]:
+            if phase == "growing" or not (name in SHORT[:3] or "add" in name):
+                continue
+            cells = []
+            for found in results:
+                a, b = (found["calls"][one][name]["p99"] for one in (quiet, phase))
+                cells.append(f"{a:.2f}, {b:.2f}, {b / a:.1f}")
+            lines.append(f"| {phase}: {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main(given: list[str] | None = None) -> None:
     """Measure every engine in a process of its own, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -277,6 +306,7 @@ def main(given: list[str] | None = None) -> None:
         results.append(json.loads(done.stdout))
         print(table(results[-1]), flush=True)
     if not options.quick:
+        print(page(results))
         RESULTS.write_text(json.dumps({"machine": machine(), "engines": results}, indent=1) + "\n")
 
 

@@ -93,6 +93,8 @@ class ExactReader(VectorReader):
 #: So many rows are read rather than mapped while a graph holds the vectors already: mapping them would
 #: bring the file into memory a second time.
 _READ_ROWS = 4_096
+#: A tail of which so many rows may not be returned is looked through as a whole.
+_LEFT_OUT_ROWS = 512
 #: Neighbours that a graph is asked for beyond those wanted, at least.
 _FETCH_MORE = 4
 
@@ -239,21 +241,34 @@ class LoadedVectors(ExactReader):
         order: NDArray[np.int64] | None,
     ) -> Neighbors | None:
         """Find the k nearest of the labels from `start` on; None where there are none."""
+        n_rows = self.n_labels - start
         chosen = None if mask is None else np.flatnonzero(mask[start:])
-        if start >= self.n_labels or (chosen is not None and not len(chosen)):
+        n_chosen = n_rows if chosen is None else len(chosen)
+        if not n_chosen:
             return None
-        rows: NDArray[np.float32] | StoredRows
-        if chosen is None and self.n_labels - start <= _READ_ROWS:
-            rows = self.source.block(start, self.n_labels)
-        elif chosen is None and isinstance(whole := self.rows(), np.ndarray):
-            rows = whole[start:]
-        else:
+        rows: NDArray[np.float32] | StoredRows | None = None
+        n_left_out = n_rows - n_chosen
+        if n_left_out <= _LEFT_OUT_ROWS:
+            rows = self.source.block(start, self.n_labels) if n_rows <= _READ_ROWS else self.rows()
+        if not isinstance(rows, np.ndarray):
             labels = np.arange(start, self.n_labels) if chosen is None else chosen + start
             return self.scan(queries, k, labels, order)
-        # One after the other, not picked out by label: copying them would take as long again.
-        tie = None if order is None else order[start:]
-        found = exact.search(self.space, queries, rows, k, norms=self.norms[start:], order=tie)
-        return Neighbors(found.labels + start, found.distances)
+        # One after the other, not picked out by label: copying them would take as long again. The few that
+        # may not be returned are found as well, and left out then.
+        found = exact.search(
+            self.space,
+            queries,
+            rows[-n_rows:],
+            k + n_left_out,
+            norms=self.norms[start:],
+            order=None if order is None else order[start:],
+        )
+        labels, distances = found.labels + start, found.distances
+        if mask is not None and n_left_out:
+            first = np.argsort(~mask[labels], axis=1, kind="stable")[:, : min(k, n_chosen)]
+            labels = np.take_along_axis(labels, first, axis=1)
+            distances = np.take_along_axis(distances, first, axis=1)
+        return Neighbors(labels, distances)
 
     def _merge(
         self,

@@ -188,6 +188,26 @@ def test_answers_are_whole_at_every_moment(growing: Growing) -> None:
     assert growing.ledger.held(growing.slot.graph_account) == 0
 
 
+@pytest.mark.parametrize("each", [20, 3])
+def test_a_tail_with_gaps_is_looked_through(growing: Growing, each: int) -> None:
+    notes = growing.notes
+    gone = np.arange(OLD + NEW) % each == 0
+    notes.delete(ids=[str(row) for row in np.flatnonzero(gone)])
+    queries = VECTORS[OLD + 100 : OLD + 130]
+    distances = ((VECTORS[:, None, :] - queries[None]) ** 2).sum(axis=2)
+    distances[gone] = np.inf
+    for size in (1, len(queries)):
+        found = notes.query(query_embeddings=queries[:size], n_results=20)["ids"]
+        for at, ids in enumerate(found):
+            rows = np.array([int(one) for one in ids])
+            assert not gone[rows].any()
+            nearest = np.argsort(distances[:, at], kind="stable")[:20]
+            assert (nearest == rows).mean() > 0.5
+            # What is not in the graph is found exactly.
+            assert set(nearest[nearest >= OLD]) <= set(rows)
+            assert np.all(np.diff(distances[rows, at]) >= -1e-5)
+
+
 def test_vectors_that_were_mapped_for_a_long_tail_are_let_go_of(growing: Growing) -> None:
     notes = growing.notes
     notes.query(query_embeddings=VECTORS[1], n_results=1)
