@@ -148,8 +148,8 @@ class DuckDB(DB):
     def _database_file(self) -> str:
         return ":memory:"
 
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        config: dict[str, Any] = {
+    def _config(self) -> dict[str, Any]:
+        return {
             "threads": self.settings.threads or os.cpu_count() or 1,
             "memory_limit": f"{self._memory_limit}B",
             "temp_directory": os.path.join(self._temp.path, DUCKDB_FOLDER),
@@ -159,7 +159,9 @@ class DuckDB(DB):
             # Nor does a variable of Python's become a table because a query happens to name it.
             "python_enable_replacements": "false",
         }
-        connection = duckdb.connect(self._database_file(), config=config)
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(self._database_file(), config=self._config())
         # In a notebook DuckDB draws a progress bar by itself.
         connection.execute("SET enable_progress_bar = false")
         # From here on its own files are the only ones; not before, as this fixes the temporary folder.

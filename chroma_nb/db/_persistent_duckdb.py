@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 
@@ -27,7 +27,12 @@ from chroma_nb.db._duckdb import (
 )
 from chroma_nb.db.store_lock import NotALockError, StoreLock
 from chroma_nb.db.vector_file import VectorFile
-from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
+from chroma_nb.errors import (
+    InternalError,
+    InvalidArgumentError,
+    StoreCorruptError,
+    VersionMismatchError,
+)
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -97,6 +102,9 @@ class PersistentDuckDB(DuckDB):
     def _space_folder(self) -> str:
         return self.path
 
+    def _config(self) -> dict[str, Any]:
+        return {**super()._config(), **_STORAGE}
+
     def _make_database(self) -> None:
         """Make an empty database under another name, and give it its own when it is whole.
 
@@ -107,7 +115,7 @@ class PersistentDuckDB(DuckDB):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(left)
         try:
-            with contextlib.closing(duckdb.connect(unfinished)) as con:
+            with contextlib.closing(duckdb.connect(unfinished, config=_STORAGE)) as con:
                 create_schema(con)
         except duckdb.Error as error:
             raise InternalError(
@@ -135,6 +143,12 @@ class PersistentDuckDB(DuckDB):
                 raise InternalError(
                     f"The store in {self.path!r} is still held by a query of a client that was closed, one that "
                     "heeded no interrupt. Open it again when that has ended, or restart the kernel."
+                ) from error
+            if "with version number" in str(error):
+                raise VersionMismatchError(
+                    f"The store in {self.path!r} was written by a newer DuckDB, and DuckDB "
+                    f"{duckdb.__version__} cannot read it. Upgrade it (pip install --upgrade duckdb) and restart "
+                    "the kernel; nothing was changed."
                 ) from error
             raise StoreCorruptError(
                 f"The store in {self.path!r} cannot be opened: {error}. Restore its files from a backup."
@@ -215,6 +229,9 @@ class PersistentDuckDB(DuckDB):
         return total
 
 
+#: The newest form of DuckDB's files that every supported DuckDB reads rightly: stores are carried about. With
+#: "v1.3.0", and without any, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 finds NULL for every value.
+_STORAGE = {"storage_compatibility_version": "v1.2.0"}
 #: Of a database that is being made.
 _NEW = ".new"
 #: What a folder of a store has.

@@ -219,7 +219,7 @@ def test_a_query_within_ids_that_are_not_there(notes: Any, errors: Any) -> None:
 
 @pytest.mark.quirk("does not say which; advice: name them", by="both")
 def test_ids_that_are_not_there_are_named(notes: Any) -> None:
-    with pytest.raises(Exception, match="1 of 2 ids are not in collection .notes.: 'nope'"):
+    with pytest.raises(Exception, match=r"1 of 2 ids are not in collection .notes.: 'nope'"):
         notes.query(query_embeddings=[1.0, 0.0], ids=["nope", "b"])
 
 
