@@ -32,6 +32,8 @@ def test_the_form_of_the_file_is_one_that_old_versions_read(tmp_path: Path) -> N
         client.create_collection("notes").add(ids=["a"], embeddings=[[1.0]])
     (database,) = tmp_path.glob("*.duckdb")
     with duckdb.connect(str(database), read_only=True) as connection:
-        rows = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
+        rows = connection.execute(
+            "SELECT tags FROM duckdb_databases() WHERE NOT internal"
+        ).fetchall()
     # Older ones do not say, and know no newer form.
     assert rows[0][0] in (None, {}, {"storage_version": "v1.2.0+"})

@@ -19,7 +19,9 @@ Truth = dict[str, list[Any]]
 def check(client: Any, collection: Any, truth: Truth) -> None:
     """Every value is what was given, by the API and by SQL."""
     got = collection.get(include=["metadatas", "documents"])
-    held = {i: [m, d] for i, m, d in zip(got["ids"], got["metadatas"], got["documents"], strict=True)}
+    held = {
+        i: [m, d] for i, m, d in zip(got["ids"], got["metadatas"], got["documents"], strict=True)
+    }
     assert held == truth
     if truth:
         # As text: a gap must not cost an integer its last digits.
@@ -31,7 +33,9 @@ def check(client: Any, collection: Any, truth: Truth) -> None:
 
 
 def change(collection: Any, truth: Truth, rng: random.Random) -> None:
-    names = list(dict.fromkeys(f"r{rng.randrange(20000)}" for _ in range(rng.choice([1, 7, 300, 3000]))))
+    names = list(
+        dict.fromkeys(f"r{rng.randrange(20000)}" for _ in range(rng.choice([1, 7, 300, 3000])))
+    )
     delete(collection, truth, [name for name in names if name in truth])
     metadatas = [{"rank": rng.randrange(2**60)} if rng.random() < 0.7 else None for _ in names]
     documents = [f"text {rng.randrange(10**9)}" if rng.random() < 0.6 else None for _ in names]
