@@ -8,11 +8,15 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
 from chroma_nb.errors import InternalError, InvalidArgumentError, NotFoundError
 from chroma_nb.types import Documents, Embeddings, Space
 
 _TEXTS_PER_REQUEST = 64
+#: Where Ollama listens unless it is told otherwise.
+_AT_HOME = ("localhost:11434", "127.0.0.1:11434", "[::1]:11434")
+_ROUTES = ("", "/", "/api/embeddings", "/api/embed")
 
 
 class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
@@ -115,6 +119,15 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
         """Build the function from its config."""
         OllamaEmbeddingFunction.validate_config(config)
         return OllamaEmbeddingFunction(**config)
+
+    @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """A stored config may name Ollama's usual address on this machine, and no other."""
+        url = str(config["url"])
+        parts = urlsplit(url)
+        if parts.netloc in _AT_HOME and parts.scheme == "http" and parts.path in _ROUTES:
+            return None
+        return f"send your texts to {shown(url)}"
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]

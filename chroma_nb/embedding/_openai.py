@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.types import Documents, Embeddings, Space
@@ -202,6 +203,22 @@ class OpenAIEmbeddingFunction(EmbeddingFunction[Documents]):
         """Build the function from its config; the key comes from the environment."""
         OpenAIEmbeddingFunction.validate_config(config)
         return OpenAIEmbeddingFunction(**config)
+
+    @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """A stored config may name OpenAI's own keys for OpenAI's own host, and nothing else."""
+        base, variable = config.get("api_base"), config["api_key_env_var"]
+        at_home = base is None or base.rstrip("/") == _BASE
+        if not at_home or variable not in _VARIABLES:
+            return (
+                f"send your texts and the value of the environment variable {shown(variable)} to "
+                f"{shown(_BASE if base is None else base)}"
+            )
+        if config.get("default_headers"):
+            return f"add the headers {shown(config['default_headers'])} to your requests"
+        if config.get("api_type") is not None:
+            return f"send your key to OpenAI as if it were {shown(config['api_type'])}"
+        return None
 
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from typing import Any
 
 import numpy as np
 
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.consent import shown
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import require_extra
 from chroma_nb.types import Documents, Embeddings, Space
 
+#: Names on Hugging Face's hub: a model of the sentence-transformers organization, or organization/model.
+_ON_HUB = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
+#: Arguments that choose neither a file, a host, a secret nor code.
+_HARMLESS = ("truncate_dim", "similarity_fn_name", "local_files_only", "default_prompt_name", "prompts")
 _PLAIN = (str, int, float, bool, list, dict, tuple)
 
 #: Loaded models by (name, device, arguments); shared, since each may take gigabytes.
@@ -105,27 +112,27 @@ class SentenceTransformerEmbeddingFunction(EmbeddingFunction[Documents]):
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> SentenceTransformerEmbeddingFunction:
-        """Build the function from its config.
-
-        Raises:
-            InvalidArgumentError: It is no such config, or it asks to run code that comes with the model:
-                whoever wrote the store would choose what runs here.
-        """
+        """Build the function from its config."""
         SentenceTransformerEmbeddingFunction.validate_config(config)
-        kwargs = config.get("kwargs") or {}
-        if kwargs.get("trust_remote_code"):
-            raise InvalidArgumentError(
-                "The collection asks to run code that comes with the model (trust_remote_code). If you "
-                "trust it, open the collection with embedding_function="
-                f"SentenceTransformerEmbeddingFunction({config['model_name']!r}, "
-                "trust_remote_code=True)."
-            )
         return SentenceTransformerEmbeddingFunction(
             model_name=config["model_name"],
             device=config["device"],
             normalize_embeddings=config["normalize_embeddings"],
-            **kwargs,
+            **(config.get("kwargs") or {}),
         )
+
+    @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """A stored config may name a model of the sentence-transformers organization, or one in the cache."""
+        name, kwargs = config["model_name"], config.get("kwargs") or {}
+        asked = [argument for argument in kwargs if argument not in _HARMLESS]
+        if asked:
+            return f"load a model with {shown(asked[0])}: {shown(kwargs[asked[0]])}"
+        if _ON_HUB.fullmatch(name) is None or os.path.lexists(name):
+            return f"load the model in {shown(name)}"
+        if "/" in name and not name.startswith("sentence-transformers/") and not _is_cached(name):
+            return f"download and load the model {shown(name)}"
+        return None
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
@@ -142,3 +149,23 @@ class SentenceTransformerEmbeddingFunction(EmbeddingFunction[Documents]):
     def default_space(self) -> Space:
         """Return "cosine"."""
         return "cosine"
+
+    def validate_config_update(
+        self, old_config: dict[str, Any], new_config: dict[str, Any]
+    ) -> None:
+        """Raise InvalidArgumentError where another model is to take the recorded one's place."""
+        old, new = old_config.get("model_name"), new_config.get("model_name")
+        if new is not None and new != old:
+            raise InvalidArgumentError(
+                f"Cannot change model_name from {old!r} to {new!r}: the collection's vectors are the "
+                "former's. Create another collection."
+            )
+
+
+def _is_cached(name: str) -> bool:
+    """Whether the user has had this model before: then it lies in the hub's cache."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return False
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)

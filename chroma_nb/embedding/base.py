@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
+from chroma_nb.embedding.consent import ConsentNeededError, check_consent, remember_given
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.progress import progress_bar
 
@@ -157,6 +158,22 @@ class EmbeddingFunction(ABC, Generic[D]):
     def validate_config(config: dict[str, Any]) -> None:
         """Raise ValueError where a config cannot be one of this function."""
         return
+
+    @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """Return what a stored config would do that only the user may decide, None if nothing.
+
+        A stored config comes from whoever wrote the store, the file or the server's collection. It must not
+        choose a host, a file or the environment variable whose value is sent. Without an implementation of
+        its own, a config is judged by the names of its fields (`consent.py`).
+
+        Args:
+            config: The stored config, already checked by `validate_config`.
+
+        Returns:
+            The end of the sentence "It would ...", such as "send your texts to 'host'".
+        """
+        return cast("str", NotImplemented)
 
     def is_legacy(self) -> bool:
         """Return whether this function cannot be recorded: no name, no config or no way to build it."""
@@ -494,10 +511,12 @@ class KnownFunctions(MutableMapping[str, type[Any]]):
     def __init__(self, shipped: Mapping[str, str]) -> None:
         self._shipped = dict(shipped)
         self._registered: dict[str, type[Any]] = {}
+        self._used: dict[str, type[Any]] = {}
 
     def __getitem__(self, name: str) -> type[Any]:
-        if name in self._registered:
-            return self._registered[name]
+        for classes in (self._registered, self._used):
+            if name in classes:
+                return classes[name]
         module, _, attribute = self._shipped[name].partition(":")
         cls: type[Any] = getattr(importlib.import_module(module), attribute)
         return cls
@@ -506,24 +525,33 @@ class KnownFunctions(MutableMapping[str, type[Any]]):
         self._registered[name] = cls
 
     def __delitem__(self, name: str) -> None:
-        del self._registered[name]
+        if name not in self._registered and name not in self._used:
+            raise KeyError(name)
+        self._registered.pop(name, None)
+        self._used.pop(name, None)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._registered or name in self._shipped
+        return name in self._registered or name in self._used or name in self._shipped
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._shipped, **self._registered})
+        return iter({**self._shipped, **self._used, **self._registered})
 
     def __len__(self) -> int:
-        return len({**self._shipped, **self._registered})
+        return len({**self._shipped, **self._used, **self._registered})
 
     def __repr__(self) -> str:
         return f"KnownFunctions({', '.join(self)})"
 
-    def meet(self, name: str, cls: type[Any]) -> None:
+    def is_registered(self, name: str) -> bool:
+        """Whether the user entered the class: then its `build_from_config` decides about any config."""
+        return name in self._registered
+
+    def enter_used(self, name: str, cls: type[Any]) -> None:
         """Enter the class of a function that was used, unless the name is one of the shipped ones."""
         if name not in self._shipped:
-            self._registered[name] = cls
+            if self._registered.get(name, cls) is not cls:  # a cell that defines the class was run again
+                self._registered[name] = cls
+            self._used[name] = cls
 
 
 #: The table. `register_embedding_function` writes it.
@@ -593,7 +621,8 @@ def embedding_function_to_config(function: Any) -> dict[str, Any] | None:
             f"Embedding function {name!r} has a config that is not JSON ({error}): "
             f"{_shorten(config)}. Let get_config() return texts, numbers, lists and dicts."
         ) from error
-    known_embedding_functions.meet(name, type(function))
+    known_embedding_functions.enter_used(name, type(function))
+    remember_given(name, config)
     return {"type": "known", "name": name, "config": config}
 
 
@@ -610,7 +639,8 @@ def embedding_function_from_config(
         The function; None where none is recorded (`None`, legacy, unknown).
 
     Raises:
-        InvalidArgumentError: Nothing is known by the recorded name, or it cannot be built.
+        InvalidArgumentError: Nothing is known by the recorded name, it cannot be built, or its config would
+            choose what only the user may: a host, a file, the variable of a secret.
     """
     if config is None or config.get("type") in ("legacy", "unknown"):
         return None
@@ -622,13 +652,17 @@ def embedding_function_from_config(
     if name not in known_embedding_functions:
         raise _not_found(name)
     recorded = config.get("config") or {}
+    cls = known_embedding_functions[name]
     try:
-        function = known_embedding_functions[name].build_from_config(recorded)
+        check_consent(name, cls, recorded, registered=known_embedding_functions.is_registered(name))
+        function = cls.build_from_config(recorded)
         if function is NotImplemented or function is None:
             raise InvalidArgumentError("its build_from_config() is not implemented")
+    except ConsentNeededError:
+        raise
     except Exception as error:
         raise InvalidArgumentError(
-            f"Could not build embedding function {name} from config {recorded}: {error}"
+            f"Could not build embedding function {name} from config {_shorten(recorded, 300)}: {error}"
         ) from error
     if settings is not None and isinstance(function, EmbeddingFunction):
         function.use_settings(settings)
@@ -681,13 +715,19 @@ def check_conflict_on_get(function: Any, persisted: Mapping[str, Any] | None) ->
             any function.
 
     Raises:
-        InvalidArgumentError: The collection records another name.
+        InvalidArgumentError: The collection records another name, or the function says that its vectors
+            and the recorded one's do not belong together (`validate_config_update`).
     """
     recorded = None if persisted is None else persisted.get("name")
-    if function is None or recorded is None:
+    if persisted is None or function is None or recorded is None:
         return
     name = function_name(function)
-    if name in ("default", recorded):
+    if name == "default" and name != recorded:
+        return
+    if name == recorded:
+        described = _describe(function)
+        if described is not None and isinstance(function, EmbeddingFunction):
+            function.validate_config_update(dict(persisted.get("config") or {}), described[1])
         return
     raise InvalidArgumentError(
         "An embedding function already exists in the collection configuration, and a new one is "

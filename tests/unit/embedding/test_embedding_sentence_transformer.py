@@ -72,10 +72,30 @@ def test_without_the_package() -> None:
         embedding_function_from_config(config)
 
 
-def test_a_store_does_not_choose_what_code_runs() -> None:
-    config = {**CONFIG, "kwargs": {"trust_remote_code": True}}
-    with pytest.raises(ValueError, match="trust_remote_code"):
-        SentenceTransformerEmbeddingFunction.build_from_config(config)
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"kwargs": {"trust_remote_code": True}},
+        {"kwargs": {"model_kwargs": {"trust_remote_code": True}}},
+        {"kwargs": {"token": "mine"}},
+        {"kwargs": {"cache_folder": "/tmp/x"}},
+        {"model_name": "stranger/model"},
+        {"model_name": "/tmp/model"},
+        {"model_name": "../model"},
+        {"model_name": "sentence-transformers/../x"},
+        {"model_name": "tests"},  # a folder that is there
+    ],
+)
+def test_a_store_chooses_neither_code_nor_files(chosen: Any) -> None:
+    config = {"type": "known", "name": "sentence_transformer", "config": {**CONFIG, **chosen}}
+    with pytest.raises(ValueError, match="needs your consent. It would .*load"):
+        embedding_function_from_config(config)
+
+
+def test_the_model_cannot_change() -> None:
+    validate = SentenceTransformerEmbeddingFunction.validate_config_update
+    with pytest.raises(ValueError, match="Cannot change model_name"):
+        validate(None, CONFIG, {**CONFIG, "model_name": "other"})  # type: ignore[arg-type]
 
 
 def test_arguments_are_recordable() -> None:
