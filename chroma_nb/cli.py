@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import errno
 import getpass
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from chroma_nb._version import __version__
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.server.auth_file import AuthFile, describe
+from chroma_nb.settings import expand_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,7 @@ def _run(options: argparse.Namespace) -> int:
         "is_persistent": True if options.path else None,
         "server_host": options.host,
         "server_port": options.port,
-        "server_auth_file": options.auth and os.path.abspath(os.path.expanduser(options.auth)),
+        "server_auth_file": options.auth and expand_path(options.auth),
         "server_public": options.public,
         "memory_budget": options.memory,
         "server_tls_certificate": options.tls_certificate,

@@ -25,7 +25,7 @@ from chroma_nb.errors import (
     NotSupportedError,
 )
 from chroma_nb.results import CollectionList
-from chroma_nb.settings import Settings
+from chroma_nb.settings import Settings, real_path
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -490,8 +490,7 @@ def _with_path(settings: Settings, path: str | os.PathLike[str]) -> Settings:
 
 
 def _same_path(one: str, other: str) -> bool:
-    real = [os.path.realpath(os.path.expanduser(path)) for path in (one, other)]
-    return real[0] == real[1]
+    return real_path(one) == real_path(other)
 
 
 def _two_places(one: str, other: str) -> InvalidArgumentError:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb import forked
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.settings import Settings
+from chroma_nb.settings import Settings, real_path
 from chroma_nb.shielded import shielded
 from chroma_nb.suggest import did_you_mean
 
@@ -135,7 +135,7 @@ def open_store(settings: Settings) -> Store:
     if not load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process:
         key = ("elsewhere", settings.key())
     elif settings.is_persistent:
-        key = ("path", os.path.realpath(os.path.expanduser(settings.path)))
+        key = ("path", real_path(settings.path))
     else:
         key = ("memory", settings.key())
 

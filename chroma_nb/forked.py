@@ -1,4 +1,4 @@
-"""What a forked process does with what it has of its parent: it keeps it, and touches nothing.
+"""After `os.fork()`: the child must neither use nor close what it shares with its parent.
 
 A child has copies of the parent's objects and none of its threads. Whatever ends in an ordinary way there
 (`sys.exit`, an exception, `del client`) would close the engine's files, which are the parent's; and who waits
@@ -35,7 +35,7 @@ def watch(thing: Forked) -> None:
 
 
 def call_in_child(work: Callable[[], None]) -> None:
-    """Have a function called in every child."""
+    """Call this function in every forked child."""
     _calls.append(work)
 
 
@@ -46,7 +46,7 @@ def keep_for_ever(*things: object) -> None:
 
 
 def _in_child() -> None:
-    # The tokenizers package would say on stderr that it does so by itself.
+    # Without this, the tokenizers package prints a warning on stderr after a fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for work in (*_calls, *(thing.on_fork for thing in list(_known))):
         # Python prints what is raised here and goes on; the others are to be told all the same.

@@ -264,6 +264,11 @@ def expand_path(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(os.path.expanduser(os.fspath(path)))
 
 
+def real_path(path: str | os.PathLike[str]) -> str:
+    """Return a path that a user gives without links: equal for two ways to one place."""
+    return os.path.realpath(expand_path(path))
+
+
 def without_secrets(url: str) -> str:
     """Return an address without the user and the password that may stand in it."""
     scheme, separator, rest = url.rpartition("://")

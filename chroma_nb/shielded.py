@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The caller wakes up this often: a signal may have reached another thread, and then nothing wakes it.
+_TICK_SECONDS = 0.1
+
 
 def shielded(work: Callable[[], T]) -> T:
     """Return what `work` returns; a KeyboardInterrupt is raised when it is done, and not before.
@@ -25,23 +28,39 @@ def shielded(work: Callable[[], T]) -> T:
         return work()
     results: list[T] = []
     errors: list[BaseException] = []
+    may_begin, done = threading.Event(), threading.Event()
+    claim = threading.Lock()
 
     def run() -> None:
+        may_begin.wait()
+        if not claim.acquire(blocking=False):
+            return  # an interrupt came between two steps below, and the work was started twice
         try:
             results.append(work())
         except BaseException as error:
             errors.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=run, name="chroma_nb shielded")
-    interrupt: KeyboardInterrupt | None = None
-    thread.start()
-    while thread.is_alive():
+    interrupted = False
+    while not may_begin.is_set():
         try:
-            thread.join()
-        except KeyboardInterrupt as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
+            # Python forgets an interrupt that comes while an object with weak references is freed, as a
+            # `Thread` is. So nobody keeps it here, and it ends after this statement.
+            threading.Thread(target=run, name="chroma_nb shielded").start()
+            may_begin.set()
+        except KeyboardInterrupt:
+            interrupted = True
+        except RuntimeError:  # the machine has no thread left
+            may_begin.set()
+            run()
+    while not done.is_set():
+        try:
+            done.wait(_TICK_SECONDS)
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        raise KeyboardInterrupt
     if errors:
         raise errors[0]
     return results[0]

@@ -776,8 +776,8 @@ class FastAPI(API):
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         raise NotSupportedError(
-            "SQL runs in process alone: a server keeps its tenants apart, and SQL knows no tenants. Copy "
-            "what you want to ask about: client.copy_to(chroma_nb.Client(), ['name'])."
+            "SQL is available in process only: no server has a route for it. Copy what you want to ask about: "
+            "client.copy_to(chroma_nb.Client(), ['name'])."
         )
 
 

@@ -208,7 +208,7 @@ class API(ABC):
 
         Args:
             collection_id: The collection.
-            new_name: The copy's; a copy that was interrupted is gone on with.
+            new_name: The copy's. To resume an interrupted copy, run the same call again.
             on_progress: Called with the number of records of each piece that was copied here.
             on_total: Called once, with the number of records that are to be copied here.
             tenant: The tenant.

@@ -79,7 +79,7 @@ def copy_records(
     mirror: bool = False,
     on_total: Callable[[int], object] | None = None,
 ) -> Copied:
-    """Copy records piece by piece; a copy that was stopped is gone on with.
+    """Copy records piece by piece. To resume a copy that was stopped, run the same call again.
 
     Args:
         source: Where from.
@@ -91,7 +91,8 @@ def copy_records(
     """
     copied = Copied()
     ids = source.get(include=()).ids
-    there = set(target.get(include=()).ids)
+    # Asked once, where nothing else needs it: `replace` looks at each piece when its turn has come.
+    there = set(target.get(include=()).ids) if mirror or not replace else set()
     wanted = ids
     if not replace:
         # Records that are there stay, and need not even be read.
@@ -103,12 +104,11 @@ def copy_records(
         batch = RecordBatch(
             found.ids, found.embeddings, found.documents, found.uris, found.metadatas
         )
-        known = [one for one in found.ids if one in there]
-        same = _same_ids(found, target, known) if known else set()
+        known, same = _compare(found, target) if replace else (set(), set())
         if same:
             batch = batch.at([row for row, one in enumerate(found.ids) if one not in same])
         if len(batch):
-            # "replace" also where nothing is known to be there: somebody else may be adding.
+            # Chroma's server knows "skip" alone, which is enough where none of the records is there.
             on_conflict: Any = "replace" if known else "skip"
             target.api.add(target.collection_id, batch, on_conflict=on_conflict, **target.where_to)
         copied.skipped += len(same)
@@ -124,9 +124,9 @@ def copy_records(
     return copied
 
 
-def _same_ids(found: Records, target: Place, known: list[str]) -> set[str]:
-    """Return which of the known ids have the same record in the target."""
-    there = target.get(ids=known, include=_EVERYTHING)
+def _compare(found: Records, target: Place) -> tuple[set[str], set[str]]:
+    """Return which ids the target has at this moment, and which of them with the same record."""
+    there = target.get(ids=found.ids, include=_EVERYTHING)
     rows = {one: row for row, one in enumerate(there.ids)}
     same: set[str] = set()
     for row, one in enumerate(found.ids):
@@ -135,7 +135,7 @@ def _same_ids(found: Records, target: Place, known: list[str]) -> set[str]:
             mine, theirs = found.embeddings, there.embeddings
             if mine is None or theirs is None or np.array_equal(mine[row], theirs[other]):
                 same.add(one)
-    return same
+    return set(rows), same
 
 
 def _record(records: Records, row: int) -> tuple[Any, ...]:

@@ -342,7 +342,7 @@ class DuckDB(DB):
         self._asked = set()
         self._write_lock = threading.RLock()
         self._closed = True
-        self._temp.let_go()
+        self._temp.on_fork()
 
     def close(self) -> None:
         # Before the lock, for which a question may be waiting.

@@ -33,6 +33,7 @@ from chroma_nb.errors import (
     StoreCorruptError,
     VersionMismatchError,
 )
+from chroma_nb.settings import expand_path
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -59,7 +60,7 @@ class PersistentDuckDB(DuckDB):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.path = os.path.abspath(os.path.expanduser(settings.path))
+        self.path = expand_path(settings.path)
         _check_folder(self.path, settings.path)
         try:
             for folder in (self.path, self._vector_folder, self._index_folder):
@@ -141,8 +142,8 @@ class PersistentDuckDB(DuckDB):
                 ) from error
             if isinstance(error, duckdb.ConnectionException):
                 raise InternalError(
-                    f"The store in {self.path!r} is still held by a query of a client that was closed, one that "
-                    "heeded no interrupt. Open it again when that has ended, or restart the kernel."
+                    f"A query of a closed client is still running in the store at {self.path!r} and could not "
+                    "be interrupted. Open the store again when it has ended, or restart the kernel."
                 ) from error
             if "with version number" in str(error):
                 raise VersionMismatchError(
@@ -182,7 +183,7 @@ class PersistentDuckDB(DuckDB):
 
     def on_fork(self) -> None:
         super().on_fork()
-        self._lock.let_go()
+        self._lock.on_fork()
 
     def _vector_path(self, entry: _Entry) -> str:
         return os.path.join(self._vector_folder, _file_name(entry) + ".f32")

@@ -67,7 +67,7 @@ class StoreLock:
         held = os.fstat(self._fd)
         return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
 
-    def let_go(self) -> None:
+    def on_fork(self) -> None:
         """In a forked child: leave the lock to the parent, and do not hold it when that one is gone."""
         if self._fd >= 0:
             os.close(self._fd)
@@ -139,7 +139,7 @@ def _read_holder(fd: int) -> str:
             f"pid {holder['pid']} ({holder['program']}) on {holder['host']}, "
             f"since {holder['since']}"
         )
-    return "one that has not said who it is"
+    return "a process that did not write its pid"
 
 
 if sys.platform == "win32":

@@ -58,10 +58,10 @@ class TempFolder:
         if self._lock is not None:
             self._lock.release()
 
-    def let_go(self) -> None:
+    def on_fork(self) -> None:
         """In a forked child: leave the folder to the parent."""
         if self._lock is not None:
-            self._lock.let_go()
+            self._lock.on_fork()
 
 
 def _make(parent: str) -> tuple[str, StoreLock | None]:

@@ -19,7 +19,13 @@ from chroma_nb.types import Documents, Embeddings, Space
 #: Names on Hugging Face's hub: a model of the sentence-transformers organization, or organization/model.
 _ON_HUB = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*", re.ASCII)
 #: Arguments that choose neither a file, a host, a secret nor code.
-_HARMLESS = ("truncate_dim", "similarity_fn_name", "local_files_only", "default_prompt_name", "prompts")
+_HARMLESS = (
+    "truncate_dim",
+    "similarity_fn_name",
+    "local_files_only",
+    "default_prompt_name",
+    "prompts",
+)
 _PLAIN = (str, int, float, bool, list, dict, tuple)
 
 #: Loaded models by (name, device, arguments); shared, since each may take gigabytes.

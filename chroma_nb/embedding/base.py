@@ -549,7 +549,9 @@ class KnownFunctions(MutableMapping[str, type[Any]]):
     def enter_used(self, name: str, cls: type[Any]) -> None:
         """Enter the class of a function that was used, unless the name is one of the shipped ones."""
         if name not in self._shipped:
-            if self._registered.get(name, cls) is not cls:  # a cell that defines the class was run again
+            if (
+                self._registered.get(name, cls) is not cls
+            ):  # a cell that defines the class was run again
                 self._registered[name] = cls
             self._used[name] = cls
 

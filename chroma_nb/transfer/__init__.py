@@ -2,7 +2,7 @@
 
 Everything here goes by bounded pieces through what every client offers, so it works for any store. Before the
 first piece is written, the ids of all of them are checked, and whatever else a table's cells can be refused for.
-A move that was interrupted is gone on with by running the same call again: ids that are there are skipped.
+To resume an interrupted transfer, run the same call again: ids that are already there are skipped.
 """
 
 from chroma_nb.api.copying import PIECE_RECORDS

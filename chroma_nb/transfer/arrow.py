@@ -308,7 +308,7 @@ def _description(schema: Any, what: str) -> dict[str, Any] | None:
         }
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidArgumentError(
-            f"{what} says of its collection what cannot be used: {error}"
+            f"{what} has a chroma_nb description that cannot be used: {error}"
         ) from error
 
 

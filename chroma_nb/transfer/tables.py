@@ -38,16 +38,17 @@ def table_of(data: Any) -> Table:
     Raises:
         InvalidArgumentError: It holds none.
     """
-    if hasattr(data, "iloc") and hasattr(data, "columns"):
+    if any(base.__module__.startswith("pandas.") for base in type(data).__mro__):
         return PandasTable(data)
     module = type(data).__module__.partition(".")[0]
     if module == "polars" and hasattr(data, "columns"):
         return PolarsTable(data)
     if module == "pyarrow":
         return ArrowTable(data)
-    if hasattr(data, "to_pandas") or hasattr(data, "df"):
-        # Dask, cuDF, DuckDB's relations.
-        return table_of(data.to_pandas() if hasattr(data, "to_pandas") else data.df())
+    # The methods of cuDF, DuckDB's relations and Dask.
+    for method in ("to_pandas", "df", "compute"):
+        if hasattr(data, method):
+            return table_of(getattr(data, method)())
     raise InvalidArgumentError(
         f"Expected a table (a pandas or Polars DataFrame, or one of Arrow), got {type(data).__name__}. Rows as "
         "dicts become one with pandas.DataFrame(rows)."

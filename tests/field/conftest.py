@@ -8,6 +8,7 @@ import pytest
 
 import chroma_nb as chroma
 from benchmarks.servers import Running, running, start_ours
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def client(request: pytest.FixtureRequest) -> Iterator[Any]:
     """An empty store."""
     if request.param == "in process":
-        opened = chroma.Client(chroma.Settings(allow_reset=True, compact_ratio=0.61))
+        opened = chroma.Client(private_settings(allow_reset=True))
     else:
         opened = chroma.connect(request.getfixturevalue("server").url)
     with opened:
@@ -35,7 +36,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture
 def local() -> Iterator[Any]:
     """An empty store in this process."""
-    with chroma.Client(chroma.Settings(allow_reset=True, compact_ratio=0.62)) as client:
+    with chroma.Client(private_settings(allow_reset=True)) as client:
         yield client
         client.reset()
 

@@ -1,17 +1,10 @@
 """What Chroma's users complained about, one test per lesson that an in-process store can keep.
 
-The numbers are those of the table in our survey of peers (its section 2, "What Chroma's users
-complain about"); the thread that taught the lesson stands in each docstring (chroma-core/chroma
-unless said otherwise).
+The thread that taught the lesson stands in each docstring (chroma-core/chroma unless said otherwise).
 
-Not here, and why:
-
-* 1, 2, 4, 8, 9 (state the limit first; memory of 1,000 collections; LRU; mmap-backed residency; a named
-  error instead of the OOM killer) need the memory budget, which is later work with tests of its own in
-  tests/memory. That unload gives memory back to the system is in tests/congruence.
-* 3 (`unload` as a hint that changes nothing) is the whole of tests/congruence.
-* 7 (a server's memory) and 26 (an async facade) belong to servers and remote clients, later work.
-* 29 (network mounts): no test machine has one; only the clear error for a bad folder is tested.
+Tested elsewhere: memory in tests/memory, `unload` as a hint that changes no answer in tests/congruence, servers
+and the async client in tests/server and tests/contract. Not tested: network mounts, as no test machine has one;
+only the clear error for a bad folder is.
 """
 
 from __future__ import annotations

@@ -11,11 +11,12 @@ import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import InvalidArgumentError
+from tests.stores import private_settings
 
 
 @pytest.fixture
 def notes() -> Any:
-    with chroma.Client(chroma.Settings(compact_ratio=0.51)) as client:
+    with chroma.Client(private_settings()) as client:
         yield client.create_collection("notes", embedding_function=None)
         client.delete_collection("notes")
 
@@ -48,7 +49,7 @@ def test_an_error_of_the_users_own_is_not_rewritten() -> None:
     def embed(texts: Any) -> Any:
         raise ValueError("the key is wrong")
 
-    with chroma.Client(chroma.Settings(compact_ratio=0.52)) as client:
+    with chroma.Client(private_settings()) as client:
         with pytest.warns(DeprecationWarning, match="ollection"):
             notes = client.create_collection("mine", embedding_function=embed)
         with pytest.raises(ValueError, match=r"^the key is wrong$"):

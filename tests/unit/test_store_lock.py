@@ -74,7 +74,7 @@ def test_it_is_given_back_once_and_taken_again(path: str) -> None:
 def test_a_holder_that_has_not_said_who_it_is(path: str) -> None:
     lock = StoreLock(path)
     os.truncate(path, 0)
-    with pytest.raises(StoreLockedError, match="has not said who it is"):
+    with pytest.raises(StoreLockedError, match="did not write its pid"):
         StoreLock(path)
     lock.release()
 

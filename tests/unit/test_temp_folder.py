@@ -70,7 +70,7 @@ def test_what_others_use_or_made_stays(tmp_path: Path) -> None:
 def killed_at_once(parent: Path) -> Path:
     """Return a folder that a killed process left."""
     folder = TempFolder(str(parent))
-    folder.let_go()
+    folder.on_fork()
     return type(parent)(folder.path)
 
 

@@ -88,7 +88,7 @@ def test_without_the_package() -> None:
 )
 def test_a_store_chooses_neither_code_nor_files(chosen: Any) -> None:
     config = {"type": "known", "name": "sentence_transformer", "config": {**CONFIG, **chosen}}
-    with pytest.raises(ValueError, match="needs your consent. It would .*load"):
+    with pytest.raises(ValueError, match=r"needs your consent\. It would .*load"):
         embedding_function_from_config(config)
 
 
