@@ -99,7 +99,8 @@ class Collection(Displayed):
     when it was made or last modified through it.
 
     Attributes:
-        last_transfer: What the last `from_pandas` or `from_arrow` of this handle did; see `TransferReport`.
+        last_transfer: What the last `from_pandas` or `from_arrow` of this handle did, None if it failed; see
+            `TransferReport`.
         fields: The metadata keys that the records have: ``fields["year"] > 1990`` is a condition for
             `where`, and Tab completes the keys; see `Fields`.
     """
@@ -739,10 +740,18 @@ class Collection(Displayed):
         where: Where | Condition | None = None,
         where_document: WhereDocument | Condition | None = None,
         *,
-        include: Sequence[str] = ("documents", "metadatas"),
+        include: Sequence[str] = ("documents", "metadatas", "uris"),
     ) -> pd.DataFrame:
-        """Return the records as a table: id, document, then one column per metadata key."""
+        """Return the records as a table: id, document, then one column per metadata key.
+
+        Args:
+            where: As in `get`.
+            where_document: As in `get`.
+            include: As in `get`. The column of uris is there where some record has one.
+        """
         records = self.get(where=where, where_document=where_document, include=list(include))
+        if records["uris"] is not None and all(uri is None for uri in records["uris"]):
+            records["uris"] = None
         return records.to_pandas(max_columns=None)
 
     def to_arrow(
@@ -770,8 +779,8 @@ class Collection(Displayed):
         Args:
             frame: A pandas or Polars DataFrame, or a table of Arrow; one row per record. Missing values and
                 empty lists are left out of the metadata; dates become text.
-            id: The column of ids; None takes ``id``, else the index where it is named or not 0, 1, 2 ...,
-                else a hash of each row's content.
+            id: The column of ids; None takes ``id``, else the index where it has a name or does not
+                count from 0, else a hash of each row's content; see `chroma_nb.transfer.add_frame`.
             document: The column of documents; None takes ``document`` or ``text``.
             embedding: The column of embeddings; None takes ``embedding`` where there is one.
             metadata: The metadata columns; None takes all others.
@@ -786,6 +795,7 @@ class Collection(Displayed):
         """
         from chroma_nb.transfer import add_frame
 
+        self.last_transfer = None
         self.last_transfer = add_frame(
             self,
             frame,
@@ -804,6 +814,7 @@ class Collection(Displayed):
         """
         from chroma_nb.transfer import add_arrow
 
+        self.last_transfer = None
         self.last_transfer = add_arrow(self, table, **columns)
         return self
 

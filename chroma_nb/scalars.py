@@ -25,6 +25,7 @@ ISO_GROUPS = (
     *("from_offset_second", "offset_second"),
 )
 _ISO_DATE = re.compile(ISO_DATE)
+_MIDNIGHT = "T00:00:00"
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 SECOND = 10**9
 
@@ -56,6 +57,24 @@ def _iso_of_datetime64(value: np.datetime64) -> Any:
     if not fraction:
         return head
     return f"{head}{point}{fraction.ljust(6 if len(fraction) <= 6 else 9, '0')}"
+
+
+def date_spellings(value: Any) -> list[str]:
+    """Return how a date without an offset may have been stored: a day as its midnight as well.
+
+    Args:
+        value: A `datetime.date`, `datetime.datetime`, `pandas.Timestamp` or `numpy.datetime64`.
+
+    Returns:
+        One text or two, as `plain_scalar` writes them; none where the value is something else.
+    """
+    if not isinstance(value, datetime.date | np.datetime64):
+        return []
+    text = plain_scalar(value)
+    if not isinstance(text, str):
+        return []
+    day = text.removesuffix(_MIDNIGHT)
+    return [day, day + _MIDNIGHT] if len(day) == len("2024-05-01") else [text]
 
 
 def instant(text: str) -> int | None:

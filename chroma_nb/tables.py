@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _OWN = ("query", "rank", "id", "distance", "document", "uri", "embedding")
 _PREFIX = "metadata."
 #: Holds what has no column of its own.
-_REST = "other metadata"
+REST = "other metadata"
 
 
 def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) ->
 def _frame(pd: Any, columns: dict[str, list[Any]], keys: Iterable[str]) -> Any:
     frame = pd.DataFrame({name: _series(pd, values) for name, values in columns.items()})
     # For the way back: which metadata key a column is, whatever its name might mean elsewhere.
-    frame.attrs["chroma_nb"] = {name: name.removeprefix(_PREFIX) for name in keys if name != _REST}
+    frame.attrs["chroma_nb"] = {name: name.removeprefix(_PREFIX) for name in keys if name != REST}
     return frame
 
 
@@ -108,14 +108,14 @@ def metadata_columns(
         kept = set(sorted(keys, key=lambda key: -counts[key])[: max(0, room - 1)])
         keys = [key for key in keys if key in kept]
     columns = {
-        (_PREFIX + key if key in _OWN or key == _REST or key.startswith(_PREFIX) else key): [
+        (_PREFIX + key if key in _OWN or key == REST or key.startswith(_PREFIX) else key): [
             None if metadata is None else metadata.get(key) for metadata in metadatas or []
         ]
         for key in keys
     }
     if len(keys) < len(counts):
         chosen = set(keys)
-        columns[_REST] = [
+        columns[REST] = [
             {key: value for key, value in (metadata or {}).items() if key not in chosen} or None
             for metadata in metadatas or []
         ]

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError, with_way_out
-from chroma_nb.scalars import instant, plain_scalar
+from chroma_nb.scalars import date_spellings, instant, plain_scalar
 from chroma_nb.suggest import did_you_mean
 
 Scalar: TypeAlias = str | int | float | bool
@@ -156,7 +156,7 @@ def plain_filter(value: Any) -> Any:
     What a filter cannot hold stays as it is, for `parse_where` to refuse.
     """
     if isinstance(value, dict):
-        return {key: plain_filter(one) for key, one in value.items()}
+        return dict(_plain_condition(key, one) for key, one in value.items())
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, list | tuple | set | frozenset | range | np.ndarray):
@@ -169,6 +169,29 @@ def plain_filter(value: Any) -> Any:
         # pandas' and other Series: iterating them keeps the values' own kinds.
         return [plain_filter(one) for one in value]
     return plain_scalar(value)
+
+
+#: Operator of equality -> the one that takes several values.
+_EQUALITIES = {"$eq": "$in", "$in": "$in", "$ne": "$nin", "$nin": "$nin"}
+
+
+def _plain_condition(key: Any, value: Any) -> tuple[Any, Any]:
+    """Return a key and its value as `plain_filter` does; a day equals that day's midnight.
+
+    A date column may have been stored as '2024-05-01' or as '2024-05-01T00:00:00'.
+    """
+    plain = plain_filter(value)
+    if isinstance(value, dict) or key in _LOGICAL:
+        return key, plain
+    operator = _EQUALITIES.get(key) if isinstance(key, str) and key.startswith("$") else "$eq"
+    if operator is None:
+        return key, plain
+    if isinstance(plain, list):
+        return key, [text for one in value for text in date_spellings(one) or [plain_filter(one)]]
+    texts = date_spellings(value)
+    if len(texts) < 2:
+        return key, plain
+    return (operator, texts) if key in _EQUALITIES else (key, {"$in": texts})
 
 
 def parse_where(where: Any) -> Expression | None:

@@ -271,7 +271,7 @@ def import_collection(
         if description is None:
             raise InvalidArgumentError(
                 f"{shown} was not written by Collection.export(). For any other Parquet "
-                "file: collection.from_pandas(pandas.read_parquet(path))."
+                "file: collection.from_arrow(pyarrow.parquet.read_table(path))."
             )
         rows = OwnRows(reader, reader.schema.names)
         collection = like(

@@ -86,8 +86,8 @@ class MetadataCells:
         elif isinstance(cell, uuid.UUID | os.PathLike):
             self.became_text = type(cell).__name__
             cell = str(cell)
-        elif isinstance(cell, (tuple, np.ndarray)):
-            cell = list(cell)
+        elif isinstance(cell, (list, tuple, np.ndarray)):
+            cell = [self._item(item) for item in cell]
         cell = plain_scalar(cell)
         if isinstance(cell, float) and math.isnan(cell):
             self.n_left_out += 1
@@ -97,3 +97,15 @@ class MetadataCells:
             self.n_left_out += 1
             return None
         return check_metadata_value(self.key, cell)
+
+    def _item(self, item: Any) -> Any:
+        """Return what a list holds in the place of an item; what it cannot hold stays, to be refused."""
+        if isinstance(item, decimal.Decimal):
+            self.became_float = "Decimal"
+            return float(item)
+        if isinstance(item, uuid.UUID | os.PathLike):
+            self.became_text = type(item).__name__
+            return str(item)
+        if isinstance(item, datetime.date | np.datetime64):
+            self.became_text = "date"
+        return plain_scalar(item)

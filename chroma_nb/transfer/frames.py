@@ -14,10 +14,11 @@ import numpy as np
 from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, with_way_out
 from chroma_nb.suggest import did_you_mean
+from chroma_nb.tables import REST
 from chroma_nb.transfer.cells import MetadataCells, as_id
-from chroma_nb.transfer.pieces import Rows, add_pieces
+from chroma_nb.transfer.pieces import Rows, add_pieces, known_ids
 from chroma_nb.transfer.tables import Table, table_of
-from chroma_nb.validation import check_embeddings, check_ids
+from chroma_nb.validation import check_embeddings, check_ids, check_metadatas, check_on_conflict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,12 @@ _NAMES = {
     "embedding": ("embedding", "embeddings", "vector"),
     "uri": ("uri", "uris"),
 }
+#: The columns of an export.
+_EXPORTED = {"id", "document", "uri", "metadata", "embedding"}
+#: Where ids come from, in words.
+_INDEX = "the frame's index"
+_CONTENT = "made of the rows' content, as there is no id column"
+_PART = {False: "document", True: "uri"}
 _DIGEST_BYTES = 16
 
 
@@ -56,9 +63,13 @@ def add_frame(
         collection: Where to.
         frame: One row per record. Missing values (None, NaN, NaT, null) and empty lists are left out of the
             metadata; dates, durations and UUIDs become text, Decimals floats. The report says how many.
-        id: The column of ids; None takes ``id``, else the index where it is named or not 0, 1, 2 ..., else
-            a hash of each row's content. So the same table again adds nothing twice, and a row that was
-            changed is a new record where it has no id of its own.
+        id: The column of ids; None takes ``id``, else the index where it has a name or does not count from 0,
+            else a hash of each row's content. So the same table again adds nothing twice, in whatever order
+            its rows come, and a row that was changed is a new record where it has no id of its own.
+            An index of integers without a name may count the rows of another frame (a piece of a file, a
+            filtered frame). So its rows get hashes where the collection has one of them already, and an id
+            that exists with other content is an error.
+            A frame that is a whole export of chroma_nb's is taken as such: its ``metadata`` column is read.
         document: The column of documents; None takes ``document`` or ``text`` where there is one.
         embedding: The column of embeddings; None takes ``embedding`` where there is one.
         metadata: The metadata columns; None takes all others.
@@ -73,7 +84,9 @@ def add_frame(
         DuplicateIDError: Two rows have the same id. Nothing was written.
     """
     started = time.monotonic()
+    check_on_conflict(on_conflict)
     rows = FrameRows(table_of(frame), id, document, embedding, metadata)
+    rows.settle_ids(collection, on_conflict)
     report = add_pieces(collection, rows, on_conflict)
     rows.describe(report)
     report.seconds = time.monotonic() - started
@@ -106,13 +119,17 @@ class FrameRows(Rows):
         self._document = self._column("document", document)
         self._embedding = self._column("embedding", embedding)
         self._uri = self._column("uri", None)
+        self._packed = self._find_packed(metadata)
         used = {self._id, self._document, self._embedding, self._uri}
         chosen = [one for one in table.columns if one not in used] if metadata is None else metadata
         if isinstance(chosen, str):
             chosen = [chosen]
         for name in chosen:
             self._require(name)
+        if self._packed is not None:
+            chosen = []
         keys = {column: table.keys.get(column, str(column)) for column in chosen}
+        _check_keys(keys)
         self._cells = {column: MetadataCells(key) for column, key in keys.items()}
         if self._document is None and self._embedding is None:
             raise InvalidArgumentError(
@@ -137,6 +154,16 @@ class FrameRows(Rows):
                 f"The table has no column {name!r}.{hint} It has: {_listed(self._table.columns)}."
             )
 
+    def _find_packed(self, metadata: Sequence[str] | None) -> str | None:
+        """Return the column that holds whole metadata as JSON, in a table that `to_arrow` or `export` made.
+
+        pandas does not keep an Arrow table's description, so such a table is known by its columns and cells.
+        """
+        if metadata is not None or self._table.keys or set(self._table.columns) != _EXPORTED:
+            return None
+        cells = self._table.cells("metadata", 0, self.n_rows)
+        return "metadata" if all(one is None or _is_json_object(one) for one in cells) else None
+
     # -- ids ----------------------------------------------------------------------------------
 
     def _find_ids(self) -> list[str]:
@@ -145,9 +172,9 @@ class FrameRows(Rows):
             self._ids_from = f"the column {self._id!r}"
         else:
             given = self._table.index()
-            self._ids_from = "the frame's index"
+            self._ids_from = _INDEX
         if given is None:
-            self._ids_from = "made of the rows' content, as there is no id column"
+            self._ids_from = _CONTENT
             return self._content_ids()
         where = "the index" if self._id is None else f"column {self._id!r}"
         ids = []
@@ -162,13 +189,55 @@ class FrameRows(Rows):
         try:
             return check_ids(ids) if ids else ids
         except DuplicateIDError as error:
-            way_out = "Say which column has unique ids: id='...'."
+            way_out = (
+                f"{_rows_alike(ids)} Where whole rows are repeated, leave them out with "
+                f"frame.drop_duplicates(); else say which column has unique ids: id='...'."
+            )
             if self._id is None:
                 way_out = (
                     "They are the frame's index, which repeats where frames were joined with pandas.concat: "
                     "use frame.reset_index(drop=True), or say id='...'."
                 )
             raise with_way_out(error, way_out) from None
+
+    def settle_ids(self, collection: Collection, on_conflict: OnConflict) -> None:
+        """Decide whether an index of integers without a name has ids, or only counts rows.
+
+        Raises:
+            InvalidArgumentError: An id is there with other content, and would be skipped.
+        """
+        if self._ids_from != _INDEX or not self._table.index_may_count:
+            return
+        by_content = self._content_ids()
+        if known_ids(collection, by_content):
+            self.ids, self._ids_from = by_content, _CONTENT
+            return
+        known = known_ids(collection, self.ids) if on_conflict == "skip" else set()
+        rows = [row for row, one in enumerate(self.ids) if one in known]
+        for start in range(0, len(rows), PIECE_RECORDS):
+            self._check_same(collection, rows[start : start + PIECE_RECORDS])
+
+    def _check_same(self, collection: Collection, rows: list[int]) -> None:
+        """Raise where a record of the collection is another than the row of its id."""
+        documents, uris = self._texts(rows)
+        metadatas = self._metadatas(rows, counted=False)
+        parts = {"documents": documents, "uris": uris, "metadatas": metadatas}
+        there = collection.get(ids=[self.ids[row] for row in rows], include=list(parts))
+        place = {one: at for at, one in enumerate(there["ids"])}
+        for at, row in enumerate(rows):
+            other = place.get(self.ids[row])
+            for name, mine in parts.items():
+                theirs = there[name]
+                if other is None or mine is None or theirs is None:
+                    continue
+                if _by_value(mine[at]) != _by_value(theirs[other]):
+                    raise InvalidArgumentError(
+                        f"Row {row:,} has the id {self.ids[row]!r} from the frame's index, and collection "
+                        f"{collection.name!r} has another record of that id. An index without a name often "
+                        "counts the rows of one file or frame. For new records use "
+                        "frame.reset_index(drop=True), or say which column has the ids: id='...'; to write "
+                        "over the others: on_conflict='replace'. Nothing was added."
+                    )
 
     def _content_ids(self) -> list[str]:
         """Return a hash of each row's content: the same row has the same id the next time."""
@@ -181,7 +250,8 @@ class FrameRows(Rows):
             metadatas = self._metadatas(rows, counted=False)
             for at in range(len(rows)):
                 content = [
-                    None if part is None else part[at] for part in (documents, uris, metadatas)
+                    None if part is None else _by_value(part[at])
+                    for part in (documents, uris, metadatas)
                 ]
                 text = json.dumps(
                     content, sort_keys=True, ensure_ascii=False, separators=(",", ":")
@@ -228,13 +298,20 @@ class FrameRows(Rows):
             cells = None if column is None else self._chosen(column, rows)
             for row, cell in zip(rows, cells or (), strict=False):
                 if cell is None and column == self._document and self._embedding is None:
-                    reason = (
-                        "there is no document to embed. Leave such rows out first, in pandas with "
-                        f"frame.dropna(subset=[{column!r}])"
-                    )
+                    way_out = self._table.drop_missing.format(repr(column))
+                    reason = f"there is no document to embed. Leave such rows out first: {way_out}"
                     raise self._bad_cell(row, column, reason)
                 if cell is not None and not isinstance(cell, str):
-                    reason = f"expected a text, got {str(cell)[:80]!r} ({type(cell).__name__})"
+                    reason = (
+                        f"expected a text, got {str(cell)[:80]!r} ({type(cell).__name__}). Make it one: "
+                        f"frame[{column!r}].astype(str), or rename the column if it is no {_PART[column == self._uri]}"
+                    )
+                    raise self._bad_cell(row, column, reason)
+                if cell is not None and not _is_unicode(cell):
+                    reason = (
+                        "the text has half of a surrogate pair, which no file or server can hold. Repair it: "
+                        "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+                    )
                     raise self._bad_cell(row, column, reason)
             found.append(cells)
         return found[0], found[1]
@@ -277,12 +354,18 @@ class FrameRows(Rows):
         self, rows: Sequence[int], *, counted: bool = True
     ) -> list[dict[str, Any] | None] | None:
         """Return the rows' metadata; what changes on the way is `counted` for the report."""
+        if self._packed is not None:
+            return [_unpacked(cell) for cell in self._chosen(self._packed, rows)]
         if not self._cells:
             return None
         out: list[dict[str, Any]] = [{} for _ in rows]
         for column, kept in self._cells.items():
             cells = kept if counted else MetadataCells(kept.key)
             for at, cell in enumerate(self._chosen(column, rows)):
+                if column == REST and self._table.keys and isinstance(cell, dict):
+                    # What `to_pandas(max_columns=...)` found no column for.
+                    out[at].update(cell)
+                    continue
                 try:
                     value = cells.value(cell)
                 except (ValueError, TypeError) as error:
@@ -310,9 +393,69 @@ class FrameRows(Rows):
                 report.became_float[name] = cells.became_float
 
 
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_json_object(cell: Any) -> bool:
+    return isinstance(_unpacked(cell), dict)
+
+
+def _unpacked(cell: Any) -> Any:
+    """Return what a cell of JSON text holds, None where it is none."""
+    try:
+        return json.loads(cell) if isinstance(cell, str) else None
+    except ValueError:
+        return None
+
+
+def _by_value(value: Any) -> Any:
+    """Return a value in which equal numbers are the same.
+
+    A column of integers becomes one of floats when a row without a value is added.
+    """
+    if isinstance(value, dict):
+        return {key: _by_value(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_by_value(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _rows_alike(ids: Sequence[str]) -> str:
+    first: dict[str, int] = {}
+    for row, one in enumerate(ids):
+        if one in first:
+            return f"Rows {first[one]:,} and {row:,} have the id {one[:80]!r}."
+        first[one] = row
+    return ""
+
+
+def _check_keys(keys: dict[Any, str]) -> None:
+    """Refuse columns that cannot be metadata keys."""
+    for column, key in keys.items():
+        try:
+            check_metadatas([{key: True}])
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"Column {column!r}: {str(error).rstrip('.')}. Rename it, or leave it out: metadata=[...] names the columns "
+                "to keep. Nothing was added."
+            ) from None
+
+
 def _check_names(columns: Sequence[Any]) -> None:
     """Refuse columns whose names are the same once they are metadata keys."""
     counts = Counter(map(str, columns))
+    if any(isinstance(column, tuple) for column in columns):
+        raise InvalidArgumentError(
+            "The table's columns have several levels. Make one of them: "
+            "frame.columns = ['_'.join(map(str, column)) for column in frame.columns]."
+        )
     twice = [name for name, n in counts.items() if n > 1]
     if twice:
         raise InvalidArgumentError(

@@ -44,7 +44,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     if rows.n_rows > PIECE_RECORDS:
         for start, stop in _pieces(rows.n_rows):
             rows.check(start, stop)
-    known = _known(collection, rows.ids)
+    known = known_ids(collection, rows.ids)
     if known and on_conflict == "error":
         raise ids_exist([one for one in rows.ids if one in known], rows.n_rows, collection.name)
     left = known if on_conflict == "skip" else set()
@@ -58,7 +58,11 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
             chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
             if chosen:
                 ids = [rows.ids[row] for row in chosen]
-                collection.add(ids=ids, **rows.piece(chosen), on_conflict=on_conflict)
+                piece = rows.piece(chosen)
+                if piece["embeddings"] is None and piece["uris"] is not None:
+                    # `add` takes uris beside documents only where the embeddings are given.
+                    piece["embeddings"] = collection._embed(piece["documents"])
+                collection.add(ids=ids, **piece, on_conflict=on_conflict)
                 bar.update(len(ids))
     return report
 
@@ -68,7 +72,7 @@ def _pieces(n_rows: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + PIECE_RECORDS, n_rows)
 
 
-def _known(collection: Collection, ids: Sequence[str]) -> set[str]:
+def known_ids(collection: Collection, ids: Sequence[str]) -> set[str]:
     """Return which of the ids the collection has."""
     found: set[str] = set()
     if not ids or not collection.count():

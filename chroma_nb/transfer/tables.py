@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ class Table(ABC):
     #: The columns' names, as they are there.
     columns: Sequence[Any]
     n_rows: int
+    #: How rows without a value in a column are left out, for messages; ``{}`` is the column.
+    drop_missing = "frame.dropna(subset=[{}])"
 
     @abstractmethod
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
@@ -25,6 +29,11 @@ class Table(ABC):
     def index(self) -> list[Any] | None:
         """Return what names the rows, None where nothing does."""
         return None
+
+    @property
+    def index_may_count(self) -> bool:
+        """Whether the index is of integers without a name: it may only count the rows of some other frame."""
+        return False
 
     @property
     def keys(self) -> dict[Any, str]:
@@ -41,7 +50,7 @@ def table_of(data: Any) -> Table:
     if any(base.__module__.startswith("pandas.") for base in type(data).__mro__):
         return PandasTable(data)
     module = type(data).__module__.partition(".")[0]
-    if module == "polars" and hasattr(data, "columns"):
+    if module == "polars" and type(data).__name__ in ("DataFrame", "LazyFrame"):
         return PolarsTable(data)
     if module == "pyarrow":
         return ArrowTable(data)
@@ -69,6 +78,7 @@ class PandasTable(Table):
         return [None if gone else one for one, gone in zip(series.tolist(), missing, strict=True)]
 
     def index(self) -> list[Any] | None:
+        """Return the index, unless it has no name and counts the rows from 0, in whatever order."""
         import pandas as pd
 
         index = self._frame.index
@@ -77,11 +87,17 @@ class PandasTable(Table):
                 f"The frame's index has {index.nlevels} levels, and an id is one text. Use "
                 "frame.reset_index(), and say which column has the ids: id='...'."
             )
-        counts = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
-        if index.name is None and counts:
+        if index.name is None and _counts_from_zero(pd, index):
             return None
         missing = index.isna().tolist()
         return [None if gone else one for one, gone in zip(index.tolist(), missing, strict=True)]
+
+    @property
+    def index_may_count(self) -> bool:
+        import pandas as pd
+
+        index = self._frame.index
+        return index.name is None and bool(pd.api.types.is_integer_dtype(index))
 
     @property
     def keys(self) -> dict[Any, str]:
@@ -90,8 +106,18 @@ class PandasTable(Table):
         return dict(noted) if isinstance(noted, dict) else {}
 
 
+def _counts_from_zero(pd: Any, index: Any) -> bool:
+    if isinstance(index, pd.RangeIndex):
+        return bool(not len(index) or {index[0], index[-1]} == {0, len(index) - 1})
+    if not pd.api.types.is_integer_dtype(index) or index.hasnans:
+        return False
+    return bool((np.sort(index.to_numpy()) == np.arange(len(index))).all())
+
+
 class PolarsTable(Table):
     """A Polars DataFrame or LazyFrame."""
+
+    drop_missing = "frame.drop_nulls({})"
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame.collect() if hasattr(frame, "collect") else frame
@@ -105,6 +131,8 @@ class PolarsTable(Table):
 
 class ArrowTable(Table):
     """A pyarrow Table, RecordBatch or RecordBatchReader."""
+
+    drop_missing = "table.filter(table[{}].is_valid())"
 
     def __init__(self, table: Any) -> None:
         import pyarrow as pa

@@ -31,6 +31,24 @@ pa = pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
 BIG = 1745078214713458777
 
 
+class EmbedTwo(chroma.EmbeddingFunction[Any]):
+    """Two numbers for each text."""
+
+    def __call__(self, input: Any) -> Any:
+        return vectors(len(input))
+
+    @staticmethod
+    def name() -> str:
+        return "two numbers"
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> Any:
+        return EmbedTwo()
+
+
 def made(client: Any, name: str = "notes", **options: Any) -> Any:
     return client.create_collection(name, embedding_function=None, **options)
 
@@ -231,6 +249,100 @@ def test_a_frame_without_ids_can_be_added_again(client: Any) -> None:
     notes.from_pandas(pd.DataFrame({"embedding": vectors(1), "n": [9], "t": ["z"]}))
     assert notes.count() == 4
     assert notes.get()["ids"][:3] == ids
+
+
+def test_rows_of_other_files_are_not_taken_for_those_that_are_there(client: Any) -> None:
+    """Files read in chunks: pandas counts on, and the next file's chunks have the same numbers."""
+    notes = made(client)
+    files = [
+        pd.DataFrame({"embedding": vectors(30), "t": [f"{f}{n}" for n in range(30)]}) for f in "AB"
+    ]
+    for at in range(0, 30, 10):
+        notes.from_pandas(files[0][at : at + 10])
+    notes.from_pandas(files[1][:10])
+    with pytest.raises(InvalidArgumentError, match=r"Row 0 has the id '10' .*reset_index"):
+        notes.from_pandas(files[1][10:20])
+    assert notes.last_transfer is None
+    assert notes.count() == 40
+    for at in range(10, 30, 10):
+        notes.from_pandas(files[1][at : at + 10].reset_index(drop=True))
+    assert notes.count() == 60
+    notes.from_pandas(files[0][20:])
+    assert notes.last_transfer.skipped == 10
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda frame: frame.sample(frac=1, random_state=1),
+        lambda frame: frame[::-1],
+        lambda frame: frame[frame["n"] > 20],
+        lambda frame: frame.astype({"n": float}),
+        lambda frame: frame.astype({"n": "Int64"}),
+    ],
+)
+def test_the_same_rows_again_add_nothing(client: Any, again: Any) -> None:
+    frame = pd.DataFrame({"embedding": vectors(30), "n": range(30)})
+    notes = made(client).from_pandas(frame)
+    notes.from_pandas(again(frame))
+    assert notes.last_transfer.added == 0
+    assert notes.count() == 30
+
+
+def test_a_uri_beside_a_document_is_the_records_uri(client: Any) -> None:
+    frame = pd.DataFrame({"id": ["a", "b"], "text": ["x", "y"], "uri": ["file:a", None]})
+    notes = client.create_collection("notes", embedding_function=EmbedTwo())
+    notes.from_pandas(frame)
+    assert notes.get(include=["uris", "documents"])["uris"] == ["file:a", None]
+    again = client.create_collection("again", embedding_function=None)
+    again.from_pandas(notes.to_pandas(include=["documents", "uris", "embeddings"]))
+    assert again.get(include=["uris"])["uris"] == ["file:a", None]
+    with pytest.raises(
+        InvalidArgumentError, match=r"column 'uri': expected a text, got '1' \(int\)"
+    ):
+        notes.from_pandas(pd.DataFrame({"text": ["z"], "uri": [1]}))
+
+
+def test_a_narrow_table_comes_back_whole(client: Any) -> None:
+    notes = made(client)
+    metadata = {f"k{n}": n for n in range(60)}
+    notes.add(ids=["a"], embeddings=vectors(1), metadatas=[metadata])
+    frame = notes.get(include=["metadatas", "embeddings"]).to_pandas(max_columns=10)
+    again = client.create_collection("again", embedding_function=None).from_pandas(frame)
+    assert again.get()["metadatas"] == [metadata]
+
+
+def test_an_export_that_pandas_has_read_is_read_as_one(client: Any, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    notes = made(client)
+    notes.add(
+        ids=["a", "b"], embeddings=vectors(2), metadatas=[{"n": 2**60 + 1, "tags": ["x"]}, None]
+    )
+    notes.export(tmp_path / "notes.parquet")
+    frame = pd.read_parquet(tmp_path / "notes.parquet")
+    again = client.create_collection("again", embedding_function=None).from_pandas(frame)
+    assert again.get()["metadatas"] == [{"n": 2**60 + 1, "tags": ["x"]}, None]
+
+
+def test_a_day_equals_its_midnight(client: Any) -> None:
+    day, other = datetime.date(2024, 5, 1), datetime.date(2024, 5, 2)
+    frame = pd.DataFrame(
+        {"id": ["a", "b"], "embedding": vectors(2), "when": pd.to_datetime([day, other])}
+    )
+    notes = made(client).from_pandas(frame)
+    notes.add(ids=["c", "d"], embeddings=vectors(2), metadatas=[{"when": day}, {"when": "x"}])
+    for given in (day, datetime.datetime(2024, 5, 1), pd.Timestamp(day), np.datetime64(day)):
+        for where, ids in (
+            ({"when": given}, "ac"),
+            ({"when": {"$eq": given}}, "ac"),
+            ({"when": {"$ne": given}}, "bd"),
+            ({"when": {"$in": [given, other]}}, "abc"),
+            ({"when": {"$nin": [given]}}, "bd"),
+            (K("when") == given, "ac"),
+            (K("when").is_in([given, other]), "abc"),
+        ):
+            assert sorted(notes.get(where=where)["ids"]) == list(ids), where
+    assert notes.get(where={"when": "2024-05-01"})["ids"] == ["c"], "a text is that text"
 
 
 # -- values keep their kind and digits -----------------------------------------------------------------------

@@ -56,7 +56,7 @@ def content(collection: Any) -> str:
 
 def test_results_become_flat_tables(notes: Any) -> None:
     frame = notes.to_pandas()
-    assert list(frame.columns) == ["id", "document", "n", "f", "tags", "metadata.id", "b"]
+    assert list(frame.columns) == ["id", "document", "n", "f", "tags", "metadata.id", "b", "uri"]
     assert frame["id"].tolist() == ["a", "b", "c"]
     found = notes.query(query_embeddings=[[1.0, 0.0], [0.0, 1.0]], n_results=2)
     frame = found.to_pandas()
@@ -172,7 +172,7 @@ def test_an_interrupted_export_leaves_nothing(notes: Any, tmp_path: Path, monkey
 
 def test_another_parquet_file_is_refused_with_the_way_out(client: Any, tmp_path: Path) -> None:
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
-    with pytest.raises(InvalidArgumentError, match="read_parquet"):
+    with pytest.raises(InvalidArgumentError, match="from_arrow"):
         client.import_(tmp_path / "other.parquet")
 
 
