@@ -3,8 +3,9 @@
 * A keyword that a function does not have is answered with the one that was probably meant.
 * The sentence of an argument's error ends with the method's name, as Chroma's does.
 * In IPython a traceback ends at the caller's own line. The frames of this package say nothing about an error
-  that was raised on purpose, and would push its sentence off the screen. The traceback itself stays whole, for
-  debuggers and logs; ``%xmode Verbose`` shows it.
+  that was raised on purpose or about an interrupt, and would push its sentence off the screen. Where a function
+  of the caller's own failed, an embedding function say, its frames are shown and those between are not. The
+  traceback itself stays whole, for debuggers and logs; ``%xmode Verbose`` shows it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from chroma_nb.suggest import did_you_mean
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _C = TypeVar("_C", bound=type[Any])
+_E = TypeVar("_E", bound=BaseException)
 
 #: Methods that Chroma names at the end of an argument's error.
 _NAMED = frozenset(("add", "upsert", "update", "delete", "get", "query", "explain"))
@@ -33,6 +35,23 @@ _CHECKS = tuple(
     for name in (
         *("validation", "filters", "scalars", "search", "settings", "embedding", "extras"),
         *("client", "collection", "remote", "factories", "index", "memory", "transfer", "boundary"),
+    )
+)
+#: Where functions are called that are not this package's: (module, function). What they raise is the caller's
+#: affair, and so are their frames.
+_CALLS_OTHERS = frozenset(
+    (
+        *(("chroma_nb.embedding.base", name) for name in ("_embed", "__call__", "_describe")),
+        *(("chroma_nb.collection", name) for name in ("_load_data", "_ask")),
+        ("chroma_nb.validation", "_sequence"),
+    )
+)
+#: Special methods that a caller's own expression runs.
+_SPECIAL = frozenset(
+    f"__{name}__"
+    for name in (
+        *("init", "call", "getitem", "contains", "iter", "len", "bool"),
+        *("and", "rand", "or", "ror", "invert", "gt", "ge", "lt", "le"),
     )
 )
 #: What other libraries call an argument -> what it may be called here, the likeliest first.
@@ -75,18 +94,28 @@ def public_call(function: _F) -> _F:
                 _explain_keyword(function, error, kwargs)
             if type(error) in _NAMED_ERRORS and name in _NAMED and _is_ours(error):
                 _add_name(error, name)
-            if "IPython" in sys.modules and _is_expected(error):
-                # IPython asks an exception whether it renders itself.
-                error._render_traceback_ = functools.partial(_rendered, error)  # type: ignore[attr-defined]
+            if _is_expected(error) or _is_others(error):
+                ends_at_caller(error)
+            raise
+        except KeyboardInterrupt as error:
+            ends_at_caller(error)
             raise
 
     return call  # type: ignore[return-value]
 
 
+def ends_at_caller(error: _E) -> _E:
+    """Return an exception that IPython shows without this package's frames."""
+    if "IPython" in sys.modules:
+        # IPython asks an exception whether it renders itself.
+        error._render_traceback_ = functools.partial(_rendered, error)  # type: ignore[attr-defined]
+    return error
+
+
 def public_class(cls: _C) -> _C:
     """Make a `public_call` of each public method and property of a class; a class decorator."""
     for name, member in list(vars(cls).items()):
-        if name.startswith("_") and name not in ("__init__", "__getitem__"):
+        if name.startswith("_") and name not in _SPECIAL:
             continue
         if inspect.isfunction(member):
             setattr(cls, name, public_call(member))
@@ -106,11 +135,16 @@ def _explain_keyword(function: Callable[..., Any], error: TypeError, given: dict
     if not unknown:
         return
     known = [name for name in parameters if name != "self"]
+    if not known:
+        return
     hint = next(
         (f" Did you mean {one}=?" for one in _SYNONYMS.get(unknown[0], ()) if one in known), ""
     ) or did_you_mean(unknown[0], known, " Did you mean {}=?")
+    name = function.__name__
+    if name == "__init__":
+        name = function.__qualname__.split(".")[-2]
     error.args = (
-        f"{function.__name__}() got an unexpected keyword argument {unknown[0]!r}.{hint} It takes: "
+        f"{name}() got an unexpected keyword argument {unknown[0]!r}.{hint} It takes: "
         f"{', '.join(known)}.",
     )
 
@@ -136,17 +170,24 @@ def _is_expected(error: BaseException) -> bool:
     return type(error) in (ValueError, TypeError, ImportError) and _is_ours(error)
 
 
+def _is_others(error: BaseException) -> bool:
+    """Say whether a function of the caller's own raised it, called by this package."""
+    return _callers_frames(error.__traceback__)[1]
+
+
 def _add_name(error: Exception, name: str) -> None:
     if not error.args or not isinstance(error.args[0], str) or hasattr(error, "method"):
         return
     way_out = getattr(error, "way_out", "")
     sentence = error.args[0].removesuffix(f". {way_out}") if way_out else error.args[0]
+    # The name comes before the full stop, where there is one.
+    sentence = sentence.removesuffix(".")
     error.args = (f"{sentence} in {name}. {way_out}".rstrip(), *error.args[1:])
     error.method = name  # type: ignore[attr-defined]
 
 
-def _rendered(error: Exception) -> list[str]:
-    """Return what IPython shows of an error: up to the last line that is not this package's."""
+def _rendered(error: BaseException) -> list[str]:
+    """Return what IPython shows of an error: the frames that are not this package's affair."""
     from IPython import get_ipython
 
     shown: Any = get_ipython().InteractiveTB
@@ -154,25 +195,36 @@ def _rendered(error: Exception) -> list[str]:
     trace = error.__traceback__
     if shown.mode == "Verbose":
         return render(type(error), error, trace)
+    frames, is_others = _callers_frames(trace)
+    shortened: TracebackType | None = None
+    for one in reversed(frames):
+        shortened = TracebackType(shortened, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    if is_others:
+        return render(type(error), error, shortened)
     followed_from = error.__cause__, error.__context__, error.__suppress_context__
     try:
         # What it followed from is this package's affair as well.
         error.__cause__, error.__suppress_context__ = None, True
-        return render(type(error), error, _callers_part(trace))
+        return render(type(error), error, shortened or trace)
     finally:
         error.__cause__, error.__context__, error.__suppress_context__ = followed_from
 
 
-def _callers_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback up to its last frame that is not this package's."""
-    kept: list[TracebackType] = []
+def _callers_frames(trace: TracebackType | None) -> tuple[list[TracebackType], bool]:
+    """Return the frames of a traceback that are the caller's, and whether it was there that it ended.
+
+    What this package calls belongs to it, NumPy say, except where it calls a function of the caller's own.
+    """
     frames: list[TracebackType] = []
+    called_from: tuple[str, str] | None = None
+    was_here = False
     while trace is not None:
-        frames.append(trace)
-        if not trace.tb_frame.f_globals.get("__name__", "").startswith("chroma_nb."):
-            kept = frames.copy()
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        if module == "chroma_nb" or module.startswith("chroma_nb."):
+            called_from = module, trace.tb_frame.f_code.co_name
+            was_here = True
+        elif called_from is None or called_from in _CALLS_OTHERS:
+            called_from = None
+            frames.append(trace)
         trace = trace.tb_next
-    shortened: TracebackType | None = None
-    for one in reversed(kept):
-        shortened = TracebackType(shortened, one.tb_frame, one.tb_lasti, one.tb_lineno)
-    return shortened
+    return frames, was_here and called_from is None

@@ -29,7 +29,7 @@ from chroma_nb.settings import Settings, real_path
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import pandas as pd
@@ -396,7 +396,7 @@ class ClientAPI(_Connection, Displayed):
     def copy_to(
         self,
         other: ClientAPI,
-        names: list[str] | None = None,
+        names: str | Sequence[str | Collection] | None = None,
         *,
         on_conflict: OnConflict = "skip",
         mirror: bool = False,
@@ -405,7 +405,7 @@ class ClientAPI(_Connection, Displayed):
 
         Args:
             other: The other client.
-            names: Which collections; None is all.
+            names: Which collections, by name; None is all.
             on_conflict: ``"skip"`` leaves records whose ids are there as they are, ``"replace"`` writes over
                 those that differ, ``"error"`` raises.
             mirror: Make the copy the same: changed records are written over, and what is not here is
@@ -413,10 +413,20 @@ class ClientAPI(_Connection, Displayed):
 
         Returns:
             Name -> records there afterwards; its `reports` say what was added, skipped, changed, removed.
+
+        Raises:
+            InvalidArgumentError: `other` is no client: open one with `chroma_nb.connect`.
         """
         from chroma_nb.transfer import copy_collections
 
-        return copy_collections(self, other, names, on_conflict=on_conflict, mirror=mirror)
+        other = _a_client(other)
+        if names is None:
+            chosen = None
+        elif isinstance(names, str | Collection):
+            chosen = [name_of(names)]
+        else:
+            chosen = [name_of(one) for one in names]
+        return copy_collections(self, other, chosen, on_conflict=on_conflict, mirror=mirror)
 
 
 @public_class
@@ -459,6 +469,25 @@ class AdminClientAPI(_Connection):
         limit, offset = validation.check_limit_offset(limit, offset)
         found = self.api.list_databases(tenant, limit, offset or 0)
         return [{"id": key, "name": name, "tenant": tenant} for key, name in found]
+
+
+def _a_client(other: Any) -> ClientAPI:
+    """Return what records are copied to.
+
+    Raises:
+        InvalidArgumentError: It is a path, an address, or something else that is no client.
+    """
+    if isinstance(other, ClientAPI):
+        return other
+    if isinstance(other, str | os.PathLike):
+        way_out = f"Open one: chroma_nb.connect({os.fspath(other)[:200]!r})."
+    elif isinstance(getattr(other, "sync", None), ClientAPI):
+        way_out = "The synchronous client behind it is one: other.sync."
+    else:
+        way_out = "Open one: chroma_nb.connect('./folder'), chroma_nb.connect('http://host:8000')."
+    raise InvalidArgumentError(
+        f"copy_to() wants a client of chroma_nb, got {str(other)[:200]!r} ({type(other).__name__}). {way_out}"
+    )
 
 
 #: Where `PersistentClient` keeps a store that is given no path, as Chroma's does.

@@ -25,7 +25,7 @@ from chroma_nb.errors import InvalidArgumentError, NotSupportedError, with_way_o
 from chroma_nb.fields import Fields
 from chroma_nb.filters.expression import (
     contained_texts,
-    metadata_keys,
+    field_conditions,
     parse_where,
     parse_where_document,
 )
@@ -466,7 +466,7 @@ class Collection(Displayed):
         where = parse_where(filters["where"])
         parsed = (where, parse_where_document(filters["where_document"]))
         result.contains = [text for part in parsed for text in contained_texts(part)]
-        result.asked_keys = metadata_keys(where)
+        result.conditions = field_conditions(where)
         result.fields = self.fields
 
     def _query_embeddings(
@@ -483,18 +483,25 @@ class Collection(Displayed):
         if "data" not in include:
             return False
         if self._data_loader is None:
-            raise ValueError("You must set a data loader on the collection if loading from URIs.")
+            raise self._no_loader()
         return True
+
+    def _no_loader(self) -> ValueError:
+        return with_way_out(
+            ValueError("You must set a data loader on the collection if loading from URIs"),
+            f"Open it with one: client.get_collection({self.name!r}, data_loader=...), a function of a list "
+            "of uris.",
+        )
 
     def _load_data(self, uris: Sequence[str | None] | None) -> list[Any]:
         if self._data_loader is None:
-            raise ValueError("You must set a data loader on the collection if loading from URIs.")
+            raise self._no_loader()
         return list(self._data_loader(uris))
 
     # -- embedding ----------------------------------------------------------------------------
 
     def _embed(self, inputs: Sequence[Any], *, query: bool = False) -> NDArray[np.float32]:
-        function = self._function()
+        function = self._function("query_embeddings" if query else "embeddings")
         settings = self._client.get_settings()
         at_most = settings.max_batch_size or None
         if query:
@@ -515,8 +522,11 @@ class Collection(Displayed):
             at_most=at_most,
         )
 
-    def _function(self) -> Any:
+    def _function(self, instead: str = "embeddings") -> Any:
         """Return what embeds: the handle's own, else what the collection records, else the default.
+
+        Args:
+            instead: The argument that needs no function, for the sentence of an error.
 
         Raises:
             ValueError: No function is given or recorded, and the collection has records of another one.
@@ -533,17 +543,16 @@ class Collection(Displayed):
             return held
         if held is not None and not self.count():
             return self._choose_default(record=False)
-        sentence = (
-            "You must provide an embedding function to compute embeddings."
-            "https://docs.trychroma.com/guides/embeddings"
-        )
-        if held is None:
-            raise ValueError(sentence)
+        why = f"Collection [{self.name}] was opened with embedding_function=None."
+        if held is not None:
+            why = (
+                f"Collection [{self.name}] has records and does not say what embedded them: their embeddings "
+                "were given, or their function has no name. The default would be another model."
+            )
         raise with_way_out(
-            ValueError(sentence),
-            f"Collection [{self.name}] has records and does not say what embedded them: their embeddings "
-            "were given, or their function has no name. The default would be another model. Open the "
-            "collection with embedding_function=..., or give embeddings.",
+            ValueError("You must provide an embedding function to compute embeddings"),
+            f"{why} Give {instead}=, or open it with a function: client.get_collection({self.name!r}, "
+            "embedding_function=...). See https://docs.trychroma.com/guides/embeddings",
         )
 
     def _recorded_function(self) -> Any:

@@ -12,17 +12,18 @@ import importlib
 import os
 import threading
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chroma_nb import forked
+from chroma_nb.boundary import public_call
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.settings import Settings, real_path
 from chroma_nb.shielded import shielded
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from chroma_nb.api.base import API
     from chroma_nb.db.base import DB
@@ -38,6 +39,8 @@ DB_IMPLEMENTATIONS = {
     "persistent_duckdb": "chroma_nb.db._persistent_duckdb:PersistentDuckDB",
 }
 SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
+
+R = TypeVar("R")
 
 _lock = threading.RLock()
 _overrides: dict[str, Any] = {}
@@ -66,6 +69,27 @@ class Store:
 _stores: dict[Hashable, Store] = {}
 
 
+def _argument_free(function: Callable[[], R]) -> Callable[[], R]:
+    """Return a factory that says where its settings come from, where somebody gives it some."""
+    name = function.__name__
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> R:
+        if args or kwargs:
+            given = [one for one in (*args, *kwargs.values()) if isinstance(one, Settings)]
+            fields = [f"{one}=..." for one in kwargs if not isinstance(kwargs[one], Settings)]
+            # Without its secrets.
+            shown = repr(given[0])[len("Settings(") : -1] if given else ", ".join(fields)
+            raise TypeError(
+                f"{name}() takes no arguments: it follows the settings of this process. Set them first: "
+                f"chroma_nb.configure({shown or '...'}), then chroma_nb.{name}()."
+            )
+        return function()
+
+    return public_call(call)
+
+
+@public_call
 def configure(**values: Any) -> Settings:
     """Set settings for this process, over the environment; `configure()` alone takes them back.
 
@@ -81,16 +105,19 @@ def configure(**values: Any) -> Settings:
     return settings
 
 
+@_argument_free
 def get_settings() -> Settings:
     """Return the settings in force: `configure()`, then the environment, then the defaults."""
     return Settings(**_overrides)
 
 
+@_argument_free
 def get_api() -> API:
     """Return the `API` that the settings choose; the same one each time."""
     return open_store(get_settings()).api
 
 
+@_argument_free
 def get_db() -> DB:
     """Return the `DB` that the settings choose; the one under `get_api()`.
 
@@ -105,6 +132,7 @@ def get_db() -> DB:
     return store.db
 
 
+@_argument_free
 def get_server() -> Server:
     """Return a new `Server` of the kind that the settings choose, over `get_api()`; it does not run yet.
 
@@ -118,6 +146,7 @@ def get_server() -> Server:
     return server
 
 
+@_argument_free
 def get_embedding_function() -> Any:
     """Return what embeds where nothing else is said: MiniLM, or the model that ships with chroma_nb."""
     from chroma_nb.embedding import resolve_default

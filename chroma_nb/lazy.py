@@ -6,6 +6,9 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.boundary import ends_at_caller
+from chroma_nb.suggest import did_you_mean
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -17,7 +20,7 @@ def lazy_modules(package: str, modules: Collection[str], name: str) -> Any:
         AttributeError: The package has no such submodule.
     """
     if name not in modules:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise _no_attribute(package, name, modules)
     return importlib.import_module(f"{package}.{name}")
 
 
@@ -34,10 +37,15 @@ def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> A
     """
     module = attributes.get(name)
     if module is None:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        raise _no_attribute(package, name, attributes)
     value = getattr(importlib.import_module(module), name)
     setattr(sys.modules[package], name, value)
     return value
+
+
+def _no_attribute(package: str, name: str, known: Collection[str]) -> AttributeError:
+    hint = "" if name.startswith("_") else did_you_mean(name, known, ". Did you mean {!r}?")
+    return ends_at_caller(AttributeError(f"module {package!r} has no attribute {name!r}{hint}"))
 
 
 def lazily(module: str, attribute: str) -> Any:

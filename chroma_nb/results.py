@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.boundary import ends_at_caller
 from chroma_nb.displayed import Displayed
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.collection import Collection
     from chroma_nb.fields import Fields
+    from chroma_nb.filters.expression import FieldLeaf
 
 
 class _Result(Displayed, dict[str, Any]):
@@ -20,18 +22,20 @@ class _Result(Displayed, dict[str, Any]):
 
     Attributes:
         contains: Texts that the documents were asked to contain, for display.
-        asked_keys: Metadata keys that the filter asks about, for display.
+        conditions: What the filter asks about metadata keys, for display.
         fields: The collection's keys, to say of an empty answer why it is; None where that is not known.
     """
 
     contains: Sequence[str] = ()
-    asked_keys: Sequence[str] = ()
+    conditions: Sequence[FieldLeaf] = ()
     fields: Fields | None = None
 
     def __getattr__(self, name: str) -> Any:
         kind = type(self).__name__
         if not name.startswith("_") and name in self:
-            raise AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
+            raise ends_at_caller(
+                AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
+            )
         raise AttributeError(f"{kind!r} object has no attribute {name!r}")
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from chroma_nb.boundary import ends_at_caller, public_class
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.expression import plain_filter
 
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 
 # -- conditions on metadata ---------------------------------------------------------------------
 
+_NEGATED = (
+    "Negate each comparison: != for ==, K(...).not_in([...]) for is_in, not_contains for contains, not_regex "
+    "for regex, <= for >; and what was joined with & is joined with | then."
+)
 
+
+@public_class
 @dataclass(frozen=True)
 class Condition:
     """A filter; join several with ``&`` and ``|``."""
@@ -50,6 +57,9 @@ class Condition:
             "and `or`, each in parentheses: (K('a') == 1) & (K('b') > 2); write a range as "
             "(K('n') > 1) & (K('n') < 3)."
         )
+
+    def __invert__(self) -> Condition:
+        raise InvalidArgumentError(f"A filter has no `not`, as in Chroma. {_NEGATED}")
 
 
 def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition:
@@ -102,7 +112,22 @@ def _without_conditions(where: Any) -> Any:
     return where
 
 
-class Key:
+class _KeyType(type):
+    """The class of `Key`, to answer for ``K.year``: a key is named in parentheses."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        raise ends_at_caller(
+            AttributeError(
+                f"K has no attribute {name!r}. A metadata key is named in parentheses: K({name!r}). With a dot "
+                "there are K.ID and K.DOCUMENT, K.EMBEDDING, K.METADATA and K.SCORE."
+            )
+        )
+
+
+@public_class
+class Key(metaclass=_KeyType):
     """A metadata key, or one of the record's own fields, to compare and to select.
 
     Args:
@@ -138,6 +163,11 @@ class Key:
     def __bool__(self) -> bool:
         raise InvalidArgumentError(
             f"{self!r} alone is no condition. Compare it: {self!r} == value, {self!r}.is_in([...])."
+        )
+
+    def __invert__(self) -> Condition:
+        raise InvalidArgumentError(
+            f"{self!r} alone is no condition, and a filter has no `not`. {_NEGATED}"
         )
 
     def _not_joined(self, other: Any) -> Condition:
@@ -306,6 +336,7 @@ class Knn(Rank):
         super().__init__({"$knn": node})
 
 
+@public_class
 class Rrf(Rank):
     """Reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009): minus the sum of w / (k + rank).
 
@@ -389,6 +420,7 @@ class Search:
 # -- sparse vectors and schemas -----------------------------------------------------------------------
 
 
+@public_class
 @dataclass
 class SparseVector:
     """A vector of which only some entries are not zero.

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from chroma_nb.boundary import public_call
 from chroma_nb.displayed import Displayed
+from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
@@ -58,6 +60,9 @@ _SYNONYMS = {
 
 #: Settings that are a size: a number of bytes is as good as a text.
 _SIZES = ("memory_budget", "duckdb_memory_limit", "server_max_body")
+
+#: What `embedding` may be.
+EMBEDDINGS = ("auto", "minilm", "static")
 
 #: What is shown of a secret that is set.
 MASK = "********"
@@ -203,6 +208,7 @@ class Settings(Displayed):
 
     _given: ClassVar[frozenset[str]] = frozenset()
 
+    @public_call
     def __init__(self, **values: Any) -> None:
         explicit = read_explicit(values)
         resolved = _merge(explicit, os.environ)
@@ -245,6 +251,7 @@ class Settings(Displayed):
         """Chroma's name of `path`."""
         return self.path
 
+    @public_call
     def replace(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed; a new `path` or `url` says where the store is."""
         explicit = read_explicit(changes)
@@ -446,6 +453,8 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
             return words[value.strip().lower()]
         raise ValueError(f"Setting {source} must be true or false, got {value!r}.")
     if kind is str:
+        if name == "embedding":
+            return _read_embedding(value, source)
         if isinstance(value, str):
             return value
         if name == "headers" and isinstance(value, Mapping):
@@ -462,6 +471,19 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
     if number < 0:
         raise ValueError(f"Setting {source} must not be negative, got {value!r}.")
     return number
+
+
+def _read_embedding(value: Any, source: str) -> str:
+    """Return what "default" means; a function is no setting."""
+    if isinstance(value, str) and value in EMBEDDINGS:
+        return value
+    hint = did_you_mean(value, EMBEDDINGS, " Did you mean {!r}?")
+    shown = repr(value)
+    raise InvalidArgumentError(
+        f"Unknown setting {source}={shown if len(shown) <= 100 else shown[:99] + '…'}. Known: "
+        f"{', '.join(EMBEDDINGS)}.{hint} Any other model is given to the collection: "
+        "client.create_collection(name, embedding_function=...)."
+    )
 
 
 def describe() -> list[tuple[str, str, Any, str]]:

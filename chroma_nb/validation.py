@@ -6,6 +6,9 @@ them; where Chroma's sentence leaves one alone, ours goes on with the way out.
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import enum
 import ipaddress
 import math
 import os
@@ -131,7 +134,7 @@ def _check_texts(texts: Sequence[str | None], what: str, *, rows: bool = True) -
                     raise InvalidArgumentError(
                         f"Expected {what} to be valid Unicode, got {_short(ascii(text))}{place}: "
                         f"character {error.start} is half of a surrogate pair, which cannot be encoded "
-                        "as UTF-8. Clean the text with text.encode('utf-8', 'replace').decode()"
+                        "as UTF-8. Clean the text with text.encode('utf-8', 'replace').decode()."
                     ) from None
 
 
@@ -561,8 +564,23 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
             raise ValueError(
                 f"Expected metadata to be a dict or None, got {type(metadata).__name__} as metadata"
             )
-    _check_texts(texts, "metadata", rows=False)
+    try:
+        _check_texts(texts, "metadata", rows=False)
+    except InvalidArgumentError:
+        _find_bad_text(out)
+        raise
     return out
+
+
+def _find_bad_text(rows: Sequence[dict[str, Any] | None]) -> None:
+    """Refuse the first text that UTF-8 cannot hold, with the place of its record."""
+    for row, metadata in enumerate(rows):
+        for key, value in (metadata or {}).items():
+            place = f" at position {row}"
+            _check_texts([key], f"metadata key{place}", rows=False)
+            items = value if isinstance(value, list) else [value]
+            texts = [one for one in items if isinstance(one, str)]
+            _check_texts(texts, f"metadata value for key {key!r}{place}", rows=False)
 
 
 def _check_metadata(
@@ -575,15 +593,23 @@ def _check_metadata(
     out: dict[str, Any] = {}
     for key, value in metadata.items():
         if key == _RESERVED_KEY:
-            raise ValueError(f"Expected metadata to not contain the reserved key {_RESERVED_KEY}")
+            raise with_way_out(
+                ValueError(f"Expected metadata to not contain the reserved key {_RESERVED_KEY}"),
+                "Rename it, or give its text as documents=[...].",
+            )
         if not isinstance(key, str):
-            raise TypeError(
+            error = TypeError(
                 f"Expected metadata key to be a str, got {_short(key)} which is a {type(key).__name__}"
             )
+            raise with_way_out(error, "Write keys as text: {str(key): value}.")
         if key[:1] in _RESERVED_STARTS:
-            raise InvalidArgumentError(
-                f"Validation error: {field}: Invalid metadata key {_short(key)!r}: a key has at least "
-                "one character and does not start with # or $"
+            raise with_way_out(
+                InvalidArgumentError(
+                    f"Validation error: {field}: Invalid metadata key {_short(key)!r}: a key has at least "
+                    "one character and does not start with # or $"
+                ),
+                f"Rename it, to {_short(key.lstrip('#$ ')) or 'name'!r} say; a column with "
+                f"frame.rename(columns={{...}}).",
             )
         key = _plain_text(key)
         texts.append(key)
@@ -619,39 +645,73 @@ def _check_value(key: str, value: Any, texts: list[str]) -> Any:
         "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, got "
         f"{_short(value)} which is a {type(value).__name__}"
     )
-    way_out = f"It is the value of key {key!r}."
+    raise with_way_out(error, f"It is the value of key {key!r}. {_instead_of(value)}")
+
+
+def _instead_of(value: Any) -> str:
+    """Return how a value is stored that metadata cannot hold."""
     if isinstance(value, Mapping):
-        way_out += " Write its parts as keys of their own, or the whole as text: json.dumps(value)."
-    raise with_way_out(error, way_out)
+        return "Write its parts as keys of their own, or the whole as text: json.dumps(value)."
+    if isinstance(value, set | frozenset):
+        return "A set has no order; store a list: sorted(value)."
+    if isinstance(value, tuple | range):
+        return "Store a list: list(value)."
+    if isinstance(value, np.ndarray):
+        return "Store a list of one axis: value.ravel().tolist()."
+    if isinstance(value, bytes | bytearray | memoryview):
+        return "Store text: bytes(value).decode(), or base64.b64encode(value).decode() where it is no text."
+    if isinstance(value, enum.Enum):
+        return "Store its name or its value: value.name, value.value."
+    if isinstance(value, datetime.time):
+        return "Store text: value.isoformat()."
+    if isinstance(value, datetime.timedelta | np.timedelta64):
+        return "Store a number of seconds, value.total_seconds(), or text: str(value)."
+    if isinstance(value, decimal.Decimal):
+        return "Store a number, float(value), or text, which keeps all digits: str(value)."
+    if hasattr(value, "__array__") and hasattr(value, "tolist"):
+        return "Store a list: value.tolist()."
+    return "Store text: str(value)."
 
 
 def _check_int(key: str, value: int) -> int:
     if not INT_MIN <= value <= INT_MAX:
-        raise InvalidArgumentError(
-            f"Expected metadata value to be an integer of 64 bits, got {_short(value)} for key "
-            f"{key!r}. Store it as a str"
+        raise with_way_out(
+            InvalidArgumentError(
+                f"Expected metadata value to be an integer of 64 bits, got {_short(value)} for key {key!r}"
+            ),
+            "Store text, str(value), or a float, which keeps about 16 digits: float(value).",
         )
     return value
 
 
 def _check_float(key: str, value: float) -> float:
     if value - value != 0:
-        raise InvalidArgumentError(
-            f"Expected metadata value to be finite, got {value} for key {key!r}. Leave the key out"
+        raise with_way_out(
+            InvalidArgumentError(
+                f"Expected metadata value to be finite, got {value} for key {key!r}"
+            ),
+            "Leave the key out."
+            if value != value
+            else "Leave the key out, or store what can be compared: a large number such as "
+            f"{'-' if value < 0 else ''}1e308, or the text str(value).",
         )
     return value
 
 
 def _check_list(key: str, value: list[Any], texts: list[str]) -> list[Any]:
     if not value:
-        raise ValueError(f"Expected metadata list value for key {key!r} to be non-empty")
+        raise with_way_out(
+            ValueError(f"Expected metadata list value for key {key!r} to be non-empty"),
+            "Leave the key out.",
+        )
     items = [plain_scalar(item) for item in value]
     kinds = set(map(type, items))
     if len(kinds) != 1 or not kinds <= _SCALARS:
-        raise ValueError(
+        error = ValueError(
             f"Expected metadata list value for key {key!r} to contain only str, int, float, or bool "
             f"and all elements must be the same type, got {_short(value)}"
         )
+        raise with_way_out(error, _instead_of_list(items, kinds))
     if kinds == {str}:
         texts.extend(items)
     elif kinds == {int}:
@@ -659,6 +719,21 @@ def _check_list(key: str, value: list[Any], texts: list[str]) -> list[Any]:
     elif kinds == {float}:
         items = [_check_float(key, item) for item in items]
     return items
+
+
+def _instead_of_list(items: Sequence[Any], kinds: set[type[Any]]) -> str:
+    """Return how a list is stored that has several kinds, or items that metadata cannot hold."""
+    if type(None) in kinds:
+        rest = " and give the others one kind" if len(kinds) > 2 else ""
+        return f"Leave None out{rest}: [x for x in value if x is not None]."
+    if kinds & {list, tuple, dict}:
+        return "A list holds no lists and no dicts: store the whole as text, json.dumps(value)."
+    if kinds == {int, float}:
+        return "A list holds values of one kind: [float(x) for x in value]."
+    if kinds <= _SCALARS:
+        return "A list holds values of one kind: store all as text, [str(x) for x in value]."
+    other = next(item for item in items if type(item) not in _SCALARS)
+    return f"It has {_a(type(other))}: store all as text, [str(x) for x in value]."
 
 
 # -- names and collection metadata ------------------------------------------------------------
@@ -730,7 +805,8 @@ def check_collection_metadata(metadata: Any, *, modify: bool = False) -> dict[st
     if modify and "hnsw:space" in metadata:
         raise ValueError(
             "Changing the distance function of a collection once it is created is not supported "
-            "currently."
+            "currently. Make another collection with "
+            'configuration={"hnsw": {"space": ...}} and add the records there.'
         )
     for key, value in metadata.items():
         if value is None or isinstance(value, list):
@@ -785,7 +861,10 @@ def check_n_results(n_results: Any) -> int:
             f"That is {_a(type(n_results))}; write n_results=10.",
         )
     if n_results <= 0:
-        raise TypeError(f"Number of requested results {n_results}, cannot be negative, or zero.")
+        raise with_way_out(
+            TypeError(f"Number of requested results {n_results}, cannot be negative, or zero"),
+            "Ask for at least 1; without n_results it is 10.",
+        )
     return int(n_results)
 
 
@@ -811,11 +890,18 @@ def check_queries(texts: Any, images: Any, uris: Any) -> list[Any]:
     """
     given = [value for value in (texts, images, uris) if value is not None]
     if not given:
-        raise ValueError(
-            "At least one of one of embeddings, documents, images, uris must be provided"
+        # Chroma's words, the doubled ones as well: what reads them has these.
+        raise with_way_out(
+            ValueError(
+                "At least one of one of embeddings, documents, images, uris must be provided"
+            ),
+            "Give query_texts=[...], which are embedded, or query_embeddings=[...] of your own.",
         )
     if len(given) > 1:
-        raise ValueError("Exactly one of documents, images, uris must be provided")
+        raise with_way_out(
+            ValueError("Exactly one of documents, images, uris must be provided"),
+            "Of query_texts=, query_images= and query_uris= give one.",
+        )
     if texts is not None:
         return list(check_query_texts(texts))
     if images is not None:
@@ -832,7 +918,10 @@ def check_query_texts(texts: Any) -> list[str]:
     column = _check_column(texts, "document")
     found = [text for text in column if text is not None]
     if len(found) < len(column):
-        raise ValueError("Expected document to be a str, got None")
+        raise with_way_out(
+            ValueError("Expected document to be a str, got None"),
+            f"The question at position {column.index(None)} is None: leave it out.",
+        )
     return found
 
 
@@ -848,7 +937,10 @@ def check_delete(ids: Any, where: Any, where_document: Any, limit: Any) -> list[
         # "No ids given" beside a filter, as callers that pass both mean it.
         ids = None
     if ids is None and not filtered:
-        raise ValueError("At least one of ids, where, or where_document must be provided")
+        raise with_way_out(
+            ValueError("At least one of ids, where, or where_document must be provided"),
+            "To delete every record, delete the collection: client.delete_collection(name).",
+        )
     if limit is not None:
         if isinstance(limit, bool) or not isinstance(limit, int | np.integer):
             raise TypeError("limit must be a non-negative integer")

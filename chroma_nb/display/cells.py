@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.display.words import clean, marked
+from chroma_nb.display.words import clean, counted, marked
 
 if TYPE_CHECKING:
     import re
@@ -137,7 +137,8 @@ def metadata_columns(
         for at, key in enumerate(common)
     ]
     if others:
-        heads.append(head(f"{len(counts) - len(common)} more keys"))
+        more = len(counts) - len(common)
+        heads.append(head(f"{more} more {'key' if more == 1 else 'keys'}"))
     return heads, rows
 
 
@@ -147,5 +148,5 @@ def _all_numbers(rows: Sequence[Sequence[Cell]], at: int) -> bool:
 
 def showing(shown: int, total: int, what: str) -> str:
     """Return "10 of 12,345 records", or "3 records" where that is all."""
-    many = what if total == 1 else what + "s"
-    return f"{total:,} {many}" if shown >= total else f"showing {shown:,} of {total:,} {many}"
+    many = counted(total, what)
+    return many if shown >= total else f"showing {shown:,} of {many}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.words import clean, shorten
+from chroma_nb.display.words import clean, counted, shorten
 from chroma_nb.progress import ProgressState
-from chroma_nb.results import CollectionList, GetResult, QueryResult
+from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 
 #: Records and characters of a line.
 _RECORDS = 5
@@ -21,7 +23,11 @@ def plain(shown: object) -> str:
     if isinstance(shown, CollectionList):
         names = ", ".join(clean(one.name) for one in shown[:_RECORDS])
         more = ", …" if len(shown) > _RECORDS else ""
-        return shorten(f"{len(shown):,} collections: {names}{more}" if shown else "[]", _LINE)
+        return shorten(
+            f"{counted(len(shown), 'collection')}: {names}{more}" if shown else "[]", _LINE
+        )
+    if isinstance(shown, Explanation):
+        return _explanation(shown)
     if isinstance(shown, ProgressState):
         return clean(shown.sentence())
     if isinstance(shown, BaseException):
@@ -40,7 +46,7 @@ def _first_of(values: list[str | None] | None, at: int) -> str:
 
 def _get(shown: GetResult) -> str:
     ids = shown["ids"]
-    lines = [f"GetResult: {len(ids):,} records"]
+    lines = [f"GetResult: {counted(len(ids), 'record')}"]
     for at, one in enumerate(ids[:_RECORDS]):
         lines.append(_line(" ", one[:_LINE], _first_of(shown.get("documents"), at)))
     if len(ids) > _RECORDS:
@@ -50,12 +56,21 @@ def _get(shown: GetResult) -> str:
     return "\n".join(filter(None, lines))
 
 
+def _explanation(shown: Explanation) -> str:
+    first = shorten(clean(f"{shown.get('strategy')}: {shown.get('reason')}"), _LINE)
+    rest = [f"{key} {shown[key]}" for key in shown if key not in ("strategy", "reason")]
+    lines = textwrap.wrap(
+        clean(", ".join(rest)), _LINE, initial_indent="  ", subsequent_indent="  ", max_lines=8
+    )
+    return "\n".join([first, *lines])
+
+
 def _query(shown: QueryResult) -> str:
     queries = shown["ids"]
     lines = [f"QueryResult: {len(queries):,} {'query' if len(queries) == 1 else 'queries'}"]
     for row, ids in enumerate(queries[:_RECORDS]):
         asked = shorten(clean(shown.asked[row]), 60) if shown.asked else f"query {row + 1}"
-        lines.append(f" {' '.join(asked.split())}: {len(ids):,} records")
+        lines.append(f" {' '.join(asked.split())}: {counted(len(ids), 'record')}")
         distances, documents = shown.get("distances"), shown.get("documents")
         for at, one in enumerate(ids[:_RECORDS]):
             distance = "" if distances is None else f"{distances[row][at]:.4f}"

@@ -73,11 +73,15 @@ def place_of(settings: Settings) -> str:
 
 
 def function_of(info: CollectionInfo) -> str:
-    """Return the name of the function that a collection embeds with."""
+    """Return the name of the function that a collection embeds with, or why there is none."""
     recorded = info.configuration.get("embedding_function")
     if recorded is None:
         return "own embeddings"
-    return str(recorded.get("name") or recorded.get("type") or "") or "not chosen yet"
+    name = recorded.get("name")
+    if name:
+        return str(name)
+    # Chroma's words, "legacy" and "unknown", are for a function that has no name.
+    return "no function recorded"
 
 
 def _rows(infos: Sequence[CollectionInfo], report: MemoryReport | None) -> list[dict[str, str]]:
@@ -182,9 +186,9 @@ def _(shown: Collection) -> View:
             values["table"] = _records(preview, count)
     if info.dimension is not None:
         about.append(f"{info.dimension} dimensions")
-    about += [f"{info.space} distance", f"embeds with {function_of(info)}"]
-    if info.configuration.get("embedding_function") is None:
-        about[-1] = "own embeddings"
+    recorded = info.configuration.get("embedding_function") or {}
+    name = function_of(info)
+    about += [f"{info.space} distance", f"embeds with {name}" if recorded.get("name") else name]
     if not isinstance(found, Exception):
         held = f"{format_bytes(memory.resident_bytes)} in memory"
         about.append(held if memory.resident_bytes else memory.state)

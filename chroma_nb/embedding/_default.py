@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.embedding import _minilm
 from chroma_nb.embedding._minilm import DefaultEmbeddingFunction
 from chroma_nb.embedding._static import StaticEmbeddingFunction
-from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.errors import InternalError
 from chroma_nb.extras import is_installed
 from chroma_nb.settings import Settings
-from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from chroma_nb.embedding.base import EmbeddingFunction
 
-_CHOICES = ("auto", "minilm", "static")
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -54,14 +52,9 @@ def resolve_default(settings: Settings | None = None) -> EmbeddingFunction[Any]:
         at the first use, not here.
 
     Raises:
-        InvalidArgumentError: `embedding` is something else, or `minilm_path` does not hold the model.
+        InvalidArgumentError: `minilm_path` does not hold the model.
     """
     settings = settings or Settings()
-    if settings.embedding not in _CHOICES:
-        hint = did_you_mean(settings.embedding, _CHOICES, " Did you mean {!r}?")
-        raise InvalidArgumentError(
-            f"Unknown setting embedding={settings.embedding!r}. Known: {', '.join(_CHOICES)}.{hint}"
-        )
     if settings.embedding == "static":
         return StaticEmbeddingFunction()
     if settings.embedding == "auto":

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb import forked
+from chroma_nb.boundary import public_call, public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.progress import progress_bar
@@ -131,6 +132,7 @@ def download_minilm(
     return folder
 
 
+@public_call
 def prefetch(settings: Settings | None = None) -> Path:
     """Make sure that MiniLM is on this machine: find it, else download it.
 
@@ -422,6 +424,7 @@ def load_minilm(folder: Path, providers: Sequence[str] | None = None) -> MiniLM:
 # -- the embedding functions --------------------------------------------------------------------------
 
 
+@public_class
 class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
     """all-MiniLM-L6-v2: 384 dimensions, mean pooling, length one, the first 256 tokens of each text.
 
@@ -519,6 +522,7 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
         return MAX_TOKENS
 
 
+@public_class
 class DefaultEmbeddingFunction(ONNXMiniLM_L6_V2):
     """Chroma's default: MiniLM, by the name "default".
 

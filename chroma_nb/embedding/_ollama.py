@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
@@ -19,6 +20,7 @@ _AT_HOME = ("localhost:11434", "127.0.0.1:11434", "[::1]:11434")
 _ROUTES = ("", "/", "/api/embeddings", "/api/embed")
 
 
+@public_class
 class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
     """Embeds with a model of an Ollama server. No ollama package is needed.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
@@ -39,6 +40,7 @@ _FIELDS: dict[str, tuple[type[Any], ...]] = {
 }
 
 
+@public_class
 class OpenAIEmbeddingFunction(EmbeddingFunction[Documents]):
     """OpenAI's embedding models. No openai package is needed.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.embedding.consent import shown
 from chroma_nb.errors import InvalidArgumentError
@@ -33,6 +34,7 @@ _models: dict[tuple[str, str, str], Any] = {}
 _loading = threading.Lock()
 
 
+@public_class
 class SentenceTransformerEmbeddingFunction(EmbeddingFunction[Documents]):
     """Embeds with a sentence-transformers model; needs `chroma-nb[sentence-transformers]`.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.types import Documents, Embeddings, Space
@@ -208,6 +209,7 @@ def load_static_model(folder: Path = _FOLDER) -> StaticModel:
     return StaticModel(folder)
 
 
+@public_class
 class StaticEmbeddingFunction(EmbeddingFunction[Documents]):
     """The model that comes with chroma_nb: 256 dimensions, 8 MB, nothing to download, very fast.
 

@@ -417,6 +417,13 @@ def _name_of(function: Any) -> str:
     return str(getattr(function, "__qualname__", None) or type(function).__name__)
 
 
+def _called(function: Any) -> str:
+    """Return what a function is called in a sentence: by its own name, or by that of its class."""
+    if isinstance(function, PlainFunction):
+        function = function.function
+    return function_name(function) or str(getattr(function, "__name__", type(function).__name__))
+
+
 #: Kinds of callables whose parameter may have any name: they are called by place.
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)
 
@@ -704,7 +711,7 @@ def check_conflict_on_create(function: Any, configured: Any) -> None:
         return
     raise InvalidArgumentError(
         "Multiple embedding functions provided. Please provide only one. Embedding function conflict: "
-        f"{name or type(function).__name__} vs {other or type(configured).__name__}"
+        f"{_called(function)} vs {_called(configured)}"
     )
 
 
@@ -734,7 +741,7 @@ def check_conflict_on_get(function: Any, persisted: Mapping[str, Any] | None) ->
     raise InvalidArgumentError(
         "An embedding function already exists in the collection configuration, and a new one is "
         "provided. If this is intentional, please embed documents separately. Embedding function "
-        f"conflict: new: {name or type(function).__name__} vs persisted: {recorded}"
+        f"conflict: new: {_called(function)} vs persisted: {recorded}"
     )
 
 
@@ -756,7 +763,7 @@ def check_conflict_on_modify(persisted: Mapping[str, Any] | None, function: Any)
     if described is None or described[0] != recorded:
         raise InvalidArgumentError(
             "Cannot update embedding function: incompatible types "
-            f"({recorded} vs {function_name(function) or type(function).__name__})"
+            f"({recorded} vs {_called(function)})"
         )
     old = dict((persisted or {}).get("config") or {})
     if hasattr(function, "validate_config"):

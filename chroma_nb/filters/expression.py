@@ -127,15 +127,16 @@ def contained_texts(expression: Expression | None) -> list[str]:
     return [expression.text] if wanted else []  # type: ignore[union-attr]
 
 
-def metadata_keys(expression: Expression | None) -> list[str]:
-    """Return the metadata keys that it asks about, each once, in its order."""
+FieldLeaf: TypeAlias = Compare | CompareDate | Among | ListContains
+
+
+def field_conditions(expression: Expression | None) -> list[FieldLeaf]:
+    """Return what it asks about metadata keys, in its order."""
     if isinstance(expression, And | Or):
-        found = [key for child in expression.children for key in metadata_keys(child)]
-        return list(dict.fromkeys(found))
-    return [expression.key] if isinstance(expression, _FIELD_LEAVES) else []
+        return [leaf for child in expression.children for leaf in field_conditions(child)]
+    return [expression] if isinstance(expression, FieldLeaf) else []
 
 
-_FIELD_LEAVES = (Compare, CompareDate, Among, ListContains)
 _LOGICAL = ("$and", "$or")
 _ORDERED = ("$gt", "$gte", "$lt", "$lte")
 _MEMBERSHIP = ("$in", "$nin")
@@ -209,11 +210,16 @@ def parse_where(where: Any) -> Expression | None:
 
 def _parse_where(where: Any) -> Expression:
     if not isinstance(where, dict):
-        raise ValueError(f"Expected where to be a dict, got {_short(where)}")
+        raise with_way_out(
+            ValueError(f"Expected where to be a dict, got {_short(where)}"),
+            "Write {'key': value}, or K('key') == value.",
+        )
     if len(where) != 1:
-        raise ValueError(
-            f"Expected where to have exactly one operator, got {_short(where)}"
-            + (". Join conditions with $and." if where else "")
+        raise with_way_out(
+            ValueError(f"Expected where to have exactly one operator, got {_short(where)}"),
+            f"Join conditions with $and: {_joined([{key: value} for key, value in where.items()])}."
+            if where
+            else "Without a condition leave it out: where=None.",
         )
     ((key, value),) = where.items()
     if not isinstance(key, str):
@@ -224,9 +230,14 @@ def _parse_where(where: Any) -> Expression:
                 f"Expected where value for $and or $or to be a list of where expressions, got {_short(value)}"
             )
         if len(value) < 2:
-            raise ValueError(
-                "Expected where value for $and or $or to be a list with at least two where "
-                f"expressions, got {_short(value)}"
+            raise with_way_out(
+                ValueError(
+                    "Expected where value for $and or $or to be a list with at least two where "
+                    f"expressions, got {_short(value)}"
+                ),
+                f"Write one condition without {key}: where={_short(value[0])}."
+                if value
+                else "Without a condition leave it out: where=None.",
             )
         children = tuple(map(_parse_where, value))
         return And(children) if key == "$and" else Or(children)
@@ -246,16 +257,23 @@ def _parse_where(where: Any) -> Expression:
     if isinstance(value, dict):
         return _parse_operator(key, value)
     if not isinstance(value, str | int | float | bool):
-        raise ValueError(
+        error = ValueError(
             f"Expected where value to be a str, int, float, or operator expression, got {_short(value)}"
         )
+        raise with_way_out(error, _instead_of(key, value))
     return _leaf(key, "$eq", value)
 
 
 def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
     if len(expression) != 1:
-        raise ValueError(
-            f"Expected operator expression to have exactly one operator, got {_short(expression)}"
+        parts = [{key: {operator: operand}} for operator, operand in expression.items()]
+        raise with_way_out(
+            ValueError(
+                f"Expected operator expression to have exactly one operator, got {_short(expression)}"
+            ),
+            f"Join several with $and: {_joined(parts)}."
+            if parts
+            else f"Compare with a value, such as {{{key!r}: {{'$eq': 1}}}}, or leave the key out.",
         )
     ((operator, operand),) = expression.items()
     if key == _DOCUMENT_KEY and operator in _DOCUMENT_OPERATORS and not isinstance(operand, str):
@@ -287,8 +305,11 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
         )
     if operator in _MEMBERSHIP:
         if not isinstance(operand, list):
-            raise ValueError(
-                f"Expected operand value to be an list for operator {operator}, got {_short(operand)}"
+            raise with_way_out(
+                ValueError(
+                    f"Expected operand value to be an list for operator {operator}, got {_short(operand)}"
+                ),
+                f"Put it in a list: {{{operator!r}: [{_short(repr(operand), 80)}]}}.",
             )
         if not all(isinstance(value, str | int | float | bool) for value in operand):
             raise _uneven(operand)
@@ -300,10 +321,11 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             expression,
         )
     if not isinstance(operand, str | int | float | bool | list):
-        raise ValueError(
+        error = ValueError(
             "Expected where operand value to be a str, int, float, bool, or list of those type, "
             f"got {_short(operand)}"
         )
+        raise with_way_out(error, _instead_of(key, operand))
     if isinstance(operand, list) and not (
         operand and all(isinstance(value, type(operand[0])) for value in operand)
     ):
@@ -316,14 +338,83 @@ def _operator_of_documents(operator: Any, sentence: str, expression: Any) -> Val
     if operator in _DOCUMENT_OPERATORS:
         way_out = f"Documents are filtered by where_document={_short(expression)}."
         return with_way_out(ValueError(sentence), way_out)
+    if operator in _LOGICAL:
+        way_out = (
+            f"{operator} stands outside of the keys: {{{operator!r}: [{{'a': 1}}, {{'b': 2}}]}}."
+        )
+        return with_way_out(ValueError(sentence), way_out)
+    instead = _INSTEAD.get(str(operator).lower().lstrip("$"))
+    if instead is not None:
+        return with_way_out(ValueError(sentence), instead)
     return ValueError(sentence + did_you_mean(operator, _OPERATORS, " (did you mean {}?)"))
 
 
+_PIECES = (
+    "A filter looks for no pieces of a metadata text. In documents: where_document={'$contains': 'text'}, or "
+    "{'$regex': 'pattern'} (K.DOCUMENT.contains, K.DOCUMENT.regex). Of a key, {'$in': [...]} takes whole values."
+)
+_NEGATION = (
+    "There is no negation of a whole condition: use $ne, $nin, $not_contains, or the opposite comparison ($lte "
+    "for $gt)."
+)
+_PRESENCE = "A filter does not ask whether a key is there: store a value that says so, or ask client.sql() with IS NULL."
+#: Operators of other languages, without their sign -> what there is here.
+_INSTEAD = {
+    **dict.fromkeys(("like", "ilike", "startswith", "endswith", "prefix", "match"), _PIECES),
+    **dict.fromkeys(("text", "search", "icontains", "glob", "starts_with", "ends_with"), _PIECES),
+    **dict.fromkeys(("not", "nor"), _NEGATION),
+    **dict.fromkeys(("exists", "isnull", "is_null", "null", "exist", "missing"), _PRESENCE),
+    **dict.fromkeys(
+        ("between", "range"),
+        "Write a range as two conditions: {'$and': [{'n': {'$gte': 1}}, {'n': {'$lte': 5}}]}.",
+    ),
+    **dict.fromkeys(
+        ("all", "elemmatch", "any", "overlap"),
+        "Ask for each item of a list: {'$and': [{'tags': {'$contains': 'a'}}, {'tags': {'$contains': 'b'}}]}.",
+    ),
+    "=": "Write $eq.",
+    "==": "Write $eq.",
+    "!=": "Write $ne.",
+    "<>": "Write $ne.",
+    ">": "Write $gt.",
+    ">=": "Write $gte.",
+    "<": "Write $lt.",
+    "<=": "Write $lte.",
+}
+
+
+def _joined(conditions: list[Any]) -> str:
+    """Return conditions joined as they have to be, cut to what a sentence can bear."""
+    return _short(repr({"$and": conditions}))
+
+
+def _instead_of(key: str, value: Any) -> str:
+    """Return the way out for a value that no filter compares with."""
+    name = repr(key)
+    if value is None:
+        return (
+            f"No stored value is None: a record without a value lacks the key. {{{name}: {{'$ne': x}}}} matches "
+            "records without it, too."
+        )
+    if isinstance(value, list):
+        return (
+            f"For one of several values: {{{name}: {{'$in': [...]}}}}; for a stored list that has a value: "
+            f"{{{name}: {{'$contains': value}}}}."
+        )
+    return f"It is of the kind {type(value).__name__}. Compare with the text that was stored: str(value)."
+
+
 def _uneven(operand: Any) -> ValueError:
-    return ValueError(
+    sentence = (
         "Expected where operand value to be a non-empty list, and all values to be of the "
         f"same type got {_short(operand)}"
     )
+    if not operand:
+        return with_way_out(
+            ValueError(sentence), "An empty list matches nothing: leave the condition out."
+        )
+    way_out = "Join lists of one kind each with $or: {'$or': [{'k': {'$in': [1]}}, {'k': {'$in': ['a']}}]}."
+    return with_way_out(ValueError(sentence), way_out)
 
 
 def _leaf(key: str, operator: str, operand: Any) -> Expression:
@@ -342,14 +433,19 @@ def _leaf(key: str, operator: str, operand: Any) -> Expression:
             raise InvalidArgumentError(f"{_INVALID}: values of several kinds in {_short(operand)}")
         return Among(key, tuple(values), operator == "$nin")
     if isinstance(operand, list):
-        raise InvalidArgumentError(f"{_INVALID}: {operator} takes one value, got {_short(operand)}")
+        raise InvalidArgumentError(
+            f"{_INVALID}: {operator} takes one value, got {_short(operand)}. For one of several values: "
+            f"{{{key!r}: {{'$in': [...]}}}}; for a stored list that has a value: {{{key!r}: {{'$contains': value}}}}."
+        )
     operand = _plain(operand)
     if operator in _LISTS:
         return ListContains(key, operand, operator == "$not_contains")
     if operator == "$ne":
         return Compare(key, "$eq", operand, negated=True)
     if operator != "$eq" and isinstance(operand, bool):
-        raise InvalidArgumentError(f"{_INVALID}: {operator} compares numbers, got {operand!r}")
+        raise InvalidArgumentError(
+            f"{_INVALID}: {operator} compares numbers, got {operand!r}. A bool is compared with $eq and $ne."
+        )
     if operator != "$eq" and isinstance(operand, str):
         moment = instant(operand)
         assert moment is not None  # `_parse_operator` has looked
@@ -380,7 +476,8 @@ def _plain(value: Any) -> Any:
             text.encode()
         except UnicodeEncodeError:
             raise InvalidArgumentError(
-                f"{_INVALID}: {_short(ascii(text))} holds a lone surrogate, which no stored text can"
+                f"{_INVALID}: {_short(ascii(text))} holds a lone surrogate, which no stored text can. Clean "
+                "it with text.encode('utf-8', 'replace').decode()."
             ) from None
         return text
     if isinstance(value, bool):
@@ -389,7 +486,7 @@ def _plain(value: Any) -> Any:
         return int(value)
     value = float(value)
     if value != value:
-        raise InvalidArgumentError(f"{_INVALID}: NaN equals nothing")
+        raise InvalidArgumentError(f"{_INVALID}: NaN equals nothing. Leave the condition out.")
     return value
 
 
@@ -408,12 +505,19 @@ def parse_where_document(where_document: Any) -> Expression | None:
 
 def _parse_where_document(where_document: Any) -> Expression:
     if not isinstance(where_document, dict):
-        raise ValueError(
-            f"Expected where document to be a dictionary, got {_short(where_document)}"
+        raise with_way_out(
+            ValueError(f"Expected where document to be a dictionary, got {_short(where_document)}"),
+            "Write {'$contains': 'text'}.",
         )
     if len(where_document) != 1:
-        raise ValueError(
-            f"Expected where document to have exactly one operator, got {_short(where_document)}"
+        parts = [{operator: operand} for operator, operand in where_document.items()]
+        raise with_way_out(
+            ValueError(
+                f"Expected where document to have exactly one operator, got {_short(where_document)}"
+            ),
+            f"Join conditions with $and: {_joined(parts)}."
+            if parts
+            else "Without a condition leave it out: where_document=None.",
         )
     ((operator, operand),) = where_document.items()
     if operator in _LOGICAL:
@@ -423,29 +527,49 @@ def _parse_where_document(where_document: Any) -> Expression:
                 f"expressions, got {_short(operand)}"
             )
         if len(operand) < 2:
-            raise ValueError(
-                "Expected document value for $and or $or to be a list with at least two where "
-                f"document expressions, got {_short(operand)}"
+            raise with_way_out(
+                ValueError(
+                    "Expected document value for $and or $or to be a list with at least two where "
+                    f"document expressions, got {_short(operand)}"
+                ),
+                f"Write one condition without {operator}: where_document={_short(operand[0])}."
+                if operand
+                else "Without a condition leave it out: where_document=None.",
             )
         children = tuple(map(_parse_where_document, operand))
         return And(children) if operator == "$and" else Or(children)
     if operator not in _DOCUMENT_OPERATORS:
-        raise ValueError(
+        error = ValueError(
             "Expected where document operator to be one of $contains, $not_contains, $regex, "
             f"$not_regex, $and, $or, got {_short(operator)}"
         )
+        raise with_way_out(error, _instead_in_documents(operator, where_document))
     if not isinstance(operand, str):
-        raise ValueError(
+        error = ValueError(
             f"Expected where document operand value for operator {operator} to be a str, got {_short(operand)}"
         )
+        way_out = "It is one text: join several with $and or $or, each with an operator of its own."
+        raise with_way_out(error, way_out)
     if not operand:
-        raise ValueError(
-            f"Expected where document operand value for operator {operator} to be a non-empty str"
+        raise with_way_out(
+            ValueError(
+                f"Expected where document operand value for operator {operator} to be a non-empty str"
+            ),
+            "Every document contains the empty text: leave the condition out.",
         )
     operand = _plain(operand)
     if operator in ("$contains", "$not_contains"):
         return DocumentContains(operand, operator == "$not_contains")
     return DocumentMatches(operand, operator == "$not_regex")
+
+
+def _instead_in_documents(operator: Any, where_document: Any) -> str:
+    """Return the way out for what is no operator on documents."""
+    if not str(operator).startswith("$"):
+        return f"Metadata is filtered by where={_short(where_document)}."
+    if str(operator).lower() in ("$not", "$nor", "$ne"):
+        return "Negate each condition: $not_contains, $not_regex."
+    return "For a piece of text use $contains, for a pattern $regex ('(?i)' in front of it ignores case)."
 
 
 # -- regular expressions ----------------------------------------------------------------------

@@ -41,7 +41,7 @@ class CollectionMemory:
 
     name: str
     id: str
-    #: ``"loaded"``, ``"loading"`` or ``"on disk"``.
+    #: ``"loaded"``, ``"loading"``, ``"on disk"``, or ``"empty"`` where there is nothing to load.
     state: str
     #: What answers its queries: ``"exact"``, or the form of its graph (``"hnswlib"``, ``"usearch"``,
     #: ``"usearch-i8"``).

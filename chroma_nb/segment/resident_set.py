@@ -527,7 +527,10 @@ class ResidentSet:
     def _report_on(self, info: CollectionInfo) -> CollectionMemory:
         slot = self._slots.get(info.id)
         segment = slot.segment
-        state = "on disk" if segment is None else "loaded"
+        n_records = self.db.extent(info.id).n_records
+        state = "loaded"
+        if segment is None:
+            state = "on disk" if n_records else "empty"
         parts = {} if segment is None else segment.parts()
         used = slot.last_used
         return CollectionMemory(
@@ -535,7 +538,7 @@ class ResidentSet:
             id=str(info.id),
             state="loading" if slot.loading else state,
             form="exact" if segment is None else segment.form,
-            n_records=self.db.extent(info.id).n_records,
+            n_records=n_records,
             resident_bytes=sum(parts.values()),
             parts=parts,
             disk_bytes=self.db.bytes_on_disk(info.id),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.boundary import ends_at_caller
 from chroma_nb.lazy import lazy_attributes
+from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from chroma_nb.embedding import DefaultEmbeddingFunction as DefaultEmbeddingFunction
@@ -31,10 +33,25 @@ __all__ = [
     "register_embedding_function",
 ]
 _ATTRIBUTES = dict.fromkeys(__all__, "chroma_nb.embedding")
+_SUFFIX = "EmbeddingFunction"
 
 
 def __getattr__(name: str) -> Any:
-    return lazy_attributes(__name__, _ATTRIBUTES, name)
+    if name in _ATTRIBUTES or name.startswith("_"):
+        return lazy_attributes(__name__, _ATTRIBUTES, name)
+    functions = [one for one in __all__ if one[0].isupper() and one != _SUFFIX]
+    # Without what they all end with, which would make any two of them alike.
+    stems = {one.partition("Embed")[0]: one for one in functions}
+    near = did_you_mean(name.partition("Embed")[0], stems, "{}")
+    hint = f" Did you mean {stems[near]!r}?" if near else ""
+    raise ends_at_caller(
+        AttributeError(
+            f"chroma_nb has no embedding function {name!r}.{hint} There are {', '.join(functions)}. Any other one "
+            "is given as embedding_function=: a function of a list of texts, or an object with "
+            "__call__(self, input) and name(). Those of chromadb will do, where that is installed: "
+            "from chromadb.utils import embedding_functions."
+        )
+    )
 
 
 def __dir__() -> list[str]:

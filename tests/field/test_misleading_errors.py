@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import decimal
+import enum
 import http.server
 import os
 import shutil
@@ -20,6 +22,7 @@ import pytest
 import chroma_nb as chroma
 from benchmarks.servers import running, start_ours
 from chroma_nb import K
+from chroma_nb.display import html, text
 from chroma_nb.errors import (
     BatchSizeExceededError,
     InternalError,
@@ -502,3 +505,440 @@ def test_a_collection_that_is_nearly_there(client: Any) -> None:
     client.create_collection("people", embedding_function=None)
     with pytest.raises(NotFoundError, match=r"Did you mean .people."):
         client.get_collection("peple")
+
+
+# -- an answer without records ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kinds(client: Any) -> Any:
+    """Keys of every kind."""
+    kinds = client.create_collection("kinds", embedding_function=None)
+    metadata = {"text": "9", "yes": "True", "when": "2024-05-01", "tags": ["a"], "n": 3, "b": True}
+    kinds.add(ids=["1", "2"], embeddings=vectors(2), metadatas=[metadata, {"mixed": "9"}])
+    kinds.add(ids=["3"], embeddings=vectors(1), metadatas=[{"mixed": 9}])
+    return kinds
+
+
+@pytest.mark.parametrize(
+    ("where", "sentences"),
+    [
+        ({"text": {"$gt": 5}}, ["'text' are texts, and $gt asks for a number", "Store numbers"]),
+        ({"text": 9}, ["'text' are texts, and $eq asks for a number", "with the text: '9'"]),
+        ({"text": {"$in": [9, 10]}}, ["are texts, and $in asks for a number"]),
+        ({"yes": True}, ["'yes' are texts, and $eq asks for a bool", "with the text: 'True'"]),
+        ({"text": {"$contains": "9"}}, ["are texts, and $contains looks into lists"]),
+        ({"when": {"$gt": 20240501}}, ["are texts", "They are dates", "such as '2024-05-01'"]),
+        ({"n": "3"}, ["'n' are numbers, and $eq asks for a text", "the number: 3, without"]),
+        ({"n": True}, ["'n' are numbers, and $eq asks for a bool", "two kinds"]),
+        ({"b": 1}, ["'b' are bools, and $eq asks for a number", "two kinds"]),
+        ({"b": "true"}, ["Compare with the bool: True, without quotes"]),
+        ({"tags": "a"}, ["'tags' are lists, and $eq asks for a text", "{\"$contains\": 'a'}"]),
+        ({"n": {"$gt": "2024-01-01"}}, ["'n' are numbers, and $gt asks for a text"]),
+        ({"id": "1"}, ["No record has the metadata key 'id'", "ids=[...]", "K.ID"]),
+        ({"$and": [{"text": 9}, {"nn": 1}]}, ["metadata key 'nn'", "'text' are texts"]),
+    ],
+    ids=str,
+)
+def test_an_empty_answer_says_which_kinds_a_key_has(
+    kinds: Any, where: Any, sentences: list[str]
+) -> None:
+    near = kinds.fields.is_near
+    for found in (
+        kinds.get(where=where),
+        kinds.query(query_embeddings=vectors(1), where=where),
+    ):
+        assert not any(found["ids"])
+        shown = text(found)
+        if near:
+            assert not [one for one in sentences if one not in shown], shown
+        else:
+            # Showing something asks no server.
+            assert "collection.fields.describe()" in shown
+            assert ("K.ID" in shown) == ("id" in where)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"text": "10"},
+        {"mixed": 10},
+        {"mixed": "10"},
+        {"n": {"$gt": 5}},
+        {"tags": {"$contains": "b"}},
+    ],
+    ids=str,
+)
+def test_an_empty_answer_of_the_right_kind_says_nothing_of_kinds(local: Any, where: Any) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    metadata = {"text": "9", "mixed": "9", "n": 3, "tags": ["a"]}
+    notes.add(ids=["1", "2"], embeddings=vectors(2), metadatas=[metadata, {"mixed": 9}])
+    assert text(notes.get(where=where)) == "GetResult: 0 records"
+
+
+# -- keys and values -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "new"), [("", "name"), ("#id", "id"), ("$ price", "price"), ("##", "name")]
+)
+def test_a_key_that_cannot_be_stored_is_renamed(client: Any, key: str, new: str) -> None:
+    notes = client.create_collection("notes", embedding_function=None)
+    frame = pd.DataFrame({"id": ["a"], "embedding": vectors(1), key: [1]})
+    for call in (
+        lambda: notes.add(ids=["a"], embeddings=vectors(1), metadatas=[{key: 1}]),
+        lambda: notes.from_pandas(frame),
+    ):
+        with pytest.raises(InvalidArgumentError, match="Invalid metadata key") as caught:
+            call()
+        assert f"Rename it, to {new!r} say" in str(caught.value)
+        assert "frame.rename(" in str(caught.value)
+
+
+def test_half_a_surrogate_pair_is_placed(client: Any) -> None:
+    notes = client.create_collection("notes", embedding_function=None)
+    bad = "x\ud800"
+    arguments: dict[str, Any] = {"ids": ["a", "b"], "embeddings": vectors(2)}
+    for more, place in (
+        ({"documents": ["x", bad]}, "at position 1"),
+        ({"uris": ["x", bad]}, "at position 1"),
+        ({"metadatas": [{"k": "x"}, {"k": bad}]}, "metadata value for key 'k' at position 1"),
+        ({"metadatas": [None, {"k": ["x", bad]}]}, "metadata value for key 'k' at position 1"),
+        ({"metadatas": [{"k": "x"}, {bad: "x"}]}, "metadata key at position 1"),
+        ({"ids": ["a", bad]}, "at position 1"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=f"{place}.*Clean the text"):
+            notes.add(**{**arguments, **more})  # type: ignore[arg-type]
+    for column in ("document", "k", "id"):
+        frame = pd.DataFrame({"id": ["a", "b"], "embedding": vectors(2)})
+        frame[column] = pd.Series(["a", bad], dtype=object)
+        with pytest.raises(InvalidArgumentError, match=r"Row 1|at position 1"):
+            notes.from_pandas(frame)
+    assert notes.count() == 0
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "way_out"),
+    [
+        (datetime.time(1, 2), "value.isoformat()"),
+        (datetime.timedelta(1), "value.total_seconds()"),
+        (pd.Period("2024-01"), "str(value)"),
+        (pd.Interval(0, 1), "str(value)"),
+        (b"raw", ".decode()"),
+        ({"a"}, "sorted(value)"),
+        (("a", "b"), "list(value)"),
+        (Colour.RED, "value.name"),
+        (decimal.Decimal("1.5"), "float(value)"),
+        (1j, "str(value)"),
+        (np.zeros((2, 2)), "value.ravel().tolist()"),
+        ({"a": 1}, "json.dumps(value)"),
+        ([1, None], "x is not None"),
+        ([1, "x"], "[str(x) for x in value]"),
+        ([1, 2.5], "[float(x) for x in value]"),
+        ([["x"]], "json.dumps(value)"),
+        ([datetime.time(1)], "[str(x) for x in value]"),
+        ([], "Leave the key out"),
+        (float("inf"), "the text str(value)"),
+        ([-float("inf")], "-1e308"),
+        (float("nan"), "Leave the key out."),
+        (2**70, "float(value)"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("method", ["add", "upsert", "update"])
+def test_a_value_that_cannot_be_stored_has_a_way_out(
+    local: Any, method: str, value: Any, way_out: str
+) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    with pytest.raises(ValueError, match=r"^Expected metadata") as caught:
+        getattr(notes, method)(ids=["a"], embeddings=vectors(1), metadatas=[{"k": value}])
+    assert way_out in str(caught.value)
+    assert "'k'" in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+# -- sentences in one piece ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda n: n.get(where={"a": 1, "b": 2}),
+            "Expected where to have exactly one operator, got {'a': 1, 'b': 2} in get. Join conditions with "
+            "$and: {'$and': [{'a': 1}, {'b': 2}]}.",
+        ),
+        (
+            lambda n: n.add(ids=["a"], embeddings=[1, 0], on_conflict="x"),
+            "Expected on_conflict to be 'skip', 'error' or 'replace', got 'x' in add.",
+        ),
+        (
+            lambda n: n.query(query_embeddings=[1, 0], n_results=0),
+            "Number of requested results 0, cannot be negative, or zero in query. Ask for at least 1; without "
+            "n_results it is 10.",
+        ),
+        (
+            lambda n: n.query(),
+            "At least one of one of embeddings, documents, images, uris must be provided in query. Give "
+            "query_texts=[...], which are embedded, or query_embeddings=[...] of your own.",
+        ),
+        (
+            lambda n: n.query(query_texts="x"),
+            "You must provide an embedding function to compute embeddings in query. Collection [notes] was opened "
+            "with embedding_function=None. Give query_embeddings=, or open it with a function: "
+            "client.get_collection('notes', embedding_function=...). See "
+            "https://docs.trychroma.com/guides/embeddings",
+        ),
+        (
+            lambda n: n.get(include=["data"]),
+            "You must set a data loader on the collection if loading from URIs in get. Open it with one: "
+            "client.get_collection('notes', data_loader=...), a function of a list of uris.",
+        ),
+    ],
+    ids=["where", "on_conflict", "n_results", "nothing", "no function", "no loader"],
+)
+def test_the_methods_name_stands_in_the_first_sentence(
+    client: Any, call: Any, sentence: str
+) -> None:
+    notes = client.create_collection("notes", embedding_function=None)
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call(notes)
+    assert str(caught.value) == sentence
+
+
+def test_in_add_the_way_out_is_the_argument_of_add(local: Any) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    with pytest.raises(ValueError, match=r"embeddings in add\. .* Give embeddings=, or open it"):
+        notes.add(ids=["a"], documents=["x"])
+
+
+# -- filters ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("where", "way_out"),
+    [
+        (
+            {"when": {"$gte": 1, "$lt": 2}},
+            "{'$and': [{'when': {'$gte': 1}}, {'when': {'$lt': 2}}]}",
+        ),
+        ({}, "where=None"),
+        ({"k": {}}, "leave the key out"),
+        ({"k": [1, 2]}, "{'k': {'$in': [...]}}"),
+        ({"k": {"$eq": [1, 2]}}, "{'k': {'$in': [...]}}"),
+        ({"k": None}, "lacks the key"),
+        ({"k": {"$ne": None}}, "lacks the key"),
+        ({"k": {"$in": "x"}}, "{'$in': ['x']}"),
+        ({"k": {"$in": []}}, "matches nothing"),
+        ({"k": {"$in": [1, "a"]}}, "{'$or': ["),
+        ({"k": {"$like": "x%"}}, "K.DOCUMENT.regex"),
+        ({"k": {"$startswith": "x"}}, "where_document={'$contains'"),
+        ({"k": {"$not": {"$eq": 1}}}, "$ne, $nin"),
+        ({"$not": {"k": 1}}, "$ne, $nin"),
+        ({"k": {"$exists": True}}, "client.sql()"),
+        ({"k": {"$between": [1, 2]}}, "{'$gte': 1}"),
+        ({"k": {"==": 1}}, "Write $eq"),
+        ({"k": {"$and": [{"$gt": 1}]}}, "outside of the keys"),
+        ({"$or": [{"a": 1}]}, "where={'a': 1}"),
+        ("k = 1", "K('key') == value"),
+    ],
+    ids=str,
+)
+def test_a_filter_that_is_refused_has_a_way_out(client: Any, where: Any, way_out: str) -> None:
+    notes = client.create_collection("notes", embedding_function=None)
+    for call in (
+        lambda: notes.get(where=where),
+        lambda: notes.query(query_embeddings=[1, 0], where=where),
+        lambda: notes.delete(where=where),
+    ):
+        with pytest.raises(ValueError, match=r"^(Expected|Invalid)") as caught:
+            call()
+        assert way_out in str(caught.value)
+        assert "$lte?" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("where_document", "way_out"),
+    [
+        ({}, "where_document=None"),
+        ({"$contains": "a", "$regex": "b"}, "{'$and': [{'$contains': 'a'}, {'$regex': 'b'}]}"),
+        ({"$like": "x"}, "use $contains"),
+        ({"k": "x"}, "where={'k': 'x'}"),
+        ({"$not": {"$contains": "x"}}, "$not_contains"),
+        ({"$contains": ["a", "b"]}, "join several"),
+        ({"$contains": ""}, "leave the condition out"),
+        ("x", "{'$contains': 'text'}"),
+    ],
+    ids=str,
+)
+def test_a_document_filter_that_is_refused_has_a_way_out(
+    local: Any, where_document: Any, way_out: str
+) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    with pytest.raises(ValueError, match=r"^Expected where document") as caught:
+        notes.get(where_document=where_document)
+    assert way_out in str(caught.value)
+
+
+def test_a_key_is_named_in_parentheses() -> None:
+    with pytest.raises(AttributeError, match=r"K\('when'\)"):
+        _ = K.when  # type: ignore[attr-defined]
+    assert not hasattr(K, "year")
+    assert not hasattr(K, "_repr_html_")
+
+
+@pytest.mark.parametrize("condition", [K("a") == 1, K("a"), K.DOCUMENT.contains("x")], ids=str)
+def test_a_condition_is_not_negated_as_a_whole(condition: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="Negate each comparison: != for =="):
+        _ = ~condition
+
+
+# -- late and bare -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["openai", "", 5, len])
+def test_an_embedding_that_is_none_is_refused_at_once(given: Any) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"Known: auto, minilm, static.*embedding_function="
+    ):
+        chroma.Settings(embedding=given)
+    with pytest.raises(InvalidArgumentError, match="Known: auto, minilm, static"):
+        chroma.Settings().replace(embedding=given)
+
+
+def test_an_embedding_of_the_environment_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMA_NB_EMBEDDING", "openai")
+    with pytest.raises(InvalidArgumentError, match="Unknown setting CHROMA_NB_EMBEDDING='openai'"):
+        chroma.Settings()
+
+
+@pytest.mark.parametrize("name", ["get_server", "get_settings", "get_embedding_function"])
+def test_factories_say_where_their_settings_come_from(name: str) -> None:
+    factory: Any = getattr(chroma, name)
+    with pytest.raises(TypeError, match=rf"configure\(server_port=0\), then chroma_nb\.{name}\(\)"):
+        factory(chroma.Settings(server_port=0))
+    with pytest.raises(TypeError, match=r"takes no arguments.*configure\(server_token=\.\.\.\)"):
+        factory(server_token="secret")
+
+
+def test_copies_go_to_a_client(client: Any, tmp_path: Path) -> None:
+    notes = client.create_collection("notes", embedding_function=None)
+    for other, way_out in (
+        ("./x", r"chroma_nb.connect\('./x'\)"),
+        (tmp_path, "chroma_nb.connect"),
+        ("http://host:1", r"chroma_nb.connect\('http://host:1'\)"),
+        (notes, r"chroma_nb.connect\('./folder'\)"),
+        (None, r"chroma_nb.connect\('./folder'\)"),
+        (chroma.AsyncClientAPI(client), "other.sync"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=rf"wants a client.*{way_out}"):
+            client.copy_to(other)
+    with chroma.Client(tmp_path / "kept") as kept:
+        assert client.copy_to(kept, "notes") == {"notes": 0}
+        assert client.copy_to(kept, [notes]) == {"notes": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("CohereEmbeddingFunction", ""),
+        ("HuggingFaceEmbeddingFunction", ""),
+        ("OpenAIEmbedingFunction", "Did you mean 'OpenAIEmbeddingFunction'?"),
+    ],
+)
+def test_embedding_functions_that_are_not_here(name: str, hint: str) -> None:
+    from chroma_nb.utils import embedding_functions
+
+    with pytest.raises(AttributeError) as caught:
+        getattr(embedding_functions, name)
+    sentence = str(caught.value)
+    assert name in sentence
+    assert hint in sentence
+    assert ("Did you mean" in sentence) == bool(hint)
+    assert "SentenceTransformerEmbeddingFunction" in sentence
+    assert "a function of a list of texts" in sentence
+    assert not hasattr(embedding_functions, "__wrapped__")
+
+
+def test_an_attribute_that_is_nearly_there() -> None:
+    with pytest.raises(AttributeError, match="Did you mean 'Client'"):
+        _ = chroma.Cliet  # type: ignore[attr-defined]
+
+
+# -- words on the screen -----------------------------------------------------------------------------------------
+
+
+def own(texts: Any) -> Any:
+    return vectors(len(texts))
+
+
+def test_an_empty_collection_is_empty(client: Any) -> None:
+    notes = client.create_collection("notes", embedding_function=None)
+    assert client.memory.report().collections[0].state == "empty"
+    if notes.fields.is_near:
+        assert "empty" in html(notes)
+        assert "on disk" not in html(client)
+    notes.add(ids=["a"], embeddings=vectors(1))
+    notes.unload()
+    assert client.memory.report().collections[0].state == "on disk"
+
+
+def test_a_function_without_a_name_is_not_called_legacy(client: Any) -> None:
+    with pytest.warns(DeprecationWarning, match="records it as legacy"):
+        nameless = client.create_collection("nameless", embedding_function=own)
+    none = client.create_collection("none", embedding_function=None, configuration={"hnsw": {}})
+    for shown in (nameless, none):
+        assert "no function recorded" in html(shown)
+        assert "legacy" not in html(shown)
+    assert "no function recorded" in html(client.list_collections())
+
+
+@pytest.mark.filterwarnings("ignore:Embedding function 'own':DeprecationWarning")
+def test_a_conflict_names_the_users_function(client: Any) -> None:
+    static = chroma.StaticEmbeddingFunction()
+    notes = client.create_collection("notes", embedding_function=static)
+    with pytest.raises(
+        InvalidArgumentError, match="conflict: new: own vs persisted: static_minilm"
+    ):
+        client.get_collection("notes", embedding_function=own)
+    with pytest.raises(
+        InvalidArgumentError, match="conflict: new: own vs persisted: static_minilm"
+    ):
+        client.get_or_create_collection("notes", embedding_function=own)
+    with pytest.raises(InvalidArgumentError, match=r"\(static_minilm vs own\)"):
+        notes.modify(configuration={"embedding_function": own})
+
+
+def test_the_display_of_the_status_claims_no_graph(local: Any) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    notes.add(ids=[str(n) for n in range(10)], embeddings=vectors(10))
+    assert notes.explain(query_embeddings=[1, 0])["reason"] == "there is no graph"
+    shown = html(notes.get_indexing_status())
+    assert "Graph" not in shown
+    assert "Indexed: 10 of 10 records, 100 %" in shown
+    assert "Nothing is left to build." in shown
+    half = type(notes.get_indexing_status())(5, 5, 10, 0.5)
+    assert "searched exactly" in html(half)
+
+
+def test_one_is_one(local: Any) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    metadata = {f"k{n}": n for n in range(7)}
+    notes.add(ids=["a"], embeddings=vectors(1), metadatas=[metadata])
+    assert "1 more key<" in html(notes.get())
+    assert text(notes.get()).startswith("GetResult: 1 record\n")
+    assert ": 1 record\n" in text(notes.query(query_embeddings=[1, 0]))
+    assert text(local.list_collections()) == "1 collection: notes"
+
+
+def test_in_a_terminal_an_explanation_is_a_few_lines(local: Any) -> None:
+    notes = local.create_collection("notes", embedding_function=None)
+    notes.add(ids=["a"], embeddings=vectors(1))
+    lines = text(notes.explain()).splitlines()
+    assert lines[0] == "exact: there is no graph"
+    assert 2 <= len(lines) <= 9
+    assert all(len(line) <= 100 for line in lines)

@@ -7,6 +7,7 @@ import re
 import traceback
 from typing import Any
 
+import numpy as np
 import pytest
 
 import chroma_nb as chroma
@@ -32,7 +33,7 @@ def notes() -> Any:
             "Expected ID to be a str, got 1 in get. That is an int, at position 0. Write ids as text: "
             "[str(n) for n in ids].",
         ),
-        (lambda c: c.query(), ValueError, "must be provided in query."),
+        (lambda c: c.query(), ValueError, "or query_embeddings=[...] of your own."),
         (lambda c: c.add(ids=[""], embeddings=[1.0]), InvalidArgumentError, "one character"),
     ],
     ids=["add", "get", "the way out comes last", "query", "Chroma's server names no method"],
@@ -120,6 +121,97 @@ def test_in_a_notebook_the_sentence_is_all_there_is(
     assert len(shown) < 12, "\n".join(shown)
     assert not any("chroma_nb/" in line for line in shown), "\n".join(shown)
     assert any(sentence in line for line in shown[-7:]), "\n".join(shown)
+
+
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("chroma.Settings(embeding='x')", "Did you mean 'embedding'?"),
+        ("chroma.Settings().replace(embedding='x')", "Known: auto, minilm, static"),
+        ("(K('a') > 3) and (K('b') == 1)", "has no truth value"),
+        ("K('a') > 3 & K('b') == 1", "Put each comparison in parentheses"),
+        ("bool(K('a'))", "alone is no condition"),
+        ("~K('a')", "Negate each comparison"),
+        ("~(K('a') == 1)", "Negate each comparison"),
+        ("K.year", "K('year')"),
+        ("notes.query(query_texts='x')", "embedding_function=..."),
+        ("notes.get().ids", "result['ids']"),
+        ("chroma.get_server(5)", "configure("),
+        ("chroma.configure(nonsense=1)", "Unknown setting"),
+        ("notes._client.copy_to('./x')", "connect('./x')"),
+        ("chroma.utils.embedding_functions.CohereEmbeddingFunction", "a function of a list"),
+        ("chroma.utils.embedding_functions.OllamaEmbeddingFunction(5, 5, 'x', 5)", "Ollama"),
+        ("chroma.StaticEmbeddingFunction('x')", "Unknown static model"),
+        ("chroma.Cliet", "Did you mean 'Client'?"),
+        ("chroma.SparseVector([1], [])", "same length"),
+    ],
+)
+def test_also_where_nothing_of_a_collection_is_called(
+    notes: Any, notebook: Notebook, cell: str, sentence: str
+) -> None:
+    notebook.shell.user_ns.update(notes=notes, chroma=chroma, K=chroma.K)
+    shown = notebook.run(cell)
+    assert not any("chroma_nb/" in line for line in shown), "\n".join(shown)
+    assert sentence in "\n".join(shown)
+
+
+@pytest.mark.filterwarnings("ignore:Embedding function:DeprecationWarning")
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "def model(texts):\n    return helper(texts)",
+        "class Model(chroma.EmbeddingFunction):\n    def __call__(self, input):\n        return helper(input)\n"
+        "model = Model()",
+        "class Model:\n    def __call__(self, input):\n        return helper(input)\nmodel = Model()",
+    ],
+    ids=["function", "subclass", "class"],
+)
+@pytest.mark.parametrize(
+    "error", ["RuntimeError('no gpu')", "ValueError('no')", "KeyboardInterrupt"]
+)
+def test_of_a_function_of_ones_own_its_frames_are_shown(
+    notes: Any, notebook: Notebook, definition: str, error: str
+) -> None:
+    notebook.shell.user_ns.update(client=notes._client, chroma=chroma)
+    notebook.run(f"def helper(texts):\n    raise {error}\n{definition}")
+    notebook.run("mine = client.create_collection('mine', embedding_function=model)")
+    shown = "\n".join(notebook.run("mine.add(ids=['a'], documents=['x'])"))
+    notes._client.delete_collection("mine")
+    assert "mine.add(" in shown
+    assert "return helper(" in shown
+    assert f"raise {error}" in shown
+    assert "chroma_nb/" not in shown
+    assert len(re.findall("Cell In", shown)) == 3, shown
+
+
+def test_a_loader_of_ones_own_is_shown(notes: Any, notebook: Notebook) -> None:
+    notebook.shell.user_ns.update(client=notes._client)
+    notebook.run("def load(uris):\n    raise OSError('no file')")
+    notebook.run("mine = client.get_collection('notes', data_loader=load)")
+    shown = "\n".join(notebook.run("mine.get(include=['data'])"))
+    assert "raise OSError" in shown
+    assert "chroma_nb/" not in shown
+
+
+def test_an_interrupt_ends_at_the_callers_line(
+    notes: Any, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it comes in NumPy, far below."""
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    class Rows:
+        """An array that is slow to make."""
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.apply_along_axis(interrupted, 0, np.ones((2, 2)))
+
+    notebook.shell.user_ns.update(notes=notes, rows=Rows())
+    shown = notebook.run("notes.add(ids=['a'], embeddings=rows)")
+    assert not any(word in line for line in shown for word in ("chroma_nb/", "numpy/")), shown
+    assert shown[-1].startswith("KeyboardInterrupt")
+    assert sum("Cell In" in line for line in shown) == 1
 
 
 def test_a_traceback_can_be_seen_whole(notes: Any, notebook: Notebook) -> None:

@@ -336,7 +336,7 @@ def test_the_callers_dict_is_not_changed() -> None:
         ({"k": [0.5, -INF]}, InvalidArgumentError, "to be finite, got -inf for key 'k'"),
         ({"k": np.float32("nan")}, InvalidArgumentError, "to be finite"),
         ({"k": 2**63}, InvalidArgumentError, "integer of 64 bits, got 9223372036854775808"),
-        ({"k": -(2**63) - 1}, InvalidArgumentError, "Store it as a str"),
+        ({"k": -(2**63) - 1}, InvalidArgumentError, "Store text, str(value)"),
         ({"k": [10**400]}, InvalidArgumentError, "integer of 64 bits"),
         ({"k": "\ud800"}, InvalidArgumentError, "valid Unicode"),
         ({"\ud800": 1}, InvalidArgumentError, "valid Unicode"),
