@@ -41,7 +41,13 @@ _CHECKS = tuple(
 #: affair, and so are their frames.
 _CALLS_OTHERS = frozenset(
     (
-        *(("chroma_nb.embedding.base", name) for name in ("_embed", "__call__", "_describe")),
+        *(
+            ("chroma_nb.embedding.base", name)
+            for name in (
+                *("_embed", "__call__", "_describe", "_check_same_model"),
+                *("check_conflict_on_get", "check_conflict_on_modify"),
+            )
+        ),
         *(("chroma_nb.collection", name) for name in ("_load_data", "_ask")),
         ("chroma_nb.validation", "_sequence"),
     )
