@@ -7,6 +7,7 @@ included (`Collection.search` says so); conditions are useful everywhere:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.expression import plain_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
 
 # -- conditions on metadata ---------------------------------------------------------------------
 
@@ -71,7 +72,8 @@ def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition
                 f"Expected a condition on both sides of & and |, got {str(where)[:100]}. Put each comparison "
                 "in parentheses: (K('a') == 1) & (K('b') > 2)."
             )
-        parts.extend(where.get(operator, [where]))
+        # Flattened only where it is that operator alone: another key beside it has to be refused by name.
+        parts.extend(where[operator] if list(where) == [operator] else [where])
     return Condition({operator: parts})
 
 
@@ -194,11 +196,11 @@ class Key(metaclass=_KeyType):
 
     def is_in(self, values: Iterable[Any]) -> Condition:
         """The value is one of these."""
-        return self._is("$in", list(values))
+        return self._is("$in", _values(values))
 
     def not_in(self, values: Iterable[Any]) -> Condition:
         """The value is none of these, or missing."""
-        return self._is("$nin", list(values))
+        return self._is("$nin", _values(values))
 
     def contains(self, value: Any) -> Condition:
         """The list holds the value; for `K.DOCUMENT`, the text contains it."""
@@ -215,6 +217,19 @@ class Key(metaclass=_KeyType):
     def not_regex(self, pattern: str) -> Condition:
         """The document does not match the pattern."""
         return self._is("$not_regex", pattern)
+
+
+def _values(values: Any) -> list[Any]:
+    """Return what `is_in` is given as a list; a text would be taken apart, a dict or a table be its keys."""
+    is_list = isinstance(values, Iterable) and not isinstance(
+        values, str | bytes | bytearray | Mapping
+    )
+    if not is_list or hasattr(values, "columns") or isinstance(values, Key | Condition):
+        raise ValueError(
+            f"Expected the values to be a list, got {str(values)[:100]!r} ({type(values).__name__}). For one value: "
+            "K('key') == value, or is_in([value])."
+        )
+    return list(values)
 
 
 Key.ID, Key.DOCUMENT, Key.EMBEDDING = Key("#id"), Key("#document"), Key("#embedding")

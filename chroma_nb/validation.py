@@ -186,6 +186,11 @@ def check_embeddings(embeddings: Any) -> NDArray[np.float32]:
         ValueError: Not numbers, nothing, or rows of different lengths.
         InvalidArgumentError: NaN or an infinite value, also what float32 cannot hold.
     """
+    if isinstance(embeddings, np.ma.MaskedArray) and np.ma.is_masked(embeddings):
+        raise InvalidArgumentError(
+            "The embeddings are a masked array with masked values, which are no numbers. Fill them first, or leave "
+            "those rows out."
+        )
     array = _embedding_array(embeddings)
     if array.ndim == 1:
         array = array.reshape(1, -1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from chroma_nb.types import RecordBatch
 
@@ -133,11 +132,12 @@ def _compare(found: Records, target: Place) -> tuple[set[str], set[str]]:
         other = rows.get(one)
         if other is not None and _record(found, row) == _record(there, other):
             mine, theirs = found.embeddings, there.embeddings
-            if mine is None or theirs is None or np.array_equal(mine[row], theirs[other]):
+            if mine is None or theirs is None or mine[row].tobytes() == theirs[other].tobytes():
                 same.add(one)
     return set(rows), same
 
 
-def _record(records: Records, row: int) -> tuple[Any, ...]:
+def _record(records: Records, row: int) -> str:
+    """Return a record's texts and metadata as JSON: Python's == takes 1, 1.0 and True for equal."""
     parts = (records.documents, records.metadatas, records.uris)
-    return tuple(None if part is None else part[row] for part in parts)
+    return json.dumps([None if part is None else part[row] for part in parts], sort_keys=True)

@@ -151,7 +151,11 @@ class EmbeddingFunction(ABC, Generic[D]):
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
-        """Raise ValueError where the recorded config may not be replaced by the new one."""
+        """Raise ValueError where the recorded config may not be replaced by the new one.
+
+        Asked when the recorded function is modified, and when a collection is opened with a function of the
+        recorded name: a config of another model should be refused here.
+        """
         return
 
     @staticmethod
@@ -735,14 +739,24 @@ def check_conflict_on_get(function: Any, persisted: Mapping[str, Any] | None) ->
         return
     if name == recorded:
         described = _describe(function)
-        if described is not None and isinstance(function, EmbeddingFunction):
-            function.validate_config_update(dict(persisted.get("config") or {}), described[1])
+        if described is not None:
+            _check_same_model(function, dict(persisted.get("config") or {}), described[1])
         return
     raise InvalidArgumentError(
         "An embedding function already exists in the collection configuration, and a new one is "
         "provided. If this is intentional, please embed documents separately. Embedding function "
         f"conflict: new: {_called(function)} vs persisted: {recorded}"
     )
+
+
+def _check_same_model(function: Any, recorded: dict[str, Any], given: dict[str, Any]) -> None:
+    """Check that a function of the recorded name makes vectors that belong with those that are there.
+
+    Which fields of a config choose the model is known to its class alone: `validate_config_update` says it.
+    A class that does not say it is taken at its word, as in Chroma.
+    """
+    if recorded != given and hasattr(function, "validate_config_update"):
+        function.validate_config_update(recorded, given)
 
 
 def check_conflict_on_modify(persisted: Mapping[str, Any] | None, function: Any) -> None:

@@ -426,6 +426,10 @@ def _leaf(key: str, operator: str, operand: Any) -> Expression:
                 f"Cannot filter using metadata key '{_DOCUMENT_KEY}' with operator '{operator}' "
                 "because indexing is disabled. Use where_document, or $contains with a text."
             )
+        if not operand:
+            raise ValueError(
+                f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
+            )
         return DocumentContains(_plain(operand), operator == "$not_contains")
     if operator in _MEMBERSHIP:
         values = [_plain(value) for value in operand]

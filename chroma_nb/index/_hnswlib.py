@@ -55,6 +55,8 @@ class Hnswlib(VectorIndex):
         return more
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
+        if not len(labels):
+            return  # all of them are dead; hnswlib wants at least one
         index = self._index
         needed = index.get_current_count() + len(labels)
         if needed > index.get_max_elements():

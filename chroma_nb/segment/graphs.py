@@ -126,6 +126,12 @@ class Graphs:
             CORES.start_building()
             segment = slot.segment
             total = 0 if segment is None else segment.metadata.n_labels
+            if (
+                segment is not None
+                and segment.vectors is not None
+                and segment.vectors.graph is not None
+            ):
+                total -= segment.vectors.graph_end
             shown = wait and self.settings.progress
             threads = self.settings.threads
             pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, _EXTEND_STEP)

@@ -403,6 +403,8 @@ class ResidentSet:
             return "it is small, or graphs are switched off: exact search"
         if segment.form == form.engine:
             return "the full graph fits"
+        if not segment.vectors.suits_graph:
+            return "its vectors are too long or too short for a graph's float32: exact search"
         full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
         held = (
             "no graph yet" if segment.vectors.graph is None else f"{segment.form} is a smaller form"

@@ -20,8 +20,8 @@ from chroma_nb.settings import expand_path
 from chroma_nb.transfer.cells import MetadataCells
 from chroma_nb.transfer.frames import add_frame
 from chroma_nb.transfer.pieces import Rows, add_pieces
-from chroma_nb.transfer.stores import like, place_of
-from chroma_nb.transfer.tables import ArrowTable
+from chroma_nb.transfer.stores import check_alike, check_function, like, place_of
+from chroma_nb.transfer.tables import ArrowTable, cells_of
 from chroma_nb.validation import (
     check_collection_metadata,
     check_collection_name,
@@ -239,8 +239,11 @@ def add_arrow(
             metadata=metadata,
             on_conflict=on_conflict,
         )
+    description = _description(rows.table.schema, "The table") or {}
+    check_function(collection, description["configuration"])
     own = OwnRows(TableReader(rows.table), rows.columns)
     report = add_pieces(collection, own, on_conflict)
+    own.describe(report)
     report.seconds = time.monotonic() - started
     return report
 
@@ -280,7 +283,9 @@ def import_collection(
             description["configuration"],
             description["metadata"],
         )
+        check_alike(collection, description["configuration"], None)
         report = add_pieces(collection, rows, on_conflict)
+        rows.describe(report)
     report.seconds = time.monotonic() - started
     collection.last_transfer = report
     return collection
@@ -396,6 +401,11 @@ class OwnRows(Rows):
         self._reader = reader
         self.n_rows = reader.n_rows
         self._columns = set(columns)
+        if len(self._columns) < len(columns):
+            twice = next(name for name in columns if list(columns).count(name) > 1)
+            raise InvalidArgumentError(
+                f"The table has several columns {twice!r}. Rename or drop one of them; nothing was added."
+            )
         if "id" not in self._columns or not self._columns & {"document", "embedding"}:
             raise InvalidArgumentError(
                 "A table of to_arrow() has lost its id column, or both document and embedding; it has: "
@@ -410,29 +420,28 @@ class OwnRows(Rows):
             )
         self.ids = check_ids(ids) if ids else []
 
-    def check(self, start: int, stop: int) -> None:
-        self._parts(self._reader.read(start, stop), range(start, stop))
-
-    def piece(self, rows: Sequence[int]) -> dict[str, Any]:
+    def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         start, stop = rows[0], rows[-1] + 1
         table = self._reader.read(start, stop)
         if len(rows) < stop - start:
             table = table.take([row - start for row in rows])
-        parts = self._parts(table, rows)
-        if "embedding" in self._columns:
-            parts["embeddings"] = self._vectors(table, rows)
-        return parts
-
-    def _parts(self, table: Any, rows: Sequence[int]) -> dict[str, Any]:
         parts: dict[str, Any] = {
-            f"{name}s": table.column(name).to_pylist()
+            f"{name}s": cells_of(table, name) if name in self._columns else None
             for name in ("document", "uri")
-            if name in self._columns
         }
-        parts["metadatas"] = self._metadatas(table, rows)
+        parts["metadatas"] = self._metadatas(table, rows, counted)
+        parts["embeddings"] = self._vectors(table, rows) if "embedding" in self._columns else None
         return parts
 
-    def _metadatas(self, table: Any, rows: Sequence[int]) -> list[dict[str, Any] | None]:
+    def describe(self, report: TransferReport) -> None:
+        """Say in a report what changed in the columns that were added to the table."""
+        report.ids = "the column 'id'"
+        for cells in self._more:
+            cells.describe(report, cells.key)
+
+    def _metadatas(
+        self, table: Any, rows: Sequence[int], counted: bool
+    ) -> list[dict[str, Any] | None]:
         texts = [None] * len(rows)
         if "metadata" in self._columns:
             texts = table.column("metadata").to_pylist()
@@ -442,8 +451,9 @@ class OwnRows(Rows):
                 out.append(None if text is None else check_metadatas([json.loads(text)])[0])
             except (ValueError, TypeError, RecursionError) as error:
                 raise self._bad_cell(row, "metadata", error) from None
-        for cells in self._more:
-            for at, cell in enumerate(table.column(cells.key).to_pylist()):
+        for kept in self._more:
+            cells = kept if counted else MetadataCells(kept.key)
+            for at, cell in enumerate(cells_of(table, cells.key)):
                 try:
                     value = cells.value(cell)
                 except (ValueError, TypeError) as error:
@@ -451,21 +461,52 @@ class OwnRows(Rows):
                 if value is None:
                     continue
                 metadata = dict(out[at] or {})
-                if metadata.get(cells.key, value) != value:
-                    reason = ValueError(
-                        f"its metadata says {metadata[cells.key]!r} for the same key"
-                    )
+                known = metadata.get(cells.key, value)
+                if known != value or type(known) is not type(value):
+                    reason = ValueError(f"its metadata says {known!r} for the same key")
                     raise self._bad_cell(rows[at], cells.key, reason)
                 metadata[cells.key] = value
                 out[at] = metadata
         return out
 
     def _vectors(self, table: Any, rows: Sequence[int]) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         column = table.column("embedding").combine_chunks()
+        kind = column.type
+        is_list = (
+            pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)
+        )
+        if not is_list or not (
+            pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
+        ):
+            raise InvalidArgumentError(
+                f"Column 'embedding' has the type {kind}, and an embedding is a list of numbers. Nothing was added."
+            )
         if column.null_count:
             at = column.is_null().to_pylist().index(True)
             raise self._bad_cell(rows[at], "embedding", ValueError("the embedding is missing"))
-        flat = column.flatten().to_numpy(zero_copy_only=False)
+        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        odd = np.flatnonzero(lengths != lengths[0])
+        if odd.size:
+            raise self._bad_cell(
+                rows[odd[0]],
+                "embedding",
+                ValueError(f"it has {lengths[odd[0]]} dimensions, those before have {lengths[0]}"),
+            )
+        values = column.flatten()
+        if values.null_count:
+            at = values.is_null().to_pylist().index(True) // int(lengths[0])
+            raise self._bad_cell(rows[at], "embedding", ValueError("a number is missing in it"))
+        flat = values.to_numpy(zero_copy_only=False)
+        if not np.isfinite(flat).all():
+            at = int(np.flatnonzero(~np.isfinite(flat))[0]) // int(lengths[0])
+            raise self._bad_cell(
+                rows[at], "embedding", ValueError("it has NaN or an infinite number")
+            )
         return np.ascontiguousarray(flat.reshape(len(rows), -1), dtype=np.float32)
 
     def _bad_cell(self, row: int, column: str, error: Exception) -> InvalidArgumentError:

@@ -7,13 +7,19 @@ import decimal
 import math
 import os
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
 from chroma_nb.validation import check_metadata_value
 
+if TYPE_CHECKING:
+    from chroma_nb.transfer.report import TransferReport
+
+#: Up to here every whole number is a float of its own.
+_EXACT_FLOAT = 2**53
 _PLAIN = (str, bool, int)
 
 
@@ -26,6 +32,8 @@ def as_id(value: Any) -> str:
         ValueError: It is missing, or of a kind whose text would be no id.
     """
     value = plain_scalar(value)
+    if isinstance(value, decimal.Decimal) and value.is_nan():
+        raise ValueError("the id is missing")
     if value is None or value != value:
         raise ValueError("the id is missing")
     if isinstance(value, str):
@@ -36,7 +44,11 @@ def as_id(value: Any) -> str:
         raise ValueError(f"{value} is no id")
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, float | decimal.Decimal) and value == int(value):
+    if isinstance(value, float | decimal.Decimal) and math.isfinite(value) and value == int(value):
+        if isinstance(value, float) and abs(value) > _EXACT_FLOAT:
+            raise ValueError(
+                f"{value!r} is a float beyond 2**53, which may have lost digits: read the column as integers or texts"
+            )
         return str(int(value))
     if isinstance(value, uuid.UUID):
         return str(value)
@@ -57,6 +69,15 @@ class MetadataCells:
         self.became_text = ""
         self.became_float = ""
 
+    def describe(self, report: TransferReport, column: str) -> None:
+        """Say in a report what changed."""
+        if self.n_left_out:
+            report.left_out[column] = self.n_left_out
+        if self.became_text:
+            report.became_text[column] = self.became_text
+        if self.became_float:
+            report.became_float[column] = self.became_float
+
     def value(self, cell: Any) -> Any:
         """Return a cell's value, None where there is none.
 
@@ -73,8 +94,7 @@ class MetadataCells:
 
     def _converted(self, cell: Any) -> Any:
         if isinstance(cell, decimal.Decimal):
-            self.became_float = "Decimal"
-            cell = float(cell)
+            cell = self._number(cell)
         elif isinstance(cell, datetime.timedelta | np.timedelta64):
             import pandas as pd
 
@@ -101,11 +121,19 @@ class MetadataCells:
     def _item(self, item: Any) -> Any:
         """Return what a list holds in the place of an item; what it cannot hold stays, to be refused."""
         if isinstance(item, decimal.Decimal):
-            self.became_float = "Decimal"
-            return float(item)
+            return self._number(item)
         if isinstance(item, uuid.UUID | os.PathLike):
             self.became_text = type(item).__name__
             return str(item)
         if isinstance(item, datetime.date | np.datetime64):
             self.became_text = "date"
         return plain_scalar(item)
+
+    def _number(self, value: decimal.Decimal) -> int | float:
+        """Return a Decimal without digits after the point as an integer where 64 bits hold it, else a float."""
+        if value.is_finite() and value == value.to_integral_value():
+            exponent = value.as_tuple().exponent
+            if isinstance(exponent, int) and exponent >= 0 and INT_MIN <= value <= INT_MAX:
+                return int(value)
+        self.became_float = "Decimal"
+        return float("nan") if value.is_nan() else float(value)

@@ -120,7 +120,9 @@ class FrameRows(Rows):
         self._embedding = self._column("embedding", embedding)
         self._uri = self._column("uri", None)
         self._packed = self._find_packed(metadata)
-        used = {self._id, self._document, self._embedding, self._uri}
+        parts = (self._id, self._document, self._embedding, self._uri)
+        # What was not found is None, which may be a column's name as well.
+        used = {one for one in parts if one is not None}
         chosen = [one for one in table.columns if one not in used] if metadata is None else metadata
         if isinstance(chosen, str):
             chosen = [chosen]
@@ -246,7 +248,7 @@ class FrameRows(Rows):
         for start in range(0, self.n_rows, PIECE_RECORDS):
             rows = range(start, min(start + PIECE_RECORDS, self.n_rows))
             documents, uris = self._texts(rows)
-            vectors = None if self._document is not None else self._vectors(rows)
+            vectors = self._vectors(rows)
             metadatas = self._metadatas(rows, counted=False)
             for at in range(len(rows)):
                 content = [
@@ -269,19 +271,13 @@ class FrameRows(Rows):
 
     # -- pieces -------------------------------------------------------------------------------
 
-    def check(self, start: int, stop: int) -> None:
-        rows = range(start, stop)
-        self._texts(rows)
-        self._vectors(rows)
-        self._metadatas(rows, counted=False)
-
-    def piece(self, rows: Sequence[int]) -> dict[str, Any]:
+    def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         documents, uris = self._texts(rows)
         return {
             "documents": documents,
             "uris": uris,
             "embeddings": self._vectors(rows),
-            "metadatas": self._metadatas(rows),
+            "metadatas": self._metadatas(rows, counted=counted),
         }
 
     def _chosen(self, column: Any, rows: Sequence[int]) -> list[Any]:
@@ -384,13 +380,7 @@ class FrameRows(Rows):
         """Say in a report where the ids are from, and what changed on the way in."""
         report.ids = self._ids_from
         for column, cells in self._cells.items():
-            name = str(column)
-            if cells.n_left_out:
-                report.left_out[name] = cells.n_left_out
-            if cells.became_text:
-                report.became_text[name] = cells.became_text
-            if cells.became_float:
-                report.became_float[name] = cells.became_float
+            cells.describe(report, str(column))
 
 
 def _is_unicode(text: str) -> bool:
@@ -437,8 +427,15 @@ def _rows_alike(ids: Sequence[str]) -> str:
 
 
 def _check_keys(keys: dict[Any, str]) -> None:
-    """Refuse columns that cannot be metadata keys."""
+    """Refuse columns that cannot be metadata keys, and two columns that would be one."""
+    columns: dict[str, Any] = {}
     for column, key in keys.items():
+        if key in columns:
+            raise InvalidArgumentError(
+                f"The columns {columns[key]!r} and {column!r} would both be the metadata key {key!r}. Rename or drop "
+                "one of them; nothing was added."
+            )
+        columns[key] = column
         try:
             check_metadatas([{key: True}])
         except ValueError as error:

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.copying import PIECE_RECORDS
+from chroma_nb.errors import InvalidDimensionException, with_way_out
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.report import TransferReport
-from chroma_nb.validation import check_on_conflict, ids_exist
+from chroma_nb.validation import check_insert, check_on_conflict, ids_exist
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,12 +26,13 @@ class Rows(ABC):
     ids: list[str]
 
     @abstractmethod
-    def check(self, start: int, stop: int) -> None:
-        """Raise what `piece` would raise of these rows; nothing is kept."""
+    def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
+        """Return the arguments of `Collection.add` for these rows, in rising order, without the ids.
 
-    @abstractmethod
-    def piece(self, rows: Sequence[int]) -> dict[str, Any]:
-        """Return the arguments of `Collection.add` for these rows, in rising order, without the ids."""
+        Args:
+            rows: Which.
+            counted: What changes on the way counts for the report.
+        """
 
 
 def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> TransferReport:
@@ -42,8 +44,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     check_on_conflict(on_conflict)
     report = TransferReport(collection.name)
     if rows.n_rows > PIECE_RECORDS:
-        for start, stop in _pieces(rows.n_rows):
-            rows.check(start, stop)
+        _check_all(collection, rows)
     known = known_ids(collection, rows.ids)
     if known and on_conflict == "error":
         raise ids_exist([one for one in rows.ids if one in known], rows.n_rows, collection.name)
@@ -65,6 +66,32 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
                 collection.add(ids=ids, **piece, on_conflict=on_conflict)
                 bar.update(len(ids))
     return report
+
+
+def _check_all(collection: Collection, rows: Rows) -> None:
+    """Check every piece as the write of it will, but for what embedding functions return.
+
+    Raises:
+        ValueError: As `Collection.add`, with the rows; nothing was written.
+    """
+    dimension = collection.get_model().dimension
+    for start, stop in _pieces(rows.n_rows):
+        piece = rows.piece(range(start, stop), counted=False)
+        uris = piece.pop("uris") if piece["embeddings"] is not None else None
+        try:
+            given = check_insert(rows.ids[start:stop], images=None, **{**piece, "uris": uris})
+        except (ValueError, TypeError) as error:
+            raise with_way_out(
+                error, f"It is among the rows {start:,} to {stop - 1:,}. Nothing was added."
+            ) from None
+        embeddings = given.batch.embeddings
+        if embeddings is not None:
+            if dimension is not None and embeddings.shape[1] != dimension:
+                raise InvalidDimensionException(
+                    f"Rows {start:,} to {stop - 1:,} have embeddings of dimension {embeddings.shape[1]}, and "
+                    f"collection {collection.name!r} or the rows before have {dimension}. Nothing was added."
+                )
+            dimension = embeddings.shape[1]
 
 
 def _pieces(n_rows: int) -> Iterator[tuple[int, int]]:

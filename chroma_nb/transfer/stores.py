@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -77,19 +78,11 @@ def copy_collection(
     """Copy one collection, its configuration and metadata included; see `copy_collections`."""
     started = time.monotonic()
     copy = like(target, name, source.configuration_json, source.metadata)
-    if copy.id == source.id:
+    if copy.id == source.id and _is_one_store(source._client, target):
         raise InvalidArgumentError(
             f"Collection [{name}] would be copied onto itself. Copy it under another name: collection.fork(...)."
         )
-    for what, mine, other in (
-        ("distance", source.get_model().space, copy.get_model().space),
-        ("dimension", source.get_model().dimension, copy.get_model().dimension),
-    ):
-        if None not in (mine, other) and mine != other:
-            raise InvalidArgumentError(
-                f"Collection [{name}] has {what} {mine}, the one of that name in the target has {other}. "
-                "Rename one of them: collection.modify(name=...)."
-            )
+    check_alike(copy, source.configuration_json, source.get_model().dimension)
     here, there = place_of(source), place_of(copy)
     if on_conflict == "error":
         taken = set(there.get(include=()).ids)
@@ -97,12 +90,14 @@ def copy_collection(
         if both:
             raise ids_exist(both, source.count(), name)
     enabled = source._client.get_settings().progress
-    with progress_bar(0, f"Copying {name}", did="copied", enabled=enabled) as bar:
+    compares = mirror or on_conflict == "replace"
+    did = "compared" if compares else "copied"
+    with progress_bar(0, f"Copying {name}", did=did, enabled=enabled) as bar:
         copied = copy_records(
             here,
             there,
             bar.update,
-            replace=mirror or on_conflict == "replace",
+            replace=compares,
             mirror=mirror,
             on_total=bar.set_total,
         )
@@ -111,6 +106,59 @@ def copy_collection(
     )
     report.seconds = time.monotonic() - started
     return copy, report
+
+
+def _is_one_store(one: ClientAPI, other: ClientAPI) -> bool:
+    """Say whether two clients have the same store; a copied folder has collections of the same ids."""
+    if one.api.in_process or other.api.in_process:
+        return one.api is other.api
+    return one.get_settings().url == other.get_settings().url
+
+
+def check_alike(
+    collection: Collection, configuration: dict[str, Any], dimension: int | None
+) -> None:
+    """Check that records of another collection may be added to this one.
+
+    Args:
+        collection: Where to.
+        configuration: The other collection's, as it is recorded.
+        dimension: The other collection's, None where it is not known.
+
+    Raises:
+        InvalidArgumentError: The distance, the dimension or the embedding function is another.
+    """
+    info = collection.get_model()
+    space = recorded_configuration(configuration)["hnsw"]["space"]
+    _check_equal(collection, "distance", space, info.space)
+    _check_equal(collection, "dimension", dimension, info.dimension)
+    check_function(collection, configuration)
+
+
+def check_function(collection: Collection, configuration: dict[str, Any]) -> None:
+    """Check that both collections record the same embedding function, where both record one.
+
+    Raises:
+        InvalidArgumentError: They do not: two models in one collection give wrong answers.
+    """
+    theirs = _function_of(recorded_configuration(configuration))
+    mine = _function_of(collection.configuration_json)
+    _check_equal(collection, "embedding function", theirs, mine)
+
+
+def _check_equal(collection: Collection, what: str, other: Any, here: Any) -> None:
+    if None not in (other, here) and other != here:
+        raise InvalidArgumentError(
+            f"The records come from a collection with {what} {other}, and collection [{collection.name}] has "
+            f"{what} {here}. Rename one of the two: collection.modify(name=...). Nothing was added."
+        )
+
+
+def _function_of(configuration: dict[str, Any]) -> str | None:
+    recorded = configuration.get("embedding_function")
+    if recorded is None or recorded.get("type") != "known":
+        return None
+    return f"{recorded['name']} {json.dumps(recorded.get('config') or {}, sort_keys=True)}"
 
 
 def place_of(collection: Collection) -> Place:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.extras import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,9 @@ def table_of(data: Any) -> Table:
         return PolarsTable(data)
     if module == "pyarrow":
         return ArrowTable(data)
+    if type(data).__name__ == "DuckDBPyRelation" and is_installed("pyarrow"):
+        # As a pandas frame its large integers and Decimals would be floats.
+        return ArrowTable(data.to_arrow_table())
     # The methods of cuDF, DuckDB's relations and Dask.
     for method in ("to_pandas", "df", "compute"):
         if hasattr(data, method):
@@ -125,8 +129,46 @@ class PolarsTable(Table):
         self.n_rows = int(self._frame.height)
 
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
-        found: list[Any] = self._frame.get_column(column).slice(start, stop - start).to_list()
+        series = self._frame.get_column(column).slice(start, stop - start)
+        return _of_polars(series, series.dtype)
+
+
+def _of_polars(series: Any, dtype: Any) -> list[Any]:
+    """Return a Polars Series as a list; nanoseconds as pandas has them, as Python's kinds would cut them."""
+    inner = getattr(dtype, "inner", None)
+    if inner is not None and getattr(inner, "time_unit", None) == "ns":
+        return [None if one is None else _of_polars(one, inner) for one in series]
+    found: list[Any] = series.to_list() if getattr(dtype, "time_unit", None) != "ns" else []
+    if len(found) == len(series):
         return found
+    import pandas as pd
+
+    zone = getattr(dtype, "time_zone", None)
+    for count in series.to_physical().to_list():
+        if count is None:
+            found.append(None)
+        elif "Duration" in type(dtype).__name__:
+            found.append(pd.Timedelta(count, unit="ns"))
+        else:
+            moment = pd.Timestamp(count, unit="ns", tz=None if zone is None else "UTC")
+            found.append(moment if zone is None else moment.tz_convert(zone))
+    return found
+
+
+def cells_of(table: Any, column: str) -> list[Any]:
+    """Return a column of a pyarrow Table as a list.
+
+    Raises:
+        InvalidArgumentError: It has dates that Python cannot hold.
+    """
+    try:
+        found: list[Any] = table.column(column).to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"Column {column!r} cannot be read: {error}. Dates are from year 1 to 9999; make others a text first. "
+            "Nothing was added."
+        ) from None
+    return found
 
 
 class ArrowTable(Table):
@@ -150,5 +192,4 @@ class ArrowTable(Table):
         self.n_rows = int(table.num_rows)
 
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
-        found: list[Any] = self.table.column(column).slice(start, stop - start).to_pylist()
-        return found
+        return cells_of(self.table.slice(start, stop - start), column)

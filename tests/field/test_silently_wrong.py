@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.transfer import PIECE_RECORDS
 from tests.field.conftest import vectors
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -777,3 +779,284 @@ def test_text_that_is_no_date_has_no_order(notes: Any) -> None:
         ValueError, match=r"an int or a float for operator \$gt, got p.*in ISO form"
     ):
         notes.get(where={"s": {"$gt": "p"}})
+
+
+# -- whole-call checks are those of the write ----------------------------------------------------------------
+
+
+LAST = 2 * PIECE_RECORDS
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"text": "half \ud800"}, r"Row 10,000.*'text'.*surrogate"),
+        ({"uri": "half \ud800"}, r"Row 10,000.*'uri'.*surrogate"),
+        ({"embedding": [1.0]}, r"Row 10,000.*'embedding'"),
+        ({"embedding": [float("nan"), 1.0]}, r"Row 10,000.*'embedding'"),
+        ({"#k": 1}, r"'#k'.*Rename"),
+        ({"": 1}, r"''.*Rename"),
+        ({"chroma:document": "x"}, "reserved key chroma:document.*Rename"),
+    ],
+)
+def test_the_last_row_is_checked_before_the_first_is_written(
+    local: Any, change: dict[str, Any], says: str
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": f"r{n}", "text": "t", "uri": None, "embedding": [1.0, 0.0]} for n in range(LAST + 1)
+    ]
+    rows[LAST].update(change)
+    notes = made(local)
+    columns = {key: [row.get(key) for row in rows] for key in {**rows[0], **change}}
+    frame = pd.DataFrame({key: pd.Series(cells, dtype="object") for key, cells in columns.items()})
+    with pytest.raises(ValueError, match=says):
+        notes.from_pandas(frame)
+    assert notes.count() == 0
+
+
+@pytest.mark.parametrize("bad", [None, [float("nan"), 1.0], [1.0, None]])
+def test_the_last_embedding_of_an_own_table_is_checked_first(
+    local: Any, bad: Any, tmp_path: Path
+) -> None:
+    from pyarrow import parquet
+
+    notes = made(local)
+    notes.add(ids=[f"r{n}" for n in range(LAST + 1)], embeddings=vectors(LAST + 1))
+    table = notes.to_arrow()
+    cells = [*vectors(LAST), bad]
+    column = pa.array(cells, pa.list_(pa.float32()))
+    at = table.column_names.index("embedding")
+    table = table.set_column(at, "embedding", column)
+    other = made(local, "other")
+    with pytest.raises(ValueError, match=r"Row 10,000 \(id 'r10000'\), column 'embedding'"):
+        other.from_arrow(table)
+    assert other.count() == 0
+    short = pa.array([*vectors(LAST), [1.0]], pa.list_(pa.float32()))
+    with pytest.raises(ValueError, match="Rows 10,000 to 10,000 have embeddings of dimension 1"):
+        other.from_arrow(table.set_column(at, "embedding", short))
+    assert other.count() == 0
+    parquet.write_table(table, tmp_path / "other.parquet")
+    with pytest.raises(ValueError, match=r"Row 10,000 \(id 'r10000'\), column 'embedding'"):
+        local.import_(tmp_path / "other.parquet", "other")
+    assert other.count() == 0
+
+
+def test_vectors_of_uneven_lengths_are_not_cut_up_anew(local: Any) -> None:
+    notes = made(local)
+    notes.add(ids=list("abcd"), embeddings=vectors(4))
+    table = notes.to_arrow()
+    at = table.column_names.index("embedding")
+    for cells, kind, says in (
+        ([[1.0, 2.0], [3.0, 4.0, 5.0, 6.0], [7.0], [8.0]], pa.list_(pa.float32()), "Row 1 .*4 dim"),
+        (["a", "b", "c", "d"], pa.string(), "'embedding' has the type string"),
+        ([1.0, 2.0, 3.0, 4.0], pa.float32(), "'embedding' has the type float"),
+    ):
+        changed = table.set_column(at, "embedding", pa.array(cells, kind))
+        other = made(local, "other")
+        with pytest.raises(InvalidArgumentError, match=says):
+            other.from_arrow(changed)
+        assert other.count() == 0
+        local.delete_collection("other")
+
+
+# -- conditions say what they say ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values", ["noun", b"noun", {"noun": 1}, 5, None, pd.DataFrame({"a": [1]})]
+)
+def test_is_in_takes_a_list_and_not_a_texts_letters(client: Any, values: Any) -> None:
+    notes = made(client)
+    notes.add(ids=["n", "o"], embeddings=vectors(2), metadatas=[{"pos": "noun"}, {"pos": "verb"}])
+    for make in (K("pos").is_in, K("pos").not_in, K.ID.is_in, K.ID.not_in):
+        with pytest.raises(ValueError, match="Expected the values to be a list"):
+            notes.delete(where=make(values))
+    assert notes.count() == 2
+
+
+def test_a_condition_joined_with_a_dict_of_two_keys_is_refused(client: Any) -> None:
+    notes = made(client)
+    two = {"$and": [{"x": {"$gt": 0}}, {"x": {"$lt": 9}}], "pos": "noun"}
+    for condition in ((K("x") > 0) & two, two & (K("x") > 0), (K("x") > 0) | {**two, "$or": []}):
+        with pytest.raises(ValueError, match="exactly one operator"):
+            notes.get(where=condition)
+
+
+def test_an_empty_text_matches_nothing_by_accident(client: Any) -> None:
+    notes = made(client)
+    notes.add(ids=["a"], embeddings=vectors(1), documents=["x"])
+    for condition in (K.DOCUMENT.contains(""), K.DOCUMENT.not_contains("")):
+        with pytest.raises(ValueError, match="non-empty str"):
+            notes.delete(where=condition)
+    assert notes.count() == 1
+
+
+# -- two models, two distances, two kinds --------------------------------------------------------------------
+
+
+class Other(EmbedTwo):
+    """Another model."""
+
+    @staticmethod
+    def name() -> str:
+        return "other numbers"
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> Any:
+        return Other()
+
+
+def test_copies_and_imports_do_not_mix_models_or_distances(client: Any, tmp_path: Path) -> None:
+    with chroma.Client(private_settings()) as source:
+        one = source.create_collection("notes", embedding_function=EmbedTwo())
+        one.add(ids=["a"], documents=["x"])
+        one.export(tmp_path / "notes.parquet")
+        there = client.create_collection("notes", embedding_function=Other())
+        for call in (
+            lambda: source.copy_to(client, ["notes"]),
+            lambda: client.import_(tmp_path / "notes.parquet"),
+            lambda: there.from_arrow(one.to_arrow()),
+        ):
+            with pytest.raises(InvalidArgumentError, match="embedding function two numbers"):
+                call()
+        assert there.count() == 0
+        client.delete_collection("notes")
+        near = client.create_collection(
+            "notes", embedding_function=EmbedTwo(), configuration={"hnsw": {"space": "cosine"}}
+        )
+        with pytest.raises(InvalidArgumentError, match="distance l2"):
+            client.import_(tmp_path / "notes.parquet")
+        assert near.count() == 0
+
+
+def test_another_model_of_the_same_name_is_refused_when_its_class_says_so(client: Any) -> None:
+    from chroma_nb.embedding import OllamaEmbeddingFunction
+
+    client.create_collection("notes", embedding_function=OllamaEmbeddingFunction(model_name="one"))
+    two = OllamaEmbeddingFunction(model_name="two")
+    for get in (client.get_collection, client.get_or_create_collection):
+        with pytest.raises(ValueError, match="Cannot change model_name from 'one' to 'two'"):
+            get("notes", embedding_function=two)
+
+
+def test_a_copied_folder_is_another_store(tmp_path: Path) -> None:
+    with chroma.PersistentClient(tmp_path / "a") as first:
+        made(first).add(ids=["a"], embeddings=vectors(1))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with chroma.PersistentClient(tmp_path / "a") as a, chroma.PersistentClient(tmp_path / "b") as b:
+        a.get_collection("notes", embedding_function=None).add(ids=["b"], embeddings=vectors(1))
+        assert a.copy_to(b) == {"notes": 2}
+        with pytest.raises(InvalidArgumentError, match="onto itself"):
+            a.copy_to(a)
+
+
+def test_a_mirror_has_the_same_kinds_of_values(client: Any, local: Any) -> None:
+    values = [1.0, True, [True], -0.0]
+    others = [1, 1, [1], 0.0]
+    for store, given in ((local, values), (client, others)):
+        store.create_collection("kinds", embedding_function=None).add(
+            ids=list("abcd"), embeddings=vectors(4), metadatas=[{"k": one} for one in given]
+        )
+    copies = local.copy_to(client, ["kinds"], mirror=True)
+    assert copies.reports["kinds"].changed == 4
+    got = client.get_collection("kinds", embedding_function=None).get()["metadatas"]
+    assert [repr(one["k"]) for one in got] == [repr(one) for one in values]
+
+
+# -- digits ----------------------------------------------------------------------------------------------------
+
+
+def test_polars_nanoseconds_are_kept(client: Any) -> None:
+    count = 1704067200123456789
+    frame = pl.DataFrame({"id": ["a", "b"], "embedding": vectors(2), "n": [count, None]})
+    frame = frame.with_columns(
+        when=pl.col("n").cast(pl.Datetime("ns")),
+        zoned=pl.col("n").cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone("Europe/Paris"),
+        long=pl.col("n").cast(pl.Duration("ns")),
+        many=pl.concat_list(pl.col("n").cast(pl.Datetime("ns"))),
+    ).drop("n")
+    got = made(client).from_pandas(frame.head(1)).get()["metadatas"][0]
+    assert got["when"] == "2024-01-01T00:00:00.123456789"
+    assert got["zoned"] == "2024-01-01T01:00:00.123456789+01:00"
+    assert got["long"].endswith("0.123456789S")
+    assert got["many"] == ["2024-01-01T00:00:00.123456789"]
+
+
+def test_whole_decimals_and_hugeints_keep_their_digits(client: Any) -> None:
+    import duckdb
+
+    notes = made(client)
+    relation = duckdb.sql(
+        "SELECT 'a' AS id, [1.0, 0.0]::FLOAT[] AS embedding, 9007199254740993::HUGEINT AS huge, "
+        "9007199254740993::DECIMAL(38, 0) AS whole, 1.25::DECIMAL(5, 2) AS price"
+    )
+    got = notes.from_pandas(relation).get()["metadatas"][0]
+    assert (got["huge"], got["whole"], got["price"]) == (2**53 + 1, 2**53 + 1, 1.25)
+    frame = pd.DataFrame({"id": ["b"], "embedding": vectors(1), "n": [decimal.Decimal(2**53 + 1)]})
+    assert notes.from_pandas(frame).get(ids=["b"])["metadatas"] == [{"n": 2**53 + 1}]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [1745078214713458777.0, float("inf"), decimal.Decimal("Infinity")],
+)
+def test_numbers_that_are_no_ids_are_refused_with_their_row(client: Any, bad: Any) -> None:
+    notes = made(client)
+    with pytest.raises(InvalidArgumentError, match="Row 1, column 'id'"):
+        notes.from_pandas(
+            pd.DataFrame({"id": pd.Series([1, bad], dtype="object"), "embedding": vectors(2)})
+        )
+    assert notes.count() == 0
+
+
+def test_columns_that_would_be_one_key_are_refused(client: Any) -> None:
+    notes = made(client)
+    notes.add(ids=["a"], embeddings=vectors(1), metadatas=[{"distance": 2}])
+    frame = notes.to_pandas(include=["metadatas", "embeddings"])
+    frame["distance"] = [9]
+    with pytest.raises(InvalidArgumentError, match="would both be the metadata key 'distance'"):
+        notes.from_pandas(frame, on_conflict="replace")
+    odd = pd.DataFrame([["b", [1.0, 0.0], "lost", 2]], columns=["id", "embedding", None, 1])
+    assert notes.from_pandas(odd).get(ids=["b"])["metadatas"] == [{"None": "lost", "1": 2}]
+
+
+def test_columns_added_to_an_own_table_are_in_the_report(client: Any) -> None:
+    notes = made(client)
+    notes.add(ids=["a"], embeddings=vectors(1), metadatas=[{"n": 0}])
+    table = notes.to_arrow()
+    more = table.append_column("when", pa.array([datetime.date(2024, 5, 1)]))
+    more = more.append_column("gap", pa.array([None], pa.int64()))
+    other = made(client, "other").from_arrow(more)
+    assert other.last_transfer.became_text == {"when": "date"}
+    assert other.last_transfer.left_out == {"gap": 1}
+    with pytest.raises(InvalidArgumentError, match="its metadata says 0 for the same key"):
+        notes.from_arrow(table.append_column("n", pa.array([False])), on_conflict="replace")
+
+
+def test_the_vector_is_part_of_a_rows_content(client: Any) -> None:
+    notes = made(client)
+    for vector in ([1.0, 0.0], [0.0, 1.0]):
+        notes.from_pandas(pd.DataFrame({"text": ["same"], "embedding": [vector]}))
+    assert notes.count() == 2
+
+
+def test_masked_values_are_no_numbers(client: Any) -> None:
+    masked = np.ma.masked_array([[1.0, 2.0]], mask=[[False, True]])
+    with pytest.raises(InvalidArgumentError, match="masked"):
+        made(client).add(ids=["a"], embeddings=masked)
+
+
+@pytest.mark.parametrize("engine", ["hnswlib", "usearch"])
+@pytest.mark.parametrize("dead", [1, 9, 200])
+def test_a_graph_is_built_though_the_first_records_are_dead(engine: str, dead: int) -> None:
+    pytest.importorskip(engine)
+    settings = private_settings(graph_min_records=100, index_engine=engine)
+    with chroma.Client(settings) as client:
+        notes = made(client)
+        points = np.random.default_rng(0).standard_normal((2_000, 8)).astype(np.float32)
+        ids = [f"r{n}" for n in range(2_000)]
+        notes.add(ids=ids, embeddings=points)
+        notes.delete(ids=ids[:dead])
+        notes.build_index()
+        assert "graph" in notes.explain(query_embeddings=points[-1])["strategy"]
+        assert notes.query(query_embeddings=points[-1], n_results=1)["ids"] == [["r1999"]]
