@@ -20,9 +20,8 @@ import numpy as np
 
 from chroma_nb import forked
 from chroma_nb.db import _fields
-from chroma_nb.db._duckdb_sql import EMPTY_DATABASE, RememberedColumns, SqlStore, answer_sql
-from chroma_nb.db._sql_vectors import VectorFunction
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
+from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
@@ -70,7 +69,7 @@ _PIECE_ROWS = 100_000
 _PLAIN_ROWS = 8
 #: Records are fetched by label in pieces of so many, which DuckDB can look up in little memory.
 _FETCH_ROWS = 20_000
-#: How long closing waits for questions in SQL to end when they are interrupted.
+#: How long closing waits for SQL queries to end when they are interrupted.
 _PATIENCE_SECONDS = 5.0
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 _HEADROOM_BYTES = 4 << 20
@@ -118,10 +117,10 @@ class DuckDB(DB):
         self._is_broken = False
         #: Vector files of compactions under way, by collection and generation.
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
-        self._sql_columns = RememberedColumns()
-        self._sql_vectors = VectorFunction()
-        #: Cursors of questions in SQL that are being answered.
-        self._asked: set[duckdb.DuckDBPyConnection] = set()
+        self.sql_columns = ColumnsCache()
+        self.sql_vectors = VectorFunction()
+        #: Cursors of SQL queries that are running.
+        self._sql_cursors: set[duckdb.DuckDBPyConnection] = set()
         self._is_closing = False
         self._closed = False
         limit = settings.duckdb_memory_limit
@@ -167,7 +166,7 @@ class DuckDB(DB):
         # From here on its own files are the only ones; not before, as this fixes the temporary folder.
         connection.execute("SET enable_external_access = false")
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
-        self._sql_vectors.register(connection)
+        self.sql_vectors.register(connection)
         _disable_pruner(connection)
         return connection
 
@@ -313,7 +312,7 @@ class DuckDB(DB):
         except BaseException as error:
             cursor.close()
             if isinstance(error, duckdb.OutOfMemoryException):
-                raise self._memory_error() from error
+                raise self.memory_error() from error
             raise
         finally:
             self._busy_cursors.discard(cursor)
@@ -338,15 +337,15 @@ class DuckDB(DB):
 
     def on_fork(self) -> None:
         # The end of a connection writes the log into the database and deletes it: the parent's.
-        forked.keep_for_ever(self, self._connection, self._asked, *self._busy_cursors)
-        self._asked = set()
+        forked.keep_for_ever(self, self._connection, self._sql_cursors, *self._busy_cursors)
+        self._sql_cursors = set()
         self._write_lock = threading.RLock()
         self._closed = True
         self._temp.on_fork()
 
     def close(self) -> None:
         # Before the lock, for which a question may be waiting.
-        self._end_questions()
+        self._end_queries()
         with self._write_lock:
             if self._closed:
                 return
@@ -544,14 +543,15 @@ class DuckDB(DB):
                             ],
                         )
                 except duckdb.OutOfMemoryException as error:
-                    raise self._memory_error() from error
+                    raise self.memory_error() from error
                 except duckdb.Error as error:
                     raise self._write_error(error) from error
             entry.extent = after
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
 
-    def _memory_error(self) -> MemoryBudgetError:
+    def memory_error(self) -> MemoryBudgetError:
+        """Return the error for what DuckDB has not enough memory for."""
         return MemoryBudgetError(
             f"The database would need more than its {format_bytes(self._memory_limit)} of memory for "
             "this; nothing was changed. Ways out: raise the budget, of which it has its share "
@@ -796,20 +796,11 @@ class DuckDB(DB):
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
         self._check_open()
         self._make_sure()
-        store = SqlStore(
-            asking=self._asking,
-            vectors_at=self._vectors_at,
-            is_at=self._is_at,
-            memory_error=self._memory_error,
-            failed=self._mark_broken,
-            columns=self._sql_columns,
-            vectors=self._sql_vectors,
-        )
-        return answer_sql(store, query, parameters, tenant, database)
+        return answer_sql(self, query, parameters, tenant, database)
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open a cursor of its own for one question; see `SqlStore`."""
+    def sql_cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open a cursor for one SQL query; see `chroma_nb.db.sql.store.SqlStore`."""
         self._check_open()
         cursor = self._cursor()
         try:
@@ -817,36 +808,38 @@ class DuckDB(DB):
                 if self._is_limited:
                     self._lift_limit()
                 self._busy_cursors.add(cursor)
-                self._asked.add(cursor)
-            # Not before: from here on `_end_questions` ends it.
+                self._sql_cursors.add(cursor)
+            # Checked after the cursor was added: from then on `_end_queries` interrupts it.
             if self._is_closing:
                 raise InternalError(f"{self!r} is being closed. Open a new client to go on.")
             yield cursor
         finally:
             self._busy_cursors.discard(cursor)
             cursor.close()
-            self._asked.discard(cursor)
+            self._sql_cursors.discard(cursor)
 
-    def _end_questions(self) -> None:
-        """Interrupt what is asked in SQL: DuckDB does not close while a cursor is at work."""
+    def _end_queries(self) -> None:
+        """Interrupt SQL queries: DuckDB does not close while a cursor is at work."""
         self._is_closing = True
         until = time.monotonic() + _PATIENCE_SECONDS
-        while self._asked and time.monotonic() < until:
-            for cursor in list(self._asked):
+        while self._sql_cursors and time.monotonic() < until:
+            for cursor in list(self._sql_cursors):
                 with contextlib.suppress(duckdb.Error):
                     cursor.interrupt()
             time.sleep(0.01)
 
-    def _is_at(self, collection_id: UUID, generation: int) -> bool:
+    def is_at(self, collection_id: UUID, generation: int) -> bool:
+        """Say whether a generation of a collection is still there."""
         entry = self._entries.get(collection_id)
         return entry is not None and entry.extent.generation == generation and not self._closed
 
-    def _vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
+    def vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
+        """Return the vectors of one generation of a collection, or None where it is gone."""
         # A compaction holds the lock until it has put the new files in the place of the old ones.
         with self._write_lock:
-            return self.vectors(collection_id) if self._is_at(collection_id, generation) else None
+            return self.vectors(collection_id) if self.is_at(collection_id, generation) else None
 
-    def _mark_broken(self) -> None:
+    def mark_broken(self) -> None:
         """Have DuckDB opened anew before the next access, as after a transaction in which it failed."""
         self._unsure = self._is_broken = True
 

@@ -1,25 +1,35 @@
-"""`Columns`: the columns that a collection has in SQL: its own, and one for each metadata key.
+"""`Columns`: the columns that a collection has in SQL: those of every record, and one for each metadata key.
 
 A key's values may be of several kinds. Its column has the narrowest type that holds all of them digit for
 digit; what none holds is JSON. SQL does not tell ``Author`` from ``author``: keys that only case tells
-apart, from each other or from a column of the collection's own, have no column of their plain name, so that
-no query is answered from the wrong one.
+apart, from each other or from a column of every record, have no column of their plain name, so that no query
+is answered from the wrong one.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chroma_nb.db._sql_statement import fold
+from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
+from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from uuid import UUID
 
     import duckdb
 
-#: The columns of the collection's own.
-OWN = ("id", "document", "uri", "metadata", "embedding")
+    from chroma_nb.db.sql.store import CollectionVersion
+
+#: The columns of every record.
+RECORD_COLUMNS = ("id", "document", "uri", "metadata", "embedding")
+#: Columns of metadata keys that ``*`` has at most: DuckDB binds each one for every query, 0.2 ms a column.
+_MOST_STARRED = 2_000
+#: Collections whose columns are kept: 2,000 columns take about 1 MB. Chosen, not measured.
+_MOST_KEPT = 64
 #: Before a key that cannot have a column of its plain name.
 _PREFIX = "metadata."
 #: Decimals of DuckDB have so many digits at most; an integer of 64 bits has up to 19 of them.
@@ -31,16 +41,15 @@ _SINGLE = {"VARCHAR": "VARCHAR", "BOOLEAN": "BOOLEAN", "DOUBLE": "DOUBLE"}
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, its DuckDB type, and the metadata key that it holds, if it is none of our own."""
+    """The column of one metadata key: its name, its DuckDB type, and the key."""
 
     name: str
     type: str
-    key: str | None = None
+    key: str
 
     @property
     def expression(self) -> str:
-        """What it is, of a row ``r`` of the records."""
-        assert self.key is not None
+        """The column as an expression over a row ``r`` of the records."""
         pointer = pointer_of(self.key)
         if self.type == "JSON":
             return f"json_extract(r.metadata, {pointer})"
@@ -59,98 +68,126 @@ class Columns:
     """
 
     def __init__(self, types: dict[str, str], dimension: int | None) -> None:
-        self.own = {
+        #: Columns of every record -> DuckDB type.
+        self.record_types = {
             **dict.fromkeys(("id", "document", "uri"), "VARCHAR"),
             "metadata": "JSON",
             "embedding": "FLOAT[]" if dimension is None else f"FLOAT[{dimension}]",
         }
-        self.keys = types
+        self._types = types
         self._groups: dict[str, list[str]] = {}
         for key in types:
             self._groups.setdefault(fold(key), []).append(key)
         self._columns = {fold(one.name): one for one in self._name_columns()}
 
     def _name_columns(self) -> Iterable[Column]:
-        taken = set(OWN)
-        unclear: list[str] = []
-        for key, kind in self.keys.items():
-            if len(self._groups[fold(key)]) > 1 or fold(key) in OWN or "\0" in key:
-                unclear.append(key)
+        taken = set(RECORD_COLUMNS)
+        ambiguous: list[str] = []
+        for key, kind in self._types.items():
+            if len(self._groups[fold(key)]) > 1 or fold(key) in RECORD_COLUMNS or "\0" in key:
+                ambiguous.append(key)
             else:
                 taken.add(fold(key))
                 yield Column(key, kind, key)
-        wished = {key: _PREFIX + key.replace("\0", "\\0") for key in unclear}
-        twice = [fold(name) for name in wished.values()]
+        wished = {key: _PREFIX + key.replace("\0", "\\0") for key in ambiguous}
+        wished_names = [fold(name) for name in wished.values()]
         for key, name in wished.items():
             number, shown = 1, name
-            if twice.count(fold(name)) > 1:
+            if wished_names.count(fold(name)) > 1:
                 shown = f"{name} (1)"
             while fold(shown) in taken:
                 number += 1
                 shown = f"{name} ({number})"
             taken.add(fold(shown))
-            yield Column(shown, self.keys[key], key)
+            yield Column(shown, self._types[key], key)
 
     def all(self) -> list[Column]:
         """Return the columns of the metadata keys."""
         return list(self._columns.values())
 
+    def starred(self, table: str) -> list[Column]:
+        """Return the columns of the metadata keys that ``*`` has.
+
+        Raises:
+            InvalidArgumentError: There are too many.
+        """
+        if len(self._columns) > _MOST_STARRED:
+            raise InvalidArgumentError(
+                f"Collection {table!r} has {len(self._columns):,} metadata keys, and * has {_MOST_STARRED:,} columns "
+                "at most. Name the columns that you want; the column metadata holds all of them."
+            )
+        return self.all()
+
     def find(self, name: str) -> Column | None:
         """Return the column that DuckDB would find under this name."""
         return self._columns.get(fold(name))
 
-    def meant(self, name: str) -> list[str]:
-        """Return the keys that this name may mean, apart from a column that has exactly this name."""
-        if name in OWN:
+    def candidate_keys(self, name: str) -> list[str]:
+        """Return the keys that this name may mean, none where a column has exactly this name."""
+        if name in RECORD_COLUMNS:
             return []
         keys = self._groups.get(fold(name), [])
-        return [] if keys == [name] and fold(name) not in OWN else keys
+        return [] if keys == [name] and fold(name) not in RECORD_COLUMNS else keys
 
-    def unclear(self, name: str, table: str) -> str:
-        """Return why no column has exactly this name though one or several nearly have, or an empty text.
-
-        The sentence says how each can be reached.
-        """
-        keys = self.meant(name)
+    def ambiguity(self, name: str, table: str) -> str:
+        """Return why this name is refused, and how to write what it may mean; an empty text if it is clear."""
+        keys = self.candidate_keys(name)
         found = self.find(name)
         none = f"Collection {table!r} has no column {name!r}: names count by their letters, and "
         if not keys:
             if found is None or found.name == name:
                 return ""
-            return f"{none}{quoted(found.name)} is written so."
-        ways = [f"the key {key!r} as {reach(key)}" for key in keys]
-        if fold(name) in OWN:
+            return f"{none}{sql_identifier(found.name)} is written so."
+        ways = [f"the key {key!r} as {key_expression(key)}" for key in keys]
+        if fold(name) in RECORD_COLUMNS:
             ways.insert(0, f"the column {fold(name)} in small letters")
         if len(ways) == 1:
-            return f"{none}there is the key {keys[0]!r}: {quoted(keys[0])}."
+            return f"{none}there is the key {keys[0]!r}: {sql_identifier(keys[0])}."
         return (
             f"SQL does not tell apart what {name!r} may mean in collection {table!r}. Write "
             f"{' and '.join(ways)}."
         )
 
 
+class ColumnsCache:
+    """The columns of collections that were queried lately: finding them reads all metadata."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: The one that was used last comes last.
+        self._kept: OrderedDict[UUID, tuple[tuple[int, int], Columns]] = OrderedDict()
+
+    def get(self, collection: CollectionVersion) -> Columns | None:
+        """Return the columns of this version of a collection, where they are kept."""
+        with self._lock:
+            version, columns = self._kept.get(collection.id, (None, None))
+            if version != (collection.generation, collection.version):
+                return None
+            self._kept.move_to_end(collection.id)
+            return columns
+
+    def add(self, collection: CollectionVersion, columns: Columns) -> None:
+        """Keep the columns of this version of a collection, unless they are too many for ``*``."""
+        with self._lock:
+            self._kept.pop(collection.id, None)
+            if len(columns.all()) <= _MOST_STARRED:
+                self._kept[collection.id] = (collection.generation, collection.version), columns
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+
+
 def pointer_of(key: str) -> str:
     """Return the JSON pointer of a key, as SQL."""
     path = "/" + key.replace("~", "~0").replace("/", "~1")
     if "\0" not in path:
-        return text(path)
+        return sql_string(path)
     # DuckDB before 2 ends a query at a NUL.
-    return f"({' || chr(0) || '.join(text(part) for part in path.split(chr(0)))})"
+    return f"({' || chr(0) || '.join(sql_string(part) for part in path.split(chr(0)))})"
 
 
-def reach(key: str) -> str:
-    """Return an expression that reaches a key, whatever its name."""
+def key_expression(key: str) -> str:
+    """Return an expression for the text of a key's value, whatever the key's name."""
     return f"(metadata ->> {pointer_of(key)})"
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def text(value: str) -> str:
-    """Return a text as SQL."""
-    return "'" + value.replace("'", "''") + "'"
 
 
 def read_types(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

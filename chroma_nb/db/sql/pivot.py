@@ -1,8 +1,8 @@
-"""`PivotValues`: PIVOT with its columns written out, so that the query is one SELECT that can be read.
+"""`PivotValues`: PIVOT with its columns written out, so that the query is one SELECT that can be checked.
 
 DuckDB runs ``PIVOT docs ON pos USING count(*)`` as two statements, the first of which finds the values of
-``pos`` and keeps them as a type. Neither can be looked at before it runs. Here the values are found by a query
-that can, and put into the text: ``ON (CAST((pos) AS VARCHAR)) IN ('noun', 'verb')``, which is what DuckDB does.
+``pos`` and keeps them as a type. Neither can be checked before it runs. Here a query that can be
+checked finds the values, and they are put into the text: ``ON (CAST((pos) AS VARCHAR)) IN ('noun', 'verb')``, which is what DuckDB does.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chroma_nb.db._sql_statement import tokens
+from chroma_nb.db.sql.names import sql_string
+from chroma_nb.db.sql.tokens import tokens
 from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chroma_nb.db._sql_statement import Token
+    from chroma_nb.db.sql.tokens import Token
 
 _PIVOTS = {"PIVOT", "PIVOT_WIDER"}
 #: What ends the list after ON, within the same parentheses.
@@ -37,21 +38,27 @@ _ENDS = {
     ";",
 }
 _OPEN, _CLOSE = set("([{"), set(")]}")
-#: Columns that a PIVOT makes of one expression at most.
+#: Columns that a PIVOT makes of one expression at most. Chosen, not measured: no notebook shows more.
 _MAX_VALUES = 10_000
 
 
 @dataclass
-class _Gap:
-    """One expression after ON whose values are not written out."""
+class _OpenPivot:
+    """One expression after ON whose values are not written out.
+
+    Attributes:
+        start: Where it begins, in bytes of UTF-8.
+        stop: Where it ends.
+        values_query: A query for its values.
+    """
 
     start: int
     stop: int
-    inquiry: str
+    values_query: str
 
 
 class PivotValues:
-    """Fills in one expression after the other.
+    """Fills in the values of one expression after the other.
 
     Args:
         text: The query.
@@ -63,21 +70,22 @@ class PivotValues:
 
     @property
     def text(self) -> str | None:
-        """The query with what was filled in; None where there was nothing to fill in."""
+        """The query with its values filled in; None where no PIVOT lacked any."""
         return self._text if self._n_filled else None
 
-    def next_inquiry(self) -> str | None:
+    def next_values_query(self) -> str | None:
         """Return a query for the values of the next expression that lacks them."""
-        gap = _find_gap(self._text)
-        return None if gap is None else gap.inquiry
+        found = _find_open_pivot(self._text)
+        return None if found is None else found.values_query
 
-    def give(self, values: Sequence[str]) -> None:
+    def fill_in(self, values: Sequence[str]) -> None:
         """Fill in the values of that expression."""
-        gap = _find_gap(self._text)
-        assert gap is not None
+        found = _find_open_pivot(self._text)
+        assert found is not None
         if not values:
             raise InvalidArgumentError(
-                "This PIVOT has no columns: what it is ON has no value. Name some: ON name IN ('a', 'b')."
+                "This PIVOT has no columns, because the expression after ON has no values. Name the columns: ON name "
+                "IN ('a', 'b')."
             )
         if len(values) > _MAX_VALUES:
             raise InvalidArgumentError(
@@ -86,18 +94,18 @@ class PivotValues:
             )
         if any("\0" in value for value in values):
             raise InvalidArgumentError(
-                "What this PIVOT is ON has values with the character NUL, which cannot be names."
+                "The expression after ON of this PIVOT has values with a NUL character, which cannot be column names."
             )
         data = self._text.encode()
-        item = data[gap.start : gap.stop].decode()
-        listed = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-        # A new line, as a comment may be the last of it.
+        item = data[found.start : found.stop].decode()
+        listed = ", ".join(map(sql_string, values))
+        # The new line ends a comment that the expression may end with.
         filled = f"(CAST(({item}\n) AS VARCHAR)) IN ({listed}) "
-        self._text = data[: gap.start].decode() + filled + data[gap.stop :].decode()
+        self._text = data[: found.start].decode() + filled + data[found.stop :].decode()
         self._n_filled += 1
 
 
-def _find_gap(text: str) -> _Gap | None:
+def _find_open_pivot(text: str) -> _OpenPivot | None:
     found = tokens(text)
     depths = _depths(found)
     for place, token in enumerate(found):
@@ -118,12 +126,14 @@ def _find_gap(text: str) -> _Gap | None:
                 finish = found[last].start if last < len(found) else len(text.encode())
                 source = text.encode()[found[place].stop : found[on].start].decode()
                 item = text.encode()[start:finish].decode()
-                return _Gap(start, finish, _inquiry(text, found, depths, place, source, item))
+                return _OpenPivot(
+                    start, finish, _values_query(text, found, depths, place, source, item)
+                )
     return None
 
 
 def _depths(found: Sequence[Token]) -> list[int]:
-    """Return how deep in parentheses each token is; a parenthesis is as deep as what is around it."""
+    """Return how deep in parentheses each token is; a parenthesis itself is as deep as its surroundings."""
     depth, out = 0, []
     for token in found:
         if token.head in _CLOSE:
@@ -135,7 +145,7 @@ def _depths(found: Sequence[Token]) -> list[int]:
 
 
 def _is_operator(found: Sequence[Token], place: int) -> bool:
-    """Say whether PIVOT stands behind a table, where its values are always written out."""
+    """Say whether PIVOT stands behind a table. There DuckDB demands that its values are written out."""
     return (
         place + 1 < len(found)
         and found[place + 1].head == "("
@@ -155,7 +165,7 @@ def _items(
     ]
 
 
-def _inquiry(
+def _values_query(
     text: str,
     found: Sequence[Token],
     depths: Sequence[int],
@@ -163,22 +173,22 @@ def _inquiry(
     source: str,
     item: str,
 ) -> str:
-    """Return a query for the values of an expression, with what WITH has made around it."""
+    """Return a query for the values of an expression, with the WITH that stands before the PIVOT."""
     values = f"SELECT DISTINCT CAST(({item}\n) AS VARCHAR) AS value FROM {source}"
     query = _with_before(text, found, depths, place) + values
-    # One more than allowed: then it is known to be too many.
+    # One more than allowed shows that there are too many.
     return f"SELECT value FROM ({query}\n) WHERE value IS NOT NULL ORDER BY value LIMIT {_MAX_VALUES + 1}"
 
 
 def _with_before(text: str, found: Sequence[Token], depths: Sequence[int], place: int) -> str:
-    """Return the WITH whose tables a PIVOT can read, whole tables of it alone."""
+    """Return the WITH whose tables a PIVOT can read, with those that are complete before the PIVOT."""
     data = text.encode()
     for at in range(place - 1, -1, -1):
         if found[at].head != "WITH" or depths[at] > depths[place]:
             continue
         depth = depths[at]
         if any(depths[between] < depth for between in range(at, place)):
-            # In parentheses that were closed before.
+            # It stands in parentheses that are closed before the PIVOT.
             continue
         ends = _ends_of_with(found, depths, at, depth)
         complete = [end for end in ends if end <= place]

@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    """Return a Timestamp, a Timedelta, a gap or a column of pandas' or NumPy's as Python's own."""
+    """Return a Timestamp, a Timedelta, a missing value or a column of pandas or NumPy as Python's own values."""
     import pandas as pd
 
     if not pd.api.types.is_scalar(value):

@@ -25,47 +25,61 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-#: Types that come as arrays, ten times as fast as rows, ...
+#: Types that come as arrays, ten times as fast as rows. Integers beside gaps come as floats, ...
 _AS_ARRAYS = re.compile(
     r"VARCHAR|JSON|BOOLEAN|FLOAT|DOUBLE|U?(TINYINT|SMALLINT|INTEGER)|BIGINT|(FLOAT|DOUBLE)\[\d+\]"
 )
 _INTEGER = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
 _REAL = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
 _VECTOR = re.compile(r"(FLOAT|DOUBLE)\[(\d+)\]")
-#: ... save integers that stand beside gaps: these come as floats, which are exact up to here.
+#: ... which are exact below this.
 _EXACT = 2**53
-#: Rows that are fetched at once, and rows of wide columns: so many numbers in all.
+#: Rows that are fetched together, fewer where they have vectors: so many numbers (16 MB of floats) in all. Chosen,
+#: not measured.
 _ROWS, _NUMBERS = 20_000, 4_000_000
-_VALUES_PER_CHUNK = 2_048
-#: How much an answer may grow before what is free is looked at again.
+#: Rows in one of DuckDB's chunks: a constant of its own.
+_ROWS_PER_CHUNK = 2_048
+#: How much an answer may grow before the free memory is looked at again: `require` ignores smaller needs.
 _STEP_BYTES = 16 << 20
-#: Values that are measured to estimate the size of a column of objects.
+#: Values that are measured to estimate the size of a column of objects. Chosen, not measured.
 _SAMPLE = 64
 
 
-class InexactError(Exception):
-    """The answer has integers that arrays would not hold: ask again, and read it as rows."""
-
-
-def comes_as_arrays(types: Sequence[str] | None) -> bool:
-    """Say whether an answer of these types can be read as arrays."""
-    return types is not None and all(_AS_ARRAYS.fullmatch(kind) for kind in types)
+class _InexactError(Exception):
+    """The answer has integers that would lose digits as arrays."""
 
 
 def read_frame(
-    cursor: duckdb.DuckDBPyConnection, types: Sequence[str] | None, *, as_arrays: bool
+    cursor: duckdb.DuckDBPyConnection,
+    types: Sequence[str] | None,
+    execute_again: Callable[[], object],
 ) -> pd.DataFrame:
-    """Read the answer that a cursor is about to give, to its end.
+    """Read the answer of a cursor to its end.
 
     Args:
         cursor: It has executed a query.
         types: DuckDB's types of the columns; None where they are not known.
-        as_arrays: Read it as arrays; see `comes_as_arrays`.
+        execute_again: Executes the query once more. It is called where arrays turn out to lose digits, which only
+            the values show.
 
     Raises:
-        InexactError: It has to be read as rows.
         MemoryBudgetError: The machine has not enough memory for it.
     """
+    if types is not None and _come_as_arrays(types):
+        try:
+            return _frame(cursor, types, as_arrays=True)
+        except _InexactError:
+            execute_again()
+    return _frame(cursor, types, as_arrays=False)
+
+
+def _come_as_arrays(types: Sequence[str]) -> bool:
+    return all(_AS_ARRAYS.fullmatch(kind) for kind in types)
+
+
+def _frame(
+    cursor: duckdb.DuckDBPyConnection, types: Sequence[str] | None, *, as_arrays: bool
+) -> pd.DataFrame:
     import pandas as pd
 
     names = _distinct([column[0] for column in cursor.description or ()])
@@ -80,13 +94,13 @@ def read_frame(
 def _as_series(values: Any) -> Any:
     import pandas as pd
 
-    # Objects stay what they are, a missing text None: pandas 3 would make it NaN.
+    # An explicit dtype keeps None for a missing text: pandas 3 would make it NaN.
     is_object = isinstance(values, np.ndarray) and values.dtype.kind == "O"
     return pd.Series(values, dtype=object if is_object else None)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the names as DuckDB would, where one comes twice: the second with _1."""
+    """Return the names with _1 after the second of two equal ones, as DuckDB does."""
     out: list[str] = []
     for name in names:
         shown, number = name, 0
@@ -112,7 +126,7 @@ class _Meter:
             return
         self._next = self._bytes + max(_STEP_BYTES, self._bytes // 4)
         try:
-            # As much again, as the pieces are put together in the end.
+            # As much again is needed, as the pieces are joined in the end.
             require(
                 self._bytes,
                 f"An answer of more than {self._rows:,} rows",
@@ -122,7 +136,9 @@ class _Meter:
             )
         except MemoryBudgetError as error:
             raise MemoryBudgetError(
-                error.message().replace("Nothing was allocated", "What was read of it is let go"),
+                error.message().replace(
+                    "Nothing was allocated", "The rows read so far were discarded"
+                ),
                 need=error.need,
                 free=error.free,
             ) from None
@@ -137,7 +153,7 @@ def _read_arrays(
     import pandas as pd
 
     pieces: list[list[NDArray[Any]]] = [[] for _ in types]
-    n_chunks = max(1, _rows_at_once(types) // _VALUES_PER_CHUNK)
+    n_chunks = max(1, _rows_at_once(types) // _ROWS_PER_CHUNK)
     while len(frame := cursor.fetch_df_chunk(n_chunks)):
         for place, kind in enumerate(types):
             values = frame.iloc[:, place].to_numpy()
@@ -153,7 +169,7 @@ def _read_arrays(
         meter.add(len(frame), sum(_size_of(column[-1]) for column in pieces))
     columns = []
     for place, kind in enumerate(types):
-        # One after the other, so that the pieces of one alone are there twice.
+        # One column after the other: so only one at a time is in memory twice.
         columns.append(_join(pieces[place], kind))
         pieces[place] = []
     return columns
@@ -171,7 +187,7 @@ def _integers_of_piece(values: NDArray[Any]) -> NDArray[Any]:
         return values.astype(np.int64)
     present = values[~np.isnan(values)]
     if len(present) and np.abs(present).max() >= _EXACT:
-        raise InexactError
+        raise _InexactError
     return values
 
 
@@ -182,7 +198,7 @@ def _join(pieces: list[NDArray[Any]], kind: str) -> Any:
         return _nothing(0, kind)
     whole = np.concatenate(pieces)
     if _INTEGER.fullmatch(kind) and whole.dtype != np.int64:
-        # Pieces without gaps may be integers that a float does not hold: each is turned back alone.
+        # Pieces without gaps may hold integers that a float does not: so each piece is converted by itself.
         gaps = np.isnan(whole)
         exact = np.concatenate(
             [np.where(np.isnan(piece), 0, piece).astype(np.int64) for piece in pieces]

@@ -1,0 +1,404 @@
+"""`answer_sql`: answers one query, within one transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+import duckdb
+
+from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
+from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_types
+from chroma_nb.db.sql.errors import QueryErrors
+from chroma_nb.db.sql.frame import read_frame
+from chroma_nb.db.sql.interrupt import Work, run_interruptibly
+from chroma_nb.db.sql.names import fold, sql_identifier
+from chroma_nb.db.sql.parameters import plain_parameters
+from chroma_nb.db.sql.pivot import PivotValues
+from chroma_nb.db.sql.store import CollectionVersion, Snapshot
+from chroma_nb.db.sql.system_views import ListedCollection, need_names_alone, open_system_views
+from chroma_nb.db.sql.tokens import first_word
+from chroma_nb.db.sql.tree import NotSelectError, read_statement
+from chroma_nb.db.sql.vectors import MovedError, QueryVectors
+from chroma_nb.errors import InternalError, InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+
+    from chroma_nb.db.sql.statement import Statement
+    from chroma_nb.db.sql.store import SqlStore
+
+#: The empty database in which names are looked up.
+EMPTY_DATABASE = "chroma_nb_sql"
+#: A query begins again when a collection is compacted while it runs. Twice in a row is rare already; the limit
+#: only keeps it from going on for ever. Chosen, not measured.
+_ATTEMPTS = 5
+
+
+def answer_sql(
+    store: SqlStore, query: object, parameters: object, tenant: str, database: str
+) -> pd.DataFrame:
+    """Answer one SELECT, or EXPLAIN of one.
+
+    Raises:
+        InvalidArgumentError: Not one reading statement, a name that no collection or column has, or a
+            query that fails.
+        MemoryBudgetError: DuckDB, or the answer, needs more memory than there is.
+        KeyboardInterrupt: It was interrupted.
+        InternalError: The disk failed, or DuckDB.
+    """
+    plain = plain_parameters(parameters)
+
+    def task(work: Work[pd.DataFrame]) -> pd.DataFrame:
+        for _ in range(_ATTEMPTS):
+            with store.sql_cursor() as cursor:
+                work.attach(cursor)
+                try:
+                    with contextlib.closing(
+                        _Query(store, cursor, work, tenant, database)
+                    ) as attempt:
+                        return attempt.answer(query, plain)
+                except MovedError:
+                    continue
+                finally:
+                    work.detach()
+        raise InternalError(
+            f"A collection of this query was rewritten {_ATTEMPTS} times while it was read. Repeat the call "
+            "when less is deleted and changed."
+        )
+
+    return run_interruptibly(task)
+
+
+class _Query:
+    """One query, within one transaction."""
+
+    def __init__(
+        self,
+        store: SqlStore,
+        cursor: duckdb.DuckDBPyConnection,
+        work: Work[Any],
+        tenant: str,
+        database: str,
+    ) -> None:
+        self._store = store
+        self._cursor = cursor
+        self._work = work
+        self._tenant, self._database = tenant, database
+        self._snapshot = Snapshot()
+        #: Collection -> its columns, where the query needs more than those of every record.
+        self._columns: dict[str, Columns] = {}
+        self._errors = QueryErrors(store, cursor, work, self._snapshot, self._columns)
+        #: An answer names the types of its columns; DuckDB before 2 calls every number NUMBER.
+        self._has_types = False
+        #: Collection -> expression that reads its embeddings.
+        self._embeddings: dict[str, str] = {}
+        #: By the number that the expression gives.
+        self._vectors: dict[int, QueryVectors] = {}
+
+    def answer(self, query: object, parameters: Any) -> pd.DataFrame:
+        try:
+            self._begin()
+            statement = self._read(query, parameters)
+            system_views = self._prepare(statement)
+            if system_views:
+                with open_system_views(self._listed_collections(system_views)) as cursor:
+                    self._work.attach(cursor)
+                    return self._run(cursor, statement, parameters)
+            return self._run(self._cursor, statement, parameters)
+        except duckdb.Error as error:
+            self._raise_for(error, None)
+
+    def close(self) -> None:
+        """Close what reads vectors."""
+        for number in self._vectors:
+            self._store.sql_vectors.close(number)
+
+    def _begin(self) -> None:
+        """Begin the transaction. It reads at once, as only then is its moment fixed."""
+        cursor, snapshot = self._cursor, self._snapshot
+        snapshot.database = sql_identifier(
+            cursor.execute("SELECT current_database()").fetchall()[0][0]
+        )
+        cursor.execute(f"USE {EMPTY_DATABASE}")
+        cursor.execute("BEGIN TRANSACTION READ ONLY")
+        cursor.execute(
+            "SELECT id, name, dimension, n_records, generation, version FROM "
+            f"{snapshot.database}.main.collections WHERE tenant = ? AND database = ? ORDER BY created",
+            [self._tenant, self._database],
+        )
+        description: Any = cursor.description
+        self._has_types = not isinstance(description[0][1], str)
+        snapshot.collections = {
+            row[1]: CollectionVersion(UUID(row[0]), *row[1:]) for row in cursor.fetchall()
+        }
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _read(self, query: object, parameters: Any) -> Statement:
+        try:
+            return read_statement(self._cursor, query)
+        except InvalidArgumentError as error:
+            # DuckDB makes two statements of some PIVOTs. Those with parameters it refuses when it parses them.
+            if isinstance(error, NotSelectError) or "PIVOT statements" in error.message():
+                expanded = self._with_pivot_values(str(query), parameters)
+                if expanded is not None:
+                    return read_statement(self._cursor, expanded)
+            raise InvalidArgumentError(
+                f"{error.message()}{self._errors.quoting_hint(str(query))}"
+            ) from error.__cause__
+
+    def _with_pivot_values(self, query: str, parameters: Any) -> str | None:
+        """Return the query with the values written out that its PIVOTs make columns of."""
+        pivots = PivotValues(query)
+        while (values_query := pivots.next_values_query()) is not None:
+            statement = read_statement(self._cursor, values_query)
+            if self._prepare(statement):
+                raise InvalidArgumentError(
+                    "PIVOT of a system view needs its columns written out: ON name IN ('a', 'b')."
+                )
+            chosen = _chosen_parameters(statement, parameters)
+            try:
+                rows = self._cursor.execute(values_query, chosen).fetchall()
+            except duckdb.Error as error:
+                self._raise_for(error, statement)
+            pivots.fill_in([value for (value,) in rows])
+        return pivots.text
+
+    # -- names --------------------------------------------------------------------------------
+
+    def _prepare(self, statement: Statement) -> list[str]:
+        """Make a view of each collection that the statement names, with the columns that it needs.
+
+        Returns:
+            The system views that it names. Then it names no collection, and no view is made.
+        """
+        used, system_views = self._resolve(statement)
+        if system_views:
+            if used:
+                raise InvalidArgumentError(
+                    f"A query reads either system views ({', '.join(system_views)}) or collections "
+                    f"({', '.join(map(repr, used))}). Use two queries."
+                )
+            return system_views
+        # Finding the columns reads all metadata. A query for columns of every record need not wait for that.
+        has_keys = not statement.names() <= set(RECORD_COLUMNS)
+        columns = {
+            name: self._columns_of(one)
+            if has_keys or name in statement.starred
+            else Columns({}, one.dimension)
+            for name, one in used.items()
+        }
+        _check_columns(statement, columns)
+        for name in statement.cte_names:
+            if not any(fold(name) == fold(one) for one in used):
+                # Where the table of WITH is not seen, its name must not reach a view of DuckDB's own.
+                self._make_view(name, "SELECT error('There is no such table.')")
+        for name, one in used.items():
+            self._work.check()
+            self._make_view(name, self._view(one, columns[name], statement))
+        return []
+
+    def _make_view(self, name: str, query: str) -> None:
+        self._cursor.execute(f"CREATE OR REPLACE TEMP VIEW {sql_identifier(name)} AS {query}")
+
+    def _resolve(self, statement: Statement) -> tuple[dict[str, CollectionVersion], list[str]]:
+        """Return the collections and the system views that a statement names."""
+        for path in statement.qualified:
+            raise InvalidArgumentError(self._errors.unknown_path(path))
+        cte_names = {fold(name): name for name in statement.cte_names}
+        used: dict[str, CollectionVersion] = {}
+        system_views = list(statement.system_views)
+        for name in statement.tables:
+            cte_name = cte_names.get(fold(name), name)
+            found = self._snapshot.collections.get(name)
+            if found is None:
+                if cte_name == name:
+                    if fold(name) not in SYSTEM_VIEWS:
+                        raise InvalidArgumentError(self._errors.unknown_table(name))
+                    system_views.append(name)
+                continue
+            twin = next((one for one in used if fold(one) == fold(name) and one != name), None)
+            if twin is None and cte_name != name:
+                twin = cte_name
+            if twin is not None:
+                raise InvalidArgumentError(
+                    f"SQL does not tell {twin!r} from {name!r}, and this query names both. Ask about each in a "
+                    "query of its own, or give the table that WITH makes another name."
+                )
+            used[name] = found
+        return used, system_views
+
+    def _columns_of(self, collection: CollectionVersion) -> Columns:
+        columns = self._columns.get(collection.name) or self._store.sql_columns.get(collection)
+        if columns is None:
+            types = read_types(self._cursor, self._table(collection))
+            columns = Columns(types, collection.dimension)
+            self._store.sql_columns.add(collection, columns)
+        self._columns[collection.name] = columns
+        return columns
+
+    def _table(self, collection: CollectionVersion) -> str:
+        return f"{self._snapshot.database}.main.{sql_identifier(collection.table)}"
+
+    def _view(self, collection: CollectionVersion, columns: Columns, statement: Statement) -> str:
+        name = collection.name
+        selected = ["r.id", "r.document", "r.uri", "CAST(r.metadata AS JSON) AS metadata"]
+        if name in statement.described_tables or _uses_embedding(statement, name):
+            selected.append(f"{self._embedding(collection)} AS embedding")
+        if name in statement.starred:
+            wanted = columns.starred(name)
+        else:
+            names = {fold(one) for one in statement.names()}
+            wanted = [one for one in columns.all() if fold(one.name) in names]
+        selected += [f"{one.expression} AS {sql_identifier(one.name)}" for one in wanted]
+        order = "" if name in statement.unordered else " ORDER BY sequence"
+        # The order is inside, so that LIMIT spares what is computed outside.
+        return f"SELECT {', '.join(selected)} FROM (SELECT * FROM {self._table(collection)}{order}) AS r"
+
+    def _embedding(self, collection: CollectionVersion) -> str:
+        """Return the expression that reads a record's embedding when DuckDB evaluates it."""
+        if collection.dimension is None:
+            return "CAST(NULL AS FLOAT[])"
+        if collection.name not in self._embeddings:
+            store, place = self._store, (collection.id, collection.generation)
+            source = store.vectors_at(*place)
+            if source is None:
+                raise MovedError
+            vectors = QueryVectors(source.read, lambda: store.is_at(*place))
+            number, self._embeddings[collection.name] = store.sql_vectors.open(
+                vectors, collection.n_records, collection.dimension
+            )
+            self._vectors[number] = vectors
+        return self._embeddings[collection.name]
+
+    def _listed_collections(self, system_views: list[str]) -> Iterator[ListedCollection]:
+        names_alone = need_names_alone(system_views)
+        for one in self._snapshot.collections.values():
+            self._work.check()
+            columns = Columns({}, one.dimension) if names_alone else self._columns_of(one)
+            types = {**columns.record_types, **{each.name: each.type for each in columns.all()}}
+            yield ListedCollection(one.name, one.n_records, types)
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _run(
+        self, cursor: duckdb.DuckDBPyConnection, statement: Statement, parameters: Any
+    ) -> pd.DataFrame:
+        self._work.check()
+
+        def execute() -> None:
+            self._work.check()
+            cursor.execute(statement.text, parameters)
+
+        try:
+            if statement.is_explain:
+                return self._explain(cursor, statement, parameters)
+            types = None if self._has_types else _described_types(cursor, statement, parameters)
+            execute()
+            names = [column[0] for column in cursor.description or ()]
+            if self._has_types:
+                types = [str(column[1]) for column in cursor.description or ()]
+            frame = read_frame(cursor, types, execute_again=execute)
+        except duckdb.Error as error:
+            self._raise_for(error, statement)
+        if statement.starred_alone and names.count("embedding") > 1:
+            # `SELECT *, embedding`: as the query names the embedding, it is in the * as well. Keep the first.
+            once = [
+                place
+                for place, name in enumerate(names)
+                if name != "embedding" or place == names.index(name)
+            ]
+            frame = frame.iloc[:, once]
+        return frame
+
+    def _explain(
+        self, cursor: duckdb.DuckDBPyConnection, statement: Statement, parameters: Any
+    ) -> pd.DataFrame:
+        import pandas as pd
+
+        rows = cursor.execute(f"EXPLAIN (FORMAT JSON) {statement.text}", parameters).fetchall()
+        plans = [
+            "\n".join(_plan_lines(node, self._errors.with_collection_names))
+            for row in rows
+            for node in json.loads(row[1])
+        ]
+        return pd.DataFrame({"explain_key": [row[0] for row in rows], "explain_value": plans})
+
+    def _raise_for(self, error: duckdb.Error, statement: Statement | None) -> NoReturn:
+        """Raise the error behind one of DuckDB's."""
+        for vectors in self._vectors.values():
+            if vectors.error is not None:
+                raise vectors.error from error
+        raise self._errors.translated(error, statement) from error
+
+
+def _check_columns(statement: Statement, columns: dict[str, Columns]) -> None:
+    """Refuse names that may mean several things, before DuckDB chooses one of them."""
+    for use in statement.columns:
+        name = use.name
+        if fold(name) in statement.defined and fold(name) not in RECORD_COLUMNS:
+            # DuckDB finds the column that the query itself names so: a view has none of an ambiguous name.
+            continue
+        for tables in use.levels():
+            is_found = False
+            for table in tables:
+                if table is None or table not in columns:
+                    continue
+                why = columns[table].ambiguity(name, table)
+                if why:
+                    raise InvalidArgumentError(why)
+                is_found = (
+                    is_found
+                    or fold(name) in RECORD_COLUMNS
+                    or columns[table].find(name) is not None
+                )
+            if is_found:
+                break
+
+
+def _uses_embedding(statement: Statement, table: str) -> bool:
+    """Say whether the query names the column embedding where this table may be meant."""
+    return any(
+        fold(use.name) == "embedding" and any(table in tables for tables in use.levels())
+        for use in statement.columns
+    )
+
+
+def _described_types(
+    cursor: duckdb.DuckDBPyConnection, statement: Statement, parameters: Any
+) -> list[str] | None:
+    """Return the types of an answer's columns; None where DESCRIBE does not take the query."""
+    if first_word(statement.text) not in ("SELECT", "WITH", "FROM", "VALUES", "TABLE", "("):
+        return None
+    rows = cursor.execute(f"DESCRIBE {statement.text}", parameters).fetchall()
+    return [row[1] for row in rows]
+
+
+def _plan_lines(node: dict[str, Any], shown: Callable[[str], str], depth: int = 0) -> list[str]:
+    """Return a plan as lines. What is done first is indented most."""
+    indent = "  " * depth
+    lines = [f"{indent}{node['name'].strip()}"]
+    for name, value in (node.get("extra_info") or {}).items():
+        values = value if isinstance(value, list) else [value]
+        said = shown(", ".join(str(one) for one in values))
+        lines.append(f"{indent}  {name}: {said}" if said else f"{indent}  {name}")
+    for child in node.get("children") or ():
+        lines += _plan_lines(child, shown, depth + 1)
+    return lines
+
+
+def _chosen_parameters(statement: Statement, parameters: Any) -> Any:
+    """Return the parameters that one part of a query uses."""
+    if not statement.parameters:
+        return None
+    if isinstance(parameters, dict):
+        return {name: parameters[name] for name in statement.parameters if name in parameters}
+    raise InvalidArgumentError(
+        "A PIVOT over a part with parameters needs them named ($name, given as a dict), or its columns written "
+        "out: ON name IN ('a', 'b')."
+    )

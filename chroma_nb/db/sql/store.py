@@ -1,0 +1,71 @@
+"""What SQL needs of the store, and what one query sees of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from uuid import UUID
+
+    import duckdb
+
+    from chroma_nb.db.base import VectorSource
+    from chroma_nb.db.sql.columns import ColumnsCache
+    from chroma_nb.db.sql.vectors import VectorFunction
+    from chroma_nb.errors import MemoryBudgetError
+
+
+class SqlStore(Protocol):
+    """The store as `answer_sql` uses it; `DuckDB` is one."""
+
+    @property
+    def sql_columns(self) -> ColumnsCache:
+        """The columns of collections that were queried lately."""
+
+    @property
+    def sql_vectors(self) -> VectorFunction:
+        """The function by which queries read vectors."""
+
+    def sql_cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """Open a cursor for one query; closing it ends its transaction."""
+
+    def vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
+        """Return the vectors of one generation of a collection, or None where it is gone."""
+
+    def is_at(self, collection_id: UUID, generation: int) -> bool:
+        """Say whether that generation is still there."""
+
+    def memory_error(self) -> MemoryBudgetError:
+        """Return the error for a query that DuckDB has not enough memory for."""
+
+    def mark_broken(self) -> None:
+        """Take note that DuckDB itself has failed."""
+
+
+@dataclass(frozen=True)
+class CollectionVersion:
+    """A collection as one transaction sees it."""
+
+    id: UUID
+    name: str
+    dimension: int | None
+    n_records: int
+    generation: int
+    version: int
+
+    @property
+    def table(self) -> str:
+        """The name of the table that holds its records."""
+        return f"records_{self.id.hex}_{self.generation}"
+
+
+@dataclass
+class Snapshot:
+    """What one transaction sees of one tenant's database."""
+
+    #: The database of DuckDB's that holds the store's tables, as SQL.
+    database: str = ""
+    #: Name -> collection.
+    collections: dict[str, CollectionVersion] = field(default_factory=dict)
