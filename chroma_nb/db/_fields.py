@@ -30,9 +30,9 @@ _KINDS = {
 }
 _ORDER = ("str", "int", "float", "bool", "list")
 #: Records that DuckDB reads together.
-_VECTOR = 2_048
+VECTOR = 2_048
 #: DuckDB takes so many times the bytes of the texts that it looks through together.
-_TEXT_FACTOR = 8
+TEXT_FACTOR = 8
 #: Records looked at in each of three places to see how large they are.
 _SAMPLE = 16
 
@@ -181,34 +181,65 @@ def _by_pieces(
     begin: Callable[[], object],
     take: Callable[[str], None],
 ) -> bool:
-    """Call `take` with a condition for each piece of a table, "" where it is one; say if it is several.
+    """Read a table once in pieces; see `Pieces.read`."""
+    return Pieces(cursor, f'"{table}"', memory_limit).read(begin, take)
 
-    Where a piece does not fit into DuckDB's memory all is begun again with smaller ones.
+
+class Pieces:
+    """Reads the records of a table in pieces that fit into DuckDB's memory.
+
+    Args:
+        cursor: Of the database.
+        table: The records', as SQL.
+        memory_limit: Bytes of memory that the database may take.
+        restart: Called where a piece did not fit, before all is begun again. DuckDB has ended the transaction
+            then.
     """
-    (lowest, highest), *_ = cursor.execute(
-        f'SELECT min(label), max(label) FROM "{table}"'
-    ).fetchall()
-    if lowest is None:
-        begin()
-        take("")
-        return False
-    end = highest + 1
-    record_bytes = max(1, _record_bytes(cursor, table, lowest, end))
-    fitting = max(1, memory_limit // (_TEXT_FACTOR * record_bytes))
-    step = end - lowest if fitting >= _VECTOR else fitting
-    while True:
-        begin()
-        try:
-            if lowest + step >= end:
-                take("")
-                return False
-            for start in range(lowest, end, step):
-                take(f"WHERE label >= {start} AND label < {start + step}")
-            return True
-        except duckdb.OutOfMemoryException:
-            if step == 1:
-                raise
-            step = max(1, min(step, _VECTOR) // 4)
+
+    def __init__(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        table: str,
+        memory_limit: int,
+        restart: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._restart = restart
+        (lowest, highest), *_ = cursor.execute(
+            f"SELECT min(label), max(label) FROM {table}"
+        ).fetchall()
+        self._lowest, self._end, self._step = 0, 0, 1
+        #: About the size of one record's metadata.
+        self.record_bytes = 0
+        if lowest is not None:
+            self._lowest, self._end = lowest, highest + 1
+            self.record_bytes = max(1, _record_bytes(cursor, table, lowest, self._end))
+            fitting = max(1, memory_limit // (TEXT_FACTOR * self.record_bytes))
+            self._step = self._end - lowest if fitting >= VECTOR else fitting
+
+    @property
+    def is_one(self) -> bool:
+        """The table is read as one piece."""
+        return self._lowest + self._step >= self._end
+
+    def read(self, begin: Callable[[], object], take: Callable[[str], None]) -> bool:
+        """Call `take` with a condition for each piece, "" where it is one; say if it is several.
+
+        Where a piece does not fit all is begun again with smaller ones, which later calls use, too.
+        """
+        while True:
+            begin()
+            try:
+                if self.is_one:
+                    take("")
+                    return False
+                for start in range(self._lowest, self._end, self._step):
+                    take(f"WHERE label >= {start} AND label < {start + self._step}")
+                return True
+            except duckdb.OutOfMemoryException:
+                if self._step == 1:
+                    raise
+                self._step = max(1, min(self._step, VECTOR) // 4)
+            self._restart()
 
 
 def _record_bytes(cursor: duckdb.DuckDBPyConnection, table: str, lowest: int, end: int) -> int:
@@ -216,7 +247,7 @@ def _record_bytes(cursor: duckdb.DuckDBPyConnection, table: str, lowest: int, en
     n_records = n_bytes = 0
     for start in {lowest, (lowest + end) // 2, max(lowest, end - _SAMPLE)}:
         rows = cursor.execute(
-            f'SELECT count(*), coalesce(sum(strlen(metadata)), 0) FROM "{table}" '
+            f"SELECT count(*), coalesce(sum(strlen(metadata)), 0) FROM {table} "
             f"WHERE label >= {start} AND label < {start + _SAMPLE}"
         ).fetchall()
         n_records, n_bytes = n_records + rows[0][0], n_bytes + int(rows[0][1])

@@ -8,19 +8,21 @@ is answered from the wrong one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import duckdb
+
+from chroma_nb.db._fields import TEXT_FACTOR, VECTOR, Pieces
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
 from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from uuid import UUID
-
-    import duckdb
 
     from chroma_nb.db.sql.store import CollectionVersion
 
@@ -34,6 +36,14 @@ _MOST_KEPT = 64
 _PREFIX = "metadata."
 #: Decimals of DuckDB have so many digits at most; an integer of 64 bits has up to 19 of them.
 _DECIMAL_DIGITS, _INTEGER_DIGITS = 38, 19
+#: Keys of large records that are looked for together, as many as `_fields` describes. Chosen, not measured.
+_KEYS_AT_ONCE = 200
+#: Records of more bytes are parsed once for `_KEYS_AT_ONCE` keys: 400 records of 28 kB with 2,000 keys took 70 s when
+#: they were parsed once for each key.
+_LARGE_RECORD = 4_096
+#: Extracting columns one by one may take a quarter of DuckDB's memory. Chosen, not measured.
+_MEMORY_SHARE = 4
+#: DuckDB's names of JSON's integers.
 _WHOLE = {"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT"}
 #: Kinds of single values, as `json_type` calls them -> the type of a column that has no other.
 _SINGLE = {"VARCHAR": "VARCHAR", "BOOLEAN": "BOOLEAN", "DOUBLE": "DOUBLE"}
@@ -48,15 +58,13 @@ class Column:
     key: str
 
     @property
-    def expression(self) -> str:
-        """The column as an expression over a row ``r`` of the records."""
-        pointer = pointer_of(self.key)
-        if self.type == "JSON":
-            return f"json_extract(r.metadata, {pointer})"
-        if self.type.endswith("[]"):
-            return f"CAST(json_extract(r.metadata, {pointer}) AS {self.type})"
-        text = f"(r.metadata ->> {pointer})"
-        return text if self.type == "VARCHAR" else f"CAST({text} AS {self.type})"
+    def is_text(self) -> bool:
+        """It is read from the text of a value, rather than from its JSON."""
+        return self.type != "JSON" and not self.type.endswith("[]")
+
+    def converted(self, value: str) -> str:
+        """Return the SQL that converts the text, or the JSON, of a value to the column's type."""
+        return value if self.type in ("VARCHAR", "JSON") else f"CAST({value} AS {self.type})"
 
 
 class Columns:
@@ -65,9 +73,11 @@ class Columns:
     Args:
         types: Metadata key -> type of its column.
         dimension: Of its embeddings; None where it has none yet.
+        record_bytes: About the size of one record's metadata.
     """
 
-    def __init__(self, types: dict[str, str], dimension: int | None) -> None:
+    def __init__(self, types: dict[str, str], dimension: int | None, record_bytes: int = 0) -> None:
+        self._record_bytes = record_bytes
         #: Columns of every record -> DuckDB type.
         self.record_types = {
             **dict.fromkeys(("id", "document", "uri"), "VARCHAR"),
@@ -117,6 +127,38 @@ class Columns:
                 "at most. Name the columns that you want; the column metadata holds all of them."
             )
         return self.all()
+
+    def expressions(
+        self, wanted: Sequence[Column], memory_limit: int
+    ) -> tuple[list[str], list[str]]:
+        """Return expressions for columns over a row ``r`` of the records, and what ``r`` needs for them.
+
+        DuckDB parses the metadata once for each column that is extracted by itself, and holds all of that at the same
+        time: 3,000 records with 40 keys take more than 268 MB. Where this would be much, columns are extracted
+        together. It is not done always, as then a query that filters by one of them extracts all.
+        """
+        parsed_bytes = len(wanted) * VECTOR * TEXT_FACTOR * self._record_bytes
+        if len(wanted) < 2 or parsed_bytes < memory_limit // _MEMORY_SHARE:
+            pointers = [pointer_of(one.key) for one in wanted]
+            return [
+                one.converted(
+                    f"(r.metadata ->> {pointer})"
+                    if one.is_text
+                    else f"json_extract(r.metadata, {pointer})"
+                )
+                for one, pointer in zip(wanted, pointers, strict=True)
+            ], []
+        places: dict[str, str] = {}
+        needed = []
+        for name, function, some in (
+            ("key_texts", "json_extract_string", [one for one in wanted if one.is_text]),
+            ("key_values", "json_extract", [one for one in wanted if not one.is_text]),
+        ):
+            if some:
+                pointers = [pointer_of(one.key) for one in some]
+                needed.append(f"{function}(metadata, [{', '.join(pointers)}]) AS {name}")
+            places |= {one.key: f"r.{name}[{number}]" for number, one in enumerate(some, 1)}
+        return [one.converted(places[one.key]) for one in wanted], needed
 
     def find(self, name: str) -> Column | None:
         """Return the column that DuckDB would find under this name."""
@@ -178,11 +220,15 @@ class ColumnsCache:
 
 def pointer_of(key: str) -> str:
     """Return the JSON pointer of a key, as SQL."""
-    path = "/" + key.replace("~", "~0").replace("/", "~1")
+    path = _path_of(key)
     if "\0" not in path:
         return sql_string(path)
     # DuckDB before 2 ends a query at a NUL.
     return f"({' || chr(0) || '.join(sql_string(part) for part in path.split(chr(0)))})"
+
+
+def _path_of(key: str) -> str:
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def key_expression(key: str) -> str:
@@ -190,69 +236,154 @@ def key_expression(key: str) -> str:
     return f"(metadata ->> {pointer_of(key)})"
 
 
-def read_types(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """Find the keys of a table of records, and the type of each one's column, in alphabetical order.
+def read_columns(
+    cursor: duckdb.DuckDBPyConnection,
+    table: str,
+    dimension: int | None,
+    memory_limit: int,
+    restart: Callable[[], object],
+) -> Columns:
+    """Find the keys of a table of records, in alphabetical order, and the type of each one's column.
 
     Args:
-        cursor: Where to ask.
+        cursor: Within the transaction of the query.
         table: The table, as SQL.
+        dimension: Of the embeddings; None where there are none yet.
+        memory_limit: Bytes of memory that the database may take. Large records are read in pieces.
+        restart: Begins the transaction again. It is called where a piece turns out to be too large, as DuckDB
+            ends a transaction that runs out of memory.
     """
-    pairs = cursor.execute(
-        "SELECT DISTINCT key, json_type(metadata, '/' || replace(replace(key, '~', '~0'), '/', '~1')) "
-        f"FROM (SELECT metadata, unnest(json_keys(metadata)) AS key FROM {table} "
-        "WHERE metadata IS NOT NULL)"
-    ).fetchall()
-    kinds: dict[str, set[str]] = {}
-    for key, kind in sorted(pairs):
-        kinds.setdefault(key, set()).add("WHOLE" if kind in _WHOLE else kind)
-    return {key: _type_of(cursor, table, key, found) for key, found in kinds.items()}
+    finder = _TypeFinder(cursor, table, memory_limit, restart)
+    return Columns(finder.types(), dimension, finder.record_bytes)
 
 
-def _type_of(cursor: duckdb.DuckDBPyConnection, table: str, key: str, kinds: set[str]) -> str:
-    value = f"metadata ->> {pointer_of(key)}"
-    values = f"(SELECT {value} AS value FROM {table}) WHERE value IS NOT NULL"
-    if kinds - {"NULL"} == {"ARRAY"}:
-        elements = (
-            f"(SELECT unnest(CAST(json_extract(metadata, {pointer_of(key)}) AS JSON[])) AS value FROM {table}"
-            " WHERE metadata IS NOT NULL)"
+class _TypeFinder:
+    """Finds the types of the columns of one table of records."""
+
+    def __init__(
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        table: str,
+        memory_limit: int,
+        restart: Callable[[], object],
+    ) -> None:
+        self._cursor = cursor
+        self._table = table
+        self._restart = restart
+        self._pieces = Pieces(cursor, table, memory_limit, restart)
+        self.record_bytes = self._pieces.record_bytes
+
+    def types(self) -> dict[str, str]:
+        kinds: dict[str, set[str]] = {}
+        for key, kind in sorted(self._pairs()):
+            kinds.setdefault(key, set()).add("WHOLE" if kind in _WHOLE else kind)
+        return {key: self._type_of(key, found) for key, found in kinds.items()}
+
+    def _pairs(self) -> set[tuple[Any, ...]]:
+        """Return the keys with each kind that their values have."""
+        if self._pieces.is_one and self.record_bytes < _LARGE_RECORD:
+            # Fast, but DuckDB parses a record once for each of its keys and holds all of that at the same time.
+            with contextlib.suppress(duckdb.OutOfMemoryException):
+                return set(
+                    self._cursor.execute(
+                        "SELECT DISTINCT key, json_type(metadata, '/' || replace(replace(key, '~', '~0'), '/', '~1')) "
+                        f"FROM (SELECT metadata, unnest(json_keys(metadata)) AS key FROM {self._table} "
+                        "WHERE metadata IS NOT NULL)"
+                    ).fetchall()
+                )
+            self._restart()
+        keys = self._rows(
+            lambda records: (
+                f"SELECT DISTINCT key FROM (SELECT unnest(json_keys(metadata)) AS key FROM {records})"
+            )
         )
-        found = cursor.execute(f"SELECT DISTINCT json_type(value) FROM {elements}").fetchall()
-        inner = {"WHOLE" if kind in _WHOLE else kind for (kind,) in found}
-        kind = _single_type(
-            cursor, inner, f"(SELECT CAST(value AS VARCHAR) AS value FROM {elements})"
+        names = sorted(key for (key,) in keys)
+        found: set[tuple[Any, ...]] = set()
+        for start in range(0, len(names), _KEYS_AT_ONCE):
+            some = names[start : start + _KEYS_AT_ONCE]
+            found |= self._rows(
+                lambda records: (
+                    "SELECT DISTINCT key, kind FROM (SELECT unnest(?::VARCHAR[]) AS key, "
+                    f"unnest(json_type(metadata, ?::VARCHAR[])) AS kind FROM {records}) WHERE kind IS NOT NULL"
+                ),
+                [some, [_path_of(key) for key in some]],
+            )
+        return found
+
+    def _rows(
+        self, query: Callable[[str], str], parameters: list[Any] | None = None
+    ) -> set[tuple[Any, ...]]:
+        """Return the rows of a query for each piece; `query` makes it for the SQL of a piece's metadata."""
+        found: set[tuple[Any, ...]] = set()
+
+        def take(condition: str) -> None:
+            records = f"(SELECT metadata FROM {self._table} {condition})"
+            found.update(self._cursor.execute(query(records), parameters).fetchall())
+
+        self._pieces.read(found.clear, take)
+        return found
+
+    def _type_of(self, key: str, kinds: set[str]) -> str:
+        pointer = pointer_of(key)
+        if kinds - {"NULL"} != {"ARRAY"}:
+            return self._single_type(
+                kinds,
+                lambda records: f"(SELECT metadata ->> {pointer} AS value FROM {records})",
+            )
+
+        def elements(records: str) -> str:
+            return (
+                f"(SELECT unnest(CAST(json_extract(metadata, {pointer}) AS JSON[])) AS value FROM {records} "
+                "WHERE metadata IS NOT NULL)"
+            )
+
+        found = self._rows(
+            lambda records: f"SELECT DISTINCT json_type(value) FROM {elements(records)}"
         )
-        # A list of decimals is no list of numbers any more once it is in Python.
+        kind = self._single_type(
+            {"WHOLE" if kind in _WHOLE else kind for (kind,) in found},
+            lambda records: f"(SELECT CAST(value AS VARCHAR) AS value FROM {elements(records)})",
+        )
+        # Python has no list of decimals that pandas would take for numbers.
         return "JSON" if kind == "JSON" or kind.startswith("DECIMAL") else f"{kind}[]"
-    return _single_type(cursor, kinds, values)
 
-
-def _single_type(cursor: duckdb.DuckDBPyConnection, kinds: set[str], values: str) -> str:
-    """Return the type that holds values of these kinds; `values` are their texts."""
-    # Nothing but gaps, or but empty lists.
-    kinds = kinds - {"NULL"} or {"VARCHAR"}
-    if kinds == {"WHOLE"}:
-        return "BIGINT"
-    if len(kinds) == 1:
-        return _SINGLE.get(next(iter(kinds)), "JSON")
-    if kinds == {"WHOLE", "DOUBLE"}:
-        return _number_type(cursor, values)
-    return "JSON"
-
-
-def _number_type(cursor: duckdb.DuckDBPyConnection, values: str) -> str:
-    """Return the type that holds integers and floats together, no digit lost."""
-    whole = "TRY_CAST(value AS BIGINT)"
-    # The text of an integer has neither a point nor an exponent.
-    is_whole = "regexp_full_match(value, '-?[0-9]+')"
-    lost, scale, exponents = cursor.execute(
-        f"SELECT bool_or({is_whole} AND CAST(CAST({whole} AS DOUBLE) AS HUGEINT) != {whole}), "
-        f"max(CASE WHEN NOT {is_whole} THEN length(split_part(value, '.', 2)) ELSE 0 END), "
-        f"bool_or(NOT {is_whole} AND NOT regexp_full_match(value, '-?[0-9]+[.][0-9]+')) FROM {values}"
-    ).fetchall()[0]
-    if not lost:
-        return "DOUBLE"
-    if exponents or scale > _DECIMAL_DIGITS - _INTEGER_DIGITS:
+    def _single_type(self, kinds: set[str], texts: Callable[[str], str]) -> str:
+        """Return the type that holds values of these kinds; `texts` makes the SQL of their texts in a piece."""
+        # Nothing but missing values, or but empty lists.
+        kinds = kinds - {"NULL"} or {"VARCHAR"}
+        if kinds == {"WHOLE"}:
+            return "BIGINT"
+        if len(kinds) == 1:
+            return _SINGLE.get(next(iter(kinds)), "JSON")
+        if kinds == {"WHOLE", "DOUBLE"}:
+            return self._number_type(texts)
         return "JSON"
-    kind = f"DECIMAL({_DECIMAL_DIGITS},{scale})"
-    rows = cursor.execute(f"SELECT bool_and(TRY_CAST(value AS {kind}) IS NOT NULL) FROM {values}")
-    return kind if rows.fetchall()[0][0] else "JSON"
+
+    def _number_type(self, texts: Callable[[str], str]) -> str:
+        """Return the type that holds integers and floats together, no digit lost."""
+        whole = "TRY_CAST(value AS BIGINT)"
+        # The text of an integer has neither a point nor an exponent.
+        is_whole = "regexp_full_match(value, '-?[0-9]+')"
+        found = self._rows(
+            lambda records: (
+                f"SELECT bool_or({is_whole} AND CAST(CAST({whole} AS DOUBLE) AS HUGEINT) != {whole}), "
+                f"max(CASE WHEN NOT {is_whole} THEN length(split_part(value, '.', 2)) ELSE 0 END), "
+                f"bool_or(NOT {is_whole} AND NOT regexp_full_match(value, '-?[0-9]+[.][0-9]+')) "
+                f"FROM {texts(records)} WHERE value IS NOT NULL"
+            )
+        )
+        if not any(is_lost for is_lost, _, _ in found):
+            return "DOUBLE"
+        # A piece without values has NULL for each.
+        scale = max(digits or 0 for _, digits, _ in found)
+        has_exponents = any(has for _, _, has in found)
+        if has_exponents or scale > _DECIMAL_DIGITS - _INTEGER_DIGITS:
+            return "JSON"
+        kind = f"DECIMAL({_DECIMAL_DIGITS},{scale})"
+        fits = self._rows(
+            lambda records: (
+                f"SELECT bool_and(TRY_CAST(value AS {kind}) IS NOT NULL) FROM {texts(records)} "
+                "WHERE value IS NOT NULL"
+            )
+        )
+        return "JSON" if (False,) in fits else kind

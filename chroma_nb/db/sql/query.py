@@ -10,7 +10,7 @@ from uuid import UUID
 import duckdb
 
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
-from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_types
+from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.db.sql.interrupt import Work, run_interruptibly
@@ -121,10 +121,10 @@ class _Query:
     def _begin(self) -> None:
         """Begin the transaction. It reads at once, as only then is its moment fixed."""
         cursor, snapshot = self._cursor, self._snapshot
-        snapshot.database = sql_identifier(
-            cursor.execute("SELECT current_database()").fetchall()[0][0]
-        )
-        cursor.execute(f"USE {EMPTY_DATABASE}")
+        if not snapshot.database:
+            own = cursor.execute("SELECT current_database()").fetchall()[0][0]
+            snapshot.database = sql_identifier(own)
+            cursor.execute(f"USE {EMPTY_DATABASE}")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         cursor.execute(
             "SELECT id, name, dimension, n_records, generation, version FROM "
@@ -136,6 +136,19 @@ class _Query:
         snapshot.collections = {
             row[1]: CollectionVersion(UUID(row[0]), *row[1:]) for row in cursor.fetchall()
         }
+
+    def _begin_again(self) -> None:
+        """Begin the transaction again after DuckDB has ended it. Nothing may have changed in between.
+
+        Views that were made in it are gone. Those that a statement needs are made after its columns are found.
+        """
+        before = self._snapshot.collections
+        # DuckDB may have taken it back by itself.
+        with contextlib.suppress(duckdb.TransactionException):
+            self._cursor.execute("ROLLBACK")
+        self._begin()
+        if self._snapshot.collections != before:
+            raise MovedError
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -236,8 +249,13 @@ class _Query:
     def _columns_of(self, collection: CollectionVersion) -> Columns:
         columns = self._columns.get(collection.name) or self._store.sql_columns.get(collection)
         if columns is None:
-            types = read_types(self._cursor, self._table(collection))
-            columns = Columns(types, collection.dimension)
+            columns = read_columns(
+                self._cursor,
+                self._table(collection),
+                collection.dimension,
+                self._store.memory_limit,
+                self._begin_again,
+            )
             self._store.sql_columns.add(collection, columns)
         self._columns[collection.name] = columns
         return columns
@@ -255,10 +273,17 @@ class _Query:
         else:
             names = {fold(one) for one in statement.names()}
             wanted = [one for one in columns.all() if fold(one.name) in names]
-        selected += [f"{one.expression} AS {sql_identifier(one.name)}" for one in wanted]
+        expressions, needed = columns.expressions(wanted, self._store.memory_limit)
+        selected += [
+            f"{expression} AS {sql_identifier(one.name)}"
+            for expression, one in zip(expressions, wanted, strict=True)
+        ]
         order = "" if name in statement.unordered else " ORDER BY sequence"
         # The order is inside, so that LIMIT spares what is computed outside.
-        return f"SELECT {', '.join(selected)} FROM (SELECT * FROM {self._table(collection)}{order}) AS r"
+        records = f"(SELECT * FROM {self._table(collection)}{order})"
+        if needed:
+            records = f"(SELECT *, {', '.join(needed)} FROM {records})"
+        return f"SELECT {', '.join(selected)} FROM {records} AS r"
 
     def _embedding(self, collection: CollectionVersion) -> str:
         """Return the expression that reads a record's embedding when DuckDB evaluates it."""

@@ -28,6 +28,10 @@ class SqlStore(Protocol):
     def sql_vectors(self) -> VectorFunction:
         """The function by which queries read vectors."""
 
+    @property
+    def memory_limit(self) -> int:
+        """Bytes of memory that DuckDB may take."""
+
     def sql_cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Open a cursor for one query; closing it ends its transaction."""
 

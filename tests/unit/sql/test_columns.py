@@ -6,26 +6,33 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
+import pandas as pd
+import pytest
+
+import chroma_nb
+from chroma_nb.db import _fields
 from chroma_nb.db.sql import columns
 from chroma_nb.db.sql import query as query_module
 from chroma_nb.db.sql.store import CollectionVersion
 from tests.unit.sql.conftest import make, refusal
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def test_columns_are_found_once_for_each_version(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    plain = query_module.read_types
+    plain = query_module.read_columns
 
-    def counted(cursor: Any, table: str) -> Any:
+    def counted(cursor: Any, table: str, *rest: Any) -> Any:
         asked.append(table)
-        return plain(cursor, table)
+        return plain(cursor, table, *rest)
 
-    monkeypatch.setattr(query_module, "read_types", counted)
+    monkeypatch.setattr(query_module, "read_columns", counted)
     made = make(client, "versions", [{"n": 1}])
     try:
         client.sql("SELECT count(*), max(id), max(document) FROM versions")
@@ -84,3 +91,104 @@ def test_an_error_knows_columns_that_are_not_kept(
     monkeypatch.setattr(columns, "_MOST_STARRED", 1)
     monkeypatch.setattr(client.api.db, "sql_columns", columns.ColumnsCache())
     assert 'Did you mean "pos"?' in refusal(client, "SELECT poss FROM docs")
+
+
+MIXED = [
+    {"n": 1, "both": 1, "large": 2**60, "texts": ["a"], "numbers": [1], "any": 1, "a/~b": 0.5},
+    {"n": 2, "both": 0.5, "large": 0.25, "texts": ["b"], "numbers": [2.5], "any": "x"},
+    {"late": True, "both": 2, "large": -7, "any": [1], "nul\0": "c"},
+]
+
+
+@pytest.fixture
+def mixed(client: Any) -> Iterator[Any]:
+    yield make(client, "mixed", [{**MIXED[row % 3], "n": row} for row in range(30)])
+    client.delete_collection("mixed")
+
+
+@pytest.mark.parametrize("is_small", [True, False], ids=["one by one", "many keys at once"])
+def test_types_are_the_same_in_pieces_and_extracted_together(
+    client: Any, mixed: Any, monkeypatch: pytest.MonkeyPatch, is_small: bool
+) -> None:
+    db = client.api.db
+    described, star = client.sql("DESCRIBE mixed"), client.sql("SELECT * FROM mixed")
+    monkeypatch.setattr(db, "sql_columns", columns.ColumnsCache())
+    monkeypatch.setattr(columns, "_LARGE_RECORD", 1 << 30 if is_small else 0)
+    monkeypatch.setattr(columns, "_KEYS_AT_ONCE", 3)
+    monkeypatch.setattr(columns, "_MEMORY_SHARE", 1 << 40)
+    if not is_small:
+        monkeypatch.setattr(_fields, "TEXT_FACTOR", db.memory_limit // 500)
+    pd.testing.assert_frame_equal(client.sql("DESCRIBE mixed"), described)
+    pd.testing.assert_frame_equal(client.sql("SELECT * FROM mixed"), star)
+    pieces = _fields.Pieces(db._connection, f'"{db._entries[mixed.id].table}"', db.memory_limit)
+    assert pieces.is_one == is_small
+
+
+def wide(client: Any, n_keys: int, n_records: int, first: int = 0) -> Any:
+    """Add records of many keys, and a few small ones before and after them."""
+    collection = client.get_or_create_collection("wide", embedding_function=None)
+    rows = [{f"key {k:04d}": (row + k) % 10 for k in range(n_keys)} for row in range(n_records)]
+    collection.add(
+        ids=[str(first + row) for row in range(n_records)],
+        embeddings=np.zeros((n_records, 1), dtype=np.float32),
+        metadatas=rows,
+    )
+    return collection
+
+
+LITTLE = chroma_nb.Settings(duckdb_memory_limit="70 MB", threads=2, progress=False)
+
+
+@pytest.mark.parametrize(("n_keys", "n_records"), [(100, 400), (500, 200)])
+def test_a_star_of_many_keys_fits_into_little_memory(
+    tmp_path: Path, n_keys: int, n_records: int
+) -> None:
+    with chroma_nb.PersistentClient(tmp_path / "store", LITTLE) as client:
+        collection = wide(client, n_keys, n_records)
+        assert len(client.api.db.describe_fields(collection.id, 5)) == min(n_keys, 200)
+        frame = client.sql("SELECT * FROM wide")
+        assert frame.shape == (n_records, 4 + n_keys)
+        assert frame["key 0007"].tolist() == [(row + 7) % 10 for row in range(n_records)]
+
+
+def test_large_records_where_nobody_looked_are_read_in_pieces(tmp_path: Path) -> None:
+    with chroma_nb.PersistentClient(tmp_path / "store", LITTLE) as client:
+        # Where the sizes of records are estimated they are small.
+        wide(client, 1, 300)
+        collection = wide(client, 2_000, 200, first=300)
+        wide(client, 1, 500, first=500)
+        restarts: list[int] = []
+        plain = query_module._Query._begin_again
+
+        def begin_again(self: Any) -> None:
+            restarts.append(1)
+            plain(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(query_module._Query, "_begin_again", begin_again)
+            described = client.sql("DESCRIBE wide")
+        assert restarts
+        assert len(described) == 5 + 2_000
+        assert len(client.api.db.describe_fields(collection.id, 5)) == 200
+
+
+def test_a_query_begins_anew_when_the_columns_change_while_they_are_read_again(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(client, "changed", [{"n": 1}])
+    plain, calls = query_module.read_columns, []
+
+    def fails(cursor: Any, table: str, *rest: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            made.update(ids=["r0"], metadatas=[{"later": 2}])
+            # As after too little memory.
+            rest[-1]()
+        return plain(cursor, table, *rest)
+
+    monkeypatch.setattr(query_module, "read_columns", fails)
+    try:
+        assert client.sql("SELECT n, later FROM changed").values.tolist() == [[1, 2]]
+        assert len(calls) == 2
+    finally:
+        client.delete_collection("changed")

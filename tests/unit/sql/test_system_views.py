@@ -55,7 +55,7 @@ def test_names_alone_need_no_look_at_the_metadata(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client.api.db, "sql_columns", ColumnsCache())
-    monkeypatch.delattr(query_module, "read_types")
+    monkeypatch.delattr(query_module, "read_columns")
     assert sorted(client.sql("SHOW TABLES").name) == NAMES
     assert len(client.sql("SELECT table_name FROM information_schema.tables")) == len(NAMES)
 
