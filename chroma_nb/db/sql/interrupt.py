@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 #: The caller wakes up so often: nothing else wakes it when a signal has reached another thread. 0.1 s is not
-#: felt as a delay and costs no measurable time. Chosen, not measured.
+#: felt as a delay. Chosen, not measured.
 _TICK_SECONDS = 0.1
 #: How often an interrupt is repeated: DuckDB forgets one that comes between two statements. Chosen, not measured.
 _REPEAT_SECONDS = 0.02

@@ -38,7 +38,7 @@ _ENDS = {
     ";",
 }
 _OPEN, _CLOSE = set("([{"), set(")]}")
-#: Columns that a PIVOT makes of one expression at most. Chosen, not measured: no notebook shows more.
+#: Columns that a PIVOT makes of one expression at most. Chosen, not measured.
 _MAX_VALUES = 10_000
 
 
