@@ -78,13 +78,34 @@ def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition
 
 
 def as_filter(where: Any) -> Any:
-    """Return a filter as Chroma's dict of plain values, with the conditions within it taken as such."""
-    return plain_filter(_without_conditions(where))
+    """Return a filter as Chroma's dict of plain values, with the conditions within it taken as such.
+
+    Raises:
+        InvalidArgumentError: It is nested more deeply than Python can follow.
+    """
+    try:
+        return plain_filter(_without_conditions(where))
+    except RecursionError:
+        raise _too_deep() from None
 
 
 def as_document_filter(where_document: Any) -> Any:
-    """Return a document filter as Chroma's dict; ``K.DOCUMENT.contains("bear")`` is one, too."""
-    return _of_documents(_without_conditions(where_document))
+    """Return a document filter as Chroma's dict; ``K.DOCUMENT.contains("bear")`` is one, too.
+
+    Raises:
+        InvalidArgumentError: As `as_filter`.
+    """
+    try:
+        return _of_documents(_without_conditions(where_document))
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "Invalid where clause: the filter is nested too deeply. A list of conditions under one $and or $or is flat: "
+        "{'$or': [...]}."
+    )
 
 
 def _of_documents(filter: Any) -> Any:

@@ -142,6 +142,14 @@ class Settings(Displayed):
     max_batch_size: int = _documented(
         5_461, "What `get_max_batch_size()` says. Larger calls are accepted and split inside."
     )
+    max_filter_conditions: int = _documented(
+        1_000, "Most conditions in `where` and `where_document` of one call."
+    )
+    max_filter_depth: int = _documented(32, "How deep `$and` and `$or` may be nested in a filter.")
+    max_pattern_length: int = _documented(
+        1_000,
+        "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",
+    )
     compact_ratio: float = _documented(
         0.5, "Compact a collection when this share of its vector rows is dead."
     )
@@ -191,6 +199,9 @@ class Settings(Displayed):
     )
     server_max_body: str = _documented("256 MB", "Largest body of a request.")
     server_max_batch_size: int = _documented(100_000, "Most records of one request.")
+    server_max_results: int = _documented(
+        100_000, "Most answers of one request: `n_results` times the queries in it."
+    )
     server_max_concurrency: int = _documented(
         64, "Requests worked on or waiting at a time; further ones are asked to try again."
     )

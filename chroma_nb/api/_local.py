@@ -21,7 +21,15 @@ from chroma_nb.errors import (
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.filters.expression import And, Expression, parse_where, parse_where_document
+from chroma_nb.filters.expression import (
+    And,
+    Expression,
+    parse_where,
+    parse_where_document,
+    patterns,
+    rust_regex_to_re2,
+)
+from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.preflight import require
 from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
@@ -69,7 +77,7 @@ class Local(API):
     Args:
         db: Where the truth is.
         segments: What is in memory of it.
-        settings: `allow_reset` and `max_batch_size` are used.
+        settings: `allow_reset`, `max_batch_size` and the limits of filters are used.
     """
 
     in_process: ClassVar[bool] = True
@@ -79,6 +87,7 @@ class Local(API):
         self.segments = segments
         self.settings = settings
         self._described = Described(db)
+        self._filter_limits = FilterLimits.of(settings)
         self._pid = os.getpid()
         self._close_lock = threading.Lock()
         self._closed = False
@@ -95,6 +104,20 @@ class Local(API):
 
     def get_version(self) -> str:
         return __version__
+
+    def _expression(self, where: Where | None, where_document: Where | None) -> Expression | None:
+        self._filter_limits.check(where, where_document)
+        parts = [
+            part
+            for part in (parse_where(where), parse_where_document(where_document))
+            if part is not None
+        ]
+        for part in parts:
+            for pattern in patterns(part):
+                self._filter_limits.check_spelt(pattern, rust_regex_to_re2(pattern))
+        if len(parts) == 2:
+            return And(tuple(parts))
+        return parts[0] if parts else None
 
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
@@ -389,7 +412,7 @@ class Local(API):
         database: str,
     ) -> int:
         self._info(collection_id, tenant, database)
-        expression = _expression(where, where_document)
+        expression = self._expression(where, where_document)
         with self.segments.writing(collection_id) as segment:
             labels = segment.metadata.select(expression, ids=ids, limit=limit)
             if len(labels):
@@ -425,7 +448,7 @@ class Local(API):
         database: str,
     ) -> Records:
         self._info(collection_id, tenant, database)
-        expression = _expression(where, where_document)
+        expression = self._expression(where, where_document)
         with self.segments.present(collection_id, expression) as segment:
             reader = segment.metadata
             labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
@@ -462,7 +485,7 @@ class Local(API):
         database: str,
     ) -> Matches:
         info = self._info(collection_id, tenant, database)
-        expression = _expression(where, where_document)
+        expression = self._expression(where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
@@ -612,7 +635,7 @@ class Local(API):
         database: str,
     ) -> dict[str, Any]:
         info = self._info(collection_id, tenant, database)
-        expression = _expression(where, where_document)
+        expression = self._expression(where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         started = time.perf_counter()
@@ -677,17 +700,6 @@ class _Texts:
                     self.keys = None
             out.append(encode(metadata) if metadata else None)
         return out
-
-
-def _expression(where: Where | None, where_document: Where | None) -> Expression | None:
-    parts = [
-        part
-        for part in (parse_where(where), parse_where_document(where_document))
-        if part is not None
-    ]
-    if len(parts) == 2:
-        return And(tuple(parts))
-    return parts[0] if parts else None
 
 
 def _check_dimensions(info: CollectionInfo, batch: RecordBatch) -> None:

@@ -165,6 +165,7 @@ def query(call: Call[s.QueryBody]) -> dict[str, Any]:
     if not body.query_embeddings or n_results == 0:
         call.api.get_collection_by_id(call.collection_id, **call.place)
         return _nothing_found(len(body.query_embeddings), include)
+    _check_results(call, n_results, len(body.query_embeddings))
     found = call.api.query(
         call.collection_id,
         _vectors(body.query_embeddings),
@@ -615,6 +616,7 @@ def build_index(call: Call[None]) -> dict[str, Any]:
 def explain(call: Call[s.ExplainBody]) -> dict[str, Any]:
     """Answer a query, and return how that was done."""
     body = call.body
+    _check_results(call, body.n_results, len(body.query_embeddings))
     return call.api.explain(
         call.collection_id,
         _vectors(body.query_embeddings),
@@ -725,6 +727,19 @@ def _shown(call: Call[Any], vectors: NDArray[np.float32]) -> list[Any]:
     if call.query.get("embeddings") == "base64":
         return list(to_base64(vectors))
     return list(vectors.tolist())
+
+
+def _check_results(call: Call[Any], n_results: int, n_queries: int) -> None:
+    """Refuse a query whose answer would be too large, before it is looked for."""
+    limit = call.settings.server_max_results
+    if n_results * n_queries > limit:
+        # There are not more answers than records.
+        n_results = min(n_results, call.api.count(call.collection_id, **call.place))
+    if n_results * n_queries > limit:
+        raise InvalidArgumentError(
+            f"{n_results:,} results for each of {n_queries:,} queries are more than the server's maximum of "
+            f"{limit:,} in one request: ask in parts (Settings.server_max_results)."
+        )
 
 
 def _without_records(call: Call[Any], body: s.NewRecords | s.RecordChanges) -> bool:

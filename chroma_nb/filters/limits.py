@@ -1,0 +1,110 @@
+"""`FilterLimits`: how large a filter may be, looked at before any work is done for it.
+
+A filter of a few kilobytes can cost gigabytes: a class within a regular expression is spelt out as thousands of
+characters, and each of thousands of conditions is a mask over all records, or an expression of the database's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from chroma_nb.settings import Settings
+
+_JOINING = ("$and", "$or")
+_PATTERNS = ("$regex", "$not_regex")
+#: A pattern may grow so much when it is spelt for the database: ``\W`` in a class is 7,000 characters.
+_GROWTH = 100
+
+
+@dataclass(frozen=True)
+class FilterLimits:
+    """What `where` and `where_document` of one call may hold, together.
+
+    Attributes:
+        conditions: Conditions, without the ``$and`` and ``$or`` that join them.
+        depth: How deep ``$and`` and ``$or`` may be nested.
+        pattern_length: Characters of one regular expression.
+    """
+
+    conditions: int
+    depth: int
+    pattern_length: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> FilterLimits:
+        """Return the limits that settings set."""
+        return cls(
+            settings.max_filter_conditions, settings.max_filter_depth, settings.max_pattern_length
+        )
+
+    def check(self, *filters: Any) -> None:
+        """Check filters as they were given; what is no filter at all is left to their parser.
+
+        Raises:
+            InvalidArgumentError: One is too large; the sentence names the limit and its setting.
+        """
+        n_conditions = 0
+        # Not by recursion: a filter may be nested more deeply than Python's stack.
+        left = [(1, one) for one in filters]
+        while left:
+            depth, one = left.pop()
+            if not isinstance(one, dict):
+                continue
+            for key, value in one.items():
+                if key in _JOINING and isinstance(value, list):
+                    if depth > self.depth:
+                        raise self._too_large("nested more deeply than", self.depth, "depth")
+                    left.extend((depth + 1, part) for part in value)
+                    continue
+                n_conditions += 1
+                for pattern in _patterns_of(key, value):
+                    self.check_pattern(pattern)
+        if n_conditions > self.conditions:
+            raise self._too_large(
+                f"of {n_conditions:,} conditions, more than", self.conditions, "conditions"
+            )
+
+    def check_pattern(self, pattern: str) -> None:
+        """Check a regular expression, before it is spelt out.
+
+        Raises:
+            InvalidArgumentError: It is too long.
+        """
+        if len(pattern) > self.pattern_length:
+            raise InvalidArgumentError(
+                f"Invalid where clause: the regular expression {pattern[:60]!r}... has {len(pattern):,} characters, "
+                f"the limit is {self.pattern_length:,} (Settings.max_pattern_length)."
+            )
+
+    def check_spelt(self, pattern: str, spelt: str) -> None:
+        """Check a regular expression as it is spelt for the database.
+
+        Raises:
+            InvalidArgumentError: It is too long.
+        """
+        limit = _GROWTH * self.pattern_length
+        if len(spelt) > limit:
+            raise InvalidArgumentError(
+                f"Invalid where clause: the regular expression {pattern[:60]!r} is {len(spelt):,} characters when its "
+                f"classes are spelt out, the limit is {limit:,} ({_GROWTH} times Settings.max_pattern_length). "
+                "Negated classes such as \\W within [...] are long: write [^...] with what is not wanted."
+            )
+
+    @staticmethod
+    def _too_large(what: str, limit: int, name: str) -> InvalidArgumentError:
+        way_out = " For one of many values use one $in." if name == "conditions" else ""
+        return InvalidArgumentError(
+            f"Invalid where clause: the filter is {what} the limit of {limit:,} (Settings.max_filter_{name}).{way_out}"
+        )
+
+
+def _patterns_of(key: Any, value: Any) -> list[str]:
+    if key in _PATTERNS:
+        return [value] if isinstance(value, str) else []
+    if isinstance(value, dict):
+        return [one for name, one in value.items() if name in _PATTERNS and isinstance(one, str)]
+    return []
