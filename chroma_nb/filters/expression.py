@@ -15,7 +15,7 @@ import sys
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -239,7 +239,9 @@ def _parse_where(where: Any) -> Expression:
                 if value
                 else "Without a condition leave it out: where=None.",
             )
-        children = tuple(map(_parse_where, value))
+        children = _with_lists(tuple(map(_parse_where, value)), negated=key == "$and")
+        if len(children) == 1:
+            return children[0]
         return And(children) if key == "$and" else Or(children)
     if key.startswith("$"):
         raise _operator_of_documents(
@@ -331,6 +333,36 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
     ):
         raise _uneven(operand)
     return _leaf(key, operator, operand)
+
+
+def _with_lists(children: tuple[Expression, ...], *, negated: bool) -> tuple[Expression, ...]:
+    """Return conditions in which many equalities of one key are one list.
+
+    Frameworks write one of many values as ``$or`` of ``$eq``, none of many as ``$and`` of ``$ne``. Each
+    would be a mask of its own, or an expression of the database's.
+
+    Args:
+        children: What ``$or`` joins, or ``$and``.
+        negated: It is ``$and``, which joins ``$ne``.
+    """
+    values: dict[tuple[str, type[Scalar]], list[Scalar]] = {}
+    for one in children:
+        if _is_equality(one, negated):
+            values.setdefault((one.key, type(one.value)), []).append(one.value)
+    out: list[Expression] = []
+    for one in children:
+        if not _is_equality(one, negated):
+            out.append(one)
+            continue
+        # In the place of the first of its list; there is none left for the others.
+        found = values.pop((one.key, type(one.value)), None)
+        if found is not None:
+            out.append(one if len(found) == 1 else Among(one.key, tuple(found), negated))
+    return tuple(out)
+
+
+def _is_equality(one: Expression, negated: bool) -> TypeGuard[Compare]:
+    return isinstance(one, Compare) and one.op == "$eq" and one.negated == negated
 
 
 def _operator_of_documents(operator: Any, sentence: str, expression: Any) -> ValueError:

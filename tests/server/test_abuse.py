@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -500,4 +500,41 @@ def test_every_path_is_closed_to_pages_of_elsewhere(server: Running, path: str) 
             assert answer.json()["error"] == "AuthError"
             assert "chroma-trace-id" in answer.headers
     assert raw("GET", path).status_code != 403
+    raw.close()
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux")
+def test_filters_and_queries_are_refused_for_their_size_before_any_work(server: Running) -> None:
+    """Each of these is small as a body and took gigabytes, or minutes."""
+    raw = Raw(server.url)
+    path = raw.collection("docs")
+    made = {"ids": ["a", "b"], "embeddings": [[1.0], [2.0]], "documents": ["x", "y"]}
+    assert raw("POST", path + "/add", made).status_code == 201
+    vectors = [[1.0]] * 1_000
+    process = psutil.Process(server.process.pid)
+    for route, body, setting in (
+        ("get", {"where_document": {"$regex": r"[" + r"\W" * 20_000 + "]"}}, "max_pattern_length"),
+        ("get", {"where_document": {"$regex": r"[" + r"\W" * 400 + "]"}}, "max_pattern_length"),
+        ("get", {"where": {"$or": [{f"k{n}": n} for n in range(20_000)]}}, "max_filter_conditions"),
+        (
+            "delete",
+            {"where": {"$or": [{f"k{n}": n} for n in range(20_000)]}},
+            "max_filter_conditions",
+        ),
+        ("query", {"query_embeddings": vectors, "n_results": 1}, ""),
+        ("query", {"query_embeddings": vectors * 60, "n_results": 10**9}, "server_max_results"),
+    ):
+        answers: list[Any] = []
+        peak = peak_of(
+            process,
+            lambda route=route, body=body, answers=answers: answers.append(  # type: ignore[misc]
+                raw("POST", f"{path}/{route}", body)
+            ),
+        )
+        if setting:
+            assert answers[0].status_code == 400, answers[0].text
+            assert setting in answers[0].text
+        else:
+            assert answers[0].status_code == 200
+        assert peak < 60 * MB, f"{route}, {setting}: {peak / MB:.0f} MB"
     raw.close()
