@@ -49,7 +49,7 @@ def test_ids(ids: Any, result: list[str]) -> None:
         ([], ValueError, "Expected IDs to be a non-empty list, got 0 IDs"),
         ([1], ValueError, "Expected ID to be a str, got 1"),
         ([None], ValueError, "Expected ID to be a str, got None"),
-        ({"a", "b"}, ValueError, "Expected a list, got a set, which has no order"),
+        ({"a"}, ValueError, "Expected a list, got a set, which has no order"),
         (7, ValueError, "Expected IDs to be a list, got int"),
         ([""], InvalidArgumentError, "Empty ID, ID must have at least one character"),
         (["a", "b", "a"], DuplicateIDError, "Expected IDs to be unique, found duplicates of: a"),
