@@ -59,7 +59,7 @@ _SYNONYMS = {
 }
 
 #: Settings that are a size: a number of bytes is as good as a text.
-_SIZES = ("memory_budget", "duckdb_memory_limit", "server_max_body")
+_SIZES = ("memory_budget", "duckdb_memory_limit", "server_max_body", "max_answer")
 
 #: What `embedding` may be.
 EMBEDDINGS = ("auto", "minilm", "static")
@@ -169,6 +169,7 @@ class Settings(Displayed):
         "", "Further headers of each request to a server: a JSON object.", secret=True
     )
     timeout_seconds: float = _documented(60.0, "How long a server may take for an answer.")
+    max_answer: str = _documented("1 GB", "Largest answer that is taken from a server.")
     retries: int = _documented(
         3, "How often a request is repeated that a server did not begin, or that only reads."
     )

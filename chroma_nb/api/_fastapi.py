@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
@@ -31,6 +33,7 @@ from chroma_nb.filters.expression import (
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
 from chroma_nb.validation import check_known, ids_exist
+from chroma_nb.wire.answers import check_kind, matches_from_json, records_from_json
 from chroma_nb.wire.collections import collection_from_json
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.memory import (
@@ -39,7 +42,7 @@ from chroma_nb.wire.memory import (
     fields_from_json,
     report_from_json,
 )
-from chroma_nb.wire.vectors import from_wire, to_base64
+from chroma_nb.wire.vectors import to_base64
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +82,35 @@ class ServerInfo:
         return self.name == "chroma_nb"
 
 
+#: What reading an answer of another form than is expected raises.
+_ODD = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+
+
+def _reads_answers(function: Any) -> Any:
+    """Return a method that says so where a server's answer cannot be used, whatever about it is odd."""
+
+    @functools.wraps(function)
+    def call(self: FastAPI, *args: Any, **kwargs: Any) -> Any:
+        before = self._http.n_answers
+        try:
+            return function(self, *args, **kwargs)
+        except _ODD as error:
+            # Arguments are checked before anything is sent: after an answer, it is the answer.
+            if isinstance(error, ChromaError) or self._http.n_answers == before:
+                raise
+            raise self._http.unusable(error) from error
+
+    return call
+
+
+def _checked(cls: type[FastAPI]) -> type[FastAPI]:
+    for name, member in list(vars(cls).items()):
+        if inspect.isfunction(member) and (not name.startswith("_") or name == "_find_out"):
+            setattr(cls, name, _reads_answers(member))
+    return cls
+
+
+@_checked
 class FastAPI(API):
     """Asks a server.
 
@@ -194,7 +226,7 @@ class FastAPI(API):
     # -- the store ----------------------------------------------------------------------------
 
     def heartbeat(self) -> int:
-        return int(self._v2("GET", "heartbeat", safe=True)["nanosecond heartbeat"])
+        return _number(self._v2("GET", "heartbeat", safe=True), "nanosecond heartbeat")
 
     def get_version(self) -> str:
         return str(self._v2("GET", "version", safe=True))
@@ -204,9 +236,11 @@ class FastAPI(API):
 
     def get_user_identity(self) -> UserIdentity:
         found = self._v2("GET", "auth", "identity", safe=True)
-        return UserIdentity(
-            str(found.get("user_id", "")), found.get("tenant"), found.get("databases")
-        )
+        tenant = check_kind(found.get("tenant"), (str, type(None)), "'tenant'")
+        databases = check_kind(found.get("databases"), (list, type(None)), "'databases'")
+        for one in databases or ():
+            check_kind(one, str, "a database")
+        return UserIdentity(str(found.get("user_id", "")), tenant, databases)
 
     def reset(self) -> bool:
         try:
@@ -510,7 +544,7 @@ class FastAPI(API):
                 params={"embeddings": "base64"} if self.server.ours else None,
                 safe=True,
             )
-            return _records(found, include)
+            return records_from_json(found, include)
 
         # Chroma's server fails at more than 32,766 records or ids (SQLite's variables).
         if self.server.ours or (limit is not None and limit <= _PAGE and len(ids or ()) <= _PAGE):
@@ -607,7 +641,7 @@ class FastAPI(API):
             params={"embeddings": "base64"} if self.server.ours else None,
             safe=True,
         )
-        return _matches(found, include)
+        return matches_from_json(found, include, len(embeddings))
 
     def _queries(self, embeddings: NDArray[np.float32]) -> list[Any]:
         # Chroma's server takes numbers alone here.
@@ -643,9 +677,8 @@ class FastAPI(API):
     def unload(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         where_to = {"tenant": tenant, "database": database}
         self._only_ours("Collection.unload()")
-        return int(
-            self._in_collection(where_to, collection_id, "POST", "unload", safe=True)["released"]
-        )
+        answer = self._in_collection(where_to, collection_id, "POST", "unload", safe=True)
+        return _number(answer, "released")
 
     def load(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         where_to = {"tenant": tenant, "database": database}
@@ -653,11 +686,11 @@ class FastAPI(API):
         answer = self._in_collection(
             where_to, collection_id, "POST", "load", safe=True, seconds=LONG_SECONDS
         )
-        return int(answer["resident_bytes"])
+        return _number(answer, "resident_bytes")
 
     def unload_all(self, *, tenant: str, database: str) -> int:
         self._only_ours("Unloading")
-        return int(self._in_database(tenant, database, "POST", "memory", "unload")["released"])
+        return _number(self._in_database(tenant, database, "POST", "memory", "unload"), "released")
 
     def pin(self, collection_id: UUID, pinned: bool, *, tenant: str, database: str) -> None:
         where_to = {"tenant": tenant, "database": database}
@@ -693,13 +726,12 @@ class FastAPI(API):
 
     def get_memory_budget(self) -> int:
         self._only_ours("A memory budget")
-        return int(self._v2("GET", "memory", "budget", safe=True)["budget"])
+        return _number(self._v2("GET", "memory", "budget", safe=True), "budget")
 
     def set_memory_budget(self, budget: int | float | str) -> int:
         self._only_ours("A memory budget")
-        return int(
-            self._v2("PUT", "memory", "budget", body={"budget": budget}, safe=True)["budget"]
-        )
+        answer = self._v2("PUT", "memory", "budget", body={"budget": budget}, safe=True)
+        return _number(answer, "budget")
 
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
@@ -740,7 +772,10 @@ class FastAPI(API):
         where_to = {"tenant": tenant, "database": database}
         self._only_ours("The state of indexing")
         found = self._in_collection(where_to, collection_id, "GET", "indexing_status", safe=True)
-        return IndexingStatus(**{name: found[name] for name in IndexingStatus._fields})
+        parts = {
+            name: check_kind(found[name], (int, float), name) for name in IndexingStatus._fields
+        }
+        return IndexingStatus(**parts)
 
     def build_index(self, collection_id: UUID, *, tenant: str, database: str) -> None:
         where_to = {"tenant": tenant, "database": database}
@@ -763,7 +798,7 @@ class FastAPI(API):
     ) -> dict[str, Any]:
         self._only_ours("explain()")
         where_to = {"tenant": tenant, "database": database}
-        found: dict[str, Any] = self._in_collection(
+        found = self._in_collection(
             *(where_to, collection_id, "POST", "explain"),
             body={
                 **self._conditions(ids, where, where_document),
@@ -772,7 +807,8 @@ class FastAPI(API):
             },
             safe=True,
         )
-        return found
+        explanation: dict[str, Any] = check_kind(found, dict, "the answer")
+        return explanation
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         raise NotSupportedError(
@@ -819,18 +855,6 @@ def _without_none(batch: RecordBatch) -> list[dict[str, Any] | None]:
     return out
 
 
-def _records(found: dict[str, Any], include: Sequence[str]) -> Records:
-    records = Records(found["ids"])
-    if "embeddings" in include:
-        records.embeddings = from_wire(found["embeddings"] or [])
-    for part in ("documents", "metadatas", "uris"):
-        if part in include:
-            setattr(records, part, found[part])
-    if records.metadatas is not None:
-        records.metadatas = [one or None for one in records.metadatas]
-    return records
-
-
 def _joined(pages: Sequence[Records]) -> Records:
     joined = Records([one for page in pages for one in page.ids])
     if pages[0].embeddings is not None:
@@ -850,19 +874,9 @@ def _cut(records: Records, rows: slice) -> Records:
     return cut
 
 
-def _matches(found: dict[str, Any], include: Sequence[str]) -> Matches:
-    matches = Matches(found["ids"])
-    if "distances" in include:
-        # Chroma's server writes a float32 as short as can be; this is the value that it stands for.
-        matches.distances = [np.asarray(row, np.float32).tolist() for row in found["distances"]]
-    if "embeddings" in include:
-        matches.embeddings = [from_wire(row or []) for row in found["embeddings"]]
-    for part in ("documents", "metadatas", "uris"):
-        if part in include:
-            setattr(matches, part, found[part])
-    if matches.metadatas is not None:
-        matches.metadatas = [[one or None for one in row] for row in matches.metadatas]
-    return matches
+def _number(answer: Any, name: str) -> int:
+    number: int = check_kind(check_kind(answer, dict, "the answer").get(name), int, f"{name!r}")
+    return number
 
 
 def _no_matches(n_queries: int, include: Sequence[str]) -> Matches:
@@ -871,4 +885,4 @@ def _no_matches(n_queries: int, include: Sequence[str]) -> Matches:
 
     nothing = {part: empty() for part in ("documents", "metadatas", "uris", "distances")}
     found = {"ids": empty(), "embeddings": empty(), **nothing}
-    return _matches(found, include)
+    return matches_from_json(found, include, n_queries)

@@ -32,6 +32,7 @@ from chroma_nb.errors import (
     NotFoundError,
     ServerUnavailableError,
 )
+from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.settings import without_secrets
 from chroma_nb.wire.errors import error_from_json
 from chroma_nb.wire.text import dumps, loads
@@ -48,6 +49,8 @@ LONG_SECONDS = 3_600.0
 #: Wait before the first repetition, seconds; each further wait is twice as long.
 _BACKOFF_SECONDS = 0.1
 _LONGEST_WAIT = 5.0
+#: An answer is read in pieces of this size.
+_PIECE_BYTES = 1 << 16
 #: Connections kept open; more threads than that open ones of their own for a moment.
 _POOL = 32
 #: A server (or a proxy before it) says that it did not begin.
@@ -75,6 +78,12 @@ class Connection:
         self.is_known = False
         #: What the environment says of proxies and certificates, asked once: it takes longer than a request.
         self._options: dict[str, Any] = {}
+        try:
+            self._most_bytes = parse_bytes(settings.max_answer)
+        except ValueError as error:
+            raise InvalidArgumentError(f"Setting max_answer: {error}") from None
+        #: Answers that each thread has received.
+        self._answers = threading.local()
         forked.watch(self)
 
     def on_fork(self) -> None:
@@ -121,7 +130,7 @@ class Connection:
         proxies = {"http": settings.proxy, "https": settings.proxy} if settings.proxy else {}
         self._options = dict(
             session.merge_environment_settings(
-                self.url, proxies, None, verify, settings.tls_certificate or None
+                self.url, proxies, True, verify, settings.tls_certificate or None
             )
         )
         session.trust_env = False
@@ -164,6 +173,7 @@ class Connection:
                 response = session.send(
                     prepared, timeout=timeout, allow_redirects=False, **self._options
                 )
+                self._receive(response)
             except requests.RequestException as error:
                 if attempt + 1 < attempts and _may_repeat(error, safe):
                     time.sleep(wait * random.uniform(0.5, 1.0))
@@ -178,6 +188,41 @@ class Connection:
                 continue
             raise self._failure(response)
         raise AssertionError("unreachable")
+
+    def _receive(self, response: requests.Response) -> None:
+        """Take the answer's body, up to the limit: a small one that is compressed may be of any size.
+
+        Raises:
+            ServerUnavailableError: It is larger.
+        """
+        pieces: list[bytes] = []
+        n_bytes = 0
+        for piece in response.iter_content(_PIECE_BYTES):
+            pieces.append(piece)
+            n_bytes += len(piece)
+            if n_bytes > self._most_bytes:
+                response.close()
+                raise ServerUnavailableError(
+                    f"The answer of the server at {self.url} is larger than {self._settings.max_answer} "
+                    "(Settings.max_answer). Ask for less at a time: limit= and offset=."
+                )
+        # Where `response.content` looks for it.
+        response._content = b"".join(pieces)
+        self._answers.n = self.n_answers + 1
+
+    @property
+    def n_answers(self) -> int:
+        """How many answers this thread has received."""
+        n: int = getattr(self._answers, "n", 0)
+        return n
+
+    def unusable(self, error: Exception) -> ServerUnavailableError:
+        """Return the error for an answer in JSON that is not what was asked for."""
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return ServerUnavailableError(
+            f"The server at {self.url} gave an answer that cannot be used ({reason}). Is it a Chroma server, and "
+            "is a proxy before it that changes answers?"
+        )
 
     def _prepared(self, method: str, url: str, data: bytes | None) -> requests.PreparedRequest:
         # Ready as it is: requests' own preparation takes a tenth of a query's time, to find out what is

@@ -6,7 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from chroma_nb.types import CollectionInfo
+from chroma_nb.wire.answers import AnswerError, check_kind
 
+_SPACES = ("l2", "cosine", "ip")
 _LEGACY = {"type": "legacy"}
 #: Accepted for a graph and not kept; Chroma's schema names them, with its own defaults.
 _HNSW_EXTRA = {"num_threads": 1, "batch_size": 100}
@@ -33,25 +35,33 @@ def collection_from_json(found: dict[str, Any]) -> CollectionInfo:
     """Return what either server says of a collection.
 
     Raises:
-        KeyError, TypeError, ValueError: It is no collection.
+        AnswerError: It is no collection.
     """
-    configuration = dict(found["configuration_json"])
+    check_kind(found, dict, "a collection")
+    configuration = dict(check_kind(found.get("configuration_json"), dict, "its configuration"))
     hnsw = configuration.get("hnsw")
     if hnsw is None:
         # A distributed Chroma: all that is used here of an index is its distance.
-        hnsw = {"space": (configuration.get("spann") or {}).get("space", "l2")}
+        spann = check_kind(configuration.get("spann") or {}, dict, "its configuration of spann")
+        hnsw = {"space": spann.get("space", "l2")}
+    if check_kind(hnsw, dict, "its configuration of hnsw").get("space") not in _SPACES:
+        raise AnswerError("its distance is unknown")
+    function = configuration.get("embedding_function")
+    check_kind(function, (dict, type(None)), "its embedding function")
     configuration["hnsw"] = hnsw
     configuration.setdefault("spann", None)
     configuration.setdefault("embedding_function", None)
     return CollectionInfo(
-        id=UUID(found["id"]),
-        name=found["name"],
-        tenant=found["tenant"],
-        database=found["database"],
+        id=UUID(check_kind(found.get("id"), str, "its id")),
+        name=check_kind(found.get("name"), str, "its name"),
+        tenant=check_kind(found.get("tenant"), str, "its tenant"),
+        database=check_kind(found.get("database"), str, "its database"),
         configuration=configuration,
-        metadata=found.get("metadata"),
-        dimension=found.get("dimension"),
-        ttl_seconds=found.get("ttl_seconds"),
+        metadata=check_kind(found.get("metadata"), (dict, type(None)), "its metadata"),
+        dimension=check_kind(found.get("dimension"), (int, type(None)), "its dimension"),
+        ttl_seconds=check_kind(
+            found.get("ttl_seconds"), (int, float, type(None)), "its time to live"
+        ),
     )
 
 

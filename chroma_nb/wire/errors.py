@@ -46,6 +46,19 @@ def error_to_json(error: Exception) -> tuple[int, dict[str, Any]]:
     return error.code(), body
 
 
+#: Of a message that a server sends; ours are far shorter.
+_LONGEST_MESSAGE = 2_000
+
+
+def _shortened(said: Any, limit: int) -> str:
+    text = str(said)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _bytes(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and abs(value) < 2**63 else 0
+
+
 def error_from_json(status: int, body: Any) -> ChromaError:
     """Return the exception that a server's answer stands for.
 
@@ -55,13 +68,14 @@ def error_from_json(status: int, body: Any) -> ChromaError:
     """
     if not isinstance(body, dict) or "error" not in body:
         return ChromaError(f"The server answered with HTTP status {status}.")
-    message = str(body.get("message", ""))
-    kind = error_types.get(body.get("kind") or body["error"])
+    message = _shortened(body.get("message", ""), _LONGEST_MESSAGE)
+    name = body.get("kind") or body["error"]
+    kind = error_types.get(name) if isinstance(name, str) else None
     if kind is MemoryBudgetError:
-        need, free = int(body.get("need") or 0), int(body.get("free") or 0)
-        return MemoryBudgetError(message, need=need, free=free, budget=body.get("budget"))
+        need, free, budget = (_bytes(body.get(part)) for part in ("need", "free", "budget"))
+        return MemoryBudgetError(message, need=need, free=free, budget=budget)
     if kind is None:
-        return ChromaError(f"{body['error']}: {message}")
+        return ChromaError(f"{_shortened(body['error'], 100)}: {message}")
     if kind is ChromaError and status == 409:
         # Chroma's server names no nearer class.
         return UniqueConstraintError(message)

@@ -1,0 +1,142 @@
+"""Records and matches in a server's answers, checked: whatever answers there may not be a Chroma server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.api.base import Matches, Records
+from chroma_nb.wire.vectors import from_wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SCALARS = frozenset((str, int, float, bool, list))
+_NONE = type(None)
+
+
+class AnswerError(ValueError):
+    """An answer is not of the form that was asked for; the text says what is wrong."""
+
+
+def records_from_json(found: Any, include: Sequence[str]) -> Records:
+    """Return the records of an answer to `get`.
+
+    Raises:
+        AnswerError: It is none.
+    """
+    found = check_kind(found, dict, "the answer")
+    ids = _texts(found.get("ids"), "ids")
+    records = Records(ids)
+    if "embeddings" in include:
+        records.embeddings = _embeddings(found.get("embeddings"), len(ids))
+    if "documents" in include:
+        records.documents = _texts(found.get("documents"), "documents", len(ids), gaps=True)
+    if "uris" in include:
+        records.uris = _texts(found.get("uris"), "uris", len(ids), gaps=True)
+    if "metadatas" in include:
+        records.metadatas = _metadatas(found.get("metadatas"), len(ids))
+    return records
+
+
+def matches_from_json(found: Any, include: Sequence[str], n_queries: int) -> Matches:
+    """Return the matches of an answer to `query`.
+
+    Raises:
+        AnswerError: It is none, or one to another number of queries.
+    """
+    found = check_kind(found, dict, "the answer")
+    rows = [_texts(row, "ids") for row in _rows(found, "ids", n_queries)]
+    sizes = [len(row) for row in rows]
+    matches = Matches(rows)
+    if "distances" in include:
+        # Chroma's server writes a float32 as short as can be; this is the value that it stands for.
+        matches.distances = [_numbers(row, size) for row, size in _sized(found, "distances", sizes)]
+    if "embeddings" in include:
+        matches.embeddings = [
+            _embeddings(row, size) for row, size in _sized(found, "embeddings", sizes)
+        ]
+    if "documents" in include:
+        matches.documents = [
+            _texts(row, "documents", size, gaps=True)
+            for row, size in _sized(found, "documents", sizes)
+        ]
+    if "uris" in include:
+        matches.uris = [
+            _texts(row, "uris", size, gaps=True) for row, size in _sized(found, "uris", sizes)
+        ]
+    if "metadatas" in include:
+        matches.metadatas = [
+            _metadatas(row, size) for row, size in _sized(found, "metadatas", sizes)
+        ]
+    return matches
+
+
+def check_kind(value: Any, kinds: Any, what: str) -> Any:
+    """Return a value that is of one of these kinds; a bool is no number.
+
+    Raises:
+        AnswerError: It is not.
+    """
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in _each(kinds)):
+        raise AnswerError(f"{what} is {type(value).__name__}")
+    return value
+
+
+def _each(kinds: Any) -> tuple[type[Any], ...]:
+    return kinds if isinstance(kinds, tuple) else (kinds,)
+
+
+def _rows(found: dict[str, Any], part: str, n_rows: int) -> list[Any]:
+    rows: list[Any] = check_kind(found.get(part), list, f"{part!r}")
+    if len(rows) != n_rows:
+        raise AnswerError(f"{part!r} has {len(rows):,} lists for {n_rows:,} queries")
+    return rows
+
+
+def _sized(found: dict[str, Any], part: str, sizes: list[int]) -> Iterable[tuple[Any, int]]:
+    return zip(_rows(found, part, len(sizes)), sizes, strict=True)
+
+
+def _listed(values: Any, part: str, size: int | None) -> list[Any]:
+    check_kind(values, list, f"{part!r}")
+    if size is not None and len(values) != size:
+        raise AnswerError(f"{part!r} has {len(values):,} values for {size:,} ids")
+    return list(values)
+
+
+def _texts(values: Any, part: str, size: int | None = None, *, gaps: bool = False) -> list[Any]:
+    found = _listed(values, part, size)
+    if not set(map(type, found)) <= ({str, _NONE} if gaps else {str}):
+        raise AnswerError(f"{part!r} has something else than texts")
+    return found
+
+
+def _numbers(values: Any, size: int) -> list[float]:
+    found = _listed(values, "distances", size)
+    if not set(map(type, found)) <= {int, float}:
+        raise AnswerError("'distances' has something else than numbers")
+    numbers: list[float] = np.asarray(found, np.float32).tolist()
+    return numbers
+
+
+def _embeddings(values: Any, size: int) -> Any:
+    try:
+        array = from_wire(_listed(values or [], "embeddings", None))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise AnswerError(f"'embeddings' cannot be read: {error}") from None
+    if array.ndim != 2 or (len(array) != size and values):
+        raise AnswerError(f"'embeddings' has the shape {array.shape} for {size:,} ids")
+    return array
+
+
+def _metadatas(values: Any, size: int) -> list[Any]:
+    found = _listed(values, "metadatas", size)
+    for metadata in found:
+        if metadata is None:
+            continue
+        check_kind(metadata, dict, "a metadata")
+        if not _SCALARS.issuperset(map(type, metadata.values())):
+            raise AnswerError("'metadatas' has values that no metadata has")
+    return [metadata or None for metadata in found]
