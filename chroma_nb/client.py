@@ -285,7 +285,9 @@ class ClientAPI(_Connection, Displayed):
             NotFoundError: There is none.
             InvalidArgumentError: `embedding_function` is another one than the collection records.
         """
-        info = self.api.get_collection(name_of(name), tenant=self.tenant, database=self.database)
+        info = self.api.get_collection(
+            self._name_now(name), tenant=self.tenant, database=self.database
+        )
         check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
         return Collection(self, info, embedding_function, data_loader)
 
@@ -339,13 +341,20 @@ class ClientAPI(_Connection, Displayed):
         """Return how many collections there are."""
         return self.api.count_collections(tenant=self.tenant, database=self.database)
 
+    def _name_now(self, given: str | Collection) -> str:
+        """Return a collection's name; a handle's own may be of a time before it was renamed by another."""
+        if not isinstance(given, Collection):
+            return name_of(given)
+        place = {"tenant": self.tenant, "database": self.database}
+        return self.api.get_collection_by_id(given.id, **place).name
+
     def delete_collection(self, name: str | Collection) -> None:
         """Delete a collection with its records; the disk space comes back.
 
         Raises:
             NotFoundError: There is none of that name.
         """
-        self.api.delete_collection(name_of(name), tenant=self.tenant, database=self.database)
+        self.api.delete_collection(self._name_now(name), tenant=self.tenant, database=self.database)
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
@@ -423,9 +432,9 @@ class ClientAPI(_Connection, Displayed):
         if names is None:
             chosen = None
         elif isinstance(names, str | Collection):
-            chosen = [name_of(names)]
+            chosen = [self._name_now(names)]
         else:
-            chosen = [name_of(one) for one in names]
+            chosen = [self._name_now(one) for one in names]
         return copy_collections(self, other, chosen, on_conflict=on_conflict, mirror=mirror)
 
 

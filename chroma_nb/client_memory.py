@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import public_class
-from chroma_nb.collection import configuration_for, name_of
+from chroma_nb.collection import Collection, configuration_for, name_of
 from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import lazily
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.client import ClientAPI
-    from chroma_nb.collection import Collection
     from chroma_nb.memory.report import Estimate, MemoryReport
     from chroma_nb.plotting import MemoryPlot
     from chroma_nb.widgets import MemoryWidget
@@ -55,6 +54,8 @@ class ClientMemory(Displayed):
         return {"tenant": self._client.tenant, "database": self._client.database}
 
     def _id(self, name: str | Collection) -> UUID:
+        if isinstance(name, Collection):
+            return name.id
         return self._client.api.get_collection(name_of(name), **self._place).id
 
     @property

@@ -573,7 +573,7 @@ class Collection(Displayed):
         function = resolve_default(self._client.get_settings())
         config = embedding_function_to_config(function)
         if record and config != _DEFAULT_CONFIG:
-            configuration = {**self._info.configuration, "embedding_function": config}
+            configuration = {"embedding_function": config}
             self._info = self._client.api.modify(
                 self.id, configuration=configuration, **self._where_to
             )
@@ -603,7 +603,8 @@ class Collection(Displayed):
         if configuration is not None:
             self._refresh()
             recorded = self._info.configuration
-            changed = validation.updated_configuration(recorded, configuration)
+            validation.updated_configuration(recorded, configuration)
+            changed = dict(configuration)
             function = configuration.get("embedding_function")
             if function is not None:
                 check_conflict_on_modify(recorded.get("embedding_function"), function)

@@ -1081,7 +1081,11 @@ def check_recorded_function(function: Any) -> dict[str, Any] | None:
 
 
 def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[str, Any]:
-    """Return a configuration with the changes of `modify`, the embedding function as recorded.
+    """Return a configuration with the changes of `modify`.
+
+    Args:
+        recorded: The configuration as it is.
+        configuration: What changes: fields of ``hnsw``, and ``embedding_function`` as it is to be recorded.
 
     Raises:
         InvalidArgumentError: A field that cannot be changed, or a value that cannot be used.
@@ -1102,7 +1106,10 @@ def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[
             _check_hnsw_field(key, value)
             if key in hnsw:
                 hnsw[key] = type(hnsw[key])(value)
-    return {**recorded, "hnsw": hnsw}
+    changed = {**recorded, "hnsw": hnsw}
+    if configuration.get("embedding_function") is not None:
+        changed["embedding_function"] = configuration["embedding_function"]
+    return changed
 
 
 def _fields(part: str, given: Any) -> dict[str, Any]:

@@ -341,9 +341,9 @@ class FastAPI(API):
     ) -> CollectionInfo:
         changes = None
         if configuration is not None:
-            hnsw = configuration["hnsw"]
+            hnsw = configuration.get("hnsw") or {}
             changes = {
-                "hnsw": {key: hnsw[key] for key in _HNSW_CHANGES if key in hnsw},
+                "hnsw": {key: hnsw[key] for key in _HNSW_CHANGES if hnsw.get(key) is not None},
                 "spann": None,
                 "embedding_function": configuration.get("embedding_function"),
             }

@@ -50,7 +50,7 @@ from chroma_nb.types import (
     UserIdentity,
     Where,
 )
-from chroma_nb.validation import check_dimension, check_known, ids_exist
+from chroma_nb.validation import check_dimension, check_known, ids_exist, updated_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -270,15 +270,17 @@ class Local(API):
         tenant: str,
         database: str,
     ) -> CollectionInfo:
-        info = self._info(collection_id, tenant, database)
-        changed = replace(
-            info,
-            name=info.name if name is None else name,
-            metadata=info.metadata if metadata is None else metadata,
-            configuration=info.configuration if configuration is None else configuration,
-        )
-        self.db.update_collection(changed)
-        current = self.db.get_collection(collection_id)
+        self._info(collection_id, tenant, database)
+
+        def change(info: CollectionInfo) -> CollectionInfo:
+            return replace(
+                info,
+                name=info.name if name is None else name,
+                metadata=info.metadata if metadata is None else metadata,
+                configuration=updated_configuration(info.configuration, configuration or {}),
+            )
+
+        current = self.db.update_collection(collection_id, change)
         self.segments.configuration_changed(current)
         return current
 
@@ -560,9 +562,10 @@ class Local(API):
     def set_ttl(
         self, collection_id: UUID, seconds: float | None, *, tenant: str, database: str
     ) -> CollectionInfo:
-        info = self._info(collection_id, tenant, database)
-        self.db.update_collection(replace(info, ttl_seconds=seconds))
-        current = self.db.get_collection(collection_id)
+        self._info(collection_id, tenant, database)
+        current = self.db.update_collection(
+            collection_id, lambda info: replace(info, ttl_seconds=seconds)
+        )
         self.segments.configuration_changed(current)
         return current
 

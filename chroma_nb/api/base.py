@@ -188,7 +188,20 @@ class API(ABC):
         tenant: str,
         database: str,
     ) -> CollectionInfo:
-        """Change name, metadata or configuration (each replaced whole) and return the new state."""
+        """Change name, metadata (replaced whole) or fields of the configuration, and return the new state.
+
+        Args:
+            collection_id: Which.
+            name: The new name.
+            metadata: The new metadata.
+            configuration: What changes: fields of ``hnsw``, and ``embedding_function`` as it is to be recorded.
+            tenant: The collection's.
+            database: The collection's.
+
+        Raises:
+            InvalidArgumentError: A field that cannot be changed.
+            UniqueConstraintError: The name is taken.
+        """
 
     @abstractmethod
     def delete_collection(self, name: str, *, tenant: str, database: str) -> None:

@@ -40,7 +40,7 @@ from chroma_nb.progress import ProgressBar, progress_bar
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo, FieldSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -460,10 +460,13 @@ class DuckDB(DB):
             return infos
         return [info for info in infos if (info.tenant, info.database) == (tenant, database)]
 
-    def update_collection(self, info: CollectionInfo) -> None:
+    def update_collection(
+        self, collection_id: UUID, change: Callable[[CollectionInfo], CollectionInfo]
+    ) -> CollectionInfo:
         with self._changing():
-            entry = self._entry(info.id)
+            entry = self._entry(collection_id)
             old = entry.info
+            info = replace(change(old), dimension=old.dimension)
             taken = self._by_name.get((info.tenant, info.database, info.name))
             if taken is not None and taken != info.id:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
@@ -477,8 +480,9 @@ class DuckDB(DB):
                     ],
                 )
             self._by_name.pop((old.tenant, old.database, old.name), None)
-            entry.info = replace(info, dimension=old.dimension)
+            entry.info = info
             self._remember(entry)
+            return info
 
     def delete_collection(self, collection_id: UUID) -> None:
         with self._changing():

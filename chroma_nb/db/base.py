@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from uuid import UUID
 
@@ -218,8 +218,19 @@ class DB(ABC):
         """Return the collections of a database (or all) in order of creation."""
 
     @abstractmethod
-    def update_collection(self, info: CollectionInfo) -> None:
-        """Store a collection's new name, metadata, configuration and `ttl_seconds`."""
+    def update_collection(
+        self, collection_id: UUID, change: Callable[[CollectionInfo], CollectionInfo]
+    ) -> CollectionInfo:
+        """Change a collection's name, metadata, configuration or `ttl_seconds`, and return what it is then.
+
+        Args:
+            collection_id: Which.
+            change: Makes the new state of the one at that moment: two changes of different fields both stay.
+                It holds writers up, so it should be quick.
+
+        Raises:
+            UniqueConstraintError: The new name is taken; nothing was changed.
+        """
 
     @abstractmethod
     def delete_collection(self, collection_id: UUID) -> None:

@@ -470,9 +470,8 @@ def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
     if changes is not None:
         hnsw = None if changes.hnsw is None else changes.hnsw.model_dump(exclude_none=True)
         spann = None if changes.spann is None else changes.spann.model_dump()
-        configuration = validation.updated_configuration(
-            info.configuration, {"hnsw": hnsw, "spann": spann}
-        )
+        configuration = {"hnsw": hnsw, "spann": spann}
+        validation.updated_configuration(info.configuration, configuration)
         if changes.embedding_function is not None:
             configuration["embedding_function"] = validation.check_recorded_function(
                 changes.embedding_function

@@ -191,11 +191,11 @@ def test_a_collection_is_changed(db: DB, notes: uuid.UUID) -> None:
     create(db, "taken")
     info = db.get_collection(notes)
     with pytest.raises(UniqueConstraintError):
-        db.update_collection(dataclasses.replace(info, name="taken"))
+        db.update_collection(notes, lambda info: dataclasses.replace(info, name="taken"))
     changed = dataclasses.replace(
         info, name="renamed", metadata=None, configuration={"hnsw": {"space": "ip"}}, ttl_seconds=9
     )
-    db.update_collection(changed)
+    assert db.update_collection(notes, lambda _: changed) == changed
     assert db.get_collection(notes) == changed
     assert db.find_collection("notes", TENANT, DATABASE) is None
     assert db.find_collection("renamed", TENANT, DATABASE) == changed
