@@ -145,7 +145,7 @@ class Settings(Displayed):
     max_filter_conditions: int = _documented(
         500, "Most conditions in `where` and `where_document` of one call."
     )
-    max_filter_depth: int = _documented(32, "How deep `$and` and `$or` may be nested in a filter.")
+    max_filter_depth: int = _documented(100, "How deep `$and` and `$or` may be nested in a filter.")
     max_pattern_length: int = _documented(
         1_000,
         "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",
