@@ -143,9 +143,10 @@ class Settings(Displayed):
         5_461, "What `get_max_batch_size()` says. Larger calls are accepted and split inside."
     )
     max_filter_conditions: int = _documented(
-        1_000, "Most conditions in `where` and `where_document` of one call."
+        1_000,
+        "Most conditions in `where` and `where_document` of one call; a regular expression counts as ten.",
     )
-    max_filter_depth: int = _documented(100, "How deep `$and` and `$or` may be nested in a filter.")
+    max_filter_depth: int = _documented(64, "How deep `$and` and `$or` may be nested in a filter.")
     max_pattern_length: int = _documented(
         1_000,
         "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",

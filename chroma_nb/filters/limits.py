@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _JOINING = ("$and", "$or")
 _PATTERNS = ("$regex", "$not_regex")
+#: What a regular expression costs against another condition: measured on 20,000 documents.
+_PATTERN_COUNTS = 10
 #: A pattern may grow so much when it is spelt for the database: ``\W`` in a class is 7,000 characters.
 _GROWTH = 100
 
@@ -25,7 +27,8 @@ class FilterLimits:
     """What `where` and `where_document` of one call may hold, together.
 
     Attributes:
-        conditions: Conditions, without the ``$and`` and ``$or`` that join them.
+        conditions: Conditions, without the ``$and`` and ``$or`` that join them; a regular expression counts as
+            ten.
         depth: How deep ``$and`` and ``$or`` may be nested.
         pattern_length: Characters of one regular expression.
     """
@@ -60,8 +63,9 @@ class FilterLimits:
                         raise self._too_large("nested more deeply than", self.depth, "depth")
                     left.extend((depth + 1, part) for part in value)
                     continue
-                n_conditions += 1
-                for pattern in _patterns_of(key, value):
+                found = _patterns_of(key, value)
+                n_conditions += _PATTERN_COUNTS * len(found) or 1
+                for pattern in found:
                     self.check_pattern(pattern)
         if n_conditions > self.conditions:
             raise self._too_large(

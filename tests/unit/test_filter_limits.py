@@ -50,6 +50,7 @@ def test_up_to_the_limits_filters_are_answered(notes: Any) -> None:
         ({"where": {"$or": [{f"k{n}": n} for n in range(LIMIT + 1)]}}, "max_filter_conditions"),
         ({"where": nested(5)}, "max_filter_depth"),
         ({"where_document": {"$regex": "x" * 51}}, "max_pattern_length"),
+        ({"where_document": {"$or": [{"$regex": "x"}] * 3}}, "max_filter_conditions"),
         ({"where": {"#document": {"$regex": "x" * 51}}}, "max_pattern_length"),
         ({"where_document": {"$not_regex": r"[\W\W]"}}, "max_pattern_length"),
         (
