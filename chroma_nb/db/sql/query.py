@@ -14,6 +14,7 @@ from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.db.sql.interrupt import Work, run_interruptibly
+from chroma_nb.db.sql.meaning import check_names
 from chroma_nb.db.sql.names import fold, sql_identifier
 from chroma_nb.db.sql.parameters import plain_parameters
 from chroma_nb.db.sql.pivot import PivotValues
@@ -206,7 +207,7 @@ class _Query:
             else Columns({}, one.dimension)
             for name, one in used.items()
         }
-        _check_columns(statement, columns)
+        check_names(statement, columns)
         for name in statement.cte_names:
             if not any(fold(name) == fold(one) for one in used):
                 # Where the table of WITH is not seen, its name must not reach a view of DuckDB's own.
@@ -362,34 +363,10 @@ class _Query:
         raise self._errors.translated(error, statement) from error
 
 
-def _check_columns(statement: Statement, columns: dict[str, Columns]) -> None:
-    """Refuse names that may mean several things, before DuckDB chooses one of them."""
-    for use in statement.columns:
-        name = use.name
-        if fold(name) in statement.defined and fold(name) not in RECORD_COLUMNS:
-            # DuckDB finds the column that the query itself names so: a view has none of an ambiguous name.
-            continue
-        for tables in use.levels():
-            is_found = False
-            for table in tables:
-                if table is None or table not in columns:
-                    continue
-                why = columns[table].ambiguity(name, table)
-                if why:
-                    raise InvalidArgumentError(why)
-                is_found = (
-                    is_found
-                    or fold(name) in RECORD_COLUMNS
-                    or columns[table].find(name) is not None
-                )
-            if is_found:
-                break
-
-
 def _uses_embedding(statement: Statement, table: str) -> bool:
     """Say whether the query names the column embedding where this table may be meant."""
     return any(
-        fold(use.name) == "embedding" and any(table in tables for tables in use.levels())
+        fold(use.name) == "embedding" and any(table in tables for tables, _ in use.levels())
         for use in statement.columns
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
 
@@ -24,12 +24,14 @@ from chroma_nb.db.sql.allowed import (
     TABLES,
 )
 from chroma_nb.db.sql.names import fold
-from chroma_nb.db.sql.statement import ColumnUse, Scope, Statement
+from chroma_nb.db.sql.statement import ColumnUse, MadeTable, Scope, Statement
 from chroma_nb.db.sql.tokens import without_explain
 from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from chroma_nb.db.sql.statement import Source
 
 _ONE_SELECT = "client.sql() reads: give it one SELECT (or EXPLAIN). Use add, update, upsert and delete to write."
 
@@ -45,6 +47,10 @@ _ORDERED = re.compile(
     r"arg_?(min|max)\w*|(min|max)_by|json_group_\w+|reservoir_quantile",
     re.IGNORECASE,
 )
+#: Functions that take a lambda.
+_LAMBDA_FUNCTION = re.compile(r"((list|array)_)?(transform|apply|filter|reduce)", re.IGNORECASE)
+#: Tables of WITH: name, folded -> as written, and the table.
+_Ctes: TypeAlias = "dict[str, tuple[str, MadeTable]]"
 #: `query_location` of a node that DuckDB has added: the text does not hold it.
 _NO_PLACE = 2**64 - 1
 
@@ -113,8 +119,8 @@ class _TreeWalker:
         #: Tables that are read somewhere where the order of the rows matters.
         self._ordered: set[str] = set()
 
-    def query(self, node: dict[str, Any], outer: Scope | None, ctes: dict[str, str]) -> Scope:
-        """Read a query; `ctes` are the tables that WITH has made, folded -> as written."""
+    def query(self, node: dict[str, Any], outer: Scope | None, ctes: _Ctes) -> Scope:
+        """Read a query; `ctes` are the tables that WITH has made, folded -> as written, and the table."""
         kind = node["type"]
         if kind not in QUERIES:
             raise InvalidArgumentError(
@@ -125,29 +131,84 @@ class _TreeWalker:
         ctes = dict(before)
         for one in node["cte_map"]["map"]:
             # A table of WITH sees those before it. It sees itself only if it is recursive.
-            self._define(one["value"].get("aliases", ()))
-            self._any(one["value"], Scope(outer), dict(ctes))
-            ctes[fold(one["key"])] = one["key"]
+            ctes[fold(one["key"])] = one["key"], self._with(one["value"], outer, dict(ctes))
+        own = MadeTable()
         if kind in ("CTE_NODE", "RECURSIVE_CTE_NODE"):
-            ctes[fold(node["cte_name"])] = node["cte_name"]
-        self._statement.cte_names.update(ctes.values())
+            ctes[fold(node["cte_name"])] = node["cte_name"], own
+        self._statement.cte_names.update(name for name, _ in ctes.values())
+        read = {"cte_map", "from_table", "cte_name", "aliases", "type", "modifiers"}
         if kind == "SELECT_NODE":
             scope.is_orderless = _is_orderless(node)
             self._table(node["from_table"], scope, ctes)
             self._find_starred(node, scope, outer)
+            self._select(node["select_list"], scope)
         else:
             # The columns of a UNION and the like are the query's own.
-            scope.tables[""] = None
-            self._define(node.get("aliases", ()))
+            scope.add("", scope.made)
+            read |= {"children", "left", "right", "query", "child"}
+            if kind == "SET_OPERATION_NODE":
+                parts = [
+                    self.query(part, scope, ctes).made
+                    for part in node.get("children") or (node["left"], node["right"])
+                ]
+                if str(node["setop_type"]).endswith("BY_NAME"):
+                    self._match(parts, "UNION BY NAME")
+                else:
+                    parts = parts[:1]
+            else:
+                # A table of WITH does not see itself, and neither does the first part of a recursion.
+                first, second = ("query", "child") if kind == "CTE_NODE" else ("left", "right")
+                made = self.query(node[first], scope, before).made
+                own.stars.append((made.renamed(node.get("aliases") or ()), frozenset()))
+                last = self.query(node[second], scope, ctes).made
+                parts = [last if kind == "CTE_NODE" else made]
+            scope.made.stars.extend((part, frozenset()) for part in parts)
         self._modifiers(node, scope, ctes)
         for key, value in node.items():
-            if key not in ("cte_map", "from_table", "cte_name", "aliases", "type", "modifiers"):
-                # A table of WITH does not see itself, and neither does the first part of a recursion.
-                is_before = (kind, key) in (("CTE_NODE", "query"), ("RECURSIVE_CTE_NODE", "left"))
-                self._any(value, scope, before if is_before else ctes)
+            if key not in read:
+                self._any(value, scope, ctes)
         return scope
 
-    def _modifiers(self, node: dict[str, Any], scope: Scope, ctes: dict[str, str]) -> None:
+    def _with(self, value: dict[str, Any], outer: Scope | None, ctes: _Ctes) -> MadeTable:
+        """Read what WITH says of one table, and return it."""
+        # DuckDB before 2 has it within "query".
+        node = value.get("query_node") or value["query"]["node"]
+        for key, other in value.items():
+            if key not in ("query_node", "query", "aliases"):
+                self._any(other, Scope(outer), ctes)
+        return self.query(node, Scope(outer), ctes).made.renamed(value.get("aliases") or ())
+
+    def _select(self, selected: list[dict[str, Any]], scope: Scope) -> None:
+        """Note the names of what a SELECT gives."""
+        made = scope.made
+        for one in selected:
+            if one.get("alias"):
+                made.own.add(one["alias"])
+            elif one["class"] == "COLUMN_REF":
+                made.uses.append(ColumnUse(tuple(one["column_names"]), scope))
+            else:
+                for star in _stars(one):
+                    alias = star.get("relation_name") or ""
+                    renamed = [_column_path(each["key"]) for each in star.get("rename_list") or ()]
+                    without: list[tuple[str, ...]] = [
+                        (_name_of(each),) for each in star.get("exclude_list") or ()
+                    ]
+                    without += [
+                        _column_path(each) for each in star.get("qualified_exclude_list") or ()
+                    ]
+                    names = {fold(path[0]) for path in (*renamed, *without) if len(path) == 1}
+                    made.stars += [(table, frozenset(names)) for table in _meant(scope, alias)]
+                    made.own.update(each["value"] for each in star.get("rename_list") or ())
+        scope.given.update(map(fold, made.own))
+
+    def _match(self, tables: list[MadeTable], what: str) -> None:
+        first: list[Source] = []
+        for table in tables:
+            if first:
+                self._statement.matched.append((list(first), [table], what))
+            first.append(table)
+
+    def _modifiers(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         """Read ORDER BY, LIMIT and DISTINCT."""
         given = {fold(one["alias"]) for one in node.get("select_list") or () if one.get("alias")}
         for modifier in node["modifiers"]:
@@ -171,9 +232,14 @@ class _TreeWalker:
         This comes last, when every table is known.
         """
         for use in self._statement.columns:
-            found, table = use.scope.find(use.parts[0])
-            if len(use.parts) == 1 and found and table is not None:
-                self._statement.starred.add(table)
+            table = use.row_of
+            if table is not None and not use.is_argument:
+                self._use_row(table)
+
+    def _use_row(self, table: Source) -> None:
+        self._statement.rows.append(table)
+        if isinstance(table, str):
+            self._statement.starred.add(table)
 
     def _find_starred(self, node: dict[str, Any], scope: Scope, outer: Scope | None) -> None:
         selected = node["select_list"]
@@ -181,14 +247,12 @@ class _TreeWalker:
             stars = [one for one in selected if one["class"] == "STAR" and not one["columns"]]
             plain = [one for one in selected if one["class"] == "COLUMN_REF" and not one["alias"]]
             if len(stars) == 1 and len(stars) + len(plain) == len(selected):
-                self._statement.starred_alone = next(iter(scope.tables.values()))
-
-    def _define(self, names: Any) -> None:
-        self._statement.defined.update(fold(name) for name in names if name)
+                table = next(iter(scope.tables.values()))
+                self._statement.starred_alone = table if isinstance(table, str) else None
 
     # -- tables -------------------------------------------------------------------------------
 
-    def _table(self, ref: dict[str, Any] | None, scope: Scope, ctes: dict[str, str]) -> None:
+    def _table(self, ref: dict[str, Any] | None, scope: Scope, ctes: _Ctes) -> None:
         if ref is None:
             return
         kind = ref["type"]
@@ -197,24 +261,29 @@ class _TreeWalker:
                 f"client.sql() does not know this kind of table and refuses it: {_words(kind)}."
             )
         alias = ref.get("alias") or ""
-        self._define(ref.get("column_name_alias") or ())
+        names = ref.get("column_name_alias") or ()
         if kind == "BASE_TABLE":
             self._base_table(ref, alias, scope, ctes)
         elif kind == "JOIN":
+            before = list(scope.tables)
             self._table(ref["left"], scope, ctes)
+            between = list(scope.tables)
             self._table(ref["right"], scope, ctes)
             for name in ref["using_columns"]:
                 self._column((name,), scope)
             if ref["ref_type"] == "NATURAL":
                 self._mark_starred(scope, "")
+                left = [scope.tables[key] for key in between if key not in before]
+                right = [table for key, table in scope.tables.items() if key not in between]
+                self._statement.matched.append((left, right, "NATURAL JOIN"))
             for key in ("condition", "ranking_expression"):
                 self._any(ref.get(key), scope, ctes)
         elif kind == "TABLE_FUNCTION":
             self._table_function(ref, alias, scope, ctes)
         elif kind == "SUBQUERY":
             # It sees the tables beside it (LATERAL).
-            self.query(ref["subquery"]["node"], scope, ctes)
-            scope.tables[fold(alias)] = None
+            made = self.query(ref["subquery"]["node"], scope, ctes).made
+            scope.add(alias, made.renamed(names))
         elif kind == "PIVOT":
             source = Scope(scope)
             self._table(ref["source"], source, ctes)
@@ -222,36 +291,36 @@ class _TreeWalker:
             self._mark_starred(source, "")
             for name in ref.get("groups") or ():
                 self._column((name,), source)
-            self._define(ref.get("unpivot_names") or ())
-            for one in ref["pivots"]:
-                self._define(one.get("unpivot_names") or ())
+            made = MadeTable([(table, frozenset()) for table in source.tables.values()])
+            for one in (ref, *ref["pivots"]):
+                made.own.update(one.get("unpivot_names") or ())
             self._any([ref["aggregates"], ref["pivots"]], source, ctes)
-            scope.tables[fold(alias)] = None
+            scope.add(alias, made.renamed(names))
         elif kind == "SHOW_REF":
             self._show(ref, scope, ctes)
         else:
             self._any(ref.get("values"), scope, ctes)
-            scope.tables[fold(alias)] = None
+            scope.add(alias, MadeTable(own=set(names)))
 
-    def _base_table(
-        self, ref: dict[str, Any], alias: str, scope: Scope, ctes: dict[str, str]
-    ) -> None:
+    def _base_table(self, ref: dict[str, Any], alias: str, scope: Scope, ctes: _Ctes) -> None:
         path = _path(ref)
         name = path[-1]
+        names = ref.get("column_name_alias") or ()
+        scope.given.update(map(fold, names))
         self._any(ref.get("at_clause"), scope, ctes)
         if len(path) > 1:
-            scope.tables[fold(alias or name)] = None
+            scope.add(alias or name, MadeTable(own=set(names)))
             if fold(path[-2]) in SYSTEM_SCHEMAS and fold(name) not in REFUSED_SYSTEM_VIEWS:
                 self._statement.system_views.append(".".join(path))
             else:
                 self._statement.qualified.append(path)
             return
         own = ctes.get(fold(name))
-        if own == name:
-            scope.tables[fold(alias or name)] = None
+        if own is not None and own[0] == name:
+            scope.add(alias or name, own[1].renamed(names))
             return
         # WITH may make a table whose name differs in case alone. `query` decides, as it knows the collections.
-        scope.tables[fold(alias or name)] = name
+        scope.add(alias or name, name)
         self._use(name, scope)
 
     def _use(self, name: str, scope: Scope) -> None:
@@ -263,9 +332,7 @@ class _TreeWalker:
             self._ordered.add(name)
             statement.unordered.discard(name)
 
-    def _table_function(
-        self, ref: dict[str, Any], alias: str, scope: Scope, ctes: dict[str, str]
-    ) -> None:
+    def _table_function(self, ref: dict[str, Any], alias: str, scope: Scope, ctes: _Ctes) -> None:
         function = ref["function"]
         name = fold(function["function_name"])
         if name in SYSTEM_FUNCTIONS:
@@ -282,10 +349,10 @@ class _TreeWalker:
         for key, value in ref.items():
             if key not in ("function", "type", "alias"):
                 self._any(value, scope, ctes)
-        scope.tables[fold(alias or name)] = None
+        scope.add(alias or name, MadeTable(own=set(ref.get("column_name_alias") or ())))
 
-    def _show(self, ref: dict[str, Any], scope: Scope, ctes: dict[str, str]) -> None:
-        scope.tables[fold(ref.get("alias") or "")] = None
+    def _show(self, ref: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
+        scope.add(ref.get("alias") or "", MadeTable())
         query = ref.get("query")
         if query is not None:
             inner = self.query(query, scope, ctes)
@@ -294,7 +361,7 @@ class _TreeWalker:
             unwritten = all(one["query_location"] == _NO_PLACE for one in query["select_list"])
             if table.get("type") == "BASE_TABLE" and unwritten and ref["show_type"] != "SUMMARY":
                 self._statement.described_tables.update(
-                    name for name in inner.tables.values() if name is not None
+                    name for name in inner.tables.values() if isinstance(name, str)
                 )
             return
         path = _path(ref)
@@ -305,12 +372,12 @@ class _TreeWalker:
         self._base_table({**ref, "table_name": path[-1]}, "", inner, ctes)
         self._mark_starred(inner, "")
         self._statement.described_tables.update(
-            name for name in inner.tables.values() if name is not None
+            name for name in inner.tables.values() if isinstance(name, str)
         )
 
     # -- expressions --------------------------------------------------------------------------
 
-    def _any(self, value: Any, scope: Scope, ctes: dict[str, str]) -> None:
+    def _any(self, value: Any, scope: Scope, ctes: _Ctes) -> None:
         if isinstance(value, list):
             for one in value:
                 self._any(one, scope, ctes)
@@ -328,13 +395,12 @@ class _TreeWalker:
                 for one in value.values():
                     self._any(one, scope, ctes)
 
-    def _expression(self, node: dict[str, Any], scope: Scope, ctes: dict[str, str]) -> None:
+    def _expression(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         kind = node["class"]
         if kind not in EXPRESSIONS:
             raise InvalidArgumentError(
                 f"client.sql() does not know this kind of expression and refuses it: {_words(kind)}."
             )
-        self._define([node.get("alias") or ""])
         if kind == "CONSTANT":
             return
         if kind == "COLUMN_REF":
@@ -348,12 +414,39 @@ class _TreeWalker:
             return
         if kind in ("FUNCTION", "WINDOW"):
             self._function(node, scope)
-        if kind == "LAMBDA":
-            self._define(_lambda_names(node["lhs"]))
+        if node["type"] in ("ARRAY_EXTRACT", "STRUCT_EXTRACT"):
+            self._fields(node["children"][1:])
+        if kind == "CAST" and "struct" in _type_of(node):
+            self._statement.computed_fields = True
+        for star in _stars(node):
+            # Within an expression it may make a value of all columns.
+            for table in _meant(scope, star.get("relation_name") or ""):
+                self._use_row(table)
+        has_lambda = kind == "FUNCTION" and _LAMBDA_FUNCTION.fullmatch(node["function_name"])
         for key, value in node.items():
             # A type holds no expressions.
-            if key not in ("class", "type", "alias", "cast_type"):
+            if key in ("class", "type", "alias", "cast_type"):
+                continue
+            if has_lambda and key in ("arguments", "children"):
+                for one in value:
+                    self._argument(one.get("expression", one), scope, ctes)
+            else:
                 self._any(value, scope, ctes)
+
+    def _argument(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
+        """Read what a function that takes a lambda is given. Elsewhere an arrow reads JSON."""
+        if node["class"] == "LAMBDA":
+            scope = scope.within_lambda(_lambda_names(node["lhs"]))
+        self._any(node, scope, ctes)
+
+    def _fields(self, names: list[dict[str, Any]]) -> None:
+        """Note the fields that are taken out of a value."""
+        for name in names:
+            text = _text_of(name)
+            if text is not None:
+                self._statement.fields.append(text)
+            elif not _is_place(name):
+                self._statement.computed_fields = True
 
     def _function(self, node: dict[str, Any], scope: Scope) -> None:
         name = node["function_name"]
@@ -367,11 +460,13 @@ class _TreeWalker:
             self._column(before, scope)
         if fold(name) == "columns":
             self._mark_starred(scope, "")
+        if fold(name) in ("array_extract", "struct_extract"):
+            self._fields([one for one in _arguments(node) if one["class"] != "COLUMN_REF"])
 
     def _column(self, parts: tuple[str, ...], scope: Scope) -> None:
         self._statement.columns.append(ColumnUse(parts, scope))
 
-    def _star(self, node: dict[str, Any], scope: Scope, ctes: dict[str, str]) -> None:
+    def _star(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         self._mark_starred(scope, node.get("relation_name") or "")
         for one in node.get("exclude_list") or ():
             self._column((_name_of(one),), scope)
@@ -379,15 +474,32 @@ class _TreeWalker:
             self._column(_column_path(one), scope)
         for one in node.get("rename_list") or ():
             self._column(_column_path(one["key"]), scope)
-            self._define([one["value"]])
         for one in node.get("replace_list") or ():
             self._column((one["key"],), scope)
             self._any(one["value"], scope, ctes)
-        self._any(node.get("expr"), scope, ctes)
+        expression = node.get("expr")
+        if expression is None:
+            return
+        called = fold(expression["function_name"]) if expression["class"] == "FUNCTION" else ""
+        names = _arguments(expression) if called == "list_value" else []
+        texts = [text for one in names if (text := _text_of(one)) is not None]
+        if len(texts) < len(names) or (
+            called not in ("list_value", "list_filter") and expression["class"] != "CONSTANT"
+        ):
+            raise InvalidArgumentError(
+                "COLUMNS needs what it selects written out: COLUMNS(['a', 'b']) for names, COLUMNS('pattern') for "
+                "those that match."
+            )
+        for text in texts:
+            # Case does not count for DuckDB here, as it does in a pattern.
+            self._column((text,), scope)
+        for one in _arguments(expression):
+            self._argument(one, scope, ctes)
 
     def _mark_starred(self, scope: Scope, alias: str) -> None:
-        tables = [scope.find(alias)[1]] if alias else list(scope.tables.values())
-        self._statement.starred.update(table for table in tables if table is not None)
+        self._statement.starred.update(
+            table for table in _meant(scope, alias) if isinstance(table, str)
+        )
 
 
 def _is_orderless(node: dict[str, Any]) -> bool:
@@ -417,6 +529,61 @@ def _functions(value: Any) -> Iterator[str | None]:
             yield value["function_name"]
         for one in value.values():
             yield from _functions(one)
+
+
+def _stars(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield each star of an expression, those of subqueries left out."""
+    if isinstance(node, list):
+        for one in node:
+            yield from _stars(one)
+    elif isinstance(node, dict) and node.get("class") != "SUBQUERY":
+        if node.get("class") == "STAR":
+            yield node
+        else:
+            for one in node.values():
+                yield from _stars(one)
+
+
+def _meant(scope: Scope, alias: str) -> list[Source]:
+    """Return the tables whose columns a star means."""
+    if not alias:
+        return list(scope.tables.values())
+    table = scope.find(alias)
+    return [] if table is None else [table]
+
+
+def _arguments(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a function is given. DuckDB before 2 calls it children."""
+    if "arguments" in node:
+        return [one["expression"] for one in node["arguments"]]
+    return list(node.get("children") or ())
+
+
+def _text_of(node: dict[str, Any]) -> str | None:
+    """Return the text that is written here; None for anything else."""
+    if node["class"] != "CONSTANT":
+        return None
+    if "literal" in node:
+        return str(node["literal"]["text"]) if node["literal"]["kind"] == "STRING" else None
+    value = node["value"]
+    return str(value["value"]) if value["type"]["id"] == "VARCHAR" else None
+
+
+def _type_of(cast: dict[str, Any]) -> str:
+    """Return the type of a CAST, in small letters. DuckDB before 2 calls it cast_type."""
+    return json.dumps(cast.get("type_expr") or cast.get("cast_type")).lower()
+
+
+def _is_place(node: dict[str, Any]) -> bool:
+    """Say whether this can be no name of a field: a number, or something that differs from row to row."""
+    if node["class"] == "CONSTANT":
+        return _text_of(node) is None
+    if node["class"] == "COLUMN_REF":
+        return True
+    children = _arguments(node)
+    if node["class"] == "FUNCTION" and node["function_name"] in ("-", "+"):
+        return all(map(_is_place, children))
+    return any(one["class"] == "COLUMN_REF" for one in children)
 
 
 def _path(ref: dict[str, Any]) -> tuple[str, ...]:
