@@ -115,3 +115,12 @@ REFUSED_EXPLAIN_OPTIONS = {
     "TIMING",
     "SUMMARY",
 }
+
+#: What to do instead of reading a file.
+FILES = (
+    "client.sql() reads no files. What collection.export() wrote comes back with client.import_(path); other files come "
+    "as tables: collection.from_pandas(pandas.read_csv(path)), "
+    "collection.from_arrow(pyarrow.parquet.read_table(path))."
+)
+#: Table functions that read files.
+FILE_FUNCTION = re.compile(r"(read|parquet|sniff)_\w+|glob|\w+_scan", re.IGNORECASE)

@@ -89,6 +89,8 @@ class Columns:
         for key in types:
             self._groups.setdefault(fold(key), []).append(key)
         self._columns = {fold(one.name): one for one in self._name_columns()}
+        #: Key that has no column of its plain name -> the name of the column that it has.
+        self._other_names = {one.key: one.name for one in self.all() if one.name != one.key}
 
     def _name_columns(self) -> Iterable[Column]:
         taken = set(RECORD_COLUMNS)
@@ -114,6 +116,10 @@ class Columns:
     def all(self) -> list[Column]:
         """Return the columns of the metadata keys."""
         return list(self._columns.values())
+
+    def has_key(self, key: str) -> bool:
+        """Say whether a record has this key."""
+        return key in self._types
 
     def starred(self, table: str) -> list[Column]:
         """Return the columns of the metadata keys that ``*`` has.
@@ -180,14 +186,17 @@ class Columns:
             if found is None or found.name == name:
                 return ""
             return f"{none}{sql_identifier(found.name)} is written so."
-        ways = [f"the key {key!r} as {key_expression(key)}" for key in keys]
+        if len(keys) == 1 and fold(name) not in RECORD_COLUMNS and keys[0] not in self._other_names:
+            return f"{none}there is the key {keys[0]!r}: {sql_identifier(keys[0])}."
+        quoted = [sql_identifier(self._other_names.get(key, key)) for key in keys]
+        ways = [f"the key {key!r} as {shown}" for key, shown in zip(keys, quoted, strict=True)]
         if fold(name) in RECORD_COLUMNS:
             ways.insert(0, f"the column {fold(name)} in small letters")
-        if len(ways) == 1:
-            return f"{none}there is the key {keys[0]!r}: {sql_identifier(keys[0])}."
+        texts = ", ".join(map(key_expression, keys))
         return (
             f"SQL does not tell apart what {name!r} may mean in collection {table!r}. Write "
-            f"{' and '.join(ways)}."
+            f"{' and '.join(ways)}, quotes included; as text: {texts}. If a key is a slip, this finds its records: "
+            f" SELECT id FROM {sql_identifier(table)} WHERE {quoted[0]} IS NOT NULL."
         )
 
 

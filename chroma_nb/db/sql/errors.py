@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from chroma_nb.db.sql.allowed import FILES
 from chroma_nb.db.sql.columns import RECORD_COLUMNS
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
 from chroma_nb.db.sql.tree import parse
@@ -25,6 +26,10 @@ _LISTED = 10
 _NOT_THE_QUERYS_FAULT = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_IN_ERROR = re.compile(r"(?:[Cc]olumn|named) \"((?:[^\"]|\"\")+)\"")
+_FILE = re.compile(
+    r"[/\\]|\.(parquet|csv|tsv|txt|jsonl?|ndjson|arrow|feather|xlsx?|duckdb|db)(\.\w+)?$",
+    re.IGNORECASE,
+)
 #: DuckDB's own suggestions are of names that it can see, and some of these are the store's or another tenant's.
 _SUGGESTION = re.compile(r"\n?(Candidate (bindings|tables):[^\n]*|Did you mean[^\n]*)")
 
@@ -98,6 +103,13 @@ class QueryErrors:
             )
         else:
             hint = did_you_mean(name, self._snapshot.collections, " Did you mean {!r}?")
+            if _FILE.search(name):
+                hint += f" {FILES}"
+            elif not hint:
+                hint = (
+                    " Variables of Python's are no tables: collection.from_pandas(df) makes records of a DataFrame, "
+                    "collection.from_arrow(table) those of an Arrow table."
+                )
         return f"There is no collection {name!r}.{hint} {self._known_collections()}"
 
     def unknown_path(self, path: tuple[str, ...]) -> str:
@@ -108,8 +120,17 @@ class QueryErrors:
             hint = f" A name with a dot is quoted: {sql_identifier(joined)}."
         elif path[-1] in self._snapshot.collections:
             hint = f" A collection has no schema: write {sql_identifier(path[-1])} alone."
+        elif _FILE.search(joined):
+            hint = f" {FILES}"
         said = f"There is no table {joined!r}: client.sql() reads collections alone."
         return f"{said}{hint} {self._known_collections()}"
+
+    def reserved_hint(self, words: list[str]) -> str:
+        """Return how to write keys and collections that have these names, which are words of SQL."""
+        shown = " and ".join(map(repr, words))
+        quoted = " and ".join(map(sql_identifier, words))
+        what = "is a reserved word" if len(words) == 1 else "are reserved words"
+        return f" As {shown} {what} of SQL, the name has to be quoted: {quoted}."
 
     def quoting_hint(self, query: str) -> str:
         """Return a hint where the query names a collection without the quotes that its name needs."""

@@ -34,6 +34,8 @@ _REAL = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
 _VECTOR = re.compile(r"(FLOAT|DOUBLE)\[(\d+)\]")
 #: ... which are exact below this.
 _EXACT = 2**53
+#: Microseconds of an array have 64 bits.
+_LONGEST_SPAN = datetime.timedelta(microseconds=2**63 - 1)
 #: Rows that are fetched together, fewer where they have vectors: so many numbers (16 MB of floats) in all. Chosen,
 #: not measured.
 _ROWS, _NUMBERS = 20_000, 4_000_000
@@ -318,6 +320,8 @@ def _dates(values: list[datetime.date | None]) -> NDArray[Any]:
 
 
 def _spans(values: list[datetime.timedelta | None]) -> NDArray[Any]:
+    if any(value is not None and abs(value) > _LONGEST_SPAN for value in values):
+        return _objects(values)
     return np.array(values, dtype="timedelta64[us]")
 
 

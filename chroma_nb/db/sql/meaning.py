@@ -27,12 +27,15 @@ def check_names(statement: Statement, columns: Mapping[str, Columns]) -> None:
         InvalidArgumentError: There is one.
     """
     names = _Names(statement, columns)
-    for use in statement.columns:
-        if not use.is_argument:
-            names.check_use(use)
-    for left, right, what in statement.matched:
-        names.check_matched(left, right, what)
-    names.check_rows()
+    try:
+        for use in statement.columns:
+            if not use.is_argument:
+                names.check_use(use)
+        for left, right, what in statement.matched:
+            names.check_matched(left, right, what)
+        names.check_rows()
+    except RecursionError as error:
+        raise InvalidArgumentError("The query is nested too deeply to be checked.") from error
 
 
 class _Names:
@@ -41,6 +44,9 @@ class _Names:
     def __init__(self, statement: Statement, columns: Mapping[str, Columns]) -> None:
         self._statement = statement
         self._columns = columns
+        # What is asked of a table is kept: many tables may be made of one, and many of each of these.
+        self._reasons: dict[tuple[MadeTable, str], str] = {}
+        self._found: dict[tuple[MadeTable, str], bool] = {}
         #: Table -> its columns: folded -> as written -> it is a key.
         self._known: dict[MadeTable | str, dict[str, dict[str, bool]]] = {}
 
@@ -109,15 +115,22 @@ class _Names:
                 # DuckDB finds what the query names so: a view has no column of an ambiguous name.
                 return ""
             return columns.ambiguity(name, table)
+        if (table, name) not in self._reasons:
+            self._reasons[table, name] = self._why_made(table, name)
+        return self._reasons[table, name]
+
+    def _why_made(self, table: MadeTable, name: str) -> str:
         written = self._of(table).get(fold(name), {})
         others = sorted(one for one, is_key in written.items() if is_key and one != name)
         if not others:
+            if written:
+                return ""
             why = (
                 self._why(source, name, set())
                 for source, without in table.stars
                 if fold(name) not in without
             )
-            return next(filter(None, why), "") if not written else ""
+            return next(filter(None, why), "")
         shown = " and ".join(map(sql_identifier, others))
         if name in written:
             return (
@@ -130,13 +143,18 @@ class _Names:
         )
 
     def _has(self, table: Source, name: str) -> bool:
-        if isinstance(table, str) and table in self._columns and fold(name) in RECORD_COLUMNS:
-            return True
-        if isinstance(table, MadeTable) and any(
-            self._has(source, name) for source, without in table.stars if fold(name) not in without
-        ):
-            return True
-        return fold(name) in self._of(table)
+        if isinstance(table, str):
+            columns = self._columns.get(table)
+            return columns is not None and (
+                fold(name) in RECORD_COLUMNS or columns.find(name) is not None
+            )
+        if (table, name) not in self._found:
+            self._found[table, name] = fold(name) in self._of(table) or any(
+                self._has(source, name)
+                for source, without in table.stars
+                if fold(name) not in without
+            )
+        return self._found[table, name]
 
     def _of(self, table: Source) -> dict[str, dict[str, bool]]:
         """Return the names of a table's columns but those of every record: folded -> as written -> it is a key."""

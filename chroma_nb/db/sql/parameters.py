@@ -9,6 +9,16 @@ import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
 
+#: What the values of one list are called. The order matters: a bool is an integer of Python's, too.
+_KINDS: dict[type, str] = {
+    bool: "bools",
+    int: "integers",
+    float: "floats",
+    str: "texts",
+    list: "lists",
+    dict: "dicts",
+}
+
 
 def plain_parameters(given: object) -> Any:
     """Return parameters with NumPy's and pandas' values as Python's own.
@@ -17,20 +27,64 @@ def plain_parameters(given: object) -> Any:
         given: None, a list or tuple, a dict, or an array or Series of single values.
 
     Raises:
-        InvalidArgumentError: Something else, or a moment finer than DuckDB holds.
+        InvalidArgumentError: Something else, a moment finer than DuckDB holds, or a value that DuckDB would change.
     """
     if given is None:
         return None
     if isinstance(given, Mapping):
-        return {str(name): _plain(value) for name, value in given.items()}
+        return {str(name): _checked(value) for name, value in given.items()}
     if isinstance(given, list | tuple):
-        return [_plain(value) for value in given]
+        return [_checked(value) for value in given]
     if hasattr(given, "tolist") and not np.isscalar(given):
-        return [_plain(value) for value in given]  # type: ignore[attr-defined]
+        return [_checked(value) for value in given]  # type: ignore[attr-defined]
     raise InvalidArgumentError(
         f"Expected parameters to be a list (for ? and $1) or a dict (for $name), got "
         f"{type(given).__name__}: {given!r:.80}."
     )
+
+
+def _checked(value: Any) -> Any:
+    plain = _plain(value)
+    _check([plain])
+    return plain
+
+
+def _check(values: list[Any]) -> None:
+    """Refuse what DuckDB would change: it takes the values of a list, however deep, for values of one type."""
+    values = [value for value in values if value is not None]
+    kinds = set(map(_kind, set(map(type, values))))
+    integers: list[int] = []
+    if "integers" in kinds:
+        integers = [value for value in values if _kind(type(value)) == "integers"]
+    if integers and not (min(integers) >= -(2**63) and max(integers) < 2**64):
+        raise InvalidArgumentError(
+            f"The parameter {max(integers, key=abs)} has more than 64 bits, and some versions of DuckDB round it. Give it "
+            "as a text: CAST(? AS HUGEINT)."
+        )
+    if kinds == {"integers", "floats"}:
+        inexact = next((value for value in integers if int(float(value)) != value), None)
+        if inexact is not None:
+            raise InvalidArgumentError(
+                "The parameter is a list of integers and floats, which DuckDB takes for floats, and no float is "
+                f"{inexact}. Give two lists, or decimal.Decimal for each."
+            )
+    elif len(kinds) > 1:
+        raise InvalidArgumentError(
+            f"The parameter is a list of several kinds ({', '.join(sorted(kinds))}), and DuckDB would change all to "
+            "one. Give a list for each kind."
+        )
+    elif kinds == {"lists"}:
+        _check([one for value in values for one in value])
+    elif kinds == {"dicts"}:
+        for name in {name for value in values for name in value}:
+            _check([value.get(name) for value in values])
+
+
+def _kind(of: type) -> str:
+    for kind, name in _KINDS.items():
+        if issubclass(of, kind):
+            return name
+    return f"{of.__name__} values"
 
 
 def _plain(value: Any) -> Any:

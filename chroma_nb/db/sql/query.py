@@ -18,10 +18,11 @@ from chroma_nb.db.sql.meaning import check_names
 from chroma_nb.db.sql.names import fold, sql_identifier
 from chroma_nb.db.sql.parameters import plain_parameters
 from chroma_nb.db.sql.pivot import PivotValues
+from chroma_nb.db.sql.reserved import quote_reserved
 from chroma_nb.db.sql.store import CollectionVersion, Snapshot
 from chroma_nb.db.sql.system_views import ListedCollection, need_names_alone, open_system_views
 from chroma_nb.db.sql.tokens import first_word
-from chroma_nb.db.sql.tree import NotSelectError, read_statement
+from chroma_nb.db.sql.tree import NotSelectError, UnreadableError, read_statement
 from chroma_nb.db.sql.vectors import MovedError, QueryVectors
 from chroma_nb.errors import InternalError, InvalidArgumentError
 
@@ -162,9 +163,28 @@ class _Query:
                 expanded = self._with_pivot_values(str(query), parameters)
                 if expanded is not None:
                     return read_statement(self._cursor, expanded)
-            raise InvalidArgumentError(
-                f"{error.message()}{self._errors.quoting_hint(str(query))}"
-            ) from error.__cause__
+            hint = self._errors.quoting_hint(str(query))
+            if isinstance(error, UnreadableError) and not hint:
+                hint = self._reserved_hint(str(query))
+            raise InvalidArgumentError(f"{error.message()}{hint}") from error.__cause__
+
+    def _reserved_hint(self, query: str) -> str:
+        """Return a hint where the query names a key without the quotes that its name, a word of SQL, needs."""
+        try:
+            text, words = quote_reserved(self._cursor, query)
+            statement = read_statement(self._cursor, text) if words else None
+        except (InvalidArgumentError, RecursionError):
+            return ""
+        if statement is None:
+            return ""
+        names = [
+            word
+            for word in dict.fromkeys(words)
+            for table in dict.fromkeys(statement.tables)
+            if (one := self._snapshot.collections.get(table)) is not None
+            and (word == table or self._columns_of(one).has_key(word))
+        ]
+        return self._errors.reserved_hint(names) if names else ""
 
     def _with_pivot_values(self, query: str, parameters: Any) -> str | None:
         """Return the query with the values written out that its PIVOTs make columns of."""

@@ -14,6 +14,8 @@ import duckdb
 
 from chroma_nb.db.sql.allowed import (
     EXPRESSIONS,
+    FILE_FUNCTION,
+    FILES,
     MODIFIERS,
     QUERIES,
     REFUSED_FUNCTION,
@@ -62,6 +64,7 @@ def read_statement(cursor: duckdb.DuckDBPyConnection, query: object) -> Statemen
         InvalidArgumentError: Not one SELECT, or one with a part that is not allowed.
         NotSelectError: DuckDB knows the statement as something else: one that writes, or a PIVOT whose
             columns depend on its rows.
+        UnreadableError: DuckDB's parser does not understand it.
     """
     if not isinstance(query, str):
         raise InvalidArgumentError(f"Expected a query as a str, got {type(query).__name__}.")
@@ -89,6 +92,10 @@ class NotSelectError(InvalidArgumentError):
     """DuckDB does not know the statement as one SELECT."""
 
 
+class UnreadableError(InvalidArgumentError):
+    """DuckDB's parser does not understand the statement."""
+
+
 def parse(cursor: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
     """Return the tree of one SELECT."""
     rows = cursor.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
@@ -102,7 +109,7 @@ def parse(cursor: duckdb.DuckDBPyConnection, text: str) -> dict[str, Any]:
             try:
                 cursor.extract_statements(text)
             except duckdb.ParserException as error:
-                raise InvalidArgumentError(f"This SQL cannot be read: {error}") from error
+                raise UnreadableError(f"This SQL cannot be read: {error}") from error
         raise NotSelectError(f"{_ONE_SELECT} Got {text[:80]!r}.")
     statements = parsed["statements"]
     if len(statements) != 1:
@@ -118,6 +125,8 @@ class _TreeWalker:
         self._statement = statement
         #: Tables that are read somewhere where the order of the rows matters.
         self._ordered: set[str] = set()
+        #: Stars that stand for columns, by id() of their nodes.
+        self._plain_stars: set[int] = set()
 
     def query(self, node: dict[str, Any], outer: Scope | None, ctes: _Ctes) -> Scope:
         """Read a query; `ctes` are the tables that WITH has made, folded -> as written, and the table."""
@@ -182,6 +191,8 @@ class _TreeWalker:
         """Note the names of what a SELECT gives."""
         made = scope.made
         for one in selected:
+            if one["class"] == "STAR":
+                self._plain_stars.add(id(one))
             if one.get("alias"):
                 made.own.add(one["alias"])
             elif one["class"] == "COLUMN_REF":
@@ -237,7 +248,8 @@ class _TreeWalker:
                 self._use_row(table)
 
     def _use_row(self, table: Source) -> None:
-        self._statement.rows.append(table)
+        if table not in self._statement.rows:
+            self._statement.rows.append(table)
         if isinstance(table, str):
             self._statement.starred.add(table)
 
@@ -338,9 +350,13 @@ class _TreeWalker:
         if name in SYSTEM_FUNCTIONS:
             self._statement.system_views.append(f"{name}()")
         elif name not in TABLE_FUNCTIONS:
+            what = (
+                FILES
+                if FILE_FUNCTION.fullmatch(name)
+                else f"Allowed are {', '.join(sorted(TABLE_FUNCTIONS))}."
+            )
             raise InvalidArgumentError(
-                f"client.sql() reads collections alone: the table function {name!r} is not allowed, only "
-                f"{', '.join(sorted(TABLE_FUNCTIONS))}."
+                f"client.sql() reads collections alone: the table function {name!r} is not allowed. {what}"
             )
         # The name is checked; the rest are its arguments.
         for key, value in function.items():
@@ -418,10 +434,6 @@ class _TreeWalker:
             self._fields(node["children"][1:])
         if kind == "CAST" and "struct" in _type_of(node):
             self._statement.computed_fields = True
-        for star in _stars(node):
-            # Within an expression it may make a value of all columns.
-            for table in _meant(scope, star.get("relation_name") or ""):
-                self._use_row(table)
         has_lambda = kind == "FUNCTION" and _LAMBDA_FUNCTION.fullmatch(node["function_name"])
         for key, value in node.items():
             # A type holds no expressions.
@@ -468,6 +480,10 @@ class _TreeWalker:
 
     def _star(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         self._mark_starred(scope, node.get("relation_name") or "")
+        if id(node) not in self._plain_stars:
+            # Within an expression it may make a value of all columns.
+            for table in _meant(scope, node.get("relation_name") or ""):
+                self._use_row(table)
         for one in node.get("exclude_list") or ():
             self._column((_name_of(one),), scope)
         for one in node.get("qualified_exclude_list") or ():
@@ -494,6 +510,7 @@ class _TreeWalker:
             # Case does not count for DuckDB here, as it does in a pattern.
             self._column((text,), scope)
         for one in _arguments(expression):
+            self._plain_stars.add(id(one))
             self._argument(one, scope, ctes)
 
     def _mark_starred(self, scope: Scope, alias: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -174,3 +175,19 @@ def test_collections_without_such_keys_are_matched_by_name(client: Any) -> None:
     frame = client.sql("SELECT * FROM aaa UNION ALL BY NAME SELECT * FROM docs")
     assert len(frame) == 6
     assert frame.Author.tolist()[0] == "A"
+
+
+def test_names_of_many_tables_made_of_one_are_looked_at_once(client: Any) -> None:
+    doubled = [f"q{n} AS (SELECT * FROM q{n - 1} a, q{n - 1} b)" for n in range(1, 41)]
+    started = time.monotonic()
+    for name in ("author", "AUTHOR"):
+        query = f"WITH q0 AS (FROM aaa), {', '.join(doubled)} SELECT {name} FROM q40"
+        assert '"Author"' in refusal(client, query)
+    assert time.monotonic() - started < 10
+
+
+def test_a_query_of_many_levels_is_answered_or_refused(client: Any) -> None:
+    for depth in (20, 300, 2_000):
+        query = "SELECT author FROM " + "(SELECT * FROM " * depth + "aaa" + ")" * depth
+        said = refusal(client, query)
+        assert any(word in said for word in ("Author", "deep", "depth", "cannot be read"))

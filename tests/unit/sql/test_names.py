@@ -62,6 +62,43 @@ def test_an_error_names_what_was_probably_meant(client: Any, query: str, hint: s
     assert "pg_" not in said
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("SELECT when FROM reserved", ["when"]),
+        ("SELECT id, when AS w FROM reserved", ["when"]),
+        ("SELECT id FROM reserved WHERE end = 1", ["end"]),
+        ("SELECT id FROM reserved ORDER BY when", ["when"]),
+        ("SELECT case FROM reserved", ["case"]),
+        ("SELECT from FROM reserved", ["from"]),
+        ("SELECT 'ä', \"ä\", when, end FROM reserved", ["when", "end"]),
+        ("SELECT max(end) FROM (SELECT * FROM reserved)", ["end"]),
+        ("EXPLAIN SELECT When FROM reserved", []),
+        ("EXPLAIN SELECT when FROM reserved", ["when"]),
+        # Quotes are not what is missing.
+        ("SELECT FROM FROM reserved", []),
+        ("SELECT id FROM reserved WHERE", []),
+        ("SELECT id, FROM WHERE", []),
+        ("SELECT then FROM reserved", []),
+        ("SELECT when FROM docs", []),
+    ],
+)
+def test_a_key_that_is_a_word_of_sql_has_to_be_quoted(
+    client: Any, query: str, words: list[str]
+) -> None:
+    keys: dict[str, Any] = {"when": 1, "end": 2, "case": 3, "from": 4, "ä": 5}
+    make(client, "reserved", [keys])
+    try:
+        said = refusal(client, query)
+        quoted = " and ".join(f'"{word}"' for word in words)
+        assert said.endswith(f"has to be quoted: {quoted}.") if words else "quoted" not in said
+        for word in words:
+            assert repr(word) in said
+            assert client.sql(f'SELECT "{word}" AS v FROM reserved').v.tolist() == [keys[word]]
+    finally:
+        client.delete_collection("reserved")
+
+
 @pytest.mark.parametrize("name", ["my-coll", "select", "odd.name"])
 def test_a_quoted_name_works(client: Any, name: str) -> None:
     assert client.sql(f'SELECT age FROM "{name}"').age.tolist() == [7]
@@ -105,6 +142,12 @@ def test_the_ways_that_such_an_error_names_work(client: Any) -> None:
         assert key_expression(key) in said
         frame = client.sql(f"SELECT {key_expression(key)} AS {key} FROM twins ORDER BY {key}")
         assert frame[key].tolist() == ["A" if key == "Author" else "a", None]
+    for key, column in (("Author", "metadata.Author (1)"), ("author", "metadata.author (2)")):
+        assert f'the key {key!r} as "{column}"' in said
+        assert client.sql(f'SELECT "{column}" AS a FROM twins').a.dropna().tolist() == [key[0]]
+    # What finds the records of a slip.
+    assert client.sql(said.rpartition(": ")[2].rstrip(".")).id.tolist() == ["r0"]
+    assert "the key 'ID' as \"metadata.ID\"" in refusal(client, "SELECT ID FROM twins")
     assert client.sql("SELECT metadata.Author AS a FROM twins").a.tolist() == ['"A"', None]
 
 

@@ -128,6 +128,38 @@ def test_no_part_of_a_query_reaches_what_is_not_a_collection(client: Any, query:
     refusal(client, query)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "'x.parquet'",
+        '"x.csv.gz"',
+        "'folder/x'",
+        "'https://example.org/x.json'",
+        "x.parquet",
+        "read_csv('x.csv')",
+        "read_parquet('x')",
+        "parquet_scan('x')",
+        "glob('*')",
+    ],
+)
+def test_a_file_as_a_table_gets_an_error_that_says_how_it_comes_in(
+    client: Any, source: str
+) -> None:
+    said = refusal(client, f"SELECT * FROM {source}")
+    for way in (
+        "client.import_(path)",
+        "from_arrow(pyarrow.parquet.read_table(path))",
+        "from_pandas",
+    ):
+        assert way in said
+
+
+def test_a_variable_as_a_table_gets_an_error_that_says_how_it_comes_in(client: Any) -> None:
+    assert "collection.from_pandas(df)" in refusal(client, "SELECT * FROM df")
+    assert "from_pandas" not in refusal(client, "SELECT * FROM dosc")
+    assert "Allowed are" in refusal(client, "SELECT * FROM no_such_function(1)")
+
+
 def test_a_query_that_is_no_text_is_refused(client: Any) -> None:
     assert "as a str" in refusal(client, None)
     assert "not valid text" in refusal(client, "SELECT '\ud800'")

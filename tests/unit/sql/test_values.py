@@ -106,6 +106,8 @@ def test_sums_and_moments_are_exact(client: Any) -> None:
     assert frame.day.tolist() == [pd.Timestamp("2024-02-29")]
     assert frame.span.tolist() == [pd.Timedelta(seconds=90)]
     assert frame.unsigned.tolist() == [2**64 - 1]
+    # More microseconds than 64 bits hold.
+    assert client.sql("SELECT INTERVAL 300000 YEARS AS s").s[0].days == 300_000 * 360
     assert client.sql("SELECT 1 AS a, 2 AS a, 3 AS a_1").to_dict("list") == {
         "a": [1],
         "a_2": [2],
