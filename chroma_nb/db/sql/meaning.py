@@ -130,7 +130,13 @@ class _Names:
                 for source, without in table.stars
                 if fold(name) not in without
             )
-            return next(filter(None, why), "")
+            found = next(filter(None, why), "")
+            if not found and any("\\" in one for one in table.own) and not self._has(table, name):
+                return (
+                    f"What {name!r} means here cannot be told: it may be a name that COLUMNS(...) AS makes of another by "
+                    "a pattern. Select the columns by name, in quotes, and name them with AS."
+                )
+            return found
         shown = " and ".join(map(sql_identifier, others))
         if name in written:
             return (

@@ -25,6 +25,12 @@ class MadeTable:
     uses: list[ColumnUse] = field(default_factory=list)
     own: set[str] = field(default_factory=set)
 
+    def include(self, other: MadeTable) -> None:
+        """Take over the columns of another."""
+        self.stars += other.stars
+        self.uses += other.uses
+        self.own |= other.own
+
     def renamed(self, names: Sequence[str]) -> MadeTable:
         """Return it with other names for its first columns."""
         if not names:

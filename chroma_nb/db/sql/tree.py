@@ -171,7 +171,8 @@ class _TreeWalker:
                 own.stars.append((made.renamed(node.get("aliases") or ()), frozenset()))
                 last = self.query(node[second], scope, ctes).made
                 parts = [last if kind == "CTE_NODE" else made]
-            scope.made.stars.extend((part, frozenset()) for part in parts)
+            for part in parts:
+                scope.made.include(part)
         self._modifiers(node, scope, ctes)
         for key, value in node.items():
             if key not in read:
@@ -185,7 +186,11 @@ class _TreeWalker:
         for key, other in value.items():
             if key not in ("query_node", "query", "aliases"):
                 self._any(other, Scope(outer), ctes)
-        return self.query(node, Scope(outer), ctes).made.renamed(value.get("aliases") or ())
+        names = value.get("aliases") or ()
+        if node["type"] == "RECURSIVE_CTE_NODE":
+            # What reads itself sees the new names.
+            node = {**node, "aliases": node.get("aliases") or names}
+        return self.query(node, Scope(outer), ctes).made.renamed(names)
 
     def _select(self, selected: list[dict[str, Any]], scope: Scope) -> None:
         """Note the names of what a SELECT gives."""
@@ -306,6 +311,12 @@ class _TreeWalker:
             made = MadeTable([(table, frozenset()) for table in source.tables.values()])
             for one in (ref, *ref["pivots"]):
                 made.own.update(one.get("unpivot_names") or ())
+            for one in ref["pivots"]:
+                if one.get("unpivot_names"):
+                    # DuckDB before 2 has the columns of UNPIVOT as texts.
+                    for entry in one["entries"]:
+                        for value in entry.get("values") or ():
+                            self._column((str(value["value"]),), source)
             self._any([ref["aggregates"], ref["pivots"]], source, ctes)
             scope.add(alias, made.renamed(names))
         elif kind == "SHOW_REF":
@@ -472,6 +483,14 @@ class _TreeWalker:
             self._column(before, scope)
         if fold(name) == "columns":
             self._mark_starred(scope, "")
+        if fold(name) == "struct_pack":
+            # Fields without a name of their own get that of the column.
+            uses = [
+                ColumnUse(tuple(one["column_names"]), scope)
+                for one in _arguments(node)
+                if one["class"] == "COLUMN_REF" and not one.get("alias")
+            ]
+            self._use_row(MadeTable(uses=uses))
         if fold(name) in ("array_extract", "struct_extract"):
             self._fields([one for one in _arguments(node) if one["class"] != "COLUMN_REF"])
 

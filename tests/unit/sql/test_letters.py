@@ -59,6 +59,11 @@ ROW = "(SELECT aaa AS x FROM aaa)"
         "SELECT author FROM (aaa JOIN docs ON true) t",
         "SELECT t.author FROM (aaa JOIN docs ON true) t",
         "SELECT author FROM (UNPIVOT aaa ON k)",
+        f"UNPIVOT {STAR} ON author",
+        f"PIVOT {STAR} ON author USING count(*)",
+        f"SELECT row_number() OVER w FROM {STAR} WINDOW w AS (ORDER BY author)",
+        "SELECT author FROM aaa a, LATERAL (SELECT a.*)",
+        "WITH RECURSIVE q AS (SELECT * FROM aaa UNION SELECT * FROM q WHERE author = 'A') FROM q",
         "SELECT author FROM (PIVOT aaa ON k IN (1) USING count(*))",
         "SELECT author FROM (SELECT * FROM aaa UNION ALL SELECT * FROM bbb)",
         "SELECT * FROM aaa UNION ALL SELECT * FROM bbb ORDER BY author",
@@ -97,6 +102,9 @@ ROW = "(SELECT aaa AS x FROM aaa)"
         f"SELECT x.author FROM (SELECT q AS x FROM {STAR} q)",
         "SELECT x.author FROM (SELECT struct_pack(*COLUMNS(*)) AS x FROM aaa)",
         "SELECT aaa FROM aaa UNION ALL SELECT bbb FROM bbb",
+        'SELECT x.author FROM (SELECT struct_pack("Author") AS x FROM aaa)',
+        "SELECT list_transform(list(aaa), lambda r: r.author) FROM aaa",
+        "SELECT (SELECT aaa).author FROM aaa",
     ],
 )
 def test_a_key_is_never_taken_for_another(client: Any, query: str) -> None:
@@ -140,12 +148,20 @@ def test_a_name_of_a_field_or_a_column_that_is_a_parameter_is_refused(client: An
         # The ways out that the errors name.
         ('SELECT author FROM (SELECT "Author" AS author FROM aaa)', [["A"]]),
         ('WITH q(author) AS (SELECT "Author" FROM aaa) SELECT author FROM q', [["A"]]),
+        (
+            'WITH RECURSIVE q(author) AS (SELECT "Author" FROM aaa UNION ALL SELECT author FROM q '
+            "WHERE false) SELECT author FROM q",
+            [["A"]],
+        ),
         ("SELECT author FROM (SELECT * RENAME (Author AS author) FROM aaa)", [["A"]]),
         ("SELECT author FROM (SELECT * EXCLUDE (Author), id AS author FROM aaa)", [["r0"]]),
         (
             'SELECT "Author" AS author FROM aaa UNION ALL BY NAME SELECT author FROM bbb',
             [["A"], ["b"]],
         ),
+        ('SELECT x.author FROM (SELECT struct_pack(author := "Author") AS x FROM aaa)', [["A"]]),
+        ("SELECT x.author FROM (SELECT {'author': Author} AS x FROM aaa)", [["A"]]),
+        ("SELECT list_transform(list(aaa), lambda r: r.Author) FROM aaa", [[["A"]]]),
         ("SELECT a.Author, b.author FROM aaa a JOIN bbb b ON a.k = b.k", [["A", "b"]]),
         ("SELECT a, b FROM (SELECT a.Author AS a, b.author AS b FROM aaa a, bbb b)", [["A", "b"]]),
         # Names of the query's own, and of arguments, count as SQL counts them.
@@ -175,6 +191,14 @@ def test_collections_without_such_keys_are_matched_by_name(client: Any) -> None:
     frame = client.sql("SELECT * FROM aaa UNION ALL BY NAME SELECT * FROM docs")
     assert len(frame) == 6
     assert frame.Author.tolist()[0] == "A"
+
+
+def test_names_that_a_pattern_makes_of_others_are_refused_where_they_are_used(client: Any) -> None:
+    made = r"SELECT id, COLUMNS('(A.*)') AS 'x_\1' FROM aaa"
+    assert "x_Author" in client.sql(made)
+    for name in ("x_author", "x_Author"):
+        assert "a pattern" in refusal(client, f"SELECT {name} FROM ({made})")
+    assert client.sql(f"SELECT id FROM ({made})").id.tolist() == ["r0"]
 
 
 def test_names_of_many_tables_made_of_one_are_looked_at_once(client: Any) -> None:
