@@ -32,9 +32,12 @@ a name that is taken is an ``InternalError`` in process and a conflict over HTTP
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from chroma_nb.displayed import Displayed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 E = TypeVar("E", bound=Exception)
 
@@ -258,9 +261,17 @@ class StoreLockedError(InternalError):
 
 
 class StoreCorruptError(InternalError):
-    """A file that holds records, not derived data, is damaged or missing."""
+    """A file that holds records, not derived data, is damaged or missing.
+
+    Attributes:
+        ids: The records whose embeddings are damaged, where just these are.
+    """
 
     _name = "StoreCorruptError"
+
+    def __init__(self, message: str = "", *, ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.ids = list(ids)
 
 
 #: Name on the wire -> class. Chroma's server writes these names into ``{"error": ...}``.

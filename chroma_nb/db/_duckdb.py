@@ -19,8 +19,10 @@ import duckdb
 import numpy as np
 
 from chroma_nb import forked
+from chroma_nb.check_report import CollectionCheck, some_ids
 from chroma_nb.db import _fields
 from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
+from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -29,6 +31,7 @@ from chroma_nb.errors import (
     InvalidArgumentError,
     MemoryBudgetError,
     NotFoundError,
+    StoreCorruptError,
     UniqueConstraintError,
     VersionMismatchError,
 )
@@ -47,7 +50,10 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 #: Bump when the tables or the vector file change; `_upgrade` then has to know the older ones.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+#: Format 1 has no checksums of vectors. Its stores are read as they are, and become format 2 with the first
+#: vectors that are written: until then the version that wrote them can go on with them.
+_READABLE = ("1", "2")
 
 _SCHEMA = """
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
@@ -56,10 +62,19 @@ CREATE TABLE databases (id VARCHAR, name VARCHAR, tenant VARCHAR, created BIGINT
 CREATE TABLE collections (
   id VARCHAR, name VARCHAR, tenant VARCHAR, database VARCHAR, created BIGINT,
   configuration VARCHAR, metadata VARCHAR, dimension BIGINT,
-  n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT);
+  n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT,
+  ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT);
+CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
 """
 #: Columns that came later, as long as a store without them can simply be given them.
 _LATER_COLUMNS = {"ttl_seconds": "DOUBLE", "version": "BIGINT DEFAULT 0"}
+#: What format 1 lacks.
+_FORMAT_2 = """
+ALTER TABLE collections ADD COLUMN tail_rows BIGINT;
+ALTER TABLE collections ADD COLUMN tail_sum UBIGINT;
+CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
+UPDATE meta SET value = '2' WHERE key = 'format_version';
+"""
 
 #: From here on a commit hands whole columns over as NumPy arrays; below, list parameters are faster.
 _COLUMNAR_ROWS = 512
@@ -71,6 +86,11 @@ _PLAIN_ROWS = 8
 _FETCH_ROWS = 20_000
 #: How long closing waits for SQL queries to end when they are interrupted.
 _PATIENCE_SECONDS = 5.0
+#: What DuckDB raises where its file is damaged, or the disk has failed.
+NOT_THE_CALLERS_FAULT = (
+    *(duckdb.IOException, duckdb.InternalException, duckdb.FatalException),
+    duckdb.SerializationException,
+)
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 _HEADROOM_BYTES = 4 << 20
 
@@ -83,6 +103,8 @@ class _Entry:
     created: int
     extent: Extent
     vectors: VectorFile | None = None
+    #: Rows after the last full block of vectors, and their sum; None where the DB has no sums of it.
+    tail: tuple[int, int] | None = None
 
     @property
     def table(self) -> str:
@@ -109,6 +131,9 @@ class DuckDB(DB):
         self._tenants: set[str] = set()
         self._databases: dict[tuple[str, str], UUID] = {}
         self._created = 0
+        self._format = FORMAT_VERSION
+        #: The number of the last commit; None where the store has not begun to count.
+        self._commits: int | None = None
         #: `settle` is at work, or was when it was interrupted.
         self._is_limited = False
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
@@ -179,38 +204,66 @@ class DuckDB(DB):
                 create_schema(con)
         else:
             self._check_version()
-        with self._transaction() as con:
-            for name, kind in _LATER_COLUMNS.items():
-                con.execute(f"ALTER TABLE collections ADD COLUMN IF NOT EXISTS {name} {kind}")
+        self._commits = self._count_of()
+        self._check_commits()
+        columns = self._connection.execute(
+            "SELECT column_name FROM duckdb_columns() WHERE table_name = 'collections'"
+        ).fetchall()
+        missing = _LATER_COLUMNS.keys() - {name for (name,) in columns}
+        if missing:
+            with self._transaction() as con:
+                for name in sorted(missing):
+                    con.execute(f"ALTER TABLE collections ADD COLUMN {name} {_LATER_COLUMNS[name]}")
         self._load_catalogue()
+
+    def _count_of(self) -> int | None:
+        """Return the number of the last commit by DuckDB."""
+        rows = self._connection.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
+        return int(rows[0][0]) if rows else None
+
+    def _check_commits(self) -> None:
+        """Raise `StoreCorruptError` where commits are missing that were acknowledged."""
+
+    def _acknowledged(self) -> None:
+        """Write down outside of DuckDB how many commits there are."""
 
     def _check_version(self) -> None:
         rows = self._connection.execute(
             "SELECT value FROM meta WHERE key = 'format_version'"
         ).fetchall()
         found = rows[0][0] if rows else "unknown"
-        if found != str(FORMAT_VERSION):
+        if found in _READABLE:
+            self._format = int(found)
+        else:
             raise VersionMismatchError(
-                f"{self!r} is in format {found}, this chroma-nb reads format {FORMAT_VERSION}. "
+                f"{self!r} is in format {found}, this chroma-nb reads formats up to {FORMAT_VERSION}. "
                 "Open it with the version that wrote it, export its collections "
                 "(collection.export), and import them here; nothing was changed."
             )
 
     def _load_catalogue(self) -> None:
         con = self._connection
+        self._check_version()
+        self._commits = self._count_of()
+        self._check_commits()
         tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
         rows = con.execute("SELECT id, name, tenant, created FROM databases ORDER BY created")
         databases = {
             (tenant, name): UUID(database_id) for database_id, name, tenant, _ in rows.fetchall()
         }
         entries: dict[UUID, _Entry] = {}
-        for row in con.execute(f"{_SELECT_COLLECTION} ORDER BY created").fetchall():
+        tails = "tail_rows, tail_sum" if self._format > 1 else "NULL, NULL"
+        query = f"SELECT {_COLLECTION_COLUMNS}, {tails} FROM collections ORDER BY created"
+        for row in con.execute(query).fetchall():
             entry = _entry_from_row(row)
             key = entry.info.id, entry.extent.generation
             before = self._entries.get(entry.info.id)
             if before is not None and before.extent.generation == entry.extent.generation:
                 entry.vectors = before.vectors
             entry.vectors = self._compacting.get(key, entry.vectors)
+            if entry.vectors is not None and not _is_in_step(entry, entry.vectors.sums):
+                # A commit came through of which its writer never heard.
+                self._guard(entry, entry.vectors)
             entries[entry.info.id] = entry
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
@@ -244,7 +297,10 @@ class DuckDB(DB):
         """
         with self._write_lock:
             self._make_sure()
-            yield
+            try:
+                yield
+            except duckdb.Error as error:
+                raise self._write_error(error) from error
             self._unsure = False
 
     def _make_sure(self) -> None:
@@ -253,9 +309,12 @@ class DuckDB(DB):
             return
         try:
             if self._unsure:
-                with interruptible():
-                    self._undo(failed=False)
-                    self._load_catalogue()
+                try:
+                    with interruptible():
+                        self._undo(failed=False)
+                        self._load_catalogue()
+                except duckdb.Error as error:
+                    raise self._read_error(error) from error
                 self._unsure = False
         finally:
             self._write_lock.release()
@@ -275,10 +334,24 @@ class DuckDB(DB):
             try:
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
+                number = self._count(connection)
                 connection.execute("COMMIT")
             except BaseException as error:
                 self._undo(failed=isinstance(error, duckdb.Error))
                 raise
+            self._commits = number
+            self._acknowledged()
+
+    def _count(self, con: duckdb.DuckDBPyConnection) -> int | None:
+        """Count the transaction that is about to be committed, where others would not know of it."""
+        if not self.persists:
+            return None
+        number = (self._commits or 0) + 1
+        if self._commits is None:
+            con.execute("INSERT INTO meta VALUES ('commits', ?)", [str(number)])
+        else:
+            con.execute("UPDATE meta SET value = ? WHERE key = 'commits'", [str(number)])
+        return number
 
     def _undo(self, *, failed: bool) -> None:
         """Take a transaction back; where DuckDB itself has `failed`, leave its state behind as well."""
@@ -313,6 +386,8 @@ class DuckDB(DB):
             cursor.close()
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise self.memory_error() from error
+            if isinstance(error, duckdb.Error):
+                raise self._read_error(error) from error
             raise
         finally:
             self._busy_cursors.discard(cursor)
@@ -425,7 +500,8 @@ class DuckDB(DB):
             entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0, 0))
             with self._transaction() as con:
                 con.execute(
-                    "INSERT INTO collections VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
+                    f"INSERT INTO collections ({_COLLECTION_COLUMNS}) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
                     [
                         *(str(info.id), info.name, info.tenant, info.database, entry.created),
                         *(json.dumps(info.configuration), _dump(info.metadata), info.dimension),
@@ -490,6 +566,7 @@ class DuckDB(DB):
             with self._transaction() as con:
                 con.execute("DELETE FROM collections WHERE id = ?", [str(collection_id)])
                 con.execute(f'DROP TABLE "{entry.table}"')
+                self._delete_sums(con, collection_id)
             del self._entries[collection_id]
             info = entry.info
             self._by_name.pop((info.tenant, info.database, info.name), None)
@@ -521,9 +598,14 @@ class DuckDB(DB):
                 did="written",
                 enabled=self.settings.progress,
             )
+            growth: Growth | None = None
             with bar:
                 if len(changes.vectors):
+                    self._upgrade()
                     vectors = self._writable_vectors(entry, changes.vectors.shape[1])
+                    _check_tail(vectors, changes)
+                    if vectors.sums is not None:
+                        growth = vectors.sums.growth(changes.vectors)
                     try:
                         vectors.append(changes.first_label, changes.vectors)
                     except OSError as error:
@@ -538,18 +620,22 @@ class DuckDB(DB):
                 try:
                     with self._transaction() as con:
                         _write_rows(con, entry.table, changes, bar)
+                        tail = self._write_sums(con, entry, growth)
                         con.execute(
                             "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, "
-                            "next_sequence = ?, version = ? WHERE id = ?",
+                            f"next_sequence = ?, version = ?{_SET_TAIL if tail else ''} WHERE id = ?",
                             [
                                 *(dimension, after.n_records, after.next_label),
-                                *(after.next_sequence, after.version, str(collection_id)),
+                                *(after.next_sequence, after.version, *tail, str(collection_id)),
                             ],
                         )
                 except duckdb.OutOfMemoryException as error:
                     raise self.memory_error() from error
                 except duckdb.Error as error:
                     raise self._write_error(error) from error
+            if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
+                entry.vectors.sums.adopt(growth)
+                entry.tail = entry.vectors.sums.tail
             entry.extent = after
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
@@ -595,13 +681,170 @@ class DuckDB(DB):
     def _open_vectors(self, entry: _Entry, dimension: int, *, create: bool) -> VectorFile:
         return VectorFile(self._vector_path(entry), dimension, folder=self._temp.path, fsync=False)
 
+    # -- checksums of vectors -----------------------------------------------------------------
+
+    def _upgrade(self) -> None:
+        """Make a store of format 1 one that keeps checksums: from here on older versions refuse it."""
+        if self._format > 1 or not self.persists:
+            return
+        with self._transaction() as con:
+            for statement in _FORMAT_2.split(";"):
+                if statement.strip():
+                    con.execute(statement)
+        self._format = FORMAT_VERSION
+
+    def _guard(self, entry: _Entry, vectors: VectorFile) -> None:
+        """Have vectors checked by the sums that DuckDB has of them, if any."""
+        collection_id, extent = entry.info.id, entry.extent
+        if not self.persists:
+            return
+        if extent.next_label == 0:
+            sums = BlockSums(vectors.row_bytes)
+        elif entry.tail is None:
+            vectors.sums = None
+            return
+        else:
+            with self._reading() as cursor:
+                rows = cursor.execute(
+                    "SELECT sums FROM vector_sums WHERE collection = ? AND generation = ? "
+                    "ORDER BY first_block",
+                    [str(collection_id), extent.generation],
+                ).fetchall()
+            sums = BlockSums(vectors.row_bytes, b"".join(one for (one,) in rows), *entry.tail)
+            if sums.n_rows != extent.next_label:
+                raise StoreCorruptError(
+                    f"The database of {self!r} has checksums of {sums.n_rows:,} vectors of collection "
+                    f"[{entry.info.name}], which has {extent.next_label:,}. Restore the store from a backup."
+                )
+        vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
+
+    def _write_sums(
+        self, con: duckdb.DuckDBPyConnection, entry: _Entry, growth: Growth | None
+    ) -> tuple[int, int] | tuple[()]:
+        """Write the sums that a commit adds; return what its row of the catalogue has of the tail."""
+        if growth is None or entry.vectors is None or entry.vectors.sums is None:
+            return ()
+        first, found = growth.first_block, growth.sums.tobytes()
+        if entry.tail is None:
+            # The first ones of this collection: it may be one of an older version's.
+            first, found = 0, entry.vectors.sums.stored() + found
+        if found:
+            con.execute(
+                "INSERT INTO vector_sums VALUES (?, ?, ?, ?)",
+                [str(entry.info.id), entry.extent.generation, first, found],
+            )
+        return growth.tail_rows, growth.tail_sum
+
+    def _delete_sums(self, con: duckdb.DuckDBPyConnection, collection_id: UUID) -> None:
+        if self._format > 1 and self.persists:
+            con.execute("DELETE FROM vector_sums WHERE collection = ?", [str(collection_id)])
+
+    def rows_to_skip(self, collection_id: UUID) -> int:
+        entry = self._entry(collection_id)
+        if entry.tail is None or not entry.extent.next_label:
+            return 0
+        vectors = self.vectors(collection_id)
+        return vectors.rows_to_skip() if isinstance(vectors, VectorFile) else 0
+
+    def _ids_in(self, collection_id: UUID, blocks: Sequence[Block]) -> list[str]:
+        """Return the ids of the records whose vectors are in these blocks, in storage order."""
+        entry = self._entry(collection_id)
+        with self._reading() as cursor:
+            rows = cursor.execute(
+                f'SELECT r.id FROM "{entry.table}" r, '
+                "(SELECT unnest(?::BIGINT[]) AS start, unnest(?::BIGINT[]) AS stop) b "
+                "WHERE r.label >= b.start AND r.label < b.stop ORDER BY r.sequence",
+                [[one.start for one in blocks], [one.stop for one in blocks]],
+            ).fetchall()
+        return [one for (one,) in rows]
+
+    def _report_damage(self, collection_id: UUID, blocks: Sequence[Block]) -> None:
+        """Raise `StoreCorruptError` where a record's vector is in one of these blocks."""
+        entry = self._entry(collection_id)
+        ids = self._ids_in(collection_id, blocks)
+        if not ids:
+            return
+        n = f"{len(ids):,} record{'' if len(ids) == 1 else 's'}"
+        raise StoreCorruptError(
+            f"Vector file {self._vector_path(entry)!r} of collection [{entry.info.name}] is damaged: the "
+            f"embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
+            "are whole: collection.get(ids=[...]). collection.export(path, skip_damaged=True) saves all other "
+            "records, and client.check() lists what is damaged. Then restore the file from a backup, or delete "
+            "these ids, or give them new embeddings.",
+            ids=ids,
+        )
+
+    def _read_error(self, error: duckdb.Error) -> Exception:
+        """Return the error that stands for one of DuckDB's, met while reading."""
+        return InternalError(f"{self!r} could not be read: {error}.")
+
+    def check(
+        self, collection_id: UUID, on_bytes: Callable[[int], object] = lambda _: None
+    ) -> CollectionCheck:
+        entry = self._entry(collection_id)
+        info, problems, damaged = entry.info, [], []
+        found: list[Block] = []
+        try:
+            problems += self._check_records(entry, on_bytes)
+            if info.dimension is not None and entry.extent.next_label:
+                vectors = self.vectors(collection_id)
+                assert isinstance(vectors, VectorFile)
+                found = vectors.damaged_blocks(on_bytes)
+                damaged = self._ids_in(collection_id, found) if found else []
+        except StoreCorruptError as error:
+            problems.append(str(error))
+        sums = None if entry.vectors is None else entry.vectors.sums
+        return CollectionCheck(
+            name=info.name,
+            tenant=info.tenant,
+            database=info.database,
+            n_records=entry.extent.n_records,
+            n_blocks=0 if sums is None else sums.n_blocks,
+            n_damaged_blocks=len(found),
+            has_checksums=sums is not None or not entry.extent.next_label or not self.persists,
+            damaged_ids=damaged,
+            problems=problems,
+        )
+
+    def _check_records(self, entry: _Entry, on_bytes: Callable[[int], object]) -> list[str]:
+        """Read every record, and return what is wrong with them in words."""
+        labels: set[int] = set()
+        ids: set[str] = set()
+        n_records = 0
+        for rows in self.scan(entry.info.id):
+            n_records += len(rows)
+            labels.update(rows.labels.tolist())
+            ids.update(rows.ids)
+            n_bytes = 16 * len(rows)
+            for text in (*rows.ids, *rows.documents, *rows.uris, *rows.metadatas):
+                n_bytes += len(text or "")
+            for text in rows.metadatas:
+                if text is not None:
+                    json.loads(text)
+            on_bytes(n_bytes)
+        extent = entry.extent
+        if n_records != extent.n_records:
+            return [f"the catalogue counts {extent.n_records:,} records, there are {n_records:,}"]
+        if len(labels) < n_records or len(ids) < n_records:
+            return ["an id or a label is there twice"]
+        if labels and not 0 <= min(labels) <= max(labels) < extent.next_label:
+            return ["a record names a vector that was never written"]
+        return []
+
     def _writable_vectors(self, entry: _Entry, dimension: int) -> VectorFile:
         if entry.vectors is not None and entry.vectors.dimension != dimension:
             # The first write of the collection was undone, and the next has another dimension.
             _close_vectors(entry)
         if entry.vectors is None:
             create = entry.extent.next_label == 0
-            entry.vectors = self._open_vectors(entry, dimension, create=create)
+            vectors = self._open_vectors(entry, dimension, create=create)
+            self._guard(entry, vectors)
+            entry.vectors = vectors
+        if self.persists and entry.vectors.sums is None:
+            # An older version's, which had none.
+            sums = entry.vectors.summed_up(entry.extent.next_label)
+            collection_id = entry.info.id
+            entry.vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
         return entry.vectors
 
     def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -643,7 +886,7 @@ class DuckDB(DB):
                 labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
                 raise _bad_filter(expression, error) from error
-            except duckdb.OutOfMemoryException:
+            except (duckdb.OutOfMemoryException, *NOT_THE_CALLERS_FAULT):
                 raise
             except duckdb.Error as error:
                 raise InternalError(f"The filter could not be evaluated: {error}") from error
@@ -698,8 +941,11 @@ class DuckDB(DB):
                 if entry.info.dimension is None:
                     raise InternalError(f"Collection [{entry.info.name}] has no vectors yet.")
                 create = entry.extent.next_label == 0
-                entry.vectors = self._open_vectors(entry, entry.info.dimension, create=create)
-                entry.vectors.check_length(entry.extent.next_label)
+                vectors = self._open_vectors(entry, entry.info.dimension, create=create)
+                self._guard(entry, vectors)
+                if vectors.sums is None:
+                    vectors.check_length(entry.extent.next_label)
+                entry.vectors = vectors
             return entry.vectors
 
     def compact(self, collection_id: UUID) -> None:
@@ -707,16 +953,22 @@ class DuckDB(DB):
             old = self._entry(collection_id)
             if old.info.dimension is None:
                 return
+            self._upgrade()
             source = self.vectors(collection_id)
             extent = old.extent
             new = _Entry(old.info, old.created, replace(extent, generation=extent.generation + 1))
             target = self._open_vectors(new, old.info.dimension, create=True)
+            # Its extent is that of the old one yet: it begins with none of its vectors.
+            self._guard(replace(new, extent=replace(new.extent, next_label=0)), target)
             key = collection_id, new.extent.generation
             self._compacting[key] = target
             try:
                 labels = self.select(collection_id)
                 for start in range(0, len(labels), 16_384):
-                    target.append(start, source.read(labels[start : start + 16_384]))
+                    piece = source.read(labels[start : start + 16_384])
+                    target.append(start, piece)
+                    if target.sums is not None:
+                        target.sums.adopt(target.sums.growth(piece))
                 new.extent = replace(new.extent, next_label=len(labels), n_records=len(labels))
                 with self._transaction() as con:
                     con.execute(_create_records(new.table))
@@ -725,9 +977,18 @@ class DuckDB(DB):
                         f'sequence, id, document, uri, metadata FROM "{old.table}"'
                     )
                     con.execute(f'DROP TABLE "{old.table}"')
+                    self._delete_sums(con, collection_id)
+                    tail: tuple[int, ...] = ()
+                    if target.sums is not None:
+                        con.execute(
+                            "INSERT INTO vector_sums VALUES (?, ?, 0, ?)",
+                            [str(collection_id), new.extent.generation, target.sums.stored()],
+                        )
+                        tail = new.tail = target.sums.tail
                     con.execute(
-                        "UPDATE collections SET next_label = ?, generation = ? WHERE id = ?",
-                        [new.extent.next_label, new.extent.generation, str(collection_id)],
+                        f"UPDATE collections SET next_label = ?, generation = ?{_SET_TAIL if tail else ''} "
+                        "WHERE id = ?",
+                        [new.extent.next_label, new.extent.generation, *tail, str(collection_id)],
                     )
             except BaseException:
                 # An interrupt may have come after DuckDB had committed: its catalogue knows.
@@ -860,10 +1121,11 @@ class DuckDB(DB):
 
 
 _RECORD_COLUMNS = "label, sequence, id, document, uri, metadata"
-_SELECT_COLLECTION = (
-    "SELECT id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
-    "next_label, next_sequence, generation, ttl_seconds, version FROM collections"
+_COLLECTION_COLUMNS = (
+    "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
+    "next_label, next_sequence, generation, ttl_seconds, version"
 )
+_SET_TAIL = ", tail_rows = ?, tail_sum = ?"
 
 
 def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidArgumentError:
@@ -912,7 +1174,34 @@ def _entry_from_row(row: Sequence[Any]) -> _Entry:
         dimension=row[7],
         ttl_seconds=row[12],
     )
-    return _Entry(info, row[4], Extent(row[8], row[9], row[10], row[11], row[13]))
+    extent = Extent(row[8], row[9], row[10], row[11], row[13])
+    tail = None if row[14] is None else (int(row[14]), int(row[15]))
+    return _Entry(info, row[4], extent, tail=tail)
+
+
+def _is_in_step(entry: _Entry, sums: BlockSums | None) -> bool:
+    """Say whether sums in memory are those that DuckDB has."""
+    if entry.tail is None or sums is None:
+        return entry.tail is None and sums is None
+    return sums.n_rows == entry.extent.next_label and sums.tail == entry.tail
+
+
+def _check_tail(vectors: VectorFile, changes: Changes) -> None:
+    """Refuse to put records' vectors where they would share a block with damaged ones; see `rows_to_skip`.
+
+    Raises:
+        InternalError: One of the first rows is a record's.
+    """
+    n_skipped = vectors.rows_to_skip()
+    if not n_skipped:
+        return
+    labels = changes.rows.labels
+    first = changes.first_label
+    taken = np.any((labels >= first) & (labels < first + n_skipped))
+    if len(changes.vectors) < n_skipped or taken:
+        raise InternalError(
+            f"The last vectors of {vectors.path!r} are damaged, and {n_skipped:,} rows have to be left out first."
+        )
 
 
 def _rows_from(rows: Sequence[Sequence[Any]]) -> RecordRows:

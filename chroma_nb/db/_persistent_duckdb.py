@@ -4,6 +4,7 @@
 
     <path>/lock                          who has the store open
     <path>/records.duckdb                catalogue and records
+    <path>/commits                       how many commits were acknowledged
     <path>/vectors/<id>.<generation>.f32 the vectors of one collection
     <path>/indexes/<id>.<generation>.*   derived files, rebuilt when they are missing or damaged
 """
@@ -25,6 +26,7 @@ from chroma_nb.db._duckdb import (
     interruptible,
     is_disk_full,
 )
+from chroma_nb.db.commit_file import CommitFile
 from chroma_nb.db.store_lock import NotALockError, StoreLock
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
@@ -66,6 +68,11 @@ class PersistentDuckDB(DuckDB):
             for folder in (self.path, self._vector_folder, self._index_folder):
                 os.makedirs(folder, exist_ok=True)
             self._lock = StoreLock(os.path.join(self.path, "lock"))
+            try:
+                self._commit_file = CommitFile(os.path.join(self.path, "commits"))
+            except BaseException:
+                self._lock.release()
+                raise
         except NotALockError as error:
             raise InvalidArgumentError(
                 f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Remove that file, or "
@@ -80,9 +87,15 @@ class PersistentDuckDB(DuckDB):
             with interruptible():
                 if not os.path.exists(self._database_file()):
                     self._make_database()
-            super().__init__(settings)
+            self._written = self._commit_file.read()
+            try:
+                super().__init__(settings)
+            except duckdb.Error as error:
+                raise self._read_error(error) from error
+            self._acknowledged()
             self._remove_orphans()
         except BaseException:
+            self._commit_file.close()
             self._lock.release()
             raise
 
@@ -155,6 +168,39 @@ class PersistentDuckDB(DuckDB):
                 f"The store in {self.path!r} cannot be opened: {error}. Restore its files from a backup."
             ) from error
 
+    def _read_error(self, error: duckdb.Error) -> Exception:
+        if isinstance(error, duckdb.InternalException | duckdb.FatalException):
+            # DuckDB answers nothing more until it is opened anew.
+            self.mark_broken()
+        if is_disk_full(error):
+            return InternalError(
+                f"The store in {self.path!r} could not be read, as the disk is full: {error}. Free some space."
+            )
+        return StoreCorruptError(
+            f"The database {self._database_file()!r} could not be read: {error}. Restore the store from a backup, "
+            "or save what can be read: collection.export(path). client.check() says which collections are whole."
+        )
+
+    def _check_commits(self) -> None:
+        counted, written = self._commits or 0, self._written or 0
+        if written > counted:
+            # Closing would write a log into the database and remove it: what is there is evidence.
+            with contextlib.suppress(duckdb.Error):
+                self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+            n = written - counted
+            raise StoreCorruptError(
+                f"The store in {self.path!r} lacks {n:,} commit{'' if n == 1 else 's'} that had been acknowledged: "
+                f"its database has {counted:,} of {written:,}. Either the log records.duckdb.wal was cut or removed, "
+                "or an older records.duckdb was put in its place. Restore the whole folder from a backup; or "
+                f"delete {self._commit_file.path!r} to open what is left. Nothing was deleted."
+            )
+
+    def _acknowledged(self) -> None:
+        number = self._commits
+        if number is not None and number != self._written:
+            self._commit_file.write(number)
+            self._written = number
+
     def is_there(self) -> bool:
         return self._lock.is_there()
 
@@ -179,10 +225,12 @@ class PersistentDuckDB(DuckDB):
         try:
             super().close()
         finally:
+            self._commit_file.close()
             self._lock.release()
 
     def on_fork(self) -> None:
         super().on_fork()
+        self._commit_file.close()
         self._lock.on_fork()
 
     def _vector_path(self, entry: _Entry) -> str:
@@ -202,7 +250,7 @@ class PersistentDuckDB(DuckDB):
                 f"Vector file {path!r} is missing; it holds the vectors of collection "
                 f"[{entry.info.name}]. Restore it from a backup."
             )
-        vectors = VectorFile(path, dimension, fsync=self.settings.fsync)
+        vectors = VectorFile(path, dimension, fsync=self.settings.fsync, create=create)
         if create and self.settings.fsync:
             _sync_folder(self._vector_folder)
         return vectors
@@ -238,7 +286,7 @@ _NEW = ".new"
 #: What a folder of a store has.
 _OWN_FILES = frozenset(
     (
-        *("lock", "vectors", "indexes", "records.duckdb", "records.duckdb.wal"),
+        *("lock", "commits", "vectors", "indexes", "records.duckdb", "records.duckdb.wal"),
         *("records.duckdb" + _NEW, "records.duckdb" + _NEW + ".wal"),
     )
 )

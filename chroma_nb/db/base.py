@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.check_report import CollectionCheck
     from chroma_nb.filters.expression import Expression
     from chroma_nb.types import CollectionInfo, FieldSummary
 
@@ -93,11 +94,17 @@ class Changes:
 
 
 class VectorSource(ABC):
-    """Read access to one collection's vectors, by label."""
+    """Read access to one collection's vectors, by label.
+
+    Whatever is read is as it was written: `StoreCorruptError` where it is not, and a record's vector is
+    affected.
+    """
 
     dimension: int
     #: Bytes of one vector.
     row_bytes: int
+    #: Vectors that are checked together when one of them is first read.
+    block_rows: int
 
     @abstractmethod
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -116,8 +123,16 @@ class VectorSource(ABC):
         """
 
     @abstractmethod
-    def mapped(self, stop: int) -> NDArray[np.float32]:
-        """Return the vectors of labels 0 .. stop - 1, read-only, without copying where possible."""
+    def mapped(
+        self, stop: int, start: int = 0, labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of labels 0 .. stop - 1, read-only, without copying where possible.
+
+        Args:
+            stop: One past the last label.
+            start: The first label that will be looked at: those before it are not checked.
+            labels: The only ones that will be looked at, where they are few.
+        """
 
     @abstractmethod
     def release(self) -> int:
@@ -289,6 +304,25 @@ class DB(ABC):
     @abstractmethod
     def compact(self, collection_id: UUID) -> None:
         """Rewrite a collection without dead rows, labels in storage order, as a new generation."""
+
+    def rows_to_skip(self, collection_id: UUID) -> int:
+        """Return how many labels a commit has to leave to nobody, before it can write further ones.
+
+        More than 0 where the last vectors are damaged: nothing can be added to their checksum. Whoever writes
+        commits so many rows of zeros first, which no record names.
+        """
+        return 0
+
+    def check(
+        self, collection_id: UUID, on_bytes: Callable[[int], object] = lambda _: None
+    ) -> CollectionCheck:
+        """Read everything of a collection that is on the disk, whatever was read before, and say what is whole.
+
+        Args:
+            collection_id: The collection.
+            on_bytes: Called with the bytes of each piece that was read.
+        """
+        raise NotImplementedError
 
     def settle(self) -> None:
         """Write lately added rows in their compact form and free caches; a hint, for a quiet moment."""

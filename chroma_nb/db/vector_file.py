@@ -3,7 +3,8 @@
 Layout, little-endian: a header of 4,096 bytes (magic, format version, dimension), so that rows start
 on a page, then rows of ``4 * dimension`` bytes. The file never says how many rows are committed: the
 catalogue does, in the transaction that names them. Rows past that are left from an interrupted
-write and are overwritten by the next one.
+write and are overwritten by the next one. Nor does it hold its checksums: they are in the DB (`BlockSums`).
+Where there are any, no row is handed out before its block was found whole once in this process.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import VectorSource
+from chroma_nb.db.block_sums import Block, BlockSums, rows_per_block
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,6 +56,7 @@ class VectorFile(VectorSource):
         dimension: Floats per vector.
         folder: Where the temporary file goes; None is the system's place.
         fsync: Flush to the disk at the end of each `append`.
+        create: Make the file, or write its header, where that is missing.
 
     Raises:
         StoreCorruptError: The file is of another format or dimension.
@@ -61,11 +64,21 @@ class VectorFile(VectorSource):
     """
 
     def __init__(
-        self, path: str | None, dimension: int, *, folder: str | None = None, fsync: bool = True
+        self,
+        path: str | None,
+        dimension: int,
+        *,
+        folder: str | None = None,
+        fsync: bool = True,
+        create: bool = True,
     ) -> None:
         self.path = path
         self.dimension = dimension
         self.row_bytes = 4 * dimension
+        self.block_rows = rows_per_block(self.row_bytes)
+        #: None: there are none, and nothing is checked.
+        self.sums: BlockSums | None = None
+        self._on_damage: Callable[[Sequence[Block]], None] | None = None
         self._folder = folder
         self._fsync = fsync
         self._lock = threading.Lock()
@@ -78,8 +91,8 @@ class VectorFile(VectorSource):
         if path is None:
             self._small = np.empty((0, dimension), dtype=np.float32)
         else:
-            with self._open(os.O_CREAT) as fd:
-                self._check_header(fd)
+            with self._open(os.O_CREAT if create else 0) as fd:
+                self._check_header(fd, create)
 
     @contextlib.contextmanager
     def _open(self, more_flags: int = 0) -> Iterator[int]:
@@ -93,8 +106,25 @@ class VectorFile(VectorSource):
         finally:
             os.close(fd)
 
-    def _check_header(self, fd: int) -> None:
-        if os.fstat(fd).st_size < HEADER_BYTES:
+    def guard(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
+        """Check what is read against these sums from now on.
+
+        Args:
+            sums: The sums of all committed rows.
+            on_damage: Called with blocks that are not as they were written. It raises if a record's vector
+                is in one of them.
+        """
+        self._on_damage = on_damage
+        self.sums = sums
+
+    def _check_header(self, fd: int, create: bool) -> None:
+        size = os.fstat(fd).st_size
+        if size < HEADER_BYTES:
+            if not create:
+                raise StoreCorruptError(
+                    f"Vector file {self.path!r} was cut short outside this program: it has {size:,} bytes, "
+                    f"and its header alone {HEADER_BYTES:,}. Restore it from a backup."
+                )
             self._write_header(fd)
             return
         magic, version, dimension = _HEADER.unpack(_read_all(fd, _HEADER.size, 0))
@@ -171,11 +201,13 @@ class VectorFile(VectorSource):
         if self._small is not None:
             return self._small[labels]
         if len(labels) <= _FEW_ROWS:
+            self._check_labels(labels)
             return self._read_few(labels)
         order = None if np.all(labels[1:] > labels[:-1]) else np.argsort(labels, kind="stable")
         rising = labels if order is None else labels[order]
         if order is None and len(labels) and labels[-1] - labels[0] == len(labels) - 1:
             return self.block(int(labels[0]), int(labels[-1]) + 1)
+        self._check_labels(labels)
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         # Pieces of labels that lie close to each other, so that a range of the file fits into memory.
         step = max(1, _RANGE_BYTES // self.row_bytes)
@@ -199,7 +231,7 @@ class VectorFile(VectorSource):
         """Read rows of one range of the file, labels rising."""
         first, last = int(labels[0]), int(labels[-1])
         if last - first < _RANGE_ROWS_PER_ROW * len(labels):
-            return self.block(first, last + 1)[labels - first]
+            return self._block(first, last + 1)[labels - first]
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         # Reading brings no page of the file into this process, a mapping would bring 16 around each.
         with self._open() as fd:
@@ -211,16 +243,33 @@ class VectorFile(VectorSource):
     def block(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
+        found = self._block(start, stop, out)
+        sums = self.sums
+        if sums is not None:
+            self._check(sums, sums.unknown(start, stop), found, start)
+            for rows in sums.dead_rows(start, stop):
+                # Nobody's: what looks at every row, as a graph's builder and norms do, should find numbers.
+                found[rows] = 0
+        return found
+
+    def _block(
+        self, start: int, stop: int, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Read rows start .. stop - 1 as they are."""
         shape = (stop - start, self.dimension)
         target = np.empty(shape, dtype=np.float32) if out is None else out[: stop - start]
         if self._small is not None:
             target[:] = self._small[start:stop]
             return target
         with self._open() as fd:
-            _read_into(fd, target.data.cast("B"), HEADER_BYTES + start * self.row_bytes)
+            view, offset = target.data.cast("B"), HEADER_BYTES + start * self.row_bytes
+            # What is missing at the end is found by its sum.
+            _read_into(fd, view, offset, pad=self.sums is not None)
         return target
 
-    def mapped(self, stop: int) -> NDArray[np.float32]:
+    def mapped(
+        self, stop: int, start: int = 0, labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
         if self._small is not None:
             return self._small[:stop]
         view = self._view
@@ -229,18 +278,112 @@ class VectorFile(VectorSource):
                 view = self._view
                 if view is None or len(view) < stop:
                     view = self._view = self._remap(stop)
+        sums = self.sums
+        if sums is not None:
+            unknown = sums.unknown(start, stop) if labels is None else sums.unknown_of(labels)
+            self._check(sums, unknown, view)
         return view[:stop]
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
         if stop * self.row_bytes <= _SMALL_BYTES:
             # A mapping keeps a descriptor of its own: not worth one for so little.
-            return self.block(0, stop)
+            return self._block(0, stop)
+        length = HEADER_BYTES + stop * self.row_bytes
         with self._open() as fd:
+            if self.sums is not None and os.fstat(fd).st_size < length:
+                self._check(self.sums, self.sums.unknown(0, stop))
+                # No record's vector is missing: but rows that nobody has are mapped like others.
+                os.ftruncate(fd, length)
             # An older mapping lives on as long as an array on it does; then it goes by itself.
-            length = HEADER_BYTES + stop * self.row_bytes
             self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
         view = np.frombuffer(self._map, dtype="<f4", offset=HEADER_BYTES)
         return view.reshape(stop, self.dimension)
+
+    # -- checking -----------------------------------------------------------------------------
+
+    def _check_labels(self, labels: NDArray[np.int64]) -> None:
+        sums = self.sums
+        if sums is not None:
+            self._check(sums, sums.unknown_of(labels))
+
+    def _check(
+        self,
+        sums: BlockSums,
+        numbers: NDArray[np.int64],
+        rows: NDArray[np.float32] | None = None,
+        first: int = 0,
+    ) -> None:
+        """Look at blocks for the first time.
+
+        Args:
+            sums: Their sums.
+            numbers: Which.
+            rows: Rows that were read already, or are mapped; others are read.
+            first: The number of the first of them.
+
+        Raises:
+            StoreCorruptError: One is damaged, and a record's vector is in it.
+        """
+        if not len(numbers):
+            return
+        last = first if rows is None else first + len(rows)
+        damaged = []
+        with self._open() as fd:
+            for number in numbers.tolist():
+                block = sums.block(number)
+                if rows is not None and first <= block.start and block.stop <= last:
+                    data = rows[block.start - first : block.stop - first].data.cast("B")
+                else:
+                    data = self._bytes_of(fd, block)
+                if block.is_whole(data):
+                    sums.found_whole(block)
+                else:
+                    damaged.append(block)
+        if damaged:
+            if self._on_damage is not None:
+                self._on_damage(damaged)
+            sums.found_dead(damaged)
+
+    def _bytes_of(self, fd: int, block: Block) -> memoryview:
+        """Read a block's bytes; fewer where the file ends before."""
+        data = bytearray((block.stop - block.start) * self.row_bytes)
+        n_read = _read_into(
+            fd, memoryview(data), HEADER_BYTES + block.start * self.row_bytes, pad=True
+        )
+        return memoryview(data)[:n_read]
+
+    def damaged_blocks(self, on_bytes: Callable[[int], object]) -> list[Block]:
+        """Read every block anew, whatever is known of it, and return those that are damaged.
+
+        Args:
+            on_bytes: Called with the bytes of each block that was read.
+        """
+        damaged: list[Block] = []
+        if self.sums is not None:
+            with self._open() as fd:
+                for block in self.sums.blocks():
+                    data = self._bytes_of(fd, block)
+                    if not block.is_whole(data):
+                        damaged.append(block)
+                    on_bytes(len(data))
+        return damaged
+
+    def rows_to_skip(self) -> int:
+        """Return how many rows to leave empty before the next, as the block that they are in is damaged."""
+        sums = self.sums
+        if sums is None or sums.can_grow:
+            return 0
+        with self._open() as fd:
+            data = self._bytes_of(fd, sums.block(sums.n_blocks - 1))
+        return 0 if sums.read_tail(bytes(data)) else sums.rows_to_skip
+
+    def summed_up(self, n_rows: int) -> BlockSums:
+        """Return the sums of the first rows of a file that has none."""
+        sums = BlockSums(self.row_bytes)
+        step = max(self.block_rows, _RANGE_BYTES // self.row_bytes)
+        for start in range(0, n_rows, step):
+            sums.adopt(sums.growth(self._block(start, min(n_rows, start + step))))
+        return sums
 
     @property
     def mapped_bytes(self) -> int:
@@ -309,7 +452,15 @@ def _read_all(fd: int, n_bytes: int, offset: int) -> bytes | bytearray:
     return buffer
 
 
-def _read_into(fd: int, view: memoryview, offset: int) -> None:
+def _read_into(fd: int, view: memoryview, offset: int, *, pad: bool = False) -> int:
+    """Fill a view from a file and return the bytes read.
+
+    Args:
+        fd: The file.
+        view: What to fill.
+        offset: Where it begins in the file.
+        pad: Fill what is past the file's end with zeros, instead of raising.
+    """
     position = 0
     while position < len(view):
         if hasattr(os, "preadv"):
@@ -320,5 +471,9 @@ def _read_into(fd: int, view: memoryview, offset: int) -> None:
             view[position : position + len(piece)] = piece
             got = len(piece)
         if got == 0:
-            raise StoreCorruptError("A vector file ended before its committed rows did.")
+            if not pad:
+                raise StoreCorruptError("A vector file ended before its committed rows did.")
+            view[position:] = bytes(len(view) - position)
+            break
         position += got
+    return position

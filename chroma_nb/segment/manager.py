@@ -10,8 +10,13 @@ What is in memory is `ResidentSet`'s affair, building graphs that of `Graphs`.
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from chroma_nb.db.base import Changes, RecordRows
+from chroma_nb.errors import StoreCorruptError
 from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.segment.graphs import Graphs
@@ -24,11 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
-    from chroma_nb.db.base import DB, Changes
+    from chroma_nb.db.base import DB
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, IndexingStatus
+
+logger = logging.getLogger("chroma_nb")
 
 #: A commit of so many records ends with giving freed memory back; that takes some 10 ms.
 _MANY_RECORDS = 20_000
@@ -133,7 +140,26 @@ class SegmentManager:
             if slot.segment is None and self.db.extent(collection_id).next_label == 0:
                 # Nothing to load: a new collection is in memory from its first record on.
                 self._load(slot)
+            self._leave_damage(collection_id)
             yield slot.segment or stored_segment(self.db, info)
+
+    def _leave_damage(self, collection_id: UUID) -> None:
+        """Write rows that are nobody's after damaged ones, so that new vectors do not share a checksum with them."""
+        n_rows = self.db.rows_to_skip(collection_id)
+        if n_rows:
+            zeros = np.zeros(
+                (n_rows, self.db.get_collection(collection_id).dimension or 0), dtype=np.float32
+            )
+            self.commit(
+                collection_id,
+                Changes(
+                    rows=RecordRows.empty(),
+                    removed=np.empty(0, dtype=np.int64),
+                    vectors=zeros,
+                    first_label=self.db.extent(collection_id).next_label,
+                    n_new=0,
+                ),
+            )
 
     def commit(self, collection_id: UUID, changes: Changes) -> None:
         """Write changes to the DB, then to the loaded segment. Call it inside `writing`."""
@@ -294,7 +320,13 @@ class SegmentManager:
                 compact = keep and self._is_worth_compacting(slot.collection_id)
                 self.residents.drop(slot, save=keep and not compact, reason="the store is closed")
                 if compact:
-                    self.db.compact(slot.collection_id)
+                    try:
+                        self.db.compact(slot.collection_id)
+                    except StoreCorruptError as error:
+                        # It was said when the records were read, or is when they are: no reason not to close.
+                        logger.warning(
+                            "%s was not compacted: %s", self.db.derived_path(slot.collection_id), error
+                        )
             self._slots.remove(slot.collection_id)
         return_memory()
 

@@ -183,7 +183,9 @@ class LoadedSegment(Segment):
         if segment.vectors is not None:
             source = segment.vectors.source
             segment.vectors.expect(n_labels)
-            step = max(1, _BLOCK_BYTES // source.row_bytes)
+            # Whole blocks, so that the bytes that are read can be checked as they are.
+            in_blocks = _BLOCK_BYTES // source.row_bytes // source.block_rows * source.block_rows
+            step = max(source.block_rows, in_blocks)
             buffer = np.empty((min(step, n_labels), source.dimension), dtype=np.float32)
             for start in range(0, n_labels, step):
                 stop = min(start + step, n_labels)

@@ -61,8 +61,15 @@ class ExactReader(VectorReader):
         """Norms of the vectors where they are known, shape (n_labels,)."""
         return None
 
-    def rows(self) -> NDArray[np.float32] | StoredRows:
-        """Return the vectors of all labels, as an array or to be read."""
+    def rows(
+        self, start: int = 0, labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32] | StoredRows:
+        """Return the vectors of all labels, as an array or to be read.
+
+        Args:
+            start: The first label that will be looked at.
+            labels: The only ones that will be looked at.
+        """
         return StoredRows(self.source, self.n_labels)
 
     def search(
@@ -85,8 +92,9 @@ class ExactReader(VectorReader):
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
         """Find the k nearest of these labels (None: of all)."""
+        rows = self.rows(labels=labels)
         return exact.search(
-            self.space, queries, self.rows(), k, labels=labels, norms=self.norms, order=order
+            self.space, queries, rows, k, labels=labels, norms=self.norms, order=order
         )
 
 
@@ -148,12 +156,14 @@ class LoadedVectors(ExactReader):
     def _capacity(self, n: int) -> int:
         return n if self.n_labels == 0 else n + n // 8
 
-    def rows(self) -> NDArray[np.float32] | StoredRows:
+    def rows(
+        self, start: int = 0, labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32] | StoredRows:
         with self._map_lock:
             cost = self.source.mapping_cost(self.n_labels)
             if cost and not self._grant(cost):
                 return super().rows()
-            return self.source.mapped(self.n_labels)
+            return self.source.mapped(self.n_labels, start, labels)
 
     def expect(self, n_labels: int) -> None:
         """Make room for so many vectors, exactly."""
@@ -249,7 +259,7 @@ class LoadedVectors(ExactReader):
         rows: NDArray[np.float32] | StoredRows | None = None
         n_left_out = n_rows - n_chosen
         if n_left_out <= _LEFT_OUT_ROWS:
-            rows = self.source.block(start, self.n_labels) if n_rows <= _READ_ROWS else self.rows()
+            rows = self.source.block(start, self.n_labels) if n_rows <= _READ_ROWS else self.rows(start)
         if not isinstance(rows, np.ndarray):
             labels = np.arange(start, self.n_labels) if chosen is None else chosen + start
             return self.scan(queries, k, labels, order)

@@ -13,6 +13,7 @@ from chroma_nb.errors import (
     InvalidArgumentError,
     MemoryBudgetError,
     NotSupportedError,
+    StoreCorruptError,
     UniqueConstraintError,
     error_types,
 )
@@ -23,6 +24,8 @@ _OURS = frozenset(
         *("ServerUnavailableError", "IDNotFoundError"),
     )
 )
+#: Ids that an error carries.
+_MOST_IDS = 100_000
 _NAMES = {kind: name for name, kind in error_types.items()}
 
 
@@ -43,6 +46,8 @@ def error_to_json(error: Exception) -> tuple[int, dict[str, Any]]:
         body["kind"] = names[0]
     if isinstance(error, MemoryBudgetError):
         body.update(need=error.need, free=error.free, budget=error.budget)
+    if isinstance(error, StoreCorruptError) and error.ids:
+        body["ids"] = error.ids[:_MOST_IDS]
     return error.code(), body
 
 
@@ -74,6 +79,9 @@ def error_from_json(status: int, body: Any) -> ChromaError:
     if kind is MemoryBudgetError:
         need, free, budget = (_bytes(body.get(part)) for part in ("need", "free", "budget"))
         return MemoryBudgetError(message, need=need, free=free, budget=budget)
+    if kind is StoreCorruptError:
+        ids = body.get("ids")
+        return StoreCorruptError(message, ids=[str(one) for one in ids] if isinstance(ids, list) else [])
     if kind is None:
         return ChromaError(f"{_shortened(body['error'], 100)}: {message}")
     if kind is ChromaError and status == 409:

@@ -1,0 +1,239 @@
+"""`BlockSums`: a checksum for each block of a vector file, and which blocks are known to be whole.
+
+A block is some 64 KiB of rows. The sums of full blocks never change, as no committed row is written to
+again; the rows after the last full block are the *tail*, whose sum every commit replaces. Its hash is kept
+as a running state, so a commit costs what it appends and no more.
+
+What is written here is in step with the DB: `growth` says what a commit will add, and `adopt` takes it over
+once the commit is durable. A block is looked at once in a process, when it is first touched; what this
+process wrote, it need not look at.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+#: Read at once where one row of it is wanted: small enough for a graph's neighbours, and large enough that a
+#: sum is nothing beside it.
+_BLOCK_BYTES = 65_536
+#: One block in the DB: its sum, and the rows that it is of.
+_SUM = np.dtype([("sum", "<u8"), ("rows", "<u4")])
+#: What is known of a block. A dead one is damaged, and holds no record's vector.
+_UNKNOWN, _WHOLE, _DEAD = 0, 1, 2
+
+
+def rows_per_block(row_bytes: int) -> int:
+    """Return how many rows of so many bytes a block has."""
+    return max(1, _BLOCK_BYTES // row_bytes)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows start .. stop - 1, and the sum that they should have."""
+
+    number: int
+    start: int
+    stop: int
+    sum: int
+
+    def is_whole(self, data: memoryview | bytes | bytearray) -> bool:
+        """Say whether these bytes are what was written."""
+        return bool(xxhash.xxh3_64_intdigest(data) == self.sum)
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What one commit adds."""
+
+    first_block: int
+    #: Of the blocks that it fills, as the DB keeps them.
+    sums: NDArray[np.void]
+    #: Of these the first has a damaged beginning, which was given up.
+    gives_up: bool
+    tail_rows: int
+    tail_sum: int
+    state: xxhash.xxh3_64
+
+
+class BlockSums:
+    """The sums of one generation of one collection's vectors. One writer, many readers.
+
+    Args:
+        row_bytes: Bytes of a row.
+        sums: What the DB has of full blocks: the bytes of its rows, joined.
+        tail_rows: Rows after them.
+        tail_sum: The sum of these rows.
+    """
+
+    def __init__(
+        self, row_bytes: int, sums: bytes = b"", tail_rows: int = 0, tail_sum: int = 0
+    ) -> None:
+        self.row_bytes = row_bytes
+        self.block_rows = rows_per_block(row_bytes)
+        self._lock = threading.Lock()
+        self._sums: NDArray[np.void] = np.frombuffer(sums, dtype=_SUM)
+        self._tail_rows = tail_rows
+        self._tail_sum = tail_sum
+        #: Of the full blocks, and of the tail.
+        self._known = np.zeros(len(self._sums) + 1, dtype=np.uint8)
+        #: The running hash of the tail; None until it was read.
+        self._state: xxhash.xxh3_64 | None = None
+        if not tail_rows:
+            self._start_tail()
+
+    def _start_tail(self) -> None:
+        self._state = xxhash.xxh3_64()
+        self._known[-1] = _WHOLE
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that have a sum, or were given up."""
+        return len(self._sums) * self.block_rows + self._tail_rows
+
+    @property
+    def tail(self) -> tuple[int, int]:
+        """Rows after the last full block, and their sum."""
+        return self._tail_rows, self._tail_sum
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks there are, a tail included."""
+        return len(self._sums) + (self._tail_rows > 0)
+
+    def stored(self) -> bytes:
+        """Return the sums of all full blocks as the DB keeps them."""
+        return self._sums.tobytes()
+
+    # -- growing ------------------------------------------------------------------------------
+
+    @property
+    def can_grow(self) -> bool:
+        """False: the tail was not read yet, or is damaged; see `read_tail`."""
+        return self._state is not None
+
+    def read_tail(self, data: bytes | bytearray) -> bool:
+        """Take up the tail's bytes as the file has them; say whether they are whole."""
+        state = xxhash.xxh3_64(data)
+        if state.intdigest() != self._tail_sum:
+            return False
+        with self._lock:
+            self._state = state
+            self._known[-1] = _WHOLE
+        return True
+
+    @property
+    def rows_to_skip(self) -> int:
+        """Rows that are left of the tail's block: where it is damaged, nothing can be added to its sum."""
+        return self.block_rows - self._tail_rows
+
+    def growth(self, vectors: NDArray[np.float32]) -> Growth:
+        """Return what appending rows adds; the first ones fill a damaged tail's block up.
+
+        Args:
+            vectors: Shape (n, dimension), float32, C-contiguous.
+        """
+        found: list[tuple[int, int]] = []
+        filled, start = self._tail_rows, 0
+        gives_up = self._state is None
+        if self._state is None:
+            # The block keeps the sum of what was in it, so that the right file would be whole again.
+            found.append((self._tail_sum, self._tail_rows))
+            filled, start, state = 0, self.rows_to_skip, xxhash.xxh3_64()
+        else:
+            state = self._state.copy()
+        data = vectors.data.cast("B") if vectors.size else memoryview(b"")
+        while start < len(vectors):
+            stop = min(len(vectors), start + self.block_rows - filled)
+            state.update(data[start * self.row_bytes : stop * self.row_bytes])
+            filled, start = filled + stop - start, stop
+            if filled == self.block_rows:
+                found.append((state.intdigest(), filled))
+                filled, state = 0, xxhash.xxh3_64()
+        sums = np.array(found, dtype=_SUM)
+        return Growth(
+            len(self._sums), sums, gives_up, filled, state.intdigest() if filled else 0, state
+        )
+
+    def adopt(self, growth: Growth) -> None:
+        """Take over what a commit has added, now that it is durable."""
+        with self._lock:
+            if len(growth.sums):
+                before = self._known[:-1]
+                known = np.full(len(before) + len(growth.sums) + 1, _WHOLE, dtype=np.uint8)
+                known[: len(before)] = before
+                if growth.gives_up:
+                    known[len(before)] = _UNKNOWN
+                self._sums = np.concatenate([self._sums, growth.sums])
+                self._known = known
+            self._tail_rows, self._tail_sum = growth.tail_rows, growth.tail_sum
+            self._state = growth.state
+
+    # -- checking -----------------------------------------------------------------------------
+
+    def unknown(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Return the blocks of rows start .. stop - 1 that were not looked at yet."""
+        if stop <= start:
+            return np.empty(0, dtype=np.int64)
+        first = start // self.block_rows
+        known = self._known[first : (stop - 1) // self.block_rows + 1]
+        if known.all():
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(known == _UNKNOWN) + first
+
+    def unknown_of(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the blocks of these rows that were not looked at yet."""
+        known = self._known
+        if known.all() or not len(labels):
+            return np.empty(0, dtype=np.int64)
+        blocks = labels // self.block_rows
+        return np.unique(blocks[known[np.minimum(blocks, len(known) - 1)] == _UNKNOWN])
+
+    def block(self, number: int) -> Block:
+        """Return a block, as it is at this moment."""
+        with self._lock:
+            start = number * self.block_rows
+            if number < len(self._sums):
+                one = self._sums[number]
+                return Block(number, start, start + int(one["rows"]), int(one["sum"]))
+            return Block(number, start, start + self._tail_rows, self._tail_sum)
+
+    def blocks(self) -> list[Block]:
+        """Return all blocks."""
+        return [self.block(number) for number in range(self.n_blocks)]
+
+    def found_whole(self, block: Block) -> None:
+        """Remember that a block need not be looked at again."""
+        self._mark(block, _WHOLE)
+
+    def found_dead(self, blocks: Sequence[Block]) -> None:
+        """Remember blocks that are damaged, where no record's vector is: labels are never used twice."""
+        for one in blocks:
+            if one.number < len(self._sums):
+                self._mark(one, _DEAD)
+
+    def _mark(self, block: Block, known: int) -> None:
+        with self._lock:
+            # A tail may have grown since; then its writer has read it.
+            if not self._known[block.number]:
+                self._known[block.number] = known
+
+    def dead_rows(self, start: int, stop: int) -> list[slice]:
+        """Return which of the rows start .. stop - 1 are in dead blocks, counted from `start`."""
+        first = start // self.block_rows
+        known = self._known[first : max(first, (stop - 1) // self.block_rows + 1)]
+        found = np.flatnonzero(known == _DEAD) + first if (known == _DEAD).any() else ()
+        rows = self.block_rows
+        return [
+            slice(max(0, int(number) * rows - start), int(number + 1) * rows - start)
+            for number in found
+        ]
