@@ -250,6 +250,7 @@ class AsyncClientAPI(_Face[ClientAPI]):
     delete_collection = _coroutine(ClientAPI.delete_collection)
     unload = _coroutine(ClientAPI.unload)
     sql = _coroutine(ClientAPI.sql)
+    check = _coroutine(ClientAPI.check)
     import_ = _collection(ClientAPI.import_)
     copy_to = _coroutine(ClientAPI.copy_to)
 

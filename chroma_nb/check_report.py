@@ -53,7 +53,9 @@ class CollectionCheck:
             )
         parts += [f"{one} (made again when it is next used)" for one in self.derived]
         if not parts:
-            return "whole" if self.has_checksums else "whole, as far as can be said: no checksums yet"
+            return (
+                "whole" if self.has_checksums else "whole, as far as can be said: no checksums yet"
+            )
         return "damaged: " + "; ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""``chroma-nb``: run a server, and say who may use it."""
+"""``chroma-nb``: run a server, say who may use it, and check a store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import getpass
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from chroma_nb._version import __version__
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.server.auth_file import AuthFile, describe
-from chroma_nb.settings import expand_path
+from chroma_nb.settings import Settings, expand_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="info"
     )
+
+    check = commands.add_parser(
+        "check",
+        help="read a whole store, and say what of it is damaged",
+        description="Reads everything in a store's folder, and says what is damaged. The exit status is 0 where "
+        "all is whole, and 1 where something is damaged.",
+    )
+    check.set_defaults(run=_check)
+    check.add_argument("folder", metavar="DIR", help="folder of the store; nobody may have it open")
 
     auth = commands.add_parser("auth", help="say who may use a server").add_subparsers(
         required=True, metavar="ACTION"
@@ -170,6 +180,24 @@ def _run(options: argparse.Namespace) -> int:
     )
     server.run()
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from chroma_nb.client import PersistentClient
+
+    folder = expand_path(options.folder)
+    if not os.path.exists(os.path.join(folder, "records.duckdb")):
+        raise InvalidArgumentError(
+            f"{options.folder!r} is not the folder of a store: it has no records.duckdb."
+        )
+    with PersistentClient(folder, Settings(api="local")) as client:
+        report = client.api.check(tenant=None, database=None)
+    print(report)
+    print(
+        f"{format_bytes(report.n_bytes)} read in {report.seconds:.1f} s: "
+        f"{'all is whole' if report.is_whole else 'damaged'}."
+    )
+    return 0 if report.is_whole else 1
 
 
 def _allow_open_files() -> None:

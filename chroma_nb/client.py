@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chroma_nb.api.base import API
+    from chroma_nb.check_report import CheckReport
     from chroma_nb.transfer import Transfers
     from chroma_nb.types import OnConflict, UserIdentity
 
@@ -389,6 +390,17 @@ class ClientAPI(_Connection, Displayed):
             NotSupportedError: The store is at a server.
         """
         return self.api.sql(query, parameters, tenant=self.tenant, database=self.database)
+
+    def check(self) -> CheckReport:
+        """Read everything that the database's collections have on the disk, and say what is whole.
+
+        Records, vectors (each block of them against its checksum), graphs and snapshots. Nothing is changed.
+        Writers of a collection wait while it is read. `chroma-nb check DIR` does it for a whole store.
+
+        Raises:
+            NotSupportedError: The store is at a server.
+        """
+        return self.api.check(tenant=self.tenant, database=self.database)
 
     def import_(
         self,

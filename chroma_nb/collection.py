@@ -828,15 +828,20 @@ class Collection(Displayed):
         self.last_transfer = add_arrow(self, table, **columns)
         return self
 
-    def export(self, path: str | os.PathLike[str]) -> int:
+    def export(self, path: str | os.PathLike[str], *, skip_damaged: bool = False) -> int:
         """Write the whole collection to a Parquet file; `client.import_` reads it.
+
+        Args:
+            path: The file; one that exists is replaced.
+            skip_damaged: Leave out the records whose embeddings are damaged, instead of raising
+                `StoreCorruptError`; `last_transfer` says how many there were.
 
         Returns:
             Records written.
         """
         from chroma_nb.transfer import export_collection
 
-        return export_collection(self, path)
+        return export_collection(self, path, skip_damaged=skip_damaged)
 
 
 def _filters(where: Any, where_document: Any) -> dict[str, Any]:

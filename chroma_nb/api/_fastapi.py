@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Departure, Estimate, MemoryReport
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary, OnConflict, Where
@@ -809,6 +810,12 @@ class FastAPI(API):
         )
         explanation: dict[str, Any] = check_kind(found, dict, "the answer")
         return explanation
+
+    def check(self, *, tenant: str | None, database: str | None) -> CheckReport:
+        raise NotSupportedError(
+            "A store is checked where it is: run `chroma-nb check DIR` on the server's machine, with the server "
+            "stopped."
+        )
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         raise NotSupportedError(

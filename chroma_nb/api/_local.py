@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -14,6 +15,7 @@ import numpy as np
 
 from chroma_nb._version import __version__
 from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import (
     AuthorizationError,
@@ -33,6 +35,7 @@ from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.preflight import require
 from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
+from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
 from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
@@ -655,6 +658,29 @@ class Local(API):
                 "resident_bytes": segment.resident_bytes,
                 "elapsed_ms": round(elapsed * 1e3, 3),
             }
+
+    def check(self, *, tenant: str | None, database: str | None) -> CheckReport:
+        self._check_usable()
+        if tenant is not None and database is not None:
+            self.get_database(database, tenant)
+            infos = self.db.list_collections(tenant, database)
+        else:
+            infos = self.db.list_collections()
+        started = time.monotonic()
+        found: list[CollectionCheck] = []
+        with progress_bar(
+            sum(self.db.bytes_on_disk(info.id) for info in infos),
+            "Checking the store",
+            unit="B",
+            did="read",
+            enabled=self.settings.progress,
+        ) as bar:
+            for info in infos:
+                # Deleted meanwhile.
+                with contextlib.suppress(NotFoundError):
+                    found.append(self.segments.check(info.id, bar.update))
+            n_bytes = bar.done
+        return CheckReport(self.settings.place, found, n_bytes, time.monotonic() - started)
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)

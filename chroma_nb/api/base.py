@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Departure, Estimate, MemoryReport
     from chroma_nb.types import (
         CollectionInfo,
@@ -462,6 +463,15 @@ class API(ABC):
         database: str,
     ) -> dict[str, Any]:
         """Answer a query, and return how that was done instead of the answer."""
+
+    @abstractmethod
+    def check(self, *, tenant: str | None, database: str | None) -> CheckReport:
+        """Read everything that is on the disk, and say what of it is whole.
+
+        Args:
+            tenant: The tenant; None is all of them, with all databases.
+            database: The database; None is all of the store.
+        """
 
     @abstractmethod
     def sql(

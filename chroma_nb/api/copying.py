@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.errors import StoreCorruptError
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -50,23 +51,46 @@ class Copied:
 
 
 def pieces_of(
-    source: Place, where: Where | None = None, where_document: Where | None = None
+    source: Place,
+    where: Where | None = None,
+    where_document: Where | None = None,
+    on_damaged: Callable[[int], object] | None = None,
 ) -> Iterator[Records]:
     """Yield a collection's matching records with everything that is in them, in storage order.
 
     Which they are is decided once, at the beginning. So a record that is deleted meanwhile is left out, and
     never moves another one out of its place: paging by an offset would pass over it.
+
+    Args:
+        source: Where from.
+        where: Metadata filter.
+        where_document: Document filter.
+        on_damaged: Called with the number of records that were left out, as their embeddings are damaged;
+            None: such a record is an error.
     """
     ids = source.get(where=where, where_document=where_document, include=()).ids
-    yield from pieces_by_id(source, ids)
+    yield from pieces_by_id(source, ids, on_damaged)
 
 
-def pieces_by_id(source: Place, ids: list[str]) -> Iterator[Records]:
-    """Yield the records of these ids that are still there, piece by piece."""
+def pieces_by_id(
+    source: Place, ids: list[str], on_damaged: Callable[[int], object] | None = None
+) -> Iterator[Records]:
+    """Yield the records of these ids that are still there, piece by piece; see `pieces_of`."""
     for start in range(0, len(ids), PIECE_RECORDS):
-        found = source.get(ids=ids[start : start + PIECE_RECORDS], include=_EVERYTHING)
-        if found.ids:
-            yield found
+        wanted = ids[start : start + PIECE_RECORDS]
+        while wanted:
+            try:
+                found = source.get(ids=wanted, include=_EVERYTHING)
+            except StoreCorruptError as error:
+                damaged = set(error.ids).intersection(wanted)
+                if on_damaged is None or not damaged:
+                    raise
+                on_damaged(len(damaged))
+                wanted = [one for one in wanted if one not in damaged]
+                continue
+            if found.ids:
+                yield found
+            break
 
 
 def copy_records(

@@ -765,9 +765,11 @@ class DuckDB(DB):
         if not ids:
             return
         n = f"{len(ids):,} record{'' if len(ids) == 1 else 's'}"
+        vectors = entry.vectors
+        is_cut = vectors is not None and vectors.is_shorter_than(entry.extent.next_label)
         raise StoreCorruptError(
-            f"Vector file {self._vector_path(entry)!r} of collection [{entry.info.name}] is damaged: the "
-            f"embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
+            f"Vector file {self._vector_path(entry)!r} of collection [{entry.info.name}] "
+            f"{'was cut short outside this program' if is_cut else 'is damaged'}: the embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
             "are whole: collection.get(ids=[...]). collection.export(path, skip_damaged=True) saves all other "
             "records, and client.check() lists what is damaged. Then restore the file from a backup, or delete "
             "these ids, or give them new embeddings.",

@@ -215,6 +215,11 @@ class BlockSums:
         """Remember that a block need not be looked at again."""
         self._mark(block, _WHOLE)
 
+    def found_damaged(self, block: Block) -> None:
+        """Forget what was known of a block: whoever reads it next looks at it."""
+        with self._lock:
+            self._known[block.number] = _UNKNOWN
+
     def found_dead(self, blocks: Sequence[Block]) -> None:
         """Remember blocks that are damaged, where no record's vector is: labels are never used twice."""
         for one in blocks:

@@ -143,12 +143,16 @@ class VectorFile(VectorSource):
 
     def check_length(self, n_rows: int) -> None:
         """Raise `StoreCorruptError` if fewer than `n_rows` rows are there."""
-        have = (self.bytes_on_disk - HEADER_BYTES) // self.row_bytes
-        if have < n_rows:
+        if self.is_shorter_than(n_rows):
+            have = max(0, self.bytes_on_disk - HEADER_BYTES) // self.row_bytes
             raise StoreCorruptError(
                 f"Vector file {self.path!r} holds {have:,} rows, {n_rows:,} were committed: it was "
                 "cut short outside this program. Restore it from a backup."
             )
+
+    def is_shorter_than(self, n_rows: int) -> bool:
+        """Say whether fewer rows are there."""
+        return self.bytes_on_disk < HEADER_BYTES + n_rows * self.row_bytes
 
     def append(self, first_label: int, vectors: NDArray[np.float32]) -> None:
         """Write vectors at rows first_label onward and flush them.
@@ -365,6 +369,7 @@ class VectorFile(VectorSource):
                     data = self._bytes_of(fd, block)
                     if not block.is_whole(data):
                         damaged.append(block)
+                        self.sums.found_damaged(block)
                     on_bytes(len(data))
         return damaged
 

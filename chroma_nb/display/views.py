@@ -6,6 +6,7 @@ import dataclasses
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.check_report import CheckReport
 from chroma_nb.client import ClientAPI
 from chroma_nb.client_memory import ClientMemory
 from chroma_nb.collection import Collection
@@ -564,6 +565,31 @@ def _(shown: Estimate) -> View:
         for name, n_bytes in shown.by_form.items()
     ]
     caption = f"{format_bytes(shown.disk_bytes)} of vectors on the disk"
+    return "table", {"lead": lead, "table": Table(caption, heads, rows)}
+
+
+@view.register
+def _(shown: CheckReport) -> View:
+    damaged = sum(not one.is_whole for one in shown.collections)
+    n = f"{len(shown.collections):,} collection{'' if len(shown.collections) == 1 else 's'}"
+    lead = f"{n}: all is whole." if not damaged else f"{n}, {damaged:,} of them damaged:"
+    if not shown.collections:
+        lead = "There is no collection."
+    # What is damaged comes first.
+    some = sorted(shown.collections, key=lambda one: one.is_whole)[:ROWS]
+    heads = [head("collection"), head("records", number=True), head("blocks", number=True)]
+    heads += [head("damaged", number=True), head("found")]
+    rows = [
+        [
+            text_cell(shorten(one.name, _NAME_CHARACTERS)),
+            Cell(f"{one.n_records:,}", number=True),
+            Cell(f"{one.n_blocks:,}", number=True),
+            Cell(f"{one.n_damaged_blocks:,}", number=True),
+            text_cell(one.found),
+        ]
+        for one in some
+    ]
+    caption = showing(len(rows), len(shown.collections), "collection")
     return "table", {"lead": lead, "table": Table(caption, heads, rows)}
 
 

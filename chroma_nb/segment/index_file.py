@@ -2,7 +2,8 @@
 
 A graph is derived data: whatever is wrong with its file (missing, cut short, flipped bits, another
 engine or generation) is logged and means that the graph is built again. The checksum matters because
-the engines' own readers crash the process on a damaged file instead of raising.
+the engines' own readers crash the process on a damaged file instead of raising. The description has one, too:
+a wrong place where the tail begins would answer with some records twice, or never.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import logging
 import os
 import zlib
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chroma_nb.index.base import GraphParameters, VectorIndex
 
 logger = logging.getLogger("chroma_nb")
 
-FORMAT_VERSION = 2
+#: Format 2 had no checksum of the description. Such a graph is built again: whether its description is right
+#: nobody can say, and what it costs is some time in the background, once.
+FORMAT_VERSION = 3
 
 
 def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
@@ -54,7 +59,7 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
             os.unlink(description_path)
         os.replace(temporary, path)
         with open(description_path + ".new", "w", encoding="utf-8") as file:
-            json.dump(description, file)
+            json.dump({**description, "sum": _description_sum(description)}, file)
         os.replace(description_path + ".new", description_path)
     except OSError as error:
         for left in (temporary, description_path + ".new"):
@@ -76,24 +81,23 @@ def open_graph(
     path = f"{prefix}.{engine.engine}.graph"
     description_path = path + ".json"
     try:
-        with open(description_path, encoding="utf-8") as file:
-            description = json.load(file)
-        if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
-            raise ValueError("it is in another format")
+        description = _read_description(description_path)
         if description["engine"] != engine.engine:
             raise ValueError(f"it is {description['engine']}'s")
         if description["parameters"] != _identity(parameters):
             raise ValueError("it was built with other parameters")
-        end = int(description["end"])
+        end = description["end"]
         if end > n_labels:
             raise ValueError(f"it covers {end} labels, the collection has {n_labels}")
         if os.path.getsize(path) != description["size"]:
             raise ValueError("its size is wrong")
         _check_sum(path, description["crc32"])
-        state = description["state"]
-        return engine.open(path, parameters, n_labels + n_labels // 8, state), end
+        graph = engine.open(path, parameters, n_labels + n_labels // 8, description["state"])
+        if len(graph) > end:
+            raise ValueError(f"it holds {len(graph)} labels, and covers {end}")
+        return graph, end
     except FileNotFoundError:
-        if os.path.exists(path) or os.path.exists(description_path):
+        if has_graph(prefix, engine):
             logger.warning("The saved graph %s is incomplete; it will be built again.", path)
         return None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -101,6 +105,58 @@ def open_graph(
             "The saved graph %s cannot be used (%s); it will be built again.", path, error
         )
         return None
+
+
+def _read_description(path: str) -> dict[str, Any]:
+    """Return a graph's description.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: It is not as it was written.
+    """
+    with open(path, encoding="utf-8") as file:
+        description = json.load(file)
+    if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
+        raise ValueError("it is in another format")
+    if description.pop("sum", None) != _description_sum(description):
+        raise ValueError("its description's checksum is wrong")
+    return description
+
+
+def _description_sum(description: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(description, sort_keys=True).encode())
+
+
+def damaged_graphs(prefix: str, on_bytes: Callable[[int], object]) -> list[str]:
+    """Read all saved graphs of a collection and return the files that are not as they were written.
+
+    Args:
+        prefix: Path without suffix.
+        on_bytes: Called with the bytes of each file that was read.
+    """
+    folder, name = os.path.split(prefix)
+    found = []
+    ours = [one for one in _listed(folder) if one.startswith(name + ".")]
+    for one in sorted({one.removesuffix(".json") for one in ours}):
+        path = os.path.join(folder, one)
+        if not one.endswith(".graph"):
+            continue
+        try:
+            description = _read_description(path + ".json")
+            on_bytes(os.path.getsize(path))
+            if os.path.getsize(path) != description["size"]:
+                raise ValueError("its size is wrong")
+            if _checksum(path) != description["crc32"]:
+                raise ValueError("its checksum is wrong")
+        except (OSError, ValueError, KeyError, TypeError):
+            found.append(path)
+    return found
+
+
+def _listed(folder: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return os.listdir(folder)
+    return []
 
 
 def has_graph(prefix: str, engine: type[VectorIndex]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
+    from chroma_nb.check_report import CollectionCheck
     from chroma_nb.db.base import DB
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
@@ -208,6 +210,18 @@ class SegmentManager:
             self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
         return self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
 
+    def check(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> CollectionCheck:
+        """Read everything of a collection that is on the disk, and say what is whole; writers wait.
+
+        Args:
+            collection_id: The collection.
+            on_bytes: Called with the bytes of each piece that was read.
+        """
+        slot = self._slots.get(collection_id)
+        with slot.write_lock:
+            found = self.db.check(collection_id, on_bytes)
+            return replace(found, derived=self.residents.damaged_files(collection_id, on_bytes))
+
     def configuration_changed(self, info: CollectionInfo) -> None:
         """Take notice of a collection's new name, configuration or TTL."""
         slot = self._slots.get(info.id)
@@ -325,7 +339,9 @@ class SegmentManager:
                     except StoreCorruptError as error:
                         # It was said when the records were read, or is when they are: no reason not to close.
                         logger.warning(
-                            "%s was not compacted: %s", self.db.derived_path(slot.collection_id), error
+                            "%s was not compacted: %s",
+                            self.db.derived_path(slot.collection_id),
+                            error,
                         )
             self._slots.remove(slot.collection_id)
         return_memory()

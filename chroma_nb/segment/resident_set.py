@@ -35,8 +35,9 @@ from chroma_nb.memory.report import (
 )
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.segment import policy
-from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
+from chroma_nb.segment.index_file import damaged_graphs, has_graph, open_graph, save_graph
 from chroma_nb.segment.segment import LoadedSegment, Segment
+from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
 from chroma_nb.segment.snapshot import snapshot_bytes
 from chroma_nb.segment.worker import Worker
 
@@ -268,6 +269,14 @@ class ResidentSet:
                 prefix = self.db.derived_path(segment.info.id)
                 if save_graph(prefix, vectors.graph, vectors.graph_end):
                     vectors.graph_changed = False
+
+    def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
+        """Read a collection's graphs and snapshot on the disk; return those that are damaged."""
+        prefix = self.db.derived_path(collection_id)
+        with self._save_lock:
+            found = damaged_graphs(prefix, on_bytes)
+        snapshot = snapshot_is_damaged(prefix, on_bytes)
+        return [*found, snapshot] if snapshot else found
 
     def expect_idleness(self, slot: Slot) -> None:
         """See to it that the collection goes when it has not been used for its time."""

@@ -11,7 +11,7 @@ from chroma_nb.progress import progress_bar
 from chroma_nb.segment import planner
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.planner import Facts, Plan, Strategy
-from chroma_nb.segment.snapshot import open_snapshot, save_snapshot
+from chroma_nb.segment.snapshot import open_snapshot, pass_over, save_snapshot
 from chroma_nb.segment.stored import StoredMetadata
 from chroma_nb.segment.vectors import ExactReader, LoadedVectors
 from chroma_nb.types import CollectionInfo, Neighbors
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import TextSizes
+    from chroma_nb.db.base import Extent, TextSizes
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.base import MetadataReader
 
@@ -165,13 +165,16 @@ class LoadedSegment(Segment):
         """Bring a collection's records into memory: by its snapshot, or from the DB piece by piece."""
         segment = cls(db, info, grant)
         extent = db.extent(info.id)
-        sections = open_snapshot(db.derived_path(info.id), extent.version)
+        prefix = db.derived_path(info.id)
+        sections = open_snapshot(prefix, extent.version)
         if sections is not None:
-            if segment.vectors is not None:
-                segment.vectors.restore(sections.pop("norms"))
-            segment.metadata.restore(sections)
-            segment.changed = False
-            return segment
+            try:
+                segment._restore(sections, extent)
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                pass_over(prefix, error)
+                segment = cls(db, info, grant)
+            else:
+                return segment
         n_labels = extent.next_label
         segment.metadata.load(RecordRows.empty(), n_labels)
         with progress_bar(
@@ -191,6 +194,21 @@ class LoadedSegment(Segment):
                 stop = min(start + step, n_labels)
                 segment.vectors.append(source.block(start, stop, buffer))
         return segment
+
+    def _restore(self, sections: dict[str, bytearray], extent: Extent) -> None:
+        """Become what a snapshot was made of.
+
+        Raises:
+            ValueError: It is not one of this collection as it is now; nor need it be whole then.
+        """
+        if self.vectors is not None:
+            self.vectors.restore(sections.pop("norms"))
+            if self.vectors.n_labels != extent.next_label:
+                raise ValueError("it has another number of norms")
+        self.metadata.restore(sections)
+        if (self.metadata.n_labels, self.metadata.n_live) != (extent.next_label, extent.n_records):
+            raise ValueError("it has other records")
+        self.changed = False
 
     def save(self, db: DB) -> None:
         """Write the snapshot from which `load` is quick, unless it is there or not worth it."""

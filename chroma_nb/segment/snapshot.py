@@ -4,8 +4,9 @@ Reading 20,000 records from the database and taking them apart takes 40 ms; thei
 is derived data, made when a collection is unloaded: one that is missing, damaged, or of another version
 of the collection than the DB's is passed over, and the records are read from the DB.
 
-Layout: a line of JSON (format, version of the collection, names and sizes of the sections, CRC-32 of
-everything after the line), then the sections, one after the other.
+Layout: a line with the CRC-32 of the rest of it, in hexadecimal digits, and JSON (format, version of the
+collection, names and sizes of the sections, CRC-32 of everything after the line); then the sections, one
+after the other. Format 1 had no sum of the line; such a snapshot is made again.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import contextlib
 import json
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+#: What reading something else than a snapshot raises.
+_ODD = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
+
 logger = logging.getLogger("chroma_nb")
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 #: A header of more than this is none.
 _MOST_HEADER_BYTES = 64 << 10
 
@@ -60,7 +64,8 @@ def save_snapshot(
     }
     try:
         with open(path + ".new", "wb") as file:
-            file.write(json.dumps(header).encode() + b"\n")
+            text = json.dumps(header).encode()
+            file.write(b"%08x " % crc32(text) + text + b"\n")
             for view in views.values():
                 file.write(view)
         os.replace(path + ".new", path)
@@ -76,38 +81,84 @@ def snapshot_bytes(prefix: str, version: int) -> int | None:
     """Return the bytes that a snapshot takes in memory; None where there is none of this version."""
     try:
         with open(_path(prefix), "rb") as file:
-            header = json.loads(file.readline(_MOST_HEADER_BYTES))
-        if (header["format"], header["version"]) != (FORMAT_VERSION, version):
+            header = _read_header(file)
+        if header is None or header["version"] != version:
             return None
         # A bytearray holds one byte more than it shows.
         return sum(int(size) + 1 for size in header["sections"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _ODD:
         return None
+
+
+def _read_header(file: BinaryIO) -> dict[str, Any] | None:
+    """Read the first line; None where it is of another format.
+
+    Raises:
+        ValueError: It is not as it was written.
+    """
+    line = file.readline(_MOST_HEADER_BYTES)
+    if line.startswith(b'{"format": 1,'):
+        return None
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+    if checksum != b"%08x" % crc32(text):
+        raise ValueError("its description's checksum is wrong")
+    header = json.loads(text)
+    return header if header["format"] == FORMAT_VERSION else None
+
+
+def is_damaged(prefix: str, on_bytes: Callable[[int], object]) -> str:
+    """Read a snapshot, whatever its version; return its path where it is not as it was written, else "".
+
+    Args:
+        prefix: Path without suffix.
+        on_bytes: Called with the bytes that were read.
+    """
+    path = _path(prefix)
+    try:
+        with open(path, "rb") as file:
+            header = _read_header(file)
+        if header is not None:
+            on_bytes(os.path.getsize(path))
+            _read_sections(path, header["version"])
+    except FileNotFoundError:
+        return ""
+    except _ODD:
+        return path
+    return ""
 
 
 def open_snapshot(prefix: str, version: int) -> dict[str, bytearray] | None:
     """Read a snapshot of this version of the collection, if there is one and it is sound."""
     path = _path(prefix)
     try:
-        with open(path, "rb") as file:
-            header = json.loads(file.readline(_MOST_HEADER_BYTES))
-            if (header["format"], header["version"]) != (FORMAT_VERSION, version):
-                return None
-            if file.tell() + sum(header["sections"].values()) != os.path.getsize(path):
-                raise ValueError("its size is wrong")
-            sections, checksum = {}, 0
-            for name, size in header["sections"].items():
-                piece = sections[name] = bytearray(size)
-                if file.readinto(piece) != size:
-                    raise ValueError("it is cut short")
-                checksum = crc32(piece, checksum)
-            if checksum != header["crc32"]:
-                raise ValueError("its checksum is wrong")
-            return sections
+        return _read_sections(path, version)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning(
-            "The snapshot %s cannot be used (%s); the records are read anew.", path, error
-        )
+    except _ODD as error:
+        pass_over(prefix, error)
         return None
+
+
+def pass_over(prefix: str, error: Exception) -> None:
+    """Say that a snapshot is not used, and why."""
+    logger.warning(
+        "The snapshot %s cannot be used (%s); the records are read anew.", _path(prefix), error
+    )
+
+
+def _read_sections(path: str, version: int) -> dict[str, bytearray] | None:
+    with open(path, "rb") as file:
+        header = _read_header(file)
+        if header is None or header["version"] != version:
+            return None
+        if file.tell() + sum(header["sections"].values()) != os.path.getsize(path):
+            raise ValueError("its size is wrong")
+        sections, checksum = {}, 0
+        for name, size in header["sections"].items():
+            piece = sections[name] = bytearray(size)
+            if file.readinto(piece) != size:
+                raise ValueError("it is cut short")
+            checksum = crc32(piece, checksum)
+        if checksum != header["crc32"]:
+            raise ValueError("its checksum is wrong")
+        return sections

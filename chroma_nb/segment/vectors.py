@@ -259,7 +259,11 @@ class LoadedVectors(ExactReader):
         rows: NDArray[np.float32] | StoredRows | None = None
         n_left_out = n_rows - n_chosen
         if n_left_out <= _LEFT_OUT_ROWS:
-            rows = self.source.block(start, self.n_labels) if n_rows <= _READ_ROWS else self.rows(start)
+            rows = (
+                self.source.block(start, self.n_labels)
+                if n_rows <= _READ_ROWS
+                else self.rows(start)
+            )
         if not isinstance(rows, np.ndarray):
             labels = np.arange(start, self.n_labels) if chosen is None else chosen + start
             return self.scan(queries, k, labels, order)

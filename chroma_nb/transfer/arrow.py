@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.copying import pieces_of
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
 from chroma_nb.extras import require_extra
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
@@ -20,6 +21,7 @@ from chroma_nb.settings import expand_path
 from chroma_nb.transfer.cells import MetadataCells
 from chroma_nb.transfer.frames import add_frame
 from chroma_nb.transfer.pieces import Rows, add_pieces
+from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, check_function, like, place_of
 from chroma_nb.transfer.tables import ArrowTable, cells_of
 from chroma_nb.validation import (
@@ -31,12 +33,13 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from chroma_nb.client import ClientAPI
     from chroma_nb.collection import Collection
-    from chroma_nb.transfer.report import TransferReport
     from chroma_nb.types import OnConflict, Where, WhereDocument
+
+logger = logging.getLogger("chroma_nb")
 
 #: Key of our description in a table's own metadata.
 _DESCRIPTION = b"chroma_nb"
@@ -95,7 +98,11 @@ def collection_to_arrow(
 
 
 def _dimension(collection: Collection) -> int:
-    first = collection.get(limit=1, include=["embeddings"])["embeddings"]
+    try:
+        first = collection.get(limit=1, include=["embeddings"])["embeddings"]
+    except StoreCorruptError:
+        place = place_of(collection)
+        return place.api.get_collection_by_id(place.collection_id, **place.where_to).dimension or 0
     return int(first.shape[1]) if len(first) else 0
 
 
@@ -117,9 +124,10 @@ def _arrow_pieces(
     schema: Any,
     where: Where | None,
     where_document: WhereDocument | None,
+    on_damaged: Callable[[int], object] | None = None,
 ) -> Iterator[Any]:
     dimension = schema.field("embedding").type.list_size
-    for records in pieces_of(place_of(collection), where, where_document):
+    for records in pieces_of(place_of(collection), where, where_document, on_damaged):
         flat = np.ascontiguousarray(records.embeddings, dtype=np.float32).ravel()
         metadatas = [
             None if metadata is None else json.dumps(metadata, ensure_ascii=False)
@@ -131,7 +139,9 @@ def _arrow_pieces(
         yield pa.record_batch([*columns, vectors], schema=schema)
 
 
-def export_collection(collection: Collection, path: str | os.PathLike[str]) -> int:
+def export_collection(
+    collection: Collection, path: str | os.PathLike[str], *, skip_damaged: bool = False
+) -> int:
     """Write a collection to a Parquet file, complete or not at all.
 
     Any Parquet reader can open it: columns as in `collection_to_arrow`. What the file holds are the records
@@ -140,20 +150,28 @@ def export_collection(collection: Collection, path: str | os.PathLike[str]) -> i
     Args:
         collection: What to write.
         path: The file; one that exists is replaced. A name that ends like another format's is refused.
+        skip_damaged: Leave out records whose embeddings are damaged; `collection.last_transfer` says how many.
 
     Returns:
         Records written.
 
     Raises:
         InvalidArgumentError: The name cannot be used, or its folder does not exist.
+        StoreCorruptError: Embeddings are damaged.
     """
     pa = _pyarrow("Collection.export()")
     import pyarrow.parquet as parquet
 
+    started = time.monotonic()
     target = _export_path(path)
     folder, name = os.path.split(target)
     unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
     written = 0
+    report = TransferReport(collection.name)
+
+    def left_out(n: int) -> None:
+        report.damaged += n
+
     enabled = collection._client.get_settings().progress
     schema = _arrow_schema(pa, collection)
     try:
@@ -165,7 +183,9 @@ def export_collection(collection: Collection, path: str | os.PathLike[str]) -> i
                 collection.count(), f"Exporting {collection.name}", did="exported", enabled=enabled
             ) as bar,
         ):
-            for piece in _arrow_pieces(pa, collection, schema, None, None):
+            for piece in _arrow_pieces(
+                pa, collection, schema, None, None, left_out if skip_damaged else None
+            ):
                 writer.write_batch(piece)
                 written += piece.num_rows
                 bar.update(piece.num_rows)
@@ -178,6 +198,11 @@ def export_collection(collection: Collection, path: str | os.PathLike[str]) -> i
                 f"The file {target!r} cannot be written ({error.strerror or error}); nothing is left of it."
             ) from error
         raise
+    if skip_damaged:
+        report.added, report.seconds = written, time.monotonic() - started
+        collection.last_transfer = report
+        if report.damaged:
+            logger.warning("Exported without what is damaged. %s", report)
     return written
 
 

@@ -17,6 +17,7 @@ class TransferReport(Displayed):
         skipped: Records that were not written, as the collection has their ids.
         changed: Records that were written over others of their ids.
         removed: Records that were deleted, as the source does not have them.
+        damaged: Records that were left out, as their embeddings are damaged; see `Collection.export`.
         ids: Where the ids come from, in words.
         left_out: Column -> values that were left out of the metadata: missing ones and empty lists.
         became_text: Column -> the kind of its values that are stored as text.
@@ -29,6 +30,7 @@ class TransferReport(Displayed):
     skipped: int = 0
     changed: int = 0
     removed: int = 0
+    damaged: int = 0
     ids: str = ""
     left_out: dict[str, int] = field(default_factory=dict)
     became_text: dict[str, str] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class TransferReport(Displayed):
             counts.append(f"{self.changed:,} changed")
         if self.removed:
             counts.append(f"{self.removed:,} removed")
+        if self.damaged:
+            counts.append(f"{self.damaged:,} left out, as their embeddings are damaged")
         found = [f"{self.collection}: {', '.join(counts)}"]
         if self.ids:
             found.append(f"The ids are {self.ids}")
