@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ class CollectionCheck:
     damaged_ids: list[str] = field(default_factory=list)
     #: What else is damaged, in words.
     problems: list[str] = field(default_factory=list)
-    #: Graphs and snapshots that are damaged: they are dropped and made again, and nothing is lost.
+    #: Files of graphs and snapshots that are damaged: they are dropped and made again, and nothing is lost.
     derived: list[str] = field(default_factory=list)
 
     @property
@@ -51,7 +52,9 @@ class CollectionCheck:
             parts.append(
                 f"the vectors of {n:,} record{'' if n == 1 else 's'} ({some_ids(self.damaged_ids)})"
             )
-        parts += [f"{one} (made again when it is next used)" for one in self.derived]
+        parts += [
+            f"{os.path.basename(one)} (made again when it is next used)" for one in self.derived
+        ]
         if not parts:
             return (
                 "whole" if self.has_checksums else "whole, as far as can be said: no checksums yet"

@@ -17,6 +17,14 @@ TESTS = Path(__file__).parent
 ALONE = {"browser", "display", "lessons", "memory", "packaging", "server"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="walk through every byte of a store (tests/trust), not through a sample",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in ALONE:

@@ -250,7 +250,13 @@ class PersistentDuckDB(DuckDB):
                 f"Vector file {path!r} is missing; it holds the vectors of collection "
                 f"[{entry.info.name}]. Restore it from a backup."
             )
-        vectors = VectorFile(path, dimension, fsync=self.settings.fsync, create=create)
+        vectors = VectorFile(
+            path,
+            dimension,
+            fsync=self.settings.fsync,
+            create=create,
+            has_sums=not create and entry.tail is not None,
+        )
         if create and self.settings.fsync:
             _sync_folder(self._vector_folder)
         return vectors

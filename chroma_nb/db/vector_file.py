@@ -10,6 +10,7 @@ Where there are any, no row is handed out before its block was found whole once 
 from __future__ import annotations
 
 import contextlib
+import logging
 import mmap
 import os
 import struct
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+logger = logging.getLogger("chroma_nb")
 
 HEADER_BYTES = 4_096
 MAGIC = b"CNBVECT\x00"
@@ -57,9 +60,11 @@ class VectorFile(VectorSource):
         folder: Where the temporary file goes; None is the system's place.
         fsync: Flush to the disk at the end of each `append`.
         create: Make the file, or write its header, where that is missing.
+        has_sums: Its rows have checksums, and are right or wrong whatever the header says: a damaged one is
+            logged, and written again with the next rows.
 
     Raises:
-        StoreCorruptError: The file is of another format or dimension.
+        StoreCorruptError: The file is of another format or dimension, and has no checksums.
         OSError: It cannot be opened or written.
     """
 
@@ -71,6 +76,7 @@ class VectorFile(VectorSource):
         folder: str | None = None,
         fsync: bool = True,
         create: bool = True,
+        has_sums: bool = False,
     ) -> None:
         self.path = path
         self.dimension = dimension
@@ -81,6 +87,7 @@ class VectorFile(VectorSource):
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
         self._folder = folder
         self._fsync = fsync
+        self._header_is_damaged = False
         self._lock = threading.Lock()
         self._map: mmap.mmap | None = None
         self._view: NDArray[np.float32] | None = None
@@ -92,7 +99,13 @@ class VectorFile(VectorSource):
             self._small = np.empty((0, dimension), dtype=np.float32)
         else:
             with self._open(os.O_CREAT if create else 0) as fd:
-                self._check_header(fd, create)
+                try:
+                    self._check_header(fd, create)
+                except StoreCorruptError as error:
+                    if not has_sums:
+                        raise
+                    self._header_is_damaged = True
+                    logger.warning("%s Its rows have checksums of their own.", error)
 
     @contextlib.contextmanager
     def _open(self, more_flags: int = 0) -> Iterator[int]:
@@ -171,6 +184,9 @@ class VectorFile(VectorSource):
                 return
             self._spill(first_label)
         with self._open() as fd:
+            if self._header_is_damaged:
+                self._write_header(fd)
+                self._header_is_damaged = False
             offset = HEADER_BYTES + first_label * self.row_bytes
             _write_all(fd, vectors.data.cast("B"), offset)
             if self._fsync:

@@ -238,5 +238,5 @@ def stored_segment(db: DB, info: CollectionInfo) -> Segment:
     vectors = None
     if info.dimension is not None:
         n_labels = db.extent(info.id).next_label
-        vectors = ExactReader(db.vectors(info.id), info.space, n_labels)
+        vectors = ExactReader(lambda: db.vectors(info.id), info.space, n_labels)
     return Segment(info, StoredMetadata(db, info.id), vectors)

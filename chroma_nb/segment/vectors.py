@@ -46,15 +46,24 @@ class ExactReader(VectorReader):
     """Exact search over the vectors of the DB, read in bounded pieces; nothing stays in memory.
 
     Args:
-        source: The vectors.
+        source: The vectors, or what opens them: the records are answered for also where the vectors are lost.
         space: The distance.
         n_labels: Labels to look at.
     """
 
-    def __init__(self, source: VectorSource, space: Space, n_labels: int) -> None:
-        self.source = source
+    def __init__(
+        self, source: VectorSource | Callable[[], VectorSource], space: Space, n_labels: int
+    ) -> None:
+        self._source = source
         self.space = space
         self.n_labels = n_labels
+
+    @property
+    def source(self) -> VectorSource:
+        """The vectors."""
+        if callable(self._source):
+            self._source = self._source()
+        return self._source
 
     @property
     def norms(self) -> NDArray[np.float32] | None:

@@ -1,0 +1,189 @@
+"""A child process for `test_every_byte`: makes the store, and opens damaged copies of it.
+
+``mutant.py make FOLDER`` makes the store in FOLDER/store and its truth in FOLDER/truth.json, and ends as if
+killed, so that a log is left. ``mutant.py try FOLDER`` reads one mutation a line, as JSON, from the standard
+input, and answers each with a line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from typing import Any
+
+import numpy as np
+
+import chroma_nb
+from chroma_nb.errors import ChromaError, StoreCorruptError
+
+DIMENSION = 512
+#: Two full blocks of 32 rows, and a tail.
+N = 75
+EVERYTHING = ["embeddings", "documents", "metadatas", "uris"]
+
+
+def settings() -> chroma_nb.Settings:
+    return chroma_nb.Settings(graph_min_records=30, threads=1, progress=False, memory_budget="1 GB")
+
+
+def vectors(seed: int, n: int, dimension: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, dimension)).astype(np.float32)
+
+
+def make(folder: str) -> None:
+    path = os.path.join(folder, "store")
+    with chroma_nb.PersistentClient(path, settings()) as client:
+        large = client.create_collection("large", embedding_function=None)
+        large.add(
+            ids=[f"large-{i}" for i in range(N)],
+            embeddings=vectors(0, N, DIMENSION),
+            documents=[f"document {i}" for i in range(N)],
+            metadatas=[{"n": i, "even": i % 2 == 0} for i in range(N)],
+        )
+        large.delete(ids=["large-7"])
+        large.build_index()
+        small = client.create_collection("small", embedding_function=None)
+        small.add(ids=["a", "b"], embeddings=vectors(1, 2, 6), uris=["file:a", "file:b"])
+    client = chroma_nb.PersistentClient(path, settings())
+    small = client.get_collection("small", embedding_function=None)
+    for i in range(4):
+        small.add(ids=[f"late-{i}"], embeddings=vectors(2 + i, 1, 6), documents=[f"late {i}"])
+    small.update(ids=["a"], embeddings=vectors(9, 1, 6), documents=["changed"])
+    small.delete(ids=["b"])
+    with open(os.path.join(folder, "truth.json"), "w") as file:
+        json.dump({"large": read(client, "large"), "small": read(client, "small")}, file)
+    # As a kill: nothing is closed, and the last commits are in the log.
+    os._exit(0)
+
+
+def read(client: Any, name: str) -> dict[str, Any]:
+    """Ask a collection everything; an error that is ours stands for the answer."""
+    found: dict[str, Any] = {}
+    # Not `get_collection`: some of it may be refused, and the rest has to be right.
+    for what, ask in ASKED.items():
+        try:
+            found[what] = ask(client, name)
+        except ChromaError as error:
+            assert str(error).strip()
+            found[what] = {"refused": type(error).__name__}
+    return found
+
+
+def collection(client: Any, name: str) -> Any:
+    return client.get_collection(name, embedding_function=None)
+
+
+def records(client: Any, name: str) -> Any:
+    found = collection(client, name).get(include=["documents", "metadatas", "uris"])
+    return [found["ids"], found["documents"], found["metadatas"], found["uris"]]
+
+
+def embeddings(client: Any, name: str) -> Any:
+    found = collection(client, name).get(include=["embeddings"])
+    return [found["ids"], np.asarray(found["embeddings"], dtype=np.float32).tobytes().hex()]
+
+
+def some_embeddings(client: Any, name: str) -> Any:
+    found = collection(client, name).get(limit=2, include=["embeddings"])
+    return np.asarray(found["embeddings"], dtype=np.float32).tobytes().hex()
+
+
+def query(client: Any, name: str, **arguments: Any) -> Any:
+    asked = vectors(77, 2, DIMENSION if name == "large" else 6)
+    found = collection(client, name).query(query_embeddings=asked, n_results=5, **arguments)
+    return [found["ids"], found["distances"], found["documents"]]
+
+
+def filtered(client: Any, name: str) -> Any:
+    return query(client, name, where={"n": {"$lt": 20}})
+
+
+def sql(client: Any, name: str) -> Any:
+    frame = client.sql(f'SELECT id, document, embedding FROM "{name}" ORDER BY id')
+    values = [np.asarray(one, dtype=np.float32).tobytes().hex() for one in frame["embedding"]]
+    return [frame["id"].tolist(), [None if d is None else str(d) for d in frame["document"]], values]
+
+
+ASKED = {
+    "names": lambda client, _: [one.name for one in client.list_collections()],
+    "count": lambda client, name: collection(client, name).count(),
+    "records": records,
+    "query": query,
+    "filtered": filtered,
+    "some embeddings": some_embeddings,
+    "embeddings": embeddings,
+    "sql": sql,
+}
+
+
+def mutate(path: str, how: str, at: int, n: int) -> None:
+    if how == "remove":
+        os.unlink(path)
+        return
+    with open(path, "r+b") as file:
+        if how == "cut":
+            file.truncate(at)
+        elif how == "longer":
+            file.seek(0, os.SEEK_END)
+            file.write(bytes([n]) * at)
+        else:
+            file.seek(at)
+            old = file.read(n)
+            file.seek(at)
+            file.write(bytes(len(old)) if how == "zero" else bytes([old[0] ^ (1 << (at % 8))]))
+
+
+def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> str:
+    """Damage a copy of the store and ask it everything; return "" or what is wrong."""
+    path = os.path.join(folder, "copy")
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(os.path.join(folder, "store"), path)
+    file, how, at, n = mutation
+    mutate(os.path.join(path, file), how, at, n)
+    try:
+        client = chroma_nb.PersistentClient(path, settings())
+    except ChromaError as error:
+        return "" if str(error).strip() else "an error without words"
+    wrong = []
+    refused = set()
+    with client:
+        for name, known in truth.items():
+            for what, answer in read(client, name).items():
+                if isinstance(answer, dict):
+                    refused.add(what)
+                    # What no vector is needed for is answered whatever has become of them.
+                    if file.endswith(".f32") and what in ("names", "count", "records"):
+                        wrong.append(f"{what} of {name} was refused for its vectors")
+                elif json.loads(json.dumps(answer)) != known[what]:
+                    wrong.append(f"{what} of {name} is wrong")
+        try:
+            is_whole = client.check().is_whole
+        except ChromaError:
+            is_whole = False
+        if refused and is_whole:
+            wrong.append(f"{sorted(refused)} refused, and check() finds everything whole")
+    return "; ".join(wrong)
+
+
+def main(what: str, folder: str) -> None:
+    logging.getLogger("chroma_nb").setLevel(logging.CRITICAL)
+    if what == "make":
+        make(folder)
+    with open(os.path.join(folder, "truth.json")) as file:
+        truth = json.load(file)
+    for line in sys.stdin:
+        try:
+            said = tried(folder, truth, json.loads(line))
+        except BaseException as error:
+            said = f"{type(error).__name__}: {str(error)[:300]}"
+            if isinstance(error, StoreCorruptError):
+                said = f"raised where nothing may be: {said}"
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

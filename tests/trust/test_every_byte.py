@@ -1,0 +1,171 @@
+"""Every byte of every file: damaged, a store answers right or says so, and never fails in another way.
+
+A sample by default; ``pytest tests/trust/test_every_byte.py --all`` walks far more of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MUTANT = Path(__file__).with_name("mutant.py")
+#: Longer than this no damaged store takes to answer.
+PATIENCE_SECONDS = 60.0
+SECTOR = 4_096
+Mutation = tuple[str, str, int, int]
+
+
+class Child:
+    """A process that tries mutations; a new one takes its place where it dies."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(MUTANT), "try", str(self._folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        lines: queue.Queue[str] = queue.Queue()
+
+        def listen() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.put(line)
+            lines.put("")
+
+        threading.Thread(target=listen, daemon=True).start()
+        self._process, self._lines = process, lines
+        return process
+
+    def try_(self, mutation: Mutation) -> str:
+        """Return "" or what is wrong."""
+        process = self._process or self._start()
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(mutation) + "\n")
+        process.stdin.flush()
+        try:
+            line = self._lines.get(timeout=PATIENCE_SECONDS)
+        except queue.Empty:
+            self.close()
+            return f"no answer within {PATIENCE_SECONDS:g} s"
+        if not line:
+            status = process.wait()
+            self.close()
+            return f"the process died ({status})"
+        return str(json.loads(line))
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.close()
+            self._process.stdout.close()
+            self._process = None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("every_byte")
+    subprocess.run([sys.executable, str(MUTANT), "make", str(found)], check=True, timeout=120)
+    files = files_of(found)
+    assert {kind(file) for file in files} == {
+        *("records.duckdb", "records.duckdb.wal", "commits", "lock"),
+        *("f32", "graph", "graph.json", "segment"),
+    }
+    return found
+
+
+def files_of(folder: Path) -> dict[str, int]:
+    """Return the size of each file of the store, by its path in it."""
+    store = folder / "store"
+    return {
+        str(one.relative_to(store)): one.stat().st_size
+        for one in sorted(store.rglob("*"))
+        if one.is_file()
+    }
+
+
+def kind(file: str) -> str:
+    name = os.path.basename(file)
+    if name.startswith(("records", "commits", "lock")):
+        return name
+    return "graph.json" if name.endswith(".graph.json") else name.rsplit(".", 1)[1]
+
+
+def mutations(files: dict[str, int], *, everything: bool) -> list[Mutation]:
+    """Return what to do to the files: each alone, in an order that is the same in every run."""
+    rng = random.Random(20)
+    found: list[Mutation] = []
+    for file, size in files.items():
+        what = kind(file)
+        heads = {"f32": 16, "records.duckdb": 3 * SECTOR, "segment": 600, "records.duckdb.wal": 200}
+        head = min(size, heads.get(what, size if size < SECTOR else 200))
+        if what == "graph.json" or everything:
+            chosen = list(range(head))
+        else:
+            # Of a long head, whose bytes are mostly zeros, the places where something is.
+            chosen = sorted(rng.sample(range(head), min(head, 40)))
+            if what == "records.duckdb":
+                chosen += [sector * SECTOR + at for sector in range(3) for at in range(0, 64, 4)]
+        n_rest = {"lock": 0, "commits": 0, "f32": 40, "records.duckdb.wal": 60}.get(what, 24)
+        n_rest *= 12 if everything else 1
+        rest = [rng.randrange(head, size) for _ in range(n_rest)] if size > head else []
+        found += [(file, "flip", at, 1) for at in (*chosen, *rest)]
+        zeroed = [*rng.sample(chosen, min(len(chosen), 10)), *rest[: len(rest) // 4]]
+        found += [
+            (file, "zero", at, rng.choice([1, 16, 512, SECTOR])) for at in (zeroed if size else ())
+        ]
+        cuts = {0, 1, size // 2, size - 1, max(0, size - 8), head, *rest[: len(rest) // 6]}
+        found += [(file, "cut", at, 0) for at in sorted(cuts) if 0 <= at < size]
+        found += [(file, "longer", 1, 0), (file, "longer", 70, 7), (file, "remove", 0, 0)]
+    return found
+
+
+@pytest.mark.slow
+def test_right_or_an_error_that_says_so(folder: Path, request: pytest.FixtureRequest) -> None:
+    everything = bool(request.config.getoption("all"))
+    child = Child(folder)
+    wrong: list[str] = []
+    n, started = 0, time.monotonic()
+    try:
+        for one in mutations(files_of(folder), everything=everything):
+            n += 1
+            said = child.try_(one)
+            if said:
+                wrong.append(f"{' '.join(map(str, one))}: {said}")
+    finally:
+        child.close()
+    seconds = time.monotonic() - started
+    print(f"{n} mutations in {seconds:.0f} s, {len(wrong)} wrong")
+    assert not wrong, f"{len(wrong)} of {n}:\n" + "\n".join(wrong)
+
+
+def test_the_store_itself_is_right(folder: Path) -> None:
+    """What is compared with is compared here: an undamaged copy has nothing wrong with it."""
+    child = Child(folder)
+    try:
+        # A byte after the end of the lock's text changes nothing.
+        lock = "lock"
+        assert child.try_((lock, "longer", 1, 0)) == ""
+        said: Any = child.try_((lock, "cut", 0, 0))
+        assert said == ""
+    finally:
+        child.close()
