@@ -263,7 +263,11 @@ class DuckDB(DB):
             entry.vectors = self._compacting.get(key, entry.vectors)
             if entry.vectors is not None and not _is_in_step(entry, entry.vectors.sums):
                 # A commit came through of which its writer never heard.
-                self._guard(entry, entry.vectors)
+                try:
+                    self._guard(entry, entry.vectors)
+                except StoreCorruptError:
+                    # Said when it is used: the other collections are whole.
+                    entry.vectors = None
             entries[entry.info.id] = entry
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "

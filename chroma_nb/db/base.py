@@ -313,6 +313,7 @@ class DB(ABC):
         """
         return 0
 
+    @abstractmethod
     def check(
         self, collection_id: UUID, on_bytes: Callable[[int], object] = lambda _: None
     ) -> CollectionCheck:
@@ -322,7 +323,6 @@ class DB(ABC):
             collection_id: The collection.
             on_bytes: Called with the bytes of each piece that was read.
         """
-        raise NotImplementedError
 
     def settle(self) -> None:
         """Write lately added rows in their compact form and free caches; a hint, for a quiet moment."""

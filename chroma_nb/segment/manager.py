@@ -368,6 +368,14 @@ class SegmentManager:
         slot = self._slots.find(collection_id)
         if slot is None or self._closing:
             return
+        try:
+            self._improve(slot, collection_id)
+        except StoreCorruptError as error:
+            # Nobody asked for this: whoever asks for the records is told.
+            logger.warning("Neither compacted nor put into a graph: %s", error)
+
+    def _improve(self, slot: Slot, collection_id: UUID) -> None:
+        """Compact a collection, or bring its graph up to date, where that is worth it."""
         if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
         self._drop_doubtful(slot)

@@ -12,12 +12,15 @@ import logging
 import os
 import shutil
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import chroma_nb
 from chroma_nb.errors import ChromaError, StoreCorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DIMENSION = 512
 #: Two full blocks of 32 rows, and a tail.
@@ -59,16 +62,14 @@ def make(folder: str) -> None:
     os._exit(0)
 
 
-def read(client: Any, name: str) -> dict[str, Any]:
+def read(client: Any, name: str, asked: Iterable[str] | None = None) -> dict[str, Any]:
     """Ask a collection everything; an error that is ours stands for the answer."""
     found: dict[str, Any] = {}
-    # Not `get_collection`: some of it may be refused, and the rest has to be right.
-    for what, ask in ASKED.items():
+    for what in asked or ASKED:
         try:
-            found[what] = ask(client, name)
+            found[what] = ASKED[what](client, name)
         except ChromaError as error:
-            assert str(error).strip()
-            found[what] = {"refused": type(error).__name__}
+            found[what] = {"refused": str(error)}
     return found
 
 
@@ -104,7 +105,11 @@ def filtered(client: Any, name: str) -> Any:
 def sql(client: Any, name: str) -> Any:
     frame = client.sql(f'SELECT id, document, embedding FROM "{name}" ORDER BY id')
     values = [np.asarray(one, dtype=np.float32).tobytes().hex() for one in frame["embedding"]]
-    return [frame["id"].tolist(), [None if d is None else str(d) for d in frame["document"]], values]
+    return [
+        frame["id"].tolist(),
+        [None if d is None else str(d) for d in frame["document"]],
+        values,
+    ]
 
 
 ASKED = {
@@ -151,9 +156,13 @@ def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> str:
     refused = set()
     with client:
         for name, known in truth.items():
-            for what, answer in read(client, name).items():
+            # SQL runs in a thread of its own, which takes long: where it reads nothing else it is left out.
+            asked = ASKED if file.endswith(".f32") else ASKED.keys() - {"sql"}
+            for what, answer in read(client, name, asked).items():
                 if isinstance(answer, dict):
                     refused.add(what)
+                    if not answer["refused"].strip():
+                        wrong.append(f"{what} of {name} was refused without a word")
                     # What no vector is needed for is answered whatever has become of them.
                     if file.endswith(".f32") and what in ("names", "count", "records"):
                         wrong.append(f"{what} of {name} was refused for its vectors")

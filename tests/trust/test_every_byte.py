@@ -118,15 +118,15 @@ def mutations(files: dict[str, int], *, everything: bool) -> list[Mutation]:
         what = kind(file)
         heads = {"f32": 16, "records.duckdb": 3 * SECTOR, "segment": 600, "records.duckdb.wal": 200}
         head = min(size, heads.get(what, size if size < SECTOR else 200))
-        if what == "graph.json" or everything:
+        if what in ("commits", "f32") or everything:
             chosen = list(range(head))
         else:
             # Of a long head, whose bytes are mostly zeros, the places where something is.
-            chosen = sorted(rng.sample(range(head), min(head, 40)))
+            chosen = sorted(rng.sample(range(head), min(head, 16)))
             if what == "records.duckdb":
-                chosen += [sector * SECTOR + at for sector in range(3) for at in range(0, 64, 4)]
-        n_rest = {"lock": 0, "commits": 0, "f32": 40, "records.duckdb.wal": 60}.get(what, 24)
-        n_rest *= 12 if everything else 1
+                chosen += [sector * SECTOR + at for sector in range(3) for at in range(0, 64, 9)]
+        n_rest = {"lock": 0, "commits": 0, "f32": 16, "records.duckdb.wal": 30}.get(what, 12)
+        n_rest *= 20 if everything else 1
         rest = [rng.randrange(head, size) for _ in range(n_rest)] if size > head else []
         found += [(file, "flip", at, 1) for at in (*chosen, *rest)]
         zeroed = [*rng.sample(chosen, min(len(chosen), 10)), *rest[: len(rest) // 4]]

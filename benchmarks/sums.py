@@ -1,0 +1,136 @@
+"""What checksums cost: ``python -m benchmarks.sums BEFORE AFTER`` compares two checkouts of chroma_nb.
+
+Each round opens both, one after the other and each in a process of its own, on stores of their own with the
+same records; so what else the machine does meets both. Printed are medians and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+N, DIMENSION = 100_000, 384
+MORE = 20_000
+ADDS = 200
+
+
+def vectors(seed: int, n: int) -> np.ndarray:
+    found = np.random.default_rng(seed).standard_normal((n, DIMENSION)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def open_store(path: str, graph: bool) -> Any:
+    import chroma_nb
+
+    settings = chroma_nb.Settings(
+        graph_min_records=1_000 if graph else 10**9, memory_budget="2 GB", progress=False
+    )
+    return chroma_nb.PersistentClient(path, settings)
+
+
+def make(path: str, n: int) -> None:
+    with open_store(path, True) as client:
+        notes = client.create_collection(
+            "notes", embedding_function=None, configuration={"hnsw": {"ef_construction": 40}}
+        )
+        rows = vectors(0, n)
+        for start in range(0, n, 20_000):
+            piece = rows[start : start + 20_000]
+            ids = [f"id-{i}" for i in range(start, start + len(piece))]
+            notes.add(ids=ids, embeddings=piece, documents=[f"document {one}" for one in ids])
+        notes.build_index()
+
+
+def timed(call: Any) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def measure(path: str, n: int) -> dict[str, float]:
+    query = vectors(1, 21)
+    times: dict[str, float] = {}
+    for name, saved, graph in (
+        ("load from the records, first exact query", False, False),
+        ("load from a snapshot, first exact query", True, False),
+        ("load with its graph, first query", True, True),
+    ):
+        if not saved:
+            for one in Path(path, "indexes").glob("*.segment"):
+                one.unlink()
+        with open_store(path, graph) as client:
+            notes = client.get_collection("notes", embedding_function=None)
+            times[name] = timed(lambda n=notes: n.query(query_embeddings=query[0], n_results=10))
+            found = [
+                timed(lambda n=notes, at=at: n.query(query_embeddings=query[at], n_results=10))
+                for at in range(1, 21)
+            ]
+            what = "graph" if graph else "exact"
+            times[f"{what} query, later ones"] = statistics.median(found)
+    with tempfile.TemporaryDirectory() as other, open_store(other, False) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        rows = vectors(2, MORE)
+        ids = [f"m-{i}" for i in range(MORE)]
+        times[f"add of {MORE:,}"] = timed(lambda: notes.add(ids=ids, embeddings=rows))
+        single = [
+            timed(lambda i=i: notes.add(ids=[f"s-{i}"], embeddings=rows[i : i + 1]))
+            for i in range(ADDS)
+        ]
+        times["add of one"] = statistics.median(single)
+    return times
+
+
+def child(tree: str, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": tree}
+    command = [sys.executable, __file__, "--child", *arguments]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, cwd=tree
+    )
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trees", nargs="*", help="folders of two checkouts")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--records", type=int, default=N)
+    parser.add_argument("--child", nargs=2, metavar=("WHAT", "FOLDER"))
+    options = parser.parse_args()
+    if options.child:
+        what, folder = options.child
+        if what == "make":
+            make(folder, options.records)
+        else:
+            print(json.dumps(measure(folder, options.records)))
+        return
+    size = ["--records", str(options.records)]
+    with tempfile.TemporaryDirectory() as folder:
+        stores = [os.path.join(folder, str(at)) for at in range(2)]
+        for tree, store in zip(options.trees, stores, strict=True):
+            child(tree, "make", store, *size)
+        found: list[list[dict[str, float]]] = [[], []]
+        for number in range(options.rounds):
+            for at in (0, 1) if number % 2 else (1, 0):
+                text = child(options.trees[at], "measure", stores[at], *size)
+                found[at].append(json.loads(text))
+    print(
+        f"| {options.records:,} x {DIMENSION}, {options.rounds} rounds | before | after | ratio |"
+    )
+    print("| --- | ---: | ---: | ---: |")
+    for name in found[0][0]:
+        before, after = (statistics.median(one[name] for one in times) for times in found)
+        print(f"| {name} | {before * 1e3:.2f} ms | {after * 1e3:.2f} ms | {after / before:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
