@@ -84,10 +84,11 @@ class PersistentDuckDB(DuckDB):
                 "that you may write to, or use chroma_nb.EphemeralClient()."
             ) from error
         try:
+            self._written = self._commit_file.read()
             with interruptible():
                 if not os.path.exists(self._database_file()):
+                    self._check_new()
                     self._make_database()
-            self._written = self._commit_file.read()
             try:
                 super().__init__(settings)
             except duckdb.Error as error:
@@ -180,6 +181,15 @@ class PersistentDuckDB(DuckDB):
             f"The database {self._database_file()!r} could not be read: {error}. Restore the store from a backup, "
             "or save what can be read: collection.export(path). client.check() says which collections are whole."
         )
+
+    def _check_new(self) -> None:
+        """Raise `StoreCorruptError` where there was a database before."""
+        if self._written:
+            raise StoreCorruptError(
+                f"The store in {self.path!r} had {self._written:,} commits, and its database "
+                f"{self._database_file()!r} is missing. Restore it from a backup; or delete "
+                f"{self._commit_file.path!r} to begin anew. Nothing was changed."
+            )
 
     def _check_commits(self) -> None:
         counted, written = self._commits or 0, self._written or 0

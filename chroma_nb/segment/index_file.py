@@ -107,6 +107,10 @@ def open_graph(
         return None
 
 
+class _OlderError(ValueError):
+    """A description is of a version that put no checksum into it: nobody can say whether it is whole."""
+
+
 def _read_description(path: str) -> dict[str, Any]:
     """Return a graph's description.
 
@@ -117,7 +121,8 @@ def _read_description(path: str) -> dict[str, Any]:
     with open(path, encoding="utf-8") as file:
         description = json.load(file)
     if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
-        raise ValueError("it is in another format")
+        is_older = isinstance(description, dict) and "sum" not in description
+        raise (_OlderError if is_older else ValueError)("it is in another format")
     if description.pop("sum", None) != _description_sum(description):
         raise ValueError("its description's checksum is wrong")
     return description
@@ -148,6 +153,8 @@ def damaged_graphs(prefix: str, on_bytes: Callable[[int], object]) -> list[str]:
                 raise ValueError("its size is wrong")
             if _checksum(path) != description["crc32"]:
                 raise ValueError("its checksum is wrong")
+        except _OlderError:
+            continue
         except (OSError, ValueError, KeyError, TypeError):
             found.append(path)
     return found

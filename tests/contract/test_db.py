@@ -419,3 +419,14 @@ def test_a_closed_db_says_so(db: DB, notes: uuid.UUID) -> None:
         db.list_collections()
     with pytest.raises(Exception, match="closed"):
         db.select(notes)
+
+
+def test_what_was_written_is_whole(db: DB, notes: uuid.UUID) -> None:
+    insert(db, notes, ["a", "b"], [{"n": 1}, None])
+    remove(db, notes, ["a"])
+    read: list[int] = []
+    found = db.check(notes, read.append)
+    assert found.is_whole
+    assert (found.name, found.n_records, found.has_checksums) == ("notes", 1, True)
+    assert sum(read) > 0
+    assert db.rows_to_skip(notes) == 0

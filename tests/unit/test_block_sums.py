@@ -151,9 +151,9 @@ def test_blocks_that_are_not_touched_are_not_read(
     read: list[int] = []
     there = VectorFile._bytes_of
 
-    def counted(self: VectorFile, fd: int, block: Block) -> memoryview:
+    def counted(self: VectorFile, fd: int, block: Block, buffer: memoryview) -> memoryview:
         read.append(block.number)
-        return there(self, fd, block)
+        return there(self, fd, block, buffer)
 
     monkeypatch.setattr(VectorFile, "_bytes_of", counted)
     np.testing.assert_array_equal(file.read(np.array([0, 2 * ROWS])), vectors()[[0, 2 * ROWS]])
@@ -343,9 +343,9 @@ def test_a_commit_reads_and_sums_up_only_what_it_appends(
         read: list[int] = []
         there = VectorFile._bytes_of
 
-        def counted(self: VectorFile, fd: int, block: Block) -> memoryview:
+        def counted(self: VectorFile, fd: int, block: Block, buffer: memoryview) -> memoryview:
             read.append(block.number)
-            return there(self, fd, block)
+            return there(self, fd, block, buffer)
 
         monkeypatch.setattr(VectorFile, "_bytes_of", counted)
         for i in range(30):
@@ -501,6 +501,17 @@ def test_an_older_database_is_noticed(tmp_path: Path) -> None:
         notes_of(client).delete(ids=["n3"])
     os.replace(tmp_path / "records.old", tmp_path / "records.duckdb")
     check_refused(tmp_path, 1)
+
+
+def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+    with store(tmp_path) as client:
+        notes_of(client)
+    (tmp_path / "records.duckdb").unlink()
+    with pytest.raises(StoreCorruptError, match=r"is missing.*begin anew"):
+        store(tmp_path)
+    assert not (tmp_path / "records.duckdb").exists()
+    (tmp_path / "commits").unlink()
+    store(tmp_path).close()
 
 
 def test_a_number_that_lags_behind_or_is_gone_is_no_harm(
