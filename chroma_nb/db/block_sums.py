@@ -19,7 +19,7 @@ import numpy as np
 import xxhash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +30,10 @@ _BLOCK_BYTES = 65_536
 _SUM = np.dtype([("sum", "<u8"), ("rows", "<u4")])
 #: What is known of a block. A dead one is damaged, and holds no record's vector.
 _UNKNOWN, _WHOLE, _DEAD = 0, 1, 2
+
+
+#: The sum of some bytes.
+sum_of: Callable[[memoryview], int] = xxhash.xxh3_64_intdigest
 
 
 def rows_per_block(row_bytes: int) -> int:
@@ -46,9 +50,9 @@ class Block:
     stop: int
     sum: int
 
-    def is_whole(self, data: memoryview | bytes | bytearray) -> bool:
+    def is_whole(self, data: memoryview) -> bool:
         """Say whether these bytes are what was written."""
-        return bool(xxhash.xxh3_64_intdigest(data) == self.sum)
+        return sum_of(data) == self.sum
 
 
 @dataclass(frozen=True)
@@ -211,9 +215,28 @@ class BlockSums:
         """Return all blocks."""
         return [self.block(number) for number in range(self.n_blocks)]
 
-    def found_whole(self, block: Block) -> None:
-        """Remember that a block need not be looked at again."""
-        self._mark(block, _WHOLE)
+    def some(self, numbers: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
+        """Return the first row of each of these blocks, the one after its last, and its sum.
+
+        One by one they would take longer than their bytes.
+        """
+        with self._lock:
+            n_full = len(self._sums)
+            full = self._sums[np.minimum(numbers, n_full - 1)] if n_full else self._sums
+            starts = numbers * self.block_rows
+            if n_full:
+                stops, sums = (starts + full["rows"]).tolist(), full["sum"].tolist()
+            else:
+                stops, sums = starts.tolist(), [0] * len(numbers)
+            for at in np.flatnonzero(numbers >= n_full).tolist():
+                stops[at], sums[at] = int(starts[at]) + self._tail_rows, self._tail_sum
+        return starts.tolist(), stops, sums
+
+    def found_whole(self, numbers: NDArray[np.int64]) -> None:
+        """Remember that blocks need not be looked at again."""
+        with self._lock:
+            # A tail may have grown since; then its writer has read it.
+            self._known[numbers] = np.maximum(self._known[numbers], _WHOLE)
 
     def found_damaged(self, block: Block) -> None:
         """Forget what was known of a block: whoever reads it next looks at it."""
@@ -222,15 +245,11 @@ class BlockSums:
 
     def found_dead(self, blocks: Sequence[Block]) -> None:
         """Remember blocks that are damaged, where no record's vector is: labels are never used twice."""
-        for one in blocks:
-            if one.number < len(self._sums):
-                self._mark(one, _DEAD)
-
-    def _mark(self, block: Block, known: int) -> None:
         with self._lock:
-            # A tail may have grown since; then its writer has read it.
-            if not self._known[block.number]:
-                self._known[block.number] = known
+            for one in blocks:
+                # A tail may yet get records.
+                if one.number < len(self._sums) and not self._known[one.number]:
+                    self._known[one.number] = _DEAD
 
     def dead_rows(self, start: int, stop: int) -> list[slice]:
         """Return which of the rows start .. stop - 1 are in dead blocks, counted from `start`."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import VectorSource
-from chroma_nb.db.block_sums import Block, BlockSums, rows_per_block
+from chroma_nb.db.block_sums import Block, BlockSums, rows_per_block, sum_of
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -301,9 +301,7 @@ class VectorFile(VectorSource):
         sums = self.sums
         if sums is not None:
             unknown = sums.unknown(start, stop) if labels is None else sums.unknown_of(labels)
-            # Read, not looked at in the mapping: that takes half the time, and brings no pages into this process
-            # that nobody asked for.
-            self._check(sums, unknown, view if self._map is None else None)
+            self._check(sums, unknown, view)
         return view[:stop]
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
@@ -348,29 +346,32 @@ class VectorFile(VectorSource):
         """
         if not len(numbers):
             return
-        last = first if rows is None else first + len(rows)
-        damaged = []
-        buffer = memoryview(bytearray(self.block_rows * self.row_bytes))
+        n_bytes = self.row_bytes
+        there = memoryview(b"") if rows is None or not rows.size else rows.data.cast("B")
+        last = first + len(there) // n_bytes
+        damaged: list[Block] = []
+        whole = np.ones(len(numbers), dtype=bool)
+        buffer = memoryview(bytearray(self.block_rows * n_bytes))
         with self._open() as fd:
-            for number in numbers.tolist():
-                block = sums.block(number)
-                if rows is not None and first <= block.start and block.stop <= last:
-                    data = rows[block.start - first : block.stop - first].data.cast("B")
+            blocks = zip(numbers.tolist(), *sums.some(numbers), strict=True)
+            for at, (number, start, stop, expected) in enumerate(blocks):
+                if first <= start and stop <= last:
+                    data = there[(start - first) * n_bytes : (stop - first) * n_bytes]
                 else:
-                    data = self._bytes_of(fd, block, buffer)
-                if block.is_whole(data):
-                    sums.found_whole(block)
-                else:
-                    damaged.append(block)
+                    data = self._bytes_of(fd, start, stop, buffer)
+                if sum_of(data) != expected:
+                    damaged.append(Block(number, start, stop, expected))
+                    whole[at] = False
+        sums.found_whole(numbers[whole])
         if damaged:
             if self._on_damage is not None:
                 self._on_damage(damaged)
             sums.found_dead(damaged)
 
-    def _bytes_of(self, fd: int, block: Block, buffer: memoryview) -> memoryview:
-        """Read a block's bytes into the buffer and return that part of it; less where the file ends before."""
-        data = buffer[: (block.stop - block.start) * self.row_bytes]
-        return data[: _read_into(fd, data, HEADER_BYTES + block.start * self.row_bytes, pad=True)]
+    def _bytes_of(self, fd: int, start: int, stop: int, buffer: memoryview) -> memoryview:
+        """Read rows into the buffer and return that part of it; less where the file ends before."""
+        data = buffer[: (stop - start) * self.row_bytes]
+        return data[: _read_into(fd, data, HEADER_BYTES + start * self.row_bytes, pad=True)]
 
     def damaged_blocks(self, on_bytes: Callable[[int], object]) -> list[Block]:
         """Read every block anew, whatever is known of it, and return those that are damaged.
@@ -383,7 +384,7 @@ class VectorFile(VectorSource):
             buffer = memoryview(bytearray(self.block_rows * self.row_bytes))
             with self._open() as fd:
                 for block in self.sums.blocks():
-                    data = self._bytes_of(fd, block, buffer)
+                    data = self._bytes_of(fd, block.start, block.stop, buffer)
                     if not block.is_whole(data):
                         damaged.append(block)
                         self.sums.found_damaged(block)
@@ -396,8 +397,9 @@ class VectorFile(VectorSource):
         if sums is None or sums.can_grow:
             return 0
         buffer = memoryview(bytearray(self.block_rows * self.row_bytes))
+        tail = sums.block(sums.n_blocks - 1)
         with self._open() as fd:
-            data = self._bytes_of(fd, sums.block(sums.n_blocks - 1), buffer)
+            data = self._bytes_of(fd, tail.start, tail.stop, buffer)
         return 0 if sums.read_tail(bytes(data)) else sums.rows_to_skip
 
     def summed_up(self, n_rows: int) -> BlockSums:
