@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -110,26 +111,40 @@ def kind(file: str) -> str:
     return "graph.json" if name.endswith(".graph.json") else name.rsplit(".", 1)[1]
 
 
-def mutations(files: dict[str, int], *, everything: bool) -> list[Mutation]:
+def other_numbers(file: Path) -> list[tuple[int, int]]:
+    """Return the flips that make other numbers of a description's format, version and end."""
+    head = file.read_bytes().split(b"\n", 1)[0]
+    return [
+        (at, bit)
+        for number in re.finditer(rb'"(?:format|version|end)": ([0-9]+)', head)
+        for at in range(*number.span(1))
+        for bit in (1, 2, 4, 8)
+        if head[at] ^ bit in b"0123456789"
+    ]
+
+
+def mutations(folder: Path, *, everything: bool) -> list[Mutation]:
     """Return what to do to the files: each alone, in an order that is the same in every run."""
     rng = random.Random(20)
     found: list[Mutation] = []
-    for file, size in files.items():
+    for file, size in files_of(folder).items():
         what = kind(file)
         heads = {"f32": 16, "records.duckdb": 3 * SECTOR, "segment": 600, "records.duckdb.wal": 200}
         head = min(size, heads.get(what, size if size < SECTOR else 200))
-        if what in ("commits", "f32") or everything:
+        if what == "commits" or everything:
             chosen = list(range(head))
         else:
             # Of a long head, whose bytes are mostly zeros, the places where something is.
-            chosen = sorted(rng.sample(range(head), min(head, 16)))
+            chosen = sorted(rng.sample(range(head), min(head, 10)))
             if what == "records.duckdb":
-                chosen += [sector * SECTOR + at for sector in range(3) for at in range(0, 64, 9)]
-        n_rest = {"lock": 0, "commits": 0, "f32": 16, "records.duckdb.wal": 30}.get(what, 12)
-        n_rest *= 20 if everything else 1
+                chosen += [sector * SECTOR + at for sector in range(3) for at in range(0, 64, 12)]
+        n_rest = {"lock": 0, "commits": 0, "f32": 8, "records.duckdb.wal": 24}.get(what, 8)
+        n_rest *= 40 if everything else 1
         rest = [rng.randrange(head, size) for _ in range(n_rest)] if size > head else []
-        found += [(file, "flip", at, 1) for at in (*chosen, *rest)]
-        zeroed = [*rng.sample(chosen, min(len(chosen), 10)), *rest[: len(rest) // 4]]
+        found += [(file, "flip", at, 1 << rng.randrange(8)) for at in (*chosen, *rest)]
+        if what in ("graph.json", "segment"):
+            found += [(file, "flip", at, bit) for at, bit in other_numbers(folder / "store" / file)]
+        zeroed = [*rng.sample(chosen, min(len(chosen), 4)), *rest[: len(rest) // 4]]
         found += [
             (file, "zero", at, rng.choice([1, 16, 512, SECTOR])) for at in (zeroed if size else ())
         ]
@@ -146,7 +161,7 @@ def test_right_or_an_error_that_says_so(folder: Path, request: pytest.FixtureReq
     wrong: list[str] = []
     n, started = 0, time.monotonic()
     try:
-        for one in mutations(files_of(folder), everything=everything):
+        for one in mutations(folder, everything=everything):
             n += 1
             said = child.try_(one)
             if said:
