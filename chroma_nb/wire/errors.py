@@ -81,9 +81,8 @@ def error_from_json(status: int, body: Any) -> ChromaError:
         return MemoryBudgetError(message, need=need, free=free, budget=budget)
     if kind is StoreCorruptError:
         ids = body.get("ids")
-        return StoreCorruptError(
-            message, ids=[str(one) for one in ids] if isinstance(ids, list) else []
-        )
+        some = ids[:_MOST_IDS] if isinstance(ids, list) else []
+        return StoreCorruptError(message, ids=[one for one in some if isinstance(one, str)])
     if kind is None:
         return ChromaError(f"{_shortened(body['error'], 100)}: {message}")
     if kind is ChromaError and status == 409:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import itertools
 import json
 import os
@@ -676,4 +677,4 @@ def test_check_in_memory_and_at_a_server() -> None:
     from chroma_nb.api import FastAPI
 
     with pytest.raises(NotSupportedError, match="chroma-nb check DIR"):
-        FastAPI.check(object.__new__(FastAPI), tenant="a", database="b")
+        inspect.unwrap(FastAPI.check)(object.__new__(FastAPI), tenant="a", database="b")

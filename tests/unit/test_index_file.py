@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chroma_nb.index.base import GraphParameters, VectorIndex
-from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
+from chroma_nb.segment.index_file import _description_sum, has_graph, open_graph, save_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +63,7 @@ def test_how_far_it_looks_may_change(engine: type[VectorIndex], prefix: str) -> 
         ("no description", "incomplete"),
         ("half a description", "cannot be used"),
         ("another format", "another format"),
+        ("one digit", "description's checksum is wrong"),
         ("another engine", "it is other's"),
         ("other parameters", "other parameters"),
         ("too long", "covers 200 labels, the collection has 199"),
@@ -99,9 +100,14 @@ def test_what_is_not_sound_is_built_again(
         description["engine"] = "other"
     elif damage == "other parameters":
         parameters = replace(PARAMETERS, m=8)
-    else:
+    elif damage == "too long":
         n -= 1
     if damage.startswith("another"):
+        del description["sum"]
+        description["sum"] = _description_sum(description)
+    if damage == "one digit":
+        description["end"] -= 1
+    if damage.startswith(("another", "one")):
         with open(path + ".json", "w", encoding="utf-8") as file:
             json.dump(description, file)
     assert open_graph(prefix, engine, parameters, n) is None
