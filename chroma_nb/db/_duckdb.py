@@ -818,28 +818,36 @@ class DuckDB(DB):
 
     def _check_records(self, entry: _Entry, on_bytes: Callable[[int], object]) -> list[str]:
         """Read every record, and return what is wrong with them in words."""
-        labels: set[int] = set()
-        ids: set[str] = set()
-        n_records = 0
+        problems = []
+        n_odd = 0
         for rows in self.scan(entry.info.id):
-            n_records += len(rows)
-            labels.update(rows.labels.tolist())
-            ids.update(rows.ids)
             n_bytes = 16 * len(rows)
             for text in (*rows.ids, *rows.documents, *rows.uris, *rows.metadatas):
                 n_bytes += len(text or "")
             for text in rows.metadatas:
-                if text is not None:
-                    json.loads(text)
+                try:
+                    json.loads(text or "null")
+                except ValueError:
+                    n_odd += 1
             on_bytes(n_bytes)
+        with self._reading() as cursor:
+            found = cursor.execute(
+                "SELECT count(*), count(DISTINCT label), count(DISTINCT id), coalesce(min(label), 0), "
+                f'coalesce(max(label), -1) FROM "{entry.table}"'
+            ).fetchall()
+        n_records, n_labels, n_ids, first, last = found[0]
         extent = entry.extent
+        if n_odd:
+            problems.append(f"the metadata of {n_odd:,} records")
         if n_records != extent.n_records:
-            return [f"the catalogue counts {extent.n_records:,} records, there are {n_records:,}"]
-        if len(labels) < n_records or len(ids) < n_records:
-            return ["an id or a label is there twice"]
-        if labels and not 0 <= min(labels) <= max(labels) < extent.next_label:
-            return ["a record names a vector that was never written"]
-        return []
+            problems.append(
+                f"the catalogue counts {extent.n_records:,} records, there are {n_records:,}"
+            )
+        if min(n_labels, n_ids) < n_records:
+            problems.append("an id or a label is there twice")
+        if first < 0 or last >= extent.next_label:
+            problems.append("a record names a vector that was never written")
+        return problems
 
     def _writable_vectors(self, entry: _Entry, dimension: int) -> VectorFile:
         if entry.vectors is not None and entry.vectors.dimension != dimension:
