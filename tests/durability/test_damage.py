@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_a_saved_graph_is_opened_and_not_built(
 
 
 @pytest.mark.parametrize(
-    "damage", ["truncated", "flipped", "longer", "empty", "garbage", "bad header", "stale", "gone"]
+    "damage",
+    ["truncated", "flipped", "longer", "empty", "garbage", "bad header", "older", "stale", "gone"],
 )
 def test_a_damaged_snapshot_is_passed_over(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
@@ -78,6 +80,10 @@ def test_a_damaged_snapshot_is_passed_over(
     elif damage == "garbage":
         snapshot.write_bytes(b"\xff" * len(data))
     elif damage == "bad header":
+        # Its sum is right, and what it says is not.
+        header = b'{"format": 2, "version": 1, "sections": 3}'
+        snapshot.write_bytes(b"%08x %s\n" % (crc32(header), header) + data[after_header:])
+    elif damage == "older":
         snapshot.write_bytes(b'{"format": 1, "version": 1, "sections": 3}\n' + data[after_header:])
     elif damage == "gone":
         snapshot.unlink()
