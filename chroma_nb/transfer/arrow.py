@@ -167,7 +167,7 @@ def export_collection(
     folder, name = os.path.split(target)
     unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
     written = 0
-    report = TransferReport(collection.name)
+    report = TransferReport(collection.name, did="exported")
 
     def left_out(n: int) -> None:
         report.damaged += n

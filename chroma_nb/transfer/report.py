@@ -23,6 +23,7 @@ class TransferReport(Displayed):
         became_text: Column -> the kind of its values that are stored as text.
         became_float: Column -> the kind of its values that are stored as floats.
         seconds: How long it took.
+        did: What was done with the `added` records, in a word: "exported" where they went into a file.
     """
 
     collection: str
@@ -36,13 +37,14 @@ class TransferReport(Displayed):
     became_text: dict[str, str] = field(default_factory=dict)
     became_float: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    did: str = "added"
 
     def __str__(self) -> str:
         return " ".join(f"{sentence}." for sentence in self.sentences())
 
     def sentences(self) -> list[str]:
         """Return what happened, without full stops; not how long it took, so that it reads the same again."""
-        counts = [f"{self.added:,} added"]
+        counts = [f"{self.added:,} {self.did}"]
         if self.skipped:
             counts.append(f"{self.skipped:,} skipped, as their ids exist")
         if self.changed:
