@@ -43,18 +43,25 @@ if TYPE_CHECKING:
 class _Connection:
     """A counted hold on an open store."""
 
+    _api: API | None = None
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        store = factories.open_store(settings)
-        factories.acquire(store)
-        self._store = store
-        self._api: API | None = store.api
+        try:
+            factories.connect(settings, self._keep)
+        except BaseException:
+            # Interrupted, and open all the same.
+            self.close()
+            raise
+
+    def _keep(self, store: factories.Store) -> None:
         # A store is closed when nobody can reach it any more. One in memory stays: another client of
         # this process may come back to it, as with Chroma.
-        self._finalizer = weakref.finalize(self, factories.release, store)
+        self._finalizer = weakref.finalize(self, factories.release_dropped, store)
         self._finalizer.atexit = False
         if store.outlives_clients:
             self._finalizer.detach()
+        self._store, self._api = store, store.api
 
     @property
     def api(self) -> API:
@@ -79,9 +86,13 @@ class _Connection:
     def close(self) -> None:
         """Let go of the store; the last client of a store closes it. Closing twice is allowed."""
         if self._api is not None:
-            self._api = None
-            self._finalizer.detach()
-            factories.release(self._store)
+            factories.release(self._store, self._let_go)
+
+    def _let_go(self) -> bool:
+        was_held = self._api is not None
+        self._api = None
+        self._finalizer.detach()
+        return was_held
 
 
 class _System:
@@ -128,8 +139,8 @@ class ClientAPI(_Connection, Displayed):
         chosen = factories.get_settings() if settings is None else settings
         if path is not None:
             chosen = _with_path(chosen, path)
-        super().__init__(chosen)
         try:
+            super().__init__(chosen)
             self.set_tenant(tenant, database)
         except BaseException:
             self.close()

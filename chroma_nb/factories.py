@@ -227,14 +227,38 @@ def acquire(store: Store) -> None:
         store.clients += 1
 
 
-def release(store: Store) -> None:
-    """Count a client out; the last one closes the store."""
+def connect(settings: Settings, keep: Callable[[Store], None]) -> None:
+    """Open the store of these settings, count a client in, and hand the store to `keep`.
+
+    In one step: an interrupt in between would leave a store that is open and has nobody to close it.
+    """
+
+    def work() -> None:
+        store = open_store(settings)
+        acquire(store)
+        keep(store)
+
+    is_here = load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process
+    shielded(work) if is_here else work()
+
+
+def release(store: Store, let_go: Callable[[], bool] = lambda: True) -> None:
+    """Count a client out; the last one closes the store.
+
+    Args:
+        store: The store.
+        let_go: Called in the same step, which no interrupt parts: have the client forget the store, and
+            say whether it still had it.
+    """
     if store.pid != os.getpid():
         # Its locks are as the parent's threads had them.
+        let_go()
         return
 
     def count_out() -> None:
         with _lock:
+            if not let_go():
+                return
             store.clients -= 1
             if store.clients <= 0:
                 _close(store)
@@ -246,6 +270,19 @@ def release(store: Store) -> None:
         release_stale()
     # A store that is half closed would keep its folder locked.
     shielded(count_out)
+
+
+def release_dropped(store: Store) -> None:
+    """Count out a client that nobody holds any more.
+
+    Python calls this while it frees the client, and forgets whatever is raised here. So an interrupt in the
+    middle would leave the store open, with nobody to close it.
+    """
+    held = [store]
+    try:
+        release(store, lambda: bool(held and held.pop()))
+    except KeyboardInterrupt:
+        release(store, lambda: bool(held and held.pop()))
 
 
 def _close(store: Store) -> None:

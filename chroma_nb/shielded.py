@@ -1,4 +1,4 @@
-"""`shielded`: work that an interrupt must not stop half-way."""
+"""`shielded`: work that an interrupt must not stop half-way; `finish`: all of it, whatever fails."""
 
 from __future__ import annotations
 
@@ -43,20 +43,22 @@ def shielded(work: Callable[[], T]) -> T:
             done.set()
 
     interrupted = False
-    while not may_begin.is_set():
+    # The whole loop is in the `try`: an interrupt may also come between two of its steps.
+    while True:
         try:
-            # Python forgets an interrupt that comes while an object with weak references is freed, as a
-            # `Thread` is. So nobody keeps it here, and it ends after this statement.
-            threading.Thread(target=run, name="chroma_nb shielded").start()
-            may_begin.set()
-        except KeyboardInterrupt:
-            interrupted = True
-        except RuntimeError:  # the machine has no thread left
-            may_begin.set()
-            run()
-    while not done.is_set():
-        try:
-            done.wait(_TICK_SECONDS)
+            while not done.is_set():
+                if may_begin.is_set():
+                    done.wait(_TICK_SECONDS)
+                    continue
+                try:
+                    # Python forgets an interrupt that comes while an object with weak references is freed, as
+                    # a `Thread` is. So nobody keeps it here, and it ends after this statement.
+                    threading.Thread(target=run, name="chroma_nb shielded").start()
+                    may_begin.set()
+                except RuntimeError:  # the machine has no thread left
+                    may_begin.set()
+                    run()
+            break
         except KeyboardInterrupt:
             interrupted = True
     if interrupted:
@@ -64,3 +66,15 @@ def shielded(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def finish(*steps: Callable[[], object]) -> None:
+    """Take every step, also when others fail, and raise the first error at the end."""
+    first: BaseException | None = None
+    for step in steps:
+        try:
+            step()
+        except BaseException as error:
+            first = first or error
+    if first is not None:
+        raise first

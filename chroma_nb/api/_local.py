@@ -39,6 +39,7 @@ from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
 from chroma_nb.segment.locks import release_stale
 from chroma_nb.segment.resident_set import graph_parameters
+from chroma_nb.shielded import finish
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import (
     DEFAULT_DATABASE,
@@ -134,9 +135,7 @@ class Local(API):
                 "Reset is disabled by config: it deletes every collection. "
                 "Open the client with Settings(allow_reset=True) to allow it."
             )
-        for info in self.db.list_collections():
-            self._delete(info)
-        self.db.reset()
+        self.segments.forget([info.id for info in self.db.list_collections()], self.db.reset)
         return True
 
     def close(self) -> None:
@@ -147,8 +146,8 @@ class Local(API):
             if self._closed:
                 return
             self._closed = True
-            self.segments.close()
-            self.db.close()
+            # A full disk keeps a graph from being saved, and must not keep the folder locked.
+            finish(self.segments.close, self.db.close)
 
     def abandon(self) -> None:
         """Close without writing anything more: the place that the store was opened on is gone."""
@@ -156,8 +155,7 @@ class Local(API):
             if not self._closed:
                 self._closed = True
                 self._reason = ", as its folder was deleted or replaced"
-                self.segments.close(save=False)
-                self.db.abandon()
+                finish(lambda: self.segments.close(save=False), self.db.abandon)
 
     def _check_usable(self) -> None:
         if self._pid != os.getpid():
@@ -202,9 +200,8 @@ class Local(API):
 
     def delete_database(self, name: str, tenant: str) -> None:
         self.get_database(name, tenant)
-        for info in self.db.list_collections(tenant, name):
-            self._delete(info)
-        self.db.delete_database(name, tenant)
+        doomed = [info.id for info in self.db.list_collections(tenant, name)]
+        self.segments.forget(doomed, lambda: self.db.delete_database(name, tenant))
 
     # -- collections --------------------------------------------------------------------------
 
@@ -288,10 +285,8 @@ class Local(API):
         return current
 
     def delete_collection(self, name: str, *, tenant: str, database: str) -> None:
-        self._delete(self.get_collection(name, tenant=tenant, database=database))
-
-    def _delete(self, info: CollectionInfo) -> None:
-        self.segments.forget(info.id, lambda: self.db.delete_collection(info.id))
+        doomed = self.get_collection(name, tenant=tenant, database=database).id
+        self.segments.forget([doomed], lambda: self.db.delete_collection(doomed))
 
     # -- writing ------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import shutil
 import sys
@@ -12,6 +13,7 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
@@ -40,6 +42,7 @@ from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
 from chroma_nb.progress import ProgressBar, progress_bar
+from chroma_nb.shielded import finish
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo, FieldSummary
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.settings import Settings
+
+logger = logging.getLogger("chroma_nb")
 
 #: Bump when the tables or the vector file change; `_upgrade` then has to know the older ones.
 FORMAT_VERSION = 2
@@ -92,7 +97,7 @@ NOT_THE_CALLERS_FAULT = (
     duckdb.SerializationException,
 )
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
-_HEADROOM_BYTES = 4 << 20
+HEADROOM_BYTES = 4 << 20
 
 
 @dataclass
@@ -138,6 +143,8 @@ class DuckDB(DB):
         self._is_limited = False
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
         self._unsure = False
+        #: The catalogue is being read anew, by whoever has the write lock.
+        self._is_reloading = False
         #: DuckDB has failed in a transaction, and was not opened anew yet.
         self._is_broken = False
         #: Vector files of compactions under way, by collection and generation.
@@ -147,6 +154,8 @@ class DuckDB(DB):
         #: Cursors of SQL queries that are running.
         self._sql_cursors: set[duckdb.DuckDBPyConnection] = set()
         self._is_closing = False
+        #: Nothing more is to be written: the folder is gone, or another's.
+        self._is_abandoned = False
         self._closed = False
         limit = settings.duckdb_memory_limit
         self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
@@ -188,6 +197,9 @@ class DuckDB(DB):
         connection = duckdb.connect(self._database_file(), config=self._config())
         # In a notebook DuckDB draws a progress bar by itself.
         connection.execute("SET enable_progress_bar = false")
+        # At its end DuckDB 1.3 would write out, and delete the log of, what a failed checkpoint has left half
+        # done: with the disk's next free block all records since the last one are gone.
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         # From here on its own files are the only ones; not before, as this fixes the temporary folder.
         connection.execute("SET enable_external_access = false")
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
@@ -277,15 +289,19 @@ class DuckDB(DB):
             (entry.info.tenant, entry.info.database, entry.info.name): key
             for key, entry in entries.items()
         }
-        kept = [entry.vectors for entry in entries.values()]
-        gone = [entry for entry in self._entries.values() if entry.vectors not in kept]
+        there = {(key, entry.extent.generation) for key, entry in entries.items()}
+        gone = [
+            entry
+            for key, entry in self._entries.items()
+            if (key, entry.extent.generation) not in there
+        ]
         # In one step: somebody may be reading, and an interrupt may come at any time.
         self._tenants, self._databases, self._created, self._entries, self._by_name = (
             *(tenants, databases, last[0][0] or 0),
             *(entries, by_name),
         )
         for entry in gone:
-            _close_vectors(entry)
+            self._drop_files(entry)
 
     def _remember(self, entry: _Entry) -> None:
         info = entry.info
@@ -298,27 +314,39 @@ class DuckDB(DB):
 
         An interrupt may come between the two. Then, and when DuckDB fails, the next access reads the
         catalogue anew.
+
+        Raises:
+            InternalError: The disk is full or has failed; nothing was changed.
         """
         with self._write_lock:
             self._make_sure()
             try:
                 yield
-            except duckdb.Error as error:
+            except duckdb.OutOfMemoryException as error:
+                raise self.memory_error() from error
+            except (duckdb.Error, OSError) as error:
                 raise self._write_error(error) from error
-            self._unsure = False
+            # A reader may have found DuckDB broken meanwhile.
+            self._unsure = self._is_broken
 
     def _make_sure(self) -> None:
         """Read the catalogue anew if a write was not carried through, unless one is under way."""
         if not self._unsure or self._closed or not self._write_lock.acquire(blocking=False):
             return
         try:
-            if self._unsure:
+            # Reading the catalogue may read vectors' checksums as well, and comes by here again.
+            if self._unsure and not self._is_reloading:
+                self._is_reloading = True
                 try:
                     with interruptible():
                         self._undo(failed=False)
                         self._load_catalogue()
                 except duckdb.Error as error:
-                    raise self._read_error(error) from error
+                    raise (
+                        self._fatal(error) if is_fatal(error) else self._read_error(error)
+                    ) from error
+                finally:
+                    self._is_reloading = False
                 self._unsure = False
         finally:
             self._write_lock.release()
@@ -331,17 +359,24 @@ class DuckDB(DB):
         """
         with self._write_lock, interruptible():
             self._check_open()
-            if self._is_limited:
-                self._lift_limit()
             self._unsure = True
             connection = self._connection
+            is_written, number = False, None
             try:
+                if self._is_limited:
+                    self._lift_limit()
+                self._renew_log(connection)
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
                 number = self._count(connection)
+                is_written = True
                 connection.execute("COMMIT")
             except BaseException as error:
-                self._undo(failed=isinstance(error, duckdb.Error))
+                failed = isinstance(error, duckdb.Error)
+                if failed and is_written:
+                    self._undo_commit(error, number)
+                else:
+                    self._undo(failed=failed)
                 raise
             self._commits = number
             self._acknowledged()
@@ -357,6 +392,26 @@ class DuckDB(DB):
             con.execute("UPDATE meta SET value = ? WHERE key = 'commits'", [str(number)])
         return number
 
+    def _undo_commit(self, error: BaseException, number: int | None) -> None:
+        """Take a transaction back whose COMMIT has failed, and say so where it is there all the same.
+
+        DuckDB cuts its log back to what was before. Where the disk does not let it do that either, the
+        transaction may be found in the log when the store is opened anew.
+        """
+        try:
+            self._undo(failed=True)
+            self._load_catalogue()
+        except (InternalError, duckdb.Error) as reason:
+            raise InternalError(
+                f"Writing to {self!r} failed: {error}. When the disk works again, all of this call is there or "
+                f"nothing of it. {reason}"
+            ) from error
+        if number is not None and self._commits == number:
+            raise InternalError(
+                f"Writing to {self!r} failed: {error}. All of this call is there, and may not outlive a power cut. "
+                "Repeat the call."
+            ) from error
+
     def _undo(self, *, failed: bool) -> None:
         """Take a transaction back; where DuckDB itself has `failed`, leave its state behind as well."""
         self._is_broken = self._is_broken or failed
@@ -367,15 +422,19 @@ class DuckDB(DB):
             self._reconnect()
             self._is_broken = False
 
+    def _renew_log(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """See to it that a transaction is not appended to a log from before the database was opened."""
+
     def _reconnect(self) -> None:
         """Leave the state behind in which a failed transaction left DuckDB; in memory it is sound."""
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._check_open()
+        self._make_sure()
+        if self._is_limited:
+            self._lift_left_limit()
         with self._cursor_lock:
-            if self._is_limited:
-                self._lift_limit()
             cursor = self._idle_cursors.pop() if self._idle_cursors else None
             if cursor is not None:
                 self._busy_cursors.add(cursor)
@@ -390,6 +449,8 @@ class DuckDB(DB):
             cursor.close()
             if isinstance(error, duckdb.OutOfMemoryException):
                 raise self.memory_error() from error
+            if is_fatal(error):
+                raise self._fatal(error) from error
             if isinstance(error, duckdb.Error):
                 raise self._read_error(error) from error
             raise
@@ -410,6 +471,14 @@ class DuckDB(DB):
                 self._make_sure()
                 return self._connection.cursor()
 
+    def _fatal(self, error: BaseException) -> InternalError:
+        """Have DuckDB opened anew before the next access: until then it answers nothing more."""
+        self.mark_broken()
+        return InternalError(
+            f"Reading {self!r} failed: {error}. Nothing is lost; the store is opened anew with the next call: repeat "
+            "this one."
+        )
+
     def _check_open(self) -> None:
         if self._closed:
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
@@ -429,22 +498,34 @@ class DuckDB(DB):
             if self._closed:
                 return
             self._closed = True
-            with self._cursor_lock:
-                for cursor in self._idle_cursors:
-                    cursor.close()
-                self._idle_cursors.clear()
-            for entry in self._entries.values():
-                _close_vectors(entry)
-            # A question that heeds no interrupt keeps it open until it has ended.
-            with contextlib.suppress(duckdb.Error):
-                self._connection.close()
-            self._temp.close()
+            finish(
+                self._close_cursors,
+                *(partial(_close_vectors, entry) for entry in self._entries.values()),
+                self._close_connection,
+                self._temp.close,
+            )
+
+    def _close_cursors(self) -> None:
+        with self._cursor_lock:
+            for cursor in self._idle_cursors:
+                cursor.close()
+            self._idle_cursors.clear()
+
+    def _close_connection(self) -> None:
+        with contextlib.suppress(duckdb.Error):
+            # What is being read would be waited for. What stays in the log is read at the next opening.
+            is_sound = not (self._unsure or self._is_broken or self._is_abandoned)
+            if is_sound and not self._busy_cursors and self._has_room_to_settle():
+                self._connection.execute("CHECKPOINT")
+        # A query that heeds no interrupt keeps it open until it has ended.
+        with contextlib.suppress(duckdb.Error):
+            self._connection.close()
 
     def reset(self) -> None:
         with self._changing():
-            for info in self.list_collections():
-                self.delete_collection(info.id)
             with self._transaction() as con:
+                for entry in self._entries.values():
+                    self._delete_collection(con, entry)
                 con.execute("DELETE FROM databases")
                 con.execute("DELETE FROM tenants")
                 _insert_defaults(con)
@@ -489,11 +570,12 @@ class DuckDB(DB):
 
     def delete_database(self, name: str, tenant: str) -> None:
         with self._changing():
-            for info in self.list_collections(tenant, name):
-                self.delete_collection(info.id)
+            doomed = [self._entry(info.id) for info in self.list_collections(tenant, name)]
             with self._transaction() as con:
+                for entry in doomed:
+                    self._delete_collection(con, entry)
                 con.execute("DELETE FROM databases WHERE name = ? AND tenant = ?", [name, tenant])
-            self._databases.pop((tenant, name), None)
+            self._load_catalogue()
 
     # -- collections --------------------------------------------------------------------------
 
@@ -568,14 +650,25 @@ class DuckDB(DB):
         with self._changing():
             entry = self._entry(collection_id)
             with self._transaction() as con:
-                con.execute("DELETE FROM collections WHERE id = ?", [str(collection_id)])
-                con.execute(f'DROP TABLE "{entry.table}"')
-                self._delete_sums(con, collection_id)
+                self._delete_collection(con, entry)
             del self._entries[collection_id]
             info = entry.info
             self._by_name.pop((info.tenant, info.database, info.name), None)
-            _close_vectors(entry)
+            self._drop_files(entry)
+
+    def _delete_collection(self, con: duckdb.DuckDBPyConnection, entry: _Entry) -> None:
+        con.execute("DELETE FROM collections WHERE id = ?", [str(entry.info.id)])
+        con.execute(f'DROP TABLE "{entry.table}"')
+        self._delete_sums(con, entry.info.id)
+
+    def _drop_files(self, entry: _Entry) -> None:
+        """Close and delete the files of what DuckDB does not name any more."""
+        _close_vectors(entry)
+        try:
             self._remove_files(entry)
+        except OSError as error:
+            # Deleting is done: they are nobody's, and the next opening removes them.
+            logger.warning("Files of a deleted collection could not be removed: %s", error)
 
     def _remove_files(self, entry: _Entry) -> None:
         """Delete the files of one generation of a collection."""
@@ -672,7 +765,7 @@ class DuckDB(DB):
         for column in (rows.ids, rows.documents, rows.uris, rows.metadatas):
             n_bytes += sum(len(text) for text in column if text)
         free = shutil.disk_usage(self._space_folder()).free
-        needed = n_bytes + n_bytes // 8 + _HEADROOM_BYTES
+        needed = n_bytes + n_bytes // 8 + HEADROOM_BYTES
         if needed > free:
             raise InternalError(
                 f"Writing {len(rows):,} records needs about {needed:,} bytes, the disk of {self!r} "
@@ -1013,36 +1106,57 @@ class DuckDB(DB):
                 self._make_sure()
                 del self._compacting[key]
                 if self._entries[collection_id].vectors is not target:
-                    target.close()
-                    self._remove_files(new)
+                    new.vectors = target
+                    self._drop_files(new)
                 raise
             new.vectors = target
             self._remember(new)
             del self._compacting[key]
-            _close_vectors(old)
-            self._remove_files(old)
+            self._drop_files(old)
 
     def settle(self) -> None:
         # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
         # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
         with self._write_lock, interruptible():
             self._make_sure()
-            if not self._closed:
-                # Refused while another transaction reads: then it is done another time.
-                with contextlib.suppress(duckdb.Error):
-                    self._connection.execute("CHECKPOINT")
+            if self._closed:
+                return
+            try:
+                if self._has_room_to_settle():
+                    # Refused while another transaction reads: then it is done another time.
+                    with contextlib.suppress(duckdb.TransactionException):
+                        self._connection.execute("CHECKPOINT")
                 with self._cursor_lock:
                     # A statement that runs would have to do with so little.
                     if not self._busy_cursors:
                         self._free_cache()
+            except duckdb.Error as error:
+                # All that was committed is in the log.
+                self.mark_broken()
+                if isinstance(error, duckdb.InterruptException):
+                    raise
+                logger.warning("%r could not be tidied up, and is opened anew: %s", self, error)
+
+    def _has_room_to_settle(self) -> bool:
+        """Say whether the disk has room for a checkpoint; one that fails ends the whole instance."""
+        return True
 
     def _free_cache(self) -> None:
         self._is_limited = True
         try:
-            with contextlib.suppress(duckdb.Error):
+            # Refused where it is in use at the moment.
+            with contextlib.suppress(duckdb.OutOfMemoryException):
                 self._connection.execute("SET memory_limit = '8MB'")
         finally:
             self._lift_limit()
+
+    def _lift_left_limit(self) -> None:
+        with self._cursor_lock:
+            try:
+                if self._is_limited:
+                    self._lift_limit()
+            except duckdb.Error as error:
+                raise self._fatal(error) from error
 
     def _lift_limit(self) -> None:
         """Set the memory limit that is meant; an interrupt may have left the one of `settle`."""
@@ -1070,9 +1184,12 @@ class DuckDB(DB):
             self._check_open()
             self._make_sure()
             # Refused where it is in use at the moment: then it stays as it was.
-            with contextlib.suppress(duckdb.Error):
+            try:
                 self._connection.execute(f"SET memory_limit = '{n_bytes}B'")
                 self._memory_limit = n_bytes
+            except duckdb.Error as error:
+                if is_fatal(error):
+                    raise self._fatal(error) from error
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
@@ -1087,9 +1204,9 @@ class DuckDB(DB):
         self._check_open()
         cursor = self._cursor()
         try:
+            if self._is_limited:
+                self._lift_left_limit()
             with self._cursor_lock:
-                if self._is_limited:
-                    self._lift_limit()
                 self._busy_cursors.add(cursor)
                 self._sql_cursors.add(cursor)
             # Checked after the cursor was added: from then on `_end_queries` interrupts it.
@@ -1337,6 +1454,16 @@ def is_disk_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return "No space left" in str(error) or "quota exceeded" in str(error)
+
+
+def has_failed(error: BaseException) -> bool:
+    """Say whether an error of DuckDB's means that the disk is full or has failed, and not that it lost something."""
+    return is_disk_full(error) or os.strerror(errno.EIO) in str(error)
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Say whether DuckDB answers nothing any more until it is opened anew."""
+    return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
 
 
 def _close_vectors(entry: _Entry) -> None:

@@ -12,17 +12,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
 
 from chroma_nb.db._duckdb import (
+    HEADROOM_BYTES,
     DuckDB,
     _Entry,
     _remove_prefix,
     create_schema,
+    has_failed,
     interruptible,
     is_disk_full,
 )
@@ -62,6 +66,8 @@ class PersistentDuckDB(DuckDB):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: The log has records that were written before it was opened.
+        self._has_old_log = False
         self.path = expand_path(settings.path)
         _check_folder(self.path, settings.path)
         try:
@@ -89,15 +95,26 @@ class PersistentDuckDB(DuckDB):
                 if not os.path.exists(self._database_file()):
                     self._check_new()
                     self._make_database()
-            try:
-                super().__init__(settings)
-            except duckdb.Error as error:
-                raise self._read_error(error) from error
-            self._acknowledged()
-            self._remove_orphans()
-        except BaseException:
+            super().__init__(settings)
+        except BaseException as error:
             self._commit_file.close()
             self._lock.release()
+            if isinstance(error, OSError) or (
+                isinstance(error, duckdb.Error) and has_failed(error)
+            ):
+                raise InternalError(
+                    f"The store in {self.path!r} cannot be opened, as its disk is full or has failed: {error}. "
+                    "Open it again when the disk works; nothing is lost."
+                ) from error
+            if isinstance(error, duckdb.Error):
+                raise self._read_error(error) from error
+            raise
+        try:
+            self._acknowledged()
+            self._renew_found_log()
+            self._remove_orphans()
+        except BaseException:
+            self.close()
             raise
 
     def __repr__(self) -> str:
@@ -126,24 +143,55 @@ class PersistentDuckDB(DuckDB):
         A process that is killed in between leaves nothing that could be taken for a damaged store.
         """
         unfinished = self._database_file() + _NEW
-        for left in (unfinished, unfinished + ".wal"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(left)
         try:
+            for left in (unfinished, unfinished + ".wal"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(left)
             with contextlib.closing(duckdb.connect(unfinished, config=_STORAGE)) as con:
                 create_schema(con)
-        except duckdb.Error as error:
+            if self.settings.fsync:
+                _sync(unfinished)
+            os.replace(unfinished, self._database_file())
+        except duckdb.InterruptException:
+            raise
+        except (duckdb.Error, OSError) as error:
             raise InternalError(
                 f"A store cannot be made in {self.path!r}: {error}. Free some disk space, or give another "
                 "folder."
             ) from error
         if self.settings.fsync:
-            _sync(unfinished)
-        os.replace(unfinished, self._database_file())
-        if self.settings.fsync:
             _sync_folder(self.path)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = self._open_database()
+        self._has_old_log = self._log_bytes() > 0
+        return connection
+
+    def _renew_found_log(self) -> None:
+        """Begin a new log now, while nobody reads; where the disk does not let it, the next commit tries."""
+        try:
+            with interruptible():
+                if self._has_old_log and self._has_room_to_settle():
+                    self._renew_log(self._connection)
+        except duckdb.Error:
+            self.mark_broken()
+
+    def _renew_log(self, connection: duckdb.DuckDBPyConnection) -> None:
+        # Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log
+        # back too far, and acknowledged records are gone.
+        if self._has_old_log and self._log_bytes():
+            if not self._has_room_to_settle():
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            connection.execute("CHECKPOINT")
+        self._has_old_log = False
+
+    def _log_bytes(self) -> int:
+        try:
+            return os.path.getsize(self._database_file() + ".wal")
+        except FileNotFoundError:
+            return 0
+
+    def _open_database(self) -> duckdb.DuckDBPyConnection:
         try:
             return super()._connect()
         except duckdb.InterruptException:
@@ -153,6 +201,11 @@ class PersistentDuckDB(DuckDB):
                 raise InternalError(
                     f"The store in {self.path!r} cannot be opened, as the disk is full: {error}. Free some "
                     "space; nothing is lost."
+                ) from error
+            if has_failed(error):
+                raise InternalError(
+                    f"The store in {self.path!r} cannot be opened, as its disk has failed: {error}. Open it again "
+                    "when the disk works."
                 ) from error
             if isinstance(error, duckdb.ConnectionException):
                 raise InternalError(
@@ -194,9 +247,8 @@ class PersistentDuckDB(DuckDB):
     def _check_commits(self) -> None:
         counted, written = self._commits or 0, self._written or 0
         if written > counted:
-            # Closing would write a log into the database and remove it: what is there is evidence.
-            with contextlib.suppress(duckdb.Error):
-                self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+            # Nothing is to be written into the database any more: what is there is evidence.
+            self._is_abandoned = True
             n = written - counted
             raise StoreCorruptError(
                 f"The store in {self.path!r} lacks {n:,} commit{'' if n == 1 else 's'} that had been acknowledged: "
@@ -216,8 +268,7 @@ class PersistentDuckDB(DuckDB):
 
     def abandon(self) -> None:
         # A checkpoint would remove the log of whatever store is in the folder now.
-        with contextlib.suppress(duckdb.Error):
-            self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        self._is_abandoned = True
         self.close()
 
     def _reconnect(self) -> None:
@@ -230,6 +281,10 @@ class PersistentDuckDB(DuckDB):
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
         self._connection = self._connect()
+
+    def _has_room_to_settle(self) -> bool:
+        log = self._log_bytes()
+        return log > 0 and shutil.disk_usage(self.path).free > 2 * log + HEADROOM_BYTES
 
     def close(self) -> None:
         try:
@@ -281,7 +336,8 @@ class PersistentDuckDB(DuckDB):
         for folder in (self._vector_folder, self._index_folder):
             for name in os.listdir(folder):
                 if _OF_A_COLLECTION.match(name) and ".".join(name.split(".")[:2]) not in known:
-                    with contextlib.suppress(FileNotFoundError):
+                    # One that stays takes space and nothing else.
+                    with contextlib.suppress(OSError):
                         os.unlink(os.path.join(folder, name))
 
     def bytes_on_disk(self, collection_id: UUID) -> int:
@@ -289,8 +345,10 @@ class PersistentDuckDB(DuckDB):
         total = 0
         for folder in (self._vector_folder, self._index_folder):
             for found in os.listdir(folder):
-                if found.startswith(name + "."):
-                    total += os.path.getsize(os.path.join(folder, found))
+                # One may get its final name at this moment.
+                with contextlib.suppress(FileNotFoundError):
+                    if found.startswith(name + "."):
+                        total += os.path.getsize(os.path.join(folder, found))
         return total
 
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from chroma_nb.db.base import Changes, RecordRows
-from chroma_nb.errors import StoreCorruptError
+from chroma_nb.errors import NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.segment.graphs import Graphs
@@ -25,9 +26,10 @@ from chroma_nb.segment.resident_set import ResidentSet, return_memory
 from chroma_nb.segment.segment import LoadedSegment, Segment, stored_segment
 from chroma_nb.segment.slot import Slot, Slots
 from chroma_nb.segment.worker import Worker
+from chroma_nb.shielded import finish, shielded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from uuid import UUID
 
     from chroma_nb.check_report import CollectionCheck
@@ -233,13 +235,26 @@ class SegmentManager:
                     vectors.graph.set_ef_search(slot.segment.ef_search)
         self.residents.expect_idleness(slot)
 
-    def forget(self, collection_id: UUID, delete: Callable[[], None]) -> None:
-        """Delete a collection: drop its segment and run `delete` while nobody reads."""
-        slot = self._slots.get(collection_id)
-        with slot.write_lock, slot.lock.write():
-            self.residents.drop(slot, save=False, reason="deleted")
+    def forget(self, collection_ids: Iterable[UUID], delete: Callable[[], None]) -> None:
+        """Delete collections: drop their segments and run `delete` while nobody reads.
+
+        An interrupt comes before all of it or afterwards.
+        """
+        # In one order, as others may be waiting for several at once, too.
+        slots = [self._slots.get(one) for one in sorted(collection_ids)]
+
+        def work() -> None:
+            for slot in slots:
+                self.residents.drop(slot, save=False, reason="deleted")
             delete()
-        self._slots.remove(collection_id)
+            for slot in slots:
+                self._slots.remove(slot.collection_id)
+
+        with contextlib.ExitStack() as held:
+            for slot in slots:
+                held.enter_context(slot.write_lock)
+                held.enter_context(slot.lock.write())
+            shielded(work)
 
     def compact(self, collection_id: UUID) -> None:
         """Rewrite a collection without its dead labels; readers wait."""
@@ -322,29 +337,32 @@ class SegmentManager:
             save: False: write nothing, as the store's place is gone.
         """
         self._closing = True
-        self._graphs.close()
-        self._builder.close()
-        self.residents.close()
-        for slot in self._slots:
-            # A stopped cell may have left this thread's mark on it.
-            slot.lock.abandon()
-            with slot.write_lock, slot.lock.write():
+        finish(
+            *(self._graphs.close, self._builder.close, self.residents.close),
+            *(partial(self._close_slot, slot, save and self.db.persists) for slot in self._slots),
+            return_memory,
+        )
+
+    def _close_slot(self, slot: Slot, keep: bool) -> None:
+        # A stopped cell may have left this thread's mark on it.
+        slot.lock.abandon()
+        with slot.write_lock, slot.lock.write():
+            try:
                 # What deleting left over gives its disk space back now at the latest.
-                keep = save and self.db.persists
                 compact = keep and self._is_worth_compacting(slot.collection_id)
                 self.residents.drop(slot, save=keep and not compact, reason="the store is closed")
                 if compact:
-                    try:
-                        self.db.compact(slot.collection_id)
-                    except StoreCorruptError as error:
-                        # It was said when the records were read, or is when they are: no reason not to close.
-                        logger.warning(
-                            "%s was not compacted: %s",
-                            self.db.derived_path(slot.collection_id),
-                            error,
-                        )
-            self._slots.remove(slot.collection_id)
-        return_memory()
+                    self.db.compact(slot.collection_id)
+            except StoreCorruptError as error:
+                # It was said when the records were read, or is when they are: no reason not to close.
+                logger.warning(
+                    "%s was not compacted: %s", self.db.derived_path(slot.collection_id), error
+                )
+            except NotFoundError:
+                pass  # deleted, with its database, at the moment when its slot was made
+            finally:
+                self.residents.drop(slot, save=False, reason="the store is closed")
+                self._slots.remove(slot.collection_id)
 
     # -- graphs -------------------------------------------------------------------------------
 
