@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all",
         action="store_true",
-        help="walk through every byte of a store (tests/trust), not through a sample",
+        help="walk every case of the suites in tests/trust that take a seeded sample by default (an hour)",
     )
 
 

@@ -1,0 +1,121 @@
+"""Walk system calls: fork a process that lives a store's life, break it at one call, and look what is left.
+
+Run with the shim preloaded: ``python -m tests.trust.every_system_call.walk FOLDER MODE N...``. Prints the number of
+calls in a life that nothing breaks, then one line of JSON for each N: how it went, and what was wrong.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import faulthandler
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+import chroma_nb
+from tests.trust.every_system_call.scenario import Life, possible_states, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: As in shim.c: kind of fault, and the error.
+MODES = {
+    "kill": (1, 0),
+    "tear": (2, 0),
+    "EIO once": (3, errno.EIO),
+    "ENOSPC once": (3, errno.ENOSPC),
+    "EIO from then on": (4, errno.EIO),
+    "ENOSPC from then on": (4, errno.ENOSPC),
+}
+KILLS = ("kill", "tear")
+#: Seconds for one process.
+LIMIT = 60
+
+shim = ctypes.CDLL(None)
+
+
+def in_child(work: Callable[[], None], said: Path) -> str:
+    """Run `work` in a forked process; say how that ended."""
+    pid = os.fork()
+    if not pid:
+        with said.open("w") as out:
+            os.dup2(out.fileno(), 2)
+            faulthandler.enable(out)
+            faulthandler.dump_traceback_later(LIMIT, exit=True, file=out)
+            code = 1
+            try:
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc(file=out)
+            out.flush()
+            os._exit(code)
+    status = os.waitpid(pid, 0)[1]
+    ends = {0: "done", signal.SIGKILL: "killed"}
+    if duckdb.__version__ < "2":
+        # Where its log can be neither written nor cut, DuckDB 1.3 ends the process.
+        ends[signal.SIGABRT] = "aborted"
+    return ends.get(status, f"ended with {status}: {said.read_text()[-6000:]}")
+
+
+def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
+    kind, number = MODES[mode]
+    store, journal = folder / "disk" / f"{n}", folder / f"journal-{n}"
+    broken, said = folder / f"broken-{n}", folder / f"said-{n}"
+
+    def planned(at: int, what: Callable[[Life], None]) -> Callable[[], None]:
+        def work() -> None:
+            if mode.endswith("on"):
+                broken.touch()
+            shim.fault_plan(kind, ctypes.c_long(at), number, str(broken).encode())
+            life = Life(store, journal, broken, lambda: bool(shim.fault_fired()))
+            what(life)
+
+        return work
+
+    def look() -> None:
+        states = possible_states(journal)
+        with chroma_nb.PersistentClient(store) as client:
+            found = read(client)
+            assert found in states, f"{found} is none of {states}"
+            for name in client:
+                client.get_collection(name, embedding_function=None).build_index()
+            assert read(client) == found
+            vectors = list((store / "vectors").iterdir())
+            assert len(vectors) <= len(found), f"files of nobody: {vectors}"
+
+    ends = [in_child(planned(n, Life.live), said)]
+    kills = int(ends[0] == "killed")
+    if mode in KILLS and ends[0] == "killed":
+        # And once more, while it is being opened again.
+        ends.append(in_child(planned(1 + n * 7 % 30, Life.go_on), said))
+        kills += int(ends[1] == "killed")
+    ends.append(in_child(look, said))
+    allowed = ("done", "killed") if mode in KILLS else ("done", "aborted")
+    wrong = [end for end in ends[:-1] if end not in allowed] + [
+        end for end in ends[-1:] if end != "done"
+    ]
+    if not wrong:
+        shutil.rmtree(store, ignore_errors=True)
+    return {"mode": mode, "n": n, "kills": kills, "wrong": wrong}
+
+
+def main(folder: str, mode: str, *numbers: str) -> None:
+    # Also loads everything, once for all that are forked.
+    places = [Path(folder, name) for name in ("disk", "journal", "broken")]
+    Life(places[0] / "whole", *places[1:], lambda: False).live()
+    print(shim.fault_count(), flush=True)
+    for number in numbers:
+        print(json.dumps(one_case(Path(folder), mode, int(number))), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
