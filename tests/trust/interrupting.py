@@ -1,0 +1,164 @@
+"""Ctrl-C at one line after the other of one call, and what the store is like afterwards.
+
+Run: ``python -m tests.trust.interrupting FOLDER CALL N...`` (``all`` for every N). Prints one line of JSON for
+each: where the interrupt came, and what was wrong; ``null`` where the call had ended before.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import chroma_nb
+from chroma_nb.db.store_lock import StoreLock
+from tests.trust.every_system_call.scenario import SETTINGS, read, record
+from tests.trust.every_system_call.walk import in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PACKAGE = str(Path(chroma_nb.__file__).parent)
+#: The lines of a call in which nothing can be done about an interrupt: Python forgets what is raised while it
+#: frees an object.
+LOST = {"drop": 2}
+#: Call -> states in which a store of "notes" and "other" may be found after it.
+CALLS: dict[str, list[list[str]]] = {
+    "open": [["notes", "other"]],
+    "close": [["notes", "other"]],
+    "drop": [["notes", "other"]],
+    "sql": [["notes", "other"]],
+    "delete_collection": [["notes", "other"], ["notes"]],
+    "delete_database": [["notes", "other"], []],
+    "reset": [["notes", "other"], []],
+}
+
+
+def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
+    """Run `act` with a KeyboardInterrupt at the n-th line of the package; None: it has fewer lines."""
+    left, where = n, None
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        nonlocal left, where
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        left -= event == "line"
+        if event == "line" and not left:
+            where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+            raise KeyboardInterrupt
+        return trace
+
+    # Held until nothing is traced any more: what freeing a client does is a call of its own.
+    held = None
+    sys.settrace(trace)
+    try:
+        held = act()  # noqa: F841
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    return where
+
+
+def open_store(path: Path) -> Any:
+    return chroma_nb.PersistentClient(path, chroma_nb.Settings(**SETTINGS))
+
+
+def write(client: Any, name: str, ids: list[str]) -> None:
+    records = [record(token) for token in range(len(ids))]
+    columns = {key: [one[key] for one in records] for key in records[0]}
+    notes = client.get_or_create_collection(name, embedding_function=None)
+    notes.upsert(ids=ids, **columns)
+
+
+def make(path: Path) -> None:
+    """Make the store that every case begins with: one collection with a graph, one without."""
+    with open_store(path) as client:
+        for name, n in (("notes", 30), ("other", 10)):
+            write(client, name, [f"{name}{i}" for i in range(n)])
+        client.get_collection("notes", embedding_function=None).build_index()
+        read(client)
+
+
+def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None:
+    """Interrupt one call, go on in this process, and let go of the store."""
+    shutil.copytree(template, store)
+    client = None if call == "open" else open_store(store)
+    if client is not None:
+        # Loaded, and not as it was saved.
+        write(client, "notes", ["one more"])
+    calls: dict[str, Callable[[], object]] = {
+        "open": lambda: open_store(store),
+        "close": lambda: client.close(),
+        "drop": lambda: clients.clear(),
+        "sql": lambda: client.sql("SELECT id, document, embedding FROM notes ORDER BY id LIMIT 3"),
+        "delete_collection": lambda: client.delete_collection("other"),
+        "delete_database": lambda: chroma_nb.AdminClient(
+            chroma_nb.Settings(path=str(store), **SETTINGS)
+        ).delete_database("default_database"),
+        "reset": lambda: client.reset(),
+    }
+    clients = [client]
+    if call == "drop":
+        client = None
+    where = interrupted_at(n + LOST.get(call, 0), calls[call])
+    told.write_text(json.dumps(where))
+    if call == "close":
+        # Stopped before it had begun; closing twice is allowed.
+        client.close()
+        client = None
+    if client is None:
+        # Whoever was stopped while opening has nothing that could be closed.
+        StoreLock(str(store / "lock")).release()
+        client = open_store(store)
+    if call == "delete_database":
+        admin = chroma_nb.AdminClient(chroma_nb.Settings(path=str(store), **SETTINGS))
+        if not admin.list_databases():
+            admin.create_database("default_database")
+    check(client, call, n_more=int(call != "open"))
+    write(client, "notes", ["after"])
+    client.close()
+    if call != "delete_database":
+        StoreLock(str(store / "lock")).release()
+
+
+def check(client: Any, call: str, n_more: int) -> None:
+    sizes = {"notes": 30 + n_more, "other": 10}
+    found = {name: len(records) for name, records in read(client).items()}
+    possible = [{name: sizes[name] for name in names} for names in CALLS[call]]
+    assert found in possible, f"{found} is none of {possible}"
+
+
+def look(store: Path) -> None:
+    """What another process finds."""
+    with open_store(store) as client:
+        found = read(client)
+        assert "after" in found["notes"], found
+        vectors = list((store / "vectors").iterdir())
+        assert len(vectors) == len(found), f"files of nobody: {vectors}"
+
+
+def main(folder: str, call: str, *numbers: str) -> None:
+    template, told = Path(folder, "template"), Path(folder, "told")
+    # Also loads everything, once for all that are forked.
+    make(template)
+    one_case(template, Path(folder, "whole"), call, 10**9, told)
+    for number in count(1) if numbers == ("all",) else map(int, numbers):
+        store, said = Path(folder, f"{number}"), Path(folder, "said")
+        ends = [
+            in_child(lambda: one_case(template, store, call, number, told), said),  # noqa: B023
+            in_child(lambda: look(store), said),  # noqa: B023
+        ]
+        where = json.loads(told.read_text())
+        wrong = [end for end in ends if end != "done"]
+        print(json.dumps({"call": call, "n": number, "where": where, "wrong": wrong}), flush=True)
+        shutil.rmtree(store, ignore_errors=True)
+        if where is None and not wrong:
+            break
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

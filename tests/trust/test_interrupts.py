@@ -1,0 +1,85 @@
+"""Ctrl-C at every line of a call: the next open works, here and in another process, and nothing is lost.
+
+``interrupting.py`` is what happens in each case. A sample of the lines by default, ``--all`` for every line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.trust.interrupting import CALLS
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+
+#: Lines of the sample, and about how many a call has.
+SAMPLE, LINES = 10, {"open": 940, "delete_database": 820, "reset": 230, "sql": 40}
+#: Half of the sample is of the last ones: before, the settings are looked at.
+LAST = 60
+
+
+@pytest.mark.parametrize("call", list(CALLS))
+def test_ctrl_c_in_a_call_locks_and_loses_nothing(
+    tmp_path: Path, call: str, request: pytest.FixtureRequest
+) -> None:
+    numbers = ["all"]
+    if not request.config.getoption("all"):
+        lines = range(1, LINES.get(call, 30) + 1)
+        rng = random.Random(call)
+        chosen = {*rng.sample(lines, SAMPLE // 2), *rng.sample(lines[-LAST:], SAMPLE // 2)}
+        numbers = [str(n) for n in sorted(chosen)]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.trust.interrupting", str(tmp_path), call, *numbers],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=3_600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    cases = [json.loads(line) for line in done.stdout.splitlines()]
+    print(f"{call}: {len(cases)} lines")
+    wrong = [case for case in cases if case["wrong"]]
+    assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(
+        f"{call} at {case['where']}: {''.join(case['wrong'])}" for case in wrong[:5]
+    )
+    assert sum(case["where"] is not None for case in cases) >= SAMPLE // 2, (
+        "hardly a line was traced"
+    )
+
+
+def test_a_store_that_cannot_be_tidied_up_is_closed_all_the_same(tmp_path: Path) -> None:
+    """Each step of closing fails in its turn; the others are taken, and the first error is told."""
+    import chroma_nb
+    from chroma_nb.db.store_lock import StoreLock
+    from tests.trust.every_system_call.scenario import SETTINGS
+
+    steps = ["segments._graphs", "segments._builder", "segments.residents", "db._temp"]
+    for step in (*steps, "segments", "db"):
+        for error in (OSError("failed"), KeyboardInterrupt()):
+            client = chroma_nb.PersistentClient(tmp_path, chroma_nb.Settings(**SETTINGS))
+            notes = client.get_or_create_collection("notes", embedding_function=None)
+            notes.upsert(ids=["a"], embeddings=[[1.0, 2.0]])
+            part = client._server
+            for name in step.split("."):
+                part = getattr(part, name)
+            close = part.close
+
+            def fail(close=close, error=error) -> None:  # type: ignore[no-untyped-def]
+                close()
+                raise error
+
+            part.close = fail
+            with pytest.raises(type(error)):
+                client.close()
+            client.close()
+            StoreLock(str(tmp_path / "lock")).release()
+    with chroma_nb.PersistentClient(tmp_path) as client:
+        assert client.get_collection("notes", embedding_function=None).count() == 1
