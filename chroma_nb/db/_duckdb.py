@@ -14,7 +14,7 @@ import time
 import weakref
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 import duckdb
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.settings import Settings
 
+_Found = TypeVar("_Found")
 logger = logging.getLogger("chroma_nb")
 
 #: Bump when the tables or the vector file change; `_upgrade` then has to know the older ones.
@@ -1029,14 +1030,29 @@ class DuckDB(DB):
         return TextSizes(*(int(value) for value in rows[0]))
 
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
-        entry = self._entry(collection_id)
-        with self._reading() as cursor:
-            return _fields.describe(cursor, entry.table, n_values, self._memory_limit)
+        limit = self._memory_limit
+        return self._whatever_generation(
+            collection_id, lambda cursor, table: _fields.describe(cursor, table, n_values, limit)
+        )
 
     def metadata_keys(self, collection_id: UUID) -> list[str]:
-        entry = self._entry(collection_id)
-        with self._reading() as cursor:
-            return _fields.metadata_keys(cursor, entry.table, self._memory_limit)
+        limit = self._memory_limit
+        return self._whatever_generation(
+            collection_id, lambda cursor, table: _fields.metadata_keys(cursor, table, limit)
+        )
+
+    def _whatever_generation(
+        self, collection_id: UUID, read: Callable[[duckdb.DuckDBPyConnection, str], _Found]
+    ) -> _Found:
+        """Read a collection's table; anew where it was compacted meanwhile, from which nothing keeps others."""
+        while True:
+            entry = self._entry(collection_id)
+            try:
+                with self._reading() as cursor:
+                    return read(cursor, entry.table)
+            except InternalError:
+                if self._entry(collection_id).extent.generation == entry.extent.generation:
+                    raise
 
     def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
         entry = self._entry(collection_id)

@@ -10,6 +10,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb import errors
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -294,3 +295,32 @@ def test_errors_know_what_was_meant(client: Any) -> None:
         docs.get(include=["document"])
     with pytest.raises(ValueError, match=r"did you mean \$gte"):
         docs.get(where={"year": {"$gtee": 5}})
+
+
+def test_metadata_is_described_while_a_collection_is_compacted() -> None:
+    """Compaction gives the records another table, and nothing keeps it waiting for who describes them."""
+    with chroma_nb.Client(private_settings()) as client:
+        docs = client.create_collection("compacted", embedding_function=None)
+        ids = [str(n) for n in range(2_000)]
+        docs.add(ids=ids, embeddings=[[1.0]] * 2_000, metadatas=[{"k": n} for n in range(2_000)])
+        errors: list[BaseException] = []
+        done = threading.Event()
+
+        def describe() -> None:
+            n_values = 0
+            while not done.is_set():
+                n_values = n_values % 50 + 1  # other than what was kept
+                try:
+                    assert [one.key for one in docs.fields.describe(n_values)] == ["k"]
+                    assert list(docs.fields) == ["k"]
+                except BaseException as error:
+                    errors.append(error)
+
+        thread = threading.Thread(target=describe)
+        thread.start()
+        for n in range(20):
+            docs.update(ids=["1"], metadatas=[{"k": n}])
+            client.api.segments.compact(docs.id)
+        done.set()
+        thread.join()
+        assert errors == []

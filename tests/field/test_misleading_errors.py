@@ -819,7 +819,9 @@ def test_an_embedding_of_the_environment_is_looked_at(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("name", ["get_server", "get_settings", "get_embedding_function"])
 def test_factories_say_where_their_settings_come_from(name: str) -> None:
     factory: Any = getattr(chroma, name)
-    with pytest.raises(TypeError, match=rf"configure\(server_port=0\), then chroma_nb\.{name}\(\)"):
+    with pytest.raises(
+        TypeError, match=rf"configure\(.*server_port=0.*\), then chroma_nb\.{name}\(\)"
+    ):
         factory(chroma.Settings(server_port=0))
     with pytest.raises(TypeError, match=r"takes no arguments.*configure\(server_token=\.\.\.\)"):
         factory(server_token="secret")

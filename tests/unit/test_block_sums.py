@@ -372,8 +372,9 @@ def test_sums_go_with_their_collection_and_its_generation(tmp_path: Path) -> Non
         client.api.segments.compact(notes.id)
         assert client.check().is_whole
         client.delete_collection("other")
+    # The background may have compacted it as well.
     kept = in_database(tmp_path, "SELECT generation, octet_length(sums) FROM vector_sums")
-    assert kept == [(1, 12)]
+    assert kept == in_database(tmp_path, "SELECT generation, 12 FROM collections")
     flip_row(vector_file(tmp_path), 3)
     for snapshot in (tmp_path / "indexes").iterdir():
         snapshot.unlink()
