@@ -16,7 +16,10 @@ import pytest
 
 from tests.trust.interrupting import CALLS
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system"),
+]
 
 #: Lines of the sample, and about how many a call has.
 SAMPLE, LINES = 10, {"open": 940, "delete_database": 820, "reset": 230, "sql": 40}

@@ -16,7 +16,10 @@ import pytest
 
 import chroma_nb as chroma
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system"),
+]
 
 WAYS = ["fork", "fork_in_a_thread", "multiprocessing", "pool"]
 ENDS = ["nothing", "leave", "drop", "close", "use", "open_again", "open_own", "embed"]
