@@ -151,11 +151,7 @@ class EmbeddingFunction(ABC, Generic[D]):
     def validate_config_update(
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
-        """Raise ValueError where the recorded config may not be replaced by the new one.
-
-        Asked when the recorded function is modified, and when a collection is opened with a function of the
-        recorded name: a config of another model should be refused here.
-        """
+        """Raise ValueError where the new config is of another model: in `modify`, or when a collection is opened."""
         return
 
     @staticmethod
@@ -165,17 +161,9 @@ class EmbeddingFunction(ABC, Generic[D]):
 
     @staticmethod
     def needs_consent(config: dict[str, Any]) -> str | None:
-        """Return what a stored config would do that only the user may decide, None if nothing.
+        """Return what a stored config would do that only the user may decide, as "send your texts to 'host'".
 
-        A stored config comes from whoever wrote the store, the file or the server's collection. It must not
-        choose a host, a file or the environment variable whose value is sent. Without an implementation of
-        its own, a config is judged by the names of its fields (`consent.py`).
-
-        Args:
-            config: The stored config, already checked by `validate_config`.
-
-        Returns:
-            The end of the sentence "It would ...", such as "send your texts to 'host'".
+        None if nothing; NotImplemented: judge it by the names of its fields (`consent.py`).
         """
         return cast("str", NotImplemented)
 

@@ -61,7 +61,8 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
         with open(description_path + ".new", "w", encoding="utf-8") as file:
             json.dump({**description, "sum": _description_sum(description)}, file)
         os.replace(description_path + ".new", description_path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        # The engines raise RuntimeError where the disk fails.
         for left in (temporary, description_path + ".new"):
             with contextlib.suppress(OSError):
                 os.unlink(left)

@@ -84,7 +84,10 @@ class Notebook:
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         interactive = pytest.importorskip("IPython.core.interactiveshell")
-        self.shell = interactive.InteractiveShell.instance()
+        config = pytest.importorskip("traitlets.config").Config()
+        # A test has no business in anybody's history; old versions write it in a way that new Pythons warn of.
+        config.HistoryManager.enabled = False
+        self.shell = interactive.InteractiveShell.instance(config=config)
         self._capsys = capsys
 
     def run(self, cell: str) -> list[str]:
@@ -181,7 +184,7 @@ def test_of_a_function_of_ones_own_its_frames_are_shown(
     assert "return helper(" in shown
     assert f"raise {error}" in shown
     assert "chroma_nb/" not in shown
-    assert len(re.findall("Cell In", shown)) == 3, shown
+    assert len(re.findall("Cell In|<ipython-input", shown)) == 3, shown
 
 
 def test_a_loader_of_ones_own_is_shown(notes: Any, notebook: Notebook) -> None:
@@ -211,7 +214,7 @@ def test_an_interrupt_ends_at_the_callers_line(
     shown = notebook.run("notes.add(ids=['a'], embeddings=rows)")
     assert not any(word in line for line in shown for word in ("chroma_nb/", "numpy/")), shown
     assert shown[-1].startswith("KeyboardInterrupt")
-    assert sum("Cell In" in line for line in shown) == 1
+    assert sum("Cell In" in line or "<ipython-input" in line for line in shown) == 1
 
 
 def test_a_traceback_can_be_seen_whole(notes: Any, notebook: Notebook) -> None:
