@@ -7,6 +7,7 @@ each: where the interrupt came, and what was wrong; ``null`` where the call had 
 from __future__ import annotations
 
 import json
+import linecache
 import shutil
 import sys
 from itertools import count
@@ -37,6 +38,15 @@ CALLS: dict[str, list[list[str]]] = {
 }
 
 
+def _leaves_with(frame: Any) -> bool:
+    """Say whether a line is that of a `with`: Python shows it once more when the block ends.
+
+    There, before it calls `__exit__`, Python looks for no signal: only a trace function can raise something.
+    """
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+    return line.startswith("with ")
+
+
 def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
     """Run `act` with a KeyboardInterrupt at the n-th line of the package; None: it has fewer lines."""
     left, where = n, None
@@ -45,8 +55,10 @@ def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
         nonlocal left, where
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
-        left -= event == "line"
-        if event == "line" and not left:
+        if event != "line" or _leaves_with(frame):
+            return trace
+        left -= 1
+        if not left:
             where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
             raise KeyboardInterrupt
         return trace
