@@ -1050,8 +1050,13 @@ class DuckDB(DB):
             try:
                 with self._reading() as cursor:
                     return read(cursor, entry.table)
-            except InternalError:
-                if self._entry(collection_id).extent.generation == entry.extent.generation:
+            except InternalError as error:
+                if not isinstance(error.__cause__, duckdb.CatalogException):
+                    raise
+                # Whoever compacts holds this lock until the catalogue in memory says so, too.
+                with self._write_lock:
+                    now = self._entry(collection_id)
+                if now.extent.generation == entry.extent.generation:
                     raise
 
     def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
