@@ -767,7 +767,7 @@ def test_dates_are_stored_compared_and_come_back(client: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [pd.NaT, np.datetime64("NaT"), datetime.time(1, 2), datetime.timedelta(1)]
+    "value", [pd.NaT, np.datetime64("NaT", "ns"), datetime.time(1, 2), datetime.timedelta(1)]
 )
 def test_what_is_no_moment_is_refused(local: Any, value: Any) -> None:
     with pytest.raises(ValueError, match=r"finite|metadata value"):
