@@ -39,27 +39,38 @@ _CHECKS = tuple(
 )
 #: Where functions are called that are not this package's: (module, function). What they raise is the caller's
 #: affair, and so are their frames.
-_CALLS_OTHERS = frozenset(
-    (
-        *(
-            ("chroma_nb.embedding.base", name)
-            for name in (
-                *("_embed", "__call__", "_describe", "_check_same_model"),
-                *("check_conflict_on_get", "check_conflict_on_modify"),
-            )
-        ),
-        *(("chroma_nb.collection", name) for name in ("_load_data", "_ask")),
-        ("chroma_nb.validation", "_sequence"),
-    )
-)
+_CALLS_OTHERS = {
+    # What an embedding function is asked.
+    ("chroma_nb.embedding.base", "_embed"),
+    ("chroma_nb.embedding.base", "__call__"),
+    ("chroma_nb.embedding.base", "_describe"),
+    ("chroma_nb.embedding.base", "_check_same_model"),
+    ("chroma_nb.embedding.base", "check_conflict_on_get"),
+    ("chroma_nb.embedding.base", "check_conflict_on_modify"),
+    # A data loader, and what only needs to be iterated.
+    ("chroma_nb.collection", "_load_data"),
+    ("chroma_nb.collection", "_ask"),
+    ("chroma_nb.validation", "_sequence"),
+}
 #: Special methods that a caller's own expression runs.
-_SPECIAL = frozenset(
-    f"__{name}__"
-    for name in (
-        *("init", "call", "getitem", "contains", "iter", "len", "bool"),
-        *("and", "rand", "or", "ror", "invert", "gt", "ge", "lt", "le"),
-    )
-)
+_SPECIAL = {
+    "__init__",
+    "__call__",
+    "__getitem__",
+    "__contains__",
+    "__iter__",
+    "__len__",
+    "__bool__",
+    "__and__",
+    "__rand__",
+    "__or__",
+    "__ror__",
+    "__invert__",
+    "__gt__",
+    "__ge__",
+    "__lt__",
+    "__le__",
+}
 #: What other libraries call an argument -> what it may be called here, the likeliest first.
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(

@@ -144,7 +144,7 @@ class DuckDB(DB):
         self._is_limited = False
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
         self._unsure = False
-        #: The catalogue is being read anew, by whoever has the write lock.
+        #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
         #: DuckDB has failed in a transaction, and was not opened anew yet.
         self._is_broken = False
@@ -215,10 +215,7 @@ class DuckDB(DB):
         if not tables[0][0]:
             with self._transaction() as con:
                 create_schema(con)
-        else:
-            self._check_version()
-        self._commits = self._count_of()
-        self._check_commits()
+        self._read_meta()
         columns = self._connection.execute(
             "SELECT column_name FROM duckdb_columns() WHERE table_name = 'collections'"
         ).fetchall()
@@ -228,6 +225,17 @@ class DuckDB(DB):
                 for name in sorted(missing):
                     con.execute(f"ALTER TABLE collections ADD COLUMN {name} {_LATER_COLUMNS[name]}")
         self._load_catalogue()
+
+    def _reload_catalogue(self) -> None:
+        """Read anew what DuckDB has, which may be more or less than is in memory."""
+        self._read_meta()
+        self._load_catalogue()
+
+    def _read_meta(self) -> None:
+        """Check the store's format, and that no acknowledged commit is missing."""
+        self._check_version()
+        self._commits = self._count_of()
+        self._check_commits()
 
     def _count_of(self) -> int | None:
         """Return the number of the last commit by DuckDB."""
@@ -256,9 +264,6 @@ class DuckDB(DB):
 
     def _load_catalogue(self) -> None:
         con = self._connection
-        self._check_version()
-        self._commits = self._count_of()
-        self._check_commits()
         tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
         rows = con.execute("SELECT id, name, tenant, created FROM databases ORDER BY created")
         databases = {
@@ -341,7 +346,7 @@ class DuckDB(DB):
                 try:
                     with interruptible():
                         self._undo(failed=False)
-                        self._load_catalogue()
+                        self._reload_catalogue()
                 except duckdb.Error as error:
                     raise (
                         self._fatal(error) if is_fatal(error) else self._read_error(error)
@@ -401,7 +406,7 @@ class DuckDB(DB):
         """
         try:
             self._undo(failed=True)
-            self._load_catalogue()
+            self._reload_catalogue()
         except (InternalError, duckdb.Error) as reason:
             raise InternalError(
                 f"Writing to {self!r} failed: {error}. When the disk works again, all of this call is there or "
@@ -704,10 +709,7 @@ class DuckDB(DB):
                     _check_tail(vectors, changes)
                     if vectors.sums is not None:
                         growth = vectors.sums.growth(changes.vectors)
-                    try:
-                        vectors.append(changes.first_label, changes.vectors)
-                    except OSError as error:
-                        raise self._write_error(error) from error
+                    vectors.append(changes.first_label, changes.vectors)
                 after = Extent(
                     extent.n_records + changes.n_records_delta,
                     extent.next_label + len(changes.vectors),
@@ -715,22 +717,17 @@ class DuckDB(DB):
                     extent.generation,
                     extent.version + 1,
                 )
-                try:
-                    with self._transaction() as con:
-                        _write_rows(con, entry.table, changes, bar)
-                        tail = self._write_sums(con, entry, growth)
-                        con.execute(
-                            "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, "
-                            f"next_sequence = ?, version = ?{_SET_TAIL if tail else ''} WHERE id = ?",
-                            [
-                                *(dimension, after.n_records, after.next_label),
-                                *(after.next_sequence, after.version, *tail, str(collection_id)),
-                            ],
-                        )
-                except duckdb.OutOfMemoryException as error:
-                    raise self.memory_error() from error
-                except duckdb.Error as error:
-                    raise self._write_error(error) from error
+                with self._transaction() as con:
+                    _write_rows(con, entry.table, changes, bar)
+                    tail = self._write_sums(con, entry, growth)
+                    con.execute(
+                        "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, "
+                        f"next_sequence = ?, version = ?{_SET_TAIL if tail else ''} WHERE id = ?",
+                        [
+                            *(dimension, after.n_records, after.next_label),
+                            *(after.next_sequence, after.version, *tail, str(collection_id)),
+                        ],
+                    )
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
                 entry.vectors.sums.adopt(growth)
                 entry.tail = entry.vectors.sums.tail

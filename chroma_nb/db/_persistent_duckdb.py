@@ -358,12 +358,16 @@ _STORAGE = {"storage_compatibility_version": "v1.2.0"}
 #: Of a database that is being made.
 _NEW = ".new"
 #: What a folder of a store has.
-_OWN_FILES = frozenset(
-    (
-        *("lock", "commits", "vectors", "indexes", "records.duckdb", "records.duckdb.wal"),
-        *("records.duckdb" + _NEW, "records.duckdb" + _NEW + ".wal"),
-    )
-)
+_OWN_FILES = {
+    "lock",
+    "commits",
+    "vectors",
+    "indexes",
+    "records.duckdb",
+    "records.duckdb.wal",
+    f"records.duckdb{_NEW}",
+    f"records.duckdb{_NEW}.wal",
+}
 #: The files of collections: id, generation, what it is.
 _OF_A_COLLECTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\.")
 #: What file systems and desktops put into any folder, beside names that begin with a dot.

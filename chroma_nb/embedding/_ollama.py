@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
 from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
 from chroma_nb.errors import InternalError, InvalidArgumentError, NotFoundError
@@ -135,12 +135,7 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
         """Raise InvalidArgumentError where another model is to take the recorded one's place."""
-        old, new = old_config.get("model_name"), new_config.get("model_name")
-        if new is not None and new != old:
-            raise InvalidArgumentError(
-                f"Cannot change model_name from {old!r} to {new!r}: the collection's vectors are the "
-                "former's. Create another collection."
-            )
+        check_same_model(old_config, new_config, ("model_name",))
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
 from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
 from chroma_nb.errors import InternalError, InvalidArgumentError
@@ -226,12 +226,7 @@ class OpenAIEmbeddingFunction(EmbeddingFunction[Documents]):
         self, old_config: dict[str, Any], new_config: dict[str, Any]
     ) -> None:
         """Raise InvalidArgumentError where another model is to take the recorded one's place."""
-        for field in ("model_name", "dimensions"):
-            if field in new_config and new_config[field] != old_config.get(field):
-                raise InvalidArgumentError(
-                    f"Cannot change {field} from {old_config.get(field)!r} to {new_config[field]!r}: "
-                    "the collection's vectors are the former's. Create another collection."
-                )
+        check_same_model(old_config, new_config, ("model_name", "dimensions"))
 
     @staticmethod
     def validate_config(config: dict[str, Any]) -> None:

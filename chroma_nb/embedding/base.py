@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
-from chroma_nb.embedding.consent import ConsentNeededError, check_consent, remember_given
+from chroma_nb.embedding.consent import ConsentNeededError, check_consent, remember_given, shown
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.progress import progress_bar
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 D = TypeVar("D", contravariant=True)
 _Class = TypeVar("_Class", bound=type[Any])
 
+_shorten = functools.partial(shown, limit=80)
 #: What Chroma accepts as a vector's numbers.
 _NUMBERS = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
 _CHECKED_ROWS = 4096
@@ -363,11 +364,6 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def _shorten(value: Any, limit: int = 80) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
 def _label(function: Any) -> str:
     if isinstance(function, PlainFunction):
         return f"Embedding function {_name_of(function.function)!r}"
@@ -663,7 +659,7 @@ def embedding_function_from_config(
         raise
     except Exception as error:
         raise InvalidArgumentError(
-            f"Could not build embedding function {name} from config {_shorten(recorded, 300)}: {error}"
+            f"Could not build embedding function {name} from config {shown(recorded, 300)}: {error}"
         ) from error
     if settings is not None and isinstance(function, EmbeddingFunction):
         function.use_settings(settings)
@@ -823,6 +819,27 @@ _KIND: dict[type[Any], str] = {
     list: "a list",
     type(None): "null",
 }
+
+
+def check_same_model(
+    old_config: Mapping[str, Any], new_config: Mapping[str, Any], fields: Sequence[str]
+) -> None:
+    """Check that a new config is of the recorded one's model; for `validate_config_update`.
+
+    Args:
+        old_config: The recorded config.
+        new_config: The new one; a field that it lacks stays as it is.
+        fields: The fields that choose the model.
+
+    Raises:
+        InvalidArgumentError: One of them would change.
+    """
+    for field in fields:
+        if field in new_config and new_config[field] != old_config.get(field):
+            raise InvalidArgumentError(
+                f"Cannot change {field} from {old_config.get(field)!r} to {new_config[field]!r}: the "
+                "collection's vectors are the former's. Create another collection."
+            )
 
 
 def check_texts(input: Any) -> list[str]:

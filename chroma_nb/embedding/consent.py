@@ -66,10 +66,10 @@ def check_consent(name: str, cls: type[Any], config: Any, *, registered: bool) -
         )
 
 
-def shown(value: Any) -> str:
-    """Return a value of a config as it may be shown: quoted, on one line, of bounded length."""
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
+def shown(value: Any, limit: int = 100) -> str:
+    """Return a value as a message may show it: quoted, on one line, of bounded length."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def _judge_by_fields(value: Any, at: str = "") -> str | None:

@@ -137,13 +137,13 @@ def field_conditions(expression: Expression | None) -> list[FieldLeaf]:
     return [expression] if isinstance(expression, FieldLeaf) else []
 
 
-_LOGICAL = ("$and", "$or")
+LOGICAL = ("$and", "$or")
 _ORDERED = ("$gt", "$gte", "$lt", "$lte")
 _MEMBERSHIP = ("$in", "$nin")
 _LISTS = ("$contains", "$not_contains")
 _OPERATORS = (*_ORDERED, "$ne", "$eq", *_MEMBERSHIP, *_LISTS)
-_PATTERNS = ("$regex", "$not_regex")
-_DOCUMENT_OPERATORS = (*_LISTS, *_PATTERNS)
+PATTERNS = ("$regex", "$not_regex")
+_DOCUMENT_OPERATORS = (*_LISTS, *PATTERNS)
 #: The pseudo-fields of `where` that stand for the record's own parts.
 _ID_KEY = "#id"
 _DOCUMENT_KEY = "#document"
@@ -182,7 +182,7 @@ def _plain_condition(key: Any, value: Any) -> tuple[Any, Any]:
     A date column may have been stored as '2024-05-01' or as '2024-05-01T00:00:00'.
     """
     plain = plain_filter(value)
-    if isinstance(value, dict) or key in _LOGICAL:
+    if isinstance(value, dict) or key in LOGICAL:
         return key, plain
     operator = _EQUALITIES.get(key) if isinstance(key, str) and key.startswith("$") else "$eq"
     if operator is None:
@@ -224,7 +224,7 @@ def _parse_where(where: Any) -> Expression:
     ((key, value),) = where.items()
     if not isinstance(key, str):
         raise ValueError(f"Expected where key to be a str, got {_short(key)}")
-    if key in _LOGICAL:
+    if key in LOGICAL:
         if not isinstance(value, list):
             raise ValueError(
                 f"Expected where value for $and or $or to be a list of where expressions, got {_short(value)}"
@@ -283,7 +283,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             f"Expected operand value to be a str for operator {operator} on {_DOCUMENT_KEY}, "
             f"got {_short(operand)}"
         )
-    if key == _DOCUMENT_KEY and operator in _PATTERNS:
+    if key == _DOCUMENT_KEY and operator in PATTERNS:
         if not operand:
             raise ValueError(
                 f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
@@ -370,7 +370,7 @@ def _operator_of_documents(operator: Any, sentence: str, expression: Any) -> Val
     if operator in _DOCUMENT_OPERATORS:
         way_out = f"Documents are filtered by where_document={_short(expression)}."
         return with_way_out(ValueError(sentence), way_out)
-    if operator in _LOGICAL:
+    if operator in LOGICAL:
         way_out = (
             f"{operator} stands outside of the keys: {{{operator!r}: [{{'a': 1}}, {{'b': 2}}]}}."
         )
@@ -556,7 +556,7 @@ def _parse_where_document(where_document: Any) -> Expression:
             else "Without a condition leave it out: where_document=None.",
         )
     ((operator, operand),) = where_document.items()
-    if operator in _LOGICAL:
+    if operator in LOGICAL:
         if not isinstance(operand, list):
             raise ValueError(
                 "Expected document value for $and or $or to be a list of where document "

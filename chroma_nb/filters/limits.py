@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.filters.expression import LOGICAL, PATTERNS
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
-_JOINING = ("$and", "$or")
-_PATTERNS = ("$regex", "$not_regex")
 #: What a regular expression costs against another condition: measured on 20,000 documents.
 _PATTERN_COUNTS = 10
 #: A pattern may grow so much when it is spelt for the database: ``\W`` in a class is 7,000 characters.
@@ -58,7 +57,7 @@ class FilterLimits:
             if not isinstance(one, dict):
                 continue
             for key, value in one.items():
-                if key in _JOINING and isinstance(value, list):
+                if key in LOGICAL and isinstance(value, list):
                     if depth > self.depth:
                         raise self._too_large("nested more deeply than", self.depth, "depth")
                     left.extend((depth + 1, part) for part in value)
@@ -107,8 +106,8 @@ class FilterLimits:
 
 
 def _patterns_of(key: Any, value: Any) -> list[str]:
-    if key in _PATTERNS:
+    if key in PATTERNS:
         return [value] if isinstance(value, str) else []
     if isinstance(value, dict):
-        return [one for name, one in value.items() if name in _PATTERNS and isinstance(one, str)]
+        return [one for name, one in value.items() if name in PATTERNS and isinstance(one, str)]
     return []

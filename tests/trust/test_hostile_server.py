@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
-import threading
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import ChromaError, ServerUnavailableError
+from tests.trust.listening import Answer, Listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,47 +81,20 @@ GOOD: dict[str, Any] = {
         "op_indexing_progress": 1.0,
     },
 }
-Answer = tuple[int, dict[str, str], bytes]
 
 
-class Hostile:
-    """A server that answers as it is told; what it is not told about it answers well."""
+class Hostile(Listening):
+    """A Chroma server that answers as it is told; what it is not told about it answers well."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.odd: dict[str, Answer] = {}
-        self.heard: list[str] = []
-        hostile = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            #: An answer goes out in one piece: two would wait for each other (Nagle, delayed ACK).
-            wbufsize = 1 << 20
-
-            def do(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                hostile.heard.append(f"{self.path} {self.headers}")
-                name = self.path.partition("?")[0].rpartition("/")[2]
-                if name == ID:
-                    name = "docs"
-                code, headers, body = hostile.odd.get(name) or ok(GOOD.get(name, {}))
-                self.send_response(code)
-                for header, value in {"Content-Length": str(len(body)), **headers}.items():
-                    self.send_header(header, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_PUT = do_DELETE = do
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, path: str, asked: bytes) -> Answer:
+        name = path.partition("?")[0].rpartition("/")[2]
+        if name == ID:
+            name = "docs"
+        return self.odd.get(name) or ok(GOOD.get(name, {}))
 
 
 def asking(server: Hostile, **values: Any) -> Any:

@@ -6,9 +6,7 @@ send texts and secrets there.
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +15,7 @@ import chroma_nb as chroma
 from benchmarks.servers import running, start_ours
 from chroma_nb.embedding import OllamaEmbeddingFunction, OpenAIEmbeddingFunction, consent
 from chroma_nb.errors import InvalidArgumentError
+from tests.trust.listening import Answer, Listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,36 +24,20 @@ if TYPE_CHECKING:
 SECRET = "wJalrXUtnFEMI-K7MDENG"
 
 
-class Stranger:
-    """A server that keeps what it is sent, and answers as OpenAI and Ollama do."""
+class Stranger(Listening):
+    """Answers as OpenAI and Ollama do."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
-        stranger = self
+        super().__init__()
+        self.url += "/v1"
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                stranger.heard.append(f"{self.headers}{body}")
-                n = len(json.loads(body)["input"])
-                answer = {
-                    "data": [{"index": row, "embedding": [1.0, 0.0]} for row in range(n)],
-                    "embeddings": [[1.0, 0.0]] * n,
-                }
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(json.dumps(answer).encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def answer(self, path: str, asked: bytes) -> Answer:
+        n = len(json.loads(asked)["input"])
+        found = {
+            "data": [{"index": row, "embedding": [1.0, 0.0]} for row in range(n)],
+            "embeddings": [[1.0, 0.0]] * n,
+        }
+        return 200, {}, json.dumps(found).encode()
 
 
 @pytest.fixture
