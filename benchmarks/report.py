@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import reading
 from benchmarks.rows import RAW, ROWS, Row
 
 if TYPE_CHECKING:
@@ -189,10 +190,32 @@ def page(results: Mapping[str, Any], image: str) -> str:
             "",
             *targets_table(results, name),
         ]
+    if reading.RESULTS.exists():
+        lines += ["", *_reading()]
     lines += ["", "## What each row is", ""]
     lines += [f"* **{row.title}**: {row.about}" for row in ROWS]
     lines += ["", *HOW]
     return "\n".join(lines) + "\n"
+
+
+def _reading() -> list[str]:
+    """Return what reading takes while a graph grows, from its own saved results."""
+    found = json.loads(reading.RESULTS.read_text())
+    engines = found["engines"]
+    records, machine = engines[0]["records"], found["machine"]
+    return [
+        "## Reading while a graph grows",
+        "",
+        f"`python -m benchmarks.reading`: a collection grows from {records // 2:,} to {records:,} records "
+        f"({engines[0]['data']}), and its graph after it, in the background; one thread calls all of these in turn "
+        f"meanwhile, as fast as it can. The ratio is that of the 99th percentiles; a *quiet* store has all records and "
+        f"builds nothing. Promised are at most {reading.MOST_MS:.0f} ms, and at most {reading.MOST_RATIO:.0f} times the "
+        "quiet store, of queries, gets and displays. ({processor}, {memory}; {python}.)".format(
+            **machine
+        ),
+        "",
+        *reading.page(engines).splitlines(),
+    ]
 
 
 HOW = """## How it is measured

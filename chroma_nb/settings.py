@@ -59,7 +59,13 @@ _SYNONYMS = {
 }
 
 #: Settings that are a size: a number of bytes is as good as a text.
-_SIZES = ("memory_budget", "duckdb_memory_limit", "server_max_body", "max_answer")
+_SIZES = (
+    "memory_budget",
+    "duckdb_memory_limit",
+    "server_max_body",
+    "server_max_head",
+    "max_answer",
+)
 
 #: What `embedding` may be.
 EMBEDDINGS = ("auto", "minilm", "static")
@@ -200,6 +206,14 @@ class Settings(Displayed):
         False, "Serve on a public address without authentication, knowing what that means."
     )
     server_max_body: str = _documented("256 MB", "Largest body of a request.")
+    server_max_head: str = _documented("64 KB", "Largest request line with its headers.")
+    server_max_headers: int = _documented(100, "Most headers of one request.")
+    server_max_requests_ahead: int = _documented(
+        16, "Most requests that a client may send before the first is answered."
+    )
+    server_max_connections: int = _documented(
+        0, "Most connections at a time; 0 is half of the files that may be open, at most 8,192."
+    )
     server_max_batch_size: int = _documented(100_000, "Most records of one request.")
     server_max_results: int = _documented(
         100_000, "Most answers of one request: `n_results` times the queries in it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -54,15 +55,42 @@ class FilterReader(Protocol):
         ...
 
 
+#: How long a filter of many conditions keeps Python to itself, and for how long it then lets others have it, seconds.
+_TURN_SECONDS = 0.002
+_PAUSE_SECONDS = 0.00005
+
+
+class _Turn:
+    """Lets other threads run between two conditions.
+
+    NumPy gives Python's lock back while it computes, and takes it again before a thread that waits for it is
+    awake. A thousand such calls in a row kept others waiting until the last one.
+    """
+
+    def __init__(self) -> None:
+        self._since = monotonic()
+
+    def end(self) -> None:
+        """Pause if it has lasted long enough."""
+        if monotonic() - self._since > _TURN_SECONDS:
+            sleep(_PAUSE_SECONDS)
+            self._since = monotonic()
+
+
 def compile_mask(expression: Expression, reader: FilterReader) -> NDArray[np.bool_]:
     """Return which labels match, shape (n_labels,), bool, a new array.
 
     Labels that are not alive get some value or other: that is the caller's business.
     """
+    return _mask(expression, reader, _Turn())
+
+
+def _mask(expression: Expression, reader: FilterReader, turn: _Turn) -> NDArray[np.bool_]:
     if isinstance(expression, And):
-        return reduce(np.logical_and, (compile_mask(c, reader) for c in expression.children))
+        return reduce(np.logical_and, (_mask(one, reader, turn) for one in expression.children))
     if isinstance(expression, Or):
-        return reduce(np.logical_or, (compile_mask(c, reader) for c in expression.children))
+        return reduce(np.logical_or, (_mask(one, reader, turn) for one in expression.children))
+    turn.end()
     if isinstance(expression, DocumentContains):
         if expression.text:
             mask = reader.document_contains(expression.text)

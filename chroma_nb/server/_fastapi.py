@@ -107,12 +107,11 @@ class FastAPI(Server):
         if self._stopped.is_set() or self._uvicorn is not None:
             raise InternalError("A server runs once. Make a new one.")
         self.listen()
-        from chroma_nb.server.connections import Limits, default_max_connections, protocol_of
+        from chroma_nb.server.connections import Limits, protocol_of
 
-        limits = Limits(self.settings.server_body_timeout_seconds, default_max_connections())
         config = uvicorn.Config(
             self.application,
-            http=protocol_of(limits),
+            http=protocol_of(Limits.of(self.settings)),
             ws="none",
             log_config=None,
             access_log=False,
@@ -227,7 +226,11 @@ def check_settings(settings: Settings) -> None:
         check_token(settings.server_token)
     if settings.server_auth_file:
         AuthFile(settings.server_auth_file).read()
-    for name, read in (("server_max_body", parse_bytes), ("memory_budget", read_budget)):
+    for name, read in (
+        ("server_max_body", parse_bytes),
+        ("server_max_head", parse_bytes),
+        ("memory_budget", read_budget),
+    ):
         try:
             read(getattr(settings, name))
         except InvalidArgumentError as error:

@@ -16,23 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from chroma_nb.memory.sizes import parse_bytes
+
 if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable
 
-#: The request line and all headers, bytes; and how many headers there may be.
-_MAX_HEAD = 2**16
-_MAX_HEADERS = 100
-#: Requests that a client may send ahead on one connection.
-_MAX_AHEAD = 16
+    from chroma_nb.settings import Settings
+
 #: Of the files that this process may open, one in so many may be a connection: the store needs others.
 _SHARE_OF_FILES = 2
 _MAX_CONNECTIONS = 8_192
+_HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 #: How long to wait after a connection could not be accepted, seconds.
 _ACCEPT_AGAIN = 0.05
-_TOO_LARGE = "The request line and the headers are larger than 64 KiB, or more than 100."
-_TOO_MANY = "The server has too many connections."
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,46 @@ class Limits:
 
     Attributes:
         seconds: How long a request's head may take, and how long a client may take nothing of an answer.
-        max_connections: How many there may be at a time.
+        max_head: Bytes of a request line with all its headers.
+        max_headers: Headers of one request.
+        max_requests_ahead: Requests that a client may send on one connection before the first is answered.
+        max_connections: How many there may be at a time; 0 is as many as `default_max_connections` says.
     """
 
     seconds: float
+    max_head: int
+    max_headers: int
+    max_requests_ahead: int
     max_connections: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Return what a server's settings say."""
+        return cls(
+            settings.server_body_timeout_seconds,
+            parse_bytes(settings.server_max_head),
+            settings.server_max_headers,
+            settings.server_max_requests_ahead,
+            settings.server_max_connections or default_max_connections(),
+        )
+
+    @property
+    def head_too_large(self) -> str:
+        """What a client is told whose request begins too long."""
+        return (
+            f"The request line and the headers are larger than {self.max_head:,} bytes "
+            f"(Settings.server_max_head), or there are more than {self.max_headers:,} headers "
+            f"(Settings.server_max_headers), or more than {self.max_requests_ahead:,} requests were sent "
+            "before the first was answered (Settings.server_max_requests_ahead)."
+        )
+
+    @property
+    def too_many(self) -> str:
+        """What a client is told for whose connection there is no room."""
+        return (
+            f"The server has {self.max_connections:,} connections already "
+            "(Settings.server_max_connections). Try again later."
+        )
 
 
 def default_max_connections() -> int:
@@ -154,7 +187,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         if self.shaking_hands is None:
             self.address = address_of(self.client)
             if not self.all_of_them.enter(self):
-                self._refuse(b"503 Service Unavailable", _TOO_MANY)
+                self._refuse(b"503 Service Unavailable", self.limits.too_many)
                 return
         self._set_deadline()
 
@@ -171,8 +204,8 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._unused > _MAX_HEAD and self._counts_bytes:
-            self._refuse(b"431 Request Header Fields Too Large", _TOO_LARGE)
+        if self._unused > self.limits.max_head and self._counts_bytes:
+            self._refuse(_HEAD_TOO_LARGE, self.limits.head_too_large)
         elif not self.is_waiting:
             self._clear_deadline()
         elif self._deadline is None:
@@ -205,8 +238,13 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._unused = 0
         self._in_body = True
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > _MAX_HEAD or len(self.headers) > _MAX_HEADERS or len(self.pipeline) >= _MAX_AHEAD:
-            self._refusal = b"431 Request Header Fields Too Large"
+        limits = self.limits
+        if (
+            size > limits.max_head
+            or len(self.headers) > limits.max_headers
+            or len(self.pipeline) >= limits.max_requests_ahead
+        ):
+            self._refusal = _HEAD_TOO_LARGE
             raise _TooMuch
         super().on_headers_complete()
 
@@ -224,7 +262,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def send_400_response(self, msg: str) -> None:
         if self._refusal:
-            self._refuse(self._refusal, _TOO_LARGE)
+            self._refuse(self._refusal, self.limits.head_too_large)
         else:
             super().send_400_response(msg)
 

@@ -125,6 +125,33 @@ def test_a_large_head_is_refused(hasty: Running) -> None:
             assert b" 4" in head_of(wire, HEAD + more + b"\r\n")
 
 
+def test_each_limit_of_a_connection_is_a_setting_that_its_refusal_names(tmp_path: Path) -> None:
+    limits = {
+        "CHROMA_NB_SERVER_MAX_HEAD": "1000",
+        "CHROMA_NB_SERVER_MAX_HEADERS": "5",
+        "CHROMA_NB_SERVER_MAX_REQUESTS_AHEAD": "2",
+        "CHROMA_NB_SERVER_MAX_CONNECTIONS": "1",
+    }
+    with running(start_ours(tmp_path, **limits)) as server:
+        for refused, setting in (
+            (HEAD + b"a: " + b"b" * 1_000 + b"\r\n\r\n", b"server_max_head)"),
+            (HEAD + b"a: b\r\n" * 5 + b"\r\n", b"server_max_headers"),
+            ((HEAD + b"\r\n") * 5, b"server_max_requests_ahead"),
+        ):
+            with wire_to(server) as wire:
+                wire.sendall(refused)
+                received = b""
+                while part := wire.recv(65_536):
+                    received += part
+            assert b"HTTP/1.1 431" in received, setting
+            assert setting in received
+        with wire_to(server) as wire:
+            assert head_of(wire, HEAD + b"a: b\r\n" * 4 + b"\r\n").endswith(b"200 OK")
+            # The second one takes the place of the first, which waits.
+            alive(server)
+            assert wire.recv(1) == b""
+
+
 def test_requests_that_are_sent_ahead_are_answered(hasty: Running) -> None:
     with wire_to(hasty) as wire:
         wire.sendall((HEAD + b"\r\n") * 7 + HEAD + b"Connection: close\r\n\r\n")

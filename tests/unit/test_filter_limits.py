@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import chroma_nb as chroma
@@ -13,6 +14,7 @@ from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LIMIT = 20
 
@@ -101,3 +103,23 @@ def test_many_equalities_of_one_key_are_one_list() -> None:
     assert parse_where(none) == Among("k", (1, 2), negated=True)
     both = {"$and": [{"k": 1}, {"k": 2}]}
     assert parse_where(both) == And((Compare("k", "$eq", 1), Compare("k", "$eq", 2)))
+
+
+def test_a_filter_of_many_conditions_lets_other_threads_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that only waits for Python's lock may get it by luck; while this one sleeps it does."""
+    pauses: list[float] = []
+    with chroma.PersistentClient(tmp_path) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        n = 5_000
+        docs.add(
+            ids=[str(i) for i in range(n)],
+            embeddings=np.ones((n, 2), dtype=np.float32),
+            documents=[f"some text number {i} of words, twice as long as that" for i in range(n)],
+        )
+        where = {"$or": [{"$contains": f"no such text {i}"} for i in range(1_000)]}
+        docs.get(where_document=where, limit=1)
+        monkeypatch.setattr("chroma_nb.filters.mask.sleep", pauses.append)
+        docs.get(where_document=where, limit=1)
+    assert len(pauses) > 5
