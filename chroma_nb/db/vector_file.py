@@ -254,10 +254,10 @@ class VectorFile(VectorSource):
             return self._block(first, last + 1)[labels - first]
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         # Reading brings no page of the file into this process, a mapping would bring 16 around each.
+        n_bytes, view = self.row_bytes, out.data.cast("B")
         with self._open() as fd:
-            for row, label in enumerate(labels.tolist()):
-                data = _read_all(fd, self.row_bytes, HEADER_BYTES + label * self.row_bytes)
-                out[row] = np.frombuffer(data, dtype="<f4")
+            for at, label in zip(range(0, len(view), n_bytes), labels.tolist(), strict=True):
+                _read_into(fd, view[at : at + n_bytes], HEADER_BYTES + label * n_bytes)
         return out
 
     def block(
@@ -477,6 +477,9 @@ def _read_all(fd: int, n_bytes: int, offset: int) -> bytes | bytearray:
     return buffer
 
 
+_preadv = getattr(os, "preadv", None)
+
+
 def _read_into(fd: int, view: memoryview, offset: int, *, pad: bool = False) -> int:
     """Fill a view from a file and return the bytes read.
 
@@ -488,8 +491,8 @@ def _read_into(fd: int, view: memoryview, offset: int, *, pad: bool = False) -> 
     """
     position = 0
     while position < len(view):
-        if hasattr(os, "preadv"):
-            got = os.preadv(fd, [view[position : position + _WRITE_BYTES]], offset + position)
+        if _preadv is not None:
+            got = _preadv(fd, [view[position : position + _WRITE_BYTES]], offset + position)
         else:
             os.lseek(fd, offset + position, os.SEEK_SET)
             piece = os.read(fd, min(_WRITE_BYTES, len(view) - position))

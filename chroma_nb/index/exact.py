@@ -90,28 +90,44 @@ def distances(
     Returns:
         Shape (n,), float32.
     """
+    return pair_distances(space, np.broadcast_to(query.astype(np.float64), vectors.shape), vectors)
+
+
+def pair_distances(
+    space: Space, queries: NDArray[Any], vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the distance of each vector to the query in the same row, bit for bit as `distances` does.
+
+    Args:
+        space: The distance.
+        queries: Shape (n, dimension), float32 or float64.
+        vectors: Shape (n, dimension), float32.
+
+    Returns:
+        Shape (n,), float32.
+    """
     out = np.empty(len(vectors), dtype=np.float32)
-    wide_query = query.astype(np.float64)
-    step = max(1, _WIDE_BYTES // (8 * max(1, len(query))))
+    step = max(1, _WIDE_BYTES // (8 * max(1, vectors.shape[1])))
     for start in range(0, len(vectors), step):
-        block = vectors[start : start + step].astype(np.float64)
-        exact = _distances(space, wide_query, block)
-        out[start : start + step] = np.clip(exact, -_LARGEST, _LARGEST)
+        piece = slice(start, start + step)
+        wide_queries = queries[piece].astype(np.float64, copy=False)
+        exact = _distances(space, wide_queries, vectors[piece].astype(np.float64))
+        out[piece] = np.clip(exact, -_LARGEST, _LARGEST)
     return out
 
 
 def _distances(
-    space: Space, query: NDArray[np.float64], vectors: NDArray[np.float64]
+    space: Space, queries: NDArray[np.float64], vectors: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     if space == "l2":
-        vectors -= query
+        vectors -= queries
         squared: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors)
         return squared
-    products: NDArray[np.float64] = np.einsum("ij,j->i", vectors, query)
+    products: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, queries)
     if space == "ip":
         return 1 - products
     scale = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) * np.sqrt(
-        np.einsum("i,i->", query, query)
+        np.einsum("ij,ij->i", queries, queries)
     )
     out = np.ones(len(vectors), dtype=np.float64)
     np.divide(products, scale, out=products, where=scale > 0)

@@ -314,8 +314,7 @@ class LoadedVectors(ExactReader):
         out_labels = np.empty((len(queries), wanted), dtype=np.int64)
         out_distances = np.empty((len(queries), wanted), dtype=np.float32)
         short: list[int] = []
-        for row, labels, vectors in self._read_rows(found, usable):
-            near = exact.distances(self.space, queries[row], vectors)
+        for row, labels, near in self._graph_distances(queries, found, usable):
             if beside is not None:
                 labels = np.concatenate([labels, beside.labels[row]])
                 near = np.concatenate([near, beside.distances[row]])
@@ -330,19 +329,23 @@ class LoadedVectors(ExactReader):
             out_labels[rows], out_distances[rows] = again.labels, again.distances
         return Neighbors(out_labels, out_distances)
 
-    def _read_rows(
-        self, found: NDArray[np.int64], usable: NDArray[np.bool_]
+    def _graph_distances(
+        self, queries: NDArray[np.float32], found: NDArray[np.int64], usable: NDArray[np.bool_]
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield (query, labels, their vectors), the vectors of several queries read together."""
+        """Yield (query, labels, their distances); those of several queries are read and computed together."""
+        if len(found) == 1:
+            labels = found[0][usable[0]]
+            yield 0, labels, exact.distances(self.space, queries[0], self.source.read(labels))
+            return
         group = max(1, _READ_ROWS // max(1, found.shape[1]))
         for start in range(0, len(found), group):
-            some, chosen = found[start : start + group], usable[start : start + group]
-            if len(some) == 1:
-                labels = some[0][chosen[0]]
-                yield start, labels, self.source.read(labels)
-                continue
-            wanted = np.unique(some[chosen])
-            vectors = self.source.read(wanted)
-            for at, labels in enumerate(some):
-                labels = labels[chosen[at]]
-                yield start + at, labels, vectors[np.searchsorted(wanted, labels)]
+            rows, columns = np.nonzero(usable[start : start + group])
+            rows += start
+            labels = found[rows, columns]
+            wanted, places = np.unique(labels, return_inverse=True)
+            vectors = self.source.read(wanted)[places]
+            near = exact.pair_distances(self.space, queries[rows], vectors)
+            stop = min(start + group, len(found))
+            ends = np.searchsorted(rows, np.arange(start, stop + 1))
+            for row, first, last in zip(range(start, stop), ends[:-1], ends[1:], strict=True):
+                yield row, labels[first:last], near[first:last]

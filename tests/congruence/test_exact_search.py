@@ -89,3 +89,19 @@ def test_subsets_and_the_same_distance_by_every_way() -> None:
             assert part.labels[row].tolist() == single[row].labels[0].tolist()
             assert set(part.labels[row].tolist()) <= set(labels.tolist())
     assert exact.distances("cosine", queries[0], vectors[17:18]).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("dimension", [1, 2, 3, 33, 384, 3_000])
+def test_distances_of_pairs_are_those_of_one_query(space: str, dimension: int) -> None:
+    rng = np.random.default_rng(dimension)
+    queries = rng.standard_normal((40, dimension)).astype(np.float32)
+    vectors = rng.standard_normal((40, dimension)).astype(np.float32)
+    expected = [
+        exact.distances(space, query, vector[None, :])[0]
+        for query, vector in zip(queries, vectors, strict=True)
+    ]
+    assert exact.pair_distances(space, queries, vectors).tolist() == [float(x) for x in expected]
+    together = exact.distances(space, queries[0], vectors)
+    alone = [exact.distances(space, queries[0], vector[None, :])[0] for vector in vectors]
+    assert together.tolist() == [float(x) for x in alone]
