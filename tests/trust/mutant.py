@@ -2,7 +2,7 @@
 
 ``mutant.py make FOLDER`` makes the store in FOLDER/store and its truth in FOLDER/truth.json, and ends as if
 killed, so that a log is left. ``mutant.py try FOLDER`` reads one mutation a line, as JSON, from the standard
-input, and answers each with a line.
+input, and answers each with a line (`Said`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import logging
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 import chroma_nb
 from chroma_nb.db.vector_file import HEADER_BYTES
-from chroma_nb.errors import ChromaError, StoreCorruptError
+from chroma_nb.errors import ChromaError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,22 @@ DIMENSION = 256
 #: Six full blocks of 64 rows, and a tail. The graph does not cover the last ones, and is so much cheaper than a
 #: scan that it is asked.
 N, N_LINKED = 400, 340
-EVERYTHING = ["embeddings", "documents", "metadatas", "uris"]
+#: How the files end of which nothing is lost when they are damaged: they are made again.
+MADE_AGAIN = ("lock", "commits", ".graph", ".graph.json", ".segment")
+
+
+class Said(TypedDict):
+    """What became of one damaged copy."""
+
+    #: What may not be, in words.
+    wrong: list[str]
+    #: What was answered with an error of ours, in words.
+    refused: list[str]
+    #: How many questions were asked, and how many answers were right.
+    asked: int
+    right: int
+    #: What `check()` says; False where it raised.
+    whole: bool
 
 
 def settings() -> chroma_nb.Settings:
@@ -150,6 +165,8 @@ ASKED = {
 
 
 def mutate(path: str, how: str, at: int, n: int) -> None:
+    if how == "leave":
+        return
     if how == "remove":
         os.unlink(path)
         return
@@ -166,43 +183,73 @@ def mutate(path: str, how: str, at: int, n: int) -> None:
             file.write(bytes(len(old)) if how == "zero" else bytes([old[0] ^ n]))
 
 
-def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> str:
-    """Damage a copy of the store and ask it everything; return "" or what is wrong."""
+def nothing_said() -> Said:
+    return {"wrong": [], "refused": [], "asked": 0, "right": 0, "whole": False}
+
+
+def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> Said:
+    """Damage a copy of the store and ask it everything."""
     path = os.path.join(folder, "copy")
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(os.path.join(folder, "store"), path)
     file, how, at, n = mutation
     mutate(os.path.join(path, file), how, at, n)
+    said = nothing_said()
+    # SQL runs in a thread of its own, which takes long: where it reads nothing else it is left out.
+    questions = [one for one in ASKED if one != "sql" or file.endswith(".f32") or how == "leave"]
+    said["asked"] = len(questions) * len(truth)
     try:
-        client = chroma_nb.PersistentClient(path, settings())
+        client = opened(path, file)
     except ChromaError as error:
-        return "" if str(error).strip() else "an error without words"
-    wrong = []
-    refused = set()
-    with client:
-        for name, known in truth.items():
-            # SQL runs in a thread of its own, which takes long: where it reads nothing else it is left out.
-            asked = ASKED if file.endswith(".f32") else ASKED.keys() - {"sql"}
-            for what, answer in read(client, name, asked).items():
-                if isinstance(answer, dict):
-                    refused.add(what)
-                    if not answer["refused"].strip():
-                        wrong.append(f"{what} of {name} was refused without a word")
-                    # What no vector is needed for is answered whatever has become of them.
-                    in_header = how == "flip" and at < HEADER_BYTES
-                    if file.endswith(".f32") and (
-                        in_header or what in ("names", "count", "records")
-                    ):
-                        wrong.append(f"{what} of {name} was refused for its vectors")
-                elif json.loads(json.dumps(answer)) != known[what]:
-                    wrong.append(f"{what} of {name} is wrong")
-        try:
-            is_whole = client.check().is_whole
-        except ChromaError:
-            is_whole = False
-        if refused and is_whole:
-            wrong.append(f"{sorted(refused)} refused, and check() finds everything whole")
-    return "; ".join(wrong)
+        said["refused"].append(f"opening ({str(error)[:200]})")
+        if not str(error).strip():
+            said["wrong"].append("an error without words")
+    else:
+        with client:
+            ask(client, truth, questions, said)
+            try:
+                said["whole"] = client.check().is_whole
+            except ChromaError:
+                said["whole"] = False
+    wrong = said["wrong"]
+    if said["refused"] and said["whole"]:
+        wrong.append("something was refused, and check() finds everything whole")
+    # What is not lost with a file is not refused for it.
+    in_header = how == "flip" and at < HEADER_BYTES
+    needs_no_vector = ("opening", "names of", "count of", "records of")
+    for one in said["refused"]:
+        if file.endswith(MADE_AGAIN) or (
+            file.endswith(".f32") and (in_header or one.startswith(needs_no_vector))
+        ):
+            wrong.append(f"refused: {one}")
+    return said
+
+
+def opened(path: str, file: str) -> Any:
+    """Open a damaged store as its owner would, who does what the error says."""
+    try:
+        return chroma_nb.PersistentClient(path, settings())
+    except InvalidArgumentError as error:
+        where = os.path.join(path, file)
+        if file not in ("lock", "commits") or f"{where}' is a file that holds" not in str(error):
+            raise
+        # Nothing in it can be told from a file of somebody else's, which is not written over.
+        os.unlink(where)
+        return chroma_nb.PersistentClient(path, settings())
+
+
+def ask(client: Any, truth: dict[str, Any], questions: list[str], said: Said) -> None:
+    """Ask everything, and note which answers are right, wrong or refused."""
+    for name, known in truth.items():
+        for what, answer in read(client, name, questions).items():
+            if isinstance(answer, dict):
+                said["refused"].append(f"{what} of {name} ({answer['refused'][:200]})")
+                if not answer["refused"].strip():
+                    said["wrong"].append(f"{what} of {name} was refused without a word")
+            elif json.loads(json.dumps(answer)) == known[what]:
+                said["right"] += 1
+            else:
+                said["wrong"].append(f"{what} of {name} is wrong")
 
 
 def main(what: str, folder: str) -> None:
@@ -215,9 +262,8 @@ def main(what: str, folder: str) -> None:
         try:
             said = tried(folder, truth, json.loads(line))
         except BaseException as error:
-            said = f"{type(error).__name__}: {str(error)[:300]}"
-            if isinstance(error, StoreCorruptError):
-                said = f"raised where nothing may be: {said}"
+            said = nothing_said()
+            said["wrong"].append(f"raised {type(error).__name__}: {str(error)[:300]}")
         sys.stdout.write(json.dumps(said) + "\n")
         sys.stdout.flush()
 

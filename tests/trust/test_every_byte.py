@@ -14,10 +14,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.trust.mutant import ASKED, nothing_said
+
+if TYPE_CHECKING:
+    from tests.trust.mutant import Said
 
 MUTANT = Path(__file__).with_name("mutant.py")
 #: Longer than this no damaged store takes to answer.
@@ -54,8 +60,8 @@ class Child:
         self._process, self._lines = process, lines
         return process
 
-    def try_(self, mutation: Mutation) -> str:
-        """Return "" or what is wrong."""
+    def try_(self, mutation: Mutation) -> Said:
+        """Return what became of a copy that is damaged in this way."""
         process = self._process or self._start()
         assert process.stdin is not None
         process.stdin.write(json.dumps(mutation) + "\n")
@@ -64,12 +70,13 @@ class Child:
             line = self._lines.get(timeout=PATIENCE_SECONDS)
         except queue.Empty:
             self.close()
-            return f"no answer within {PATIENCE_SECONDS:g} s"
+            return {**nothing_said(), "wrong": [f"no answer within {PATIENCE_SECONDS:g} s"]}
         if not line:
             status = process.wait()
             self.close()
-            return f"the process died ({status})"
-        return str(json.loads(line))
+            return {**nothing_said(), "wrong": [f"the process died ({status})"]}
+        said: Said = json.loads(line)
+        return said
 
     def close(self) -> None:
         if self._process is not None:
@@ -159,28 +166,45 @@ def test_right_or_an_error_that_says_so(folder: Path, request: pytest.FixtureReq
     everything = bool(request.config.getoption("all"))
     child = Child(folder)
     wrong: list[str] = []
+    asked: Counter[str] = Counter()
+    right: Counter[str] = Counter()
     n, started = 0, time.monotonic()
     try:
         for one in mutations(folder, everything=everything):
             n += 1
             said = child.try_(one)
-            if said:
-                wrong.append(f"{' '.join(map(str, one))}: {said}")
+            asked[kind(one[0])] += said["asked"]
+            right[kind(one[0])] += said["right"]
+            if said["wrong"]:
+                wrong.append(f"{' '.join(map(str, one))}: {'; '.join(said['wrong'])}")
     finally:
         child.close()
     seconds = time.monotonic() - started
     print(f"{n} mutations in {seconds:.0f} s, {len(wrong)} wrong")
+    for what in asked:
+        print(f"{what}: {right[what]} of {asked[what]} answers right")
     assert not wrong, f"{len(wrong)} of {n}:\n" + "\n".join(wrong)
+    # An error is an answer as well. Where nothing is lost with a file, every answer has to be there.
+    for what in asked:
+        assert right[what] > 0, f"damage to {what}: everything was refused"
+    for what in ("lock", "commits", "graph", "graph.json", "segment"):
+        assert right[what] == asked[what], f"damage to {what}"
 
 
 def test_the_store_itself_is_right(folder: Path) -> None:
-    """What is compared with is compared here: an undamaged copy has nothing wrong with it."""
+    """What is compared with is compared here: an undamaged copy answers everything, and right."""
     child = Child(folder)
     try:
-        # A byte after the end of the lock's text changes nothing.
-        lock = "lock"
-        assert child.try_((lock, "longer", 1, 0)) == ""
-        said: Any = child.try_((lock, "cut", 0, 0))
-        assert said == ""
+        # Left as it is; and a lock holds nothing that matters.
+        for one in (("lock", "leave", 0, 0), ("lock", "longer", 1, 0), ("lock", "cut", 0, 0)):
+            said = child.try_(one)
+            n_asked = 3 * (len(ASKED) if one[1] == "leave" else len(ASKED) - 1)
+            assert said == {
+                "wrong": [],
+                "refused": [],
+                "asked": n_asked,
+                "right": n_asked,
+                "whole": True,
+            }
     finally:
         child.close()
