@@ -180,7 +180,8 @@ class Life:
         if was_fired and self.broken.exists():
             # It broke in the background: everything goes on from here.
             self.broken.unlink()
-            self.check()
+            if self.client is not None:
+                self.check()
 
     def check(self) -> State:
         """See that the store is in a state in which it may be, and note in which."""
@@ -189,6 +190,7 @@ class Life:
         except chroma_nb.errors.ChromaError:
             # What had begun in the background while the disk was broken has just failed.
             assert self.fired()
+            self.broken.unlink(missing_ok=True)
             found = read(self.client)
         states = possible_states(self.journal_path)
         assert found in states, f"{shortened(found)} is none of {[shortened(s) for s in states]}"
@@ -288,8 +290,8 @@ class Life:
 
     def go_on(self) -> None:
         """Open what is there, write once more, and close."""
-        if self.broken.exists():
-            self.broken.unlink()
+        if self.fired():
+            self.broken.unlink(missing_ok=True)
         self.open()
         self.check()
         if "after" not in self.client:

@@ -16,7 +16,7 @@ enum { COUNT, KILL, TEAR, ONCE, STAY };
 
 static const char *folder, *marker;
 static size_t folder_length;
-static long at, count, fired;
+static long at, count, fired, met;
 static int mode, error;
 
 __attribute__((constructor)) static void begin(void) {
@@ -27,10 +27,12 @@ __attribute__((constructor)) static void begin(void) {
 /* Called through ctypes. STAY fails for as long as the file `path` is there. */
 void fault_plan(int new_mode, long nth, int number, const char *path) {
     mode = new_mode, at = nth, error = number, marker = strdup(path);
-    count = fired = 0;
+    count = fired = met = 0;
 }
 long fault_count(void) { return count; }
 long fault_fired(void) { return fired; }
+/* Of the Nth call: 0: it was not reached, 1: it takes no space, 2: it takes space. */
+long fault_met(void) { return met; }
 
 static int is_ours(const char *path) {
     return folder_length && path && !strncmp(path, folder, folder_length);
@@ -50,6 +52,7 @@ static int is_ours_fd(int fd) {
 /* 0: go on, 1: fail, 2: do it by half, then die. A full disk lets through what takes no space. */
 static int meet(int takes_space) {
     long n = __atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST);
+    if (n == at) met = 1 + takes_space;
     if (error == ENOSPC && !takes_space) return 0;
     if (mode == COUNT || n < at || (n > at && mode != STAY)) return 0;
     if (mode == STAY && access(marker, F_OK)) return 0;

@@ -1,7 +1,8 @@
 """Walk system calls: fork a process that lives a store's life, break it at one call, and look what is left.
 
 Run with the shim preloaded: ``python -m tests.trust.every_system_call.walk FOLDER MODE N...``. Prints the number of
-calls in a life that nothing breaks, then one line of JSON for each N: how it went, and what was wrong.
+calls in a life that nothing breaks, then one line of JSON for each N: whether its call was broken, how it went, and
+what was wrong.
 """
 
 from __future__ import annotations
@@ -36,13 +37,15 @@ MODES = {
     "ENOSPC from then on": (4, errno.ENOSPC),
 }
 KILLS = ("kill", "tear")
+#: Where its log can be neither written nor cut, DuckDB 1.3 ends the process.
+ABORTS = int(duckdb.__version__.split(".")[0]) < 2
 #: Seconds for one process.
 LIMIT = 60
 
 shim = ctypes.CDLL(None)
 
 
-def in_child(work: Callable[[], None], said: Path) -> str:
+def in_child(work: Callable[[], None], said: Path, *, may_abort: bool = False) -> str:
     """Run `work` in a forked process; say how that ended."""
     pid = os.fork()
     if not pid:
@@ -60,8 +63,7 @@ def in_child(work: Callable[[], None], said: Path) -> str:
             os._exit(code)
     status = os.waitpid(pid, 0)[1]
     ends = {0: "done", signal.SIGKILL: "killed"}
-    if duckdb.__version__ < "2":
-        # Where its log can be neither written nor cut, DuckDB 1.3 ends the process.
+    if may_abort and "Could not truncate file" in said.read_text():
         ends[signal.SIGABRT] = "aborted"
     return ends.get(status, f"ended with {status}: {said.read_text()[-6000:]}")
 
@@ -70,6 +72,7 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
     kind, number = MODES[mode]
     store, journal = folder / "disk" / f"{n}", folder / f"journal-{n}"
     broken, said = folder / f"broken-{n}", folder / f"said-{n}"
+    told = folder / f"told-{n}"
 
     def planned(at: int, what: Callable[[Life], None]) -> Callable[[], None]:
         def work() -> None:
@@ -77,7 +80,10 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
                 broken.touch()
             shim.fault_plan(kind, ctypes.c_long(at), number, str(broken).encode())
             life = Life(store, journal, broken, lambda: bool(shim.fault_fired()))
-            what(life)
+            try:
+                what(life)
+            finally:
+                told.write_text(json.dumps([shim.fault_fired(), shim.fault_met()]))
 
         return work
 
@@ -92,8 +98,11 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
             vectors = list((store / "vectors").iterdir())
             assert len(vectors) <= len(found), f"files of nobody: {vectors}"
 
-    ends = [in_child(planned(n, Life.live), said)]
+    may_abort = ABORTS and mode == "EIO from then on"
+    ends = [in_child(planned(n, Life.live), said, may_abort=may_abort)]
     kills = int(ends[0] == "killed")
+    # Only a fault ends a process before it can tell.
+    fired, met = json.loads(told.read_text()) if told.exists() else (1, 2)
     if mode in KILLS and ends[0] == "killed":
         # And once more, while it is being opened again.
         ends.append(in_child(planned(1 + n * 7 % 30, Life.go_on), said))
@@ -105,7 +114,15 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
     ]
     if not wrong:
         shutil.rmtree(store, ignore_errors=True)
-    return {"mode": mode, "n": n, "kills": kills, "wrong": wrong}
+    return {
+        "mode": mode,
+        "n": n,
+        "kills": kills,
+        "fired": bool(fired),
+        "met": met,
+        "ends": [end.partition(":")[0] for end in ends],
+        "wrong": wrong,
+    }
 
 
 def main(folder: str, mode: str, *numbers: str) -> None:
