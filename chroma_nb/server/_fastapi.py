@@ -108,6 +108,7 @@ class FastAPI(Server):
             raise InternalError("A server runs once. Make a new one.")
         self.listen()
         from chroma_nb.server.connections import Limits, protocol_of
+        from chroma_nb.server.observability import LOGGER
 
         config = uvicorn.Config(
             self.application,
@@ -122,6 +123,14 @@ class FastAPI(Server):
             timeout_graceful_shutdown=_LAST_SECONDS,
         )
         self._uvicorn = _server_of(uvicorn.Server, config, self._tls)
+
+        if _shows_secrets(self.settings):
+            LOGGER.warning(
+                "Serving %s without TLS: passwords, tokens and records cross the network in plain text, where "
+                "others can read them. Give --tls-certificate and --tls-key. Behind a proxy that has the "
+                "certificate, serve on --host 127.0.0.1, or say --public.",
+                self.url,
+            )
 
     def run(self) -> None:
         self._prepare()
@@ -250,8 +259,15 @@ def _check_exposure(settings: Settings) -> None:
     raise InvalidArgumentError(
         f"Refusing to serve on {settings.server_host!r} without authentication: whoever reaches this "
         "machine could read and delete everything. Set a token (CHROMA_NB_SERVER_TOKEN, or `chroma-nb "
-        "auth add`), or allow it with --public (CHROMA_NB_SERVER_PUBLIC=1) behind a proxy that asks."
+        "auth add`), or allow it with --public (CHROMA_NB_SERVER_PUBLIC=1) behind a proxy that authenticates."
     )
+
+
+def _shows_secrets(settings: Settings) -> bool:
+    """Say whether credentials would cross a network that others may listen to."""
+    asks = bool(settings.server_token or settings.server_auth_file)
+    is_open = not (settings.server_tls_certificate or settings.server_public)
+    return asks and is_open and not _is_own(settings.server_host)
 
 
 def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:

@@ -233,7 +233,7 @@ class Service:
     @staticmethod
     def _check_scope(operation: Operation, identity: Identity, path: Mapping[str, str]) -> None:
         if operation.scope == "admin":
-            identity.check_admin()
+            identity.check_admin(operation.admin_may)
         elif operation.scope == "tenant":
             identity.check_tenant(path["tenant"])
 
@@ -462,7 +462,7 @@ def make_application(service: Service) -> fastapi.FastAPI:
 
     async def metrics(request: Request) -> Response:
         try:
-            (await service.identify(request)).check_admin()
+            (await service.identify(request)).check_admin("read the metrics")
         except ChromaError as error:
             status, content, extra = answer_of(error)
             return Response(content, status, extra, media_type=_JSON)

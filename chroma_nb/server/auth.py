@@ -1,4 +1,4 @@
-"""Who asks: tokens and passwords of requests, held against the auth file as it is now."""
+"""Who sends a request: its token or password, compared with the auth file as it is now."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ if TYPE_CHECKING:
 _MAX_VERIFIED = 1_000
 #: One core in so many may check passwords: guesses must not take the machine from those who are known.
 _CORES_PER_CHECK = 4
+#: Tenants that a refusal names.
+_NAMED_TENANTS = 5
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks.
+    """Who sends a request.
 
     Attributes:
         name: The name of the token or the user; empty where there is no authentication.
@@ -64,19 +66,31 @@ class Identity:
         """Refuse a tenant that it may not use.
 
         Raises:
-            ChromaAuthError: It may not.
+            ChromaAuthError: It may not. The sentence says what the caller may use, and not whether the tenant
+                exists.
         """
         if not self.is_admin and tenant not in self.tenants:
-            raise ChromaAuthError("Forbidden")
+            named = ", ".join(f"{one!r:.80}" for one in self.tenants[:_NAMED_TENANTS])
+            more = len(self.tenants) - _NAMED_TENANTS
+            raise ChromaAuthError(
+                f"Forbidden: {self.name!r:.80} may use the tenants [{named}{f' and {more:,} more' if more > 0 else ''}], "
+                f"not {tenant!r:.80}. Connect with one of these as tenant=..., or ask an admin of the server for a "
+                "credential of that tenant"
+            )
 
-    def check_admin(self) -> None:
+    def check_admin(self, what: str) -> None:
         """Refuse what concerns every tenant.
+
+        Args:
+            what: What is to be done, for the sentence: "reset the store".
 
         Raises:
             ChromaAuthError: It may not.
         """
         if not self.is_admin:
-            raise ChromaAuthError("Forbidden")
+            raise ChromaAuthError(
+                f"Forbidden: only an admin (a credential with --tenant '*') may {what}, not {self.name!r:.80}"
+            )
 
 
 #: Where there is no authentication.
@@ -161,7 +175,7 @@ class Authenticator:
             check_token(settings.server_token)
             kept = token_hash(settings.server_token)
             self._fixed = [Credential("token", "token", kept, (EVERY_TENANT,))]
-        #: Nobody is asked who it is.
+        #: Without authentication.
         self.is_open = self._file is None and not self._fixed
         #: Counts the states of the file.
         self.version = 0
@@ -184,7 +198,7 @@ class Authenticator:
                 )
 
     def identify(self, headers: Mapping[str, str]) -> Identity | Login:
-        """Return who asks, or the password that `check` has to look at first.
+        """Return who sends a request, or the password that `check` has to look at first.
 
         Args:
             headers: Names in lower case.
@@ -231,7 +245,8 @@ class Authenticator:
     def _unauthorized(self, why: str) -> AuthorizationError:
         if self._problem:
             why = "the server's auth file cannot be used now"
-        return AuthorizationError(f"Unauthorized: {why}.")
+        # Without a full stop: what to do is added by the client, which knows what it was given.
+        return AuthorizationError(f"Unauthorized: {why}")
 
     def _current(self) -> _State:
         file = self._file
@@ -273,11 +288,11 @@ class Authenticator:
 
 
 class PasswordQueue:
-    """Checks passwords beside the requests, so that guesses hold up nobody but each other.
+    """Checks passwords beside the requests, so that guesses do not hold up requests that need no check.
 
-    An address has one check at a time in the queue, so whoever shows a right password waits for those who
-    ask from the same address, and for one check of each other address. The same password that is shown many
-    times at once is checked once.
+    An address has one check at a time in the queue. A password that is not known yet waits for the guesses
+    that its own address sent before, and at its turn for at most one check of each other address. The same
+    password that is shown many times at once is checked once.
 
     Args:
         authenticator: What checks.
@@ -300,7 +315,7 @@ class PasswordQueue:
         Args:
             login: The name and the password.
             headers: Where they were found.
-            address: Who asks.
+            address: Where the request comes from.
             before: Called when it is this one's turn; raises where nobody waits for the answer any more.
 
         Raises:
@@ -349,6 +364,6 @@ def _login_of(headers: Mapping[str, str]) -> Login | None:
     try:
         text = base64.b64decode(shown.strip(), validate=True).decode()
     except (binascii.Error, ValueError):
-        raise AuthorizationError("Unauthorized: the credentials cannot be read.") from None
+        raise AuthorizationError("Unauthorized: the credentials cannot be read") from None
     name, _, password = text.partition(":")
     return Login(name, password)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import stat
 import sys
 import tempfile
@@ -255,7 +256,7 @@ class AuthFile:
 
         Raises:
             NotFoundError: There is none.
-            InvalidArgumentError: There are several, and neither argument says which one; or the file is
+            InvalidArgumentError: There are several, and the arguments do not say which one; or the file is
                 missing or no auth file.
             OSError: The file cannot be written.
         """
@@ -273,6 +274,11 @@ class AuthFile:
                         f"No credential of {name!r} has an id that begins with {identifier!r}. There are: "
                         f"{listed}."
                     )
+            if len(chosen) > 1 and not all_of_them and identifier is not None:
+                raise InvalidArgumentError(
+                    f"--token {identifier!r} fits {len(chosen)} ids of {name!r}: "
+                    f"{'; '.join(describe(one) for one in chosen)}. Give more of the id."
+                )
             if len(chosen) > 1 and not all_of_them:
                 raise InvalidArgumentError(
                     f"{name!r} has {len(theirs)} credentials: {listed}. Say which one to remove with "
@@ -300,6 +306,7 @@ class AuthFile:
         """Keep other writers out from the reading to the writing.
 
         Raises:
+            InvalidArgumentError: The file is a link, or its folder is missing or may not be written.
             InternalError: One of them does not end.
         """
         if os.path.islink(self.path):
@@ -313,9 +320,21 @@ class AuthFile:
         flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
             handle = os.open(path, os.O_RDWR | flags, 0o644)
+        except FileNotFoundError:
+            # The folder is not made here: its owner has to be the server's user, and a path may be mistyped.
+            raise InvalidArgumentError(
+                f"The folder {folder!r} does not exist. Make it first, as the user who runs the server: "
+                f"`mkdir -p {shlex.quote(folder)}`."
+            ) from None
         except PermissionError:
-            # Another user of the folder made it; to lock it is allowed all the same.
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                # Another user of the folder made it; to lock it is allowed all the same.
+                handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            except FileNotFoundError:
+                raise InvalidArgumentError(
+                    f"The user {_user()!r} may not write in the folder {folder!r}. Run the command as the "
+                    "folder's owner, or name a file in another folder."
+                ) from None
         try:
             self._take(handle)
             yield

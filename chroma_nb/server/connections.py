@@ -161,7 +161,12 @@ class _TooMuch(Exception):
 
 
 class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's connection, with httptools or h11, within limits."""
+    """uvicorn's connection, with httptools or h11, within limits.
+
+    How many headers there are, and how many requests are sent ahead, is looked at in `on_headers_complete`,
+    which only httptools calls. With h11 (where httptools is not installed, as on Windows) a head has h11's
+    own limit of bytes, and the deadlines and the number of connections are the same.
+    """
 
     limits: Limits
     all_of_them: Connections

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from chroma_nb import validation
 from chroma_nb.errors import (
+    AuthorizationError,
     BatchSizeExceededError,
     InvalidArgumentError,
     InvalidUUIDError,
@@ -117,7 +118,9 @@ class Operation:
     #: Who may: ``open`` everybody, ``anyone`` with valid credentials, ``tenant`` who may use the
     #: tenant of the path, ``admin`` who may use every tenant.
     scope: str = "tenant"
-    #: Lasts as long as it lasts.
+    #: With the scope ``admin``: what it does, as a refusal says it ("reset the store").
+    admin_may: str = ""
+    #: Has no deadline (`Settings.server_timeout_seconds`).
     long: bool = False
     #: Parameters of the query string, with what they mean.
     query: tuple[tuple[str, str], ...] = ()
@@ -345,16 +348,31 @@ def identity(call: Call[None]) -> dict[str, Any]:
     return {"user_id": who.name, "tenant": who.tenants[0], "databases": ["*"]}
 
 
-@operation("POST", "/api/v2/reset", bool, scope="admin", long=True)
+@operation(
+    *("POST", "/api/v2/reset", bool),
+    scope="admin",
+    admin_may="reset the store",
+    long=True,
+)
 def reset(call: Call[None]) -> bool:
     """Delete everything, where the settings allow it."""
+    if not call.settings.allow_reset:
+        raise AuthorizationError(
+            "Reset is disabled by config: it deletes every collection of every tenant. Start the server with "
+            "`chroma-nb run --allow-reset` (CHROMA_NB_ALLOW_RESET=1) to allow it."
+        )
     return call.api.reset()
 
 
 # -- tenants and databases --------------------------------------------------------------------
 
 
-@operation("POST", "/api/v2/tenants", s.Nothing, s.NameBody, scope="admin", problems=(409,))
+@operation(
+    *("POST", "/api/v2/tenants", s.Nothing, s.NameBody),
+    scope="admin",
+    admin_may="make tenants",
+    problems=(409,),
+)
 def create_tenant(call: Call[s.NameBody]) -> dict[str, Any]:
     """Add a tenant."""
     validation.check_tenant_name(call.body.name)
@@ -654,7 +672,12 @@ def get_memory_budget(call: Call[None]) -> dict[str, int]:
     return {"budget": call.api.get_memory_budget()}
 
 
-@operation("PUT", "/api/v2/memory/budget", s.Budget, s.BudgetBody, scope="admin", problems=(507,))
+@operation(
+    *("PUT", "/api/v2/memory/budget", s.Budget, s.BudgetBody),
+    scope="admin",
+    admin_may="set the memory budget",
+    problems=(507,),
+)
 def set_memory_budget(call: Call[s.BudgetBody]) -> dict[str, int]:
     """Set the budget; what does not fit is unloaded before this returns."""
     return {"budget": call.api.set_memory_budget(call.body.budget)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import datetime
@@ -26,8 +27,9 @@ import chroma_nb
 from benchmarks.servers import Running, running, start_ours
 from chroma_nb import cli, errors
 from chroma_nb.server import auth_file
-from chroma_nb.server.auth import Authenticator, Identity, Login
+from chroma_nb.server.auth import Authenticator, Identity, Login, PasswordQueue
 from chroma_nb.server.auth_file import AuthFile
+from chroma_nb.server.operations import OPERATIONS
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
@@ -194,6 +196,45 @@ def test_a_tenant_is_closed_to_others(place: Place) -> None:
     assert "secrets" not in preview.text
     alice.close()
     bob.close()
+
+
+#: What only an admin may do: a request, and what the refusal says of it.
+FOR_ADMINS: tuple[tuple[str, str, Any, str], ...] = (
+    ("POST", "/api/v2/reset", None, "reset the store"),
+    ("POST", "/api/v2/tenants", {"name": "mine"}, "make tenants"),
+    ("PUT", "/api/v2/memory/budget", {"budget": 0}, "set the memory budget"),
+    ("GET", "/metrics", None, "read the metrics"),
+)
+
+
+def test_a_refusal_says_who_may_what(place: Place) -> None:
+    """And nothing of others: a tenant that is there and one that is not look alike."""
+    bob = place.raw("bob")
+    for tenant in ("acme", "no-such-tenant"):
+        answer = bob("GET", f"{in_tenant(tenant)}/collections")
+        assert answer.status_code == 403
+        assert answer.json()["message"] == (
+            f"Forbidden: 'bob' may use the tenants ['bolt'], not '{tenant}'. Connect with one of these as "
+            "tenant=..., or ask an admin of the server for a credential of that tenant"
+        )
+    for method, path, body, what in FOR_ADMINS:
+        answer = bob(method, path, body)
+        assert answer.status_code == 403
+        assert answer.json()["message"] == (
+            f"Forbidden: only an admin (a credential with --tenant '*') may {what}, not 'bob'"
+        )
+    bob.close()
+    for one in OPERATIONS:
+        assert bool(one.admin_may) == (one.scope == "admin"), one.name
+    many = Identity("m" * 500, tuple(f"tenant{n}" for n in range(900)))
+    with pytest.raises(errors.ChromaAuthError, match=r"'tenant4' and 895 more\], not") as refused:
+        many.check_tenant("x" * 10_000)
+    assert len(str(refused.value)) < 600
+    with (
+        chroma_nb.connect(place.server.url, token=place.tokens["bob"]) as client,
+        pytest.raises(errors.ChromaAuthError, match="only an admin"),
+    ):
+        client.reset()
 
 
 def test_headers_cannot_be_smuggled_in(place: Place) -> None:
@@ -413,7 +454,7 @@ def test_a_file_that_goes_wrong_lets_nobody_in(place: Place) -> None:
         for _ in range(3):
             assert codes() == {401}, number
         said = raws[0]("GET", "/api/v2/auth/identity").json()["message"]
-        assert said == "Unauthorized: the server's auth file cannot be used now."
+        assert said == "Unauthorized: the server's auth file cannot be used now"
         assert place.server.log.read_text().count("lets nobody in") == lines + number
         if path.is_dir():
             path.rmdir()
@@ -501,7 +542,7 @@ def test_secrets_are_kept_nowhere(place: Place) -> None:
 def test_a_refused_token_is_explained(place: Place) -> None:
     with pytest.raises(errors.AuthorizationError, match=r"token=") as refused:
         chroma_nb.connect(place.server.url)
-    assert "without a token" in str(refused.value)
+    assert "without a token: Unauthorized: no token was shown. Pass connect(" in str(refused.value)
     with pytest.raises(errors.AuthorizationError, match=r"what was shown"):
         chroma_nb.connect(place.server.url, token="wrong")
 
@@ -511,6 +552,8 @@ def test_one_token_from_the_environment(tmp_path: Path) -> None:
         assert Raw(server.url)("GET", "/api/v2/auth/identity").status_code == 401
         with chroma_nb.connect(server.url, token="a-long-secret") as client:
             assert client.list_collections() == []
+            with pytest.raises(errors.AuthorizationError, match="chroma-nb run --allow-reset"):
+                client.reset()
         chosen = chroma_nb.Settings(
             chroma_client_auth_provider="chromadb.auth.token_authn.TokenAuthClientProvider",
             chroma_client_auth_credentials="a-long-secret",
@@ -531,8 +574,18 @@ def test_a_public_address_wants_authentication(
         start_ours(tmp_path, "--host", "0.0.0.0", CHROMA_NB_SERVER_TOKEN="x" * 20)
     ) as server:
         assert Raw(server.url)("GET", "/api/v2/heartbeat").status_code == 200
+        (warned,) = warnings_of(server)
+        assert "without TLS" in warned
+        assert "--tls-certificate" in warned
+        server.log.unlink()
     with running(start_ours(tmp_path, "--host", "0.0.0.0", "--public")) as server:
         assert Raw(server.url)("GET", f"{PLACE}/collections").status_code == 200
+        assert warnings_of(server) == []
+
+
+def warnings_of(server: Running) -> list[str]:
+    lines = map(json.loads, server.log.read_text().splitlines())
+    return [line["message"] for line in lines if line["level"] == "warning"]
 
 
 def test_web_pages_of_elsewhere_are_refused(server: Running) -> None:
@@ -644,6 +697,19 @@ def test_one_of_several_credentials_is_removed(
     assert cli.main(["auth", "remove", file, "alice", "--token", "zzzz"]) == 1
     assert cli.main(["auth", "remove", file, "alice", "--token", ""]) == 1
     assert cli.main(["auth", "remove", file, "bob", "--token", ids[0]]) == 1, "it is not bob's"
+    # The beginning of two ids: it says so, and does not ask for what was given.
+    path = tmp_path / "auth.json"
+    path.write_text(
+        path.read_text().replace(ids[0], "3f" + "0" * 6).replace(ids[1], "3f" + "1" * 6)
+    )
+    ids[:2] = ["3f000000", "3f111111"]
+    capsys.readouterr()
+    assert cli.main(["auth", "remove", file, "alice", "--token", "3f"]) == 2
+    said = capsys.readouterr().err
+    assert "--token '3f' fits 2 ids of 'alice': token 3f000000 of " in said
+    assert "; token 3f111111 of " in said
+    assert said.endswith(". Give more of the id.\n")
+    assert ids[2] not in said
     assert cli.main(["auth", "remove", file, "alice", "--token", ids[0][:6]]) == 0
     assert [row[2] for row in listed(file, capsys)[-3:]] == ids[1:]
     assert cli.main(["auth", "remove", file, "alice", "--all"]) == 0
@@ -687,6 +753,55 @@ def test_a_writer_waits_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with file._locked(), pytest.raises(errors.InternalError, match="Another process"):
         AuthFile(file.path).add_token("alice", ["acme"])
     AuthFile(file.path).add_token("alice", ["acme"])
+
+
+def test_a_folder_that_is_missing_or_not_ones_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "not made"
+    for command in (["add"], ["remove"]):
+        options = ["--tenant", "acme"] if command == ["add"] else []
+        arguments = ["auth", *command, str(missing / "auth.json"), "alice", *options]
+        assert cli.main(arguments) == 2
+        assert f"Make it first, as the user who runs the server: `mkdir -p '{missing}'`." in (
+            capsys.readouterr().err
+        )
+    assert not missing.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX rights")
+def test_a_folder_that_one_may_not_write() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755 if os.geteuid() == 0 else 0o500)
+        done = subprocess.run(
+            [
+                *as_nobody(),
+                *(sys.executable, "-m", "chroma_nb", "auth", "add"),
+                *(f"{folder}/auth.json", "alice", "--tenant", "acme"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd="/",
+        )
+        os.chmod(folder, 0o700)
+    assert done.returncode == 2, done.stderr
+    assert f"may not write in the folder {folder!r}" in done.stderr
+    assert done.stdout == ""
+
+
+def as_nobody() -> list[str]:
+    """Return what a command is run by that root's rights must not help; empty where there are none."""
+    if os.geteuid() != 0:
+        return []
+    under = ["setpriv", "--reuid", "65534", "--clear-groups"]
+    if shutil.which("setpriv") is None:
+        pytest.skip("root needs setpriv for this")
+    tried = [*under, sys.executable, "-c", "import chroma_nb.cli"]
+    if subprocess.run(tried, capture_output=True, check=False, cwd="/").returncode:
+        pytest.skip("nobody may not run this Python")
+    return under
 
 
 def test_links_are_not_written_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -767,6 +882,50 @@ def test_the_time_of_a_check_tells_nothing(tmp_path: Path, monkeypatch: pytest.M
             asks.check(Login(name, password))
         counts.add(len(hashes))
     assert counts == {2}
+
+
+def test_a_password_waits_for_one_guess_of_another_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And for those of its own address that came before."""
+    checked: list[str] = []
+
+    class Recording(Authenticator):
+        def check(self, login: Login) -> Identity:
+            checked.append(login.name)
+            return super().check(login)
+
+    file = AuthFile(str(tmp_path / "auth.json"))
+    file.add_password("carol", SECRET, ["acme"])
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    queue = PasswordQueue(Recording(chroma_nb.Settings(server_auth_file=file.path)))
+
+    async def show(address: str, name: str, password: str) -> Identity | None:
+        try:
+            return await queue.check(
+                Login(name, password), basic_headers(name, password), address, lambda: None
+            )
+        except errors.AuthorizationError:
+            return None
+
+    async def all_at_once() -> list[Identity | None]:
+        guesses = [show(f"192.0.2.{number // 3}", f"guess{number}", "wrong") for number in range(6)]
+        # One from an address that guesses as well, one from an address of its own.
+        return await asyncio.gather(
+            *guesses, show("192.0.2.0", "carol", SECRET), show("192.0.2.9", "carol", SECRET)
+        )
+
+    found = asyncio.run(all_at_once())
+    queue.close()
+    assert found == [None] * 6 + [Identity("carol", ("acme",))] * 2
+    assert checked.index("carol") <= 2, "one guess of each of two addresses"
+    # Its second password is known by then, and is not checked again.
+    assert checked.count("carol") == 1
+    assert len(checked) == 7
+
+
+def basic_headers(name: str, password: str) -> dict[str, str]:
+    return {key.lower(): value for key, value in basic(name, password).items()}
 
 
 RUN = [sys.executable, "-m", "chroma_nb", "run", "--port", "0"]
@@ -865,16 +1024,9 @@ def test_a_file_that_the_servers_user_may_not_read() -> None:
         os.chmod(folder, 0o755)
         file = os.path.join(folder, "auth.json")
         AuthFile(file).add_token("alice", ["acme"])
-        under: list[str] = []
-        if os.geteuid() == 0:
-            # Root reads everything, so the server runs as nobody.
-            under = ["setpriv", "--reuid", "65534", "--clear-groups"]
-            if shutil.which("setpriv") is None:
-                pytest.skip("root needs setpriv for this")
-            tried = [*under, sys.executable, "-c", "import chroma_nb.cli"]
-            if subprocess.run(tried, capture_output=True, check=False, cwd="/").returncode:
-                pytest.skip("nobody may not run this Python")
-        else:
+        # Root reads everything, so the server runs as nobody.
+        under = as_nobody()
+        if not under:
             os.chmod(file, 0)
         done = subprocess.run(
             [*under, *RUN, "--auth", file],
