@@ -49,7 +49,7 @@ class FilterLimits:
         Raises:
             InvalidArgumentError: One is too large; the sentence names the limit and its setting.
         """
-        n_conditions = 0
+        n_conditions = n_patterns = 0
         # Not by recursion: a filter may be nested more deeply than Python's stack.
         left = [(1, one) for one in filters]
         while left:
@@ -59,17 +59,21 @@ class FilterLimits:
             for key, value in one.items():
                 if key in LOGICAL and isinstance(value, list):
                     if depth > self.depth:
-                        raise self._too_large("nested more deeply than", self.depth, "depth")
+                        # How deep it is would be found out by walking through all of it.
+                        raise InvalidArgumentError(
+                            f"Invalid where clause: the filter is nested more than {self.depth:,} deep, which is the "
+                            "limit (Settings.max_filter_depth). Join conditions of one operator in one list: "
+                            '{"$and": [a, b, c]}.'
+                        )
                     left.extend((depth + 1, part) for part in value)
                     continue
                 found = _patterns_of(key, value)
                 n_conditions += _PATTERN_COUNTS * len(found) or 1
+                n_patterns += len(found)
                 for pattern in found:
                     self.check_pattern(pattern)
         if n_conditions > self.conditions:
-            raise self._too_large(
-                f"of {n_conditions:,} conditions, more than", self.conditions, "conditions"
-            )
+            raise self._too_many(n_conditions, n_patterns)
 
     def check_pattern(self, pattern: str) -> None:
         """Check a regular expression, before it is spelt out.
@@ -80,7 +84,7 @@ class FilterLimits:
         if len(pattern) > self.pattern_length:
             raise InvalidArgumentError(
                 f"Invalid where clause: the regular expression {pattern[:60]!r}... has {len(pattern):,} characters, "
-                f"the limit is {self.pattern_length:,} (Settings.max_pattern_length)."
+                f"the limit is {self.pattern_length:,} (Settings.max_pattern_length). Split it into several, joined with $or."
             )
 
     def check_spelt(self, pattern: str, spelt: str) -> None:
@@ -97,11 +101,17 @@ class FilterLimits:
                 "Negated classes such as \\W within [...] are long: write [^...] with what is not wanted."
             )
 
-    @staticmethod
-    def _too_large(what: str, limit: int, name: str) -> InvalidArgumentError:
-        way_out = " For one of many values use one $in." if name == "conditions" else ""
+    def _too_many(self, n_conditions: int, n_patterns: int) -> InvalidArgumentError:
+        counted = ""
+        way_out = "For many values of one key use one $in; otherwise ask in several calls."
+        if n_patterns:
+            counted = (
+                f", as each of its {n_patterns:,} regular expressions counts as {_PATTERN_COUNTS}"
+            )
+            way_out = "Join regular expressions in one with |, or ask in several calls."
         return InvalidArgumentError(
-            f"Invalid where clause: the filter is {what} the limit of {limit:,} (Settings.max_filter_{name}).{way_out}"
+            f"Invalid where clause: the filter has {n_conditions:,} conditions{counted}; the limit is "
+            f"{self.conditions:,} (Settings.max_filter_conditions). {way_out}"
         )
 
 

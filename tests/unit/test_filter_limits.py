@@ -76,6 +76,37 @@ def test_beyond_them_the_setting_is_named(notes: Any, filters: Any, setting: str
     assert notes.count() == 2
 
 
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        (
+            {"where": {"$or": [{f"k{n}": n} for n in range(2_000)]}},
+            "the filter has 2,000 conditions; the limit is 20 (Settings.max_filter_conditions). For many values "
+            "of one key use one $in; otherwise ask in several calls.",
+        ),
+        (
+            {"where_document": {"$or": [{"$regex": f"x{n}"} for n in range(150)]}},
+            "the filter has 1,500 conditions, as each of its 150 regular expressions counts as 10; the limit is 20 "
+            "(Settings.max_filter_conditions). Join regular expressions in one with |, or ask in several calls.",
+        ),
+        (
+            {"where": nested(9)},
+            "the filter is nested more than 4 deep, which is the limit (Settings.max_filter_depth). Join "
+            'conditions of one operator in one list: {"$and": [a, b, c]}.',
+        ),
+        (
+            {"where_document": {"$regex": "x" * 51}},
+            "has 51 characters, the limit is 50 (Settings.max_pattern_length). Split it into several, joined with "
+            "$or.",
+        ),
+    ],
+)
+def test_a_refusal_says_how_large_it_is_and_what_to_do(notes: Any, filters: Any, said: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        notes.get(**filters)
+    assert said in str(refused.value)
+
+
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 def test_a_filter_deeper_than_pythons_stack(notes: Any, depth: int) -> None:
     deep: dict[str, Any] = {"$contains": "x"}
