@@ -9,8 +9,8 @@ import numpy as np
 
 from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
-from chroma_nb.embedding.consent import shown
 from chroma_nb.embedding.posting import JSONService
+from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.types import Documents, Embeddings, Space
 
@@ -118,7 +118,7 @@ class OpenAIEmbeddingFunction(EmbeddingFunction[Documents]):
         vectors: Embeddings = []
         key = self._key()
         with JSONService(
-            "OpenAI" if self.api_base is None else "The embedding service",
+            "OpenAI" if self.api_base is None else "the embedding service",
             headers=self._headers(key),
             timeout_seconds=self.timeout_seconds,
             attempts=self.attempts,

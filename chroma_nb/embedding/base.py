@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
-from chroma_nb.embedding.consent import ConsentNeededError, check_consent, remember_given, shown
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.embedding.consent import consent_needed, remember_given
+from chroma_nb.embedding.text import shown
+from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -556,9 +557,13 @@ known_embedding_functions = KnownFunctions(_SHIPPED)
 
 
 def register_embedding_function(ef_class: Any = None) -> Any:
-    """Enter a class in the table, so that collections that name it can build it.
+    """Enter a class in the table, so that collections that record its name can build it.
 
-    A decorator, with or without parentheses. Creating a collection with a function does the same.
+    A decorator, with or without parentheses. It is your consent to any stored config of that name, whoever
+    wrote it, unless the class has a `needs_consent` of its own: `build_from_config` gets it as it is.
+
+    A class whose function was given to a collection is known by its name as well, and without this consent:
+    a stored config whose fields name a host, a file, a key or code needs the function to be given again.
 
     Raises:
         InvalidArgumentError: The class has no usable `name()`.
@@ -651,19 +656,26 @@ def embedding_function_from_config(
     recorded = config.get("config") or {}
     cls = known_embedding_functions[name]
     try:
-        check_consent(name, cls, recorded, registered=known_embedding_functions.is_registered(name))
-        function = cls.build_from_config(recorded)
-        if function is NotImplemented or function is None:
+        refusal = consent_needed(
+            name, cls, recorded, registered=known_embedding_functions.is_registered(name)
+        )
+        function = None if refusal else cls.build_from_config(recorded)
+        if not refusal and (function is NotImplemented or function is None):
             raise InvalidArgumentError("its build_from_config() is not implemented")
-    except ConsentNeededError:
-        raise
     except Exception as error:
         raise InvalidArgumentError(
             f"Could not build embedding function {name} from config {shown(recorded, 300)}: {error}"
         ) from error
+    if refusal:
+        raise InvalidArgumentError(refusal)
     if settings is not None and isinstance(function, EmbeddingFunction):
         function.use_settings(settings)
     return function
+
+
+_MEANING = (
+    "The decorator is consent to any config that is stored under this name, whoever wrote it."
+)
 
 
 def _not_found(name: str) -> InvalidArgumentError:
@@ -671,11 +683,16 @@ def _not_found(name: str) -> InvalidArgumentError:
         return InvalidArgumentError(
             f"Embedding function {name} not found. It is one of Chroma's that chroma_nb does not bring: "
             f"open the collection with embedding_function=..., an object whose name() is {name!r} "
-            "(chromadb's own will do), or add the @register_embedding_function decorator to its class."
+            f"(chromadb's own will do), or add the @register_embedding_function decorator to its class. {_MEANING}"
         )
-    return InvalidArgumentError(
-        f"Embedding function {name} not found. Add @register_embedding_function decorator to the class "
-        "definition."
+    # The first two sentences are Chroma's: code that was written for Chroma looks for them.
+    return with_way_out(
+        InvalidArgumentError(
+            f"Embedding function {name} not found. Add @register_embedding_function decorator to the class "
+            "definition"
+        ),
+        f"Or, without the decorator, give a function whose name() is {name!r}: "
+        f"get_collection(..., embedding_function=MyFunction()). {_MEANING}",
     )
 
 

@@ -12,6 +12,7 @@ import json
 import re
 from typing import Any
 
+from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InvalidArgumentError
 
 #: Fields of unknown functions that may choose a host, a file, a secret or code.
@@ -24,17 +25,13 @@ _CHOOSING = re.compile(
 _given: set[str] = set()
 
 
-class ConsentNeededError(InvalidArgumentError):
-    """A stored config would choose a host, a file or a secret. It is shown as an InvalidArgumentError."""
-
-
 def remember_given(name: str, config: dict[str, Any]) -> None:
     """Remember the config of a function that the user gave: stored, it needs no second consent."""
     _given.add(_canonical(name, config))
 
 
-def check_consent(name: str, cls: type[Any], config: Any, *, registered: bool) -> None:
-    """Check that a stored config chooses nothing that only the user may choose.
+def consent_needed(name: str, cls: type[Any], config: Any, *, registered: bool) -> str | None:
+    """Say what a stored config would choose that only the user may choose.
 
     Args:
         name: The recorded name of the function.
@@ -43,33 +40,30 @@ def check_consent(name: str, cls: type[Any], config: Any, *, registered: bool) -
         config: The stored config.
         registered: The user registered the class; without a `needs_consent` its code decides about configs.
 
+    Returns:
+        A sentence that asks the user to give the function; None where nothing needs consent.
+
     Raises:
-        ConsentNeededError: The user has to give the function.
         InvalidArgumentError: The config is none of this function's.
     """
     if not isinstance(config, dict):
         raise InvalidArgumentError(f"its config must be a dict, got {type(config).__name__}")
     if _canonical(name, config) in _given:
-        return
+        return None
     if hasattr(cls, "validate_config") and hasattr(cls, "needs_consent"):
         cls.validate_config(config)
     judge = getattr(cls, "needs_consent", None)
     would = NotImplemented if judge is None else judge(config)
     if would is NotImplemented:
         would = None if registered else _judge_by_fields(config)
-    if would is not None:
-        raise ConsentNeededError(
-            f"The stored configuration of embedding function {shown(name)} needs your consent. It would {would}. "
-            "It was chosen by whoever wrote this collection. If you trust that, open the collection with "
-            f"embedding_function={cls.__name__}(...). Without it, records can be read, and queried with "
-            "query_embeddings."
-        )
-
-
-def shown(value: Any, limit: int = 100) -> str:
-    """Return a value as a message may show it: quoted, on one line, of bounded length."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    if would is None:
+        return None
+    return (
+        f"The stored configuration of embedding function {shown(name)} needs your consent. It would {would}. "
+        "It was chosen by whoever wrote this collection. If you trust that, open the collection with "
+        f"embedding_function={cls.__name__}(...). Without it, records can be read, and queried with "
+        "query_embeddings."
+    )
 
 
 def _judge_by_fields(value: Any, at: str = "") -> str | None:

@@ -32,7 +32,7 @@ class JSONService:
     are tried again after a growing pause, or after the pause that the server asks for.
 
     Args:
-        service: The service's name, for messages.
+        service: The service's name, as it stands within a sentence.
         headers: Sent with each request.
         timeout_seconds: How long the server may be silent.
         attempts: How often one request is tried.
@@ -125,14 +125,13 @@ class JSONService:
             answer = None
         if not isinstance(answer, dict):
             raise InternalError(
-                f"{self._service} at {self._clean(url)} did not answer with a JSON object: "
-                f"{self._excerpt(response.text)}"
+                f"{self._at(url)} did not answer with a JSON object: {self._excerpt(response.text)}"
             )
         return answer
 
     def _refusal(self, url: str, response: Any) -> ChromaError:
         status = response.status_code
-        where = f"{self._service} at {self._clean(url)}"
+        where = self._at(url)
         if status in (401, 403):
             # The server's own sentence may repeat a part of the key.
             return AuthorizationError(
@@ -162,6 +161,10 @@ class JSONService:
             f"No answer from {self._service} at {self._clean(url)} ({type(error).__name__}: "
             f"{self._excerpt(error)}).{hint}"
         )
+
+    def _at(self, url: str) -> str:
+        """Return who answered, as the beginning of a sentence."""
+        return f"{self._service[:1].upper()}{self._service[1:]} at {self._clean(url)}"
 
     def _excerpt(self, said: Any, limit: int = 300) -> str:
         text = " ".join(str(said).split())

@@ -89,7 +89,7 @@ def functions(url: str) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture(params=range(len(functions(""))))
 def planted(request: pytest.FixtureRequest, stranger: Stranger, tmp_path: Path) -> Any:
-    """Clients that find a planted configuration in a store, in a Parquet file and at a server."""
+    """Return what opens clients that find a planted configuration: in a store, and in a Parquet file."""
     pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
     name, config = functions(stranger.url)[request.param]
     recorded = {"type": "known", "name": name, "config": config}
@@ -130,8 +130,9 @@ def ask_in_every_way(client: Any) -> None:
         lambda: client["notes"].query(query_texts=["my question"]),
         lambda: notes.fork("fork").query(query_texts=["my question"]),
     ):
-        with pytest.raises(InvalidArgumentError, match="needs your consent"):
+        with pytest.raises(InvalidArgumentError, match="needs your consent") as refused:
             call()
+        assert type(refused.value) is InvalidArgumentError, "a class that users can import"
     # What is there can be read, looked at and searched without the function.
     assert notes.get()["documents"] == ["x"]
     assert notes.query(query_embeddings=[[1.0, 0.0]])["ids"] == [["a"]]

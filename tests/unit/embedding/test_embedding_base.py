@@ -348,7 +348,8 @@ def test_errors_of_building() -> None:
     with pytest.raises(
         ValueError,
         match=r"^Embedding function nope not found\. Add @register_embedding_function decorator to the "
-        r"class definition\.$",
+        r"class definition\. Or, without the decorator, give a function whose name\(\) is 'nope': "
+        r"get_collection\(\.\.\., embedding_function=MyFunction\(\)\)\. The decorator is consent to any config",
     ):
         embedding_function_from_config({**known, "name": "nope"})
     with pytest.raises(
