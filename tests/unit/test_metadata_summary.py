@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from chroma_nb.db import _fields
-from chroma_nb.wire.memory import fields_from_json
+from chroma_nb.wire.fields import fields_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
