@@ -166,12 +166,16 @@ class Settings(Displayed):
         "`connect()` without a target goes there.",
     )
     token: str = _documented(
-        "", "The token that a server wants, as `Bearer` or in `token_header`.", secret=True
+        "",
+        "The token to authenticate with at a server, sent as `Bearer` or in `token_header`.",
+        secret=True,
     )
     token_header: str = _documented(
         "Authorization", "The header that carries the token: `Authorization` or `X-Chroma-Token`."
     )
-    basic_auth: str = _documented("", "`user:password` for a server that wants these.", secret=True)
+    basic_auth: str = _documented(
+        "", "`user:password` to authenticate with at a server.", secret=True
+    )
     headers: str = _documented(
         "", "Further headers of each request to a server: a JSON object.", secret=True
     )
@@ -193,7 +197,8 @@ class Settings(Displayed):
         "fastapi", "Which `Server` `get_server()` makes: `fastapi`, or `package.module:Class`."
     )
     server_host: str = _documented(
-        "127.0.0.1", "Address to serve on; any other than this machine's own wants authentication."
+        "127.0.0.1",
+        "Address to serve on; on any other than this machine's own the server needs authentication.",
     )
     server_port: int = _documented(8_000, "Port to serve on; 0 is any that is free.")
     server_token: str = _documented(
@@ -203,7 +208,8 @@ class Settings(Displayed):
         "", "File of tokens and users, hashed, that `chroma-nb auth` writes; changes count at once."
     )
     server_public: bool = _documented(
-        False, "Serve on a public address without authentication, knowing what that means."
+        False,
+        "Serve on a public address without authentication: a proxy in front of it authenticates.",
     )
     server_max_body: str = _documented("256 MB", "Largest body of a request.")
     server_max_head: str = _documented("64 KB", "Largest request line with its headers.")
