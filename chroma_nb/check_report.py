@@ -40,26 +40,26 @@ class CollectionCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Nothing is damaged."""
-        return not (self.damaged_ids or self.problems or self.derived)
+        """No record is damaged. Damaged graphs and snapshots do not count: they are made from the records."""
+        return not (self.damaged_ids or self.problems)
 
     @property
     def found(self) -> str:
         """What is damaged, in words."""
-        parts = list(self.problems)
+        damaged = list(self.problems)
         if self.damaged_ids:
             n = len(self.damaged_ids)
-            parts.append(
+            damaged.append(
                 f"the vectors of {n:,} record{'' if n == 1 else 's'} ({some_ids(self.damaged_ids)})"
             )
-        parts += [
-            f"{os.path.basename(one)} (made again when it is next used)" for one in self.derived
-        ]
-        if not parts:
-            return (
+        if damaged:
+            said = "damaged: " + "; ".join(damaged)
+        else:
+            said = (
                 "whole" if self.has_checksums else "whole, as far as can be said: no checksums yet"
             )
-        return "damaged: " + "; ".join(parts)
+        again = ", ".join(os.path.basename(one) for one in self.derived)
+        return f"{said}; made again when next used: {again}" if again else said
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,24 @@ class CheckReport(Displayed):
         collections: One entry for each, in order of creation.
         n_bytes: What was read.
         seconds: How long that took.
+        unnamed: Files of vectors that no collection names: a process was killed before it had written their
+            records, or the database is older than they are. The next write to the store deletes them.
     """
 
     place: str
     collections: list[CollectionCheck]
     n_bytes: int = 0
     seconds: float = 0.0
+    unnamed: list[str] = field(default_factory=list)
 
     @property
     def is_whole(self) -> bool:
-        """Nothing is damaged."""
+        """No record is damaged."""
         return all(one.is_whole for one in self.collections)
 
     def __repr__(self) -> str:
-        damaged = [one.name for one in self.collections if not one.is_whole]
+        named = zip(self.names(), self.collections, strict=True)
+        damaged = [name for name, one in named if not one.is_whole]
         n = len(self.collections)
         said = f"damaged: {', '.join(damaged[:5])}" if damaged else "whole"
         if len(damaged) > 5:
@@ -92,14 +96,37 @@ class CheckReport(Displayed):
         return f"CheckReport({n:,} collection{'' if n == 1 else 's'}, {said})"
 
     def __str__(self) -> str:
+        lines = [self.about_unnamed] if self.unnamed else []
         if not self.collections:
-            return "There is no collection."
-        width = max(len(one.name) for one in self.collections)
+            return "\n".join(["There is no collection.", *lines])
+        names = self.names()
+        width = max(map(len, names))
         lines = [
-            f"{one.name:{width}}  {one.n_records:>9,} records  {one.n_blocks:>6,} blocks  {one.found}"
+            f"{name:{width}}  {one.n_records:>9,} records  {one.n_blocks:>6,} blocks  {one.found}"
+            for name, one in zip(names, self.collections, strict=True)
+        ] + lines
+        return "\n".join(lines)
+
+    @property
+    def about_unnamed(self) -> str:
+        """What is said of files that no collection names; empty where there are none."""
+        n = len(self.unnamed)
+        if not n:
+            return ""
+        named = ", ".join(map(os.path.basename, self.unnamed[:_NAMED]))
+        more = f" and {n - _NAMED:,} more" if n > _NAMED else ""
+        return (
+            f"No collection names {'this file' if n == 1 else 'these files'} of vectors, which the next write deletes: {named}{more}. "
+            "Either a process was killed before it had written the records, or the database is older than the vectors."
+        )
+
+    def names(self) -> list[str]:
+        """Return what each collection is called here: with tenant and database where there are several."""
+        one_place = len({(one.tenant, one.database) for one in self.collections}) < 2
+        return [
+            one.name if one_place else f"{one.tenant}/{one.database}/{one.name}"
             for one in self.collections
         ]
-        return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

@@ -26,6 +26,10 @@ _SWITCH_SECONDS = 0.0005
 #: Exit statuses: as argparse has it, and as a shell has it after Ctrl-C.
 _USAGE = 2
 _INTERRUPTED = 130
+#: `chroma-nb check` has found damaged records.
+_DAMAGED = 3
+#: What a store's folder has, at least one of it.
+_FILES_OF_A_STORE = ("records.duckdb", "vectors", "commits")
 #: What the operating system refuses now and may allow later.
 _MAY_PASS = (
     *(errno.EADDRINUSE, errno.EAGAIN, errno.EIO, errno.EMFILE, errno.ENFILE),
@@ -38,7 +42,7 @@ _OPEN_FILES = 65_536
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    0 is done. 2 is an argument or a setting that cannot be used, 1 any other failure: one that may be over
+    0 is done. 3 is damage that `check` has found. 2 is an argument or a setting that cannot be used, 1 any other failure: one that may be over
     at the next try, such as an address in use. Both come with a sentence on the standard error.
     """
     options = _parser().parse_args(arguments)
@@ -97,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="read a whole store, and say what of it is damaged",
         description="Reads everything in a store's folder, and says what is damaged. The exit status is 0 where "
-        "all is whole, and 1 where something is damaged.",
+        "all records are whole, 3 where some are damaged, 1 where the store cannot be opened, and 2 where there is "
+        "none. The store is opened as by a client: a log that a killed process has left is written into the database.",
     )
     check.set_defaults(run=_check)
     check.add_argument("folder", metavar="DIR", help="folder of the store; nobody may have it open")
@@ -186,18 +191,21 @@ def _check(options: argparse.Namespace) -> int:
     from chroma_nb.client import PersistentClient
 
     folder = expand_path(options.folder)
-    if not os.path.exists(os.path.join(folder, "records.duckdb")):
+    # Where any of them is there, opening says what is missing.
+    if not any(os.path.exists(os.path.join(folder, one)) for one in _FILES_OF_A_STORE):
         raise InvalidArgumentError(
-            f"{options.folder!r} is not the folder of a store: it has no records.duckdb."
+            f"{options.folder!r} is not the folder of a store: it has none of "
+            f"{', '.join(_FILES_OF_A_STORE)}."
         )
-    with PersistentClient(folder, Settings(api="local")) as client:
+    # Compacting writes, and what is looked at should stay as it is.
+    with PersistentClient(folder, Settings(api="local", compact_ratio=1.0)) as client:
         report = client.api.check(tenant=None, database=None)
     print(report)
     print(
         f"{format_bytes(report.n_bytes)} read in {report.seconds:.1f} s: "
         f"{'all is whole' if report.is_whole else 'damaged'}."
     )
-    return 0 if report.is_whole else 1
+    return 0 if report.is_whole else _DAMAGED
 
 
 def _allow_open_files() -> None:

@@ -142,6 +142,8 @@ class Local(API):
         if self._pid != os.getpid():
             # A forked child has copies of the handles; only the owner may write.
             return
+        if not self._closed and not self.db.is_there():
+            self.abandon()
         with self._close_lock:
             if self._closed:
                 return
@@ -154,7 +156,7 @@ class Local(API):
         with self._close_lock:
             if not self._closed:
                 self._closed = True
-                self._reason = ", as its folder was deleted or replaced"
+                self._reason = ", as its folder was moved, deleted or replaced"
                 finish(lambda: self.segments.close(save=False), self.db.abandon)
 
     def _check_usable(self) -> None:
@@ -166,6 +168,8 @@ class Local(API):
             )
         # Every operation begins here, and no thread has begun one within another.
         release_stale()
+        if not self._closed and not self.db.is_there():
+            self.abandon()
         if self._closed:
             raise InternalError(f"{self!r} is closed{self._reason}. Open a new client to go on.")
 
@@ -675,7 +679,13 @@ class Local(API):
                 with contextlib.suppress(NotFoundError):
                     found.append(self.segments.check(info.id, bar.update))
             n_bytes = bar.done
-        return CheckReport(self.settings.place, found, n_bytes, time.monotonic() - started)
+        return CheckReport(
+            self.settings.place,
+            found,
+            n_bytes,
+            time.monotonic() - started,
+            unnamed=self.db.unnamed_files(),
+        )
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)

@@ -143,7 +143,7 @@ class DuckDB(DB):
         #: `settle` is at work, or was when it was interrupted.
         self._is_limited = False
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
-        self._unsure = False
+        self._is_stale = False
         #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
         #: DuckDB has failed in a transaction, and was not opened anew yet.
@@ -234,10 +234,10 @@ class DuckDB(DB):
     def _read_meta(self) -> None:
         """Check the store's format, and that no acknowledged commit is missing."""
         self._check_version()
-        self._commits = self._count_of()
+        self._commits = self._last_commit()
         self._check_commits()
 
-    def _count_of(self) -> int | None:
+    def _last_commit(self) -> int | None:
         """Return the number of the last commit by DuckDB."""
         rows = self._connection.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
         return int(rows[0][0]) if rows else None
@@ -245,7 +245,7 @@ class DuckDB(DB):
     def _check_commits(self) -> None:
         """Raise `StoreCorruptError` where commits are missing that were acknowledged."""
 
-    def _acknowledged(self) -> None:
+    def _write_commit_file(self) -> None:
         """Write down outside of DuckDB how many commits there are."""
 
     def _check_version(self) -> None:
@@ -325,7 +325,9 @@ class DuckDB(DB):
             InternalError: The disk is full or has failed; nothing was changed.
         """
         with self._write_lock:
-            self._make_sure()
+            self._check_place()
+            self._reload_if_stale()
+            self._before_change()
             try:
                 yield
             except duckdb.OutOfMemoryException as error:
@@ -333,15 +335,16 @@ class DuckDB(DB):
             except (duckdb.Error, OSError) as error:
                 raise self._write_error(error) from error
             # A reader may have found DuckDB broken meanwhile.
-            self._unsure = self._is_broken
+            self._is_stale = self._is_broken
 
-    def _make_sure(self) -> None:
+    def _reload_if_stale(self) -> None:
         """Read the catalogue anew if a write was not carried through, unless one is under way."""
-        if not self._unsure or self._closed or not self._write_lock.acquire(blocking=False):
+        if not self._is_stale or self._closed or not self._write_lock.acquire(blocking=False):
             return
         try:
             # Reading the catalogue may read vectors' checksums as well, and comes by here again.
-            if self._unsure and not self._is_reloading:
+            if self._is_stale and not self._is_reloading:
+                self._check_place()
                 self._is_reloading = True
                 try:
                     with interruptible():
@@ -353,7 +356,7 @@ class DuckDB(DB):
                     ) from error
                 finally:
                     self._is_reloading = False
-                self._unsure = False
+                self._is_stale = False
         finally:
             self._write_lock.release()
 
@@ -365,16 +368,16 @@ class DuckDB(DB):
         """
         with self._write_lock, interruptible():
             self._check_open()
-            self._unsure = True
+            self._is_stale = True
             connection = self._connection
             is_written, number = False, None
             try:
                 if self._is_limited:
-                    self._lift_limit()
+                    self._restore_memory_limit()
                 self._renew_log(connection)
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
-                number = self._count(connection)
+                number = self._number_commit(connection)
                 is_written = True
                 connection.execute("COMMIT")
             except BaseException as error:
@@ -385,9 +388,9 @@ class DuckDB(DB):
                     self._undo(failed=failed)
                 raise
             self._commits = number
-            self._acknowledged()
+            self._write_commit_file()
 
-    def _count(self, con: duckdb.DuckDBPyConnection) -> int | None:
+    def _number_commit(self, con: duckdb.DuckDBPyConnection) -> int | None:
         """Count the transaction that is about to be committed, where others would not know of it."""
         if not self.persists:
             return None
@@ -428,6 +431,12 @@ class DuckDB(DB):
             self._reconnect()
             self._is_broken = False
 
+    def _check_place(self) -> None:
+        """Raise `InternalError` where the store is not at its place any more."""
+
+    def _before_change(self) -> None:
+        """Do what was put off until the store is written to."""
+
     def _renew_log(self, connection: duckdb.DuckDBPyConnection) -> None:
         """See to it that a transaction is not appended to a log from before the database was opened."""
 
@@ -437,9 +446,9 @@ class DuckDB(DB):
     @contextlib.contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._check_open()
-        self._make_sure()
+        self._reload_if_stale()
         if self._is_limited:
-            self._lift_left_limit()
+            self._restore_memory_limit_if_lowered()
         with self._cursor_lock:
             cursor = self._idle_cursors.pop() if self._idle_cursors else None
             if cursor is not None:
@@ -474,7 +483,7 @@ class DuckDB(DB):
         except duckdb.ConnectionException:
             # It is being opened anew at this moment, or whoever was about to has been interrupted.
             with self._write_lock:
-                self._make_sure()
+                self._reload_if_stale()
                 return self._connection.cursor()
 
     def _fatal(self, error: BaseException) -> InternalError:
@@ -520,8 +529,8 @@ class DuckDB(DB):
     def _close_connection(self) -> None:
         with contextlib.suppress(duckdb.Error):
             # What is being read would be waited for. What stays in the log is read at the next opening.
-            is_sound = not (self._unsure or self._is_broken or self._is_abandoned)
-            if is_sound and not self._busy_cursors and self._has_room_to_settle():
+            is_sound = not (self._is_stale or self._is_broken or self._is_abandoned)
+            if is_sound and not self._busy_cursors and self._should_checkpoint():
                 self._connection.execute("CHECKPOINT")
         # A query that heeds no interrupt keeps it open until it has ended.
         with contextlib.suppress(duckdb.Error):
@@ -548,7 +557,7 @@ class DuckDB(DB):
             self._tenants.add(name)
 
     def has_tenant(self, name: str) -> bool:
-        self._make_sure()
+        self._reload_if_stale()
         return name in self._tenants
 
     def create_database(self, name: str, tenant: str) -> UUID:
@@ -567,11 +576,11 @@ class DuckDB(DB):
         return self._created
 
     def find_database(self, name: str, tenant: str) -> UUID | None:
-        self._make_sure()
+        self._reload_if_stale()
         return self._databases.get((tenant, name))
 
     def list_databases(self, tenant: str) -> list[tuple[UUID, str]]:
-        self._make_sure()
+        self._reload_if_stale()
         return [(key, name) for (of, name), key in list(self._databases.items()) if of == tenant]
 
     def delete_database(self, name: str, tenant: str) -> None:
@@ -603,7 +612,7 @@ class DuckDB(DB):
             self._remember(entry)
 
     def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
-        self._make_sure()
+        self._reload_if_stale()
         collection_id = self._by_name.get((tenant, database, name))
         return None if collection_id is None else self._entries[collection_id].info
 
@@ -611,7 +620,7 @@ class DuckDB(DB):
         return self._entry(collection_id).info
 
     def _entry(self, collection_id: UUID) -> _Entry:
-        self._make_sure()
+        self._reload_if_stale()
         entry = self._entries.get(collection_id)
         if entry is None:
             self._check_open()
@@ -622,7 +631,7 @@ class DuckDB(DB):
         self, tenant: str | None = None, database: str | None = None
     ) -> list[CollectionInfo]:
         self._check_open()
-        self._make_sure()
+        self._reload_if_stale()
         infos = [entry.info for entry in sorted(self._entries.values(), key=lambda e: e.created)]
         if tenant is None:
             return infos
@@ -741,8 +750,6 @@ class DuckDB(DB):
             f"The database would need more than its {format_bytes(self._memory_limit)} of memory for "
             "this; nothing was changed. Ways out: raise the budget, of which it has its share "
             "(client.memory.budget); or give it more: Settings(duckdb_memory_limit='1 GB').",
-            need=self._memory_limit,
-            budget=self._memory_limit,
         )
 
     def _write_error(self, error: Exception) -> InternalError:
@@ -865,10 +872,12 @@ class DuckDB(DB):
             return
         n = f"{len(ids):,} record{'' if len(ids) == 1 else 's'}"
         vectors = entry.vectors
-        is_cut = vectors is not None and vectors.is_shorter_than(entry.extent.next_label)
+        how = "is damaged"
+        if vectors is not None and vectors.is_shorter_than(entry.extent.next_label):
+            how = "was missing" if vectors.was_missing else "was cut short outside this program"
         raise StoreCorruptError(
             f"Vector file {self._vector_path(entry)!r} of collection [{entry.info.name}] "
-            f"{'was cut short outside this program' if is_cut else 'is damaged'}: the embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
+            f"{how}: the embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
             "are whole: collection.get(ids=[...]). collection.export(path, skip_damaged=True) saves all other "
             "records, and client.check() lists what is damaged. Then restore the file from a backup, or delete "
             "these ids, or give them new embeddings.",
@@ -910,16 +919,16 @@ class DuckDB(DB):
     def _check_records(self, entry: _Entry, on_bytes: Callable[[int], object]) -> list[str]:
         """Read every record, and return what is wrong with them in words."""
         problems = []
-        n_odd = 0
+        odd: list[str] = []
         for rows in self.scan(entry.info.id):
             n_bytes = 16 * len(rows)
             for text in (*rows.ids, *rows.documents, *rows.uris, *rows.metadatas):
                 n_bytes += len(text or "")
-            for text in rows.metadatas:
+            for one, text in zip(rows.ids, rows.metadatas, strict=True):
                 try:
                     json.loads(text or "null")
                 except ValueError:
-                    n_odd += 1
+                    odd.append(one)
             on_bytes(n_bytes)
         with self._reading() as cursor:
             found = cursor.execute(
@@ -928,8 +937,9 @@ class DuckDB(DB):
             ).fetchall()
         n_records, n_labels, n_ids, first, last = found[0]
         extent = entry.extent
-        if n_odd:
-            problems.append(f"the metadata of {n_odd:,} records")
+        if odd:
+            n = f"{len(odd):,} record{'' if len(odd) == 1 else 's'}"
+            problems.append(f"the metadata of {n} ({some_ids(odd)})")
         if n_records != extent.n_records:
             problems.append(
                 f"the catalogue counts {extent.n_records:,} records, there are {n_records:,}"
@@ -1121,7 +1131,7 @@ class DuckDB(DB):
                     )
             except BaseException:
                 # An interrupt may have come after DuckDB had committed: its catalogue knows.
-                self._make_sure()
+                self._reload_if_stale()
                 del self._compacting[key]
                 if self._entries[collection_id].vectors is not target:
                     new.vectors = target
@@ -1136,11 +1146,11 @@ class DuckDB(DB):
         # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
         # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
         with self._write_lock, interruptible():
-            self._make_sure()
+            self._reload_if_stale()
             if self._closed:
                 return
             try:
-                if self._has_room_to_settle():
+                if self._should_checkpoint():
                     # Refused while another transaction reads: then it is done another time.
                     with contextlib.suppress(duckdb.TransactionException):
                         self._connection.execute("CHECKPOINT")
@@ -1155,7 +1165,7 @@ class DuckDB(DB):
                     raise
                 logger.warning("%r could not be tidied up, and is opened anew: %s", self, error)
 
-    def _has_room_to_settle(self) -> bool:
+    def _should_checkpoint(self) -> bool:
         """Say whether the disk has room for a checkpoint; one that fails ends the whole instance."""
         return True
 
@@ -1166,17 +1176,17 @@ class DuckDB(DB):
             with contextlib.suppress(duckdb.OutOfMemoryException):
                 self._connection.execute("SET memory_limit = '8MB'")
         finally:
-            self._lift_limit()
+            self._restore_memory_limit()
 
-    def _lift_left_limit(self) -> None:
+    def _restore_memory_limit_if_lowered(self) -> None:
         with self._cursor_lock:
             try:
                 if self._is_limited:
-                    self._lift_limit()
+                    self._restore_memory_limit()
             except duckdb.Error as error:
                 raise self._fatal(error) from error
 
-    def _lift_limit(self) -> None:
+    def _restore_memory_limit(self) -> None:
         """Set the memory limit that is meant; an interrupt may have left the one of `settle`."""
         self._connection.execute(f"SET memory_limit = '{self._memory_limit}B'")
         self._is_limited = False
@@ -1200,7 +1210,7 @@ class DuckDB(DB):
             return
         with self._write_lock, interruptible():
             self._check_open()
-            self._make_sure()
+            self._reload_if_stale()
             # Refused where it is in use at the moment: then it stays as it was.
             try:
                 self._connection.execute(f"SET memory_limit = '{n_bytes}B'")
@@ -1213,7 +1223,7 @@ class DuckDB(DB):
 
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
         self._check_open()
-        self._make_sure()
+        self._reload_if_stale()
         return answer_sql(self, query, parameters, tenant, database)
 
     @contextlib.contextmanager
@@ -1223,7 +1233,7 @@ class DuckDB(DB):
         cursor = self._cursor()
         try:
             if self._is_limited:
-                self._lift_left_limit()
+                self._restore_memory_limit_if_lowered()
             with self._cursor_lock:
                 self._busy_cursors.add(cursor)
                 self._sql_cursors.add(cursor)
@@ -1259,9 +1269,10 @@ class DuckDB(DB):
 
     def mark_broken(self) -> None:
         """Have DuckDB opened anew before the next access, as after a transaction in which it failed."""
-        self._unsure = self._is_broken = True
+        self._is_stale = self._is_broken = True
 
     def derived_path(self, collection_id: UUID) -> str:
+        self._check_place()
         return self._derived_prefix(self._entry(collection_id))
 
     def _derived_prefix(self, entry: _Entry) -> str:

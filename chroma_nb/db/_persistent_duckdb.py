@@ -31,12 +31,14 @@ from chroma_nb.db._duckdb import (
     is_disk_full,
 )
 from chroma_nb.db.commit_file import CommitFile
-from chroma_nb.db.store_lock import NotALockError, StoreLock
+from chroma_nb.db.own_file import NotOurFileError
+from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
     InternalError,
     InvalidArgumentError,
     StoreCorruptError,
+    StoreLockedError,
     VersionMismatchError,
 )
 from chroma_nb.settings import expand_path
@@ -68,6 +70,9 @@ class PersistentDuckDB(DuckDB):
         self.settings = settings
         #: The log has records that were written before it was opened.
         self._has_old_log = False
+        #: The database's file, as (device, inode), and the files that no collection names.
+        self._database_identity: tuple[int, int] | None = None
+        self._unnamed: list[str] = []
         self.path = expand_path(settings.path)
         _check_folder(self.path, settings.path)
         try:
@@ -79,7 +84,7 @@ class PersistentDuckDB(DuckDB):
             except BaseException:
                 self._lock.release()
                 raise
-        except NotALockError as error:
+        except NotOurFileError as error:
             raise InvalidArgumentError(
                 f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Remove that file, or "
                 "give another folder; nothing was changed."
@@ -99,20 +104,18 @@ class PersistentDuckDB(DuckDB):
         except BaseException as error:
             self._commit_file.close()
             self._lock.release()
-            if isinstance(error, OSError) or (
-                isinstance(error, duckdb.Error) and has_failed(error)
-            ):
+            if isinstance(error, OSError):
                 raise InternalError(
                     f"The store in {self.path!r} cannot be opened, as its disk is full or has failed: {error}. "
                     "Open it again when the disk works; nothing is lost."
                 ) from error
             if isinstance(error, duckdb.Error):
-                raise self._read_error(error) from error
+                raise self._open_error(error) from error
             raise
         try:
-            self._acknowledged()
+            self._write_commit_file()
             self._renew_found_log()
-            self._remove_orphans()
+            self._unnamed = self._find_unnamed()
         except BaseException:
             self.close()
             raise
@@ -164,6 +167,8 @@ class PersistentDuckDB(DuckDB):
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = self._open_database()
+        found = os.stat(self._database_file())
+        self._database_identity = found.st_dev, found.st_ino
         self._has_old_log = self._log_bytes() > 0
         return connection
 
@@ -171,7 +176,7 @@ class PersistentDuckDB(DuckDB):
         """Begin a new log now, while nobody reads; where the disk does not let it, the next commit tries."""
         try:
             with interruptible():
-                if self._has_old_log and self._has_room_to_settle():
+                if self._has_old_log and self._should_checkpoint():
                     self._renew_log(self._connection)
         except duckdb.Error:
             self.mark_broken()
@@ -180,7 +185,7 @@ class PersistentDuckDB(DuckDB):
         # Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log
         # back too far, and acknowledged records are gone.
         if self._has_old_log and self._log_bytes():
-            if not self._has_room_to_settle():
+            if not self._should_checkpoint():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             connection.execute("CHECKPOINT")
         self._has_old_log = False
@@ -197,30 +202,41 @@ class PersistentDuckDB(DuckDB):
         except duckdb.InterruptException:
             raise
         except duckdb.Error as error:
-            if is_disk_full(error):
-                raise InternalError(
-                    f"The store in {self.path!r} cannot be opened, as the disk is full: {error}. Free some "
-                    "space; nothing is lost."
-                ) from error
-            if has_failed(error):
-                raise InternalError(
-                    f"The store in {self.path!r} cannot be opened, as its disk has failed: {error}. Open it again "
-                    "when the disk works."
-                ) from error
-            if isinstance(error, duckdb.ConnectionException):
-                raise InternalError(
-                    f"A query of a closed client is still running in the store at {self.path!r} and could not "
-                    "be interrupted. Open the store again when it has ended, or restart the kernel."
-                ) from error
-            if "with version number" in str(error):
-                raise VersionMismatchError(
-                    f"The store in {self.path!r} was written by a newer DuckDB, and DuckDB "
-                    f"{duckdb.__version__} cannot read it. Upgrade it (pip install --upgrade duckdb) and restart "
-                    "the kernel; nothing was changed."
-                ) from error
-            raise StoreCorruptError(
-                f"The store in {self.path!r} cannot be opened: {error}. Restore its files from a backup."
-            ) from error
+            raise self._open_error(error) from error
+
+    def _open_error(self, error: duckdb.Error) -> Exception:
+        """Return the error that stands for one of DuckDB's, met while opening its file."""
+        said = f"The store in {self.path!r} cannot be opened"
+        if has_failed(error):
+            return InternalError(
+                f"{said}, as its disk is full or has failed: {error}. Open it again when the disk works; nothing is "
+                "lost."
+            )
+        if isinstance(error, duckdb.ConnectionException):
+            return InternalError(
+                f"{said}, as its database is still open in this process: by duckdb.connect({self._database_file()!r}), "
+                "or by a query of a closed client that could not be interrupted. Close it, or restart the kernel."
+            )
+        if "Could not set lock" in str(error):
+            return StoreLockedError(
+                f"{said}, as another program has its database open, such as DuckDB itself: {error}. Close it there. "
+                "Nothing is damaged."
+            )
+        if any(os.strerror(code) in str(error) for code in _NO_DAMAGE):
+            return InternalError(f"{said}: {error}. Nothing is damaged.")
+        if "with version number" in str(error):
+            return VersionMismatchError(
+                f"The store in {self.path!r} was written by a newer DuckDB, and DuckDB "
+                f"{duckdb.__version__} cannot read it. Upgrade it (pip install --upgrade duckdb) and restart "
+                "the kernel; nothing was changed."
+            )
+        way_out = "Restore the whole folder from a backup."
+        if "WAL" in str(error):
+            way_out += (
+                f" Without one: copy the folder, then move {self._database_file() + '.wal'!r} and "
+                f"{self._commit_file.path!r} out of it. That opens what was in the database before the damaged log."
+            )
+        return StoreCorruptError(f"{said}: {error}. {way_out}")
 
     def _read_error(self, error: duckdb.Error) -> Exception:
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
@@ -253,18 +269,36 @@ class PersistentDuckDB(DuckDB):
             raise StoreCorruptError(
                 f"The store in {self.path!r} lacks {n:,} commit{'' if n == 1 else 's'} that had been acknowledged: "
                 f"its database has {counted:,} of {written:,}. Either the log records.duckdb.wal was cut or removed, "
-                "or an older records.duckdb was put in its place. Restore the whole folder from a backup; or "
-                f"delete {self._commit_file.path!r} to open what is left. Nothing was deleted."
+                "or an older records.duckdb was put in its place. Restore the whole folder from a backup. Without one: "
+                f"copy the folder, then delete {self._commit_file.path!r} to open what is left. Nothing was deleted."
             )
 
-    def _acknowledged(self) -> None:
+    def _write_commit_file(self) -> None:
         number = self._commits
         if number is not None and number != self._written:
             self._commit_file.write(number)
             self._written = number
 
     def is_there(self) -> bool:
-        return self._lock.is_there()
+        try:
+            found = os.lstat(self._database_file())
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._database_identity and self._lock.is_there()
+
+    def _check_place(self) -> None:
+        if not self._closed and not self.is_there():
+            self._is_abandoned = True
+            raise InternalError(
+                f"The folder {self.path!r}, or its database, was moved, deleted or replaced while this client had it "
+                "open. Nothing was written to what is there now. Open a new client to go on."
+            )
+
+    def _before_change(self) -> None:
+        # Not sooner: a store that is only read, or an older database that was put beside newer vectors by
+        # mistake, loses nothing.
+        if self._unnamed:
+            self._remove_unnamed()
 
     def abandon(self) -> None:
         # A checkpoint would remove the log of whatever store is in the folder now.
@@ -276,17 +310,19 @@ class PersistentDuckDB(DuckDB):
         # leave rows half taken back: with DuckDB 1.3.2 the next text written came out joined with theirs.
         # What is on the disk is right, so it is read anew.
         # Cursors go with their connection, so nobody should find one in between.
+        self._check_place()
         with self._cursor_lock:
             self._idle_cursors.clear()
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
         self._connection = self._connect()
 
-    def _has_room_to_settle(self) -> bool:
+    def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
         return log > 0 and shutil.disk_usage(self.path).free > 2 * log + HEADROOM_BYTES
 
     def close(self) -> None:
+        self._is_abandoned = self._is_abandoned or not self.is_there()
         try:
             super().close()
         finally:
@@ -310,7 +346,9 @@ class PersistentDuckDB(DuckDB):
             # What an undone first write or compaction left there is nobody's.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        elif not os.path.exists(path):
+        has_sums = not create and entry.tail is not None
+        is_missing = not create and not os.path.exists(path)
+        if is_missing and not has_sums:
             raise StoreCorruptError(
                 f"Vector file {path!r} is missing; it holds the vectors of collection "
                 f"[{entry.info.name}]. Restore it from a backup."
@@ -319,9 +357,11 @@ class PersistentDuckDB(DuckDB):
             path,
             dimension,
             fsync=self.settings.fsync,
-            create=create,
-            has_sums=not create and entry.tail is not None,
+            # An empty one, by whose checksums every record's vector is known to be lost.
+            create=create or is_missing,
+            has_sums=has_sums,
         )
+        vectors.was_missing = is_missing
         if create and self.settings.fsync:
             _sync_folder(self._vector_folder)
         return vectors
@@ -330,15 +370,26 @@ class PersistentDuckDB(DuckDB):
         _remove_prefix(os.path.join(self._vector_folder, _file_name(entry)))
         _remove_prefix(self._derived_prefix(entry))
 
-    def _remove_orphans(self) -> None:
-        """Delete files that no collection names: left by a process that was killed in between."""
+    def _find_unnamed(self) -> list[str]:
+        """Return the files that no collection names: a process was killed in between, or the database is older."""
         known = {_file_name(entry) for entry in self._entries.values()}
-        for folder in (self._vector_folder, self._index_folder):
-            for name in os.listdir(folder):
-                if _OF_A_COLLECTION.match(name) and ".".join(name.split(".")[:2]) not in known:
-                    # One that stays takes space and nothing else.
-                    with contextlib.suppress(OSError):
-                        os.unlink(os.path.join(folder, name))
+        return [
+            os.path.join(folder, name)
+            for folder in (self._vector_folder, self._index_folder)
+            for name in sorted(os.listdir(folder))
+            if _OF_A_COLLECTION.match(name) and ".".join(name.split(".")[:2]) not in known
+        ]
+
+    def _remove_unnamed(self) -> None:
+        # Anew: a compaction may have made one of these names its own meanwhile.
+        for path in self._find_unnamed():
+            # One that stays takes space and nothing else.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        self._unnamed = []
+
+    def unnamed_files(self) -> list[str]:
+        return [one for one in self._find_unnamed() if one.startswith(self._vector_folder)]
 
     def bytes_on_disk(self, collection_id: UUID) -> int:
         name = _file_name(self._entry(collection_id))
@@ -355,6 +406,10 @@ class PersistentDuckDB(DuckDB):
 #: The newest form of DuckDB's files that every supported DuckDB reads rightly: stores are carried about. With
 #: "v1.3.0", and without any, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 finds NULL for every value.
 _STORAGE = {"storage_compatibility_version": "v1.2.0"}
+#: What keeps a file from being opened and says nothing of what is in it.
+_NO_DAMAGE = (
+    *(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),
+)
 #: Of a database that is being made.
 _NEW = ".new"
 #: What a folder of a store has.

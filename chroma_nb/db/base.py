@@ -167,6 +167,10 @@ class DB(ABC):
         """Say whether what it was opened on is still there: a folder may have been deleted under it."""
         return True
 
+    def unnamed_files(self) -> list[str]:
+        """Return the files of vectors that no collection names; the next write deletes them."""
+        return []
+
     def abandon(self) -> None:
         """Close without writing anything more: what it was opened on is gone, and may be another's now."""
         self.close()

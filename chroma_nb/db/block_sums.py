@@ -238,6 +238,16 @@ class BlockSums:
             # A tail may have grown since; then its writer has read it.
             self._known[numbers] = np.maximum(self._known[numbers], _WHOLE)
 
+    def forget(self) -> None:
+        """Forget all that is known, as another file is in the place of the one that was looked at."""
+        with self._lock:
+            self._known[:] = _UNKNOWN
+            # A tail without rows has nothing to be looked at.
+            if self._tail_rows:
+                self._state = None
+            else:
+                self._known[-1] = _WHOLE
+
     def found_damaged(self, block: Block) -> None:
         """Forget what was known of a block: whoever reads it next looks at it."""
         with self._lock:

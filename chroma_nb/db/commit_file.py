@@ -13,12 +13,11 @@ import contextlib
 import errno
 import logging
 import os
-import stat
 import struct
 
 import xxhash
 
-from chroma_nb.db.store_lock import NotALockError
+from chroma_nb.db.own_file import NotOurFileError, open_own_file
 
 logger = logging.getLogger("chroma_nb")
 
@@ -37,7 +36,7 @@ class CommitFile:
         path: Where it is. A link, a pipe or a file of something else is not touched.
 
     Raises:
-        NotALockError: There is something else.
+        NotOurFileError: There is something else.
     """
 
     def __init__(self, path: str) -> None:
@@ -46,22 +45,19 @@ class CommitFile:
         self._open(create=False)
 
     def _open(self, *, create: bool) -> None:
-        flags = os.O_RDWR | (os.O_CREAT if create else 0)
-        for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-            flags |= getattr(os, name, 0)
         try:
-            fd = os.open(self.path, flags, 0o644)
+            fd = open_own_file(self.path, create=create)
+        except NotOurFileError:
+            raise
         except OSError:
-            if os.path.islink(self.path):
-                raise NotALockError(
-                    errno.EEXIST, f"{self.path!r} is a link, and links are not followed"
-                ) from None
             # Missing, or not to be opened for writing: then there is no witness.
             return
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_size > _MOST_BYTES:
+        if os.fstat(fd).st_size > _MOST_BYTES:
             os.close(fd)
-            raise NotALockError(errno.EEXIST, f"{self.path!r} is a file that holds something else")
+            raise NotOurFileError(
+                errno.EEXIST,
+                f"{self.path!r} is a file that holds something else: move it away, or delete it",
+            )
         self._fd = fd
 
     def read(self) -> int | None:
@@ -86,10 +82,12 @@ class CommitFile:
         return None
 
     def write(self, number: int) -> None:
-        """Write the number; a full disk leaves the one before, which is as good as none."""
+        """Write the number. Where the disk is full the old one stays: it lags behind, which does no harm."""
         with contextlib.suppress(OSError):
             if self._fd < 0:
                 self._open(create=True)
+            if self._fd < 0:
+                return
             body = _BODY.pack(_MAGIC, number)
             # In one piece, and not flushed: a number that lags behind is no harm.
             if hasattr(os, "pwrite"):

@@ -8,10 +8,10 @@ import errno
 import json
 import os
 import socket
-import stat
 import sys
 from typing import Any
 
+from chroma_nb.db.own_file import NotOurFileError, open_own_file
 from chroma_nb.errors import StoreLockedError
 
 #: The text of a lock's file.
@@ -29,7 +29,7 @@ class StoreLock:
 
     Raises:
         StoreLockedError: Another process holds it.
-        NotALockError: There is something else.
+        NotOurFileError: There is something else.
         OSError: The file cannot be opened for writing.
     """
 
@@ -82,29 +82,15 @@ class StoreLock:
             self._fd = -1
 
 
-class NotALockError(OSError):
-    """What is at the place of a lock is something else, and is left as it is."""
-
-
 def _open(path: str, create: bool) -> int:
     """Open the file, if it can only be a lock's."""
-    flags = os.O_RDWR | (os.O_CREAT if create else 0)
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
-        flags |= getattr(os, name, 0)
+    fd = open_own_file(path, create=create)
     try:
-        fd = os.open(path, flags, 0o644)
-    except OSError:
-        if os.path.islink(path):
-            raise NotALockError(
-                errno.EEXIST, f"{path!r} is a link, and links are not followed"
-            ) from None
-        raise
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise NotALockError(errno.EEXIST, f"{path!r} is not a plain file of its own")
         if not _is_holder(os.read(fd, _MOST_BYTES + 1)):
-            raise NotALockError(errno.EEXIST, f"{path!r} is a file that holds something else")
+            raise NotOurFileError(
+                errno.EEXIST,
+                f"{path!r} is a file that holds something else: move it away, or delete it",
+            )
     except BaseException:
         os.close(fd)
         raise

@@ -82,6 +82,10 @@ class VectorFile(VectorSource):
         self.dimension = dimension
         self.row_bytes = 4 * dimension
         self.block_rows = rows_per_block(self.row_bytes)
+        #: It had to be made anew: whatever is read of it is damaged.
+        self.was_missing = False
+        #: The file behind the path, as (device, inode).
+        self._identity: tuple[int, int] | None = None
         #: None: there are none, and nothing is checked.
         self.sums: BlockSums | None = None
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
@@ -113,11 +117,31 @@ class VectorFile(VectorSource):
             yield self._fd
             return
         flags = os.O_RDWR | more_flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        fd = os.open(self.path, flags, 0o644)
         try:
+            fd = os.open(self.path, flags, 0o644)
+        except FileNotFoundError as error:
+            raise StoreCorruptError(
+                f"Vector file {self.path!r} is not there any more: it, or its whole folder, was moved or deleted "
+                "while the store was open. Put it back, or open a new client."
+            ) from error
+        try:
+            self._identify(fd)
             yield fd
         finally:
             os.close(fd)
+
+    def _identify(self, fd: int) -> None:
+        """Look at everything anew where another file has been put in the place of this one."""
+        found = os.fstat(fd)
+        identity = found.st_dev, found.st_ino
+        if identity == self._identity:
+            return
+        if self._identity is not None:
+            logger.warning("Vector file %r was replaced; its rows are checked anew.", self.path)
+            if self.sums is not None:
+                self.sums.forget()
+            self._view = self._map = None
+        self._identity = identity
 
     def guard(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
         """Check what is read against these sums from now on.

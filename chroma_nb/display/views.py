@@ -575,6 +575,7 @@ def _(shown: CheckReport) -> View:
     lead = f"{n}: all is whole." if not damaged else f"{n}, {damaged:,} of them damaged:"
     if not shown.collections:
         lead = "There is no collection."
+    lead = f"{lead} {shown.about_unnamed}".strip()
     # What is damaged comes first.
     some = sorted(shown.collections, key=lambda one: one.is_whole)[:ROWS]
     heads = [head("collection"), head("records", number=True), head("blocks", number=True)]

@@ -184,4 +184,6 @@ def test_orphans_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     orphan = tmp_path / "vectors" / "00000000-0000-0000-0000-000000000000.0.f32"
     orphan.write_bytes(b"left behind")
     check_answers(tmp_path, vectors)
+    with chroma_nb.PersistentClient(tmp_path, settings()) as client:
+        client.get_collection("notes", embedding_function=None).modify(metadata={"a": 1})
     assert not orphan.exists()

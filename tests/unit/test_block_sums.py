@@ -479,6 +479,9 @@ def check_refused(path: Path, n_missing: int | None = None) -> None:
     (path / "commits").unlink()
     with store(path) as client:
         assert notes_of(client).get(limit=1)["ids"] == ["n0"]
+        # Who only reads may yet find the database that it belongs to.
+        assert orphan.exists()
+        notes_of(client).modify(metadata={"a": 1})
     assert not orphan.exists()
 
 
@@ -593,7 +596,7 @@ def test_a_commit_that_failed_is_not_counted_and_one_that_came_through_is(
         notes = notes_of(client)
         notes.query(query_embeddings=rows[:1], n_results=1)
         db = client.api.db
-        count = type(db)._count
+        count = type(db)._number_commit
 
         def fails(self: Any, con: Any) -> Any:
             count(self, con)
@@ -603,7 +606,7 @@ def test_a_commit_that_failed_is_not_counted_and_one_that_came_through_is(
             raise duckdb.IOException("the disk has failed")
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(db), "_count", fails)
+            patch.setattr(type(db), "_number_commit", fails)
             with pytest.raises(InternalError):
                 notes.add(ids=["new"], embeddings=vectors(20, seed=8)[:1])
         n_there = N + (when == "after")
@@ -643,7 +646,7 @@ def test_check_says_what_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[
     flip_row(notes_file, 0)
     (graph,) = (tmp_path / "indexes").glob("*.graph")
     flip(graph, 300)
-    assert cli.main(["check", str(tmp_path)]) == 1
+    assert cli.main(["check", str(tmp_path)]) == 3
     said = capsys.readouterr().out
     assert "16 records ('n0', 'n1', 'n2' and 13 more)" in said
     assert graph.name in said
