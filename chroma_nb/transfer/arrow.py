@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import time
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from chroma_nb.transfer.cells import MetadataCells
 from chroma_nb.transfer.frames import add_frame
 from chroma_nb.transfer.pieces import Rows, add_pieces
 from chroma_nb.transfer.report import TransferReport
-from chroma_nb.transfer.stores import check_alike, check_function, like, place_of
+from chroma_nb.transfer.stores import check_alike, check_function, exists, like, place_of
 from chroma_nb.transfer.tables import ArrowTable, cells_of
 from chroma_nb.validation import (
     check_collection_metadata,
@@ -43,6 +44,8 @@ logger = logging.getLogger("chroma_nb")
 
 #: Key of our description in a table's own metadata.
 _DESCRIPTION = b"chroma_nb"
+#: Parquet's checksums are of pages, and this is in the file's footer. Older files have none.
+_DESCRIPTION_SUM = b"chroma_nb_crc32"
 FORMAT_VERSION = 1
 _TEXTS = ("id", "document", "uri", "metadata")
 _COLUMNS = (*_TEXTS, "embedding")
@@ -115,7 +118,15 @@ def _arrow_schema(pa: Any, collection: Collection) -> Any:
     }
     texts = [pa.field(name, pa.string()) for name in _TEXTS]
     vector = pa.field("embedding", pa.list_(pa.float32(), _dimension(collection)))
-    return pa.schema([*texts, vector], metadata={_DESCRIPTION: json.dumps(description).encode()})
+    text = json.dumps(description).encode()
+    return pa.schema(
+        [*texts, vector],
+        metadata={_DESCRIPTION: text, _DESCRIPTION_SUM: _sum(text)},
+    )
+
+
+def _sum(text: bytes) -> bytes:
+    return str(zlib.crc32(text)).encode()
 
 
 def _arrow_pieces(
@@ -178,7 +189,8 @@ def export_collection(
         with (
             # Nobody can have put a link there: the name is new.
             os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
-            parquet.ParquetWriter(file, schema) as writer,
+            # A backup may lie for years: whoever reads it sees a damaged page.
+            parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer,
             progress_bar(
                 collection.count(), f"Exporting {collection.name}", did="exported", enabled=enabled
             ) as bar,
@@ -302,14 +314,17 @@ def import_collection(
                 "file: collection.from_arrow(pyarrow.parquet.read_table(path))."
             )
         rows = OwnRows(reader, reader.schema.names)
-        collection = like(
-            client,
-            description["name"] if name is None else name,
-            description["configuration"],
-            description["metadata"],
-        )
-        check_alike(collection, description["configuration"], None)
-        report = add_pieces(collection, rows, on_conflict)
+        name = description["name"] if name is None else name
+        is_new = not exists(client, name)
+        collection = like(client, name, description["configuration"], description["metadata"])
+        try:
+            check_alike(collection, description["configuration"], None)
+            report = add_pieces(collection, rows, on_conflict)
+        except BaseException:
+            # What the file holds was refused, or is damaged: then there is no such collection either.
+            if is_new and not collection.count():
+                client.delete_collection(name)
+            raise
         rows.describe(report)
     report.seconds = time.monotonic() - started
     collection.last_transfer = report
@@ -322,10 +337,13 @@ def _description(schema: Any, what: str) -> dict[str, Any] | None:
     Raises:
         InvalidArgumentError: What it says cannot be used.
     """
-    text = (schema.metadata or {}).get(_DESCRIPTION)
+    metadata = schema.metadata or {}
+    text = metadata.get(_DESCRIPTION)
     if text is None:
         return None
     try:
+        if metadata.get(_DESCRIPTION_SUM, _sum(text)) != _sum(text):
+            raise ValueError("it is not as it was written")
         found = json.loads(text)
         if not isinstance(found, dict) or found.get("format") != FORMAT_VERSION:
             version = found.get("format") if isinstance(found, dict) else None
@@ -369,14 +387,10 @@ class ParquetReader:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
-        try:
-            self._file = parquet.ParquetFile(path)
-        except FileNotFoundError:
-            raise InvalidArgumentError(f"There is no file {path!r}.") from None
-        except (OSError, pa.ArrowException) as error:
-            raise InvalidArgumentError(
-                f"The file {path!r} cannot be read as Parquet: {error}"
-            ) from error
+        self._path = path
+        self._errors = (OSError, pa.ArrowException)
+        with self._named_errors("cannot be read as Parquet"):
+            self._file = parquet.ParquetFile(path, page_checksum_verification=True)
         self._from_batches = pa.Table.from_batches
         self.schema = self._file.schema_arrow
         self.n_rows = int(self._file.metadata.num_rows)
@@ -388,6 +402,18 @@ class ParquetReader:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
+    @contextlib.contextmanager
+    def _named_errors(
+        self, what: str = "is damaged, or cannot be read to its end"
+    ) -> Iterator[None]:
+        """Turn what pyarrow raises into an error that names the file."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise InvalidArgumentError(f"There is no file {self._path!r}.") from None
+        except self._errors as error:
+            raise InvalidArgumentError(f"The file {self._path!r} {what}: {error}") from error
+
     def _restart(self) -> None:
         self._batches = self._file.iter_batches()
         self._held: list[Any] = []
@@ -396,14 +422,16 @@ class ParquetReader:
 
     def column(self, name: str) -> Any:
         """Return a whole column."""
-        return self._file.read(columns=[name]).column(name)
+        with self._named_errors():
+            return self._file.read(columns=[name]).column(name)
 
     def read(self, start: int, stop: int) -> Any:
         """Return rows start .. stop - 1 as a table; going back reads from the beginning again."""
         if start < self._first:
             self._restart()
         while self._end < stop:
-            batch = next(self._batches)
+            with self._named_errors():
+                batch = next(self._batches)
             self._held.append(batch)
             self._end += batch.num_rows
             while self._held and self._first + self._held[0].num_rows <= start:

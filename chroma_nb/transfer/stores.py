@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.copying import Place, copy_records
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, NotFoundError
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.validation import (
@@ -165,6 +165,16 @@ def place_of(collection: Collection) -> Place:
     """Return where a collection's records are."""
     api = collection._client.api
     return Place(api, collection.id, collection.tenant, collection.database)
+
+
+def exists(client: ClientAPI, name: str) -> bool:
+    """Say whether there is a collection of that name."""
+    check_collection_name(name)
+    try:
+        client.api.get_collection(name, tenant=client.tenant, database=client.database)
+    except NotFoundError:
+        return False
+    return True
 
 
 def like(

@@ -1,0 +1,101 @@
+"""An exported file that is damaged gives the records that were written, or an error that names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import InvalidArgumentError, NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("pyarrow")
+N, DIMENSION = 2_000, 16
+
+
+def rows() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((N, DIMENSION)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "notes.parquet"
+    with chroma_nb.EphemeralClient() as client:
+        notes = client.get_or_create_collection("exported_notes", embedding_function=None)
+        ids = [f"n{i}" for i in range(N)]
+        notes.add(
+            ids=ids,
+            embeddings=rows(),
+            documents=[f"note {i}" for i in range(N)],
+            metadatas=[{"n": i} for i in range(N)],
+        )
+        notes.export(path)
+        client.delete_collection("exported_notes")
+    return path
+
+
+def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path: Path) -> None:
+    data = exported.read_bytes()
+    refused: list[str] = []
+    with chroma_nb.EphemeralClient() as client:
+        for at in np.random.default_rng(1).integers(0, len(data), 40).tolist():
+            damaged = bytearray(data)
+            damaged[at] ^= 4
+            path = tmp_path / "damaged.parquet"
+            path.write_bytes(damaged)
+            try:
+                # Its name and its configuration are in the file, too.
+                notes = client.import_(path, name="read")
+            except InvalidArgumentError as error:
+                refused.append(str(error))
+                with pytest.raises(NotFoundError):
+                    client.get_collection("read")
+                continue
+            found = notes.get(include=["embeddings", "documents", "metadatas"])
+            assert np.array_equal(found["embeddings"], rows()), at
+            assert found["documents"] == [f"note {i}" for i in range(N)], at
+            assert found["metadatas"] == [{"n": i} for i in range(N)], at
+            client.delete_collection("read")
+    assert len(refused) > 20
+    assert all("damaged.parquet" in said for said in refused)
+
+
+def test_a_description_that_was_changed_is_refused(exported: Path, tmp_path: Path) -> None:
+    data = exported.read_bytes()
+    path = tmp_path / "described.parquet"
+    # Its name and its configuration are in the footer, of which Parquet has no checksum.
+    at = data.rindex(b'"exported_notes"')
+    path.write_bytes(data[: at + 1] + b"E" + data[at + 2 :])
+    with (
+        chroma_nb.EphemeralClient() as client,
+        pytest.raises(InvalidArgumentError, match="not as it was written"),
+    ):
+        client.import_(path)
+
+
+def test_a_cut_file_leaves_no_collection(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.parquet"
+    path.write_bytes(exported.read_bytes()[:-2_000])
+    with chroma_nb.EphemeralClient() as client:
+        with pytest.raises(InvalidArgumentError, match=r"cut\.parquet"):
+            client.import_(path, name="cut")
+        with pytest.raises(NotFoundError):
+            client.get_collection("cut")
+
+
+def test_records_that_were_there_stay(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.parquet"
+    data = bytearray(exported.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    with chroma_nb.EphemeralClient() as client:
+        there = client.create_collection("there", embedding_function=None)
+        there.add(ids=["a"], embeddings=[[1.0] * DIMENSION])
+        with pytest.raises(InvalidArgumentError, match=r"damaged\.parquet"):
+            client.import_(path, name="there")
+        assert there.get()["ids"] == ["a"]
+        client.delete_collection("there")
