@@ -407,9 +407,7 @@ class PersistentDuckDB(DuckDB):
 #: "v1.3.0", and without any, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 finds NULL for every value.
 _STORAGE = {"storage_compatibility_version": "v1.2.0"}
 #: What keeps a file from being opened and says nothing of what is in it.
-_NO_DAMAGE = (
-    *(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),
-)
+_NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
 #: Of a database that is being made.
 _NEW = ".new"
 #: What a folder of a store has.

@@ -143,7 +143,7 @@ def test_a_folder_that_was_deleted_is_a_new_store(tmp_path: Path) -> None:
         newest.create_collection("newest", embedding_function=None).add(
             ids=["a"], embeddings=vectors(1)
         )
-        with pytest.raises(InternalError, match="its folder was deleted or replaced"):
+        with pytest.raises(InternalError, match="its folder was moved, deleted or replaced"):
             notes.count()
         client.close()
         del client, notes

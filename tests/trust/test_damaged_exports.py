@@ -13,7 +13,7 @@ from chroma_nb.errors import InvalidArgumentError, NotFoundError
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 N, DIMENSION = 2_000, 16
 
 
@@ -65,11 +65,14 @@ def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path:
 
 
 def test_a_description_that_was_changed_is_refused(exported: Path, tmp_path: Path) -> None:
-    data = exported.read_bytes()
     path = tmp_path / "described.parquet"
-    # Its name and its configuration are in the footer, of which Parquet has no checksum.
-    at = data.rindex(b'"exported_notes"')
-    path.write_bytes(data[: at + 1] + b"E" + data[at + 2 :])
+    table = parquet.read_table(exported)
+    changed = {
+        # Of the footer, in which this is, Parquet has no checksum.
+        key: value.replace(b'"exported_notes"', b'"exported_n0tes"')
+        for key, value in table.schema.metadata.items()
+    }
+    parquet.write_table(table.replace_schema_metadata(changed), path)
     with (
         chroma_nb.EphemeralClient() as client,
         pytest.raises(InvalidArgumentError, match="not as it was written"),
