@@ -11,12 +11,14 @@ import contextlib
 import importlib
 import os
 import threading
+import warnings
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chroma_nb import forked
 from chroma_nb.boundary import public_call
+from chroma_nb.callers import level_outside
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.settings import Settings, real_path
 from chroma_nb.shielded import shielded
@@ -67,6 +69,12 @@ class Store:
 
 
 _stores: dict[Hashable, Store] = {}
+#: Settings that a store has once for all of its clients.
+_OF_A_STORE = (
+    *("allow_reset", "compact_ratio", "db", "duckdb_memory_limit", "fsync", "graph_min_records"),
+    *("idle_unload_seconds", "index_engine", "max_batch_size", "max_filter_conditions"),
+    *("max_filter_depth", "max_pattern_length", "memory_budget", "temp_path", "threads"),
+)
 
 
 def _argument_free(function: Callable[[], R]) -> Callable[[], R]:
@@ -240,6 +248,28 @@ def connect(settings: Settings, keep: Callable[[Store], None]) -> None:
 
     is_here = load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process
     shielded(work) if is_here else work()
+    if is_here:
+        _warn_of_other_settings(settings)
+
+
+def _warn_of_other_settings(settings: Settings) -> None:
+    """Say which settings of a client have no effect, as its store was opened with others."""
+    store = _stores.get(("path", real_path(settings.path))) if settings.is_persistent else None
+    if store is None:
+        return
+    others = [
+        f"{name}={settings.shown(name)!r} (it is {store.settings.shown(name)!r})"
+        for name in _OF_A_STORE
+        if settings.gives(name) and getattr(settings, name) != getattr(store.settings, name)
+    ]
+    if others:
+        warnings.warn(
+            f"The store in {settings.path!r} is open in this process, and stays as its first client has opened it; "
+            f"without effect is {', '.join(others)}. Close its other clients first (client.close()), or restart the "
+            "kernel.",
+            UserWarning,
+            stacklevel=level_outside(),
+        )
 
 
 def release(store: Store, let_go: Callable[[], bool] = lambda: True) -> None:

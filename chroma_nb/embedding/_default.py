@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.callers import level_outside
 from chroma_nb.embedding import _minilm
 from chroma_nb.embedding._minilm import DefaultEmbeddingFunction
 from chroma_nb.embedding._static import StaticEmbeddingFunction
@@ -17,8 +16,6 @@ from chroma_nb.settings import Settings
 
 if TYPE_CHECKING:
     from chroma_nb.embedding.base import EmbeddingFunction
-
-_PACKAGE = str(Path(__file__).parent.parent)
 
 
 class EmbeddingNotice(UserWarning):
@@ -93,15 +90,5 @@ def _notice(reason: str) -> None:
         f"because MiniLM cannot be had: {reason.rstrip('.')}. chroma_nb.prefetch() gets MiniLM for "
         'collections made after it; Settings(embedding="static") silences this notice.',
         EmbeddingNotice,
-        stacklevel=_level_outside(),
+        stacklevel=level_outside(),
     )
-
-
-def _level_outside() -> int:
-    """Return the stack level, seen from `_notice`, of the line of the user that led here."""
-    level = 1
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-        level += 1
-    return level

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -250,3 +251,17 @@ def test_a_damaged_log_can_be_left_out_as_its_error_says(tmp_path: Path) -> None
     with opened(path) as client:
         assert notes_of(client).count() == 20
         assert client.check().is_whole
+
+
+def test_settings_that_an_open_store_does_not_take_over_are_named(store: Path) -> None:
+    with opened(store, memory_budget="100 MB") as first:
+        with pytest.warns(UserWarning, match=r"allow_reset=True.*memory_budget='1 MB'") as warned:
+            second = opened(store, memory_budget="1 MB", allow_reset=True)
+        assert warned[0].filename == __file__
+        assert "without effect" in str(warned[0].message)
+        second.close()
+        # The same once more, and what is a client's own.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            opened(store, memory_budget="100 MB", embedding="static").close()
+        assert first.memory.budget == 100_000_000
