@@ -122,7 +122,8 @@ def test_a_large_head_is_refused(hasty: Running) -> None:
         assert head_of(wire, HEAD + ninety + b"\r\n").endswith(b"200 OK")
     for more in (b"a: b\r\n" * 150, b"a: " + b"b" * 70_000 + b"\r\n"):
         with wire_to(hasty) as wire:
-            assert b" 4" in head_of(wire, HEAD + more + b"\r\n")
+            first = head_of(wire, HEAD + more + b"\r\n")
+            assert first.endswith(b"431 Request Header Fields Too Large")
 
 
 def test_each_limit_of_a_connection_is_a_setting_that_its_refusal_names(tmp_path: Path) -> None:

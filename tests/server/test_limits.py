@@ -6,7 +6,6 @@ import contextlib
 import json
 import resource
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -18,12 +17,13 @@ import chroma_nb
 from benchmarks.servers import Running, running, start_ours
 from chroma_nb import errors
 from chroma_nb.progress import ProgressBar
-from tests.server.conftest import PLACE, Raw
+from tests.server.conftest import Raw
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MB = 1_000_000
+COUNTED = 'chroma_nb_requests_total{operation="count",'
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def narrow(small: Running) -> Iterator[Raw]:
 
 
 def alive(server: Running) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as wire:
         wire.sendall(
             b"GET /api/v2/heartbeat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
@@ -151,51 +151,82 @@ def test_a_half_closed_connection(small: Running) -> None:
     alive(small)
 
 
-def test_a_thousand_idle_connections(small: Running) -> None:
+def test_a_thousand_idle_connections(small: Running, server: Running) -> None:
+    """They cost the requests of others nothing: beside them one takes as long as at a server without."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2_500:
         pytest.skip(f"this process may open {hard} files")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_500), hard))
+    seconds: dict[str, list[float]] = {"with": [], "without": []}
     with contextlib.ExitStack() as stack:
         for _ in range(1_000):
             stack.enter_context(socket.create_connection(("127.0.0.1", small.port), timeout=10))
-        started = time.monotonic()
-        for _ in range(20):
-            alive(small)
-        assert time.monotonic() - started < 5
+        for _ in range(30):
+            for which, one in (("with", small), ("without", server)):
+                started = time.perf_counter()
+                alive(one)
+                seconds[which].append(time.perf_counter() - started)
+    # The best of many, in turns: whatever else the machine does makes some of both slow.
+    assert min(seconds["with"]) < 3 * min(seconds["without"])
 
 
-def test_too_many_requests_are_told_to_try_again(small: Running) -> None:
+def metric(raw: Raw, name: str) -> float:
+    """Return the sum of what a server's metrics say under a name."""
+    lines = raw("GET", "/metrics").text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_too_many_requests_are_told_to_try_again() -> None:
     """And a client of ours does so by itself."""
-    rng_rows = [[float(i % 7), float(i % 11), 1.0] for i in range(1_000)]
-    with chroma_nb.connect(small.url) as client:
-        docs = client.get_or_create_collection("busy", embedding_function=None)
-        docs.upsert(ids=[str(i) for i in range(1_000)], embeddings=rng_rows)
-        path = f"{PLACE}/collections/{docs.id}/query"
-        body = {"query_embeddings": rng_rows, "n_results": 50}
-        seen: set[int] = set()
+    n_slots = 4
+    settings = chroma_nb.Settings(
+        server_port=0, server_threads=2 * n_slots, server_max_concurrency=n_slots
+    )
+    with (
+        chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as store,
+        chroma_nb.server.FastAPI(store.api, settings) as server,
+        ThreadPoolExecutor(n_slots + 1) as pool,
+    ):
+        raw = Raw(server.start())
+        path = raw.collection("busy")
+        client = chroma_nb.connect(server.url)
+        docs = client.get_collection("busy", embedding_function=None)
+        # Somebody writes for as long as this test likes: the writes of others wait, and keep their slots.
+        writing = store.api.segments._slots.get(docs.id).write_lock  # type: ignore[attr-defined]
 
-        def ask() -> None:
-            raw = Raw(small.url)
-            for _ in range(10):
-                answer = raw("POST", path, body)
-                seen.add(answer.status_code)
-                if answer.status_code == 503:
-                    assert answer.headers["Retry-After"] == "1"
-                    assert answer.json()["error"] == "RateLimitError"
-            raw.close()
+        def add(number: int) -> int:
+            own = Raw(server.url)
+            body = {"ids": [str(number)], "embeddings": [[1.0]]}
+            # Asking for the figures takes a slot as well, for a moment.
+            while (status := own("POST", path + "/add", body).status_code) == 503:
+                time.sleep(0.01)
+            own.close()
+            return int(status)
 
-        threads = [threading.Thread(target=ask) for _ in range(12)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert 200 in seen
-        assert seen <= {200, 503}
-        alive(small)
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda _: docs.count(), range(40)))
-        assert found == [1_000] * 40
+        with writing:
+            waiting = [pool.submit(add, number) for number in range(n_slots)]
+            # What asks for the figures is one more.
+            wait_for(lambda: metric(raw, "chroma_nb_requests_in_flight ") == n_slots + 1)
+            answer = raw("GET", path + "/count")
+            assert answer.status_code == 503, "there were no slots left"
+            assert answer.headers["Retry-After"] == "1"
+            assert answer.json()["error"] == "RateLimitError"
+            # What asks nothing of the store is answered all the same.
+            assert raw("GET", "/api/v2/heartbeat").status_code == 200
+            patient = pool.submit(docs.count)
+            wait_for(lambda: metric(raw, COUNTED + 'status="503"}') > 1)
+        assert [one.result() for one in waiting] == [201] * n_slots
+        assert patient.result() == n_slots
+        assert raw("GET", path + "/count").status_code == 200
+        client.close()
+        raw.close()
 
 
 def test_a_request_that_takes_too_long(tmp_path_factory: pytest.TempPathFactory) -> None:
