@@ -5,12 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from uuid import UUID
 
+import numpy as np
 import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import ChromaError, ServerUnavailableError
+from chroma_nb.memory.report import MemoryReport
+from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
+from chroma_nb.types import FieldSummary, IndexingStatus
 from tests.trust.listening import Answer, Listening
 
 if TYPE_CHECKING:
@@ -73,12 +80,64 @@ GOOD: dict[str, Any] = {
         }
     ],
     "metadata_keys": ["k"],
-    "explain": {"collection": "docs", "strategy": "exact", "reason": "", "elapsed_ms": 0.1},
+    "explain": {
+        "collection": "docs",
+        "engine": "hnswlib",
+        "strategy": "exact",
+        "reason": "exact about 0.01 ms, graph 0.02 ms",
+        "fetch": 0,
+        "n_live": 1,
+        "answered_from": "memory",
+        "resident_bytes": 1,
+        "elapsed_ms": 0.1,
+    },
     "indexing_status": {
         "num_indexed_ops": 1,
         "num_unindexed_ops": 0,
         "total_ops": 1,
         "op_indexing_progress": 1.0,
+    },
+    "report": {
+        "budget": 3,
+        "used": 1,
+        "collections": [
+            {
+                "name": "docs",
+                "id": ID,
+                "state": "loaded",
+                "form": "hnswlib",
+                "n_records": 1,
+                "resident_bytes": 1,
+                "parts": {"graph": 1},
+                "disk_bytes": 1,
+                "pinned": False,
+                "ttl_seconds": 5.0,
+                "idle_seconds": None,
+                "hits": 1,
+                "misses": 0,
+                "loads": 1,
+                "unloads": 0,
+            }
+        ],
+        "database_bytes": 1,
+        "database_limit": 2,
+        "process_bytes": 1,
+        "limit_bytes": 2,
+        "limit_source": "physical memory",
+        "free_bytes": 1,
+        "idle_seconds": 900.0,
+        "events": [
+            {
+                "time": 1.5,
+                "action": "load",
+                "collection": "docs",
+                "reason": "asked for",
+                "n_bytes": 1,
+                "seconds": 0.5,
+            }
+        ],
+        "history": [{"time": 1.5, "used": 1, "budget": 3, "process": 1}],
+        "server": "",
     },
 }
 
@@ -129,34 +188,145 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "unload": lambda _, docs: docs.unload(),
     "load": lambda client, _: client.memory.load("docs"),
     "budget": lambda client, _: client.memory.budget,
-    "fields": lambda _, docs: (docs.fields.describe(), repr(docs.fields)),
-    "metadata_keys": lambda _, docs: dir(docs.fields),
+    "fields": lambda _, docs: docs.fields.describe(),
+    "metadata_keys": lambda _, docs: list(docs.fields),
     "indexing_status": lambda _, docs: docs.get_indexing_status(),
     "report": lambda client, _: client.memory.report(),
     "explain": lambda _, docs: docs.explain(query_embeddings=[[1.0, 2.0]]),
 }
 
 
-def mutations(value: Any) -> Iterator[Any]:
-    """Return what stands near a good answer: parts of it missing, of other kinds, too many or too few."""
-    yield from (None, 5, -1, 1e400, True, "text", [], {}, [None], {"a": 1}, [[[[]]]])
+def fits(value: Any, kind: Any) -> bool:
+    """Say whether a value is of the type that is promised, down to its last part."""
+    parts = get_args(kind)
+    match get_origin(kind) or kind:
+        case origin if origin is UnionType:
+            return any(fits(value, one) for one in parts)
+        case origin if origin is Literal:
+            return value in parts
+        case origin if origin is list:
+            return isinstance(value, list) and all(fits(one, parts[0]) for one in value)
+        case origin if origin is tuple and parts[-1] is ...:
+            return type(value) is tuple and all(fits(one, parts[0]) for one in value)
+        case origin if origin is tuple:
+            same = type(value) is tuple and len(value) == len(parts)
+            return same and all(map(fits, value, parts))
+        case origin if origin is dict:
+            pairs = value.items() if isinstance(value, dict) else [(None, None)]
+            return all(fits(key, parts[0]) and fits(one, parts[1]) for key, one in pairs)
+        case origin if is_dataclass(origin) or hasattr(origin, "_fields"):
+            hints = get_type_hints(origin)
+            return isinstance(value, origin) and all(
+                fits(getattr(value, name), hint) for name, hint in hints.items()
+            )
+        case origin if origin is float:
+            return type(value) in (int, float)
+    return type(value) is kind
+
+
+Metadatas = list[dict[str, str | int | float | bool | list[Any]] | None]
+
+
+def is_collection(value: Any) -> bool:
+    return (
+        type(value) is chroma.Collection
+        and fits([value.id, value.name], list[UUID | str])
+        and fits(value.metadata, dict[str, str | int | float | bool] | None)
+        and fits(value.configuration["hnsw"]["space"], Literal["l2", "cosine", "ip"])
+    )
+
+
+def are_records(ids: Any, found: Any, of: Callable[[Any], Any] = lambda part: part) -> bool:
+    """Say whether ids, documents, metadata and embeddings are, and are as many."""
+    documents, metadatas, embeddings = map(
+        of, map(found.get, ("documents", "metadatas", "embeddings"))
+    )
+    return (
+        fits(ids, list[str])
+        and fits(documents, list[str | None])
+        and fits(metadatas, Metadatas)
+        and isinstance(embeddings, np.ndarray)
+        and embeddings.dtype == np.float64
+        and embeddings.ndim == 2
+        and len(ids) == len(documents) == len(metadatas) == len(embeddings)
+    )
+
+
+def are_matches(found: Any) -> bool:
+    # One query was asked.
+    return (
+        type(found) is QueryResult
+        and all(len(found[part]) == 1 for part in ("ids", "distances"))
+        and are_records(found["ids"][0], found, lambda part: part[0])
+        and fits(found["distances"], list[list[float]])
+        and len(found["distances"][0]) == len(found["ids"][0])
+    )
+
+
+#: For each call whether what is shown is of the right type, and says what the answer says.
+RIGHT: dict[str, Callable[[Any, Any], bool]] = {
+    "heartbeat": lambda shown, odd: fits(shown, int) and odd["nanosecond heartbeat"] is shown,
+    "version": lambda shown, odd: fits(shown, str) and shown == odd,
+    "collections": lambda shown, odd: (
+        type(shown) is CollectionList and all(map(is_collection, shown)) and len(shown) == len(odd)
+    ),
+    "collections_count": lambda shown, odd: fits(odd, int) and fits(shown, int) and shown == odd,
+    "docs": lambda shown, _: is_collection(shown),
+    "count": lambda shown, odd: fits(odd, int) and fits(shown, int) and shown == odd,
+    "get": lambda shown, odd: (
+        type(shown) is GetResult and are_records(shown["ids"], shown) and shown["ids"] == odd["ids"]
+    ),
+    "query": lambda shown, odd: are_matches(shown) and shown["ids"] == odd["ids"],
+    "delete": lambda shown, odd: fits(shown, dict[str, int]) and shown == odd,
+    "unload": lambda shown, odd: fits(odd["released"], int) and shown == odd["released"],
+    "load": lambda shown, odd: fits(odd["resident_bytes"], int) and shown == odd["resident_bytes"],
+    "budget": lambda shown, odd: fits(odd["budget"], int) and shown == odd["budget"],
+    "fields": lambda shown, odd: fits(shown, list[FieldSummary]) and len(shown) == len(odd),
+    "metadata_keys": lambda shown, odd: fits(shown, list[str]) and shown == odd,
+    "indexing_status": lambda shown, _: fits(shown, IndexingStatus),
+    "report": lambda shown, _: fits(shown, MemoryReport),
+    "explain": lambda shown, odd: (
+        type(shown) is Explanation
+        and shown == odd
+        and all(fits(shown[part], str) for part in ("collection", "strategy", "reason"))
+        and fits(shown["elapsed_ms"], float)
+    ),
+}
+
+
+def mutations(value: Any) -> Iterator[tuple[str, Any]]:
+    """Return what stands near a good answer, and where it is odd: parts missing, of other kinds, too many or few."""
+    for other in (None, 5, -1, 1e400, True, "text", [], {}, [None], {"a": 1}, [[[[]]]]):
+        yield f" {json.dumps(other)}", other
     if isinstance(value, dict):
         for key, part in value.items():
-            yield {name: one for name, one in value.items() if name != key}
-            for other in mutations(part):
-                yield {**value, key: other}
+            yield f".{key} missing", {name: one for name, one in value.items() if name != key}
+            for where, other in mutations(part):
+                yield f".{key}{where}", {**value, key: other}
     if isinstance(value, list) and value:
-        yield value * 2
-        yield [*value, None]
-        for other in mutations(value[0]):
-            yield [other, *value[1:]]
+        yield " twice", value * 2
+        yield " and null", [*value, None]
+        for where, other in mutations(value[0]):
+            yield f"[0]{where}", [other, *value[1:]]
+
+
+def test_every_call_has_a_good_answer(hostile: Hostile) -> None:
+    """What is odd is made from it, and it is the one that is not."""
+    assert CALLS.keys() <= GOOD.keys()
+    assert CALLS.keys() == RIGHT.keys()
+    with asking(hostile) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        for name, call in CALLS.items():
+            assert RIGHT[name](call(client, docs), GOOD[name]), name
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_odd_answers_are_errors_of_ours(hostile: Hostile, name: str) -> None:
+    """Or values of the type that the call promises: nothing odd is handed through."""
+    n_refused, passed = 0, []
     with asking(hostile) as client:
         docs = client.get_collection("docs", embedding_function=None)
-        for odd in mutations(GOOD.get(name, {})):
+        for where, odd in mutations(GOOD[name]):
             hostile.odd = {name: ok(odd)}
             try:
                 shown = CALLS[name](client, docs)
@@ -164,12 +334,24 @@ def test_odd_answers_are_errors_of_ours(hostile: Hostile, name: str) -> None:
                 if hasattr(shown, "_repr_html_"):
                     shown._repr_html_()
             except ChromaError:
+                n_refused += 1
                 continue
+            if not is_right(name, shown, odd):
+                passed.append(f"{name}{where} is shown as {shown!r:.200}")
+    assert not passed, f"{len(passed)} odd answers are handed through:\n" + "\n".join(passed)
+    assert n_refused > 0
+
+
+def is_right(name: str, shown: Any, odd: Any) -> bool:
+    try:
+        return RIGHT[name](shown, odd)
+    except (TypeError, KeyError, IndexError):
+        return False
 
 
 @pytest.mark.parametrize("name", ["pre-flight-checks", "identity", "default_tenant"])
 def test_odd_answers_when_connecting(hostile: Hostile, name: str) -> None:
-    for odd in mutations(GOOD[name]):
+    for _, odd in mutations(GOOD[name]):
         hostile.odd = {name: ok(odd)}
         try:
             asking(hostile).close()
