@@ -766,6 +766,9 @@ class DuckDB(DB):
     def _check_space(self, changes: Changes) -> None:
         """Refuse a write that would not fit, before DuckDB's own log fills the disk up."""
         rows = changes.rows
+        if not len(rows):
+            # Whoever deletes may do so to get space.
+            return
         n_bytes = changes.vectors.nbytes + 64 * len(rows)
         for column in (rows.ids, rows.documents, rows.uris, rows.metadatas):
             n_bytes += sum(len(text) for text in column if text)
@@ -773,8 +776,10 @@ class DuckDB(DB):
         needed = n_bytes + n_bytes // 8 + HEADROOM_BYTES
         if needed > free:
             raise InternalError(
-                f"Writing {len(rows):,} records needs about {needed:,} bytes, the disk of {self!r} "
-                f"has {free:,} free. Free some space and repeat the call; nothing was written."
+                f"Writing {len(rows):,} records needs about {format_bytes(needed)}, of which "
+                f"{format_bytes(HEADROOM_BYTES)} are kept free for the database's log; the disk of {self!r} has "
+                f"{format_bytes(free)} free. Free some space, or delete a collection, and repeat the call; "
+                "nothing was written."
             )
 
     def _vector_path(self, entry: _Entry) -> str | None:

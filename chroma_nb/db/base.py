@@ -111,7 +111,7 @@ class VectorSource(ABC):
         """Return the vectors of these labels, shape (len(labels), dimension), in their order."""
 
     @abstractmethod
-    def block(
+    def read_range(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Return the vectors of labels start .. stop - 1 as a copy that the caller owns.

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 65_536
 #: One block in the DB: its sum, and the rows that it is of.
 _SUM = np.dtype([("sum", "<u8"), ("rows", "<u4")])
-#: What is known of a block. A dead one is damaged, and holds no record's vector.
-_UNKNOWN, _WHOLE, _DEAD = 0, 1, 2
+#: What is known of a block. An abandoned one is damaged, and holds no record's vector.
+_UNKNOWN, _WHOLE, _ABANDONED = 0, 1, 2
 
 
 #: The sum of some bytes.
@@ -62,7 +62,7 @@ class Growth:
     first_block: int
     #: Of the blocks that it fills, as the DB keeps them.
     sums: NDArray[np.void]
-    #: Of these the first has a damaged beginning, which was given up.
+    #: True: the first of `sums` is of the damaged tail, which gets no more rows.
     gives_up: bool
     tail_rows: int
     tail_sum: int
@@ -122,7 +122,7 @@ class BlockSums:
 
     @property
     def can_grow(self) -> bool:
-        """False: the tail was not read yet, or is damaged; see `read_tail`."""
+        """Whether rows can be added: the tail was read, and is whole; see `read_tail`."""
         return self._state is not None
 
     def read_tail(self, data: bytes | bytearray) -> bool:
@@ -136,7 +136,7 @@ class BlockSums:
         return True
 
     @property
-    def rows_to_skip(self) -> int:
+    def rows_left_in_block(self) -> int:
         """Rows that are left of the tail's block: where it is damaged, nothing can be added to its sum."""
         return self.block_rows - self._tail_rows
 
@@ -152,7 +152,7 @@ class BlockSums:
         if self._state is None:
             # The block keeps the sum of what was in it, so that the right file would be whole again.
             found.append((self._tail_sum, self._tail_rows))
-            filled, start, state = 0, self.rows_to_skip, xxhash.xxh3_64()
+            filled, start, state = 0, self.rows_left_in_block, xxhash.xxh3_64()
         else:
             state = self._state.copy()
         data = vectors.data.cast("B") if vectors.size else memoryview(b"")
@@ -215,7 +215,7 @@ class BlockSums:
         """Return all blocks."""
         return [self.block(number) for number in range(self.n_blocks)]
 
-    def some(self, numbers: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
+    def bounds_and_sums(self, numbers: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
         """Return the first row of each of these blocks, the one after its last, and its sum.
 
         One by one they would take longer than their bytes.
@@ -248,24 +248,24 @@ class BlockSums:
             else:
                 self._known[-1] = _WHOLE
 
-    def found_damaged(self, block: Block) -> None:
+    def forget_block(self, block: Block) -> None:
         """Forget what was known of a block: whoever reads it next looks at it."""
         with self._lock:
             self._known[block.number] = _UNKNOWN
 
-    def found_dead(self, blocks: Sequence[Block]) -> None:
-        """Remember blocks that are damaged, where no record's vector is: labels are never used twice."""
+    def abandon(self, blocks: Sequence[Block]) -> None:
+        """Remember damaged blocks that hold no record's vector. None will: labels are never used twice."""
         with self._lock:
             for one in blocks:
                 # A tail may yet get records.
                 if one.number < len(self._sums) and not self._known[one.number]:
-                    self._known[one.number] = _DEAD
+                    self._known[one.number] = _ABANDONED
 
-    def dead_rows(self, start: int, stop: int) -> list[slice]:
-        """Return which of the rows start .. stop - 1 are in dead blocks, counted from `start`."""
+    def abandoned_rows(self, start: int, stop: int) -> list[slice]:
+        """Return which of the rows start .. stop - 1 are in abandoned blocks, counted from `start`."""
         first = start // self.block_rows
         known = self._known[first : max(first, (stop - 1) // self.block_rows + 1)]
-        found = np.flatnonzero(known == _DEAD) + first if (known == _DEAD).any() else ()
+        found = np.flatnonzero(known == _ABANDONED) + first if (known == _ABANDONED).any() else ()
         rows = self.block_rows
         return [
             slice(max(0, int(number) * rows - start), int(number + 1) * rows - start)

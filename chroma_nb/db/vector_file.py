@@ -250,7 +250,7 @@ class VectorFile(VectorSource):
         order = None if np.all(labels[1:] > labels[:-1]) else np.argsort(labels, kind="stable")
         rising = labels if order is None else labels[order]
         if order is None and len(labels) and labels[-1] - labels[0] == len(labels) - 1:
-            return self.block(int(labels[0]), int(labels[-1]) + 1)
+            return self.read_range(int(labels[0]), int(labels[-1]) + 1)
         self._check_labels(labels)
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         # Pieces of labels that lie close to each other, so that a range of the file fits into memory.
@@ -275,7 +275,7 @@ class VectorFile(VectorSource):
         """Read rows of one range of the file, labels rising."""
         first, last = int(labels[0]), int(labels[-1])
         if last - first < _RANGE_ROWS_PER_ROW * len(labels):
-            return self._block(first, last + 1)[labels - first]
+            return self._read_range(first, last + 1)[labels - first]
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         # Reading brings no page of the file into this process, a mapping would bring 16 around each.
         n_bytes, view = self.row_bytes, out.data.cast("B")
@@ -284,19 +284,19 @@ class VectorFile(VectorSource):
                 _read_into(fd, view[at : at + n_bytes], HEADER_BYTES + label * n_bytes)
         return out
 
-    def block(
+    def read_range(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        found = self._block(start, stop, out)
+        found = self._read_range(start, stop, out)
         sums = self.sums
         if sums is not None:
             self._check(sums, sums.unknown(start, stop), found, start)
-            for rows in sums.dead_rows(start, stop):
+            for rows in sums.abandoned_rows(start, stop):
                 # Nobody's: what looks at every row, as a graph's builder and norms do, should find numbers.
                 found[rows] = 0
         return found
 
-    def _block(
+    def _read_range(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Read rows start .. stop - 1 as they are."""
@@ -331,7 +331,7 @@ class VectorFile(VectorSource):
     def _remap(self, stop: int) -> NDArray[np.float32]:
         if stop * self.row_bytes <= _SMALL_BYTES:
             # A mapping keeps a descriptor of its own: not worth one for so little.
-            return self._block(0, stop)
+            return self._read_range(0, stop)
         length = HEADER_BYTES + stop * self.row_bytes
         with self._open() as fd:
             if self.sums is not None and os.fstat(fd).st_size < length:
@@ -377,7 +377,7 @@ class VectorFile(VectorSource):
         whole = np.ones(len(numbers), dtype=bool)
         buffer = memoryview(bytearray(self.block_rows * n_bytes))
         with self._open() as fd:
-            blocks = zip(numbers.tolist(), *sums.some(numbers), strict=True)
+            blocks = zip(numbers.tolist(), *sums.bounds_and_sums(numbers), strict=True)
             for at, (number, start, stop, expected) in enumerate(blocks):
                 if first <= start and stop <= last:
                     data = there[(start - first) * n_bytes : (stop - first) * n_bytes]
@@ -390,7 +390,7 @@ class VectorFile(VectorSource):
         if damaged:
             if self._on_damage is not None:
                 self._on_damage(damaged)
-            sums.found_dead(damaged)
+            sums.abandon(damaged)
 
     def _bytes_of(self, fd: int, start: int, stop: int, buffer: memoryview) -> memoryview:
         """Read rows into the buffer and return that part of it; less where the file ends before."""
@@ -411,7 +411,7 @@ class VectorFile(VectorSource):
                     data = self._bytes_of(fd, block.start, block.stop, buffer)
                     if not block.is_whole(data):
                         damaged.append(block)
-                        self.sums.found_damaged(block)
+                        self.sums.forget_block(block)
                     on_bytes(len(data))
         return damaged
 
@@ -424,14 +424,14 @@ class VectorFile(VectorSource):
         tail = sums.block(sums.n_blocks - 1)
         with self._open() as fd:
             data = self._bytes_of(fd, tail.start, tail.stop, buffer)
-        return 0 if sums.read_tail(bytes(data)) else sums.rows_to_skip
+        return 0 if sums.read_tail(bytes(data)) else sums.rows_left_in_block
 
     def summed_up(self, n_rows: int) -> BlockSums:
         """Return the sums of the first rows of a file that has none."""
         sums = BlockSums(self.row_bytes)
         step = max(self.block_rows, _RANGE_BYTES // self.row_bytes)
         for start in range(0, n_rows, step):
-            sums.adopt(sums.growth(self._block(start, min(n_rows, start + step))))
+            sums.adopt(sums.growth(self._read_range(start, min(n_rows, start + step))))
         return sums
 
     @property

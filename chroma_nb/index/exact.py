@@ -44,7 +44,7 @@ class Rows(Protocol):
     def shape(self) -> tuple[int, int]:
         """(rows, dimension)."""
 
-    def block(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
+    def read_range(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
         """Read rows start .. stop - 1 into the beginning of `out`, and return that part of it."""
 
     def take(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -317,7 +317,7 @@ def _blocks(
         buffer = np.empty((min(step, n_rows), dimension), dtype=np.float32)
         for start in range(0, n_rows, step):
             stop = min(start + step, n_rows)
-            yield start, stop, vectors.block(start, stop, buffer)
+            yield start, stop, vectors.read_range(start, stop, buffer)
         return
     if isinstance(vectors, np.ndarray):
         # Pieces that stay in the cache between being copied and being multiplied.

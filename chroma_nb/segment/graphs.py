@@ -211,7 +211,7 @@ class Graphs:
                 start = vectors.graph_end
                 stop = min(start + step, vectors.n_labels)
                 labels = np.flatnonzero(segment.metadata.alive[start:stop]) + start
-                block = vectors.source.block(start, stop)
+                block = vectors.source.read_range(start, stop)
                 if len(labels) < len(block):
                     block = block[labels - start]
                 n_held, held = graph.n_held, graph.resident_bytes
@@ -339,7 +339,7 @@ class Graphs:
             labels = np.flatnonzero(alive[start:stop]) + start
             try:
                 # Read, not mapped: building should leave no pages of the file in this process.
-                block = vectors.source.block(start, stop)
+                block = vectors.source.read_range(start, stop)
             except (OSError, StoreCorruptError):
                 if slot.segment is segment:
                     raise

@@ -192,7 +192,7 @@ class LoadedSegment(Segment):
             buffer = np.empty((min(step, n_labels), source.dimension), dtype=np.float32)
             for start in range(0, n_labels, step):
                 stop = min(start + step, n_labels)
-                segment.vectors.append(source.block(start, stop, buffer))
+                segment.vectors.append(source.read_range(start, stop, buffer))
         return segment
 
     def _restore(self, sections: dict[str, bytearray], extent: Extent) -> None:

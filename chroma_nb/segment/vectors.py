@@ -35,8 +35,8 @@ class StoredRows:
         self._source = source
         self.shape = (n_rows, source.dimension)
 
-    def block(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._source.block(start, stop, out)
+    def read_range(self, start: int, stop: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self._source.read_range(start, stop, out)
 
     def take(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._source.read(labels)
@@ -269,7 +269,7 @@ class LoadedVectors(ExactReader):
         n_left_out = n_rows - n_chosen
         if n_left_out <= _LEFT_OUT_ROWS:
             rows = (
-                self.source.block(start, self.n_labels)
+                self.source.read_range(start, self.n_labels)
                 if n_rows <= _READ_ROWS
                 else self.rows(start)
             )

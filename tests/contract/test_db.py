@@ -349,7 +349,7 @@ def test_compaction_keeps_records_and_order_and_starts_a_generation(
     rows = db.fetch(notes, db.select(notes))
     assert (rows.ids, rows.labels.tolist()) == (["a", "b", "d"], [0, 1, 2])
     assert rows.documents[0] == "new"
-    np.testing.assert_array_equal(db.vectors(notes).block(0, 3), vectors_of([4, 1, 3]))
+    np.testing.assert_array_equal(db.vectors(notes).read_range(0, 3), vectors_of([4, 1, 3]))
     insert(db, notes, ["e"])
     assert ids_of(db, notes) == ["a", "b", "d", "e"]
 

@@ -124,8 +124,8 @@ READS: dict[str, Callable[[VectorFile, int], Any]] = {
     "one": lambda file, row: file.read(np.array([row])),
     "many": lambda file, row: file.read(np.repeat(np.array([N - 1, row, 0]), 40)),
     "run": lambda file, row: file.read(np.arange(row, row + 1)),
-    "block": lambda file, row: file.block(row, row + 1),
-    "all": lambda file, row: file.block(0, N),
+    "block": lambda file, row: file.read_range(row, row + 1),
+    "all": lambda file, row: file.read_range(0, N),
     "mapped": lambda file, row: file.mapped(N),
     "mapped from": lambda file, row: file.mapped(N, row),
     "mapped, chosen": lambda file, row: file.mapped(N, labels=np.array([row])),
@@ -172,7 +172,7 @@ def test_what_is_read_as_a_whole_is_not_read_twice(
     guarded: Guarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(VectorFile, "_bytes_of", None)
-    np.testing.assert_array_equal(guarded.open().block(0, N), vectors())
+    np.testing.assert_array_equal(guarded.open().read_range(0, N), vectors())
     np.testing.assert_array_equal(guarded.open().mapped(N), vectors())
 
 
@@ -180,13 +180,13 @@ def test_damage_where_no_record_is_harms_nobody(guarded: Guarded) -> None:
     flip_row(guarded.path, ROWS + 3)
     guarded.live -= set(range(ROWS, 2 * ROWS))
     file = guarded.open()
-    found = file.block(0, N)
+    found = file.read_range(0, N)
     assert not found[ROWS : 2 * ROWS].any()
     np.testing.assert_array_equal(found[:ROWS], vectors()[:ROWS])
     # One record in it, and it is not.
     guarded.live.add(ROWS)
     with pytest.raises(StoreCorruptError):
-        guarded.open().block(0, N)
+        guarded.open().read_range(0, N)
 
 
 @pytest.mark.parametrize("at", [0, 5, 9, 12])
@@ -196,7 +196,7 @@ def test_a_damaged_header_hides_no_rows(
     flip(guarded.path, at)
     file = guarded.open()
     assert "checksums of their own" in caplog.text
-    np.testing.assert_array_equal(file.block(0, N), vectors())
+    np.testing.assert_array_equal(file.read_range(0, N), vectors())
     file.append(N, vectors(1, seed=4))
     # The next write made it right.
     VectorFile(str(guarded.path), DIMENSION, create=False)

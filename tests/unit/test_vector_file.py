@@ -37,10 +37,10 @@ def vectors(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[VectorFi
 def test_what_was_appended_is_read(vectors: VectorFile, n: int) -> None:
     vectors.append(0, rows(0, n))
     vectors.append(n, rows(n, 2 * n))
-    np.testing.assert_array_equal(vectors.block(0, 2 * n), rows(0, 2 * n))
+    np.testing.assert_array_equal(vectors.read_range(0, 2 * n), rows(0, 2 * n))
     np.testing.assert_array_equal(vectors.mapped(2 * n), rows(0, 2 * n))
     out = np.empty((2 * n + 3, DIMENSION), dtype=np.float32)
-    assert np.shares_memory(vectors.block(0, 2 * n, out), out)
+    assert np.shares_memory(vectors.read_range(0, 2 * n, out), out)
 
 
 @pytest.mark.parametrize("n", [100, MANY])
@@ -64,7 +64,7 @@ def test_rows_are_read_in_the_order_that_was_asked(vectors: VectorFile, n: int, 
 def test_rows_past_the_committed_ones_are_written_over(vectors: VectorFile) -> None:
     vectors.append(0, rows(0, MANY))
     vectors.append(10, rows(1_000, 1_005))
-    assert vectors.block(9, 16)[:, 0].tolist() == [9, 1000, 1001, 1002, 1003, 1004, 15]
+    assert vectors.read_range(9, 16)[:, 0].tolist() == [9, 1000, 1001, 1002, 1003, 1004, 15]
 
 
 def test_arrays_outlive_the_growth_of_what_they_show(vectors: VectorFile) -> None:
@@ -114,7 +114,7 @@ def test_a_named_file_comes_back_and_keeps_no_descriptor(tmp_path: Path) -> None
     first.close()
     again = VectorFile(path, DIMENSION)
     again.check_length(MANY)
-    np.testing.assert_array_equal(again.block(0, MANY), rows(0, MANY))
+    np.testing.assert_array_equal(again.read_range(0, MANY), rows(0, MANY))
     with pytest.raises(StoreCorruptError, match=r"holds 40,000 rows, 40,001 were committed"):
         again.check_length(MANY + 1)
 
@@ -135,7 +135,7 @@ def test_a_file_that_ends_early_is_not_read_as_zeros(tmp_path: Path) -> None:
     vectors.append(0, rows(0, MANY))
     os.truncate(path, HEADER_BYTES + 100)
     for read in (
-        lambda: vectors.block(0, MANY),
+        lambda: vectors.read_range(0, MANY),
         lambda: vectors.read(np.array([0, MANY // 2, MANY - 1])),
     ):
         with pytest.raises(StoreCorruptError, match="ended before its committed rows"):
