@@ -509,6 +509,11 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
         return ONNXMiniLM_L6_V2(preferred_providers=config.get("preferred_providers"))
 
     @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """Return None: a config chooses among the providers that onnxruntime brings, and nothing else."""
+        return None
+
+    @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
         """Raise InvalidArgumentError where the config is not one of this function."""
         check_config("onnx_mini_lm_l6_v2", config, {"preferred_providers": (list, type(None))})

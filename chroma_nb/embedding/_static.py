@@ -266,6 +266,11 @@ class StaticEmbeddingFunction(EmbeddingFunction[Documents]):
         return StaticEmbeddingFunction(**config)
 
     @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """Return None: there is one model, and it comes with the package."""
+        return None
+
+    @staticmethod
     def validate_config(config: dict[str, Any]) -> None:
         """Raise InvalidArgumentError where the config is not one of this function."""
         check_config("static_minilm", config, {"model": (str,)})

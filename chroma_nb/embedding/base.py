@@ -165,7 +165,7 @@ class EmbeddingFunction(ABC, Generic[D]):
     def needs_consent(config: dict[str, Any]) -> str | None:
         """Return what a stored config would do that only the user may decide, as "send your texts to 'host'".
 
-        None if nothing; NotImplemented: judge it by the names of its fields (`consent.py`).
+        None if nothing; NotImplemented: whatever can name a host, a model, a file or code (`consent.py`).
         """
         return cast("str", NotImplemented)
 
@@ -563,7 +563,8 @@ def register_embedding_function(ef_class: Any = None) -> Any:
     wrote it, unless the class has a `needs_consent` of its own: `build_from_config` gets it as it is.
 
     A class whose function was given to a collection is known by its name as well, and without this consent:
-    a stored config whose fields name a host, a file, a key or code needs the function to be given again.
+    a stored config with texts that may name a host, a model, a file or code needs the function to be given
+    again, unless it was given in this process with this very config.
 
     Raises:
         InvalidArgumentError: The class has no usable `name()`.

@@ -13,7 +13,15 @@ import pytest
 
 import chroma_nb as chroma
 from benchmarks.servers import running, start_ours
-from chroma_nb.embedding import OllamaEmbeddingFunction, OpenAIEmbeddingFunction, consent
+from chroma_nb.embedding import (
+    OllamaEmbeddingFunction,
+    OpenAIEmbeddingFunction,
+    StaticEmbeddingFunction,
+    consent,
+    embedding_function_from_config,
+    embedding_function_to_config,
+    register_embedding_function,
+)
 from chroma_nb.errors import InvalidArgumentError
 from tests.trust.listening import Answer, Listening
 
@@ -196,7 +204,41 @@ def test_usual_configurations_need_no_consent() -> None:
         assert type(function).needs_consent(config) is None
 
 
-def test_functions_that_are_not_ours_are_judged_by_their_fields() -> None:
+#: Fields that choose a host, a model, a file or code by a text, in somebody's function.
+NAMING = (
+    *(
+        "base",
+        "addr",
+        "service",
+        "model",
+        "model_name",
+        "checkpoint",
+        "weights",
+        "domain",
+        "site",
+        "dsn",
+    ),
+    *(
+        "target",
+        "port",
+        "link",
+        "origin",
+        "backend",
+        "pretrained",
+        "script",
+        "command",
+        "template",
+        "device",
+    ),
+    *("url", "api_key_env_var", "provider", "tasks", "my_language"),
+)
+
+
+@pytest.fixture
+def used() -> Iterator[type[Any]]:
+    """A class of the user's, known by name once a function of it was given to a collection."""
+    from chroma_nb.embedding import known_embedding_functions
+
     class Used(chroma.EmbeddingFunction[Any]):
         def __init__(self, **config: Any) -> None:
             self.config = config
@@ -215,38 +257,111 @@ def test_functions_that_are_not_ours_are_judged_by_their_fields() -> None:
         def build_from_config(config: dict[str, Any]) -> Any:
             return Used(**config)
 
-    from chroma_nb.embedding import (
-        embedding_function_from_config,
-        embedding_function_to_config,
-        known_embedding_functions,
-        register_embedding_function,
-    )
+    embedding_function_to_config(Used(api_url="http://mine", size=3))
+    yield Used
+    del known_embedding_functions["used here"]
 
-    mine = embedding_function_to_config(Used(api_url="http://mine", size=3))
-    assert embedding_function_from_config(mine).config["size"] == 3
-    harmless = {"type": "known", "name": "used here", "config": {"size": 4, "nested": [{"n": 1}]}}
-    assert embedding_function_from_config(harmless).config["size"] == 4
-    for config in (
-        {"api_url": "http://other"},
-        {"api_key_env_var": "AWS_SECRET_ACCESS_KEY"},
+
+def build(config: dict[str, Any]) -> Any:
+    return embedding_function_from_config({"type": "known", "name": "used here", "config": config})
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({field: "http://other/x.bin"} for field in NAMING),
         {"options": [{"Path": "/etc/passwd"}]},
         {"extra_headers": {"a": "b"}},
-    ):
-        with pytest.raises(InvalidArgumentError, match="would choose"):
-            embedding_function_from_config({**harmless, "config": config})
-    # Who registers a class says that it takes what is stored.
-    register_embedding_function(Used)
-    try:
-        planted = {**harmless, "config": {"api_url": "http://other"}}
-        assert embedding_function_from_config(planted).config == {"api_url": "http://other"}
-    finally:
-        del known_embedding_functions["used here"]
+        {"weights": {"/tmp/model.bin": 1.0}},
+        {"names": ["/tmp/model.bin"]},
+        {"port": 8443},
+        {"trust_remote_code": True},
+        {"verify_ssl": False},
+        {"task": "http://other/"},
+        {"task": "../model.bin"},
+        {"size": 4, "language": "en", "service": "other"},
+    ],
+    ids=str,
+)
+def test_texts_in_a_config_of_a_function_that_was_only_used_need_consent(
+    config: dict[str, Any],
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"needs your consent\. It would choose"):
+        build(config)
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"api_url": "http://mine", "size": 3},  # given in this process
+        {"size": 4, "scale": 0.5, "normalize": True, "nothing": None, "service": None},
+        {"shape": [[1, 2.5], [True, None]], "kwargs": {}},
+        {"task": "retrieval.query", "language": "en-US", "dtype": "float32", "input_type": "query"},
+    ],
+    ids=str,
+)
+def test_what_names_nothing_needs_no_consent(config: dict[str, Any]) -> None:
+    assert build(config).config == config
+
+
+def test_who_registers_a_class_takes_what_is_stored(used: type[Any]) -> None:
+    register_embedding_function(used)
+    assert build({"api_url": "http://other"}).config == {"api_url": "http://other"}
+
+
+def test_a_class_derived_from_one_of_ours_may_have_more_fields_than_ours_knows() -> None:
+    class Derived(OpenAIEmbeddingFunction):
+        @staticmethod
+        def validate_config(config: dict[str, Any]) -> None:
+            return
+
+    planted = {**OpenAIEmbeddingFunction("key").get_config(), "service": "http://other"}
+    refusal = consent.consent_needed("derived", Derived, planted, registered=False)
+    assert refusal is not None
+    assert "It would choose" in refusal
+    assert consent.consent_needed("derived", Derived, planted, registered=True) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("instructor", {"model_name": "/tmp/model", "device": "cpu", "instruction": None}),
+        ("text2vec", {"model_name": "/tmp/model"}),
+        ("open_clip", {"model_name": "ViT-B-32", "checkpoint": "/tmp/model.bin", "device": "cpu"}),
+        ("amazon_bedrock", {"session_args": {"profile_name": "admin"}, "kwargs": {}}),
+        ("cloudflare_workers_ai", {"account_id": "another"}),
+        ("google_vertex", {"project_id": "another"}),
+    ],
+)
+def test_configs_of_chromas_functions_need_consent(name: str, config: dict[str, Any]) -> None:
+    """A model's name may be a folder, whose files are run as they are loaded."""
+    known = pytest.importorskip("chromadb.utils.embedding_functions").known_embedding_functions
+    asked = consent.consent_needed(name, known[name], config, registered=False)
+    assert asked is not None
+    assert "It would choose" in asked
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("default", {}),
+        ("default", {"of": "another version"}),
+        ("onnx_mini_lm_l6_v2", {"preferred_providers": ["CPUExecutionProvider"]}),
+        ("static_minilm", StaticEmbeddingFunction().get_config()),
+    ],
+)
+def test_functions_that_come_with_the_package_need_no_consent(
+    name: str, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consent, "_given", set())
+    found = embedding_function_from_config({"type": "known", "name": name, "config": config})
+    assert found.name() == name
 
 
 @pytest.mark.parametrize("config", [None, "text", [1], 5, {"type": "known"}])
 def test_a_configuration_of_another_shape_is_refused(config: Any) -> None:
-    from chroma_nb.embedding import embedding_function_from_config
-
     recorded: Any = {"type": "known", "name": "openai", "config": config}
     with pytest.raises(InvalidArgumentError):
         embedding_function_from_config(recorded)
