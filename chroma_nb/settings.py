@@ -225,9 +225,12 @@ class Settings(Displayed):
         100_000, "Most answers of one request: `n_results` times the queries in it."
     )
     server_max_concurrency: int = _documented(
-        64, "Requests worked on or waiting at a time; further ones are asked to try again."
+        128,
+        "Requests worked on or waiting at a time; further ones are asked to try again. One client may have half of them.",
     )
-    server_threads: int = _documented(0, "Threads that answer requests; 0 is four per core.")
+    server_threads: int = _documented(
+        0, "Threads that answer requests; 0 is eight per core. One client may have half of them."
+    )
     server_timeout_seconds: float = _documented(120.0, "How long one request may be worked on.")
     server_body_timeout_seconds: float = _documented(
         30.0,

@@ -8,7 +8,6 @@ and never holds up the loop. The loop sends the answer, counts it and logs it.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import ipaddress
@@ -42,9 +41,11 @@ from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server import schemas
 from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity, PasswordQueue
 from chroma_nb.server.bodies import Bodies
+from chroma_nb.server.connections import address_of
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
 from chroma_nb.server.operations import OPERATIONS, Call, Operation
 from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.server.shares import Shares, Threads
 from chroma_nb.types import DEFAULT_DATABASE
 from chroma_nb.wire.errors import error_to_json
 from chroma_nb.wire.text import dumps
@@ -59,8 +60,10 @@ if TYPE_CHECKING:
 
 _JSON = "application/json"
 #: Threads for each core, where the settings leave it open: most of a request's time is spent outside of
-#: Python, in the index, in DuckDB or waiting for the disk.
-_THREADS_PER_CORE = 4
+#: Python, in the index, in DuckDB or waiting for the disk. One client may take half of them.
+_THREADS_PER_CORE = 8
+#: Who reads the metrics is counted apart, so that they can be read while the same client's requests wait.
+_METRICS = "/metrics"
 #: A Host header: a name or an address, and a port.
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
 
@@ -85,20 +88,20 @@ class Service:
             one.strip() for one in settings.server_cors_origins.split(",") if one.strip()
         ]
         threads = settings.server_threads or _THREADS_PER_CORE * (os.cpu_count() or 1)
-        self.threads = concurrent.futures.ThreadPoolExecutor(threads, "chroma_nb server")
+        self.threads = Threads(threads)
         self.passwords = PasswordQueue(self.authenticator)
         #: Everybody on this machine may do everything, so a browser on it must not be led here.
         self.only_own_names = self.authenticator.is_open and not settings.server_public
         self._making_tenants = threading.Lock()
         self._made_tenants: set[str] = set()
         self.stopping = False
-        self._in_flight = 0
+        self._slots = Shares(settings.server_max_concurrency)
 
     def close(self) -> None:
         """Let requests that are worked on end; take no more."""
         self.stopping = True
         self.passwords.close()
-        self.threads.shutdown(wait=True)
+        self.threads.close()
 
     # -- one request --------------------------------------------------------------------------
 
@@ -221,7 +224,7 @@ class Service:
         found = self.authenticator.identify(request.headers)
         if isinstance(found, Identity):
             return found
-        address = request.client.host if request.client else ""
+        address = self._address(request)
         connection = getattr(request.state, "connection", None)
 
         def check_connected() -> None:
@@ -260,15 +263,7 @@ class Service:
         body: bytearray,
         trace_id: str,
     ) -> tuple[int, bytes]:
-        """Answer in a worker thread."""
-        try:
-            if self.stopping:
-                raise busy("it is stopping")
-            if operation.scope != "open":
-                self._check_busy()
-        except Refused:
-            self.bodies.release(body)
-            raise
+        """Answer: in a worker thread, unless nothing is asked of the store."""
         work = functools.partial(
             self._execute,
             operation,
@@ -278,7 +273,16 @@ class Service:
             body,
             trace_id,
         )
-        future = self.in_thread(work)
+        try:
+            if self.stopping:
+                raise busy("it is stopping")
+            if operation.scope == "open":
+                # Whoever asks without credentials takes nothing from those who have some.
+                return work()
+            future = self.in_thread(identity.name or self._address(request), work)
+        except Refused:
+            self.bodies.release(body)
+            raise
         # What took too long is still worked on, and holds its body.
         future.add_done_callback(lambda _: self.bodies.release(body))
         seconds = self.settings.server_timeout_seconds
@@ -296,24 +300,40 @@ class Service:
         answer: tuple[int, bytes] = await future
         return answer
 
-    def _check_busy(self) -> None:
-        if self._in_flight >= self.settings.server_max_concurrency:
-            raise busy(f"{self._in_flight} requests are being worked on")
+    @staticmethod
+    def _address(request: Request) -> str:
+        """Return the address that a request counts for."""
+        return address_of(request.client)
 
-    def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Do something in a worker thread."""
-        self._in_flight += 1
+    def in_thread(self, who: str, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Do something for somebody in a worker thread.
+
+        Args:
+            who: Whose share it counts in.
+            work: What to do.
+
+        Raises:
+            Refused: They have as many requests under way as they may.
+        """
+        if not self._slots.take(who):
+            n_theirs = self._slots.held(who)
+            n = self.settings.server_max_concurrency - self._slots.n_free
+            raise busy(
+                f"{n} requests are being worked on, {n_theirs} of them yours "
+                "(Settings.server_max_concurrency)"
+            )
         self.metrics.in_flight.inc()
-        future = asyncio.get_running_loop().run_in_executor(self.threads, work)
-        future.add_done_callback(self._ended)
-        return future
 
-    def _ended(self, future: Any) -> None:
-        # Here, and not after the wait: what took too long is still worked on, and counts.
-        self._in_flight -= 1
-        self.metrics.in_flight.dec()
-        if not future.cancelled():
-            future.exception()
+        def ended(future: asyncio.Future[Any]) -> None:
+            # Here, and not after the wait: what took too long is still worked on, and counts.
+            self._slots.give_back(who)
+            self.metrics.in_flight.dec()
+            if not future.cancelled():
+                future.exception()
+
+        future = self.threads.submit(who, work)
+        future.add_done_callback(ended)
+        return future
 
     def _execute(
         self,
@@ -463,10 +483,10 @@ def make_application(service: Service) -> fastapi.FastAPI:
     async def metrics(request: Request) -> Response:
         try:
             (await service.identify(request)).check_admin("read the metrics")
-        except ChromaError as error:
+            text = await service.in_thread(_METRICS, service.metrics.text)
+        except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
             return Response(content, status, extra, media_type=_JSON)
-        text = await service.in_thread(service.metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def description(request: Request) -> Response:

@@ -187,7 +187,7 @@ def test_too_many_requests_are_told_to_try_again() -> None:
     """And a client of ours does so by itself."""
     n_slots = 4
     settings = chroma_nb.Settings(
-        server_port=0, server_threads=2 * n_slots, server_max_concurrency=n_slots
+        server_port=0, server_threads=2 * n_slots, server_max_concurrency=2 * n_slots
     )
     with (
         chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as store,

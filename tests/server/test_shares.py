@@ -1,0 +1,158 @@
+"""Nobody takes all slots or threads of a server from the others."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import pytest
+
+import chroma_nb
+from chroma_nb.server.auth_file import AuthFile
+from chroma_nb.server.shares import Shares, Threads
+from tests.server.conftest import Raw
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# -- the classes ----------------------------------------------------------------------------------
+
+
+def test_who_holds_places_gets_another_only_while_more_are_free() -> None:
+    shares = Shares(8)
+    held = [sum(shares.take(who) for _ in range(10)) for who in "abcde"]
+    assert held == [4, 2, 1, 1, 0]
+    shares.give_back("a")
+    assert not shares.take("a"), "three are held and one is free"
+    assert shares.take("e")
+    for who, n in (("a", 3), ("b", 2), ("c", 1), ("d", 1), ("e", 1)):
+        for _ in range(n):
+            shares.give_back(who)
+    assert shares.n_free == 8
+    assert [Shares(1).take("a"), Shares(2).take("a")] == [True, True]
+
+
+def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
+    async def main() -> None:
+        threads = Threads(4)
+        hold, done = threading.Event(), []
+
+        def work(name: str) -> str:
+            assert hold.wait(60)
+            done.append(name)
+            return name
+
+        async def quick(name: str) -> str:
+            return await asyncio.wait_for(threads.submit(name, lambda: name), 60)
+
+        try:
+            futures = [threads.submit("a", partial(work, f"a{n}")) for n in range(20)]
+            # All of a's are waiting or held, and others are answered.
+            assert await quick("b") == "b"
+            assert await quick("c") == "c"
+            assert not done
+            futures[19].cancel()
+        finally:
+            hold.set()
+        assert [await one for one in futures[:19]] == [f"a{n}" for n in range(19)]
+        assert "a19" not in done, "it was cancelled before it began"
+        with pytest.raises(ZeroDivisionError):
+            await threads.submit("a", lambda: 1 // 0)
+        assert await quick("a") == "a", "an error gives its thread back"
+        threads.close()
+
+    asyncio.run(main())
+
+
+# -- a server -------------------------------------------------------------------------------------
+
+N = 4
+
+
+@dataclass
+class Shop:
+    """A server with two tenants, of whom one is kept waiting for as long as a test likes."""
+
+    raw: Raw
+    token: str
+    neighbour: Raw
+    stranger: Raw
+    paths: dict[str, str]
+
+
+@contextmanager
+def shop(folder: Path) -> Iterator[tuple[Shop, threading.Lock]]:
+    file = AuthFile(str(folder / "auth.json"))
+    tokens = {name: file.add_token(name, [name]) for name in ("mallory", "bob")}
+    settings = chroma_nb.Settings(
+        server_port=0,
+        server_threads=N,
+        server_max_concurrency=2 * N,
+        server_auth_file=file.path,
+    )
+    with (
+        chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as store,
+        chroma_nb.server.FastAPI(store.api, settings) as server,
+    ):
+        url = server.start()
+        raws = {name: Raw(url, **{"X-Chroma-Token": token}) for name, token in tokens.items()}
+        paths = {}
+        for name, raw in raws.items():
+            place = f"/api/v2/tenants/{name}/databases/default_database/collections"
+            found = raw("POST", place, {"name": "docs"})
+            assert found.status_code == 200, found.text
+            paths[name] = f"{place}/{found.json()['id']}"
+        stranger = Raw(url)
+        held = store.api.segments._slots.get(  # type: ignore[attr-defined]
+            UUID(paths["mallory"].rpartition("/")[2])
+        ).write_lock
+        yield Shop(raws["mallory"], tokens["mallory"], raws["bob"], stranger, paths), held
+        for one in (*raws.values(), stranger):
+            one.close()
+
+
+def test_one_tenants_requests_leave_threads_and_slots_for_others(tmp_path: Path) -> None:
+    with shop(tmp_path) as (server, held), ThreadPoolExecutor(3 * N) as pool:
+        body = {"ids": ["1"], "embeddings": [[1.0]]}
+
+        def add(_: int) -> int:
+            one = Raw(server.raw.url, **{"X-Chroma-Token": server.token})
+            status: int = one("POST", server.paths["mallory"] + "/add", body).status_code
+            one.close()
+            return status
+
+        with held:
+            # More than there are threads, and than there are slots.
+            waiting = [pool.submit(add, number) for number in range(3 * N)]
+            refused = itertools.islice(as_completed(waiting, timeout=60), 2 * N)
+            assert [one.result() for one in refused] == [503] * 2 * N, (
+                "half of the slots are for one"
+            )
+            for _ in range(3):
+                assert server.neighbour("GET", server.paths["bob"] + "/count").json() == 0
+                assert server.stranger("GET", "/api/v2/heartbeat").status_code == 200
+            answer = server.raw("GET", server.paths["mallory"] + "/count")
+            assert answer.status_code == 503
+            assert "yours" in answer.json()["message"]
+        assert [one.result(60) for one in waiting].count(201) == N
+
+
+def test_what_is_open_to_everybody_takes_no_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shop(tmp_path) as (server, _):
+
+        def none(*_: object) -> bool:
+            raise AssertionError("a slot was asked for")
+
+        monkeypatch.setattr(Shares, "take", none)
+        for path in ("heartbeat", "version", "pre-flight-checks", "healthcheck", ""):
+            assert server.stranger("GET", f"/api/v2/{path}".rstrip("/")).status_code == 200
