@@ -608,7 +608,9 @@ class Collection(Displayed):
             function = configuration.get("embedding_function")
             if function is not None:
                 check_conflict_on_modify(recorded.get("embedding_function"), function)
-                changed["embedding_function"] = embedding_function_to_config(function)
+                changed["embedding_function"] = validation.check_recorded_function(
+                    embedding_function_to_config(function)
+                )
         self._info = self._client.api.modify(
             self.id, name=name, metadata=metadata, configuration=changed, **self._where_to
         )
@@ -911,7 +913,7 @@ def configuration_for(
             UserWarning,
             stacklevel=4,
         )
-    result["embedding_function"] = recorded
+    result["embedding_function"] = validation.check_recorded_function(recorded)
     return result
 
 

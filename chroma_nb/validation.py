@@ -13,6 +13,7 @@ import ipaddress
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ _RESERVED_STARTS = frozenset(("", "#", "$"))
 _EMBEDDING_DTYPES = frozenset(np.dtype(kind) for kind in ("f2", "f4", "f8", "i4", "i8"))
 #: How many ids an error names.
 _NAMED_IDS = 5
+#: Levels of what is recorded of an embedding function. Parsers of JSON end at some hundreds.
+_MAX_JSON_DEPTH = 64
 _NOT_FINITE = "Validation error: embeddings: Embeddings must not contain NaN or Infinity values"
 
 
@@ -1069,7 +1072,7 @@ def check_recorded_function(function: Any) -> dict[str, Any] | None:
     """Return what is said of an embedding function; it is kept as it is, and nothing is built of it.
 
     Raises:
-        InvalidArgumentError: It is no object with a type.
+        InvalidArgumentError: It is no object with a type, or holds what not every reader of JSON can take.
     """
     if function is None:
         return None
@@ -1077,7 +1080,61 @@ def check_recorded_function(function: Any) -> dict[str, Any] | None:
         raise InvalidArgumentError(
             'Expected embedding_function to be an object with a type, such as {"type": "legacy"}'
         )
+    _check_json(function, "embedding_function")
     return function
+
+
+def _check_json(value: Any, place: str, depth: int = 0) -> None:
+    """Refuse what cannot be given back as JSON to everybody: one such value would spoil every list it is in.
+
+    Args:
+        value: What is to be recorded.
+        place: Where it is, for the sentence.
+        depth: How deep it is.
+
+    Raises:
+        InvalidArgumentError: A number that is not finite or an integer beyond 64 bits, another type than
+            JSON has, too many levels, or half of a surrogate pair.
+    """
+    if depth > _MAX_JSON_DEPTH:
+        raise InvalidArgumentError(
+            f"Expected a configuration of at most {_MAX_JSON_DEPTH} levels, got more at {_short(place)}"
+        )
+    if isinstance(value, str):
+        _check_texts([value], f"the text of {_short(place)}", rows=False)
+    elif value is None or isinstance(value, bool):
+        pass
+    elif isinstance(value, int):
+        if not INT_MIN <= value <= INT_MAX:
+            raise InvalidArgumentError(
+                f"Expected {_short(place)} to be an integer of 64 bits, got {_short_number(value)}"
+            )
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidArgumentError(f"Expected {_short(place)} to be finite, got {value}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise InvalidArgumentError(
+                    f"Expected the keys of {_short(place)} to be texts, got {_short(key)!r}"
+                )
+            _check_texts([key], f"a key of {_short(place)}", rows=False)
+            # A place of some length is enough: long keys at every level would make it as large as the whole.
+            named = place if len(place) > 200 else f"{place}.{key[:100]}"
+            _check_json(inner, named, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_json(inner, place, depth + 1)
+    else:
+        raise InvalidArgumentError(
+            f"Expected {_short(place)} to be a text, a number, a list or an object, got "
+            f"{_a(type(value))}"
+        )
+
+
+def _short_number(value: int) -> str:
+    """Return a number's digits, or how many bits it has: Python writes no more than 4,300 digits."""
+    return str(value) if value.bit_length() < 700 else f"one of {value.bit_length():,} bits"
 
 
 def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[str, Any]:
@@ -1130,12 +1187,20 @@ def _check_hnsw_field(key: str, value: Any) -> None:
                 f"Expected space to be one of {', '.join(SPACES)}, got {_short(value)}"
             )
     elif key == "resize_factor":
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value <= sys.float_info.max
+        ):
             raise InvalidArgumentError(
                 f"Expected resize_factor to be a positive number, got {_short(value)}"
             )
-    elif isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise InvalidArgumentError(f"Expected {key} to be a positive int, got {_short(value)}")
+    elif isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= INT_MAX:
+        beyond = isinstance(value, int) and value > INT_MAX
+        raise InvalidArgumentError(
+            f"Expected {key} to be a positive int, got {_short(value)}"
+            f"{', which 64 bits cannot hold' if beyond else ''}"
+        )
 
 
 def _a(kind: type[Any]) -> str:
@@ -1148,5 +1213,5 @@ def _short(value: Any, limit: int = 200) -> str:
     """Return a value's text, cut to what a message can bear."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    text = str(value)
+    text = _short_number(value) if isinstance(value, int) else str(value)
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"

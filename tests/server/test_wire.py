@@ -318,3 +318,22 @@ def test_a_trace_id_ties_things_together(raw: Raw) -> None:
     assert traced.headers["chroma-trace-id"] == "0af7651916cd43dd8448eb211c80319c"
     odd = raw("GET", "/api/v2/version", headers={"chroma-trace-id": '<script>"'})
     assert "<" not in odd.headers["chroma-trace-id"]
+
+
+def test_a_collection_that_is_refused_is_not_made(raw: Raw) -> None:
+    """Nor does it keep the others of its database from being listed."""
+    path = raw.collection("good")
+    function = b'"embedding_function":{"type":"x","a":1e400,"b":%d}' % 10**30
+    headers = {"content-type": "application/json"}
+    for body in (
+        b'{"name":"bad","configuration":{%b}}' % function,
+        b'{"name":"bad","configuration":{"hnsw":{"resize_factor":1e400}}}',
+        b'{"name":"bad","configuration":{"hnsw":{"resize_factor":NaN}}}',
+        b'{"name":"bad","metadata":{"a":1e400}}',
+    ):
+        made = raw("POST", f"{PLACE}/collections", data=body, headers=headers)
+        assert made.status_code in (400, 422), made.text
+    changed = raw("PUT", path, data=b'{"new_configuration":{%b}}' % function, headers=headers)
+    assert changed.status_code == 400
+    listed = raw("GET", f"{PLACE}/collections")
+    assert [one["name"] for one in listed.json()] == ["good"]

@@ -565,3 +565,58 @@ def test_changes_of_a_configuration() -> None:
     ):
         with pytest.raises(ValueError, match=text):
             validation.updated_configuration(recorded, change)
+
+
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({"a": float("inf")}, "embedding_function.config.a to be finite, got inf"),
+        ({"a": [{"b": float("nan")}]}, "embedding_function.config.a.b to be finite, got nan"),
+        ({"a": 10**30}, "an integer of 64 bits, got 1000000000000000000000000000000"),
+        ({"a": 10**5_000}, "an integer of 64 bits, got one of 16,610 bits"),
+        ({"a": -(2**63) - 1}, "an integer of 64 bits"),
+        ({"a": "\ud800"}, "half of a surrogate pair"),
+        ({"\ud800": 1}, "half of a surrogate pair"),
+        ({1: "a"}, "keys of embedding_function.config to be texts, got '1'"),
+        ({"a": {1, 2}}, "a text, a number, a list or an object, got a set"),
+        (_nested(100), "at most 64 levels"),
+        ({"k" * 10**6: {"k" * 10**6: float("inf")}}, "to be finite"),
+    ],
+    ids=[
+        *("inf", "nan", "1e30", "digits", "int64", "text", "key", "key type", "set", "deep", "long")
+    ],
+)
+def test_what_is_recorded_of_a_function_can_be_given_back_to_everybody(
+    config: Any, text: str
+) -> None:
+    function = {"type": "known", "name": "x", "config": config}
+    checks: list[tuple[Any, Any]] = [
+        (validation.check_recorded_function, function),
+        (validation.recorded_configuration, {"embedding_function": function}),
+    ]
+    for check, given in checks:
+        with pytest.raises(InvalidArgumentError) as caught:
+            check(given)
+        assert text in str(caught.value)
+        assert len(str(caught.value)) < 2_000
+
+
+def test_what_json_holds_is_recorded_as_it_is() -> None:
+    config = {"a": [None, True, -(2**63), 2**63 - 1, 1e308, "ä\0", {}], "b": _nested(20)}
+    function = {"type": "known", "name": "x", "config": config}
+    assert validation.check_recorded_function(function) == function
+
+
+@pytest.mark.parametrize("key", ["ef_search", "resize_factor", "max_neighbors"])
+@pytest.mark.parametrize("value", [10**400, 10**5_000], ids=["400 digits", "5,000 digits"])
+def test_numbers_of_a_configuration_have_an_end(key: str, value: int) -> None:
+    for odd in (value, float("inf"), float("nan")):
+        with pytest.raises(InvalidArgumentError, match=f"Expected {key} to be a positive"):
+            validation.created_configuration({"hnsw": {key: odd}}, None, "l2")
