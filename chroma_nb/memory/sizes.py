@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
 
@@ -25,6 +25,10 @@ _UNITS = {
     "gib": 2**30,
     "tib": 2**40,
 }
+#: No machine has more, and what is reckoned from a size keeps within 64 bits: 2 ** 60 bytes, 1,150,000 TB.
+_MOST = 2**60
+#: Longer numbers are not written out.
+_SHOWN_BITS = 200
 _PATTERN = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([a-z]*|%)\s*", re.IGNORECASE)
 
 
@@ -37,12 +41,12 @@ def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
         whole: What a share refers to; None allows none.
 
     Raises:
-        InvalidArgumentError: It cannot be read, or is negative or not finite.
+        InvalidArgumentError: It cannot be read, is negative, not finite or more than 2 ** 60.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise _unreadable(value, whole)
     if not isinstance(value, str):
-        if not math.isfinite(value) or value < 0:
+        if not 0 <= value <= _MOST:
             raise _unreadable(value, whole)
         if isinstance(value, float) and 0 < value <= 1:
             return _share(value, value, whole)
@@ -56,21 +60,24 @@ def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
         return _share(number / 100, value, whole)
     if not unit and 0 < number < 1:
         return _share(number, value, whole)
-    if unit not in _UNITS:
+    if unit not in _UNITS or number * _UNITS[unit] > _MOST:
         raise _unreadable(value, whole)
     return int(number * _UNITS[unit])
 
 
 def _share(share: float, value: object, whole: int | None) -> int:
-    if whole is None or share > 1:
+    if whole is None or not 0 <= share <= 1:
         raise _unreadable(value, whole)
     return int(whole * share)
 
 
-def _unreadable(value: object, whole: int | None) -> InvalidArgumentError:
+def _unreadable(value: Any, whole: int | None) -> InvalidArgumentError:
+    # Python writes no integer of more than 4,300 digits.
+    long = isinstance(value, int) and value.bit_length() > _SHOWN_BITS
+    shown = f"a number of {value.bit_length():,} bits" if long else f"{value!r:.80}"
     share = "" if whole is None else ', or "25%" (0.25) of the machine\'s limit'
     return InvalidArgumentError(
-        f'Expected a size: bytes, or a text such as "512 MB" or "2 GiB"{share}; got {value!r:.80}.'
+        f'Expected a size: bytes, or a text such as "512 MB" or "2 GiB"{share}; got {shown}.'
     )
 
 

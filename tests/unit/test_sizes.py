@@ -39,7 +39,11 @@ def test_sizes_are_read_as_people_write_them(given: Any, expected: int) -> None:
     [
         *("", "GB", "two GB", "2 XB", "-1", "101%", "5%%", "1 2 GB", "2 GB!", "<b>2 GB</b>"),
         *(-1, float("nan"), float("inf"), True, None, [5], "x" * 1_000_000),
+        *("1e400 GB", "1e400", "1e400%", "9" * 5_000 + " GB", "1e30", "2e6 TB"),
+        *(10**400, 10**5_000, -(10**5_000), 1e300, 2**60 + 1),
     ],
+    # Python does not write numbers of 5,000 digits.
+    ids=lambda given: hex(given)[:12] if isinstance(given, int) else f"{given!r:.20}",
 )
 def test_what_is_no_size_is_refused_with_a_short_sentence(given: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="Expected a size") as caught:
