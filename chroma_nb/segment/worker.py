@@ -20,6 +20,11 @@ _IDLE_SECONDS = 2.0
 #: Asking again and again moves the work back to so many delays after the first time, and no further: else
 #: it would never be done where somebody asks all the time.
 _MOST_DELAYS = 20
+#: The thread looks again after so long, whatever it waits for: a system has a longest wait (on Linux some
+#: hundred years of seconds), and a TTL may be longer.
+_LONGEST_WAIT = 3_600.0
+#: What is to be done later than this is never done. It keeps sums of times finite.
+_LONGEST_DELAY = 1e12
 
 
 class Worker:
@@ -53,20 +58,33 @@ class Worker:
             if self._closed:
                 return
             now = time.monotonic()
+            delay_seconds = float(min(delay_seconds, _LONGEST_DELAY))
             first = self._asked.setdefault(collection_id, now)
             self._due[collection_id] = (
                 min(now, first + _MOST_DELAYS * delay_seconds) + delay_seconds
             )
-            if self._thread is None:
-                self._idle_since = time.monotonic()
-                self._thread = threading.Thread(
-                    target=_run,
-                    args=(weakref.ref(self), self._condition),
-                    name=self._name,
-                    daemon=True,
-                )
-                self._thread.start()
+            # A thread that could not be started, or died, is not waited for.
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
             self._condition.notify_all()
+
+    def _start(self) -> None:
+        """Start the thread; the condition is held."""
+        self._idle_since = time.monotonic()
+        self._thread = threading.Thread(
+            target=_run, args=(weakref.ref(self), self._condition), name=self._name, daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            # What was asked for waits for the next request. Whoever asks has written its records already, and
+            # what is missing are a graph, a compaction or an unload.
+            self._thread = None
+            logger.warning(
+                "%s: %s. The next call tries again. Does this process have as many threads as it may (ulimit -u, "
+                "or the container's limit of pids)?",
+                *(self._name, error),
+            )
 
     def step(self) -> bool:
         """Do one piece of work that is due, if there is one; say whether to go on. For the thread."""
@@ -96,7 +114,7 @@ class Worker:
         if self._closed:
             return 0.0
         until = min(self._due.values(), default=self._idle_since + _IDLE_SECONDS + 0.01)
-        return max(0.0, until - time.monotonic())
+        return min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
 
     def close(self) -> None:
         """Drop what waits, and wait for what is being done."""

@@ -8,12 +8,12 @@ import weakref
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+import pytest
+
 from chroma_nb.segment.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 
 class Owner:
@@ -125,3 +125,48 @@ def test_an_owner_that_is_collected_takes_the_thread_along() -> None:
     gc.collect()
     assert reference() is None
     assert wait_for(lambda: not thread.is_alive(), 2.0)
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e308, float("inf"), 10**400])
+def test_what_is_due_in_a_thousand_years_keeps_nothing_else_waiting(seconds: float) -> None:
+    owner, late, soon = Owner(), uuid4(), uuid4()
+    owner.worker.request(late, seconds)
+    (thread,) = owner.threads
+    for _ in range(3):
+        owner.worker.request(late, seconds)
+    owner.worker.request(soon, 0.05)
+    assert wait_for(lambda: owner.done)
+    assert [key for key, _ in owner.done] == [soon]
+    assert thread.is_alive()
+    owner.worker.close()
+
+
+def test_a_thread_that_cannot_be_started_is_started_by_the_next_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner, first, second = Owner(), uuid4(), uuid4()
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        owner.worker.request(first, 0.0)
+    assert "can't start new thread" in caplog.text
+    owner.worker.request(second, 0.0)
+    assert wait_for(lambda: len(owner.done) == 2), "what was asked for first is not forgotten"
+    owner.worker.close()
+
+
+def test_a_thread_that_died_is_started_by_the_next_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    died = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
+    owner, key = Owner(), uuid4()
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "step", lambda _: 1 // 0)
+        owner.worker.request(uuid4(), 100.0)
+        assert died.wait(5)
+    assert wait_for(lambda: not owner.threads)
+    owner.worker.request(key, 0.0)
+    assert wait_for(lambda: owner.done)
+    owner.worker.close()
