@@ -10,6 +10,7 @@ from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.report import Preview
+from chroma_nb.validation import check_ttl
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -116,14 +117,7 @@ class ClientMemory(Displayed):
             NotFoundError: There is none of that name.
             InvalidArgumentError: `seconds` is not a positive number.
         """
-        if seconds is not None and (
-            isinstance(seconds, bool)
-            or not isinstance(seconds, int | float)
-            or not 0 < seconds < float("inf")
-        ):
-            raise InvalidArgumentError(
-                f"Expected a TTL in seconds, more than 0, or None for the store's interval; got {seconds!r}."
-            )
+        seconds = check_ttl(seconds)
         self._client.api.set_ttl(self._id(name), seconds, **self._place)
 
     def preview(self, budget: int | float | str) -> Preview:

@@ -828,6 +828,26 @@ def check_collection_metadata(metadata: Any, *, modify: bool = False) -> dict[st
     return checked
 
 
+def check_ttl(seconds: Any) -> float | None:
+    """Return after how many seconds without use a collection is unloaded; None is the store's interval.
+
+    Raises:
+        InvalidArgumentError: No number, not more than 0, or not finite.
+    """
+    if seconds is None:
+        return None
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, int | float)
+        or not 0 < seconds <= sys.float_info.max
+    ):
+        raise InvalidArgumentError(
+            "Expected a TTL in seconds, more than 0 and finite, or None for the store's interval; got "
+            f"{_short(seconds)!r:.100}."
+        )
+    return float(seconds)
+
+
 # -- reading ----------------------------------------------------------------------------------
 
 

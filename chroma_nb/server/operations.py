@@ -602,9 +602,7 @@ def pin(call: Call[s.PinBody]) -> dict[str, Any]:
 @operation("PUT", COLLECTION + "/ttl", s.CollectionAnswer, s.TtlBody)
 def set_ttl(call: Call[s.TtlBody]) -> dict[str, Any]:
     """Set after how many seconds without use the collection is unloaded."""
-    seconds = call.body.seconds
-    if seconds is not None and not 0 < seconds < float("inf"):
-        raise InvalidArgumentError(f"Expected seconds to be more than 0, or null; got {seconds!r}.")
+    seconds = validation.check_ttl(call.body.seconds)
     return collection_to_json(call.api.set_ttl(call.collection_id, seconds, **call.place))
 
 

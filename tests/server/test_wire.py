@@ -298,6 +298,11 @@ def test_memory_over_the_wire(raw: Raw) -> None:
     assert raw("PUT", path + "/pin", {"pinned": True}).json() == {}
     assert raw("PUT", path + "/ttl", {"seconds": 5.5}).json()["ttl_seconds"] == 5.5
     assert raw("PUT", path + "/ttl", {"seconds": -1}).status_code == 400
+    assert raw("PUT", path + "/ttl", {"seconds": 1e308}).json()["ttl_seconds"] == 1e308
+    assert raw("PUT", path + "/ttl", {"seconds": 5.5}).json()["ttl_seconds"] == 5.5
+    for budget_too_large in (10**400, "1e400 GB", "9" * 5_000):
+        answer = raw("PUT", "/api/v2/memory/budget", {"budget": budget_too_large})
+        assert answer.status_code == 400, answer.text
     report = raw("POST", f"{PLACE}/memory/report", {}).json()
     (one,) = report["collections"]
     assert (one["name"], one["pinned"], one["ttl_seconds"]) == ("docs", True, 5.5)

@@ -620,3 +620,11 @@ def test_numbers_of_a_configuration_have_an_end(key: str, value: int) -> None:
     for odd in (value, float("inf"), float("nan")):
         with pytest.raises(InvalidArgumentError, match=f"Expected {key} to be a positive"):
             validation.created_configuration({"hnsw": {key: odd}}, None, "l2")
+
+
+@pytest.mark.parametrize("odd", [0, -1, float("inf"), float("nan"), True, "1 h", 10**400])
+def test_a_ttl_is_a_number_that_is_more_than_0_and_finite(odd: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="Expected a TTL in seconds"):
+        validation.check_ttl(odd)
+    assert validation.check_ttl(10**30) == 1e30
+    assert validation.check_ttl(None) is None
