@@ -10,12 +10,14 @@ import json
 import linecache
 import shutil
 import sys
+import time
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import chroma_nb
 from chroma_nb.db.store_lock import StoreLock
+from chroma_nb.errors import StoreLockedError
 from tests.trust.every_system_call.scenario import SETTINGS, read, record
 from tests.trust.every_system_call.walk import in_child
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
 PACKAGE = str(Path(chroma_nb.__file__).parent)
 #: The lines of a call in which nothing can be done about an interrupt: Python forgets what is raised while it
-#: frees an object.
-LOST = {"drop": 2}
+#: frees an object. The store stays open then, and nothing is lost.
+FORGOTTEN = {"drop": 2}
 #: Call -> states in which a store of "notes" and "other" may be found after it.
 CALLS: dict[str, list[list[str]]] = {
     "open": [["notes", "other"]],
@@ -38,41 +40,63 @@ CALLS: dict[str, list[list[str]]] = {
 }
 
 
-def _leaves_with(frame: Any) -> bool:
-    """Say whether a line is that of a `with`: Python shows it once more when the block ends.
-
-    There, before it calls `__exit__`, Python looks for no signal: only a trace function can raise something.
-    """
+def _is_with(frame: Any) -> bool:
     line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
     return line.startswith("with ")
 
 
-def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
-    """Run `act` with a KeyboardInterrupt at the n-th line of the package; None: it has fewer lines."""
-    left, where = n, None
+def interrupted_at(n: int, act: Callable[[], object]) -> tuple[str | None, bool]:
+    """Run `act` with a KeyboardInterrupt at the n-th line of the package.
 
-    def trace(frame: Any, event: str, argument: object) -> Any:
-        nonlocal left, where
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        if event != "line" or _leaves_with(frame):
+    Returns:
+        Where it came, None where there are fewer lines; and whether Python forgot it.
+    """
+    left, where, is_forgotten = n, None, False
+
+    def trace_frame() -> Any:
+        #: The lines of this frame whose `with` was entered and not yet left.
+        entered: set[int] = set()
+
+        def trace(frame: Any, event: str, argument: object) -> Any:
+            nonlocal left, where
+            if event != "line":
+                return trace
+            if _is_with(frame):
+                # Python shows the line once more when the block ends. There, before it calls `__exit__`, it
+                # looks for no signal: only a trace function can raise something.
+                if frame.f_lineno in entered:
+                    entered.remove(frame.f_lineno)
+                    return trace
+                entered.add(frame.f_lineno)
+            left -= 1
+            if not left:
+                where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
             return trace
-        left -= 1
-        if not left:
-            where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-            raise KeyboardInterrupt
+
         return trace
+
+    def trace_call(frame: Any, event: str, argument: object) -> Any:
+        # A generator that goes on has a trace function already.
+        is_ours = frame.f_code.co_filename.startswith(PACKAGE)
+        return (frame.f_trace or trace_frame()) if is_ours else None
+
+    def note_forgotten(told: Any) -> None:
+        nonlocal is_forgotten
+        is_forgotten = is_forgotten or told.exc_type is KeyboardInterrupt
 
     # Held until nothing is traced any more: what freeing a client does is a call of its own.
     held = None
-    sys.settrace(trace)
+    sys.unraisablehook = note_forgotten
+    sys.settrace(trace_call)
     try:
         held = act()  # noqa: F841
     except KeyboardInterrupt:
         pass
     finally:
         sys.settrace(None)
-    return where
+        sys.unraisablehook = sys.__unraisablehook__
+    return where, is_forgotten
 
 
 def open_store(path: Path) -> Any:
@@ -116,15 +140,25 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     clients = [client]
     if call == "drop":
         client = None
-    where = interrupted_at(n + LOST.get(call, 0), calls[call])
+    where, is_forgotten = interrupted_at(n, calls[call])
     told.write_text(json.dumps(where))
-    if call == "close":
-        # Stopped before it had begun; closing twice is allowed.
+    lock = str(store / "lock")
+    # Nobody is left who could close it.
+    stays_open = is_forgotten and n <= FORGOTTEN.get(call, 0)
+    if call == "close" and client._api is not None:
+        # It was stopped before it had begun: everything is as it was.
+        assert where is not None
+        assert is_locked(lock)
+        check(client, call, n_more=1)
         client.close()
-        client = None
-    if client is None:
-        # Whoever was stopped while opening has nothing that could be closed.
-        StoreLock(str(store / "lock")).release()
+    if call == "close":
+        assert not is_locked(lock)
+    if call in ("drop", "open"):
+        # Whoever was stopped while opening has nothing that could be closed. What nobody holds is closed in
+        # the background.
+        assert stays_open or is_let_go(lock)
+        assert is_locked(lock) == stays_open
+    if call in ("close", "drop", "open"):
         client = open_store(store)
     if call == "delete_database":
         admin = chroma_nb.AdminClient(chroma_nb.Settings(path=str(store), **SETTINGS))
@@ -134,7 +168,26 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     write(client, "notes", ["after"])
     client.close()
     if call != "delete_database":
-        StoreLock(str(store / "lock")).release()
+        assert is_locked(lock) == stays_open
+
+
+def is_locked(path: str) -> bool:
+    """Has somebody the store open, in this process or another?"""
+    try:
+        StoreLock(path).release()
+    except StoreLockedError:
+        return True
+    return False
+
+
+def is_let_go(path: str) -> bool:
+    """Wait for a lock to be let go of."""
+    until = time.monotonic() + 20
+    while is_locked(path):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def check(client: Any, call: str, n_more: int) -> None:

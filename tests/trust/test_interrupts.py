@@ -22,7 +22,9 @@ pytestmark = [
 ]
 
 #: Lines of the sample, and about how many a call has.
-SAMPLE, LINES = 10, {"open": 940, "delete_database": 820, "reset": 230, "sql": 40}
+SAMPLE = 10
+LINES = {"open": 1_080, "close": 33, "sql": 65}
+LINES |= {"delete_collection": 214, "delete_database": 1_060, "reset": 223}
 #: Half of the sample is of the last ones: before, the settings are looked at.
 LAST = 60
 
@@ -32,8 +34,9 @@ def test_ctrl_c_in_a_call_locks_and_loses_nothing(
     tmp_path: Path, call: str, request: pytest.FixtureRequest
 ) -> None:
     numbers = ["all"]
-    if not request.config.getoption("all"):
-        lines = range(1, LINES.get(call, 30) + 1)
+    # Dropping a client is a few lines, the rest is done in the background.
+    if call in LINES and not request.config.getoption("all"):
+        lines = range(1, LINES[call] + 1)
         rng = random.Random(call)
         chosen = {*rng.sample(lines, SAMPLE // 2), *rng.sample(lines[-LAST:], SAMPLE // 2)}
         numbers = [str(n) for n in sorted(chosen)]
@@ -53,9 +56,8 @@ def test_ctrl_c_in_a_call_locks_and_loses_nothing(
     assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(
         f"{call} at {case['where']}: {''.join(case['wrong'])}" for case in wrong[:5]
     )
-    assert sum(case["where"] is not None for case in cases) >= SAMPLE // 2, (
-        "hardly a line was traced"
-    )
+    n_traced = sum(case["where"] is not None for case in cases)
+    assert n_traced >= (SAMPLE // 2 if call in LINES else 1), "hardly a line was traced"
 
 
 def test_a_store_that_cannot_be_tidied_up_is_closed_all_the_same(tmp_path: Path) -> None:
