@@ -6,6 +6,7 @@ each: where the interrupt came, and what was wrong; ``null`` where the call had 
 
 from __future__ import annotations
 
+import gc
 import json
 import linecache
 import shutil
@@ -164,11 +165,14 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
         admin = chroma_nb.AdminClient(chroma_nb.Settings(path=str(store), **SETTINGS))
         if not admin.list_databases():
             admin.create_database("default_database")
+        admin.close()
     check(client, call, n_more=int(call != "open"))
     write(client, "notes", ["after"])
     client.close()
-    if call != "delete_database":
-        assert is_locked(lock) == stays_open
+    # The AdminClient that was stopped is nobody's; a traceback may be in a cycle with it.
+    gc.collect()
+    assert stays_open or call != "delete_database" or is_let_go(lock)
+    assert is_locked(lock) == stays_open
 
 
 def is_locked(path: str) -> bool:
