@@ -9,7 +9,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
+import logging
 import os
+import queue
+import sys
 import threading
 import warnings
 from dataclasses import dataclass, field
@@ -44,6 +47,10 @@ SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
 
 R = TypeVar("R")
 
+logger = logging.getLogger("chroma_nb")
+#: How long closing everything waits for a store that another thread is closing.
+_PATIENCE_SECONDS = 60.0
+
 _lock = threading.RLock()
 _overrides: dict[str, Any] = {}
 
@@ -61,6 +68,9 @@ class Store:
     db: DB | None
     clients: int = field(default=0)
     pid: int = field(default_factory=os.getpid)
+    #: Its last client has gone: it takes no more, and says when its place is free.
+    is_closing: bool = False
+    closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def outlives_clients(self) -> bool:
@@ -69,6 +79,9 @@ class Store:
 
 
 _stores: dict[Hashable, Store] = {}
+#: Stores of clients that nobody holds any more, for `_count_out_dropped`.
+_dropped: queue.SimpleQueue[Store] = queue.SimpleQueue()
+_closer: threading.Thread | None = None
 #: Settings that a store has once for all of its clients.
 _OF_A_STORE = (
     *("allow_reset", "compact_ratio", "db", "duckdb_memory_limit", "fsync", "graph_min_records"),
@@ -148,9 +161,8 @@ def get_server() -> Server:
     """
     settings = get_settings()
     kind = load_implementation("server", settings.server, SERVER_IMPLEMENTATIONS)
-    store = open_store(settings)
+    store = _open_and_acquire(settings)
     server: Server = kind(store.api, settings, partial(release, store))
-    acquire(store)
     return server
 
 
@@ -177,16 +189,19 @@ def open_store(settings: Settings) -> Store:
         key = ("memory", settings.key())
 
     def find_or_open() -> Store:
-        with _lock:
-            store = _stores.get(key)
-            if store is not None and store.db is not None and not store.db.is_there():
-                # Somebody has deleted the folder, as notebooks do to start afresh.
-                del _stores[key]
-                store.api.abandon()
-                store = None
-            if store is None:
-                store = _stores[key] = _open(key, settings)
-            return store
+        while True:
+            with _lock:
+                store = _stores.get(key)
+                if store is not None and store.db is not None and not store.db.is_there():
+                    # Somebody has deleted the folder, as notebooks do to start afresh.
+                    del _stores[key]
+                    store.api.abandon()
+                    store = None
+                if store is None:
+                    store = _stores[key] = _open(key, settings)
+                if not store.is_closing:
+                    return store
+            store.closed.wait()
 
     # A folder that is locked and belongs to no store could not be opened any more.
     return find_or_open() if key[0] == "elsewhere" else shielded(find_or_open)
@@ -229,10 +244,15 @@ def load_implementation(setting: str, name: str, known: dict[str, str]) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def acquire(store: Store) -> None:
-    """Count a client in."""
-    with _lock:
-        store.clients += 1
+def _open_and_acquire(settings: Settings) -> Store:
+    """Return the open store of these settings, with a client counted in."""
+    while True:
+        store = open_store(settings)
+        with _lock:
+            # Its last client may have gone just now.
+            if not store.is_closing:
+                store.clients += 1
+                return store
 
 
 def connect(settings: Settings, keep: Callable[[Store], None]) -> None:
@@ -242,9 +262,10 @@ def connect(settings: Settings, keep: Callable[[Store], None]) -> None:
     """
 
     def work() -> None:
-        store = open_store(settings)
-        acquire(store)
+        store = _open_and_acquire(settings)
         keep(store)
+        if not store.outlives_clients:
+            _start_closer()
 
     is_here = load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process
     shielded(work) if is_here else work()
@@ -290,49 +311,92 @@ def release(store: Store, let_go: Callable[[], bool] = lambda: True) -> None:
             if not let_go():
                 return
             store.clients -= 1
-            if store.clients <= 0:
-                _close(store)
+            if store.clients > 0 or store.is_closing:
+                return
+            store.is_closing = True
+        _close(store)
 
-    if store.db is not None:
-        # What an interrupted cell has left locked would keep the store from being closed by another thread.
-        from chroma_nb.segment.locks import release_stale
-
-        release_stale()
+    _release_stale()
     # A store that is half closed would keep its folder locked.
     shielded(count_out)
 
 
-def release_dropped(store: Store) -> None:
-    """Count out a client that nobody holds any more.
+def _release_stale() -> None:
+    """Give back what an interrupted cell has left locked: another thread may be about to close its store."""
+    locks = sys.modules.get("chroma_nb.segment.locks")
+    if locks is not None:
+        locks.release_stale()
 
-    Python calls this while it frees the client, and forgets whatever is raised here. So an interrupt in the
-    middle would leave the store open, with nobody to close it.
+
+def release_dropped(store: Store) -> None:
+    """Have a client counted out that nobody holds any more.
+
+    Python calls this wherever it happens to free the client: also in the middle of another operation of that
+    thread, with its locks. So nothing is done here but to tell a thread that does it.
     """
-    held = [store]
-    try:
-        release(store, lambda: bool(held and held.pop()))
-    except KeyboardInterrupt:
-        release(store, lambda: bool(held and held.pop()))
+    _dropped.put(store)
+
+
+def _start_closer() -> None:
+    """Have a thread that counts dropped clients out. It cannot be started where they are dropped."""
+    global _closer
+    with _lock:
+        if _closer is None:
+            thread = threading.Thread(
+                target=_count_out_dropped, args=(_dropped,), name="chroma_nb closer", daemon=True
+            )
+            # Where the machine has no thread left, the next client tries again.
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                _closer = thread
+
+
+def _count_out_dropped(dropped: queue.SimpleQueue[Store]) -> None:
+    while True:
+        store = dropped.get()
+        try:
+            release(store)
+        except Exception as error:
+            # Nobody is there to hear it, as nobody has closed the client.
+            logger.warning("A store that nobody uses any more was not closed in order: %s", error)
+        # Nor does this thread keep it.
+        del store
 
 
 def _close(store: Store) -> None:
-    if _stores.get(store.key) is store:
-        del _stores[store.key]
-    store.api.close()
+    """Close a store that is marked as closing, with no lock held: its threads may need one to end."""
+    try:
+        store.api.close()
+    finally:
+        with _lock:
+            if _stores.get(store.key) is store:
+                del _stores[store.key]
+        store.closed.set()
 
 
 def close_all() -> None:
     """Close every store of this process, whoever uses it."""
-    with _lock:
-        for store in list(_stores.values()):
+
+    def work() -> None:
+        with _lock:
+            stores = list(_stores.values())
+            mine = [one for one in stores if not one.is_closing]
+            for store in mine:
+                store.is_closing = True
+        for store in mine:
             with contextlib.suppress(Exception):
                 _close(store)
+        for store in stores:
+            store.closed.wait(_PATIENCE_SECONDS)
+
+    _release_stale()
+    shielded(work)
 
 
 def _begin_in_child() -> None:
     """Leave the stores to the parent."""
-    global _lock
-    _lock = threading.RLock()
+    global _lock, _closer, _dropped
+    _lock, _closer, _dropped = threading.RLock(), None, queue.SimpleQueue()
     forked.keep_for_ever(*_stores.values())
     _stores.clear()
 

@@ -166,7 +166,7 @@ class Local(API):
                 "forked from it. A process has to open its own client: in memory (chroma_nb.EphemeralClient()), "
                 "on a folder of its own, or of a server that both use (chroma_nb.connect(url))."
             )
-        # Every operation begins here, and no thread has begun one within another.
+        # Every operation begins here.
         release_stale()
         if not self._closed and not self.db.is_there():
             self.abandon()

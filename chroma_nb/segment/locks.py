@@ -1,40 +1,108 @@
 """`RWLock` and `Mutex`: locks that a stopped cell does not leave behind.
 
 A ``KeyboardInterrupt`` arrives between any two steps of the main thread, also between taking a lock and
-the ``try`` that would give it back. So each thread notes down a lock before it takes it and strikes
-it off after giving it back, and whoever holds it is known by thread. A thread that starts an operation
-holds nothing by rights: `release_stale` gives back what an interrupted one has left.
+the ``try`` that would give it back. So each thread notes down a lock before it takes it, with the function
+that wants it, and strikes it off after giving it back. A thread that starts an operation calls `release_stale`:
+what belongs to a function that is not running any more was left by an interrupted one, and is given back.
+
+A signal handler, a finalizer or a handler of log messages may start an operation in the middle of another one of
+the same thread. It shares what that one holds, or gets an error where it would wait for it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import sys
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
 
 
 class _Abandonable(Protocol):
-    def abandon(self) -> None:
-        """Give back whatever this thread holds of the lock."""
+    def abandon(self, keep: int = 0) -> None:
+        """Give back what this thread holds of the lock, but for so many times."""
+
+
+class _Note(NamedTuple):
+    lock: _Abandonable
+    #: The function that holds it.
+    holder: FrameType
 
 
 class _Noted(threading.local):
     """The locks that this thread holds, or was about to take or give back."""
 
     def __init__(self) -> None:
-        self.locks: list[_Abandonable] = []
+        self.locks: list[_Note] = []
 
 
 _noted = _Noted()
+#: Frames of these only pass a lock on: they end, or pause, while it is held.
+_PASSING_FILES = (__file__, contextlib.__file__)
+_PASSING = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+def _note(lock: _Abandonable) -> None:
+    """Note down that a function of this thread is about to take a lock."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and (
+        frame.f_code.co_flags & _PASSING or frame.f_code.co_filename in _PASSING_FILES
+    ):
+        frame = frame.f_back
+    _noted.locks.append(_Note(lock, frame))
 
 
 def release_stale() -> None:
-    """Give back every lock of this thread. Call it where the thread holds none by rights."""
-    while _noted.locks:
-        _noted.locks[-1].abandon()
-        _noted.locks.pop()
+    """Give back the locks of this thread that interrupted operations have left. Call it where one starts."""
+    if not _noted.locks:
+        return
+    running = _running()
+    at = len(_noted.locks)
+    while at:
+        at -= 1
+        lock, holder = _noted.locks[at]
+        if holder not in running:
+            lock.abandon(sum(one.lock is lock and one.holder in running for one in _noted.locks))
+            del _noted.locks[at]
+
+
+def _running() -> set[FrameType]:
+    """Return the functions that this thread is in."""
+    running: set[FrameType] = set()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        running.add(frame)
+        frame = frame.f_back
+    return running
+
+
+def _has_outer(lock: _Abandonable) -> bool:
+    """Say whether another function that is running has the lock that was noted last.
+
+    A function does not take a lock twice: what it has of it already was left by an interrupt, and is struck off.
+    """
+    *before, last = _noted.locks
+    earlier = [one for one in before if one.lock is lock]
+    if not earlier:
+        return False
+    running = _running()
+    outer = [one for one in earlier if one.holder is not last.holder and one.holder in running]
+    if len(outer) < len(earlier):
+        kept = [one for one in before if one.lock is not lock or any(one is two for two in outer)]
+        _noted.locks[:] = [*kept, last]
+    return bool(outer)
+
+
+def _nested() -> InternalError:
+    return InternalError(
+        "This call was made in the middle of another one of the same thread and would wait for it: by a signal "
+        "handler, a finalizer or a handler of log messages. Have it done later, or by another thread."
+    )
 
 
 def _free(mutex: threading.RLock) -> None:
@@ -49,7 +117,7 @@ def _free(mutex: threading.RLock) -> None:
 def _strike_off(lock: _Abandonable) -> None:
     locks = _noted.locks
     for at in range(len(locks) - 1, -1, -1):
-        if locks[at] is lock:
+        if locks[at].lock is lock:
             del locks[at]
             return
 
@@ -78,10 +146,13 @@ class Mutex:
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; say whether it was had."""
         me = threading.get_ident()
-        _noted.locks.append(self)
+        _note(self)
         with self._mutex:
             had = self._owner == me or (self._owner is None and not self._waiting)
             if not had and wait:
+                if me in self._waiting:
+                    _strike_off(self)
+                    raise _nested()
                 try:
                     self._waiting[me] = None
                     while self._owner is not None or _first(self._waiting) != me:
@@ -106,16 +177,21 @@ class Mutex:
             self._condition.notify_all()
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back; what this thread does not have is left alone."""
         with self._mutex:
-            self._depth -= 1
-            if not self._depth:
-                self._owner = None
-                self._condition.notify_all()
+            if self._owner == threading.get_ident():
+                self._depth -= 1
+                if not self._depth:
+                    self._owner = None
+                    self._condition.notify_all()
         _strike_off(self)
 
-    def abandon(self) -> None:
-        """Give back whatever this thread holds of the lock."""
+    def abandon(self, keep: int = 0) -> None:
+        """Give back what this thread holds of the lock, but for so many times."""
+        if keep:
+            with self._mutex:
+                self._depth = keep
+            return
         self._give_up(threading.get_ident())
         _free(self._mutex)
 
@@ -132,7 +208,7 @@ class Mutex:
 
 
 class RWLock:
-    """A lock that readers share, in fair turns. Not reentrant.
+    """A lock that readers share, in fair turns. A thread that has it may read once more.
 
     A writer that waits goes before readers that come later, and all the readers that wait when a writer
     leaves go before the next writer, be it the same one again. So a reader waits for one writer at most,
@@ -150,6 +226,8 @@ class RWLock:
         #: Who waits; writers in the order of arrival.
         self._waiting_readers: set[int] = set()
         self._waiting: dict[int, None] = {}
+        #: How many times more a thread has it.
+        self._more: dict[int, int] = {}
         self._read = _Side(self, "read")
         self._write = _Side(self, "write")
 
@@ -164,9 +242,11 @@ class RWLock:
     def acquire_read(self) -> None:
         """Wait until no writer has or wants the lock, or until it is the readers' turn, and share it."""
         me = threading.get_ident()
-        _noted.locks.append(self)
+        _note(self)
         with self._mutex:
-            self._forget(me)
+            if self._is_held_by_outer(me):
+                self._more[me] = self._more.get(me, 0) + 1
+                return
             if self._writer is None and not self._waiting:
                 self._readers.add(me)
                 return
@@ -182,9 +262,13 @@ class RWLock:
     def acquire_write(self, *, wait: bool = True) -> bool:
         """Take the lock alone; say whether it was had."""
         me = threading.get_ident()
-        _noted.locks.append(self)
+        _note(self)
         with self._mutex:
-            self._forget(me)
+            if self._is_held_by_outer(me):
+                _strike_off(self)
+                if wait:
+                    raise _nested()
+                return False
             had = not (self._writer is not None or self._readers or self._waiting)
             if had:
                 self._writer = me
@@ -203,13 +287,37 @@ class RWLock:
             _strike_off(self)
         return had
 
+    def _is_held_by_outer(self, me: int) -> bool:
+        """Say whether an operation that this one is in the middle of has the lock; strike off stale marks.
+
+        Raises:
+            InternalError: It waits for the lock.
+        """
+        if not _has_outer(self):
+            self._forget(me)
+            return False
+        if me in self._waiting or me in self._waiting_readers:
+            _strike_off(self)
+            raise _nested()
+        return self._writer == me or me in self._readers
+
     def release(self) -> None:
-        """Give back what this thread has of the lock."""
-        self._leave()
+        """Give back what this thread has of the lock, once."""
+        with self._mutex:
+            me = threading.get_ident()
+            more = self._more.pop(me, 0)
+            if more > 1:
+                self._more[me] = more - 1
+            elif not more:
+                self._forget(me)
         _strike_off(self)
 
-    def abandon(self) -> None:
-        """Give back whatever this thread holds of the lock."""
+    def abandon(self, keep: int = 0) -> None:
+        """Give back what this thread holds of the lock, but for so many times."""
+        if keep:
+            with self._mutex:
+                self._more[threading.get_ident()] = keep - 1
+            return
         self._leave()
         _free(self._mutex)
 
@@ -218,10 +326,8 @@ class RWLock:
             self._forget(threading.get_ident())
 
     def _forget(self, me: int) -> None:
-        """Strike off every mark of a thread, and let in whose turn it is.
-
-        A thread that comes to take the lock can only have stale marks.
-        """
+        """Strike off every mark of a thread, and let in whose turn it is."""
+        self._more.pop(me, None)
         self._readers.discard(me)
         self._waiting_readers.discard(me)
         self._waiting.pop(me, None)

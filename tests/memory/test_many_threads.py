@@ -127,8 +127,9 @@ class Actor(threading.Thread):
             self.client.memory.budget = self.random.choice(
                 [0, 300_000, 1_000_000, 4_000_000, 10**9]
             )
-        except MemoryBudgetError:
-            self.expect(any(one.pinned for one in self.client.memory.report().collections), "pin")
+        except MemoryBudgetError as error:
+            # Another thread may have let go of it by now.
+            self.expect("what is pinned" in str(error), str(error))
 
     def pin(self, name: str) -> None:
         try:
@@ -176,9 +177,10 @@ INTERRUPTED = """
 import faulthandler, random, signal, sys, threading, time, os
 import numpy as np
 import chroma_nb
+from chroma_nb.errors import MemoryBudgetError
 
-faulthandler.dump_traceback_later(100, exit=True)
-path, seed, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+faulthandler.dump_traceback_later(140, exit=True)
+path, seed, n_stops = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 rng, chance = np.random.default_rng(seed), random.Random(seed)
 settings = chroma_nb.Settings(
     graph_min_records=400, fsync=False, memory_budget="3 MB", idle_unload_seconds=0.2)
@@ -227,13 +229,14 @@ def step():
     steps += 1
 
 threading.Thread(target=stop_cells, daemon=True).start()
-end = time.monotonic() + seconds
-while time.monotonic() < end:
+# As many as the machine takes its time for; a hundred of them came to an end all the same.
+while stops < n_stops or steps < 100:
     try:
         in_cell = True
-        step()
-        in_cell = False
-    except chroma_nb.errors.MemoryBudgetError:
+        try:
+            step()
+        except MemoryBudgetError:
+            pass
         in_cell = False
     except KeyboardInterrupt:
         in_cell = False
@@ -243,8 +246,13 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 time.sleep(0.05)
 
 # From another thread: whatever the main thread had left behind would stop it for good.
-found = {}
+found, failed = {}, []
 def check():
+    try:
+        look()
+    except BaseException as error:
+        failed.append(error)
+def look():
     for name in names:
         collection = client.get_collection(name, embedding_function=None)
         collection.add(ids=["last"], embeddings=[[0.5] * 40])
@@ -253,7 +261,9 @@ def check():
         found[name] = dict(zip(stored["ids"], stored["embeddings"]))
         for (where, one), vector in list(acknowledged.items())[:50]:
             if where == name:
-                assert collection.query(query_embeddings=vector, n_results=1)["ids"] == [[one]]
+                answer = collection.query(query_embeddings=vector, n_results=1)
+                plan = collection.explain(query_embeddings=vector, n_results=1)
+                assert answer["ids"] == [[one]], (name, one, answer, plan)
     found["used"] = client.memory.report().used
 # One operation of the main thread gives back what an interrupted one left.
 client.count_collections()
@@ -261,6 +271,8 @@ thread = threading.Thread(target=check)
 thread.start()
 thread.join(60)
 assert not thread.is_alive(), "a deadlock"
+for error in failed:
+    raise error
 assert found["used"] <= client.memory.budget
 for (name, one), vector in acknowledged.items():
     assert np.array_equal(found[name][one], vector), one
@@ -269,14 +281,13 @@ with chroma_nb.PersistentClient(path, settings) as client:
     for name in names:
         assert client.get_collection(name, embedding_function=None).count() == len(found[name])
 print("stops", stops, "steps", steps, "acknowledged", len(acknowledged))
-assert stops > 20 and steps > 20
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.parametrize("seed", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_stopped_cell_leaves_no_lock_and_loses_nothing(tmp_path: Path, seed: int) -> None:
-    seconds = 30 if seed == 3 else 6
-    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "store"), str(seed), str(seconds)]
+    n_stops = 1_500 if seed == 3 else 300
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "store"), str(seed), str(n_stops)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr[-4_000:]

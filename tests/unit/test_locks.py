@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chroma_nb.errors import InternalError
 from chroma_nb.segment import locks
 from chroma_nb.segment.locks import Mutex, RWLock, release_stale
 
@@ -291,3 +292,91 @@ def test_an_interrupt_at_any_line_leaves_nothing_behind(
     else:
         raise AssertionError("the use never ran to its end")
     assert interrupted >= 8
+
+
+# -- operations in the middle of others: signal handlers, finalizers, handlers of log messages ----
+
+
+def test_a_nested_operation_leaves_what_the_outer_one_holds() -> None:
+    lock, mutex = RWLock(), Mutex()
+
+    def nested() -> str:
+        release_stale()
+        return read_once(lock)
+
+    with mutex, lock.read():
+        assert nested() == "read"
+        assert elsewhere(lambda: lock.acquire_write(wait=False)) is False
+        assert elsewhere(lambda: mutex.acquire(wait=False)) is False
+    assert elsewhere(lambda: write_once(lock)) == "wrote"
+    with lock.write():
+        assert nested() == "read"
+        assert elsewhere(lambda: read_once(lock), 0.1) == "blocked"
+    assert elsewhere(lambda: read_once(lock)) == "read"
+
+
+def test_a_nested_operation_that_would_wait_for_the_outer_one_is_refused() -> None:
+    lock = RWLock()
+
+    def nested() -> None:
+        release_stale()
+        with pytest.raises(InternalError, match="in the middle of another one"):
+            write_once(lock)
+
+    with lock.read():
+        nested()
+        assert elsewhere(lambda: read_once(lock)) == "read"
+    assert elsewhere(lambda: write_once(lock)) == "wrote"
+
+
+@pytest.mark.parametrize("use", [read_once, write_once])
+def test_a_nested_operation_while_the_outer_one_waits_is_refused(
+    use: Callable[[RWLock], str],
+) -> None:
+    lock, held, go = RWLock(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock.write():
+            held.set()
+            go.wait(10)
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert held.wait(10)
+    condition = lock._to_readers if use is read_once else lock._to_writers
+    wait, refused = condition.wait, []
+
+    def interrupted() -> None:
+        condition.wait = wait
+        release_stale()
+        with pytest.raises(InternalError, match="in the middle of another one"):
+            use(lock)
+        refused.append(True)
+        go.set()
+        wait()
+
+    condition.wait = interrupted
+    assert use(lock) in ("read", "wrote")
+    assert refused
+    holder.join(10)
+    assert elsewhere(lambda: write_once(lock)) == "wrote"
+
+
+def test_what_a_thread_does_not_have_it_cannot_give_back() -> None:
+    mutex, held, go = Mutex(), threading.Event(), threading.Event()
+    mutex.release()
+
+    def hold() -> None:
+        with mutex:
+            held.set()
+            go.wait(10)
+
+    holder = threading.Thread(target=hold, daemon=True)
+    holder.start()
+    assert held.wait(10)
+    mutex.release()
+    assert not mutex.acquire(wait=False)
+    go.set()
+    holder.join(10)
+    assert mutex.acquire(wait=False)
+    mutex.release()
