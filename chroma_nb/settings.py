@@ -179,7 +179,9 @@ class Settings(Displayed):
     headers: str = _documented(
         "", "Further headers of each request to a server: a JSON object.", secret=True
     )
-    timeout_seconds: float = _documented(60.0, "How long a server may take for an answer.")
+    timeout_seconds: float = _documented(
+        60.0, "How long a server may take for a whole answer; a large one may take longer."
+    )
     max_answer: str = _documented("1 GB", "Largest answer that is taken from a server.")
     retries: int = _documented(
         3, "How often a request is repeated that a server did not begin, or that only reads."

@@ -33,7 +33,7 @@ from chroma_nb.filters.expression import (
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
 from chroma_nb.validation import check_known, ids_exist
-from chroma_nb.wire.answers import check_kind, matches_from_json, records_from_json
+from chroma_nb.wire.answers import check_kind, check_page, matches_from_json, records_from_json
 from chroma_nb.wire.collections import collection_from_json
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.memory import (
@@ -172,8 +172,8 @@ class FastAPI(API):
             version=str(checks["version"] if ours else self._v2("GET", "version", safe=True)),
             max_batch_size=size,
             base64=bool(checks.get("supports_base64_encoding")),
-            max_records=int(checks["max_records"]) if ours else size,
-            max_body=int(checks["max_body"]) if ours else _CHROMA_BODY,
+            max_records=max(1, int(checks["max_records"])) if ours else size,
+            max_body=max(1, int(checks["max_body"])) if ours else _CHROMA_BODY,
         )
 
     def _old_server(self) -> ServerUnavailableError | None:
@@ -538,29 +538,33 @@ class FastAPI(API):
         where_to = {"tenant": tenant, "database": database}
         ids = body["ids"]
 
-        def ask(**changes: Any) -> Records:
+        def ask(seen: set[str] | None = None, **changes: Any) -> Records:
+            asked = {**body, **changes}
             found = self._in_collection(
                 *(where_to, collection_id, "POST", "get"),
-                body={**body, **changes},
+                body=asked,
                 params={"embeddings": "base64"} if self.server.ours else None,
                 safe=True,
             )
-            return records_from_json(found, include)
+            records = records_from_json(found, include)
+            check_page(records.ids, seen, ids=asked["ids"], limit=asked["limit"])
+            return records
 
         # Chroma's server fails at more than 32,766 records or ids (SQLite's variables).
         if self.server.ours or (limit is not None and limit <= _PAGE and len(ids or ()) <= _PAGE):
             return ask()
         pages: list[Records] = []
+        seen: set[str] = set()
         if ids is not None:
             # Records of one part are in storage order, and the parts in that of the ids.
             for start in range(0, max(1, len(ids)), _PAGE):
                 part = list(ids[start : start + _PAGE])
-                pages.append(ask(ids=part, limit=None, offset=0))
+                pages.append(ask(seen, ids=part, limit=None, offset=0))
             return _cut(_joined(pages), slice(offset, None if limit is None else offset + limit))
         n_found = 0
         while True:
             wanted = _PAGE if limit is None else min(_PAGE, limit - n_found)
-            pages.append(ask(limit=wanted, offset=offset + n_found))
+            pages.append(ask(seen, limit=wanted, offset=offset + n_found))
             n_found += len(pages[-1].ids)
             if len(pages[-1].ids) < wanted or n_found == limit:
                 return _joined(pages)

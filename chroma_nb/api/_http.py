@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import (
     NameResolutionError,
@@ -23,6 +22,7 @@ from urllib3.exceptions import (
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
+from chroma_nb.api._deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
     AuthorizationError,
     BatchSizeExceededError,
@@ -116,9 +116,8 @@ class Connection:
     def _new_session(self) -> requests.Session:
         settings = self._settings
         session = requests.Session()
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_POOL)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, adapter(_POOL))
         verify: bool | str = {"true": True, "false": False}.get(
             settings.tls_verify.lower(), settings.tls_verify
         )
@@ -154,7 +153,8 @@ class Connection:
             body: A JSON value, or None.
             params: The query; what is None is left out.
             safe: Doing it twice is as good as once, so it may be repeated after any failure.
-            seconds: How long the answer may take; None is as the settings say.
+            seconds: How long the answer may take, all of it; None is as the settings say. What is large has
+                more, as `_deadline.SLOWEST` says.
 
         Raises:
             ServerUnavailableError: Nothing answers, or not in time.
@@ -169,6 +169,7 @@ class Connection:
         attempts = self._settings.retries + 1
         for attempt in range(attempts):
             wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
+            set_deadline(timeout[1], len(data or b""))
             try:
                 response = session.send(
                     prepared, timeout=timeout, allow_redirects=False, **self._options
@@ -200,6 +201,7 @@ class Connection:
         for piece in response.iter_content(_PIECE_BYTES):
             pieces.append(piece)
             n_bytes += len(piece)
+            extend_deadline(len(piece))
             if n_bytes > self._most_bytes:
                 response.close()
                 raise ServerUnavailableError(
@@ -318,7 +320,7 @@ class Connection:
                 f"No server answers at {self.url} within {_CONNECT_SECONDS:g} s: the host is down, or "
                 f"something on the way drops what is sent there. {advice}"
             )
-        if isinstance(error, requests.exceptions.Timeout) or isinstance(reason, ReadTimeoutError):
+        if isinstance(error, requests.exceptions.Timeout) or _is_late(reason):
             return ServerUnavailableError(
                 f"The server at {self.url} did not answer within {seconds:g} s. It may still be at work; "
                 "set Settings.timeout_seconds to wait longer."
@@ -426,7 +428,12 @@ def _may_repeat(error: requests.RequestException, safe: bool) -> bool:
         return not isinstance(reason, NameResolutionError)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return False
-    return safe and not isinstance(error, requests.exceptions.Timeout)
+    return safe and not isinstance(error, requests.exceptions.Timeout) and not _is_late(reason)
+
+
+def _is_late(reason: BaseException) -> bool:
+    """Say whether an answer did not come in time, or the request could not be sent in time."""
+    return isinstance(reason, ReadTimeoutError | TimeoutError)
 
 
 def _asked_to_wait(response: requests.Response, otherwise: float) -> float:

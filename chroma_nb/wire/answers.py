@@ -40,6 +40,30 @@ def records_from_json(found: Any, include: Sequence[str]) -> Records:
     return records
 
 
+def check_page(
+    found: Sequence[str], seen: set[str] | None, *, ids: Sequence[str] | None, limit: int | None
+) -> None:
+    """Refuse a page that is larger than was asked for, or repeats a record: there would be no end to such pages.
+
+    Args:
+        found: The ids of the page.
+        seen: The ids of the pages before; those of this one are added. None: it is the only page.
+        ids: The ids that were asked for; None is any.
+        limit: How many records were asked for; None is any number.
+
+    Raises:
+        AnswerError: As said.
+    """
+    for most in (limit, None if ids is None else len(ids)):
+        if most is not None and len(found) > most:
+            raise AnswerError(f"{len(found):,} records where {most:,} were asked for")
+    if seen is not None:
+        before = len(seen)
+        seen.update(found)
+        if len(seen) - before < len(found):
+            raise AnswerError("a record that came twice")
+
+
 def matches_from_json(found: Any, include: Sequence[str], n_queries: int) -> Matches:
     """Return the matches of an answer to `query`.
 

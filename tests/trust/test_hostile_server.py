@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import socket
+import threading
+import time
 import zlib
 from dataclasses import is_dataclass
 from types import UnionType
@@ -14,6 +18,8 @@ import numpy as np
 import pytest
 
 import chroma_nb as chroma
+from chroma_nb.api import _deadline
+from chroma_nb.api._http import Connection
 from chroma_nb.errors import ChromaError, ServerUnavailableError
 from chroma_nb.memory.report import MemoryReport
 from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
@@ -409,3 +415,154 @@ def test_a_redirect_does_not_take_the_token_along(hostile: Hostile) -> None:
                 docs.count()
     assert other.heard == []
     other.close()
+
+
+# -- answers that do not end ----------------------------------------------------------------------
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+#: What comes at once, and what comes again and again after it.
+ENDLESS = {
+    "a body": (HEAD + b"Content-Length: 100000\r\n\r\n{", b" "),
+    "a body in parts": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "the end of a body": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n"),
+    "a header": (HEAD + b"X: ", b"a"),
+    "the first line": (b"HTTP/1.1 200 ", b"O"),
+    "what comes before an answer": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+class Dripping:
+    """Sends bytes as a test says, over each connection, for as long as somebody reads them.
+
+    Attributes:
+        n_heard: Requests.
+        url: Where it is.
+    """
+
+    def __init__(self, pieces: Callable[[], Iterator[bytes]]) -> None:
+        self.n_heard = 0
+        self._pieces = pieces
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65_536)
+            self.n_heard += 1
+            for piece in self._pieces():
+                connection.sendall(piece)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_an_answer_that_never_ends_has_a_deadline(what: str) -> None:
+    """And is not asked for again."""
+    first, again = ENDLESS[what]
+
+    def pieces() -> Iterator[bytes]:
+        yield first
+        while True:
+            yield again
+            time.sleep(0.05)
+
+    server, said = Dripping(pieces), []
+
+    def ask() -> None:
+        try:
+            chroma.connect(server.url, settings=chroma.Settings(timeout_seconds=0.3, retries=3))
+        except ServerUnavailableError as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(60)
+    server.close()
+    assert said, "it is still waiting"
+    assert "did not answer within 0.3 s" in said[0]
+    assert server.n_heard == 1
+
+
+def test_a_large_answer_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece of 64 KiB gives as much as is right for it."""
+    monkeypatch.setattr(_deadline, "SLOWEST", 1_000)
+    part = b" " * 65_536
+
+    def pieces() -> Iterator[bytes]:
+        yield HEAD + b"Content-Length: %d\r\n\r\n" % (6 * len(part) + 2) + part
+        for _ in range(5):
+            time.sleep(0.3)
+            yield part
+        yield b"{}"
+
+    server = Dripping(pieces)
+    connection = Connection(chroma.Settings(url=server.url, timeout_seconds=1.0))
+    assert connection.request("GET", ("x",)) == {}
+    connection.close()
+    server.close()
+
+
+# -- pages ----------------------------------------------------------------------------------------
+
+
+class Pages(Hostile):
+    """A server of Chroma's that gives 5,000 records whatever it is asked for, and repeats them or not."""
+
+    def __init__(self, repeats: bool) -> None:
+        super().__init__()
+        self.n_pages, self._repeats = 0, repeats
+
+    def answer(self, path: str, asked: bytes) -> Answer:
+        if path.endswith("/pre-flight-checks"):
+            return ok({"max_batch_size": 100})
+        if path.endswith("/get"):
+            self.n_pages += 1
+            page = 0 if self._repeats else self.n_pages
+            return ok({"ids": [f"{page}-{i}" for i in range(5_000)], "documents": [None] * 5_000})
+        return super().answer(path, asked)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "limit", "n_pages", "why"),
+    [
+        (False, 7_000, 2, "5,000 records where 2,000 were asked for"),
+        (False, 3_000, 1, "5,000 records where 3,000 were asked for"),
+        (True, None, 2, "a record that came twice"),
+        (True, 20_000, 2, "a record that came twice"),
+    ],
+)
+def test_pages_have_an_end(repeats: bool, limit: int | None, n_pages: int, why: str) -> None:
+    server = Pages(repeats)
+    with asking(server) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        with pytest.raises(ServerUnavailableError, match=why):
+            docs.get(limit=limit, include=["documents"])
+        assert server.n_pages == n_pages
+    server.close()
+
+
+def test_more_than_was_asked_for_is_no_answer(hostile: Hostile) -> None:
+    with asking(hostile) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        hostile.odd = {"get": ok({"ids": ["a", "b"], "documents": ["x", "y"]})}
+        assert docs.get(include=["documents"])["ids"] == ["a", "b"]
+        for asked in ({"limit": 1}, {"ids": ["a"]}):
+            with pytest.raises(ServerUnavailableError, match="2 records where 1 were asked for"):
+                docs.get(**asked, include=["documents"])
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_a_server_that_takes_nothing_is_asked_record_by_record(hostile: Hostile, most: int) -> None:
+    hostile.odd = {"pre-flight-checks": ok({**PREFLIGHT, "max_records": most, "max_body": most})}
+    with asking(hostile) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        docs.upsert(ids=["a", "b"], embeddings=[[1.0, 2.0]] * 2)
+    assert sum("/upsert" in one for one in hostile.heard) == 2
