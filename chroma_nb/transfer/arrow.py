@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.api.copying import pieces_of
+from chroma_nb.api.copying import PIECE_RECORDS, pieces_of
 from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
 from chroma_nb.extras import require_extra
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
 from chroma_nb.transfer.cells import MetadataCells
+from chroma_nb.transfer.decoded import PIECE_BYTES, Expansion, cells, row_bytes
 from chroma_nb.transfer.frames import add_frame
 from chroma_nb.transfer.pieces import Rows, add_pieces
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, check_function, exists, like, place_of
-from chroma_nb.transfer.tables import ArrowTable, cells_of
+from chroma_nb.transfer.tables import ArrowTable, cells_of, table_row_bytes
 from chroma_nb.validation import (
     check_collection_metadata,
     check_collection_name,
@@ -51,6 +52,13 @@ _TEXTS = ("id", "document", "uri", "metadata")
 _COLUMNS = (*_TEXTS, "embedding")
 #: Id, document and metadata of a record that is a sentence.
 _TYPICAL_RECORD_BYTES = 300
+_IDS_AT_ONCE = 65_536
+#: A row group is decoded in so many batches at most.
+_BATCHES = 16
+#: How much more memory JSON takes as Python's objects.
+_JSON_TIMES = 8
+#: Bytes of Parquet's kinds in memory; of a text, its place in the dictionary.
+_WIDTHS = {"INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
 #: Ends of names that promise another format than Parquet.
 _OTHER_FORMATS = (
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".feather", ".arrow"),
@@ -363,13 +371,17 @@ def _description(schema: Any, what: str) -> dict[str, Any] | None:
 class TableReader:
     """Rows of a table in memory."""
 
+    #: At most so many rows are read at once.
+    window_rows = PIECE_RECORDS
+
     def __init__(self, table: Any) -> None:
         self._table = table
         self.n_rows = int(table.num_rows)
+        self.expansion = Expansion("The table", int(table.get_total_buffer_size()))
 
-    def column(self, name: str) -> Any:
-        """Return a whole column."""
-        return self._table.column(name)
+    def ids(self) -> list[Any]:
+        """Return the column of ids."""
+        return cells_of(self._table, "id")
 
     def read(self, start: int, stop: int) -> Any:
         """Return rows start .. stop - 1 as a table."""
@@ -378,6 +390,9 @@ class TableReader:
 
 class ParquetReader:
     """Rows of a Parquet file, read forwards in pieces.
+
+    Texts are read as dictionaries, so what stands in the file once is in memory once, and how large the rows
+    are is known before they are decoded.
 
     Args:
         path: The file.
@@ -390,11 +405,71 @@ class ParquetReader:
         self._path = path
         self._errors = (OSError, pa.ArrowException)
         with self._named_errors("cannot be read as Parquet"):
-            self._file = parquet.ParquetFile(path, page_checksum_verification=True)
+            found = parquet.read_metadata(path)
+            texts = [
+                column.path
+                for column in map(found.schema.column, range(found.num_columns))
+                if column.physical_type == "BYTE_ARRAY"
+            ]
+            self._file = parquet.ParquetFile(
+                path, page_checksum_verification=True, read_dictionary=texts
+            )
+            size = os.path.getsize(path)
         self._from_batches = pa.Table.from_batches
         self.schema = self._file.schema_arrow
         self.n_rows = int(self._file.metadata.num_rows)
+        self.expansion = Expansion(f"The file {path!r}", size)
+        self._id_expansion = Expansion(f"The column 'id' of the file {path!r}", size)
+        self._check_encodings()
+        self.window_rows = self._rows_at_once(PIECE_RECORDS)
         self._restart()
+
+    def _check_encodings(self) -> None:
+        """Refuse texts that are told by what they have in common with the one before: a few bytes are many."""
+        for group, chunk in self._chunks():
+            odd = [one for one in chunk.encodings if one.startswith("DELTA_")]
+            if odd and chunk.physical_type == "BYTE_ARRAY":
+                raise InvalidArgumentError(
+                    f"The file {self._path!r} has texts in the encoding {odd[0]} (column "
+                    f"{chunk.path_in_schema!r}, row group {group}), which import_() does not read. Write it anew "
+                    "with collection.export(), or add it with collection.from_arrow(pyarrow.parquet.read_table(path))."
+                )
+
+    def _chunks(self) -> Iterator[tuple[int, Any]]:
+        found = self._file.metadata
+        for group in range(found.num_row_groups):
+            for column in range(found.num_columns):
+                yield group, found.row_group(group).column(column)
+
+    def _rows_at_once(self, most: int, column: str | None = None) -> int:
+        """Return how many rows may be used at once, judged by what the file says of its row groups.
+
+        Raises:
+            MemoryBudgetError: There is no room for the texts of a row group, or for a batch of its rows.
+        """
+        texts: dict[int, int] = {}
+        others: dict[int, int] = {}
+        for group, chunk in self._chunks():
+            if column is None or chunk.path_in_schema.partition(".")[0] == column:
+                kind = chunk.physical_type
+                n_bytes = max(
+                    chunk.total_uncompressed_size, chunk.num_values * _WIDTHS.get(kind, 1)
+                )
+                held = texts if kind == "BYTE_ARRAY" else others
+                held[group] = held.get(group, 0) + n_bytes
+        rows = most
+        for group in {**texts, **others}:
+            n_rows = max(1, self._file.metadata.row_group(group).num_rows)
+            each = (texts.get(group, 0) + others.get(group, 0)) // n_rows
+            rows = min(rows, max(1, PIECE_BYTES // max(1, each)))
+            batch = min(n_rows, max(rows, -(-n_rows // _BATCHES)))
+            require(
+                2 * texts.get(group, 0) + batch * (others.get(group, 0) // n_rows),
+                f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
+                "read it where there is more memory",
+                "write it anew with smaller row groups",
+            )
+        return rows
 
     def __enter__(self) -> ParquetReader:
         return self
@@ -414,16 +489,32 @@ class ParquetReader:
         except self._errors as error:
             raise InvalidArgumentError(f"The file {self._path!r} {what}: {error}") from error
 
+    def _decoded(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
+        """Yield batches of about so many rows."""
+        for group in range(self._file.num_row_groups):
+            # Of one row group each: pyarrow cannot join the dictionaries of texts that are in lists. And few of
+            # them, as each has all texts of the row group so far.
+            size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
+            yield from self._file.iter_batches(size, row_groups=[group], columns=columns)
+
     def _restart(self) -> None:
-        self._batches = self._file.iter_batches()
+        self._batches = self._decoded(self.window_rows)
         self._held: list[Any] = []
         #: The row at which `_held` begins, and one past its last.
         self._first = self._end = 0
 
-    def column(self, name: str) -> Any:
-        """Return a whole column."""
+    def ids(self) -> list[Any]:
+        """Return the column of ids."""
+        found: list[Any] = []
+        rows = self._rows_at_once(_IDS_AT_ONCE, "id")
         with self._named_errors():
-            return self._file.read(columns=[name]).column(name)
+            for batch in self._decoded(rows, columns=["id"]):
+                column = batch.column(0)
+                stop = len(found) + len(column)
+                self._id_expansion.count(stop, int(row_bytes(column).sum()))
+                self._id_expansion.require_all()
+                found += cells(column)
+        return found
 
     def read(self, start: int, stop: int) -> Any:
         """Return rows start .. stop - 1 as a table; going back reads from the beginning again."""
@@ -465,13 +556,21 @@ class OwnRows(Rows):
                 f"{', '.join(columns)}. To say what its columns are, name them: id='...', document='...'."
             )
         self._more = [MetadataCells(name) for name in columns if name not in _COLUMNS]
-        ids = reader.column("id").to_pylist()
+        ids = reader.ids()
         missing = ids.index(None) if None in ids else None
         if missing is not None:
             raise InvalidArgumentError(
                 f"Row {missing:,}, column 'id': the id is missing. Nothing was added."
             )
         self.ids = check_ids(ids) if ids else []
+
+    def window_end(self, start: int) -> int:
+        stop = min(start + self._reader.window_rows, self.n_rows)
+        table = self._reader.read(start, stop)
+        sizes = table_row_bytes(table)
+        if "metadata" in self._columns:
+            sizes += _JSON_TIMES * row_bytes(table.column("metadata"))
+        return self._reader.expansion.window_end(start, sizes, stop)
 
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         start, stop = rows[0], rows[-1] + 1
@@ -489,15 +588,15 @@ class OwnRows(Rows):
     def describe(self, report: TransferReport) -> None:
         """Say in a report what changed in the columns that were added to the table."""
         report.ids = "the column 'id'"
-        for cells in self._more:
-            cells.describe(report, cells.key)
+        for kept in self._more:
+            kept.describe(report, kept.key)
 
     def _metadatas(
         self, table: Any, rows: Sequence[int], counted: bool
     ) -> list[dict[str, Any] | None]:
         texts = [None] * len(rows)
         if "metadata" in self._columns:
-            texts = table.column("metadata").to_pylist()
+            texts = cells_of(table, "metadata")
         out: list[dict[str, Any] | None] = []
         for row, text in zip(rows, texts, strict=True):
             try:
@@ -505,20 +604,21 @@ class OwnRows(Rows):
             except (ValueError, TypeError, RecursionError) as error:
                 raise self._bad_cell(row, "metadata", error) from None
         for kept in self._more:
-            cells = kept if counted else MetadataCells(kept.key)
-            for at, cell in enumerate(cells_of(table, cells.key)):
+            key = kept.key
+            values = kept if counted else MetadataCells(key)
+            for at, cell in enumerate(cells_of(table, key)):
                 try:
-                    value = cells.value(cell)
+                    value = values.value(cell)
                 except (ValueError, TypeError) as error:
-                    raise self._bad_cell(rows[at], cells.key, error) from None
+                    raise self._bad_cell(rows[at], key, error) from None
                 if value is None:
                     continue
                 metadata = dict(out[at] or {})
-                known = metadata.get(cells.key, value)
+                known = metadata.get(key, value)
                 if known != value or type(known) is not type(value):
                     reason = ValueError(f"its metadata says {known!r} for the same key")
-                    raise self._bad_cell(rows[at], cells.key, reason)
-                metadata[cells.key] = value
+                    raise self._bad_cell(rows[at], key, reason)
+                metadata[key] = value
                 out[at] = metadata
         return out
 

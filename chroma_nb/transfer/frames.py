@@ -16,6 +16,7 @@ from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, with_way_ou
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.tables import REST
 from chroma_nb.transfer.cells import MetadataCells, as_id
+from chroma_nb.transfer.decoded import Expansion
 from chroma_nb.transfer.pieces import Rows, add_pieces, known_ids
 from chroma_nb.transfer.tables import Table, table_of
 from chroma_nb.validation import check_embeddings, check_ids, check_metadatas, check_on_conflict
@@ -114,6 +115,7 @@ class FrameRows(Rows):
     ) -> None:
         self._table = table
         self.n_rows = table.n_rows
+        self._expansion = Expansion("The table", table.held_bytes)
         _check_names(table.columns)
         self._id = self._column("id", id)
         self._document = self._column("document", document)
@@ -245,8 +247,8 @@ class FrameRows(Rows):
         """Return a hash of each row's content: the same row has the same id the next time."""
         seen: Counter[str] = Counter()
         ids = []
-        for start in range(0, self.n_rows, PIECE_RECORDS):
-            rows = range(start, min(start + PIECE_RECORDS, self.n_rows))
+        for start, stop in self.windows():
+            rows = range(start, stop)
             documents, uris = self._texts(rows)
             vectors = self._vectors(rows)
             metadatas = self._metadatas(rows, counted=False)
@@ -270,6 +272,10 @@ class FrameRows(Rows):
         return ids
 
     # -- pieces -------------------------------------------------------------------------------
+
+    def window_end(self, start: int) -> int:
+        stop = super().window_end(start)
+        return self._expansion.window_end(start, self._table.row_bytes(start, stop), stop)
 
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         documents, uris = self._texts(rows)

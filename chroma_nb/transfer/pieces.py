@@ -25,6 +25,22 @@ class Rows(ABC):
     #: Of every row; checked, and each there once.
     ids: list[str]
 
+    def window_end(self, start: int) -> int:
+        """Return where the piece ends that begins at row `start`: it is bounded in rows and in bytes.
+
+        Raises:
+            ValueError: The rows are larger than is reasonable, or than there is room for.
+        """
+        return min(start + PIECE_RECORDS, self.n_rows)
+
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """Yield the pieces' first row, and one past their last."""
+        start = 0
+        while start < self.n_rows:
+            stop = self.window_end(start)
+            yield start, stop
+            start = stop
+
     @abstractmethod
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         """Return the arguments of `Collection.add` for these rows, in rising order, without the ids.
@@ -43,7 +59,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     """
     check_on_conflict(on_conflict)
     report = TransferReport(collection.name)
-    if rows.n_rows > PIECE_RECORDS:
+    if rows.n_rows and rows.window_end(0) < rows.n_rows:
         _check_all(collection, rows)
     known = known_ids(collection, rows.ids)
     if known and on_conflict == "error":
@@ -55,7 +71,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     enabled = collection._client.get_settings().progress
     desc = f"Adding to {collection.name}"
     with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
-        for start, stop in _pieces(rows.n_rows):
+        for start, stop in rows.windows():
             chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
             if chosen:
                 ids = [rows.ids[row] for row in chosen]
@@ -75,7 +91,7 @@ def _check_all(collection: Collection, rows: Rows) -> None:
         ValueError: As `Collection.add`, with the rows; nothing was written.
     """
     dimension = collection.get_model().dimension
-    for start, stop in _pieces(rows.n_rows):
+    for start, stop in rows.windows():
         piece = rows.piece(range(start, stop), counted=False)
         uris = piece.pop("uris") if piece["embeddings"] is not None else None
         try:

@@ -9,9 +9,12 @@ import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import is_installed
+from chroma_nb.transfer.decoded import cells, row_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 
 class Table(ABC):
@@ -26,6 +29,15 @@ class Table(ABC):
     @abstractmethod
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
         """Return the cells start .. stop - 1 of a column, of Python's own kinds where there are such."""
+
+    def row_bytes(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """Return what the rows start .. stop - 1 take once they are decoded; None where they are as they are."""
+        return None
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that hold the table; asked where rows have to be decoded."""
+        return 0
 
     def index(self) -> list[Any] | None:
         """Return what names the rows, None where nothing does."""
@@ -160,15 +172,24 @@ def cells_of(table: Any, column: str) -> list[Any]:
 
     Raises:
         InvalidArgumentError: It has dates that Python cannot hold.
+        MemoryBudgetError: There is no room for it.
     """
     try:
-        found: list[Any] = table.column(column).to_pylist()
+        found = cells(table.column(column))
     except (OverflowError, ValueError) as error:
         raise InvalidArgumentError(
             f"Column {column!r} cannot be read: {error}. Dates are from year 1 to 9999; make others a text first. "
             "Nothing was added."
         ) from None
     return found
+
+
+def table_row_bytes(table: Any) -> NDArray[np.int64]:
+    """Return what the rows of a pyarrow Table take once they are decoded, shape (n,)."""
+    sizes = np.zeros(table.num_rows, np.int64)
+    for column in table.columns:
+        sizes += row_bytes(column)
+    return sizes
 
 
 class ArrowTable(Table):
@@ -190,6 +211,13 @@ class ArrowTable(Table):
         self.table = table
         self.columns = list(table.column_names)
         self.n_rows = int(table.num_rows)
+
+    def row_bytes(self, start: int, stop: int) -> NDArray[np.int64]:
+        return table_row_bytes(self.table.slice(start, stop - start))
+
+    @property
+    def held_bytes(self) -> int:
+        return int(self.table.get_total_buffer_size())
 
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
         return cells_of(self.table.slice(start, stop - start), column)

@@ -1,0 +1,223 @@
+"""How large a column of Arrow is once it is decoded, and its cells without copies of what is there once.
+
+A dictionary, a run, or views of one text can stand for a million times their own size. So sizes are computed from
+lengths and counts before anything is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.memory.preflight import require
+from chroma_nb.memory.sizes import format_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Records are decoded, checked and written so many bytes at a time.
+PIECE_BYTES = 128 << 20
+#: Up to here it does not matter how much smaller the encoded form is.
+_SMALL_BYTES = 1 << 30
+#: At most so many times as large as its encoded form may a table be. Repeated texts and zstd reach some hundred.
+_MOST_TIMES = 1_000
+_TEXT_OBJECT_BYTES = 49
+_POINTER_BYTES = 8
+
+
+def row_bytes(column: Any) -> NDArray[np.int64]:
+    """Return what the rows of an Array or ChunkedArray take once decoded, shape (n,), in bytes.
+
+    Texts count as Python objects of their own, numbers as they are in arrays.
+    """
+    if hasattr(column, "chunks"):
+        parts = [row_bytes(chunk) for chunk in column.chunks]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind, types = column.type, pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return row_bytes(column.storage)
+    found = _distinct(column)
+    if found is not None:
+        values, rows = found
+        sizes = np.append(row_bytes(values), 0)  # row -1 is null
+        out: NDArray[np.int64] = sizes[rows]
+    elif _is_text(types, kind):
+        out = _TEXT_OBJECT_BYTES + _array(pc.binary_length(column))
+    elif _is_view(types, kind):
+        # Of each view its length comes first.
+        views = np.frombuffer(column.buffers()[1], np.int32)
+        length = views[4 * column.offset :: 4][: len(column)].astype(np.int64)
+        out = _TEXT_OBJECT_BYTES + length
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind):
+        offsets = np.asarray(column.offsets)
+        inner = column.values if not types.is_map(kind) else None
+        if inner is None:
+            ends = _sums(row_bytes(column.keys)) + _sums(row_bytes(column.items))
+        else:
+            ends = _sums(row_bytes(inner))
+        out = np.diff(ends[offsets]) + _POINTER_BYTES
+    elif types.is_fixed_size_list(kind):
+        width = kind.list_size
+        inner = column.values.slice(column.offset * width, len(column) * width)
+        out = (
+            row_bytes(inner).reshape(len(column), width).sum(axis=1, dtype=np.int64)
+            + _POINTER_BYTES
+        )
+    elif types.is_struct(kind):
+        fields = [row_bytes(column.field(at)) for at in range(kind.num_fields)]
+        out = np.sum([np.zeros(len(column), np.int64), *fields], axis=0, dtype=np.int64)
+    elif hasattr(types, "is_list_view") and (
+        types.is_list_view(kind) or types.is_large_list_view(kind)
+    ):
+        sizes = row_bytes(column.values)
+        largest = int(sizes.max()) if len(sizes) else 0
+        out = _POINTER_BYTES + _array(pc.list_value_length(column)) * largest
+    else:
+        try:
+            width = max(1, kind.bit_width // 8)
+        except ValueError:
+            width = max(1, column.nbytes // max(1, len(column)))
+        out = np.full(len(column), width, np.int64)
+    return out
+
+
+def _sums(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate(([0], np.cumsum(sizes)))
+
+
+def _array(counts: Any) -> NDArray[np.int64]:
+    return np.asarray(counts.fill_null(0)).astype(np.int64)
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    return bool(
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    )
+
+
+def _is_view(types: Any, kind: Any) -> bool:
+    # pyarrow has views since 16.
+    return hasattr(types, "is_string_view") and bool(
+        types.is_string_view(kind) or types.is_binary_view(kind)
+    )
+
+
+def _distinct(column: Any) -> tuple[Any, NDArray[np.int64]] | None:
+    """Return the values that a dictionary or runs hold once, and which of them each row has; -1 is null."""
+    import pyarrow as pa
+
+    kind, types = column.type, pa.types
+    if types.is_dictionary(kind):
+        rows = np.asarray(column.indices.cast(pa.int64()).fill_null(-1))
+        used, rows = np.unique(rows, return_inverse=True)
+        is_null = bool(len(used)) and used[0] < 0
+        values = column.dictionary.take(pa.array(used[1:] if is_null else used))
+        return values, rows.reshape(-1).astype(np.int64) - is_null
+    if hasattr(types, "is_run_end_encoded") and types.is_run_end_encoded(kind):
+        ends = np.asarray(column.run_ends).astype(np.int64) - column.offset
+        counts = np.diff(np.clip(ends, 0, len(column)), prepend=0)
+        return column.values, np.repeat(np.arange(len(counts)), counts)
+    return None
+
+
+def cells(column: Any) -> list[Any]:
+    """Return an Array or ChunkedArray as a list; rows of one dictionary value or run share one object.
+
+    Raises:
+        MemoryBudgetError: There is no room for it.
+        OverflowError, ValueError: It has dates that Python cannot hold.
+    """
+    if hasattr(column, "chunks"):
+        return [cell for chunk in column.chunks for cell in cells(chunk)]
+    found = _distinct(column)
+    if found is not None:
+        values, rows = found
+        once = [*cells(values), None]
+        return [once[row] for row in rows.tolist()]
+    require(
+        int(row_bytes(column).sum()),
+        f"Reading {len(column):,} cells of type {column.type}",
+        "add the table in parts: table.slice(start, length)",
+    )
+    out: list[Any] = column.to_pylist()
+    return out
+
+
+class Expansion:
+    """Watches how much larger the rows of a table are than what they are stored in.
+
+    Args:
+        what: The table's name for messages: "The file 'x.parquet'".
+        n_bytes: Bytes that hold it.
+    """
+
+    def __init__(self, what: str, n_bytes: int) -> None:
+        self._what = what
+        self._n_bytes = n_bytes
+        self._decoded = 0
+        self._rows = 0
+
+    def window_end(self, start: int, sizes: NDArray[np.int64] | None, stop: int) -> int:
+        """Return how far rows may be read at once, one at least.
+
+        Args:
+            start: The first row.
+            sizes: Decoded bytes of the rows start .. stop - 1; None where nothing has to be decoded.
+            stop: One past the last row that is wanted.
+
+        Raises:
+            InvalidArgumentError: The rows up to here are out of all proportion.
+            MemoryBudgetError: There is no room for them.
+        """
+        if sizes is None:
+            return stop
+        ends = np.cumsum(sizes)
+        n_rows = max(1, int(np.searchsorted(ends, PIECE_BYTES, side="right")))
+        stop = min(stop, start + n_rows)
+        n_bytes = int(ends[stop - start - 1])
+        self.count(stop, n_bytes)
+        require(
+            n_bytes,
+            f"{self._what}: rows {start:,} to {stop - 1:,}",
+            "read it where there is more memory",
+            "leave out its largest records",
+        )
+        return stop
+
+    def require_all(self) -> None:
+        """Look for room for everything that was counted.
+
+        Raises:
+            MemoryBudgetError: There is none.
+        """
+        require(
+            self._decoded,
+            f"{self._what}: rows 0 to {self._rows - 1:,}",
+            "read it where there is more memory",
+        )
+
+    def count(self, stop: int, n_bytes: int) -> None:
+        """Count rows up to `stop`, unless they were counted before.
+
+        Raises:
+            InvalidArgumentError: The rows up to here are out of all proportion.
+        """
+        if stop <= self._rows:
+            return
+        self._rows = stop
+        self._decoded += n_bytes
+        if self._decoded > max(_SMALL_BYTES, _MOST_TIMES * self._n_bytes):
+            raise InvalidArgumentError(
+                f"{self._what} has {format_bytes(self._n_bytes)}, and its rows 0 to {stop - 1:,} would take "
+                f"{format_bytes(self._decoded)}; the limit is {_MOST_TIMES:,} times as much, or "
+                f"{format_bytes(_SMALL_BYTES)}. If you trust it, add its rows in parts: "
+                "collection.add(ids=..., documents=...). Nothing was added."
+            )

@@ -1,0 +1,233 @@
+"""What a table takes once it is decoded is known before, and beyond reason it is refused."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
+from chroma_nb.memory import preflight
+from chroma_nb.transfer import decoded
+from chroma_nb.transfer.tables import cells_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    with chroma_nb.EphemeralClient() as client:
+        yield client
+        for collection in client.list_collections():
+            client.delete_collection(collection.name)
+
+
+def once(n: int, text: str = "x" * MB) -> Any:
+    """A column of n rows that are one text."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * n, pa.int32()), pa.array([text]))
+
+
+def runs(n: int) -> Any:
+    return pa.RunEndEncodedArray.from_arrays(pa.array([n], pa.int32()), pa.array(["x" * MB]))
+
+
+def views(n: int) -> Any:
+    if not hasattr(pa, "string_view"):
+        pytest.skip("this pyarrow has no views")
+    text = pa.array(["x" * MB]).cast(pa.string_view())
+    n_bytes, data = text.buffers()[1].to_pybytes(), text.buffers()[2]
+    return pa.Array.from_buffers(pa.string_view(), n, [None, pa.py_buffer(n_bytes * n), data])
+
+
+def table_of(client: Any, **columns: Any) -> Any:
+    """A table as `to_arrow` makes them, with other columns."""
+    notes = client.get_or_create_collection("origin", embedding_function=None)
+    notes.upsert(ids=["0"], embeddings=[[1.0, 2.0]], documents=["a"])
+    n = len(next(iter(columns.values())))
+    flat = pa.array(np.ones(2 * n, np.float32))
+    given = {
+        "id": pa.array([str(i) for i in range(n)]),
+        "embedding": pa.FixedSizeListArray.from_arrays(flat, 2),
+        **columns,
+    }
+    return pa.table(given).replace_schema_metadata(notes.to_arrow().schema.metadata)
+
+
+@pytest.mark.parametrize("column", ["document", "uri", "metadata", "id", "more"])
+def test_a_small_file_that_would_take_gigabytes_is_refused(
+    client: Any, tmp_path: Path, column: str, monkeypatch: Any
+) -> None:
+    n = 1_200
+    if column != "document":
+        n = 120
+        monkeypatch.setattr(decoded, "_SMALL_BYTES", 100 * MB)
+    path = tmp_path / "small.parquet"
+    rows = once(n, json.dumps({"key": "x" * MB}) if column == "metadata" else "x" * MB)
+    parquet.write_table(table_of(client, **{column: rows}), path, compression="zstd")
+    assert path.stat().st_size < MB
+    tracemalloc.start()
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(
+        InvalidArgumentError, match=r"small\.parquet.*rows 0 to .* the limit is 1,000 times"
+    ):
+        client.import_(path, "imported")
+    assert tracemalloc.get_traced_memory()[1] < 400 * MB
+    tracemalloc.stop()
+    assert pa.default_memory_pool().max_memory() < before + 400 * MB
+    assert [one.name for one in client.list_collections()] == ["origin"]
+
+
+@pytest.mark.parametrize("make", [once, runs, views])
+@pytest.mark.parametrize("own", [True, False])
+def test_so_is_such_a_table(client: Any, make: Any, own: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr(decoded, "_SMALL_BYTES", 50 * MB)
+    monkeypatch.setattr(decoded, "_MOST_TIMES", 50)
+    table = table_of(client, document=make(120))
+    table = table if own else table.replace_schema_metadata(None)
+    notes = client.get_or_create_collection("notes", embedding_function=None)
+    with pytest.raises(
+        InvalidArgumentError, match=r"The table has .* rows 0 to .* the limit is 50 times"
+    ):
+        notes.from_arrow(table)
+    assert notes.count() == 0
+
+
+def test_numbers_in_a_file_count_as_well(client: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """Equal numbers are written once, too: a row of a million of them is a few bytes."""
+    path = tmp_path / "numbers.parquet"
+    flat = pa.array(np.zeros(20 * MB, np.float32))
+    table = table_of(client, embedding=pa.FixedSizeListArray.from_arrays(flat, MB))
+    parquet.write_table(table, path, compression="zstd")
+    del flat, table
+    assert path.stat().st_size < MB
+    small = SimpleNamespace(free=lambda: 40 << 20, limit=preflight.MACHINE.limit)
+    monkeypatch.setattr(preflight, "MACHINE", small)
+    with pytest.raises(MemoryBudgetError, match=r"row group 0 \(20 rows\) .*numbers\.parquet"):
+        client.import_(path, "imported")
+
+
+def test_records_are_read_and_written_in_pieces_of_bounded_size(
+    client: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("chroma_nb.transfer.decoded.PIECE_BYTES", MB)
+    monkeypatch.setattr("chroma_nb.transfer.arrow.PIECE_BYTES", MB)
+    documents = [f"{i} " + "y" * 100_000 for i in range(40)]
+    origin = client.create_collection("origin", embedding_function=None)
+    origin.add(ids=[str(i) for i in range(40)], embeddings=np.eye(40), documents=documents)
+    origin.export(tmp_path / "notes.parquet")
+    pieces: list[int] = []
+    add = chroma_nb.Collection.add
+
+    def counted(self: Any, **given: Any) -> Any:
+        pieces.append(len(given["ids"]))
+        return add(self, **given)
+
+    monkeypatch.setattr(chroma_nb.Collection, "add", counted)
+    notes = client.import_(tmp_path / "notes.parquet", "imported")
+    assert sum(pieces) == 40
+    assert max(pieces) < 15
+    found = notes.get(include=["documents", "embeddings"])
+    assert found["documents"] == documents
+    assert np.array_equal(found["embeddings"], np.eye(40, dtype=np.float32))
+
+
+def test_a_file_of_many_row_groups_comes_back_and_is_skipped_the_second_time(
+    client: Any, tmp_path: Path
+) -> None:
+    """Texts of several row groups have several dictionaries; rows that are there are taken out of them."""
+    origin = client.create_collection("origin", embedding_function=None)
+    documents = [f"text {i % 7}" if i % 5 else None for i in range(300)]
+    ids = [f"id {i}" for i in range(300)]
+    origin.add(
+        ids=ids,
+        embeddings=np.ones((300, 2)),
+        documents=documents,
+        metadatas=[{"n": i} for i in range(300)],
+    )
+    table = origin.to_arrow().append_column(
+        "tags", pa.array([[f"tag {i % 3}", "z"] for i in range(300)])
+    )
+    parquet.write_table(table, tmp_path / "notes.parquet", row_group_size=37)
+    imported = client.import_(tmp_path / "notes.parquet", "imported")
+    imported.delete(ids=ids[1::3])
+    imported = client.import_(tmp_path / "notes.parquet", "imported")
+    assert imported.last_transfer.added == 100
+    found = imported.get()
+    rows = {one: at for at, one in enumerate(found["ids"])}
+    assert [found["documents"][rows[one]] for one in ids] == documents
+    for i, one in enumerate(ids):
+        assert found["metadatas"][rows[one]] == {"n": i, "tags": [f"tag {i % 3}", "z"]}
+
+
+def test_texts_that_share_their_beginnings_are_refused_by_name(client: Any, tmp_path: Path) -> None:
+    path = tmp_path / "delta.parquet"
+    table = table_of(client, document=pa.array(["a", "ab"]))
+    encoding = {"document": "DELTA_BYTE_ARRAY"}
+    parquet.write_table(table, path, use_dictionary=False, column_encoding=encoding)
+    with pytest.raises(InvalidArgumentError, match=r"encoding DELTA_BYTE_ARRAY .*from_arrow"):
+        client.import_(path, "imported")
+
+
+VALUES: dict[str, tuple[Any, list[Any]]] = {
+    "texts": (pa.string(), ["a", "bcd", None, ""]),
+    "large texts": (pa.large_string(), ["a", "bcd", None, ""]),
+    "bytes": (pa.binary(), [b"a", b"bcd", None, b""]),
+    "dictionary": (pa.dictionary(pa.int8(), pa.string()), ["a", "bcd", None, "a"]),
+    "lists": (pa.list_(pa.string()), [["a"], ["bcd", "e"], None, []]),
+    "large lists": (pa.large_list(pa.int64()), [[1], [2, 3], None, []]),
+    "fixed lists": (pa.list_(pa.float32(), 2), [[1.0, 2.0], [3.0, 4.0], None, [5.0, 6.0]]),
+    "struct": (pa.struct([("a", pa.string()), ("b", pa.int8())]), [{"a": "x", "b": 1}, None] * 2),
+    "map": (pa.map_(pa.string(), pa.int32()), [[("a", 1)], [("b", 2), ("c", 3)], None, []]),
+    "numbers": (pa.int16(), [1, None, 3, 4]),
+    "switches": (pa.bool_(), [True, None, False, True]),
+    "nothing": (pa.null(), [None] * 4),
+}
+
+
+@pytest.mark.parametrize("name", list(VALUES))
+def test_every_kind_of_column_is_measured_and_read(name: str) -> None:
+    kind, values = VALUES[name]
+    column = pa.array(values, kind)
+    sizes = decoded.row_bytes(column)
+    assert sizes.shape == (4,)
+    assert (sizes >= 0).all()
+    assert cells_of(pa.table({"c": column}), "c") == values
+    part = column.slice(1, 2)
+    assert decoded.row_bytes(part).tolist() == sizes[1:3].tolist()
+    assert decoded.cells(part) == values[1:3]
+    assert decoded.row_bytes(column.slice(0, 0)).tolist() == []
+    assert decoded.cells(pa.chunked_array([part, column])) == values[1:3] + values
+
+
+def test_texts_are_measured_by_their_length() -> None:
+    columns = [pa.array(["a" * n for n in (0, 5, 9)]), once(3, "b" * 7), runs(3), views(3)]
+    shares = [np.diff(decoded.row_bytes(column)).tolist() for column in columns]
+    assert shares == [[5, 4], [0, 0], [0, 0], [0, 0]]
+    assert [int(decoded.row_bytes(one).min()) >= MB for one in columns] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    nested = pa.ListArray.from_arrays(pa.array([0, 1, 3]), columns[0])
+    assert np.diff(decoded.row_bytes(nested)).tolist() == [decoded._TEXT_OBJECT_BYTES + 14]
+
+
+def test_rows_of_one_value_share_one_object() -> None:
+    first, *others = decoded.cells(once(5))
+    assert all(one is first for one in others)
+    first, *others = decoded.cells(runs(5).slice(2))
+    assert len(others) == 2
+    assert all(one is first for one in others)
