@@ -213,6 +213,10 @@ class Settings(Displayed):
         False,
         "Serve on a public address without authentication: a proxy in front of it authenticates.",
     )
+    server_trusted_proxies: str = _documented(
+        "",
+        "Addresses or networks, separated by commas, whose `X-Forwarded-For` says who asks. Empty is none.",
+    )
     server_max_body: str = _documented("256 MB", "Largest body of a request.")
     server_max_head: str = _documented("64 KB", "Largest request line with its headers.")
     server_max_headers: int = _documented(100, "Most headers of one request.")

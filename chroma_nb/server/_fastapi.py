@@ -110,6 +110,7 @@ class FastAPI(Server):
         from chroma_nb.server.connections import Limits, protocol_of
         from chroma_nb.server.observability import LOGGER
 
+        trusted = trusted_proxies(self.settings)
         config = uvicorn.Config(
             self.application,
             http=protocol_of(Limits.of(self.settings)),
@@ -118,6 +119,9 @@ class FastAPI(Server):
             access_log=False,
             server_header=False,
             date_header=False,
+            # Its default believes whatever a client on this machine says of its address.
+            proxy_headers=bool(trusted),
+            forwarded_allow_ips=trusted,
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_LAST_SECONDS,
@@ -224,13 +228,15 @@ def check_settings(settings: Settings) -> None:
 
     Raises:
         InvalidArgumentError: A port that does not exist, a public address without authentication, an auth
-            file, a token or a certificate that cannot be used, or a size that cannot be read.
+            file, a token or a certificate that cannot be used, a proxy that is no address, or a size that cannot
+            be read.
     """
     if not 0 <= settings.server_port <= _MAX_PORT:
         raise InvalidArgumentError(
             f"Expected a port from 0 to {_MAX_PORT:,}, got {settings.server_port}."
         )
     _check_exposure(settings)
+    trusted_proxies(settings)
     if settings.server_token:
         check_token(settings.server_token)
     if settings.server_auth_file:
@@ -245,6 +251,25 @@ def check_settings(settings: Settings) -> None:
         except InvalidArgumentError as error:
             raise InvalidArgumentError(f"{name} cannot be used. {error}") from None
     _tls_context(settings.server_tls_certificate, settings.server_tls_key)
+
+
+def trusted_proxies(settings: Settings) -> list[str]:
+    """Return the addresses and networks of the proxies that say whom they ask for.
+
+    Raises:
+        InvalidArgumentError: One is neither.
+    """
+    found = [one.strip() for one in settings.server_trusted_proxies.split(",") if one.strip()]
+    for one in found:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError:
+            raise InvalidArgumentError(
+                f"server_trusted_proxies names {one!r:.80}: expected addresses or networks, separated by commas, "
+                "such as 127.0.0.1 or 10.0.0.0/8. Name the proxies alone: whoever is in this list chooses the "
+                "address that it counts for."
+            ) from None
+    return found
 
 
 def _check_exposure(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 import pytest
 
 import chroma_nb
+from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.server.auth_file import AuthFile
 from chroma_nb.server.shares import Shares, Threads
 from tests.server.conftest import Raw
@@ -70,6 +71,56 @@ def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
         threads.close()
 
     asyncio.run(main())
+
+
+# -- whose share it is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "counts_for"),
+    [
+        ("", "10.0.0.9", "127.0.0.1"),
+        ("10.0.0.0/8", "10.0.0.9", "127.0.0.1"),
+        ("127.0.0.1", "10.0.0.9", "10.0.0.9"),
+        ("127.0.0.0/8, ::1", "10.0.0.9", "10.0.0.9"),
+        # A client that adds addresses of its own before the one that the proxy sees.
+        ("127.0.0.1", "1.2.3.4, 10.0.0.9", "10.0.0.9"),
+        ("127.0.0.1, 10.0.0.9", "1.2.3.4, 10.0.0.9", "1.2.3.4"),
+        ("127.0.0.1", "2001:db8::1:2", "2001:db8::/64"),
+    ],
+)
+def test_only_a_proxy_that_is_named_says_who_asks(
+    trusted: str, forwarded: str, counts_for: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    take = Shares.take
+    monkeypatch.setattr(
+        Shares,
+        "take",
+        lambda shares, who: asked.append(who) or take(shares, who),  # type: ignore[func-returns-value]
+    )
+    # What uvicorn would take for its own setting.
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    settings = chroma_nb.Settings(server_port=0, server_trusted_proxies=trusted)
+    with (
+        chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as store,
+        chroma_nb.server.FastAPI(store.api, settings) as server,
+    ):
+        raw = Raw(server.start(), **{"X-Forwarded-For": forwarded})
+        assert raw("GET", "/api/v2/auth/identity").status_code == 200
+        raw.close()
+    assert set(asked) == {counts_for}
+
+
+@pytest.mark.parametrize(
+    "odd", ["*", "localhost", "127.0.0.1, proxy.example", "10.0.0.1/8", "127.0.0.1;::1"]
+)
+def test_a_trusted_proxy_is_an_address(odd: str) -> None:
+    with (
+        chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as store,
+        pytest.raises(InvalidArgumentError, match="expected addresses or networks"),
+    ):
+        chroma_nb.server.FastAPI(store.api, chroma_nb.Settings(server_trusted_proxies=odd))
 
 
 # -- a server -------------------------------------------------------------------------------------
