@@ -291,3 +291,57 @@ def test_a_stopped_cell_leaves_no_lock_and_loses_nothing(tmp_path: Path, seed: i
     command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "store"), str(seed), str(n_stops)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr[-4_000:]
+
+
+LIMIT_RESTORED = """
+import os, signal, sys, threading, time
+import chroma_nb
+
+client = chroma_nb.PersistentClient(sys.argv[1])
+notes = client.create_collection("notes", embedding_function=None)
+notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
+notes.unload()
+kinds, in_cell, going = {}, False, True
+
+def stop(number, frame):
+    if in_cell:
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, stop)
+
+def stop_cells():
+    while going:
+        time.sleep(0.0007)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=stop_cells, daemon=True).start()
+while sum(kinds.values()) < 400:
+    # As `unload` leaves it where it is stopped while DuckDB gives its cache back.
+    client.api.db._is_limited = True
+    try:
+        in_cell = True
+        try:
+            with client.api.db._reading():
+                pass
+        except Exception as error:
+            in_cell = False
+            kind = f"{type(error).__name__}: {error}"
+            kinds[kind] = kinds.get(kind, 0) + 1
+        in_cell = False
+    except KeyboardInterrupt:
+        in_cell = False
+        kinds["KeyboardInterrupt"] = kinds.get("KeyboardInterrupt", 0) + 1
+going = False
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+assert notes.get()["ids"] == ["a"]
+client.close()
+assert kinds == {"KeyboardInterrupt": 400}, kinds
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_a_cell_stopped_while_duckdb_gets_its_memory_back_is_interrupted(tmp_path: Path) -> None:
+    """DuckDB itself raises a RuntimeError then."""
+    command = [sys.executable, "-c", LIMIT_RESTORED, str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr[-4_000:]
