@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import stat
 import tempfile
+import threading
 from typing import TYPE_CHECKING
 
+from chroma_nb import forked
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, StoreLockedError
 
@@ -43,25 +46,76 @@ class TempFolder:
 
     def __init__(self, parent: str = "") -> None:
         parent = parent or tempfile.gettempdir()
+        self._is_open = True
+        self._making = threading.Lock()
         try:
             _sweep(parent)
-            self.path, self._lock = _make(parent)
+            self._path, self._lock = _make(parent)
         except OSError as error:
             raise InternalError(
                 f"The folder for temporary files {parent!r} cannot be written ({error.strerror}). Set "
                 "Settings.temp_path to one that can."
             ) from error
 
+    @property
+    def path(self) -> str:
+        """Where it is. Programs that tidy the system's place remove what is old: then it is made again.
+
+        Raises:
+            InternalError: It is gone and cannot be made again.
+        """
+        if self._is_open and not self._is_there():
+            with self._making:
+                if not self._is_there():
+                    self._make_again()
+        return self._path
+
+    def _is_there(self) -> bool:
+        if self._lock is None:
+            return _is_own(self._path, stat.S_ISDIR)
+        return self._lock.is_there()
+
+    def _make_again(self) -> None:
+        # DuckDB knows the folder by its name, so it is to have this one and no other.
+        try:
+            # Of two folders the inner one as well: DuckDB makes its own only once.
+            for folder in (self._path, os.path.join(self._path, DUCKDB_FOLDER)):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder, 0o700)
+                if not _is_own(folder, stat.S_ISDIR):
+                    raise PermissionError(errno.EPERM, "it is a link, or another user's")
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = _Lock(os.path.join(self._path, _MARKER))
+        except (OSError, StoreLockedError) as error:
+            raise InternalError(
+                f"The folder for temporary files {self._path!r} was removed, and cannot be made again: {error}. "
+                "Make room for it, or write what you need to files (collection.export(path)) and restart the "
+                "kernel; Settings.temp_path names another place."
+            ) from error
+
     def close(self) -> None:
         """Remove it with everything in it. Closing twice is allowed."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._is_open = False
+        shutil.rmtree(self._path, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
 
     def on_fork(self) -> None:
         """In a forked child: leave the folder to the parent."""
+        self._is_open = False
         if self._lock is not None:
             self._lock.on_fork()
+
+
+class _Lock(StoreLock):
+    """A lock that knows of forks from its beginning: a child of another thread's would go on holding it."""
+
+    _fd = -1
+
+    def __init__(self, path: str, *, create: bool = True) -> None:
+        forked.watch(self)
+        super().__init__(path, create=create)
 
 
 def _make(parent: str) -> tuple[str, StoreLock | None]:
@@ -69,7 +123,7 @@ def _make(parent: str) -> tuple[str, StoreLock | None]:
         # For its owner alone.
         path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
         try:
-            lock = StoreLock(os.path.join(path, _MARKER))
+            lock = _Lock(os.path.join(path, _MARKER))
         except (StoreLockedError, FileNotFoundError):
             # Swept up by another process before it was locked.
             continue
@@ -92,7 +146,7 @@ def _sweep(parent: str) -> None:
             if not _is_left_over(path):
                 continue
             with contextlib.suppress(StoreLockedError):
-                lock = StoreLock(os.path.join(path, _MARKER), create=False)
+                lock = _Lock(os.path.join(path, _MARKER), create=False)
                 try:
                     # Once more: until it was locked, its owner may have been at work in it.
                     if lock.is_there() and _is_left_over(path):

@@ -14,7 +14,7 @@ import chroma_nb
 from chroma_nb.db import temp_folder
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.temp_folder import TempFolder
-from chroma_nb.errors import InternalError
+from chroma_nb.errors import InternalError, StoreLockedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,7 +158,7 @@ def test_one_that_is_swept_while_it_is_made_is_made_again(
                 taken.append(os.path.dirname(path))
                 shutil.rmtree(taken[0])
 
-    monkeypatch.setattr(temp_folder, "StoreLock", Swept)
+    monkeypatch.setattr(temp_folder, "_Lock", Swept)
     folder = TempFolder(str(tmp_path))
     assert os.path.isdir(folder.path)
     assert taken[0] != folder.path
@@ -190,3 +190,99 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     settings = chroma_nb.Settings(temp_path=str(tmp_path / "none"))
     with pytest.raises(InternalError, match=r"none'.*Settings\.temp_path"):
         chroma_nb.EphemeralClient(settings)
+
+
+def test_it_is_made_again_where_something_tidied_it_away(tmp_path: Path) -> None:
+    folder = TempFolder(str(tmp_path))
+    path = folder.path
+    shutil.rmtree(path)
+    assert folder.path == path
+    assert os.stat(path).st_mode & 0o777 == 0o700
+    os.mkdir(tmp_path / "others")
+    TempFolder(str(tmp_path)).close()
+    assert os.path.isdir(path), "it is locked again, and no left-over"
+    # Some remove the old files alone, such as the marker.
+    for name in os.listdir(path):
+        if os.path.isfile(os.path.join(path, name)):
+            os.unlink(os.path.join(path, name))
+    with pytest.raises(FileNotFoundError):
+        StoreLock(os.path.join(path, "temporary.lock"), create=False)
+    assert folder.path == path
+    with pytest.raises(StoreLockedError):
+        StoreLock(os.path.join(path, "temporary.lock"), create=False)
+    folder.close()
+    assert folder.path == path
+    assert os.listdir(tmp_path) == ["others"]
+
+
+def test_what_another_put_in_its_place_is_not_used(tmp_path: Path) -> None:
+    folder = TempFolder(str(tmp_path))
+    path = folder.path
+    shutil.rmtree(path)
+    (tmp_path / "anothers").mkdir()
+    os.symlink(tmp_path / "anothers", path)
+    with pytest.raises(InternalError, match=r"was removed, and cannot be made again: .*a link"):
+        _ = folder.path
+    assert os.listdir(tmp_path / "anothers") == []
+    os.unlink(path)
+    assert folder.path == path
+    folder.close()
+
+
+def test_stores_in_memory_go_on_after_their_folder_was_tidied_away(tmp_path: Path) -> None:
+    """In every client, as those of one place share it; spilling, saving graphs and new collections as well."""
+    settings = chroma_nb.Settings(temp_path=str(tmp_path), graph_min_records=10)
+    with chroma_nb.EphemeralClient(settings) as client:
+        notes = client.create_collection("tidied", embedding_function=None)
+        notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
+        shutil.rmtree(next(tmp_path.glob("chroma-nb-*")))
+        notes.add(ids=[str(i) for i in range(50)], embeddings=[[1.0, i] for i in range(50)])
+        shutil.rmtree(next(tmp_path.glob("chroma-nb-*")))
+        notes.build_index()
+        notes.unload()
+        assert len(list(tmp_path.glob("chroma-nb-*/*.*"))) > 1, "the graph is saved"
+        shutil.rmtree(next(tmp_path.glob("chroma-nb-*")))
+        with chroma_nb.EphemeralClient(settings) as other:
+            more = other.create_collection("tidied_too", embedding_function=None)
+            more.add(ids=["b"], embeddings=[[1.0]])
+            other.delete_collection("tidied_too")
+        assert notes.query(query_embeddings=[[1.0, 7.0]], n_results=1)["ids"] == [["7"]]
+        client.delete_collection("tidied")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_is_forked_while_the_folder_is_made_does_not_hold_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another thread, at the worst moment: the lock is made, and nobody has it yet."""
+    children: list[int] = []
+    waiting, end = os.pipe()
+    ready, told = os.pipe()
+    init = StoreLock.__init__
+
+    def forking(self: StoreLock, path: str, *, create: bool = True) -> None:
+        init(self, path, create=create)
+        pid = os.fork()
+        if not pid:
+            os.close(end)
+            os.write(told, b"1")
+            os.read(waiting, 1)
+            os._exit(0)
+        children.append(pid)
+        os.read(ready, 1)
+
+    monkeypatch.setattr(StoreLock, "__init__", forking)
+    try:
+        folder = TempFolder(str(tmp_path))
+        monkeypatch.setattr(StoreLock, "__init__", init)
+        marker = os.path.join(folder.path, "temporary.lock")
+        folder._lock.release()  # as the end of the parent would
+        StoreLock(marker, create=False).release()
+        folder.close()
+    finally:
+        os.close(end)
+        for pid in children:
+            os.waitpid(pid, 0)
+        for one in (waiting, ready, told):
+            os.close(one)
+    assert len(children) == 1
