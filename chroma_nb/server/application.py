@@ -42,6 +42,7 @@ from chroma_nb.server import schemas
 from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity, PasswordQueue
 from chroma_nb.server.bodies import Bodies
 from chroma_nb.server.connections import address_of
+from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
 from chroma_nb.server.operations import OPERATIONS, Call, Operation
 from chroma_nb.server.refusals import Refused, busy
@@ -92,6 +93,8 @@ class Service:
         self.passwords = PasswordQueue(self.authenticator)
         #: Everybody on this machine may do everything, so a browser on it must not be led here.
         self.only_own_names = self.authenticator.is_open and not settings.server_public
+        of_store = getattr(api, "settings", settings)
+        self._hidden = HiddenPaths(settings, of_store)
         self._making_tenants = threading.Lock()
         self._made_tenants: set[str] = set()
         self.stopping = False
@@ -356,9 +359,11 @@ class Service:
         except Refused:
             raise
         except (ChromaError, ValueError, TypeError) as error:
-            if isinstance(error, InternalError) and error.code() == 500:
-                _log_failure(operation, trace_id)
             status, answer = error_to_json(error)
+            if isinstance(error, InternalError) and status == 500:
+                # The log says all of it, and those who ask no more than is theirs.
+                _log_failure(operation, trace_id)
+                answer["message"] = self._hidden.cut(answer["message"])
             return status, dumps(answer)
         except Exception:
             _log_failure(operation, trace_id)

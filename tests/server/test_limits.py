@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import socket
 import time
@@ -17,10 +18,11 @@ import chroma_nb
 from benchmarks.servers import Running, running, start_ours
 from chroma_nb import errors
 from chroma_nb.progress import ProgressBar
-from tests.server.conftest import Raw
+from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 MB = 1_000_000
 COUNTED = 'chroma_nb_requests_total{operation="count",'
@@ -277,3 +279,31 @@ def test_what_memory_does_not_allow_is_refused(tmp_path_factory: pytest.TempPath
         assert refused.value.need > refused.value.free >= 0
         assert refused.value.budget == 10_000
         assert docs.query(query_embeddings=[[5.0] * 300], n_results=1)["ids"] == [["5"]]
+
+
+def test_messages_of_a_damaged_store_do_not_say_where_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of its files the names are left, and the server's log has all of it."""
+    folder = tmp_path / "secret place" / "store"
+    settings = chroma_nb.Settings(progress=False)
+    with chroma_nb.PersistentClient(folder, settings) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        docs.add(ids=["a", "b"], embeddings=[[1.0, 2.0]] * 2)
+    with (
+        chroma_nb.PersistentClient(folder, settings) as client,
+        chroma_nb.server.FastAPI(client.api, chroma_nb.Settings(server_port=0)) as server,
+    ):
+        (vectors,) = (folder / "vectors").iterdir()
+        with vectors.open("r+b") as file:
+            file.seek(-4, os.SEEK_END)
+            file.write(b"\0\0\0\0")
+        raw = Raw(server.start())
+        answer = raw("POST", f"{PLACE}/collections/{docs.id}/get", {"include": ["embeddings"]})
+        assert answer.status_code == 500, answer.text
+        said = answer.json()["message"]
+        assert vectors.name in said
+        assert str(tmp_path) not in said
+        assert "secret place" not in said
+        assert str(vectors) in caplog.text
+        raw.close()
