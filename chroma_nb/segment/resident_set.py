@@ -40,6 +40,7 @@ from chroma_nb.segment.segment import LoadedSegment, Segment
 from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
 from chroma_nb.segment.snapshot import snapshot_bytes
 from chroma_nb.segment.worker import Worker
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -129,13 +130,15 @@ class ResidentSet:
         pinned = self._pinned_bytes(None)
         if budget < pinned:
             held = [slot for slot in self._slots if slot.pinned and slot.segment]
-            names = [self._name_and_place(slot)[0] for slot in held]
+            # The largest first: with these gone, most is won.
+            held.sort(key=lambda slot: self.ledger.held(slot.collection_id), reverse=True)
+            names = [self._full_name(slot) for slot in held]
             raise over_budget(
                 pinned,
                 budget,
                 self.budget,
                 f"A budget of {format_bytes(budget)} is too small: what is pinned "
-                f"({', '.join(names[:5])})",
+                f"({', '.join(names[:5])}{f' and {len(names) - 5:,} more' if len(names) > 5 else ''})",
                 "unpin one of them: client.memory.unpin(name)",
                 f"choose a budget of {format_bytes(pinned)} or more",
             )
@@ -267,7 +270,8 @@ class ResidentSet:
             # The builder and somebody who waited for it may both come to this point.
             if vectors.graph_changed:
                 prefix = self.db.derived_path(segment.info.id)
-                if save_graph(prefix, vectors.graph, vectors.graph_end):
+                end = vectors.graph_end
+                if save_graph(prefix, vectors.graph, end, vectors.source.digest(end)):
                     vectors.graph_changed = False
 
     def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
@@ -391,7 +395,8 @@ class ResidentSet:
         )
         if form is not None and segment.vectors is not None:
             prefix = self.db.derived_path(info.id)
-            found = open_graph(prefix, form, graph_parameters(info), n_labels)
+            digest = segment.vectors.source.digest
+            found = open_graph(prefix, form, graph_parameters(info), n_labels, digest)
             if found is not None:
                 segment.vectors.graph, segment.vectors.graph_end = found
                 segment.vectors.discard(np.flatnonzero(~segment.metadata.alive))
@@ -455,6 +460,11 @@ class ResidentSet:
         if info is None:
             return str(slot.collection_id), ("", "")
         return info.name, (info.tenant, info.database)
+
+    def _full_name(self, slot: Slot) -> str:
+        """Return a collection's name, with its tenant and database before it where they are not the default ones."""
+        name, place = self._name_and_place(slot)
+        return name if place == (DEFAULT_TENANT, DEFAULT_DATABASE) else "/".join((*place, name))
 
     def residents(self, but: Slot | None = None) -> list[policy.Resident]:
         """Return the loaded collections, pinned ones included."""

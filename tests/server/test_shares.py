@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 import chroma_nb
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.server.auth_file import AuthFile
 from chroma_nb.server.shares import Shares, Threads
 from tests.server.conftest import Raw
@@ -207,3 +207,32 @@ def test_what_is_open_to_everybody_takes_no_slot(
         monkeypatch.setattr(Shares, "take", none)
         for path in ("heartbeat", "version", "pre-flight-checks", "healthcheck", ""):
             assert server.stranger("GET", f"/api/v2/{path}".rstrip("/")).status_code == 200
+
+
+def test_an_admin_who_lowers_the_budget_is_told_whose_pins_are_in_the_way(tmp_path: Path) -> None:
+    file = AuthFile(str(tmp_path / "auth.json"))
+    tokens = {name: file.add_token(name, [name]) for name in ("mallory", "bob")}
+    tokens["ops"] = file.add_token("ops", ["*"])
+    settings = chroma_nb.Settings(server_port=0, server_auth_file=file.path)
+    with (
+        chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as store,
+        chroma_nb.server.FastAPI(store.api, settings) as server,
+    ):
+        url = server.start()
+        clients = {name: chroma_nb.connect(url, token=token) for name, token in tokens.items()}
+        for name in ("mallory", "bob"):
+            docs = clients[name].create_collection("docs", embedding_function=None)
+            ids = [str(i) for i in range(1_000)]
+            docs.add(ids=ids, embeddings=[[1.0, 2.0]] * 1_000, documents=["x" * 100] * 1_000)
+            docs.query(query_embeddings=[[1.0, 2.0]])
+        clients["mallory"].memory.pin("docs")
+        held = clients["mallory"].memory.report().collections[0].resident_bytes
+        clients["ops"].memory.budget = held
+        assert clients["bob"].memory.report().collections[0].resident_bytes == 0
+        with pytest.raises(MemoryBudgetError, match=r"pinned \(mallory/default_database/docs\)"):
+            clients["ops"].memory.budget = held - 1
+        theirs = chroma_nb.connect(url, token=tokens["ops"], tenant="mallory")
+        theirs.memory.unpin("docs")
+        clients["ops"].memory.budget = 0
+        for one in (*clients.values(), theirs):
+            one.close()
