@@ -7,6 +7,7 @@ import errno
 import json
 import logging
 import os
+import secrets
 import shutil
 import sys
 import threading
@@ -97,6 +98,8 @@ NOT_THE_CALLERS_FAULT = (
     *(duckdb.IOException, duckdb.InternalException, duckdb.FatalException),
     duckdb.SerializationException,
 )
+#: Of a collection's version, which says what a snapshot or a description was made of.
+_VERSION_BITS = 62
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 HEADROOM_BYTES = 4 << 20
 
@@ -716,15 +719,14 @@ class DuckDB(DB):
                     self._upgrade()
                     vectors = self._writable_vectors(entry, changes.vectors.shape[1])
                     _check_tail(vectors, changes)
-                    if vectors.sums is not None:
-                        growth = vectors.sums.growth(changes.vectors)
-                    vectors.append(changes.first_label, changes.vectors)
+                    growth = vectors.append(changes.first_label, changes.vectors)
                 after = Extent(
                     extent.n_records + changes.n_records_delta,
                     extent.next_label + len(changes.vectors),
                     extent.next_sequence + changes.n_new,
                     extent.generation,
-                    extent.version + 1,
+                    # Not counted up: of two histories that began with one backup each has versions of its own.
+                    secrets.randbits(_VERSION_BITS),
                 )
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
@@ -1099,6 +1101,8 @@ class DuckDB(DB):
                 return
             self._upgrade()
             source = self.vectors(collection_id)
+            # What was damaged since it was read must not get checksums that say otherwise.
+            source.look_anew()
             extent = old.extent
             new = _Entry(old.info, old.created, replace(extent, generation=extent.generation + 1))
             target = self._open_vectors(new, old.info.dimension, create=True)
@@ -1110,9 +1114,9 @@ class DuckDB(DB):
                 labels = self.select(collection_id)
                 for start in range(0, len(labels), 16_384):
                     piece = source.read(labels[start : start + 16_384])
-                    target.append(start, piece)
-                    if target.sums is not None:
-                        target.sums.adopt(target.sums.growth(piece))
+                    growth = target.append(start, piece)
+                    if growth is not None and target.sums is not None:
+                        target.sums.adopt(growth)
                 new.extent = replace(new.extent, next_label=len(labels), n_records=len(labels))
                 with self._transaction() as con:
                     con.execute(_create_records(new.table))

@@ -135,6 +135,14 @@ class VectorSource(ABC):
         """
 
     @abstractmethod
+    def look_anew(self) -> None:
+        """Have every vector compared with its checksum when it is next read, whatever is known of it."""
+
+    @abstractmethod
+    def digest(self, stop: int) -> int:
+        """Return a checksum of the vectors of labels 0 .. stop - 1; 0 where nothing outlives the process."""
+
+    @abstractmethod
     def release(self) -> int:
         """Let go of what `mapped` holds in memory and return the bytes; the next use maps again."""
 

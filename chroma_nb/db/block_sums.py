@@ -19,7 +19,7 @@ import numpy as np
 import xxhash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -90,8 +90,10 @@ class BlockSums:
         self._tail_sum = tail_sum
         #: Of the full blocks, and of the tail.
         self._known = np.zeros(len(self._sums) + 1, dtype=np.uint8)
-        #: The running hash of the tail; None until it was read.
+        #: The running hash of the tail; None until it was read, and where it is damaged.
         self._state: xxhash.xxh3_64 | None = None
+        #: The tail has to be read again before anything is added to it.
+        self._is_tail_suspect = False
         if not tail_rows:
             self._start_tail()
 
@@ -123,46 +125,50 @@ class BlockSums:
     @property
     def can_grow(self) -> bool:
         """Whether rows can be added: the tail was read, and is whole; see `read_tail`."""
-        return self._state is not None
+        return self._state is not None and not self._is_tail_suspect
 
     def read_tail(self, data: bytes | bytearray) -> bool:
         """Take up the tail's bytes as the file has them; say whether they are whole."""
         state = xxhash.xxh3_64(data)
-        if state.intdigest() != self._tail_sum:
-            return False
         with self._lock:
-            self._state = state
-            self._known[-1] = _WHOLE
-        return True
+            is_whole = not self._tail_rows or state.intdigest() == self._tail_sum
+            self._is_tail_suspect = False
+            self._state = state if is_whole else None
+            if is_whole:
+                self._known[-1] = _WHOLE
+        return is_whole
 
     @property
     def rows_left_in_block(self) -> int:
         """Rows that are left of the tail's block: where it is damaged, nothing can be added to its sum."""
         return self.block_rows - self._tail_rows
 
-    def growth(self, vectors: NDArray[np.float32]) -> Growth:
+    def growth(self, pieces: Iterable[NDArray[np.float32]]) -> Growth:
         """Return what appending rows adds; the first ones fill a damaged tail's block up.
 
         Args:
-            vectors: Shape (n, dimension), float32, C-contiguous.
+            pieces: The rows, one array after the other, each of shape (n, dimension), float32, C-contiguous.
         """
         found: list[tuple[int, int]] = []
-        filled, start = self._tail_rows, 0
+        filled, skipped = self._tail_rows, 0
         gives_up = self._state is None
         if self._state is None:
             # The block keeps the sum of what was in it, so that the right file would be whole again.
             found.append((self._tail_sum, self._tail_rows))
-            filled, start, state = 0, self.rows_left_in_block, xxhash.xxh3_64()
+            filled, skipped, state = 0, self.rows_left_in_block, xxhash.xxh3_64()
         else:
             state = self._state.copy()
-        data = vectors.data.cast("B") if vectors.size else memoryview(b"")
-        while start < len(vectors):
-            stop = min(len(vectors), start + self.block_rows - filled)
-            state.update(data[start * self.row_bytes : stop * self.row_bytes])
-            filled, start = filled + stop - start, stop
-            if filled == self.block_rows:
-                found.append((state.intdigest(), filled))
-                filled, state = 0, xxhash.xxh3_64()
+        for piece in pieces:
+            data = piece.data.cast("B") if piece.size else memoryview(b"")
+            start = min(skipped, len(piece))
+            skipped -= start
+            while start < len(piece):
+                stop = min(len(piece), start + self.block_rows - filled)
+                state.update(data[start * self.row_bytes : stop * self.row_bytes])
+                filled, start = filled + stop - start, stop
+                if filled == self.block_rows:
+                    found.append((state.intdigest(), filled))
+                    filled, state = 0, xxhash.xxh3_64()
         sums = np.array(found, dtype=_SUM)
         return Growth(
             len(self._sums), sums, gives_up, filled, state.intdigest() if filled else 0, state
@@ -242,11 +248,24 @@ class BlockSums:
         """Forget all that is known, as another file is in the place of the one that was looked at."""
         with self._lock:
             self._known[:] = _UNKNOWN
+            self._is_tail_suspect = self._tail_rows > 0
             # A tail without rows has nothing to be looked at.
-            if self._tail_rows:
-                self._state = None
-            else:
+            if not self._tail_rows:
                 self._known[-1] = _WHOLE
+
+    def digest(self, stop: int, rows: Callable[[int, int], bytes | bytearray]) -> int:
+        """Return a checksum of rows 0 .. stop - 1: of the sums of full blocks, and of the rows after them.
+
+        Args:
+            stop: One past the last row.
+            rows: Reads the bytes of a range of rows.
+        """
+        with self._lock:
+            n_full = min(stop // self.block_rows, len(self._sums))
+            state = xxhash.xxh3_64(self._sums[:n_full].tobytes())
+        if n_full * self.block_rows < stop:
+            state.update(rows(n_full * self.block_rows, stop))
+        return state.intdigest()
 
     def forget_block(self, block: Block) -> None:
         """Forget what was known of a block: whoever reads it next looks at it."""

@@ -1,4 +1,4 @@
-"""`open_own_file`: opens a small file of the store's, or refuses what has been put in its place.
+"""Opening files of the store's, and refusing what has been put in their place.
 
 A folder may be shared, unpacked or prepared by somebody else: a link there would let a store empty a file
 that is not its own, and a pipe would let it wait for ever.
@@ -6,13 +6,57 @@ that is not its own, and a pipe would let it wait for ever.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
 import stat
 
 
 class NotOurFileError(OSError):
     """What is at the place of one of the store's files is something else, and is left as it is."""
+
+
+_FLAGS = 0
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+    _FLAGS |= getattr(os, _name, 0)
+
+
+def open_plain(path: str, flags: int) -> int:
+    """Open a plain file, as the `opener` of `open`: a link is not followed, a pipe not waited for.
+
+    Raises:
+        NotOurFileError: It is no plain file.
+        OSError: It is missing, or cannot be opened.
+    """
+    try:
+        fd = os.open(path, flags | _FLAGS, 0o644)
+    except OSError:
+        if os.path.islink(path):
+            raise NotOurFileError(
+                errno.EEXIST, f"{path!r} is a link, and links are not followed"
+            ) from None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NotOurFileError(errno.EEXIST, f"{path!r} is no plain file")
+    return fd
+
+
+def unfinished_name(path: str) -> str:
+    """Return the name of a file that will be renamed to this path when it is written.
+
+    Nobody can have put anything there. What killed processes have left of earlier ones is deleted.
+    """
+    folder, name = os.path.split(path)
+    with contextlib.suppress(OSError):
+        for left in os.listdir(folder):
+            if left.startswith(name + ".") and left.endswith(_UNFINISHED):
+                os.unlink(os.path.join(folder, left))
+    return f"{path}.{secrets.token_hex(8)}{_UNFINISHED}"
+
+
+_UNFINISHED = ".new"
 
 
 def open_own_file(path: str, *, create: bool) -> int:
@@ -26,21 +70,8 @@ def open_own_file(path: str, *, create: bool) -> int:
         NotOurFileError: It is a link, has a second name, or is no plain file.
         OSError: It is missing, or cannot be opened.
     """
-    flags = os.O_RDWR | (os.O_CREAT if create else 0)
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
-        flags |= getattr(os, name, 0)
-    try:
-        fd = os.open(path, flags, 0o644)
-    except OSError:
-        if os.path.islink(path):
-            raise NotOurFileError(
-                errno.EEXIST, f"{path!r} is a link, and links are not followed"
-            ) from None
-        raise
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    fd = open_plain(path, os.O_RDWR | (os.O_CREAT if create else 0))
+    if os.fstat(fd).st_nlink > 1:
         os.close(fd)
-        raise NotOurFileError(
-            errno.EEXIST, f"{path!r} is no plain file, or has another name somewhere"
-        )
+        raise NotOurFileError(errno.EEXIST, f"{path!r} has another name somewhere")
     return fd

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import mmap
 import os
+import stat
 import struct
 import tempfile
 import threading
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import VectorSource
-from chroma_nb.db.block_sums import Block, BlockSums, rows_per_block, sum_of
+from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ FORMAT_VERSION = 1
 _HEADER = struct.Struct("<8sII")
 #: Linux fails a single write of 2 GiB and more; smaller pieces also bound a partial write.
 _WRITE_BYTES = 64 << 20
+#: Vectors are copied, summed up and written in pieces that stay in the cache meanwhile.
+_PIECE_BYTES = 1 << 20
 #: Up to this size the vectors of a collection are kept or read as an array, beyond it mapped.
 _SMALL_BYTES = 1 << 20
 #: Chosen rows are read from ranges of the file of up to this size, ...
@@ -84,8 +87,11 @@ class VectorFile(VectorSource):
         self.block_rows = rows_per_block(self.row_bytes)
         #: It had to be made anew: whatever is read of it is damaged.
         self.was_missing = False
-        #: The file behind the path, as (device, inode).
-        self._identity: tuple[int, int] | None = None
+        #: The file as this process has left it: (device, inode, time of change, size).
+        self._identity: tuple[int, int, int, int] | None = None
+        #: Odd while this process writes to it.
+        self._writes = 0
+        self._seen_writes = 0
         #: None: there are none, and nothing is checked.
         self.sums: BlockSums | None = None
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
@@ -116,32 +122,72 @@ class VectorFile(VectorSource):
         if self.path is None:
             yield self._fd
             return
-        flags = os.O_RDWR | more_flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        flags = os.O_RDWR | more_flags
+        # A link or a pipe may have been put in its place.
+        for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+            flags |= getattr(os, name, 0)
         try:
             fd = os.open(self.path, flags, 0o644)
         except FileNotFoundError as error:
-            raise StoreCorruptError(
-                f"Vector file {self.path!r} is not there any more: it, or its whole folder, was moved or deleted "
-                "while the store was open. Put it back, or open a new client."
-            ) from error
+            raise self._missing() from error
+        except OSError as error:
+            if os.path.islink(self.path):
+                raise self._not_ours() from error
+            raise
         try:
-            self._identify(fd)
+            self._identify(os.fstat(fd))
             yield fd
         finally:
             os.close(fd)
 
-    def _identify(self, fd: int) -> None:
-        """Look at everything anew where another file has been put in the place of this one."""
-        found = os.fstat(fd)
-        identity = found.st_dev, found.st_ino
-        if identity == self._identity:
+    def _missing(self) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"Vector file {self.path!r} is not there any more: it, or its whole folder, was moved or deleted "
+            "while the store was open. Put it back, or open a new client."
+        )
+
+    def _not_ours(self) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"{self.path!r} is no plain file: it was replaced while the store was open, and is left alone. Put the "
+            "vector file back."
+        )
+
+    def _identify(self, found: os.stat_result) -> None:
+        """Look at everything anew where another file is at the path, or somebody else has written to it."""
+        if not stat.S_ISREG(found.st_mode):
+            raise self._not_ours()
+        writes = self._writes
+        identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        if identity == self._identity or writes % 2 or writes != self._seen_writes:
+            # Or it is being written to by this process, or was since somebody looked.
             return
         if self._identity is not None:
-            logger.warning("Vector file %r was replaced; its rows are checked anew.", self.path)
-            if self.sums is not None:
-                self.sums.forget()
-            self._view = self._map = None
+            logger.debug("%r is not as this process left it; its rows are checked anew.", self.path)
+            self.look_anew()
         self._identity = identity
+
+    @contextlib.contextmanager
+    def _changing(self, fd: int) -> Iterator[None]:
+        """Write to the file, and remember how it was left."""
+        self._writes += 1
+        try:
+            yield
+        finally:
+            found = os.fstat(fd)
+            self._identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+            self._writes += 1
+            self._seen_writes = self._writes
+
+    def look_anew(self) -> None:
+        """Forget which blocks are whole: each is compared with its checksum when it is next read."""
+        if self.sums is not None:
+            self.sums.forget()
+        self._view = self._map = None
+
+    def digest(self, stop: int) -> int:
+        if self.sums is None:
+            return 0
+        return self.sums.digest(stop, lambda a, b: self._read_range(a, b).tobytes())
 
     def guard(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
         """Check what is read against these sums from now on.
@@ -191,12 +237,15 @@ class VectorFile(VectorSource):
         """Say whether fewer rows are there."""
         return self.bytes_on_disk < HEADER_BYTES + n_rows * self.row_bytes
 
-    def append(self, first_label: int, vectors: NDArray[np.float32]) -> None:
+    def append(self, first_label: int, vectors: NDArray[np.float32]) -> Growth | None:
         """Write vectors at rows first_label onward and flush them.
 
         Args:
             first_label: The row of the first vector.
             vectors: Shape (n, dimension), float32, C-contiguous.
+
+        Returns:
+            What this adds to the checksums; None where there are none.
 
         Raises:
             OSError: The disk is full or failed. Committed rows are untouched.
@@ -205,16 +254,34 @@ class VectorFile(VectorSource):
         if self._small is not None:
             if end * self.row_bytes <= _SMALL_BYTES:
                 self._append_small(first_label, vectors)
-                return
+                return None
             self._spill(first_label)
-        with self._open() as fd:
+        with self._open() as fd, self._changing(fd):
             if self._header_is_damaged:
                 self._write_header(fd)
                 self._header_is_damaged = False
-            offset = HEADER_BYTES + first_label * self.row_bytes
-            _write_all(fd, vectors.data.cast("B"), offset)
+            pieces = self._write_pieces(fd, first_label, vectors)
+            growth = None
+            if self.sums is None:
+                for _ in pieces:
+                    pass
+            else:
+                growth = self.sums.growth(pieces)
             if self._fsync:
                 getattr(os, "fdatasync", os.fsync)(fd)
+        return growth
+
+    def _write_pieces(
+        self, fd: int, first_label: int, vectors: NDArray[np.float32]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Write vectors, and yield each piece as it was written."""
+        step = max(1, _PIECE_BYTES // self.row_bytes)
+        for start in range(0, len(vectors), step):
+            # The array is the caller's, who may change it meanwhile: the sum has to be that of what is written.
+            piece = vectors[start : start + step].copy()
+            offset = HEADER_BYTES + (first_label + start) * self.row_bytes
+            _write_all(fd, piece.data.cast("B"), offset)
+            yield piece
 
     def _append_small(self, first_label: int, vectors: NDArray[np.float32]) -> None:
         assert self._small is not None
@@ -316,6 +383,12 @@ class VectorFile(VectorSource):
     ) -> NDArray[np.float32]:
         if self._small is not None:
             return self._small[:stop]
+        if self.path is not None:
+            # A mapping shows what others write to the file, and a kernel does not outlive a file that was cut.
+            try:
+                self._identify(os.stat(self.path, follow_symlinks=False))
+            except FileNotFoundError as error:
+                raise self._missing() from error
         view = self._view
         if view is None or len(view) < stop:
             with self._lock:
@@ -337,7 +410,8 @@ class VectorFile(VectorSource):
             if self.sums is not None and os.fstat(fd).st_size < length:
                 self._check(self.sums, self.sums.unknown(0, stop))
                 # No record's vector is missing: but rows that nobody has are mapped like others.
-                os.ftruncate(fd, length)
+                with self._changing(fd):
+                    os.ftruncate(fd, length)
             # An older mapping lives on as long as an array on it does; then it goes by itself.
             self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
         view = np.frombuffer(self._map, dtype="<f4", offset=HEADER_BYTES)
@@ -431,7 +505,7 @@ class VectorFile(VectorSource):
         sums = BlockSums(self.row_bytes)
         step = max(self.block_rows, _RANGE_BYTES // self.row_bytes)
         for start in range(0, n_rows, step):
-            sums.adopt(sums.growth(self._read_range(start, min(n_rows, start + step))))
+            sums.adopt(sums.growth([self._read_range(start, min(n_rows, start + step))]))
         return sums
 
     @property

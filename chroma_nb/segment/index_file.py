@@ -16,6 +16,8 @@ import zlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.db.own_file import open_plain, unfinished_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,23 +27,26 @@ logger = logging.getLogger("chroma_nb")
 
 #: Format 2 had no checksum of the description. Such a graph is built again: whether its description is right
 #: nobody can say, and what it costs is some time in the background, once.
-FORMAT_VERSION = 3
+#: Nor has format 3 said of which vectors it was built: of two stores that began as one backup, each took the other's.
+FORMAT_VERSION = 4
+_OLDER = (1, 2, 3)
 
 
-def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
+def save_graph(prefix: str, graph: VectorIndex, end: int, vectors: int = 0) -> int:
     """Write a graph so that the old one or the new one is there at any moment.
 
     Args:
         prefix: Path without suffix.
         graph: The graph; labels below `end` are in it or dead.
         end: Where the tail begins.
+        vectors: A checksum of the vectors below `end`; 0 where nothing outlives the process.
 
     Returns:
         Bytes written.
     """
     path = f"{prefix}.{graph.engine}.graph"
     description_path = path + ".json"
-    temporary = path + ".new"
+    temporary, new_description = unfinished_name(path), unfinished_name(description_path)
     try:
         graph.save(temporary)
         size = os.path.getsize(temporary)
@@ -51,6 +56,7 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
             "parameters": _identity(graph.parameters),
             "state": graph.state(),
             "end": end,
+            "vectors": vectors,
             "size": size,
             "crc32": _checksum(temporary),
         }
@@ -58,12 +64,12 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
             # Between the two renames there is no description, so no wrong one.
             os.unlink(description_path)
         os.replace(temporary, path)
-        with open(description_path + ".new", "w", encoding="utf-8") as file:
+        with open(new_description, "x", encoding="utf-8") as file:
             json.dump({**description, "sum": _description_sum(description)}, file)
-        os.replace(description_path + ".new", description_path)
+        os.replace(new_description, description_path)
     except (OSError, RuntimeError) as error:
         # The engines raise RuntimeError where the disk fails.
-        for left in (temporary, description_path + ".new"):
+        for left in (temporary, new_description):
             with contextlib.suppress(OSError):
                 os.unlink(left)
         logger.warning("The graph %s could not be saved (%s); it will be built again.", path, error)
@@ -72,9 +78,20 @@ def save_graph(prefix: str, graph: VectorIndex, end: int) -> int:
 
 
 def open_graph(
-    prefix: str, engine: type[VectorIndex], parameters: GraphParameters, n_labels: int
+    prefix: str,
+    engine: type[VectorIndex],
+    parameters: GraphParameters,
+    n_labels: int,
+    digest: Callable[[int], int] = lambda end: 0,
 ) -> tuple[VectorIndex, int] | None:
-    """Open the saved graph, if there is one and it is sound.
+    """Open the saved graph, if there is one, it is sound, and it is of these vectors.
+
+    Args:
+        prefix: Path without suffix.
+        engine: The engine.
+        parameters: What it should have been built with.
+        n_labels: Labels that the collection has.
+        digest: Returns the checksum of the vectors below a label.
 
     Returns:
         The graph and where the tail begins, or None: build it.
@@ -90,6 +107,8 @@ def open_graph(
         end = description["end"]
         if end > n_labels:
             raise ValueError(f"it covers {end} labels, the collection has {n_labels}")
+        if digest(end) != description["vectors"]:
+            raise ValueError("it was built of other vectors")
         if os.path.getsize(path) != description["size"]:
             raise ValueError("its size is wrong")
         _check_sum(path, description["crc32"])
@@ -119,10 +138,12 @@ def _read_description(path: str) -> dict[str, Any]:
         FileNotFoundError: There is none.
         ValueError: It is not as it was written.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", opener=open_plain) as file:
         description = json.load(file)
     if not isinstance(description, dict) or description.get("format") != FORMAT_VERSION:
-        is_older = isinstance(description, dict) and "sum" not in description
+        is_older = isinstance(description, dict) and (
+            "sum" not in description or description.get("format") in _OLDER
+        )
         raise (_OlderError if is_older else ValueError)("it is in another format")
     if description.pop("sum", None) != _description_sum(description):
         raise ValueError("its description's checksum is wrong")
@@ -200,7 +221,7 @@ def _checksum(path: str) -> int:
     # Small enough to be summed up while it is in the cache: twice as fast as large pieces.
     buffer = bytearray(256 << 10)
     view = memoryview(buffer)
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=open_plain) as file:
         while size := file.readinto(buffer):
             value = zlib.crc32(view[:size], value)
     return value

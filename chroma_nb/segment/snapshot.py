@@ -18,6 +18,8 @@ import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zlib import crc32
 
+from chroma_nb.db.own_file import open_plain, unfinished_name
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -48,6 +50,7 @@ def save_snapshot(
         sections: Pieces of memory by name.
     """
     path = _path(prefix)
+    unfinished = unfinished_name(path)
     views = {
         name: memoryview(piece).cast("B")  # type: ignore[arg-type]
         for name, piece in sections.items()
@@ -63,15 +66,15 @@ def save_snapshot(
         "crc32": checksum,
     }
     try:
-        with open(path + ".new", "wb") as file:
+        with open(unfinished, "xb") as file:
             text = json.dumps(header).encode()
             file.write(b"%08x " % crc32(text) + text + b"\n")
             for view in views.values():
                 file.write(view)
-        os.replace(path + ".new", path)
+        os.replace(unfinished, path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.unlink(path + ".new")
+            os.unlink(unfinished)
         logger.warning("The snapshot %s could not be saved (%s); it is not needed.", path, error)
         return False
     return True
@@ -80,7 +83,7 @@ def save_snapshot(
 def snapshot_bytes(prefix: str, version: int) -> int | None:
     """Return the bytes that a snapshot takes in memory; None where there is none of this version."""
     try:
-        with open(_path(prefix), "rb") as file:
+        with open(_path(prefix), "rb", opener=open_plain) as file:
             header = _read_header(file)
         if header is None or header["version"] != version:
             return None
@@ -115,7 +118,7 @@ def is_damaged(prefix: str, on_bytes: Callable[[int], object]) -> str:
     """
     path = _path(prefix)
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_plain) as file:
             header = _read_header(file)
         if header is not None:
             on_bytes(os.path.getsize(path))
@@ -147,7 +150,7 @@ def pass_over(prefix: str, error: Exception) -> None:
 
 
 def _read_sections(path: str, version: int) -> dict[str, bytearray] | None:
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=open_plain) as file:
         header = _read_header(file)
         if header is None or header["version"] != version:
             return None

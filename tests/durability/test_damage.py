@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -81,7 +82,8 @@ def test_a_damaged_snapshot_is_passed_over(
         snapshot.write_bytes(b"\xff" * len(data))
     elif damage == "bad header":
         # Its sum is right, and what it says is not.
-        header = b'{"format": 2, "version": 1, "sections": 3}'
+        version = json.loads(data[9:after_header])["version"]
+        header = json.dumps({"format": 2, "version": version, "sections": 3}).encode()
         snapshot.write_bytes(b"%08x %s\n" % (crc32(header), header) + data[after_header:])
     elif damage == "older":
         snapshot.write_bytes(b'{"format": 1, "version": 1, "sections": 3}\n' + data[after_header:])

@@ -61,13 +61,13 @@ def flip_row(path: Path, row: int) -> None:
 def test_sums_do_not_depend_on_how_rows_came() -> None:
     rows = vectors()
     whole = BlockSums(4 * DIMENSION)
-    whole.adopt(whole.growth(rows))
+    whole.adopt(whole.growth([rows]))
     for seed in range(5):
         rng = np.random.default_rng(seed)
         cuts = [0, *sorted(rng.integers(0, N, 6).tolist()), N]
         pieces = BlockSums(4 * DIMENSION)
         for start, stop in itertools.pairwise(cuts):
-            pieces.adopt(pieces.growth(np.ascontiguousarray(rows[start:stop])))
+            pieces.adopt(pieces.growth([np.ascontiguousarray(rows[start:stop])]))
         assert (pieces.stored(), pieces.tail) == (whole.stored(), whole.tail)
     assert whole.n_rows == N
     assert whole.n_blocks == 4
@@ -75,13 +75,13 @@ def test_sums_do_not_depend_on_how_rows_came() -> None:
 
 def test_growth_that_is_not_adopted_changes_nothing() -> None:
     sums = BlockSums(4 * DIMENSION)
-    sums.adopt(sums.growth(vectors(5)))
+    sums.adopt(sums.growth([vectors(5)]))
     before = sums.stored(), sums.tail
-    sums.growth(vectors(40, seed=1))
+    sums.growth([vectors(40, seed=1)])
     assert (sums.stored(), sums.tail) == before
-    sums.adopt(sums.growth(vectors(11, seed=2)))
+    sums.adopt(sums.growth([vectors(11, seed=2)]))
     other = BlockSums(4 * DIMENSION)
-    other.adopt(other.growth(np.concatenate([vectors(5), vectors(11, seed=2)])))
+    other.adopt(other.growth([np.concatenate([vectors(5), vectors(11, seed=2)])]))
     assert (sums.stored(), sums.tail) == (other.stored(), other.tail)
 
 
@@ -97,7 +97,7 @@ class Guarded:
         file = VectorFile(str(path), rows.shape[1])
         file.append(0, rows)
         self._sums = BlockSums(file.row_bytes)
-        self._sums.adopt(self._sums.growth(rows))
+        self._sums.adopt(self._sums.growth([rows]))
 
     def open(self) -> VectorFile:
         file = VectorFile(str(self.path), DIMENSION, has_sums=True, create=False)
