@@ -40,6 +40,8 @@ Space: TypeAlias = Literal["l2", "cosine", "ip"]
 OnConflict: TypeAlias = Literal["skip", "error", "replace"]
 
 SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
+#: Links of a record in a graph (max_neighbors): with one a graph is a rope, and hnswlib has no more than this.
+MIN_NEIGHBORS, MAX_NEIGHBORS = 2, 10_000
 #: Metadata keys that are listed at most.
 MOST_METADATA_KEYS = 20_000
 INCLUDES = ("documents", "embeddings", "metadatas", "distances", "uris", "data")

@@ -31,7 +31,7 @@ from chroma_nb.filters.expression import parse_where, parse_where_document
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
 from chroma_nb.suggest import did_you_mean
-from chroma_nb.types import INCLUDES, SPACES, RecordBatch, Space
+from chroma_nb.types import INCLUDES, MAX_NEIGHBORS, MIN_NEIGHBORS, SPACES, RecordBatch, Space
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -1220,6 +1220,12 @@ def _check_hnsw_field(key: str, value: Any) -> None:
         raise InvalidArgumentError(
             f"Expected {key} to be a positive int, got {_short(value)}"
             f"{', which 64 bits cannot hold' if beyond else ''}"
+        )
+    elif key == "max_neighbors" and not MIN_NEIGHBORS <= value <= MAX_NEIGHBORS:
+        raise InvalidArgumentError(
+            f"Expected max_neighbors to be a positive int from {MIN_NEIGHBORS} to {MAX_NEIGHBORS:,}, got {value}: no "
+            "graph can be built of another number of links. Usual are 8 to 64, the default is "
+            f"{_HNSW_DEFAULTS[key]}"
         )
 
 

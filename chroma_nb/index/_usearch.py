@@ -36,6 +36,9 @@ def _interruptible() -> Iterator[None]:
 #: records, and leave some that no search reaches: of 100,000 (40 graphs of 2,500, dimension 16, two threads)
 #: 165 did not find themselves, with this 47.
 _FOUNDATION = 1_024
+#: usearch takes memory for all candidates of a search beforehand (16 MB for so many), also where the graph has
+#: fewer records. Who asks for more wants them all: the planner scans then.
+_MOST_CANDIDATES = 1 << 20
 _METRICS = {"l2": "l2sq", "cosine": "cos", "ip": "ip"}
 
 
@@ -64,8 +67,8 @@ class Usearch(VectorIndex):
             metric=_METRICS[parameters.space],
             dtype=cls._dtype,
             connectivity=parameters.m,
-            expansion_add=parameters.ef_construction,
-            expansion_search=parameters.ef_search,
+            expansion_add=min(parameters.ef_construction, _MOST_CANDIDATES),
+            expansion_search=min(parameters.ef_search, _MOST_CANDIDATES),
         )
 
     @classmethod
@@ -119,7 +122,7 @@ class Usearch(VectorIndex):
         return Neighbors(keys, distances)
 
     def set_ef_search(self, ef_search: int) -> None:
-        self._index.expansion_search = ef_search
+        self._index.expansion_search = min(ef_search, _MOST_CANDIDATES)
 
     def __len__(self) -> int:
         return len(self._index)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar
+
+from chroma_nb.types import MAX_NEIGHBORS, MIN_NEIGHBORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,12 +16,15 @@ if TYPE_CHECKING:
 
     from chroma_nb.types import Neighbors, Space
 
+logger = logging.getLogger("chroma_nb")
+
 
 @dataclass(frozen=True)
 class GraphParameters:
     """HNSW's parameters, by the names of its paper (Malkov and Yashunin, arXiv:1603.09320).
 
-    `m` is the number of links of a node on the upper layers; layer 0 has twice as many.
+    `m` is the number of links of a node on the upper layers; layer 0 has twice as many. A number that no graph
+    can be built with, which older versions took, is replaced by the nearest one, with a warning.
     """
 
     space: Space
@@ -25,6 +32,23 @@ class GraphParameters:
     m: int = 16
     ef_construction: int = 100
     ef_search: int = 100
+
+    def __post_init__(self) -> None:
+        m = min(max(self.m, MIN_NEIGHBORS), MAX_NEIGHBORS)
+        if m != self.m:
+            _warn_of_neighbors(self.m, m)
+            object.__setattr__(self, "m", m)
+
+
+@cache
+def _warn_of_neighbors(recorded: int, used: int) -> None:
+    """Warn once in a process, as graphs are built again and again."""
+    logger.warning(
+        "A collection records max_neighbors=%d, with which no graph can be built; its graph has %d. To choose "
+        "another number, copy its records into a new collection.",
+        recorded,
+        used,
+    )
 
 
 class VectorIndex(ABC):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from chroma_nb.index import base
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.index.exact import search as exact_search
 
@@ -115,3 +116,30 @@ def test_zero_vectors_and_many_readers(engine: type[VectorIndex], vectors: np.nd
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(ask, range(20)))
     assert graph.search(np.zeros((1, DIMENSION), np.float32), 3, 1).labels.shape[1] <= 3
+
+
+@pytest.mark.parametrize("ef", [2**31, 2**63 - 1])
+def test_a_graph_may_be_asked_to_look_at_everything(
+    engine: type[VectorIndex], vectors: np.ndarray, ef: int
+) -> None:
+    some = vectors[:500]
+    parameters = GraphParameters("l2", DIMENSION, ef_construction=ef, ef_search=ef)
+    graph = engine.create(parameters, len(some))
+    graph.add(np.arange(len(some)), some, 1)
+    graph.set_ef_search(ef)
+    assert (graph.search(some[:50], 1, 1).labels[:, 0] == np.arange(50)).mean() > 0.9
+
+
+@pytest.mark.parametrize("recorded", [1, 2**40])
+def test_a_number_of_links_that_older_versions_took_is_replaced_with_one_warning(
+    engine: type[VectorIndex], vectors: np.ndarray, recorded: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    base._warn_of_neighbors.cache_clear()
+    some = vectors[:200]
+    for _ in range(2):
+        parameters = GraphParameters("l2", DIMENSION, m=recorded)
+        assert parameters.m in (2, 10_000)
+        graph = engine.create(parameters, len(some))
+        graph.add(np.arange(len(some)), some, 1)
+        assert len(graph) == len(some)
+    assert caplog.text.count(f"max_neighbors={recorded}") == 1

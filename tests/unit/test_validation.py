@@ -622,6 +622,22 @@ def test_numbers_of_a_configuration_have_an_end(key: str, value: int) -> None:
             validation.created_configuration({"hnsw": {key: odd}}, None, "l2")
 
 
+@pytest.mark.parametrize("links", [1, 10_001, 2**31])
+def test_links_that_no_graph_can_have_are_refused_before_anything_is_made(links: int) -> None:
+    text = rf"Expected max_neighbors to be a positive int from 2 to 10,000, got {links}: "
+    given = {"hnsw": {"max_neighbors": links}}
+    for check in (
+        lambda: validation.created_configuration(given, None, "l2"),
+        lambda: validation.created_configuration(None, {"hnsw:M": links}, "l2"),
+        lambda: validation.recorded_configuration(given),
+    ):
+        with pytest.raises(InvalidArgumentError, match=text):
+            check()
+    for most in (2, 10_000):
+        made = validation.created_configuration({"hnsw": {"max_neighbors": most}}, None, "l2")
+        assert made["hnsw"]["max_neighbors"] == most
+
+
 @pytest.mark.parametrize("odd", [0, -1, float("inf"), float("nan"), True, "1 h", 10**400])
 def test_a_ttl_is_a_number_that_is_more_than_0_and_finite(odd: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="Expected a TTL in seconds"):
