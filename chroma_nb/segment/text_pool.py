@@ -7,10 +7,12 @@ buffer is counted exactly, freed at once, and can be searched through in one go.
 
 from __future__ import annotations
 
+import secrets
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
-from zlib import crc32
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +37,9 @@ class TextPool:
         self._buffer = bytearray(_BORDER)
         self._starts = np.empty(0, dtype=np.int64)
         self._lengths = np.empty(0, dtype=np.int32)
-        #: CRC-32, which is the same in every process, unlike Python's own hash.
+        #: With a seed that nobody knows, so that no texts can be made that all have one hash. Unlike that of
+        #: Python's own hash it can be saved.
+        self._seed = secrets.randbits(64)
         self._hashes = np.empty(0, dtype=np.uint32) if hashed else None
         self._n = 0
         #: Labels in the order of their place in the buffer, made when it is first needed.
@@ -102,9 +106,13 @@ class TextPool:
             self._starts[labels[given]], self._lengths[labels[given]] = starts, lengths
             self._lengths[labels[~given]] = _NONE
         if self._hashes is not None:
-            codes = map(crc32, (piece or b"" for piece in encoded))
-            self._hashes[labels] = np.fromiter(codes, dtype=np.uint32, count=len(encoded))
+            self._hashes[labels] = self._hashed([piece or b"" for piece in encoded])
         self._by_start = None
+
+    def _hashed(self, encoded: Sequence[bytes]) -> NDArray[np.uint32]:
+        """Return the lower half of each text's hash, shape (n,)."""
+        codes = map(xxh3_64_intdigest, encoded, repeat(self._seed))
+        return np.fromiter(codes, dtype=np.uint64, count=len(encoded)).astype(np.uint32)
 
     def sections(self) -> dict[str, bytearray | NDArray[Any]]:
         """Return what `restore` needs, as named pieces of memory."""
@@ -114,7 +122,8 @@ class TextPool:
             "lengths": self._lengths[: self._n],
         }
         if self._hashes is not None:
-            found["hashes"] = self._hashes[: self._n]
+            found["seed"] = bytearray(self._seed.to_bytes(8, "little"))
+            found["seeded_hashes"] = self._hashes[: self._n]
         return found
 
     @property
@@ -131,9 +140,14 @@ class TextPool:
         pool._buffer = sections["buffer"]
         pool._starts = np.frombuffer(sections["starts"], dtype=np.int64)
         pool._lengths = np.frombuffer(sections["lengths"], dtype=np.int32)
-        if "hashes" in sections:
-            pool._hashes = np.frombuffer(sections["hashes"], dtype=np.uint32)
         pool._n = len(pool._starts)
+        if "seeded_hashes" in sections:
+            pool._seed = int.from_bytes(sections["seed"], "little")
+            pool._hashes = np.frombuffer(sections["seeded_hashes"], dtype=np.uint32)
+        elif "hashes" in sections:
+            # Older versions saved a CRC-32.
+            texts = pool.get(np.arange(pool._n))
+            pool._hashes = pool._hashed([(text or "").encode() for text in texts])
         return pool
 
     def get(self, labels: Iterable[int]) -> list[str | None]:
@@ -168,8 +182,7 @@ class TextPool:
         if self._hashes is None:
             raise TypeError("this pool keeps no hashes")
         known = self._hashes[: self._n]
-        codes = (crc32(text.encode()) for text in texts)
-        wanted = np.fromiter(codes, dtype=np.uint32, count=len(texts))
+        wanted = self._hashed([text.encode() for text in texts])
         if len(texts) <= 8:
             for row, code in enumerate(wanted.tolist()):
                 for label in np.flatnonzero(known == code).tolist():
