@@ -33,7 +33,13 @@ from chroma_nb.filters.expression import (
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
 from chroma_nb.validation import check_known, ids_exist
-from chroma_nb.wire.answers import check_kind, check_page, matches_from_json, records_from_json
+from chroma_nb.wire.answers import (
+    check_kind,
+    check_page,
+    check_texts,
+    matches_from_json,
+    records_from_json,
+)
 from chroma_nb.wire.collections import collection_from_json
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.memory import (
@@ -230,7 +236,8 @@ class FastAPI(API):
         return _number(self._v2("GET", "heartbeat", safe=True), "nanosecond heartbeat")
 
     def get_version(self) -> str:
-        return str(self._v2("GET", "version", safe=True))
+        version: str = check_kind(self._v2("GET", "version", safe=True), str, "the version")
+        return version
 
     def get_max_batch_size(self) -> int:
         return self.server.max_batch_size
@@ -328,7 +335,7 @@ class FastAPI(API):
         return [collection_from_json(one) for one in found]
 
     def count_collections(self, *, tenant: str, database: str) -> int:
-        return int(self._in_database(tenant, database, "GET", "collections_count", safe=True))
+        return _count(self._in_database(tenant, database, "GET", "collections_count", safe=True))
 
     def modify(
         self,
@@ -382,7 +389,7 @@ class FastAPI(API):
 
     def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         where_to = {"tenant": tenant, "database": database}
-        return int(self._in_collection(where_to, collection_id, "GET", "count", safe=True))
+        return _count(self._in_collection(where_to, collection_id, "GET", "count", safe=True))
 
     def add(
         self,
@@ -675,7 +682,7 @@ class FastAPI(API):
         if limit is not None:
             body["limit"] = limit
         found = self._in_collection(where_to, collection_id, "POST", "delete", body=body)
-        return int(found.get("deleted", 0))
+        return _number(found, "deleted")
 
     # -- memory and graphs --------------------------------------------------------------------
 
@@ -771,7 +778,7 @@ class FastAPI(API):
         where_to = {"tenant": tenant, "database": database}
         self._only_ours("A list of the metadata keys")
         found = self._in_collection(where_to, collection_id, "GET", "metadata_keys", safe=True)
-        return [str(key) for key in found]
+        return check_texts(found, "the keys")
 
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         where_to = {"tenant": tenant, "database": database}
@@ -813,6 +820,9 @@ class FastAPI(API):
             safe=True,
         )
         explanation: dict[str, Any] = check_kind(found, dict, "the answer")
+        for name in ("collection", "strategy", "reason"):
+            check_kind(explanation.get(name), str, f"{name!r}")
+        check_kind(explanation.get("elapsed_ms"), (int, float), "'elapsed_ms'")
         return explanation
 
     def check(self, *, tenant: str | None, database: str | None) -> CheckReport:
@@ -883,6 +893,11 @@ def _cut(records: Records, rows: slice) -> Records:
         values = getattr(records, part)
         setattr(cut, part, None if values is None else values[rows])
     return cut
+
+
+def _count(answer: Any) -> int:
+    count: int = check_kind(answer, int, "the answer")
+    return count
 
 
 def _number(answer: Any, name: str) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _SCALARS = frozenset((str, int, float, bool, list))
+_ITEMS = _SCALARS - {list}
 _NONE = type(None)
 
 
@@ -97,6 +98,15 @@ def matches_from_json(found: Any, include: Sequence[str], n_queries: int) -> Mat
     return matches
 
 
+def check_texts(values: Any, what: str) -> list[str]:
+    """Return a list of texts.
+
+    Raises:
+        AnswerError: It is none.
+    """
+    return _texts(values, what)
+
+
 def check_kind(value: Any, kinds: Any, what: str) -> Any:
     """Return a value that is of one of these kinds; a bool is no number.
 
@@ -147,10 +157,11 @@ def _numbers(values: Any, size: int) -> list[float]:
 
 def _embeddings(values: Any, size: int) -> Any:
     try:
-        array = from_wire(_listed(values or [], "embeddings", None))
+        # Of no records, some servers say null.
+        array = from_wire(_listed(values if size else values or [], "embeddings", size))
     except (ValueError, TypeError, OverflowError) as error:
         raise AnswerError(f"'embeddings' cannot be read: {error}") from None
-    if array.ndim != 2 or (len(array) != size and values):
+    if array.ndim != 2 or len(array) != size:
         raise AnswerError(f"'embeddings' has the shape {array.shape} for {size:,} ids")
     return array
 
@@ -163,4 +174,7 @@ def _metadatas(values: Any, size: int) -> list[Any]:
         check_kind(metadata, dict, "a metadata")
         if not _SCALARS.issuperset(map(type, metadata.values())):
             raise AnswerError("'metadatas' has values that no metadata has")
+        for value in metadata.values():
+            if type(value) is list and not _ITEMS.issuperset(map(type, value)):
+                raise AnswerError("'metadatas' has lists that no metadata has")
     return [metadata or None for metadata in found]
