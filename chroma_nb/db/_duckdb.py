@@ -392,6 +392,7 @@ class DuckDB(DB):
                 raise
             self._commits = number
             self._write_commit_file()
+            self._after_commit()
 
     def _number_commit(self, con: duckdb.DuckDBPyConnection) -> int | None:
         """Count the transaction that is about to be committed, where others would not know of it."""
@@ -436,6 +437,9 @@ class DuckDB(DB):
 
     def _check_place(self) -> None:
         """Raise `InternalError` where the store is not at its place any more."""
+
+    def _after_commit(self) -> None:
+        """Do what is due when something was committed."""
 
     def _before_change(self) -> None:
         """Do what was put off until the store is written to."""
@@ -534,7 +538,7 @@ class DuckDB(DB):
             # What is being read would be waited for. What stays in the log is read at the next opening.
             is_sound = not (self._is_stale or self._is_broken or self._is_abandoned)
             if is_sound and not self._busy_cursors and self._should_checkpoint():
-                self._connection.execute("CHECKPOINT")
+                self._checkpoint()
         # A query that heeds no interrupt keeps it open until it has ended.
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
@@ -1162,7 +1166,7 @@ class DuckDB(DB):
                 if self._should_checkpoint():
                     # Refused while another transaction reads: then it is done another time.
                     with contextlib.suppress(duckdb.TransactionException):
-                        self._connection.execute("CHECKPOINT")
+                        self._checkpoint()
                 with self._cursor_lock:
                     # A statement that runs would have to do with so little.
                     if not self._busy_cursors:
@@ -1178,6 +1182,10 @@ class DuckDB(DB):
         """Say whether the disk has room for a checkpoint; one that fails ends the whole instance."""
         return True
 
+    def _checkpoint(self) -> None:
+        """Have DuckDB write what is in its log into the database."""
+        self._connection.execute("CHECKPOINT")
+
     def _free_cache(self) -> None:
         self._is_limited = True
         try:
@@ -1191,7 +1199,8 @@ class DuckDB(DB):
         with self._cursor_lock:
             try:
                 if self._is_limited:
-                    self._restore_memory_limit()
+                    with interruptible():
+                        self._restore_memory_limit()
             except duckdb.Error as error:
                 raise self._fatal(error) from error
 

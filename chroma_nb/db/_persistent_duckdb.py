@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ from chroma_nb.db._duckdb import (
     interruptible,
     is_disk_full,
 )
-from chroma_nb.db.commit_file import CommitFile
+from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
 from chroma_nb.db.own_file import NotOurFileError
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.vector_file import VectorFile
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.settings import Settings
+
+logger = logging.getLogger("chroma_nb")
 
 
 class PersistentDuckDB(DuckDB):
@@ -73,6 +76,11 @@ class PersistentDuckDB(DuckDB):
         #: The database's file, as (device, inode), and the files that no collection names.
         self._database_identity: tuple[int, int] | None = None
         self._unnamed: list[str] = []
+        #: What `commits` says, and the checksum of the database's header, None while it has to be looked up.
+        self._witness: Witness | None = None
+        self._header: int | None = None
+        #: The file of the log as this process has left it, as (device, inode); None while it has nothing in it.
+        self._log_identity: tuple[int, int] | None = None
         self.path = expand_path(settings.path)
         _check_folder(self.path, settings.path)
         try:
@@ -95,7 +103,7 @@ class PersistentDuckDB(DuckDB):
                 "that you may write to, or use chroma_nb.EphemeralClient()."
             ) from error
         try:
-            self._written = self._commit_file.read()
+            self._witness = self._commit_file.read()
             with interruptible():
                 if not os.path.exists(self._database_file()):
                     self._check_new()
@@ -134,6 +142,9 @@ class PersistentDuckDB(DuckDB):
     def _database_file(self) -> str:
         return os.path.join(self.path, "records.duckdb")
 
+    def _log_file(self) -> str:
+        return self._database_file() + ".wal"
+
     def _space_folder(self) -> str:
         return self.path
 
@@ -166,10 +177,18 @@ class PersistentDuckDB(DuckDB):
             _sync_folder(self.path)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        log = self._log_bytes()
+        if log:
+            self._check_log()
+            # DuckDB may take the log over while it opens.
+            self._forget_header()
         connection = self._open_database()
+        # Checkpoints are made here alone, so that it is known which database the log belongs to.
+        connection.execute("SET checkpoint_threshold = '1TB'")
         found = os.stat(self._database_file())
         self._database_identity = found.st_dev, found.st_ino
         self._has_old_log = self._log_bytes() > 0
+        self._log_identity = None
         return connection
 
     def _renew_found_log(self) -> None:
@@ -187,12 +206,12 @@ class PersistentDuckDB(DuckDB):
         if self._has_old_log and self._log_bytes():
             if not self._should_checkpoint():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            connection.execute("CHECKPOINT")
+            self._checkpoint()
         self._has_old_log = False
 
     def _log_bytes(self) -> int:
         try:
-            return os.path.getsize(self._database_file() + ".wal")
+            return os.path.getsize(self._log_file())
         except FileNotFoundError:
             return 0
 
@@ -253,15 +272,16 @@ class PersistentDuckDB(DuckDB):
 
     def _check_new(self) -> None:
         """Raise `StoreCorruptError` where there was a database before."""
-        if self._written:
+        if self._witness is not None and self._witness.number:
             raise StoreCorruptError(
-                f"The store in {self.path!r} had {self._written:,} commits, and its database "
+                f"The store in {self.path!r} had {self._witness.number:,} commits, and its database "
                 f"{self._database_file()!r} is missing. Restore it from a backup; or delete "
                 f"{self._commit_file.path!r} to begin anew. Nothing was changed."
             )
 
     def _check_commits(self) -> None:
-        counted, written = self._commits or 0, self._written or 0
+        counted = self._commits or 0
+        written = 0 if self._witness is None else self._witness.number
         if written > counted:
             # Nothing is to be written into the database any more: what is there is evidence.
             self._is_abandoned = True
@@ -274,10 +294,71 @@ class PersistentDuckDB(DuckDB):
             )
 
     def _write_commit_file(self) -> None:
-        number = self._commits
-        if number is not None and number != self._written:
-            self._commit_file.write(number)
-            self._written = number
+        if self._commits is None:
+            return
+        if self._header is None:
+            self._header = header_sum(self._database_file())
+        witness = Witness(self._commits, self._header if self.settings.fsync else 0)
+        if witness != self._witness and self._commit_file.write(witness):
+            self._witness = witness
+
+    def _check_log(self) -> None:
+        """Raise `StoreCorruptError` where the log is not that of the database."""
+        header = 0 if self._witness is None else self._witness.header
+        if header and header != header_sum(self._database_file()):
+            raise StoreCorruptError(
+                f"The database {self._database_file()!r} is not the one that its log records.duckdb.wal was written "
+                "for: one of them was replaced, or the folder was copied while it was in use. Records would be "
+                "missing. Restore the whole folder from a backup. Without one: copy the folder, then delete "
+                f"{self._commit_file.path!r} to open what there is. Nothing was changed."
+            )
+
+    def _forget_header(self) -> bool:
+        """Write down that a checkpoint is under way; False: that could not be written."""
+        self._header = None
+        if self._witness is None or not self._witness.header:
+            return True
+        witness = Witness(self._witness.number, 0)
+        # Flushed, as the checkpoint will be: else the old header would be expected after a power cut.
+        if not self._commit_file.write(witness, flush=True):
+            return False
+        self._witness = witness
+        return True
+
+    def _checkpoint(self) -> None:
+        if not self._forget_header():
+            # The disk has failed, and all is in the log.
+            return
+        super()._checkpoint()
+        self._log_identity = None
+        self._write_commit_file()
+
+    def _after_commit(self) -> None:
+        with contextlib.suppress(OSError):
+            found = os.stat(self._log_file())
+            self._log_identity = found.st_dev, found.st_ino
+            if found.st_size < _LOG_BYTES or not self._should_checkpoint():
+                return
+        try:
+            # Refused while somebody reads: then it is done after another commit.
+            with contextlib.suppress(duckdb.TransactionException):
+                self._checkpoint()
+        except duckdb.Error as error:
+            # All that was committed is in the log.
+            self.mark_broken()
+            if isinstance(error, duckdb.InterruptException):
+                raise
+            logger.warning("The log of %r is not written into the database yet: %s", self, error)
+
+    def _has_lost_its_log(self) -> bool:
+        """Say whether the log with this process's commits was deleted or replaced: DuckDB still has them."""
+        if self._log_identity is None:
+            return False
+        try:
+            found = os.stat(self._log_file())
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._log_identity
 
     def is_there(self) -> bool:
         try:
@@ -295,6 +376,15 @@ class PersistentDuckDB(DuckDB):
             )
 
     def _before_change(self) -> None:
+        if self._has_lost_its_log():
+            logger.warning(
+                "The log of %r was deleted or replaced; it is written into the database.", self
+            )
+            try:
+                with interruptible():
+                    self._checkpoint()
+            except duckdb.Error as error:
+                raise self._write_error(error) from error
         # Not sooner: a store that is only read, or an older database that was put beside newer vectors by
         # mistake, loses nothing.
         if self._unnamed:
@@ -319,6 +409,8 @@ class PersistentDuckDB(DuckDB):
 
     def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
+        if self._has_lost_its_log():
+            return True
         return log > 0 and shutil.disk_usage(self.path).free > 2 * log + HEADROOM_BYTES
 
     def close(self) -> None:
@@ -408,6 +500,8 @@ class PersistentDuckDB(DuckDB):
 _STORAGE = {"storage_compatibility_version": "v1.2.0"}
 #: What keeps a file from being opened and says nothing of what is in it.
 _NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
+#: A log of more than this is written into the database after a commit; DuckDB's own measure.
+_LOG_BYTES = 16 << 20
 #: Of a database that is being made.
 _NEW = ".new"
 #: What a folder of a store has.

@@ -1,10 +1,14 @@
-"""`CommitFile`: the number of the last acknowledged commit, beside the database that counts them.
+"""`CommitFile`: the number of the last acknowledged commit, and which database its log belongs to.
 
 DuckDB's log may be cut, or the database replaced by an older one: each is a sound database, in which commits
-are missing. So the number is also kept here, written after each commit. It is a witness and nothing else:
-whatever happens to it, no record is lost, and no write fails because of it.
+are missing. So their number is also kept here, written after each commit. An older database under a newer log
+has the right number once the log is read, and lacks what a checkpoint had taken out of the log. So a checksum of
+the database's header is kept here, too: a checkpoint changes it, and nothing else does.
 
-Layout, little-endian, 24 bytes: magic, number, xxh3 of both.
+The file is a witness and nothing else: whatever happens to it, no record is lost, and no write fails because of it.
+
+Layout, little-endian, 32 bytes: magic, number, checksum of the header, xxh3 of these. Older files have no checksum
+of the header.
 """
 
 from __future__ import annotations
@@ -14,19 +18,39 @@ import errno
 import logging
 import os
 import struct
+from typing import NamedTuple
 
 import xxhash
 
-from chroma_nb.db.own_file import NotOurFileError, open_own_file
+from chroma_nb.db.own_file import NotOurFileError, open_own_file, open_plain
 
 logger = logging.getLogger("chroma_nb")
 
-_MAGIC = b"CNBCOMM\x00"
-_BODY = struct.Struct("<8sQ")
+_MAGIC, _OLDER_MAGIC = b"CNBCOMM\x01", b"CNBCOMM\x00"
+_BODY, _OLDER_BODY = struct.Struct("<8sQQ"), struct.Struct("<8sQ")
 _SUM = struct.Struct("<Q")
-_SIZE = _BODY.size + _SUM.size
+#: DuckDB's main header, and the two headers of the database of which a checkpoint writes one.
+_HEADER_BYTES = 3 * 4_096
 #: A file of more than this is something else's.
 _MOST_BYTES = 64
+
+
+class Witness(NamedTuple):
+    """What is known of a store's database."""
+
+    #: Commits that were acknowledged.
+    number: int
+    #: The checksum of the database's header; 0 while a checkpoint is under way, and where it is not known.
+    header: int = 0
+
+
+def header_sum(path: str) -> int:
+    """Return the checksum of a database's header; 0 where there is none."""
+    try:
+        with open(path, "rb", buffering=0, opener=open_plain) as file:
+            return xxhash.xxh3_64_intdigest(file.read(_HEADER_BYTES)) or 1
+    except OSError:
+        return 0
 
 
 class CommitFile:
@@ -60,8 +84,8 @@ class CommitFile:
             )
         self._fd = fd
 
-    def read(self) -> int | None:
-        """Return the number; None where there is none, or none that can be read."""
+    def read(self) -> Witness | None:
+        """Return what is known; None where there is nothing, or nothing that can be read."""
         if self._fd < 0:
             return None
         with contextlib.suppress(OSError):
@@ -70,31 +94,39 @@ class CommitFile:
             if not data.strip(b"\0"):
                 # New, or never written out before the power went.
                 return None
-            body = data[: _BODY.size]
-            if len(data) == _SIZE and data[_BODY.size :] == _sum(body):
-                magic, number = _BODY.unpack(body)
-                if magic == _MAGIC:
-                    return int(number)
+            body, end = data[: -_SUM.size], data[-_SUM.size :]
+            if end == _sum(body):
+                if len(body) == _BODY.size and body.startswith(_MAGIC):
+                    return Witness(*_BODY.unpack(body)[1:])
+                if len(body) == _OLDER_BODY.size and body.startswith(_OLDER_MAGIC):
+                    return Witness(*_OLDER_BODY.unpack(body)[1:])
         logger.warning(
             "%s cannot be read and is written anew: that the last commits are there could not be checked.",
             self.path,
         )
         return None
 
-    def write(self, number: int) -> None:
-        """Write the number. Where the disk is full the old one stays: it lags behind, which does no harm."""
+    def write(self, witness: Witness, *, flush: bool = False) -> bool:
+        """Write what is known, and say whether that worked.
+
+        Where it does not, the number lags behind, which does no harm. It is not flushed without need.
+        """
         with contextlib.suppress(OSError):
             if self._fd < 0:
                 self._open(create=True)
             if self._fd < 0:
-                return
-            body = _BODY.pack(_MAGIC, number)
-            # In one piece, and not flushed: a number that lags behind is no harm.
+                return False
+            body = _BODY.pack(_MAGIC, *witness)
+            # In one piece.
             if hasattr(os, "pwrite"):
                 os.pwrite(self._fd, body + _sum(body), 0)
             else:
                 os.lseek(self._fd, 0, os.SEEK_SET)
                 os.write(self._fd, body + _sum(body))
+            if flush:
+                getattr(os, "fdatasync", os.fsync)(self._fd)
+            return True
+        return False
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""

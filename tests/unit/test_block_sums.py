@@ -526,18 +526,19 @@ def test_a_number_that_lags_behind_or_is_gone_is_no_harm(
 ) -> None:
     with monkeypatch.context() as patch:
         # Killed between DuckDB's commit and this.
-        patch.setattr(CommitFile, "write", lambda self, number: None)
+        patch.setattr(CommitFile, "write", lambda self, witness, flush=False: False)
         fill(tmp_path)
     assert not (tmp_path / "commits").exists()
     with store(tmp_path) as client:
         assert notes_of(client).count() == N
-    number = CommitFile(str(tmp_path / "commits")).read()
+    witness = CommitFile(str(tmp_path / "commits")).read()
     (row,) = in_database(tmp_path, "SELECT value FROM meta WHERE key = 'commits'")
-    assert number == int(row[0])
+    assert witness is not None
+    assert witness.number == int(row[0])
     (tmp_path / "commits").unlink()
     with store(tmp_path) as client:
         assert notes_of(client).count() == N
-    assert CommitFile(str(tmp_path / "commits")).read() == number
+    assert CommitFile(str(tmp_path / "commits")).read() == witness
 
 
 @pytest.mark.parametrize("said", [b"", b"\0" * 24, b"CNBCOMM\0", b"x" * 24])

@@ -1,0 +1,127 @@
+"""Files of two histories that began with one backup: what is read belongs together, or is refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import StoreCorruptError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIMENSION = 8
+
+#: One day's work: argv is the folder, the mark of its records, how many, and how it ends.
+DAY = f"""
+import os, sys, numpy as np, chroma_nb
+path, mark, n, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+seed = sum(map(ord, mark))
+client = chroma_nb.PersistentClient(path, chroma_nb.Settings(graph_min_records=100, progress=False))
+notes = client.get_or_create_collection("notes", embedding_function=None)
+ids = [f"{{mark}}-{{i}}" for i in range(n)]
+vectors = np.random.default_rng(seed).standard_normal((n, {DIMENSION})).astype(np.float32)
+notes.add(ids=ids, embeddings=vectors, documents=ids)
+if end == "kill":
+    os._exit(0)
+notes.build_index()
+notes.query(query_embeddings=vectors[:1], n_results=1)
+client.close()
+"""
+
+
+def day(path: Path, mark: str, n: int, end: str = "close") -> None:
+    subprocess.run([sys.executable, "-c", DAY, str(path), mark, str(n), end], check=True)
+
+
+def vectors_of(mark: str, n: int) -> np.ndarray:
+    seed = sum(map(ord, mark))
+    return np.random.default_rng(seed).standard_normal((n, DIMENSION)).astype(np.float32)
+
+
+def opened(path: Path) -> Any:
+    settings = chroma_nb.Settings(graph_min_records=100, progress=False)
+    return chroma_nb.PersistentClient(path, settings)
+
+
+@pytest.mark.parametrize("n", [20, 300])
+def test_a_day_that_was_undone_from_a_backup_leaves_nothing(tmp_path: Path, n: int) -> None:
+    """A backup of what is not derived is put back, and the day is done again, differently."""
+    path, backup = tmp_path / "store", tmp_path / "backup"
+    day(path, "monday", n)
+    shutil.copytree(path, backup, ignore=shutil.ignore_patterns("indexes"))
+    day(path, "wrong", n)
+    shutil.copytree(path / "indexes", tmp_path / "indexes")
+    for name in ("records.duckdb", "commits"):
+        shutil.copy(backup / name, path / name)
+    shutil.rmtree(path / "vectors")
+    shutil.copytree(backup / "vectors", path / "vectors")
+    day(path, "right", n, "kill")
+    # As many records, labels and commits as on the wrong day, whose snapshot and graph are there.
+    shutil.rmtree(path / "indexes")
+    shutil.copytree(tmp_path / "indexes", path / "indexes")
+    with opened(path) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        found = notes.query(query_embeddings=vectors_of("right", n), n_results=1)["ids"]
+        assert [one for (one,) in found] == [f"right-{i}" for i in range(n)]
+        notes.build_index()
+        found = notes.query(query_embeddings=vectors_of("right", n), n_results=1)["ids"]
+        assert [one for (one,) in found] == [f"right-{i}" for i in range(n)]
+        assert notes.get(ids=["right-3"])["documents"] == ["right-3"]
+        assert not notes.get(ids=["wrong-3"])["ids"]
+
+
+def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    day(path, "first", 20)
+    shutil.copy(path / "records.duckdb", tmp_path / "older")
+    day(path, "second", 20)
+    shutil.copy(path / "records.duckdb", tmp_path / "right")
+    day(path, "third", 20, "kill")
+    assert (path / "records.duckdb.wal").stat().st_size
+    shutil.copy(tmp_path / "older", path / "records.duckdb")
+    before = {one: one.read_bytes() for one in path.rglob("*") if one.is_file()}
+    for _ in range(2):
+        with pytest.raises(StoreCorruptError, match="not the one that its log"):
+            opened(path)
+    for one, data in before.items():
+        assert one.name == "lock" or one.read_bytes() == data
+    shutil.copy(tmp_path / "right", path / "records.duckdb")
+    with opened(path) as client:
+        assert client.check().is_whole
+        assert client.get_collection("notes", embedding_function=None).count() == 60
+
+
+def test_a_log_that_is_deleted_while_the_store_is_open_is_written_down(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with opened(path) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        for i in range(5):
+            notes.add(ids=[str(i)], embeddings=[[1.0, float(i)]])
+        (path / "records.duckdb.wal").unlink()
+        notes.add(ids=["more"], embeddings=[[2.0, 2.0]])
+        (path / "records.duckdb.wal").unlink(missing_ok=True)
+    with opened(path) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        assert notes.count() == 6
+        assert client.check().is_whole
+
+
+def test_a_log_that_grows_is_written_into_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with opened(path) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        for i in range(12):
+            ids = [f"{i}-{one}" for one in range(1_000)]
+            documents = [one * 300 for one in ids]
+            notes.add(ids=ids, embeddings=np.ones((1_000, 2)), documents=documents)
+        log = path / "records.duckdb.wal"
+        assert not log.exists() or log.stat().st_size < 20 << 20
+        assert (path / "records.duckdb").stat().st_size > 1 << 20
+        assert notes.count() == 12_000
