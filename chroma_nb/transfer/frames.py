@@ -407,7 +407,7 @@ def _unpacked(cell: Any) -> Any:
     """Return what a cell of JSON text holds, None where it is none."""
     try:
         return json.loads(cell) if isinstance(cell, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -171,11 +171,13 @@ def cells_of(table: Any, column: str) -> list[Any]:
     """Return a column of a pyarrow Table as a list.
 
     Raises:
-        InvalidArgumentError: It has dates that Python cannot hold.
+        InvalidArgumentError: It has dates that Python cannot hold, or is nested too deeply.
         MemoryBudgetError: There is no room for it.
     """
     try:
         found = cells(table.column(column))
+    except RecursionError:
+        raise _too_deep(column) from None
     except (OverflowError, ValueError) as error:
         raise InvalidArgumentError(
             f"Column {column!r} cannot be read: {error}. Dates are from year 1 to 9999; make others a text first. "
@@ -185,11 +187,25 @@ def cells_of(table: Any, column: str) -> list[Any]:
 
 
 def table_row_bytes(table: Any) -> NDArray[np.int64]:
-    """Return what the rows of a pyarrow Table take once they are decoded, shape (n,)."""
+    """Return what the rows of a pyarrow Table take once they are decoded, shape (n,).
+
+    Raises:
+        InvalidArgumentError: A column's type is nested too deeply.
+    """
     sizes = np.zeros(table.num_rows, np.int64)
-    for column in table.columns:
-        sizes += row_bytes(column)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        try:
+            sizes += row_bytes(column)
+        except RecursionError:
+            raise _too_deep(name) from None
     return sizes
+
+
+def _too_deep(column: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"Column {column!r} is nested too deeply to be read. Leave it out: table.drop_columns([{column!r}]). "
+        "Nothing was added."
+    )
 
 
 class ArrowTable(Table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,3 +103,56 @@ def test_records_that_were_there_stay(exported: Path, tmp_path: Path) -> None:
             client.import_(path, name="there")
         assert there.get()["ids"] == ["a"]
         client.delete_collection("there")
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5_000, 100_000])
+def test_a_description_that_is_nested_too_deeply_is_refused(
+    exported: Path, tmp_path: Path, depth: int
+) -> None:
+    table = parquet.read_table(exported)
+    description = json.loads(table.schema.metadata[b"chroma_nb"])
+    function = {"type": "known", "name": "x", "config": {"a": "DEEP"}}
+    description["configuration"]["embedding_function"] = function
+    text = json.dumps(description).replace('"DEEP"', "[" * depth + "]" * depth)
+    planted = table.replace_schema_metadata({b"chroma_nb": text.encode()})
+    parquet.write_table(planted, tmp_path / "deep.parquet")
+    with chroma_nb.EphemeralClient() as client:
+        with pytest.raises(
+            InvalidArgumentError, match="has a chroma_nb description that cannot be"
+        ):
+            client.import_(tmp_path / "deep.parquet", name="read_deep")
+        with pytest.raises(NotFoundError):
+            client.get_collection("read_deep")
+        notes = client.create_collection("read_deep", embedding_function=None)
+        with pytest.raises(
+            InvalidArgumentError, match="The table has a chroma_nb description that"
+        ):
+            notes.from_arrow(planted)
+        client.delete_collection("read_deep")
+
+
+def test_cells_that_are_nested_too_deeply_are_refused_or_kept_as_text(exported: Path) -> None:
+    import pandas as pd
+    import pyarrow as pa
+
+    deep = "[" * 100_000 + "]" * 100_000
+    kind = pa.string()
+    for _ in range(3_000):
+        kind = pa.list_(kind)
+    table = parquet.read_table(exported).slice(0, 1)
+    nested = table.append_column("more", pa.nulls(1, kind))
+    at = table.column_names.index("metadata")
+    planted = table.set_column(at, "metadata", pa.array([deep]))
+    frame = pd.DataFrame({"id": ["a"], "document": ["b"], "uri": [None], "metadata": [deep]})
+    frame["embedding"] = [[0.0] * DIMENSION]
+    with chroma_nb.EphemeralClient() as client:
+        notes = client.create_collection("read_cells", embedding_function=None)
+        with pytest.raises(InvalidArgumentError, match="Column 'more' is nested too deeply"):
+            notes.from_arrow(nested)
+        with pytest.raises(InvalidArgumentError, match=r"Row 0 .*column 'metadata': .*recursion"):
+            notes.from_arrow(planted)
+        assert notes.count() == 0
+        # A frame of any origin: what is no JSON that can be read is a text.
+        notes.from_pandas(frame)
+        assert notes.get()["metadatas"] == [{"metadata": deep}]
+        client.delete_collection("read_cells")
