@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.copying import PIECE_RECORDS, pieces_of
-from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
+from chroma_nb.errors import ChromaError, InvalidArgumentError, StoreCorruptError
 from chroma_nb.extras import require_extra
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
@@ -22,6 +22,7 @@ from chroma_nb.settings import expand_path
 from chroma_nb.transfer.cells import MetadataCells
 from chroma_nb.transfer.decoded import PIECE_BYTES, Expansion, cells, row_bytes
 from chroma_nb.transfer.frames import add_frame
+from chroma_nb.transfer.pages import read_pages
 from chroma_nb.transfer.pieces import Rows, add_pieces
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, check_function, exists, like, place_of
@@ -403,7 +404,8 @@ class ParquetReader:
         import pyarrow.parquet as parquet
 
         self._path = path
-        self._errors = (OSError, pa.ArrowException)
+        #: pyarrow's are such, and those of `read_pages`.
+        self._errors = (OSError, ValueError, pa.ArrowException)
         with self._named_errors("cannot be read as Parquet"):
             found = parquet.read_metadata(path)
             texts = [
@@ -421,6 +423,8 @@ class ParquetReader:
         self.expansion = Expansion(f"The file {path!r}", size)
         self._id_expansion = Expansion(f"The column 'id' of the file {path!r}", size)
         self._check_encodings()
+        with self._named_errors("cannot be read as Parquet"):
+            self._chunk_bytes = self._measure_chunks()
         self.window_rows = self._rows_at_once(PIECE_RECORDS)
         self._restart()
 
@@ -441,21 +445,37 @@ class ParquetReader:
             for column in range(found.num_columns):
                 yield group, found.row_group(group).column(column)
 
+    def _measure_chunks(self) -> list[tuple[int, str, bool, int]]:
+        """Return of each chunk its row group, column, whether it is of texts, and the bytes that it decodes to.
+
+        What texts decode to is what is different in them.
+
+        Raises:
+            ValueError, OSError: The pages are not where they should be.
+        """
+        found = []
+        with open(self._path, "rb") as file:
+            for group, chunk in self._chunks():
+                start, kind = chunk.data_page_offset, chunk.physical_type
+                if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                    start = chunk.dictionary_page_offset
+                pages = read_pages(file, start, chunk.total_compressed_size)
+                n_bytes = max(pages.n_bytes, pages.n_values * _WIDTHS.get(kind, 1))
+                column = chunk.path_in_schema.partition(".")[0]
+                found.append((group, column, kind == "BYTE_ARRAY", n_bytes))
+        return found
+
     def _rows_at_once(self, most: int, column: str | None = None) -> int:
-        """Return how many rows may be used at once, judged by what the file says of its row groups.
+        """Return how many rows may be used at once, judged by what the row groups decode to.
 
         Raises:
             MemoryBudgetError: There is no room for the texts of a row group, or for a batch of its rows.
         """
         texts: dict[int, int] = {}
         others: dict[int, int] = {}
-        for group, chunk in self._chunks():
-            if column is None or chunk.path_in_schema.partition(".")[0] == column:
-                kind = chunk.physical_type
-                n_bytes = max(
-                    chunk.total_uncompressed_size, chunk.num_values * _WIDTHS.get(kind, 1)
-                )
-                held = texts if kind == "BYTE_ARRAY" else others
+        for group, name, is_text, n_bytes in self._chunk_bytes:
+            if column in (None, name):
+                held = texts if is_text else others
                 held[group] = held.get(group, 0) + n_bytes
         rows = most
         for group in {**texts, **others}:
@@ -484,6 +504,8 @@ class ParquetReader:
         """Turn what pyarrow raises into an error that names the file."""
         try:
             yield
+        except ChromaError:
+            raise
         except FileNotFoundError:
             raise InvalidArgumentError(f"There is no file {self._path!r}.") from None
         except self._errors as error:

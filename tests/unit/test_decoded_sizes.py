@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import tracemalloc
 from types import SimpleNamespace
@@ -9,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.transfer import decoded
+from chroma_nb.transfer.pages import read_pages
 from chroma_nb.transfer.tables import cells_of
 
 if TYPE_CHECKING:
@@ -116,6 +121,81 @@ def test_numbers_in_a_file_count_as_well(client: Any, tmp_path: Path, monkeypatc
     monkeypatch.setattr(preflight, "MACHINE", small)
     with pytest.raises(MemoryBudgetError, match=r"row group 0 \(20 rows\) .*numbers\.parquet"):
         client.import_(path, "imported")
+
+
+def zigzag(number: int) -> bytes:
+    """A number as Thrift's compact protocol has it."""
+    number, out = number << 1, bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def test_what_a_footer_says_of_sizes_is_not_believed(
+    client: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    path = tmp_path / "lying.parquet"
+    documents = pa.array([f"{i} " + "y" * MB for i in range(40)])
+    table = table_of(client, document=documents)
+    parquet.write_table(table, path, compression="zstd", use_dictionary=False)
+    metadata = parquet.read_metadata(path)
+    at = table.column_names.index("document")
+    honest = metadata.row_group(0).column(at).total_uncompressed_size
+    assert honest > 40 * MB
+    data, written = path.read_bytes(), zigzag(honest)
+    begin = data.index(written, len(data) - metadata.serialized_size - 8)
+    small = bytes([0x82, *[0x80] * (len(written) - 2), 0])
+    path.write_bytes(data[:begin] + small + data[begin + len(written) :])
+    assert parquet.read_metadata(path).row_group(0).column(at).total_uncompressed_size == 1
+    machine = SimpleNamespace(free=lambda: 60 << 20, limit=preflight.MACHINE.limit)
+    monkeypatch.setattr(preflight, "MACHINE", machine)
+    with pytest.raises(
+        MemoryBudgetError, match=r"Reading row group 0 \(40 rows\) .*lying\.parquet"
+    ):
+        client.import_(path, "imported")
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("use_dictionary", [True, False])
+def test_pages_are_added_up_as_an_honest_footer_does(
+    tmp_path: Path, version: str, compression: str, use_dictionary: bool
+) -> None:
+    path = tmp_path / "pages.parquet"
+    columns = {
+        "text": [None if i % 9 == 0 else f"{i % 500} " + "long " * 200 for i in range(3_000)],
+        "numbers": [[float(i)] * (i % 4) for i in range(3_000)],
+    }
+    parquet.write_table(
+        pa.table(columns),
+        path,
+        data_page_version=version,
+        compression=compression,
+        use_dictionary=use_dictionary,
+        data_page_size=10_000,
+        row_group_size=2_000,
+        write_statistics=True,
+    )
+    metadata = parquet.read_metadata(path)
+    with path.open("rb") as file:
+        for group in range(metadata.num_row_groups):
+            for at in range(metadata.num_columns):
+                chunk = metadata.row_group(group).column(at)
+                start = chunk.dictionary_page_offset or chunk.data_page_offset
+                pages = read_pages(file, start, chunk.total_compressed_size)
+                assert pages.n_values == chunk.num_values
+                # The footer counts the headers as well.
+                assert 0.8 * chunk.total_uncompressed_size < pages.n_bytes
+                assert pages.n_bytes < chunk.total_uncompressed_size
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200))
+def test_what_are_no_pages_is_a_value_error(data: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        pages = read_pages(io.BytesIO(data), 0, len(data))
+        assert pages.n_bytes >= 0
 
 
 def test_records_are_read_and_written_in_pieces_of_bounded_size(
