@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import struct
 import tracemalloc
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -45,15 +46,22 @@ def once(n: int, text: str = "x" * MB) -> Any:
 
 
 def runs(n: int) -> Any:
-    return pa.RunEndEncodedArray.from_arrays(pa.array([n], pa.int32()), pa.array(["x" * MB]))
+    try:
+        return pa.RunEndEncodedArray.from_arrays(pa.array([n], pa.int32()), pa.array(["x" * MB]))
+    except TypeError:
+        pytest.skip("this pyarrow makes no runs")
 
 
 def views(n: int) -> Any:
     if not hasattr(pa, "string_view"):
         pytest.skip("this pyarrow has no views")
-    text = pa.array(["x" * MB]).cast(pa.string_view())
-    n_bytes, data = text.buffers()[1].to_pybytes(), text.buffers()[2]
-    return pa.Array.from_buffers(pa.string_view(), n, [None, pa.py_buffer(n_bytes * n), data])
+    # Length, first letters, which of the buffers, where in it.
+    view = struct.pack("<i4sii", MB, b"xxxx", 0, 0)
+    buffers = [None, pa.py_buffer(view * n), pa.py_buffer(b"x" * MB)]
+    try:
+        return pa.Array.from_buffers(pa.string_view(), n, buffers)
+    except ValueError:
+        pytest.skip("this pyarrow makes no views")
 
 
 def table_of(client: Any, **columns: Any) -> Any:
@@ -305,9 +313,15 @@ def test_texts_are_measured_by_their_length() -> None:
     assert np.diff(decoded.row_bytes(nested)).tolist() == [decoded._TEXT_OBJECT_BYTES + 14]
 
 
-def test_rows_of_one_value_share_one_object() -> None:
-    first, *others = decoded.cells(once(5))
-    assert all(one is first for one in others)
-    first, *others = decoded.cells(runs(5).slice(2))
+@pytest.mark.parametrize("make", [once, runs, views])
+def test_what_stands_for_a_text_is_measured_as_the_text(make: Any) -> None:
+    column = make(5).slice(2)
+    assert decoded.row_bytes(column).tolist() == [decoded._TEXT_OBJECT_BYTES + MB] * 3
+    assert decoded.cells(column) == ["x" * MB] * 3
+
+
+@pytest.mark.parametrize("make", [once, runs])
+def test_rows_of_one_value_share_one_object(make: Any) -> None:
+    first, *others = decoded.cells(make(5).slice(2))
     assert len(others) == 2
     assert all(one is first for one in others)
