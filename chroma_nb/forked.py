@@ -49,7 +49,7 @@ def _in_child() -> None:
     # Without this, the tokenizers package prints a warning on stderr after a fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for work in (*_calls, *(thing.on_fork for thing in list(_known))):
-        # Python prints what is raised here and goes on; the others are to be told all the same.
+        # One that fails must not keep the others from being told.
         with contextlib.suppress(Exception):
             work()
 

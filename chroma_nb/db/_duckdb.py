@@ -276,7 +276,13 @@ class DuckDB(DB):
         tails = "tail_rows, tail_sum" if self._format > 1 else "NULL, NULL"
         query = f"SELECT {_COLLECTION_COLUMNS}, {tails} FROM collections ORDER BY created"
         for row in con.execute(query).fetchall():
-            entry = _entry_from_row(row)
+            try:
+                entry = _entry_from_row(row)
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise StoreCorruptError(
+                    f"The catalogue of {self!r} has an entry for collection [{row[1]}] that cannot be read: {error}. "
+                    "Restore the store from a backup."
+                ) from error
             key = entry.info.id, entry.extent.generation
             before = self._entries.get(entry.info.id)
             if before is not None and before.extent.generation == entry.extent.generation:

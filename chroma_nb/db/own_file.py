@@ -30,7 +30,8 @@ def open_plain(path: str, flags: int) -> int:
         OSError: It is missing, or cannot be opened.
     """
     try:
-        fd = os.open(path, flags | _FLAGS, 0o644)
+        # Others may not even lock it: whoever can open a file can.
+        fd = os.open(path, flags | _FLAGS, 0o600)
     except OSError:
         if os.path.islink(path):
             raise NotOurFileError(

@@ -11,6 +11,7 @@ import socket
 import sys
 from typing import Any
 
+from chroma_nb import forked
 from chroma_nb.db.own_file import NotOurFileError, open_own_file
 from chroma_nb.errors import StoreLockedError
 
@@ -36,12 +37,14 @@ class StoreLock:
     def __init__(self, path: str, *, create: bool = True) -> None:
         self.path = path
         self._fd = -1
-        fd = _open(path, create)
+        # First: a child that is forked at any moment must not hold the lock when this process is gone.
+        forked.watch(self)
+        self._fd = fd = _open(path, create)
         try:
             _lock(fd)
         except (BlockingIOError, PermissionError):
             holder = _read_holder(fd)
-            os.close(fd)
+            self._close()
             raise StoreLockedError(
                 f"The store in {os.path.dirname(path)!r} is open in another process: {holder}. "
                 "Close it there (client.close(), or restart that kernel), or use another folder; "
@@ -49,9 +52,8 @@ class StoreLock:
             ) from None
         except OSError:
             # A file system without locks.
-            os.close(fd)
+            self._close()
             raise
-        self._fd = fd
         # Who holds it is a help to others, and a full disk no reason not to open a store.
         with contextlib.suppress(OSError):
             _write_holder(fd)
@@ -69,6 +71,9 @@ class StoreLock:
 
     def on_fork(self) -> None:
         """In a forked child: leave the lock to the parent, and do not hold it when that one is gone."""
+        self._close()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -78,8 +83,7 @@ class StoreLock:
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = -1
+            self._close()
 
 
 def _open(path: str, create: bool) -> int:

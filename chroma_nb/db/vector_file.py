@@ -23,7 +23,7 @@ import numpy as np
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
-from chroma_nb.errors import StoreCorruptError
+from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -118,7 +118,26 @@ class VectorFile(VectorSource):
                     logger.warning("%s Its rows have checksums of their own.", error)
 
     @contextlib.contextmanager
-    def _open(self, more_flags: int = 0) -> Iterator[int]:
+    def _open(self, more_flags: int = 0, *, to_write: bool = False) -> Iterator[int]:
+        """Open the file for a moment: thousands of collections would need as many descriptors.
+
+        Args:
+            more_flags: Flags of `os.open` beside those for reading and writing.
+            to_write: Let errors of the disk through, as whoever writes has to say what became of the write.
+        """
+        try:
+            with self._open_any(more_flags) as fd:
+                yield fd
+        except OSError as error:
+            if to_write or more_flags:
+                raise
+            raise InternalError(
+                f"Vector file {self.path!r} could not be read: {error.strerror or error}. Nothing is lost; repeat "
+                "the call."
+            ) from error
+
+    @contextlib.contextmanager
+    def _open_any(self, more_flags: int) -> Iterator[int]:
         if self.path is None:
             yield self._fd
             return
@@ -256,7 +275,7 @@ class VectorFile(VectorSource):
                 self._append_small(first_label, vectors)
                 return None
             self._spill(first_label)
-        with self._open() as fd, self._changing(fd):
+        with self._open(to_write=True) as fd, self._changing(fd):
             if self._header_is_damaged:
                 self._write_header(fd)
                 self._header_is_damaged = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb.db.vector_file import HEADER_BYTES
-from chroma_nb.errors import StoreCorruptError
+from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,6 +115,27 @@ def test_what_is_put_in_the_place_of_a_file_is_left_alone(
     notes.build_index()
     assert notes.query(query_embeddings=rows(), n_results=1)["ids"][7] == ["n7"]
     assert victim.read_bytes() == b"precious" * 2_000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_process_without_a_file_left_gets_an_error_of_ours(client: Any) -> None:
+    import resource
+
+    notes = client.get_collection("notes", embedding_function=None)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, soft), hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        with pytest.raises(InternalError, match="could not be read"):
+            notes.get(include=["embeddings"])
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(notes.get(include=["embeddings"])["embeddings"]) == N
 
 
 def test_an_array_that_changes_while_it_is_added_is_stored_whole(tmp_path: Path) -> None:
