@@ -79,8 +79,8 @@ class Store:
 
 
 _stores: dict[Hashable, Store] = {}
-#: Stores of clients that nobody holds any more, for `_count_out_dropped`.
-_dropped: queue.SimpleQueue[Store] = queue.SimpleQueue()
+#: Stores of clients that nobody holds any more, for `_count_out_dropped`; None has it look whether it is needed.
+_dropped: queue.SimpleQueue[Store | None] = queue.SimpleQueue()
 _closer: threading.Thread | None = None
 #: Settings that a store has once for all of its clients.
 _OF_A_STORE = (
@@ -351,16 +351,23 @@ def _start_closer() -> None:
                 _closer = thread
 
 
-def _count_out_dropped(dropped: queue.SimpleQueue[Store]) -> None:
+def _count_out_dropped(dropped: queue.SimpleQueue[Store | None]) -> None:
+    """Count dropped clients out, as long as there is a store that one may drop."""
+    global _closer
     while True:
         store = dropped.get()
         try:
-            release(store)
+            if store is not None:
+                release(store)
         except Exception as error:
             # Nobody is there to hear it, as nobody has closed the client.
             logger.warning("A store that nobody uses any more was not closed in order: %s", error)
         # Nor does this thread keep it.
         del store
+        with _lock:
+            if dropped.empty() and all(one.outlives_clients for one in _stores.values()):
+                _closer = None
+                return
 
 
 def _close(store: Store) -> None:
@@ -372,6 +379,8 @@ def _close(store: Store) -> None:
             if _stores.get(store.key) is store:
                 del _stores[store.key]
         store.closed.set()
+        if not store.outlives_clients:
+            _dropped.put(None)
 
 
 def close_all() -> None:
