@@ -15,12 +15,15 @@ import contextlib
 import inspect
 import sys
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import CodeType, FrameType, TracebackType
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _Abandonable(Protocol):
@@ -45,13 +48,22 @@ _noted = _Noted()
 #: Frames of these only pass a lock on: they end, or pause, while it is held.
 _PASSING_FILES = (__file__, contextlib.__file__)
 _PASSING = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_handing_over: set[CodeType] = set()
+
+
+def hands_over(function: _F) -> _F:
+    """Mark a function that takes a lock for its caller, and returns with it."""
+    _handing_over.add(function.__code__)
+    return function
 
 
 def _note(lock: _Abandonable) -> None:
     """Note down that a function of this thread is about to take a lock."""
     frame = sys._getframe(2)
     while frame.f_back is not None and (
-        frame.f_code.co_flags & _PASSING or frame.f_code.co_filename in _PASSING_FILES
+        frame.f_code.co_flags & _PASSING
+        or frame.f_code.co_filename in _PASSING_FILES
+        or frame.f_code in _handing_over
     ):
         frame = frame.f_back
     _noted.locks.append(_Note(lock, frame))

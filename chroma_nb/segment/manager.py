@@ -22,6 +22,7 @@ from chroma_nb.errors import NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.segment.graphs import Graphs
+from chroma_nb.segment.locks import hands_over
 from chroma_nb.segment.resident_set import ResidentSet, return_memory
 from chroma_nb.segment.segment import LoadedSegment, Segment, stored_segment
 from chroma_nb.segment.slot import Slot, Slots
@@ -107,6 +108,7 @@ class SegmentManager:
             finally:
                 slot.write_lock.release()
 
+    @hands_over
     def _hold(self, slot: Slot) -> None:
         """Take a slot's lock for reading, with a segment in it wherever there is room for one."""
         self._drop_doubtful(slot)

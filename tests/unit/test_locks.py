@@ -11,7 +11,7 @@ import pytest
 
 from chroma_nb.errors import InternalError
 from chroma_nb.segment import locks
-from chroma_nb.segment.locks import Mutex, RWLock, release_stale
+from chroma_nb.segment.locks import Mutex, RWLock, hands_over, release_stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -380,3 +380,25 @@ def test_what_a_thread_does_not_have_it_cannot_give_back() -> None:
     holder.join(10)
     assert mutex.acquire(wait=False)
     mutex.release()
+
+
+@hands_over
+def take_for_the_caller(lock: RWLock) -> None:
+    lock.acquire_read()
+
+
+def test_a_lock_that_was_taken_for_the_caller_is_the_callers() -> None:
+    lock = RWLock()
+
+    def nested() -> None:
+        release_stale()
+
+    def operation() -> None:
+        take_for_the_caller(lock)
+        nested()
+        assert elsewhere(lambda: lock.acquire_write(wait=False)) is False
+
+    operation()
+    # It has ended without giving it back.
+    release_stale()
+    assert elsewhere(lambda: write_once(lock)) == "wrote"
