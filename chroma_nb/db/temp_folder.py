@@ -12,7 +12,6 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING
 
-from chroma_nb import forked
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, StoreLockedError
 
@@ -86,7 +85,7 @@ class TempFolder:
                     raise PermissionError(errno.EPERM, "it is a link, or another user's")
             if self._lock is not None:
                 self._lock.release()
-                self._lock = _Lock(os.path.join(self._path, _MARKER))
+                self._lock = StoreLock(os.path.join(self._path, _MARKER))
         except (OSError, StoreLockedError) as error:
             raise InternalError(
                 f"The folder for temporary files {self._path!r} was removed, and cannot be made again: {error}. "
@@ -108,22 +107,12 @@ class TempFolder:
             self._lock.on_fork()
 
 
-class _Lock(StoreLock):
-    """A lock that knows of forks from its beginning: a child of another thread's would go on holding it."""
-
-    _fd = -1
-
-    def __init__(self, path: str, *, create: bool = True) -> None:
-        forked.watch(self)
-        super().__init__(path, create=create)
-
-
 def _make(parent: str) -> tuple[str, StoreLock | None]:
     while True:
         # For its owner alone.
         path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
         try:
-            lock = _Lock(os.path.join(path, _MARKER))
+            lock = StoreLock(os.path.join(path, _MARKER))
         except (StoreLockedError, FileNotFoundError):
             # Swept up by another process before it was locked.
             continue
@@ -146,7 +135,7 @@ def _sweep(parent: str) -> None:
             if not _is_left_over(path):
                 continue
             with contextlib.suppress(StoreLockedError):
-                lock = _Lock(os.path.join(path, _MARKER), create=False)
+                lock = StoreLock(os.path.join(path, _MARKER), create=False)
                 try:
                     # Once more: until it was locked, its owner may have been at work in it.
                     if lock.is_there() and _is_left_over(path):

@@ -6,7 +6,7 @@ of the collection than the DB's is passed over, and the records are read from th
 
 Layout: a line with the CRC-32 of the rest of it, in hexadecimal digits, and JSON (format, version of the
 collection, names and sizes of the sections, CRC-32 of everything after the line); then the sections, one
-after the other. Format 1 had no sum of the line; such a snapshot is made again.
+after the other. Format 1 had no sum of the line, format 2 other hashes of ids; such a snapshot is made again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ODD = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError,
 
 logger = logging.getLogger("chroma_nb")
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: A header of more than this is none.
 _MOST_HEADER_BYTES = 64 << 10
 

@@ -123,7 +123,7 @@ class TextPool:
         }
         if self._hashes is not None:
             found["seed"] = bytearray(self._seed.to_bytes(8, "little"))
-            found["seeded_hashes"] = self._hashes[: self._n]
+            found["hashes"] = self._hashes[: self._n]
         return found
 
     @property
@@ -141,13 +141,9 @@ class TextPool:
         pool._starts = np.frombuffer(sections["starts"], dtype=np.int64)
         pool._lengths = np.frombuffer(sections["lengths"], dtype=np.int32)
         pool._n = len(pool._starts)
-        if "seeded_hashes" in sections:
+        if "hashes" in sections:
             pool._seed = int.from_bytes(sections["seed"], "little")
-            pool._hashes = np.frombuffer(sections["seeded_hashes"], dtype=np.uint32)
-        elif "hashes" in sections:
-            # Older versions saved a CRC-32.
-            texts = pool.get(np.arange(pool._n))
-            pool._hashes = pool._hashed([(text or "").encode() for text in texts])
+            pool._hashes = np.frombuffer(sections["hashes"], dtype=np.uint32)
         return pool
 
     def get(self, labels: Iterable[int]) -> list[str | None]:

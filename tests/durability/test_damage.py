@@ -12,6 +12,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb.errors import StoreCorruptError, VersionMismatchError
+from chroma_nb.segment.snapshot import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +84,7 @@ def test_a_damaged_snapshot_is_passed_over(
     elif damage == "bad header":
         # Its sum is right, and what it says is not.
         version = json.loads(data[9:after_header])["version"]
-        header = json.dumps({"format": 2, "version": version, "sections": 3}).encode()
+        header = json.dumps({"format": FORMAT_VERSION, "version": version, "sections": 3}).encode()
         snapshot.write_bytes(b"%08x %s\n" % (crc32(header), header) + data[after_header:])
     elif damage == "older":
         snapshot.write_bytes(b'{"format": 1, "version": 1, "sections": 3}\n' + data[after_header:])

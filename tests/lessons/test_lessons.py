@@ -145,13 +145,22 @@ def test_lesson_06_clients_on_fresh_folders_leave_nothing(tmp_path: Path, how: s
                 pass
         del collection, client
 
+    def wait_until_closed() -> None:
+        """Wait until the thread that closes dropped clients has done so, and has ended."""
+        end = time.monotonic() + 60
+        while any(thread.name == "chroma_nb closer" for thread in threading.enumerate()):
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
     use(0)  # what is imported and allocated once
     gc.collect()
+    wait_until_closed()
     files, threads = descriptors(), threading.active_count()
     memory = psutil.Process().memory_info().rss
     for number in range(1, 9):
         use(number)
     gc.collect()
+    wait_until_closed()
     assert descriptors() == files
     assert threading.active_count() <= threads
     assert psutil.Process().memory_info().rss - memory < 60e6
@@ -327,10 +336,11 @@ result = docs.query(query_embeddings=[1.0, 2.0], n_results=2)
         exec(cell, names)
         results.append((names["result"]["ids"], names["docs"].count()))  # type: ignore[index, attr-defined]
     assert results == [([["a", "b"]], 3)] * 3
-    # and the same folder with other settings is no error either
-    other = chroma_nb.PersistentClient(
-        tmp_path / "store", settings=chroma_nb.Settings(allow_reset=True, graph_min_records=7)
-    )
+    # and the same folder with other settings is no error either, though they have no effect
+    with pytest.warns(UserWarning, match="without effect is allow_reset=True.*graph_min_records=7"):
+        other = chroma_nb.PersistentClient(
+            tmp_path / "store", settings=chroma_nb.Settings(allow_reset=True, graph_min_records=7)
+        )
     assert other.get_collection("docs").count() == 3
     other.close()
     names["client"].close()  # type: ignore[attr-defined]

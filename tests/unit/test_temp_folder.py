@@ -158,7 +158,7 @@ def test_one_that_is_swept_while_it_is_made_is_made_again(
                 taken.append(os.path.dirname(path))
                 shutil.rmtree(taken[0])
 
-    monkeypatch.setattr(temp_folder, "_Lock", Swept)
+    monkeypatch.setattr(temp_folder, "StoreLock", Swept)
     folder = TempFolder(str(tmp_path))
     assert os.path.isdir(folder.path)
     assert taken[0] != folder.path
