@@ -234,6 +234,9 @@ HOW = """## How it is measured
 * "Durable" is what an engine's own default is: chroma_nb calls `fsync` at each commit; chromadb
   leaves it to SQLite; LanceDB and Qdrant's local mode write files without flushing them; the raw
   graphs keep nothing.
+* What misses its target pays for something: the distances of an answer are computed in float64 from the
+  records' own vectors, whatever found them, so that they are the same bits everywhere (queries); a commit
+  counts itself, adds up what it writes and looks whether the folder is still its own (one record).
 * The queries are glosses that are in no index, and their embeddings are ready: no figure holds the
   time of an embedding model.
 
