@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         "--public",
         action="store_true",
         default=None,
-        help="serve on a public address without asking who it is",
+        help="serve on a public address without authentication: a proxy in front of it authenticates",
     )
     run.add_argument("--memory", metavar="SIZE", help="memory budget: '2 GB', '25%%', auto")
     run.add_argument("--tls-certificate", metavar="FILE", help="serve HTTPS with this certificate")
@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
 
     for option in ("path", "host", "auth", "memory", "tls_certificate", "tls_key"):
         if getattr(options, option) == "":
-            # A shell's variable that is not set must not mean a server that asks nobody.
+            # A shell's variable that is not set must not mean a server without authentication.
             name = option.replace("_", "-")
             raise InvalidArgumentError(f"--{name} is empty. Give a value, or leave it out.")
     given = {

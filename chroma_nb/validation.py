@@ -208,7 +208,9 @@ def check_embeddings(embeddings: Any) -> NDArray[np.float32]:
             array = array.astype(np.float32)
     array = np.ascontiguousarray(array)
     if not _is_finite(array):
-        raise InvalidArgumentError(_NOT_FINITE)
+        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        where = f", as the one in row {row:,} does" if len(array) > 1 else ""
+        raise InvalidArgumentError(f"{_NOT_FINITE}{where}")
     return array
 
 

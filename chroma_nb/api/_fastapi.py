@@ -41,11 +41,11 @@ from chroma_nb.wire.answers import (
     records_from_json,
 )
 from chroma_nb.wire.collections import collection_from_json
+from chroma_nb.wire.fields import fields_from_json
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.memory import (
     departures_from_json,
     estimate_from_json,
-    fields_from_json,
     report_from_json,
 )
 from chroma_nb.wire.vectors import to_base64

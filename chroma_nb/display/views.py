@@ -621,7 +621,7 @@ def _(shown: ChromaError) -> View:
         rows = [("need", Cell(format_bytes(shown.need))), ("free", Cell(format_bytes(shown.free)))]
         if shown.budget is not None:
             rows.append(("budget", Cell(format_bytes(shown.budget))))
-    message = shorten(clean(shown.message()), 2_000)
+    message = shorten(clean(str(shown) or shown.message()), 2_000)
     return "pairs", {
         "lead": f"{type(shown).__name__}: {message}",
         "caption": "in figures",

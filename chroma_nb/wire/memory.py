@@ -13,7 +13,6 @@ from chroma_nb.memory.report import (
     MemorySample,
 )
 from chroma_nb.wire.entries import entry_from_json
-from chroma_nb.wire.fields import fields_from_json as fields_from_json  # for api/_fastapi.py
 
 
 def report_from_json(found: dict[str, Any], server: str) -> MemoryReport:
