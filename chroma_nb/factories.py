@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from chroma_nb import forked
 from chroma_nb.boundary import public_call
 from chroma_nb.callers import level_outside
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.settings import Settings, real_path
 from chroma_nb.shielded import shielded
 from chroma_nb.suggest import did_you_mean
@@ -70,6 +70,7 @@ class Store:
     pid: int = field(default_factory=os.getpid)
     #: Its last client has gone: it takes no more, and says when its place is free.
     is_closing: bool = False
+    closing_thread: int | None = None
     closed: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -192,7 +193,7 @@ def open_store(settings: Settings) -> Store:
         while True:
             with _lock:
                 store = _stores.get(key)
-                if store is not None and store.db is not None and not store.db.is_there():
+                if store is not None and _has_lost_its_place(store):
                     # Somebody has deleted the folder, as notebooks do to start afresh.
                     del _stores[key]
                     store.api.abandon()
@@ -201,10 +202,21 @@ def open_store(settings: Settings) -> Store:
                     store = _stores[key] = _open(key, settings)
                 if not store.is_closing:
                     return store
+            if store.closing_thread == threading.get_ident():
+                raise InternalError(
+                    f"The store {settings.place!r} was opened in the middle of being closed by the same thread: by a "
+                    "finalizer or a handler of log messages. Have it opened later, or by another thread."
+                )
             store.closed.wait()
 
+    # The store may be closing, and wait for what an interrupted cell of this thread has left locked.
+    _release_stale()
     # A folder that is locked and belongs to no store could not be opened any more.
     return find_or_open() if key[0] == "elsewhere" else shielded(find_or_open)
+
+
+def _has_lost_its_place(store: Store) -> bool:
+    return store.db is not None and not store.is_closing and not store.db.is_there()
 
 
 def _open(key: Hashable, settings: Settings) -> Store:
@@ -267,6 +279,7 @@ def connect(settings: Settings, keep: Callable[[Store], None]) -> None:
         if not store.outlives_clients:
             _start_closer()
 
+    _release_stale()
     is_here = load_implementation("api", settings.api, API_IMPLEMENTATIONS).in_process
     shielded(work) if is_here else work()
     if is_here:
@@ -372,6 +385,7 @@ def _count_out_dropped(dropped: queue.SimpleQueue[Store | None]) -> None:
 
 def _close(store: Store) -> None:
     """Close a store that is marked as closing, with no lock held: its threads may need one to end."""
+    store.closing_thread = threading.get_ident()
     try:
         store.api.close()
     finally:

@@ -540,7 +540,7 @@ class DuckDB(DB):
             self._idle_cursors.clear()
 
     def _close_connection(self) -> None:
-        with contextlib.suppress(duckdb.Error):
+        with contextlib.suppress(duckdb.Error, OSError):
             # What is being read would be waited for. What stays in the log is read at the next opening.
             is_sound = not (self._is_stale or self._is_broken or self._is_abandoned)
             if is_sound and not self._busy_cursors and self._should_checkpoint():
@@ -1177,7 +1177,7 @@ class DuckDB(DB):
                     # A statement that runs would have to do with so little.
                     if not self._busy_cursors:
                         self._free_cache()
-            except duckdb.Error as error:
+            except (duckdb.Error, OSError) as error:
                 # All that was committed is in the log.
                 self.mark_broken()
                 if isinstance(error, duckdb.InterruptException):
@@ -1247,6 +1247,14 @@ class DuckDB(DB):
 
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
         self._check_open()
+        self._reload_if_stale()
+        try:
+            return answer_sql(self, query, parameters, tenant, database)
+        except InternalError as error:
+            if error.__cause__ is None or not is_fatal(error.__cause__):
+                raise
+        # A checkpoint of another thread has failed: DuckDB is opened anew, and nothing was changed.
+        self.mark_broken()
         self._reload_if_stale()
         return answer_sql(self, query, parameters, tenant, database)
 

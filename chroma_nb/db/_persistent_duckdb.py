@@ -81,6 +81,8 @@ class PersistentDuckDB(DuckDB):
         self._header: int | None = None
         #: The file of the log as this process has left it, as (device, inode); None while it has nothing in it.
         self._log_identity: tuple[int, int] | None = None
+        #: A log of more than this is written into the database.
+        self._log_limit = _LOG_BYTES
         self.path = expand_path(settings.path)
         _check_folder(self.path, settings.path)
         try:
@@ -297,9 +299,19 @@ class PersistentDuckDB(DuckDB):
         if self._commits is None:
             return
         if self._header is None:
-            self._header = header_sum(self._database_file())
-        witness = Witness(self._commits, self._header if self.settings.fsync else 0)
-        if witness != self._witness and self._commit_file.write(witness):
+            # Where it cannot be read it is not known, and not expected.
+            self._header = 0
+            with contextlib.suppress(OSError):
+                self._header = header_sum(self._database_file())
+        before, witness = self._witness, Witness(self._commits, self._header)
+        if not self.settings.fsync:
+            witness = Witness(self._commits)
+        if witness == before:
+            return
+        # An old header must not come back after a power cut, when a checkpoint has been made meanwhile.
+        if self._commit_file.write(
+            witness, flush=not witness.header and bool(before and before.header)
+        ):
             self._witness = witness
 
     def _check_log(self) -> None:
@@ -313,37 +325,43 @@ class PersistentDuckDB(DuckDB):
                 f"{self._commit_file.path!r} to open what there is. Nothing was changed."
             )
 
-    def _forget_header(self) -> bool:
-        """Write down that a checkpoint is under way; False: that could not be written."""
+    def _forget_header(self) -> None:
+        """Write down that a checkpoint is under way.
+
+        Raises:
+            OSError: That could not be written.
+        """
         self._header = None
         if self._witness is None or not self._witness.header:
-            return True
+            return
         witness = Witness(self._witness.number, 0)
         # Flushed, as the checkpoint will be: else the old header would be expected after a power cut.
-        if not self._commit_file.write(witness, flush=True):
-            return False
-        self._witness = witness
-        return True
+        if self._commit_file.write(witness, flush=True):
+            self._witness = witness
+        else:
+            # Without a witness nothing is expected.
+            self._commit_file.remove()
+            self._witness = None
 
     def _checkpoint(self) -> None:
-        if not self._forget_header():
-            # The disk has failed, and all is in the log.
-            return
+        self._forget_header()
         super()._checkpoint()
         self._log_identity = None
+        self._log_limit = _LOG_BYTES
         self._write_commit_file()
 
     def _after_commit(self) -> None:
         with contextlib.suppress(OSError):
             found = os.stat(self._log_file())
             self._log_identity = found.st_dev, found.st_ino
-            if found.st_size < _LOG_BYTES or not self._should_checkpoint():
+            if found.st_size < self._log_limit or not self._should_checkpoint():
                 return
+            self._log_limit = found.st_size + _LOG_BYTES // 4
         try:
-            # Refused while somebody reads: then it is done after another commit.
+            # Refused while somebody reads: then it is done when the log has grown.
             with contextlib.suppress(duckdb.TransactionException):
                 self._checkpoint()
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             # All that was committed is in the log.
             self.mark_broken()
             if isinstance(error, duckdb.InterruptException):
@@ -363,8 +381,11 @@ class PersistentDuckDB(DuckDB):
     def is_there(self) -> bool:
         try:
             found = os.lstat(self._database_file())
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            # Of this moment: whoever needs the file is told.
+            return True
         return (found.st_dev, found.st_ino) == self._database_identity and self._lock.is_there()
 
     def _check_place(self) -> None:
@@ -383,7 +404,7 @@ class PersistentDuckDB(DuckDB):
             try:
                 with interruptible():
                     self._checkpoint()
-            except duckdb.Error as error:
+            except (duckdb.Error, OSError) as error:
                 raise self._write_error(error) from error
         # Not sooner: a store that is only read, or an older database that was put beside newer vectors by
         # mistake, loses nothing.

@@ -131,7 +131,7 @@ class BlockSums:
         """Take up the tail's bytes as the file has them; say whether they are whole."""
         state = xxhash.xxh3_64(data)
         with self._lock:
-            is_whole = not self._tail_rows or state.intdigest() == self._tail_sum
+            is_whole = state.intdigest() == self._tail_sum
             self._is_tail_suspect = False
             self._state = state if is_whole else None
             if is_whole:
@@ -187,6 +187,9 @@ class BlockSums:
                 self._known = known
             self._tail_rows, self._tail_sum = growth.tail_rows, growth.tail_sum
             self._state = growth.state
+            if not self._tail_rows:
+                # What was to be read again is the end of a full block now.
+                self._is_tail_suspect = False
 
     # -- checking -----------------------------------------------------------------------------
 

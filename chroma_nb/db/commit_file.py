@@ -45,11 +45,15 @@ class Witness(NamedTuple):
 
 
 def header_sum(path: str) -> int:
-    """Return the checksum of a database's header; 0 where there is none."""
+    """Return the checksum of a database's header; 0 where there is none.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     try:
         with open(path, "rb", buffering=0, opener=open_plain) as file:
             return xxhash.xxh3_64_intdigest(file.read(_HEADER_BYTES)) or 1
-    except OSError:
+    except FileNotFoundError:
         return 0
 
 
@@ -127,6 +131,16 @@ class CommitFile:
                 getattr(os, "fdatasync", os.fsync)(self._fd)
             return True
         return False
+
+    def remove(self) -> None:
+        """Delete the file: one that cannot be written would say something that is not true any more.
+
+        Raises:
+            OSError: It cannot be deleted either.
+        """
+        self.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""

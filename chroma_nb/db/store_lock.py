@@ -60,13 +60,21 @@ class StoreLock:
 
     def is_there(self) -> bool:
         """Say whether the file at the path is still the one that is locked."""
-        if self._fd < 0:
+        fd = self._fd
+        if fd < 0:
+            return False
+        try:
+            held = os.fstat(fd)
+        except OSError:
+            # Another thread is giving it back.
             return False
         try:
             found = os.lstat(self.path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
-        held = os.fstat(self._fd)
+        except OSError:
+            # Of this moment: nobody can say that it is another one.
+            return True
         return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
 
     def on_fork(self) -> None:

@@ -91,7 +91,6 @@ class VectorFile(VectorSource):
         self._identity: tuple[int, int, int, int] | None = None
         #: Odd while this process writes to it.
         self._writes = 0
-        self._seen_writes = 0
         #: None: there are none, and nothing is checked.
         self.sums: BlockSums | None = None
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
@@ -154,7 +153,7 @@ class VectorFile(VectorSource):
                 raise self._not_ours() from error
             raise
         try:
-            self._identify(os.fstat(fd))
+            self._identify(lambda: os.fstat(fd))
             yield fd
         finally:
             os.close(fd)
@@ -171,14 +170,15 @@ class VectorFile(VectorSource):
             "vector file back."
         )
 
-    def _identify(self, found: os.stat_result) -> None:
+    def _identify(self, look: Callable[[], os.stat_result]) -> None:
         """Look at everything anew where another file is at the path, or somebody else has written to it."""
+        writes = self._writes
+        found = look()
         if not stat.S_ISREG(found.st_mode):
             raise self._not_ours()
-        writes = self._writes
         identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-        if identity == self._identity or writes % 2 or writes != self._seen_writes:
-            # Or it is being written to by this process, or was since somebody looked.
+        if identity == self._identity or writes % 2 or writes != self._writes:
+            # Or this process was writing to it at that moment.
             return
         if self._identity is not None:
             logger.debug("%r is not as this process left it; its rows are checked anew.", self.path)
@@ -195,7 +195,6 @@ class VectorFile(VectorSource):
             found = os.fstat(fd)
             self._identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
             self._writes += 1
-            self._seen_writes = self._writes
 
     def look_anew(self) -> None:
         """Forget which blocks are whole: each is compared with its checksum when it is next read."""
@@ -405,7 +404,8 @@ class VectorFile(VectorSource):
         if self.path is not None:
             # A mapping shows what others write to the file, and a kernel does not outlive a file that was cut.
             try:
-                self._identify(os.stat(self.path, follow_symlinks=False))
+                path = self.path
+                self._identify(lambda: os.stat(path, follow_symlinks=False))
             except FileNotFoundError as error:
                 raise self._missing() from error
         view = self._view
@@ -432,8 +432,8 @@ class VectorFile(VectorSource):
                 with self._changing(fd):
                     os.ftruncate(fd, length)
             # An older mapping lives on as long as an array on it does; then it goes by itself.
-            self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
-        view = np.frombuffer(self._map, dtype="<f4", offset=HEADER_BYTES)
+            mapped = self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
+        view = np.frombuffer(mapped, dtype="<f4", offset=HEADER_BYTES)
         return view.reshape(stop, self.dimension)
 
     # -- checking -----------------------------------------------------------------------------
@@ -511,7 +511,7 @@ class VectorFile(VectorSource):
     def rows_to_skip(self) -> int:
         """Return how many rows to leave empty before the next, as the block that they are in is damaged."""
         sums = self.sums
-        if sums is None or sums.can_grow:
+        if sums is None or sums.can_grow or not sums.tail[0]:
             return 0
         buffer = memoryview(bytearray(self.block_rows * self.row_bytes))
         tail = sums.block(sums.n_blocks - 1)
@@ -540,9 +540,10 @@ class VectorFile(VectorSource):
     def release(self) -> int:
         with self._lock:
             n_bytes = self.mapped_bytes
-            if self._map is not None and hasattr(self._map, "madvise"):
+            mapped = self._map
+            if mapped is not None and hasattr(mapped, "madvise"):
                 # Arrays that callers still hold keep the mapping, but not its pages.
-                self._map.madvise(mmap.MADV_DONTNEED)
+                mapped.madvise(mmap.MADV_DONTNEED)
             self._view = None
             self._map = None
         return n_bytes

@@ -78,17 +78,22 @@ def release_stale() -> None:
     while at:
         at -= 1
         lock, holder = _noted.locks[at]
-        if holder not in running:
-            lock.abandon(sum(one.lock is lock and one.holder in running for one in _noted.locks))
+        if id(holder) not in running:
+            lock.abandon(
+                sum(one.lock is lock and id(one.holder) in running for one in _noted.locks)
+            )
             del _noted.locks[at]
 
 
-def _running() -> set[FrameType]:
-    """Return the functions that this thread is in."""
-    running: set[FrameType] = set()
+def _running() -> set[int]:
+    """Return the identities of the functions that this thread is in.
+
+    Not the functions: they would hold each other, and with them everything that a caller has.
+    """
+    running: set[int] = set()
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        running.add(frame)
+        running.add(id(frame))
         frame = frame.f_back
     return running
 
@@ -103,7 +108,7 @@ def _has_outer(lock: _Abandonable) -> bool:
     if not earlier:
         return False
     running = _running()
-    outer = [one for one in earlier if one.holder is not last.holder and one.holder in running]
+    outer = [one for one in earlier if one.holder is not last.holder and id(one.holder) in running]
     if len(outer) < len(earlier):
         kept = [one for one in before if one.lock is not lock or any(one is two for two in outer)]
         _noted.locks[:] = [*kept, last]

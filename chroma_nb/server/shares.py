@@ -87,9 +87,10 @@ class Threads:
             if not self._shares.take(who):
                 self._waiting[who] = queue
                 continue
-            self._run(who, *queue.popleft())
+            work, future = queue.popleft()
             if queue:
                 self._waiting[who] = queue
+            self._run(who, work, future)
 
     def _run(self, who: Hashable, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         def ended(done: asyncio.Future[Any]) -> None:
@@ -104,5 +105,11 @@ class Threads:
                 done.exception()
             self._begin()
 
-        begun = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            begun = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError as error:
+            # The machine has no thread left.
+            self._shares.give_back(who)
+            future.set_exception(error)
+            return
         begun.add_done_callback(ended)

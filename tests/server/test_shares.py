@@ -41,6 +41,26 @@ def test_who_holds_places_gets_another_only_while_more_are_free() -> None:
     assert [Shares(1).take("a"), Shares(2).take("a")] == [True, True]
 
 
+def test_a_machine_without_a_thread_left_costs_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        threads = Threads(4)
+
+        def none_left(*_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(threads._threads, "submit", none_left)
+            futures = [threads.submit("a", lambda: 1) for _ in range(6)]
+            for future in futures:
+                with pytest.raises(RuntimeError, match="new thread"):
+                    await asyncio.wait_for(future, 60)
+        assert threads._shares.n_free == 4
+        assert await asyncio.wait_for(threads.submit("a", lambda: 2), 60) == 2
+        threads.close()
+
+    asyncio.run(main())
+
+
 def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
     async def main() -> None:
         threads = Threads(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.db.block_sums import rows_per_block
 from chroma_nb.db.vector_file import HEADER_BYTES
 from chroma_nb.errors import InternalError, StoreCorruptError
 
@@ -161,3 +163,40 @@ def test_an_array_that_changes_while_it_is_added_is_stored_whole(tmp_path: Path)
         assert client.check().is_whole
         found = client.get_collection("notes", embedding_function=None)
         assert len(found.get(include=["embeddings"])["embeddings"]) == len(array)
+
+
+@pytest.mark.parametrize("dimension", [32, 256])
+def test_a_file_whose_time_changes_keeps_its_checksums(tmp_path: Path, dimension: int) -> None:
+    """A program that copies files away, or a network drive, sets the time; the bytes are the same."""
+    path, n_rows = tmp_path / "store", rows_per_block(4 * dimension)
+    vectors = np.random.default_rng(1).standard_normal((4 * n_rows, dimension)).astype(np.float32)
+    ids = [str(i) for i in range(len(vectors))]
+    sizes = [n_rows // 2, n_rows - n_rows // 2, 3, n_rows, n_rows - 3, 1]
+    start = 0
+    with opened(path) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        for n in sizes:
+            piece = slice(start, start + n)
+            notes.add(ids=ids[piece], embeddings=vectors[piece])
+            start += n
+            (file,) = (path / "vectors").iterdir()
+            os.utime(file)
+        assert client.check().is_whole
+    with opened(path) as client:
+        found = client.get_collection("notes", embedding_function=None).get(include=["embeddings"])
+        assert np.array_equal(found["embeddings"], vectors[:start])
+        assert client.check().is_whole
+
+
+def test_a_client_outlives_a_moment_in_which_its_folder_cannot_be_looked_at(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = client.get_collection("notes", embedding_function=None)
+
+    def stale(*_: object, **__: object) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chroma_nb.db._persistent_duckdb.os.lstat", stale)
+        notes.count()
+    assert notes.count() == N

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import chroma_nb
 from chroma_nb.db._duckdb import DuckDB
+from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from uuid import UUID
 
     import pytest
 
@@ -105,3 +108,65 @@ def test_everything_is_closed_while_clients_are_freed(
     assert not thread.is_alive()
     with chroma_nb.PersistentClient(tmp_path / "store") as again:
         assert again.get_collection("notes", embedding_function=None).count() == N
+
+
+def test_what_an_interrupted_cell_left_does_not_keep_a_dropped_client_open(tmp_path: Path) -> None:
+    client: Any = fill(tmp_path / "store")
+    notes = client.get_collection("notes", embedding_function=None)
+    notes.query(query_embeddings=[[0.0] * 8], n_results=1)
+
+    def interrupted(segments: Any, collection_id: UUID) -> None:
+        segments._slots.get(collection_id).write_lock.acquire()
+
+    interrupted(client.api.segments, notes.id)
+    del client, notes
+    gc.collect()
+    # The thread that closes the store waits for a lock of this one.
+    with chroma_nb.PersistentClient(tmp_path / "store") as again:
+        assert again.get_collection("notes", embedding_function=None).count() == N
+
+
+def test_a_store_cannot_be_opened_by_the_thread_that_closes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Exception] = []
+    real = DuckDB.close
+
+    def close(self: Any) -> None:
+        try:
+            chroma_nb.PersistentClient(tmp_path / "store")
+        except InternalError as error:
+            said.append(error)
+        real(self)
+
+    client = fill(tmp_path / "store")
+    with monkeypatch.context() as patch:
+        patch.setattr(DuckDB, "close", close)
+        client.close()
+    assert "in the middle of being closed" in str(said[0])
+    with chroma_nb.PersistentClient(tmp_path / "store") as again:
+        assert again.get_collection("notes", embedding_function=None).count() == N
+
+
+def test_no_caller_is_kept_by_a_lock_that_was_left(tmp_path: Path) -> None:
+    with fill(tmp_path / "store") as client:
+        notes = client.get_collection("notes", embedding_function=None)
+
+        class Large:
+            pass
+
+        def call() -> weakref.ref[Large]:
+            large = Large()
+            interrupted()
+            notes.count()
+            return weakref.ref(large)
+
+        def interrupted() -> None:
+            client.api.segments._slots.get(notes.id).write_lock.acquire()
+
+        gc.collect()
+        gc.disable()
+        try:
+            assert call()() is None
+        finally:
+            gc.enable()

@@ -95,6 +95,9 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
             for name in client:
                 client.get_collection(name, embedding_function=None).build_index()
             assert read(client) == found
+            # What no collection names goes with the next write.
+            client.create_collection("written", embedding_function=None)
+            client.delete_collection("written")
             vectors = list((store / "vectors").iterdir())
             assert len(vectors) <= len(found), f"files of nobody: {vectors}"
 
