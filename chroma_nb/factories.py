@@ -50,6 +50,8 @@ R = TypeVar("R")
 logger = logging.getLogger("chroma_nb")
 #: How long closing everything waits for a store that another thread is closing.
 _PATIENCE_SECONDS = 60.0
+#: How long the last store waits for the thread that closes dropped clients, which has nothing to do by then.
+_CLOSER_SECONDS = 5.0
 
 _lock = threading.RLock()
 _overrides: dict[str, Any] = {}
@@ -392,9 +394,12 @@ def _close(store: Store) -> None:
         with _lock:
             if _stores.get(store.key) is store:
                 del _stores[store.key]
+            closer = None if any(not one.outlives_clients for one in _stores.values()) else _closer
         store.closed.set()
-        if not store.outlives_clients:
+        if closer is not None and closer is not threading.current_thread():
+            # The last store leaves no thread.
             _dropped.put(None)
+            closer.join(_CLOSER_SECONDS)
 
 
 def close_all() -> None:
