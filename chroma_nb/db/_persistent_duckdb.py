@@ -179,11 +179,8 @@ class PersistentDuckDB(DuckDB):
             _sync_folder(self.path)
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        log = self._log_bytes()
-        if log:
+        if self._log_bytes():
             self._check_log()
-            # DuckDB may take the log over while it opens.
-            self._forget_header()
         connection = self._open_database()
         # Checkpoints are made here alone, so that it is known which database the log belongs to.
         connection.execute("SET checkpoint_threshold = '1TB'")
@@ -199,7 +196,7 @@ class PersistentDuckDB(DuckDB):
             with interruptible():
                 if self._has_old_log and self._should_checkpoint():
                     self._renew_log(self._connection)
-        except duckdb.Error:
+        except (duckdb.Error, OSError):
             self.mark_broken()
 
     def _renew_log(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -316,8 +313,16 @@ class PersistentDuckDB(DuckDB):
 
     def _check_log(self) -> None:
         """Raise `StoreCorruptError` where the log is not that of the database."""
-        header = 0 if self._witness is None else self._witness.header
-        if header and header != header_sum(self._database_file()):
+        expected = 0 if self._witness is None else self._witness.header
+        if not expected:
+            return
+        try:
+            found = header_sum(self._database_file())
+        except OSError as error:
+            raise InternalError(
+                f"The database {self._database_file()!r} cannot be read: {error}. Nothing is damaged; repeat the call."
+            ) from error
+        if found != expected:
             raise StoreCorruptError(
                 f"The database {self._database_file()!r} is not the one that its log records.duckdb.wal was written "
                 "for: one of them was replaced, or the folder was copied while it was in use. Records would be "
