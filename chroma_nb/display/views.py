@@ -572,7 +572,7 @@ def _(shown: Estimate) -> View:
 def _(shown: CheckReport) -> View:
     damaged = sum(not one.is_whole for one in shown.collections)
     n = f"{len(shown.collections):,} collection{'' if len(shown.collections) == 1 else 's'}"
-    lead = f"{n}: all is whole." if not damaged else f"{n}, {damaged:,} of them damaged:"
+    lead = f"{n}: all is whole." if not damaged else f"{n}, {damaged:,} of them damaged."
     if not shown.collections:
         lead = "There is no collection."
     lead = f"{lead} {shown.about_unnamed}".strip()
