@@ -96,16 +96,13 @@ class CheckReport(Displayed):
         return f"CheckReport({n:,} collection{'' if n == 1 else 's'}, {said})"
 
     def __str__(self) -> str:
-        lines = [self.about_unnamed] if self.unnamed else []
-        if not self.collections:
-            return "\n".join(["There is no collection.", *lines])
         names = self.names()
-        width = max(map(len, names))
+        width = max(map(len, names), default=0)
         lines = [
             f"{name:{width}}  {one.n_records:>9,} records  {one.n_blocks:>6,} blocks  {one.found}"
             for name, one in zip(names, self.collections, strict=True)
-        ] + lines
-        return "\n".join(lines)
+        ] or ["There is no collection."]
+        return "\n".join(filter(None, [*lines, self.about_unnamed]))
 
     @property
     def about_unnamed(self) -> str:

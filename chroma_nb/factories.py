@@ -87,9 +87,21 @@ _dropped: queue.SimpleQueue[Store | None] = queue.SimpleQueue()
 _closer: threading.Thread | None = None
 #: Settings that a store has once for all of its clients.
 _OF_A_STORE = (
-    *("allow_reset", "compact_ratio", "db", "duckdb_memory_limit", "fsync", "graph_min_records"),
-    *("idle_unload_seconds", "index_engine", "max_batch_size", "max_filter_conditions"),
-    *("max_filter_depth", "max_pattern_length", "memory_budget", "temp_path", "threads"),
+    "allow_reset",
+    "compact_ratio",
+    "db",
+    "duckdb_memory_limit",
+    "fsync",
+    "graph_min_records",
+    "idle_unload_seconds",
+    "index_engine",
+    "max_batch_size",
+    "max_filter_conditions",
+    "max_filter_depth",
+    "max_pattern_length",
+    "memory_budget",
+    "temp_path",
+    "threads",
 )
 
 

@@ -89,6 +89,8 @@ class _Response(HTTPResponse):
 
 
 class _Plain(HTTPConnection):
+    """A connection with a deadline for what is sent as well."""
+
     response_class = _Response
 
     def send(self, data: Any) -> None:
@@ -98,13 +100,8 @@ class _Plain(HTTPConnection):
         super().send(data)
 
 
-class _Secure(HTTPSConnection):
-    response_class = _Response
-
-    def send(self, data: Any) -> None:
-        if self.sock is not None:
-            self.sock.settimeout(_DEADLINE.left())
-        super().send(data)
+class _Secure(_Plain, HTTPSConnection):
+    pass
 
 
 class _PlainPool(HTTPConnectionPool):

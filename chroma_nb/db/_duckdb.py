@@ -1178,11 +1178,18 @@ class DuckDB(DB):
                     if not self._busy_cursors:
                         self._free_cache()
             except (duckdb.Error, OSError) as error:
-                # All that was committed is in the log.
-                self.mark_broken()
-                if isinstance(error, duckdb.InterruptException):
-                    raise
-                logger.warning("%r could not be tidied up, and is opened anew: %s", self, error)
+                self._leave_to_the_log(error)
+
+    def _leave_to_the_log(self, error: Exception) -> None:
+        """Have DuckDB opened anew where a checkpoint has failed: all that was committed is in the log.
+
+        Raises:
+            duckdb.InterruptException: That is what `error` is.
+        """
+        self.mark_broken()
+        if isinstance(error, duckdb.InterruptException):
+            raise error
+        logger.warning("%r could not be tidied up, and is opened anew: %s", self, error)
 
     def _should_checkpoint(self) -> bool:
         """Say whether the disk has room for a checkpoint; one that fails ends the whole instance."""

@@ -251,7 +251,7 @@ class PersistentDuckDB(DuckDB):
         way_out = "Restore the whole folder from a backup."
         if "WAL" in str(error):
             way_out += (
-                f" Without one: copy the folder, then move {self._database_file() + '.wal'!r} and "
+                f" Without one: copy the folder, then move {self._log_file()!r} and "
                 f"{self._commit_file.path!r} out of it. That opens what was in the database before the damaged log."
             )
         return StoreCorruptError(f"{said}: {error}. {way_out}")
@@ -367,11 +367,7 @@ class PersistentDuckDB(DuckDB):
             with contextlib.suppress(duckdb.TransactionException):
                 self._checkpoint()
         except (duckdb.Error, OSError) as error:
-            # All that was committed is in the log.
-            self.mark_broken()
-            if isinstance(error, duckdb.InterruptException):
-                raise
-            logger.warning("The log of %r is not written into the database yet: %s", self, error)
+            self._leave_to_the_log(error)
 
     def _has_lost_its_log(self) -> bool:
         """Say whether the log with this process's commits was deleted or replaced: DuckDB still has them."""

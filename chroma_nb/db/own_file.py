@@ -22,16 +22,24 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
 
 
-def open_plain(path: str, flags: int) -> int:
+#: How the name of a file that is being written ends.
+_UNFINISHED = ".new"
+
+
+def open_plain(path: str, flags: int, mode: int = 0o600) -> int:
     """Open a plain file, as the `opener` of `open`: a link is not followed, a pipe not waited for.
+
+    Args:
+        path: Where it is.
+        flags: Those of `os.open`.
+        mode: Of a file that is made. Others may not even lock one of ours: whoever can open a file can.
 
     Raises:
         NotOurFileError: It is no plain file.
         OSError: It is missing, or cannot be opened.
     """
     try:
-        # Others may not even lock it: whoever can open a file can.
-        fd = os.open(path, flags | _FLAGS, 0o600)
+        fd = os.open(path, flags | _FLAGS, mode)
     except OSError:
         if os.path.islink(path):
             raise NotOurFileError(
@@ -55,9 +63,6 @@ def unfinished_name(path: str) -> str:
             if left.startswith(name + ".") and left.endswith(_UNFINISHED):
                 os.unlink(os.path.join(folder, left))
     return f"{path}.{secrets.token_hex(8)}{_UNFINISHED}"
-
-
-_UNFINISHED = ".new"
 
 
 def open_own_file(path: str, *, create: bool) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
+from chroma_nb.db.own_file import NotOurFileError, open_plain
 from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
@@ -140,18 +141,12 @@ class VectorFile(VectorSource):
         if self.path is None:
             yield self._fd
             return
-        flags = os.O_RDWR | more_flags
-        # A link or a pipe may have been put in its place.
-        for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
-            flags |= getattr(os, name, 0)
         try:
-            fd = os.open(self.path, flags, 0o644)
+            fd = open_plain(self.path, os.O_RDWR | more_flags, 0o644)
         except FileNotFoundError as error:
             raise self._missing() from error
-        except OSError as error:
-            if os.path.islink(self.path):
-                raise self._not_ours() from error
-            raise
+        except NotOurFileError as error:
+            raise self._not_ours() from error
         try:
             self._identify(lambda: os.fstat(fd))
             yield fd

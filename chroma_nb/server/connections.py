@@ -42,7 +42,7 @@ class Limits:
         max_head: Bytes of a request line with all its headers.
         max_headers: Headers of one request.
         max_requests_ahead: Requests that a client may send on one connection before the first is answered.
-        max_connections: How many there may be at a time; 0 is as many as `default_max_connections` says.
+        max_connections: How many there may be at a time.
     """
 
     seconds: float

@@ -173,7 +173,18 @@ def test_eight_threads_lose_nothing_and_keep_the_budget(tmp_path: Path, seconds:
                 np.testing.assert_array_equal(vector, mine[one][0])
 
 
-INTERRUPTED = """
+#: Has Ctrl-C stop what is in a cell.
+STOP = """
+def stop(number, frame):
+    # The notebook's server would send it at any time; this script itself is not what is tested.
+    if in_cell:
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, stop)
+"""
+
+INTERRUPTED = (
+    """
 import faulthandler, random, signal, sys, threading, time, os
 import numpy as np
 import chroma_nb
@@ -194,13 +205,9 @@ client.memory.estimate(10_000)
 acknowledged, stops, steps = {}, 0, 0
 going, in_cell = True, False
 
-def stop(number, frame):
-    # The notebook's server would send it at any time; this script itself is not what is tested.
-    if in_cell:
-        raise KeyboardInterrupt
-
-signal.signal(signal.SIGINT, stop)
-
+"""
+    + STOP
+    + """
 def stop_cells():
     while going:
         time.sleep(chance.choice([0.0005, 0.002, 0.01, 0.03]))
@@ -282,6 +289,7 @@ with chroma_nb.PersistentClient(path, settings) as client:
         assert client.get_collection(name, embedding_function=None).count() == len(found[name])
 print("stops", stops, "steps", steps, "acknowledged", len(acknowledged))
 """
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
@@ -293,7 +301,8 @@ def test_a_stopped_cell_leaves_no_lock_and_loses_nothing(tmp_path: Path, seed: i
     assert done.returncode == 0, done.stdout + done.stderr[-4_000:]
 
 
-LIMIT_RESTORED = """
+LIMIT_RESTORED = (
+    """
 import os, signal, sys, threading, time
 import chroma_nb
 
@@ -303,12 +312,9 @@ notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
 notes.unload()
 kinds, in_cell, going = {}, False, True
 
-def stop(number, frame):
-    if in_cell:
-        raise KeyboardInterrupt
-
-signal.signal(signal.SIGINT, stop)
-
+"""
+    + STOP
+    + """
 def stop_cells():
     while going:
         time.sleep(0.0007)
@@ -337,6 +343,7 @@ assert notes.get()["ids"] == ["a"]
 client.close()
 assert kinds == {"KeyboardInterrupt": 400}, kinds
 """
+)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
