@@ -63,7 +63,7 @@ class Worker:
             self._due[collection_id] = (
                 min(now, first + _MOST_DELAYS * delay_seconds) + delay_seconds
             )
-            # A thread that could not be started, or died, is not waited for.
+            # A thread that could not be started, or that a fork left behind, is not waited for.
             if self._thread is None or not self._thread.is_alive():
                 self._start()
             self._condition.notify_all()
@@ -116,6 +116,12 @@ class Worker:
         until = min(self._due.values(), default=self._idle_since + _IDLE_SECONDS + 0.01)
         return min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
 
+    def thread_ends(self) -> None:
+        """Let the next request start another thread. For the thread, as the last thing it does."""
+        with self._condition:
+            if self._thread is threading.current_thread():
+                self._thread = None
+
     def close(self) -> None:
         """Drop what waits, and wait for what is being done."""
         with self._condition:
@@ -130,6 +136,17 @@ class Worker:
 
 
 def _run(reference: weakref.ref[Worker], condition: threading.Condition) -> None:
+    try:
+        _step_until_idle(reference, condition)
+    finally:
+        # A thread that ends by an error counts as alive until Python has taken it down: a request made
+        # meanwhile would wait for it.
+        worker = reference()
+        if worker is not None:
+            worker.thread_ends()
+
+
+def _step_until_idle(reference: weakref.ref[Worker], condition: threading.Condition) -> None:
     while True:
         worker = reference()
         if worker is None or not worker.step():
