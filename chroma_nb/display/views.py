@@ -577,18 +577,19 @@ def _(shown: CheckReport) -> View:
         lead = "There is no collection."
     lead = f"{lead} {shown.about_unnamed}".strip()
     # What is damaged comes first.
-    some = sorted(shown.collections, key=lambda one: one.is_whole)[:ROWS]
+    named = zip(shown.names(), shown.collections, strict=True)
+    some = sorted(named, key=lambda pair: pair[1].is_whole)[:ROWS]
     heads = [head("collection"), head("records", number=True), head("blocks", number=True)]
     heads += [head("damaged", number=True), head("found")]
     rows = [
         [
-            text_cell(shorten(one.name, _NAME_CHARACTERS)),
+            text_cell(shorten(name, _NAME_CHARACTERS)),
             Cell(f"{one.n_records:,}", number=True),
             Cell(f"{one.n_blocks:,}", number=True),
             Cell(f"{one.n_damaged_blocks:,}", number=True),
             text_cell(one.found),
         ]
-        for one in some
+        for name, one in some
     ]
     caption = showing(len(rows), len(shown.collections), "collection")
     return "table", {"lead": lead, "table": Table(caption, heads, rows)}

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
+from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.transfer.report import TransferReport
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +20,18 @@ DOCUMENTS = [
     "the bear is a large furry animal",
     "costs $5, not $10,   and <b>not</b> less",
     "trains run on rails " * 20,
+]
+
+#: What a check may find: one damaged collection, one whole.
+CHECKED = [
+    CollectionCheck("notes", DEFAULT_TENANT, DEFAULT_DATABASE, 3, n_blocks=1),
+    CollectionCheck(
+        *("papers", DEFAULT_TENANT, "team", 20_000),
+        n_blocks=8,
+        n_damaged_blocks=1,
+        damaged_ids=[f"paper-{row}" for row in range(2_730)],
+        derived=["papers.usearch"],
+    ),
 ]
 
 
@@ -50,6 +65,12 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
         "preview": client.memory.preview(0),
         "estimate": client.memory.estimate(20_000, 384),
         "settings": client.get_settings(),
+        "check": CheckReport(
+            "./store", CHECKED, n_bytes=3_000_000, unnamed=["./store/3f2c.vectors"]
+        ),
+        "transfer": TransferReport(
+            "notes", added=3, skipped=1, left_out={"price": 2}, ids="the column 'id'"
+        ),
         "error": chroma_nb.errors.NotFoundError("Collection [x] does not exist."),
         "budget error": MemoryBudgetError("too large", need=3_000, free=20, budget=1_000),
     }

@@ -18,8 +18,8 @@ from tests.display.tiers import Page
 
 NAMES = [
     *("client", "collections", "collection", "get", "query", "by embedding", "nothing", "fields"),
-    *("explain", "status", "memory", "report", "preview", "estimate", "settings", "error"),
-    "budget error",
+    *("explain", "status", "memory", "report", "preview", "estimate", "settings", "check"),
+    *("transfer", "error", "budget error"),
 ]
 
 
