@@ -8,7 +8,7 @@ from typing import Any
 from chroma_nb.errors import InvalidArgumentError
 
 #: Decimal units as disks and DuckDB write them, binary ones where the i says so; a bare letter is
-#: binary, as in MEM_LIMIT and Docker.
+#: binary, as in JupyterHub's MEM_LIMIT and Docker. Kubernetes leaves the B away: ``Gi``.
 _UNITS = {
     "": 1,
     "b": 1,
@@ -24,6 +24,7 @@ _UNITS = {
     "mib": 2**20,
     "gib": 2**30,
     "tib": 2**40,
+    **{f"{letter}i": 1024**power for power, letter in enumerate("kmgtp", 1)},
 }
 #: No machine has more, and what is reckoned from a size keeps within 64 bits: 2 ** 60 bytes, 1,150,000 TB.
 _MOST = 2**60

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from chroma_nb.errors import BatchSizeExceededError, InvalidArgumentError
-from chroma_nb.memory.machine import Machine
+from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.server.refusals import Refused, busy
 
@@ -156,7 +156,7 @@ class Bodies:
         cost = n_values * _VALUE_BYTES
         limit = _MAX_PARSED * self.max_body
         if cost > _LITTLE:
-            limit = min(limit, Machine().free())
+            limit = min(limit, MACHINE.free())
         with self._lock:
             if cost > limit:
                 raise Refused(

@@ -11,7 +11,10 @@ import pytest
 
 from benchmarks.memory_limit import limit
 from chroma_nb.memory.budget import default_budget, read_budget
-from chroma_nb.memory.machine import MACHINE, Limit, Machine, process_rss
+from chroma_nb.memory.limits import Limit
+from chroma_nb.memory.machine import MACHINE, Machine, process_rss
+from chroma_nb.memory.sizes import parse_bytes
+from tests.memory.layouts import LAYOUTS, Layout, cgroup2, v2
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,9 +123,82 @@ def test_both_versions_side_by_side(tree: Tree) -> None:
     assert tree.machine.limit().source == "cgroup v2"
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_what_runtimes_show(tree: Tree, layout: Layout) -> None:
+    for path, text in layout.files.items():
+        tree.write(path, text)
+    tree.environment.update(layout.environment)
+    source, total, used, where = layout.limit
+    found = tree.machine.limit()
+    assert (found.source, found.total // MB, found.used // MB) == (source, total, used)
+    assert found.where == where
+    free = max(0, total - used) if layout.free is None else layout.free
+    assert tree.machine.free() == free * MB
+
+
+def test_a_process_that_is_moved_finds_its_new_group(tree: Tree) -> None:
+    for path, text in {**v2("sys/fs/cgroup/a", 900), **v2("sys/fs/cgroup/b", 700)}.items():
+        tree.write(path, text)
+    tree.write("proc/self/mountinfo", cgroup2())
+    tree.write("proc/self/cgroup", "0::/a\n")
+    machine = tree.machine
+    assert machine.limit().total == 900 * MB
+    tree.write("sys/fs/cgroup/a/memory.max", f"{800 * MB}\n")
+    assert machine.limit().total == 800 * MB
+    tree.write("proc/self/cgroup", "0::/b\n")
+    assert machine.limit().total == 700 * MB
+
+
+def test_the_limits_in_plain_words(tree: Tree) -> None:
+    tree.write("proc/self/mountinfo", cgroup2())
+    tree.write("proc/self/cgroup", "0::/\n")
+    for path, text in v2("sys/fs/cgroup", 2_000, 1_500, high=1_900).items():
+        tree.write(path, text)
+    rows = tree.machine.explain()
+    assert [(row.source, row.where, row.free, row.binds) for row in rows] == [
+        ("cgroup v2", "/sys/fs/cgroup/memory.high", 400 * MB, True),
+        ("physical memory", "/proc/meminfo", 6_000 * MB, False),
+    ]
+    assert str(rows) == (
+        "cgroup v2        /sys/fs/cgroup/memory.high  2.0 GB,  1.6 GB used,  419 MB free  <- binds\n"
+        "physical memory  /proc/meminfo               8.4 GB,  2.1 GB used,  6.3 GB free"
+    )
+    assert repr(rows) == str(rows)
+    assert str(rows[1]) == "physical memory  /proc/meminfo  8.4 GB,  2.1 GB used,  6.3 GB free"
+
+
+def test_what_binds_is_what_is_met_first(tree: Tree) -> None:
+    tree.write("proc/self/cgroup", "0::/hub/user-7\n")
+    tree.v2("sys/fs/cgroup/hub/user-7", str(1_000 * MB), current=100 * MB)
+    tree.v2("sys/fs/cgroup/hub", str(3_000 * MB), current=2_900 * MB)
+    [binding] = [row for row in tree.machine.explain() if row.binds]
+    assert (binding.where, binding.free) == ("/sys/fs/cgroup/hub/memory.max", tree.machine.free())
+
+
+def test_a_machine_without_these_files(tmp_path: Path) -> None:
+    machine = Machine(str(tmp_path / "none"), {})
+    [row] = [row for row in machine.explain() if row.source == "physical memory"]
+    assert row.where == "psutil.virtual_memory()"
+    assert 0 < machine.free() <= machine.limit().total
+
+
 @pytest.mark.parametrize(
     ("text", "total"),
-    [("2147483648", 2048 * MB), ("2G", 2048 * MB), ("512M", 512 * MB), (" 1.5 GiB ", 1536 * MB)],
+    [
+        ("2147483648", 2048 * MB),
+        ("2Gi", 2048 * MB),
+        ("2gi", 2048 * MB),
+        ("512Mi", 512 * MB),
+        ("1048576Ki", 1024 * MB),
+        ("0.001Ti", 2**40 // 1000),
+        ("2G", 2048 * MB),
+        ("2g", 2048 * MB),
+        ("512M", 512 * MB),
+        ("512m", 512 * MB),
+        ("900000k", 900_000 << 10),
+        ("2e9", 2 * 10**9),
+        (" 1.5 GiB ", 1536 * MB),
+    ],
 )
 def test_what_a_hub_announces(tree: Tree, text: str, total: int) -> None:
     tree.environment["MEM_LIMIT"] = text
@@ -130,15 +206,26 @@ def test_what_a_hub_announces(tree: Tree, text: str, total: int) -> None:
     assert tree.machine.free() <= max(0, total - process_rss()) + 64 * MB
 
 
-@pytest.mark.parametrize("text", ["", "plenty", "-5", "0", "12 parsecs", "$(reboot)"])
+@pytest.mark.parametrize(
+    "text", ["", "plenty", "-5", "0", "12 parsecs", "$(reboot)", "50%", "0.5", "9E", "1e99"]
+)
 def test_what_a_hub_announces_badly_is_passed_over(tree: Tree, text: str) -> None:
     tree.environment["MEM_LIMIT"] = text
     assert tree.machine.limit().source == "physical memory"
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "0::", "4:memory", "\x00\xff", "0::/../../etc\n"])
+def test_sizes_of_budgets_keep_their_meaning() -> None:
+    assert parse_bytes("2G") == 2048 * MB
+    assert parse_bytes("2 GB") == 2 * 10**9
+    assert parse_bytes("2 GiB") == 2048 * MB
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "0::", "4:memory", "\x00\xff", "0::/../../etc\n", "0::/a\x00b\n"]
+)
 def test_garbled_files_raise_nothing(tree: Tree, text: str) -> None:
     tree.write("proc/self/cgroup", text)
+    tree.write("proc/self/mountinfo", text)
     tree.write("sys/fs/cgroup/memory.max", text)
     tree.write("sys/fs/cgroup/memory.stat", "inactive_file\n\nactive_file 3 4\n")
     tree.write("proc/meminfo", text)

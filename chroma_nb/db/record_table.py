@@ -1,0 +1,186 @@
+"""Reading the records of one collection from DuckDB: the columns that are wanted, in pieces that fit into memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.db.base import TEXT_COLUMNS, RecordRows, TextSizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import duckdb
+    from numpy.typing import NDArray
+
+#: DuckDB reads so many rows at a time (its STANDARD_VECTOR_SIZE), ...
+_VECTOR_ROWS = 2_048
+#: ... which may take this part of its memory; where they would take more, rows are asked for in ranges of labels.
+_SHARE_AT_ONCE = 8
+#: A row beside its texts: label, sequence and what Python keeps of each value.
+_ROW_BYTES = 300
+#: A range of labels is read whole where at least one in so many of them is wanted.
+_ROWS_PER_WANTED = 2
+
+
+class RecordTable:
+    """The table that holds a collection's records.
+
+    Args:
+        cursor: Where to ask.
+        table: Its name.
+        sizes: How large its texts are.
+        share: Bytes of memory that DuckDB has.
+    """
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, table: str, sizes: TextSizes, share: int
+    ) -> None:
+        self._cursor = cursor
+        self._table = table
+        self._sizes = sizes
+        self._at_once = share // _SHARE_AT_ONCE
+
+    def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
+        """Return what a row with these columns takes here, on average, bytes."""
+        return _ROW_BYTES + self._sizes.row_bytes(columns)
+
+    def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
+        """Say whether the rows that DuckDB reads at a time are too large for it."""
+        return _VECTOR_ROWS * self._sizes.row_bytes(columns) > self._at_once
+
+    def fetch(
+        self, labels: NDArray[np.int64], columns: Sequence[str], room: int
+    ) -> Iterator[RecordRows]:
+        """Yield the records of these labels, piece by piece, in no order.
+
+        Args:
+            labels: Which, rising.
+            columns: The texts that are wanted.
+            room: Bytes that a piece may take.
+        """
+        selected = ", ".join(("label", "sequence", *columns))
+        query = f'SELECT {selected} FROM "{self._table}" WHERE '
+        if self.is_large(columns):
+            most = max(1, min(room, self._at_once) // self.row_bytes(columns))
+            for first, last in _runs(labels, most):
+                rows = self._cursor.execute(query + "label BETWEEN ? AND ?", [first, last])
+                yield rows_of(rows.fetchall(), columns)
+            return
+        step = max(1, room // self.row_bytes(columns))
+        for start in range(0, len(labels), step):
+            piece = labels[start : start + step]
+            first, last = int(piece[0]), int(piece[-1])
+            if last - first < _ROWS_PER_WANTED * len(piece):
+                rows = self._cursor.execute(query + "label BETWEEN ? AND ?", [first, last])
+                yield _only(rows_of(rows.fetchall(), columns), piece)
+            else:
+                chosen = self._cursor.execute(
+                    query + "label IN (SELECT unnest(?))", [piece.tolist()]
+                )
+                yield rows_of(chosen.fetchall(), columns)
+
+    def select(
+        self, condition: str, parameters: Sequence[Any], first: int, stop: int
+    ) -> NDArray[np.int64]:
+        """Return the labels of the records of a range that match, in storage order.
+
+        Args:
+            condition: SQL over the table's columns.
+            parameters: Its parameters.
+            first: The first label.
+            stop: One past the last label.
+        """
+        labels, sequences = [], []
+        step = max(1, self._at_once // self.row_bytes())
+        for start in range(first, stop, step):
+            # The range is read before the condition is looked at: DuckDB would evaluate both for all rows.
+            found = self._cursor.execute(
+                f'WITH some AS MATERIALIZED (SELECT * FROM "{self._table}" WHERE label BETWEEN {start} '
+                f"AND {min(start + step, stop) - 1}) SELECT label, sequence FROM some WHERE {condition}",
+                list(parameters),
+            ).fetchnumpy()
+            labels.append(np.asarray(found["label"], dtype=np.int64))
+            sequences.append(np.asarray(found["sequence"], dtype=np.int64))
+        everything = np.concatenate([np.empty(0, dtype=np.int64), *labels])
+        order = np.argsort(np.concatenate([np.empty(0, dtype=np.int64), *sequences]), kind="stable")
+        return everything[order]
+
+
+def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
+    """Read how large a table's texts are."""
+    sums = ", ".join(f"coalesce(sum(strlen({name})), 0)" for name in TEXT_COLUMNS)
+    longest = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
+    # To its end, here and everywhere: what an unfinished answer has locked in DuckDB 1.3 (a row fetched by
+    # fetchone() is one), the next checkpoint waits for without end.
+    rows = cursor.execute(
+        f'SELECT count(*), {sums}, coalesce(max({longest}), 0) FROM "{table}"'
+    ).fetchall()
+    return TextSizes(*(int(value) for value in rows[0]))
+
+
+def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS) -> RecordRows:
+    """Return rows of (label, sequence, columns...) as columns; those that were not asked for are empty."""
+    turned: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * (2 + len(columns))
+    texts: dict[str, list[Any]] = {name: [] for name in TEXT_COLUMNS}
+    texts.update({name: list(column) for name, column in zip(columns, turned[2:], strict=True)})
+    return RecordRows(
+        np.array(turned[0], dtype=np.int64),
+        np.array(turned[1], dtype=np.int64),
+        *(texts[name] for name in TEXT_COLUMNS),
+    )
+
+
+def joined(pieces: Sequence[RecordRows]) -> RecordRows:
+    """Return all rows of some pieces."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
+        return RecordRows.empty()
+    return RecordRows(
+        np.concatenate([one.labels for one in pieces]),
+        np.concatenate([one.sequences for one in pieces]),
+        [text for one in pieces for text in one.ids],
+        [text for one in pieces for text in one.documents],
+        [text for one in pieces for text in one.uris],
+        [text for one in pieces for text in one.metadatas],
+    )
+
+
+def in_order(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
+    """Return rows in the order of `labels`, each as often as it is in there; what is not there is left out."""
+    if np.array_equal(rows.labels, labels):
+        return rows
+    order = np.argsort(rows.labels, kind="stable")
+    rising = rows.labels[order]
+    at = np.searchsorted(rising, labels)
+    at[at == len(rising)] = 0
+    there = rising[at] == labels if len(rising) else np.zeros(len(labels), dtype=bool)
+    return _at(rows, order[at[there]] if len(rising) else order)
+
+
+def _only(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
+    """Return those rows whose label is one of these."""
+    wanted = np.isin(rows.labels, labels)
+    return rows if wanted.all() else _at(rows, np.flatnonzero(wanted))
+
+
+def _at(rows: RecordRows, places: NDArray[np.int64]) -> RecordRows:
+    def chosen(column: list[Any]) -> list[Any]:
+        return [column[at] for at in places.tolist()] if column else []
+
+    return RecordRows(
+        *(rows.labels[places], rows.sequences[places], chosen(rows.ids)),
+        *(chosen(rows.documents), chosen(rows.uris), chosen(rows.metadatas)),
+    )
+
+
+def _runs(labels: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last label of runs without a gap, of so many labels at most."""
+    ends = np.flatnonzero(np.diff(labels) != 1)
+    firsts = np.concatenate([labels[:1], labels[ends + 1]])
+    lasts = np.concatenate([labels[ends], labels[-1:]])
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        for start in range(first, last + 1, most):
+            yield start, min(start + most - 1, last)

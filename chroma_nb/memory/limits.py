@@ -1,0 +1,86 @@
+"""One bound of this process's memory, and all of them in plain words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chroma_nb.memory.sizes import format_bytes
+
+#: cgroup v1 writes "no limit" as the largest multiple of a page; nobody has a limit of an exabyte.
+NO_LIMIT = 1 << 60
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One bound of this process's memory.
+
+    `source` names it: ``"cgroup v2"``, ``"cgroup v1"``, ``"MEM_LIMIT"``, ``"RLIMIT_AS"``,
+    ``"RLIMIT_DATA"`` or ``"physical memory"``; `used` is what counts against it by now. Both in bytes.
+    `where` is the file that the total was read from, or what was asked where there is none.
+    """
+
+    source: str
+    total: int
+    used: int
+    where: str = field(default="", compare=False)
+
+    @property
+    def free(self) -> int:
+        """Bytes that can still be had under this bound."""
+        return max(0, self.total - self.used)
+
+
+@dataclass(frozen=True)
+class ExplainedLimit:
+    """One row of `Machine.explain`: a bound, in bytes, and whether it is the one that is met first."""
+
+    source: str
+    where: str
+    total: int
+    used: int
+    free: int
+    binds: bool
+
+    def __str__(self) -> str:
+        return "  ".join(cell.strip() for cell in self.cells() if cell)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row in words, one for each column."""
+        return (
+            self.source,
+            self.where,
+            f"{format_bytes(self.total)},",
+            f"{format_bytes(self.used)} used,",
+            f"{format_bytes(self.free)} free",
+            "<- binds" if self.binds else "",
+        )
+
+
+class ExplainedLimits(list[ExplainedLimit]):
+    """Every bound of this process's memory; shown as a table."""
+
+    def __str__(self) -> str:
+        rows = [row.cells() for row in self]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        # Names from the left, sizes from the right.
+        lines = (
+            "  ".join(
+                cell.rjust(width) if column in (2, 3, 4) else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        )
+        return "\n".join(line.rstrip() for line in lines)
+
+    __repr__ = __str__
+
+
+def explained(limits: list[Limit]) -> ExplainedLimits:
+    """Return rows in which the bound that leaves the least is marked: it is the one that is met first."""
+    first = min(limits, key=lambda limit: (limit.free, limit.total), default=None)
+    return ExplainedLimits(
+        ExplainedLimit(
+            limit.source, limit.where, limit.total, limit.used, limit.free, limit is first
+        )
+        for limit in limits
+    )

@@ -1,0 +1,202 @@
+"""`Workspace`: memory that work takes for a moment and gives back: a scan, an answer, a piece of a copy.
+
+What is *loaded* is in a store's ledger. Everything else that takes memory in proportion to somebody's data asks
+here first, and works in pieces of what it gets. There is one account for the process, as its stores and threads
+share one machine. A piece of a megabyte is always had, so nothing ever stops altogether; more than that has to be
+free, other stores' loaded collections having been asked to make room.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+
+from chroma_nb.memory.machine import MACHINE, Machine
+from chroma_nb.memory.preflight import over_budget
+
+#: So much is had at any time, and taken without a look at the machine, which costs 0.1 ms.
+SMALL_BYTES = 1 << 20
+#: Up to here a look at the machine serves for a moment.
+_MODEST_BYTES = 8 << 20
+_MOMENT_SECONDS = 0.05
+#: ... where so many times as much was free then.
+_PLENTY = 16
+#: Left free on the machine: the interpreter, allocators and the database need room to work in.
+_HEADROOM_BYTES = 16 << 20
+#: Who can work in pieces gets this share of what is free at most, so that others have room as well.
+_SHARE = 0.5
+#: So long one waits for others to give back what they hold, seconds.
+_PATIENCE_SECONDS = 10.0
+#: Others' memory is looked at again at least so often meanwhile: the process is not alone on the machine.
+_LOOK_SECONDS = 0.1
+
+
+class Grant:
+    """Memory that was granted; given back when its ``with`` block ends, or with the object.
+
+    Attributes:
+        n_bytes: How much.
+    """
+
+    __slots__ = ("__weakref__", "_workspace", "n_bytes", "thread")
+
+    def __init__(self, n_bytes: int, workspace: Workspace | None = None) -> None:
+        self.n_bytes = n_bytes
+        self._workspace = workspace
+        #: Who holds it.
+        self.thread = threading.get_ident() if workspace is not None else 0
+
+    def rows(self, row_bytes: int) -> int:
+        """Return how many rows of so many bytes it is enough for, one at least."""
+        return max(1, self.n_bytes // max(1, row_bytes))
+
+    def give_back(self) -> None:
+        """End it; more than once does no harm."""
+        if self._workspace is not None:
+            self._workspace.end(self)
+
+    def __enter__(self) -> Grant:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+
+class Workspace:
+    """The account of a process's transient memory. Safe for threads.
+
+    Args:
+        machine: What says how much is free.
+        patience: So long a grant is waited for, seconds.
+    """
+
+    def __init__(self, machine: Machine = MACHINE, patience: float = _PATIENCE_SECONDS) -> None:
+        self._machine = machine
+        self._patience = patience
+        self._changed = threading.Condition()
+        #: Weak: a grant that a stopped cell has left behind is given back with the object.
+        self._grants: weakref.WeakSet[Grant] = weakref.WeakSet()
+        #: What was free when nothing was granted. A grant becomes the machine's used memory when it is
+        #: written to, which nobody sees: what is free now may be promised already.
+        self._free_before = 0
+        #: When there was plenty, by the clock that never goes back.
+        self._plenty = -1.0
+        self._lenders: weakref.WeakSet[Lender] = weakref.WeakSet()
+
+    @property
+    def used(self) -> int:
+        """Bytes that are granted at the moment."""
+        return sum(grant.n_bytes for grant in list(self._grants))
+
+    def free(self) -> int:
+        """Return what can still be granted, bytes."""
+        with self._changed:
+            return self._free()
+
+    def _free(self) -> int:
+        now = max(0, self._machine.free() - _HEADROOM_BYTES)
+        granted = self.used
+        if now - granted > _PLENTY * _MODEST_BYTES:
+            self._plenty = time.monotonic()
+        # Without grants it is what it is; with some, it can have risen only by what others gave back.
+        self._free_before = max(now, self._free_before) if granted else now
+        return max(0, min(now, self._free_before - granted))
+
+    def join(self, lender: Lender) -> None:
+        """Ask somebody for memory from now on, when it is short; held weakly."""
+        self._lenders.add(lender)
+
+    def leave(self, lender: Lender) -> None:
+        """Ask them no longer."""
+        self._lenders.discard(lender)
+
+    def take(self, wanted: int) -> Grant:
+        """Return memory for work that goes in pieces: what is wanted or less, `SMALL_BYTES` at least.
+
+        Args:
+            wanted: Bytes that all of the work would take at once.
+        """
+        if wanted <= SMALL_BYTES:
+            return Grant(wanted)
+        if wanted <= _MODEST_BYTES and time.monotonic() - self._plenty < _MOMENT_SECONDS:
+            return Grant(wanted)
+        with self._changed:
+            room = int(self._free() * _SHARE)
+            if room >= min(wanted, 4 * SMALL_BYTES):
+                return self._granted(min(wanted, room))
+        self._ask_lenders(min(wanted, 4 * SMALL_BYTES))
+        with self._changed:
+            room = int(self._free() * _SHARE)
+            return self._granted(max(SMALL_BYTES, min(wanted, room)))
+
+    def take_all(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
+        """Return memory for something that cannot be made in pieces, such as an answer.
+
+        What is loaded gives way first; then others' grants are waited for.
+
+        Args:
+            n_bytes: How much.
+            what: Who needs it, as the start of a sentence: ``"get() of 1,000,000 records"``.
+            ways: What to do instead, the best first.
+            budget: The budget in force, where there is one.
+
+        Raises:
+            MemoryBudgetError: It is not there.
+        """
+        if n_bytes <= SMALL_BYTES:
+            return Grant(n_bytes)
+        until = time.monotonic() + self._patience
+        while True:
+            with self._changed:
+                room = self._free()
+                if n_bytes <= room:
+                    return self._granted(n_bytes)
+            if self._ask_lenders(n_bytes - room):
+                continue
+            with self._changed:
+                room = self._free()
+                if n_bytes <= room:
+                    return self._granted(n_bytes)
+                left = until - time.monotonic()
+                if not self._could_come(n_bytes) or left <= 0:
+                    raise over_budget(n_bytes, room, budget, what, *ways)
+                self._changed.wait(min(left, _LOOK_SECONDS))
+
+    def _could_come(self, n_bytes: int) -> bool:
+        """Say whether others' grants, once given back, would be enough."""
+        me = threading.get_ident()
+        others = sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
+        return others > 0 and n_bytes <= self._free() + others
+
+    def _granted(self, n_bytes: int) -> Grant:
+        grant = Grant(n_bytes, self)
+        self._grants.add(grant)
+        return grant
+
+    def end(self, grant: Grant) -> None:
+        """Take a grant back."""
+        with self._changed:
+            self._grants.discard(grant)
+            self._changed.notify_all()
+
+    def _ask_lenders(self, n_bytes: int) -> int:
+        """Ask for so many bytes; return how many came."""
+        came = 0
+        for lender in list(self._lenders):
+            if came >= n_bytes:
+                break
+            came += lender.lend(n_bytes - came)
+        return came
+
+
+class Lender:
+    """Somebody who holds memory that is not needed for sure, such as a store's loaded collections."""
+
+    def lend(self, n_bytes: int) -> int:
+        """Give so many bytes back to the machine, or what there is, without waiting; return how many."""
+        raise NotImplementedError
+
+
+#: The account of this process.
+WORKSPACE = Workspace()
