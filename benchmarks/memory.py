@@ -26,7 +26,7 @@ from benchmarks import memory_data, memory_report
 from benchmarks.data import cache_folder
 from benchmarks.machine import machine
 from benchmarks.memory_child import ENGINES
-from benchmarks.memory_limit import Limit, limit
+from benchmarks.memory_limit import Limit, forget_files, limit
 
 #: The figures of the last full run, and their plot.
 RESULTS = Path(__file__).parent / "memory_results.json"
@@ -136,7 +136,7 @@ class Benchmark:
 
         store, log = self._store(engine, kind), self._work / "child.jsonl"
         if self._options.cold_files and store.is_dir():
-            _forget_files(store)
+            forget_files(store)
         log.write_text("")
         command = [sys.executable, "-m", "benchmarks.memory_child", task, *more]
         for name, value in (("engine", engine), ("data", self._data), ("store", store)):
@@ -284,15 +284,6 @@ def _high_water(pid: int) -> int:
     except OSError:
         pass
     return 0
-
-
-def _forget_files(folder: Path) -> None:
-    """Let the system's file cache drop a store, so that its reader pays for what it reads."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _thin(samples: list[tuple[float, int]], most: int = 600) -> list[tuple[float, float]]:

@@ -1,0 +1,347 @@
+"""Trials of the budget: what gives way to the notebook's own data, and what is said about memory."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import memory_trial_stores as stores
+from benchmarks.memory_trial_stage import (
+    MB,
+    Stage,
+    ask,
+    check,
+    collection_of,
+)
+from chroma_nb.errors import MemoryBudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import chroma_nb
+
+#: The notebook's arrays grow by so much.
+ARRAY = 10 * MB
+#: Until the process has this share of its limit.
+FULL = 0.9
+#: So long the store is left alone after each step, in seconds.
+IDLE = 0.2
+#: Two figures that are to be the same may differ by so much.
+TOLERANCE = 0.2
+NAMES = [part.name for part in stores.TEN]
+
+
+def anonymous() -> int:
+    """Return this process's memory that no file stands behind, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def held(client: chroma_nb.ClientAPI) -> tuple[int, int]:
+    """Return how many collections are loaded, and the bytes that they hold."""
+    report = client.memory.report()
+    return sum(one.resident_bytes > 0 for one in report.collections), report.used
+
+
+def state(client: chroma_nb.ClientAPI, name: str) -> tuple[str, str, bool]:
+    """Return a collection's form, its state, and whether it is pinned."""
+    report = client.memory.report()
+    one = next(each for each in report.collections if each.name == name)
+    return one.form, one.state, one.pinned
+
+
+def _ask_each(stage: Stage, client: chroma_nb.ClientAPI, first: int = 0) -> tuple[int, int]:
+    for name in NAMES:
+        ask(collection_of(client, name), stage.known(name), first)
+    return held(client)
+
+
+# -- M10: the notebook's own arrays -----------------------------------------------------------
+
+
+def _grow(stage: Stage, client: chroma_nb.ClientAPI, others: int) -> list[Any]:
+    """Let arrays grow until they and what else is not the store's are most of the limit.
+
+    Args:
+        stage: The trial's.
+        client: Asked after each step.
+        others: Bytes that the process had before anything was loaded.
+    """
+    arrays: list[Any] = []
+    while others + len(arrays) * ARRAY < FULL * stage.limit:
+        arrays.append(np.ones(ARRAY, dtype=np.uint8))
+        time.sleep(IDLE)
+        step = len(arrays)
+        loaded, used = held(client)
+        stage.step(f"{step * ARRAY // MB} MB of arrays, {loaded} loaded with {used / MB:.0f} MB")
+        name = NAMES[step % len(NAMES)]
+        ask(collection_of(client, name), stage.known(name), step % 20)
+    return arrays
+
+
+def growing(stage: Stage) -> str:
+    """Arrays grow in small steps, with a question after each."""
+    with stage.open() as client:
+        others = anonymous()
+        before, used = _ask_each(stage, client)
+        stage.step(f"{before} loaded with {used / MB:.0f} MB")
+        arrays = _grow(stage, client, others)
+        after, left = held(client)
+    return (
+        f"{len(arrays) * ARRAY // MB} MB of arrays; {before} loaded with {used / MB:.0f} MB, "
+        f"then {after} with {left / MB:.0f} MB"
+    )
+
+
+def growing_at_once(size: int) -> Callable[[Stage], str]:
+    """One array comes while the store is idle."""
+
+    def trial(stage: Stage) -> str:
+        with stage.open() as client:
+            before, used = _ask_each(stage, client)
+            stage.step(f"{before} loaded with {used / MB:.0f} MB")
+            time.sleep(1)
+            array = np.ones(size, dtype=np.uint8)
+            time.sleep(1)
+            after, left = held(client)
+            _ask_each(stage, client, 1)
+            check(int(array[-1]) == 1, "the array has changed")
+        return f"{before} loaded with {used / MB:.0f} MB, then {after} with {left / MB:.0f} MB"
+
+    return trial
+
+
+def shrinking(stage: Stage) -> str:
+    """Arrays grow and go; then there is room for the collections again."""
+    with stage.open() as client:
+        others = anonymous()
+        before, used = _ask_each(stage, client)
+        stage.step(f"{before} loaded with {used / MB:.0f} MB")
+        forms = {name: state(client, name)[0] for name in NAMES}
+        arrays = _grow(stage, client, others)
+        least, _ = held(client)
+        arrays.clear()
+        time.sleep(2)
+        after, again = _ask_each(stage, client, 1)
+        stage.step(f"{after} loaded with {again / MB:.0f} MB when the arrays were gone")
+        check(
+            after >= before, f"{before} were loaded, {least} beside the arrays, {after} afterwards"
+        )
+        changed = [name for name in NAMES if state(client, name)[0] != forms[name]]
+        check(not changed, f"held in another form afterwards: {', '.join(changed)}")
+    return f"{before} loaded, {least} beside the arrays, {after} afterwards"
+
+
+# -- M13, M19: the automatic budget -----------------------------------------------------------
+
+
+def two_stores(stage: Stage) -> str:
+    """Two stores in one process share what is free."""
+    free = stage.limit - anonymous()
+    with stage.open() as one, stage.open("second") as other:
+        budgets = one.memory.budget, other.memory.budget
+    seen = f"budgets of {budgets[0] / MB:.0f} and {budgets[1] / MB:.0f} MB, {free / MB:.0f} free"
+    check(sum(budgets) <= free, seen)
+    return seen
+
+
+def automatic_again(stage: Stage) -> str:
+    """A budget of "auto" is the same whatever the store holds when it is set."""
+    with stage.open() as client:
+        budgets = [client.memory.budget]
+        _ask_each(stage, client)
+        for _ in range(2):
+            client.memory.budget = "auto"
+            budgets.append(client.memory.budget)
+    seen = "at open, then set twice: " + ", ".join(f"{one / MB:.0f} MB" for one in budgets)
+    check(max(budgets) <= (1 + TOLERANCE) * min(budgets), seen)
+    return seen
+
+
+# -- M15, M16: answers and forms --------------------------------------------------------------
+
+
+def room_again(stage: Stage) -> str:
+    """A graph that lies saved on the disk is opened when there is room again."""
+    name, forms = NAMES[0], []
+    with stage.open(memory_budget="400 MB") as client:
+        collection = collection_of(client, name)
+        # Room for its texts, and for no graph.
+        for budget in ("400 MB", "13 MB", "400 MB"):
+            client.memory.budget = budget
+            for turn in range(3):
+                ask(collection, stage.known(name), turn)
+                time.sleep(1)
+            form, where, _ = state(client, name)
+            forms.append(f"{form} ({where}) at {budget}")
+    check("exact (loaded)" in forms[1], f"nothing was tried: {', then '.join(forms)}")
+    check(forms[0] == forms[2], ", then ".join(forms))
+    return ", then ".join(forms)
+
+
+def same_answers(
+    names: tuple[str, ...], budgets: tuple[str, ...], *, build: bool
+) -> Callable[[Stage], str]:
+    """Distances are the same to the last bit, whatever there is room for."""
+
+    def trial(stage: Stage) -> str:
+        forms: list[str] = []
+        other_bits = other_ids = compared = 0
+        with stage.open(memory_budget=budgets[0]) as client:
+            for name in names:
+                collection = collection_of(client, name)
+                asked = stage.known(name).queries[:20]
+                first: list[dict[str, float]] = []
+                for budget in budgets:
+                    client.memory.unload(name)
+                    client.memory.budget = budget
+                    if build:
+                        with contextlib.suppress(MemoryBudgetError):
+                            collection.build_index()
+                    answer = collection.query(query_embeddings=asked)
+                    pairs = [
+                        dict(zip(ids, lengths, strict=True))
+                        for ids, lengths in zip(answer["ids"], answer["distances"], strict=True)
+                    ]
+                    first = first or pairs
+                    form, where, _ = state(client, name)
+                    forms.append(f"{form} ({where})")
+                    for mine, right in zip(pairs, first, strict=True):
+                        compared += len(mine)
+                        other_ids += len(mine.keys() - right.keys())
+                        both = mine.keys() & right.keys()
+                        other_bits += sum(mine[one] != right[one] for one in both)
+        seen = (
+            f"of {compared:,} distances {other_bits} differ, {other_ids} other ids; "
+            f"{', '.join(dict.fromkeys(forms))}"
+        )
+        check(not other_bits, seen)
+        return seen
+
+    return trial
+
+
+# -- M17, M18, M20: pins ----------------------------------------------------------------------
+
+
+def named_budget(stage: Stage) -> str:
+    """The budget that a refusal names is enough."""
+    pinned, wanted = NAMES[:2]
+    with stage.open(memory_budget="400 MB") as client:
+        size = client.memory.load(pinned)
+        client.memory.unload(pinned)
+        client.memory.budget = size + MB
+        client.memory.pin(pinned)
+        try:
+            client.memory.load(wanted)
+        except MemoryBudgetError as error:
+            named = re.search(r"budget = ([\d_]+)", str(error))
+            check(named, f"no budget is named: {error}")
+            assert named is not None
+            try:
+                client.memory.budget = int(named[1])
+                client.memory.load(wanted)
+            except MemoryBudgetError as again:
+                check(False, f"{named[0]} is named, and refused: {again}")
+            return f"{named[0]} is named, and enough"
+    return "not refused"
+
+
+def preview_of_a_pin(stage: Stage) -> str:
+    """What a preview lists is what setting the budget does."""
+    pinned, other = NAMES[:2]
+    with stage.open(memory_budget="400 MB") as client:
+        client.memory.pin(pinned)
+        client.memory.load(other)
+        try:
+            listed = [one.collection for one in client.memory.preview("1 MB")]
+        except MemoryBudgetError as error:
+            return f"the preview says it: {error}"
+        try:
+            client.memory.budget = "1 MB"
+        except MemoryBudgetError as error:
+            check(not listed, f"{', '.join(listed)} listed, but refused: {error}")
+            return "nothing is listed, and it is refused"
+    return f"{', '.join(listed)} listed"
+
+
+def growing_pin(stage: Stage) -> str:
+    """A pinned collection grows past the budget: that is said, or it stays loaded."""
+    name = NAMES[0]
+    rng = np.random.default_rng(3)
+    with (
+        stage.open(memory_budget="30 MB") as client,
+        warnings.catch_warnings(record=True) as said,
+    ):
+        warnings.simplefilter("always")
+        client.memory.pin(name)
+        collection = collection_of(client, name)
+        for first in range(20_000, 80_000, 1_000):
+            rows = range(first, first + 1_000)
+            try:
+                collection.add(
+                    ids=[stores.record_id(row) for row in rows],
+                    embeddings=rng.standard_normal((1_000, 64), dtype=np.float32),
+                    documents=[stores.document(stores.TEN[0], row) for row in rows],
+                )
+            except MemoryBudgetError as error:
+                check(state(client, name)[1] == "loaded", "refused, and dropped")
+                return f"at {first:,} records: {error}"
+            if state(client, name)[1] != "loaded":
+                break
+        form, where, pinned = state(client, name)
+        seen = f"{collection.count():,} records: {form}, {where}, pinned: {pinned}"
+    check(said or where == "loaded" or not pinned, f"{seen}; nothing was said")
+    return f"{seen}; {said[0].message if said else ''}"
+
+
+# -- M21, M23: what is said -------------------------------------------------------------------
+
+
+def estimate(stage: Stage) -> str:
+    """What is reckoned beforehand is what a collection takes."""
+    part = stage.recipe.parts[0]
+    with stage.open(memory_budget="1 GB") as client:
+        reckoned = client.memory.estimate(part.n, part.dimension).n_bytes
+        taken = client.memory.load(part.name)
+    seen = f"{reckoned / MB:.0f} MB reckoned, {taken / MB:.0f} MB taken"
+    check(abs(reckoned - taken) <= TOLERANCE * taken, seen)
+    return seen
+
+
+def figures_of_a_build(stage: Stage) -> str:
+    """While a graph is built, its memory is a collection's, and its progress is seen."""
+    rng = np.random.default_rng(4)
+    worst, seen_at_worst = 0, ""
+    shares: set[float] = set()
+    with stage.open(memory_budget="400 MB") as client:
+        collection = client.create_collection("built", embedding_function=None)
+        for first in range(0, 60_000, 10_000):
+            collection.add(
+                ids=[stores.record_id(row) for row in range(first, first + 10_000)],
+                embeddings=rng.standard_normal((10_000, 128), dtype=np.float32),
+            )
+        work = threading.Thread(target=collection.build_index)
+        work.start()
+        while work.is_alive():
+            report = client.memory.report()
+            of_all = sum(one.resident_bytes for one in report.collections)
+            if abs(report.used - of_all) > worst:
+                worst = abs(report.used - of_all)
+                seen_at_worst = f"index {report.used / MB:.1f} MB, collections {of_all / MB:.1f} MB"
+            shares.add(round(collection.get_indexing_status().op_indexing_progress, 2))
+            time.sleep(0.05)
+        work.join()
+    between = sorted(share for share in shares if 0 < share < 1)
+    check(worst <= MB, f"{seen_at_worst}; progress seen: {between[:5]}")
+    check(between, f"progress was only {sorted(shares)}")
+    return f"{len(between)} steps of progress seen"

@@ -1,0 +1,261 @@
+"""Try what a process of little memory may be asked for: ``python -m benchmarks.memory_trials``.
+
+Each trial is a fresh process in a cgroup of its own, over a store that was made beforehand, outside of
+the limit. It has to answer rightly, or to refuse in time; to be killed by the kernel is neither.
+``--only M1,M5`` or ``--only M5-text-ids`` chooses, ``--stores FOLDER`` keeps the stores for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.memory_limit import Limit, forget_files, limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.memory_trial_stage import Trial
+
+MB = 1_000_000
+#: Everything else fails the run.
+GOOD = ("right", "refused", "skipped")
+#: Characters of what was seen, in the table; the JSON file has all of it.
+SHOWN = 150
+
+
+@dataclass
+class Row:
+    """What became of a trial."""
+
+    trial: str
+    case: str
+    limit_mb: int
+    #: "right", "refused", "skipped", "wrong", "killed", "error" or "timeout".
+    outcome: str
+    #: The most that the cgroup held, file cache included.
+    peak_mb: int | None
+    seconds: float
+    seen: str
+
+
+def run(trial: Trial, stores: Path, engine: str, *, cold_files: bool = False) -> Row:
+    """Do one trial in a process of its own."""
+    with contextlib.ExitStack() as stack:
+        # Beside the stores: a trial writes to a copy, and graphs are built whether it asks or not.
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=stores, prefix="trial-")))
+        shutil.copytree(stores / trial.store, work / "store")
+        if cold_files:
+            forget_files(work / "store")
+        group = stack.enter_context(limit(trial.limit_mb * MB)) if trial.limit_mb else None
+        log = work / "log.jsonl"
+        command = [sys.executable, "-m", "benchmarks.memory_trials", "--child", trial.name]
+        command += ["--engine", engine, "--stores", str(stores), "--work", str(work)]
+        started = time.perf_counter()
+        if trial.server:
+            ended, server_died = _with_server(trial, work, group, command, engine)
+        else:
+            ended, server_died = _wait([*under(group), *command], trial.seconds), False
+        row = _judge(trial, ended, log, group, server_died)
+        row.seconds = round(time.perf_counter() - started, 1)
+        return row
+
+
+def under(group: Limit | None) -> tuple[str, ...]:
+    """Return a command to run another by, so that all of it is under the limit."""
+    if group is None:
+        return ()
+    if group.folder is None:
+        return ("sh", "-c", 'ulimit -d "$0"; exec "$@"', str(group.size // 1024))
+    return ("sh", "-c", 'echo $$ > "$0"; exec "$@"', str(group.folder / "cgroup.procs"))
+
+
+def _with_server(
+    trial: Trial, work: Path, group: Limit | None, command: list[str], engine: str
+) -> tuple[tuple[int | None, str], bool]:
+    """Start a server under the limit, and the trial outside of it."""
+    from benchmarks.servers import running, start_ours
+
+    server = start_ours(
+        work,
+        *("--path", str(work / "store"), "--log-level", "warning"),
+        under=under(group),
+        CHROMA_NB_INDEX_ENGINE=engine,
+    )
+    with running(server):
+        ended = _wait([*command, "--url", server.url], trial.seconds)
+        return ended, server.process.poll() is not None
+
+
+def _wait(command: list[str], seconds: float) -> tuple[int | None, str]:
+    """Return a process's status (None: it took too long) and the end of what it said."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        _, said = process.communicate(timeout=seconds)
+        return process.returncode, said.decode(errors="replace")[-2_000:]
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return None, ""
+
+
+def _judge(
+    trial: Trial,
+    ended: tuple[int | None, str],
+    log: Path,
+    group: Limit | None,
+    server_died: bool,
+) -> Row:
+    lines = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    last = lines[-1] if lines else {}
+    status, said = ended
+    outcome, seen = last.get("outcome", ""), last.get("seen", "")
+    step = next(
+        (f"after: {one['step']}" for one in reversed(lines) if "step" in one), "in the first step"
+    )
+    if server_died or status == -signal.SIGKILL or (group is not None and group.kills()):
+        outcome, seen = "killed", f"{step}. {seen}".strip()
+    elif status is None:
+        outcome, seen = "timeout", step
+    elif not outcome:
+        outcome, seen = "error", f"{step}. {said}"
+    peak = group.peak() if group is not None else None
+    rounded = None if peak is None else round(peak / MB)
+    return Row(trial.name, trial.case, trial.limit_mb, outcome, rounded, 0.0, seen)
+
+
+def _child(options: argparse.Namespace) -> int:
+    """Do a trial, here; say how far it came, and what became of it."""
+    from benchmarks.memory_trial_cases import find
+    from benchmarks.memory_trial_stage import Stage
+
+    trial = find(options.child)
+    stage = Stage(options.work, options.engine, options.stores / trial.store, options.url)
+    stage.finish(trial)
+    return 0
+
+
+def _prepare(names: list[str], stores: Path, engine: str) -> None:
+    from benchmarks.memory_trial_stores import is_prepared
+
+    for name in names:
+        if not is_prepared(stores / name):
+            started = time.perf_counter()
+            command = [sys.executable, "-m", "benchmarks.memory_trials", "--prepare", name]
+            subprocess.run([*command, "--engine", engine, "--stores", str(stores)], check=True)
+            _say(f"store {name}: made in {time.perf_counter() - started:.0f} s")
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows as text."""
+    heads = ("trial", "limit, MB", "outcome", "peak, MB", "seconds", "seen")
+    lines = [heads] + [
+        (
+            row.trial,
+            str(row.limit_mb or "-"),
+            row.outcome,
+            "-" if row.peak_mb is None else str(row.peak_mb),
+            f"{row.seconds:.1f}",
+            _short(row.seen),
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(heads) - 1)]
+    return "\n".join(
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]
+        )
+        for line in lines
+    )
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory_trials", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--only", default="", help="cases or trials, separated by commas")
+    parser.add_argument("--engine", choices=("usearch", "hnswlib"), default="usearch")
+    parser.add_argument("--stores", type=Path, help="folder that keeps the stores")
+    parser.add_argument("--json", type=Path, help="file for the outcomes")
+    parser.add_argument(
+        "--cold-files", action="store_true", help="drop the store's files from the system's cache"
+    )
+    parser.add_argument("--list", action="store_true", help="print the trials and end")
+    for name in ("--child", "--prepare", "--url"):
+        parser.add_argument(name, default="", help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args(given)
+
+
+@contextlib.contextmanager
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
+    """Give the folder of the stores; graphs are an engine's."""
+    if options.stores is None:
+        with tempfile.TemporaryDirectory(prefix="memory-trials-") as made:
+            yield Path(made)
+        return
+    folder: Path = options.stores / options.engine
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder.resolve()
+
+
+def main(given: list[str] | None = None) -> list[Row]:
+    """Run the trials that are asked for, and print what became of them."""
+    from benchmarks.memory_trial_cases import chosen
+
+    options = arguments(given)
+    trials = chosen(options.only)
+    if options.list:
+        print("\n".join(f"{one.name}  {one.limit_mb or '-'} MB, {one.store}" for one in trials))
+        return []
+    rows: list[Row] = []
+    with _folder(options) as stores:
+        _prepare(list(dict.fromkeys(one.store for one in trials)), stores, options.engine)
+        for trial in trials:
+            rows.append(run(trial, stores, options.engine, cold_files=options.cold_files))
+            _say(f"{trial.name}: {rows[-1].outcome} ({rows[-1].seconds} s)")
+            if options.json:
+                found: list[dict[str, Any]] = [asdict(row) for row in rows]
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(rows))
+    return rows
+
+
+def _begin() -> int:
+    options = arguments()
+    if options.child:
+        return _child(options)
+    if options.prepare:
+        from benchmarks.memory_trial_stores import prepare
+
+        prepare(options.prepare, options.stores / options.prepare, options.engine)
+        return 0
+    return int(any(row.outcome not in GOOD for row in main()))
+
+
+if __name__ == "__main__":
+    sys.exit(_begin())
