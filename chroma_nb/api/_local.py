@@ -33,8 +33,8 @@ from chroma_nb.filters.expression import (
 )
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.memory.budget import read_budget
-from chroma_nb.memory.preflight import require
 from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
+from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
 from chroma_nb.segment.locks import release_stale
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.memory.workspace import Grant
     from chroma_nb.segment.base import StoredRecord
     from chroma_nb.segment.manager import SegmentManager
     from chroma_nb.segment.segment import Segment
@@ -69,10 +70,13 @@ if TYPE_CHECKING:
 #: Texts as they are, no spaces, and no NaN, which is not JSON.
 _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
-#: Answers of fewer records are made without a look at what is free.
-_LARGE_ANSWER = 10_000
-#: A Python text without its characters, and its place in a list.
-_OBJECT_BYTES = 57
+#: Bytes for each number of an embedding: as it is read, and as float64, which Chroma answers with.
+_VECTOR_COPIES = 4 + 8
+#: A distance as Python's float, with its place in a list.
+_FLOAT_BYTES = 32
+#: An answer's record without its texts, and how many times as much as their UTF-8 these may take as objects.
+_OBJECT_BYTES = 400
+_MOST_TIMES = 16
 
 
 class Local(API):
@@ -456,23 +460,21 @@ class Local(API):
         with self.segments.present(collection_id, expression) as segment:
             reader = segment.metadata
             labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
-            self._check_memory(
+            with self._room(
                 segment,
-                len(labels),
+                labels,
                 include,
                 f"get() of {len(labels):,} records of collection [{segment.info.name}]",
-                "ask for them in parts: get(limit=50_000, offset=...)",
+                "ask for them in parts: get(limit=..., offset=...)",
                 'ask for less of each: include=["documents"], or collection.export(path) to a file',
-            )
-            records = Records(reader.ids(labels))
-            if "embeddings" in include:
-                records.embeddings = _vectors(segment, labels)
-            if "documents" in include:
-                records.documents = reader.documents(labels)
-            if "metadatas" in include:
-                records.metadatas = reader.metadatas(labels)
-            if "uris" in include:
-                records.uris = reader.uris(labels)
+            ):
+                texts = reader.read(labels, include)
+                records = Records(texts.ids)
+                if "embeddings" in include:
+                    records.embeddings = _vectors(segment, labels)
+                records.documents = texts.documents
+                records.metadatas = texts.metadatas
+                records.uris = texts.uris
         return records
 
     def query(
@@ -495,51 +497,49 @@ class Local(API):
         with self.segments.answering(collection_id, expression) as segment:
             if ids is not None and expression is None and info.dimension is not None:
                 check_known(ids, segment.metadata.find(ids) >= 0, info.name)
-            n_found = len(embeddings) * min(n_results, segment.metadata.n_live)
-            self._check_memory(
-                segment,
-                n_found,
-                include,
-                f"query() for {n_found:,} results from collection [{info.name}]",
-                "send fewer queries in one call",
-                "ask for fewer results: n_results=10",
-            )
             found, _ = segment.search(embeddings, n_results, expression, ids)
             labels = found.labels.ravel()
-            width = found.labels.shape[1]
-            reader = segment.metadata
-            matches = Matches(_rows_of(reader.ids(labels), width, len(embeddings)))
-            if "distances" in include:
-                matches.distances = found.distances.tolist()
-            if "documents" in include:
-                matches.documents = _rows_of(reader.documents(labels), width, len(embeddings))
-            if "metadatas" in include:
-                matches.metadatas = _rows_of(reader.metadatas(labels), width, len(embeddings))
-            if "uris" in include:
-                matches.uris = _rows_of(reader.uris(labels), width, len(embeddings))
-            if "embeddings" in include:
-                vectors = _vectors(segment, labels)
-                matches.embeddings = [
-                    vectors[row * width : (row + 1) * width] for row in range(len(embeddings))
-                ]
+            n_queries, width = found.labels.shape
+            with self._room(
+                segment,
+                labels,
+                include,
+                f"query() for {len(labels):,} results from collection [{info.name}]",
+                "send fewer queries in one call",
+                "ask for fewer results: n_results=10",
+            ):
+                texts = segment.metadata.read(labels, include)
+                matches = Matches(_rows_of(texts.ids, width, n_queries))
+                if "distances" in include:
+                    matches.distances = found.distances.tolist()
+                matches.documents = _rows_of(texts.documents, width, n_queries)
+                matches.metadatas = _rows_of(texts.metadatas, width, n_queries)
+                matches.uris = _rows_of(texts.uris, width, n_queries)
+                if "embeddings" in include:
+                    vectors = _vectors(segment, labels)
+                    matches.embeddings = [
+                        vectors[row * width : (row + 1) * width] for row in range(n_queries)
+                    ]
         return matches
 
-    def _check_memory(
-        self, segment: Segment, n: int, include: Sequence[str], what: str, *ways: str
-    ) -> None:
-        """Refuse an answer that would not fit into memory, before any of it is made."""
-        if n < _LARGE_ANSWER:
-            return
-        n_bytes = 2 * _OBJECT_BYTES * n
-        if "embeddings" in include:
-            n_bytes += 2 * n * 4 * (segment.info.dimension or 0)
-        if "documents" in include or "metadatas" in include:
-            sizes = self.db.text_sizes(segment.info.id)
-            text_bytes = ("documents" in include) * sizes.documents
-            # A metadata value becomes an object of several times the size of its text.
-            text_bytes += ("metadatas" in include) * 6 * sizes.metadatas
-            n_bytes += n * text_bytes // max(1, sizes.n_records) + 2 * _OBJECT_BYTES * n
-        require(n_bytes, what, *ways, budget=self.segments.residents.budget)
+    def _room(
+        self,
+        segment: Segment,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        what: str,
+        *ways: str,
+    ) -> Grant:
+        """Take the memory of an answer; refuse one that does not fit, before any of it is made."""
+        vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
+        distances = _FLOAT_BYTES * ("distances" in include)
+        longest = self.db.text_sizes(segment.info.id).longest
+        # Few records need no closer look.
+        n_bytes = len(labels) * (_MOST_TIMES * longest + vectors + distances + _OBJECT_BYTES)
+        if n_bytes > SMALL_BYTES:
+            n_bytes = len(labels) * (vectors + distances)
+            n_bytes += segment.metadata.answer_bytes(labels, include)
+        return WORKSPACE.take_all(n_bytes, what, *ways, budget=self.segments.residents.budget)
 
     # -- memory and graphs --------------------------------------------------------------------
 
@@ -756,7 +756,9 @@ def _vectors(segment: Segment, labels: NDArray[np.int64]) -> NDArray[np.float32]
     return segment.vectors.source.read(labels)
 
 
-def _rows_of(flat: list[Any], width: int, n_rows: int) -> list[list[Any]]:
+def _rows_of(flat: list[Any] | None, width: int, n_rows: int) -> Any:
+    if flat is None:
+        return None
     if n_rows == 1:
         return [flat]
     return [flat[row * width : (row + 1) * width] for row in range(n_rows)]

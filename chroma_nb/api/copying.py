@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.errors import StoreCorruptError
+from chroma_nb.errors import MemoryBudgetError, StoreCorruptError
+from chroma_nb.memory.sizes import objects_bytes
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -16,8 +18,16 @@ if TYPE_CHECKING:
     from chroma_nb.api.base import API, Records
     from chroma_nb.types import Where
 
-#: Records copied at a time: some 8 MB of embeddings at 384 dimensions.
+#: Records of a piece at most, whatever their size: Chroma's servers take no more at a time.
 PIECE_RECORDS = 5_000
+#: What a piece takes on its way: the records, and what is made of them to be written or sent.
+_PIECE_BYTES = 32 << 20
+_COPIES = 4
+#: The first piece, of which nothing is known yet; the next ones grow so much at most.
+_FIRST_RECORDS = 64
+_GROWTH = 8
+#: Records that the size of a piece is judged by.
+_SAMPLE = 32
 _EVERYTHING = ("embeddings", "documents", "metadatas", "uris")
 
 
@@ -76,21 +86,48 @@ def pieces_by_id(
     source: Place, ids: list[str], on_damaged: Callable[[int], object] | None = None
 ) -> Iterator[Records]:
     """Yield the records of these ids that are still there, piece by piece; see `pieces_of`."""
-    for start in range(0, len(ids), PIECE_RECORDS):
-        wanted = ids[start : start + PIECE_RECORDS]
-        while wanted:
+    start, n_records = 0, _FIRST_RECORDS
+    while start < len(ids):
+        with WORKSPACE.take(_PIECE_BYTES) as room:
+            wanted = ids[start : start + n_records]
             try:
-                found = source.get(ids=wanted, include=_EVERYTHING)
-            except StoreCorruptError as error:
-                damaged = set(error.ids).intersection(wanted)
-                if on_damaged is None or not damaged:
+                found = _whole(source, wanted, on_damaged)
+            except MemoryBudgetError:
+                if n_records == 1:
                     raise
-                on_damaged(len(damaged))
-                wanted = [one for one in wanted if one not in damaged]
+                n_records = max(1, n_records // 2)
                 continue
-            if found.ids:
+            start += len(wanted)
+            if found is not None and found.ids:
+                fitting = room.n_bytes // (_COPIES * _record_bytes(found))
+                n_records = max(1, min(fitting, _GROWTH * n_records, PIECE_RECORDS))
                 yield found
-            break
+
+
+def _whole(
+    source: Place, wanted: list[str], on_damaged: Callable[[int], object] | None
+) -> Records | None:
+    """Return these records without the damaged ones; None where nothing else is left."""
+    while wanted:
+        try:
+            return source.get(ids=wanted, include=_EVERYTHING)
+        except StoreCorruptError as error:
+            damaged = set(error.ids).intersection(wanted)
+            if on_damaged is None or not damaged:
+                raise
+            on_damaged(len(damaged))
+            wanted = [one for one in wanted if one not in damaged]
+    return None
+
+
+def _record_bytes(found: Records) -> int:
+    """Return what one of these records takes, on average, bytes."""
+    n_bytes = 0 if found.embeddings is None else found.embeddings.nbytes // len(found.ids)
+    step = max(1, len(found.ids) // _SAMPLE)
+    for column in (found.ids, found.documents, found.metadatas, found.uris):
+        some = (column or [])[::step]
+        n_bytes += objects_bytes(some) // max(1, len(some))
+    return max(1, n_bytes)
 
 
 def copy_records(

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
@@ -24,8 +24,19 @@ import numpy as np
 from chroma_nb import forked
 from chroma_nb.check_report import CollectionCheck, some_ids
 from chroma_nb.db import _fields
-from chroma_nb.db.base import DB, Changes, Extent, RecordRows, TextSizes, VectorSource
+from chroma_nb.db.base import (
+    DB,
+    NO_TEXTS,
+    TEXT_COLUMNS,
+    Changes,
+    Extent,
+    RecordRows,
+    TextSizes,
+    VectorSource,
+)
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
+from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
+from chroma_nb.db.record_table import RecordTable, in_order, joined, measure
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -42,6 +53,7 @@ from chroma_nb.filters.expression import Expression, patterns
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import ProgressBar, progress_bar
 from chroma_nb.shielded import finish
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo, FieldSummary
@@ -70,11 +82,15 @@ CREATE TABLE collections (
   id VARCHAR, name VARCHAR, tenant VARCHAR, database VARCHAR, created BIGINT,
   configuration VARCHAR, metadata VARCHAR, dimension BIGINT,
   n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT,
-  ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT);
+  ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT, text_sizes VARCHAR);
 CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
 """
 #: Columns that came later, as long as a store without them can simply be given them.
-_LATER_COLUMNS = {"ttl_seconds": "DOUBLE", "version": "BIGINT DEFAULT 0"}
+_LATER_COLUMNS = {
+    "ttl_seconds": "DOUBLE",
+    "version": "BIGINT DEFAULT 0",
+    "text_sizes": "VARCHAR",
+}
 #: What format 1 lacks.
 _FORMAT_2 = """
 ALTER TABLE collections ADD COLUMN tail_rows BIGINT;
@@ -85,12 +101,22 @@ UPDATE meta SET value = '2' WHERE key = 'format_version';
 
 #: From here on a commit hands whole columns over as NumPy arrays; below, list parameters are faster.
 _COLUMNAR_ROWS = 512
-#: Columns go over in pieces of so many rows, so that a long write can show how far it is.
-_PIECE_ROWS = 100_000
+#: Columns go over in pieces of so many bytes, so that a long write can show how far it is: a row takes a place in
+#: each of ten arrays. Its texts are not copied before they are DuckDB's.
+_PIECE_BYTES = 8 << 20
+_PLACE_BYTES = 10 * 8
 #: Up to here plain VALUES are faster than lists (one row: 0.8 ms against 1.1 ms).
 _PLAIN_ROWS = 8
-#: Records are fetched by label in pieces of so many, which DuckDB can look up in little memory.
-_FETCH_ROWS = 20_000
+#: A scan yields pieces of so many bytes at most.
+_SCAN_BYTES = 8 << 20
+#: Compacting copies vectors in pieces of so many bytes at most, and they are there so many times: as a range of
+#: the file, and chosen from it.
+_COPY_BYTES = 32 << 20
+_COPIES = 2
+#: Sizes of texts are measured anew where they are those of so many times the records that there are, and of a few
+#: more: of a little that is not there any more it is quicker to make room than to look.
+_MUCH_MORE = 1.1
+_FEW_RECORDS = 1_000
 #: How long closing waits for SQL queries to end when they are interrupted.
 _PATIENCE_SECONDS = 5.0
 #: What DuckDB raises where its file is damaged, or the disk has failed.
@@ -112,6 +138,8 @@ class _Entry:
     created: int
     extent: Extent
     vectors: VectorFile | None = None
+    #: How large its texts are; None where that was not noted down, by an older version.
+    texts: TextSizes | None = None
     #: Rows after the last full block of vectors, and their sum; None where the DB has no sums of it.
     tail: tuple[int, int] | None = None
 
@@ -143,8 +171,6 @@ class DuckDB(DB):
         self._format = FORMAT_VERSION
         #: The number of the last commit; None where the store has not begun to count.
         self._commits: int | None = None
-        #: `settle` is at work, or was when it was interrupted.
-        self._is_limited = False
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
         self._is_stale = False
         #: True while the holder of the write lock reloads the catalogue.
@@ -162,7 +188,11 @@ class DuckDB(DB):
         self._is_abandoned = False
         self._closed = False
         limit = settings.duckdb_memory_limit
-        self._memory_limit = default_budget().database if limit == "auto" else parse_bytes(limit)
+        self.memory_share = MemoryShare(
+            default_budget().database if limit == "auto" else parse_bytes(limit),
+            limit != "auto",
+            lambda: self._connection.cursor(),
+        )
         self._temp = TempFolder(settings.temp_path)
         forked.watch(self)
         try:
@@ -188,7 +218,7 @@ class DuckDB(DB):
     def _config(self) -> dict[str, Any]:
         return {
             "threads": self.settings.threads or os.cpu_count() or 1,
-            "memory_limit": f"{self._memory_limit}B",
+            "memory_limit": f"{self.memory_share.n_bytes}B",
             "temp_directory": os.path.join(self._temp.path, DUCKDB_FOLDER),
             # Nothing is fetched from a network because a query happens to name a function.
             "autoinstall_known_extensions": "false",
@@ -209,6 +239,7 @@ class DuckDB(DB):
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
         self.sql_vectors.register(connection)
         _disable_pruner(connection)
+        _keep_texts_apart(connection)
         return connection
 
     def _open_schema(self) -> None:
@@ -274,7 +305,9 @@ class DuckDB(DB):
         }
         entries: dict[UUID, _Entry] = {}
         tails = "tail_rows, tail_sum" if self._format > 1 else "NULL, NULL"
-        query = f"SELECT {_COLLECTION_COLUMNS}, {tails} FROM collections ORDER BY created"
+        query = (
+            f"SELECT {_COLLECTION_COLUMNS}, {tails}, text_sizes FROM collections ORDER BY created"
+        )
         for row in con.execute(query).fetchall():
             try:
                 entry = _entry_from_row(row)
@@ -339,9 +372,9 @@ class DuckDB(DB):
             self._before_change()
             try:
                 yield
-            except duckdb.OutOfMemoryException as error:
-                raise self.memory_error() from error
             except (duckdb.Error, OSError) as error:
+                if is_out_of_memory(error):
+                    raise self.memory_error() from error
                 raise self._write_error(error) from error
             # A reader may have found DuckDB broken meanwhile.
             self._is_stale = self._is_broken
@@ -381,8 +414,8 @@ class DuckDB(DB):
             connection = self._connection
             is_written, number = False, None
             try:
-                if self._is_limited:
-                    self._restore_memory_limit()
+                if self.memory_share.is_stale:
+                    self.memory_share.apply()
                 self._renew_log(connection)
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
@@ -460,8 +493,7 @@ class DuckDB(DB):
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._check_open()
         self._reload_if_stale()
-        if self._is_limited:
-            self._restore_memory_limit_if_lowered()
+        self._keep_memory_limit()
         with self._cursor_lock:
             cursor = self._idle_cursors.pop() if self._idle_cursors else None
             if cursor is not None:
@@ -475,7 +507,7 @@ class DuckDB(DB):
                 yield cursor
         except BaseException as error:
             cursor.close()
-            if isinstance(error, duckdb.OutOfMemoryException):
+            if is_out_of_memory(error):
                 raise self.memory_error() from error
             if is_fatal(error):
                 raise self._fatal(error) from error
@@ -611,7 +643,7 @@ class DuckDB(DB):
         with self._changing():
             if (info.tenant, info.database, info.name) in self._by_name:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
-            entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0, 0))
+            entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0, 0), texts=NO_TEXTS)
             with self._transaction() as con:
                 con.execute(
                     f"INSERT INTO collections ({_COLLECTION_COLUMNS}) "
@@ -707,6 +739,7 @@ class DuckDB(DB):
     def extent(self, collection_id: UUID) -> Extent:
         return self._entry(collection_id).extent
 
+    @with_more_memory
     def commit(self, collection_id: UUID, changes: Changes) -> None:
         with self._changing():
             entry = self._entry(collection_id)
@@ -738,31 +771,29 @@ class DuckDB(DB):
                     # Not counted up: of two histories that began with one backup each has versions of its own.
                     secrets.randbits(_VERSION_BITS),
                 )
+                texts = None if entry.texts is None else entry.texts.plus(changes.rows)
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
                     tail = self._write_sums(con, entry, growth)
                     con.execute(
-                        "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, "
-                        f"next_sequence = ?, version = ?{_SET_TAIL if tail else ''} WHERE id = ?",
+                        "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, next_sequence = ?, "
+                        f"version = ?, text_sizes = ?{_SET_TAIL if tail else ''} WHERE id = ?",
                         [
-                            *(dimension, after.n_records, after.next_label),
-                            *(after.next_sequence, after.version, *tail, str(collection_id)),
+                            *(dimension, after.n_records, after.next_label, after.next_sequence),
+                            *(after.version, _stored_texts(texts, after), *tail),
+                            str(collection_id),
                         ],
                     )
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
                 entry.vectors.sums.adopt(growth)
                 entry.tail = entry.vectors.sums.tail
-            entry.extent = after
+            entry.extent, entry.texts = after, texts
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
 
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for what DuckDB has not enough memory for."""
-        return MemoryBudgetError(
-            f"The database would need more than its {format_bytes(self._memory_limit)} of memory for "
-            "this; nothing was changed. Ways out: raise the budget, of which it has its share "
-            "(client.memory.budget); or give it more: Settings(duckdb_memory_limit='1 GB').",
-        )
+        return self.memory_share.error()
 
     def _write_error(self, error: Exception) -> InternalError:
         way_out = "Repeat the call."
@@ -983,6 +1014,7 @@ class DuckDB(DB):
             entry.vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
         return entry.vectors
 
+    @with_more_memory
     def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
         entry = self._entry(collection_id)
         found: dict[str, int] = {}
@@ -995,6 +1027,7 @@ class DuckDB(DB):
                 found = dict(cursor.fetchall())
         return np.fromiter((found.get(one, -1) for one in ids), dtype=np.int64, count=len(ids))
 
+    @with_more_memory
     def select(
         self,
         collection_id: UUID,
@@ -1019,7 +1052,12 @@ class DuckDB(DB):
         query += " ORDER BY sequence"
         with self._reading() as cursor:
             try:
-                labels = cursor.execute(query, parameters).fetchnumpy()["label"]
+                table = self._record_table(cursor, entry)
+                if expression is not None and table.is_large():
+                    end = entry.extent.next_label
+                    labels = table.select(" AND ".join(conditions), parameters, 0, end)
+                else:
+                    labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
                 raise _bad_filter(expression, error) from error
             except (duckdb.OutOfMemoryException, *NOT_THE_CALLERS_FAULT):
@@ -1030,37 +1068,47 @@ class DuckDB(DB):
         chosen = labels[offset : None if limit is None else offset + limit]
         return np.ascontiguousarray(chosen, dtype=np.int64)
 
-    def fetch(self, collection_id: UUID, labels: NDArray[np.int64]) -> RecordRows:
+    @with_more_memory
+    def fetch(
+        self,
+        collection_id: UUID,
+        labels: NDArray[np.int64],
+        columns: Sequence[str] = TEXT_COLUMNS,
+    ) -> RecordRows:
         entry = self._entry(collection_id)
         # The same record may be wanted many times, as an answer to many queries.
         wanted = np.unique(labels)
-        by_label: dict[int, Sequence[Any]] = {}
-        query = f'SELECT {_RECORD_COLUMNS} FROM "{entry.table}" WHERE label IN (SELECT unnest(?))'
         with self._reading() as cursor:
-            for start in range(0, len(wanted), _FETCH_ROWS):
-                piece = wanted[start : start + _FETCH_ROWS].tolist()
-                by_label.update((row[0], row) for row in cursor.execute(query, [piece]).fetchall())
-        return _rows_from([by_label[key] for key in labels.tolist() if key in by_label])
+            table = self._record_table(cursor, entry)
+            with WORKSPACE.take(len(wanted) * table.row_bytes(columns)) as room:
+                rows = joined(list(table.fetch(wanted, columns, room.n_bytes)))
+        return in_order(rows, labels)
 
+    def _record_table(self, cursor: duckdb.DuckDBPyConnection, entry: _Entry) -> RecordTable:
+        sizes = entry.texts
+        if sizes is None:
+            sizes = entry.texts = measure(cursor, entry.table)
+        return RecordTable(cursor, entry.table, sizes, self.memory_share.limit)
+
+    @with_more_memory
     def text_sizes(self, collection_id: UUID) -> TextSizes:
         entry = self._entry(collection_id)
-        columns = ", ".join(
-            f"coalesce(sum(strlen({name})), 0)" for name in ("id", "document", "uri", "metadata")
-        )
-        with self._reading() as cursor:
-            # To its end, here and everywhere: what an unfinished answer has locked in DuckDB 1.3 (a row
-            # fetched by fetchone() is one), the next checkpoint waits for without end.
-            rows = cursor.execute(f'SELECT count(*), {columns} FROM "{entry.table}"').fetchall()
-        return TextSizes(*(int(value) for value in rows[0]))
+        known = entry.texts
+        if known is None or known.n_records > _MUCH_MORE * entry.extent.n_records + _FEW_RECORDS:
+            with self._reading() as cursor:
+                known = entry.texts = measure(cursor, entry.table)
+        return known
 
+    @with_more_memory
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
-        limit = self._memory_limit
+        limit = self.memory_share.limit
         return self._whatever_generation(
             collection_id, lambda cursor, table: _fields.describe(cursor, table, n_values, limit)
         )
 
+    @with_more_memory
     def metadata_keys(self, collection_id: UUID) -> list[str]:
-        limit = self._memory_limit
+        limit = self.memory_share.limit
         return self._whatever_generation(
             collection_id, lambda cursor, table: _fields.metadata_keys(cursor, table, limit)
         )
@@ -1083,12 +1131,18 @@ class DuckDB(DB):
                 if now.extent.generation == entry.extent.generation:
                     raise
 
-    def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
+    def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
         entry = self._entry(collection_id)
         with self._reading() as cursor:
-            cursor.execute(f'SELECT {_RECORD_COLUMNS} FROM "{entry.table}" ORDER BY label')
-            while rows := cursor.fetchmany(chunk_size):
-                yield _rows_from(rows)
+            row_bytes = self._record_table(cursor, entry).row_bytes()
+        start, end = 0, entry.extent.next_label
+        while start < end:
+            with WORKSPACE.take(min((end - start) * row_bytes, _SCAN_BYTES)) as room:
+                stop = min(start + room.rows(row_bytes), end)
+                rows = self.fetch(collection_id, np.arange(start, stop))
+                if len(rows):
+                    yield rows
+            start = stop
 
     def vectors(self, collection_id: UUID) -> VectorSource:
         entry = self._entry(collection_id)
@@ -1104,6 +1158,7 @@ class DuckDB(DB):
                 entry.vectors = vectors
             return entry.vectors
 
+    @with_more_memory
     def compact(self, collection_id: UUID) -> None:
         with self._changing():
             old = self._entry(collection_id)
@@ -1122,18 +1177,17 @@ class DuckDB(DB):
             self._compacting[key] = target
             try:
                 labels = self.select(collection_id)
-                for start in range(0, len(labels), 16_384):
-                    piece = source.read(labels[start : start + 16_384])
-                    growth = target.append(start, piece)
-                    if growth is not None and target.sums is not None:
-                        target.sums.adopt(growth)
+                with WORKSPACE.take(len(labels) * _COPIES * source.row_bytes) as room:
+                    step = min(room.n_bytes, _COPY_BYTES) // (_COPIES * source.row_bytes) or 1
+                    for start in range(0, len(labels), step):
+                        piece = source.read(labels[start : start + step])
+                        growth = target.append(start, piece)
+                        if growth is not None and target.sums is not None:
+                            target.sums.adopt(growth)
                 new.extent = replace(new.extent, next_label=len(labels), n_records=len(labels))
                 with self._transaction() as con:
                     con.execute(_create_records(new.table))
-                    con.execute(
-                        f'INSERT INTO "{new.table}" SELECT row_number() OVER (ORDER BY sequence) - 1, '
-                        f'sequence, id, document, uri, metadata FROM "{old.table}"'
-                    )
+                    self._record_table(con, old).copy_to(new.table)
                     con.execute(f'DROP TABLE "{old.table}"')
                     self._delete_sums(con, collection_id)
                     tail: tuple[int, ...] = ()
@@ -1156,7 +1210,7 @@ class DuckDB(DB):
                     new.vectors = target
                     self._drop_files(new)
                 raise
-            new.vectors = target
+            new.vectors, new.texts = target, old.texts
             self._remember(new)
             del self._compacting[key]
             self._drop_files(old)
@@ -1200,27 +1254,23 @@ class DuckDB(DB):
         self._connection.execute("CHECKPOINT")
 
     def _free_cache(self) -> None:
-        self._is_limited = True
-        try:
-            # Refused where it is in use at the moment.
-            with contextlib.suppress(duckdb.OutOfMemoryException):
-                self._connection.execute("SET memory_limit = '8MB'")
-        finally:
-            self._restore_memory_limit()
+        self.memory_share.is_stale = True
+        # Refused where it is in use at the moment.
+        with contextlib.suppress(duckdb.OutOfMemoryException):
+            self._connection.execute("SET memory_limit = '8MB'")
+        self.memory_share.apply()
 
-    def _restore_memory_limit_if_lowered(self) -> None:
+    def _keep_memory_limit(self) -> None:
+        """Set the memory limit that is meant: an interrupt may have left the one of `settle`."""
+        if not self.memory_share.is_stale:
+            return
         with self._cursor_lock:
             try:
-                if self._is_limited:
+                if self.memory_share.is_stale:
                     with interruptible():
-                        self._restore_memory_limit()
+                        self.memory_share.apply()
             except duckdb.Error as error:
                 raise self._fatal(error) from error
-
-    def _restore_memory_limit(self) -> None:
-        """Set the memory limit that is meant; an interrupt may have left the one of `settle`."""
-        self._connection.execute(f"SET memory_limit = '{self._memory_limit}B'")
-        self._is_limited = False
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -1234,24 +1284,23 @@ class DuckDB(DB):
 
     @property
     def memory_limit(self) -> int:
-        return self._memory_limit
+        return self.memory_share.n_bytes
 
     def set_memory_limit(self, n_bytes: int) -> None:
-        if self.settings.duckdb_memory_limit != "auto":
+        if self.memory_share.is_fixed:
             return
         with self._write_lock, interruptible():
             self._check_open()
             self._reload_if_stale()
-            # Refused where it is in use at the moment: then it stays as it was.
+            self.memory_share.n_bytes = n_bytes
             try:
-                self._connection.execute(f"SET memory_limit = '{n_bytes}B'")
-                self._memory_limit = n_bytes
+                self.memory_share.apply()
             except duckdb.Error as error:
-                if is_fatal(error):
-                    raise self._fatal(error) from error
+                raise self._fatal(error) from error
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
+    @with_more_memory
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
         self._check_open()
         self._reload_if_stale()
@@ -1271,8 +1320,7 @@ class DuckDB(DB):
         self._check_open()
         cursor = self._cursor()
         try:
-            if self._is_limited:
-                self._restore_memory_limit_if_lowered()
+            self._keep_memory_limit()
             with self._cursor_lock:
                 self._busy_cursors.add(cursor)
                 self._sql_cursors.add(cursor)
@@ -1323,7 +1371,6 @@ class DuckDB(DB):
         return 0 if entry.vectors is None else entry.vectors.bytes_on_disk
 
 
-_RECORD_COLUMNS = "label, sequence, id, document, uri, metadata"
 _COLLECTION_COLUMNS = (
     "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
     "next_label, next_sequence, generation, ttl_seconds, version"
@@ -1379,7 +1426,21 @@ def _entry_from_row(row: Sequence[Any]) -> _Entry:
     )
     extent = Extent(row[8], row[9], row[10], row[11], row[13])
     tail = None if row[14] is None else (int(row[14]), int(row[15]))
-    return _Entry(info, row[4], extent, tail=tail)
+    return _Entry(info, row[4], extent, texts=_read_texts(row[16], extent), tail=tail)
+
+
+def _read_texts(stored: str | None, extent: Extent) -> TextSizes | None:
+    """Return the sizes that a commit has noted down; None where a later one, by an older version, has not."""
+    if not extent.n_records and not extent.next_label:
+        return NO_TEXTS
+    if stored is None:
+        return None
+    version, *sizes = json.loads(stored)
+    return TextSizes(*sizes) if version == extent.version else None
+
+
+def _stored_texts(sizes: TextSizes | None, extent: Extent) -> str | None:
+    return None if sizes is None else json.dumps([extent.version, *astuple(sizes)])
 
 
 def _is_in_step(entry: _Entry, sums: BlockSums | None) -> bool:
@@ -1407,18 +1468,6 @@ def _check_tail(vectors: VectorFile, changes: Changes) -> None:
         )
 
 
-def _rows_from(rows: Sequence[Sequence[Any]]) -> RecordRows:
-    columns: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * 6
-    return RecordRows(
-        labels=np.array(columns[0], dtype=np.int64),
-        sequences=np.array(columns[1], dtype=np.int64),
-        ids=list(columns[2]),
-        documents=list(columns[3]),
-        uris=list(columns[4]),
-        metadatas=list(columns[5]),
-    )
-
-
 def _write_rows(
     con: duckdb.DuckDBPyConnection, table: str, changes: Changes, bar: ProgressBar
 ) -> None:
@@ -1443,8 +1492,9 @@ def _write_rows(
             [rows.labels.tolist(), rows.sequences.tolist(), *texts],
         )
         return
-    for start in range(0, len(rows), _PIECE_ROWS):
-        piece = slice(start, start + _PIECE_ROWS)
+    step = _PIECE_BYTES // _PLACE_BYTES
+    for start in range(0, len(rows), step):
+        piece = slice(start, start + step)
         _insert_columns(con, table, rows, piece)
         bar.update(len(rows.labels[piece]))
 
@@ -1491,6 +1541,16 @@ def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
     """
     with contextlib.suppress(duckdb.Error):
         connection.execute("SET GLOBAL disabled_optimizers = 'row_group_pruner'")
+
+
+def _keep_texts_apart(connection: duckdb.DuckDBPyConnection) -> None:
+    """Have long texts stored one by one.
+
+    DuckDB compresses texts of 4 kB and more by Zstandard, 2,048 together, and has to have all of these in memory
+    to read one of them.
+    """
+    with contextlib.suppress(duckdb.Error):
+        connection.execute("SET disabled_compression_methods = 'zstd'")
 
 
 @contextlib.contextmanager

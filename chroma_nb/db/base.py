@@ -40,20 +40,55 @@ class Extent:
     version: int
 
 
+#: The texts of a record.
+TEXT_COLUMNS = ("id", "document", "uri", "metadata")
+
+
 @dataclass(frozen=True)
 class TextSizes:
-    """UTF-8 bytes of a collection's texts, by column: what loading them will take."""
+    """UTF-8 bytes of a collection's texts, by column: what loading them will take.
 
+    They may be those of somewhat more records than there are: of some that were deleted or replaced since.
+    """
+
+    #: The records whose bytes these are.
     n_records: int
     ids: int
     documents: int
     uris: int
     metadatas: int
+    #: All texts of the longest record.
+    longest: int = 0
+
+    def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
+        """Return what these columns of a record take on average, bytes."""
+        total = sum(
+            n_bytes
+            for name, n_bytes in zip(
+                TEXT_COLUMNS, (self.ids, self.documents, self.uris, self.metadatas), strict=True
+            )
+            if name in columns
+        )
+        return -(-total // max(1, self.n_records))
+
+    def plus(self, rows: RecordRows) -> TextSizes:
+        """Return them with those of rows that are written; what these replace stays in it."""
+        columns = (rows.ids, rows.documents, rows.uris, rows.metadatas)
+        lengths = np.array([_utf8_lengths(column) for column in columns])
+        ids, documents, uris, metadatas = lengths.sum(axis=1).tolist()
+        return TextSizes(
+            *(self.n_records + len(rows), self.ids + ids, self.documents + documents),
+            *(self.uris + uris, self.metadatas + metadatas),
+            max(self.longest, int(lengths.sum(axis=0).max(initial=0))),
+        )
 
 
 @dataclass
 class RecordRows:
-    """Records as the DB holds them, one row each; metadata as compact JSON text or None."""
+    """Records as the DB holds them, one row each; metadata as compact JSON text or None.
+
+    A column that was not asked for is empty.
+    """
 
     labels: NDArray[np.int64]
     sequences: NDArray[np.int64]
@@ -63,13 +98,25 @@ class RecordRows:
     metadatas: list[str | None]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.labels)
 
     @classmethod
     def empty(cls) -> RecordRows:
         """Return no rows."""
         nothing = np.empty(0, dtype=np.int64)
         return cls(nothing, nothing, [], [], [], [])
+
+
+#: The sizes of a collection that never had a record.
+NO_TEXTS = TextSizes(0, 0, 0, 0, 0)
+
+
+def _utf8_lengths(texts: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return the bytes of each text, 0 where there is none."""
+    lengths = (
+        0 if text is None else len(text) if text.isascii() else len(text.encode()) for text in texts
+    )
+    return np.fromiter(lengths, dtype=np.int64, count=len(texts))
 
 
 @dataclass
@@ -290,12 +337,23 @@ class DB(ABC):
         """Return the labels of the matching records in storage order."""
 
     @abstractmethod
-    def fetch(self, collection_id: UUID, labels: NDArray[np.int64]) -> RecordRows:
-        """Return the records of these labels in the order of `labels`; unknown ones are left out."""
+    def fetch(
+        self,
+        collection_id: UUID,
+        labels: NDArray[np.int64],
+        columns: Sequence[str] = TEXT_COLUMNS,
+    ) -> RecordRows:
+        """Return the records of these labels in the order of `labels`; unknown ones are left out.
+
+        Args:
+            collection_id: The collection.
+            labels: Which.
+            columns: The texts that are wanted; others are not read.
+        """
 
     @abstractmethod
     def text_sizes(self, collection_id: UUID) -> TextSizes:
-        """Return how large the collection's texts are."""
+        """Return how large the collection's texts are; noted down at each commit, as a rule."""
 
     @abstractmethod
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
@@ -306,8 +364,8 @@ class DB(ABC):
         """Return the keys of the metadata; see `API.metadata_keys`."""
 
     @abstractmethod
-    def scan(self, collection_id: UUID, chunk_size: int = 4_096) -> Iterator[RecordRows]:
-        """Yield every record in the order of labels."""
+    def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
+        """Yield every record in the order of labels, in pieces that fit into memory; writers are kept out."""
 
     @abstractmethod
     def vectors(self, collection_id: UUID) -> VectorSource:

@@ -107,6 +107,20 @@ class RecordTable:
         order = np.argsort(np.concatenate([np.empty(0, dtype=np.int64), *sequences]), kind="stable")
         return everything[order]
 
+    def copy_to(self, table: str) -> None:
+        """Copy all records into an empty table, with new labels in storage order."""
+        sequences = self._cursor.execute(
+            f'SELECT sequence FROM "{self._table}" ORDER BY sequence'
+        ).fetchnumpy()["sequence"]
+        step = max(1, self._at_once // self.row_bytes())
+        for start in range(0, len(sequences), step):
+            piece = sequences[start : start + step]
+            self._cursor.execute(
+                f'INSERT INTO "{table}" SELECT {start} + row_number() OVER (ORDER BY sequence) - 1, '
+                f'sequence, id, document, uri, metadata FROM "{self._table}" '
+                f"WHERE sequence BETWEEN {piece[0]} AND {piece[-1]}"
+            )
+
 
 def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
     """Read how large a table's texts are."""

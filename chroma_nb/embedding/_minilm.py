@@ -18,7 +18,8 @@ import numpy as np
 from chroma_nb import forked
 from chroma_nb.boundary import public_call, public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
-from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.errors import InternalError, InvalidArgumentError, MemoryBudgetError
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import Settings
 from chroma_nb.types import Documents, Embeddings, Space
@@ -49,6 +50,10 @@ _TEXTS_PER_BATCH = 32
 #: 32 texts of 256 tokens in one run took 250 MB more and were slower than 8 of them (31 against 49
 #: texts/s on 2 cores), so long texts go in smaller batches.
 _TOKENS_PER_BATCH = 2048
+#: What a token takes on its way through the model, bytes (measured: 8 texts of 256 tokens, 60 MB).
+_TOKEN_BYTES = 30_000
+#: The model in memory is so many times its file (90 MB), and is there once more while it is read.
+_MODEL_TIMES = 2.2
 _TEXTS_PER_WINDOW = 512
 #: 256 tokens of English are about 1,100 characters. What comes after so many is looked at only if needed.
 _HEAD_CHARACTERS = 4000
@@ -279,6 +284,8 @@ class MiniLM:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
             self._session = self._new_session()
+        except MemoryBudgetError:
+            raise
         except Exception as error:  # neither library has an exception class of its own to name
             raise InternalError(
                 f"Cannot read {MODEL} in {folder}: {error}. Delete the folder and run "
@@ -296,9 +303,16 @@ class MiniLM:
         options.log_severity_level = 3
         # Threads that spin between two batches cost a tenth more processor time and win nothing here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(
-            str(self.folder / "model.onnx"), sess_options=options, providers=self._providers
-        )
+        path = self.folder / "model.onnx"
+        with WORKSPACE.take_all(
+            int(_MODEL_TIMES * path.stat().st_size),
+            f"The model {MODEL}",
+            'use a smaller one: Settings(embedding="static")',
+            "embed where there is more memory, and add the embeddings: collection.add(embeddings=...)",
+        ):
+            return onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=self._providers
+            )
 
     def on_fork(self) -> None:
         """In a forked child: the threads of the session are gone, and it would wait for them."""
@@ -321,8 +335,9 @@ class MiniLM:
         for start in range(0, len(texts), _TEXTS_PER_WINDOW):
             ids = self._token_ids(texts[start : start + _TEXTS_PER_WINDOW])
             lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-            for rows in _batches(lengths):
-                vectors[start + rows] = self._run([ids[row] for row in rows], lengths[rows])
+            with WORKSPACE.take(_TOKENS_PER_BATCH * _TOKEN_BYTES) as room:
+                for rows in _batches(lengths, room.rows(_TOKEN_BYTES)):
+                    vectors[start + rows] = self._run([ids[row] for row in rows], lengths[rows])
         return vectors
 
     def _run(self, ids: list[list[int]], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -376,13 +391,21 @@ def _head(text: str) -> str:
     return text if cut < 0 else text[:cut]
 
 
-def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers, texts of about one length together: what is padded is computed as well."""
+def _batches(
+    lengths: NDArray[np.int64], n_tokens: int = _TOKENS_PER_BATCH
+) -> Iterator[NDArray[np.int64]]:
+    """Yield row numbers, texts of about one length together: what is padded is computed as well.
+
+    Args:
+        lengths: Shape (n,), the texts' tokens.
+        n_tokens: Tokens of a batch at most, one text at least.
+    """
+    n_tokens = min(n_tokens, _TOKENS_PER_BATCH)
     order = np.argsort(lengths, kind="stable")
     first = 0
     while first < len(order):
         last = min(first + _TEXTS_PER_BATCH, len(order))
-        while last - first > 1 and (last - first) * lengths[order[last - 1]] > _TOKENS_PER_BATCH:
+        while last - first > 1 and (last - first) * lengths[order[last - 1]] > n_tokens:
             last -= 1
         yield order[first:last]
         first = last

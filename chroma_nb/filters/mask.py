@@ -27,19 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Column(Protocol):
-    """The values of one metadata key over all labels."""
-
-    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
-        """Return which labels match, shape (n_labels,); `negated` is not looked at."""
-        ...
-
-
 class FilterReader(Protocol):
     """What a filter is evaluated on. All masks have shape (n_labels,), bool."""
 
-    def column(self, key: str) -> Column:
-        """Return the column of a metadata key."""
+    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
+        """Return which labels match a condition on a metadata key; `negated` is not looked at."""
         ...
 
     def ids_among(self, ids: Sequence[str]) -> NDArray[np.bool_]:
@@ -102,5 +94,5 @@ def _mask(expression: Expression, reader: FilterReader, turn: _Turn) -> NDArray[
     elif isinstance(expression, IdAmong):
         mask = reader.ids_among(expression.ids)
     else:
-        mask = reader.column(expression.key).match(expression)
+        mask = reader.match(expression)
     return ~mask if expression.negated else mask

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from chroma_nb.index.cores import CORES
+from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.types import Neighbors, Space
 
 if TYPE_CHECKING:
@@ -27,12 +28,19 @@ _GATHER_BYTES = 512 << 10
 _SCAN_BYTES = 16 << 20
 #: Pieces that are read from a file; small enough to be compared while they are in the cache.
 _READ_BYTES = 1 << 20
-#: The products of all queries with all rows may take so much; more queries go one group after another.
-_PRODUCT_BYTES = 64 << 20
+#: The product of a query and a row, which is float64 for very long or very short vectors.
+_PRODUCT_BYTES = 8
+#: Beside the products of a group of queries, a row takes so many bytes of work: its rank, what `partition`
+#: copies of it, and its norm where that is not known.
+_ROW_BYTES = 16
 _EPSILON = float(np.finfo(np.float32).eps)
 _LARGEST = np.finfo(np.float32).max
 #: Vectors are taken to float64 in pieces of so many bytes.
 _WIDE_BYTES = 4 << 20
+#: What chosen rows take at most while their distances are computed: more at once is no faster. A row is there as
+#: float32, twice where rows between others are read, and for a piece in float64.
+_CANDIDATE_BYTES = 32 << 20
+_WIDE_TIMES = 3
 #: Squares of norms within these are far from float32's ends, also times a dimension of some thousand.
 _LEAST_NORM, _MOST_NORM = 1e-15, 1e15
 
@@ -165,27 +173,54 @@ def search(
     if k == 0:
         shape = (len(queries), 0)
         return Neighbors(np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32))
-    group = max(1, _PRODUCT_BYTES // (4 * n_rows))
-    if len(queries) > group:
-        parts = [
-            search(
-                space, queries[at : at + group], vectors, k, labels=labels, norms=norms, order=order
-            )
-            for at in range(0, len(queries), group)
-        ]
-        found_labels = np.concatenate([part.labels for part in parts])
-        return Neighbors(found_labels, np.concatenate([part.distances for part in parts]))
-    approximate = _approximate(space, queries, vectors, labels, norms)
     out_labels = np.empty((len(queries), k), dtype=np.int64)
     out_distances = np.empty((len(queries), k), dtype=np.float32)
-    for row, (query, (ranks, margin)) in enumerate(zip(queries, approximate, strict=True)):
-        candidates = _nearest_candidates(ranks, k, margin)
-        found = candidates if labels is None else labels[candidates]
-        exact = distances(space, query, _take(vectors, found))
-        tie = found if order is None else order[found]
-        best = np.lexsort((tie, exact))[:k]
-        out_labels[row], out_distances[row] = found[best], exact[best]
+    start = 0
+    while start < len(queries):
+        # As many queries together as there is room for the products of.
+        with WORKSPACE.take(
+            (_PRODUCT_BYTES * (len(queries) - start) + _ROW_BYTES) * n_rows
+        ) as room:
+            group = queries[start : start + room.rows(_PRODUCT_BYTES * n_rows)]
+            ranked = _approximate(space, group, vectors, labels, norms)
+            for row, (query, (ranks, margin)) in enumerate(zip(group, ranked, strict=True), start):
+                candidates = _nearest_candidates(ranks, k, margin)
+                found = candidates if labels is None else labels[candidates]
+                exact = distances_of(space, query, vectors, found)
+                tie = found if order is None else order[found]
+                best = np.lexsort((tie, exact))[:k]
+                out_labels[row], out_distances[row] = found[best], exact[best]
+        start += len(group)
     return Neighbors(out_labels, out_distances)
+
+
+def distances_of(
+    space: Space,
+    query: NDArray[np.float32],
+    vectors: NDArray[np.float32] | Rows,
+    labels: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the distances of chosen rows, piece by piece: of equal vectors all may be candidates.
+
+    Args:
+        space: The distance.
+        query: Shape (dimension,), float32.
+        vectors: The rows.
+        labels: Shape (n,): which.
+
+    Returns:
+        Shape (n,), float32.
+    """
+    row_bytes = _WIDE_TIMES * 4 * max(1, vectors.shape[1])
+    if len(labels) * row_bytes <= SMALL_BYTES:
+        return distances(space, query, _take(vectors, labels))
+    out = np.empty(len(labels), dtype=np.float32)
+    with WORKSPACE.take(min(len(labels) * row_bytes, _CANDIDATE_BYTES)) as room:
+        step = room.rows(row_bytes)
+        for start in range(0, len(labels), step):
+            piece = labels[start : start + step]
+            out[start : start + step] = distances(space, query, _take(vectors, piece))
+    return out
 
 
 def _take(vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -209,7 +244,7 @@ def _approximate(
     vectors: NDArray[np.float32] | Rows,
     labels: NDArray[np.int64] | None,
     norms: NDArray[np.float32] | None,
-) -> list[tuple[NDArray[Any], float]]:
+) -> Iterator[tuple[NDArray[Any], float]]:
     """Rank the rows by BLAS: for each query (ranks, a bound on the error of a difference of two).
 
     Ranks order as distances do. The bound is that of a float32 inner product, 2 n eps |q||x| (Higham,
@@ -229,7 +264,7 @@ def _approximate(
     transposed = np.ascontiguousarray(queries.T)
     by_blas = not CORES.are_building
     with np.errstate(over="ignore", invalid="ignore"):
-        for start, stop, block in _blocks(vectors, labels):
+        for start, stop, block in _blocks(vectors, labels, 4 * len(queries)):
             if len(queries) == 1 and not by_blas:
                 # As fast as BLAS on one core: both wait for the memory.
                 np.einsum("ij,j->i", block, queries[0], out=products[0, start:stop])
@@ -242,10 +277,11 @@ def _approximate(
     if known is None and not are_ordinary(row_norms):
         return _approximate_wide(space, queries, vectors, labels)
     growth = 8.0 * _EPSILON * (np.sqrt(dimension) + 4)
-    return [
+    # One query's ranks at a time.
+    return (
         _ranks(space, product, row_norms, float(query_norm), growth)
         for product, query_norm in zip(products, query_norms, strict=True)
-    ]
+    )
 
 
 def _approximate_wide(
@@ -253,7 +289,7 @@ def _approximate_wide(
     queries: NDArray[np.float32],
     vectors: NDArray[np.float32] | Rows,
     labels: NDArray[np.int64] | None,
-) -> list[tuple[NDArray[Any], float]]:
+) -> Iterator[tuple[NDArray[Any], float]]:
     """Do the same in float64, for vectors that are very long or very short."""
     n_rows, dimension = vectors.shape
     n_rows = n_rows if labels is None else len(labels)
@@ -261,7 +297,7 @@ def _approximate_wide(
     products = np.empty((len(queries), n_rows), dtype=np.float64)
     row_norms = np.empty(n_rows, dtype=np.float64)
     step = max(1, _WIDE_BYTES // (8 * dimension))
-    for start, _, block in _blocks(vectors, labels):
+    for start, _, block in _blocks(vectors, labels, 8 * len(queries)):
         for at in range(0, len(block), step):
             wide = block[at : at + step].astype(np.float64)
             rows = slice(start + at, start + at + len(wide))
@@ -269,10 +305,10 @@ def _approximate_wide(
             row_norms[rows] = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     growth = 8.0 * float(np.finfo(np.float64).eps) * (np.sqrt(dimension) + 4)
     query_norms = np.sqrt(np.einsum("ij,ij->i", wide_queries, wide_queries))
-    return [
+    return (
         _ranks(space, product, row_norms, float(query_norm), growth)
         for product, query_norm in zip(products, query_norms, strict=True)
-    ]
+    )
 
 
 def _ranks(
@@ -301,14 +337,20 @@ def _ranks(
 
 
 def _blocks(
-    vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64] | None
+    vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64] | None, beside: int
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Yield (start, stop, rows) of all rows, or of chosen ones copied piece by piece."""
+    """Yield (start, stop, rows) of all rows, or of chosen ones copied piece by piece.
+
+    Args:
+        vectors: The rows.
+        labels: Those to look at; None is all.
+        beside: Bytes that whoever asks makes of each row; they count for the size of a piece.
+    """
     n_rows, dimension = vectors.shape
     row_bytes = 4 * dimension
     if labels is None:
         if isinstance(vectors, np.ndarray):
-            step = max(1, _SCAN_BYTES // row_bytes)
+            step = max(1, _SCAN_BYTES // (row_bytes + beside))
             for start in range(0, n_rows, step):
                 block = vectors[start : start + step]
                 yield start, start + len(block), block

@@ -28,7 +28,12 @@ def default_budget(machine: Machine = MACHINE) -> Shares:
     """Divide what this process can still have."""
     free = machine.free()
     database = min(max(int(free * _DATABASE_SHARE), _DATABASE_LEAST), _DATABASE_MOST)
-    return Shares(int(free * _INDEX_SHARE), database)
+    return Shares(index_share(free), database)
+
+
+def index_share(free: int) -> int:
+    """Return the part of what is free that is for loaded collections."""
+    return int(free * _INDEX_SHARE)
 
 
 def database_share(budget: int) -> int:

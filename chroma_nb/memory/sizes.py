@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Decimal units as disks and DuckDB write them, binary ones where the i says so; a bare letter is
 #: binary, as in JupyterHub's MEM_LIMIT and Docker. Kubernetes leaves the B away: ``Gi``.
@@ -92,3 +96,17 @@ def format_bytes(n_bytes: float) -> str:
         if abs(size) < 999.5:
             return f"{size:.0f} {unit}" if abs(size) >= 99.95 else f"{size:.1f} {unit}"
     return f"{size / 1000:,.1f} TB"
+
+
+def objects_bytes(values: Sequence[Any]) -> int:
+    """Return what Python's objects take: texts, numbers, lists and dicts of them. Bytes, without their places."""
+    total = 0
+    for value in values:
+        if value is None or isinstance(value, bool):
+            continue
+        total += sys.getsizeof(value)
+        if isinstance(value, dict):
+            total += objects_bytes(list(value)) + objects_bytes(list(value.values()))
+        elif isinstance(value, list):
+            total += objects_bytes(value)
+    return total

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 
+from chroma_nb.memory.lender import LENDERS, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.preflight import over_budget
 
@@ -26,6 +27,7 @@ _PLENTY = 16
 _HEADROOM_BYTES = 16 << 20
 #: Who can work in pieces gets this share of what is free at most, so that others have room as well.
 _SHARE = 0.5
+_REASON = "an answer or a write needed room"
 #: So long one waits for others to give back what they hold, seconds.
 _PATIENCE_SECONDS = 10.0
 #: Others' memory is looked at again at least so often meanwhile: the process is not alone on the machine.
@@ -68,10 +70,16 @@ class Workspace:
 
     Args:
         machine: What says how much is free.
+        lenders: Who is asked for room where that is not enough.
         patience: So long a grant is waited for, seconds.
     """
 
-    def __init__(self, machine: Machine = MACHINE, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        machine: Machine = MACHINE,
+        lenders: Lenders = LENDERS,
+        patience: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._machine = machine
         self._patience = patience
         self._changed = threading.Condition()
@@ -82,7 +90,7 @@ class Workspace:
         self._free_before = 0
         #: When there was plenty, by the clock that never goes back.
         self._plenty = -1.0
-        self._lenders: weakref.WeakSet[Lender] = weakref.WeakSet()
+        self._lenders = lenders
 
     @property
     def used(self) -> int:
@@ -103,14 +111,6 @@ class Workspace:
         self._free_before = max(now, self._free_before) if granted else now
         return max(0, min(now, self._free_before - granted))
 
-    def join(self, lender: Lender) -> None:
-        """Ask somebody for memory from now on, when it is short; held weakly."""
-        self._lenders.add(lender)
-
-    def leave(self, lender: Lender) -> None:
-        """Ask them no longer."""
-        self._lenders.discard(lender)
-
     def take(self, wanted: int) -> Grant:
         """Return memory for work that goes in pieces: what is wanted or less, `SMALL_BYTES` at least.
 
@@ -125,7 +125,7 @@ class Workspace:
             room = int(self._free() * _SHARE)
             if room >= min(wanted, 4 * SMALL_BYTES):
                 return self._granted(min(wanted, room))
-        self._ask_lenders(min(wanted, 4 * SMALL_BYTES))
+        self._lenders.give_back(min(wanted, 4 * SMALL_BYTES), _REASON)
         with self._changed:
             room = int(self._free() * _SHARE)
             return self._granted(max(SMALL_BYTES, min(wanted, room)))
@@ -152,7 +152,7 @@ class Workspace:
                 room = self._free()
                 if n_bytes <= room:
                     return self._granted(n_bytes)
-            if self._ask_lenders(n_bytes - room):
+            if self._lenders.give_back(n_bytes - room, _REASON):
                 continue
             with self._changed:
                 room = self._free()
@@ -179,23 +179,6 @@ class Workspace:
         with self._changed:
             self._grants.discard(grant)
             self._changed.notify_all()
-
-    def _ask_lenders(self, n_bytes: int) -> int:
-        """Ask for so many bytes; return how many came."""
-        came = 0
-        for lender in list(self._lenders):
-            if came >= n_bytes:
-                break
-            came += lender.lend(n_bytes - came)
-        return came
-
-
-class Lender:
-    """Somebody who holds memory that is not needed for sure, such as a store's loaded collections."""
-
-    def lend(self, n_bytes: int) -> int:
-        """Give so many bytes back to the machine, or what there is, without waiting; return how many."""
-        raise NotImplementedError
 
 
 #: The account of this process.

@@ -10,15 +10,23 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from chroma_nb.memory.sizes import objects_bytes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.planner import Plan
     from chroma_nb.types import Neighbors
+
+
+#: How many records an answer's size is judged by, and how much of them is read for that at most.
+_SAMPLE = 32
+_SAMPLE_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,16 @@ class StoredRecord:
     document: str | None
     uri: str | None
     metadata: dict[str, Any] | None
+
+
+@dataclass
+class RecordTexts:
+    """The texts of some records, in the order in which they were asked for. None was not asked for."""
+
+    ids: list[str]
+    documents: list[str | None] | None = None
+    uris: list[str | None] | None = None
+    metadatas: list[dict[str, Any] | None] | None = None
 
 
 class MetadataReader(ABC):
@@ -72,20 +90,44 @@ class MetadataReader(ABC):
         """Return the place in storage order of each label; None where it is the label's own order."""
 
     @abstractmethod
-    def ids(self, labels: NDArray[np.int64]) -> list[str]:
-        """Return the ids of these labels."""
+    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+        """Return the ids of these labels, and what else is asked for.
+
+        Args:
+            labels: Which; the same one may be there several times.
+            include: Of ``documents``, ``uris`` and ``metadatas``; other words are passed over. Metadata is a
+                new dict each time.
+        """
 
     @abstractmethod
-    def documents(self, labels: NDArray[np.int64]) -> list[str | None]:
-        """Return the documents of these labels."""
+    def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
+        """Return the UTF-8 bytes of what `read` would return; on average, where they are not at hand."""
 
-    @abstractmethod
-    def uris(self, labels: NDArray[np.int64]) -> list[str | None]:
-        """Return the uris of these labels."""
-
-    @abstractmethod
-    def metadatas(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
-        """Return the metadata of these labels, each a new dict."""
+    def answer_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
+        """Return what the objects take that `read` would return, judging by some of them."""
+        once = np.unique(labels)
+        if not len(once):
+            return 0
+        average = max(1, self.text_bytes(once, include) // len(once))
+        n_some = min(len(once), _SAMPLE, max(1, _SAMPLE_BYTES // average))
+        some = self.read(once[:: len(once) // n_some][:n_some], include)
+        total = 8 * (1 + len(include)) * len(labels)
+        for column, wanted in (
+            (some.ids, once),
+            (some.documents, once),
+            (some.uris, once),
+            (some.metadatas, labels),
+        ):
+            if column is not None:
+                total += objects_bytes(column) * len(wanted) // len(column)
+        # By the texts' own bytes as well: those of the sample may be short by chance.
+        characters = [
+            text for column in (some.ids, some.documents, some.uris) for text in column or ()
+        ]
+        times = objects_bytes(characters) / max(
+            1, sum(len((one or "").encode()) for one in characters)
+        )
+        return max(total, int(self.text_bytes(once, include) * max(1.0, times)))
 
     @abstractmethod
     def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:

@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 #: A step of a graph that nobody searches yet, in seconds: long enough to keep the cores busy, and short
-#: enough to leave a core to somebody who begins to read. Beside others it gives way more often. Vectors of
-#: a step at most: they are read first.
+#: enough to leave a core to somebody who begins to read. Beside others it gives way more often. A step's vectors
+#: are read first, and are no more than this.
 _BUILD_SECONDS = 0.1
 _BUILD_SECONDS_BESIDE = 0.002
-_BUILD_STEP = 4_096
+_BUILD_BYTES = 6 << 20
 #: A step of a graph in use. Searches wait for one: beside somebody who reads it takes no longer than a
 #: search, else the first that comes waits so long.
 _EXTEND_SECONDS = 0.015
 _EXTEND_SECONDS_BESIDE = 0.0005
-_EXTEND_STEP = 1_024
+_EXTEND_BYTES = 3 << 19
 #: A graph that was built beside somebody who reads is saved when nobody has for a second, or so much later:
 #: the engines keep all of Python waiting while they write, some 2 ms per MB.
 _SAVE_SECONDS = 1.0
@@ -134,7 +134,9 @@ class Graphs:
                 total -= segment.vectors.graph_end
             shown = wait and self.settings.progress
             threads = self.settings.threads
-            pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, _EXTEND_STEP)
+            dimension = 1 if segment is None else segment.info.dimension or 1
+            most = max(1, _EXTEND_BYTES // (4 * dimension))
+            pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, most)
             with progress_bar(total, "Building the graph", did="linked", enabled=shown) as bar:
                 while not self.closing and self._build_once(slot, pace, bar, must=wait):
                     pass
@@ -330,7 +332,8 @@ class Graphs:
         assert vectors is not None
         end = len(alive)
         graph = form.create(graph_parameters(segment.info), end + end // 8)
-        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_BESIDE, _BUILD_STEP)
+        most = max(1, _BUILD_BYTES // vectors.source.row_bytes)
+        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_BESIDE, most)
         start = 0
         while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.filters.expression import DocumentMatches, Expression
+from chroma_nb.filters.expression import (
+    Among,
+    Compare,
+    CompareDate,
+    DocumentMatches,
+    Expression,
+    ListContains,
+)
 from chroma_nb.filters.mask import compile_mask
-from chroma_nb.segment.base import MetadataReader, StoredRecord
+from chroma_nb.memory.sizes import objects_bytes
+from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment.base import MetadataReader, RecordTexts, StoredRecord
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from chroma_nb.db.base import Changes, RecordRows, TextSizes
 
 
+#: The JSON of a piece of metadata is there so many times while it is parsed: the texts, and all in one.
+_JSON_COPIES = 2
+#: A filter reads the values of a key in pieces of so many bytes; a value may take so many times its JSON.
+_PIECE_BYTES = 4 << 20
+_OBJECT_TIMES = 8
 #: From this share of texts that nobody has any more on, a pool is made anew when it is next loaded.
 _SPARE_SHARE = 0.25
 
@@ -59,6 +74,8 @@ class LoadedMetadata(MetadataReader):
         self._last_label = -1
         self._columns: dict[str, MetadataColumn] = {}
         self._column_lock = threading.Lock()
+        #: Key -> the number of labels for which there was no room for its column.
+        self._too_large: dict[str, int] = {}
 
     @property
     def n_labels(self) -> int:
@@ -268,60 +285,97 @@ class LoadedMetadata(MetadataReader):
     def sequences(self) -> NDArray[np.int64] | None:
         return None if self._in_order else self._sequences[: self._n_labels]
 
-    def ids(self, labels: NDArray[np.int64]) -> list[str]:
-        return self._ids.get(labels)  # type: ignore[return-value]
+    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+        found = RecordTexts(self._ids.get(labels))  # type: ignore[arg-type]
+        if "documents" in include:
+            found.documents = self._documents.get(labels)
+        if "uris" in include:
+            found.uris = [None] * len(labels) if self._uris is None else self._uris.get(labels)
+        if "metadatas" in include:
+            found.metadatas = self._metadata_dicts(labels)
+        return found
 
-    def documents(self, labels: NDArray[np.int64]) -> list[str | None]:
-        return self._documents.get(labels)
+    def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
+        pools = [self._ids]
+        pools += [self._documents] if "documents" in include else []
+        pools += [self._metadatas] if "metadatas" in include else []
+        pools += [self._uris] if "uris" in include and self._uris is not None else []
+        return sum(pool.text_bytes(labels) for pool in pools)
 
-    def uris(self, labels: NDArray[np.int64]) -> list[str | None]:
-        return [None] * len(labels) if self._uris is None else self._uris.get(labels)
-
-    def metadatas(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
-        # One text for all: parsing them one by one takes three times as long.
-        texts = ["null" if text is None else text for text in self._metadatas.get(labels)]
-        parsed: list[dict[str, Any] | None] = json.loads("[" + ",".join(texts) + "]")
-        return parsed
+    def _metadata_dicts(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
+        found: list[dict[str, Any] | None] = []
+        n_bytes = _JSON_COPIES * self._metadatas.text_bytes(labels)
+        with WORKSPACE.take(n_bytes) as room:
+            n_pieces = -(-n_bytes // max(1, room.n_bytes))
+            for piece in np.array_split(labels, max(1, min(n_pieces, len(labels)))):
+                # One text for all: parsing them one by one takes three times as long.
+                texts = ["null" if text is None else text for text in self._metadatas.get(piece)]
+                found += json.loads("[" + ",".join(texts) + "]")
+        return found
 
     def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
+        found = self.read(labels, ("documents", "uris", "metadatas"))
         columns = zip(
             labels.tolist(),
             self._sequences[labels].tolist(),
-            self.ids(labels),
-            self.documents(labels),
-            self.uris(labels),
-            self.metadatas(labels),
+            found.ids,
+            found.documents or (),
+            found.uris or (),
+            found.metadatas or (),
             strict=True,
         )
         return [StoredRecord(*row) for row in columns]
 
     # -- what filters ask for -----------------------------------------------------------------
 
-    def column(self, key: str) -> MetadataColumn:
-        """Return the column of a metadata key; the first call makes it, to stay if there is room."""
-        column = self._columns.get(key)
-        if column is None:
+    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
+        """Return which labels match, `negated` not looked at; the key's column is made once, if there is room."""
+        column = self._columns.get(leaf.key)
+        if column is None and self._too_large.get(leaf.key) != self._n_labels:
             with self._column_lock:
-                column = self._columns.get(key)
-                if column is None:
-                    column = self._build_column(key)
-                    if self._grant(column.nbytes):
-                        self._columns[key] = column
+                column = self._columns.get(leaf.key) or self._make_column(leaf.key)
+        if column is not None:
+            return column.match(leaf)
+        mask = np.zeros(self._n_labels, dtype=bool)
+        for start, stop, labels, values in self._values(leaf.key):
+            piece = MetadataColumn.build(stop - start, labels - start, values)
+            mask[start:stop] = piece.match(leaf)
+        return mask
+
+    def _make_column(self, key: str) -> MetadataColumn | None:
+        """Make a key's column, and keep it if there is room; None where there is not even enough to make it."""
+        found: list[NDArray[np.int64]] = []
+        values: list[Any] = []
+        with contextlib.ExitStack() as held:
+            for start, stop, labels, some in self._values(key):
+                if not start:
+                    # Judged by the first piece: what the column takes, and the values that it is made of.
+                    each = MetadataColumn.build(stop, labels, some).nbytes + objects_bytes(some)
+                    need = each * self._n_labels // max(1, stop)
+                    room = held.enter_context(WORKSPACE.take(need))
+                    if room.n_bytes < need:
+                        self._too_large[key] = self._n_labels
+                        return None
+                found.append(labels)
+                values += some
+            everything = np.concatenate([np.empty(0, dtype=np.int64), *found])
+            column = MetadataColumn.build(self._n_labels, everything, values)
+        if self._grant(column.nbytes):
+            self._columns[key] = column
+        else:
+            self._too_large[key] = self._n_labels
         return column
 
-    def _build_column(self, key: str) -> MetadataColumn:
-        # The key as it stands in the text: most records can be passed over without parsing them.
-        quoted = json.dumps(key, ensure_ascii=False)
-        labels = np.flatnonzero(self._metadatas.contains(quoted + ":", self._grant) & self.alive)
-        found: list[int] = []
-        values: list[Any] = []
-        loads = json.loads
-        for label, text in zip(labels.tolist(), self._metadatas.get(labels), strict=True):
-            value = loads(text).get(key) if text is not None else None
-            if value is not None:
-                found.append(label)
-                values.append(value)
-        return MetadataColumn.build(self._n_labels, np.asarray(found, dtype=np.int64), values)
+    def _values(self, key: str) -> Iterator[tuple[int, int, NDArray[np.int64], list[Any]]]:
+        """Yield (start, stop, labels of start .. stop - 1 that have the key, its values), piece by piece."""
+        total = self._metadatas.text_bytes(np.arange(self._n_labels))
+        each = _OBJECT_TIMES * (1 + total // max(1, self._n_labels))
+        step = max(1, _PIECE_BYTES // each)
+        for start in range(0, self._n_labels, step):
+            stop = min(start + step, self._n_labels)
+            labels = np.flatnonzero(self.alive[start:stop]) + start
+            found, values = self._metadatas.json_values(key, labels)
+            yield start, stop, found, values
 
     def ids_among(self, ids: Sequence[str]) -> NDArray[np.bool_]:
         """Return which labels have one of these ids."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.segment.base import MetadataReader, StoredRecord
+from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment.base import MetadataReader, RecordTexts, StoredRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,17 +17,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import DB, RecordRows
+    from chroma_nb.db.base import DB
     from chroma_nb.filters.expression import Expression
+
+#: What an answer has -> the DB's column.
+_COLUMNS = {"documents": "document", "uris": "uri", "metadatas": "metadata"}
+#: A piece of rows is there as DuckDB's answer, as tuples and as columns.
+_COPIES = 2
 
 
 class StoredMetadata(MetadataReader):
-    """Reads records where they are; holds nothing but the last rows that were asked for."""
+    """Reads records where they are, and holds nothing."""
 
     def __init__(self, db: DB, collection_id: UUID) -> None:
         self._db = db
         self._collection_id = collection_id
-        self._last: tuple[bytes, RecordRows] | None = None
 
     @property
     def n_labels(self) -> int:
@@ -65,34 +71,69 @@ class StoredMetadata(MetadataReader):
         order[labels] = np.arange(len(labels))
         return order
 
-    def _rows(self, labels: NDArray[np.int64]) -> RecordRows:
-        key = labels.tobytes()
-        if self._last is None or self._last[0] != key:
-            self._last = (key, self._db.fetch(self._collection_id, labels))
-        return self._last[1]
+    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+        columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
+        # Rising, and each once: a piece is a range of the table then.
+        wanted, places = np.unique(labels, return_inverse=True)
+        found = RecordTexts([])
+        for name in ("documents", "uris", "metadatas"):
+            if name in include:
+                setattr(found, name, [])
+        row_bytes = _COPIES * (self._db.text_sizes(self._collection_id).row_bytes(columns) + 300)
+        start = 0
+        while start < len(wanted):
+            with WORKSPACE.take((len(wanted) - start) * row_bytes) as room:
+                rows = self._db.fetch(
+                    self._collection_id, wanted[start : start + room.rows(row_bytes)], columns
+                )
+                start += room.rows(row_bytes)
+                found.ids += rows.ids
+                if found.documents is not None:
+                    found.documents += rows.documents
+                if found.uris is not None:
+                    found.uris += rows.uris
+                if found.metadatas is not None:
+                    found.metadatas += _parsed(rows.metadatas)
+        if len(wanted) == len(labels) and np.array_equal(wanted, labels):
+            return found
+        return _at(found, places.tolist())
 
-    def ids(self, labels: NDArray[np.int64]) -> list[str]:
-        return self._rows(labels).ids
-
-    def documents(self, labels: NDArray[np.int64]) -> list[str | None]:
-        return self._rows(labels).documents
-
-    def uris(self, labels: NDArray[np.int64]) -> list[str | None]:
-        return self._rows(labels).uris
-
-    def metadatas(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
-        texts = self._rows(labels).metadatas
-        return [None if text is None else json.loads(text) for text in texts]
+    def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
+        columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
+        return len(labels) * self._db.text_sizes(self._collection_id).row_bytes(columns)
 
     def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
-        rows = self._rows(labels)
+        rows = self._db.fetch(self._collection_id, labels)
         columns = zip(
             rows.labels.tolist(),
             rows.sequences.tolist(),
             rows.ids,
             rows.documents,
             rows.uris,
-            self.metadatas(labels),
+            _parsed(rows.metadatas),
             strict=True,
         )
         return [StoredRecord(*row) for row in columns]
+
+
+def _parsed(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
+    return [None if text is None else json.loads(text) for text in texts]
+
+
+def _at(found: RecordTexts, places: Sequence[int]) -> RecordTexts:
+    """Return the records at these places. One that is there twice has its texts in common, and a dict of its own."""
+    seen: set[int] = set()
+    metadatas = found.metadatas
+    if metadatas is not None:
+        first = metadatas
+        metadatas = []
+        for at in places:
+            one = first[at]
+            metadatas.append(copy.deepcopy(one) if at in seen else one)
+            seen.add(at)
+    return RecordTexts(
+        [found.ids[at] for at in places],
+        None if found.documents is None else [found.documents[at] for at in places],
+        None if found.uris is None else [found.uris[at] for at in places],
+        metadatas,
+    )

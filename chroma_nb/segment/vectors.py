@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.index import exact
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import VectorReader
 from chroma_nb.segment.locks import RWLock
 from chroma_nb.segment.planner import Plan, Strategy
@@ -107,9 +108,14 @@ class ExactReader(VectorReader):
         )
 
 
-#: So many rows are read rather than mapped while a graph holds the vectors already: mapping them would
-#: bring the file into memory a second time.
-_READ_ROWS = 4_096
+#: So much is read rather than mapped while a graph holds the vectors already: mapping would bring the file into
+#: memory a second time. Also what the vectors of several queries' neighbours take that are read together.
+_READ_BYTES = 6 << 20
+#: Bytes that a graph's answer takes for each neighbour: label and distance by the engine, both again in order, and
+#: whether it is wanted.
+_FOUND_BYTES = 40
+#: Norms are computed in pieces of so many bytes of vectors.
+_NORM_BYTES = 8 << 20
 #: A tail of which so many rows may not be returned is looked through as a whole.
 _LEFT_OUT_ROWS = 512
 #: Neighbours that a graph is asked for beyond those wanted, at least.
@@ -189,8 +195,9 @@ class LoadedVectors(ExactReader):
         end = self.n_labels + len(vectors)
         if end > len(self._norms):
             self._norms = grown(self._norms, self._capacity(end), 0)
-        for start in range(0, len(vectors), 8_192):
-            block = vectors[start : start + 8_192]
+        step = max(1, _NORM_BYTES // (4 * max(1, vectors.shape[1])))
+        for start in range(0, len(vectors), step):
+            block = vectors[start : start + step]
             at = self.n_labels + start
             norms = self._norms[at : at + len(block)] = exact.norms_of(block)
             self.suits_graph = self.suits_graph and exact.are_ordinary(norms)
@@ -217,6 +224,29 @@ class LoadedVectors(ExactReader):
             return super().search(queries, k, plan=plan, mask=mask, order=order)
         # A few more: neighbours that a graph puts at the end may have come in a slightly wrong order.
         fetch = plan.fetch + max(_FETCH_MORE, int(plan.fetch * self.graph.overfetch))
+        with WORKSPACE.take(_FOUND_BYTES * fetch * len(queries)) as room:
+            group = room.rows(_FOUND_BYTES * fetch)
+            parts = [
+                self._search_graph(queries[at : at + group], k, fetch, plan, mask, order)
+                for at in range(0, len(queries), group)
+            ]
+        if len(parts) == 1:
+            return parts[0]
+        return Neighbors(
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.distances for part in parts]),
+        )
+
+    def _search_graph(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        fetch: int,
+        plan: Plan,
+        mask: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors:
+        assert self.graph is not None
         threads = 1 if len(queries) == 1 else 0
         with self.graph_lock.read():
             found = self.graph.search(queries, fetch, threads).labels
@@ -236,7 +266,7 @@ class LoadedVectors(ExactReader):
         if (
             self.graph is None
             or labels is None
-            or len(labels) > _READ_ROWS
+            or len(labels) * self.source.row_bytes > _READ_BYTES
             # Mapped already, for a long tail.
             or not self.source.mapping_cost(self.n_labels)
         ):
@@ -270,7 +300,7 @@ class LoadedVectors(ExactReader):
         if n_left_out <= _LEFT_OUT_ROWS:
             rows = (
                 self.source.read_range(start, self.n_labels)
-                if n_rows <= _READ_ROWS
+                if n_rows * self.source.row_bytes <= _READ_BYTES
                 else self.rows(start)
             )
         if not isinstance(rows, np.ndarray):
@@ -334,10 +364,13 @@ class LoadedVectors(ExactReader):
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
         """Yield (query, labels, their distances); those of several queries are read and computed together."""
         if len(found) == 1:
-            labels = found[0][usable[0]]
-            yield 0, labels, exact.distances(self.space, queries[0], self.source.read(labels))
+            yield self._distances_of_one(queries, found, usable, 0)
             return
-        group = max(1, _READ_ROWS // max(1, found.shape[1]))
+        group = _READ_BYTES // (self.source.row_bytes * max(1, found.shape[1]))
+        if group < 2:
+            for row in range(len(found)):
+                yield self._distances_of_one(queries, found, usable, row)
+            return
         for start in range(0, len(found), group):
             rows, columns = np.nonzero(usable[start : start + group])
             rows += start
@@ -349,3 +382,14 @@ class LoadedVectors(ExactReader):
             ends = np.searchsorted(rows, np.arange(start, stop + 1))
             for row, first, last in zip(range(start, stop), ends[:-1], ends[1:], strict=True):
                 yield row, labels[first:last], near[first:last]
+
+    def _distances_of_one(
+        self,
+        queries: NDArray[np.float32],
+        found: NDArray[np.int64],
+        usable: NDArray[np.bool_],
+        row: int,
+    ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
+        labels = found[row][usable[row]]
+        rows = StoredRows(self.source, self.n_labels)
+        return row, labels, exact.distances_of(self.space, queries[row], rows, labels)

@@ -262,12 +262,14 @@ class Reader:
         self.documents.resize(len(table))
         self.documents.put(np.arange(len(table)), [document for _, document in table])
 
-    def column(self, key: str) -> MetadataColumn:
+    def match(self, leaf: Any) -> np.ndarray:
+        key = leaf.key
         found = [
             row for row, (metadata, _) in enumerate(self.table) if metadata and key in metadata
         ]
         values = [self.table[row][0][key] for row in found]
-        return MetadataColumn.build(len(self.table), np.array(found, dtype=np.int64), values)
+        column = MetadataColumn.build(len(self.table), np.array(found, dtype=np.int64), values)
+        return column.match(leaf)
 
     def document_contains(self, text: str) -> np.ndarray:
         return self.documents.contains(text)

@@ -323,7 +323,7 @@ def stop_cells():
 threading.Thread(target=stop_cells, daemon=True).start()
 while sum(kinds.values()) < 400:
     # As `unload` leaves it where it is stopped while DuckDB gives its cache back.
-    client.api.db._is_limited = True
+    client.api.db.memory_share.is_stale = True
     try:
         in_cell = True
         try:

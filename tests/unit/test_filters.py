@@ -412,9 +412,9 @@ def test_a_list_of_ten_thousand_values() -> None:
 class Reader:
     """Three labels: one with everything, one with metadata alone, one with nothing."""
 
-    def column(self, key: str) -> MetadataColumn:
-        labels = np.array([0, 1] if key == "k" else [], dtype=np.int64)
-        return MetadataColumn.build(3, labels, ["x", 5][: len(labels)])
+    def match(self, leaf: Any) -> Any:
+        labels = np.array([0, 1] if leaf.key == "k" else [], dtype=np.int64)
+        return MetadataColumn.build(3, labels, ["x", 5][: len(labels)]).match(leaf)
 
     def document_contains(self, text: str) -> Any:
         assert text, "a search for bytes has nothing to look for"

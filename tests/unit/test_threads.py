@@ -131,7 +131,7 @@ def test_a_reader_leaves_nothing_open_that_a_checkpoint_would_wait_for(tmp_path:
         db = client.api.db  # type: ignore[attr-defined]
         asks: list[Callable[[], object]] = [
             lambda: db.text_sizes(collection.id),
-            lambda: next(iter(db.scan(collection.id, 1))),
+            lambda: next(iter(db.scan(collection.id))),
             lambda: db.describe_fields(collection.id, 5),
             lambda: db.metadata_keys(collection.id),
             lambda: db.memory_bytes,
