@@ -553,8 +553,8 @@ class Local(API):
 
     def unload_all(self, *, tenant: str, database: str) -> int:
         infos = self.list_collections(tenant=tenant, database=database)
-        return sum(
-            self.segments.unload(info.id) for info in infos if not self.segments.is_pinned(info.id)
+        return self.segments.unload_all(
+            info.id for info in infos if not self.segments.is_pinned(info.id)
         )
 
     def pin(self, collection_id: UUID, pinned: bool, *, tenant: str, database: str) -> None:

@@ -126,6 +126,10 @@ NOT_THE_CALLERS_FAULT = (
 )
 #: Of a collection's version, which says what a snapshot or a description was made of.
 _VERSION_BITS = 62
+#: What DuckDB holds at most of a small table's rows that were written since the last checkpoint.
+_UNWRITTEN_BYTES = 32 << 10
+#: A block of DuckDB's.
+_BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 HEADROOM_BYTES = 4 << 20
 
@@ -142,9 +146,13 @@ class _Entry:
     texts: TextSizes | None = None
     #: Rows after the last full block of vectors, and their sum; None where the DB has no sums of it.
     tail: tuple[int, int] | None = None
+    #: `DuckDB._named` of the store.
+    named: set[UUID] | None = None
 
     @property
     def table(self) -> str:
+        if self.named is not None:
+            self.named.add(self.info.id)
         return f"records_{self.info.id.hex}_{self.extent.generation}"
 
 
@@ -168,6 +176,10 @@ class DuckDB(DB):
         self._tenants: set[str] = set()
         self._databases: dict[tuple[str, str], UUID] = {}
         self._created = 0
+        #: Collections whose table was named in a statement since DuckDB was opened, and those that were written to
+        #: since the last checkpoint: DuckDB holds some memory for each.
+        self._named: set[UUID] = set()
+        self._unwritten: set[UUID] = set()
         self._format = FORMAT_VERSION
         #: The number of the last commit; None where the store has not begun to count.
         self._commits: int | None = None
@@ -328,6 +340,7 @@ class DuckDB(DB):
                 except StoreCorruptError:
                     # Said when it is used: the other collections are whole.
                     entry.vectors = None
+            entry.named = self._named
             entries[entry.info.id] = entry
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
@@ -353,6 +366,7 @@ class DuckDB(DB):
 
     def _remember(self, entry: _Entry) -> None:
         info = entry.info
+        entry.named = self._named
         self._entries[info.id] = entry
         self._by_name[info.tenant, info.database, info.name] = info.id
 
@@ -378,6 +392,37 @@ class DuckDB(DB):
                 raise self._write_error(error) from error
             # A reader may have found DuckDB broken meanwhile.
             self._is_stale = self._is_broken
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Have DuckDB put away what it holds of many tables, where that has become much."""
+        # The rows of a small table take 25 kB of its limit until a checkpoint. After it they take a block, which
+        # goes to the folder for temporary files when the memory is wanted.
+        if len(self._unwritten) * _UNWRITTEN_BYTES > self.memory_share.n_bytes:
+            self._make_room()
+
+    def _after_reading(self) -> None:
+        """Do what is due when something was read."""
+
+    def _with_room(self, change: Callable[[], None]) -> None:
+        """Make a change, and make it again where DuckDB had too little memory for it and could be given some."""
+        try:
+            change()
+        except MemoryBudgetError:
+            if not self._make_room():
+                raise
+            change()
+
+    def _make_room(self) -> bool:
+        """Have DuckDB put away what it holds until a checkpoint; say whether that was done."""
+        with self._write_lock, interruptible():
+            try:
+                # First of all: reading the catalogue takes memory, too.
+                self._undo(failed=False)
+                self._checkpoint()
+            except duckdb.Error:
+                return False
+        return True
 
     def _reload_if_stale(self) -> None:
         """Read the catalogue anew if a write was not carried through, unless one is under way."""
@@ -452,6 +497,10 @@ class DuckDB(DB):
         """
         try:
             self._undo(failed=True)
+            if is_out_of_memory(error):
+                # What is in the log is in DuckDB's memory again.
+                with contextlib.suppress(duckdb.Error, OSError):
+                    self._renew_log(self._connection)
             self._reload_catalogue()
         except (InternalError, duckdb.Error) as reason:
             raise InternalError(
@@ -521,6 +570,7 @@ class DuckDB(DB):
                 cursor.close()
             else:
                 self._idle_cursors.append(cursor)
+        self._after_reading()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         try:
@@ -640,6 +690,9 @@ class DuckDB(DB):
     # -- collections --------------------------------------------------------------------------
 
     def create_collection(self, info: CollectionInfo) -> None:
+        self._with_room(lambda: self._create_collection(info))
+
+    def _create_collection(self, info: CollectionInfo) -> None:
         with self._changing():
             if (info.tenant, info.database, info.name) in self._by_name:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
@@ -723,6 +776,9 @@ class DuckDB(DB):
 
     def _drop_files(self, entry: _Entry) -> None:
         """Close and delete the files of what DuckDB does not name any more."""
+        if entry.info.id not in self._entries:
+            self._named.discard(entry.info.id)
+            self._unwritten.discard(entry.info.id)
         _close_vectors(entry)
         try:
             self._remove_files(entry)
@@ -741,6 +797,9 @@ class DuckDB(DB):
 
     @with_more_memory
     def commit(self, collection_id: UUID, changes: Changes) -> None:
+        self._with_room(lambda: self._commit(collection_id, changes))
+
+    def _commit(self, collection_id: UUID, changes: Changes) -> None:
         with self._changing():
             entry = self._entry(collection_id)
             extent = entry.extent
@@ -772,6 +831,7 @@ class DuckDB(DB):
                     secrets.randbits(_VERSION_BITS),
                 )
                 texts = None if entry.texts is None else entry.texts.plus(changes.rows)
+                self._unwritten.add(collection_id)
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
                     tail = self._write_sums(con, entry, growth)
@@ -1246,12 +1306,16 @@ class DuckDB(DB):
         logger.warning("%r could not be tidied up, and is opened anew: %s", self, error)
 
     def _should_checkpoint(self) -> bool:
-        """Say whether the disk has room for a checkpoint; one that fails ends the whole instance."""
-        return True
+        """Say whether a checkpoint is due and the disk has room for it; one that fails ends the whole instance."""
+        if self._closed:
+            return False
+        # In memory it puts the rows of each table into blocks of its own: of many small ones they are more.
+        return self.memory_bytes > _BLOCK_BYTES * len(self._entries)
 
     def _checkpoint(self) -> None:
         """Have DuckDB write what is in its log into the database."""
         self._connection.execute("CHECKPOINT")
+        self._unwritten.clear()
 
     def _free_cache(self) -> None:
         self.memory_share.is_stale = True

@@ -32,9 +32,11 @@ from chroma_nb.db._duckdb import (
     is_disk_full,
 )
 from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
+from chroma_nb.db.folder_sizes import FolderSizes
+from chroma_nb.db.memory_share import is_out_of_memory
 from chroma_nb.db.own_file import NotOurFileError
 from chroma_nb.db.store_lock import StoreLock
-from chroma_nb.db.vector_file import VectorFile
+from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
     InternalError,
     InvalidArgumentError,
@@ -42,9 +44,12 @@ from chroma_nb.errors import (
     StoreLockedError,
     VersionMismatchError,
 )
+from chroma_nb.memory.machine import MACHINE
+from chroma_nb.memory.trim import return_memory
 from chroma_nb.settings import expand_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from chroma_nb.settings import Settings
@@ -84,6 +89,7 @@ class PersistentDuckDB(DuckDB):
         #: A log of more than this is written into the database.
         self._log_limit = _LOG_BYTES
         self.path = expand_path(settings.path)
+        self._index_sizes = FolderSizes(self._index_folder)
         _check_folder(self.path, settings.path)
         try:
             for folder in (self.path, self._vector_folder, self._index_folder):
@@ -220,7 +226,27 @@ class PersistentDuckDB(DuckDB):
         except duckdb.InterruptException:
             raise
         except duckdb.Error as error:
+            if is_out_of_memory(error):
+                return self._open_long_log()
             raise self._open_error(error) from error
+
+    def _open_long_log(self) -> duckdb.DuckDBPyConnection:
+        """Open a database whose log takes more memory than DuckDB is to have, and write the log into it."""
+        limit = self.memory_share.n_bytes
+        self.memory_share.n_bytes = max(limit, MACHINE.free())
+        try:
+            self._connection = connection = super()._connect()
+            self._read_meta()
+            self._forget_header()
+            connection.execute("CHECKPOINT")
+            self.memory_share.is_stale = True
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as error:
+            raise self._open_error(error) from error
+        finally:
+            self.memory_share.n_bytes = limit
+        return connection
 
     def _open_error(self, error: duckdb.Error) -> Exception:
         """Return the error that stands for one of DuckDB's, met while opening its file."""
@@ -356,10 +382,12 @@ class PersistentDuckDB(DuckDB):
         self._write_commit_file()
 
     def _after_commit(self) -> None:
+        is_due = len(self._unwritten) * _TABLE_BYTES > self.memory_share.n_bytes
         with contextlib.suppress(OSError):
             found = os.stat(self._log_file())
             self._log_identity = found.st_dev, found.st_ino
-            if found.st_size < self._log_limit or not self._should_checkpoint():
+            is_due = is_due or found.st_size >= self._log_limit
+            if not is_due or not self._should_checkpoint():
                 return
             self._log_limit = found.st_size + _LOG_BYTES // 4
         try:
@@ -368,6 +396,48 @@ class PersistentDuckDB(DuckDB):
                 self._checkpoint()
         except (duckdb.Error, OSError) as error:
             self._leave_to_the_log(error)
+
+    def _let_go(self) -> None:
+        if len(self._named) * _TABLE_BYTES > self.memory_share.n_bytes:
+            self._open_anew()
+
+    def _after_reading(self) -> None:
+        self._let_go()
+
+    def _make_room(self) -> bool:
+        with self._write_lock:
+            self._reload_if_stale()
+            return self._open_anew()
+
+    def _open_anew(self) -> bool:
+        """Have DuckDB forget the rows of the tables that it has read; say whether that was done.
+
+        What it holds of each table that was read or written once, some 30 kB beside its limit, it never gives back.
+        """
+        if not self._write_lock.acquire(blocking=False):
+            return False
+        try:
+            # In the middle of a transaction, or of reading: then it is done another time.
+            if self._is_stale or self._closed or self._is_abandoned or self._busy_cursors:
+                return False
+            with interruptible():
+                if self._log_bytes():
+                    if not self._should_checkpoint():
+                        return False
+                    self._checkpoint()
+                # An interrupt leaves the rest to the next call.
+                self.mark_broken()
+                self._reconnect()
+            self._is_stale = self._is_broken = False
+            return_memory()
+        except duckdb.TransactionException:
+            return False
+        except (duckdb.Error, OSError, InternalError) as error:
+            self._leave_to_the_log(error)
+            return False
+        finally:
+            self._write_lock.release()
+        return True
 
     def _has_lost_its_log(self) -> bool:
         """Say whether the log with this process's commits was deleted or replaced: DuckDB still has them."""
@@ -428,6 +498,7 @@ class PersistentDuckDB(DuckDB):
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
         self._connection = self._connect()
+        self._named.clear()
 
     def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
@@ -505,6 +576,28 @@ class PersistentDuckDB(DuckDB):
     def unnamed_files(self) -> list[str]:
         return [one for one in self._find_unnamed() if one.startswith(self._vector_folder)]
 
+    @property
+    def working_bytes(self) -> int:
+        # A checkpoint writes the whole catalogue of tables.
+        return _CATALOGUE_BYTES * len(self._entries)
+
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int]]:
+        derived = self._index_sizes.by_collection()
+        found = []
+        for one in collection_ids:
+            entry = self._entries.get(one)
+            if entry is None:
+                found.append((0, 0))
+                continue
+            # As many rows as are committed: the file has these and its header.
+            extent, size = entry.extent, 0
+            if extent.next_label:
+                size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
+            if derived:
+                size += derived.get(_file_name(entry), 0)
+            found.append((extent.n_records, size))
+        return found
+
     def bytes_on_disk(self, collection_id: UUID) -> int:
         name = _file_name(self._entry(collection_id))
         total = 0
@@ -524,6 +617,11 @@ _STORAGE = {"storage_compatibility_version": "v1.2.0"}
 _NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
 #: A log of more than this is written into the database after a commit; DuckDB's own measure.
 _LOG_BYTES = 16 << 20
+#: What DuckDB holds at most of a small table: in memory until a checkpoint (25 kB), and beside its limit from when
+#: it is first read or written (30 kB).
+_TABLE_BYTES = 64 << 10
+#: What a checkpoint takes for each table of the store (measured: 2 to 3 kB).
+_CATALOGUE_BYTES = 4 << 10
 #: Of a database that is being made.
 _NEW = ".new"
 #: What a folder of a store has.

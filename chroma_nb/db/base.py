@@ -7,11 +7,14 @@ used twice within one *generation* of a collection, and compaction starts a new 
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from chroma_nb.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -431,3 +434,21 @@ class DB(ABC):
     @abstractmethod
     def bytes_on_disk(self, collection_id: UUID) -> int:
         """Return the bytes of the collection's own files."""
+
+    @property
+    def working_bytes(self) -> int:
+        """Bytes that the database may take for a moment beside its limit."""
+        return 0
+
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int]]:
+        """Return the records and the bytes of files of many collections, without a look at every file.
+
+        One that is gone meanwhile has none.
+        """
+        found = []
+        for one in collection_ids:
+            size = 0, 0
+            with contextlib.suppress(NotFoundError):
+                size = self.extent(one).n_records, self.bytes_on_disk(one)
+            found.append(size)
+        return found

@@ -430,6 +430,15 @@ def checked_embedding_function(function: Any) -> Any:
     return function
 
 
+@functools.lru_cache(maxsize=16)
+def _parameters(function: Any) -> list[str]:
+    """Return the names of a function's parameters; looked at once, as each collection of a list asks."""
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a built-in without a signature
+        return ["..."]
+
+
 def validate_embedding_function(function: Any) -> None:
     """Check that an object can be called as an embedding function.
 
@@ -448,10 +457,7 @@ def validate_embedding_function(function: Any) -> None:
         )
     if isinstance(function, _FUNCTIONS):
         return
-    try:
-        parameters = list(inspect.signature(type(function).__call__).parameters)
-    except (TypeError, ValueError):  # a built-in without a signature
-        parameters = ["..."]
+    parameters = _parameters(type(function).__call__)
     if parameters != ["self", "input"]:
         raise InvalidArgumentError(
             "Expected EmbeddingFunction.__call__ to have the following signature: (self, input), got "

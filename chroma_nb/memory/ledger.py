@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
+
+
+class _State(NamedTuple):
+    """What is known at one moment."""
+
+    #: The accounts as they were before the last change, shared with the states before and after this one.
+    accounts: dict[Hashable, int]
+    #: The last change: owners and what they hold since.
+    change: dict[Hashable, int]
+    #: The sum of all accounts, and of those of what is on its way (`Slot.growth_account`, ...).
+    used: int
+    passing: int
+
+    def held(self, owner: Hashable) -> int:
+        """Return the bytes of one account."""
+        size = self.change.get(owner)
+        return self.accounts.get(owner, 0) if size is None else size
 
 
 class Ledger:
@@ -21,8 +38,10 @@ class Ledger:
 
     def __init__(self, budget: int) -> None:
         self._lock = threading.Lock()
-        #: The accounts and their sum, replaced as one: a stopped cell leaves a step undone or done.
-        self._state: tuple[dict[Hashable, int], int] = ({}, 0)
+        #: The accounts, their sum and the last change, replaced as one: a stopped cell leaves a step undone
+        #: or done. The next change carries the last one over into the accounts first, which may be done
+        #: twice: so each takes the same time, however many accounts there are.
+        self._state = _State({}, {}, 0, 0)
         self._budget = budget
         #: Below the budget while a smaller one is being brought about.
         self._ceiling = budget
@@ -35,7 +54,12 @@ class Ledger:
     @property
     def used(self) -> int:
         """Bytes that they hold."""
-        return self._state[1]
+        return self._state.used
+
+    @property
+    def passing(self) -> int:
+        """Bytes of what is on its way into a collection: accounts whose owner is a tuple."""
+        return self._state.passing
 
     @property
     def free(self) -> int:
@@ -49,7 +73,7 @@ class Ledger:
 
     def held(self, owner: Hashable) -> int:
         """Return the bytes of one account."""
-        return self._state[0].get(owner, 0)
+        return self._state.held(owner)
 
     def take(self, owner: Hashable, n_bytes: int) -> bool:
         """Add bytes to an account if they fit; say whether they did."""
@@ -70,9 +94,20 @@ class Ledger:
             if source != target:
                 self._set({source: 0, target: self.held(target) + self.held(source)})
 
-    def _set(self, changed: dict[Hashable, int]) -> None:
-        accounts = {owner: size for owner, size in {**self._state[0], **changed}.items() if size}
-        self._state = (accounts, sum(accounts.values()))
+    def _set(self, change: dict[Hashable, int]) -> None:
+        before = self._state
+        for owner, size in before.change.items():
+            if size:
+                before.accounts[owner] = size
+            else:
+                before.accounts.pop(owner, None)
+        used, passing = before.used, before.passing
+        for owner, size in change.items():
+            more = size - before.held(owner)
+            used += more
+            if isinstance(owner, tuple):
+                passing += more
+        self._state = _State(before.accounts, change, used, passing)
 
     def lower(self, budget: int) -> bool:
         """Refuse whatever would pass this budget from now on, and make it the budget once it is kept.

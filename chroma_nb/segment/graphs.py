@@ -11,10 +11,11 @@ from chroma_nb.errors import StoreCorruptError
 from chroma_nb.index.cores import CORES, give_way
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.trim import return_memory
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
 from chroma_nb.segment.pace import Pace
-from chroma_nb.segment.resident_set import graph_parameters, return_memory
+from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.segment.worker import Worker
 from chroma_nb.types import IndexingStatus
 

@@ -135,6 +135,8 @@ class LoadedMetadata(MetadataReader):
     @property
     def column_bytes(self) -> int:
         """Bytes of what filters have made."""
+        if not self._columns:
+            return 0
         return sum(column.nbytes for column in list(self._columns.values()))
 
     def forget_columns(self) -> None:

@@ -147,13 +147,27 @@ def _first(waiting: dict[int, None]) -> int:
 class Mutex:
     """A lock of one thread, which may take it again while it has it. Whoever waited longest is next."""
 
+    __slots__ = ("__weakref__", "_depth", "_made", "_mutex", "_owner", "_waiting")
+
     def __init__(self) -> None:
         self._owner: int | None = None
         self._depth = 0
         #: Who waits, in the order of arrival.
         self._waiting: dict[int, None] = {}
         self._mutex = threading.RLock()
-        self._condition = threading.Condition(self._mutex)
+        #: Made when somebody first waits: a store has some locks for each of its collections, and a condition
+        #: takes 1.2 kB.
+        self._made: threading.Condition | None = None
+
+    @property
+    def _condition(self) -> threading.Condition:
+        if self._made is None:
+            self._made = threading.Condition(self._mutex)
+        return self._made
+
+    def _notify(self) -> None:
+        if self._made is not None:
+            self._made.notify_all()
 
     @property
     def is_mine(self) -> bool:
@@ -191,7 +205,7 @@ class Mutex:
             self._waiting.pop(me, None)
             if self._owner == me:
                 self._owner, self._depth = None, 0
-            self._condition.notify_all()
+            self._notify()
 
     def release(self) -> None:
         """Give the lock back; what this thread does not have is left alone."""
@@ -200,7 +214,7 @@ class Mutex:
                 self._depth -= 1
                 if not self._depth:
                     self._owner = None
-                    self._condition.notify_all()
+                    self._notify()
         _strike_off(self)
 
     def abandon(self, keep: int = 0) -> None:
@@ -232,10 +246,16 @@ class RWLock:
     and writers go in the order in which they came.
     """
 
+    __slots__ = (
+        *("__weakref__", "_made_for_readers", "_made_for_writers", "_more", "_mutex", "_readers"),
+        *("_waiting", "_waiting_readers", "_writer"),
+    )
+
     def __init__(self) -> None:
         self._mutex = threading.RLock()
-        self._to_readers = threading.Condition(self._mutex)
-        self._to_writers = threading.Condition(self._mutex)
+        #: As those of a `Mutex`, made when they are first waited for.
+        self._made_for_readers: threading.Condition | None = None
+        self._made_for_writers: threading.Condition | None = None
         #: Who has the lock. A reader that waited is put in here by whoever lets it in, before it wakes:
         #: otherwise a writer that comes back at once would find the lock free.
         self._readers: set[int] = set()
@@ -245,16 +265,26 @@ class RWLock:
         self._waiting: dict[int, None] = {}
         #: How many times more a thread has it.
         self._more: dict[int, int] = {}
-        self._read = _Side(self, "read")
-        self._write = _Side(self, "write")
+
+    @property
+    def _to_readers(self) -> threading.Condition:
+        if self._made_for_readers is None:
+            self._made_for_readers = threading.Condition(self._mutex)
+        return self._made_for_readers
+
+    @property
+    def _to_writers(self) -> threading.Condition:
+        if self._made_for_writers is None:
+            self._made_for_writers = threading.Condition(self._mutex)
+        return self._made_for_writers
 
     def read(self) -> _Side:
         """Return the context in which the lock is held together with other readers."""
-        return self._read
+        return _Side(self, "read")
 
     def write(self) -> _Side:
         """Return the context in which the lock is held alone."""
-        return self._write
+        return _Side(self, "write")
 
     def acquire_read(self) -> None:
         """Wait until no writer has or wants the lock, or until it is the readers' turn, and share it."""
@@ -364,6 +394,8 @@ class RWLock:
 
 class _Side:
     """Taking and giving back one side of an `RWLock`."""
+
+    __slots__ = ("_acquire", "_lock")
 
     def __init__(self, lock: RWLock, side: str) -> None:
         self._lock = lock

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,9 +22,10 @@ from chroma_nb.db.base import Changes, RecordRows
 from chroma_nb.errors import NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.trim import return_memory
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.locks import hands_over
-from chroma_nb.segment.resident_set import ResidentSet, return_memory
+from chroma_nb.segment.resident_set import SAVING_SECONDS, ResidentSet
 from chroma_nb.segment.segment import LoadedSegment, Segment, stored_segment
 from chroma_nb.segment.slot import Slot, Slots
 from chroma_nb.segment.worker import Worker
@@ -46,6 +48,8 @@ logger = logging.getLogger("chroma_nb")
 _MANY_RECORDS = 20_000
 #: Dead vectors that are not worth a compaction.
 _MIN_DEAD_BYTES = 1 << 20
+#: Closing saves small collections for so long; those after them are read from the DB when they are next used.
+_CLOSING_SECONDS = 0.5
 #: Quiet time after a write before building starts, so that a loop of adds is not slowed down.
 _BUILD_DELAY_SECONDS = 0.25
 
@@ -304,12 +308,22 @@ class SegmentManager:
 
         Nothing is lost: the next access loads it again. Unloading what is not loaded returns 0.
         """
-        slot = self._slots.get(collection_id)
-        with slot.write_lock, slot.lock.write():
-            released = self.residents.drop(slot, save=True, reason="asked for")
-        if released:
-            self.db.settle()
-            return_memory()
+        return self.unload_all([collection_id])
+
+    def unload_all(self, collection_ids: Iterable[UUID]) -> int:
+        """Free the memory of these collections, as `unload` does, and return the bytes."""
+        released = 0
+        saving_until = time.perf_counter() + SAVING_SECONDS
+        try:
+            for collection_id in collection_ids:
+                slot = self._slots.get(collection_id)
+                with slot.write_lock, slot.lock.write():
+                    save = self.residents.is_worth_saving(slot, saving_until)
+                    released += self.residents.drop(slot, save=save, reason="asked for")
+        finally:
+            if released:
+                self.db.settle()
+                return_memory()
         return released
 
     def pin(self, collection_id: UUID, pinned: bool) -> None:
@@ -321,7 +335,7 @@ class SegmentManager:
         slot = self._slots.get(collection_id)
         if pinned:
             self.load(collection_id)
-        slot.pinned = pinned
+        self._slots.pin(slot, pinned)
         self.residents.expect_idleness(slot)
 
     def is_pinned(self, collection_id: UUID) -> bool:
@@ -339,20 +353,24 @@ class SegmentManager:
             save: False: write nothing, as the store's place is gone.
         """
         self._closing = True
+        keep = save and self.db.persists
+        saving_until = time.perf_counter() + _CLOSING_SECONDS
         finish(
             *(self._graphs.close, self._builder.close, self.residents.close),
-            *(partial(self._close_slot, slot, save and self.db.persists) for slot in self._slots),
+            *(partial(self._close_slot, slot, keep, saving_until) for slot in self._slots),
             return_memory,
         )
 
-    def _close_slot(self, slot: Slot, keep: bool) -> None:
+    def _close_slot(self, slot: Slot, keep: bool, saving_until: float) -> None:
         # A stopped cell may have left this thread's mark on it.
         slot.lock.abandon()
         with slot.write_lock, slot.lock.write():
             try:
                 # What deleting left over gives its disk space back now at the latest.
                 compact = keep and self._is_worth_compacting(slot.collection_id)
-                self.residents.drop(slot, save=keep and not compact, reason="the store is closed")
+                wanted = keep and not compact
+                wanted = wanted and self.residents.is_worth_saving(slot, saving_until)
+                self.residents.drop(slot, save=wanted, reason="the store is closed")
                 if compact:
                     self.db.compact(slot.collection_id)
             except StoreCorruptError as error:

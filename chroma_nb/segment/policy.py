@@ -6,6 +6,7 @@ Plain functions over plain values: what `SegmentManager` does with locks and fil
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def unload_order(
         return 2, one.last_used
 
     reasons = ("its TTL was over", "idle", "least recently used")
-    ordered = sorted((one for one in residents if not one.pinned), key=rank)
-    return [(one, reasons[rank(one)[0]]) for one in ordered]
+    ranked = [(rank(one), one) for one in residents if not one.pinned]
+    ranked.sort(key=itemgetter(0))
+    return [(one, reasons[place]) for (place, _), one in ranked]
 
 
 def forms_that_fit(

@@ -7,15 +7,14 @@ collections hold by the ledger never passes the budget, at no step.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import sys
 import threading
 import time
 from collections import deque
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import numpy as np
 
@@ -34,9 +33,11 @@ from chroma_nb.memory.report import (
     MemorySample,
 )
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.trim import return_memory
 from chroma_nb.segment import policy
 from chroma_nb.segment.index_file import damaged_graphs, has_graph, open_graph, save_graph
-from chroma_nb.segment.segment import LoadedSegment, Segment
+from chroma_nb.segment.segment import OBJECT_BYTES, LoadedSegment, Segment
+from chroma_nb.segment.slot import Slot
 from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
 from chroma_nb.segment.snapshot import snapshot_bytes
 from chroma_nb.segment.worker import Worker
@@ -44,10 +45,9 @@ from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
-    from uuid import UUID
 
     from chroma_nb.db.base import DB
-    from chroma_nb.segment.slot import Slot, Slots
+    from chroma_nb.segment.slot import Slots
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
 
@@ -59,12 +59,28 @@ _EVENTS = 200
 #: comes earlier.
 _SAMPLES = 1_000
 _SAMPLE_SECONDS = 0.5
-#: Smaller wishes are not held against the machine's own free memory: looking takes 0.1 ms.
+#: Samples closer than this to the last one have its size of the process: looking takes 0.1 ms.
+_RSS_SECONDS = 0.01
+#: Smaller wishes are held against the machine's own free memory once they come to so much together: looking
+#: takes 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
+#: What was unloaded for others' sake is given back to the system when it comes to so much: that takes some ms.
+_TRIM_BYTES = 1 << 20
+#: Where many are unloaded at once, so long small ones are saved: those after them are read from the DB again.
+SAVING_SECONDS = 0.02
+#: Up to this size reading a collection from the DB again takes 1 or 2 ms.
+_SMALL_BYTES = 64 << 10
+#: An order of unloading, and a look for what nobody holds, stand for so many times what they took: so they
+#: take a few per cent of the time, however many collections there are.
+_STANDS_FOR = 20
 #: Left free on the machine: what an answer, a write or the interpreter takes for a moment.
 _HEADROOM_BYTES = 16 << 20
 #: A collection that is being read when its time is over is looked at again so much later.
 _BUSY_SECONDS = 1.0
+#: Stands for giving memory back, among the collections that the janitor looks after; and so long after the last
+#: one was unloaded that is done.
+_TIDYING = UUID(int=0)
+_TIDY_SECONDS = 0.05
 #: Texts of a record where nothing is known of them yet: an id, a sentence, two metadata fields.
 _TYPICAL_TEXT_BYTES = 200
 
@@ -100,6 +116,17 @@ class ResidentSet:
         self._save_lock = threading.Lock()
         self._sample_lock = threading.Lock()
         self._budget_lock = threading.Lock()
+        #: Wishes since the machine was last looked at, and bytes unloaded since memory was last given back.
+        self._unchecked = 0
+        self._freed = 0
+        #: Who goes next, with the time of the last use by which it was put there and the reason; and until when
+        #: this stands.
+        self._order: deque[tuple[Slot, float, str]] = deque()
+        self._order_until = 0.0
+        #: The size of the process, and when that was.
+        self._rss, self._rss_at = 0, float("-inf")
+        #: Before this nothing is looked for that nobody holds.
+        self._reconcile_from = 0.0
         self._janitor = Worker("janitor", self._unload_expired)
 
     # -- the budget ---------------------------------------------------------------------------
@@ -115,21 +142,26 @@ class ResidentSet:
         Raises:
             MemoryBudgetError: The pinned collections alone are larger; nothing changes.
         """
+        saving_until = time.perf_counter() + SAVING_SECONDS
         with self._budget_lock:
             try:
                 while not self.ledger.lower(budget):
                     self._check_pinned(budget)
-                    if not self._evict_one(None, wait=True) and not self._reconcile():
+                    if not self._evict_one(
+                        None, wait=True, saving_until=saving_until
+                    ) and not self._reconcile(now=True):
                         # A graph is being built; its builder sees the ceiling and gives up.
                         time.sleep(0.005)
             finally:
                 self.ledger.keep()
+                self._give_back(at_once=True)
+                self._sample()
         self.db.set_memory_limit(database_share(budget))
 
     def _check_pinned(self, budget: int) -> None:
         pinned = self._pinned_bytes(None)
         if budget < pinned:
-            held = [slot for slot in self._slots if slot.pinned and slot.segment]
+            held = [slot for slot in self._slots.pins() if slot.segment]
             # The largest first: with these gone, most is won.
             held.sort(key=lambda slot: self.ledger.held(slot.collection_id), reverse=True)
             names = [self._full_name(slot) for slot in held]
@@ -154,30 +186,41 @@ class ResidentSet:
             owner: The account; None is the slot's own.
         """
         account = slot.collection_id if owner is None else owner
+        self._unchecked += n_bytes
         while True:
-            if self._machine_has(n_bytes) and self.ledger.take(account, n_bytes):
+            lacking = self._lacking(n_bytes)
+            if not lacking and self.ledger.take(account, n_bytes):
                 return True
-            if self._could_fit(slot, n_bytes) and self._evict_one(slot):
-                continue
-            if not self._reconcile(slot):
+            if self._could_fit(slot, n_bytes, lacking) and self._evict_one(slot):
+                self._give_back()
+            elif not (lacking and self._give_back(at_once=True)) and not self._reconcile(slot):
                 return False
 
-    def _machine_has(self, n_bytes: int) -> bool:
-        return n_bytes < _UNCHECKED_BYTES or MACHINE.free() >= n_bytes + _HEADROOM_BYTES
+    def _lacking(self, n_bytes: int) -> int:
+        """Return the bytes that the machine has too few of for so many more."""
+        if self._unchecked < _UNCHECKED_BYTES:
+            return 0
+        lacking = n_bytes + _HEADROOM_BYTES + self.db.working_bytes - MACHINE.free()
+        if lacking <= 0:
+            self._unchecked = 0
+        return max(0, lacking)
 
-    def _could_fit(self, slot: Slot, n_bytes: int) -> bool:
+    def _could_fit(self, slot: Slot, n_bytes: int, lacking: int) -> bool:
         """Say whether unloading everything that may go would make room."""
-        evictable = sum(
-            self.ledger.held(one.collection_id)
-            for one in self._slots
-            if one is not slot and not one.pinned
-        )
-        if n_bytes > self.ledger.free + evictable:
-            return False
-        return self._machine_has(max(0, n_bytes - evictable))
+        held = 0 if slot.pinned else self.ledger.held(slot.collection_id)
+        evictable = self.ledger.used - self.ledger.passing - self._pinned_bytes(None) - held
+        return lacking <= evictable and n_bytes <= self.ledger.free + evictable
 
-    def _reconcile(self, but: Slot | None = None) -> int:
-        """Give back what accounts hold beyond what is there: left by somebody who was interrupted."""
+    def _reconcile(self, but: Slot | None = None, *, now: bool = False) -> int:
+        """Give back what accounts hold beyond what is there: left by somebody who was interrupted.
+
+        Args:
+            but: Not looked at.
+            now: Look, even where that was done a moment ago.
+        """
+        started = time.monotonic()
+        if started < self._reconcile_from and not now:
+            return 0
         found = 0
         for slot in self._slots:
             held = self.ledger.held(slot.collection_id)
@@ -197,6 +240,8 @@ class ResidentSet:
                         slot.lock.release()
             finally:
                 slot.write_lock.release()
+        ended = time.monotonic()
+        self._reconcile_from = ended + _STANDS_FOR * (ended - started)
         return found
 
     def room_for(self, slot: Slot | None) -> int:
@@ -205,25 +250,47 @@ class ResidentSet:
 
     def _pinned_bytes(self, but: Slot | None) -> int:
         return sum(
-            self.ledger.held(slot.collection_id)
-            for slot in self._slots
-            if slot.pinned and slot is not but
+            self.ledger.held(slot.collection_id) for slot in self._slots.pins() if slot is not but
         )
 
     # -- unloading ----------------------------------------------------------------------------
 
-    def _evict_one(self, keep: Slot | None, *, wait: bool = False) -> bool:
+    def _evict_one(
+        self, keep: Slot | None, *, wait: bool = False, saving_until: float | None = None
+    ) -> bool:
         """Unload the first in the order of unloading that can be had; say whether one was."""
-        order = policy.unload_order(
-            self.residents(keep), time.monotonic(), self.settings.idle_unload_seconds
-        )
+        while True:
+            is_new = time.monotonic() >= self._order_until or not self._order
+            if is_new:
+                self._make_order()
+            order = self._order
+            while order:
+                try:
+                    slot, last_used, reason = order.popleft()
+                except IndexError:  # another thread has taken it
+                    break
+                if slot is keep or slot.pinned or (slot.last_used or 0.0) != last_used:
+                    continue
+                reason = f"{reason}, room was needed"
+                if self._try_unload(slot, reason, wait=wait, saving_until=saving_until):
+                    return True
+            if is_new:
+                return False
+
+    def _make_order(self) -> None:
+        started = time.monotonic()
+        order = policy.unload_order(self.residents(), started, self.settings.idle_unload_seconds)
+        found: deque[tuple[Slot, float, str]] = deque()
         for one, reason in order:
             slot = self._slots.find(one.collection_id)
-            if slot is not None and self._try_unload(slot, f"{reason}, room was needed", wait=wait):
-                return True
-        return False
+            if slot is not None:
+                found.append((slot, one.last_used, reason))
+        ended = time.monotonic()
+        self._order, self._order_until = found, ended + _STANDS_FOR * (ended - started)
 
-    def _try_unload(self, slot: Slot, reason: str, *, wait: bool = False) -> bool:
+    def _try_unload(
+        self, slot: Slot, reason: str, *, wait: bool = False, saving_until: float | None = None
+    ) -> bool:
         """Unload a collection unless somebody is using it; say whether bytes came free."""
         if not slot.write_lock.acquire(wait=wait):
             return False
@@ -231,17 +298,37 @@ class ResidentSet:
             if not slot.lock.acquire_write(wait=wait):
                 return False
             try:
-                released = self.drop(slot, save=True, reason=reason)
+                save = saving_until is None or self.is_worth_saving(slot, saving_until)
+                # Of many that go at once a sample is taken at the end.
+                released = self.drop(slot, save=save, reason=reason, sample=saving_until is None)
             finally:
                 slot.lock.release()
         finally:
             slot.write_lock.release()
-        if released:
-            return_memory()
+        self._freed += released
         return released > 0
 
-    def drop(self, slot: Slot, *, save: bool, reason: str) -> int:
-        """Let go of a slot's segment and return its bytes; both its locks are held."""
+    def is_worth_saving(self, slot: Slot, until: float) -> bool:
+        """Say whether to save a collection that is one of many to go: a small one while there is time."""
+        return self.ledger.held(slot.collection_id) > _SMALL_BYTES or time.perf_counter() < until
+
+    def _give_back(self, *, at_once: bool = False) -> bool:
+        """Give unloaded bytes back to the system, once for many; say whether that was done."""
+        is_due = self._freed >= (1 if at_once else _TRIM_BYTES)
+        if is_due:
+            self._freed = 0
+            return_memory()
+        return is_due
+
+    def drop(self, slot: Slot, *, save: bool, reason: str, sample: bool = True) -> int:
+        """Let go of a slot's segment and return its bytes; both its locks are held.
+
+        Args:
+            slot: Whose.
+            save: Write its graph and its records to their files first.
+            reason: Why, in words.
+            sample: Note what is held afterwards.
+        """
         segment = slot.segment
         if segment is None:
             return 0
@@ -258,7 +345,8 @@ class ResidentSet:
         self.ledger.settle(slot.collection_id, 0)
         slot.unloads += 1
         slot.least_bytes = None
-        self.note("unload", slot, reason, released, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self.note("unload", slot, reason, released, seconds, sample=sample)
         return released
 
     def save_graph(self, segment: LoadedSegment) -> None:
@@ -290,6 +378,10 @@ class ResidentSet:
             self._janitor.request(slot.collection_id, max(0.0, after - idle))
 
     def _unload_expired(self, collection_id: UUID) -> None:
+        if collection_id == _TIDYING:
+            self._give_back(at_once=True)
+            self.db.settle()
+            return
         slot = self._slots.find(collection_id)
         if slot is None or slot.segment is None or slot.pinned:
             return
@@ -303,7 +395,8 @@ class ResidentSet:
             return
         reason = f"not used for {after:g} s ({'idle' if ttl is None else 'its TTL'})"
         if self._try_unload(slot, reason):
-            self.db.settle()
+            # Once for all whose time is over at this moment.
+            self._janitor.request(_TIDYING, _TIDY_SECONDS)
         elif slot.segment is not None:
             self._janitor.request(collection_id, _BUSY_SECONDS)
 
@@ -344,6 +437,8 @@ class ResidentSet:
         base = snapshot_bytes(prefix, extent.version)
         if base is None:
             base = LoadedSegment.bytes_for(extent.next_label, self.db.text_sizes(info.id))
+        else:
+            base += OBJECT_BYTES
         choices: list[tuple[int, type[VectorIndex] | None]] = [(base, None)]
         if info.dimension is not None:
             parameters = graph_parameters(info)
@@ -430,19 +525,29 @@ class ResidentSet:
 
     # -- what is said about it ----------------------------------------------------------------
 
-    def note(self, action: str, slot: Slot, reason: str, n_bytes: int, seconds: float) -> None:
+    def note(
+        self,
+        action: str,
+        slot: Slot,
+        reason: str,
+        n_bytes: int,
+        seconds: float,
+        *,
+        sample: bool = True,
+    ) -> None:
         """Keep an event for the report."""
         name, place = self._name_and_place(slot)
         logger.debug("%s %s: %s, %d bytes, %.1f ms", action, name, reason, n_bytes, seconds * 1e3)
         event = MemoryEvent(time.time(), action, name, reason, n_bytes, seconds)
         self._events.append((place, event))
-        self._sample()
+        if sample:
+            self._sample()
 
     def _sample(self) -> None:
         """Note what is held at this moment."""
-        now = MemorySample(time.time(), self.ledger.used, self.budget, process_rss())
         history = self._history
         with self._sample_lock:
+            now = MemorySample(time.time(), self.ledger.used, self.budget, self._process_bytes())
             if len(history) > 1:
                 before, last = history[-2], history[-1]
                 held = {(one.used, one.budget) for one in (before, last, now)}
@@ -451,6 +556,13 @@ class ResidentSet:
                 if at_rest or now.time - before.time < _SAMPLE_SECONDS:
                     history.pop()
             history.append(now)
+
+    def _process_bytes(self) -> int:
+        """Return the size of the process, as it was a moment ago where many samples follow each other."""
+        now = time.monotonic()
+        if now - self._rss_at > _RSS_SECONDS:
+            self._rss, self._rss_at = process_rss(), now
+        return self._rss
 
     def _name_and_place(self, slot: Slot) -> tuple[str, tuple[str, str]]:
         info = None if slot.segment is None else slot.segment.info
@@ -527,10 +639,14 @@ class ResidentSet:
         """
         limit = MACHINE.limit()
         self._sample()
+        sizes = self.db.sizes([info.id for info in infos])
+        now = time.monotonic()
         return MemoryReport(
             budget=self.budget,
             used=self.ledger.used,
-            collections=[self._report_on(info) for info in infos],
+            collections=[
+                self._report_on(info, *size, now) for info, size in zip(infos, sizes, strict=True)
+            ],
             database_bytes=self.db.memory_bytes,
             database_limit=self.db.memory_limit,
             process_bytes=process_rss(),
@@ -545,10 +661,12 @@ class ResidentSet:
             history=list(self._history),
         )
 
-    def _report_on(self, info: CollectionInfo) -> CollectionMemory:
-        slot = self._slots.get(info.id)
+    def _report_on(
+        self, info: CollectionInfo, n_records: int, disk_bytes: int, now: float
+    ) -> CollectionMemory:
+        # One that was not used yet gets no slot by being looked at.
+        slot = self._slots.find(info.id) or _UNUSED
         segment = slot.segment
-        n_records = self.db.extent(info.id).n_records
         state = "loaded"
         if segment is None:
             state = "on disk" if n_records else "empty"
@@ -562,15 +680,19 @@ class ResidentSet:
             n_records=n_records,
             resident_bytes=sum(parts.values()),
             parts=parts,
-            disk_bytes=self.db.bytes_on_disk(info.id),
+            disk_bytes=disk_bytes,
             pinned=slot.pinned,
             ttl_seconds=info.ttl_seconds,
-            idle_seconds=None if used is None else time.monotonic() - used,
+            idle_seconds=None if used is None else now - used,
             hits=slot.hits,
             misses=slot.misses,
             loads=slot.loads,
             unloads=slot.unloads,
         )
+
+
+#: What is said of a collection that was not used yet.
+_UNUSED = Slot(UUID(int=0))
 
 
 def graph_parameters(info: CollectionInfo) -> GraphParameters:
@@ -584,21 +706,3 @@ def graph_parameters(info: CollectionInfo) -> GraphParameters:
         ef_construction=int(hnsw.get("ef_construction") or 100),
         ef_search=int(hnsw.get("ef_search") or 100),
     )
-
-
-def return_memory() -> None:
-    """Give freed memory back to the operating system, where the allocator has to be asked (glibc)."""
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
-
-
-@lru_cache(maxsize=1)
-def _malloc_trim() -> Callable[[int], int] | None:
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None
-    return trim

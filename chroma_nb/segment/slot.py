@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import LoadedSegment
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Slot:
     """One collection's place in memory.
 
@@ -74,6 +74,8 @@ class Slots:
     def __init__(self, db: DB) -> None:
         self._db = db
         self._slots: dict[UUID, Slot] = {}
+        #: Those that are pinned, and for a moment some that are not (any more).
+        self._pins: dict[UUID, Slot] = {}
         self._lock = threading.Lock()
 
     def get(self, collection_id: UUID) -> Slot:
@@ -93,6 +95,23 @@ class Slots:
         """Forget a collection."""
         with self._lock:
             self._slots.pop(collection_id, None)
+            self._pins.pop(collection_id, None)
+
+    def pin(self, slot: Slot, pinned: bool) -> None:
+        """Mark a slot as pinned, or not."""
+        with self._lock:
+            # In this order, so that no pinned one is missing among the pins, wherever an interrupt comes.
+            if pinned:
+                self._pins[slot.collection_id] = slot
+                slot.pinned = True
+            else:
+                slot.pinned = False
+                self._pins.pop(slot.collection_id, None)
+
+    def pins(self) -> list[Slot]:
+        """Return the slots that are pinned: few, whatever the number of collections."""
+        with self._lock:
+            return [slot for slot in self._pins.values() if slot.pinned]
 
     def __iter__(self) -> Iterator[Slot]:
         with self._lock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
+import itertools
 import logging
 import threading
 import time
@@ -23,6 +25,8 @@ _MOST_DELAYS = 20
 #: The thread looks again after so long, whatever it waits for: a system has a longest wait (on Linux some
 #: hundred years of seconds), and a TTL may be longer.
 _LONGEST_WAIT = 3_600.0
+#: The heap is made anew when it has so many moments too many, and more than as many again as there should be.
+_MOST_OUTDATED = 64
 #: What is to be done later than this is never done. It keeps sums of times finite.
 _LONGEST_DELAY = 1e12
 
@@ -45,6 +49,10 @@ class Worker:
         self._condition = threading.Condition()
         #: Collection -> the moment (monotonic) from which its work may start.
         self._due: dict[UUID, float] = {}
+        #: The same as a heap, in which some moments do not stand any more: the first one is found at once,
+        #: however many collections wait.
+        self._heap: list[tuple[float, int, UUID]] = []
+        self._requests = itertools.count()
         #: Collection -> when it was first asked for.
         self._asked: dict[UUID, float] = {}
         self._thread: threading.Thread | None = None
@@ -60,13 +68,28 @@ class Worker:
             now = time.monotonic()
             delay_seconds = float(min(delay_seconds, _LONGEST_DELAY))
             first = self._asked.setdefault(collection_id, now)
-            self._due[collection_id] = (
-                min(now, first + _MOST_DELAYS * delay_seconds) + delay_seconds
-            )
+            due = min(now, first + _MOST_DELAYS * delay_seconds) + delay_seconds
+            # First into the heap: there one is passed over that was not asked for, after an interrupt.
+            heapq.heappush(self._heap, (due, next(self._requests), collection_id))
+            self._due[collection_id] = due
+            if len(self._heap) > 2 * len(self._due) + _MOST_OUTDATED:
+                self._heap = [(at, next(self._requests), key) for key, at in self._due.items()]
+                heapq.heapify(self._heap)
             # A thread that could not be started, or that a fork left behind, is not waited for.
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-            self._condition.notify_all()
+            if self._heap[0][2] == collection_id:
+                # Else it wakes up sooner than that anyway.
+                self._condition.notify_all()
+
+    def _first(self) -> tuple[float, UUID] | None:
+        """Return what is due first, and when; the condition is held."""
+        while self._heap:
+            due, _, collection_id = self._heap[0]
+            if self._due.get(collection_id) == due:
+                return due, collection_id
+            heapq.heappop(self._heap)
+        return None
 
     def _start(self) -> None:
         """Start the thread; the condition is held."""
@@ -93,9 +116,10 @@ class Worker:
             if self._closed or (not self._due and now - self._idle_since > _IDLE_SECONDS):
                 self._thread = None
                 return False
-            first = min(self._due, key=self._due.__getitem__) if self._due else None
-            if first is None or self._due[first] > now:
+            found = self._first()
+            if found is None or found[0] > now:
                 return True
+            first = found[1]
             del self._due[first]
             self._asked.pop(first, None)
         work = self._work()
@@ -113,7 +137,8 @@ class Worker:
         """Return the seconds until something is due; the condition is held. For the thread."""
         if self._closed:
             return 0.0
-        until = min(self._due.values(), default=self._idle_since + _IDLE_SECONDS + 0.01)
+        found = self._first()
+        until = self._idle_since + _IDLE_SECONDS + 0.01 if found is None else found[0]
         return min(max(0.0, until - time.monotonic()), _LONGEST_WAIT)
 
     def thread_ends(self) -> None:
@@ -128,6 +153,7 @@ class Worker:
             self._closed = True
             self._due.clear()
             self._asked.clear()
+            self._heap.clear()
             thread = self._thread
             self._condition.notify_all()
         if thread is not None and thread is not threading.current_thread():

@@ -16,7 +16,7 @@ SCRIPT = """
 import gc, json, sys
 import numpy as np, psutil
 import chroma_nb
-from chroma_nb.segment.resident_set import return_memory
+from chroma_nb.memory.trim import return_memory
 
 engine, path, sizes = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 process = psutil.Process()

@@ -1,0 +1,279 @@
+"""Thousands of small collections: nothing grows faster than they do, and nothing runs out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from benchmarks.memory_limit import limit
+from chroma_nb.memory.ledger import Ledger
+from chroma_nb.segment import manager, resident_set
+from chroma_nb.segment.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+VECTORS = np.random.default_rng(0).random((5, 64), dtype=np.float32)
+
+
+def settings(**given: Any) -> chroma_nb.Settings:
+    return chroma_nb.Settings(progress=False, **given)
+
+
+def fill(client: Any, start: int, stop: int) -> None:
+    for number in range(start, stop):
+        collection = client.create_collection(f"small-{number:06d}", embedding_function=None)
+        collection.add(
+            ids=[f"id-{row}" for row in range(5)],
+            embeddings=VECTORS,
+            documents=[f"document {row} of {number}" for row in range(5)],
+            metadatas=[{"kind": "small", "number": row} for row in range(5)],
+        )
+
+
+def check(client: Any, numbers: range) -> None:
+    for number in numbers:
+        collection = client.get_collection(f"small-{number:06d}", embedding_function=None)
+        found = collection.query(query_embeddings=VECTORS[3], n_results=2)
+        assert found["ids"][0][0] == "id-3"
+        assert found["documents"][0][0] == f"document 3 of {number}"
+
+
+def best(call: Callable[[], object], rounds: int = 7) -> float:
+    times = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+class Counted:
+    """An owner that counts how often somebody looks for an account."""
+
+    looks = 0
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __hash__(self) -> int:
+        Counted.looks += 1
+        return self.number
+
+
+def test_a_change_of_the_ledger_takes_the_same_steps_however_many_accounts() -> None:
+    def steps(n: int) -> int:
+        ledger = Ledger(10**9)
+        for number in range(n):
+            ledger.take(Counted(number), 7)
+        assert ledger.used == 7 * n
+        before, accounts = Counted.looks, ledger._state.accounts
+        assert ledger.take(Counted(n), 7)
+        ledger.settle(Counted(n + 1), 7)
+        # Nor are they copied.
+        assert ledger._state.accounts is accounts
+        return Counted.looks - before
+
+    assert steps(10) == steps(10_000)
+
+
+def test_a_report_takes_a_time_that_grows_with_the_collections_and_no_faster() -> None:
+    with chroma_nb.EphemeralClient(settings()) as client:
+        info = client.create_collection("first", embedding_function=None)
+        db = client.api.db
+        template = db.get_collection(info.id)
+
+        def add(n: int) -> None:
+            # Straight into the catalogue: a transaction for each takes most of the time and is not asked about.
+            for _ in range(n):
+                one = uuid4()
+                copy = type(template)(
+                    one,
+                    str(one),
+                    *(template.tenant, template.database, template.configuration, None),
+                )
+                db._remember(
+                    type(db._entries[info.id])(copy, db._next_created(), db.extent(info.id))
+                )
+
+        add(1_000)
+        few = best(client.memory.report)
+        add(3_000)
+        many = best(client.memory.report)
+        assert len(client.memory.report().collections) == 4_001
+        # Four times as many; sixteen times as long would be a loop in a loop.
+        assert many < 8 * few
+        # Being looked at makes no slot.
+        assert len(list(client.api.segments._slots)) == 0
+
+
+def test_a_smaller_budget_gives_memory_back_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chroma_nb.PersistentClient(str(tmp_path), settings(memory_budget="50 MB")) as client:
+        fill(client, 0, 60)
+        calls: list[str] = []
+        monkeypatch.setattr(resident_set, "return_memory", lambda: calls.append("trim"))
+        monkeypatch.setattr(manager, "return_memory", lambda: calls.append("trim"))
+        monkeypatch.setattr(client.api.db, "settle", lambda: calls.append("settle"))
+        used = client.memory.report().used
+        client.memory.budget = used // 2
+        report = client.memory.report()
+        assert used // 4 < report.used <= used // 2
+        assert calls == ["trim"]
+        assert client.memory.unload_all() > 0
+        assert calls[1:] == ["settle", "trim"]
+        check(client, range(60))
+
+
+def test_what_a_small_collection_takes_is_in_the_account() -> None:
+    with chroma_nb.EphemeralClient(settings()) as client:
+        fill(client, 0, 3)
+        (first, *_) = client.memory.report().collections
+        assert first.parts["objects"] == first.resident_bytes - sum(
+            size for part, size in first.parts.items() if part != "objects"
+        )
+        assert first.resident_bytes > 5_000
+        before = client.memory.report().used
+        assert client.memory.unload("small-000000") == first.resident_bytes
+        assert client.memory.report().used == before - first.resident_bytes
+
+
+def test_small_wishes_are_held_against_the_machine_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with chroma_nb.EphemeralClient(settings(memory_budget="500 MB")) as client:
+        fill(client, 0, 30)
+        monkeypatch.setattr(resident_set, "_UNCHECKED_BYTES", 20_000)
+        short = resident_set._HEADROOM_BYTES - 50_000
+        free = SimpleNamespace(free=lambda: short, limit=resident_set.MACHINE.limit)
+        monkeypatch.setattr(resident_set, "MACHINE", free)
+        fill(client, 30, 60)
+        states = [one.state for one in client.memory.report().collections]
+        # The budget has room for all of them, and the machine has none.
+        assert states.count("loaded") <= 15
+        monkeypatch.undo()
+        check(client, range(60))
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_a_small_database_limit_holds_more_than_fits_into_it_at_once(
+    tmp_path: Path, kind: str
+) -> None:
+    few = settings(duckdb_memory_limit="8 MB")
+    open_client: Callable[[], Any] = (
+        (lambda: chroma_nb.PersistentClient(str(tmp_path / "store"), few))
+        if kind == "folder"
+        else (lambda: chroma_nb.EphemeralClient(few))
+    )
+    # 25 kB of the limit for each.
+    n = 360
+    with open_client() as client:
+        fill(client, 0, n)
+        assert client.memory.report().database_bytes <= 8_000_000
+        check(client, range(0, n, 50))
+    if kind == "folder":
+        with open_client() as client:
+            assert client.count_collections() == n
+            check(client, range(0, n, 50))
+
+
+def test_a_log_that_takes_more_memory_than_the_database_may_have_is_read(tmp_path: Path) -> None:
+    script = (
+        "import os, chroma_nb\n"
+        "from tests.memory.test_many_collections import fill, settings\n"
+        f"client = chroma_nb.PersistentClient({str(tmp_path)!r}, settings(duckdb_memory_limit='200 MB'))\n"
+        "fill(client, 0, 250)\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert (tmp_path / "records.duckdb.wal").stat().st_size > 0
+    few = settings(duckdb_memory_limit="5 MB")
+    with chroma_nb.PersistentClient(str(tmp_path), few) as client:
+        assert client.count_collections() == 250
+        check(client, range(0, 250, 50))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+@pytest.mark.parametrize("kind", ["PersistentClient", "EphemeralClient"])
+def test_collections_do_not_hold_files_open(tmp_path: Path, kind: str) -> None:
+    script = (
+        "import resource, chroma_nb\n"
+        "from tests.memory.test_many_collections import check, fill, settings\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        f"arguments = [{str(tmp_path)!r}] if {kind!r} == 'PersistentClient' else []\n"
+        f"with chroma_nb.{kind}(*arguments, settings()) as client:\n"
+        "    fill(client, 0, 70)\n"
+        "    check(client, range(70))\n"
+        "    client.memory.unload_all()\n"
+        "    check(client, range(70))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_who_waits_longest_is_found_among_many() -> None:
+    done: list[UUID] = []
+
+    class Owner:
+        def work(self, collection_id: UUID) -> None:
+            done.append(collection_id)
+
+    owner = Owner()
+    worker = Worker("test", owner.work)
+    ids = [UUID(int=number + 1) for number in range(200)]
+    for number, one in enumerate(ids):
+        worker.request(one, 30 + number)
+    # Asked for again, and later: the moments that do not stand any more do not pile up.
+    for _ in range(20):
+        for one in ids[1:]:
+            worker.request(one, 0.05)
+    assert len(worker._heap) < 3 * len(ids) + 200
+    until = time.monotonic() + 20
+    while len(done) < len(ids) - 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    worker.close()
+    assert set(done) == set(ids[1:])
+
+
+IN_A_GROUP = """
+import json, os, sys
+open(sys.argv[1], "w").write(str(os.getpid()))
+import chroma_nb
+from tests.memory.test_many_collections import check, fill, settings
+with chroma_nb.PersistentClient(sys.argv[2], settings()) as client:
+    fill(client, 0, 2_000)
+    check(client, range(0, 2_000, 40))
+    report = client.memory.report()
+    print(json.dumps([len(report.collections), report.database_limit]))
+"""
+
+
+@pytest.mark.slow
+def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
+    with limit(150_000_000) as group:
+        if group.folder is None:
+            pytest.skip("no control group can be made here")
+        done = subprocess.run(
+            [sys.executable, "-c", IN_A_GROUP, group.arguments()[1], str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+        )
+        assert done.returncode == 0, (done.returncode, done.stderr[-2_000:])
+        assert group.kills() == 0
+    assert json.loads(done.stdout)[0] == 2_000
