@@ -32,7 +32,6 @@ from chroma_nb.filters.expression import (
     rust_regex_to_re2,
 )
 from chroma_nb.filters.limits import FilterLimits
-from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
@@ -586,9 +585,7 @@ class Local(API):
 
     def set_memory_budget(self, budget: int | float | str) -> int:
         self._check_usable()
-        n_bytes = read_budget(budget)
-        self.segments.residents.set_budget(n_bytes)
-        return n_bytes
+        return self.segments.residents.set_budget(budget)
 
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
@@ -596,7 +593,7 @@ class Local(API):
         names = {
             info.id: info.name for info in self.list_collections(tenant=tenant, database=database)
         }
-        n_bytes = read_budget(budget)
+        n_bytes = self.segments.residents.read_budget(budget)
         return [
             Departure(names.get(key, ELSEWHERE), size, reason)
             for key, reason, size in self.segments.residents.would_unload(n_bytes)

@@ -1351,16 +1351,15 @@ class DuckDB(DB):
         return self.memory_share.n_bytes
 
     def set_memory_limit(self, n_bytes: int) -> None:
-        if self.memory_share.is_fixed:
+        if self.memory_share.is_fixed or n_bytes == self.memory_share.n_bytes:
             return
-        with self._write_lock, interruptible():
-            self._check_open()
-            self._reload_if_stale()
-            self.memory_share.n_bytes = n_bytes
-            try:
+        self._check_open()
+        self.memory_share.n_bytes = n_bytes
+        with self._cursor_lock, interruptible():
+            # Where it is being opened anew at this moment, the next statement does it.
+            self.memory_share.is_stale = True
+            with contextlib.suppress(duckdb.Error):
                 self.memory_share.apply()
-            except duckdb.Error as error:
-                raise self._fatal(error) from error
 
     # -- beyond Chroma ------------------------------------------------------------------------
 

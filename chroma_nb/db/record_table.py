@@ -97,8 +97,8 @@ class RecordTable:
         for start in range(first, stop, step):
             # The range is read before the condition is looked at: DuckDB would evaluate both for all rows.
             found = self._cursor.execute(
-                f'WITH some AS MATERIALIZED (SELECT * FROM "{self._table}" WHERE label BETWEEN {start} '
-                f"AND {min(start + step, stop) - 1}) SELECT label, sequence FROM some WHERE {condition}",
+                f'WITH piece AS MATERIALIZED (SELECT * FROM "{self._table}" WHERE label BETWEEN {start} '
+                f"AND {min(start + step, stop) - 1}) SELECT label, sequence FROM piece WHERE {condition}",
                 list(parameters),
             ).fetchnumpy()
             labels.append(np.asarray(found["label"], dtype=np.int64))

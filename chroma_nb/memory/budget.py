@@ -14,6 +14,8 @@ _DATABASE_SHARE = 0.15
 #: DuckDB needs some room to sort and to write in, and gains nothing from more than this here.
 _DATABASE_LEAST = 32 << 20
 _DATABASE_MOST = 256 << 20
+#: While the machine's memory is short. Where it is not enough, the database gets more for a moment.
+LEAST_DATABASE = 12 << 20
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,17 @@ def database_share(budget: int) -> int:
     return min(max(part, _DATABASE_LEAST), _DATABASE_MOST)
 
 
+def is_auto(value: object) -> bool:
+    """Say whether a budget is to be found out."""
+    return isinstance(value, str) and value.strip().lower() == "auto"
+
+
 def read_budget(value: int | float | str, machine: Machine = MACHINE) -> int:
     """Return a budget in bytes: ``"auto"``, bytes, ``"2 GB"``, ``"25%"`` of the machine's limit.
 
     Raises:
         InvalidArgumentError: It cannot be read.
     """
-    if isinstance(value, str) and value.strip().lower() == "auto":
+    if is_auto(value):
         return default_budget(machine).index
     return parse_bytes(value, whole=machine.limit().total)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
+
+    from chroma_nb.memory.shared_budget import SharedBudget
 
 
 class _State(NamedTuple):
@@ -34,22 +37,40 @@ class Ledger:
 
     Args:
         budget: Bytes that all accounts together may hold.
+        shared: The budget that several ledgers have in common; `budget` does not count then.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, shared: SharedBudget | None = None) -> None:
+        #: Returns the bytes that make no room for others: of pinned collections.
+        self.kept: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
+        self._shared = shared
+        if shared is not None:
+            shared.join(self)
         #: The accounts, their sum and the last change, replaced as one: a stopped cell leaves a step undone
         #: or done. The next change carries the last one over into the accounts first, which may be done
         #: twice: so each takes the same time, however many accounts there are.
         self._state = _State({}, {}, 0, 0)
         self._budget = budget
-        #: Below the budget while a smaller one is being brought about.
-        self._ceiling = budget
+        #: Below the budget while a smaller one is being brought about; None where only the shared one counts.
+        self._ceiling: int | None = budget if shared is None else None
 
     @property
     def budget(self) -> int:
-        """Bytes that all accounts together may hold."""
-        return self._budget
+        """Bytes that all accounts together may hold; of a shared budget, the part of it that is this ledger's."""
+        shared = self._shared
+        return self._budget if shared is None else shared.part_of(self)
+
+    @property
+    def most(self) -> int:
+        """Bytes that they could hold if the other ledgers of a shared budget held nothing."""
+        shared = self._shared
+        return self._budget if shared is None else max(0, shared.total - shared.kept(self))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the budget is one that other ledgers have a part in."""
+        return self._shared is not None
 
     @property
     def used(self) -> int:
@@ -64,12 +85,18 @@ class Ledger:
     @property
     def free(self) -> int:
         """Bytes that can still be taken."""
-        return max(0, self._ceiling - self.used)
+        ceiling, shared = self._ceiling, self._shared
+        left = [] if ceiling is None else [ceiling - self.used]
+        left += [] if shared is None else [shared.total - shared.used]
+        return max(0, min(left))
 
     @property
     def is_over(self) -> bool:
         """Whether somebody has to give back, as a smaller budget is being brought about."""
-        return self.used > self._ceiling
+        ceiling, shared = self._ceiling, self._shared
+        if ceiling is not None and self.used > ceiling:
+            return True
+        return shared is not None and shared.is_over
 
     def held(self, owner: Hashable) -> int:
         """Return the bytes of one account."""
@@ -77,8 +104,9 @@ class Ledger:
 
     def take(self, owner: Hashable, n_bytes: int) -> bool:
         """Add bytes to an account if they fit; say whether they did."""
-        with self._lock:
-            if n_bytes > 0 and self.used + n_bytes > self._ceiling:
+        shared = self._shared
+        with contextlib.nullcontext() if shared is None else shared.lock, self._lock:
+            if n_bytes > 0 and n_bytes > self.free:
                 return False
             self._set({owner: self.held(owner) + n_bytes})
             return True
@@ -115,14 +143,28 @@ class Ledger:
         Returns:
             True when the accounts are within it, False while others have to give back first.
         """
+        shared = self._shared
         with self._lock:
             self._ceiling = budget
             if self.used > budget:
                 return False
-            self._budget = budget
-            return True
+            self._budget, self._shared = budget, None
+        if shared is not None:
+            shared.leave(self)
+        return True
+
+    def share(self, shared: SharedBudget) -> None:
+        """Have a part in a budget from now on."""
+        shared.join(self)
+        with self._lock:
+            self._shared, self._ceiling = shared, None
 
     def keep(self) -> None:
         """Stay with the budget in force, where `lower` could not be carried through."""
         with self._lock:
-            self._ceiling = self._budget
+            self._ceiling = self._budget if self._shared is None else None
+
+    def close(self) -> None:
+        """Have no part in a shared budget any more."""
+        if self._shared is not None:
+            self._shared.leave(self)

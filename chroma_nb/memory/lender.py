@@ -7,6 +7,8 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from chroma_nb import forked
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,9 +24,18 @@ class Lender(ABC):
             reason: Why, in words, for the report.
         """
 
+    @property
+    @abstractmethod
+    def lendable(self) -> int:
+        """Bytes that could be given back, if nobody used them at this moment."""
+
     @abstractmethod
     def least_recent(self) -> float | None:
         """Return when that was used last, by the monotonic clock; None where there is nothing to give."""
+
+    @abstractmethod
+    def tighten(self) -> None:
+        """Get along with as little as possible beside what could be lent, until `room_returned`."""
 
     @abstractmethod
     def room_returned(self) -> None:
@@ -52,6 +63,10 @@ class Lenders:
         with self._lock:
             return iter(list(self._all))
 
+    def lendable(self, but: Lender | None = None) -> int:
+        """Return what all others could give back."""
+        return sum(lender.lendable for lender in self if lender is not but)
+
     def give_back(self, n_bytes: int, reason: str, *, but: Lender | None = None) -> int:
         """Have so many bytes given back, least recently used first; return how many were.
 
@@ -76,3 +91,7 @@ class Lenders:
 
 
 LENDERS = Lenders()
+
+
+# A child has its parent's stores and none of their files.
+forked.call_in_child(LENDERS.__init__)  # type: ignore[misc]

@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 
+from chroma_nb import forked
 from chroma_nb.memory.lender import LENDERS, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.preflight import over_budget
@@ -91,6 +92,11 @@ class Workspace:
         #: When there was plenty, by the clock that never goes back.
         self._plenty = -1.0
         self._lenders = lenders
+
+    @property
+    def headroom(self) -> int:
+        """Bytes that are never granted."""
+        return _HEADROOM_BYTES
 
     @property
     def used(self) -> int:
@@ -183,3 +189,6 @@ class Workspace:
 
 #: The account of this process.
 WORKSPACE = Workspace()
+
+
+forked.call_in_child(WORKSPACE.__init__)  # type: ignore[misc]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, Picture, calm, label, new_figure
 from chroma_nb.plotting.projection import Projection, project
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.collection import Collection
-    from chroma_nb.results import GetResult
 
-#: Records are read in so many pieces, spread over the collection.
+#: Records are chosen in so many pieces, spread over the collection, and read in pieces of so many bytes.
 _PIECES = 50
+_PIECE_BYTES = 4 << 20
+#: The embeddings, and what their projection takes beside them.
+_COPIES = 1.2
 _INCLUDE = ["embeddings", "documents", "metadatas"]
 _OTHER = "other"
 _DARK = "#111111"
@@ -240,7 +243,7 @@ def embedding_map(
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InvalidArgumentError(f"Expected limit to be at least 1, got {limit!r}.")
     n_records = collection.count()
-    got = _spread(collection, n_records, where, limit)
+    ids = _spread(collection, n_records, where, limit)
     ranks: dict[str, int] = {}
     vector: NDArray[np.float32] | None = None
     if query is not None:
@@ -249,19 +252,23 @@ def embedding_map(
             query_embeddings=vector, n_results=n_results, where=where, include=[]
         )
         ranks = {one: rank for rank, one in enumerate(answer["ids"][0], 1)}
-        missing = [one for one in ranks if one not in set(got["ids"])]
-        if missing:
-            _append(got, collection.get(ids=missing, include=_INCLUDE))
-    if not got["ids"]:
+        there = set(ids)
+        ids += [one for one in ranks if one not in there]
+    if not ids:
         raise InvalidArgumentError(f"Collection [{collection.name}] has no records to plot.")
-    embeddings = np.asarray(got["embeddings"], dtype=np.float32)
-    projection = project(embeddings, method)
-    metadatas = got["metadatas"]
+    dimension = collection.get(ids=ids[:1], include=["embeddings"])["embeddings"].shape[1]
+    with WORKSPACE.take_all(
+        int(_COPIES * 4 * dimension * len(ids)),
+        f"A map of {len(ids):,} embeddings of {dimension:,} dimensions",
+        "show fewer of them: plot(limit=1_000)",
+    ):
+        ids, documents, values, embeddings = _read(collection, ids, dimension, color)
+        projection = project(embeddings, method)
     points = MapPoints(
-        ids=got["ids"],
-        documents=got["documents"],
-        values=[None if one is None or color is None else one.get(color) for one in metadatas],
-        ranks=np.array([ranks.get(one, 0) for one in got["ids"]], dtype=np.int64),
+        ids=ids,
+        documents=documents,
+        values=values,
+        ranks=np.array([ranks.get(one, 0) for one in ids], dtype=np.int64),
         coordinates=projection.coordinates,
     )
     if color is not None and all(one is None for one in points.values):
@@ -284,24 +291,37 @@ def _embedded(collection: Collection, query: Any) -> NDArray[np.float32]:
     return collection._query_embeddings(query, None, None, None)[:1]
 
 
-def _spread(collection: Collection, n_records: int, where: Any, limit: int) -> GetResult:
-    """Get at most `limit` records in pieces that lie evenly over the collection."""
+def _spread(collection: Collection, n_records: int, where: Any, limit: int) -> list[str]:
+    """Return the ids of at most `limit` records: pieces that lie evenly over the collection."""
     if n_records <= limit or where is not None:
-        return collection.get(where=where, limit=limit, include=_INCLUDE)
+        found: list[str] = collection.get(where=where, limit=limit, include=[])["ids"]
+        return found
     piece = max(1, limit // _PIECES)
     n_pieces = -(-limit // piece)
     starts = np.linspace(0, n_records - piece, n_pieces).astype(int)
-    got = collection.get(limit=0, include=_INCLUDE)
+    ids: list[str] = []
     for start in np.unique(starts).tolist():
-        _append(got, collection.get(limit=piece, offset=start, include=_INCLUDE))
-    return got
+        ids += collection.get(limit=piece, offset=start, include=[])["ids"]
+    return ids
 
 
-def _append(got: GetResult, more: GetResult) -> None:
-    if not more["ids"]:
-        return
-    empty = not got["ids"]
-    for key in ("ids", "documents", "metadatas"):
-        got[key] = [*got[key], *more[key]]
-    parts = [more["embeddings"]] if empty else [got["embeddings"], more["embeddings"]]
-    got["embeddings"] = np.concatenate(parts)
+def _read(
+    collection: Collection, ids: list[str], dimension: int, color: str | None
+) -> tuple[list[str], list[str | None], list[Any], NDArray[np.float32]]:
+    """Return (ids, documents, values of a metadata key, embeddings) of these records, those that are there."""
+    embeddings = np.empty((len(ids), dimension), dtype=np.float32)
+    documents: list[str | None] = []
+    values: list[Any] = []
+    found: list[str] = []
+    step = max(1, _PIECE_BYTES // (8 * dimension))
+    for start in range(0, len(ids), step):
+        some = collection.get(ids=ids[start : start + step], include=_INCLUDE)
+        if not some["ids"]:
+            continue
+        embeddings[len(found) : len(found) + len(some["ids"])] = some["embeddings"]
+        found += some["ids"]
+        documents += some["documents"]
+        values += [
+            None if one is None or color is None else one.get(color) for one in some["metadatas"]
+        ]
+    return found, documents, values, embeddings[: len(found)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,13 @@ import numpy as np
 from chroma_nb.errors import StoreCorruptError
 from chroma_nb.index.cores import CORES, give_way
 from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
+from chroma_nb.segment.index_file import has_died_building, has_graph, noted_build, open_graph
 from chroma_nb.segment.pace import Pace
 from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.segment.worker import Worker
@@ -48,6 +52,8 @@ _SAVE_WITHIN_SECONDS = 60.0
 #: A tail is added to the graph when scanning it costs about as much as searching the graph.
 _TAIL_RECORDS = 1_000
 _TAIL_SHARE = 0.02
+#: After a process has died while it built a graph, it is built by itself only where so many times what it takes is free.
+_PLENTY = 3
 #: A build of so many records ends with giving freed memory back; that takes some 10 ms.
 _MANY_RECORDS = 20_000
 
@@ -283,8 +289,9 @@ class Graphs:
             form = self._choose_form(slot, segment, len(alive), must=must)
             if form is None:
                 return False
-            return self._build_form(slot, segment, alive, form, bar)
+            return self._make(slot, segment, alive, form, bar, must=must)
         finally:
+            slot.graph_progress = None
             # Nothing is left on this account where the graph found its place.
             ledger.settle(owner, 0)
 
@@ -302,24 +309,66 @@ class Graphs:
         held = self._residents.ledger.held(slot.collection_id)
         room = self._residents.room_for(slot) - held
         forms = self._residents.forms(n_records)
-        for form in policy.forms_that_fit(forms, parameters, n_labels, room):
-            if self._residents.reserve(slot, form.bytes_for(parameters, n_labels), owner):
+        prefix = self.db.derived_path(segment.info.id)
+        # A graph that lies on the disk already comes before a larger one that would have to be built.
+        fitting = list(policy.forms_that_fit(forms, parameters, n_labels, room))
+        fitting.sort(key=lambda form: not has_graph(prefix, form))
+        for form in fitting:
+            need = form.bytes_for(parameters, n_labels)
+            if not must and self._is_dangerous(prefix, form, need):
+                reason = f"a process ended while it built this graph, and {format_bytes(need)} are hardly free"
+                self._residents.note("stay exact", slot, reason, need, 0.0)
+                return None
+            if self._residents.reserve(slot, need, owner):
                 return form
         *_, smallest = self._residents.forms(n_records)
         need = smallest.bytes_for(parameters, n_labels)
         if must:
+            others = self._residents.pinned_bytes(but=slot)
             raise over_budget(
                 need,
                 max(0, room),
                 self._residents.budget,
                 f"The smallest graph of collection [{segment.info.name}]",
-                f"raise the budget: client.memory.budget = {held + need:_}",
+                f"raise the budget: client.memory.budget = {held + need + others:_}",
                 "go on without it: queries stay exact, and read the vectors from disk",
             )
         seconds = time.perf_counter() - started
         reason = f"a graph of {format_bytes(need)} does not fit"
         self._residents.note("stay exact", slot, reason, need, seconds)
         return None
+
+    def _is_dangerous(self, prefix: str, form: type[VectorIndex], need: int) -> bool:
+        """Say whether building a graph may be what a process died of: that happens once."""
+        if has_graph(prefix, form) or not has_died_building(prefix):
+            return False
+        return WORKSPACE.free() < _PLENTY * need
+
+    def _make(
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        form: type[VectorIndex],
+        bar: ProgressBar,
+        *,
+        must: bool,
+    ) -> bool:
+        """Open the saved graph of this form, or build it, and put it in; say whether there is more to do."""
+        vectors = segment.vectors
+        assert vectors is not None
+        prefix = self.db.derived_path(segment.info.id)
+        found = None
+        if has_graph(prefix, form):
+            parameters = graph_parameters(segment.info)
+            found = open_graph(prefix, form, parameters, len(alive), vectors.source.digest)
+        if found is not None:
+            graph, end = found
+            graph.discard(np.flatnonzero(~alive[:end]))
+            self._put_in(slot, segment, graph, end, alive, is_saved=True)
+            return True
+        with noted_build(prefix) if self.db.persists else contextlib.nullcontext():
+            return self._build_form(slot, segment, alive, form, bar, must=must)
 
     def _build_form(
         self,
@@ -328,6 +377,8 @@ class Graphs:
         alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
         form: type[VectorIndex],
         bar: ProgressBar,
+        *,
+        must: bool,
     ) -> bool:
         vectors = segment.vectors
         assert vectors is not None
@@ -339,6 +390,9 @@ class Graphs:
         while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
                 return not self.closing and slot.segment is not None
+            if PRESSURE.is_on:
+                return self._give_up(slot, segment, form, must=must)
+            slot.graph_progress = start / end
             stop = min(start + pace.next(), end)
             labels = np.flatnonzero(alive[start:stop]) + start
             try:
@@ -358,10 +412,46 @@ class Graphs:
                 give_way()
             bar.update(stop - start)
             start = stop
+        self._put_in(slot, segment, graph, end, alive, is_saved=False)
+        return True
+
+    def _give_up(
+        self, slot: Slot, segment: LoadedSegment, form: type[VectorIndex], *, must: bool
+    ) -> bool:
+        """Stop building: somebody else needs the memory. It goes on, from the beginning, when there is room again."""
+        need = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
+        if must:
+            raise over_budget(
+                need,
+                WORKSPACE.free(),
+                self._residents.budget,
+                f"The graph of collection [{segment.info.name}] was not finished, as the machine's memory got "
+                "short: it",
+                "make room, and call build_index() again",
+                "go on without it: queries stay exact, and read the vectors from disk",
+            )
+        reason = "building its graph was put off: the machine's memory is short"
+        self._residents.note("stay exact", slot, reason, need, 0.0)
+        return False
+
+    def _put_in(
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        graph: VectorIndex,
+        end: int,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        *,
+        is_saved: bool,
+    ) -> None:
+        """Have a graph answer from now on, unless the segment that it was made for has gone."""
+        vectors = segment.vectors
+        assert vectors is not None
         with slot.lock.write():
             if slot.segment is segment:
-                graph.discard(np.flatnonzero(alive & ~segment.metadata.alive[:end]))
-                vectors.graph, vectors.graph_end, vectors.graph_changed = graph, end, True
+                graph.discard(np.flatnonzero(alive[:end] & ~segment.metadata.alive[:end]))
+                vectors.graph, vectors.graph_end = graph, end
+                vectors.graph_changed = not is_saved
                 vectors.graph_claimed = end
                 # The scans that answered until now mapped the vectors; the graph has its own.
                 vectors.source.release()
@@ -371,4 +461,3 @@ class Graphs:
         self.db.settle()
         if end >= _MANY_RECORDS:
             return_memory()
-        return True

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.db.own_file import open_plain, unfinished_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from chroma_nb.index.base import GraphParameters, VectorIndex
 
@@ -30,6 +30,8 @@ logger = logging.getLogger("chroma_nb")
 #: Nor has format 3 said of which vectors it was built: of two stores that began as one backup, each took the other's.
 FORMAT_VERSION = 4
 _OLDER = (1, 2, 3)
+#: Of the note that a graph is being built.
+_NOTE = ".building"
 
 
 def save_graph(prefix: str, graph: VectorIndex, end: int, vectors: int = 0) -> int:
@@ -186,6 +188,25 @@ def _listed(folder: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         return os.listdir(folder)
     return []
+
+
+@contextlib.contextmanager
+def noted_build(prefix: str) -> Iterator[None]:
+    """Leave a note on the disk while a graph is built, by which the next process knows that this one died."""
+    path = prefix + _NOTE
+    # Without it, a disk that is full or read-only, nothing is worse than before.
+    with contextlib.suppress(OSError):
+        os.close(open_plain(path, os.O_WRONLY | os.O_CREAT))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+def has_died_building(prefix: str) -> bool:
+    """Say whether a process died while it built this collection's graph."""
+    return os.path.exists(prefix + _NOTE)
 
 
 def has_graph(prefix: str, engine: type[VectorIndex]) -> bool:

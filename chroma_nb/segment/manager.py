@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import Changes, RecordRows
-from chroma_nb.errors import NotFoundError, StoreCorruptError
+from chroma_nb.errors import MemoryBudgetError, NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.trim import return_memory
@@ -73,6 +73,7 @@ class SegmentManager:
         self._graphs = Graphs(db, self.residents, settings)
         self._closing = False
         self._builder = Worker("builder", self._build_in_background)
+        self.residents.on_room = self._request_graphs
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -178,6 +179,8 @@ class SegmentManager:
         try:
             column_bytes = 0 if segment is None else segment.metadata.column_bytes
             if segment is not None and not self._make_room(slot, segment, changes):
+                if slot.pinned:
+                    raise self._outgrown(slot, segment, changes)
                 with slot.lock.write():
                     self.residents.drop(slot, save=True, reason="it grew and did not fit any more")
                 segment = None
@@ -217,6 +220,20 @@ class SegmentManager:
             segment.metadata.forget_columns()
             self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
         return self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
+
+    def _outgrown(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> MemoryBudgetError:
+        """Return the error for a write after which a pinned collection could not stay in memory."""
+        residents = self.residents
+        need = residents.ledger.held(slot.collection_id) + segment.growth(changes)
+        others = residents.pinned_bytes(but=slot)
+        return over_budget(
+            need,
+            residents.room_for(slot),
+            residents.budget,
+            f"This write of {len(changes.rows):,} records to collection [{segment.info.name}], which is pinned,",
+            f"unpin it: client.memory.unpin({segment.info.name!r})",
+            f"raise the budget: client.memory.budget = {need + others:_}",
+        )
 
     def check(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> CollectionCheck:
         """Read everything of a collection that is on the disk, and say what is whole; writers wait.
@@ -299,7 +316,7 @@ class SegmentManager:
             room,
             self.residents.budget,
             f"Collection [{self.db.get_collection(collection_id).name}]",
-            f"raise the budget: client.memory.budget = {need:_}",
+            f"raise the budget: client.memory.budget = {need + self.residents.pinned_bytes(but=slot):_}",
             "leave it on disk: every query is answered from there, exactly",
         )
 
@@ -385,6 +402,13 @@ class SegmentManager:
                 self._slots.remove(slot.collection_id)
 
     # -- graphs -------------------------------------------------------------------------------
+
+    def _request_graphs(self) -> None:
+        """Have graphs opened or built for which there was no room before."""
+        for slot in self._slots:
+            segment = slot.segment
+            if segment is not None and self._graphs.tail_is_long(segment):
+                self._builder.request(slot.collection_id, 0)
 
     def _request_work(self, slot: Slot) -> None:
         segment = slot.segment

@@ -20,10 +20,12 @@ import numpy as np
 
 from chroma_nb.index import forms_of
 from chroma_nb.index.base import GraphParameters, VectorIndex
-from chroma_nb.memory.budget import database_share, read_budget
+from chroma_nb.memory.budget import LEAST_DATABASE, database_share, is_auto, read_budget
 from chroma_nb.memory.ledger import Ledger
+from chroma_nb.memory.lender import LENDERS, Lender
 from chroma_nb.memory.machine import MACHINE, process_rss
 from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.memory.report import (
     ELSEWHERE,
     CollectionMemory,
@@ -32,8 +34,10 @@ from chroma_nb.memory.report import (
     MemoryReport,
     MemorySample,
 )
+from chroma_nb.memory.shared_budget import SHARED_BUDGET
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment import policy
 from chroma_nb.segment.index_file import damaged_graphs, has_graph, open_graph, save_graph
 from chroma_nb.segment.segment import OBJECT_BYTES, LoadedSegment, Segment
@@ -73,8 +77,6 @@ _SMALL_BYTES = 64 << 10
 #: An order of unloading, and a look for what nobody holds, stand for so many times what they took: so they
 #: take a few per cent of the time, however many collections there are.
 _STANDS_FOR = 20
-#: Left free on the machine: what an answer, a write or the interpreter takes for a moment.
-_HEADROOM_BYTES = 16 << 20
 #: A collection that is being read when its time is over is looked at again so much later.
 _BUSY_SECONDS = 1.0
 #: Stands for giving memory back, among the collections that the janitor looks after; and so long after the last
@@ -85,7 +87,7 @@ _TIDY_SECONDS = 0.05
 _TYPICAL_TEXT_BYTES = 200
 
 
-class ResidentSet:
+class ResidentSet(Lender):
     """The loaded collections of one store.
 
     Args:
@@ -106,9 +108,11 @@ class ResidentSet:
         self._engine = engine
         self.settings = settings
         self._slots = slots
-        budget = read_budget(settings.memory_budget)
-        self.ledger = Ledger(budget)
-        if settings.memory_budget != "auto":
+        if is_auto(settings.memory_budget):
+            self.ledger = Ledger(0, SHARED_BUDGET)
+        else:
+            budget = read_budget(settings.memory_budget)
+            self.ledger = Ledger(budget)
             db.set_memory_limit(database_share(budget))
         #: With the tenant and the database of the collection, which see its name.
         self._events: deque[tuple[tuple[str, str], MemoryEvent]] = deque(maxlen=_EVENTS)
@@ -128,6 +132,10 @@ class ResidentSet:
         #: Before this nothing is looked for that nobody holds.
         self._reconcile_from = 0.0
         self._janitor = Worker("janitor", self._unload_expired)
+        #: Called when there is room for what was not held for want of it.
+        self.on_room: Callable[[], None] = lambda: None
+        self.ledger.kept = self.pinned_bytes
+        LENDERS.add(self)
 
     # -- the budget ---------------------------------------------------------------------------
 
@@ -136,12 +144,17 @@ class ResidentSet:
         """Bytes that the loaded collections may hold together."""
         return self.ledger.budget
 
-    def set_budget(self, budget: int) -> None:
-        """Change the budget, unloading what no longer fits before this returns.
+    def read_budget(self, value: int | float | str) -> int:
+        """Return what a budget in words comes to for this store, bytes."""
+        return SHARED_BUDGET.with_ledger(self.ledger) if is_auto(value) else read_budget(value)
+
+    def set_budget(self, value: int | float | str) -> int:
+        """Change the budget, unloading what no longer fits before this returns; return it in bytes.
 
         Raises:
             MemoryBudgetError: The pinned collections alone are larger; nothing changes.
         """
+        before, budget = self.budget, self.read_budget(value)
         saving_until = time.perf_counter() + SAVING_SECONDS
         with self._budget_lock:
             try:
@@ -152,14 +165,19 @@ class ResidentSet:
                     ) and not self._reconcile(now=True):
                         # A graph is being built; its builder sees the ceiling and gives up.
                         time.sleep(0.005)
+                if is_auto(value):
+                    self.ledger.share(SHARED_BUDGET)
             finally:
                 self.ledger.keep()
                 self._give_back(at_once=True)
                 self._sample()
         self.db.set_memory_limit(database_share(budget))
+        if budget > before:
+            self.on_room()
+        return budget
 
     def _check_pinned(self, budget: int) -> None:
-        pinned = self._pinned_bytes(None)
+        pinned = self.pinned_bytes()
         if budget < pinned:
             held = [slot for slot in self._slots.pins() if slot.segment]
             # The largest first: with these gone, most is won.
@@ -191,7 +209,9 @@ class ResidentSet:
             lacking = self._lacking(n_bytes)
             if not lacking and self.ledger.take(account, n_bytes):
                 return True
-            if self._could_fit(slot, n_bytes, lacking) and self._evict_one(slot):
+            if self._could_fit(slot, n_bytes, lacking) and (
+                self._evict_one(slot) or self._have_others_lend(n_bytes, lacking)
+            ):
                 self._give_back()
             elif not (lacking and self._give_back(at_once=True)) and not self._reconcile(slot):
                 return False
@@ -200,7 +220,10 @@ class ResidentSet:
         """Return the bytes that the machine has too few of for so many more."""
         if self._unchecked < _UNCHECKED_BYTES:
             return 0
-        lacking = n_bytes + _HEADROOM_BYTES + self.db.working_bytes - MACHINE.free()
+        PRESSURE.watch()
+        # Beyond what is kept free, or it would have to be given back at once.
+        headroom = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
+        lacking = n_bytes + headroom + self.db.working_bytes - WORKSPACE.free()
         if lacking <= 0:
             self._unchecked = 0
         return max(0, lacking)
@@ -208,8 +231,16 @@ class ResidentSet:
     def _could_fit(self, slot: Slot, n_bytes: int, lacking: int) -> bool:
         """Say whether unloading everything that may go would make room."""
         held = 0 if slot.pinned else self.ledger.held(slot.collection_id)
-        evictable = self.ledger.used - self.ledger.passing - self._pinned_bytes(None) - held
-        return lacking <= evictable and n_bytes <= self.ledger.free + evictable
+        mine = self.lendable - held
+        others = LENDERS.lendable(but=self)
+        # What another store holds is of no use to a budget of one's own.
+        counted = mine + others if self.ledger.is_shared else mine
+        return lacking <= mine + others and n_bytes <= self.ledger.free + counted
+
+    def _have_others_lend(self, n_bytes: int, lacking: int) -> bool:
+        wanted = max(lacking, n_bytes - self.ledger.free if self.ledger.is_shared else 0)
+        reason = "another store needed room"
+        return wanted > 0 and LENDERS.give_back(wanted, reason, but=self) > 0
 
     def _reconcile(self, but: Slot | None = None, *, now: bool = False) -> int:
         """Give back what accounts hold beyond what is there: left by somebody who was interrupted.
@@ -245,18 +276,54 @@ class ResidentSet:
         return found
 
     def room_for(self, slot: Slot | None) -> int:
-        """Return what a collection could hold if all others that are not pinned went."""
-        return max(0, self.budget - self._pinned_bytes(slot))
+        """Return what a collection could hold if all others that are not pinned went, those of other stores too."""
+        return max(0, self.ledger.most - self.pinned_bytes(but=slot))
 
-    def _pinned_bytes(self, but: Slot | None) -> int:
+    def pinned_bytes(self, but: Slot | None = None) -> int:
+        """Return what pinned collections hold."""
         return sum(
             self.ledger.held(slot.collection_id) for slot in self._slots.pins() if slot is not but
         )
 
     # -- unloading ----------------------------------------------------------------------------
 
+    # -- what others need ---------------------------------------------------------------------
+
+    @property
+    def lendable(self) -> int:
+        return max(0, self.ledger.used - self.ledger.passing - self.pinned_bytes())
+
+    def least_recent(self) -> float | None:
+        return min(
+            (
+                slot.last_used or 0.0
+                for slot in self._slots
+                if slot.segment is not None and not slot.pinned
+            ),
+            default=None,
+        )
+
+    def lend(self, reason: str) -> int:
+        before = self.ledger.used
+        if self._evict_one(None, reason=reason):
+            self._give_back(at_once=True)
+        return max(0, before - self.ledger.used)
+
+    def tighten(self) -> None:
+        self.db.set_memory_limit(LEAST_DATABASE)
+        return_memory()
+
+    def room_returned(self) -> None:
+        self.db.set_memory_limit(database_share(self.budget))
+        self.on_room()
+
     def _evict_one(
-        self, keep: Slot | None, *, wait: bool = False, saving_until: float | None = None
+        self,
+        keep: Slot | None,
+        *,
+        wait: bool = False,
+        saving_until: float | None = None,
+        reason: str = "room was needed",
     ) -> bool:
         """Unload the first in the order of unloading that can be had; say whether one was."""
         while True:
@@ -266,13 +333,13 @@ class ResidentSet:
             order = self._order
             while order:
                 try:
-                    slot, last_used, reason = order.popleft()
+                    slot, last_used, why = order.popleft()
                 except IndexError:  # another thread has taken it
                     break
                 if slot is keep or slot.pinned or (slot.last_used or 0.0) != last_used:
                     continue
-                reason = f"{reason}, room was needed"
-                if self._try_unload(slot, reason, wait=wait, saving_until=saving_until):
+                why = f"{why}, {reason}"
+                if self._try_unload(slot, why, wait=wait, saving_until=saving_until):
                     return True
             if is_new:
                 return False
@@ -405,7 +472,10 @@ class ResidentSet:
         return None if segment is None else segment.info.ttl_seconds
 
     def close(self) -> None:
-        """Stop looking for idle collections."""
+        """Stop looking for idle collections, and lend nothing any more."""
+        LENDERS.remove(self)
+        PRESSURE.rest()
+        self.ledger.close()
         self._janitor.close()
 
     # -- loading ------------------------------------------------------------------------------
@@ -593,7 +663,12 @@ class ResidentSet:
         ]
 
     def would_unload(self, budget: int) -> list[tuple[UUID, str, int]]:
-        """Return (collection, reason, bytes) of what a budget would unload, in order."""
+        """Return (collection, reason, bytes) of what a budget would unload, in order.
+
+        Raises:
+            MemoryBudgetError: The pinned collections alone are larger, so that it would be refused.
+        """
+        self._check_pinned(budget)
         used, out = self.ledger.used, []
         order = policy.unload_order(
             self.residents(), time.monotonic(), self.settings.idle_unload_seconds

@@ -40,6 +40,8 @@ class Slot:
     in_doubt: bool = False
     pinned: bool = False
     loading: bool = False
+    #: How much of a first graph is built, from 0 to 1; None where none is being built.
+    graph_progress: float | None = None
     #: Monotonic time of the last use; None before the first.
     last_used: float | None = None
     #: What it takes at least; set where that did not fit, until the collection changes.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: Between two texts: a byte that UTF-8 never contains, so that no match runs over a border.
 _BORDER = b"\xff"
 _NONE = -1
+#: Texts are encoded and put in so many letters at a time.
+_PUT_BYTES = 4 << 20
 #: What stands before the quote of a key in compact JSON, and what may stand after the quote that ends a text.
 _BEFORE_A_KEY = b"{,"
 _AFTER_A_TEXT = ",:]}"
@@ -93,6 +95,17 @@ class TextPool:
 
     def put(self, labels: NDArray[np.int64], texts: Sequence[str | None]) -> None:
         """Set the texts of labels that `resize` has made room for."""
+        start = size = 0
+        for at, text in enumerate(texts):
+            # In pieces: as bytes, and as one text, they are there twice more.
+            size += 0 if text is None else len(text)
+            if size > _PUT_BYTES:
+                self._put(labels[start : at + 1], texts[start : at + 1])
+                start, size = at + 1, 0
+        if start < len(texts):
+            self._put(labels[start:], texts[start:])
+
+    def _put(self, labels: NDArray[np.int64], texts: Sequence[str | None]) -> None:
         encoded = [None if text is None else text.encode() for text in texts]
         present = [piece for piece in encoded if piece is not None]
         lengths = np.fromiter(map(len, present), dtype=np.int64, count=len(present))

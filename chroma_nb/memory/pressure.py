@@ -1,0 +1,169 @@
+"""`Pressure`: loaded collections give way while somebody else needs the machine's memory.
+
+The notebook's own arrays grow while the store is idle, another store or another process loads something: nobody asks
+this store for room, and the kernel ends the process that is found when there is none left. So one thread looks a
+few times a second, as long as anything is loaded: more often the less is free.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from chroma_nb import forked
+from chroma_nb.memory.lender import LENDERS, Lenders
+from chroma_nb.memory.machine import MACHINE, Machine
+from chroma_nb.memory.shared_budget import SHARED_BUDGET, SharedBudget
+
+logger = logging.getLogger("chroma_nb")
+
+#: Kept free for whoever comes next: this share of the limit, within these bounds.
+_RESERVE_SHARE = 0.08
+_LEAST_RESERVE = 24 << 20
+_MOST_RESERVE = 512 << 20
+#: What is free is looked at before somebody could have used it up: NumPy fills new arrays at some 3 GB/s.
+_BYTES_PER_SECOND = 3e9
+_LEAST_SECONDS = 0.01
+_MOST_SECONDS = 0.25
+#: There is room again when so many times the reserve is free, for so long.
+_ROOM_AGAIN = 2
+_ROOM_SECONDS = 0.5
+#: ... or when the shared budget has grown so many times, and by a little.
+_MUCH_MORE = 1.2
+#: The limit itself is looked at so often: it hardly ever changes.
+_LIMIT_SECONDS = 1.0
+#: The thread ends when nothing was loaded for so long; the next load starts another.
+_IDLE_SECONDS = 5.0
+
+
+class Pressure:
+    """Watches what is free, and has it given back.
+
+    Args:
+        machine: What says how much is free.
+        lenders: Whose memory it is.
+        shared: The budget that is reckoned anew.
+    """
+
+    def __init__(
+        self,
+        machine: Machine = MACHINE,
+        lenders: Lenders = LENDERS,
+        shared: SharedBudget = SHARED_BUDGET,
+    ) -> None:
+        self._machine = machine
+        self._lenders = lenders
+        self._shared = shared
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ends = threading.Event()
+        self._loaded_at = 0.0
+        #: Memory is short: what can wait, such as building a graph, waits.
+        self.is_on = False
+        self._calm_since: float | None = None
+        self._is_tight = False
+        self._reserve, self._reserve_until = 0, float("-inf")
+        #: The least shared budget since there was room for more.
+        self._least_total = 1 << 62
+
+    def watch(self) -> None:
+        """See to it that somebody looks; called when something is loaded."""
+        self._loaded_at = time.monotonic()
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            return
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._ends.clear()
+                self._thread = threading.Thread(
+                    target=self._run, name="chroma_nb-pressure", daemon=True
+                )
+                try:
+                    self._thread.start()
+                except RuntimeError as error:
+                    # The next load tries again.
+                    self._thread = None
+                    logger.warning("Memory is not watched: %s", error)
+
+    def rest(self) -> None:
+        """Look no more where the last store was closed; the next load starts again."""
+        with self._lock:
+            thread = self._thread
+            if thread is None or any(True for _ in self._lenders):
+                return
+            self._ends.set()
+            self._thread = None
+        if thread is not threading.current_thread():
+            thread.join()
+
+    def reserve(self) -> int:
+        """Return what is kept free, bytes."""
+        now = time.monotonic()
+        if now > self._reserve_until:
+            share = int(self._machine.limit().total * _RESERVE_SHARE)
+            self._reserve = min(max(share, _LEAST_RESERVE), _MOST_RESERVE)
+            self._reserve_until = now + _LIMIT_SECONDS
+        return self._reserve
+
+    def look(self) -> float:
+        """Look once, and have given back what is missing; return when to look again, in seconds."""
+        free, reserve = self._machine.free(), self.reserve()
+        total = self._shared.reckon()
+        missing = max(reserve - free, self._shared.excess)
+        if missing > 0:
+            self._calm_since = None
+            self.is_on = self.is_on or free < reserve
+            reason = (
+                "the machine's memory is short" if free < reserve else "less is free than before"
+            )
+            came = self._lenders.give_back(missing, reason)
+            if self.is_on and came < missing and not self._is_tight:
+                # The databases' caches go last: they are small, and make everything quicker.
+                self._is_tight = True
+                for lender in self._lenders:
+                    lender.tighten()
+            self._least_total = min(self._least_total, total)
+        elif total > self._least_total * _MUCH_MORE + _LEAST_RESERVE:
+            # Somebody else has given back what the shared budget had lost to them.
+            self._least_total = total
+            self._tell_of_room()
+        elif self.is_on and free > _ROOM_AGAIN * reserve:
+            now = time.monotonic()
+            self._calm_since = self._calm_since or now
+            if now - self._calm_since >= _ROOM_SECONDS:
+                self.is_on, self._calm_since = False, None
+                self._tell_of_room()
+        else:
+            self._least_total = min(self._least_total, total)
+        return min(max(free / _BYTES_PER_SECOND, _LEAST_SECONDS), _MOST_SECONDS)
+
+    def _tell_of_room(self) -> None:
+        self._is_tight = False
+        for lender in self._lenders:
+            lender.room_returned()
+
+    def _run(self) -> None:
+        pause = 0.0
+        while True:
+            if self._ends.wait(pause):
+                return
+            try:
+                pause = self.look()
+            except Exception:
+                # Whatever it is, the next look may find it gone.
+                logger.exception("Looking at the machine's memory failed")
+                pause = _MOST_SECONDS
+            if self.is_on or any(lender.lendable for lender in self._lenders):
+                self._loaded_at = time.monotonic()
+            elif time.monotonic() - self._loaded_at > _IDLE_SECONDS:
+                with self._lock:
+                    if self._thread is threading.current_thread():
+                        self._thread = None
+                return
+
+
+PRESSURE = Pressure()
+
+
+forked.call_in_child(PRESSURE.__init__)  # type: ignore[misc]
