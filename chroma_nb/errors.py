@@ -196,15 +196,23 @@ class MemoryBudgetError(ChromaError, MemoryError):
         need: Bytes that it would have taken, about.
         free: Bytes that could be had.
         budget: Bytes that the loaded collections may hold, where the budget is what was in the way.
+        may_fit_later: Others use the memory at the moment.
     """
 
     _http_status = 507
     _name = "MemoryBudgetError"
 
     def __init__(
-        self, message: str, *, need: int = 0, free: int = 0, budget: int | None = None
+        self,
+        message: str,
+        *,
+        need: int = 0,
+        free: int = 0,
+        budget: int | None = None,
+        may_fit_later: bool = False,
     ) -> None:
         super().__init__(message)
+        self.may_fit_later = may_fit_later
         self.need = need
         self.free = free
         self.budget = budget

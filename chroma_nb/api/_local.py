@@ -538,7 +538,7 @@ class Local(API):
         if n_bytes > SMALL_BYTES:
             n_bytes = len(labels) * (vectors + distances)
             n_bytes += segment.metadata.answer_bytes(labels, include)
-        return WORKSPACE.take_all(n_bytes, what, *ways, budget=self.segments.residents.budget)
+        return WORKSPACE.take_answer(n_bytes, what, *ways, budget=self.segments.residents.budget)
 
     # -- memory and graphs --------------------------------------------------------------------
 

@@ -128,6 +128,9 @@ NOT_THE_CALLERS_FAULT = (
 _VERSION_BITS = 62
 #: What DuckDB holds at most of a small table's rows that were written since the last checkpoint.
 _UNWRITTEN_BYTES = 32 << 10
+#: DuckDB reads so many rows of a table at a time, and a checkpoint holds them in two forms.
+_VECTOR_ROWS = 2_048
+_CHECKPOINT_COPIES = 2
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
@@ -808,6 +811,7 @@ class DuckDB(DB):
                     f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
                 )
             dimension = entry.info.dimension or changes.dimension
+            self._unwritten.add(collection_id)
             self._check_space(changes)
             bar = progress_bar(
                 len(changes.rows),
@@ -831,7 +835,6 @@ class DuckDB(DB):
                     secrets.randbits(_VERSION_BITS),
                 )
                 texts = None if entry.texts is None else entry.texts.plus(changes.rows)
-                self._unwritten.add(collection_id)
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
                     tail = self._write_sums(con, entry, growth)
@@ -876,14 +879,24 @@ class DuckDB(DB):
         for column in (rows.ids, rows.documents, rows.uris, rows.metadatas):
             n_bytes += sum(len(text) for text in column if text)
         free = shutil.disk_usage(self._space_folder()).free
-        needed = n_bytes + n_bytes // 8 + HEADROOM_BYTES
+        kept_free = self._space_for_log(n_bytes - changes.vectors.nbytes, free - n_bytes)
+        needed = n_bytes + n_bytes // 8 + kept_free
         if needed > free:
             raise InternalError(
                 f"Writing {len(rows):,} records needs about {format_bytes(needed)}, of which "
-                f"{format_bytes(HEADROOM_BYTES)} are kept free for the database's log; the disk of {self!r} has "
+                f"{format_bytes(kept_free)} are kept free for the database's log; the disk of {self!r} has "
                 f"{format_bytes(free)} free. Free some space, or delete a collection, and repeat the call; "
                 "nothing was written."
             )
+
+    def _space_for_log(self, n_bytes: int, free: int) -> int:
+        """Return how much of the disk has to stay free so that what is written can be put in order later.
+
+        Args:
+            n_bytes: What will be written to the log.
+            free: What the disk has beside that.
+        """
+        return HEADROOM_BYTES
 
     def _vector_path(self, entry: _Entry) -> str | None:
         return None
@@ -1314,8 +1327,28 @@ class DuckDB(DB):
 
     def _checkpoint(self) -> None:
         """Have DuckDB write what is in its log into the database."""
-        self._connection.execute("CHECKPOINT")
+        with self._memory_for_checkpoint():
+            self._connection.execute("CHECKPOINT")
         self._unwritten.clear()
+
+    def _checkpoint_bytes(self) -> int:
+        """Return the memory that a checkpoint takes: DuckDB reads 2,048 rows of each table together."""
+        need = 0
+        for collection_id in list(self._unwritten):
+            entry = self._entries.get(collection_id)
+            if entry is not None and entry.texts is not None:
+                n_rows = min(_VECTOR_ROWS, entry.texts.n_records)
+                need = max(need, n_rows * entry.texts.row_bytes())
+        return _CHECKPOINT_COPIES * need
+
+    @contextlib.contextmanager
+    def _memory_for_checkpoint(self) -> Iterator[None]:
+        more = self._checkpoint_bytes() - self.memory_share.limit
+        if more <= 0 or self.memory_share.is_fixed:
+            yield
+            return
+        with WORKSPACE.take(more) as room, self.memory_share.raised(room.n_bytes):
+            yield
 
     def _free_cache(self) -> None:
         self.memory_share.is_stale = True

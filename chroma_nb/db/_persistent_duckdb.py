@@ -45,6 +45,7 @@ from chroma_nb.errors import (
     VersionMismatchError,
 )
 from chroma_nb.memory.machine import MACHINE
+from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.settings import expand_path
 
@@ -210,7 +211,12 @@ class PersistentDuckDB(DuckDB):
         # back too far, and acknowledged records are gone.
         if self._has_old_log and self._log_bytes():
             if not self._should_checkpoint():
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                need = self._space_for_checkpoint(self._log_bytes())
+                raise OSError(
+                    errno.ENOSPC,
+                    f"{os.strerror(errno.ENOSPC)}: before anything is written, the database's log is put in order, "
+                    f"for which {format_bytes(need)} have to be free, and {format_bytes(self._free_space())} are",
+                )
             self._checkpoint()
         self._has_old_log = False
 
@@ -387,6 +393,8 @@ class PersistentDuckDB(DuckDB):
             found = os.stat(self._log_file())
             self._log_identity = found.st_dev, found.st_ino
             is_due = is_due or found.st_size >= self._log_limit
+            # While there is room for it.
+            is_due = is_due or self._free_space() < 2 * self._space_for_checkpoint(found.st_size)
             if not is_due or not self._should_checkpoint():
                 return
             self._log_limit = found.st_size + _LOG_BYTES // 4
@@ -504,7 +512,33 @@ class PersistentDuckDB(DuckDB):
         log = self._log_bytes()
         if self._has_lost_its_log():
             return True
-        return log > 0 and shutil.disk_usage(self.path).free > 2 * log + HEADROOM_BYTES
+        return log > 0 and self._free_space() > self._space_for_checkpoint(log)
+
+    def _free_space(self) -> int:
+        return shutil.disk_usage(self.path).free
+
+    def _space_for_checkpoint(self, log: int) -> int:
+        """Return what a checkpoint of a log may take of the disk, before it deletes the log and frees old blocks."""
+        again = 0
+        for collection_id in list(self._unwritten):
+            entry = self._entries.get(collection_id)
+            if entry is not None and entry.texts is not None:
+                n_rows = min(_GROUP_ROWS, entry.extent.n_records)
+                again += n_rows * (entry.texts.row_bytes() + _ROW_BYTES)
+        return 2 * log + again + HEADROOM_BYTES
+
+    def _space_for_log(self, n_bytes: int, free: int) -> int:
+        log = self._log_bytes()
+        if self._space_for_checkpoint(log + n_bytes) > free and self._should_checkpoint():
+            try:
+                self._checkpoint()
+            except duckdb.InterruptException:
+                raise
+            except (duckdb.Error, OSError) as error:
+                self._leave_to_the_log(error)
+            log = self._log_bytes()
+        # Whoever fills the disk up to here can still delete something: that is written to the log, too.
+        return self._space_for_checkpoint(log + n_bytes)
 
     def close(self) -> None:
         self._is_abandoned = self._is_abandoned or not self.is_there()
@@ -620,6 +654,9 @@ _LOG_BYTES = 16 << 20
 #: What DuckDB holds at most of a small table: in memory until a checkpoint (25 kB), and beside its limit from when
 #: it is first read or written (30 kB).
 _TABLE_BYTES = 64 << 10
+#: A checkpoint writes the last rows of a table anew, up to so many (DuckDB's row group); a row beside its texts.
+_GROUP_ROWS = 122_880
+_ROW_BYTES = 16
 #: What a checkpoint takes for each table of the store (measured: 2 to 3 kB).
 _CATALOGUE_BYTES = 4 << 10
 #: Of a database that is being made.

@@ -8,14 +8,19 @@ free, other stores' loaded collections having been asked to make room.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import weakref
+from typing import TYPE_CHECKING
 
 from chroma_nb import forked
 from chroma_nb.memory.lender import LENDERS, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.preflight import over_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: So much is had at any time, and taken without a look at the machine, which costs 0.1 ms.
 SMALL_BYTES = 1 << 20
@@ -89,9 +94,12 @@ class Workspace:
         #: What was free when nothing was granted. A grant becomes the machine's used memory when it is
         #: written to, which nobody sees: what is free now may be promised already.
         self._free_before = 0
+        #: The most that was ever free.
+        self._most_free = 0
         #: When there was plenty, by the clock that never goes back.
         self._plenty = -1.0
         self._lenders = lenders
+        self._keeping = threading.local()
 
     @property
     def headroom(self) -> int:
@@ -115,7 +123,9 @@ class Workspace:
             self._plenty = time.monotonic()
         # Without grants it is what it is; with some, it can have risen only by what others gave back.
         self._free_before = max(now, self._free_before) if granted else now
-        return max(0, min(now, self._free_before - granted))
+        room = max(0, min(now, self._free_before - granted))
+        self._most_free = max(self._most_free, room)
+        return room
 
     def take(self, wanted: int) -> Grant:
         """Return memory for work that goes in pieces: what is wanted or less, `SMALL_BYTES` at least.
@@ -136,6 +146,30 @@ class Workspace:
             room = int(self._free() * _SHARE)
             return self._granted(max(SMALL_BYTES, min(wanted, room)))
 
+    @contextlib.contextmanager
+    def kept(self, times: float) -> Iterator[None]:
+        """Keep what this thread takes for answers until the end of the block, so many times as much of it.
+
+        Whoever turns an answer into something else holds both for a moment.
+        """
+        self._keeping.grants, self._keeping.times = [], times
+        try:
+            yield
+        finally:
+            for grant in self._keeping.grants:
+                self.end(grant)
+            self._keeping.grants = None
+
+    def take_answer(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
+        """Return memory for an answer, as `take_all`; see `kept`."""
+        keeping = getattr(self._keeping, "grants", None)
+        if keeping is None:
+            return self.take_all(n_bytes, what, *ways, budget=budget)
+        grant = self.take_all(int(self._keeping.times * n_bytes), what, *ways, budget=budget)
+        keeping.append(grant)
+        # Given back at the end of the block.
+        return Grant(n_bytes)
+
     def take_all(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
         """Return memory for something that cannot be made in pieces, such as an answer.
 
@@ -153,6 +187,7 @@ class Workspace:
         if n_bytes <= SMALL_BYTES:
             return Grant(n_bytes)
         until = time.monotonic() + self._patience
+        waited = False
         while True:
             with self._changed:
                 room = self._free()
@@ -165,12 +200,19 @@ class Workspace:
                 if n_bytes <= room:
                     return self._granted(n_bytes)
                 left = until - time.monotonic()
-                if not self._could_come(n_bytes) or left <= 0:
-                    raise over_budget(n_bytes, room, budget, what, *ways)
+                could_come = self._could_come(n_bytes)
+                if not could_come or left <= 0:
+                    error = over_budget(n_bytes, room, budget, what, *ways)
+                    error.may_fit_later = could_come or waited
+                    raise error
+                waited = True
                 self._changed.wait(min(left, _LOOK_SECONDS))
 
     def _could_come(self, n_bytes: int) -> bool:
-        """Say whether others' grants, once given back, would be enough."""
+        """Say whether what others hold, once given back, would be enough."""
+        if getattr(self._keeping, "grants", None) is not None and n_bytes <= self._most_free:
+            # A server's other answers, which may be on their way to clients.
+            return True
         me = threading.get_ident()
         others = sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
         return others > 0 and n_bytes <= self._free() + others

@@ -34,11 +34,14 @@ from chroma_nb.errors import (
     ChromaError,
     InternalError,
     InvalidArgumentError,
+    MemoryBudgetError,
     NotFoundError,
     UniqueConstraintError,
 )
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server import schemas
+from chroma_nb.server.answers import Answer, Answers
 from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity, PasswordQueue
 from chroma_nb.server.bodies import Bodies
 from chroma_nb.server.connections import address_of
@@ -63,6 +66,8 @@ _JSON = "application/json"
 #: Threads for each core, where the settings leave it open: most of a request's time is spent outside of
 #: Python, in the index, in DuckDB or waiting for the disk. One client may take half of them.
 _THREADS_PER_CORE = 8
+#: An answer as JSON takes about as much again as its objects.
+_JSON_TIMES = 2.0
 #: Who reads the metrics is counted apart, so that they can be read while the same client's requests wait.
 _METRICS = "/metrics"
 #: A Host header: a name or an address, and a port.
@@ -85,6 +90,7 @@ class Service:
         self.bodies = Bodies(
             parse_bytes(settings.server_max_body), settings.server_body_timeout_seconds
         )
+        self.answers = Answers(self.bodies.max_body, settings.server_body_timeout_seconds)
         self.origins = [
             one.strip() for one in settings.server_cors_origins.split(",") if one.strip()
         ]
@@ -129,6 +135,7 @@ class Service:
                 self.bodies.release(body)
                 raise
             status, content = await self._work(operation, request, identity, body, trace_id)
+            self.answers.make_room(len(content))
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
         except ClientDisconnect:
@@ -144,12 +151,8 @@ class Service:
             bytes_in=n_bytes,
             bytes_out=len(content),
         )
-        return Response(
-            content,
-            status_code=status,
-            media_type=_JSON,
-            headers={"chroma-trace-id": trace_id, **extra},
-        )
+        headers_out = {"chroma-trace-id": trace_id, **extra}
+        return Answer(self.answers, content, status, headers_out, _JSON)
 
     def _count(
         self,
@@ -353,7 +356,14 @@ class Service:
                 if operation.body is not None:
                     parsed = operation.body.model_validate_json(body or b"{}")
                 call = Call(self.api, self.settings, identity, path, query, parsed)
-                return operation.status, dumps(self._run(operation, call))
+                # The answer's objects, and then the JSON that is made of them.
+                with WORKSPACE.kept(_JSON_TIMES):
+                    return operation.status, dumps(self._run(operation, call))
+        except MemoryBudgetError as error:
+            if error.may_fit_later:
+                raise busy("others use the memory that this takes at the moment") from error
+            status, answer = error_to_json(error)
+            return status, dumps(answer)
         except pydantic.ValidationError as error:
             return _wrong_body(error)
         except Refused:
