@@ -146,7 +146,12 @@ class ClientMemory(Displayed):
         return MemoryPlot(self.report())
 
     def estimate(
-        self, n: int, dim: int = 384, configuration: dict[str, Any] | None = None
+        self,
+        n: int,
+        dim: int = 384,
+        configuration: dict[str, Any] | None = None,
+        *,
+        text_bytes: int | None = None,
     ) -> Estimate:
         """Reckon what a collection would take in memory, and in which form it would be held.
 
@@ -154,6 +159,8 @@ class ClientMemory(Displayed):
             n: Records, at least 1.
             dim: Floats of each embedding, at least 1.
             configuration: As for `create_collection`; it has the parameters of the graph.
+            text_bytes: UTF-8 bytes of a record's id, document, uri and metadata. None: as many as the records
+                of this database have on average; where there are none, 200, which is a sentence with two keys.
 
         Raises:
             InvalidArgumentError: `n` or `dim` is not a positive whole number.
@@ -161,6 +168,15 @@ class ClientMemory(Displayed):
         for name, value in (("n", n), ("dim", dim)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InvalidArgumentError(f"Expected {name} to be at least 1, got {value!r}.")
+        if text_bytes is not None and (
+            isinstance(text_bytes, bool) or not isinstance(text_bytes, int) or text_bytes < 0
+        ):
+            raise InvalidArgumentError(f"Expected text_bytes to be at least 0, got {text_bytes!r}.")
         settings = self._client.get_settings()
         complete = configuration_for(None, configuration, None, settings)
-        return self._client.api.estimate_memory(n, dim, complete)
+        if text_bytes is None:
+            # What an older version has written has no sizes noted down.
+            known = [one for one in self.report().collections if one.text_bytes]
+            n_records = sum(one.n_records for one in known)
+            text_bytes = sum(one.text_bytes for one in known) // n_records if n_records else None
+        return self._client.api.estimate_memory(n, dim, complete, text_bytes)

@@ -755,10 +755,15 @@ class FastAPI(API):
         )
 
     def estimate_memory(
-        self, n_records: int, dimension: int, configuration: dict[str, Any]
+        self,
+        n_records: int,
+        dimension: int,
+        configuration: dict[str, Any],
+        text_bytes: int | None = None,
     ) -> Estimate:
         self._only_ours("An estimate of memory")
-        body = {"n_records": n_records, "dimension": dimension, "configuration": configuration}
+        body: dict[str, Any] = {"n_records": n_records, "dimension": dimension}
+        body |= {"configuration": configuration, "text_bytes": text_bytes}
         return estimate_from_json(self._v2("POST", "memory", "estimate", body=body, safe=True))
 
     def describe_fields(

@@ -600,11 +600,16 @@ class Local(API):
         ]
 
     def estimate_memory(
-        self, n_records: int, dimension: int, configuration: dict[str, Any]
+        self,
+        n_records: int,
+        dimension: int,
+        configuration: dict[str, Any],
+        text_bytes: int | None = None,
     ) -> Estimate:
         self._check_usable()
         info = CollectionInfo(UUID(int=0), "", "", "", configuration, dimension=dimension)
-        return self.segments.residents.estimate(n_records, dimension, graph_parameters(info))
+        parameters = graph_parameters(info)
+        return self.segments.residents.estimate(n_records, dimension, parameters, text_bytes)
 
     def describe_fields(
         self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str

@@ -412,9 +412,20 @@ class API(ABC):
 
     @abstractmethod
     def estimate_memory(
-        self, n_records: int, dimension: int, configuration: dict[str, Any]
+        self,
+        n_records: int,
+        dimension: int,
+        configuration: dict[str, Any],
+        text_bytes: int | None = None,
     ) -> Estimate:
-        """Reckon what a collection of this size would take under the budget."""
+        """Reckon what a collection of this size would take under the budget.
+
+        Args:
+            n_records: Records.
+            dimension: Floats of each embedding.
+            configuration: The collection's, whole.
+            text_bytes: Of a record's id, document, uri and metadata, in UTF-8; None: those of a sentence.
+        """
 
     @abstractmethod
     def describe_fields(

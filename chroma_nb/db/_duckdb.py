@@ -1462,6 +1462,14 @@ class DuckDB(DB):
         name = f"{entry.info.id}.{entry.extent.generation}"
         return os.path.join(self._temp.path, name)
 
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
+        found = super().sizes(collection_ids)
+        entries = [self._entries.get(one) for one in collection_ids]
+        return [
+            (n_records, disk_bytes, 0 if entry is None else text_bytes(entry))
+            for (n_records, disk_bytes, _), entry in zip(found, entries, strict=True)
+        ]
+
     def bytes_on_disk(self, collection_id: UUID) -> int:
         entry = self._entry(collection_id)
         return 0 if entry.vectors is None else entry.vectors.bytes_on_disk
@@ -1533,6 +1541,12 @@ def _read_texts(stored: str | None, extent: Extent) -> TextSizes | None:
         return None
     version, *sizes = json.loads(stored)
     return TextSizes(*sizes) if version == extent.version else None
+
+
+def text_bytes(entry: _Entry) -> int:
+    """Return the bytes of a collection's texts, as far as they were noted down."""
+    sizes = entry.texts
+    return 0 if sizes is None else sizes.row_bytes() * entry.extent.n_records
 
 
 def _stored_texts(sizes: TextSizes | None, extent: Extent) -> str | None:

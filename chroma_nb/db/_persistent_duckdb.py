@@ -30,6 +30,7 @@ from chroma_nb.db._duckdb import (
     has_failed,
     interruptible,
     is_disk_full,
+    text_bytes,
 )
 from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
 from chroma_nb.db.folder_sizes import FolderSizes
@@ -615,13 +616,13 @@ class PersistentDuckDB(DuckDB):
         # A checkpoint writes the whole catalogue of tables.
         return _CATALOGUE_BYTES * len(self._entries)
 
-    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int]]:
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         derived = self._index_sizes.by_collection()
         found = []
         for one in collection_ids:
             entry = self._entries.get(one)
             if entry is None:
-                found.append((0, 0))
+                found.append((0, 0, 0))
                 continue
             # As many rows as are committed: the file has these and its header.
             extent, size = entry.extent, 0
@@ -629,7 +630,7 @@ class PersistentDuckDB(DuckDB):
                 size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
             if derived:
                 size += derived.get(_file_name(entry), 0)
-            found.append((extent.n_records, size))
+            found.append((extent.n_records, size, text_bytes(entry)))
         return found
 
     def bytes_on_disk(self, collection_id: UUID) -> int:

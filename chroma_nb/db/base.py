@@ -440,15 +440,15 @@ class DB(ABC):
         """Bytes that the database may take for a moment beside its limit."""
         return 0
 
-    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int]]:
-        """Return the records and the bytes of files of many collections, without a look at every file.
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
+        """Return the records, the bytes of files and those of texts of many collections, each without a look at it.
 
         One that is gone meanwhile has none.
         """
         found = []
         for one in collection_ids:
-            size = 0, 0
+            size = 0, 0, 0
             with contextlib.suppress(NotFoundError):
-                size = self.extent(one).n_records, self.bytes_on_disk(one)
+                size = self.extent(one).n_records, self.bytes_on_disk(one), 0
             found.append(size)
         return found

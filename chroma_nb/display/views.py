@@ -98,7 +98,7 @@ def _rows(infos: Sequence[CollectionInfo], report: MemoryReport | None) -> list[
                 "dimension": "–" if info.dimension is None else str(info.dimension),
                 "space": info.space,
                 "function": shorten(function_of(info), 40),
-                "state": "?" if memory is None else memory.state,
+                "state": "?" if memory is None else memory.state_in_words,
                 "memory": format_bytes(held) if held else "–",
             }
         )
@@ -192,7 +192,7 @@ def _(shown: Collection) -> View:
     about += [f"{info.space} distance", f"embeds with {name}" if recorded.get("name") else name]
     if not isinstance(found, Exception):
         held = f"{format_bytes(memory.resident_bytes)} in memory"
-        about.append(held if memory.resident_bytes else memory.state)
+        about.append(held if memory.resident_bytes else memory.state_in_words)
     elif isinstance(found, NotAsked):
         about.append(place_of(shown._client.get_settings()))
     hnsw = info.configuration["hnsw"]
@@ -477,7 +477,7 @@ def _memory(report: MemoryReport, calls: Sequence[str] = ()) -> View:
             [
                 text_cell(shorten(one.name, _NAME_CHARACTERS)),
                 Cell(format_bytes(one.resident_bytes), number=True, bar=bar),
-                Cell(one.state),
+                Cell(one.state_in_words),
                 Cell(one.form),
                 Cell(f"{one.n_records:,}", number=True),
                 Cell(format_bytes(one.disk_bytes), number=True),

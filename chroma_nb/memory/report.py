@@ -61,6 +61,15 @@ class CollectionMemory:
     misses: int
     loads: int
     unloads: int
+    #: How much of its first graph is built, from 0 to 1; None where none is being built.
+    built: float | None = None
+    #: UTF-8 bytes of its ids, documents, uris and metadata.
+    text_bytes: int = 0
+
+    @property
+    def state_in_words(self) -> str:
+        """The state; of a collection whose first graph is being built, how far that is."""
+        return self.state if self.built is None else f"building {self.built:.0%}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +133,7 @@ class MemoryReport(Displayed):
         ]
         for one in self.collections:
             size = format_bytes(one.resident_bytes)
-            lines.append(f"{size:>19}  {one.state:8} {one.form:10} {one.name}")
+            lines.append(f"{size:>19}  {one.state_in_words:12} {one.form:10} {one.name}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:

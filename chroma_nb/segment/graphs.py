@@ -109,7 +109,7 @@ class Graphs:
         loaded = slot.segment
         if loaded is not None and loaded.vectors is not None and self._wants_graph(loaded):
             if loaded.vectors.graph is None:
-                unindexed = total
+                unindexed = total - int(total * (slot.graph_progress or 0.0))
             else:
                 tail = loaded.metadata.alive[loaded.vectors.graph_end :]
                 unindexed = int(np.count_nonzero(tail))

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import numpy as np
 
+from chroma_nb.db.base import TextSizes
 from chroma_nb.index import forms_of
 from chroma_nb.index.base import GraphParameters, VectorIndex
 from chroma_nb.memory.budget import LEAST_DATABASE, database_share, is_auto, read_budget
@@ -680,9 +681,16 @@ class ResidentSet(Lender):
             out.append((one.collection_id, reason, one.n_bytes))
         return out
 
-    def estimate(self, n_records: int, dimension: int, parameters: GraphParameters) -> Estimate:
+    def estimate(
+        self,
+        n_records: int,
+        dimension: int,
+        parameters: GraphParameters,
+        text_bytes: int | None = None,
+    ) -> Estimate:
         """Reckon what a collection would take; see `Estimate`."""
-        base = n_records * (65 + _TYPICAL_TEXT_BYTES + 4)
+        each = _TYPICAL_TEXT_BYTES if text_bytes is None else text_bytes
+        base = LoadedSegment.bytes_for(n_records, TextSizes(n_records, n_records * each, 0, 0, 0))
         disk = 4 * n_records * dimension
         by_form = {
             form.engine: base + form.bytes_for(parameters, n_records)
@@ -737,7 +745,7 @@ class ResidentSet(Lender):
         )
 
     def _report_on(
-        self, info: CollectionInfo, n_records: int, disk_bytes: int, now: float
+        self, info: CollectionInfo, n_records: int, disk_bytes: int, text_bytes: int, now: float
     ) -> CollectionMemory:
         # One that was not used yet gets no slot by being looked at.
         slot = self._slots.find(info.id) or _UNUSED
@@ -746,6 +754,13 @@ class ResidentSet(Lender):
         if segment is None:
             state = "on disk" if n_records else "empty"
         parts = {} if segment is None else segment.parts()
+        # What is on its way into it is in use as well.
+        for name, account in (
+            ("being built", slot.graph_account),
+            ("being written", slot.growth_account),
+        ):
+            if held := self.ledger.held(account):
+                parts[name] = held
         used = slot.last_used
         return CollectionMemory(
             name=info.name,
@@ -763,6 +778,8 @@ class ResidentSet(Lender):
             misses=slot.misses,
             loads=slot.loads,
             unloads=slot.unloads,
+            built=slot.graph_progress,
+            text_bytes=text_bytes,
         )
 
 

@@ -694,7 +694,8 @@ def estimate_memory(call: Call[s.EstimateBody]) -> dict[str, Any]:
         if key != "embedding_function"
     }
     configuration = validation.created_configuration(given, None, "l2")
-    return asdict(call.api.estimate_memory(body.n_records, body.dimension, configuration))
+    found = call.api.estimate_memory(body.n_records, body.dimension, configuration, body.text_bytes)
+    return asdict(found)
 
 
 # -- what bodies mean -------------------------------------------------------------------------

@@ -196,6 +196,7 @@ class EstimateBody(Body):
     n_records: int = Field(ge=1)
     dimension: int = Field(ge=1)
     configuration: dict[str, Any] | None = None
+    text_bytes: int | None = Field(default=None, ge=0)
 
 
 # -- answers ----------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ _RESTLESS = 0.03
 _TTLS: list[tuple[str, float]] = [
     *(("idle time", 0.0), ("10 s", 10.0), ("1 min", 60.0), ("10 min", 600.0), ("1 h", 3_600.0)),
 ]
-_WIDTHS = {"name": "190px", "size": "180px", "state": "70px", "used": "84px"}
+_WIDTHS = {"name": "190px", "size": "180px", "state": "96px", "used": "84px"}
 _CONTROL_WIDTHS = {"pin": "64px", "ttl": "136px", "unload": "84px"}
 _TITLES = {"name": "collection", "size": "memory", "state": "state", "used": "last use"}
 _CONTROL_TITLES = {"pin": "keep", "ttl": "unload after", "unload": ""}
@@ -287,7 +287,7 @@ class _Row:
             "size": fill(
                 "memory_row", n_bytes=one.resident_bytes, bar=round(one.resident_bytes / largest, 3)
             ),
-            "state": fill("label", label=one.state, kind="w"),
+            "state": fill("label", label=one.state_in_words, kind="w"),
             "used": fill("label", label=_ago(one.idle_seconds), kind="k"),
         }
         for key, text in texts.items():
