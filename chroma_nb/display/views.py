@@ -24,9 +24,10 @@ from chroma_nb.display.cells import (
 )
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.facts import NotAsked, known, within
-from chroma_nb.display.words import clean, marker, shorten, words_of
+from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.errors import ChromaError, MemoryBudgetError
 from chroma_nb.fields import Fields
+from chroma_nb.harmless import clean
 from chroma_nb.memory.report import Estimate, MemoryReport, MemorySample, Preview
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.progress import ProgressState
@@ -537,6 +538,8 @@ def _(shown: Preview) -> View:
     )
     budget = shown.budget if isinstance(shown.budget, str) else format_bytes(shown.budget)
     lead = f"With a budget of {shorten(budget, 40)} nothing would be unloaded."
+    if shown.refused:
+        lead = f"This budget would be refused. {clean(shown.refused)}"
     if shown:
         size = format_bytes(sum(one.n_bytes for one in shown))
         lead = f"A budget of {shorten(budget, 40)} would unload {size}:"

@@ -165,11 +165,15 @@ class Preview(Displayed, list[Departure]):
     Args:
         departures: The collections that would go.
         budget: The budget that was asked about.
+        refused: Why setting this budget would be refused, and what to do instead; empty where it would not.
     """
 
-    def __init__(self, departures: Iterable[Departure], budget: int | float | str) -> None:
+    def __init__(
+        self, departures: Iterable[Departure], budget: int | float | str, refused: str = ""
+    ) -> None:
         super().__init__(departures)
         self.budget = budget
+        self.refused = refused
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,9 @@ def test_small_wishes_are_held_against_the_machine_together(
     with chroma_nb.EphemeralClient(settings(memory_budget="500 MB")) as client:
         fill(client, 0, 30)
         monkeypatch.setattr(resident_set, "_UNCHECKED_BYTES", 20_000)
-        short = resident_set._HEADROOM_BYTES - 50_000
+        short = resident_set.PRESSURE.reserve() - 50_000
         free = SimpleNamespace(free=lambda: short, limit=resident_set.MACHINE.limit)
-        monkeypatch.setattr(resident_set, "MACHINE", free)
+        monkeypatch.setattr(resident_set.WORKSPACE, "_machine", free)
         fill(client, 30, 60)
         states = [one.state for one in client.memory.report().collections]
         # The budget has room for all of them, and the machine has none.
