@@ -23,7 +23,7 @@ from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
 from chroma_nb.transfer.cells import MetadataCells
 from chroma_nb.transfer.chunks import measure_chunks
-from chroma_nb.transfer.decoded import PIECE_BYTES, Expansion, cells, row_bytes
+from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
 from chroma_nb.transfer.frames import add_frame
 from chroma_nb.transfer.pieces import Rows, add_pieces
 from chroma_nb.transfer.report import TransferReport
@@ -56,7 +56,13 @@ _COLUMNS = (*_TEXTS, "embedding")
 #: Id, document and metadata of a record that is a sentence.
 _TYPICAL_RECORD_BYTES = 300
 _IDS_AT_ONCE = 65_536
-#: A row group is decoded in so many batches at most.
+#: A batch takes so many times as much while pyarrow decodes it (measured, lists of float32): the levels of the
+#: lists, the numbers, both again as a list, and the list of one size that is made of it.
+_DECODING_COPIES = 4
+#: So much of a column is read at a time.
+_BUFFER_BYTES = 1 << 20
+#: A row group is decoded in so many batches at most, unless its texts are less than this together.
+_LITTLE_TEXT = 4 << 20
 _BATCHES = 16
 #: How much more memory JSON takes as Python's objects.
 _JSON_TIMES = 8
@@ -422,6 +428,7 @@ class ParquetReader:
             self._source.close()
             raise
         self._from_batches = pa.Table.from_batches
+        self._pool = pa.default_memory_pool()
         self._restart()
 
     def _measure(self, parquet: Any) -> None:
@@ -434,7 +441,11 @@ class ParquetReader:
                 if column.physical_type == "BYTE_ARRAY"
             ]
             self._file = parquet.ParquetFile(
-                self._source, page_checksum_verification=True, read_dictionary=texts
+                self._source,
+                page_checksum_verification=True,
+                read_dictionary=texts,
+                # Else the whole chunk of a column is read at once.
+                buffer_size=_BUFFER_BYTES,
             )
             size = os.fstat(self._source.fileno()).st_size
         self.schema = self._file.schema_arrow
@@ -445,6 +456,8 @@ class ParquetReader:
             self._chunks = measure_chunks(self._file, self._source, f"The file {self._path!r}")
         others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
         Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
+        #: Of each row group.
+        self._text_bytes: dict[int, int] = {}
         self.window_rows = self._rows_at_once(PIECE_RECORDS)
 
     def _rows_at_once(self, most: int, column: str | None = None) -> int:
@@ -459,12 +472,15 @@ class ParquetReader:
             if column in (None, name):
                 held = texts if is_text else others
                 held[group] = held.get(group, 0) + n_bytes
-        rows = most
+        if column is None:
+            self._text_bytes = texts
+        rows, at_once = most, piece_bytes() // _DECODING_COPIES
         for group in {**texts, **others}:
             n_rows = max(1, self._file.metadata.row_group(group).num_rows)
             each = (texts.get(group, 0) + others.get(group, 0)) // n_rows
-            rows = min(rows, max(1, PIECE_BYTES // max(1, each)))
-            batch = min(n_rows, max(rows, -(-n_rows // _BATCHES)))
+            rows = min(rows, max(1, at_once // max(1, each)))
+            least = -(-n_rows // _BATCHES) if texts.get(group, 0) > _LITTLE_TEXT else 1
+            batch = min(n_rows, max(rows, least))
             require(
                 2 * texts.get(group, 0) + batch * (others.get(group, 0) // n_rows),
                 f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
@@ -501,14 +517,19 @@ class ParquetReader:
     def _decoded(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
         """Yield batches of about so many rows."""
         for group in range(self._file.num_row_groups):
-            # Of one row group each: pyarrow cannot join the dictionaries of texts that are in lists. And few of
-            # them, as each has all texts of the row group so far.
-            size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
+            # Of one row group each: pyarrow cannot join the dictionaries of texts that are in lists.
+            size = n_rows
+            if self._text_bytes.get(group, 0) > _LITTLE_TEXT:
+                # Few of them, as each has all texts of the row group so far.
+                size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
             yield from self._file.iter_batches(size, row_groups=[group], columns=columns)
 
     def _restart(self) -> None:
-        self._batches = self._decoded(self.window_rows)
         self._held: list[Any] = []
+        self._batches: Iterator[Any] = iter(())
+        # What Arrow keeps of the pass before is memory that this one needs.
+        self._pool.release_unused()
+        self._batches = self._decoded(self.window_rows)
         #: The row at which `_held` begins, and one past its last.
         self._first = self._end = 0
 

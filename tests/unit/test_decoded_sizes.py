@@ -127,7 +127,7 @@ def test_numbers_in_a_file_count_as_well(client: Any, tmp_path: Path, monkeypatc
     parquet.write_table(table, path, compression="zstd")
     del flat, table
     assert path.stat().st_size < MB
-    small = SimpleNamespace(free=lambda: 40 << 20, limit=preflight.MACHINE.limit)
+    small = SimpleNamespace(free=lambda: 20 << 20, limit=preflight.MACHINE.limit)
     monkeypatch.setattr(preflight, "MACHINE", small)
     with pytest.raises(MemoryBudgetError, match=r"row group 0 \(20 rows\) .*numbers\.parquet"):
         client.import_(path, "imported")
@@ -211,8 +211,7 @@ def test_what_are_no_pages_is_a_value_error(data: bytes) -> None:
 def test_records_are_read_and_written_in_pieces_of_bounded_size(
     client: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("chroma_nb.transfer.decoded.PIECE_BYTES", MB)
-    monkeypatch.setattr("chroma_nb.transfer.arrow.PIECE_BYTES", MB)
+    monkeypatch.setattr("chroma_nb.transfer.decoded._PIECE_BYTES", MB)
     documents = [f"{i} " + "y" * 100_000 for i in range(40)]
     origin = client.create_collection("origin", embedding_function=None)
     origin.add(ids=[str(i) for i in range(40)], embeddings=np.eye(40), documents=documents)
