@@ -388,13 +388,14 @@ def _release_stale() -> None:
         locks.release_stale()
 
 
-def release_dropped(store: Store) -> None:
-    """Have a client counted out that nobody holds any more.
+def dropping() -> Callable[[Store], None]:
+    """Return what counts a client out that nobody holds any more, called with its store.
 
-    Python calls this wherever it happens to free the client: also in the middle of another operation of that
-    thread, with its locks. So nothing is done here but to tell a thread that does it.
+    Python calls it wherever it happens to free the client: also in the middle of another operation of that
+    thread, with its locks. So it tells a thread that does it, and nothing else; and it is no Python function, in
+    whose middle an interrupt could come.
     """
-    _dropped.put(store)
+    return _dropped.put
 
 
 def _start_closer() -> None:
