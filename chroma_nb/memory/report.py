@@ -71,6 +71,13 @@ class CollectionMemory:
         """The state; of a collection whose first graph is being built, how far that is."""
         return self.state if self.built is None else f"building {self.built:.0%}"
 
+    @classmethod
+    def of(cls, **fields: Any) -> CollectionMemory:
+        """Make one of its fields, in half the time: a frozen dataclass sets each by a call of its own."""
+        made = object.__new__(cls)
+        made.__dict__.update(fields)
+        return made
+
 
 @dataclass(frozen=True)
 class MemorySample:
