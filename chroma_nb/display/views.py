@@ -423,8 +423,13 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
     loaded = sum(one.resident_bytes > 0 for one in report.collections)
     line = sparkline(report.history)
     note = f"{loaded} of {len(report.collections)} collections loaded"
+    free = f"by {report.limit_source}, {format_bytes(report.free_bytes)} free"
+    if report.short:
+        free += "; memory is short, so what is loaded gives way"
+    work = ("work", report.work_bytes, 0, "answers, scans and copies of this moment")
     return [
         ("index", report.used, report.budget, f"{note} {line}".strip()),
+        *([work] if report.work_bytes else []),
         (
             "the server" if report.server else "this kernel",
             report.process_bytes,
@@ -435,7 +440,7 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
             "machine limit",
             report.limit_bytes,
             0,
-            f"by {report.limit_source}, {format_bytes(report.free_bytes)} free",
+            free,
         ),
     ]
 

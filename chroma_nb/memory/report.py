@@ -89,6 +89,8 @@ class MemorySample:
     budget: int
     #: Resident memory of the process.
     process: int
+    #: The machine's memory was short, so that what is loaded gave way.
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class MemoryReport(Displayed):
         history: What was held over time, oldest first: a sample at each event and at each report, at
             most two a second.
         server: The address of the server that it is about; empty is this process.
+        work_bytes: What answers, scans, copies and the like have taken for the moment.
+        short: The machine's memory is short: what is loaded gives way, and nothing new is built.
     """
 
     budget: int
@@ -123,6 +127,8 @@ class MemoryReport(Displayed):
     events: list[MemoryEvent] = field(default_factory=list)
     history: list[MemorySample] = field(default_factory=list)
     server: str = ""
+    work_bytes: int = 0
+    short: bool = False
 
     def __repr__(self) -> str:
         loaded = sum(one.resident_bytes > 0 for one in self.collections)
@@ -138,6 +144,10 @@ class MemoryReport(Displayed):
             f"process   {format_bytes(self.process_bytes):>9} of {format_bytes(self.limit_bytes)} "
             f"({self.limit_source}), {format_bytes(self.free_bytes)} free",
         ]
+        if self.work_bytes:
+            lines.append(f"work      {format_bytes(self.work_bytes):>9} for the moment")
+        if self.short:
+            lines.append("The machine's memory is short: what is loaded gives way.")
         for one in self.collections:
             size = format_bytes(one.resident_bytes)
             lines.append(f"{size:>19}  {one.state_in_words:12} {one.form:10} {one.name}")

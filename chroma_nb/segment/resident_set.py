@@ -634,10 +634,13 @@ class ResidentSet(Lender):
         """Note what is held at this moment."""
         history = self._history
         with self._sample_lock:
-            now = MemorySample(time.time(), self.ledger.used, self.budget, self._process_bytes())
+            now = MemorySample(
+                *(time.time(), self.ledger.used, self.budget, self._process_bytes()),
+                short=PRESSURE.is_on,
+            )
             if len(history) > 1:
                 before, last = history[-2], history[-1]
-                held = {(one.used, one.budget) for one in (before, last, now)}
+                held = {(one.used, one.budget, one.short) for one in (before, last, now)}
                 # At rest the last sample moves on, so that the history is one of changes.
                 at_rest = len(held) == 1
                 if at_rest or now.time - before.time < _SAMPLE_SECONDS:
@@ -758,6 +761,8 @@ class ResidentSet(Lender):
                 for place, event in list(self._events)
             ],
             history=list(self._history),
+            work_bytes=WORKSPACE.used,
+            short=PRESSURE.is_on,
         )
 
     def _report_on(
