@@ -193,7 +193,9 @@ class Workspace:
                 room = self._free()
                 if n_bytes <= room:
                     return self._granted(n_bytes)
-            if self._lenders.give_back(n_bytes - room, _REASON):
+            # For what will not fit even so nobody has to be loaded again.
+            reach = room + self._lenders.lendable() + self._others()
+            if n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON):
                 continue
             with self._changed:
                 room = self._free()
@@ -213,9 +215,13 @@ class Workspace:
         if getattr(self._keeping, "grants", None) is not None and n_bytes <= self._most_free:
             # A server's other answers, which may be on their way to clients.
             return True
-        me = threading.get_ident()
-        others = sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
+        others = self._others()
         return others > 0 and n_bytes <= self._free() + others
+
+    def _others(self) -> int:
+        """Return what is granted to other threads."""
+        me = threading.get_ident()
+        return sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
 
     def _granted(self, n_bytes: int) -> Grant:
         grant = Grant(n_bytes, self)
