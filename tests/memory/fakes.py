@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
-
-import pytest
 
 from chroma_nb.memory.lender import Lender
 from chroma_nb.memory.limits import Limit
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
     from chroma_nb.memory.workspace import Workspace
 
 MIB = 1 << 20
