@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 
 import chroma_nb
 from chroma_nb.db.base import TextSizes
 from chroma_nb.db.record_table import RecordTable, measure
+from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
 from tests.stores import private_settings
 
@@ -302,6 +304,48 @@ def test_ids_are_read_without_the_texts_beside_them() -> None:
             )
         assert docs.get(include=[])["ids"] == [f"id{row}" for row in range(4_000)]
         assert docs.get(include=["metadatas"])["metadatas"] == [None] * 4_000
+
+
+# -- answers of SQL ---------------------------------------------------------------------------
+
+
+class Answer:
+    """Stands for a cursor that has executed a query, and counts how many rows are asked for at a time."""
+
+    description = (("text",), ("list",))
+
+    def __init__(self, n_rows: int, n_bytes: int) -> None:
+        self._left = n_rows
+        self._n_bytes = n_bytes
+        self.asked: list[int] = []
+
+    def fetchmany(self, n: int) -> list[tuple[str, list[int]]]:
+        self.asked.append(n)
+        n = min(n, self._left)
+        self._left -= n
+        return [("x" * self._n_bytes, [1])] * n
+
+    def fetch_df_chunk(self, n_chunks: int) -> pd.DataFrame:
+        return pd.DataFrame(self.fetchmany(2_048 * n_chunks), columns=["text", "list"])[["text"]]
+
+
+@pytest.mark.parametrize("kind", ["rows", "arrays"])
+def test_rows_of_an_answer_are_fetched_by_their_bytes(kind: str) -> None:
+    types = ["VARCHAR", "INTEGER[]"] if kind == "rows" else ["VARCHAR"]
+    short, long = Answer(50_000, 10), Answer(8_000, 50_000)
+    for answer in (short, long):
+        answer_of: Any = answer
+        if kind == "arrays":
+            answer.description = (("text",),)  # type: ignore[assignment]
+        assert len(read_frame(answer_of, types, lambda: None)) > 0
+    # One of DuckDB's chunks first, of which nothing is known yet.
+    assert short.asked[0] == long.asked[0] == 2_048
+    assert short.asked[1] >= 16_000
+    least = 2_048 if kind == "arrays" else 1
+    assert max(long.asked[1:]) <= max(least, 16 * MIB // 50_000)
+
+
+# -- writes -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [100, 600], ids=["lists", "arrays"])
