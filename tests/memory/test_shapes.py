@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import chroma_nb
@@ -171,6 +171,7 @@ def add(client: Any, name: str, shape: Shape) -> Any:
 @pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(shapes())
+@example(Shape(5, 1, 1, 2_000_000, 0, "l2", "0 MB", 6 * MIB, False, 0))
 def test_a_few_megabytes_change_no_answer(shape: Shape) -> None:
     queries = np.random.default_rng(shape.seed + 1).standard_normal(
         (5, shape.dimension), dtype=np.float32
