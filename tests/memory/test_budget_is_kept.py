@@ -6,6 +6,7 @@ ledger is watched at every change, and a store without a budget gives the answer
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,8 +144,11 @@ class UnderABudget(RuleBasedStateMachine):
 
     @rule(budget=BUDGETS)
     def change_budget(self, budget: int) -> None:
-        promised = sum(one.n_bytes for one in self.client.memory.preview(budget))
-        before, refused = self.ledger.used, None
+        promised, refused = 0, None
+        # A preview is refused as the budget itself is.
+        with contextlib.suppress(chroma_nb.errors.MemoryBudgetError):
+            promised = sum(one.n_bytes for one in self.client.memory.preview(budget))
+        before = self.ledger.used
         try:
             self.client.memory.budget = budget
         except chroma_nb.errors.MemoryBudgetError as error:
