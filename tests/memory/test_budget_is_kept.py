@@ -87,12 +87,17 @@ class UnderABudget(RuleBasedStateMachine):
         rows = (np.arange(n) * 7 + self.number) % len(VECTORS)
         self.number += 1
         for collection in self.pair(name):
-            getattr(collection, how)(
-                ids=[f"id{row}" for row in rows],
-                embeddings=VECTORS[rows],
-                documents=[f"{text} {row}" for row in rows],
-                metadatas=[{"n": int(row) % 5, "t": f"{text}{row % 3}"} for row in rows],
-            )
+            try:
+                getattr(collection, how)(
+                    ids=[f"id{row}" for row in rows],
+                    embeddings=VECTORS[rows],
+                    documents=[f"{text} {row}" for row in rows],
+                    metadatas=[{"n": int(row) % 5, "t": f"{text}{row % 3}"} for row in rows],
+                )
+            except chroma_nb.errors.MemoryBudgetError as error:
+                # Nothing is written: neither here nor at the twin, which comes after.
+                assert "which is pinned" in str(error)
+                return
 
     @rule(name=st.sampled_from(NAMES), value=st.integers(0, 4))
     def delete(self, name: str, value: int) -> None:

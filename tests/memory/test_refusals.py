@@ -105,9 +105,13 @@ def test_a_budget_below_what_is_pinned(client: Any, way: str) -> None:
     client.memory.unload_all()
     client.memory.pin("one")
     pinned = client.memory.report().used
-    for ask in (lambda: set_budget(client, "1 MB"), lambda: client.memory.preview("1 MB")):
-        _, ways = refused(ask)
-        assert client.memory.budget == 400_000_000
+    _, ways = refused(lambda: set_budget(client, "1 MB"))
+    assert client.memory.budget == 400_000_000
+    preview = client.memory.preview("1 MB")
+    assert (list(preview), preview.refused.partition(" needs ")[0]) == (
+        [],
+        str(_).partition(" needs ")[0],
+    )
     if way == "raise":
         follow(client, ways, "choose a budget that has room for it")
         assert client.memory.budget == client.memory.report().used == pinned

@@ -21,8 +21,8 @@ LONG = 60.0
 class NoticedCondition(threading.Condition):
     """Tells that somebody has begun to wait."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, lock: threading.RLock) -> None:
+        super().__init__(lock)
         self.somebody_waits = threading.Event()
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -138,7 +138,7 @@ def test_what_is_not_there_is_refused_with_need_free_and_ways_out(workspace: Wor
 def test_another_threads_grant_is_waited_for(machine: FakeMachine, lenders: Lenders) -> None:
     workspace = Workspace(machine, lenders, patience=LONG)  # type: ignore[arg-type]
     give(workspace, machine, 100 * MIB)
-    workspace._changed = noticed = NoticedCondition()
+    workspace._changed = noticed = NoticedCondition(workspace._lock)
     held = workspace.take_all(80 * MIB, "The first")
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(workspace.take_all, 50 * MIB, "The second")
@@ -152,7 +152,7 @@ def test_another_threads_grant_is_waited_for(machine: FakeMachine, lenders: Lend
 def test_nobody_waits_for_what_he_holds_himself(machine: FakeMachine, lenders: Lenders) -> None:
     workspace = Workspace(machine, lenders, patience=LONG)  # type: ignore[arg-type]
     give(workspace, machine, 100 * MIB)
-    workspace._changed = noticed = NoticedCondition()
+    workspace._changed = noticed = NoticedCondition(workspace._lock)
     with workspace.take_all(80 * MIB, "The first"), pytest.raises(MemoryBudgetError):
         workspace.take_all(50 * MIB, "The second")
     assert not noticed.somebody_waits.is_set()
