@@ -71,6 +71,8 @@ SLACK = 80 * MB
 LEAST_RECALL = 0.9
 #: Whoever takes longer for one call, seconds, is taken to hang.
 HANGS = 600.0
+#: Kept of what went wrong.
+MOST_PROBLEMS = 40
 BUDGETS: tuple[Any, ...] = (
     "auto",
     "auto",
@@ -95,6 +97,8 @@ class Book:
     #: Records that were found, and that were looked for.
     nearest: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
+    #: Something is wrong that makes all that follows doubtful.
+    stops: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     most_arrays: int = 0
 
@@ -206,7 +210,7 @@ class Soak:
     @property
     def over(self) -> bool:
         """Whether to come to an end."""
-        return time.monotonic() > self.until or bool(self.book.problems)
+        return time.monotonic() > self.until or self.book.stops
 
     def run(self) -> dict[str, Any]:
         """Do all of it; return what was found."""
@@ -221,7 +225,7 @@ class Soak:
         for what in ("planted", "nearest"):
             if self.book.recall(what) < LEAST_RECALL:
                 self.book.problems.append(f"recall {self.book.recall(what):.3f} ({what})")
-        if not self.book.problems:
+        if not self.book.stops:
             self._guarded("verify", self.verify)
         return {
             "done": dict(self.book.done),
@@ -379,7 +383,7 @@ class Worker(threading.Thread):
             refused, became = True, f"refused: {error}"
             untrue = untrue_refusal(error, min(free, MACHINE.free()) - WORKSPACE.used)
             if untrue:
-                self._failed(kind, f"{untrue}\n{traceback.format_exc()}")
+                self._failed(kind, f"{untrue}\n{traceback.format_exc()}", stops=False)
         except Exception as error:
             became = f"failed: {type(error).__name__}: {error}"
             self._failed(kind, traceback.format_exc())
@@ -388,9 +392,14 @@ class Worker(threading.Thread):
         self.say(f"< {kind} {seconds:.3f} s, {became}"[:400])
         self.soak.book.note(kind, seconds, refused=refused)
 
-    def _failed(self, kind: str, what: str) -> None:
-        with self.soak.book.lock:
-            self.soak.book.problems.append(f"{self.name}, {kind}: {what}")
+    def _failed(self, kind: str, what: str, *, stops: bool = True) -> None:
+        """Note a failure; the log shows where."""
+        self.say(f"! {kind} failed")
+        book = self.soak.book
+        with book.lock:
+            book.stops |= stops
+            if len(book.problems) < MOST_PROBLEMS:
+                book.problems.append(f"{self.name}, {kind}: {what}")
 
     def say(self, text: str) -> None:
         """Write a line to the log."""
