@@ -159,6 +159,12 @@ class _Entry:
         return f"records_{self.info.id.hex}_{self.extent.generation}"
 
 
+class _Here(threading.local):
+    """How many cursors this thread is reading with."""
+
+    n_cursors = 0
+
+
 class DuckDB(DB):
     """An ephemeral store: gone with the process, its vectors in files that have no name.
 
@@ -174,6 +180,9 @@ class DuckDB(DB):
         self._cursor_lock = threading.Lock()
         self._idle_cursors: list[duckdb.DuckDBPyConnection] = []
         self._busy_cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        #: Somebody waits for the cursors that are busy: no more of them until then.
+        self._is_reopening = False
+        self._here = _Here()
         self._entries: dict[UUID, _Entry] = {}
         self._by_name: dict[tuple[str, str, str], UUID] = {}
         self._tenants: set[str] = set()
@@ -546,6 +555,9 @@ class DuckDB(DB):
         self._check_open()
         self._reload_if_stale()
         self._keep_memory_limit()
+        if self._is_reopening and not self._here.n_cursors:
+            with self._write_lock:
+                pass
         with self._cursor_lock:
             cursor = self._idle_cursors.pop() if self._idle_cursors else None
             if cursor is not None:
@@ -554,6 +566,7 @@ class DuckDB(DB):
             cursor = self._cursor()
             with self._cursor_lock:
                 self._busy_cursors.add(cursor)
+        self._here.n_cursors += 1
         try:
             with interruptible():
                 yield cursor
@@ -567,6 +580,7 @@ class DuckDB(DB):
                 raise self._read_error(error) from error
             raise
         finally:
+            self._here.n_cursors -= 1
             self._busy_cursors.discard(cursor)
         with self._cursor_lock:
             if self._closed:

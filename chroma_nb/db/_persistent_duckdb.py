@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
@@ -503,11 +504,23 @@ class PersistentDuckDB(DuckDB):
         # Cursors go with their connection, so nobody should find one in between.
         self._check_place()
         with self._cursor_lock:
+            self._is_reopening = True
             self._idle_cursors.clear()
-        with contextlib.suppress(duckdb.Error):
-            self._connection.close()
-        self._connection = self._connect()
+        try:
+            self._wait_for_readers()
+            with contextlib.suppress(duckdb.Error):
+                self._connection.close()
+            self._connection = self._connect()
+        finally:
+            self._is_reopening = False
         self._named.clear()
+
+    def _wait_for_readers(self) -> None:
+        # Their cursors would be closed while they read, which looks like a damaged file; and as long as one
+        # of their queries runs DuckDB goes on with the old state, or refuses to open the file again.
+        until = time.monotonic() + _READERS_SECONDS
+        while len(self._busy_cursors) > self._here.n_cursors and time.monotonic() < until:
+            time.sleep(0.001)
 
     def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
@@ -662,6 +675,8 @@ _ROW_BYTES = 16
 _CATALOGUE_BYTES = 4 << 10
 #: Of a database that is being made.
 _NEW = ".new"
+#: So long whoever opens the database anew waits for those who read it, seconds.
+_READERS_SECONDS = 10.0
 #: What a folder of a store has.
 _OWN_FILES = {
     "lock",
