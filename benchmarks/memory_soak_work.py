@@ -207,6 +207,11 @@ class Soak:
         """Write a line to the log, which outlives this process."""
         os.write(self._log, f"{time.monotonic() - self._began:9.3f} {text}\n".encode())
 
+    def memory(self) -> str:
+        """Return what is held and what is free, in words."""
+        loaded = [client.memory.report().used for client in self.clients]
+        return f"loaded {loaded}, granted {WORKSPACE.used:,}, {MACHINE.free():,} free"
+
     @property
     def over(self) -> bool:
         """Whether to come to an end."""
@@ -264,7 +269,7 @@ class Soak:
                 notebook.arrays.pop()
                 time.sleep(pause)
             self.book.most_arrays = max(self.book.most_arrays, notebook.held)
-            self.say(f"main < arrays of {notebook.held:,}, {MACHINE.free():,} free")
+            self.say(f"main < arrays of {notebook.held:,}, {self.memory()}")
             time.sleep(chance.choice([0.05, 0.5, 3.0]))
             self._see_that_none_hangs(workers)
 
@@ -375,13 +380,13 @@ class Worker(threading.Thread):
     def call(self, kind: str, work: Callable[[], None]) -> None:
         """Do something, and note what became of it."""
         self.begun, started = time.monotonic(), time.perf_counter()
-        free, refused = MACHINE.free(), False
+        before, refused = MACHINE.free(), False
         try:
             work()
             became = "done"
         except MemoryBudgetError as error:
             refused, became = True, f"refused: {error}"
-            untrue = untrue_refusal(error, min(free, MACHINE.free()) - WORKSPACE.used)
+            untrue = untrue_refusal(error, min(before, MACHINE.free()) - WORKSPACE.used)
             if untrue:
                 self._failed(kind, f"{untrue}\n{traceback.format_exc()}", stops=False)
         except Exception as error:
@@ -389,7 +394,8 @@ class Worker(threading.Thread):
             self._failed(kind, traceback.format_exc())
         self.begun = time.monotonic()
         seconds = time.perf_counter() - started
-        self.say(f"< {kind} {seconds:.3f} s, {became}"[:400])
+        free = f"{MACHINE.free() / MB:.0f} MB free"
+        self.say(f"< {kind} {seconds:.3f} s, {free}, {became}"[:400])
         self.soak.book.note(kind, seconds, refused=refused)
 
     def _failed(self, kind: str, what: str, *, stops: bool = True) -> None:

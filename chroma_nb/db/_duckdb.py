@@ -564,8 +564,6 @@ class DuckDB(DB):
                 self._busy_cursors.add(cursor)
         if cursor is None:
             cursor = self._cursor()
-            with self._cursor_lock:
-                self._busy_cursors.add(cursor)
         self._here.n_cursors += 1
         try:
             with interruptible():
@@ -590,13 +588,20 @@ class DuckDB(DB):
         self._after_reading()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a new cursor, which is known to be busy from its beginning."""
         try:
-            return self._connection.cursor()
+            return self._busy_cursor()
         except duckdb.ConnectionException:
             # It is being opened anew at this moment, or whoever was about to has been interrupted.
             with self._write_lock:
                 self._reload_if_stale()
-                return self._connection.cursor()
+                return self._busy_cursor()
+
+    def _busy_cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._cursor_lock:
+            cursor = self._connection.cursor()
+            self._busy_cursors.add(cursor)
+            return cursor
 
     def _fatal(self, error: BaseException) -> InternalError:
         """Have DuckDB opened anew before the next access: until then it answers nothing more."""

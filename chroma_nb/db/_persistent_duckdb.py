@@ -507,19 +507,23 @@ class PersistentDuckDB(DuckDB):
             self._is_reopening = True
             self._idle_cursors.clear()
         try:
-            self._wait_for_readers()
-            with contextlib.suppress(duckdb.Error):
-                self._connection.close()
+            self._close_when_unread()
             self._connection = self._connect()
         finally:
             self._is_reopening = False
         self._named.clear()
 
-    def _wait_for_readers(self) -> None:
-        # Their cursors would be closed while they read, which looks like a damaged file; and as long as one
-        # of their queries runs DuckDB goes on with the old state, or refuses to open the file again.
+    def _close_when_unread(self) -> None:
+        # Cursors that are being read would be closed as well, which looks like a damaged file; and as long as
+        # one of their queries runs DuckDB goes on with the old state, or refuses to open the file again.
         until = time.monotonic() + _READERS_SECONDS
-        while len(self._busy_cursors) > self._here.n_cursors and time.monotonic() < until:
+        while True:
+            with self._cursor_lock:
+                others = len(self._busy_cursors) - self._here.n_cursors
+                if others <= 0 or time.monotonic() > until:
+                    with contextlib.suppress(duckdb.Error):
+                        self._connection.close()
+                    return
             time.sleep(0.001)
 
     def _should_checkpoint(self) -> bool:
