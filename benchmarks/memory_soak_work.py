@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib
 import json
 import os
 import random
@@ -160,7 +161,8 @@ class Notebook:
             room = self.room() + (LENDERS.lendable() if counts_loaded else 0)
             size = min(n_bytes, room)
             if size >= 4096:
-                self.arrays.append(np.ones(size // 8))
+                self.arrays.append(np.empty(size // 8))
+                self.arrays[-1].fill(1.0)
         return size == n_bytes
 
 
@@ -179,6 +181,9 @@ class Soak:
         self.seed = seed
         self.book = Book()
         self.notebook = Notebook()
+        # Once for all: what these take is not given back.
+        for module in ("pandas", "pyarrow.parquet", engine):
+            importlib.import_module(module)
         self.until = time.monotonic() + seconds
         self._began = time.monotonic()
         self._log = os.open(folder / "operations.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
