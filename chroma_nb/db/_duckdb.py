@@ -52,7 +52,9 @@ from chroma_nb.errors import (
 from chroma_nb.filters.expression import Expression, patterns
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.budget import default_budget
+from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
+from chroma_nb.memory.trim import return_large_at_once
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import ProgressBar, progress_bar
 from chroma_nb.shielded import finish
@@ -211,6 +213,7 @@ class DuckDB(DB):
         #: Nothing more is to be written: the folder is gone, or another's.
         self._is_abandoned = False
         self._closed = False
+        return_large_at_once(MACHINE.limit().total)
         limit = settings.duckdb_memory_limit
         self.memory_share = MemoryShare(
             default_budget().database if limit == "auto" else parse_bytes(limit),
