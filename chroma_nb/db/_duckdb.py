@@ -133,6 +133,8 @@ _UNWRITTEN_BYTES = 32 << 10
 #: DuckDB reads so many rows of a table at a time, and a checkpoint holds them in two forms.
 _VECTOR_ROWS = 2_048
 _CHECKPOINT_COPIES = 2
+#: ... and may take so much for compressing, whatever it writes.
+_CHECKPOINT_BYTES = 32 << 20
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
@@ -1365,11 +1367,16 @@ class DuckDB(DB):
 
     @contextlib.contextmanager
     def _memory_for_checkpoint(self) -> Iterator[None]:
-        more = self._checkpoint_bytes() - self.memory_share.limit
-        if more <= 0 or self.memory_share.is_fixed:
+        # Beyond the limit, which others may have in use: a checkpoint that has too little memory ends the instance, and
+        # with it a store in memory.
+        more = max(self._checkpoint_bytes(), _CHECKPOINT_BYTES)
+        if self.memory_share.is_fixed and self.persists:
             yield
             return
-        with WORKSPACE.take(more) as room, self.memory_share.raised(room.n_bytes):
+        with (
+            WORKSPACE.take(more) as room,
+            self.memory_share.raised(max(room.n_bytes, _CHECKPOINT_BYTES)),
+        ):
             yield
 
     def _free_cache(self) -> None:
