@@ -327,10 +327,12 @@ class Graphs:
             others = self._residents.pinned_bytes(but=slot)
             raise over_budget(
                 need,
-                max(0, room),
+                max(0, room) if need > room else self._residents.had_for(slot, need),
                 self._residents.budget,
                 f"The smallest graph of collection [{segment.info.name}]",
-                f"raise the budget: client.memory.budget = {held + need + others:_}",
+                f"raise the budget: client.memory.budget = {held + need + others:_}"
+                if need > room
+                else "do it again: others use the memory at this moment",
                 "go on without it: queries stay exact, and read the vectors from disk",
             )
         seconds = time.perf_counter() - started

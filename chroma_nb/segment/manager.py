@@ -310,13 +310,18 @@ class SegmentManager:
         with slot.write_lock:
             if self._load(slot):
                 return self.residents.ledger.held(collection_id)
-        need, room = slot.least_bytes or 0, self.residents.room_for(slot)
+        need = slot.least_bytes or 0
+        room = self.residents.had_for(slot, need)
+        is_too_large = need > self.residents.room_for(slot)
+        more = need + self.residents.pinned_bytes(but=slot)
         raise over_budget(
             need,
             room,
             self.residents.budget,
             f"Collection [{self.db.get_collection(collection_id).name}]",
-            f"raise the budget: client.memory.budget = {need + self.residents.pinned_bytes(but=slot):_}",
+            f"raise the budget: client.memory.budget = {more:_}"
+            if is_too_large
+            else "do it again: others use the memory at this moment",
             "leave it on disk: every query is answered from there, exactly",
         )
 

@@ -280,6 +280,18 @@ class ResidentSet(Lender):
         """Return what a collection could hold if all others that are not pinned went, those of other stores too."""
         return max(0, self.ledger.most - self.pinned_bytes(but=slot))
 
+    def had_for(self, slot: Slot, n_bytes: int) -> int:
+        """Return what a collection could have when it was refused so many bytes, for the error.
+
+        Others may be in use, so that they could not go, or the machine's memory was short: both may have changed
+        since, but what was refused was not there.
+        """
+        room = self.room_for(slot)
+        if n_bytes > room:
+            return room
+        there = min(self.ledger.free, max(0, WORKSPACE.free() - self.db.working_bytes))
+        return min(there, n_bytes - 1)
+
     def pinned_bytes(self, but: Slot | None = None) -> int:
         """Return what pinned collections hold."""
         return sum(
