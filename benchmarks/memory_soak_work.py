@@ -181,10 +181,6 @@ class Soak:
         self.seed = seed
         self.book = Book()
         self.notebook = Notebook()
-        # Once for all: what these take is not given back.
-        for module in ("pandas", "pyarrow.parquet", engine):
-            importlib.import_module(module)
-        self.until = time.monotonic() + seconds
         self._began = time.monotonic()
         self._log = os.open(folder / "operations.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._settings = chroma_nb.Settings(
@@ -201,6 +197,10 @@ class Soak:
                     embedding_function=None,
                     configuration={"hnsw": {"space": model.place.space}},
                 )
+        # Once for all: what these take is not given back. After the stores, which choose how pyarrow takes memory.
+        for module in ("pandas", "pyarrow.parquet", engine):
+            importlib.import_module(module)
+        self.until = time.monotonic() + seconds
 
     def open(self, path: Path | None) -> chroma_nb.ClientAPI:
         """Open a store, in a folder or in memory."""

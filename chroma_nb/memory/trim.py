@@ -23,13 +23,18 @@ def return_large_at_once(limit: int) -> None:
     """Have large blocks go back to the system as soon as they are freed, where there is little memory (glibc).
 
     Whenever glibc frees a block larger than any before it, up to 32 MB, it keeps blocks of that size from then
-    on: eight threads that read and write, and DuckDB, left 200 MB of such holes in heaps of 250 MB.
+    on: eight threads that read and write, and DuckDB, left 200 MB of such holes in heaps of 250 MB. pyarrow's own
+    allocator keeps what each thread once had, 90 MB after some small files; unless pyarrow was imported already
+    (by pandas, too), it is told to use the system's.
 
     Args:
         limit: Bytes that the process may use.
     """
     chosen = "MALLOC_MMAP_THRESHOLD_" in os.environ or "GLIBC_TUNABLES" in os.environ
-    if limit < _LITTLE_BYTES and not chosen and _malloc_trim() is not None:
+    if limit >= _LITTLE_BYTES or _malloc_trim() is None:
+        return
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if not chosen:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
