@@ -570,9 +570,11 @@ class DuckDB(DB):
         if cursor is None:
             cursor = self._cursor()
         self._here.n_cursors += 1
+        is_idle = False
         try:
             with interruptible():
                 yield cursor
+            is_idle = True
         except BaseException as error:
             cursor.close()
             if is_out_of_memory(error):
@@ -584,12 +586,13 @@ class DuckDB(DB):
             raise
         finally:
             self._here.n_cursors -= 1
-            self._busy_cursors.discard(cursor)
-        with self._cursor_lock:
-            if self._closed:
-                cursor.close()
-            else:
-                self._idle_cursors.append(cursor)
+            # As one: whoever opens the database anew forgets those that are idle, and waits for those that are busy.
+            with self._cursor_lock:
+                self._busy_cursors.discard(cursor)
+                if is_idle and self._closed:
+                    cursor.close()
+                elif is_idle:
+                    self._idle_cursors.append(cursor)
         self._after_reading()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:

@@ -503,9 +503,7 @@ class PersistentDuckDB(DuckDB):
         # What is on the disk is right, so it is read anew.
         # Cursors go with their connection, so nobody should find one in between.
         self._check_place()
-        with self._cursor_lock:
-            self._is_reopening = True
-            self._idle_cursors.clear()
+        self._is_reopening = True
         try:
             self._close_when_unread()
             self._connection = self._connect()
@@ -521,6 +519,7 @@ class PersistentDuckDB(DuckDB):
             with self._cursor_lock:
                 others = len(self._busy_cursors) - self._here.n_cursors
                 if others <= 0 or time.monotonic() > until:
+                    self._idle_cursors.clear()
                     with contextlib.suppress(duckdb.Error):
                         self._connection.close()
                     return
