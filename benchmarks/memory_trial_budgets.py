@@ -268,15 +268,14 @@ def preview_of_a_pin(stage: Stage) -> str:
     with stage.open(memory_budget="400 MB") as client:
         client.memory.pin(pinned)
         client.memory.load(other)
-        try:
-            listed = [one.collection for one in client.memory.preview("1 MB")]
-        except MemoryBudgetError as error:
-            return f"the preview says it: {error}"
+        preview = client.memory.preview("1 MB")
+        listed = [one.collection for one in preview]
         try:
             client.memory.budget = "1 MB"
         except MemoryBudgetError as error:
             check(not listed, f"{', '.join(listed)} listed, but refused: {error}")
-            return "nothing is listed, and it is refused"
+            check(preview.refused, "the preview does not say that it is refused")
+            return f"the preview says it: {preview.refused}"
     return f"{', '.join(listed)} listed"
 
 

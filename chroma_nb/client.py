@@ -57,7 +57,7 @@ class _Connection:
     def _keep(self, store: factories.Store) -> None:
         # A store is closed when nobody can reach it any more. One in memory stays: another client of
         # this process may come back to it, as with Chroma.
-        self._finalizer = weakref.finalize(self, factories.release_dropped, store)
+        self._finalizer = weakref.finalize(self, factories.dropping(), store)
         self._finalizer.atexit = False
         if store.outlives_clients:
             self._finalizer.detach()

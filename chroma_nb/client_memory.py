@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.boundary import public_class
 from chroma_nb.collection import Collection, configuration_for, name_of
 from chroma_nb.displayed import Displayed
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.report import Preview
 from chroma_nb.validation import check_ttl
@@ -122,7 +122,11 @@ class ClientMemory(Displayed):
 
     def preview(self, budget: int | float | str) -> Preview:
         """Return what setting this budget would unload, in order; nothing is done."""
-        return Preview(self._client.api.preview_memory_budget(budget, **self._place), budget)
+        try:
+            going = self._client.api.preview_memory_budget(budget, **self._place)
+        except MemoryBudgetError as error:
+            return Preview((), budget, str(error))
+        return Preview(going, budget)
 
     def widget(self, *, refresh_seconds: float = 1.0) -> MemoryWidget:
         """Return a live panel: sizes, Unload buttons, pins, TTLs and a budget slider with a preview.

@@ -6,8 +6,9 @@ shown, so that the core neither depends on it nor pays for it.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from chroma_nb.importing import import_module
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -51,4 +52,4 @@ def bundle_of(
 
 
 def _display() -> Any:
-    return importlib.import_module("chroma_nb.display")
+    return import_module("chroma_nb.display")

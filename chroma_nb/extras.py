@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from typing import TYPE_CHECKING
+
+from chroma_nb.importing import import_module
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -31,7 +32,7 @@ def require_extra(module: str, *, extra: str, needed_by: str) -> ModuleType:
         ImportError: The package is not installed. A package that is there and broken keeps its own error.
     """
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.partition(".")[0] and error.name != module:
             raise

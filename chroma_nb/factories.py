@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import importlib
 import logging
 import os
 import queue
@@ -23,6 +22,7 @@ from chroma_nb import forked
 from chroma_nb.boundary import public_call
 from chroma_nb.callers import level_outside
 from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.importing import import_module, importing
 from chroma_nb.settings import Settings, real_path
 from chroma_nb.shielded import shielded
 from chroma_nb.suggest import did_you_mean
@@ -82,6 +82,10 @@ class Store:
 
 
 _stores: dict[Hashable, Store] = {}
+#: Places whose stores are being opened at the moment.
+_opening: set[Hashable] = set()
+#: In a forked child: place -> the process that had it open, or was opening it, when it was forked.
+_left_to: dict[Hashable, int] = {}
 #: Stores of clients that nobody holds any more, for `_count_out_dropped`; None has it look whether it is needed.
 _dropped: queue.SimpleQueue[Store | None] = queue.SimpleQueue()
 _closer: threading.Thread | None = None
@@ -213,7 +217,11 @@ def open_store(settings: Settings) -> Store:
                     store.api.abandon()
                     store = None
                 if store is None:
-                    store = _stores[key] = _open(key, settings)
+                    _opening.add(key)
+                    try:
+                        store = _stores[key] = _open(key, settings)
+                    finally:
+                        _opening.discard(key)
                 if not store.is_closing:
                     return store
             if store.closing_thread == threading.get_ident():
@@ -237,21 +245,46 @@ def _open(key: Hashable, settings: Settings) -> Store:
     api_class = load_implementation("api", settings.api, API_IMPLEMENTATIONS)
     if not api_class.in_process:
         return Store(key, settings, api_class(settings), None)
-    from chroma_nb.index import check_engine, load_engine
-    from chroma_nb.segment.manager import SegmentManager
+    with importing():
+        # The first figure of the process's memory needs it, in whatever thread that is.
+        import psutil  # noqa: F401
+
+        from chroma_nb.index import check_engine, load_engine
+        from chroma_nb.segment.manager import SegmentManager
 
     check_engine(settings.index_engine)
     engine = partial(load_engine, settings.index_engine)
     name = settings.db
     if name == "auto":
         name = "persistent_duckdb" if settings.is_persistent else "duckdb"
-    db = load_implementation("db", name, DB_IMPLEMENTATIONS)(settings)
+    db_class = load_implementation("db", name, DB_IMPLEMENTATIONS)
+    try:
+        db = db_class(settings)
+    except InternalError as error:
+        if key in _left_to and _is_open_here(error):
+            raise _left_to_parent(settings.place, _left_to[key]) from error
+        raise
     try:
         api = api_class(db, SegmentManager(db, engine, settings), settings)
     except BaseException:
         db.close()
         raise
     return Store(key, settings, api, db)
+
+
+def _is_open_here(error: InternalError) -> bool:
+    import duckdb
+
+    return isinstance(error.__cause__, duckdb.ConnectionException)
+
+
+def _left_to_parent(place: str, parent: int) -> InternalError:
+    """Return the error for a store that the parent has closed since, and of which this child has a copy."""
+    return InternalError(
+        f"The store in {place!r} cannot be opened in this process (pid {os.getpid()}): it was forked while pid {parent} "
+        "had the store open, and its copy of the open database can be neither used nor closed. Open the store in a "
+        "process that is started anew: multiprocessing.get_context('spawn'). Nothing is damaged."
+    )
 
 
 def load_implementation(setting: str, name: str, known: dict[str, str]) -> Any:
@@ -267,7 +300,7 @@ def load_implementation(setting: str, name: str, known: dict[str, str]) -> Any:
         raise InvalidArgumentError(
             f"Unknown {setting} {name!r}. Known: {', '.join(known)}, or 'package.module:Class'.{hint}"
         )
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(import_module(module), attribute)
 
 
 def _open_and_acquire(settings: Settings) -> Store:
@@ -355,13 +388,14 @@ def _release_stale() -> None:
         locks.release_stale()
 
 
-def release_dropped(store: Store) -> None:
-    """Have a client counted out that nobody holds any more.
+def dropping() -> Callable[[Store], None]:
+    """Return what counts a client out that nobody holds any more, called with its store.
 
-    Python calls this wherever it happens to free the client: also in the middle of another operation of that
-    thread, with its locks. So nothing is done here but to tell a thread that does it.
+    Python calls it wherever it happens to free the client: also in the middle of another operation of that
+    thread, with its locks. So it tells a thread that does it, and nothing else; and it is no Python function, in
+    whose middle an interrupt could come.
     """
-    _dropped.put(store)
+    return _dropped.put
 
 
 def _start_closer() -> None:
@@ -437,6 +471,10 @@ def _begin_in_child() -> None:
     """Leave the stores to the parent."""
     global _lock, _closer, _dropped
     _lock, _closer, _dropped = threading.RLock(), None, queue.SimpleQueue()
+    for key in (*_stores, *_opening):
+        # A child of a child has the copy of its parent's parent, too.
+        _left_to.setdefault(key, os.getppid())
+    _opening.clear()
     forked.keep_for_ever(*_stores.values())
     _stores.clear()
 

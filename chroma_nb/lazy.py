@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import ends_at_caller
+from chroma_nb.importing import import_module
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def lazy_modules(package: str, modules: Collection[str], name: str) -> Any:
     """
     if name not in modules:
         raise _no_attribute(package, name, modules)
-    return importlib.import_module(f"{package}.{name}")
+    return import_module(f"{package}.{name}")
 
 
 def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> Any:
@@ -38,7 +38,7 @@ def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> A
     module = attributes.get(name)
     if module is None:
         raise _no_attribute(package, name, attributes)
-    value = getattr(importlib.import_module(module), name)
+    value = getattr(import_module(module), name)
     setattr(sys.modules[package], name, value)
     return value
 
@@ -50,4 +50,4 @@ def _no_attribute(package: str, name: str, known: Collection[str]) -> AttributeE
 
 def lazily(module: str, attribute: str) -> Any:
     """Return an attribute of a module that is above the caller's: imported when it is used, by name."""
-    return getattr(importlib.import_module(module), attribute)
+    return getattr(import_module(module), attribute)

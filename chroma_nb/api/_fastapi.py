@@ -30,6 +30,7 @@ from chroma_nb.filters.expression import (
     parse_where,
     parse_where_document,
 )
+from chroma_nb.harmless import said_in_line
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import CollectionInfo, IndexingStatus, RecordBatch, UserIdentity
 from chroma_nb.validation import check_known, ids_exist
@@ -175,7 +176,9 @@ class FastAPI(API):
         size = max(1, checks["max_batch_size"])
         return ServerInfo(
             name="chroma_nb" if ours else "Chroma",
-            version=str(checks["version"] if ours else self._v2("GET", "version", safe=True)),
+            version=said_in_line(
+                checks["version"] if ours else self._v2("GET", "version", safe=True), 40
+            ),
             max_batch_size=size,
             base64=bool(checks.get("supports_base64_encoding")),
             max_records=max(1, int(checks["max_records"])) if ours else size,
@@ -190,7 +193,7 @@ class FastAPI(API):
         except ChromaError:
             return None
         return ServerUnavailableError(
-            f"The server at {self._http.url} is Chroma {str(version)[:40]}, which speaks the API v1 only. "
+            f"The server at {self._http.url} is Chroma {said_in_line(version, 40)}, which speaks the API v1 only. "
             "Chroma 0.6 and later have v2."
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import random
 import threading
@@ -32,10 +33,11 @@ from chroma_nb.errors import (
     NotFoundError,
     ServerUnavailableError,
 )
+from chroma_nb.harmless import said_in_line
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.settings import without_secrets
 from chroma_nb.wire.errors import error_from_json
-from chroma_nb.wire.text import dumps, loads
+from chroma_nb.wire.text import BYTES_PER_VALUE, NoJsonError, TooManyValuesError, dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -171,15 +173,19 @@ class Connection:
             wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
             set_deadline(timeout[1], len(data or b""))
             try:
-                response = session.send(
-                    prepared, timeout=timeout, allow_redirects=False, **self._options
-                )
+                # Not `session.send`: it reads what a redirect says, all of it, even where it is not to follow.
+                response = session.get_adapter(url).send(prepared, timeout=timeout, **self._options)
                 self._receive(response)
+            except ChromaError:
+                raise
             except requests.RequestException as error:
                 if attempt + 1 < attempts and _may_repeat(error, safe):
                     time.sleep(wait * random.uniform(0.5, 1.0))
                     continue
                 raise self._unavailable(error, timeout[1]) from error
+            except Exception as error:
+                # http.client and urllib3 hand through what a number or a name of an answer cannot be read as.
+                raise self.unusable(error) from error
             status = response.status_code
             if status < 300:
                 return self._read(response)
@@ -196,20 +202,26 @@ class Connection:
         Raises:
             ServerUnavailableError: It is larger.
         """
-        pieces: list[bytes] = []
-        n_bytes = 0
+        if "," in response.headers.get("Content-Encoding", ""):
+            # A piece of one that is compressed several times over may be of any size by itself.
+            response.close()
+            raise self._unusable(
+                "it is compressed more than once, and was not to be compressed at all"
+            )
+        body = bytearray()
         for piece in response.iter_content(_PIECE_BYTES):
-            pieces.append(piece)
-            n_bytes += len(piece)
+            body += piece
             extend_deadline(len(piece))
-            if n_bytes > self._most_bytes:
+            if len(body) > self._most_bytes:
                 response.close()
+                # The error's traceback would keep it.
+                body.clear()
                 raise ServerUnavailableError(
                     f"The answer of the server at {self.url} is larger than {self._settings.max_answer} "
                     "(Settings.max_answer). Ask for less at a time: limit= and offset=."
                 )
-        # Where `response.content` looks for it.
-        response._content = b"".join(pieces)
+        # Where `response.content` looks for it. As bytes it would be there twice.
+        response._content = body  # type: ignore[assignment]
         self._answers.n = self.n_answers + 1
 
     @property
@@ -219,10 +231,12 @@ class Connection:
         return n
 
     def unusable(self, error: Exception) -> ServerUnavailableError:
-        """Return the error for an answer in JSON that is not what was asked for."""
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        """Return the error for an answer that is not what was asked for, or cannot be read."""
+        return self._unusable(f"{type(error).__name__}: {error}")
+
+    def _unusable(self, reason: str) -> ServerUnavailableError:
         return ServerUnavailableError(
-            f"The server at {self.url} gave an answer that cannot be used ({reason}). Is it a Chroma server, and "
+            f"The server at {self.url} gave an answer that cannot be used ({said_in_line(reason, 200)}). Is it a Chroma server, and "
             "is a proxy before it that changes answers?"
         )
 
@@ -238,16 +252,33 @@ class Connection:
 
     def _read(self, response: requests.Response) -> Any:
         try:
-            return loads(response.content)
-        except ValueError:
+            return self._json(response)
+        except NoJsonError:
             raise self.stranger(response) from None
+
+    def _json(self, response: requests.Response) -> Any:
+        """Return the JSON value of an answer.
+
+        Raises:
+            NoJsonError: It is none.
+            ServerUnavailableError, MemoryBudgetError: It would take too much memory.
+        """
+        try:
+            return loads(response.content, self._most_bytes // BYTES_PER_VALUE)
+        except TooManyValuesError as error:
+            raise ServerUnavailableError(
+                f"The answer of the server at {self.url} holds {error}, which are what one of "
+                f"{self._settings.max_answer} may hold (Settings.max_answer). Ask for less at a time: limit= and offset=."
+            ) from None
 
     def stranger(self, response: requests.Response) -> ServerUnavailableError:
         """Return the error that says: something answers there, but it is no Chroma server."""
-        kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
+        kind = said_in_line(
+            response.headers.get("Content-Type", "no content type").partition(";")[0], 80
+        )
         return ServerUnavailableError(
             f"Something answers at {self.url}, but it is no Chroma server: HTTP status "
-            f"{response.status_code}, {kind[:80]}. Check host, port and path."
+            f"{response.status_code}, {kind}. Check host, port and path."
         )
 
     def _failure(self, response: requests.Response) -> Exception:
@@ -255,8 +286,8 @@ class Connection:
         if 300 <= status < 400:
             return self._redirected(response)
         try:
-            body = loads(response.content)
-        except ValueError:
+            body = self._json(response)
+        except NoJsonError:
             body = None
         if body is None and status == 404 and self.is_known:
             # A name that no path can hold, such as "a/b".
@@ -265,10 +296,11 @@ class Connection:
         if body is None and status not in (401, 403, 413, 502, 503, 504):
             return self.stranger(response)
         error: ChromaError
-        if status in (401, 403) and (body is None or "error" not in body):
+        says_nothing = not isinstance(body, dict) or "error" not in body
+        if status in (401, 403) and says_nothing:
             kind = AuthorizationError if status == 401 else ChromaAuthError
             error = kind(f"The server at {self.url} refuses what was shown to it.")
-        elif status == 413 and (body is None or "error" not in body):
+        elif status == 413 and says_nothing:
             error = BatchSizeExceededError(
                 f"What stands before the server at {self.url} refuses a request of "
                 f"{len(response.request.body or b''):,} bytes (HTTP status 413)."
@@ -279,12 +311,13 @@ class Connection:
             )
         else:
             error = error_from_json(status, body)
-        error.trace_id = response.headers.get("chroma-trace-id")
+        trace_id = response.headers.get("chroma-trace-id")
+        error.trace_id = None if trace_id is None else said_in_line(trace_id, 200)
         return error
 
     def _redirected(self, response: requests.Response) -> ServerUnavailableError:
         """Return the error for an answer that sends us elsewhere: nothing is sent to another place unasked."""
-        target = without_secrets(response.headers.get("Location", ""))
+        target = said_in_line(without_secrets(response.headers.get("Location", "")), 200)
         asked = urlsplit(response.url).path
         way_out = "A login page or a proxy may stand before it."
         if "://" in target and target.partition("?")[0].endswith(asked):
@@ -294,7 +327,7 @@ class Connection:
                 address = target.partition("?")[0].removesuffix(base)
                 way_out = f"Connect there: chroma_nb.connect({address!r})."
         return ServerUnavailableError(
-            f"{self.url} does not answer itself, it sends its clients to {target[:200] or 'no address'} (HTTP "
+            f"{self.url} does not answer itself, it sends its clients to {target or 'no address'} (HTTP "
             f"status {response.status_code}). {way_out}"
         )
 
@@ -416,7 +449,7 @@ def _sentence(reason: BaseException) -> str:
     text = (
         getattr(cause, "strerror", None) or str(cause).rpartition(": ")[2] or type(cause).__name__
     )
-    return str(text).rstrip(".")[:200]
+    return said_in_line(text, 200).rstrip(".")
 
 
 def _may_repeat(error: requests.RequestException, safe: bool) -> bool:
@@ -437,7 +470,9 @@ def _is_late(reason: BaseException) -> bool:
 
 
 def _asked_to_wait(response: requests.Response, otherwise: float) -> float:
+    """Return how long to wait before the next attempt, seconds: as long as the server says, within reason."""
     try:
-        return min(_LONGEST_WAIT, float(response.headers.get("Retry-After", "")))
+        asked = float(response.headers.get("Retry-After", ""))
     except ValueError:
         return otherwise
+    return min(_LONGEST_WAIT, max(0.0, asked)) if math.isfinite(asked) else otherwise

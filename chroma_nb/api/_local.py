@@ -33,7 +33,7 @@ from chroma_nb.filters.expression import (
 )
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
-from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
+from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
 from chroma_nb.segment.locks import release_stale
@@ -531,13 +531,12 @@ class Local(API):
     ) -> Grant:
         """Take the memory of an answer; refuse one that does not fit, before any of it is made."""
         vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
-        distances = _FLOAT_BYTES * ("distances" in include)
-        longest = self.db.text_sizes(segment.info.id).longest
-        # Few records need no closer look.
-        n_bytes = len(labels) * (_MOST_TIMES * longest + vectors + distances + _OBJECT_BYTES)
-        if n_bytes > SMALL_BYTES:
-            n_bytes = len(labels) * (vectors + distances)
-            n_bytes += segment.metadata.answer_bytes(labels, include)
+        each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
+        if len(labels) * each <= SMALL_BYTES:
+            # Few records need no closer look.
+            return NOTHING
+        n_bytes = len(labels) * (vectors + _FLOAT_BYTES * ("distances" in include))
+        n_bytes += segment.metadata.answer_bytes(labels, include)
         return WORKSPACE.take_answer(n_bytes, what, *ways, budget=self.segments.residents.budget)
 
     # -- memory and graphs --------------------------------------------------------------------

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -128,17 +129,27 @@ NOT_THE_CALLERS_FAULT = (
 )
 #: Of a collection's version, which says what a snapshot or a description was made of.
 _VERSION_BITS = 62
-#: What DuckDB holds at most of a small table's rows that were written since the last checkpoint.
+#: So many files of vectors are remembered, with what is known of their checksums.
+_RECENT_FILES = 1_024
+#: What DuckDB holds of a small table since the last checkpoint: of rows that were added 25 kB, and where some were
+#: removed all that is in the same block (measured in DuckDB 2.0.1).
 _UNWRITTEN_BYTES = 32 << 10
+_THINNED_BYTES = 320 << 10
 #: DuckDB reads so many rows of a table at a time, and a checkpoint holds them in two forms.
 _VECTOR_ROWS = 2_048
 _CHECKPOINT_COPIES = 2
 #: ... and may take so much for compressing, whatever it writes.
-_CHECKPOINT_BYTES = 32 << 20
+_SAFE_CHECKPOINT_BYTES = 32 << 20
+#: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
+_CATALOGUE_BYTES = 2 << 10
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 HEADROOM_BYTES = 4 << 20
+
+
+def _no_vectors() -> None:
+    return None
 
 
 @dataclass
@@ -148,13 +159,31 @@ class _Entry:
     info: CollectionInfo
     created: int
     extent: Extent
-    vectors: VectorFile | None = None
     #: How large its texts are; None where that was not noted down, by an older version.
     texts: TextSizes | None = None
+    #: Returns the file of its vectors, or None where that is not open.
+    find_vectors: Callable[[], VectorFile | None] = _no_vectors
     #: Rows after the last full block of vectors, and their sum; None where the DB has no sums of it.
     tail: tuple[int, int] | None = None
     #: `DuckDB._named` of the store.
     named: set[UUID] | None = None
+
+    @property
+    def vectors(self) -> VectorFile | None:
+        """The file of its vectors, where that is open.
+
+        What has a name goes when nobody uses it (`DuckDB._recent`): there is never a second one of the same file.
+        """
+        return self.find_vectors()
+
+    @vectors.setter
+    def vectors(self, vectors: VectorFile | None) -> None:
+        if vectors is None:
+            self.find_vectors = _no_vectors
+        elif vectors.path is None:
+            self.find_vectors = lambda: vectors
+        else:
+            self.find_vectors = weakref.ref(vectors)
 
     @property
     def table(self) -> str:
@@ -196,6 +225,11 @@ class DuckDB(DB):
         #: since the last checkpoint: DuckDB holds some memory for each.
         self._named: set[UUID] = set()
         self._unwritten: set[UUID] = set()
+        #: Those of them of which records were removed or replaced.
+        self._thinned: set[UUID] = set()
+        #: The files of vectors that were used last. What is known of others is found again: of ten thousand
+        #: collections it takes 20 MB.
+        self._recent: deque[VectorFile] = deque(maxlen=_RECENT_FILES)
         self._format = FORMAT_VERSION
         #: The number of the last commit; None where the store has not begun to count.
         self._commits: int | None = None
@@ -413,10 +447,15 @@ class DuckDB(DB):
 
     def _let_go(self) -> None:
         """Have DuckDB put away what it holds of many tables, where that has become much."""
-        # The rows of a small table take 25 kB of its limit until a checkpoint. After it they take a block, which
-        # goes to the folder for temporary files when the memory is wanted.
-        if len(self._unwritten) * _UNWRITTEN_BYTES > self.memory_share.n_bytes:
+        # After a checkpoint the rows of a table take a block, which goes to the folder for temporary files when
+        # the memory is wanted.
+        if self._waits_for_checkpoint():
             self._make_room()
+
+    def _waits_for_checkpoint(self) -> bool:
+        """Say whether what cannot go before the next checkpoint takes much of DuckDB's memory."""
+        held = len(self._unwritten) * _UNWRITTEN_BYTES + len(self._thinned) * _THINNED_BYTES
+        return 3 * held > 2 * self.memory_share.n_bytes
 
     def _after_reading(self) -> None:
         """Do what is due when something was read."""
@@ -809,6 +848,7 @@ class DuckDB(DB):
         if entry.info.id not in self._entries:
             self._named.discard(entry.info.id)
             self._unwritten.discard(entry.info.id)
+            self._thinned.discard(entry.info.id)
         _close_vectors(entry)
         try:
             self._remove_files(entry)
@@ -862,6 +902,8 @@ class DuckDB(DB):
                     secrets.randbits(_VERSION_BITS),
                 )
                 texts = None if entry.texts is None else entry.texts.plus(changes.rows)
+                if len(changes.removed):
+                    self._thinned.add(collection_id)
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
                     tail = self._write_sums(con, entry, growth)
@@ -883,7 +925,13 @@ class DuckDB(DB):
 
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for what DuckDB has not enough memory for."""
-        return self.memory_share.error()
+        n, many = len(self._entries), ""
+        if 2 * n * _UNWRITTEN_BYTES > self.memory_share.n_bytes:
+            many = (
+                f" There are {n:,} collections, and each takes some of it: records of one collection that a "
+                "metadata key tells apart take less."
+            )
+        return self.memory_share.error(many)
 
     def _write_error(self, error: Exception) -> InternalError:
         way_out = "Repeat the call."
@@ -929,7 +977,13 @@ class DuckDB(DB):
         return None
 
     def _open_vectors(self, entry: _Entry, dimension: int, *, create: bool) -> VectorFile:
-        return VectorFile(self._vector_path(entry), dimension, folder=self._temp.path, fsync=False)
+        return VectorFile(
+            self._vector_path(entry),
+            dimension,
+            folder=self._temp.path,
+            spare_path=self._derived_prefix(entry) + ".f32",
+            fsync=False,
+        )
 
     # -- checksums of vectors -----------------------------------------------------------------
 
@@ -1102,17 +1156,19 @@ class DuckDB(DB):
         if entry.vectors is not None and entry.vectors.dimension != dimension:
             # The first write of the collection was undone, and the next has another dimension.
             _close_vectors(entry)
-        if entry.vectors is None:
+        vectors = entry.vectors
+        if vectors is None:
             create = entry.extent.next_label == 0
             vectors = self._open_vectors(entry, dimension, create=create)
             self._guard(entry, vectors)
             entry.vectors = vectors
-        if self.persists and entry.vectors.sums is None:
+        self._recent.append(vectors)
+        if self.persists and vectors.sums is None:
             # An older version's, which had none.
-            sums = entry.vectors.summed_up(entry.extent.next_label)
+            sums = vectors.summed_up(entry.extent.next_label)
             collection_id = entry.info.id
-            entry.vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
-        return entry.vectors
+            vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
+        return vectors
 
     @with_more_memory
     def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
@@ -1247,7 +1303,8 @@ class DuckDB(DB):
     def vectors(self, collection_id: UUID) -> VectorSource:
         entry = self._entry(collection_id)
         with self._write_lock:
-            if entry.vectors is None:
+            vectors = entry.vectors
+            if vectors is None:
                 if entry.info.dimension is None:
                     raise InternalError(f"Collection [{entry.info.name}] has no vectors yet.")
                 create = entry.extent.next_label == 0
@@ -1256,7 +1313,8 @@ class DuckDB(DB):
                 if vectors.sums is None:
                     vectors.check_length(entry.extent.next_label)
                 entry.vectors = vectors
-            return entry.vectors
+            self._recent.append(vectors)
+            return vectors
 
     @with_more_memory
     def compact(self, collection_id: UUID) -> None:
@@ -1357,6 +1415,7 @@ class DuckDB(DB):
         with self._memory_for_checkpoint():
             self._connection.execute("CHECKPOINT")
         self._unwritten.clear()
+        self._thinned.clear()
 
     def _checkpoint_bytes(self) -> int:
         """Return the memory that a checkpoint takes: DuckDB reads 2,048 rows of each table together."""
@@ -1370,17 +1429,18 @@ class DuckDB(DB):
 
     @contextlib.contextmanager
     def _memory_for_checkpoint(self) -> Iterator[None]:
-        # Beyond the limit, which others may have in use: a checkpoint that has too little memory ends the instance, and
-        # with it a store in memory.
-        more = max(self._checkpoint_bytes(), _CHECKPOINT_BYTES)
-        if self.memory_share.is_fixed and self.persists:
+        more = self._checkpoint_bytes() - self.memory_share.limit
+        if not self.persists:
+            # Beyond the limit, which others may have in use, whoever has chosen it: a checkpoint that has too little
+            # memory ends the instance, and with it a store in memory.
+            more = max(self._checkpoint_bytes(), _SAFE_CHECKPOINT_BYTES)
+        elif more <= 0 or self.memory_share.is_fixed:
             yield
             return
-        with (
-            WORKSPACE.take(more) as room,
-            self.memory_share.raised(max(room.n_bytes, _CHECKPOINT_BYTES)),
-        ):
-            yield
+        with WORKSPACE.take(more) as room:
+            n_bytes = room.n_bytes if self.persists else max(room.n_bytes, _SAFE_CHECKPOINT_BYTES)
+            with self.memory_share.raised(n_bytes):
+                yield
 
     def _free_cache(self) -> None:
         self.memory_share.is_stale = True
@@ -1409,10 +1469,18 @@ class DuckDB(DB):
     @property
     def memory_bytes(self) -> int:
         with self._reading() as cursor:
-            rows = cursor.execute(
-                "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory()"
-            ).fetchall()
+            return self._held(cursor)
+
+    def _held(self, connection: duckdb.DuckDBPyConnection) -> int:
+        rows = connection.execute(
+            "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory()"
+        ).fetchall()
         return int(rows[0][0])
+
+    @property
+    def working_bytes(self) -> int:
+        # A checkpoint writes the whole catalogue of tables.
+        return _CATALOGUE_BYTES * len(self._entries)
 
     @property
     def memory_limit(self) -> int:
@@ -1453,15 +1521,14 @@ class DuckDB(DB):
         try:
             self._keep_memory_limit()
             with self._cursor_lock:
-                self._busy_cursors.add(cursor)
                 self._sql_cursors.add(cursor)
             # Checked after the cursor was added: from then on `_end_queries` interrupts it.
             if self._is_closing:
                 raise InternalError(f"{self!r} is being closed. Open a new client to go on.")
             yield cursor
         finally:
-            self._busy_cursors.discard(cursor)
             cursor.close()
+            self._busy_cursors.discard(cursor)
             self._sql_cursors.discard(cursor)
 
     def _end_queries(self) -> None:
@@ -1671,7 +1738,9 @@ def _insert_columns(
     try:
         con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM chroma_nb_rows')
     finally:
-        con.unregister("chroma_nb_rows")
+        # Refused in a transaction that has failed, whose error is the one to be seen; the next call replaces it.
+        with contextlib.suppress(duckdb.TransactionException):
+            con.unregister("chroma_nb_rows")
 
 
 def _dump(metadata: dict[str, Any] | None) -> str | None:

@@ -91,6 +91,8 @@ class PersistentDuckDB(DuckDB):
         self._log_identity: tuple[int, int] | None = None
         #: A log of more than this is written into the database.
         self._log_limit = _LOG_BYTES
+        #: When so many tables were named, the machine's memory is looked at.
+        self._look_at = _FEW_TABLES
         self.path = expand_path(settings.path)
         self._index_sizes = FolderSizes(self._index_folder)
         _check_folder(self.path, settings.path)
@@ -229,25 +231,18 @@ class PersistentDuckDB(DuckDB):
             return 0
 
     def _open_database(self) -> duckdb.DuckDBPyConnection:
-        try:
-            return super()._connect()
-        except duckdb.InterruptException:
-            raise
-        except duckdb.Error as error:
-            if is_out_of_memory(error):
-                return self._open_long_log()
-            raise self._open_error(error) from error
-
-    def _open_long_log(self) -> duckdb.DuckDBPyConnection:
-        """Open a database whose log takes more memory than DuckDB is to have, and write the log into it."""
         limit = self.memory_share.n_bytes
-        self.memory_share.n_bytes = max(limit, MACHINE.free())
         try:
-            self._connection = connection = super()._connect()
-            self._read_meta()
-            self._forget_header()
-            connection.execute("CHECKPOINT")
-            self.memory_share.is_stale = True
+            try:
+                connection = super()._connect()
+            except duckdb.Error as error:
+                if not is_out_of_memory(error):
+                    raise
+                # What the log has in it takes more than that.
+                self.memory_share.n_bytes = max(limit, MACHINE.free())
+                connection = super()._connect()
+            if self._log_bytes() and 3 * self._held(connection) > limit:
+                self._write_long_log(connection, limit)
         except duckdb.InterruptException:
             raise
         except duckdb.Error as error:
@@ -255,6 +250,16 @@ class PersistentDuckDB(DuckDB):
         finally:
             self.memory_share.n_bytes = limit
         return connection
+
+    def _write_long_log(self, connection: duckdb.DuckDBPyConnection, limit: int) -> None:
+        """Write a log that takes much of DuckDB's memory into the database at once."""
+        if self._should_checkpoint():
+            connection.execute(f"SET memory_limit = '{max(limit, MACHINE.free())}B'")
+            self._connection = connection
+            self._read_meta()
+            self._forget_header()
+            connection.execute("CHECKPOINT")
+        self.memory_share.is_stale = True
 
     def _open_error(self, error: duckdb.Error) -> Exception:
         """Return the error that stands for one of DuckDB's, met while opening its file."""
@@ -390,7 +395,7 @@ class PersistentDuckDB(DuckDB):
         self._write_commit_file()
 
     def _after_commit(self) -> None:
-        is_due = len(self._unwritten) * _TABLE_BYTES > self.memory_share.n_bytes
+        is_due = self._waits_for_checkpoint()
         with contextlib.suppress(OSError):
             found = os.stat(self._log_file())
             self._log_identity = found.st_dev, found.st_ino
@@ -408,7 +413,13 @@ class PersistentDuckDB(DuckDB):
             self._leave_to_the_log(error)
 
     def _let_go(self) -> None:
-        if len(self._named) * _TABLE_BYTES > self.memory_share.n_bytes:
+        n = len(self._named)
+        is_due = n * _TABLE_BYTES > self.memory_share.n_bytes
+        if n >= self._look_at:
+            # Where the machine has little left, sooner; looking takes 0.1 ms.
+            self._look_at = n + _FEW_TABLES // 4
+            is_due = is_due or MACHINE.free() < 2 * self.working_bytes + _LITTLE_BYTES
+        if is_due:
             self._open_anew()
 
     def _after_reading(self) -> None:
@@ -427,17 +438,20 @@ class PersistentDuckDB(DuckDB):
         if not self._write_lock.acquire(blocking=False):
             return False
         try:
-            # In the middle of a transaction, or of reading: then it is done another time.
-            if self._is_stale or self._closed or self._is_abandoned or self._busy_cursors:
-                return False
-            with interruptible():
+            # Nobody begins to read meanwhile: a cursor would keep the instance alive.
+            with self._cursor_lock, interruptible():
+                # In the middle of a transaction, or of reading: then it is done another time.
+                is_used = self._is_stale or self._busy_cursors
+                if is_used or self._closed or self._is_abandoned:
+                    return False
                 if self._log_bytes():
                     if not self._should_checkpoint():
                         return False
-                    self._checkpoint()
+                    self._checkpoint_in_little_memory()
                 # An interrupt leaves the rest to the next call.
                 self.mark_broken()
-                self._reconnect()
+                self._idle_cursors.clear()
+                self._open_again()
             self._is_stale = self._is_broken = False
             return_memory()
         except duckdb.TransactionException:
@@ -448,6 +462,18 @@ class PersistentDuckDB(DuckDB):
         finally:
             self._write_lock.release()
         return True
+
+    def _checkpoint_in_little_memory(self) -> None:
+        """Make a checkpoint of which little stays in memory: else what it writes would, up to the limit.
+
+        The limit is set back by opening the database again, or before the next access.
+        """
+        limit = self._held(self._connection) + max(_CHECKPOINT_BYTES, self._checkpoint_bytes())
+        if limit < self.memory_share.n_bytes:
+            self.memory_share.is_stale = True
+            with contextlib.suppress(duckdb.OutOfMemoryException):
+                self._connection.execute(f"SET memory_limit = '{limit}B'")
+        self._checkpoint()
 
     def _has_lost_its_log(self) -> bool:
         """Say whether the log with this process's commits was deleted or replaced: DuckDB still has them."""
@@ -503,27 +529,28 @@ class PersistentDuckDB(DuckDB):
         # What is on the disk is right, so it is read anew.
         # Cursors go with their connection, so nobody should find one in between.
         self._check_place()
+        # Those that are being read would be cut off, which looks like a damaged file; and as long as one of their
+        # queries runs DuckDB goes on with the old state, or refuses to open the file again.
+        until = time.monotonic() + _READERS_SECONDS
         self._is_reopening = True
         try:
-            self._close_when_unread()
-            self._connection = self._connect()
+            while True:
+                with self._cursor_lock:
+                    others = len(self._busy_cursors) - self._here.n_cursors
+                    if others <= 0 or time.monotonic() > until:
+                        self._idle_cursors.clear()
+                        self._open_again()
+                        return
+                time.sleep(0.001)
         finally:
             self._is_reopening = False
-        self._named.clear()
 
-    def _close_when_unread(self) -> None:
-        # Cursors that are being read would be closed as well, which looks like a damaged file; and as long as
-        # one of their queries runs DuckDB goes on with the old state, or refuses to open the file again.
-        until = time.monotonic() + _READERS_SECONDS
-        while True:
-            with self._cursor_lock:
-                others = len(self._busy_cursors) - self._here.n_cursors
-                if others <= 0 or time.monotonic() > until:
-                    self._idle_cursors.clear()
-                    with contextlib.suppress(duckdb.Error):
-                        self._connection.close()
-                    return
-            time.sleep(0.001)
+    def _open_again(self) -> None:
+        with contextlib.suppress(duckdb.Error):
+            self._connection.close()
+        self._connection = self._connect()
+        self._named.clear()
+        self._look_at = _FEW_TABLES
 
     def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
@@ -627,11 +654,6 @@ class PersistentDuckDB(DuckDB):
     def unnamed_files(self) -> list[str]:
         return [one for one in self._find_unnamed() if one.startswith(self._vector_folder)]
 
-    @property
-    def working_bytes(self) -> int:
-        # A checkpoint writes the whole catalogue of tables.
-        return _CATALOGUE_BYTES * len(self._entries)
-
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         derived = self._index_sizes.by_collection()
         found = []
@@ -645,7 +667,7 @@ class PersistentDuckDB(DuckDB):
             if extent.next_label:
                 size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
             if derived:
-                size += derived.get(_file_name(entry), 0)
+                size += derived.get((one.int, extent.generation), 0)
             found.append((extent.n_records, size, text_bytes(entry)))
         return found
 
@@ -668,14 +690,16 @@ _STORAGE = {"storage_compatibility_version": "v1.2.0"}
 _NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
 #: A log of more than this is written into the database after a commit; DuckDB's own measure.
 _LOG_BYTES = 16 << 20
-#: What DuckDB holds at most of a small table: in memory until a checkpoint (25 kB), and beside its limit from when
-#: it is first read or written (30 kB).
+#: What DuckDB holds at most of a small table from when it is first read or written: 30 kB of it beside its limit.
 _TABLE_BYTES = 64 << 10
 #: A checkpoint writes the last rows of a table anew, up to so many (DuckDB's row group); a row beside its texts.
 _GROUP_ROWS = 122_880
 _ROW_BYTES = 16
-#: What a checkpoint takes for each table of the store (measured: 2 to 3 kB).
-_CATALOGUE_BYTES = 4 << 10
+#: Of so many tables at least DuckDB forgets the rows, where the machine has only so much memory left.
+_FEW_TABLES = 256
+_LITTLE_BYTES = 48 << 20
+#: What a checkpoint gets of memory beside what is held before it.
+_CHECKPOINT_BYTES = 8 << 20
 #: Of a database that is being made.
 _NEW = ".new"
 #: So long whoever opens the database anew waits for those who read it, seconds.

@@ -90,8 +90,12 @@ class MemoryShare:
             # Lowered with the next statement, when nothing of this one is in use any more.
             self.is_stale = True
 
-    def error(self) -> OutOfShareError:
-        """Return the error for what DuckDB has not enough memory for."""
+    def error(self, more: str = "") -> OutOfShareError:
+        """Return the error for what DuckDB has not enough memory for.
+
+        Args:
+            more: What else is to be said.
+        """
         way = (
             "give it more: Settings(duckdb_memory_limit='1 GB')"
             if self.is_fixed
@@ -99,7 +103,7 @@ class MemoryShare:
         )
         return OutOfShareError(
             f"The database would need more than {format_bytes(self.limit)} of memory for this; nothing was "
-            f"changed. Ways out: {way}.",
+            f"changed. Ways out: {way}.{more}",
             need=2 * self.limit,
             free=self.limit,
         )

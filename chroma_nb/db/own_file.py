@@ -1,4 +1,4 @@
-"""Opening files of the store's, and refusing what has been put in their place.
+"""Opening files of the store's, and refusing what has been put in their place; and files that a user names.
 
 A folder may be shared, unpacked or prepared by somebody else: a link there would let a store empty a file
 that is not its own, and a pipe would let it wait for ever.
@@ -18,9 +18,9 @@ class NotOurFileError(OSError):
 
 
 _FLAGS = 0
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
-
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
 #: How the name of a file that is being written ends.
 _UNFINISHED = ".new"
@@ -39,13 +39,25 @@ def open_plain(path: str, flags: int, mode: int = 0o600) -> int:
         OSError: It is missing, or cannot be opened.
     """
     try:
-        fd = os.open(path, flags | _FLAGS, mode)
+        return open_given(path, flags | _NO_LINKS, mode)
+    except NotOurFileError:
+        raise
     except OSError:
         if os.path.islink(path):
             raise NotOurFileError(
                 errno.EEXIST, f"{path!r} is a link, and links are not followed"
             ) from None
         raise
+
+
+def open_given(path: str, flags: int, mode: int = 0o600) -> int:
+    """Open a plain file that a user names, as the `opener` of `open`: the same, but a link is followed.
+
+    Raises:
+        NotOurFileError: It is no plain file.
+        OSError: It is missing, or cannot be opened.
+    """
+    fd = os.open(path, flags | _FLAGS, mode)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise NotOurFileError(errno.EEXIST, f"{path!r} is no plain file")

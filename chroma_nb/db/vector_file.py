@@ -17,6 +17,7 @@ import stat
 import struct
 import tempfile
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +52,9 @@ _RANGE_ROWS_PER_ROW = 8
 #: Up to so many chosen rows are read one by one whatever lies between them.
 _FEW_ROWS = 64
 
+#: So many unnamed files may be open in this process: each holds a descriptor as long as it is there.
+_MOST_UNNAMED = 256
+
 
 class VectorFile(VectorSource):
     """The vectors of one generation of one collection. One writer, many readers.
@@ -62,6 +66,8 @@ class VectorFile(VectorSource):
         path: The file; None makes an unnamed temporary one in `folder`.
         dimension: Floats per vector.
         folder: Where the temporary file goes; None is the system's place.
+        spare_path: The name that a temporary file gets where many unnamed ones are open already. Whoever gives
+            it deletes it.
         fsync: Flush to the disk at the end of each `append`.
         create: Make the file, or write its header, where that is missing.
         has_sums: Its rows have checksums, and are right or wrong whatever the header says: a damaged one is
@@ -78,6 +84,7 @@ class VectorFile(VectorSource):
         dimension: int,
         *,
         folder: str | None = None,
+        spare_path: str | None = None,
         fsync: bool = True,
         create: bool = True,
         has_sums: bool = False,
@@ -96,6 +103,7 @@ class VectorFile(VectorSource):
         self.sums: BlockSums | None = None
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
         self._folder = folder
+        self._spare_path = spare_path
         self._fsync = fsync
         self._header_is_damaged = False
         self._lock = threading.Lock()
@@ -309,17 +317,29 @@ class VectorFile(VectorSource):
 
     def _spill(self, n_rows: int) -> None:
         """Move the rows so far into a file."""
-        assert self._small is not None
+        if self._spare_path is not None and len(_unnamed) >= _MOST_UNNAMED:
+            fd = open_plain(self._spare_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                self._write_small(fd, n_rows)
+            finally:
+                os.close(fd)
+            self.path, self._small = self._spare_path, None
+            return
         fd = _unnamed_file(self._folder)
         try:
-            self._write_header(fd)
-            rows = np.ascontiguousarray(self._small[:n_rows])
-            if n_rows:
-                _write_all(fd, rows.data.cast("B"), HEADER_BYTES)
+            self._write_small(fd, n_rows)
         except BaseException:
             os.close(fd)
             raise
         self._fd, self._small = fd, None
+        _unnamed.add(self)
+
+    def _write_small(self, fd: int, n_rows: int) -> None:
+        assert self._small is not None
+        self._write_header(fd)
+        rows = np.ascontiguousarray(self._small[:n_rows])
+        if n_rows:
+            _write_all(fd, rows.data.cast("B"), HEADER_BYTES)
 
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._small is not None:
@@ -549,6 +569,7 @@ class VectorFile(VectorSource):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            _unnamed.discard(self)
 
     @property
     def bytes_on_disk(self) -> int:
@@ -556,6 +577,10 @@ class VectorFile(VectorSource):
         if self.path is not None:
             return os.stat(self.path).st_size
         return 0 if self._fd < 0 else os.fstat(self._fd).st_size
+
+
+#: The files without a name that are open.
+_unnamed: weakref.WeakSet[VectorFile] = weakref.WeakSet()
 
 
 def _unnamed_file(folder: str | None) -> int:

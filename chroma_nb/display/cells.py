@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.display.words import clean, counted, marked
+from chroma_nb.display.words import counted, marked
+from chroma_nb.harmless import clean
 
 if TYPE_CHECKING:
     import re

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chroma_nb.display.facts import within
-from chroma_nb.display.words import clean, shorten
+from chroma_nb.display.words import shorten
 from chroma_nb.filters.expression import Among, CompareDate, ListContains
+from chroma_nb.harmless import clean
 from chroma_nb.scalars import instant
 from chroma_nb.suggest import did_you_mean
 

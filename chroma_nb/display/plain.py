@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.words import clean, counted, shorten
+from chroma_nb.display.words import counted, shorten
+from chroma_nb.harmless import clean
 from chroma_nb.progress import ProgressState
 from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 

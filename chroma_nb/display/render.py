@@ -10,7 +10,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from chroma_nb.display.views import view
-from chroma_nb.display.words import clean
+from chroma_nb.harmless import clean
 from chroma_nb.memory.sizes import format_bytes
 
 

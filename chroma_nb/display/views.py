@@ -24,9 +24,10 @@ from chroma_nb.display.cells import (
 )
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.facts import NotAsked, known, within
-from chroma_nb.display.words import clean, marker, shorten, words_of
+from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.errors import ChromaError, MemoryBudgetError
 from chroma_nb.fields import Fields
+from chroma_nb.harmless import clean
 from chroma_nb.memory.report import Estimate, MemoryReport, MemorySample, Preview
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.progress import ProgressState
@@ -422,8 +423,13 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
     loaded = sum(one.resident_bytes > 0 for one in report.collections)
     line = sparkline(report.history)
     note = f"{loaded} of {len(report.collections)} collections loaded"
+    free = f"by {report.limit_source}, {format_bytes(report.free_bytes)} free"
+    if report.short:
+        free += "; memory is short, so what is loaded gives way"
+    work = ("work", report.work_bytes, 0, "answers, scans and copies of this moment")
     return [
         ("index", report.used, report.budget, f"{note} {line}".strip()),
+        *([work] if report.work_bytes else []),
         (
             "the server" if report.server else "this kernel",
             report.process_bytes,
@@ -434,7 +440,7 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
             "machine limit",
             report.limit_bytes,
             0,
-            f"by {report.limit_source}, {format_bytes(report.free_bytes)} free",
+            free,
         ),
     ]
 
@@ -537,6 +543,8 @@ def _(shown: Preview) -> View:
     )
     budget = shown.budget if isinstance(shown.budget, str) else format_bytes(shown.budget)
     lead = f"With a budget of {shorten(budget, 40)} nothing would be unloaded."
+    if shown.refused:
+        lead = f"This budget would be refused. {clean(shown.refused)}"
     if shown:
         size = format_bytes(sum(one.n_bytes for one in shown))
         lead = f"A budget of {shorten(budget, 40)} would unload {size}:"

@@ -1,4 +1,4 @@
-"""Text of strangers: made harmless, shortened, and its matching words marked."""
+"""Text of strangers: shortened, and its matching words marked."""
 
 from __future__ import annotations
 
@@ -7,25 +7,17 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
+from chroma_nb.harmless import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Characters that no page can hold or that turn the text around them about: control characters, lone
-#: surrogates, and explicit directions.
-_UNSHOWABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
-)
 #: Too common to mark.
 _COMMON = frozenset(
     "the and for are was were with that this from what which who how why when where does has have "  # noqa: SIM905
     "had its his her our not but you can into about something any all some".split()
 )
 _WORD = re.compile(r"\w{3,}")
-
-
-def clean(text: str) -> str:
-    """Replace what cannot be shown by U+FFFD."""
-    return _UNSHOWABLE.sub("\ufffd", text)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import os
 import shutil
 import tarfile
@@ -19,6 +18,7 @@ from chroma_nb import forked
 from chroma_nb.boundary import public_call, public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError, MemoryBudgetError
+from chroma_nb.importing import import_module
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import Settings
@@ -413,7 +413,7 @@ def _batches(
 
 def _import(module: str) -> Any:
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module:
             raise

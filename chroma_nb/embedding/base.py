@@ -8,7 +8,6 @@ given again each time the collection is opened.
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import json
 import warnings
@@ -22,6 +21,7 @@ import numpy as np
 from chroma_nb.embedding.consent import consent_needed, remember_given
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InvalidArgumentError, with_way_out
+from chroma_nb.importing import import_module
 from chroma_nb.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -520,7 +520,7 @@ class KnownFunctions(MutableMapping[str, type[Any]]):
             if name in classes:
                 return classes[name]
         module, _, attribute = self._shipped[name].partition(":")
-        cls: type[Any] = getattr(importlib.import_module(module), attribute)
+        cls: type[Any] = getattr(import_module(module), attribute)
         return cls
 
     def __setitem__(self, name: str, cls: type[Any]) -> None:

@@ -16,6 +16,7 @@ from chroma_nb.errors import (
     QuotaError,
     RateLimitError,
 )
+from chroma_nb.harmless import said_in_line
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -58,6 +59,8 @@ class JSONService:
         self._session = requests.Session()
         # Otherwise an entry in ~/.netrc takes the place of the key.
         self._session.auth = lambda request: request
+        # Redirects are not followed. requests would look where one leads all the same, and fail at an odd address.
+        self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
         self._session.headers.update(headers or {})
         self._service = service
         self._timeout = (min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds)
@@ -167,10 +170,10 @@ class JSONService:
         return f"{self._service[:1].upper()}{self._service[1:]} at {self._clean(url)}"
 
     def _excerpt(self, said: Any, limit: int = 300) -> str:
-        text = " ".join(str(said).split())
+        text = str(said)
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text if len(text) <= limit else f"{text[: limit - 3]}..."
+        return said_in_line(text, limit)
 
     def _clean(self, url: str) -> str:
         parts = urlsplit(url)

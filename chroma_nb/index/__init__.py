@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import is_installed
+from chroma_nb.importing import import_module
 from chroma_nb.index.base import GraphParameters as GraphParameters
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def load_engine(name: str) -> type[VectorIndex] | None:
     needed, _, place = ENGINES[name]
     module, _, attribute = place.partition(":")
     try:
-        engine: type[VectorIndex] = getattr(importlib.import_module(module), attribute)
+        engine: type[VectorIndex] = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != needed:
             raise

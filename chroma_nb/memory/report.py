@@ -71,6 +71,13 @@ class CollectionMemory:
         """The state; of a collection whose first graph is being built, how far that is."""
         return self.state if self.built is None else f"building {self.built:.0%}"
 
+    @classmethod
+    def of(cls, **fields: Any) -> CollectionMemory:
+        """Make one of its fields, in half the time: a frozen dataclass sets each by a call of its own."""
+        made = object.__new__(cls)
+        made.__dict__.update(fields)
+        return made
+
 
 @dataclass(frozen=True)
 class MemorySample:
@@ -82,6 +89,8 @@ class MemorySample:
     budget: int
     #: Resident memory of the process.
     process: int
+    #: The machine's memory was short, so that what is loaded gave way.
+    short: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ class MemoryReport(Displayed):
         history: What was held over time, oldest first: a sample at each event and at each report, at
             most two a second.
         server: The address of the server that it is about; empty is this process.
+        work_bytes: What answers, scans, copies and the like have taken for the moment.
+        short: The machine's memory is short: what is loaded gives way, and nothing new is built.
     """
 
     budget: int
@@ -116,6 +127,8 @@ class MemoryReport(Displayed):
     events: list[MemoryEvent] = field(default_factory=list)
     history: list[MemorySample] = field(default_factory=list)
     server: str = ""
+    work_bytes: int = 0
+    short: bool = False
 
     def __repr__(self) -> str:
         loaded = sum(one.resident_bytes > 0 for one in self.collections)
@@ -131,6 +144,10 @@ class MemoryReport(Displayed):
             f"process   {format_bytes(self.process_bytes):>9} of {format_bytes(self.limit_bytes)} "
             f"({self.limit_source}), {format_bytes(self.free_bytes)} free",
         ]
+        if self.work_bytes:
+            lines.append(f"work      {format_bytes(self.work_bytes):>9} for the moment")
+        if self.short:
+            lines.append("The machine's memory is short: what is loaded gives way.")
         for one in self.collections:
             size = format_bytes(one.resident_bytes)
             lines.append(f"{size:>19}  {one.state_in_words:12} {one.form:10} {one.name}")
@@ -165,11 +182,15 @@ class Preview(Displayed, list[Departure]):
     Args:
         departures: The collections that would go.
         budget: The budget that was asked about.
+        refused: Why setting this budget would be refused, and what to do instead; empty where it would not.
     """
 
-    def __init__(self, departures: Iterable[Departure], budget: int | float | str) -> None:
+    def __init__(
+        self, departures: Iterable[Departure], budget: int | float | str, refused: str = ""
+    ) -> None:
         super().__init__(departures)
         self.budget = budget
+        self.refused = refused
 
 
 @dataclass(frozen=True)

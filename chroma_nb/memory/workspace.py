@@ -71,6 +71,10 @@ class Grant:
         self.give_back()
 
 
+#: What needs no grant.
+NOTHING = Grant(0)
+
+
 class Workspace:
     """The account of a process's transient memory. Safe for threads.
 

@@ -8,12 +8,15 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.plotting.picture import COLORS, FAINT, INK, Picture, calm, label, new_figure
 
 if TYPE_CHECKING:
-    from chroma_nb.memory.report import MemoryReport
+    from collections.abc import Sequence
+
+    from chroma_nb.memory.report import MemoryReport, MemorySample
 
 #: Events whose collection is named in the picture, and how far apart these are at least, as a share.
 _NAMED = 8
 _APART = 0.11
 _MARKS = {"load": ("^", COLORS[2]), "unload": ("v", COLORS[1]), "stay on disk": ("x", FAINT)}
+_MARKS |= {"stay exact": ("s", FAINT)}
 
 
 class MemoryPlot(Picture):
@@ -66,6 +69,11 @@ class MemoryPlot(Picture):
         )
         kernel.set_ylabel(unit, color=FAINT, fontsize=9)
         kernel.set_xlabel("seconds", color=FAINT, fontsize=9)
+        for at, (begin, end) in enumerate(_shortages(history)):
+            named = None if at else "memory short"
+            kernel.axvspan(
+                begin - start, end - start, color=COLORS[1], alpha=0.14, lw=0, label=named
+            )
         for axes, values in ((index, used), (kernel, process)):
             axes.set_ylim(0, 1.25 * max(values, default=0) or 1)
             place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
@@ -103,6 +111,19 @@ class MemoryPlot(Picture):
             if action in places:
                 x, y = zip(*places[action], strict=True)
                 axes.scatter(x, y, marker=marker, c=color, s=34, zorder=4, label=action)
+
+
+def _shortages(history: Sequence[MemorySample]) -> list[tuple[float, float]]:
+    """Return from when to when the machine's memory was short."""
+    found: list[tuple[float, float]] = []
+    since: float | None = None
+    for sample in history:
+        if sample.short and since is None:
+            since = sample.time
+        elif not sample.short and since is not None:
+            found.append((since, sample.time))
+            since = None
+    return found if since is None else [*found, (since, history[-1].time)]
 
 
 def _unit(top: float) -> tuple[str, float]:

@@ -99,6 +99,11 @@ class MetadataReader(ABC):
                 new dict each time.
         """
 
+    @property
+    @abstractmethod
+    def longest(self) -> int:
+        """UTF-8 bytes that the texts of one record have at most."""
+
     @abstractmethod
     def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
         """Return the UTF-8 bytes of what `read` would return; on average, where they are not at hand."""

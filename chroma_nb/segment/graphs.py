@@ -259,7 +259,7 @@ class Graphs:
         assert vectors is not None
         with slot.lock.write():
             if vectors.graph_claimed > vectors.graph_end:
-                vectors.graph, vectors.graph_end, vectors.graph_claimed = None, 0, 0
+                vectors.drop_graph()
             if slot.segment is segment:
                 self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
 

@@ -304,16 +304,27 @@ class LoadedMetadata(MetadataReader):
         pools += [self._uris] if "uris" in include and self._uris is not None else []
         return sum(pool.text_bytes(labels) for pool in pools)
 
+    @property
+    def longest(self) -> int:
+        pools = (self._ids, self._documents, self._metadatas)
+        return sum(pool.longest for pool in pools) + (self._uris.longest if self._uris else 0)
+
     def _metadata_dicts(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
+        if len(labels) * self._metadatas.longest <= _PIECE_BYTES:
+            return self._parsed(labels)
         found: list[dict[str, Any] | None] = []
         n_bytes = _JSON_COPIES * self._metadatas.text_bytes(labels)
         with WORKSPACE.take(n_bytes) as room:
             n_pieces = -(-n_bytes // max(1, room.n_bytes))
             for piece in np.array_split(labels, max(1, min(n_pieces, len(labels)))):
-                # One text for all: parsing them one by one takes three times as long.
-                texts = ["null" if text is None else text for text in self._metadatas.get(piece)]
-                found += json.loads("[" + ",".join(texts) + "]")
+                found += self._parsed(piece)
         return found
+
+    def _parsed(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
+        # One text for all: parsing them one by one takes three times as long.
+        texts = ["null" if text is None else text for text in self._metadatas.get(labels)]
+        parsed: list[dict[str, Any] | None] = json.loads("[" + ",".join(texts) + "]")
+        return parsed
 
     def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
         found = self.read(labels, ("documents", "uris", "metadatas"))

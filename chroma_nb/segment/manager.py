@@ -180,10 +180,13 @@ class SegmentManager:
             column_bytes = 0 if segment is None else segment.metadata.column_bytes
             if segment is not None and not self._make_room(slot, segment, changes):
                 if slot.pinned:
-                    raise self._outgrown(slot, segment, changes)
-                with slot.lock.write():
-                    self.residents.drop(slot, save=True, reason="it grew and did not fit any more")
-                segment = None
+                    self._make_room_of_graph(slot, segment, changes)
+                else:
+                    with slot.lock.write():
+                        self.residents.drop(
+                            slot, save=True, reason="it grew and did not fit any more"
+                        )
+                    segment = None
             if segment is None:
                 # Readers ask the DB several questions for one answer: no commit may come between them.
                 with slot.lock.write():
@@ -220,6 +223,21 @@ class SegmentManager:
             segment.metadata.forget_columns()
             self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
         return self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
+
+    def _make_room_of_graph(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> None:
+        """Keep a pinned collection in memory without its graph, which is built anew in a form that fits.
+
+        Raises:
+            MemoryBudgetError: It does not fit without one; nothing is written.
+        """
+        vectors = segment.vectors
+        if vectors is not None and vectors.graph is not None:
+            self.residents.save_graph(segment)
+            with slot.lock.write():
+                vectors.drop_graph()
+                self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+        if not self.residents.reserve(slot, segment.growth(changes), slot.growth_account):
+            raise self._outgrown(slot, segment, changes)
 
     def _outgrown(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> MemoryBudgetError:
         """Return the error for a write after which a pinned collection could not stay in memory."""

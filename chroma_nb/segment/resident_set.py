@@ -69,6 +69,10 @@ _RSS_SECONDS = 0.01
 #: Smaller wishes are held against the machine's own free memory once they come to so much together: looking
 #: takes 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
+#: So many times what the database takes for a moment is kept free, as long as small collections can make room.
+_TIGHT = 10
+#: They do so where they hold more than this share of the budget.
+_FEW_SHARE = 64
 #: What was unloaded for others' sake is given back to the system when it comes to so much: that takes some ms.
 _TRIM_BYTES = 1 << 20
 #: Where many are unloaded at once, so long small ones are saved: those after them are read from the DB again.
@@ -124,6 +128,9 @@ class ResidentSet(Lender):
         #: Wishes since the machine was last looked at, and bytes unloaded since memory was last given back.
         self._unchecked = 0
         self._freed = 0
+        #: The machine has so little left that a small collection comes in the place of another one, before it has
+        #: too little: what many have left behind goes back to the system only in part.
+        self._is_tight = False
         #: Who goes next, with the time of the last use by which it was put there and the reason; and until when
         #: this stands.
         self._order: deque[tuple[Slot, float, str]] = deque()
@@ -206,6 +213,13 @@ class ResidentSet(Lender):
         """
         account = slot.collection_id if owner is None else owner
         self._unchecked += n_bytes
+        if (
+            self._is_tight
+            and n_bytes < _SMALL_BYTES
+            and self.ledger.used > self.budget // _FEW_SHARE
+            and self._evict_one(slot)
+        ):
+            self._give_back()
         while True:
             lacking = self._lacking(n_bytes)
             if not lacking and self.ledger.take(account, n_bytes):
@@ -224,7 +238,9 @@ class ResidentSet(Lender):
         PRESSURE.watch()
         # Beyond what is kept free, or it would have to be given back at once.
         headroom = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
-        lacking = n_bytes + headroom + self.db.working_bytes - WORKSPACE.free()
+        working, free = self.db.working_bytes, WORKSPACE.free()
+        self._is_tight = free < n_bytes + headroom + _TIGHT * working
+        lacking = n_bytes + headroom + working - free
         if lacking <= 0:
             self._unchecked = 0
         return max(0, lacking)
@@ -630,10 +646,13 @@ class ResidentSet(Lender):
         """Note what is held at this moment."""
         history = self._history
         with self._sample_lock:
-            now = MemorySample(time.time(), self.ledger.used, self.budget, self._process_bytes())
+            now = MemorySample(
+                *(time.time(), self.ledger.used, self.budget, self._process_bytes()),
+                short=PRESSURE.is_on,
+            )
             if len(history) > 1:
                 before, last = history[-2], history[-1]
-                held = {(one.used, one.budget) for one in (before, last, now)}
+                held = {(one.used, one.budget, one.short) for one in (before, last, now)}
                 # At rest the last sample moves on, so that the history is one of changes.
                 at_rest = len(held) == 1
                 if at_rest or now.time - before.time < _SAMPLE_SECONDS:
@@ -754,6 +773,8 @@ class ResidentSet(Lender):
                 for place, event in list(self._events)
             ],
             history=list(self._history),
+            work_bytes=WORKSPACE.used,
+            short=PRESSURE.is_on,
         )
 
     def _report_on(
@@ -774,7 +795,7 @@ class ResidentSet(Lender):
             if held := self.ledger.held(account):
                 parts[name] = held
         used = slot.last_used
-        return CollectionMemory(
+        return CollectionMemory.of(
             name=info.name,
             id=str(info.id),
             state="loading" if slot.loading else state,

@@ -98,6 +98,10 @@ class StoredMetadata(MetadataReader):
             return found
         return _at(found, places.tolist())
 
+    @property
+    def longest(self) -> int:
+        return self._db.text_sizes(self._collection_id).longest
+
     def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
         columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
         return len(labels) * self._db.text_sizes(self._collection_id).row_bytes(columns)

@@ -48,6 +48,8 @@ class TextPool:
         self._seed = secrets.randbits(64)
         self._hashes = np.empty(0, dtype=np.uint32) if hashed else None
         self._n = 0
+        #: UTF-8 bytes of the longest text that was ever put in.
+        self.longest = 0
         #: Labels in the order of their place in the buffer, made when it is first needed.
         self._by_start: NDArray[np.int64] | None = None
 
@@ -122,6 +124,7 @@ class TextPool:
             given = np.fromiter((piece is not None for piece in encoded), bool, len(encoded))
             self._starts[labels[given]], self._lengths[labels[given]] = starts, lengths
             self._lengths[labels[~given]] = _NONE
+        self.longest = max(self.longest, int(lengths.max(initial=0)))
         if self._hashes is not None:
             self._hashes[labels] = self._hashed([piece or b"" for piece in encoded])
         self._by_start = None
@@ -158,6 +161,7 @@ class TextPool:
         pool._starts = np.frombuffer(sections["starts"], dtype=np.int64)
         pool._lengths = np.frombuffer(sections["lengths"], dtype=np.int32)
         pool._n = len(pool._starts)
+        pool.longest = int(pool._lengths.max(initial=0))
         if "hashes" in sections:
             pool._seed = int.from_bytes(sections["seed"], "little")
             pool._hashes = np.frombuffer(sections["hashes"], dtype=np.uint32)

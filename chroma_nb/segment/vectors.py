@@ -203,6 +203,11 @@ class LoadedVectors(ExactReader):
             self.suits_graph = self.suits_graph and exact.are_ordinary(norms)
         self.n_labels = end
 
+    def drop_graph(self) -> None:
+        """Let go of the graph: it is derived, and is built again."""
+        self.graph, self.graph_end, self.graph_claimed = None, 0, 0
+        self.graph_changed = False
+
     def discard(self, labels: NDArray[np.int64]) -> None:
         """Take labels out of the graph."""
         if self.graph is not None:

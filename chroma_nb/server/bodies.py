@@ -13,6 +13,7 @@ from chroma_nb.errors import BatchSizeExceededError, InvalidArgumentError
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.wire.text import BYTES_PER_VALUE, VALUE_BYTES, TooManyValuesError, count_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +26,8 @@ _MAX_HELD = 4
 _STEP = 2**18
 #: A body that has not come a step further for so long makes room for others, seconds.
 _STALLED = 1.0
-#: The largest body may hold one JSON value for so many bytes.
-_BYTES_PER_VALUE = 8
-#: What a value may take while it is parsed, however short its text is: the parser's own form of it,
-#: Python's, and the list that grows around it. Measured; the worst are ``[1]`` and ``1``.
-_VALUE_BYTES = 128
 #: Values of all bodies that are parsed may take so many times the largest body.
-_MAX_PARSED = 16
+_MAX_PARSED = 20
 #: What takes less, bytes, is parsed whatever else is; beyond it the machine is asked what it has left.
 _LITTLE = 2**24
 
@@ -139,21 +135,19 @@ class Bodies:
         Raises:
             Refused: It holds too many values for its size, or others take the memory at the moment.
         """
-        if len(body) * _VALUE_BYTES <= _LITTLE:
+        if len(body) * VALUE_BYTES <= _LITTLE:
             yield
             return
-        # Each value has one of these before it; those within texts are counted too many.
-        n_values = sum(body.count(sign) for sign in (b",", b"[", b"{"))
-        most = self.max_body // _BYTES_PER_VALUE
-        if n_values > most:
+        try:
+            n_values = count_values(body, self.max_body // BYTES_PER_VALUE)
+        except TooManyValuesError as error:
             raise Refused(
                 413,
                 BatchSizeExceededError(
-                    f"The body holds {n_values:,} values, more than {most:,}: send it in parts, or "
-                    "embeddings as base64 (Settings.server_max_body)."
+                    f"The body holds {error}: send it in parts, or embeddings as base64 (Settings.server_max_body)."
                 ),
-            )
-        cost = n_values * _VALUE_BYTES
+            ) from None
+        cost = n_values * VALUE_BYTES
         limit = _MAX_PARSED * self.max_body
         if cost > _LITTLE:
             limit = min(limit, MACHINE.free())

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import secrets
+import stat
 import time
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.copying import PIECE_RECORDS, pieces_of
+from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError, StoreCorruptError
 from chroma_nb.extras import require_extra
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
 from chroma_nb.transfer.cells import MetadataCells
-from chroma_nb.transfer.decoded import PIECE_BYTES, Expansion, cells, row_bytes
+from chroma_nb.transfer.chunks import measure_chunks
+from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
 from chroma_nb.transfer.frames import add_frame
-from chroma_nb.transfer.pages import read_pages
 from chroma_nb.transfer.pieces import Rows, add_pieces
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, check_function, exists, like, place_of
@@ -54,12 +56,16 @@ _COLUMNS = (*_TEXTS, "embedding")
 #: Id, document and metadata of a record that is a sentence.
 _TYPICAL_RECORD_BYTES = 300
 _IDS_AT_ONCE = 65_536
-#: A row group is decoded in so many batches at most.
+#: A batch takes so many times as much while pyarrow decodes it (measured, lists of float32): the levels of the
+#: lists, the numbers, both again as a list, and the list of one size that is made of it.
+_DECODING_COPIES = 4
+#: So much of a column is read at a time.
+_BUFFER_BYTES = 1 << 20
+#: A row group is decoded in so many batches at most, unless its texts are less than this together.
+_LITTLE_TEXT = 4 << 20
 _BATCHES = 16
 #: How much more memory JSON takes as Python's objects.
 _JSON_TIMES = 8
-#: Bytes of Parquet's kinds in memory; of a text, its place in the dictionary.
-_WIDTHS = {"INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12, "BYTE_ARRAY": 4}
 #: Ends of names that promise another format than Parquet.
 _OTHER_FORMATS = (
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".feather", ".arrow"),
@@ -169,7 +175,7 @@ def export_collection(
 
     Args:
         collection: What to write.
-        path: The file; one that exists is replaced. A name that ends like another format's is refused.
+        path: The file; one that exists is replaced, a link as well. A name that ends like another format's is refused.
         skip_damaged: Leave out records whose embeddings are damaged; `collection.last_transfer` says how many.
 
     Returns:
@@ -250,6 +256,13 @@ def _export_path(path: str | os.PathLike[str]) -> str:
         raise InvalidArgumentError(
             f"The folder {folder!r} does not exist. Make it first: os.makedirs({folder!r})."
         )
+    with contextlib.suppress(OSError):
+        there = os.lstat(target).st_mode
+        if not stat.S_ISREG(there) and not stat.S_ISLNK(there):
+            raise InvalidArgumentError(
+                f"{os.fspath(path)!r} is no plain file but a device, a pipe or a socket, in the place of which "
+                "export() would put a file. Give another name."
+            )
     return target
 
 
@@ -407,63 +420,45 @@ class ParquetReader:
         #: pyarrow's are such, and those of `read_pages`.
         self._errors = (OSError, ValueError, pa.ArrowException)
         with self._named_errors("cannot be read as Parquet"):
-            found = parquet.read_metadata(path)
+            # Once: at the same path may be another file a moment later.
+            self._source = open(path, "rb", opener=open_given)  # noqa: SIM115
+        try:
+            self._measure(parquet)
+        except BaseException:
+            self._source.close()
+            raise
+        self._from_batches = pa.Table.from_batches
+        self._pool = pa.default_memory_pool()
+        self._restart()
+
+    def _measure(self, parquet: Any) -> None:
+        """Read what the file says of itself, and refuse what would take too much."""
+        with self._named_errors("cannot be read as Parquet"):
+            found = parquet.read_metadata(self._source)
             texts = [
                 column.path
                 for column in map(found.schema.column, range(found.num_columns))
                 if column.physical_type == "BYTE_ARRAY"
             ]
             self._file = parquet.ParquetFile(
-                path, page_checksum_verification=True, read_dictionary=texts
+                self._source,
+                page_checksum_verification=True,
+                read_dictionary=texts,
+                # Else the whole chunk of a column is read at once.
+                buffer_size=_BUFFER_BYTES,
             )
-            size = os.path.getsize(path)
-        self._from_batches = pa.Table.from_batches
+            size = os.fstat(self._source.fileno()).st_size
         self.schema = self._file.schema_arrow
         self.n_rows = int(self._file.metadata.num_rows)
-        self.expansion = Expansion(f"The file {path!r}", size)
-        self._id_expansion = Expansion(f"The column 'id' of the file {path!r}", size)
-        self._check_encodings()
+        self.expansion = Expansion(f"The file {self._path!r}", size)
+        self._id_expansion = Expansion(f"The column 'id' of the file {self._path!r}", size)
         with self._named_errors("cannot be read as Parquet"):
-            self._chunk_bytes = self._measure_chunks()
+            self._chunks = measure_chunks(self._file, self._source, f"The file {self._path!r}")
+        others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
+        Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
+        #: Of each row group.
+        self._text_bytes: dict[int, int] = {}
         self.window_rows = self._rows_at_once(PIECE_RECORDS)
-        self._restart()
-
-    def _check_encodings(self) -> None:
-        """Refuse texts that are told by what they have in common with the one before: a few bytes are many."""
-        for group, chunk in self._chunks():
-            odd = [one for one in chunk.encodings if one.startswith("DELTA_")]
-            if odd and chunk.physical_type == "BYTE_ARRAY":
-                raise InvalidArgumentError(
-                    f"The file {self._path!r} has texts in the encoding {odd[0]} (column "
-                    f"{chunk.path_in_schema!r}, row group {group}), which import_() does not read. Write it anew "
-                    "with collection.export(), or add it with collection.from_arrow(pyarrow.parquet.read_table(path))."
-                )
-
-    def _chunks(self) -> Iterator[tuple[int, Any]]:
-        found = self._file.metadata
-        for group in range(found.num_row_groups):
-            for column in range(found.num_columns):
-                yield group, found.row_group(group).column(column)
-
-    def _measure_chunks(self) -> list[tuple[int, str, bool, int]]:
-        """Return of each chunk its row group, column, whether it is of texts, and the bytes that it decodes to.
-
-        What texts decode to is what is different in them.
-
-        Raises:
-            ValueError, OSError: The pages are not where they should be.
-        """
-        found = []
-        with open(self._path, "rb") as file:
-            for group, chunk in self._chunks():
-                start, kind = chunk.data_page_offset, chunk.physical_type
-                if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-                    start = chunk.dictionary_page_offset
-                pages = read_pages(file, start, chunk.total_compressed_size)
-                n_bytes = max(pages.n_bytes, pages.n_values * _WIDTHS.get(kind, 1))
-                column = chunk.path_in_schema.partition(".")[0]
-                found.append((group, column, kind == "BYTE_ARRAY", n_bytes))
-        return found
 
     def _rows_at_once(self, most: int, column: str | None = None) -> int:
         """Return how many rows may be used at once, judged by what the row groups decode to.
@@ -473,16 +468,19 @@ class ParquetReader:
         """
         texts: dict[int, int] = {}
         others: dict[int, int] = {}
-        for group, name, is_text, n_bytes in self._chunk_bytes:
+        for group, name, is_text, n_bytes in self._chunks:
             if column in (None, name):
                 held = texts if is_text else others
                 held[group] = held.get(group, 0) + n_bytes
-        rows = most
+        if column is None:
+            self._text_bytes = texts
+        rows, at_once = most, piece_bytes() // _DECODING_COPIES
         for group in {**texts, **others}:
             n_rows = max(1, self._file.metadata.row_group(group).num_rows)
             each = (texts.get(group, 0) + others.get(group, 0)) // n_rows
-            rows = min(rows, max(1, PIECE_BYTES // max(1, each)))
-            batch = min(n_rows, max(rows, -(-n_rows // _BATCHES)))
+            rows = min(rows, max(1, at_once // max(1, each)))
+            least = -(-n_rows // _BATCHES) if texts.get(group, 0) > _LITTLE_TEXT else 1
+            batch = min(n_rows, max(rows, least))
             require(
                 2 * texts.get(group, 0) + batch * (others.get(group, 0) // n_rows),
                 f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
@@ -496,6 +494,7 @@ class ParquetReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._source.close()
 
     @contextlib.contextmanager
     def _named_errors(
@@ -508,20 +507,29 @@ class ParquetReader:
             raise
         except FileNotFoundError:
             raise InvalidArgumentError(f"There is no file {self._path!r}.") from None
+        except NotOurFileError:
+            raise InvalidArgumentError(
+                f"{self._path!r} is no plain file, and import_() reads no folder, pipe or device."
+            ) from None
         except self._errors as error:
             raise InvalidArgumentError(f"The file {self._path!r} {what}: {error}") from error
 
     def _decoded(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
         """Yield batches of about so many rows."""
         for group in range(self._file.num_row_groups):
-            # Of one row group each: pyarrow cannot join the dictionaries of texts that are in lists. And few of
-            # them, as each has all texts of the row group so far.
-            size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
+            # Of one row group each: pyarrow cannot join the dictionaries of texts that are in lists.
+            size = n_rows
+            if self._text_bytes.get(group, 0) > _LITTLE_TEXT:
+                # Few of them, as each has all texts of the row group so far.
+                size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
             yield from self._file.iter_batches(size, row_groups=[group], columns=columns)
 
     def _restart(self) -> None:
-        self._batches = self._decoded(self.window_rows)
         self._held: list[Any] = []
+        self._batches: Iterator[Any] = iter(())
+        # What Arrow keeps of the pass before is memory that this one needs.
+        self._pool.release_unused()
+        self._batches = self._decoded(self.window_rows)
         #: The row at which `_held` begins, and one past its last.
         self._first = self._end = 0
 

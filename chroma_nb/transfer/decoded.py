@@ -13,12 +13,15 @@ import numpy as np
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.preflight import require
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Records are decoded, checked and written so many bytes at a time.
-PIECE_BYTES = 128 << 20
+#: Records are decoded, checked and written so many bytes at a time at most, and are there so many times meanwhile:
+#: as Arrow's, as objects, checked, and on their way to the store.
+_PIECE_BYTES = 32 << 20
+_COPIES = 6
 #: Up to here it does not matter how much smaller the encoded form is.
 _SMALL_BYTES = 1 << 30
 #: At most so many times as large as its encoded form may a table be. Repeated texts and zstd reach some hundred.
@@ -56,13 +59,20 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
     elif types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind):
         offsets = np.asarray(column.offsets)
         inner = column.values if not types.is_map(kind) else None
-        if inner is None:
-            ends = _sums(row_bytes(column.keys)) + _sums(row_bytes(column.items))
+        if inner is not None and (width := _width(inner.type)):
+            # Without an array of as many sizes as there are numbers.
+            lengths: NDArray[np.int64] = offsets[1:].astype(np.int64) - offsets[:-1]
+            out = lengths * width + _POINTER_BYTES
         else:
-            ends = _sums(row_bytes(inner))
-        out = np.diff(ends[offsets]) + _POINTER_BYTES
+            if inner is None:
+                ends = _sums(row_bytes(column.keys)) + _sums(row_bytes(column.items))
+            else:
+                ends = _sums(row_bytes(inner))
+            out = np.diff(ends[offsets]) + _POINTER_BYTES
     elif types.is_fixed_size_list(kind):
         width = kind.list_size
+        if each := _width(kind.value_type):
+            return np.full(len(column), width * each + _POINTER_BYTES, np.int64)
         inner = column.values.slice(column.offset * width, len(column) * width)
         out = (
             row_bytes(inner).reshape(len(column), width).sum(axis=1, dtype=np.int64)
@@ -78,12 +88,19 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
         largest = int(sizes.max()) if len(sizes) else 0
         out = _POINTER_BYTES + _array(pc.list_value_length(column)) * largest
     else:
-        try:
-            width = max(1, kind.bit_width // 8)
-        except ValueError:
-            width = max(1, column.nbytes // max(1, len(column)))
+        width = _width(kind) or max(1, column.nbytes // max(1, len(column)))
         out = np.full(len(column), width, np.int64)
     return out
+
+
+def _width(kind: Any) -> int:
+    """Return the bytes of each number of a type, 0 where it is of no numbers or has no width."""
+    import pyarrow as pa
+
+    types = pa.types
+    if not (types.is_primitive(kind) or types.is_boolean(kind)):
+        return 0
+    return max(1, int(kind.bit_width) // 8)
 
 
 def _sums(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -151,6 +168,12 @@ def cells(column: Any) -> list[Any]:
     return out
 
 
+def piece_bytes() -> int:
+    """Return how much may be decoded at once, bytes: what there is room for, and no more than is of use."""
+    with WORKSPACE.take(_COPIES * _PIECE_BYTES) as room:
+        return room.n_bytes // _COPIES
+
+
 class Expansion:
     """Watches how much larger the rows of a table are than what they are stored in.
 
@@ -180,7 +203,7 @@ class Expansion:
         if sizes is None:
             return stop
         ends = np.cumsum(sizes)
-        n_rows = max(1, int(np.searchsorted(ends, PIECE_BYTES, side="right")))
+        n_rows = max(1, int(np.searchsorted(ends, piece_bytes(), side="right")))
         stop = min(stop, start + n_rows)
         n_bytes = int(ends[stop - start - 1])
         self.count(stop, n_bytes)

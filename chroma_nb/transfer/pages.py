@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 _FIRST_BYTES = 512
 _MOST_HEADER_BYTES = 16 << 20
 _MOST_DEPTH = 16
-_STRUCT, _LIST, _SET = 12, 9, 10
-#: Fields of a page's header, and in those of a page of data (of version 1 and 2) the count of its values.
-_UNCOMPRESSED, _COMPRESSED = 2, 3
-_KINDS = (5, 8)
+_I32, _STRUCT, _LIST, _SET = 5, 12, 9, 10
+#: Fields of a page's header. They are numbers of 32 bits, of which a size is positive.
+_TYPE, _UNCOMPRESSED, _COMPRESSED = 1, 2, 3
+_MOST_NUMBER = 2**31
+#: Type of a page -> the field with its own header: of data (of version 1 and 2), of a dictionary.
+_DATA, _DICTIONARY, _DATA_2 = 0, 2, 3
+_OWN_HEADER = {_DATA: 5, _DICTIONARY: 7, _DATA_2: 8}
+#: In these the count of its values, and how they are encoded.
 _N_VALUES = 1
+_ENCODING = {_DATA: 2, _DICTIONARY: 2, _DATA_2: 4}
 
 
 class Pages(NamedTuple):
@@ -28,6 +33,10 @@ class Pages(NamedTuple):
 
     n_bytes: int
     n_values: int
+    #: Numbers of the encodings of its data.
+    encodings: frozenset[int]
+    #: Of its largest dictionary, 0 without one.
+    dictionary_bytes: int
 
 
 def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
@@ -42,22 +51,36 @@ def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
         ValueError: They are no pages.
     """
     end, at = start + n_bytes, start
-    total = values = 0
+    total = values = dictionary = 0
+    encodings = set()
     while at < end:
         header, size = _header(file, at, end)
-        uncompressed, compressed = header.get(_UNCOMPRESSED), header.get(_COMPRESSED)
-        if not isinstance(uncompressed, int) or not isinstance(compressed, int):
-            raise ValueError(f"there is no page at byte {at:,}")
-        if uncompressed < 0 or compressed < 0:
-            raise ValueError(f"the page at byte {at:,} has a negative size")
+        where = f"the page at byte {at:,}"
+        kind = header.get(_TYPE)
+        if not isinstance(kind, int) or kind not in _OWN_HEADER:
+            raise ValueError(f"{where} is of no known kind")
+        own = header.get(_OWN_HEADER[kind])
+        uncompressed, compressed = (
+            _number(header, one, where) for one in (_UNCOMPRESSED, _COMPRESSED)
+        )
+        count, encoding = (_number(own, one, where) for one in (_N_VALUES, _ENCODING[kind]))
         total += uncompressed
-        for kind in _KINDS:
-            fields = header.get(kind)
-            if isinstance(fields, dict):
-                count = fields.get(_N_VALUES)
-                values += max(0, count) if isinstance(count, int) else 0
+        if kind == _DICTIONARY:
+            dictionary = max(dictionary, uncompressed)
+        else:
+            values += count
+            encodings.add(encoding)
         at += size + compressed
-    return Pages(total, values)
+        if at > end:
+            raise ValueError(f"{where} is longer than its column")
+    return Pages(total, values, frozenset(encodings), dictionary)
+
+
+def _number(fields: object, number: int, where: str) -> int:
+    found = fields.get(number) if isinstance(fields, dict) else None
+    if not isinstance(found, int) or not 0 <= found < _MOST_NUMBER:
+        raise ValueError(f"{where} lacks a number in its header, or has one that none can have")
+    return found
 
 
 def _header(file: BinaryIO, at: int, end: int) -> tuple[dict[int, object], int]:
@@ -74,14 +97,17 @@ def _header(file: BinaryIO, at: int, end: int) -> tuple[dict[int, object], int]:
 
 
 class _Compact:
-    """Reads a structure; IndexError where the bytes end before it does."""
+    """Reads a structure; IndexError where the bytes end before it does.
+
+    Of what can be written in two ways only one is read: another reader might take the other.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def structure(self) -> tuple[dict[int, object], int]:
-        """Return the fields by their numbers, and how many bytes they took."""
+        """Return the fields by their numbers, and how many bytes they took. Numbers of 32 bits and structures have a value."""
         return self._structure(0), self._at
 
     def _structure(self, depth: int) -> dict[int, object]:
@@ -94,14 +120,21 @@ class _Compact:
             if not byte:
                 return fields
             step, kind = byte >> 4, byte & 15
-            number = number + step if step else self._signed()
-            fields[number] = kind == 1 if kind in (1, 2) else self._value(kind, depth)
+            last, number = number, number + step if step else self._signed()
+            if number <= last:
+                raise ValueError("a page's header has a field twice, or in another order")
+            # A switch is in the kind.
+            fields[number] = None if kind in (1, 2) else self._value(kind, depth)
 
     def _value(self, kind: int, depth: int) -> object:
-        if kind in (1, 2, 3):
-            return self._byte()
-        if kind in (4, 5, 6):
+        if kind == _I32:
             return self._signed()
+        if kind in (1, 2, 3):
+            self._byte()
+            return None
+        if kind in (4, 6):
+            self._signed()
+            return None
         if kind in (7, 8):
             self._skip(8 if kind == 7 else self._unsigned())
             return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.db.own_file import open_given
 from chroma_nb.extras import require_extra
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class ImageLoader:
         def load(uri: str | None) -> NDArray[Any] | None:
             if uri is None:
                 return None
-            with image.open(uri) as opened:
+            # A record may name a pipe, which nobody writes to.
+            with open(uri, "rb", opener=open_given) as file, image.open(file) as opened:
                 return np.asarray(opened)
 
         with ThreadPoolExecutor(self._max_workers) as threads:

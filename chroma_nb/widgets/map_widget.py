@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.display.render import fill
-from chroma_nb.display.words import clean, shorten
+from chroma_nb.display.words import shorten
 from chroma_nb.extras import require_extra
+from chroma_nb.harmless import clean
 from chroma_nb.plotting.picture import COLORS
 from chroma_nb.widgets.panel import Panel
 

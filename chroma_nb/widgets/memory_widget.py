@@ -13,6 +13,7 @@ from chroma_nb.display.render import fill
 from chroma_nb.display.views import by_size, event_table, totals
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import ChromaError, ServerUnavailableError
+from chroma_nb.harmless import clean
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.widgets.panel import Panel, close_tree
 
@@ -214,6 +215,8 @@ class MemoryWidget(Panel):
         lead = f"A budget of {format_bytes(chosen)} would unload {size}: {names}{more}."
         if not going:
             lead = f"With a budget of {format_bytes(chosen)} nothing would be unloaded."
+        if going.refused:
+            lead = f"This budget would be refused. {clean(going.refused)}"
         self._set(self._preview, "value", fill("fragment", lead=lead, table=Table("")))
 
     def _apply(self, button: Any) -> None:

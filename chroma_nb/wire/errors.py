@@ -17,6 +17,7 @@ from chroma_nb.errors import (
     UniqueConstraintError,
     error_types,
 )
+from chroma_nb.harmless import said
 
 _OURS = frozenset(
     (
@@ -55,11 +56,6 @@ def error_to_json(error: Exception) -> tuple[int, dict[str, Any]]:
 _LONGEST_MESSAGE = 2_000
 
 
-def _shortened(said: Any, limit: int) -> str:
-    text = str(said)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
 def _bytes(value: Any) -> int:
     return int(value) if isinstance(value, int | float) and abs(value) < 2**63 else 0
 
@@ -73,7 +69,7 @@ def error_from_json(status: int, body: Any) -> ChromaError:
     """
     if not isinstance(body, dict) or "error" not in body:
         return ChromaError(f"The server answered with HTTP status {status}.")
-    message = _shortened(body.get("message", ""), _LONGEST_MESSAGE)
+    message = said(body.get("message", ""), _LONGEST_MESSAGE)
     name = body.get("kind") or body["error"]
     kind = error_types.get(name) if isinstance(name, str) else None
     if kind is MemoryBudgetError:
@@ -84,7 +80,7 @@ def error_from_json(status: int, body: Any) -> ChromaError:
         some = ids[:_MOST_IDS] if isinstance(ids, list) else []
         return StoreCorruptError(message, ids=[one for one in some if isinstance(one, str)])
     if kind is None:
-        return ChromaError(f"{_shortened(body['error'], 100)}: {message}")
+        return ChromaError(f"{said(body['error'], 100)}: {message}")
     if kind is ChromaError and status == 409:
         # Chroma's server names no nearer class.
         return UniqueConstraintError(message)

@@ -143,12 +143,14 @@ class UnderABudget(RuleBasedStateMachine):
 
     @rule(budget=BUDGETS)
     def change_budget(self, budget: int) -> None:
-        promised = sum(one.n_bytes for one in self.client.memory.preview(budget))
+        preview = self.client.memory.preview(budget)
+        promised = sum(one.n_bytes for one in preview)
         before, refused = self.ledger.used, None
         try:
             self.client.memory.budget = budget
         except chroma_nb.errors.MemoryBudgetError as error:
             refused = error
+        assert bool(preview.refused) == (refused is not None)
         if refused is not None:
             assert refused.need > budget
             assert any(one.pinned for one in self.client.memory.report().collections)

@@ -16,6 +16,7 @@ import pytest
 
 import chroma_nb
 from benchmarks.memory_limit import limit
+from chroma_nb.db import vector_file
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.segment import manager, resident_set
 from chroma_nb.segment.worker import Worker
@@ -156,9 +157,9 @@ def test_small_wishes_are_held_against_the_machine_together(
     with chroma_nb.EphemeralClient(settings(memory_budget="500 MB")) as client:
         fill(client, 0, 30)
         monkeypatch.setattr(resident_set, "_UNCHECKED_BYTES", 20_000)
-        short = resident_set._HEADROOM_BYTES - 50_000
+        short = resident_set.PRESSURE.reserve() - 50_000
         free = SimpleNamespace(free=lambda: short, limit=resident_set.MACHINE.limit)
-        monkeypatch.setattr(resident_set, "MACHINE", free)
+        monkeypatch.setattr(resident_set.WORKSPACE, "_machine", free)
         fill(client, 30, 60)
         states = [one.state for one in client.memory.report().collections]
         # The budget has room for all of them, and the machine has none.
@@ -183,10 +184,17 @@ def test_a_small_database_limit_holds_more_than_fits_into_it_at_once(
         fill(client, 0, n)
         assert client.memory.report().database_bytes <= 8_000_000
         check(client, range(0, n, 50))
+        # What was removed holds a block of 256 kB of each in memory.
+        for number in range(80):
+            client.get_collection(f"small-{number:06d}", embedding_function=None).delete(
+                ids=["id-4"]
+            )
     if kind == "folder":
         with open_client() as client:
             assert client.count_collections() == n
             check(client, range(0, n, 50))
+            counts = [one.n_records for one in client.memory.report().collections]
+            assert counts == [4] * 80 + [5] * (n - 80)
 
 
 def test_a_log_that_takes_more_memory_than_the_database_may_have_is_read(tmp_path: Path) -> None:
@@ -223,6 +231,37 @@ def test_collections_do_not_hold_files_open(tmp_path: Path, kind: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files cannot be counted here")
+def test_large_collections_in_memory_hold_a_bounded_number_of_files_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(vector_file, "_MOST_UNNAMED", len(vector_file._unnamed) + 2)
+    large = np.random.default_rng(1).random((160, 2_000), dtype=np.float32)
+    ids = [str(row) for row in range(len(large))]
+    with chroma_nb.EphemeralClient(settings()) as client:
+        folder = client.api.db._temp.path
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(6):
+            collection = client.create_collection(f"large-{number}", embedding_function=None)
+            collection.add(ids=ids[:100], embeddings=large[:100] + number)
+            collection.add(ids=ids[100:], embeddings=large[100:] + number)
+        assert len(os.listdir("/proc/self/fd")) <= before + 3
+        for number in range(6):
+            collection = client.get_collection(f"large-{number}", embedding_function=None)
+            assert np.array_equal(
+                collection.get(ids=["3", "120"], include=["embeddings"])["embeddings"],
+                large[[3, 120]] + number,
+            )
+            assert collection.query(query_embeddings=large[7] + number, n_results=1)["ids"] == [
+                ["7"]
+            ]
+        named = [one for one in os.listdir(folder) if one.endswith(".f32")]
+        assert len(named) == 4
+        client.delete_collection("large-5")
+        assert len([one for one in os.listdir(folder) if one.endswith(".f32")]) == 3
+    assert not os.path.exists(folder)
 
 
 def test_who_waits_longest_is_found_among_many() -> None:

@@ -66,12 +66,17 @@ class Actor(threading.Thread):
         n = self.random.choice([1, 5, 200])
         vectors = self.rng.standard_normal((n, DIMENSION)).astype(np.float32)
         ids = [f"{self.number}-{self.rng.integers(1 << 60)}" for _ in range(n)]
-        self.collection(name).add(
-            ids=ids,
-            embeddings=vectors,
-            documents=[f"by {self.number}: {one}" for one in ids],
-            metadatas=[{"by": self.number, "tail": one[-1]} for one in ids],
-        )
+        try:
+            self.collection(name).add(
+                ids=ids,
+                embeddings=vectors,
+                documents=[f"by {self.number}: {one}" for one in ids],
+                metadatas=[{"by": self.number, "tail": one[-1]} for one in ids],
+            )
+        except MemoryBudgetError as error:
+            # Another thread has pinned it, in a budget in which it cannot grow.
+            self.expect("which is pinned" in str(error), str(error))
+            return
         for one, vector in zip(ids, vectors, strict=True):
             self.known[name, one] = (vector, f"by {self.number}: {one}")
 
@@ -108,7 +113,11 @@ class Actor(threading.Thread):
             if self.random.random() < 0.5:
                 vector = self.rng.standard_normal(DIMENSION).astype(np.float32)
             document = f"changed to {self.rng.integers(1 << 30)}"
-            self.collection(name).update(ids=[one], embeddings=[vector], documents=[document])
+            try:
+                self.collection(name).update(ids=[one], embeddings=[vector], documents=[document])
+            except MemoryBudgetError as error:
+                self.expect("which is pinned" in str(error), str(error))
+                return
             self.known[name, one] = (vector, document)
 
     def delete(self, name: str) -> None:

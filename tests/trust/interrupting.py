@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PACKAGE = str(Path(chroma_nb.__file__).parent)
-#: The lines of a call in which nothing can be done about an interrupt: Python forgets what is raised while it
-#: frees an object. The store stays open then, and nothing is lost.
-FORGOTTEN = {"drop": 2}
 #: Call -> states in which a store of "notes" and "other" may be found after it.
 CALLS: dict[str, list[list[str]]] = {
     "open": [["notes", "other"]],
@@ -46,13 +43,9 @@ def _is_with(frame: Any) -> bool:
     return line.startswith("with ")
 
 
-def interrupted_at(n: int, act: Callable[[], object]) -> tuple[str | None, bool]:
-    """Run `act` with a KeyboardInterrupt at the n-th line of the package.
-
-    Returns:
-        Where it came, None where there are fewer lines; and whether Python forgot it.
-    """
-    left, where, is_forgotten = n, None, False
+def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
+    """Run `act` with a KeyboardInterrupt at the n-th line of the package; return where that is, None past the last."""
+    left, where = n, None
 
     def trace_frame() -> Any:
         #: The lines of this frame whose `with` was entered and not yet left.
@@ -82,13 +75,8 @@ def interrupted_at(n: int, act: Callable[[], object]) -> tuple[str | None, bool]
         is_ours = frame.f_code.co_filename.startswith(PACKAGE)
         return (frame.f_trace or trace_frame()) if is_ours else None
 
-    def note_forgotten(told: Any) -> None:
-        nonlocal is_forgotten
-        is_forgotten = is_forgotten or told.exc_type is KeyboardInterrupt
-
     # Held until nothing is traced any more: what freeing a client does is a call of its own.
     held = None
-    sys.unraisablehook = note_forgotten
     sys.settrace(trace_call)
     try:
         held = act()  # noqa: F841
@@ -96,8 +84,7 @@ def interrupted_at(n: int, act: Callable[[], object]) -> tuple[str | None, bool]
         pass
     finally:
         sys.settrace(None)
-        sys.unraisablehook = sys.__unraisablehook__
-    return where, is_forgotten
+    return where
 
 
 def open_store(path: Path) -> Any:
@@ -141,11 +128,9 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     clients = [client]
     if call == "drop":
         client = None
-    where, is_forgotten = interrupted_at(n, calls[call])
+    where = interrupted_at(n, calls[call])
     told.write_text(json.dumps(where))
     lock = str(store / "lock")
-    # Nobody is left who could close it.
-    stays_open = is_forgotten and n <= FORGOTTEN.get(call, 0)
     if call == "close" and client._api is not None:
         # It was stopped before it had begun: everything is as it was.
         assert where is not None
@@ -157,8 +142,7 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     if call in ("drop", "open"):
         # Whoever was stopped while opening has nothing that could be closed. What nobody holds is closed in
         # the background.
-        assert stays_open or is_let_go(lock)
-        assert is_locked(lock) == stays_open
+        assert is_let_go(lock)
     if call in ("close", "drop", "open"):
         client = open_store(store)
     if call == "delete_database":
@@ -171,8 +155,8 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     client.close()
     # The AdminClient that was stopped is nobody's; a traceback may be in a cycle with it.
     gc.collect()
-    assert stays_open or call != "delete_database" or is_let_go(lock)
-    assert is_locked(lock) == stays_open
+    assert call != "delete_database" or is_let_go(lock)
+    assert not is_locked(lock)
 
 
 def is_locked(path: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +13,17 @@ import pytest
 
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, NotFoundError
+from chroma_nb.transfer.arrow import ParquetReader
+from chroma_nb.utils.data_loaders import ImageLoader
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 parquet = pytest.importorskip("pyarrow.parquet")
 N, DIMENSION = 2_000, 16
+
+
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 
 
 def rows() -> np.ndarray:
@@ -63,6 +71,71 @@ def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path:
             client.delete_collection("read")
     assert len(refused) > 20
     assert all("damaged.parquet" in said for said in refused)
+
+
+@needs_pipes
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.parquet"
+    os.mkfifo(pipe)
+    said: list[str] = []
+
+    def read() -> None:
+        with (
+            chroma_nb.EphemeralClient() as client,
+            pytest.raises(InvalidArgumentError, match="is no plain file") as caught,
+        ):
+            client.import_(pipe, name="read")
+        said.append(str(caught.value))
+        with pytest.raises(OSError, match="is no plain file"):
+            ImageLoader()([str(pipe)])
+        said.append("")
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert len(said) == 2
+
+
+@needs_pipes
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, kind: str) -> None:
+    """As root `export("/dev/null")` would leave a machine without it."""
+    place = tmp_path / "place"
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(place))
+    else:
+        os.mkfifo(tmp_path / "place")
+    before = place.lstat()
+    target = place
+    if kind == "link to a pipe":
+        target = tmp_path / "link"
+        target.symlink_to(place)
+    with chroma_nb.EphemeralClient() as client:
+        notes = client.create_collection("notes_to_place", embedding_function=None)
+        notes.add(ids=["a"], embeddings=[[1.0]])
+        if target is place:
+            with pytest.raises(InvalidArgumentError, match="is no plain file but a device, a pipe"):
+                notes.export(target)
+        else:
+            assert notes.export(target) == 1
+            assert target.is_file()
+            assert not target.is_symlink()
+        client.delete_collection("notes_to_place")
+    assert place.lstat() == before
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(
+    exported: Path, tmp_path: Path
+) -> None:
+    """What was looked at is what is read."""
+    path = tmp_path / "notes.parquet"
+    path.write_bytes(exported.read_bytes())
+    (tmp_path / "other").write_bytes(b"something else")
+    with ParquetReader(str(path)) as reader:
+        (tmp_path / "other").replace(path)
+        assert reader.ids() == [f"n{i}" for i in range(N)]
+        assert reader.read(0, N).column("document")[N - 1].as_py() == f"note {N - 1}"
 
 
 def test_a_description_that_was_changed_is_refused(exported: Path, tmp_path: Path) -> None:

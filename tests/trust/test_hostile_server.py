@@ -6,11 +6,12 @@ import contextlib
 import gzip
 import json
 import socket
+import sys
 import threading
 import time
 import zlib
 from dataclasses import is_dataclass
-from types import UnionType
+from types import SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 from uuid import UUID
 
@@ -20,10 +21,12 @@ import pytest
 import chroma_nb as chroma
 from chroma_nb.api import _deadline
 from chroma_nb.api._http import Connection
-from chroma_nb.errors import ChromaError, ServerUnavailableError
+from chroma_nb.errors import ChromaError, MemoryBudgetError, ServerUnavailableError
+from chroma_nb.memory import preflight
 from chroma_nb.memory.report import MemoryReport
 from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.types import FieldSummary, IndexingStatus
+from chroma_nb.wire.text import _text_bytes
 from tests.trust.listening import Answer, Listening
 
 if TYPE_CHECKING:
@@ -405,6 +408,47 @@ def test_a_small_answer_that_is_large(hostile: Hostile, encoding: str) -> None:
         assert docs.get()["ids"] == ["a"], "the connection serves again"
 
 
+def test_a_small_answer_of_many_values(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes more than a hundred bytes, and while they are parsed nothing can be interrupted."""
+    values = b"[" + b"[]," * 500_000 + b"1]"
+    gzipped = {"Content-Encoding": "gzip"}
+    with asking(hostile, max_answer="5 MB") as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        for status in (200, 400):
+            hostile.odd = {"get": (status, gzipped, gzip.compress(values))}
+            with pytest.raises(
+                ServerUnavailableError,
+                match=r"1,000,001 values, more than 625,000, .*5 MB .*Settings\.max_answer.*limit= and offset=",
+            ):
+                docs.get()
+    with asking(hostile) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        machine = SimpleNamespace(free=lambda: 100 << 20, limit=preflight.MACHINE.limit)
+        monkeypatch.setattr(preflight, "MACHINE", machine)
+        with pytest.raises(
+            MemoryBudgetError, match=r"an answer of 1,000,001 values needs .*limit= and offset="
+        ):
+            docs.get()
+
+
+def test_a_text_is_measured_by_its_widest_character() -> None:
+    texts = ["a", "a\u00e9", "a\u4e00", "a\U0001f600"]
+    for escaped in (True, False):
+        sent = [json.dumps(text * 1_000, ensure_ascii=escaped).encode() for text in texts]
+        for text, data in zip(texts, sent, strict=True):
+            taken = sys.getsizeof(text * 1_000) - sys.getsizeof(text[:0])
+            assert taken + len(data) <= _text_bytes(data) + 100
+
+
+def test_an_answer_that_is_compressed_several_times_is_not_taken(hostile: Hostile) -> None:
+    body = gzip.compress(gzip.compress(b" " * 10_000_000))
+    with asking(hostile) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        hostile.odd = {"get": (200, {"Content-Encoding": "gzip, gzip"}, body)}
+        with pytest.raises(ServerUnavailableError, match="compressed more than once"):
+            docs.get()
+
+
 def test_a_redirect_does_not_take_the_token_along(hostile: Hostile) -> None:
     other = Hostile()
     with asking(hostile, token="secret") as client:
@@ -489,6 +533,81 @@ def test_an_answer_that_never_ends_has_a_deadline(what: str) -> None:
     assert said, "it is still waiting"
     assert "did not answer within 0.3 s" in said[0]
     assert server.n_heard == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"ODD 200\r\n\r\n",
+        b"HTTP/1.1 200 ODD\r\nContent-Type: text/ODD\r\nContent-Length: 1\r\n\r\n<",
+        b"HTTP/1.1 404 x\r\nContent-Type: text/ODD\r\nContent-Length: 1\r\n\r\n<",
+        b"HTTP/1.1 302 x\r\nLocation: http://ODD/x\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 x\r\nchroma-trace-id: ODD\r\nContent-Length: 53\r\n\r\n"
+        b'{"error": "SayError", "message": "\\u001b[2J\\u009b\\r\\u202e"}',
+        b'HTTP/1.1 500 x\r\nContent-Length: 33\r\n\r\n{"error": "\\u001b[", "message": ""}',
+    ],
+)
+def test_what_a_server_says_does_nothing_to_a_terminal(answer: bytes) -> None:
+    """Such characters clear the screen, set its title, or write over what stands there."""
+    odd = b"\x1b[2J\x1b]0;title\x07\x9b\x08"
+    server = Dripping(lambda: iter([answer.replace(b"ODD", odd)]))
+    connection = Connection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=0))
+    with pytest.raises(ChromaError) as caught:
+        connection.request("GET", ("x",))
+    shown = f"{caught.value}{caught.value.trace_id}"
+    assert shown.replace("\n", "").isprintable(), ascii(shown)
+    connection.close()
+    server.close()
+
+
+def test_what_a_redirect_says_has_a_limit() -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n"
+        while True:
+            yield b"x" * 65_536
+
+    server = Dripping(pieces)
+    limits = chroma.Settings(url=server.url, max_answer="1 MB", timeout_seconds=30.0, retries=0)
+    connection = Connection(limits)
+    with pytest.raises(ServerUnavailableError, match=r"larger than 1 MB \(Settings\.max_answer\)"):
+        connection.request("GET", ("x",))
+    connection.close()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(
+            b"HTTP/1.1 307 x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % target
+            for target in (
+                b"http://[::1",
+                b"http://x:99999999/",
+                b"http://\xff%%%",
+                "http://a℀b/".encode(),
+            )
+        ),
+        *(
+            b"HTTP/1.1 503 x\r\nRetry-After: %s\r\nContent-Length: 0\r\n\r\n" % wait
+            for wait in (b"-5", b"-inf", b"inf", b"nan", b"1e400", b"soon")
+        ),
+        b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\nfive\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 x\r\nContent-Length: -5\r\n\r\n<",
+        b"HTTP/1.1 200 x\r\nContent-Length: 2, 5\r\n\r\n<>",
+        b"HTTP/1.1 99 x\r\nContent-Length: 2\r\n\r\n<>",
+        b"HTTP/1.1 401 x\r\nContent-Length: 1\r\n\r\n5",
+        b"HTTP/1.1 413 x\r\nContent-Length: 4\r\n\r\ntrue",
+    ],
+)
+def test_odd_heads_are_errors_of_ours(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chroma_nb.api._http._LONGEST_WAIT", 0.01)
+    server = Dripping(lambda: iter([answer]))
+    connection = Connection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=1))
+    with pytest.raises(ChromaError):
+        connection.request("GET", ("x",))
+    connection.close()
+    server.close()
 
 
 def test_a_large_answer_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:

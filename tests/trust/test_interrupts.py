@@ -57,7 +57,10 @@ def test_ctrl_c_in_a_call_locks_and_loses_nothing(
         f"{call} at {case['where']}: {''.join(case['wrong'])}" for case in wrong[:5]
     )
     n_traced = sum(case["where"] is not None for case in cases)
-    assert n_traced >= (SAMPLE // 2 if call in LINES else 1), "hardly a line was traced"
+    if call == "drop":
+        assert not n_traced, "what Python raises while it frees an object, it forgets"
+    else:
+        assert n_traced >= (SAMPLE // 2 if call in LINES else 1), "hardly a line was traced"
 
 
 def test_a_store_that_cannot_be_tidied_up_is_closed_all_the_same(tmp_path: Path) -> None:

@@ -16,10 +16,7 @@ import pytest
 
 import chroma_nb as chroma
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 
 WAYS = ["fork", "fork_in_a_thread", "multiprocessing", "pool"]
 ENDS = ["nothing", "leave", "drop", "close", "use", "open_again", "open_own", "embed"]
@@ -41,12 +38,15 @@ def sampled() -> list[tuple[str, str, str]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "way" not in metafunc.fixturenames:
+        return
     cases = sampled()
     if metafunc.config.getoption("all"):
         cases = [(*case, is_busy) for case in CASES for is_busy in ("quiet", "busy")]
     metafunc.parametrize(("way", "end", "is_busy"), cases)
 
 
+@pytest.mark.slow
 def test_a_forked_child_costs_the_parent_nothing(
     tmp_path: Path, way: str, end: str, is_busy: str
 ) -> None:
@@ -68,3 +68,86 @@ def test_a_forked_child_costs_the_parent_nothing(
     assert set(found["ids"]) == written - deleted
     assert found["documents"] == found["ids"]
     assert "Traceback" not in done.stderr
+
+
+#: A thread imports a module for half a second, and the process is forked meanwhile.
+FORK_WHILE_IMPORTING = """
+import os, pathlib, signal, sys, threading, time
+from chroma_nb.lazy import lazily
+
+sys.path.insert(0, sys.argv[1])
+pathlib.Path(sys.argv[1], "slow_module.py").write_text("import time; time.sleep(0.5); value = 1")
+thread = threading.Thread(target=lazily, args=("slow_module", "value"))
+thread.start()
+while "slow_module" not in sys.modules:
+    time.sleep(0.01)
+pid = os.fork()
+if not pid:
+    # Python has no end for such a wait.
+    signal.alarm(20)
+    assert lazily("slow_module", "value") == 1
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+thread.join()
+assert lazily("slow_module", "value") == 1
+"""
+
+#: A module forks while it is imported, and another thread waits for it.
+FORK_IN_AN_IMPORT = """
+import os, pathlib, sys, threading, time
+from chroma_nb import importing
+from chroma_nb.lazy import lazily
+
+importing._PATIENCE_SECONDS = 1.0
+sys.path.insert(0, sys.argv[1])
+pathlib.Path(sys.argv[1], "forking_module.py").write_text('''
+import os, threading, time
+from chroma_nb.lazy import lazily
+thread = threading.Thread(target=lazily, args=("forking_module", "pid"))
+thread.start()
+time.sleep(0.2)
+pid = os.fork()
+if not pid:
+    os._exit(0)
+''')
+assert os.waitpid(lazily("forking_module", "pid"), 0)[1] == 0
+assert lazily("json", "loads")
+"""
+
+
+@pytest.mark.parametrize("script", [FORK_WHILE_IMPORTING, FORK_IN_AN_IMPORT])
+def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path, script: str) -> None:
+    """For a while. A child has a copy of Python's lock for a module, which nobody gives back."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_child_is_told_that_it_was_forked_too_late(tmp_path: Path) -> None:
+    """Also when the parent has closed the store: the child's copy of it is open for ever."""
+    store, said = tmp_path / "store", tmp_path / "said"
+    client = chroma.PersistentClient(store)
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.read(read, 1)
+            chroma.PersistentClient(store)
+        except BaseException as error:
+            said.write_text(f"{type(error).__name__}: {error}")
+        os._exit(0)
+    client.close()
+    os.write(write, b"x")
+    os.waitpid(child, 0)
+    os.close(read)
+    os.close(write)
+    assert said.read_text().startswith("InternalError: The store in")
+    assert f"forked while pid {os.getpid()} had the store open" in said.read_text()
+    assert "spawn" in said.read_text()
+    script = "import sys, chroma_nb; chroma_nb.PersistentClient(sys.argv[1]).close()"
+    subprocess.run([sys.executable, "-c", script, store], check=True, timeout=60)

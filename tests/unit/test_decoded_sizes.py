@@ -7,6 +7,7 @@ import io
 import json
 import struct
 import tracemalloc
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.transfer import decoded
+from chroma_nb.transfer.arrow import ParquetReader
 from chroma_nb.transfer.pages import read_pages
 from chroma_nb.transfer.tables import cells_of
 
@@ -125,7 +127,7 @@ def test_numbers_in_a_file_count_as_well(client: Any, tmp_path: Path, monkeypatc
     parquet.write_table(table, path, compression="zstd")
     del flat, table
     assert path.stat().st_size < MB
-    small = SimpleNamespace(free=lambda: 40 << 20, limit=preflight.MACHINE.limit)
+    small = SimpleNamespace(free=lambda: 20 << 20, limit=preflight.MACHINE.limit)
     monkeypatch.setattr(preflight, "MACHINE", small)
     with pytest.raises(MemoryBudgetError, match=r"row group 0 \(20 rows\) .*numbers\.parquet"):
         client.import_(path, "imported")
@@ -209,8 +211,7 @@ def test_what_are_no_pages_is_a_value_error(data: bytes) -> None:
 def test_records_are_read_and_written_in_pieces_of_bounded_size(
     client: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("chroma_nb.transfer.decoded.PIECE_BYTES", MB)
-    monkeypatch.setattr("chroma_nb.transfer.arrow.PIECE_BYTES", MB)
+    monkeypatch.setattr("chroma_nb.transfer.decoded._PIECE_BYTES", MB)
     documents = [f"{i} " + "y" * 100_000 for i in range(40)]
     origin = client.create_collection("origin", embedding_function=None)
     origin.add(ids=[str(i) for i in range(40)], embeddings=np.eye(40), documents=documents)
@@ -266,6 +267,110 @@ def test_texts_that_share_their_beginnings_are_refused_by_name(client: Any, tmp_
     parquet.write_table(table, path, use_dictionary=False, column_encoding=encoding)
     with pytest.raises(InvalidArgumentError, match=r"encoding DELTA_BYTE_ARRAY .*from_arrow"):
         client.import_(path, "imported")
+
+
+def repeated(value: Any, kind: Any) -> Any:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(200, np.int32)), pa.array([value], kind)
+    )
+
+
+def missing(size: int) -> Any:
+    return pa.array([None] * 199 + [[1.0] * size], pa.list_(pa.float32(), size))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pytest.param(lambda: repeated("x" * MB, pa.string()), id="decimals that are texts"),
+        pytest.param(lambda: repeated(b"x" * MB, pa.binary(MB)), id="bytes of one width"),
+        pytest.param(lambda: missing(MB // 4), id="missing lists of one size"),
+    ],
+)
+def test_what_stands_in_a_file_once_is_counted_as_often_as_it_is_decoded(
+    tmp_path: Path, column: Any, monkeypatch: Any, request: Any
+) -> None:
+    """Only texts that are read as dictionaries are in memory once, too."""
+    path = tmp_path / "small.parquet"
+    table = pa.table({"amount": column()})
+    is_list = pa.types.is_fixed_size_list(table.schema.field(0).type)
+    # Without it the column is what Parquet's own schema says. It has no lists of one size.
+    parquet.write_table(
+        table, path, compression="zstd", store_schema=is_list, write_statistics=False
+    )
+    if "decimals" in request.node.name:
+        # A text (25 00 4c 1c 00 00) becomes a decimal of ten digits.
+        text, decimal = b"\x18\x06amount\x25\x00\x4c\x1c\x00\x00", b"\x25\x0a\x15\x00\x15\x14"
+        data = path.read_bytes()
+        assert data.count(text) == 1
+        path.write_bytes(data.replace(text, text[:8] + decimal))
+        assert pa.types.is_decimal(parquet.read_schema(path).field(0).type)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(decoded, "_SMALL_BYTES", 100 * MB)
+    with pytest.raises(InvalidArgumentError, match=r"small\.parquet.* would take 200 MB"):
+        ParquetReader(str(path))
+
+
+def test_columns_of_every_kind_are_measured_as_they_are_decoded(tmp_path: Path) -> None:
+    n = 1_000
+    numbers = list(range(n))
+    columns = {
+        "bool": pa.array([True] * n),
+        "int": pa.array(numbers, pa.int16()),
+        "time": pa.array(numbers, pa.timestamp("us")),
+        "decimal": pa.array([Decimal(i) for i in numbers], pa.decimal128(30)),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(np.ones(8 * n, np.float32)), 8),
+        "list": pa.array([[1.0, 2.0]] * n),
+        "nested": pa.array([[[1.0], [2.0]]] * n),
+        "struct": pa.array([{"a": 1.0, "b": 2}] * n),
+        "map": pa.array([[(1, 2.0)]] * n, pa.map_(pa.int64(), pa.float64())),
+        "null": pa.nulls(n),
+    }
+    parquet.write_table(pa.table(columns), tmp_path / "kinds.parquet")
+    with ParquetReader(str(tmp_path / "kinds.parquet")) as reader:
+        counted = dict.fromkeys(columns, 0)
+        for chunk in reader._chunks:
+            counted[chunk.column] += chunk.n_bytes
+    for name, column in columns.items():
+        taken = column.nbytes
+        assert taken / 2 < counted[name] < 3 * taken + 8_000, name
+
+
+def page(*fields: bytes, kind: int = 0, counts: bytes = b"\x15\x0a\x15\x00\x00") -> bytes:
+    """A page's header with a page of 7 bytes: type, sizes, own header of five PLAIN values, and further fields."""
+    own = {0: b"\x2c", 2: b"\x4c", 3: b"\x5c"}[kind] + counts
+    header = b"\x15" + zigzag(kind) + b"\x15" + zigzag(9) + b"\x15" + zigzag(7) + own
+    return header + b"".join(fields) + b"\x00" + b"x" * 7
+
+
+def test_a_page_is_read_by_its_header() -> None:
+    data = page(kind=2) + page()
+    assert read_pages(io.BytesIO(data), 0, len(data)) == (18, 5, {0}, 9)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(page(b"\x05\x04\x02"), id="its size twice"),
+        pytest.param(page(b"\x05\x06\x02"), id="the other size twice"),
+        pytest.param(page(b"\x05\x02\x02"), id="a field out of order"),
+        pytest.param(page(b"\x0c\x0a\x15\x00\x00"), id="its own header twice"),
+        pytest.param(page().replace(b"\x15\x12", b"\x16\x12", 1), id="a size of 64 bits"),
+        pytest.param(page().replace(b"\x15\x12", b"\x14\x12", 1), id="a size of 16 bits"),
+        pytest.param(page(counts=b"\x16\x0a\x15\x00\x00"), id="a count of 64 bits"),
+        pytest.param(page(counts=b"\x15\x09\x15\x00\x00"), id="a negative count"),
+        pytest.param(
+            page(counts=b"\x15" + zigzag(2**32 + 5) + b"\x15\x00\x00"), id="a count beyond"
+        ),
+        pytest.param(page(counts=b"\x00"), id="no count"),
+        pytest.param(page().replace(b"\x2c", b"\x5c", 1), id="another page's header"),
+        pytest.param(page(kind=0).replace(b"\x15\x00", b"\x15\x0c", 1), id="an unknown kind"),
+        pytest.param(page().replace(b"\x15\x0e", b"\x15\x10", 1), id="longer than its column"),
+    ],
+)
+def test_a_header_that_two_readers_could_read_in_two_ways_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="page"):
+        read_pages(io.BytesIO(data), 0, len(data))
 
 
 VALUES: dict[str, tuple[Any, list[Any]]] = {

@@ -1,0 +1,79 @@
+"""`import_module()` and `importing()`: imports that a fork of another thread waits for.
+
+Python has a lock for each module that is being imported. A child that is forked meanwhile has a copy of it that nobody
+gives back: it hangs when it asks for the module. So a fork waits until the imports of the other threads have ended, and
+those that want to begin wait until the process is forked. Imports do not wait for each other: they have Python's locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+#: How long a fork waits, seconds. Beyond that the others may be waiting for what the thread that forks is importing itself.
+_PATIENCE_SECONDS = 10.0
+
+#: Held from before a fork until after it, and for a moment by an import that begins or ends.
+_turn = threading.Condition()
+#: Thread -> how many imports it has begun and not ended.
+_underway: dict[int, int] = {}
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module by its name."""
+    with importing():
+        return importlib.import_module(name)
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Have forks of other threads wait for what is imported here."""
+    thread = threading.get_ident()
+    with _turn:
+        _underway[thread] = _underway.get(thread, 0) + 1
+    try:
+        yield
+    finally:
+        with _turn:
+            _underway[thread] -= 1
+            if not _underway[thread]:
+                del _underway[thread]
+            _turn.notify_all()
+
+
+def _before_fork() -> None:
+    _turn.acquire()
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while _underway.keys() - {threading.get_ident()}:
+        left = until - time.monotonic()
+        if left <= 0 or not _turn.wait(left):
+            break
+
+
+def _after_in_parent() -> None:
+    # An interrupt may have come before it was taken.
+    with contextlib.suppress(RuntimeError):
+        _turn.release()
+
+
+def _after_in_child() -> None:
+    """Forget the other threads, which are not there."""
+    global _turn
+    _turn = threading.Condition()
+    thread = threading.get_ident()
+    for other in _underway.keys() - {thread}:
+        del _underway[other]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+    )

@@ -1,0 +1,150 @@
+"""What the columns of a Parquet file take in memory, known before any of them is decoded.
+
+Counted are the pages, as they say themselves, and what pyarrow makes of them: a value that stands in a dictionary once, or a
+missing list of fixed size, is a few bits in the file and as large as any other in memory. What is once in the file is once
+in memory only where pyarrow reads texts as dictionaries, which its own schema says. Of the file's description of its columns
+only what pyarrow itself goes by is believed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.transfer.pages import read_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from chroma_nb.transfer.pages import Pages
+
+#: Bytes of the physical types of one width. The two others have a width of the column, and one of each value.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
+_FIXED, _TEXT = "FIXED_LEN_BYTE_ARRAY", "BYTE_ARRAY"
+#: The place of a text in its dictionary, and of a list in its values.
+_PLACE_BYTES, _OFFSET_BYTES = 4, 8
+#: Encodings of texts that are as long in the page as they are, or stand in the dictionary: PLAIN, and the dictionary's two.
+_TEXT_ENCODINGS = frozenset((0, 2, 8))
+_NAMES = {6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY"}
+
+
+class Chunk(NamedTuple):
+    """One column of a row group, decoded."""
+
+    group: int
+    #: The name of the table's column.
+    column: str
+    #: Are these texts, and what is there once once in memory?
+    is_text: bool
+    n_bytes: int
+
+
+class _Leaf(NamedTuple):
+    """A column of Parquet as pyarrow makes it."""
+
+    kind: Any
+    #: The lists around it, the outermost first: their size, None where each has its own.
+    lists: tuple[int | None, ...]
+
+
+def measure_chunks(file: Any, source: BinaryIO, what: str) -> list[Chunk]:
+    """Measure every column of every row group.
+
+    Args:
+        file: The `pyarrow.parquet.ParquetFile`.
+        source: The file itself.
+        what: Its name for messages: "The file 'x.parquet'".
+
+    Raises:
+        ValueError, OSError: The pages are not where they should be, or not what they should be.
+        InvalidArgumentError: Texts have an encoding by which a few bytes are many.
+    """
+    metadata = file.metadata
+    leaves = [leaf for field in file.schema_arrow for leaf in _leaves(field.type)]
+    if len(leaves) != metadata.num_columns:
+        raise ValueError("its columns are not those that its schema names")
+    found = []
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for at, leaf in enumerate(leaves):
+            # What a row group says of a column's type is for nobody.
+            column, chunk = metadata.schema.column(at), row_group.column(at)
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
+                start = chunk.dictionary_page_offset
+            pages = read_pages(source, start, chunk.total_compressed_size)
+            if column.physical_type == _TEXT:
+                _check_encodings(
+                    pages, f"{what} has texts", f"column {column.path!r}, row group {group}"
+                )
+            is_text = column.physical_type == _TEXT and _is_dictionary(leaf.kind)
+            width = _PLACE_BYTES if is_text else _width(column, leaf.kind, pages)
+            n_bytes = max(pages.n_bytes, _decoded(leaf, width, row_group.num_rows, pages.n_values))
+            found.append(Chunk(group, column.path.partition(".")[0], is_text, n_bytes))
+    return found
+
+
+def _leaves(kind: Any, lists: tuple[int | None, ...] = ()) -> Iterator[_Leaf]:
+    """Yield the columns of Parquet of which one of Arrow is made, in their order."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        yield from _leaves(kind.storage_type, lists)
+    elif pa.types.is_fixed_size_list(kind):
+        yield from _leaves(kind.value_type, (*lists, kind.list_size))
+    elif pa.types.is_map(kind):
+        for part in (kind.key_type, kind.item_type):
+            yield from _leaves(part, (*lists, None))
+    elif pa.types.is_struct(kind):
+        for at in range(kind.num_fields):
+            yield from _leaves(kind.field(at).type, lists)
+    elif hasattr(kind, "value_type") and not pa.types.is_dictionary(kind):
+        # A list, or one of Arrow's other forms of it.
+        yield from _leaves(kind.value_type, (*lists, None))
+    else:
+        yield _Leaf(kind, lists)
+
+
+def _is_dictionary(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_dictionary(kind))
+
+
+def _check_encodings(pages: Pages, what: str, where: str) -> None:
+    """Refuse texts that are told by what they have in common with the one before: a few bytes are many."""
+    for odd in sorted(pages.encodings - _TEXT_ENCODINGS):
+        raise InvalidArgumentError(
+            f"{what} in the encoding {_NAMES.get(odd, odd)} ({where}), which import_() does not read. Write it anew "
+            "with collection.export(), or add it with collection.from_arrow(pyarrow.parquet.read_table(path))."
+        )
+
+
+def _width(column: Any, kind: Any, pages: Pages) -> int:
+    """Return the bytes that a value may take."""
+    physical = column.physical_type
+    if physical == _TEXT:
+        # Of one that is not read as a dictionary each value may be the largest. Others are as long in the pages.
+        return max(_PLACE_BYTES, pages.dictionary_bytes)
+    width = int(column.length) if physical == _FIXED else _WIDTHS.get(physical)
+    if width is None:
+        raise ValueError(f"column {column.path!r} is of the unknown kind {physical}")
+    try:
+        return max(width, -(-int(kind.bit_width) // 8))
+    except ValueError:
+        # Only nulls, of which there is nothing in memory.
+        return width
+
+
+def _decoded(leaf: _Leaf, width: int, n_rows: int, n_values: int) -> int:
+    """Return the bytes of all values, and of where the lists around them begin. A page counts missing values as well."""
+    places, n_bytes = min(n_rows, n_values), 0
+    for size in leaf.lists:
+        if size is None:
+            n_bytes += _OFFSET_BYTES * places
+            places = n_values
+        else:
+            # A list that is missing has places as well.
+            places *= size
+    return n_bytes + places * width
