@@ -1458,9 +1458,6 @@ class DuckDB(DB):
                 if self.memory_share.is_stale:
                     with interruptible():
                         self.memory_share.apply()
-            except duckdb.ConnectionException:
-                # It is being opened anew at this moment, and has the limit from then on.
-                pass
             except duckdb.Error as error:
                 raise self._fatal(error) from error
 
