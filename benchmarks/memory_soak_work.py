@@ -86,6 +86,8 @@ BUDGETS: tuple[Any, ...] = (
     "1 GB",
 )
 PAGE = 250
+#: Names of copies begin with one of these.
+COPIES = ("imported-", "forked-")
 
 
 @dataclass
@@ -292,6 +294,8 @@ class Soak:
         """Compare every record, close what persists, open it again, and compare once more."""
         for number, path in enumerate(self.places):
             self.clients[number].memory.budget = "auto"
+            for beginning in COPIES:
+                drop_copies(self.clients[number], beginning)
             self._verify_store(number)
             if path is not None:
                 self.clients[number].close()
@@ -331,6 +335,13 @@ def check_copy(collection: Any, model: Model, reading: Reading | None = None) ->
         check(len(np.unique(found)) == len(found), "an id is on two pages")
         reading.check_all(found, EVERYTHING)
         check(collection.count() == len(found), f"count {collection.count()}, not {len(found)}")
+
+
+def drop_copies(client: Any, beginning: str) -> None:
+    """Delete copies of collections; what was refused while memory was short is left for the end."""
+    for name in list(client):
+        if name.startswith(beginning):
+            client.delete_collection(name)
 
 
 class Worker(threading.Thread):
@@ -757,8 +768,7 @@ class Worker(threading.Thread):
         try:
             yield
         finally:
-            if name in client:
-                client.delete_collection(name)
+            self.call("drop", partial(drop_copies, client, name))
 
     # -- memory -------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from chroma_nb.filters.expression import (
     parse_where_document,
 )
 from chroma_nb.lazy import lazily
-from chroma_nb.memory.preflight import require
+from chroma_nb.memory.preflight import SMALL_NEED, require
 from chroma_nb.progress import progress_bar
 from chroma_nb.results import Explanation, GetResult, QueryResult
 from chroma_nb.search import Condition, as_document_filter, as_filter
@@ -507,11 +507,11 @@ class Collection(Displayed):
         if query:
             return embed_queries(function, inputs, at_most=at_most)
         # The function's own result, and the array of it.
-        n_bytes = 2 * 4 * len(inputs) * (self._info.dimension or _TYPICAL_DIMENSION)
+        row_bytes = 2 * 4 * (self._info.dimension or _TYPICAL_DIMENSION)
         require(
-            n_bytes,
+            row_bytes * len(inputs),
             f"Embedding {len(inputs):,} documents for collection [{self.name}]",
-            "add them in parts of 50,000",
+            f"add them in parts of {max(1, (SMALL_NEED - 1) // row_bytes):,}",
             "free memory: client.memory.unload_all()",
         )
         return embed_documents(

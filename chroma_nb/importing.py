@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 #: How long a fork waits, seconds. Beyond that the others may be waiting for what the thread that forks is importing itself.
 _PATIENCE_SECONDS = 10.0
 
-#: Held from before a fork until after it, and for a moment by an import that begins or ends.
-_turn = threading.Condition()
+#: Held from before a fork until after it, and for a moment by an import that begins or ends. Taken by itself, as an
+#: interrupt may come in the middle of the condition's own `__enter__`, and leave it.
+_lock = threading.RLock()
+_turn = threading.Condition(_lock)
 #: Thread -> how many imports it has begun and not ended.
 _underway: dict[int, int] = {}
 
@@ -37,12 +39,12 @@ def import_module(name: str) -> ModuleType:
 def importing() -> Iterator[None]:
     """Have forks of other threads wait for what is imported here."""
     thread = threading.get_ident()
-    with _turn:
+    with _lock:
         _underway[thread] = _underway.get(thread, 0) + 1
     try:
         yield
     finally:
-        with _turn:
+        with _lock:
             _underway[thread] -= 1
             if not _underway[thread]:
                 del _underway[thread]
@@ -66,8 +68,9 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     """Forget the other threads, which are not there."""
-    global _turn
-    _turn = threading.Condition()
+    global _lock, _turn
+    _lock = threading.RLock()
+    _turn = threading.Condition(_lock)
     thread = threading.get_ident()
     for other in _underway.keys() - {thread}:
         del _underway[other]

@@ -93,10 +93,12 @@ def pieces_by_id(
             try:
                 found = _whole(source, wanted, on_damaged)
             except MemoryBudgetError:
-                if n_records == 1:
-                    raise
-                n_records = max(1, n_records // 2)
-                continue
+                if n_records > 1:
+                    n_records = max(1, n_records // 2)
+                    continue
+                # One alone: what was taken for a piece may be what it lacks.
+                room.give_back()
+                found = _whole(source, wanted, on_damaged)
             start += len(wanted)
             if found is not None and found.ids:
                 fitting = room.n_bytes // (_COPIES * _record_bytes(found))

@@ -108,6 +108,8 @@ _COLUMNAR_ROWS = 512
 #: each of ten arrays. Its texts are not copied before they are DuckDB's.
 _PIECE_BYTES = 8 << 20
 _PLACE_BYTES = 10 * 8
+#: ... by this name.
+_ROWS_VIEW = "chroma_nb_rows"
 #: Up to here plain VALUES are faster than lists (one row: 0.8 ms against 1.1 ms).
 _PLAIN_ROWS = 8
 #: A scan yields pieces of so many bytes at most.
@@ -575,6 +577,8 @@ class DuckDB(DB):
         # No transaction is left where COMMIT itself failed.
         with contextlib.suppress(duckdb.Error):
             self._connection.execute("ROLLBACK")
+        with contextlib.suppress(duckdb.Error):
+            self._connection.unregister(_ROWS_VIEW)
         if self._is_broken:
             self._reconnect()
             self._is_broken = False
@@ -1731,13 +1735,13 @@ def _insert_columns(
             arrays[name] = np.array([text or "" for text in values], dtype=object)
             arrays[f"{name}_given"] = given
             selected.append(f"CASE WHEN {name}_given THEN {name}::VARCHAR END")
-    con.register("chroma_nb_rows", arrays)
+    con.register(_ROWS_VIEW, arrays)
     try:
-        con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM chroma_nb_rows')
+        con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM {_ROWS_VIEW}')
     finally:
-        # Refused in a transaction that has failed, whose error is the one to be seen; the next call replaces it.
+        # DuckDB does nothing more in a transaction that has failed, and says this instead of why: see `_undo`.
         with contextlib.suppress(duckdb.TransactionException):
-            con.unregister("chroma_nb_rows")
+            con.unregister(_ROWS_VIEW)
 
 
 def _dump(metadata: dict[str, Any] | None) -> str | None:

@@ -7,7 +7,7 @@ from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 
 #: Smaller needs are not looked at: reading the limits takes some 0.1 ms.
-_SMALL_BYTES = 16 << 20
+SMALL_NEED = 16 << 20
 #: Left to the rest of the process: allocators and interpreters need room to work in.
 _HEADROOM_BYTES = 8 << 20
 
@@ -24,7 +24,7 @@ def require(n_bytes: int, what: str, *ways: str, budget: int | None = None) -> N
     Raises:
         MemoryBudgetError: `n_bytes` are not free.
     """
-    if n_bytes < _SMALL_BYTES:
+    if n_bytes < SMALL_NEED:
         return
     free = max(0, MACHINE.free() - _HEADROOM_BYTES)
     if n_bytes > free:

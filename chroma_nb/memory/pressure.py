@@ -124,7 +124,7 @@ class Pressure:
                 for lender in self._lenders:
                     lender.tighten()
             self._least_total = min(self._least_total, total)
-        elif total > self._least_total * _MUCH_MORE + _LEAST_RESERVE:
+        elif not self.is_on and total > self._least_total * _MUCH_MORE + _LEAST_RESERVE:
             # Somebody else has given back what the shared budget had lost to them.
             self._least_total = total
             self._tell_of_room()
@@ -132,7 +132,7 @@ class Pressure:
             now = time.monotonic()
             self._calm_since = self._calm_since or now
             if now - self._calm_since >= _ROOM_SECONDS:
-                self.is_on, self._calm_since = False, None
+                self.is_on, self._calm_since, self._least_total = False, None, total
                 self._tell_of_room()
         else:
             self._least_total = min(self._least_total, total)

@@ -92,7 +92,9 @@ class Workspace:
     ) -> None:
         self._machine = machine
         self._patience = patience
-        self._changed = threading.Condition()
+        #: Taken by itself, as an interrupt may come in the middle of the condition's own `__enter__`, and leave it.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         #: Weak: a grant that a stopped cell has left behind is given back with the object.
         self._grants: weakref.WeakSet[Grant] = weakref.WeakSet()
         #: What was free when nothing was granted. A grant becomes the machine's used memory when it is
@@ -117,7 +119,7 @@ class Workspace:
 
     def free(self) -> int:
         """Return what can still be granted, bytes."""
-        with self._changed:
+        with self._lock:
             return self._free()
 
     def _free(self) -> int:
@@ -141,12 +143,12 @@ class Workspace:
             return Grant(wanted)
         if wanted <= _MODEST_BYTES and time.monotonic() - self._plenty < _MOMENT_SECONDS:
             return Grant(wanted)
-        with self._changed:
+        with self._lock:
             room = int(self._free() * _SHARE)
             if room >= min(wanted, 4 * SMALL_BYTES):
                 return self._granted(min(wanted, room))
         self._lenders.give_back(min(wanted, 4 * SMALL_BYTES), _REASON)
-        with self._changed:
+        with self._lock:
             room = int(self._free() * _SHARE)
             return self._granted(max(SMALL_BYTES, min(wanted, room)))
 
@@ -193,13 +195,15 @@ class Workspace:
         until = time.monotonic() + self._patience
         waited = False
         while True:
-            with self._changed:
+            with self._lock:
                 room = self._free()
                 if n_bytes <= room:
                     return self._granted(n_bytes)
-            if self._lenders.give_back(n_bytes - room, _REASON):
+            # For what will not fit even so nobody has to be loaded again.
+            reach = room + self._lenders.lendable() + self._others()
+            if n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON):
                 continue
-            with self._changed:
+            with self._lock:
                 room = self._free()
                 if n_bytes <= room:
                     return self._granted(n_bytes)
@@ -217,9 +221,13 @@ class Workspace:
         if getattr(self._keeping, "grants", None) is not None and n_bytes <= self._most_free:
             # A server's other answers, which may be on their way to clients.
             return True
-        me = threading.get_ident()
-        others = sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
+        others = self._others()
         return others > 0 and n_bytes <= self._free() + others
+
+    def _others(self) -> int:
+        """Return what is granted to other threads."""
+        me = threading.get_ident()
+        return sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
 
     def _granted(self, n_bytes: int) -> Grant:
         grant = Grant(n_bytes, self)
@@ -228,7 +236,7 @@ class Workspace:
 
     def end(self, grant: Grant) -> None:
         """Take a grant back."""
-        with self._changed:
+        with self._lock:
             self._grants.discard(grant)
             self._changed.notify_all()
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.api.copying import Place, pieces_by_id
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.memory.sizes import objects_bytes
+from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, Picture, calm, label, new_figure
 from chroma_nb.plotting.projection import Projection, project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from numpy.typing import NDArray
 
     from chroma_nb.collection import Collection
 
-#: Records are chosen in so many pieces, spread over the collection, and read in pieces of so many bytes.
+#: Records are chosen in so many pieces, spread over the collection.
 _PIECES = 50
-_PIECE_BYTES = 4 << 20
 #: The embeddings, and what their projection takes beside them.
 _COPIES = 1.2
-_INCLUDE = ["embeddings", "documents", "metadatas"]
+_WAY_OUT = "show fewer of them: plot(limit=1_000)"
 _OTHER = "other"
 _DARK = "#111111"
 
@@ -257,12 +261,14 @@ def embedding_map(
     if not ids:
         raise InvalidArgumentError(f"Collection [{collection.name}] has no records to plot.")
     dimension = collection.get(ids=ids[:1], include=["embeddings"])["embeddings"].shape[1]
-    with WORKSPACE.take_all(
-        int(_COPIES * 4 * dimension * len(ids)),
-        f"A map of {len(ids):,} embeddings of {dimension:,} dimensions",
-        "show fewer of them: plot(limit=1_000)",
-    ):
-        ids, documents, values, embeddings = _read(collection, ids, dimension, color)
+    what = f"A map of {len(ids):,} embeddings of {dimension:,} dimensions"
+    with contextlib.ExitStack() as held:
+
+        def take(n_bytes: int) -> None:
+            held.enter_context(WORKSPACE.take_all(n_bytes, what, _WAY_OUT))
+
+        take(int(_COPIES * 4 * dimension * len(ids)))
+        ids, documents, values, embeddings = _read(collection, ids, dimension, color, take)
         projection = project(embeddings, method)
     points = MapPoints(
         ids=ids,
@@ -306,22 +312,38 @@ def _spread(collection: Collection, n_records: int, where: Any, limit: int) -> l
 
 
 def _read(
-    collection: Collection, ids: list[str], dimension: int, color: str | None
+    collection: Collection,
+    ids: list[str],
+    dimension: int,
+    color: str | None,
+    take: Callable[[int], None],
 ) -> tuple[list[str], list[str | None], list[Any], NDArray[np.float32]]:
-    """Return (ids, documents, values of a metadata key, embeddings) of these records, those that are there."""
+    """Return (ids, documents, values of a metadata key, embeddings) of these records, those that are there.
+
+    Args:
+        collection: Where they are.
+        ids: Which.
+        dimension: Of the embeddings.
+        color: The metadata key.
+        take: Takes the memory that the texts keep.
+    """
     embeddings = np.empty((len(ids), dimension), dtype=np.float32)
     documents: list[str | None] = []
     values: list[Any] = []
     found: list[str] = []
-    step = max(1, _PIECE_BYTES // (8 * dimension))
-    for start in range(0, len(ids), step):
-        some = collection.get(ids=ids[start : start + step], include=_INCLUDE)
-        if not some["ids"]:
-            continue
-        embeddings[len(found) : len(found) + len(some["ids"])] = some["embeddings"]
-        found += some["ids"]
-        documents += some["documents"]
+    api = collection._client.api
+    place = Place(api, collection.id, collection.tenant, collection.database)
+    n_bytes = 0
+    for some in pieces_by_id(place, ids):
+        n_bytes += objects_bytes(some.documents or ())
+        if n_bytes > SMALL_BYTES:
+            # What is small is had without a look, many times over.
+            take(n_bytes)
+            n_bytes = 0
+        embeddings[len(found) : len(found) + len(some.ids)] = some.embeddings
+        found += some.ids
+        documents += some.documents or ()
         values += [
-            None if one is None or color is None else one.get(color) for one in some["metadatas"]
+            None if one is None or color is None else one.get(color) for one in some.metadatas or ()
         ]
     return found, documents, values, embeddings[: len(found)]

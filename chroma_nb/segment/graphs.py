@@ -324,16 +324,12 @@ class Graphs:
         *_, smallest = self._residents.forms(n_records)
         need = smallest.bytes_for(parameters, n_labels)
         if must:
-            others = self._residents.pinned_bytes(but=slot)
-            raise over_budget(
+            raise self._residents.no_room(
+                slot,
                 need,
-                max(0, room) if need > room else self._residents.had_for(slot, need),
-                self._residents.budget,
                 f"The smallest graph of collection [{segment.info.name}]",
-                f"raise the budget: client.memory.budget = {held + need + others:_}"
-                if need > room
-                else "do it again: others use the memory at this moment",
                 "go on without it: queries stay exact, and read the vectors from disk",
+                held,
             )
         seconds = time.perf_counter() - started
         reason = f"a graph of {format_bytes(need)} does not fit"

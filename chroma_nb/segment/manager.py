@@ -21,7 +21,6 @@ import numpy as np
 from chroma_nb.db.base import Changes, RecordRows
 from chroma_nb.errors import MemoryBudgetError, NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
-from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.locks import hands_over
@@ -241,16 +240,12 @@ class SegmentManager:
 
     def _outgrown(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> MemoryBudgetError:
         """Return the error for a write after which a pinned collection could not stay in memory."""
-        residents = self.residents
-        need = residents.ledger.held(slot.collection_id) + segment.growth(changes)
-        others = residents.pinned_bytes(but=slot)
-        return over_budget(
-            need,
-            residents.had_for(slot, need),
-            residents.budget,
+        return self.residents.no_room(
+            slot,
+            segment.growth(changes),
             f"This write of {len(changes.rows):,} records to collection [{segment.info.name}], which is pinned,",
             f"unpin it: client.memory.unpin({segment.info.name!r})",
-            f"raise the budget: client.memory.budget = {need + others:_}",
+            self.residents.ledger.held(slot.collection_id),
         )
 
     def check(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> CollectionCheck:
@@ -328,18 +323,10 @@ class SegmentManager:
         with slot.write_lock:
             if self._load(slot):
                 return self.residents.ledger.held(collection_id)
-        need = slot.least_bytes or 0
-        room = self.residents.had_for(slot, need)
-        is_too_large = need > self.residents.room_for(slot)
-        more = need + self.residents.pinned_bytes(but=slot)
-        raise over_budget(
-            need,
-            room,
-            self.residents.budget,
+        raise self.residents.no_room(
+            slot,
+            slot.least_bytes or 0,
             f"Collection [{self.db.get_collection(collection_id).name}]",
-            f"raise the budget: client.memory.budget = {more:_}"
-            if is_too_large
-            else "do it again: others use the memory at this moment",
             "leave it on disk: every query is answered from there, exactly",
         )
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
     from chroma_nb.db.base import DB
+    from chroma_nb.errors import MemoryBudgetError
     from chroma_nb.segment.slot import Slots
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
@@ -198,7 +199,7 @@ class ResidentSet(Lender):
                 f"A budget of {format_bytes(budget)} is too small: what is pinned "
                 f"({', '.join(names[:5])}{f' and {len(names) - 5:,} more' if len(names) > 5 else ''})",
                 "unpin one of them: client.memory.unpin(name)",
-                f"choose a budget of {format_bytes(pinned)} or more",
+                f"choose a budget that has room for it: client.memory.budget = {pinned:_}",
             )
 
     def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
@@ -236,14 +237,17 @@ class ResidentSet(Lender):
         if self._unchecked < _UNCHECKED_BYTES:
             return 0
         PRESSURE.watch()
-        # Beyond what is kept free, or it would have to be given back at once.
-        headroom = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
-        working, free = self.db.working_bytes, WORKSPACE.free()
-        self._is_tight = free < n_bytes + headroom + _TIGHT * working
-        lacking = n_bytes + headroom + working - free
+        room = self._machine_room()
+        self._is_tight = room < n_bytes + (_TIGHT - 1) * self.db.working_bytes
+        lacking = n_bytes - room
         if lacking <= 0:
             self._unchecked = 0
         return max(0, lacking)
+
+    def _machine_room(self) -> int:
+        """Return the bytes that the machine has beyond what is kept free, which would be given back at once."""
+        kept = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
+        return WORKSPACE.free() - kept - self.db.working_bytes
 
     def _could_fit(self, slot: Slot, n_bytes: int, lacking: int) -> bool:
         """Say whether unloading everything that may go would make room."""
@@ -296,17 +300,30 @@ class ResidentSet(Lender):
         """Return what a collection could hold if all others that are not pinned went, those of other stores too."""
         return max(0, self.ledger.most - self.pinned_bytes(but=slot))
 
-    def had_for(self, slot: Slot, n_bytes: int) -> int:
-        """Return what a collection could have when it was refused so many bytes, for the error.
+    def no_room(
+        self, slot: Slot, need: int, what: str, otherwise: str, held: int = 0
+    ) -> MemoryBudgetError:
+        """Return the error for what a collection cannot have: by the budget, or as the machine has no more.
 
-        Others may be in use, so that they could not go, or the machine's memory was short: both may have changed
-        since, but what was refused was not there.
+        Args:
+            slot: The collection's.
+            need: Bytes that it would have taken.
+            what: Who needs them, as the start of a sentence.
+            otherwise: What to do without them.
+            held: What the collection has already, and goes on having.
         """
-        room = self.room_for(slot)
-        if n_bytes > room:
-            return room
-        there = min(self.ledger.free, max(0, WORKSPACE.free() - self.db.working_bytes))
-        return min(there, n_bytes - 1)
+        room = max(0, self.room_for(slot) - held)
+        if need > room:
+            budget = held + need + self.pinned_bytes(but=slot)
+            way = f"raise the budget: client.memory.budget = {budget:_}"
+        else:
+            there = self._machine_room()
+            way = "make room on the machine, such as by deleting arrays, and repeat the call"
+            if need <= there:
+                way = "repeat the call: others are in use at this moment, and could not go"
+            # It was less when it was refused.
+            room = max(0, min(room, there, self.ledger.free, need - 1))
+        return over_budget(need, room, self.budget, what, way, otherwise)
 
     def pinned_bytes(self, but: Slot | None = None) -> int:
         """Return what pinned collections hold."""

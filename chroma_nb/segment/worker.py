@@ -46,7 +46,9 @@ class Worker:
     def __init__(self, name: str, work: Callable[[UUID], None]) -> None:
         self._name = f"chroma_nb-{name}"
         self._work = weakref.WeakMethod(work)
-        self._condition = threading.Condition()
+        #: Taken by itself, as an interrupt may come in the middle of the condition's own `__enter__`, and leave it.
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         #: Collection -> the moment (monotonic) from which its work may start.
         self._due: dict[UUID, float] = {}
         #: The same as a heap, in which some moments do not stand any more: the first one is found at once,
@@ -58,11 +60,11 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._closed = False
         self._idle_since = 0.0
-        weakref.finalize(self, _wake, self._condition).atexit = False
+        weakref.finalize(self, _wake, self._lock, self._condition).atexit = False
 
     def request(self, collection_id: UUID, delay_seconds: float) -> None:
         """Ask for work on a collection; asking again before it starts moves it back, for a while."""
-        with self._condition:
+        with self._lock:
             if self._closed:
                 return
             now = time.monotonic()
@@ -95,7 +97,10 @@ class Worker:
         """Start the thread; the condition is held."""
         self._idle_since = time.monotonic()
         self._thread = threading.Thread(
-            target=_run, args=(weakref.ref(self), self._condition), name=self._name, daemon=True
+            target=_run,
+            args=(weakref.ref(self), self._lock, self._condition),
+            name=self._name,
+            daemon=True,
         )
         try:
             self._thread.start()
@@ -111,7 +116,7 @@ class Worker:
 
     def step(self) -> bool:
         """Do one piece of work that is due, if there is one; say whether to go on. For the thread."""
-        with self._condition:
+        with self._lock:
             now = time.monotonic()
             if self._closed or (not self._due and now - self._idle_since > _IDLE_SECONDS):
                 self._thread = None
@@ -143,13 +148,13 @@ class Worker:
 
     def thread_ends(self) -> None:
         """Let the next request start another thread. For the thread, as the last thing it does."""
-        with self._condition:
+        with self._lock:
             if self._thread is threading.current_thread():
                 self._thread = None
 
     def close(self) -> None:
         """Drop what waits, and wait for what is being done."""
-        with self._condition:
+        with self._lock:
             self._closed = True
             self._due.clear()
             self._asked.clear()
@@ -161,9 +166,11 @@ class Worker:
                 thread.join()
 
 
-def _run(reference: weakref.ref[Worker], condition: threading.Condition) -> None:
+def _run(
+    reference: weakref.ref[Worker], lock: threading.RLock, condition: threading.Condition
+) -> None:
     try:
-        _step_until_idle(reference, condition)
+        _step_until_idle(reference, lock, condition)
     finally:
         # A thread that ends by an error counts as alive until Python has taken it down: a request made
         # meanwhile would wait for it.
@@ -172,12 +179,14 @@ def _run(reference: weakref.ref[Worker], condition: threading.Condition) -> None
             worker.thread_ends()
 
 
-def _step_until_idle(reference: weakref.ref[Worker], condition: threading.Condition) -> None:
+def _step_until_idle(
+    reference: weakref.ref[Worker], lock: threading.RLock, condition: threading.Condition
+) -> None:
     while True:
         worker = reference()
         if worker is None or not worker.step():
             return
-        with condition:
+        with lock:
             pause = worker.pause()
             del worker
             # It may have been the last to hold the worker.
@@ -185,6 +194,6 @@ def _step_until_idle(reference: weakref.ref[Worker], condition: threading.Condit
                 condition.wait(pause)
 
 
-def _wake(condition: threading.Condition) -> None:
-    with condition:
+def _wake(lock: threading.RLock, condition: threading.Condition) -> None:
+    with lock:
         condition.notify_all()

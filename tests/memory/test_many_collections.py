@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -20,6 +19,7 @@ from chroma_nb.db import vector_file
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.segment import manager, resident_set
 from chroma_nb.segment.worker import Worker
+from tests.memory.fakes import tight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,9 +157,8 @@ def test_small_wishes_are_held_against_the_machine_together(
     with chroma_nb.EphemeralClient(settings(memory_budget="500 MB")) as client:
         fill(client, 0, 30)
         monkeypatch.setattr(resident_set, "_UNCHECKED_BYTES", 20_000)
-        short = resident_set.PRESSURE.reserve() - 50_000
-        free = SimpleNamespace(free=lambda: short, limit=resident_set.MACHINE.limit)
-        monkeypatch.setattr(resident_set.WORKSPACE, "_machine", free)
+        tight(monkeypatch, 0)
+        monkeypatch.setattr(resident_set.PRESSURE, "reserve", lambda: 0)
         fill(client, 30, 60)
         states = [one.state for one in client.memory.report().collections]
         # The budget has room for all of them, and the machine has none.

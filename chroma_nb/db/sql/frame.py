@@ -36,8 +36,8 @@ _VECTOR = re.compile(r"(FLOAT|DOUBLE)\[(\d+)\]")
 _EXACT = 2**53
 #: Microseconds of an array have 64 bits.
 _LONGEST_SPAN = datetime.timedelta(microseconds=2**63 - 1)
-#: Rows that are fetched together, fewer where they have vectors: so many numbers (16 MB of floats) in all. Chosen,
-#: not measured.
+#: Rows that are fetched together at most, fewer where they have vectors: so many numbers (16 MB of floats) in all.
+#: Chosen, not measured.
 _ROWS, _NUMBERS = 20_000, 4_000_000
 #: Rows in one of DuckDB's chunks: a constant of its own.
 _ROWS_PER_CHUNK = 2_048
@@ -121,6 +121,13 @@ class _Meter:
         self._rows = 0
         self._next = _STEP_BYTES
 
+    def rows_at_once(self, types: Sequence[str]) -> int:
+        """Return how many rows to fetch next: few at first, then as many as `_STEP_BYTES` are enough for."""
+        if not self._rows:
+            return min(_ROWS_PER_CHUNK, _rows_at_once(types))
+        each = max(1, self._bytes // self._rows)
+        return max(1, min(_STEP_BYTES // each, _rows_at_once(types)))
+
     def add(self, n_rows: int, n_bytes: int) -> None:
         self._rows += n_rows
         self._bytes += n_bytes
@@ -155,8 +162,11 @@ def _read_arrays(
     import pandas as pd
 
     pieces: list[list[NDArray[Any]]] = [[] for _ in types]
-    n_chunks = max(1, _rows_at_once(types) // _ROWS_PER_CHUNK)
-    while len(frame := cursor.fetch_df_chunk(n_chunks)):
+
+    def n_chunks() -> int:
+        return max(1, meter.rows_at_once(types) // _ROWS_PER_CHUNK)
+
+    while len(frame := cursor.fetch_df_chunk(n_chunks())):
         for place, kind in enumerate(types):
             values = frame.iloc[:, place].to_numpy()
             if _INTEGER.fullmatch(kind):
@@ -216,7 +226,7 @@ def _join(pieces: list[NDArray[Any]], kind: str) -> Any:
 
 def _read_rows(cursor: duckdb.DuckDBPyConnection, types: Sequence[str], meter: _Meter) -> list[Any]:
     columns: list[list[Any]] = [[] for _ in types]
-    while rows := cursor.fetchmany(_rows_at_once(types)):
+    while rows := cursor.fetchmany(meter.rows_at_once(types)):
         found = list(zip(*rows, strict=True))
         for column, values, kind in zip(columns, found, types, strict=True):
             column.extend(_plain(values, kind))

@@ -1,0 +1,365 @@
+"""Reading what is not loaded: the columns that are asked for, in pieces that fit, by sizes that are known already."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+import chroma_nb
+from chroma_nb.db.base import TextSizes
+from chroma_nb.db.record_table import RecordTable, measure
+from chroma_nb.db.sql.frame import read_frame
+from chroma_nb.errors import MemoryBudgetError
+from tests.stores import private_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MB = 1_000_000
+MIB = 1 << 20
+
+
+# -- RecordTable ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cursor() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A table of ten records, of which `document` and `metadata` cannot be read."""
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute(
+            "CREATE TABLE plain AS SELECT i AS label, i AS sequence, 'id' || i AS id, 'u' || i AS uri "
+            "FROM range(10) t(i)"
+        )
+        connection.execute(
+            "CREATE VIEW records AS SELECT label, sequence, id, uri, error('document was read') AS document, "
+            "error('metadata was read') AS metadata FROM plain"
+        )
+        yield connection
+
+
+@pytest.mark.parametrize("each", [10, 10_000_000], ids=["short texts", "long texts"])
+@pytest.mark.parametrize("labels", [range(10), (0, 9)], ids=["a range", "some"])
+def test_only_the_columns_that_are_asked_for_are_read(
+    cursor: duckdb.DuckDBPyConnection, each: int, labels: Any
+) -> None:
+    sizes = TextSizes(10, 10 * each, 10 * each, 10 * each, 10 * each, 4 * each)
+    table = RecordTable(cursor, "records", sizes, 32 * MIB)
+    wanted = np.array(labels, dtype=np.int64)
+    assert table.is_large(["id"]) == (each > 10)
+    found = list(table.fetch(wanted, ["id", "uri"], MIB))
+    assert [one for rows in found for one in rows.ids] == [f"id{label}" for label in labels]
+    assert [one for rows in found for one in rows.uris] == [f"u{label}" for label in labels]
+    assert [rows.documents for rows in found] == [[]] * len(found)
+    with pytest.raises(duckdb.Error, match="document was read"):
+        list(table.fetch(wanted, ["id", "document"], MIB))
+
+
+def test_a_column_counts_only_where_it_is_asked_for() -> None:
+    sizes = TextSizes(10, 100, 10_000_000, 0, 1_000)
+    table = RecordTable(None, "records", sizes, 32 * MIB)  # type: ignore[arg-type]
+    assert table.is_large()
+    assert not table.is_large(["id", "metadata"])
+    assert table.row_bytes(["id"]) < 1_000 < 1_000_000 < table.row_bytes(["id", "document"])
+
+
+@pytest.mark.parametrize("each", [10, 1_000, 1_000_000])
+@pytest.mark.parametrize("room", [1, 4_000, MIB, 1 << 30])
+def test_every_record_comes_once_whatever_the_room(
+    cursor: duckdb.DuckDBPyConnection, each: int, room: int
+) -> None:
+    sizes = TextSizes(10, 10 * each, 0, 0, 0)
+    table = RecordTable(cursor, "plain", sizes, 32 * MIB)
+    for labels in (range(10), [0, 1, 2, 7, 9], [3], [], [5, 100, 101]):
+        wanted = np.array(labels, dtype=np.int64)
+        pieces = list(table.fetch(wanted, ["id"], room))
+        found = [int(label) for rows in pieces for label in rows.labels]
+        assert sorted(found) == [label for label in labels if label < 10]
+        assert [one for rows in pieces for one in rows.ids] == [f"id{label}" for label in found]
+        most = max(1, room // table.row_bytes(["id"]))
+        assert all(len(rows) <= most for rows in pieces)
+
+
+# -- sizes of texts ---------------------------------------------------------------------------
+
+
+class Spy:
+    """Stands for a cursor, and keeps what is asked."""
+
+    def __init__(self, cursor: Any, asked: list[str]) -> None:
+        self._cursor = cursor
+        self._asked = asked
+
+    def execute(self, query: str, *given: Any) -> Any:
+        self._asked.append(query)
+        return self._cursor.execute(query, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of a store's DuckDB from now on."""
+    from chroma_nb.db._duckdb import DuckDB
+
+    queries: list[str] = []
+    reading = DuckDB._reading
+
+    @contextlib.contextmanager
+    def spied(self: DuckDB) -> Iterator[Any]:
+        with reading(self) as cursor:
+            yield Spy(cursor, queries)
+
+    monkeypatch.setattr(DuckDB, "_reading", spied)
+    return queries
+
+
+def sizes_of(client: Any, docs: Any) -> TextSizes:
+    return client.api.db.text_sizes(docs.id)  # type: ignore[no-any-return]
+
+
+def measured(client: Any, docs: Any) -> TextSizes:
+    """Return the sizes by reading every text."""
+    db = client.api.db
+    with db._reading() as cursor:
+        return measure(cursor, db._entry(docs.id).table)
+
+
+def measures(asked: list[str]) -> list[str]:
+    return [query for query in asked if "sum(strlen" in query]
+
+
+def fill(client: Any, n: int = 20, start: int = 0) -> Any:
+    docs = client.get_or_create_collection("docs", embedding_function=None)
+    docs.add(
+        ids=[f"id{row}" for row in range(start, start + n)],
+        embeddings=np.ones((n, 3), np.float32),
+        documents=[None if row % 5 == 4 else "é" * row for row in range(start, start + n)],
+        uris=["file:///é"] * n,
+        metadatas=[{"key": row} for row in range(start, start + n)],
+    )
+    return docs
+
+
+def reopened(path: Path) -> Any:
+    settings = chroma_nb.Settings(progress=False, fsync=False, compact_ratio=0.01)
+    return chroma_nb.PersistentClient(path, settings)
+
+
+def test_sizes_are_right_after_every_write_and_no_text_is_read_for_them(
+    tmp_path: Path, asked: list[str]
+) -> None:
+    with reopened(tmp_path) as client:
+        docs = fill(client)
+        first = sizes_of(client, docs)
+        assert first == measured(client, docs)
+        assert first.documents == sum(2 * row for row in range(20) if row % 5 != 4)
+        fill(client, 600, start=20)
+        assert sizes_of(client, docs) == measured(client, docs)
+        asked.clear()
+        before = sizes_of(client, docs)
+        docs.get(limit=3)
+        docs.query(query_embeddings=[[1.0, 1.0, 1.0]], n_results=3)
+    with reopened(tmp_path) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        assert sizes_of(client, docs) == before
+        docs.get(where={"key": {"$lt": 7}})
+        assert list(docs.peek(3)["ids"]) == ["id0", "id1", "id2"]
+        assert measures(asked) == []
+
+
+def test_what_was_replaced_or_deleted_is_counted_for_a_while_and_never_less_than_there_is(
+    tmp_path: Path, asked: list[str]
+) -> None:
+    with reopened(tmp_path) as client:
+        docs = fill(client, 100)
+        asked.clear()
+        docs.upsert(ids=["id1"], embeddings=[[1.0] * 3], documents=["x" * 1_000])
+        docs.update(ids=["id2"], embeddings=[[2.0] * 3], documents=["y" * 2_000])
+        docs.delete(ids=[f"id{row}" for row in range(50, 100)])
+        noted = sizes_of(client, docs)
+        assert measures(asked) == []
+        right = measured(client, docs)
+        assert right.n_records == 50 < noted.n_records
+        assert noted.documents >= right.documents
+        assert noted.longest >= right.longest >= 2_000
+        # Of very many that are not there any more it is worth a look, once.
+        asked.clear()
+        for _ in range(15):
+            docs.upsert(
+                ids=[f"n{row}" for row in range(100)],
+                embeddings=np.ones((100, 3)),
+                documents=["z"] * 100,
+            )
+        assert sizes_of(client, docs).n_records <= 1.1 * 150 + 1_000 < 50 + 15 * 100
+        assert len(measures(asked)) == 1
+        asked.clear()
+        sizes_of(client, docs)
+        assert measures(asked) == []
+
+
+def test_sizes_are_right_after_a_compaction(tmp_path: Path, asked: list[str]) -> None:
+    with reopened(tmp_path) as client:
+        docs = fill(client, 3_000)
+        docs.delete(ids=[f"id{row}" for row in range(2_500)])
+        client.api.segments.compact(docs.id)
+        asked.clear()
+        assert sizes_of(client, docs) == measured(client, docs)
+        right = sizes_of(client, docs)
+        assert right.n_records == 500
+    with reopened(tmp_path) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        assert docs.count() == 500
+        assert sizes_of(client, docs) == right == measured(client, docs)
+
+
+@pytest.mark.parametrize("stored", ["NULL", "'[1, 7, 7, 7, 7, 7, 7]'"], ids=["none", "another's"])
+def test_sizes_that_an_older_version_has_not_noted_are_measured_once(
+    tmp_path: Path, asked: list[str], stored: str
+) -> None:
+    with reopened(tmp_path) as client:
+        docs = fill(client, 100)
+        right = measured(client, docs)
+    with contextlib.closing(duckdb.connect(str(tmp_path / "records.duckdb"))) as connection:
+        connection.execute(f"UPDATE collections SET text_sizes = {stored}")
+    asked.clear()
+    with reopened(tmp_path) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        for _ in range(3):
+            assert sizes_of(client, docs) == right
+        assert len(measures(asked)) == 1
+        # The next write notes them down.
+        fill(client, 1, start=100)
+        right = measured(client, docs)
+    asked.clear()
+    with reopened(tmp_path) as client:
+        assert sizes_of(client, docs) == right
+        assert measures(asked) == []
+
+
+# -- long texts -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "n_bytes"), [(3_000, 60_000), (300, MB)])
+def test_long_texts_go_in_and_come_out(tmp_path: Path, n: int, n_bytes: int) -> None:
+    """Some 200 to 300 MB of texts under a budget of 50 MB."""
+    pytest.importorskip("pyarrow")
+    settings = chroma_nb.Settings(progress=False, fsync=False, memory_budget="50 MB")
+    vectors = np.random.default_rng(3).standard_normal((n, 16), dtype=np.float32)
+
+    def text(row: int) -> str:
+        return f"document {row}: " + chr(97 + row % 26) * n_bytes
+
+    def check(docs: Any) -> None:
+        assert docs.count() == n
+        assert docs.query(query_embeddings=vectors[17], n_results=2)["documents"][0][0] == text(17)
+        assert docs.get(ids=[f"id{n - 1}"])["documents"] == [text(n - 1)]
+        assert docs.get(limit=1, offset=5)["documents"] == [text(5)]
+        assert docs.peek(2)["ids"] == ["id0", "id1"]
+        words: Any = {"$contains": "document 123:"}
+        assert docs.get(where_document=words, include=[])["ids"] == ["id123"]
+        pattern: Any = {"$regex": "^document 12[0-9]: "}
+        assert len(docs.get(where_document=pattern, include=[])["ids"]) == 10
+        assert docs.get(where={"row": {"$lt": 3}}, include=[])["ids"] == ["id0", "id1", "id2"]
+
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        step = n // 6
+        for start in range(0, n, step):
+            rows = range(start, start + step)
+            docs.add(
+                ids=[f"id{row}" for row in rows],
+                embeddings=vectors[start : start + step],
+                documents=[text(row) for row in rows],
+                metadatas=[{"row": row} for row in rows],
+            )
+        check(docs)
+        assert docs.export(tmp_path / "docs.parquet") == n
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        check(client.get_collection("docs", embedding_function=None))
+        assert client.memory.report().used <= 50 * MB
+        client.delete_collection("docs")
+        again = client.import_(tmp_path / "docs.parquet", "again")
+        check(again)
+
+
+def test_ids_are_read_without_the_texts_beside_them() -> None:
+    """80 MB of texts; DuckDB has 12 MB of memory and no more."""
+    with chroma_nb.EphemeralClient(
+        private_settings(progress=False, memory_budget="1 MB", duckdb_memory_limit="12 MB")
+    ) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        for start in range(0, 4_000, 200):
+            docs.add(
+                ids=[f"id{row}" for row in range(start, start + 200)],
+                embeddings=np.ones((200, 2), np.float32),
+                documents=[f"{row:020000}" for row in range(start, start + 200)],
+            )
+        assert docs.get(include=[])["ids"] == [f"id{row}" for row in range(4_000)]
+        assert docs.get(include=["metadatas"])["metadatas"] == [None] * 4_000
+
+
+# -- answers of SQL ---------------------------------------------------------------------------
+
+
+class Answer:
+    """Stands for a cursor that has executed a query, and counts how many rows are asked for at a time."""
+
+    description = (("text",), ("list",))
+
+    def __init__(self, n_rows: int, n_bytes: int) -> None:
+        self._left = n_rows
+        self._n_bytes = n_bytes
+        self.asked: list[int] = []
+
+    def fetchmany(self, n: int) -> list[tuple[str, list[int]]]:
+        self.asked.append(n)
+        n = min(n, self._left)
+        self._left -= n
+        return [("x" * self._n_bytes, [1])] * n
+
+    def fetch_df_chunk(self, n_chunks: int) -> pd.DataFrame:
+        return pd.DataFrame(self.fetchmany(2_048 * n_chunks), columns=["text", "list"])[["text"]]
+
+
+@pytest.mark.parametrize("kind", ["rows", "arrays"])
+def test_rows_of_an_answer_are_fetched_by_their_bytes(kind: str) -> None:
+    types = ["VARCHAR", "INTEGER[]"] if kind == "rows" else ["VARCHAR"]
+    short, long = Answer(50_000, 10), Answer(8_000, 50_000)
+    for answer in (short, long):
+        answer_of: Any = answer
+        if kind == "arrays":
+            answer.description = (("text",),)  # type: ignore[assignment]
+        assert len(read_frame(answer_of, types, lambda: None)) > 0
+    # One of DuckDB's chunks first, of which nothing is known yet.
+    assert short.asked[0] == long.asked[0] == 2_048
+    assert short.asked[1] >= 16_000
+    least = 2_048 if kind == "arrays" else 1
+    assert max(long.asked[1:]) <= max(least, 16 * MIB // 50_000)
+
+
+# -- writes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [100, 600], ids=["lists", "arrays"])
+def test_a_write_that_is_too_large_for_the_database_says_so_and_leaves_nothing(
+    tmp_path: Path, n: int
+) -> None:
+    """DuckDB does nothing more in a transaction that has failed, and says this instead of why."""
+    settings = chroma_nb.Settings(progress=False, fsync=False, duckdb_memory_limit="12 MB")
+    with chroma_nb.PersistentClient(tmp_path, settings) as client:
+        docs = fill(client)
+        large = ["x" * (60 * MB // n)] * n
+        ids = [f"large{row}" for row in range(n)]
+        with pytest.raises(MemoryBudgetError, match="would need more than"):
+            docs.add(ids=ids, embeddings=np.ones((n, 3)), documents=large)
+        assert docs.count() == 20
+        docs.add(ids=ids, embeddings=np.ones((n, 3)), documents=ids)
+        assert docs.get(ids=ids[-1:])["documents"] == ids[-1:]

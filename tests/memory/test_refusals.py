@@ -1,0 +1,410 @@
+"""Whatever is refused for want of memory names ways out, and these work when they are followed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory import preflight
+from chroma_nb.memory.pressure import PRESSURE
+from chroma_nb.memory.sizes import format_bytes
+from tests.memory.fakes import MIB, PLENTY, FakeMachine, tight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+N = 8_000
+VECTORS = np.random.default_rng(4).standard_normal((N, 64), dtype=np.float32)
+IDS = [f"id{row}" for row in range(N)]
+TEXTS = [f"{row:0200}" for row in range(N)]
+
+
+SETTINGS: dict[str, Any] = {
+    "progress": False,
+    "fsync": False,
+    "graph_min_records": 5_000,
+    "memory_budget": "400 MB",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two collections, `one` and `two`, of which the first has a graph."""
+    path = tmp_path_factory.mktemp("made") / "store"
+    with chroma_nb.PersistentClient(path, chroma_nb.Settings(**SETTINGS)) as client:
+        for name, n in (("one", N), ("two", 2_000)):
+            docs = client.create_collection(name, embedding_function=None)
+            docs.add(
+                ids=IDS[:n],
+                embeddings=VECTORS[:n],
+                documents=TEXTS[:n],
+                metadatas=[{"row": row} for row in range(n)],
+            )
+        docs_of(client).build_index()
+    return path
+
+
+@pytest.fixture
+def client(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A copy of it, loaded."""
+    # What is refused is what these tests say, not what watches this machine.
+    monkeypatch.setattr(PRESSURE, "watch", lambda: None)
+    shutil.copytree(made, tmp_path / "store")
+    settings = chroma_nb.Settings(**SETTINGS)
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        client.memory.load("one")
+        client.memory.load("two")
+        yield client
+
+
+def docs_of(client: Any, name: str = "one") -> Any:
+    return client.get_collection(name, embedding_function=None)
+
+
+def refused(call: Callable[[], object]) -> tuple[MemoryBudgetError, list[str]]:
+    """Return the error of a call, and the ways out that it names."""
+    with pytest.raises(MemoryBudgetError) as found:
+        call()
+    error = found.value
+    said = str(error)
+    assert f"needs about {format_bytes(error.need)}; {format_bytes(error.free)} are free" in said
+    assert error.need > error.free >= 0
+    ways = re.search(r"Ways out: (.+)\.$", said)
+    assert ways is not None, said
+    found_ways = ways[1].split("; or ")
+    assert len(found_ways) >= 2, said
+    return error, found_ways
+
+
+def code_of(ways: list[str], start: str) -> str:
+    """Return the code of the way out that begins with these words."""
+    (code,) = [way.removeprefix(start + ": ") for way in ways if way.startswith(start + ": ")]
+    return code
+
+
+def follow(client: Any, ways: list[str], start: str) -> None:
+    exec(code_of(ways, start), {"client": client})
+
+
+def set_budget(client: Any, value: int | str) -> None:
+    client.memory.budget = value
+
+
+# -- budgets and pins -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["raise", "unpin"])
+def test_a_budget_below_what_is_pinned(client: Any, way: str) -> None:
+    client.memory.unload_all()
+    client.memory.pin("one")
+    pinned = client.memory.report().used
+    for ask in (lambda: set_budget(client, "1 MB"), lambda: client.memory.preview("1 MB")):
+        _, ways = refused(ask)
+        assert client.memory.budget == 400_000_000
+    if way == "raise":
+        follow(client, ways, "choose a budget that has room for it")
+        assert client.memory.budget == client.memory.report().used == pinned
+        assert client.memory.preview(pinned) == []
+    else:
+        assert code_of(ways, "unpin one of them") == "client.memory.unpin(name)"
+        assert "(one)" in str(_)
+        client.memory.unpin("one")
+        assert [gone.collection for gone in client.memory.preview("1 MB")] == ["one"]
+        set_budget(client, "1 MB")
+        assert client.memory.budget == 1_000_000
+
+
+def test_a_preview_lists_what_is_done_then(client: Any) -> None:
+    client.memory.pin("two")
+    pinned = next(one for one in client.memory.report().collections if one.name == "two")
+    budget = pinned.resident_bytes + 1_000
+    assert [gone.collection for gone in client.memory.preview(budget)] == ["one"]
+    set_budget(client, budget)
+    assert client.memory.report().used == pinned.resident_bytes
+
+
+def test_loading_beside_a_pin(client: Any) -> None:
+    client.memory.pin("two")
+    set_budget(client, client.memory.report().collections[1].resident_bytes + 10_000)
+    _, ways = refused(lambda: client.memory.load("one"))
+    assert "leave it on disk: every query is answered from there, exactly" in ways
+    assert docs_of(client).query(query_embeddings=VECTORS[5], n_results=1)["ids"] == [["id5"]]
+    follow(client, ways, "raise the budget")
+    assert client.memory.load("one") > 0
+    assert {one.state for one in client.memory.report().collections} == {"loaded"}
+    refused(lambda: set_budget(client, 1_000))
+
+
+def test_pinning_what_does_not_fit(client: Any) -> None:
+    set_budget(client, 100_000)
+    _, ways = refused(lambda: client.memory.pin("one"))
+    assert not any(one.pinned for one in client.memory.report().collections)
+    follow(client, ways, "raise the budget")
+    client.memory.pin("one")
+    assert [one.pinned for one in client.memory.report().collections] == [True, False]
+
+
+def test_loading_while_the_machine_is_short_does_not_blame_the_budget(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.memory.unload_all()
+    monkeypatch.setattr(PRESSURE, "reserve", lambda: 16 * MIB)
+    machine = tight(monkeypatch, MIB)
+    for ask in (
+        lambda: client.memory.load("one"),
+        lambda: client.memory.pin("one"),
+        docs_of(client).build_index,
+    ):
+        error, ways = refused(ask)
+        assert "budget = " not in str(error)
+        assert ways[0].startswith("make room on the machine")
+    assert docs_of(client).query(query_embeddings=VECTORS[5], n_results=1)["ids"] == [["id5"]]
+    machine.n_bytes = PLENTY
+    client.memory.pin("one")
+    assert client.memory.budget == 400_000_000
+
+
+@pytest.mark.parametrize("way", ["raise the budget", "unpin it"])
+def test_a_pinned_collection_that_outgrows_the_budget(client: Any, way: str) -> None:
+    client.memory.pin("two")
+    set_budget(client, client.memory.report().collections[1].resident_bytes + 20_000)
+    more: dict[str, Any] = {
+        "ids": [f"more{row}" for row in range(2_000)],
+        "embeddings": VECTORS[:2_000],
+        "documents": TEXTS[:2_000],
+    }
+    docs = docs_of(client, "two")
+    error, ways = refused(lambda: docs.add(**more))
+    assert "which is pinned" in str(error)
+    state = client.memory.report().collections[1]
+    assert (docs.count(), state.pinned, state.state) == (2_000, True, "loaded")
+    follow(client, ways, way)
+    docs.add(**more)
+    state = client.memory.report().collections[1]
+    assert docs.count() == 4_000
+    assert state.pinned == (way == "raise the budget")
+    assert state.state == "loaded" or not state.pinned
+
+
+# -- graphs -----------------------------------------------------------------------------------
+
+
+def test_a_graph_that_does_not_fit(client: Any) -> None:
+    client.memory.unload_all()
+    docs = docs_of(client)
+    docs.add(ids=["last"], embeddings=VECTORS[:1], documents=["last"])
+    set_budget(client, 100_000)
+    steps = []
+    while not steps or steps[-1] != "built":
+        try:
+            docs.build_index()
+            steps.append("built")
+        except MemoryBudgetError as error:
+            steps.append(str(error).partition(" of collection")[0].partition(" [")[0])
+            assert docs.query(query_embeddings=VECTORS[5], n_results=1)["ids"] == [["id5"]]
+            follow(
+                client,
+                str(error).partition("Ways out: ")[2][:-1].split("; or "),
+                "raise the budget",
+            )
+    # First for the collection, then for its graph; and then it is there.
+    assert steps == ["Collection", "The smallest graph", "built"]
+    assert docs.get_indexing_status().num_unindexed_ops == 0
+
+
+def test_a_graph_that_was_stopped_for_others_sake(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = client.create_collection("three", embedding_function=None)
+    monkeypatch.setattr(PRESSURE, "is_on", True)
+    docs.add(ids=IDS, embeddings=VECTORS)
+    with pytest.raises(MemoryBudgetError, match="was not finished") as found:
+        docs.build_index()
+    said = str(found.value)
+    assert "make room, and call build_index() again" in said
+    assert "queries stay exact" in said
+    assert docs.query(query_embeddings=VECTORS[5], n_results=1)["ids"] == [["id5"]]
+    monkeypatch.setattr(PRESSURE, "is_on", False)
+    docs.build_index()
+    assert docs.get_indexing_status().num_unindexed_ops == 0
+
+
+# -- answers ----------------------------------------------------------------------------------
+
+
+def test_get(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = docs_of(client)
+    tight(monkeypatch, 5 * MIB)
+    everything = ["embeddings", "documents", "metadatas"]
+    error, ways = refused(lambda: docs.get(include=everything))
+    assert str(error).startswith("get() of 8,000 records of collection [one]")
+    assert code_of(ways, "ask for them in parts") == "get(limit=..., offset=...)"
+    found = [
+        one
+        for start in range(0, N, 1_000)
+        for one in docs.get(limit=1_000, offset=start, include=everything)["ids"]
+    ]
+    assert found == IDS
+    less = code_of(ways, "ask for less of each")
+    assert less == 'include=["documents"], or collection.export(path) to a file'
+    assert docs.get(include=["documents"])["documents"] == TEXTS
+    assert docs.export(tmp_path / "out.parquet") == N
+
+
+def test_query(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = docs_of(client)
+    tight(monkeypatch, 2 * MIB)
+    many: dict[str, Any] = {
+        "query_embeddings": VECTORS[:200],
+        "include": ["documents", "metadatas"],
+    }
+    error, ways = refused(lambda: docs.query(n_results=200, **many))
+    assert str(error).startswith("query() for 40,000 results from collection [one]")
+    assert ways == ["send fewer queries in one call", "ask for fewer results: n_results=10"]
+    fewer = docs.query(query_embeddings=VECTORS[:2], n_results=200)
+    assert [row[0] for row in fewer["ids"]] == IDS[:2]
+    assert [len(row) for row in docs.query(n_results=10, **many)["ids"]] == [10] * 200
+
+
+def test_a_map(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    docs = docs_of(client)
+    tight(monkeypatch, 2 * MIB)
+    error, ways = refused_once(lambda: docs.plot(limit=N))
+    assert str(error).startswith("A map of 8,000 embeddings of 64 dimensions")
+    assert ways == ["show fewer of them: plot(limit=1_000)"]
+    assert len(docs.plot(limit=1_000).to_pandas()) == 1_000
+
+
+def test_a_map_counts_its_texts(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    long = client.create_collection("long", embedding_function=None)
+    long.add(ids=IDS[:400], embeddings=VECTORS[:400], documents=["x" * 20_000] * 400)
+    tight(monkeypatch, 5 * MIB)
+    error, _ = refused_once(lambda: long.plot())
+    assert str(error).startswith("A map of 400 embeddings of 64 dimensions")
+    assert len(long.plot(limit=100).to_pandas()) == 100
+
+
+def refused_once(call: Callable[[], object]) -> tuple[MemoryBudgetError, list[str]]:
+    with pytest.raises(MemoryBudgetError) as found:
+        call()
+    return found.value, str(found.value).partition("Ways out: ")[2][:-1].split("; or ")
+
+
+# -- what is asked of the machine beforehand --------------------------------------------------
+
+
+def machine_with(monkeypatch: pytest.MonkeyPatch, n_bytes: int) -> None:
+    """Let whatever looks before it begins find so much free."""
+    monkeypatch.setattr(preflight, "MACHINE", FakeMachine(n_bytes + preflight._HEADROOM_BYTES))
+
+
+class Embedder(chroma_nb.EmbeddingFunction):  # type: ignore[misc]
+    """Embeds a text as its number."""
+
+    @staticmethod
+    def name() -> str:
+        return "number"
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> Embedder:
+        return Embedder()
+
+    def __call__(self, input: list[str]) -> list[Any]:
+        return list(np.asarray([[float(text)] * 1_000 for text in input], dtype=np.float32))
+
+
+def test_embedding(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = client.create_collection("embedded", embedding_function=Embedder())
+    docs.add(ids=["first"], documents=["0"])
+    docs = client.get_collection("embedded", embedding_function=Embedder())
+    machine_with(monkeypatch, 1)
+    texts = [str(row) for row in range(4_000)]
+    _, ways = refused(lambda: docs.add(ids=IDS[:4_000], documents=texts))
+    words, _, number = ways[0].rpartition(" ")
+    assert words == "add them in parts of"
+    step = int(number.replace(",", ""))
+    for start in range(0, len(texts), step):
+        part = slice(start, min(start + step, len(texts)))
+        docs.add(ids=IDS[part], documents=texts[part])
+    assert docs.count() == 4_001
+    assert code_of(ways, "free memory") == "client.memory.unload_all()"
+
+
+def test_to_arrow(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    docs = docs_of(client)
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(ids=IDS[:4_000], embeddings=np.ones((4_000, 600), np.float32))
+    machine_with(monkeypatch, 10 * MIB)
+    error, ways = refused(wide.to_arrow)
+    assert str(error).startswith("to_arrow() of 4,000 records")
+    assert "choose some: to_arrow(where=...)" in ways
+    assert any("collection.export(path)" in way for way in ways)
+    assert wide.export(tmp_path / "wide.parquet") == 4_000
+    assert docs.to_arrow(where={"row": {"$lt": 10}}).num_rows == 10
+
+
+def test_an_import_of_a_file_with_one_large_row_group(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    long = client.create_collection("long", embedding_function=None)
+    long.add(ids=IDS, embeddings=VECTORS, documents=[f"{row:03000}" for row in range(N)])
+    path = tmp_path / "long.parquet"
+    long.export(path)
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=N)
+    machine_with(monkeypatch, 32 * MIB)
+    error, ways = refused(lambda: client.import_(path, "imported"))
+    assert str(error).startswith("Reading row group 0 (8,000 rows) of the file")
+    assert ways[1] == "write it anew with smaller row groups"
+    pq.write_table(table, path, row_group_size=500)
+    assert client.import_(path, "imported").count() == N
+
+
+def test_sql(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = client.create_collection("long", embedding_function=None)
+    long.add(ids=IDS[:4_000], embeddings=VECTORS[:4_000], documents=["x" * 20_000] * 4_000)
+    machine_with(monkeypatch, 1)
+    error, ways = refused_once(lambda: client.sql("SELECT * FROM long"))
+    assert str(error).startswith("An answer of more than ")
+    assert "Nothing was allocated" not in str(error)
+    assert ways[0] == "ask for fewer rows (LIMIT) or for fewer columns"
+    assert len(client.sql("SELECT * FROM long LIMIT 10")) == 10
+    assert len(client.sql("SELECT id FROM long")) == 4_000
+    assert ways[1] == "let SQL count or add up instead"
+    assert client.sql("SELECT count(*) AS n FROM long")["n"][0] == 4_000
+
+
+# -- the database's share ---------------------------------------------------------------------
+
+
+def test_a_share_of_the_database_that_was_chosen_too_small(tmp_path: Path) -> None:
+    long = ["y" * 200_000] * 200
+    settings: dict[str, Any] = {"progress": False, "fsync": False, "memory_budget": "100 MB"}
+    with chroma_nb.PersistentClient(
+        tmp_path, chroma_nb.Settings(duckdb_memory_limit="10 MB", **settings)
+    ) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        _, ways = refused_once(
+            lambda: docs.add(ids=IDS[:200], embeddings=VECTORS[:200], documents=long)
+        )
+        assert docs.count() == 0
+    code = code_of(ways, "give it more")
+    given = eval(code.replace("Settings", "dict"))
+    with chroma_nb.PersistentClient(tmp_path, chroma_nb.Settings(**given, **settings)) as client:
+        docs = docs_of(client, "docs")
+        docs.add(ids=IDS[:200], embeddings=VECTORS[:200], documents=long)
+        assert docs.get(ids=["id7"])["documents"] == long[:1]
