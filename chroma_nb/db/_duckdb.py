@@ -53,7 +53,9 @@ from chroma_nb.errors import (
 from chroma_nb.filters.expression import Expression, patterns
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.budget import default_budget
+from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
+from chroma_nb.memory.trim import return_large_at_once
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import ProgressBar, progress_bar
 from chroma_nb.shielded import finish
@@ -138,6 +140,8 @@ _THINNED_BYTES = 320 << 10
 #: DuckDB reads so many rows of a table at a time, and a checkpoint holds them in two forms.
 _VECTOR_ROWS = 2_048
 _CHECKPOINT_COPIES = 2
+#: ... and may take so much for compressing, whatever it writes.
+_SAFE_CHECKPOINT_BYTES = 32 << 20
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
 #: A block of DuckDB's.
@@ -190,8 +194,10 @@ class _Entry:
         return f"records_{self.info.id.hex}_{self.extent.generation}"
 
 
-class _Opening:
-    """Stands for a cursor that is being opened."""
+class _Here(threading.local):
+    """How many cursors this thread is reading with."""
+
+    n_cursors = 0
 
 
 class DuckDB(DB):
@@ -209,8 +215,9 @@ class DuckDB(DB):
         self._cursor_lock = threading.Lock()
         self._idle_cursors: list[duckdb.DuckDBPyConnection] = []
         self._busy_cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
-        #: Stand for cursors that are being opened; weakly, as an interrupt leaves nothing behind then.
-        self._opening: weakref.WeakSet[_Opening] = weakref.WeakSet()
+        #: Somebody waits for the cursors that are busy: no more of them until then.
+        self._is_reopening = False
+        self._here = _Here()
         self._entries: dict[UUID, _Entry] = {}
         self._by_name: dict[tuple[str, str, str], UUID] = {}
         self._tenants: set[str] = set()
@@ -244,6 +251,7 @@ class DuckDB(DB):
         #: Nothing more is to be written: the folder is gone, or another's.
         self._is_abandoned = False
         self._closed = False
+        return_large_at_once(MACHINE.limit().total)
         limit = settings.duckdb_memory_limit
         self.memory_share = MemoryShare(
             default_budget().database if limit == "auto" else parse_bytes(limit),
@@ -595,18 +603,23 @@ class DuckDB(DB):
         self._check_open()
         self._reload_if_stale()
         self._keep_memory_limit()
+        if self._is_reopening and not self._here.n_cursors:
+            with self._write_lock:
+                pass
         with self._cursor_lock:
             cursor = self._idle_cursors.pop() if self._idle_cursors else None
             if cursor is not None:
                 self._busy_cursors.add(cursor)
         if cursor is None:
-            cursor = self._busy_cursor()
+            cursor = self._cursor()
+        self._here.n_cursors += 1
+        is_idle = False
         try:
             with interruptible():
                 yield cursor
+            is_idle = True
         except BaseException as error:
             cursor.close()
-            self._busy_cursors.discard(cursor)
             if is_out_of_memory(error):
                 raise self.memory_error() from error
             if is_fatal(error):
@@ -614,33 +627,32 @@ class DuckDB(DB):
             if isinstance(error, duckdb.Error):
                 raise self._read_error(error) from error
             raise
-        with self._cursor_lock:
-            self._busy_cursors.discard(cursor)
-            if self._closed:
-                cursor.close()
-            else:
-                self._idle_cursors.append(cursor)
+        finally:
+            self._here.n_cursors -= 1
+            # As one: whoever opens the database anew forgets those that are idle, and waits for those that are busy.
+            with self._cursor_lock:
+                self._busy_cursors.discard(cursor)
+                if is_idle and self._closed:
+                    cursor.close()
+                elif is_idle:
+                    self._idle_cursors.append(cursor)
         self._after_reading()
 
-    def _busy_cursor(self) -> duckdb.DuckDBPyConnection:
-        """Open a cursor that is known as busy, and before it is there as about to be."""
-        token = _Opening()
-        with self._cursor_lock:
-            self._opening.add(token)
-        cursor = self._cursor()
-        with self._cursor_lock:
-            self._busy_cursors.add(cursor)
-            self._opening.discard(token)
-        return cursor
-
     def _cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a new cursor, which is known to be busy from its beginning."""
         try:
-            return self._connection.cursor()
+            return self._busy_cursor()
         except duckdb.ConnectionException:
             # It is being opened anew at this moment, or whoever was about to has been interrupted.
             with self._write_lock:
                 self._reload_if_stale()
-                return self._connection.cursor()
+                return self._busy_cursor()
+
+    def _busy_cursor(self) -> duckdb.DuckDBPyConnection:
+        with self._cursor_lock:
+            cursor = self._connection.cursor()
+            self._busy_cursors.add(cursor)
+            return cursor
 
     def _fatal(self, error: BaseException) -> InternalError:
         """Have DuckDB opened anew before the next access: until then it answers nothing more."""
@@ -1422,11 +1434,17 @@ class DuckDB(DB):
     @contextlib.contextmanager
     def _memory_for_checkpoint(self) -> Iterator[None]:
         more = self._checkpoint_bytes() - self.memory_share.limit
-        if more <= 0 or self.memory_share.is_fixed:
+        if not self.persists:
+            # Beyond the limit, which others may have in use, whoever has chosen it: a checkpoint that has too little
+            # memory ends the instance, and with it a store in memory.
+            more = max(self._checkpoint_bytes(), _SAFE_CHECKPOINT_BYTES)
+        elif more <= 0 or self.memory_share.is_fixed:
             yield
             return
-        with WORKSPACE.take(more) as room, self.memory_share.raised(room.n_bytes):
-            yield
+        with WORKSPACE.take(more) as room:
+            n_bytes = room.n_bytes if self.persists else max(room.n_bytes, _SAFE_CHECKPOINT_BYTES)
+            with self.memory_share.raised(n_bytes):
+                yield
 
     def _free_cache(self) -> None:
         self.memory_share.is_stale = True
@@ -1500,7 +1518,7 @@ class DuckDB(DB):
     def sql_cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open a cursor for one SQL query; see `chroma_nb.db.sql.store.SqlStore`."""
         self._check_open()
-        cursor = self._busy_cursor()
+        cursor = self._cursor()
         try:
             self._keep_memory_limit()
             with self._cursor_lock:

@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shutil
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import duckdb
@@ -440,7 +441,7 @@ class PersistentDuckDB(DuckDB):
             # Nobody begins to read meanwhile: a cursor would keep the instance alive.
             with self._cursor_lock, interruptible():
                 # In the middle of a transaction, or of reading: then it is done another time.
-                is_used = self._is_stale or self._busy_cursors or self._opening
+                is_used = self._is_stale or self._busy_cursors
                 if is_used or self._closed or self._is_abandoned:
                     return False
                 if self._log_bytes():
@@ -528,9 +529,21 @@ class PersistentDuckDB(DuckDB):
         # What is on the disk is right, so it is read anew.
         # Cursors go with their connection, so nobody should find one in between.
         self._check_place()
-        with self._cursor_lock:
-            self._idle_cursors.clear()
-        self._open_again()
+        # Those that are being read would be cut off, which looks like a damaged file; and as long as one of their
+        # queries runs DuckDB goes on with the old state, or refuses to open the file again.
+        until = time.monotonic() + _READERS_SECONDS
+        self._is_reopening = True
+        try:
+            while True:
+                with self._cursor_lock:
+                    others = len(self._busy_cursors) - self._here.n_cursors
+                    if others <= 0 or time.monotonic() > until:
+                        self._idle_cursors.clear()
+                        self._open_again()
+                        return
+                time.sleep(0.001)
+        finally:
+            self._is_reopening = False
 
     def _open_again(self) -> None:
         with contextlib.suppress(duckdb.Error):
@@ -689,6 +702,8 @@ _LITTLE_BYTES = 48 << 20
 _CHECKPOINT_BYTES = 8 << 20
 #: Of a database that is being made.
 _NEW = ".new"
+#: So long whoever opens the database anew waits for those who read it, seconds.
+_READERS_SECONDS = 10.0
 #: What a folder of a store has.
 _OWN_FILES = {
     "lock",

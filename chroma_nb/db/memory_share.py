@@ -66,12 +66,17 @@ class MemoryShare:
         return self.n_bytes + self._more
 
     def apply(self) -> None:
-        """Have DuckDB keep the limit. It stays stale where what is in use at the moment is more."""
-        cursor = self._cursor()
+        """Have DuckDB keep the limit. It stays stale where what is in use at the moment is more, or nobody is there."""
+        try:
+            cursor = self._cursor()
+        except duckdb.ConnectionException:
+            # It is being opened anew at this moment: the next statement does it.
+            self.is_stale = True
+            return
         try:
             cursor.execute(f"SET memory_limit = '{self.limit}B'")
             self.is_stale = False
-        except duckdb.OutOfMemoryException:
+        except (duckdb.OutOfMemoryException, duckdb.ConnectionException):
             self.is_stale = True
         finally:
             cursor.close()

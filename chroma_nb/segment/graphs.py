@@ -419,9 +419,11 @@ class Graphs:
         """Stop building: somebody else needs the memory. It goes on, from the beginning, when there is room again."""
         need = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
         if must:
+            # Beside what is kept for others; it was less when building was given up.
+            free = min(max(0, WORKSPACE.free() - PRESSURE.reserve()), need - 1)
             raise over_budget(
                 need,
-                WORKSPACE.free(),
+                free,
                 self._residents.budget,
                 f"The graph of collection [{segment.info.name}] was not finished, as the machine's memory got "
                 "short: it",

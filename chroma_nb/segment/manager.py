@@ -343,7 +343,10 @@ class SegmentManager:
         saving_until = time.perf_counter() + SAVING_SECONDS
         try:
             for collection_id in collection_ids:
-                slot = self._slots.get(collection_id)
+                slot = self._slots.find(collection_id)
+                if slot is None:
+                    # Never used, or deleted by somebody else meanwhile.
+                    continue
                 with slot.write_lock, slot.lock.write():
                     save = self.residents.is_worth_saving(slot, saving_until)
                     released += self.residents.drop(slot, save=save, reason="asked for")
@@ -367,7 +370,8 @@ class SegmentManager:
 
     def is_pinned(self, collection_id: UUID) -> bool:
         """Say whether a collection is pinned."""
-        return self._slots.get(collection_id).pinned
+        slot = self._slots.find(collection_id)
+        return slot is not None and slot.pinned
 
     def resident_bytes(self, collection_id: UUID) -> int:
         """Return the bytes of memory that the collection holds, 0 where it is not loaded."""

@@ -317,8 +317,12 @@ class ResidentSet(Lender):
             budget = held + need + self.pinned_bytes(but=slot)
             way = f"raise the budget: client.memory.budget = {budget:_}"
         else:
-            room = max(0, min(room, self._machine_room()))
+            there = self._machine_room()
             way = "make room on the machine, such as by deleting arrays, and repeat the call"
+            if need <= there:
+                way = "repeat the call: others are in use at this moment, and could not go"
+            # It was less when it was refused.
+            room = max(0, min(room, there, self.ledger.free, need - 1))
         return over_budget(need, room, self.budget, what, way, otherwise)
 
     def pinned_bytes(self, but: Slot | None = None) -> int:

@@ -1,0 +1,87 @@
+"""A database that is opened anew waits for those who read it; memory that is freed goes back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import chroma_nb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def filled(path: Path) -> tuple[Any, Any]:
+    client = chroma_nb.PersistentClient(path, chroma_nb.Settings(progress=False))
+    collection = client.create_collection("read", embedding_function=None)
+    ids = [str(number) for number in range(20_000)]
+    collection.add(ids=ids, embeddings=np.ones((20_000, 4), dtype=np.float32), documents=ids)
+    return client, collection
+
+
+def test_a_reader_is_not_cut_off_and_the_writer_comes_through(tmp_path: Path) -> None:
+    client, collection = filled(tmp_path / "store")
+    with client:
+        db = client.api.segments.db
+        found: list[Any] = []
+        begun = threading.Event()
+
+        def read() -> None:
+            with db._reading() as cursor:
+                cursor.execute(f'SELECT id FROM "{db._entry(collection.id).table}"')
+                found.append(cursor.fetchmany(10))
+                begun.set()
+                time.sleep(0.3)
+                found.append(cursor.fetchall())
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        begun.wait()
+        # As after a write that has failed, with another limit than the one it was opened with.
+        db.memory_share.n_bytes += 1 << 20
+        db.mark_broken()
+        collection.add(ids=["one more"], embeddings=np.ones((1, 4), dtype=np.float32))
+        reader.join()
+        assert sum(map(len, found)) == 20_000
+        assert collection.count() == 20_001
+        assert client.check().is_whole
+
+
+def test_a_store_in_memory_has_memory_for_its_checkpoints_whatever_is_in_use() -> None:
+    # DuckDB ends where a checkpoint has too little, and what is in memory is gone.
+    settings = chroma_nb.Settings(progress=False, duckdb_memory_limit="12 MB")
+    with chroma_nb.EphemeralClient(settings) as client:
+        db = client.api.segments.db  # type: ignore[attr-defined]
+        with db._memory_for_checkpoint():
+            assert db.memory_share.limit >= db.memory_share.n_bytes + (32 << 20)
+        assert db.memory_share.limit == db.memory_share.n_bytes
+
+
+FREED = """
+import ctypes, sys
+from chroma_nb.memory.trim import return_large_at_once
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in
+                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+
+libc = ctypes.CDLL(None)
+if not hasattr(libc, "mallinfo2"):
+    sys.exit(0)
+libc.mallinfo2.restype = Info
+return_large_at_once(300_000_000)
+# What raises glibc's own threshold, and then a smaller block.
+del (first := [bytearray(20_000_000)])[:]
+before = libc.mallinfo2().hblkhd
+kept = bytearray(1_000_000)
+sys.exit(libc.mallinfo2().hblkhd - before < 1_000_000)
+"""
+
+
+def test_within_little_memory_large_blocks_are_the_systems() -> None:
+    assert subprocess.run([sys.executable, "-c", FREED], check=False).returncode == 0
