@@ -96,7 +96,8 @@ class UnderABudget(RuleBasedStateMachine):
                 )
             except chroma_nb.errors.MemoryBudgetError as error:
                 # Nothing is written: neither here nor at the twin, which comes after.
-                assert "which is pinned" in str(error)
+                if "which is pinned" not in str(error):
+                    raise
                 return
 
     @rule(name=st.sampled_from(NAMES), value=st.integers(0, 4))
