@@ -104,12 +104,16 @@ class Ledger:
 
     def take(self, owner: Hashable, n_bytes: int) -> bool:
         """Add bytes to an account if they fit; say whether they did."""
-        shared = self._shared
-        with contextlib.nullcontext() if shared is None else shared.lock, self._lock:
-            if n_bytes > 0 and n_bytes > self.free:
-                return False
-            self._set({owner: self.held(owner) + n_bytes})
-            return True
+        while True:
+            shared = self._shared
+            with contextlib.nullcontext() if shared is None else shared.lock, self._lock:
+                if self._shared is not shared:
+                    # Another budget since: its lock comes first, or two threads wait for each other.
+                    continue
+                if n_bytes > 0 and n_bytes > self.free:
+                    return False
+                self._set({owner: self.held(owner) + n_bytes})
+                return True
 
     def settle(self, owner: Hashable, n_bytes: int) -> None:
         """Set an account to what is really used; 0 closes it."""
