@@ -154,9 +154,24 @@ def measure(kind: str, n: int, size: int, code: Path) -> dict[str, float | str]:
 
 
 ROWS = (
-    *("outcome", "created", f"create {AROUND}", "create 1000", "create N", "longest create"),
-    *("all created", "report", "set budget", "set half", "list", "close", "open", "query"),
-    *("loaded", "open files", "rss", "peak"),
+    "outcome",
+    "created",
+    f"create {AROUND}",
+    "create 1000",
+    "create N",
+    "longest create",
+    "all created",
+    "report",
+    "set budget",
+    "set half",
+    "list",
+    "close",
+    "open",
+    "query",
+    "loaded",
+    "open files",
+    "rss",
+    "peak",
 )
 
 

@@ -209,10 +209,9 @@ class MemoryBudgetError(ChromaError, MemoryError):
         need: int = 0,
         free: int = 0,
         budget: int | None = None,
-        may_fit_later: bool = False,
     ) -> None:
         super().__init__(message)
-        self.may_fit_later = may_fit_later
+        self.may_fit_later = False
         self.need = need
         self.free = free
         self.budget = budget

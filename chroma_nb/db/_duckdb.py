@@ -37,7 +37,7 @@ from chroma_nb.db.base import (
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
-from chroma_nb.db.record_table import RecordTable, in_order, joined, measure
+from chroma_nb.db.record_table import VECTOR_ROWS, RecordTable, in_order, joined, measure
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -137,8 +137,7 @@ _RECENT_FILES = 1_024
 #: removed all that is in the same block (measured in DuckDB 2.0.1).
 _UNWRITTEN_BYTES = 32 << 10
 _THINNED_BYTES = 320 << 10
-#: DuckDB reads so many rows of a table at a time, and a checkpoint holds them in two forms.
-_VECTOR_ROWS = 2_048
+#: A checkpoint holds the rows that DuckDB reads at a time in two forms.
 _CHECKPOINT_COPIES = 2
 #: ... and may take so much for compressing, whatever it writes.
 _SAFE_CHECKPOINT_BYTES = 32 << 20
@@ -1212,8 +1211,8 @@ class DuckDB(DB):
         query += " ORDER BY sequence"
         with self._reading() as cursor:
             try:
-                table = self._record_table(cursor, entry)
-                if expression is not None and table.is_large():
+                table = None if expression is None else self._record_table(cursor, entry)
+                if table is not None and table.is_large():
                     end = entry.extent.next_label
                     labels = table.select(" AND ".join(conditions), parameters, 0, end)
                 else:
@@ -1423,20 +1422,25 @@ class DuckDB(DB):
 
     def _checkpoint_bytes(self) -> int:
         """Return the memory that a checkpoint takes: DuckDB reads 2,048 rows of each table together."""
-        need = 0
+        need = (
+            min(VECTOR_ROWS, texts.n_records) * texts.row_bytes()
+            for _, texts in self._unwritten_texts()
+        )
+        return _CHECKPOINT_COPIES * max(need, default=0)
+
+    def _unwritten_texts(self) -> Iterator[tuple[_Entry, TextSizes]]:
+        """Yield the collections that were written to since the last checkpoint, with the sizes of their texts."""
         for collection_id in list(self._unwritten):
             entry = self._entries.get(collection_id)
             if entry is not None and entry.texts is not None:
-                n_rows = min(_VECTOR_ROWS, entry.texts.n_records)
-                need = max(need, n_rows * entry.texts.row_bytes())
-        return _CHECKPOINT_COPIES * need
+                yield entry, entry.texts
 
     @contextlib.contextmanager
     def _memory_for_checkpoint(self) -> Iterator[None]:
         more = self._checkpoint_bytes() - self.memory_share.limit
         if not self.persists:
-            # Beyond the limit, which others may have in use, whoever has chosen it: a checkpoint that has too little
-            # memory ends the instance, and with it a store in memory.
+            # On top of the limit, even of one that the settings name: other statements may be using all of it, and a
+            # checkpoint that runs out of memory ends the DuckDB instance, and with it all records of this store.
             more = max(self._checkpoint_bytes(), _SAFE_CHECKPOINT_BYTES)
         elif more <= 0 or self.memory_share.is_fixed:
             yield

@@ -563,12 +563,10 @@ class PersistentDuckDB(DuckDB):
 
     def _space_for_checkpoint(self, log: int) -> int:
         """Return what a checkpoint of a log may take of the disk, before it deletes the log and frees old blocks."""
-        again = 0
-        for collection_id in list(self._unwritten):
-            entry = self._entries.get(collection_id)
-            if entry is not None and entry.texts is not None:
-                n_rows = min(_GROUP_ROWS, entry.extent.n_records)
-                again += n_rows * (entry.texts.row_bytes() + _ROW_BYTES)
+        again = sum(
+            min(_GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + _ROW_BYTES)
+            for entry, texts in self._unwritten_texts()
+        )
         return 2 * log + again + HEADROOM_BYTES
 
     def _space_for_log(self, n_bytes: int, free: int) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from chroma_nb.errors import NotFoundError
+from chroma_nb.memory.sizes import utf8_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -77,7 +78,7 @@ class TextSizes:
     def plus(self, rows: RecordRows) -> TextSizes:
         """Return them with those of rows that are written; what these replace stays in it."""
         columns = (rows.ids, rows.documents, rows.uris, rows.metadatas)
-        lengths = np.array([_utf8_lengths(column) for column in columns])
+        lengths = np.array([list(map(utf8_length, column)) for column in columns], dtype=np.int64)
         ids, documents, uris, metadatas = lengths.sum(axis=1).tolist()
         return TextSizes(
             *(self.n_records + len(rows), self.ids + ids, self.documents + documents),
@@ -112,14 +113,6 @@ class RecordRows:
 
 #: The sizes of a collection that never had a record.
 NO_TEXTS = TextSizes(0, 0, 0, 0, 0)
-
-
-def _utf8_lengths(texts: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return the bytes of each text, 0 where there is none."""
-    lengths = (
-        0 if text is None else len(text) if text.isascii() else len(text.encode()) for text in texts
-    )
-    return np.fromiter(lengths, dtype=np.int64, count=len(texts))
 
 
 @dataclass

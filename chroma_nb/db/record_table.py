@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: DuckDB reads so many rows at a time (its STANDARD_VECTOR_SIZE), ...
-_VECTOR_ROWS = 2_048
+VECTOR_ROWS = 2_048
 #: ... which may take this part of its memory; where they would take more, rows are asked for in ranges of labels.
 _SHARE_AT_ONCE = 8
 #: A row beside its texts: label, sequence and what Python keeps of each value.
@@ -48,7 +48,7 @@ class RecordTable:
 
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
         """Say whether the rows that DuckDB reads at a time are too large for it."""
-        return _VECTOR_ROWS * self._sizes.row_bytes(columns) > self._at_once
+        return VECTOR_ROWS * self._sizes.row_bytes(columns) > self._at_once
 
     def fetch(
         self, labels: NDArray[np.int64], columns: Sequence[str], room: int

@@ -344,7 +344,8 @@ def _blocks(
     Args:
         vectors: The rows.
         labels: Those to look at; None is all.
-        beside: Bytes that whoever asks makes of each row; they count for the size of a piece.
+        beside: Bytes that the caller computes from each row, such as its products with the queries. A piece has
+            fewer rows the more these are.
     """
     n_rows, dimension = vectors.shape
     row_bytes = 4 * dimension

@@ -98,6 +98,13 @@ def format_bytes(n_bytes: float) -> str:
     return f"{size / 1000:,.1f} TB"
 
 
+def utf8_length(text: str | None) -> int:
+    """Return the bytes of a text in UTF-8, 0 where there is none."""
+    if text is None:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def objects_bytes(values: Sequence[Any]) -> int:
     """Return what Python's objects take: texts, numbers, lists and dicts of them. Bytes, without their places."""
     total = 0

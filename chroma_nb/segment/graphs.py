@@ -17,7 +17,7 @@ from chroma_nb.memory.trim import return_memory
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
-from chroma_nb.segment.index_file import has_died_building, has_graph, noted_build, open_graph
+from chroma_nb.segment.index_file import has_died_building, has_graph, noted_build
 from chroma_nb.segment.pace import Pace
 from chroma_nb.segment.resident_set import graph_parameters
 from chroma_nb.segment.worker import Worker
@@ -282,14 +282,20 @@ class Graphs:
         *,
         must: bool,
     ) -> bool:
-        """Build a graph beside the segment, which goes on answering exactly, and put it in."""
+        """Open the saved graph or build one, beside the segment, which goes on answering exactly; put it in."""
         owner = slot.graph_account
         ledger = self._residents.ledger
         try:
             form = self._choose_form(slot, segment, len(alive), must=must)
             if form is None:
                 return False
-            return self._make(slot, segment, alive, form, bar, must=must)
+            found = self._residents.saved_graph(segment, form, alive)
+            if found is not None:
+                self._put_in(slot, segment, *found, alive, is_saved=True)
+                return True
+            prefix = self.db.derived_path(segment.info.id)
+            with noted_build(prefix) if self.db.persists else contextlib.nullcontext():
+                return self._build_form(slot, segment, alive, form, bar, must=must)
         finally:
             slot.graph_progress = None
             # Nothing is left on this account where the graph found its place.
@@ -341,32 +347,6 @@ class Graphs:
         if has_graph(prefix, form) or not has_died_building(prefix):
             return False
         return WORKSPACE.free() < _PLENTY * need
-
-    def _make(
-        self,
-        slot: Slot,
-        segment: LoadedSegment,
-        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
-        form: type[VectorIndex],
-        bar: ProgressBar,
-        *,
-        must: bool,
-    ) -> bool:
-        """Open the saved graph of this form, or build it, and put it in; say whether there is more to do."""
-        vectors = segment.vectors
-        assert vectors is not None
-        prefix = self.db.derived_path(segment.info.id)
-        found = None
-        if has_graph(prefix, form):
-            parameters = graph_parameters(segment.info)
-            found = open_graph(prefix, form, parameters, len(alive), vectors.source.digest)
-        if found is not None:
-            graph, end = found
-            graph.discard(np.flatnonzero(~alive[:end]))
-            self._put_in(slot, segment, graph, end, alive, is_saved=True)
-            return True
-        with noted_build(prefix) if self.db.persists else contextlib.nullcontext():
-            return self._build_form(slot, segment, alive, form, bar, must=must)
 
     def _build_form(
         self,

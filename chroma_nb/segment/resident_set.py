@@ -51,6 +51,8 @@ from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
 
+    from numpy.typing import NDArray
+
     from chroma_nb.db.base import DB
     from chroma_nb.errors import MemoryBudgetError
     from chroma_nb.segment.slot import Slots
@@ -571,7 +573,7 @@ class ResidentSet(Lender):
         try:
             for need, chosen in choices:
                 if self.reserve(slot, need):
-                    self._read(slot, info, chosen, extent.next_label)
+                    self._read(slot, info, chosen)
                     break
             else:
                 slot.least_bytes = base
@@ -598,22 +600,34 @@ class ResidentSet(Lender):
         """Say whether loading is worth a try; False for what was found to be too large."""
         return slot.least_bytes is None or slot.least_bytes <= self.room_for(slot)
 
-    def _read(
-        self, slot: Slot, info: CollectionInfo, form: type[VectorIndex] | None, n_labels: int
-    ) -> None:
+    def _read(self, slot: Slot, info: CollectionInfo, form: type[VectorIndex] | None) -> None:
         segment = LoadedSegment.load(
             self.db, info, partial(self.reserve, slot), progress=self.settings.progress
         )
         if form is not None and segment.vectors is not None:
-            prefix = self.db.derived_path(info.id)
-            digest = segment.vectors.source.digest
-            found = open_graph(prefix, form, graph_parameters(info), n_labels, digest)
+            found = self.saved_graph(segment, form, segment.metadata.alive)
             if found is not None:
                 segment.vectors.graph, segment.vectors.graph_end = found
-                segment.vectors.discard(np.flatnonzero(~segment.metadata.alive))
         with slot.lock.write():
             slot.segment = segment
             self.ledger.settle(slot.collection_id, segment.resident_bytes)
+
+    def saved_graph(
+        self, segment: LoadedSegment, form: type[VectorIndex], alive: NDArray[np.bool_]
+    ) -> tuple[VectorIndex, int] | None:
+        """Open a collection's saved graph without the labels that are not `alive`, and say where its tail begins.
+
+        None where there is none of this form, or it cannot be used.
+        """
+        vectors, prefix = segment.vectors, self.db.derived_path(segment.info.id)
+        if vectors is None or not has_graph(prefix, form):
+            return None
+        parameters = graph_parameters(segment.info)
+        found = open_graph(prefix, form, parameters, len(alive), vectors.source.digest)
+        if found is not None:
+            graph, end = found
+            graph.discard(np.flatnonzero(~alive[:end]))
+        return found
 
     def explain_form(self, segment: Segment) -> str:
         """Say in words why a collection is held in the form in which it is."""

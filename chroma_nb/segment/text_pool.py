@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from chroma_nb.memory.sizes import utf8_length
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -296,11 +298,7 @@ class TextPool:
 
 def payload_bytes(texts: Sequence[str | None]) -> int:
     """Return what `put` adds to the buffer for these texts."""
-    return sum(
-        1 + (len(text) if text.isascii() else len(text.encode()))
-        for text in texts
-        if text is not None
-    )
+    return sum(1 + utf8_length(text) for text in texts if text is not None)
 
 
 def grown(array: NDArray[_Scalar], size: int, fill: Any) -> NDArray[_Scalar]:

@@ -14,6 +14,7 @@ import anyio
 from starlette.responses import Response
 
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.server.bodies import MAX_HELD, STALLED, STEP
 from chroma_nb.server.refusals import busy
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb.server")
 
-#: Answers may hold so many times the largest body together, if there is so much.
-_MAX_HELD = 4
-#: An answer is sent in steps of so many bytes, each within the time that a step of a body has.
-_STEP = 2**18
-#: One that has not come a step further for so long makes room for others, seconds.
-_STALLED = 1.0
 #: What is on its way in the system's own buffers is not looked at.
 _SMALL = 2**16
 
@@ -51,7 +46,7 @@ class Answers:
     """
 
     def __init__(self, max_body: int, seconds: float) -> None:
-        self._most = _MAX_HELD * max_body
+        self._most = MAX_HELD * max_body
         self._seconds = seconds or float("inf")
         self._held = 0
         self._leaving: dict[_Leaving, None] = {}
@@ -69,7 +64,7 @@ class Answers:
             slowest = min(self._leaving, key=lambda one: one.since, default=None)
             if slowest is None:
                 return
-            if anyio.current_time() - slowest.since < _STALLED:
+            if anyio.current_time() - slowest.since < STALLED:
                 raise busy("its answers wait for their clients to take them")
             self._end(slowest)
             slowest.scope.cancel()
@@ -89,10 +84,10 @@ class Answers:
             self._leaving[one] = None
             self._held += one.n_bytes
             try:
-                for start in range(0, len(content), _STEP):
+                for start in range(0, len(content), STEP):
                     one.since = anyio.current_time()
                     scope.deadline = one.since + self._seconds
-                    stop = start + _STEP
+                    stop = start + STEP
                     await send(
                         {
                             "type": "http.response.body",

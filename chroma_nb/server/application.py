@@ -359,16 +359,13 @@ class Service:
                 # The answer's objects, and then the JSON that is made of them.
                 with WORKSPACE.kept(_JSON_TIMES):
                     return operation.status, dumps(self._run(operation, call))
-        except MemoryBudgetError as error:
-            if error.may_fit_later:
-                raise busy("others use the memory that this takes at the moment") from error
-            status, answer = error_to_json(error)
-            return status, dumps(answer)
         except pydantic.ValidationError as error:
             return _wrong_body(error)
         except Refused:
             raise
         except (ChromaError, ValueError, TypeError) as error:
+            if isinstance(error, MemoryBudgetError) and error.may_fit_later:
+                raise busy("others use the memory that this takes at the moment") from error
             status, answer = error_to_json(error)
             if isinstance(error, InternalError) and status == 500:
                 # The log says all of it, and those who ask no more than is theirs.

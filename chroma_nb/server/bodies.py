@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-#: Bodies that arrive or are worked on may hold so many times the largest one together.
-_MAX_HELD = 4
-#: A body that arrives has a deadline for each step of so many bytes, so a slow one ends.
-_STEP = 2**18
-#: A body that has not come a step further for so long makes room for others, seconds.
-_STALLED = 1.0
+#: Bodies that arrive or are worked on may hold so many times the largest one together; answers as well.
+MAX_HELD = 4
+#: A body that arrives, and an answer that is taken, has a deadline for each step of so many bytes: a slow one ends.
+STEP = 2**18
+#: One that has not come a step further for so long makes room for others, seconds.
+STALLED = 1.0
 #: Values of all bodies that are parsed may take so many times the largest body.
 _MAX_PARSED = 20
 #: What takes less, bytes, is parsed whatever else is; beyond it the machine is asked what it has left.
@@ -40,7 +40,7 @@ class _Arriving:
     #: When it came its last step further.
     since: float
     n_bytes: int = 0
-    next_step: int = _STEP
+    next_step: int = STEP
     #: Ended to make room for others.
     is_dropped: bool = False
 
@@ -91,7 +91,7 @@ class Bodies:
                 408,
                 InvalidArgumentError(
                     f"The body did not come: it may take {self._seconds:g} s for each "
-                    f"{format_bytes(_STEP)} (Settings.server_body_timeout_seconds)."
+                    f"{format_bytes(STEP)} (Settings.server_body_timeout_seconds)."
                 ),
                 Connection="close",
             )
@@ -102,10 +102,10 @@ class Bodies:
         self._held += n_bytes
         if one.n_bytes > self.max_body:
             raise self._too_large()
-        if self._held > _MAX_HELD * self.max_body:
+        if self._held > MAX_HELD * self.max_body:
             self._drop_slowest()
         if one.n_bytes >= one.next_step:
-            one.next_step = one.n_bytes + _STEP
+            one.next_step = one.n_bytes + STEP
             one.since = anyio.current_time()
             one.scope.deadline = one.since + self._seconds
 
@@ -116,7 +116,7 @@ class Bodies:
             Refused: All of them move on.
         """
         slowest = min(self._arriving, key=lambda one: one.since)
-        if anyio.current_time() - slowest.since < _STALLED:
+        if anyio.current_time() - slowest.since < STALLED:
             raise busy("too many large bodies at a time")
         slowest.is_dropped = True
         self._held -= slowest.n_bytes

@@ -10,6 +10,7 @@ import secrets
 import stat
 import time
 import zlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -456,8 +457,10 @@ class ParquetReader:
             self._chunks = measure_chunks(self._file, self._source, f"The file {self._path!r}")
         others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
         Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
-        #: Of each row group.
-        self._text_bytes: dict[int, int] = {}
+        #: Row group -> what its texts decode to.
+        self._text_bytes: Counter[int] = Counter()
+        for chunk in self._chunks:
+            self._text_bytes[chunk.group] += chunk.n_bytes * chunk.is_text
         self.window_rows = self._rows_at_once(PIECE_RECORDS)
 
     def _rows_at_once(self, most: int, column: str | None = None) -> int:
@@ -472,8 +475,6 @@ class ParquetReader:
             if column in (None, name):
                 held = texts if is_text else others
                 held[group] = held.get(group, 0) + n_bytes
-        if column is None:
-            self._text_bytes = texts
         rows, at_once = most, piece_bytes() // _DECODING_COPIES
         for group in {**texts, **others}:
             n_rows = max(1, self._file.metadata.row_group(group).num_rows)
@@ -519,7 +520,7 @@ class ParquetReader:
         for group in range(self._file.num_row_groups):
             # Of one row group each: pyarrow cannot join the dictionaries of texts that are in lists.
             size = n_rows
-            if self._text_bytes.get(group, 0) > _LITTLE_TEXT:
+            if self._text_bytes[group] > _LITTLE_TEXT:
                 # Few of them, as each has all texts of the row group so far.
                 size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
             yield from self._file.iter_batches(size, row_groups=[group], columns=columns)

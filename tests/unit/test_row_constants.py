@@ -27,11 +27,10 @@ ALLOWED = {
     ("db/_duckdb.py", "_COLUMNAR_ROWS"): "which way of writing is faster",
     ("db/_duckdb.py", "_PLAIN_ROWS"): "which way of writing is faster",
     ("db/_duckdb.py", "_FEW_RECORDS"): "when sizes are measured anew",
-    ("db/_duckdb.py", "_VECTOR_ROWS"): "what DuckDB reads at a time: bytes are reckoned from it",
     ("db/_persistent_duckdb.py", "_GROUP_ROWS"): "DuckDB's row groups: bytes are reckoned from it",
     (
         "db/record_table.py",
-        "_VECTOR_ROWS",
+        "VECTOR_ROWS",
     ): "what DuckDB reads at a time: bytes are reckoned from it",
     ("db/record_table.py", "_ROWS_PER_WANTED"): "a share: whether a range is read whole",
     ("db/sql/columns.py", "_KEYS_AT_ONCE"): "keys, not records: their names",
@@ -55,8 +54,7 @@ ALLOWED = {
     ("segment/graphs.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/manager.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/vectors.py", "_LEFT_OUT_ROWS"): "which way of scanning is faster",
-    ("server/answers.py", "_STEP"): "bytes of an answer",
-    ("server/bodies.py", "_STEP"): "bytes of a body",
+    ("server/bodies.py", "STEP"): "bytes of a body or an answer",
     ("widgets/memory_widget.py", "_ROWS"): "what is shown",
 }
 
