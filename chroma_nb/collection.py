@@ -618,7 +618,10 @@ class Collection(Displayed):
             self._built_function = None
 
     def fork(self, new_name: str) -> Collection:
-        """Copy the collection under another name and return the copy."""
+        """Copy the collection under another name, piece by piece, and return the copy.
+
+        A call that fails or is stopped leaves the records that it copied; the same call again copies the rest.
+        """
         validation.check_collection_name(new_name)
         enabled = self._client.get_settings().progress
         with progress_bar(0, f"Copying {self.name}", did="copied", enabled=enabled) as bar:

@@ -222,7 +222,7 @@ class API(ABC):
 
         Args:
             collection_id: The collection.
-            new_name: The copy's. To resume an interrupted copy, run the same call again.
+            new_name: The copy's. A call that fails leaves what it copied; the same call again copies the rest.
             on_progress: Called with the number of records of each piece that was copied here.
             on_total: Called once, with the number of records that are to be copied here.
             tenant: The tenant.
@@ -235,7 +235,15 @@ class API(ABC):
         )
         source = Place(self, info.id, tenant, database)
         target = Place(self, copy.id, tenant, database)
-        copy_records(source, target, on_progress, on_total=on_total)
+        try:
+            copy_records(source, target, on_progress, on_total=on_total)
+        except Exception as error:
+            if hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(
+                    f"The copy [{new_name}] has the records that were copied until then. Run the same call again "
+                    "to copy the rest, or delete it."
+                )
+            raise
         return self.get_collection_by_id(copy.id, **where_to)
 
     # -- records ------------------------------------------------------------------------------

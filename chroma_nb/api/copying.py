@@ -24,7 +24,7 @@ PIECE_RECORDS = 5_000
 _PIECE_BYTES = 32 << 20
 _COPIES = 4
 #: The first piece, of which nothing is known yet; the next ones grow so much at most.
-_FIRST_RECORDS = 64
+FIRST_RECORDS = 64
 _GROWTH = 8
 #: Records that the size of a piece is judged by.
 _SAMPLE = 32
@@ -86,7 +86,7 @@ def pieces_by_id(
     source: Place, ids: list[str], on_damaged: Callable[[int], object] | None = None
 ) -> Iterator[Records]:
     """Yield the records of these ids that are still there, piece by piece; see `pieces_of`."""
-    start, n_records = 0, _FIRST_RECORDS
+    start, n_records = 0, FIRST_RECORDS
     while start < len(ids):
         with WORKSPACE.take(_PIECE_BYTES) as room:
             wanted = ids[start : start + n_records]

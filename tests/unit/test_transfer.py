@@ -212,6 +212,22 @@ def test_a_fork_is_a_copy(client: Any, notes: Any) -> None:
     assert (fork.name, fork.count(), notes.count()) == ("forked", 2, 3)
 
 
+def test_a_fork_that_fails_says_what_it_leaves_and_the_same_call_goes_on(client: Any) -> None:
+    many = client.create_collection("many", embedding_function=None)
+    many.add(ids=[f"{n}" for n in range(200)], embeddings=np.zeros((200, 2), np.float32))
+
+    def stop(_: int) -> None:
+        raise chroma_nb.errors.InternalError("stopped")
+
+    where_to = {"tenant": client.tenant, "database": client.database}
+    with pytest.raises(chroma_nb.errors.InternalError) as error:
+        client.api.fork(many.id, "forked", on_progress=stop, **where_to)
+    if sys.version_info >= (3, 11):
+        assert "[forked]" in error.value.__notes__[0]
+    assert 0 < client.get_collection("forked", embedding_function=None).count() < 200
+    assert content(many.fork("forked")) == content(many)
+
+
 # -- SQL --------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chroma_nb
+from chroma_nb.api.copying import FIRST_RECORDS
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.segment import manager
 
@@ -64,8 +65,10 @@ def outcomes(state: State, change: dict[str, Any]) -> list[State]:
                 {**state, name: {key: after[key] for key in after if key not in change["drop"]}}
             ]
         case "copy" if records is not None:
-            # The copy is made before it is filled; running the call again resumes it.
-            return [{**state, to: {}}, {**state, to: records}]
+            # The copy is made before it is filled, piece by piece; running the call again resumes it.
+            ids = list(records)
+            ends = [*range(0, len(ids), FIRST_RECORDS), len(ids)]
+            return [{**state, to: {one: records[one] for one in ids[:end]}} for end in ends]
         case "rename" if records is not None:
             return [{to if key == name else key: one for key, one in state.items()}]
         case "delete" if records is not None:
