@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 
@@ -10,10 +11,13 @@ from chroma_nb.memory.sizes import format_bytes
 SMALL_NEED = 16 << 20
 #: Left to the rest of the process: allocators and interpreters need room to work in.
 _HEADROOM_BYTES = 8 << 20
+_REASON = "something large needed room"
 
 
 def require(n_bytes: int, what: str, *ways: str, budget: int | None = None) -> None:
     """Raise where the machine cannot give so much memory; before anything is allocated.
+
+    What is loaded gives way first.
 
     Args:
         n_bytes: What is needed.
@@ -26,9 +30,17 @@ def require(n_bytes: int, what: str, *ways: str, budget: int | None = None) -> N
     """
     if n_bytes < SMALL_NEED:
         return
-    free = max(0, MACHINE.free() - _HEADROOM_BYTES)
+    free = _free()
+    # For what will not fit even so nobody has to be loaded again.
+    if free < n_bytes <= free + LENDERS.lendable():
+        LENDERS.give_back(n_bytes - free, _REASON)
+        free = _free()
     if n_bytes > free:
         raise over_budget(n_bytes, free, budget, what, *ways)
+
+
+def _free() -> int:
+    return max(0, MACHINE.free() - _HEADROOM_BYTES)
 
 
 def over_budget(

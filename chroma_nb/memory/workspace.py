@@ -158,13 +158,15 @@ class Workspace:
 
         Whoever turns an answer into something else holds both for a moment.
         """
-        self._keeping.grants, self._keeping.times = [], times
+        before = getattr(self._keeping, "grants", None), getattr(self._keeping, "times", 1.0)
+        grants: list[Grant] = []
+        self._keeping.grants, self._keeping.times = grants, times
         try:
             yield
         finally:
-            for grant in self._keeping.grants:
+            self._keeping.grants, self._keeping.times = before
+            for grant in grants:
                 self.end(grant)
-            self._keeping.grants = None
 
     def take_answer(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
         """Return memory for an answer, as `take_all`; see `kept`."""

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.api.copying import PIECE_RECORDS
-from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, with_way_out
+from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, MemoryBudgetError, with_way_out
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.tables import REST
 from chroma_nb.transfer.cells import MetadataCells, as_id
@@ -217,16 +216,26 @@ class FrameRows(Rows):
             self.ids, self._ids_from = by_content, _CONTENT
             return
         known = known_ids(collection, self.ids) if on_conflict == "skip" else set()
-        rows = [row for row, one in enumerate(self.ids) if one in known]
-        for start in range(0, len(rows), PIECE_RECORDS):
-            self._check_same(collection, rows[start : start + PIECE_RECORDS])
+        for start, stop in self.windows() if known else ():
+            rows = [row for row in range(start, stop) if self.ids[row] in known]
+            if rows:
+                self._check_same(collection, rows)
 
     def _check_same(self, collection: Collection, rows: list[int]) -> None:
         """Raise where a record of the collection is another than the row of its id."""
         documents, uris = self._texts(rows)
         metadatas = self._metadatas(rows, counted=False)
         parts = {"documents": documents, "uris": uris, "metadatas": metadatas}
-        there = collection.get(ids=[self.ids[row] for row in rows], include=list(parts))
+        try:
+            there = collection.get(ids=[self.ids[row] for row in rows], include=list(parts))
+        except MemoryBudgetError:
+            # The collection's records may be larger than these rows.
+            if len(rows) == 1:
+                raise
+            half = len(rows) // 2
+            self._check_same(collection, rows[:half])
+            self._check_same(collection, rows[half:])
+            return
         place = {one: at for at, one in enumerate(there["ids"])}
         for at, row in enumerate(rows):
             other = place.get(self.ids[row])

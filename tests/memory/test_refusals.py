@@ -14,6 +14,7 @@ from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.transfer.arrow import _TYPICAL_RECORD_BYTES
 from tests.memory.fakes import MIB, PLENTY, FakeMachine, tight
 
 if TYPE_CHECKING:
@@ -358,6 +359,24 @@ def test_to_arrow(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert any("collection.export(path)" in way for way in ways)
     assert wide.export(tmp_path / "wide.parquet") == 4_000
     assert docs.to_arrow(where={"row": {"$lt": 10}}).num_rows == 10
+
+
+def test_what_is_loaded_gives_way_to_what_is_looked_at_beforehand(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(ids=IDS[:4_000], embeddings=np.ones((4_000, 600), np.float32))
+    wide.unload()
+    loaded = client.memory.report().used
+    # What is wanted lacks a byte, until a collection has gone.
+    need = 4_000 * (2 * 4 * 600 + _TYPICAL_RECORD_BYTES)
+    machine = FakeMachine(
+        need + preflight._HEADROOM_BYTES - 1 + loaded, held=lambda: client.memory.report().used
+    )
+    monkeypatch.setattr(preflight, "MACHINE", machine)
+    assert wide.to_arrow().num_rows == 4_000
+    assert client.memory.report().used < loaded
 
 
 def test_an_import_of_a_file_with_one_large_row_group(

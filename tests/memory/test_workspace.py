@@ -222,6 +222,16 @@ def test_what_is_kept_holds_until_its_block_ends(workspace: Workspace) -> None:
         assert workspace.used == 20 * MIB
 
 
+def test_blocks_that_keep_lie_in_each_other(workspace: Workspace) -> None:
+    with workspace.kept(2.0):
+        with workspace.kept(1.0):
+            workspace.take_answer(20 * MIB, "An answer").give_back()
+        assert workspace.used == 0
+        workspace.take_answer(20 * MIB, "Another").give_back()
+        assert workspace.used == 40 * MIB
+    assert workspace.used == 0
+
+
 def test_what_is_kept_is_the_threads_own(workspace: Workspace) -> None:
     with workspace.kept(2.0), ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: workspace.take_answer(20 * MIB, "Another's").give_back()).result(LONG)
