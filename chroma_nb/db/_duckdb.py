@@ -143,6 +143,9 @@ _CHECKPOINT_COPIES = 2
 _SAFE_CHECKPOINT_BYTES = 32 << 20
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
+#: What DuckDB holds of each collection of a store in memory (measured); room is looked for before so many more.
+_TABLE_BYTES = 50 << 10
+_TABLES = 64
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
@@ -762,6 +765,16 @@ class DuckDB(DB):
     # -- collections --------------------------------------------------------------------------
 
     def create_collection(self, info: CollectionInfo) -> None:
+        n = len(self._entries)
+        if n % _TABLES == 0 and n and not self.persists:
+            # Outside of the database's limit, so nothing else stops it.
+            WORKSPACE.take_all(
+                _TABLES * _TABLE_BYTES,
+                f"A store in memory with more than {n:,} collections",
+                "keep them in a folder, where each takes a third: PersistentClient(path)",
+                "make one collection of several, with a metadata key that tells them apart",
+                "delete collections",
+            ).give_back()
         self._with_room(lambda: self._create_collection(info))
 
     def _create_collection(self, info: CollectionInfo) -> None:

@@ -16,10 +16,12 @@ import pytest
 import chroma_nb
 from benchmarks.memory_limit import limit
 from chroma_nb.db import vector_file
+from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.segment import manager, resident_set
 from chroma_nb.segment.worker import Worker
-from tests.memory.fakes import tight
+from tests.memory.fakes import MIB, tight
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -301,6 +303,22 @@ with chroma_nb.PersistentClient(sys.argv[2], settings()) as client:
 
 
 @pytest.mark.slow
+def test_a_store_in_memory_refuses_the_collection_that_there_is_no_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
+        for number in range(64):
+            client.create_collection(f"small-{number}", embedding_function=None)
+        with monkeypatch.context() as machine:
+            tight(machine, 2 * MIB)
+            for _ in range(2):
+                with pytest.raises(MemoryBudgetError, match="PersistentClient") as refused:
+                    client.create_collection("another", embedding_function=None)
+            assert "more than 64 collections" in str(refused.value)
+            assert client.count_collections() == 64
+        client.create_collection("another", embedding_function=None)
+
+
 def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
     with limit(150_000_000) as group:
         if group.folder is None:
