@@ -143,6 +143,10 @@ _CHECKPOINT_COPIES = 2
 _SAFE_CHECKPOINT_BYTES = 32 << 20
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
+#: A checkpoint of a store in memory, which takes away what was removed, is due when about so much was written; a row
+#: beside its texts.
+_CHANGED_BYTES = 16 << 20
+_ROW_BYTES = 16
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
@@ -228,6 +232,9 @@ class DuckDB(DB):
         self._unwritten: set[UUID] = set()
         #: Those of them of which records were removed or replaced.
         self._thinned: set[UUID] = set()
+        #: About how many bytes were written to a store in memory since then, and at how many a checkpoint is made.
+        self._changed_bytes = 0
+        self._changed_limit = _CHANGED_BYTES
         #: The files of vectors that were used last. What is known of others is found again: of ten thousand
         #: collections it takes 20 MB.
         self._recent: deque[VectorFile] = deque(maxlen=_RECENT_FILES)
@@ -298,6 +305,9 @@ class DuckDB(DB):
         # At its end DuckDB 1.3 would write out, and delete the log of, what a failed checkpoint has left half
         # done: with the disk's next free block all records since the last one are gone.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        # Checkpoints are made here alone, with memory for them: one that DuckDB makes by itself, in the middle of a
+        # COMMIT, has what others leave of the limit, and ends the instance where that is too little.
+        connection.execute("SET checkpoint_threshold = '1TB'")
         # From here on its own files are the only ones; not before, as this fixes the temporary folder.
         connection.execute("SET enable_external_access = false")
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
@@ -439,6 +449,8 @@ class DuckDB(DB):
             try:
                 yield
             except (duckdb.Error, OSError) as error:
+                if is_fatal(error) and not self.persists:
+                    raise self._fatal(error) from error
                 if is_out_of_memory(error):
                     raise self.memory_error() from error
                 raise self._write_error(error) from error
@@ -450,7 +462,11 @@ class DuckDB(DB):
         """Have DuckDB put away what it holds of many tables, where that has become much."""
         # After a checkpoint the rows of a table take a block, which goes to the folder for temporary files when
         # the memory is wanted.
-        if self._waits_for_checkpoint():
+        is_due = self._changed_bytes > self._changed_limit
+        if is_due:
+            # Refused while another transaction goes on: then it is done a little later.
+            self._changed_limit = self._changed_bytes + _CHANGED_BYTES // 4
+        if is_due or self._waits_for_checkpoint():
             self._make_room()
 
     def _waits_for_checkpoint(self) -> bool:
@@ -523,7 +539,8 @@ class DuckDB(DB):
                 yield connection
                 number = self._number_commit(connection)
                 is_written = True
-                connection.execute("COMMIT")
+                with self._memory_for_commit():
+                    connection.execute("COMMIT")
             except BaseException as error:
                 failed = isinstance(error, duckdb.Error)
                 if failed and is_written:
@@ -550,16 +567,21 @@ class DuckDB(DB):
         """Take a transaction back whose COMMIT has failed, and say so where it is there all the same.
 
         DuckDB cuts its log back to what was before. Where the disk does not let it do that either, the
-        transaction may be found in the log when the store is opened anew.
+        transaction may be found in the log when the store is opened anew. In memory COMMIT may fail when all of it
+        is there, while DuckDB tidies up; these are not numbered, but each changes the catalogue.
         """
+        before = self._catalogue_in_words()
         try:
-            self._undo(failed=True)
-            if is_out_of_memory(error):
-                # What is in the log is in DuckDB's memory again.
-                with contextlib.suppress(duckdb.Error, OSError):
-                    self._renew_log(self._connection)
-            self._reload_catalogue()
+            with self._memory_for_commit():
+                self._undo(failed=True)
+                if is_out_of_memory(error):
+                    # What is in the log is in DuckDB's memory again.
+                    with contextlib.suppress(duckdb.Error, OSError):
+                        self._renew_log(self._connection)
+                self._reload_catalogue()
         except (InternalError, duckdb.Error) as reason:
+            if not self.persists:
+                raise self._fatal(reason) from error
             raise InternalError(
                 f"Writing to {self!r} failed: {error}. When the disk works again, all of this call is there or "
                 f"nothing of it. {reason}"
@@ -569,6 +591,39 @@ class DuckDB(DB):
                 f"Writing to {self!r} failed: {error}. All of this call is there, and may not outlive a power cut. "
                 "Repeat the call."
             ) from error
+        if number is None and self._catalogue_in_words() != before:
+            raise InternalError(
+                f"Writing to {self!r} failed: {error}. All of this call is there all the same, and nothing has to be "
+                "repeated."
+            ) from error
+
+    def _catalogue_in_words(self) -> list[tuple[Any, ...]]:
+        """Return what the catalogue in memory says, as it is compared with what DuckDB has: as text."""
+        return [
+            *sorted((tenant,) for tenant in self._tenants),
+            *sorted((*place, str(key)) for place, key in self._databases.items()),
+            *(
+                (
+                    *(str(key), *astuple(entry.extent), entry.info.name, entry.info.ttl_seconds),
+                    *(_dump(entry.info.metadata), json.dumps(entry.info.configuration)),
+                )
+                for key, entry in sorted(self._entries.items())
+            ),
+        ]
+
+    @contextlib.contextmanager
+    def _memory_for_commit(self) -> Iterator[None]:
+        """Have a COMMIT of a store in memory not fail for want of memory, whatever others use at the moment.
+
+        DuckDB then ends (2.0.1: "Failed to flush table"), and all records of the store are gone with it, or goes on
+        with texts that are joined with those of the transaction (1.3.2). What is in a folder is read anew.
+        """
+        if self.persists:
+            yield
+            return
+        # This much is never granted to anybody, as the database needs room to work in.
+        with self.memory_share.raised(WORKSPACE.headroom):
+            yield
 
     def _undo(self, *, failed: bool) -> None:
         """Take a transaction back; where DuckDB itself has `failed`, leave its state behind as well."""
@@ -656,6 +711,10 @@ class DuckDB(DB):
     def _fatal(self, error: BaseException) -> InternalError:
         """Have DuckDB opened anew before the next access: until then it answers nothing more."""
         self.mark_broken()
+        if not self.persists:
+            return InternalError(
+                f"{self!r} has failed: {error}. It was in memory alone, and its records are lost. Open a new client."
+            )
         return InternalError(
             f"Reading {self!r} failed: {error}. Nothing is lost; the store is opened anew with the next call: repeat "
             "this one."
@@ -919,6 +978,9 @@ class DuckDB(DB):
                             str(collection_id),
                         ],
                     )
+            self._changed_bytes += _ROW_BYTES * (len(changes.rows) + len(changes.removed))
+            if texts is not None and entry.texts is not None:
+                self._changed_bytes += texts.n_bytes - entry.texts.n_bytes
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
                 entry.vectors.sums.adopt(growth)
                 entry.tail = entry.vectors.sums.tail
@@ -1419,6 +1481,7 @@ class DuckDB(DB):
             self._connection.execute("CHECKPOINT")
         self._unwritten.clear()
         self._thinned.clear()
+        self._changed_bytes, self._changed_limit = 0, _CHANGED_BYTES
 
     def _checkpoint_bytes(self) -> int:
         """Return the memory that a checkpoint takes: DuckDB reads 2,048 rows of each table together."""

@@ -193,8 +193,6 @@ class PersistentDuckDB(DuckDB):
         if self._log_bytes():
             self._check_log()
         connection = self._open_database()
-        # Checkpoints are made here alone, so that it is known which database the log belongs to.
-        connection.execute("SET checkpoint_threshold = '1TB'")
         found = os.stat(self._database_file())
         self._database_identity = found.st_dev, found.st_ino
         self._has_old_log = self._log_bytes() > 0
