@@ -147,6 +147,8 @@ _CATALOGUE_BYTES = 2 << 10
 #: beside its texts.
 _CHANGED_BYTES = 16 << 20
 _ROW_BYTES = 16
+#: What asking DuckDB how much memory it uses may take of that.
+_ASKING_BYTES = 4 << 20
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
@@ -243,6 +245,8 @@ class DuckDB(DB):
         self._commits: int | None = None
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
         self._is_stale = False
+        #: True while the holder of the write lock has a transaction, and until it has tidied up after it.
+        self._is_writing = False
         #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
         #: DuckDB has failed in a transaction, and was not opened anew yet.
@@ -502,8 +506,9 @@ class DuckDB(DB):
         if not self._is_stale or self._closed or not self._write_lock.acquire(blocking=False):
             return
         try:
-            # Reading the catalogue may read vectors' checksums as well, and comes by here again.
-            if self._is_stale and not self._is_reloading:
+            # Reading the catalogue may read vectors' checksums as well, and comes by here again; so does a
+            # transaction, where collections of this store make room for its checkpoint.
+            if self._is_stale and not self._is_reloading and not self._is_writing:
                 self._check_place()
                 self._is_reloading = True
                 try:
@@ -530,27 +535,36 @@ class DuckDB(DB):
             self._check_open()
             self._is_stale = True
             connection = self._connection
-            is_written, number = False, None
             try:
-                if self.memory_share.is_stale:
-                    self.memory_share.apply()
-                self._renew_log(connection)
-                connection.execute("BEGIN TRANSACTION")
-                yield connection
-                number = self._number_commit(connection)
-                is_written = True
-                with self._memory_for_commit():
-                    connection.execute("COMMIT")
-            except BaseException as error:
-                failed = isinstance(error, duckdb.Error)
-                if failed and is_written:
-                    self._undo_commit(error, number)
-                else:
-                    self._undo(failed=failed)
-                raise
-            self._commits = number
-            self._write_commit_file()
-            self._after_commit()
+                self._is_writing = True
+                yield from self._transact(connection)
+            finally:
+                self._is_writing = False
+
+    def _transact(
+        self, connection: duckdb.DuckDBPyConnection
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        is_written, number = False, None
+        try:
+            if self.memory_share.is_stale:
+                self.memory_share.apply()
+            self._renew_log(connection)
+            connection.execute("BEGIN TRANSACTION")
+            yield connection
+            number = self._number_commit(connection)
+            is_written = True
+            with self._memory_for_commit():
+                connection.execute("COMMIT")
+        except BaseException as error:
+            failed = isinstance(error, duckdb.Error)
+            if failed and is_written:
+                self._undo_commit(error, number)
+            else:
+                self._undo(failed=failed)
+            raise
+        self._commits = number
+        self._write_commit_file()
+        self._after_commit()
 
     def _number_commit(self, con: duckdb.DuckDBPyConnection) -> int | None:
         """Count the transaction that is about to be committed, where others would not know of it."""
@@ -1478,7 +1492,11 @@ class DuckDB(DB):
     def _checkpoint(self) -> None:
         """Have DuckDB write what is in its log into the database."""
         with self._memory_for_checkpoint():
-            self._connection.execute("CHECKPOINT")
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        """Make a checkpoint in the memory that there is."""
+        self._connection.execute("CHECKPOINT")
         self._unwritten.clear()
         self._thinned.clear()
         self._changed_bytes, self._changed_limit = 0, _CHANGED_BYTES
@@ -1536,8 +1554,17 @@ class DuckDB(DB):
 
     @property
     def memory_bytes(self) -> int:
-        with self._reading() as cursor:
-            return self._held(cursor)
+        try:
+            with self._reading() as cursor:
+                return self._held(cursor)
+        except MemoryBudgetError:
+            pass
+        # Others use all of it, and asking takes a little, too.
+        try:
+            with self.memory_share.raised(_ASKING_BYTES), self._reading() as cursor:
+                return self._held(cursor)
+        except MemoryBudgetError:
+            return self.memory_share.limit
 
     def _held(self, connection: duckdb.DuckDBPyConnection) -> int:
         rows = connection.execute(
