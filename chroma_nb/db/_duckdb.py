@@ -146,6 +146,12 @@ _CATALOGUE_BYTES = 2 << 10
 #: What DuckDB holds of each collection of a store in memory (measured); room is looked for before so many more.
 _TABLE_BYTES = 50 << 10
 _TABLES = 64
+#: A checkpoint of a store in memory, which takes away what was removed, is due when about so much was written; a row
+#: beside its texts.
+_CHANGED_BYTES = 16 << 20
+_ROW_BYTES = 16
+#: What asking DuckDB how much memory it uses may take of that.
+_ASKING_BYTES = 4 << 20
 #: A block of DuckDB's.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
@@ -231,6 +237,9 @@ class DuckDB(DB):
         self._unwritten: set[UUID] = set()
         #: Those of them of which records were removed or replaced.
         self._thinned: set[UUID] = set()
+        #: About how many bytes were written to a store in memory since then, and at how many a checkpoint is made.
+        self._changed_bytes = 0
+        self._changed_limit = _CHANGED_BYTES
         #: The files of vectors that were used last. What is known of others is found again: of ten thousand
         #: collections it takes 20 MB.
         self._recent: deque[VectorFile] = deque(maxlen=_RECENT_FILES)
@@ -239,6 +248,8 @@ class DuckDB(DB):
         self._commits: int | None = None
         #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
         self._is_stale = False
+        #: True while the holder of the write lock has a transaction, and until it has tidied up after it.
+        self._is_writing = False
         #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
         #: DuckDB has failed in a transaction, and was not opened anew yet.
@@ -301,6 +312,9 @@ class DuckDB(DB):
         # At its end DuckDB 1.3 would write out, and delete the log of, what a failed checkpoint has left half
         # done: with the disk's next free block all records since the last one are gone.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        # Checkpoints are made here alone, with memory for them: one that DuckDB makes by itself, in the middle of a
+        # COMMIT, has what others leave of the limit, and ends the instance where that is too little.
+        connection.execute("SET checkpoint_threshold = '1TB'")
         # From here on its own files are the only ones; not before, as this fixes the temporary folder.
         connection.execute("SET enable_external_access = false")
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
@@ -442,6 +456,8 @@ class DuckDB(DB):
             try:
                 yield
             except (duckdb.Error, OSError) as error:
+                if is_fatal(error) and not self.persists:
+                    raise self._fatal(error) from error
                 if is_out_of_memory(error):
                     raise self.memory_error() from error
                 raise self._write_error(error) from error
@@ -453,7 +469,11 @@ class DuckDB(DB):
         """Have DuckDB put away what it holds of many tables, where that has become much."""
         # After a checkpoint the rows of a table take a block, which goes to the folder for temporary files when
         # the memory is wanted.
-        if self._waits_for_checkpoint():
+        is_due = self._changed_bytes > self._changed_limit
+        if is_due:
+            # Refused while another transaction goes on: then it is done a little later.
+            self._changed_limit = self._changed_bytes + _CHANGED_BYTES // 4
+        if is_due or self._waits_for_checkpoint():
             self._make_room()
 
     def _waits_for_checkpoint(self) -> bool:
@@ -489,8 +509,9 @@ class DuckDB(DB):
         if not self._is_stale or self._closed or not self._write_lock.acquire(blocking=False):
             return
         try:
-            # Reading the catalogue may read vectors' checksums as well, and comes by here again.
-            if self._is_stale and not self._is_reloading:
+            # Reading the catalogue may read vectors' checksums as well, and comes by here again; so does a
+            # transaction, where collections of this store make room for its checkpoint.
+            if self._is_stale and not self._is_reloading and not self._is_writing:
                 self._check_place()
                 self._is_reloading = True
                 try:
@@ -517,26 +538,36 @@ class DuckDB(DB):
             self._check_open()
             self._is_stale = True
             connection = self._connection
-            is_written, number = False, None
             try:
-                if self.memory_share.is_stale:
-                    self.memory_share.apply()
-                self._renew_log(connection)
-                connection.execute("BEGIN TRANSACTION")
-                yield connection
-                number = self._number_commit(connection)
-                is_written = True
+                self._is_writing = True
+                yield from self._transact(connection)
+            finally:
+                self._is_writing = False
+
+    def _transact(
+        self, connection: duckdb.DuckDBPyConnection
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        is_written, number = False, None
+        try:
+            if self.memory_share.is_stale:
+                self.memory_share.apply()
+            self._renew_log(connection)
+            connection.execute("BEGIN TRANSACTION")
+            yield connection
+            number = self._number_commit(connection)
+            is_written = True
+            with self._memory_for_commit():
                 connection.execute("COMMIT")
-            except BaseException as error:
-                failed = isinstance(error, duckdb.Error)
-                if failed and is_written:
-                    self._undo_commit(error, number)
-                else:
-                    self._undo(failed=failed)
-                raise
-            self._commits = number
-            self._write_commit_file()
-            self._after_commit()
+        except BaseException as error:
+            failed = isinstance(error, duckdb.Error)
+            if failed and is_written:
+                self._undo_commit(error, number)
+            else:
+                self._undo(failed=failed)
+            raise
+        self._commits = number
+        self._write_commit_file()
+        self._after_commit()
 
     def _number_commit(self, con: duckdb.DuckDBPyConnection) -> int | None:
         """Count the transaction that is about to be committed, where others would not know of it."""
@@ -553,16 +584,21 @@ class DuckDB(DB):
         """Take a transaction back whose COMMIT has failed, and say so where it is there all the same.
 
         DuckDB cuts its log back to what was before. Where the disk does not let it do that either, the
-        transaction may be found in the log when the store is opened anew.
+        transaction may be found in the log when the store is opened anew. In memory COMMIT may fail when all of it
+        is there, while DuckDB tidies up; these are not numbered, but each changes the catalogue.
         """
+        before = self._catalogue_in_words()
         try:
-            self._undo(failed=True)
-            if is_out_of_memory(error):
-                # What is in the log is in DuckDB's memory again.
-                with contextlib.suppress(duckdb.Error, OSError):
-                    self._renew_log(self._connection)
-            self._reload_catalogue()
+            with self._memory_for_commit():
+                self._undo(failed=True)
+                if is_out_of_memory(error):
+                    # What is in the log is in DuckDB's memory again.
+                    with contextlib.suppress(duckdb.Error, OSError):
+                        self._renew_log(self._connection)
+                self._reload_catalogue()
         except (InternalError, duckdb.Error) as reason:
+            if not self.persists:
+                raise self._fatal(reason) from error
             raise InternalError(
                 f"Writing to {self!r} failed: {error}. When the disk works again, all of this call is there or "
                 f"nothing of it. {reason}"
@@ -572,6 +608,39 @@ class DuckDB(DB):
                 f"Writing to {self!r} failed: {error}. All of this call is there, and may not outlive a power cut. "
                 "Repeat the call."
             ) from error
+        if number is None and self._catalogue_in_words() != before:
+            raise InternalError(
+                f"Writing to {self!r} failed: {error}. All of this call is there all the same, and nothing has to be "
+                "repeated."
+            ) from error
+
+    def _catalogue_in_words(self) -> list[tuple[Any, ...]]:
+        """Return what the catalogue in memory says, as it is compared with what DuckDB has: as text."""
+        return [
+            *sorted((tenant,) for tenant in self._tenants),
+            *sorted((*place, str(key)) for place, key in self._databases.items()),
+            *(
+                (
+                    *(str(key), *astuple(entry.extent), entry.info.name, entry.info.ttl_seconds),
+                    *(_dump(entry.info.metadata), json.dumps(entry.info.configuration)),
+                )
+                for key, entry in sorted(self._entries.items())
+            ),
+        ]
+
+    @contextlib.contextmanager
+    def _memory_for_commit(self) -> Iterator[None]:
+        """Have a COMMIT of a store in memory not fail for want of memory, whatever others use at the moment.
+
+        DuckDB then ends (2.0.1: "Failed to flush table"), and all records of the store are gone with it, or goes on
+        with texts that are joined with those of the transaction (1.3.2). What is in a folder is read anew.
+        """
+        if self.persists:
+            yield
+            return
+        # This much is never granted to anybody, as the database needs room to work in.
+        with self.memory_share.raised(WORKSPACE.headroom):
+            yield
 
     def _undo(self, *, failed: bool) -> None:
         """Take a transaction back; where DuckDB itself has `failed`, leave its state behind as well."""
@@ -659,6 +728,10 @@ class DuckDB(DB):
     def _fatal(self, error: BaseException) -> InternalError:
         """Have DuckDB opened anew before the next access: until then it answers nothing more."""
         self.mark_broken()
+        if not self.persists:
+            return InternalError(
+                f"{self!r} has failed: {error}. It was in memory alone, and its records are lost. Open a new client."
+            )
         return InternalError(
             f"Reading {self!r} failed: {error}. Nothing is lost; the store is opened anew with the next call: repeat "
             "this one."
@@ -932,6 +1005,9 @@ class DuckDB(DB):
                             str(collection_id),
                         ],
                     )
+            self._changed_bytes += _ROW_BYTES * (len(changes.rows) + len(changes.removed))
+            if texts is not None and entry.texts is not None:
+                self._changed_bytes += texts.n_bytes - entry.texts.n_bytes
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
                 entry.vectors.sums.adopt(growth)
                 entry.tail = entry.vectors.sums.tail
@@ -1429,9 +1505,14 @@ class DuckDB(DB):
     def _checkpoint(self) -> None:
         """Have DuckDB write what is in its log into the database."""
         with self._memory_for_checkpoint():
-            self._connection.execute("CHECKPOINT")
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        """Make a checkpoint in the memory that there is."""
+        self._connection.execute("CHECKPOINT")
         self._unwritten.clear()
         self._thinned.clear()
+        self._changed_bytes, self._changed_limit = 0, _CHANGED_BYTES
 
     def _checkpoint_bytes(self) -> int:
         """Return the memory that a checkpoint takes: DuckDB reads 2,048 rows of each table together."""
@@ -1486,8 +1567,17 @@ class DuckDB(DB):
 
     @property
     def memory_bytes(self) -> int:
-        with self._reading() as cursor:
-            return self._held(cursor)
+        try:
+            with self._reading() as cursor:
+                return self._held(cursor)
+        except MemoryBudgetError:
+            pass
+        # Others use all of it, and asking takes a little, too.
+        try:
+            with self.memory_share.raised(_ASKING_BYTES), self._reading() as cursor:
+                return self._held(cursor)
+        except MemoryBudgetError:
+            return self.memory_share.limit
 
     def _held(self, connection: duckdb.DuckDBPyConnection) -> int:
         rows = connection.execute(

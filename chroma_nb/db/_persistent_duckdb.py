@@ -193,8 +193,6 @@ class PersistentDuckDB(DuckDB):
         if self._log_bytes():
             self._check_log()
         connection = self._open_database()
-        # Checkpoints are made here alone, so that it is known which database the log belongs to.
-        connection.execute("SET checkpoint_threshold = '1TB'")
         found = os.stat(self._database_file())
         self._database_identity = found.st_dev, found.st_ino
         self._has_old_log = self._log_bytes() > 0
@@ -387,9 +385,9 @@ class PersistentDuckDB(DuckDB):
             self._commit_file.remove()
             self._witness = None
 
-    def _checkpoint(self) -> None:
+    def _write_checkpoint(self) -> None:
         self._forget_header()
-        super()._checkpoint()
+        super()._write_checkpoint()
         self._log_identity = None
         self._log_limit = _LOG_BYTES
         self._write_commit_file()
@@ -438,11 +436,16 @@ class PersistentDuckDB(DuckDB):
         if not self._write_lock.acquire(blocking=False):
             return False
         try:
-            # Nobody begins to read meanwhile: a cursor would keep the instance alive.
-            with self._cursor_lock, interruptible():
+            with contextlib.ExitStack() as held, interruptible():
                 # In the middle of a transaction, or of reading: then it is done another time.
-                is_used = self._is_stale or self._busy_cursors
-                if is_used or self._closed or self._is_abandoned:
+                if self._is_in_use():
+                    return False
+                if self._log_bytes():
+                    # Before cursors are locked: whoever makes room for it may need one, of this store as well.
+                    held.enter_context(self._memory_for_checkpoint())
+                # Nobody begins to read from here on: a cursor would keep the instance alive.
+                held.enter_context(self._cursor_lock)
+                if self._is_in_use():
                     return False
                 if self._log_bytes():
                     if not self._should_checkpoint():
@@ -463,6 +466,10 @@ class PersistentDuckDB(DuckDB):
             self._write_lock.release()
         return True
 
+    def _is_in_use(self) -> bool:
+        """Say whether the database cannot be opened anew at this moment."""
+        return bool(self._is_stale or self._busy_cursors or self._closed or self._is_abandoned)
+
     def _checkpoint_in_little_memory(self) -> None:
         """Make a checkpoint of which little stays in memory: else what it writes would, up to the limit.
 
@@ -473,7 +480,7 @@ class PersistentDuckDB(DuckDB):
             self.memory_share.is_stale = True
             with contextlib.suppress(duckdb.OutOfMemoryException):
                 self._connection.execute(f"SET memory_limit = '{limit}B'")
-        self._checkpoint()
+        self._write_checkpoint()
 
     def _has_lost_its_log(self) -> bool:
         """Say whether the log with this process's commits was deleted or replaced: DuckDB still has them."""

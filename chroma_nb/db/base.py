@@ -75,6 +75,11 @@ class TextSizes:
         )
         return -(-total // max(1, self.n_records))
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all of them."""
+        return self.ids + self.documents + self.uris + self.metadatas
+
     def plus(self, rows: RecordRows) -> TextSizes:
         """Return them with those of rows that are written; what these replace stays in it."""
         columns = (rows.ids, rows.documents, rows.uris, rows.metadatas)

@@ -102,6 +102,13 @@ class Ledger:
         """Return the bytes of one account."""
         return self._state.held(owner)
 
+    def accounts(self) -> dict[Hashable, int]:
+        """Return who holds something at this moment, and how many bytes."""
+        with self._lock:
+            state = self._state
+            found = {**state.accounts, **state.change}
+        return {owner: size for owner, size in found.items() if size}
+
     def take(self, owner: Hashable, n_bytes: int) -> bool:
         """Add bytes to an account if they fit; say whether they did."""
         while True:

@@ -449,6 +449,12 @@ class SegmentManager:
         except StoreCorruptError as error:
             # Nobody asked for this: whoever asks for the records is told.
             logger.warning("Neither compacted nor put into a graph: %s", error)
+        except NotFoundError:
+            # Somebody has deleted it meanwhile.
+            pass
+        except MemoryBudgetError as error:
+            # The next write, or room that comes back, asks for it again.
+            logger.debug("Put off: %s", error)
 
     def _improve(self, slot: Slot, collection_id: UUID) -> None:
         """Compact a collection, or bring its graph up to date, where that is worth it."""

@@ -87,6 +87,8 @@ _SMALL_BYTES = 64 << 10
 _STANDS_FOR = 20
 #: A collection that is being read when its time is over is looked at again so much later.
 _BUSY_SECONDS = 1.0
+#: So long a smaller budget waits for what is in use to be given back, since something was given back last, seconds.
+_PATIENCE_SECONDS = 30.0
 #: Stands for giving memory back, among the collections that the janitor looks after; and so long after the last
 #: one was unloaded that is done.
 _TIDYING = UUID(int=0)
@@ -163,14 +165,20 @@ class ResidentSet(Lender):
         """Change the budget, unloading what no longer fits before this returns; return it in bytes.
 
         Raises:
-            MemoryBudgetError: The pinned collections alone are larger; nothing changes.
+            MemoryBudgetError: The pinned collections alone are larger, or what is held was in use all the time and
+                could not go; the budget does not change.
         """
         before, budget = self.budget, self.read_budget(value)
         saving_until = time.perf_counter() + SAVING_SECONDS
         with self._budget_lock:
             try:
+                used, until = self.ledger.used, time.monotonic() + _PATIENCE_SECONDS
                 while not self.ledger.lower(budget):
                     self._check_pinned(budget)
+                    if self.ledger.used < used:
+                        used, until = self.ledger.used, time.monotonic() + _PATIENCE_SECONDS
+                    elif time.monotonic() > until:
+                        raise self._still_held(budget)
                     if not self._evict_one(
                         None, wait=True, saving_until=saving_until
                     ) and not self._reconcile(now=True):
@@ -204,6 +212,30 @@ class ResidentSet(Lender):
                 f"choose a budget that has room for it: client.memory.budget = {pinned:_}",
             )
 
+    def _still_held(self, budget: int) -> MemoryBudgetError:
+        """Return the error for a budget that what is in use does not let come about."""
+        accounts = self.ledger.accounts()
+        used = sum(accounts.values())
+        largest = sorted(accounts, key=lambda owner: accounts[owner], reverse=True)
+        held = [f"{self._account_name(one)}: {format_bytes(accounts[one])}" for one in largest[:5]]
+        more = f" and {len(largest) - 5:,} more" if len(largest) > 5 else ""
+        return over_budget(
+            max(used, budget + 1),
+            budget,
+            self.budget,
+            f"A budget of {format_bytes(budget)} is too small at the moment: what is in use ({', '.join(held)}{more})",
+            "repeat the call when nobody builds a graph, writes or reads there",
+            f"choose a budget that has room for it: client.memory.budget = {used:_}",
+        )
+
+    def _account_name(self, owner: Hashable) -> str:
+        collection_id, doing = owner if isinstance(owner, tuple) else (owner, "")
+        slot = self._slots.find(collection_id)
+        if slot is None:
+            return f"a deleted collection ({collection_id})"
+        what = {"graph": ", its graph being built", "growth": ", a write to it"}.get(doing, "")
+        return f"{self._full_name(slot)}{what}"
+
     def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
         """Take bytes for a slot, unloading others where needed; say whether they are had.
 
@@ -215,6 +247,9 @@ class ResidentSet(Lender):
             owner: The account; None is the slot's own.
         """
         account = slot.collection_id if owner is None else owner
+        if n_bytes <= 0:
+            # What takes nothing needs no room, however little the machine has left.
+            return self.ledger.take(account, n_bytes)
         self._unchecked += n_bytes
         if (
             self._is_tight
@@ -275,28 +310,37 @@ class ResidentSet(Lender):
         started = time.monotonic()
         if started < self._reconcile_from and not now:
             return 0
-        found = 0
-        for slot in self._slots:
-            held = self.ledger.held(slot.collection_id)
-            owed = held + self.ledger.held(slot.growth_account)
-            if slot is but or not owed or not slot.write_lock.acquire(wait=False):
-                continue
-            try:
-                if slot.lock.acquire_write(wait=False):
-                    try:
-                        there = 0 if slot.segment is None else slot.segment.resident_bytes
-                        if there < held:
-                            self.ledger.settle(slot.collection_id, there)
-                            found += held - there
-                        found += self.ledger.held(slot.growth_account)
-                        self.ledger.settle(slot.growth_account, 0)
-                    finally:
-                        slot.lock.release()
-            finally:
-                slot.write_lock.release()
+        before = self.ledger.used
+        for owner in self.ledger.accounts():
+            collection_id, doing = owner if isinstance(owner, tuple) else (owner, "")
+            slot = self._slots.find(collection_id)
+            if slot is None:
+                # Its collection is gone, and with it what was held.
+                self.ledger.settle(owner, 0)
+            elif slot is not but:
+                self._settle_unused(slot, is_graph=doing == "graph")
         ended = time.monotonic()
         self._reconcile_from = ended + _STANDS_FOR * (ended - started)
-        return found
+        return max(0, before - self.ledger.used)
+
+    def _settle_unused(self, slot: Slot, *, is_graph: bool) -> None:
+        """Set a slot's accounts to what is there, if nobody is at work on it."""
+        lock = slot.build_lock if is_graph else slot.write_lock
+        if lock.is_mine or not lock.acquire(wait=False):
+            return
+        try:
+            if is_graph:
+                self.ledger.settle(slot.graph_account, 0)
+            elif slot.lock.acquire_write(wait=False):
+                try:
+                    there = 0 if slot.segment is None else slot.segment.resident_bytes
+                    if there < self.ledger.held(slot.collection_id):
+                        self.ledger.settle(slot.collection_id, there)
+                    self.ledger.settle(slot.growth_account, 0)
+                finally:
+                    slot.lock.release()
+        finally:
+            lock.release()
 
     def room_for(self, slot: Slot | None) -> int:
         """Return what a collection could hold if all others that are not pinned went, those of other stores too."""
