@@ -421,7 +421,8 @@ class Local(API):
         self._info(collection_id, tenant, database)
         expression = self._expression(where, where_document)
         with self.segments.writing(collection_id) as segment:
-            labels = segment.metadata.select(expression, ids=ids, limit=limit)
+            with self.segments.filtering(collection_id):
+                labels = segment.metadata.select(expression, ids=ids, limit=limit)
             if len(labels):
                 next_label = self.db.extent(collection_id).next_label
                 changes = Changes(

@@ -124,7 +124,7 @@ class LoadedMetadata(MetadataReader):
             more += (self._uris or TextPool()).growth(n_labels, uri_bytes)
         if n_labels > len(self._alive):
             more += 9 * (self._capacity(n_labels) - len(self._alive)) + self._sequences.nbytes
-        for column in self._columns.values():
+        for column in list(self._columns.values()):
             # Its arrays and tables may double; each value takes its text, an object and an entry.
             more += column.nbytes + 2 * metadata_bytes + 312 * len(rows) + 9 * n_labels + 1_024
         return more
@@ -139,9 +139,15 @@ class LoadedMetadata(MetadataReader):
             return 0
         return sum(column.nbytes for column in list(self._columns.values()))
 
-    def forget_columns(self) -> None:
-        """Let go of what filters have made; the next filter makes it again."""
-        self._columns = {}
+    @property
+    def column_keys(self) -> frozenset[str]:
+        """The keys of which filters have made columns; readers may add some at any time."""
+        return frozenset(list(self._columns))
+
+    def forget_columns(self, but: frozenset[str] = frozenset()) -> None:
+        """Let go of what filters have made, but for these keys; the next filter makes it again."""
+        if not but.issuperset(self._columns):
+            self._columns = {key: one for key, one in self._columns.items() if key in but}
 
     # -- saving -------------------------------------------------------------------------------
 

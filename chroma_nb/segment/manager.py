@@ -140,7 +140,7 @@ class SegmentManager:
 
     @contextlib.contextmanager
     def writing(self, collection_id: UUID) -> Iterator[Segment]:
-        """Be the collection's only writer; yields what existing records are read from."""
+        """Be the collection's only writer; yields what existing records are read from. Filter it in `filtering`."""
         slot = self._slots.get(collection_id)
         with slot.write_lock:
             self._drop_doubtful(slot)
@@ -152,6 +152,14 @@ class SegmentManager:
                 self._load(slot)
             self._leave_damage(collection_id)
             yield slot.segment or stored_segment(self.db, info)
+
+    def filtering(self, collection_id: UUID) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which a writer filters: what that makes is counted as if a reader made it.
+
+        Whoever builds the graph may look at what is held at any other moment, also between taking the bytes of a
+        column and keeping it.
+        """
+        return self._slots.get(collection_id).lock.read()
 
     def _leave_damage(self, collection_id: UUID) -> None:
         """Write rows that are nobody's after damaged ones, so that new vectors do not share a checksum with them."""
@@ -176,17 +184,17 @@ class SegmentManager:
         slot = self._slots.get(collection_id)
         segment = slot.segment
         try:
-            column_bytes = 0 if segment is None else segment.metadata.column_bytes
-            if segment is not None and not self._make_room(slot, segment, changes):
-                if slot.pinned:
-                    self._make_room_of_graph(slot, segment, changes)
-                else:
+            counted: frozenset[str] | None = None
+            if segment is not None:
+                counted = self._make_room(slot, segment, changes)
+                if counted is None and slot.pinned:
+                    counted = self._make_room_of_graph(slot, segment, changes)
+                elif counted is None:
                     with slot.lock.write():
                         self.residents.drop(
                             slot, save=True, reason="it grew and did not fit any more"
                         )
-                    segment = None
-            if segment is None:
+            if segment is None or counted is None:
                 # Readers ask the DB several questions for one answer: no commit may come between them.
                 with slot.lock.write():
                     self.db.commit(collection_id, changes)
@@ -195,9 +203,8 @@ class SegmentManager:
                 slot.in_doubt = True
                 self.db.commit(collection_id, changes)
                 with slot.lock.write():
-                    if segment.metadata.column_bytes > column_bytes:
-                        # Made by a reader since; no room was taken for what it would grow by.
-                        segment.metadata.forget_columns()
+                    # Made by a reader since: no room was taken for what they would grow by.
+                    segment.metadata.forget_columns(but=counted)
                     segment.apply(self.db, changes)
                     self.residents.ledger.hand_over(slot.growth_account, collection_id)
                     self.residents.ledger.settle(collection_id, segment.resident_bytes)
@@ -214,17 +221,37 @@ class SegmentManager:
             return_memory()
         self._request_work(slot)
 
-    def _make_room(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> bool:
-        """Take the bytes that a commit will add, on an account that a finished graph leaves alone."""
-        if self.residents.reserve(slot, segment.growth(changes), slot.growth_account):
-            return True
-        with slot.lock.write():
-            segment.metadata.forget_columns()
-            self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
-        return self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
+    def _make_room(
+        self, slot: Slot, segment: LoadedSegment, changes: Changes
+    ) -> frozenset[str] | None:
+        """Take the bytes that a commit will add, on an account that a finished graph leaves alone.
 
-    def _make_room_of_graph(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> None:
+        Returns:
+            The columns whose growth they are enough for; None where there is no room, even without any.
+        """
+        counted = self._reserve_growth(slot, segment, changes)
+        if counted is None:
+            with slot.lock.write():
+                segment.metadata.forget_columns()
+                self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+            counted = self._reserve_growth(slot, segment, changes)
+        return counted
+
+    def _reserve_growth(
+        self, slot: Slot, segment: LoadedSegment, changes: Changes
+    ) -> frozenset[str] | None:
+        # Looked at first: until the commit readers may make more, those that were let go among them.
+        counted = segment.metadata.column_keys
+        is_had = self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
+        return counted if is_had else None
+
+    def _make_room_of_graph(
+        self, slot: Slot, segment: LoadedSegment, changes: Changes
+    ) -> frozenset[str]:
         """Keep a pinned collection in memory without its graph, which is built anew in a form that fits.
+
+        Returns:
+            The columns whose growth there is room for.
 
         Raises:
             MemoryBudgetError: It does not fit without one; nothing is written.
@@ -235,8 +262,10 @@ class SegmentManager:
             with slot.lock.write():
                 vectors.drop_graph()
                 self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
-        if not self.residents.reserve(slot, segment.growth(changes), slot.growth_account):
+        counted = self._reserve_growth(slot, segment, changes)
+        if counted is None:
             raise self._outgrown(slot, segment, changes)
+        return counted
 
     def _outgrown(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> MemoryBudgetError:
         """Return the error for a write after which a pinned collection could not stay in memory."""
