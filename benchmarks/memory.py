@@ -3,6 +3,9 @@
 Both fill a store with ten collections. Fresh processes under ever smaller limits then query them in
 turn: who survives, and with what latency? Beside that: what unloading a collection gives back, and
 what loading one again costs.
+
+``python -m benchmarks.memory_peers`` puts more questions to chroma_nb, chromadb, LanceDB and zvec, each
+under a limit; ``python -m benchmarks.memory_trials`` tries chroma_nb alone with all that is known to be hard.
 """
 
 from __future__ import annotations
@@ -324,7 +327,7 @@ def _say(text: str) -> None:
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.memory", description="Measure where memory is short."
+        prog="python -m benchmarks.memory", description=__doc__
     )
     parser.add_argument("--limits", help="MB, a comma list (default: 600,400,300,200)")
     parser.add_argument("--quick", action="store_true", help="small, made-up data; writes no files")

@@ -7,18 +7,20 @@ import re
 import threading
 import time
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import memory_trial_stores as stores
 from benchmarks.memory_trial_stage import (
+    ARRAY,
     MB,
     Stage,
+    anonymous,
     ask,
     check,
     collection_of,
+    grow,
 )
 from chroma_nb.errors import MemoryBudgetError
 
@@ -27,23 +29,9 @@ if TYPE_CHECKING:
 
     import chroma_nb
 
-#: The notebook's arrays grow by so much.
-ARRAY = 10 * MB
-#: Until the process has this share of its limit.
-FULL = 0.9
-#: So long the store is left alone after each step, in seconds.
-IDLE = 0.2
 #: Two figures that are to be the same may differ by so much.
 TOLERANCE = 0.2
 NAMES = [part.name for part in stores.TEN]
-
-
-def anonymous() -> int:
-    """Return this process's memory that no file stands behind, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 def held(client: chroma_nb.ClientAPI) -> tuple[int, int]:
@@ -69,23 +57,14 @@ def _ask_each(stage: Stage, client: chroma_nb.ClientAPI, first: int = 0) -> tupl
 
 
 def _grow(stage: Stage, client: chroma_nb.ClientAPI, others: int) -> list[Any]:
-    """Let arrays grow until they and what else is not the store's are most of the limit.
-
-    Args:
-        stage: The trial's.
-        client: Asked after each step.
-        others: Bytes that the process had before anything was loaded.
-    """
-    arrays: list[Any] = []
-    while others + len(arrays) * ARRAY < FULL * stage.limit:
-        arrays.append(np.ones(ARRAY, dtype=np.uint8))
-        time.sleep(IDLE)
-        step = len(arrays)
+    def look() -> str:
         loaded, used = held(client)
-        stage.step(f"{step * ARRAY // MB} MB of arrays, {loaded} loaded with {used / MB:.0f} MB")
-        name = NAMES[step % len(NAMES)]
-        ask(collection_of(client, name), stage.known(name), step % 20)
-    return arrays
+        return f"{loaded} loaded with {used / MB:.0f} MB"
+
+    def ask_one(name: str, query: int) -> None:
+        ask(collection_of(client, name), stage.known(name), query)
+
+    return grow(stage, others, look, ask_one, NAMES)
 
 
 def growing(stage: Stage) -> str:

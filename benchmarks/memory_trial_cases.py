@@ -452,21 +452,3 @@ TRIALS = (
     Trial("M21-estimate", 0, "TEXT", budgets.estimate),
     Trial("M23-figures-of-a-build", 0, "EMPTY", budgets.figures_of_a_build),
 )
-
-
-def chosen(only: str) -> list[Trial]:
-    """Return the trials that are named, by their case or their own name.
-
-    Raises:
-        SystemExit: There is none of such a name.
-    """
-    names = [one.strip() for one in only.split(",") if one.strip()]
-    unknown = [n for n in names if not any(n in (one.name, one.case) for one in TRIALS)]
-    if unknown:
-        raise SystemExit(f"There is no case or trial {', '.join(unknown)}; --list names them.")
-    return [one for one in TRIALS if not names or one.name in names or one.case in names]
-
-
-def find(name: str) -> Trial:
-    """Return the trial of a name."""
-    return next(one for one in TRIALS if one.name == name)

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import chroma_nb
+import numpy as np
+
 from benchmarks import memory_trial_stores as stores
-from chroma_nb.errors import MemoryBudgetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+
+    import chroma_nb
 
 MB = 1_000_000
 #: A graph finds most of the nearest records, an exact answer all of them.
 LEAST_RECALL = 0.9
+#: The notebook's arrays grow by so much.
+ARRAY = 10 * MB
+#: Until the process has this share of its limit.
+FULL = 0.9
+#: So long the store is left alone after each step, in seconds.
+IDLE = 0.2
 
 
 class Wrong(Exception):
@@ -45,6 +54,7 @@ class Trial:
         function: What is done.
         seconds: It is given up after so long.
         server: Does it ask a server? Then that is what is under the limit.
+        title: What is asked, in words.
     """
 
     name: str
@@ -53,6 +63,7 @@ class Trial:
     function: Callable[[Stage], str]
     seconds: float = 120.0
     server: bool = False
+    title: str = ""
 
     @property
     def case(self) -> str:
@@ -68,13 +79,22 @@ class Stage:
         engine: The engine of graphs.
         original: The store as it was made; what is known of it lies beside it.
         url: The server's, for the trials that have one.
+        refusals: Errors by which a store refuses what there is no memory for.
     """
 
-    def __init__(self, work: Path, engine: str, original: Path, url: str) -> None:
+    def __init__(
+        self,
+        work: Path,
+        engine: str,
+        original: Path,
+        url: str,
+        refusals: tuple[type[Exception], ...],
+    ) -> None:
         self.work = work
         self.engine = engine
         self.original = original
         self.url = url
+        self._refusals = refusals
         self.recipe = stores.STORES[original.name]
         #: Bytes that the trial's process may have.
         self.limit = 0
@@ -89,7 +109,7 @@ class Stage:
         self.limit = trial.limit_mb * MB
         try:
             self._say(outcome="right", seen=trial.function(self) or "")
-        except MemoryBudgetError as error:
+        except self._refusals as error:
             self._say(outcome="refused", seen=str(error))
         except Wrong as error:
             self._say(outcome="wrong", seen=str(error))
@@ -104,6 +124,8 @@ class Stage:
 
     def open(self, folder: str = "store", **settings: Any) -> chroma_nb.ClientAPI:
         """Open the trial's store, or one in another folder."""
+        import chroma_nb
+
         if not self.recipe.graphs:
             settings.setdefault("graph_min_records", stores.NO_GRAPH)
         chosen = chroma_nb.Settings(index_engine=self.engine, progress=False, **settings)
@@ -144,15 +166,82 @@ def ask(collection: Any, known: stores.Known, first: int = 0, count: int = 1, to
     return check_query(answer, known, at, top)
 
 
-def check_records(part: stores.Part, answer: Any, rows: range) -> None:
-    """Compare the records of an answer with what they were made of."""
+def check_records(part: stores.Part, answer: Any, rows: range, *, in_order: bool = True) -> None:
+    """Compare the records of an answer with what they were made of.
+
+    Args:
+        part: Their collection.
+        answer: What was answered, as by `chroma_nb.Collection.get`.
+        rows: Those that were asked for.
+        in_order: Do they have to come in this order?
+    """
+    ids = answer["ids"]
     expected = [stores.record_id(row) for row in rows]
-    check(answer["ids"] == expected, f"{len(answer['ids']):,} ids, not those of {rows}")
-    for place in sorted({0, len(rows) // 2, len(rows) - 1}):
-        row = rows[place]
-        if answer["documents"] is not None and part.text:
-            right = answer["documents"][place] == stores.document(part, row)
-            check(right, f"the document of {stores.record_id(row)} differs")
-        if answer["metadatas"] is not None:
-            right = answer["metadatas"][place] == stores.metadata(part, row)
-            check(right, f"the metadata of {stores.record_id(row)} differs")
+    found, right = (ids, expected) if in_order else (sorted(ids), sorted(expected))
+    check(found == right, f"{len(ids):,} ids, not those of {rows}")
+    for row in sorted({rows[0], rows[len(rows) // 2], rows[-1]}):
+        check_record(part, answer, ids.index(stores.record_id(row)))
+
+
+def check_record(part: stores.Part, answer: Any, place: int) -> None:
+    """Compare one record of an answer with what it was made of."""
+    one = answer["ids"][place]
+    row = int(one[1:])
+    if answer["documents"] is not None and part.text:
+        right = answer["documents"][place] == stores.document(part, row)
+        check(right, f"the document of {one} differs")
+    if answer["metadatas"] is not None:
+        right = answer["metadatas"][place] == stores.metadata(part, row)
+        check(right, f"the metadata of {one} differs")
+
+
+def anonymous() -> int:
+    """Return this process's memory that no file stands behind, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def grow(
+    stage: Stage,
+    others: int,
+    look: Callable[[], str],
+    ask_one: Callable[[str, int], Any],
+    names: Sequence[str],
+) -> list[Any]:
+    """Let arrays grow until they and what else is not the store's are most of the limit.
+
+    Args:
+        stage: The trial's.
+        others: Bytes that the process had before anything was loaded.
+        look: Says what the store holds.
+        ask_one: Called after each step with a collection's name and the number of a query.
+        names: Of the collections, which are asked in turn.
+    """
+    arrays: list[Any] = []
+    while others + len(arrays) * ARRAY < FULL * stage.limit:
+        arrays.append(np.ones(ARRAY, dtype=np.uint8))
+        time.sleep(IDLE)
+        step = len(arrays)
+        stage.step(f"{step * ARRAY // MB} MB of arrays, {look()}")
+        ask_one(names[step % len(names)], step % 20)
+    return arrays
+
+
+def chosen(only: str, trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that are named, by their case or their own name.
+
+    Raises:
+        SystemExit: There is none of such a name.
+    """
+    names = [one.strip() for one in only.split(",") if one.strip()]
+    unknown = [n for n in names if not any(n in (one.name, one.case) for one in trials)]
+    if unknown:
+        raise SystemExit(f"There is no case or trial {', '.join(unknown)}; --list names them.")
+    return [one for one in trials if not names or one.name in names or one.case in names]
+
+
+def find(name: str, trials: Sequence[Trial]) -> Trial:
+    """Return the trial of a name."""
+    return next(one for one in trials if one.name == name)

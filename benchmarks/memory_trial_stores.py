@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import chroma_nb
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
+
+    import chroma_nb
 
     Vectors = npt.NDArray[np.float32]
 
@@ -69,11 +70,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A store: its collections, whether it may have graphs, and whether a Parquet file is beside it."""
+    """A store.
+
+    Args:
+        parts: Its collections.
+        graphs: May they have graphs?
+        exported: Is a Parquet file of the first one beside it?
+        stored: False: the records are not in it, their vectors lie beside it for a trial to add.
+    """
 
     parts: tuple[Part, ...]
     graphs: bool = True
     exported: bool = False
+    stored: bool = True
 
     def part(self, name: str) -> Part:
         """Return one of the collections."""
@@ -92,6 +101,8 @@ STORES = {
             Part("lists", 50_000, 8, lists=True, graph=True),
         )
     ),
+    "KEYS": Recipe((Part("keys", 100_000, 32, keys=20, graph=True),)),
+    "WIDE": Recipe((Part("wide", 36_000, 3_072),), stored=False),
     "D3072": Recipe((Part("wide", 36_000, 3_072),), exported=True),
     "B384": Recipe((Part("many", 100_000, 384, graph=True, queries=300, top=1_000),)),
     "BIG": Recipe((Part("big", 200_000, 384, queries=100),), graphs=False),
@@ -147,6 +158,26 @@ def float_list(row: int) -> list[float]:
 
 
 @dataclass
+class Records:
+    """What is handed to one `add`."""
+
+    ids: list[str]
+    embeddings: Vectors
+    documents: list[str] | None
+    metadatas: list[dict[str, Any]] | None
+
+
+def records(part: Part, rows: range, embeddings: Vectors) -> Records:
+    """Return some of a collection's records."""
+    return Records(
+        [record_id(row) for row in rows],
+        embeddings,
+        [document(part, row) for row in rows] if part.text else None,
+        [metadata(part, row) for row in rows],
+    )
+
+
+@dataclass
 class Known:
     """What is known of a collection: queries, and the rows and distances nearest to each."""
 
@@ -166,26 +197,52 @@ def parquet(store: Path) -> Path:
     return store.with_name(f"{store.name}.parquet")
 
 
+def vectors_file(store: Path, part: str) -> Path:
+    """Return where the vectors are of a collection that is not stored."""
+    return store.with_name(f"{store.name}-{part}.npy")
+
+
 def is_prepared(store: Path) -> bool:
     """Say whether the store is there, of the present recipes."""
     mark = store.with_name(f"{store.name}.json")
     return mark.is_file() and json.loads(mark.read_text()) == VERSION
 
 
-def prepare(name: str, store: Path, engine: str) -> None:
-    """Make a store, its graphs, and the files beside it."""
-    recipe = STORES[name]
+def fill(store: Path, write: Callable[[Part, Iterator[Records]], None]) -> None:
+    """Hand a store's records to `write`, a collection at a time, and save what is known of them."""
+    recipe = STORES[store.name]
+    for number, part in enumerate(recipe.parts):
+        vectors = _vectors(part, number)
+        if recipe.stored:
+            write(part, _pieces(part, vectors))
+        else:
+            np.save(vectors_file(store, part.name), vectors)
+        _save_known(store, part, vectors)
+
+
+def clear(store: Path) -> None:
+    """Make a store's folder, empty."""
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True)
+
+
+def mark(store: Path) -> None:
+    """Note down that a store is whole."""
+    store.with_name(f"{store.name}.json").write_text(json.dumps(VERSION))
+
+
+def prepare(store: Path, engine: str) -> None:
+    """Make a store of chroma_nb's, its graphs, and the files beside it."""
+    import chroma_nb
+
+    recipe = STORES[store.name]
+    clear(store)
     settings = {"index_engine": engine, "progress": False, "fsync": False}
     quiet = chroma_nb.Settings(graph_min_records=NO_GRAPH, **settings)
     with chroma_nb.PersistentClient(store, quiet) as client:
-        for number, part in enumerate(recipe.parts):
-            vectors = _vectors(part, number)
-            _write(client, part, vectors)
-            _save_known(store, part, vectors)
+        fill(store, lambda part, pieces: _write(client, part, pieces))
     with chroma_nb.PersistentClient(store, chroma_nb.Settings(**settings)) as client:
-        for part in recipe.parts:
+        for part in recipe.parts if recipe.stored else ():
             if part.graph:
                 client.get_collection(part.name, embedding_function=None).build_index()
             client.unload(part.name)
@@ -193,22 +250,22 @@ def prepare(name: str, store: Path, engine: str) -> None:
         with chroma_nb.PersistentClient(store, quiet) as client:
             one = client.get_collection(recipe.parts[0].name, embedding_function=None)
             one.export(parquet(store))
-    store.with_name(f"{store.name}.json").write_text(json.dumps(VERSION))
+    mark(store)
 
 
-def _write(client: chroma_nb.ClientAPI, part: Part, vectors: Vectors) -> None:
+def _write(client: chroma_nb.ClientAPI, part: Part, pieces: Iterator[Records]) -> None:
     collection = client.create_collection(
         part.name, embedding_function=None, configuration={"hnsw": {"space": part.space}}
     )
+    for piece in pieces:
+        collection.add(piece.ids, piece.embeddings, piece.metadatas, piece.documents)
+
+
+def _pieces(part: Part, vectors: Vectors) -> Iterator[Records]:
     step = max(1, min(PIECE, 20_000_000 // max(1, part.text)))
     for first in range(0, part.n, step):
         rows = range(first, min(first + step, part.n))
-        collection.add(
-            ids=[record_id(row) for row in rows],
-            embeddings=vectors[rows.start : rows.stop],
-            documents=[document(part, row) for row in rows] if part.text else None,
-            metadatas=[metadata(part, row) for row in rows],
-        )
+        yield records(part, rows, vectors[rows.start : rows.stop])
 
 
 def _vectors(part: Part, number: int) -> Vectors:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.memory_trial_stage import Trial
 
 MB = 1_000_000
+MODULE = "benchmarks.memory_trials"
 #: Everything else fails the run.
 GOOD = ("right", "refused", "skipped")
 #: Characters of what was seen, in the table; the JSON file has all of it.
@@ -50,8 +51,10 @@ class Row:
     seen: str
 
 
-def run(trial: Trial, stores: Path, engine: str, *, cold_files: bool = False) -> Row:
-    """Do one trial in a process of its own."""
+def run(
+    trial: Trial, stores: Path, engine: str, *, module: str = MODULE, cold_files: bool = False
+) -> Row:
+    """Do one trial in a process of its own, of a module with ``--child``."""
     with contextlib.ExitStack() as stack:
         # Beside the stores: a trial writes to a copy, and graphs are built whether it asks or not.
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=stores, prefix="trial-")))
@@ -60,7 +63,7 @@ def run(trial: Trial, stores: Path, engine: str, *, cold_files: bool = False) ->
             forget_files(work / "store")
         group = stack.enter_context(limit(trial.limit_mb * MB)) if trial.limit_mb else None
         log = work / "log.jsonl"
-        command = [sys.executable, "-m", "benchmarks.memory_trials", "--child", trial.name]
+        command = [sys.executable, "-m", module, "--child", trial.name]
         command += ["--engine", engine, "--stores", str(stores), "--work", str(work)]
         started = time.perf_counter()
         if trial.server:
@@ -140,24 +143,27 @@ def _judge(
 
 def _child(options: argparse.Namespace) -> int:
     """Do a trial, here; say how far it came, and what became of it."""
-    from benchmarks.memory_trial_cases import find
-    from benchmarks.memory_trial_stage import Stage
+    from benchmarks.memory_trial_cases import TRIALS
+    from benchmarks.memory_trial_stage import Stage, find
+    from chroma_nb.errors import MemoryBudgetError
 
-    trial = find(options.child)
-    stage = Stage(options.work, options.engine, options.stores / trial.store, options.url)
+    trial = find(options.child, TRIALS)
+    original = options.stores / trial.store
+    stage = Stage(options.work, options.engine, original, options.url, (MemoryBudgetError,))
     stage.finish(trial)
     return 0
 
 
-def _prepare(names: list[str], stores: Path, engine: str) -> None:
+def prepare(trials: list[Trial], stores: Path, engine: str, *, module: str = MODULE) -> None:
+    """Make the stores of trials that are not there yet, each in a process of its own."""
     from benchmarks.memory_trial_stores import is_prepared
 
-    for name in names:
+    for name in dict.fromkeys(one.store for one in trials):
         if not is_prepared(stores / name):
             started = time.perf_counter()
-            command = [sys.executable, "-m", "benchmarks.memory_trials", "--prepare", name]
+            command = [sys.executable, "-m", module, "--prepare", name]
             subprocess.run([*command, "--engine", engine, "--stores", str(stores)], check=True)
-            _say(f"store {name}: made in {time.perf_counter() - started:.0f} s")
+            say(f"store {name}: made in {time.perf_counter() - started:.0f} s")
 
 
 def table(rows: list[Row]) -> str:
@@ -170,7 +176,7 @@ def table(rows: list[Row]) -> str:
             row.outcome,
             "-" if row.peak_mb is None else str(row.peak_mb),
             f"{row.seconds:.1f}",
-            _short(row.seen),
+            short(row.seen),
         )
         for row in rows
     ]
@@ -183,12 +189,14 @@ def table(rows: list[Row]) -> str:
     )
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """Return a text in one line of the table."""
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print how far it is, beside the outcomes."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -212,32 +220,33 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def _folder(options: argparse.Namespace) -> Iterator[Path]:
+def folder_of(stores: Path | None, engine: str) -> Iterator[Path]:
     """Give the folder of the stores; graphs are an engine's."""
-    if options.stores is None:
+    if stores is None:
         with tempfile.TemporaryDirectory(prefix="memory-trials-") as made:
             yield Path(made)
         return
-    folder: Path = options.stores / options.engine
+    folder = stores / engine
     folder.mkdir(parents=True, exist_ok=True)
     yield folder.resolve()
 
 
 def main(given: list[str] | None = None) -> list[Row]:
     """Run the trials that are asked for, and print what became of them."""
-    from benchmarks.memory_trial_cases import chosen
+    from benchmarks.memory_trial_cases import TRIALS
+    from benchmarks.memory_trial_stage import chosen
 
     options = arguments(given)
-    trials = chosen(options.only)
+    trials = chosen(options.only, TRIALS)
     if options.list:
         print("\n".join(f"{one.name}  {one.limit_mb or '-'} MB, {one.store}" for one in trials))
         return []
     rows: list[Row] = []
-    with _folder(options) as stores:
-        _prepare(list(dict.fromkeys(one.store for one in trials)), stores, options.engine)
+    with folder_of(options.stores, options.engine) as stores:
+        prepare(trials, stores, options.engine)
         for trial in trials:
             rows.append(run(trial, stores, options.engine, cold_files=options.cold_files))
-            _say(f"{trial.name}: {rows[-1].outcome} ({rows[-1].seconds} s)")
+            say(f"{trial.name}: {rows[-1].outcome} ({rows[-1].seconds} s)")
             if options.json:
                 found: list[dict[str, Any]] = [asdict(row) for row in rows]
                 options.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -250,9 +259,9 @@ def _begin() -> int:
     if options.child:
         return _child(options)
     if options.prepare:
-        from benchmarks.memory_trial_stores import prepare
+        from benchmarks.memory_trial_stores import prepare as prepare_store
 
-        prepare(options.prepare, options.stores / options.prepare, options.engine)
+        prepare_store(options.stores / options.prepare, options.engine)
         return 0
     return int(any(row.outcome not in GOOD for row in main()))
 
