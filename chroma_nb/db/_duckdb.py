@@ -639,7 +639,7 @@ class DuckDB(DB):
             yield
             return
         # This much is never granted to anybody, as the database needs room to work in.
-        with self.memory_share.raised(WORKSPACE.headroom):
+        with self.memory_share.raised(WORKSPACE.headroom, self._connection):
             yield
 
     def _undo(self, *, failed: bool) -> None:

@@ -65,10 +65,14 @@ class MemoryShare:
         """Bytes that DuckDB may use at the moment."""
         return self.n_bytes + self._more
 
-    def apply(self) -> None:
-        """Have DuckDB keep the limit. It stays stale where what is in use at the moment is more, or nobody is there."""
+    def apply(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        """Have DuckDB keep the limit. It stays stale where what is in use at the moment is more, or nobody is there.
+
+        Args:
+            connection: One of this thread's own, which is quicker than a new cursor.
+        """
         try:
-            cursor = self._cursor()
+            cursor = self._cursor() if connection is None else connection
         except duckdb.ConnectionException:
             # It is being opened anew at this moment: the next statement does it.
             self.is_stale = True
@@ -79,21 +83,32 @@ class MemoryShare:
         except (duckdb.OutOfMemoryException, duckdb.ConnectionException):
             self.is_stale = True
         finally:
-            cursor.close()
+            if cursor is not connection:
+                cursor.close()
 
     @contextlib.contextmanager
-    def raised(self, n_bytes: int) -> Iterator[None]:
-        """Let DuckDB use so many bytes more."""
+    def raised(
+        self, n_bytes: int, connection: duckdb.DuckDBPyConnection | None = None
+    ) -> Iterator[None]:
+        """Let DuckDB use so many bytes more.
+
+        Args:
+            n_bytes: How many.
+            connection: The one that needs them, if nothing of it is in use any more at the end of the block.
+        """
         try:
             with self._lock:
                 self._more += n_bytes
-            self.apply()
+            self.apply(connection)
             yield
         finally:
             with self._lock:
                 self._more -= n_bytes
             # Lowered with the next statement, when nothing of this one is in use any more.
             self.is_stale = True
+            if connection is not None:
+                with contextlib.suppress(duckdb.Error):
+                    self.apply(connection)
 
     def error(self, more: str = "") -> OutOfShareError:
         """Return the error for what DuckDB has not enough memory for.
