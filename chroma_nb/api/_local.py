@@ -76,6 +76,17 @@ _FLOAT_BYTES = 32
 #: An answer's record without its texts, and how many times as much as their UTF-8 these may take as objects.
 _OBJECT_BYTES = 400
 _MOST_TIMES = 16
+#: What an answer is called that is refused, and what to do instead.
+_A_GET = (
+    "get() of {:,} records of collection [{}]",
+    "ask for them in parts: get(limit=..., offset=...)",
+    'ask for less of each: include=["documents"], or collection.export(path) to a file',
+)
+_A_QUERY = (
+    "query() for {:,} results from collection [{}]",
+    "send fewer queries in one call",
+    "ask for fewer results: n_results=10",
+)
 
 
 class Local(API):
@@ -460,14 +471,7 @@ class Local(API):
         with self.segments.present(collection_id, expression) as segment:
             reader = segment.metadata
             labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
-            with self._room(
-                segment,
-                labels,
-                include,
-                f"get() of {len(labels):,} records of collection [{segment.info.name}]",
-                "ask for them in parts: get(limit=..., offset=...)",
-                'ask for less of each: include=["documents"], or collection.export(path) to a file',
-            ):
+            with self._room(segment, labels, include, _A_GET):
                 texts = reader.read(labels, include)
                 records = Records(texts.ids)
                 if "embeddings" in include:
@@ -500,14 +504,7 @@ class Local(API):
             found, _ = segment.search(embeddings, n_results, expression, ids)
             labels = found.labels.ravel()
             n_queries, width = found.labels.shape
-            with self._room(
-                segment,
-                labels,
-                include,
-                f"query() for {len(labels):,} results from collection [{info.name}]",
-                "send fewer queries in one call",
-                "ask for fewer results: n_results=10",
-            ):
+            with self._room(segment, labels, include, _A_QUERY):
                 texts = segment.metadata.read(labels, include)
                 matches = Matches(_rows_of(texts.ids, width, n_queries))
                 if "distances" in include:
@@ -527,10 +524,16 @@ class Local(API):
         segment: Segment,
         labels: NDArray[np.int64],
         include: Sequence[str],
-        what: str,
-        *ways: str,
+        asked: tuple[str, ...],
     ) -> Grant:
-        """Take the memory of an answer; refuse one that does not fit, before any of it is made."""
+        """Take the memory of an answer; refuse one that does not fit, before any of it is made.
+
+        Args:
+            segment: What answers.
+            labels: The records.
+            include: What is answered of them.
+            asked: What was asked for, of how many records and of which collection; and what to do instead.
+        """
         vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
         each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
         if len(labels) * each <= SMALL_BYTES:
@@ -538,6 +541,8 @@ class Local(API):
             return NOTHING
         n_bytes = len(labels) * (vectors + _FLOAT_BYTES * ("distances" in include))
         n_bytes += segment.metadata.answer_bytes(labels, include)
+        what, *ways = asked
+        what = what.format(len(labels), segment.info.name)
         return WORKSPACE.take_answer(n_bytes, what, *ways, budget=self.segments.residents.budget)
 
     # -- memory and graphs --------------------------------------------------------------------

@@ -19,7 +19,7 @@ from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.types import Neighbors, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -175,6 +175,8 @@ def search(
         return Neighbors(np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32))
     out_labels = np.empty((len(queries), k), dtype=np.int64)
     out_distances = np.empty((len(queries), k), dtype=np.float32)
+    take: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    take = vectors.__getitem__ if isinstance(vectors, np.ndarray) else vectors.take
     start = 0
     while start < len(queries):
         # As many queries together as there is room for the products of.
@@ -186,7 +188,7 @@ def search(
             for row, (query, (ranks, margin)) in enumerate(zip(group, ranked, strict=True), start):
                 candidates = _nearest_candidates(ranks, k, margin)
                 found = candidates if labels is None else labels[candidates]
-                exact = distances_of(space, query, vectors, found)
+                exact = distances_of(space, query, take, found)
                 tie = found if order is None else order[found]
                 best = np.lexsort((tie, exact))[:k]
                 out_labels[row], out_distances[row] = found[best], exact[best]
@@ -197,7 +199,7 @@ def search(
 def distances_of(
     space: Space,
     query: NDArray[np.float32],
-    vectors: NDArray[np.float32] | Rows,
+    take: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     labels: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Return the distances of chosen rows, piece by piece: of equal vectors all may be candidates.
@@ -205,29 +207,22 @@ def distances_of(
     Args:
         space: The distance.
         query: Shape (dimension,), float32.
-        vectors: The rows.
+        take: Returns a copy of the rows of these labels.
         labels: Shape (n,): which.
 
     Returns:
         Shape (n,), float32.
     """
-    row_bytes = _WIDE_TIMES * 4 * max(1, vectors.shape[1])
+    row_bytes = _WIDE_TIMES * 4 * max(1, len(query))
     if len(labels) * row_bytes <= SMALL_BYTES:
-        return distances(space, query, _take(vectors, labels))
+        return distances(space, query, take(labels))
     out = np.empty(len(labels), dtype=np.float32)
     with WORKSPACE.take(min(len(labels) * row_bytes, _CANDIDATE_BYTES)) as room:
         step = room.rows(row_bytes)
         for start in range(0, len(labels), step):
             piece = labels[start : start + step]
-            out[start : start + step] = distances(space, query, _take(vectors, piece))
+            out[start : start + step] = distances(space, query, take(piece))
     return out
-
-
-def _take(vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    if isinstance(vectors, np.ndarray):
-        chosen: NDArray[np.float32] = vectors[labels]
-        return chosen
-    return vectors.take(labels)
 
 
 def _nearest_candidates(ranks: NDArray[Any], k: int, margin: float) -> NDArray[np.int64]:

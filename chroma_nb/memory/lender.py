@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
 from abc import ABC, abstractmethod
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from chroma_nb import forked
@@ -17,11 +19,13 @@ class Lender(ABC):
     """Holds memory that others may need more; known by `LENDERS` as long as it is there."""
 
     @abstractmethod
-    def lend(self, reason: str) -> int:
-        """Give back what was not used for longest, if it can be had without waiting; return the bytes.
+    def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
+        """Give back what was not used for longest, as far as it can be had without waiting; return the bytes.
 
         Args:
+            n_bytes: How many are wanted. It may be more, as what goes goes as a whole, or fewer.
             reason: Why, in words, for the report.
+            until: Stop before what was used after this moment: others have something older.
         """
 
     @property
@@ -31,7 +35,7 @@ class Lender(ABC):
 
     @abstractmethod
     def least_recent(self) -> float | None:
-        """Return when that was used last, by the monotonic clock; None where there is nothing to give."""
+        """Return when that was used last which goes first, by the monotonic clock; None where there is nothing."""
 
     @abstractmethod
     def tighten(self) -> None:
@@ -81,8 +85,10 @@ class Lenders:
             ages = [(age, lender) for lender in left if (age := lender.least_recent()) is not None]
             if not ages:
                 break
-            _, oldest = min(ages, key=lambda pair: pair[0])
-            got = oldest.lend(reason)
+            ages.sort(key=itemgetter(0))
+            (_, oldest), *others = ages
+            # All at once, as far as its turn goes: it finds out anew each time what goes next.
+            got = oldest.lend(n_bytes - came, reason, others[0][0] if others else math.inf)
             if not got:
                 # Its collections are in use at this moment.
                 left.remove(oldest)

@@ -68,7 +68,9 @@ class Grant:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.give_back()
+        # As `give_back`, at once: most are small and have nothing to give back.
+        if self._workspace is not None:
+            self._workspace.end(self)
 
 
 #: What needs no grant.

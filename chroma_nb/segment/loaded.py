@@ -312,8 +312,9 @@ class LoadedMetadata(MetadataReader):
 
     @property
     def longest(self) -> int:
-        pools = (self._ids, self._documents, self._metadatas)
-        return sum(pool.longest for pool in pools) + (self._uris.longest if self._uris else 0)
+        # Asked for by each answer.
+        texts = self._ids.longest + self._documents.longest + self._metadatas.longest
+        return texts if self._uris is None else texts + self._uris.longest
 
     def _metadata_dicts(self, labels: NDArray[np.int64]) -> list[dict[str, Any] | None]:
         if len(labels) * self._metadatas.longest <= _PIECE_BYTES:

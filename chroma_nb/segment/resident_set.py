@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -386,20 +387,33 @@ class ResidentSet(Lender):
         return max(0, self.ledger.used - self.ledger.passing - self.pinned_bytes())
 
     def least_recent(self) -> float | None:
-        return min(
-            (
-                slot.last_used or 0.0
-                for slot in self._slots
-                if slot.segment is not None and not slot.pinned
-            ),
-            default=None,
-        )
+        is_new = self._renew_order()
+        while True:
+            order = self._order
+            while order:
+                try:
+                    slot, last_used, _ = order[0]
+                    if _still_goes(slot, last_used):
+                        return last_used
+                    order.popleft()
+                except IndexError:  # another thread has taken it
+                    break
+            if is_new:
+                return None
+            is_new = self._renew_order()
 
-    def lend(self, reason: str) -> int:
-        before = self.ledger.used
-        if self._evict_one(None, reason=reason):
+    def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
+        came, saving_until = 0, time.perf_counter() + SAVING_SECONDS
+        while came < n_bytes:
+            released = self._evict_one(None, saving_until=saving_until, reason=reason)
+            came += released
+            following = self.least_recent() if released else None
+            if following is None or following > until:
+                break
+        if came:
             self._give_back(at_once=True)
-        return max(0, before - self.ledger.used)
+            self._sample()
+        return came
 
     def tighten(self) -> None:
         self.db.set_memory_limit(LEAST_DATABASE)
@@ -416,25 +430,30 @@ class ResidentSet(Lender):
         wait: bool = False,
         saving_until: float | None = None,
         reason: str = "room was needed",
-    ) -> bool:
-        """Unload the first in the order of unloading that can be had; say whether one was."""
+    ) -> int:
+        """Unload the first in the order of unloading that can be had; return its bytes, 0 where there is none."""
         while True:
-            is_new = time.monotonic() >= self._order_until or not self._order
-            if is_new:
-                self._make_order()
+            is_new = self._renew_order()
             order = self._order
             while order:
                 try:
                     slot, last_used, why = order.popleft()
                 except IndexError:  # another thread has taken it
                     break
-                if slot is keep or slot.pinned or (slot.last_used or 0.0) != last_used:
+                if slot is keep or not _still_goes(slot, last_used):
                     continue
                 why = f"{why}, {reason}"
-                if self._try_unload(slot, why, wait=wait, saving_until=saving_until):
-                    return True
+                if released := self._try_unload(slot, why, wait=wait, saving_until=saving_until):
+                    return released
             if is_new:
-                return False
+                return 0
+
+    def _renew_order(self) -> bool:
+        """Make the order of unloading where the last one is used up or too old; say whether that was done."""
+        is_over = time.monotonic() >= self._order_until or not self._order
+        if is_over:
+            self._make_order()
+        return is_over
 
     def _make_order(self) -> None:
         started = time.monotonic()
@@ -449,13 +468,13 @@ class ResidentSet(Lender):
 
     def _try_unload(
         self, slot: Slot, reason: str, *, wait: bool = False, saving_until: float | None = None
-    ) -> bool:
-        """Unload a collection unless somebody is using it; say whether bytes came free."""
+    ) -> int:
+        """Unload a collection unless somebody is using it; return the bytes that came free."""
         if not slot.write_lock.acquire(wait=wait):
-            return False
+            return 0
         try:
             if not slot.lock.acquire_write(wait=wait):
-                return False
+                return 0
             try:
                 save = saving_until is None or self.is_worth_saving(slot, saving_until)
                 # Of many that go at once a sample is taken at the end.
@@ -465,7 +484,7 @@ class ResidentSet(Lender):
         finally:
             slot.write_lock.release()
         self._freed += released
-        return released > 0
+        return released
 
     def is_worth_saving(self, slot: Slot, until: float) -> bool:
         """Say whether to save a collection that is one of many to go: a small one while there is time."""
@@ -889,6 +908,11 @@ class ResidentSet(Lender):
             built=slot.graph_progress,
             text_bytes=text_bytes,
         )
+
+
+def _still_goes(slot: Slot, last_used: float) -> bool:
+    """Say whether a collection may be unloaded yet by an order that was made when it had last been used at a time."""
+    return not slot.pinned and slot.segment is not None and (slot.last_used or 0.0) == last_used
 
 
 #: What is said of a collection that was not used yet.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.index import exact
-from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.segment.base import VectorReader
 from chroma_nb.segment.locks import RWLock
 from chroma_nb.segment.planner import Plan, Strategy
@@ -229,14 +229,15 @@ class LoadedVectors(ExactReader):
             return super().search(queries, k, plan=plan, mask=mask, order=order)
         # A few more: neighbours that a graph puts at the end may have come in a slightly wrong order.
         fetch = plan.fetch + max(_FETCH_MORE, int(plan.fetch * self.graph.overfetch))
-        with WORKSPACE.take(_FOUND_BYTES * fetch * len(queries)) as room:
+        n_bytes = _FOUND_BYTES * fetch * len(queries)
+        if n_bytes <= SMALL_BYTES:
+            return self._search_graph(queries, k, fetch, plan, mask, order)
+        with WORKSPACE.take(n_bytes) as room:
             group = room.rows(_FOUND_BYTES * fetch)
             parts = [
                 self._search_graph(queries[at : at + group], k, fetch, plan, mask, order)
                 for at in range(0, len(queries), group)
             ]
-        if len(parts) == 1:
-            return parts[0]
         return Neighbors(
             np.concatenate([part.labels for part in parts]),
             np.concatenate([part.distances for part in parts]),
@@ -396,5 +397,4 @@ class LoadedVectors(ExactReader):
         row: int,
     ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
         labels = found[row][usable[row]]
-        rows = StoredRows(self.source, self.n_labels)
-        return row, labels, exact.distances_of(self.space, queries[row], rows, labels)
+        return row, labels, exact.distances_of(self.space, queries[row], self.source.read, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from chroma_nb.memory.lender import Lender
@@ -67,7 +68,7 @@ class FakeLender(Lender):
         self._name = name
         self.is_busy = False
 
-    def lend(self, reason: str) -> int:
+    def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         self._log.append(self._name)
         if self.is_busy or not self._pieces:
             return 0

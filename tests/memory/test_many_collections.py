@@ -18,7 +18,9 @@ from benchmarks.memory_limit import limit
 from chroma_nb.db import vector_file
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.ledger import Ledger
+from chroma_nb.memory.lender import LENDERS
 from chroma_nb.segment import manager, resident_set
+from chroma_nb.segment.slot import Slots
 from chroma_nb.segment.worker import Worker
 from tests.memory.fakes import MIB, tight
 from tests.stores import private_settings
@@ -89,6 +91,42 @@ def test_a_change_of_the_ledger_takes_the_same_steps_however_many_accounts() -> 
         return Counted.looks - before
 
     assert steps(10) == steps(10_000)
+
+
+def test_what_is_given_back_for_others_is_looked_for_once_and_goes_by_its_last_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two stores, whose collections were used in turns: first ten of one, then ten of the other, and so on."""
+    looks: list[Slots] = []
+
+    def counted(slots: Slots) -> Any:
+        looks.append(slots)
+        return each(slots)
+
+    each = Slots.__iter__
+    # An order stands however little it took to make.
+    monkeypatch.setattr(resident_set, "_STANDS_FOR", 10**9)
+    # Other settings make another store.
+    first, second = (
+        settings(idle_unload_seconds=0, memory_budget="1 GB", max_batch_size=most)
+        for most in (98, 99)
+    )
+    with chroma_nb.EphemeralClient(first) as one, chroma_nb.EphemeralClient(second) as two:
+        for start in range(0, 100, 10):
+            for client in (one, two):
+                fill(client, start, start + 10)
+        half = one.memory.report().used  # of both together
+
+        monkeypatch.setattr(Slots, "__iter__", counted)
+        assert half <= LENDERS.give_back(half, "a test") < half * 1.05
+        # Each store has made one order: who looks for each that goes takes ten times as long for ten times as many.
+        assert len(looks) == 2
+
+        for client in (one, two):
+            states = [row.state for row in client.memory.report().collections]
+            gone = states.count("on disk")
+            assert states == ["on disk"] * gone + ["loaded"] * (100 - gone)
+            assert gone in (50, 51)
 
 
 def test_a_report_takes_a_time_that_grows_with_the_collections_and_no_faster() -> None:
