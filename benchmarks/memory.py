@@ -326,9 +326,7 @@ def _say(text: str) -> None:
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.memory", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__)
     parser.add_argument("--limits", help="MB, a comma list (default: 600,400,300,200)")
     parser.add_argument("--quick", action="store_true", help="small, made-up data; writes no files")
     parser.add_argument("--engine", choices=ENGINES[1:], help="chroma_nb's, under the limits")

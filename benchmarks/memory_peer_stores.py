@@ -37,8 +37,6 @@ class Peer(ABC):
 
     #: The module, and the distribution of the same name.
     module: ClassVar[str]
-    #: Is a graph built when a collection has been filled?
-    builds_when_filled: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, folder: Path, engine: str) -> None: ...
@@ -203,7 +201,6 @@ class ChromaNb(_Chroma):
     """This project, with either engine."""
 
     module = "chroma_nb"
-    builds_when_filled = True
 
     def __init__(self, folder: Path, engine: str) -> None:
         import chroma_nb
@@ -348,13 +345,12 @@ _LANCE_SPACES: dict[str, Any] = {"l2": "l2", "cosine": "cosine", "ip": "dot"}
 
 
 class Zvec(Peer):
-    """Alibaba's zvec: a folder for each collection, a graph that `optimize` makes.
+    """Alibaba's zvec: a folder for each collection. No graph unless one is asked for.
 
     A call takes 1,024 records at most, and one query; many are asked one after the other.
     """
 
     module = "zvec"
-    builds_when_filled = True
 
     def __init__(self, folder: Path, engine: str) -> None:
         import zvec
@@ -375,11 +371,6 @@ class Zvec(Peer):
             float: zvec.DataType.DOUBLE,
             str: zvec.DataType.STRING,
         }
-        spaces = {
-            "l2": zvec.MetricType.L2,
-            "cosine": zvec.MetricType.COSINE,
-            "ip": zvec.MetricType.IP,
-        }
         columns = _columns(part)
         schema = zvec.CollectionSchema(
             part.name,
@@ -392,7 +383,7 @@ class Zvec(Peer):
                 "embedding",
                 zvec.DataType.VECTOR_FP32,
                 part.dimension,
-                index_param=zvec.HnswIndexParam(metric_type=spaces[part.space]),
+                index_param=zvec.FlatIndexParam(metric_type=self._space(part)),
             ),
         )
         path = str(self._folder / part.name)
@@ -417,7 +408,12 @@ class Zvec(Peer):
                     raise RuntimeError(f"insert: {status.message()}")
 
     def build(self, part: Part) -> None:
-        self._get(part).optimize()
+        index = self._zvec.HnswIndexParam(metric_type=self._space(part))
+        self._get(part).create_index("embedding", index)
+
+    def _space(self, part: Part) -> Any:
+        kinds = self._zvec.MetricType
+        return {"l2": kinds.L2, "cosine": kinds.COSINE, "ip": kinds.IP}[part.space]
 
     def query(
         self,

@@ -249,8 +249,8 @@ def _trial(name: str, mb: int, store: str, title: str, *questions: Question) -> 
 
 
 TRIALS = (
-    _trial("M1-ties", 300, "DUP", "10 nearest of 200,000 equal vectors of 768", ties),
-    _trial("M2-queries", 200, "BIG", "100 queries at once, 200,000 x 384", queries(100, 10)),
+    _trial("M1-ties", 200, "SAME", "10 nearest of 100,000 x 384 that are equal", ties),
+    _trial("M2-queries", 200, "B384", "100 queries at once, 100,000 x 384", queries(100, 10)),
     _trial("M2-results", 300, "B384", "60,000 results, 100,000 x 384", queries(1, 60_000)),
     *(
         _trial(
@@ -260,7 +260,7 @@ TRIALS = (
     ),
     _trial("M3-index", 300, "WIDE", "add and index 36,000 x 3,072, in pieces", index),
     _trial("M4-texts", 300, "TEXT", "export 20,000 documents of 5 kB to Parquet", export),
-    _trial("M4-vectors", 300, "D3072", "export 36,000 x 3,072 to Parquet", export),
+    _trial("M4-vectors", 200, "B384", "export 100,000 x 384 to Parquet", export),
     _trial("M5-ids", 200, "TEXT", "all ids beside 100 MB of documents", ids_alone),
     _trial("M6-get-all", 350, "TEXT", "get everything: 20,000 documents of 5 kB", get_all),
     _trial(
@@ -291,8 +291,6 @@ def prepare(store: Path, engine: str) -> None:
             peer.create(part)
             for piece in pieces:
                 peer.add(part, piece)
-            if part.graph and peer.builds_when_filled:
-                peer.build(part)
 
         stores.fill(store, write)
     stores.mark(store)
@@ -319,7 +317,7 @@ def table(outcomes: dict[str, list[Row]]) -> str:
     lines = [heads, ["---"] * len(heads)]
     for rows in zip(*outcomes.values(), strict=True):
         trial = find(rows[0].trial, TRIALS)
-        about = [f"{trial.title} (`{trial.name}`)", f"{trial.limit_mb} MB"]
+        about = [f"{trial.title} (`{trial.name}`)", f"{rows[0].limit_mb} MB"]
         lines.append([*about, *(_cell(row) for row in rows)])
     notes = [
         f"* {row.trial}, {label(engine)}: {row.outcome}: {memory_trials.short(row.seen)}"
@@ -348,6 +346,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--only", default="", help="cases or trials, separated by commas")
     parser.add_argument("--engines", default=",".join(PEERS), help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--limit", type=int, help="MB for each, to see that all answer with room")
     parser.add_argument("--stores", type=Path, help="folder that keeps the stores")
     parser.add_argument("--json", type=Path, help="file for the outcomes")
     parser.add_argument("--list", action="store_true", help="print the trials and end")
@@ -365,6 +364,8 @@ def main(given: list[str] | None = None) -> dict[str, list[Row]]:
     """Put the questions to the stores that are installed, and print what became of them."""
     options = arguments(given)
     trials = chosen(options.only, TRIALS)
+    if options.limit:
+        trials = [dataclasses.replace(one, limit_mb=options.limit) for one in trials]
     if options.list:
         print("\n".join(f"{one.name}  {one.limit_mb} MB, {one.title}" for one in trials))
         return {}

@@ -102,6 +102,7 @@ STORES = {
         )
     ),
     "KEYS": Recipe((Part("keys", 100_000, 32, keys=20, graph=True),)),
+    "SAME": Recipe((Part("same", 100_000, 384, equal=True),)),
     "WIDE": Recipe((Part("wide", 36_000, 3_072),), stored=False),
     "D3072": Recipe((Part("wide", 36_000, 3_072),), exported=True),
     "B384": Recipe((Part("many", 100_000, 384, graph=True, queries=300, top=1_000),)),
