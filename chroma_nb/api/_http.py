@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 #: How long the first packet of a connection may take, seconds. A host that is there answers at once.
 _CONNECT_SECONDS = 5.0
-#: Of what lasts by nature: building a graph, copying a collection.
-LONG_SECONDS = 3_600.0
 #: Wait before the first repetition, seconds; each further wait is twice as long.
 _BACKOFF_SECONDS = 0.1
 _LONGEST_WAIT = 5.0

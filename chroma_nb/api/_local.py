@@ -53,7 +53,13 @@ from chroma_nb.types import (
     UserIdentity,
     Where,
 )
-from chroma_nb.validation import check_dimension, check_known, ids_exist, updated_configuration
+from chroma_nb.validation import (
+    check_dimension,
+    check_known,
+    check_ttl,
+    ids_exist,
+    updated_configuration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -562,9 +568,10 @@ class Local(API):
     def set_ttl(
         self, collection_id: UUID, seconds: float | None, *, tenant: str, database: str
     ) -> CollectionInfo:
+        ttl_seconds = check_ttl(seconds)
         self._info(collection_id, tenant, database)
         current = self.db.update_collection(
-            collection_id, lambda info: replace(info, ttl_seconds=seconds)
+            collection_id, lambda info: replace(info, ttl_seconds=ttl_seconds)
         )
         self.segments.configuration_changed(current)
         return current
