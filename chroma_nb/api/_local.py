@@ -32,7 +32,7 @@ from chroma_nb.filters.expression import (
     rust_regex_to_re2,
 )
 from chroma_nb.filters.limits import FilterLimits
-from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
+from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
@@ -595,13 +595,13 @@ class Local(API):
 
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
-    ) -> list[Departure]:
+    ) -> list[Eviction]:
         names = {
             info.id: info.name for info in self.list_collections(tenant=tenant, database=database)
         }
         n_bytes = self.segments.residents.read_budget(budget)
         return [
-            Departure(names.get(key, ELSEWHERE), size, reason)
+            Eviction(names.get(key, ELSEWHERE), size, reason)
             for key, reason, size in self.segments.residents.would_unload(n_bytes)
         ]
 

@@ -34,8 +34,8 @@ from chroma_nb.wire.collections import collection_from_json
 from chroma_nb.wire.fields import fields_from_json
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.memory import (
-    departures_from_json,
     estimate_from_json,
+    evictions_from_json,
     report_from_json,
 )
 from chroma_nb.wire.operations import LONG_SECONDS
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from chroma_nb.api._http import Connection
     from chroma_nb.api._server_info import ServerInfo
     from chroma_nb.check_report import CheckReport
-    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+    from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary, OnConflict, Where
 
@@ -561,10 +561,10 @@ class RestAPI(API):
 
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
-    ) -> list[Departure]:
+    ) -> list[Eviction]:
         where_to = {"tenant": tenant, "database": database}
         found = self._ask("preview_memory_budget", where_to, {"budget": budget})
-        return departures_from_json(found)
+        return evictions_from_json(found)
 
     def estimate_memory(
         self,

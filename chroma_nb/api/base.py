@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.check_report import CheckReport
-    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+    from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
     from chroma_nb.settings import Settings
     from chroma_nb.types import (
         CollectionInfo,
@@ -421,7 +421,7 @@ class API(ABC):
     @abstractmethod
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
-    ) -> list[Departure]:
+    ) -> list[Eviction]:
         """Return what setting the budget would unload, in order; collections of others have no name."""
 
     @abstractmethod

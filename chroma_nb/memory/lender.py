@@ -18,7 +18,7 @@ class Lender(ABC):
 
     @abstractmethod
     def lend(self, reason: str) -> int:
-        """Give back what was not used for longest, if it can be had without waiting; return the bytes.
+        """Give back what was not used for longest, if that needs no waiting; return the bytes.
 
         Args:
             reason: Why, in words, for the report.

@@ -373,7 +373,7 @@ class ResidentSet(Lender):
         saving_until: float | None = None,
         reason: str = "room was needed",
     ) -> bool:
-        """Unload the first in the order of unloading that can be had; say whether one was."""
+        """Unload the first in the order of unloading that is not in use; say whether one was."""
         while True:
             is_new = time.monotonic() >= self._order_until or not self._order
             if is_new:

@@ -131,7 +131,7 @@ class Service:
             n_bytes = len(body)
             try:
                 if body and self.authenticator.look() != version:
-                    # Who may has changed while the body came.
+                    # Permissions have changed while the body arrived.
                     identity = await self._admit(endpoint, request)
             except BaseException:
                 self.bodies.release(body)

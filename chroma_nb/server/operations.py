@@ -518,13 +518,13 @@ def indexing_status(call: Call[None]) -> dict[str, Any]:
 
 @serves("search", s.Problem, problems=(501,))
 def search(call: Call[None]) -> Any:
-    """Chroma's hybrid search, which its local server does not have either."""
+    """Chroma's hybrid search, which its local server lacks too."""
     raise NotSupportedError("Search is not implemented. Use query with where and where_document.")
 
 
 @serves("attach_function", s.Problem, problems=(501,))
 def attach_function(call: Call[None]) -> Any:
-    """Chroma's attached functions, which its local server does not have either."""
+    """Chroma's attached functions, which its local server lacks too."""
     raise NotSupportedError("Attached functions are not implemented.")
 
 
@@ -635,7 +635,7 @@ def unload_all(call: Call[None]) -> dict[str, int]:
     return {"released": call.api.unload_all(**call.place)}
 
 
-@serves("preview_memory_budget", list[s.DepartureAnswer], s.BudgetBody)
+@serves("preview_memory_budget", list[s.EvictionAnswer], s.BudgetBody)
 def preview_memory_budget(call: Call[s.BudgetBody]) -> list[dict[str, Any]]:
     """Return what a budget would unload, in order."""
     found = call.api.preview_memory_budget(call.body.budget, **call.place)
