@@ -184,7 +184,7 @@ class ClientAPI(_Connection, Displayed):
         return self._settings
 
     def get_user_identity(self) -> UserIdentity:
-        """Return who the store takes this client for."""
+        """Return the authenticated user."""
         return self.api.get_user_identity()
 
     def reset(self) -> bool:

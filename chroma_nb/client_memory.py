@@ -10,7 +10,6 @@ from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.report import Preview
-from chroma_nb.validation import check_ttl
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -117,7 +116,6 @@ class ClientMemory(Displayed):
             NotFoundError: There is none of that name.
             InvalidArgumentError: `seconds` is not a positive number.
         """
-        seconds = check_ttl(seconds)
         self._client.api.set_ttl(self._id(name), seconds, **self._place)
 
     def preview(self, budget: int | float | str) -> Preview:

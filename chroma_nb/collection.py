@@ -639,7 +639,7 @@ class Collection(Displayed):
         return 0
 
     def search(self, searches: Any, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> Any:
-        """Chroma's hybrid search, which its local store does not have either."""
+        """Chroma's hybrid search, which its local store lacks too."""
         raise NotSupportedError(
             "Search is not implemented for a local store (nor by Chroma's). Use query() with where= "
             "and where_document=."

@@ -244,7 +244,7 @@ def _has_lost_its_place(store: Store) -> bool:
 def _open(key: Hashable, settings: Settings) -> Store:
     api_class = load_implementation("api", settings.api, API_IMPLEMENTATIONS)
     if not api_class.in_process:
-        return Store(key, settings, api_class(settings), None)
+        return Store(key, settings, api_class.open(settings), None)
     with importing():
         # The first figure of the process's memory needs it, in whatever thread that is.
         import psutil  # noqa: F401

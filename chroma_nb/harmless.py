@@ -1,4 +1,4 @@
-"""Text of strangers, as a page, a terminal or a sentence of ours may be given it."""
+"""Untrusted text, made safe for a page, a terminal or an error message."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def clean(text: str) -> str:
     return _UNSHOWABLE.sub("\ufffd", text)
 
 
-def said(by_stranger: object, limit: int) -> str:
-    """Return what a stranger said, as a message may quote it: harmless, and of bounded length."""
-    text = str(by_stranger)
+def said(untrusted: object, limit: int) -> str:
+    """Return untrusted text as a message may quote it: harmless, and of bounded length."""
+    text = str(untrusted)
     # A carriage return writes over what stands in the line. The rest is for nobody: it may be megabytes.
     text = clean(text[: limit + 1].replace("\r\n", "\n").replace("\r", " "))
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def said_in_line(by_stranger: object, limit: int) -> str:
+def said_in_line(untrusted: object, limit: int) -> str:
     """Return the same in one line."""
-    return said(" ".join(str(by_stranger).split()), limit)
+    return said(" ".join(str(untrusted).split()), limit)

@@ -138,7 +138,7 @@ def HttpClient(
         host: The host, or a whole address such as ``"https://host/path"``; one that names no port gets
             `port` where that is not 8000.
         port: The port.
-        ssl: Go there by TLS.
+        ssl: Use HTTPS.
         headers: Further headers of each request.
         settings: Everything else.
         tenant: The tenant.

@@ -137,7 +137,7 @@ class Settings(Displayed):
     )
     embedding: str = _documented(
         "auto",
-        'What "default" means for a new collection: `auto` (MiniLM where it is or can be had, '
+        'What "default" means for a new collection: `auto` (MiniLM if installed or downloadable, '
         "else static), `minilm`, or `static`.",
     )
     minilm_path: str = _documented(
@@ -183,9 +183,7 @@ class Settings(Displayed):
         60.0, "How long a server may take for a whole answer; a large one may take longer."
     )
     max_answer: str = _documented("1 GB", "Largest answer that is taken from a server.")
-    retries: int = _documented(
-        3, "How often a request is repeated that a server did not begin, or that only reads."
-    )
+    retries: int = _documented(3, "Retries for requests that are safe to repeat.")
     tls_verify: str = _documented(
         "true", "Check a server's certificate: `true`, `false`, or the file of your own authority."
     )

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 #: How long the first packet of a connection may take, seconds. A host that is there answers at once.
 _CONNECT_SECONDS = 5.0
-#: Of what lasts by nature: building a graph, copying a collection.
-LONG_SECONDS = 3_600.0
 #: Wait before the first repetition, seconds; each further wait is twice as long.
 _BACKOFF_SECONDS = 0.1
 _LONGEST_WAIT = 5.0
@@ -55,7 +53,7 @@ _LONGEST_WAIT = 5.0
 _PIECE_BYTES = 1 << 16
 #: Connections kept open; more threads than that open ones of their own for a moment.
 _POOL = 32
-#: A server (or a proxy before it) says that it did not begin.
+#: A server (or a proxy in front of it) says that it has not started on the request.
 _NOT_BEGUN = frozenset((429, 503))
 #: A proxy says that it got no answer: begun or not, who knows.
 _UNKNOWN = frozenset((502, 504))
@@ -254,7 +252,7 @@ class Connection:
         try:
             return self._json(response)
         except NoJsonError:
-            raise self.stranger(response) from None
+            raise self._no_chroma_server(response) from None
 
     def _json(self, response: requests.Response) -> Any:
         """Return the JSON value of an answer.
@@ -271,7 +269,7 @@ class Connection:
                 f"{self._settings.max_answer} may hold (Settings.max_answer). Ask for less at a time: limit= and offset=."
             ) from None
 
-    def stranger(self, response: requests.Response) -> ServerUnavailableError:
+    def _no_chroma_server(self, response: requests.Response) -> ServerUnavailableError:
         """Return the error that says: something answers there, but it is no Chroma server."""
         kind = said_in_line(
             response.headers.get("Content-Type", "no content type").partition(";")[0], 80
@@ -294,7 +292,7 @@ class Connection:
             name = unquote(urlsplit(response.url).path.rpartition("/")[2])
             return NotFoundError(f"[{name[:100]}] does not exist at {self.url}")
         if body is None and status not in (401, 403, 413, 502, 503, 504):
-            return self.stranger(response)
+            return self._no_chroma_server(response)
         error: ChromaError
         says_nothing = not isinstance(body, dict) or "error" not in body
         if status in (401, 403) and says_nothing:
@@ -406,7 +404,7 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
     if settings.token:
         bearer = settings.token_header.lower() == "authorization"
         headers[settings.token_header] = f"Bearer {settings.token}" if bearer else settings.token
-    headers.update(_further(settings.headers))
+    headers.update(_more_headers(settings.headers))
     for name, value in headers.items():
         if any(character in value for character in "\r\n\0") or not value.isascii():
             raise InvalidArgumentError(
@@ -415,7 +413,7 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
     return url, headers
 
 
-def _further(text: str) -> dict[str, str]:
+def _more_headers(text: str) -> dict[str, str]:
     if not text:
         return {}
     try:

@@ -32,7 +32,7 @@ from chroma_nb.filters.expression import (
     rust_regex_to_re2,
 )
 from chroma_nb.filters.limits import FilterLimits
-from chroma_nb.memory.report import ELSEWHERE, Departure, Estimate, MemoryReport
+from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
@@ -53,7 +53,13 @@ from chroma_nb.types import (
     UserIdentity,
     Where,
 )
-from chroma_nb.validation import check_dimension, check_known, ids_exist, updated_configuration
+from chroma_nb.validation import (
+    check_dimension,
+    check_known,
+    check_ttl,
+    ids_exist,
+    updated_configuration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -568,9 +574,10 @@ class Local(API):
     def set_ttl(
         self, collection_id: UUID, seconds: float | None, *, tenant: str, database: str
     ) -> CollectionInfo:
+        ttl_seconds = check_ttl(seconds)
         self._info(collection_id, tenant, database)
         current = self.db.update_collection(
-            collection_id, lambda info: replace(info, ttl_seconds=seconds)
+            collection_id, lambda info: replace(info, ttl_seconds=ttl_seconds)
         )
         self.segments.configuration_changed(current)
         return current
@@ -594,13 +601,13 @@ class Local(API):
 
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
-    ) -> list[Departure]:
+    ) -> list[Eviction]:
         names = {
             info.id: info.name for info in self.list_collections(tenant=tenant, database=database)
         }
         n_bytes = self.segments.residents.read_budget(budget)
         return [
-            Departure(names.get(key, ELSEWHERE), size, reason)
+            Eviction(names.get(key, ELSEWHERE), size, reason)
             for key, reason, size in self.segments.residents.would_unload(n_bytes)
         ]
 

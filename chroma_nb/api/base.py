@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.check_report import CheckReport
-    from chroma_nb.memory.report import Departure, Estimate, MemoryReport
+    from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
+    from chroma_nb.settings import Settings
     from chroma_nb.types import (
         CollectionInfo,
         FieldSummary,
@@ -69,6 +70,11 @@ class API(ABC):
 
     #: Is it made from a `DB` and a `SegmentManager` (``(db, segments, settings)``), or from settings only?
     in_process: ClassVar[bool]
+
+    @classmethod
+    def open(cls, settings: Settings) -> API:
+        """Return one that is made from settings only."""
+        return cls(settings)  # type: ignore[call-arg]
 
     # -- the store ----------------------------------------------------------------------------
 
@@ -415,7 +421,7 @@ class API(ABC):
     @abstractmethod
     def preview_memory_budget(
         self, budget: int | float | str, *, tenant: str, database: str
-    ) -> list[Departure]:
+    ) -> list[Eviction]:
         """Return what setting the budget would unload, in order; collections of others have no name."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Text of strangers: shortened, and its matching words marked."""
+"""Untrusted text: shortened, and its matching words marked."""
 
 from __future__ import annotations
 

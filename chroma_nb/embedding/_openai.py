@@ -9,7 +9,7 @@ import numpy as np
 
 from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
-from chroma_nb.embedding.posting import JSONService
+from chroma_nb.embedding.json_service import JSONService
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.types import Documents, Embeddings, Space

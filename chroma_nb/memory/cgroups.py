@@ -151,7 +151,7 @@ class ControlGroups:
         here = [mount for mount in mounts if mount.version is version]
         # LXC's own file system for groups has another type.
         here = here or [_Mount(version, place, ()) for place in version.usual_places]
-        # The mount that shows the most groups above ours. Others show a part of the same, or strangers' groups.
+        # The mount that shows the most groups above ours. Others show a part of the same, or groups of other processes.
         fitting = [mount for mount in here if _inside(mount, path) is not None]
         for mount in sorted(fitting or here, key=lambda mount: len(mount.top)):
             folders = tuple(self._upwards(mount, _inside(mount, path) or ()))

@@ -20,7 +20,7 @@ class Lender(ABC):
 
     @abstractmethod
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
-        """Give back what was not used for longest, as far as it can be had without waiting; return the bytes.
+        """Give back what was not used for longest, as far as that needs no waiting; return the bytes.
 
         Args:
             n_bytes: How many are wanted. It may be more, as what goes goes as a whole, or fewer.

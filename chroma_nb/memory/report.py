@@ -168,7 +168,7 @@ class MemoryReport(Displayed):
 
 
 @dataclass(frozen=True)
-class Departure:
+class Eviction:
     """A collection that a smaller budget would unload, and why it is its turn."""
 
     collection: str
@@ -176,19 +176,19 @@ class Departure:
     reason: str
 
 
-class Preview(Displayed, list[Departure]):
+class Preview(Displayed, list[Eviction]):
     """What a budget would unload, in order.
 
     Args:
-        departures: The collections that would go.
+        evictions: The collections that would go.
         budget: The budget that was asked about.
         refused: Why setting this budget would be refused, and what to do instead; empty where it would not.
     """
 
     def __init__(
-        self, departures: Iterable[Departure], budget: int | float | str, refused: str = ""
+        self, evictions: Iterable[Eviction], budget: int | float | str, refused: str = ""
     ) -> None:
-        super().__init__(departures)
+        super().__init__(evictions)
         self.budget = budget
         self.refused = refused
 

@@ -431,7 +431,7 @@ class ResidentSet(Lender):
         saving_until: float | None = None,
         reason: str = "room was needed",
     ) -> int:
-        """Unload the first in the order of unloading that can be had; return its bytes, 0 where there is none."""
+        """Unload the first in the order of unloading that is not in use; return its bytes, 0 where there is none."""
         while True:
             is_new = self._renew_order()
             order = self._order

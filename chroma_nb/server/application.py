@@ -16,12 +16,10 @@ import os
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any
 
 import fastapi
 import pydantic
-from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -47,11 +45,13 @@ from chroma_nb.server.bodies import Bodies
 from chroma_nb.server.connections import address_of
 from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
-from chroma_nb.server.operations import OPERATIONS, Call, Operation
+from chroma_nb.server.openapi import described, document_of, tag_of
+from chroma_nb.server.operations import ENDPOINTS, Call, Endpoint
 from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares, Threads
 from chroma_nb.types import DEFAULT_DATABASE
 from chroma_nb.wire.errors import error_to_json
+from chroma_nb.wire.rest import ROUTES
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
     from chroma_nb.api.base import API
     from chroma_nb.settings import Settings
+    from chroma_nb.wire.operations import Operation
+    from chroma_nb.wire.rest import Route
 
 _JSON = "application/json"
 #: Threads for each core, where the settings leave it open: most of a request's time is spent outside of
@@ -114,7 +116,7 @@ class Service:
 
     # -- one request --------------------------------------------------------------------------
 
-    async def serve(self, operation: Operation, request: Request) -> Response:
+    async def serve(self, endpoint: Endpoint, request: Request) -> Response:
         """Answer a request."""
         started = time.perf_counter()
         headers = request.headers
@@ -124,17 +126,17 @@ class Service:
         n_bytes = 0
         try:
             version = self.authenticator.version
-            identity = await self._admit(operation, request)
-            body = await self._body(operation, request)
+            identity = await self._admit(endpoint, request)
+            body = await self._body(endpoint, request)
             n_bytes = len(body)
             try:
                 if body and self.authenticator.look() != version:
-                    # Who may has changed while the body came.
-                    identity = await self._admit(operation, request)
+                    # Permissions have changed while the body arrived.
+                    identity = await self._admit(endpoint, request)
             except BaseException:
                 self.bodies.release(body)
                 raise
-            status, content = await self._work(operation, request, identity, body, trace_id)
+            status, content = await self._work(endpoint, request, identity, body, trace_id)
             self.answers.make_room(len(content))
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
@@ -145,7 +147,7 @@ class Service:
             self.metrics.body_bytes.inc(n_bytes)
         seconds = time.perf_counter() - started
         self._count(
-            *(operation.name, operation.method, status, seconds, trace_id),
+            *(endpoint.route.name, endpoint.route.method, status, seconds, trace_id),
             user=identity.name,
             tenant=request.path_params.get("tenant", ""),
             bytes_in=n_bytes,
@@ -207,17 +209,17 @@ class Service:
             return ""
         return "Forbidden: this origin may not ask (Settings.server_cors_origins)."
 
-    async def _admit(self, operation: Operation, request: Request) -> Identity:
+    async def _admit(self, endpoint: Endpoint, request: Request) -> Identity:
         """Return who sends a request, where that one may send it.
 
         Raises:
             AuthorizationError: Nobody that is known.
             ChromaAuthError: Its credentials do not allow this.
         """
-        if operation.scope == "open":
+        if endpoint.route.operation.scope == "open":
             return ANONYMOUS
         identity = await self.identify(request)
-        self._check_scope(operation, identity, request.path_params)
+        self._check_scope(endpoint.route.operation, identity, request.path_params)
         return identity
 
     async def identify(self, request: Request) -> Identity:
@@ -246,12 +248,12 @@ class Service:
         elif operation.scope == "tenant":
             identity.check_tenant(path["tenant"])
 
-    async def _body(self, operation: Operation, request: Request) -> bytearray:
+    async def _body(self, endpoint: Endpoint, request: Request) -> bytearray:
         """Read a body, no larger, slower or more than is allowed."""
-        if operation.method == "GET":
+        if endpoint.route.method == "GET":
             return bytearray()
         received = await self.bodies.receive(request)
-        if received and operation.body is not None:
+        if received and endpoint.body is not None:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != _JSON:
                 self.bodies.release(received)
@@ -263,7 +265,7 @@ class Service:
 
     async def _work(
         self,
-        operation: Operation,
+        endpoint: Endpoint,
         request: Request,
         identity: Identity,
         body: bytearray,
@@ -272,7 +274,7 @@ class Service:
         """Answer: in a worker thread, unless nothing is asked of the store."""
         work = functools.partial(
             self._execute,
-            operation,
+            endpoint,
             request.path_params,
             request.query_params,
             identity,
@@ -282,7 +284,7 @@ class Service:
         try:
             if self.stopping:
                 raise busy("it is stopping")
-            if operation.scope == "open":
+            if endpoint.route.operation.scope == "open":
                 # Whoever asks without credentials takes nothing from those who have some.
                 return work()
             future = self.in_thread(identity.name or self._address(request), work)
@@ -292,7 +294,7 @@ class Service:
         # What took too long is still worked on, and holds its body.
         future.add_done_callback(lambda _: self.bodies.release(body))
         seconds = self.settings.server_timeout_seconds
-        if not operation.long and seconds:
+        if not endpoint.route.operation.long and seconds:
             # Waiting gives up; the work goes on, for it may be a write.
             done, _ = await asyncio.wait((future,), timeout=seconds)
             if not done:
@@ -343,7 +345,7 @@ class Service:
 
     def _execute(
         self,
-        operation: Operation,
+        endpoint: Endpoint,
         path: Mapping[str, str],
         query: Mapping[str, str],
         identity: Identity,
@@ -353,12 +355,12 @@ class Service:
         try:
             with self.bodies.parsing(body):
                 parsed = None
-                if operation.body is not None:
-                    parsed = operation.body.model_validate_json(body or b"{}")
+                if endpoint.body is not None:
+                    parsed = endpoint.body.model_validate_json(body or b"{}")
                 call = Call(self.api, self.settings, identity, path, query, parsed)
                 # The answer's objects, and then the JSON that is made of them.
                 with WORKSPACE.kept(_JSON_TIMES):
-                    return operation.status, dumps(self._run(operation, call))
+                    return endpoint.status, dumps(self._run(endpoint, call))
         except pydantic.ValidationError as error:
             return _wrong_body(error)
         except Refused:
@@ -369,24 +371,24 @@ class Service:
             status, answer = error_to_json(error)
             if isinstance(error, InternalError) and status == 500:
                 # The log says all of it, and those who ask no more than is theirs.
-                _log_failure(operation, trace_id)
+                _log_failure(endpoint.route, trace_id)
                 answer["message"] = self._hidden.cut(answer["message"])
             return status, dumps(answer)
         except Exception:
-            _log_failure(operation, trace_id)
+            _log_failure(endpoint.route, trace_id)
             answer = {
                 "error": "InternalError",
                 "message": f"Something failed in the server; its log says what, under {trace_id}.",
             }
             return 500, dumps(answer)
 
-    def _run(self, operation: Operation, call: Call[Any]) -> Any:
+    def _run(self, endpoint: Endpoint, call: Call[Any]) -> Any:
         try:
-            return operation.run(call)
+            return endpoint.run(call)
         except NotFoundError:
             if not self._make_tenant(call.identity, call.path.get("tenant", "")):
                 raise
-        return operation.run(call)
+        return endpoint.run(call)
 
     def _make_tenant(self, identity: Identity, tenant: str) -> bool:
         """Make a tenant that the caller's credential names, on its first use; say whether to try again.
@@ -453,8 +455,8 @@ def _is_own_name(host: str) -> bool:
     return True
 
 
-def _log_failure(operation: Operation, trace_id: str) -> None:
-    fields = {"trace_id": trace_id, "operation": operation.name}
+def _log_failure(route: Route, trace_id: str) -> None:
+    fields = {"trace_id": trace_id, "operation": route.name}
     LOGGER.exception("request failed", extra={"fields": fields})
 
 
@@ -484,8 +486,8 @@ def make_application(service: Service) -> fastapi.FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    for operation in OPERATIONS:
-        _add(app, service, operation)
+    for name in ROUTES:
+        _add(app, service, ENDPOINTS[name])
 
     async def health(request: Request) -> Response:
         ready = not service.stopping
@@ -538,135 +540,24 @@ def make_application(service: Service) -> fastapi.FastAPI:
         )
     # The last one is the first that is asked.
     app.add_middleware(_OriginCheck, service=service)
-    app.openapi = functools.partial(_openapi, app)  # type: ignore[method-assign]
+    app.openapi = functools.partial(document_of, app)  # type: ignore[method-assign]
     return app
 
 
-def _add(app: fastapi.FastAPI, service: Service, operation: Operation) -> None:
-    async def endpoint(request: Request) -> Response:
-        return await service.serve(operation, request)
+def _add(app: fastapi.FastAPI, service: Service, endpoint: Endpoint) -> None:
+    async def answer(request: Request) -> Response:
+        return await service.serve(endpoint, request)
 
     app.add_api_route(
-        operation.path,
-        endpoint,
-        methods=[operation.method],
-        name=operation.name,
-        operation_id=operation.name,
-        summary=operation.summary,
-        tags=[_tag(operation)],
+        endpoint.route.path,
+        answer,
+        methods=[endpoint.route.method],
+        name=endpoint.route.name,
+        operation_id=endpoint.route.name,
+        summary=endpoint.summary,
+        tags=[tag_of(endpoint.route)],
         response_model=None,
-        openapi_extra=_described(operation),
+        openapi_extra=described(endpoint),
         # The answer's own description is given above; FastAPI's would be of the function's.
         responses={},
     )
-
-
-def _tag(operation: Operation) -> str:
-    if "memory" in operation.path or operation.path.endswith(("/unload", "/load", "/pin", "/ttl")):
-        return "memory"
-    if "{collection_id}/" in operation.path and "by-id" not in operation.path:
-        return "records"
-    return "catalogue"
-
-
-def _described(operation: Operation) -> dict[str, Any]:
-    """Return the route's part of the OpenAPI document that FastAPI cannot know."""
-    problem = {"$ref": "#/components/schemas/Problem"}
-    statuses = {400, 413, 415, 500, 503, 504, *operation.problems}
-    if operation.body is not None:
-        statuses |= {408, 422}
-    if operation.scope != "open":
-        statuses |= {401, 403}
-    if "{" in operation.path:
-        statuses.add(404)
-    answers: dict[str, Any] = {
-        str(status): {
-            "description": "What went wrong.",
-            "content": {_JSON: {"schema": problem}},
-        }
-        for status in sorted(statuses)
-    }
-    if operation.answer is not schemas.Problem:
-        answers[str(operation.status)] = {
-            "description": "Done.",
-            "content": {_JSON: {"schema": _schema(operation.answer)}},
-        }
-    described: dict[str, Any] = {"responses": answers}
-    described["parameters"] = [
-        {"name": name, "in": "path", "required": True, "schema": kind}
-        for name, kind in _path_parameters(operation.path)
-    ] + [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": meaning,
-            "schema": {"type": "string"},
-        }
-        for name, meaning in operation.query
-    ]
-    if operation.body is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {_JSON: {"schema": _schema(operation.body)}},
-        }
-    if operation.scope != "open":
-        described["security"] = [{"token": []}, {"chromaToken": []}, {"basic": []}, {}]
-    return described
-
-
-def _path_parameters(path: str) -> list[tuple[str, dict[str, Any]]]:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [
-        (name, {"type": "string", **({"format": "uuid"} if name == "collection_id" else {})})
-        for name in names
-    ]
-
-
-def _schema(kind: Any) -> dict[str, Any]:
-    """Return a reference to a model, or the schema of a plain type."""
-    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-        return {"$ref": f"#/components/schemas/{kind.__name__}"}
-    if get_origin(kind) is list:
-        return {"type": "array", "items": _schema(kind.__args__[0])}
-    return pydantic.TypeAdapter(kind).json_schema()
-
-
-def _openapi(app: fastapi.FastAPI) -> dict[str, Any]:
-    if app.openapi_schema:
-        return app.openapi_schema
-    made = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
-    )
-    models: list[type[pydantic.BaseModel]] = [
-        kind
-        for kind in vars(schemas).values()
-        if isinstance(kind, type)
-        and issubclass(kind, pydantic.BaseModel)
-        and kind not in (pydantic.BaseModel, schemas.Body, schemas.Answer)
-    ]
-    inputs = [kind for kind in models if not issubclass(kind, schemas.Answer)]
-    answers = [kind for kind in models if issubclass(kind, schemas.Answer)]
-    template = "#/components/schemas/{model}"
-    _, definitions = models_json_schema(
-        [
-            *((kind, "validation") for kind in inputs),
-            *((kind, "serialization") for kind in answers),
-        ],
-        ref_template=template,
-    )
-    components = made.setdefault("components", {})
-    components["schemas"] = {**components.get("schemas", {}), **definitions["$defs"]}
-    components["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer"},
-        "chromaToken": {"type": "apiKey", "in": "header", "name": "X-Chroma-Token"},
-        "basic": {"type": "http", "scheme": "basic"},
-    }
-    for operations in made["paths"].values():
-        for one in operations.values():
-            # FastAPI adds its own answer, of a kind that is not sent.
-            problem = one["responses"].get("422", {}).get("content", {}).get(_JSON, {})
-            if "HTTPValidationError" in str(problem):
-                del one["responses"]["422"]
-    app.openapi_schema = made
-    return made

@@ -1,4 +1,4 @@
-"""What the REST API does: one function for each route, from a parsed call to a plain answer.
+"""`ENDPOINTS`: what the REST API does, one function for each route, from a parsed call to a plain answer.
 
 Every function asks the `API` and nothing below it, so a server stands before any store. Nothing here
 builds an embedding function or any other object that a request names: what a configuration says of one is
@@ -24,8 +24,9 @@ from chroma_nb.errors import (
 )
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server import schemas as s
-from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, INCLUDES
 from chroma_nb.wire.collections import collection_to_json
+from chroma_nb.wire.rest import ROUTES, Route
 from chroma_nb.wire.vectors import from_base64, to_base64
 
 if TYPE_CHECKING:
@@ -41,14 +42,12 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound="s.Body | None")
 
-_INCLUDES = ("distances", "documents", "embeddings", "metadatas", "uris")
+#: "data" is what a client makes of uris.
+_INCLUDES = sorted(set(INCLUDES) - {"data"})
 _READ_LEVELS = ("index_and_wal", "index_only", "index_and_bounded_wal")
 _CONFLICTS = ("skip", "error", "replace")
 #: More values of a metadata key than anybody looks at.
 _MOST_VALUES = 1_000
-
-DATABASE = "/api/v2/tenants/{tenant}/databases/{database}"
-COLLECTION = DATABASE + "/collections/{collection_id}"
 
 
 @dataclass
@@ -108,32 +107,18 @@ class Call(Generic[B]):
 
 
 @dataclass(frozen=True)
-class Operation:
-    """A route: what it takes, what it gives, and who may."""
+class Endpoint:
+    """What a server does for a route: what it takes, what it gives, and how."""
 
-    method: str
-    path: str
+    route: Route
     run: Callable[[Call[Any]], Any]
     answer: Any
     body: type[s.Body] | None = None
     status: int = 200
-    #: Who may: ``open`` everybody, ``anyone`` with valid credentials, ``tenant`` who may use the
-    #: tenant of the path, ``admin`` who may use every tenant. What is open is answered on the event
-    #: loop, so it must not ask the store.
-    scope: str = "tenant"
-    #: With the scope ``admin``: what it does, as a refusal says it ("reset the store").
-    admin_may: str = ""
-    #: Has no deadline (`Settings.server_timeout_seconds`).
-    long: bool = False
     #: Parameters of the query string, with what they mean.
     query: tuple[tuple[str, str], ...] = ()
     #: Statuses of errors beside the usual ones.
     problems: tuple[int, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The operation's name, in metrics, logs and OpenAPI."""
-        return self.run.__name__
 
     @property
     def summary(self) -> str:
@@ -141,26 +126,29 @@ class Operation:
         return (self.run.__doc__ or "").strip().splitlines()[0]
 
 
-OPERATIONS: list[Operation] = []
+#: By the route's name.
+ENDPOINTS: dict[str, Endpoint] = {}
 
 
-def operation(
-    method: str, path: str, answer: Any, body: type[s.Body] | None = None, **options: Any
+def serves(
+    name: str, answer: Any, body: type[s.Body] | None = None, **options: Any
 ) -> Callable[[Callable[[Call[Any]], Any]], Callable[[Call[Any]], Any]]:
-    """Enter a function as the one that serves a route."""
+    """Enter a function as the one that serves the route of that name."""
 
     def enter(run: Callable[[Call[Any]], Any]) -> Callable[[Call[Any]], Any]:
-        OPERATIONS.append(Operation(method, path, run, answer, body, **options))
+        ENDPOINTS[name] = Endpoint(ROUTES[name], run, answer, body, **options)
         return run
 
     return enter
 
 
-# -- records: the most frequent routes come first -------------------------------------------------
+# -- records ----------------------------------------------------------------------------------
 
 
-@operation(
-    *("POST", COLLECTION + "/query", s.QueryAnswer, s.QueryBody),
+@serves(
+    "query",
+    s.QueryAnswer,
+    s.QueryBody,
     query=(("embeddings", "`base64`: embeddings come back as base64"),),
 )
 def query(call: Call[s.QueryBody]) -> dict[str, Any]:
@@ -196,8 +184,10 @@ def query(call: Call[s.QueryBody]) -> dict[str, Any]:
     }
 
 
-@operation(
-    *("POST", COLLECTION + "/get", s.GetAnswer, s.GetBody),
+@serves(
+    "get",
+    s.GetAnswer,
+    s.GetBody,
     query=(("embeddings", "`base64`: embeddings come back as base64"),),
 )
 def get(call: Call[s.GetBody]) -> dict[str, Any]:
@@ -224,8 +214,10 @@ def get(call: Call[s.GetBody]) -> dict[str, Any]:
     }
 
 
-@operation(
-    *("POST", COLLECTION + "/add", s.Nothing, s.NewRecords),
+@serves(
+    "add",
+    s.Nothing,
+    s.NewRecords,
     status=201,
     query=(("on_conflict", "What happens to ids that exist: `skip`, `error` or `replace`"),),
     problems=(409, 413, 507),
@@ -241,7 +233,7 @@ def add(call: Call[s.NewRecords]) -> dict[str, Any]:
     return {}
 
 
-@operation("POST", COLLECTION + "/upsert", s.Nothing, s.NewRecords, problems=(413, 507))
+@serves("upsert", s.Nothing, s.NewRecords, problems=(413, 507))
 def upsert(call: Call[s.NewRecords]) -> dict[str, Any]:
     """Update records that exist and add the others."""
     if not _without_records(call, call.body):
@@ -249,7 +241,7 @@ def upsert(call: Call[s.NewRecords]) -> dict[str, Any]:
     return {}
 
 
-@operation("POST", COLLECTION + "/update", s.Nothing, s.RecordChanges, problems=(413, 507))
+@serves("update", s.Nothing, s.RecordChanges, problems=(413, 507))
 def update(call: Call[s.RecordChanges]) -> dict[str, Any]:
     """Change records; unknown ids are ignored, metadata is merged and null deletes a key."""
     body = call.body
@@ -270,7 +262,7 @@ def update(call: Call[s.RecordChanges]) -> dict[str, Any]:
     return {}
 
 
-@operation("POST", COLLECTION + "/delete", s.Deleted, s.DeleteBody)
+@serves("delete", s.Deleted, s.DeleteBody)
 def delete(call: Call[s.DeleteBody]) -> dict[str, int]:
     """Delete the records that match all conditions."""
     body = call.body
@@ -294,10 +286,7 @@ def delete(call: Call[s.DeleteBody]) -> dict[str, int]:
     return {"deleted": deleted}
 
 
-@operation(
-    *("GET", COLLECTION + "/count", int),
-    query=(("read_level", "Chroma's read levels; a store is always up to date"),),
-)
+@serves("count", int, query=(("read_level", "Chroma's read levels; a store is always up to date"),))
 def count(call: Call[None]) -> int:
     """Return how many records there are."""
     call.word("read_level", _READ_LEVELS)
@@ -307,25 +296,25 @@ def count(call: Call[None]) -> int:
 # -- the store --------------------------------------------------------------------------------
 
 
-@operation("GET", "/api/v2/heartbeat", s.Heartbeat, scope="open")
+@serves("heartbeat", s.Heartbeat)
 def heartbeat(call: Call[None]) -> dict[str, int]:
     """Return the server's clock: it is alive."""
     return {"nanosecond heartbeat": time.time_ns()}
 
 
-@operation("GET", "/api/v2", s.Heartbeat, scope="open")
+@serves("root", s.Heartbeat)
 def root(call: Call[None]) -> dict[str, int]:
     """Return the server's clock, as Chroma's async client asks for it."""
     return {"nanosecond heartbeat": time.time_ns()}
 
 
-@operation("GET", "/api/v2/version", str, scope="open")
+@serves("version", str)
 def version(call: Call[None]) -> str:
     """Return the version of the server."""
     return __version__
 
 
-@operation("GET", "/api/v2/pre-flight-checks", s.Checks, scope="open")
+@serves("pre_flight_checks", s.Checks)
 def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
     """Return what a client has to know before its first write."""
     return {
@@ -338,7 +327,7 @@ def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
     }
 
 
-@operation("GET", "/api/v2/auth/identity", s.Identity, scope="anyone")
+@serves("identity", s.Identity)
 def identity(call: Call[None]) -> dict[str, Any]:
     """Return who the caller is taken for."""
     who = call.identity
@@ -351,12 +340,7 @@ def identity(call: Call[None]) -> dict[str, Any]:
     return {"user_id": who.name, "tenant": who.tenants[0], "databases": ["*"]}
 
 
-@operation(
-    *("POST", "/api/v2/reset", bool),
-    scope="admin",
-    admin_may="reset the store",
-    long=True,
-)
+@serves("reset", bool)
 def reset(call: Call[None]) -> bool:
     """Delete everything, where the settings allow it."""
     if not call.settings.allow_reset:
@@ -370,12 +354,7 @@ def reset(call: Call[None]) -> bool:
 # -- tenants and databases --------------------------------------------------------------------
 
 
-@operation(
-    *("POST", "/api/v2/tenants", s.Nothing, s.NameBody),
-    scope="admin",
-    admin_may="make tenants",
-    problems=(409,),
-)
+@serves("create_tenant", s.Nothing, s.NameBody, problems=(409,))
 def create_tenant(call: Call[s.NameBody]) -> dict[str, Any]:
     """Add a tenant."""
     validation.check_tenant_name(call.body.name)
@@ -383,21 +362,22 @@ def create_tenant(call: Call[s.NameBody]) -> dict[str, Any]:
     return {}
 
 
-@operation("GET", "/api/v2/tenants/{tenant}", s.TenantAnswer)
+@serves("get_tenant", s.TenantAnswer)
 def get_tenant(call: Call[None]) -> dict[str, Any]:
     """Return a tenant."""
     return {"name": call.api.get_tenant(call.path["tenant"]), "resource_name": None}
 
 
-@operation("PATCH", "/api/v2/tenants/{tenant}", s.Nothing, s.TenantChanges)
+@serves("update_tenant", s.Nothing, s.TenantChanges)
 def update_tenant(call: Call[s.TenantChanges]) -> dict[str, Any]:
     """Accept Chroma's resource name of a tenant, which has nothing to act on here."""
     call.api.get_tenant(call.path["tenant"])
     return {}
 
 
-@operation(
-    *("GET", "/api/v2/tenants/{tenant}/databases", list[s.DatabaseAnswer]),
+@serves(
+    "list_databases",
+    list[s.DatabaseAnswer],
     query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
 )
 def list_databases(call: Call[None]) -> list[dict[str, Any]]:
@@ -407,7 +387,7 @@ def list_databases(call: Call[None]) -> list[dict[str, Any]]:
     return [{"id": str(key), "name": name, "tenant": tenant} for key, name in found]
 
 
-@operation("POST", "/api/v2/tenants/{tenant}/databases", s.Nothing, s.NameBody, problems=(409,))
+@serves("create_database", s.Nothing, s.NameBody, problems=(409,))
 def create_database(call: Call[s.NameBody]) -> dict[str, Any]:
     """Add a database."""
     validation.check_database_name(call.body.name)
@@ -415,14 +395,14 @@ def create_database(call: Call[s.NameBody]) -> dict[str, Any]:
     return {}
 
 
-@operation("GET", DATABASE, s.DatabaseAnswer)
+@serves("get_database", s.DatabaseAnswer)
 def get_database(call: Call[None]) -> dict[str, Any]:
     """Return a database."""
     found = call.api.get_database(call.path["database"], call.path["tenant"])
     return {"id": str(found), "name": call.path["database"], "tenant": call.path["tenant"]}
 
 
-@operation("DELETE", DATABASE, s.Nothing, long=True)
+@serves("delete_database", s.Nothing)
 def delete_database(call: Call[None]) -> dict[str, Any]:
     """Delete a database with all that is in it."""
     call.api.delete_database(call.path["database"], call.path["tenant"])
@@ -432,8 +412,9 @@ def delete_database(call: Call[None]) -> dict[str, Any]:
 # -- collections ------------------------------------------------------------------------------
 
 
-@operation(
-    *("GET", DATABASE + "/collections", list[s.CollectionAnswer]),
+@serves(
+    "list_collections",
+    list[s.CollectionAnswer],
     query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
 )
 def list_collections(call: Call[None]) -> list[dict[str, Any]]:
@@ -444,13 +425,13 @@ def list_collections(call: Call[None]) -> list[dict[str, Any]]:
     return [collection_to_json(one) for one in found]
 
 
-@operation("GET", DATABASE + "/collections_count", int)
+@serves("count_collections", int)
 def count_collections(call: Call[None]) -> int:
     """Return how many collections there are."""
     return call.api.count_collections(**call.place)
 
 
-@operation("POST", DATABASE + "/collections", s.CollectionAnswer, s.NewCollection, problems=(409,))
+@serves("create_collection", s.CollectionAnswer, s.NewCollection, problems=(409,))
 def create_collection(call: Call[s.NewCollection]) -> dict[str, Any]:
     """Make a collection, or return the one of that name."""
     body = call.body
@@ -466,19 +447,19 @@ def create_collection(call: Call[s.NewCollection]) -> dict[str, Any]:
     return collection_to_json(made)
 
 
-@operation("GET", DATABASE + "/collections/by-id/{collection_id}", s.CollectionAnswer)
+@serves("get_collection_by_id", s.CollectionAnswer)
 def get_collection_by_id(call: Call[None]) -> dict[str, Any]:
     """Return the collection of that id."""
     return collection_to_json(call.api.get_collection_by_id(call.collection_id, **call.place))
 
 
-@operation("GET", DATABASE + "/collections/{name}", s.CollectionAnswer)
+@serves("get_collection", s.CollectionAnswer)
 def get_collection(call: Call[None]) -> dict[str, Any]:
     """Return the collection of that name."""
     return collection_to_json(call.api.get_collection(call.path["name"], **call.place))
 
 
-@operation("PUT", COLLECTION, s.Nothing, s.CollectionChanges, problems=(409,))
+@serves("update_collection", s.Nothing, s.CollectionChanges, problems=(409,))
 def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
     """Change a collection's name, metadata (replaced whole) or configuration."""
     body = call.body
@@ -508,56 +489,52 @@ def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
     return {}
 
 
-@operation("DELETE", DATABASE + "/collections/{name}", s.Nothing)
+@serves("delete_collection", s.Nothing)
 def delete_collection(call: Call[None]) -> dict[str, Any]:
     """Delete a collection with its records."""
     call.api.delete_collection(call.path["name"], **call.place)
     return {}
 
 
-@operation(
-    *("POST", COLLECTION + "/fork", s.CollectionAnswer, s.ForkBody),
-    long=True,
-    problems=(507,),
-)
+@serves("fork", s.CollectionAnswer, s.ForkBody, problems=(507,))
 def fork(call: Call[s.ForkBody]) -> dict[str, Any]:
     """Copy a collection under another name."""
     validation.check_collection_name(call.body.new_name)
     return collection_to_json(call.api.fork(call.collection_id, call.body.new_name, **call.place))
 
 
-@operation("GET", COLLECTION + "/fork_count", s.ForkCount)
+@serves("fork_count", s.ForkCount)
 def fork_count(call: Call[None]) -> dict[str, int]:
     """Return how many forks share storage with the collection: none, a fork is a copy."""
     call.api.get_collection_by_id(call.collection_id, **call.place)
     return {"count": 0}
 
 
-@operation("GET", COLLECTION + "/indexing_status", s.IndexingAnswer)
+@serves("indexing_status", s.IndexingAnswer)
 def indexing_status(call: Call[None]) -> dict[str, Any]:
     """Return how much of the collection its graph covers."""
     return call.api.indexing_status(call.collection_id, **call.place)._asdict()
 
 
-@operation("POST", COLLECTION + "/search", s.Problem, problems=(501,))
+@serves("search", s.Problem, problems=(501,))
 def search(call: Call[None]) -> Any:
-    """Chroma's hybrid search, which its local server does not have either."""
+    """Chroma's hybrid search, which its local server lacks too."""
     raise NotSupportedError("Search is not implemented. Use query with where and where_document.")
 
 
-@operation("POST", COLLECTION + "/functions/attach", s.Problem, problems=(501,))
+@serves("attach_function", s.Problem, problems=(501,))
 def attach_function(call: Call[None]) -> Any:
-    """Chroma's attached functions, which its local server does not have either."""
+    """Chroma's attached functions, which its local server lacks too."""
     raise NotSupportedError("Attached functions are not implemented.")
 
 
-@operation("GET", COLLECTION + "/functions/{function}", s.Problem)
+@serves("get_attached_function", s.Problem)
 def get_attached_function(call: Call[None]) -> Any:
     """Say that there is no attached function of that name."""
     raise NotFoundError(f"Attached function [{call.path['function'][:100]}] does not exist")
 
 
-@operation("POST", COLLECTION + "/attached_functions/{function}/detach", s.Problem)
+@serves("detach_function", s.Problem)
 def detach_function(call: Call[None]) -> Any:
     """Say that there is no attached function of that name."""
     raise NotFoundError(f"Attached function [{call.path['function'][:100]}] does not exist")
@@ -566,17 +543,15 @@ def detach_function(call: Call[None]) -> Any:
 # -- memory and graphs: chroma_nb's own -------------------------------------------------------------
 
 
-@operation("POST", COLLECTION + "/unload", s.Released)
+@serves("unload", s.Released)
 def unload(call: Call[None]) -> dict[str, int]:
     """Free the collection's memory; no answer changes (CIP-28112023)."""
     return {"released": call.api.unload(call.collection_id, **call.place)}
 
 
-@operation(
-    "POST",
-    "/api/v1/collections/{collection_id}/unload",
+@serves(
+    "unload_v1",
     s.Released,
-    scope="anyone",
     query=(("tenant", "The collection's tenant"), ("database", "The collection's database")),
 )
 def unload_v1(call: Call[None]) -> dict[str, int]:
@@ -586,28 +561,28 @@ def unload_v1(call: Call[None]) -> dict[str, int]:
     return {"released": call.api.unload(info.id, **where_to)}
 
 
-@operation("POST", COLLECTION + "/load", s.Loaded, long=True, problems=(507,))
+@serves("load", s.Loaded, problems=(507,))
 def load(call: Call[None]) -> dict[str, int]:
     """Bring the collection into memory."""
     return {"resident_bytes": call.api.load(call.collection_id, **call.place)}
 
 
-@operation("PUT", COLLECTION + "/pin", s.Nothing, s.PinBody, long=True, problems=(507,))
+@serves("pin", s.Nothing, s.PinBody, problems=(507,))
 def pin(call: Call[s.PinBody]) -> dict[str, Any]:
     """Keep the collection in memory, or let it go like any other."""
     call.api.pin(call.collection_id, call.body.pinned, **call.place)
     return {}
 
 
-@operation("PUT", COLLECTION + "/ttl", s.CollectionAnswer, s.TtlBody)
+@serves("set_ttl", s.CollectionAnswer, s.TtlBody)
 def set_ttl(call: Call[s.TtlBody]) -> dict[str, Any]:
     """Set after how many seconds without use the collection is unloaded."""
-    seconds = validation.check_ttl(call.body.seconds)
-    return collection_to_json(call.api.set_ttl(call.collection_id, seconds, **call.place))
+    return collection_to_json(call.api.set_ttl(call.collection_id, call.body.seconds, **call.place))
 
 
-@operation(
-    *("GET", COLLECTION + "/fields", list[s.FieldAnswer]),
+@serves(
+    "describe_fields",
+    list[s.FieldAnswer],
     query=(("n_values", "A key with at most so many different values has them counted"),),
 )
 def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
@@ -617,20 +592,20 @@ def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
     return [asdict(one) for one in found]
 
 
-@operation("GET", COLLECTION + "/metadata_keys", list[str])
+@serves("metadata_keys", list[str])
 def metadata_keys(call: Call[None]) -> list[str]:
     """Return the keys that the records have in their metadata, sorted; 20,000 at most."""
     return call.api.metadata_keys(call.collection_id, **call.place)
 
 
-@operation("POST", COLLECTION + "/build_index", s.Nothing, long=True, problems=(507,))
+@serves("build_index", s.Nothing, problems=(507,))
 def build_index(call: Call[None]) -> dict[str, Any]:
     """Build the graph now, up to the last record."""
     call.api.build_index(call.collection_id, **call.place)
     return {}
 
 
-@operation("POST", COLLECTION + "/explain", dict[str, Any], s.ExplainBody)
+@serves("explain", dict[str, Any], s.ExplainBody)
 def explain(call: Call[s.ExplainBody]) -> dict[str, Any]:
     """Answer a query, and return how that was done."""
     body = call.body
@@ -646,7 +621,7 @@ def explain(call: Call[s.ExplainBody]) -> dict[str, Any]:
     )
 
 
-@operation("POST", DATABASE + "/memory/report", s.Report, s.ReportBody)
+@serves("memory_report", s.Report, s.ReportBody)
 def memory_report(call: Call[s.ReportBody]) -> dict[str, Any]:
     """Return what the database's collections hold, and the totals of the store and its process."""
     chosen = call.body.collections
@@ -654,37 +629,32 @@ def memory_report(call: Call[s.ReportBody]) -> dict[str, Any]:
     return call.api.memory_report(wanted, **call.place).to_dict()
 
 
-@operation("POST", DATABASE + "/memory/unload", s.Released)
+@serves("unload_all", s.Released)
 def unload_all(call: Call[None]) -> dict[str, int]:
     """Unload the database's collections that are not pinned."""
     return {"released": call.api.unload_all(**call.place)}
 
 
-@operation("POST", DATABASE + "/memory/preview", list[s.DepartureAnswer], s.BudgetBody)
+@serves("preview_memory_budget", list[s.EvictionAnswer], s.BudgetBody)
 def preview_memory_budget(call: Call[s.BudgetBody]) -> list[dict[str, Any]]:
     """Return what a budget would unload, in order."""
     found = call.api.preview_memory_budget(call.body.budget, **call.place)
     return [asdict(one) for one in found]
 
 
-@operation("GET", "/api/v2/memory/budget", s.Budget, scope="anyone")
+@serves("get_memory_budget", s.Budget)
 def get_memory_budget(call: Call[None]) -> dict[str, int]:
     """Return the bytes that loaded collections may hold together."""
     return {"budget": call.api.get_memory_budget()}
 
 
-@operation(
-    *("PUT", "/api/v2/memory/budget", s.Budget, s.BudgetBody),
-    scope="admin",
-    admin_may="set the memory budget",
-    problems=(507,),
-)
+@serves("set_memory_budget", s.Budget, s.BudgetBody, problems=(507,))
 def set_memory_budget(call: Call[s.BudgetBody]) -> dict[str, int]:
     """Set the budget; what does not fit is unloaded before this returns."""
     return {"budget": call.api.set_memory_budget(call.body.budget)}
 
 
-@operation("POST", "/api/v2/memory/estimate", s.EstimateAnswer, s.EstimateBody, scope="anyone")
+@serves("estimate_memory", s.EstimateAnswer, s.EstimateBody)
 def estimate_memory(call: Call[s.EstimateBody]) -> dict[str, Any]:
     """Reckon what a collection of some size would take."""
     body = call.body

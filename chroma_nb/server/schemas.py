@@ -352,7 +352,7 @@ class Report(Answer):
     limit_bytes: int
 
 
-class DepartureAnswer(Answer):
+class EvictionAnswer(Answer):
     """A collection that a budget would unload."""
 
     collection: str

@@ -6,8 +6,8 @@ from typing import Any
 
 from chroma_nb.memory.report import (
     CollectionMemory,
-    Departure,
     Estimate,
+    Eviction,
     MemoryEvent,
     MemoryReport,
     MemorySample,
@@ -29,9 +29,9 @@ def report_from_json(found: dict[str, Any], server: str) -> MemoryReport:
     return entry_from_json(MemoryReport, {**found, **lists, "server": server})
 
 
-def departures_from_json(found: list[dict[str, Any]]) -> list[Departure]:
+def evictions_from_json(found: list[dict[str, Any]]) -> list[Eviction]:
     """Return what a budget would unload."""
-    return [entry_from_json(Departure, one) for one in found]
+    return [entry_from_json(Eviction, one) for one in found]
 
 
 def estimate_from_json(found: dict[str, Any]) -> Estimate:

@@ -1,6 +1,6 @@
 """JSON as it crosses the wire: by orjson where it is installed, else by Python's own module.
 
-What comes in is a stranger's, and a value takes far more memory than its text. So values are counted before anything is parsed.
+What comes in is untrusted, and a value takes far more memory than its text. So values are counted before anything is parsed.
 """
 
 from __future__ import annotations

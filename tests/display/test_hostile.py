@@ -9,7 +9,7 @@ import pytest
 import chroma_nb
 from chroma_nb.display.render import fill
 from chroma_nb.errors import ChromaError
-from chroma_nb.memory.report import Departure, Preview
+from chroma_nb.memory.report import Eviction, Preview
 from chroma_nb.results import GetResult, QueryResult
 from tests.display.tiers import Page
 
@@ -74,7 +74,7 @@ def test_results(hostile: str) -> None:
 
 def test_errors_and_previews(hostile: str) -> None:
     check(ChromaError(hostile)._repr_html_())
-    check(Preview([Departure(hostile, 5, hostile)], hostile)._repr_html_())
+    check(Preview([Eviction(hostile, 5, hostile)], hostile)._repr_html_())
     ChromaError(hostile)._repr_mimebundle_()["text/plain"].encode()
 
 

@@ -86,7 +86,7 @@ def test_the_least_recently_used_goes_first(client: Any) -> None:
 def test_a_preview_says_what_the_budget_then_does(client: Any) -> None:
     one = client.memory.report().collections[0].resident_bytes
     for budget in (3 * one, 2 * one, one, one // 2, 0):
-        gone = [departure.collection for departure in client.memory.preview(budget)]
+        gone = [eviction.collection for eviction in client.memory.preview(budget)]
         before = loaded(client)
         assert states(client) == dict.fromkeys(NAMES, "on disk") | dict.fromkeys(before, "loaded")
         client.memory.budget = budget

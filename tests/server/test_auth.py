@@ -29,7 +29,7 @@ from chroma_nb import cli, errors
 from chroma_nb.server import auth_file
 from chroma_nb.server.auth import Authenticator, Identity, Login, PasswordQueue
 from chroma_nb.server.auth_file import AuthFile
-from chroma_nb.server.operations import OPERATIONS
+from chroma_nb.wire.operations import OPERATIONS
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def test_a_refusal_says_who_may_what(place: Place) -> None:
             f"Forbidden: only an admin (a credential with --tenant '*') may {what}, not 'bob'"
         )
     bob.close()
-    for one in OPERATIONS:
+    for one in OPERATIONS.values():
         assert bool(one.admin_may) == (one.scope == "admin"), one.name
     many = Identity("m" * 500, tuple(f"tenant{n}" for n in range(900)))
     with pytest.raises(errors.ChromaAuthError, match=r"'tenant4' and 895 more\], not") as refused:

@@ -24,6 +24,7 @@ import chroma_nb
 from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 from chroma_nb import errors
 from chroma_nb.api import API, FastAPI, Local
+from chroma_nb.api._chroma_server import ChromaServer
 from chroma_nb.async_client import AsyncClientAPI, AsyncClientMemory, AsyncCollection
 from chroma_nb.client import ClientAPI
 from chroma_nb.client_memory import ClientMemory
@@ -354,7 +355,7 @@ def public(kind: type) -> dict[str, Any]:
 
 def test_signatures_are_one() -> None:
     """Local and remote have one client class; the APIs below it, and the async face, agree with it."""
-    for implementation in (Local, FastAPI):
+    for implementation in (Local, FastAPI, ChromaServer):
         for name in API.__abstractmethods__:
             mine = inspect.signature(getattr(implementation, name))
             base = inspect.signature(getattr(API, name))
@@ -525,7 +526,7 @@ def test_the_memory_panel_of_a_server(tmp_path: Path) -> None:
 @pytest.mark.skipif(not HAS_CHROMA, reason=NO_CHROMA)
 def test_what_chromas_server_does_not_have_says_so(tmp_path: Path) -> None:
     with running(start_chromas(tmp_path)) as theirs, chroma_nb.connect(theirs.url) as client:
-        assert isinstance(client.api, FastAPI)
+        assert isinstance(client.api, ChromaServer)
         assert client.api.server.name == "Chroma"
         docs = client.create_collection("docs", embedding_function=None)
         docs.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], documents=["x", "y"])

@@ -13,13 +13,13 @@ import chroma_nb
 from chroma_nb import errors
 from chroma_nb.server.application import Service
 from chroma_nb.server.auth import ANONYMOUS
-from chroma_nb.server.operations import COLLECTION, OPERATIONS
+from chroma_nb.server.operations import ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WITH_BODY = {one.name: one for one in OPERATIONS if one.body is not None}
-ON_RECORDS = [name for name, one in WITH_BODY.items() if one.path.startswith(COLLECTION + "/")]
+WITH_BODY = {name: one for name, one in ENDPOINTS.items() if one.body is not None}
+ON_RECORDS = [name for name, one in WITH_BODY.items() if "{collection_id}/" in one.route.path]
 CHROMAS_NAMES = set(errors.error_types) - {"NotSupportedError", "MemoryBudgetError"}
 FUZZ = settings(
     max_examples=60,

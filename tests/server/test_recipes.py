@@ -44,7 +44,7 @@ AFTERWARDS = {
     "Running it": """
         python -c 'import chroma_nb; chroma_nb.connect("http://127.0.0.1:8000").heartbeat()'
     """,
-    "Who may use it": """
+    "Authentication and permissions": """
         ls -l ops.token auth.json | grep -c '^-rw-------' | grep -qx 2
         [ "$(count "$(cat alice.new)")" = 1 ]
         refused count "$(cat alice.token)"

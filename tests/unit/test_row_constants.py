@@ -21,7 +21,7 @@ _SMALL_STEP = 256
 
 #: Module and name -> why it may be a number of rows.
 ALLOWED = {
-    ("api/_fastapi.py", "_PAGE"): "Chroma's server takes no more at a time",
+    ("api/_chroma_server.py", "_PAGE"): "Chroma's server takes no more at a time",
     ("api/copying.py", "PIECE_RECORDS"): "an upper bound above one in bytes; ids alone",
     ("api/copying.py", "FIRST_RECORDS"): "the first piece, halved where it is too much",
     ("db/_duckdb.py", "_COLUMNAR_ROWS"): "which way of writing is faster",

@@ -13,7 +13,7 @@ from chroma_nb.embedding import (
     embed_documents,
     embedding_function_from_config,
     embedding_function_to_config,
-    posting,
+    json_service,
 )
 from chroma_nb.errors import (
     AuthorizationError,
@@ -127,7 +127,7 @@ def test_openai_waits_as_long_as_it_is_asked(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(posting.time, "sleep", waits.append)
+    monkeypatch.setattr(json_service.time, "sleep", waits.append)
     service.reply({}, status=429, headers={"Retry-After": "7"})
     service.reply({}, status=429, headers={"Retry-After": "3600"})
     service.reply({}, status=429, headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})

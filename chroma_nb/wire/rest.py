@@ -1,0 +1,115 @@
+"""`ROUTES`: method and path of each operation over HTTP, in Chroma's REST API v2; both ends read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chroma_nb.wire.operations import OPERATIONS, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TENANT = "/api/v2/tenants/{tenant}"
+_DATABASE = _TENANT + "/databases/{database}"
+_COLLECTION = _DATABASE + "/collections/{collection_id}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """An operation's place in the REST API.
+
+    Args:
+        name: In metrics, logs and the OpenAPI document.
+        method: GET, POST, PUT, PATCH or DELETE.
+        path: The path, with names in braces for what a request puts there.
+        operation: What is asked.
+    """
+
+    name: str
+    method: str
+    path: str
+    operation: Operation
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the path."""
+        return tuple(self.path.strip("/").split("/"))
+
+    def filled(self, values: Mapping[str, str]) -> list[str]:
+        """Return the parts of the path with these values in the places of the names."""
+        return [values[part[1:-1]] if part.startswith("{") else part for part in self.parts]
+
+
+def _route(method: str, path: str, operation: str, name: str = "") -> Route:
+    return Route(name or operation, method, path, OPERATIONS[operation])
+
+
+def _beside(method: str, path: str, operation: Operation) -> Route:
+    """Return a route for what Chroma's API has and no client of ours asks."""
+    return Route(operation.name, method, path, operation)
+
+
+_ALL = (
+    # The first that fits is taken: the most frequent come first.
+    _route("POST", _COLLECTION + "/query", "query"),
+    _route("POST", _COLLECTION + "/get", "get"),
+    _route("POST", _COLLECTION + "/add", "add"),
+    _route("POST", _COLLECTION + "/upsert", "upsert"),
+    _route("POST", _COLLECTION + "/update", "update"),
+    _route("POST", _COLLECTION + "/delete", "delete"),
+    _route("GET", _COLLECTION + "/count", "count"),
+    _route("GET", "/api/v2/heartbeat", "heartbeat"),
+    _route("GET", "/api/v2", "heartbeat", "root"),
+    _route("GET", "/api/v2/version", "get_version", "version"),
+    _route("GET", "/api/v2/pre-flight-checks", "get_max_batch_size", "pre_flight_checks"),
+    _route("GET", "/api/v2/auth/identity", "get_user_identity", "identity"),
+    _route("POST", "/api/v2/reset", "reset"),
+    _route("POST", "/api/v2/tenants", "create_tenant"),
+    _route("GET", _TENANT, "get_tenant"),
+    _beside("PATCH", _TENANT, Operation("update_tenant")),
+    _route("GET", _TENANT + "/databases", "list_databases"),
+    _route("POST", _TENANT + "/databases", "create_database"),
+    _route("GET", _DATABASE, "get_database"),
+    _route("DELETE", _DATABASE, "delete_database"),
+    _route("GET", _DATABASE + "/collections", "list_collections"),
+    _route("GET", _DATABASE + "/collections_count", "count_collections"),
+    _route("POST", _DATABASE + "/collections", "create_collection"),
+    _route("GET", _DATABASE + "/collections/by-id/{collection_id}", "get_collection_by_id"),
+    _route("GET", _DATABASE + "/collections/{name}", "get_collection"),
+    _route("PUT", _COLLECTION, "modify", "update_collection"),
+    _route("DELETE", _DATABASE + "/collections/{name}", "delete_collection"),
+    _route("POST", _COLLECTION + "/fork", "fork"),
+    _beside("GET", _COLLECTION + "/fork_count", Operation("fork_count")),
+    _route("GET", _COLLECTION + "/indexing_status", "indexing_status"),
+    _beside("POST", _COLLECTION + "/search", Operation("search")),
+    _beside("POST", _COLLECTION + "/functions/attach", Operation("attach_function")),
+    _beside("GET", _COLLECTION + "/functions/{function}", Operation("get_attached_function")),
+    _beside(
+        "POST",
+        _COLLECTION + "/attached_functions/{function}/detach",
+        Operation("detach_function"),
+    ),
+    _route("POST", _COLLECTION + "/unload", "unload"),
+    # As CIP-28112023 has it: the path names no tenant, so the server looks for it and asks whether one may.
+    _beside("POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", "anyone")),
+    _route("POST", _COLLECTION + "/load", "load"),
+    _route("PUT", _COLLECTION + "/pin", "pin"),
+    _route("PUT", _COLLECTION + "/ttl", "set_ttl"),
+    _route("GET", _COLLECTION + "/fields", "describe_fields"),
+    _route("GET", _COLLECTION + "/metadata_keys", "metadata_keys"),
+    _route("POST", _COLLECTION + "/build_index", "build_index"),
+    _route("POST", _COLLECTION + "/explain", "explain"),
+    _route("POST", _DATABASE + "/memory/report", "memory_report"),
+    _route("POST", _DATABASE + "/memory/unload", "unload_all"),
+    _route("POST", _DATABASE + "/memory/preview", "preview_memory_budget"),
+    _route("GET", "/api/v2/memory/budget", "get_memory_budget"),
+    _route("PUT", "/api/v2/memory/budget", "set_memory_budget"),
+    _route("POST", "/api/v2/memory/estimate", "estimate_memory"),
+)
+
+ROUTES = {one.name: one for one in _ALL}
+#: The one that a client asks by, for each operation: the first.
+ROUTE_OF: dict[str, Route] = {}
+for _one in _ALL:
+    ROUTE_OF.setdefault(_one.operation.name, _one)
