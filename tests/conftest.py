@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from chroma_nb.display import facts
 from chroma_nb.index import ENGINES, load_engine
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in ALONE:
             item.add_marker(pytest.mark.alone)
+
+
+@pytest.fixture(autouse=True)
+def _displays_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let displays wait for a store on a slow machine; tests/display looks at how long they do."""
+    if "display" not in request.path.parts:
+        monkeypatch.setattr(facts, "PATIENCE_SECONDS", 60.0)
+        monkeypatch.setattr(facts, "LONGEST_SECONDS", 60.0)
 
 
 @pytest.fixture(params=ENGINES)

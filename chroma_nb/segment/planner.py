@@ -12,6 +12,9 @@ _SECONDS_PER_CANDIDATE = 2.9e-6 / 384
 #: Bytes per second that one core compares exactly: rows in order, and chosen rows copied together.
 _SCAN_RATE = 10e9
 _GATHER_RATE = 5e9
+#: HNSW misses more of the neighbours the nearer their number is to that of the candidates it examines: so many for
+#: each wanted one (50,000 MiniLM embeddings, 100 results: recall 0.985 with 2, 0.96 with 1).
+_CANDIDATES_PER_RESULT = 2
 #: Candidates beyond what the share of matches asks for, as matches do not lie evenly.
 _OVERFETCH = 3.0
 
@@ -84,6 +87,8 @@ def plan(facts: Facts) -> Plan:
         return Plan(exact, "there is no graph", 0, f)
     tail_seconds = (f.n_live - f.n_indexed) * row_bytes / _SCAN_RATE
     fetch = f.n_results
+    if _CANDIDATES_PER_RESULT * fetch > f.ef_search:
+        fetch *= _CANDIDATES_PER_RESULT
     if filtered:
         fetch = int(f.n_results * f.n_live / n_allowed * _OVERFETCH) + 32
     if fetch >= f.n_indexed:

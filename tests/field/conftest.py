@@ -8,18 +8,10 @@ import pytest
 
 import chroma_nb as chroma
 from benchmarks.servers import Running, running, start_ours
-from chroma_nb.display import facts
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-@pytest.fixture(autouse=True)
-def _displays_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is shown is the point here, however slow the machine is at that moment."""
-    monkeypatch.setattr(facts, "PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr(facts, "LONGEST_SECONDS", 60.0)
 
 
 @pytest.fixture(scope="module")
