@@ -517,8 +517,12 @@ class DuckDB(DB):
                 try:
                     with interruptible():
                         self._undo(failed=False)
-                        self._reload_catalogue()
+                        # It may be others' use of all the memory that has led here.
+                        with self.memory_share.raised(WORKSPACE.headroom, self._connection):
+                            self._reload_catalogue()
                 except duckdb.Error as error:
+                    if is_out_of_memory(error):
+                        raise self.memory_error() from error
                     raise (
                         self._fatal(error) if is_fatal(error) else self._read_error(error)
                     ) from error
@@ -589,18 +593,19 @@ class DuckDB(DB):
         """
         before = self._catalogue_in_words()
         try:
-            with self._memory_for_commit():
-                self._undo(failed=True)
+            self._undo(failed=True)
+            with self.memory_share.raised(WORKSPACE.headroom, self._connection):
                 if is_out_of_memory(error):
                     # What is in the log is in DuckDB's memory again.
                     with contextlib.suppress(duckdb.Error, OSError):
                         self._renew_log(self._connection)
                 self._reload_catalogue()
-        except (InternalError, duckdb.Error) as reason:
-            if not self.persists:
+        except (InternalError, MemoryBudgetError, duckdb.Error) as reason:
+            if not self.persists and is_fatal(reason):
                 raise self._fatal(reason) from error
+            needs = "there is memory" if is_out_of_memory(error) else "the disk works"
             raise InternalError(
-                f"Writing to {self!r} failed: {error}. When the disk works again, all of this call is there or "
+                f"Writing to {self!r} failed: {error}. When {needs} again, all of this call is there or "
                 f"nothing of it. {reason}"
             ) from error
         if number is not None and self._commits == number:
@@ -691,7 +696,10 @@ class DuckDB(DB):
             is_idle = True
         except BaseException as error:
             cursor.close()
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) and (self.persists or not is_fatal(error)):
+                if is_fatal(error):
+                    # Somebody's commit had too little: opened anew, it may have enough for this.
+                    self.mark_broken()
                 raise self.memory_error() from error
             if is_fatal(error):
                 raise self._fatal(error) from error

@@ -261,6 +261,8 @@ class PersistentDuckDB(DuckDB):
 
     def _open_error(self, error: duckdb.Error) -> Exception:
         """Return the error that stands for one of DuckDB's, met while opening its file."""
+        if is_out_of_memory(error):
+            return self.memory_error()
         said = f"The store in {self.path!r} cannot be opened"
         if has_failed(error):
             return InternalError(
@@ -294,6 +296,8 @@ class PersistentDuckDB(DuckDB):
         return StoreCorruptError(f"{said}: {error}. {way_out}")
 
     def _read_error(self, error: duckdb.Error) -> Exception:
+        if is_out_of_memory(error):
+            return self.memory_error()
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             # DuckDB answers nothing more until it is opened anew.
             self.mark_broken()

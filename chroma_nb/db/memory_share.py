@@ -80,7 +80,8 @@ class MemoryShare:
         try:
             cursor.execute(f"SET memory_limit = '{self.limit}B'")
             self.is_stale = False
-        except (duckdb.OutOfMemoryException, duckdb.ConnectionException):
+        except (duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.FatalException):
+            # Where DuckDB has ended, the statement that comes next says so.
             self.is_stale = True
         finally:
             if cursor is not connection:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -192,16 +194,48 @@ def test_a_report_is_not_refused_for_memory() -> None:
     with chroma_nb.EphemeralClient(settings) as client:
         filled(client, "notes")
         db = client.api.segments.db  # type: ignore[attr-defined]
-        share = db.memory_share
-        # Down to what cannot go, as where others use all of it.
-        with db._reading() as cursor:
-            share.n_bytes = db._held(cursor)
-        while not share.is_stale:
-            share.n_bytes -= 16 << 10
-            share.apply()
+        fill_up(db)
+        assert client.memory.report().database_bytes > 0
+
+
+def test_a_write_that_was_not_carried_through_is_looked_up_whatever_is_in_use(client: Any) -> None:
+    collection = filled(client, "notes")
+    client.memory.unload_all()
+    db = client.api.segments.db
+    fill_up(db)
+    db._is_stale = True
+    assert list(client) == ["notes"]
+    assert not db._is_stale
+    db.memory_share.n_bytes = 64 * MIB
+    db.memory_share.apply()
+    assert collection.count() == 400
+
+
+def test_a_database_that_ended_for_want_of_memory_is_opened_anew_by_the_next_question(
+    client: Any,
+) -> None:
+    collection = filled(client, "books", 220, LONG)
+    db = client.api.segments.db
+    fill_up(db)
+    with (
+        contextlib.closing(db._connection.cursor()) as cursor,
+        pytest.raises(duckdb.FatalException, match="checkpoint"),
+    ):
+        cursor.execute("CHECKPOINT")
+    assert db.fetch(collection.id, np.array([7])).documents == [LONG]
+
+
+def fill_up(db: Any) -> None:
+    """Take a database's limit down to what cannot go, as where others use all of it."""
+    share = db.memory_share
+    with db._reading() as cursor:
+        share.n_bytes = db._held(cursor)
+    while not share.is_stale:
+        share.n_bytes -= 16 << 10
+        share.apply()
+    while share.is_stale:
         share.n_bytes += 16 << 10
         share.apply()
-        assert client.memory.report().database_bytes > 0
 
 
 def test_a_collection_that_is_deleted_before_it_is_improved_is_no_matter(
