@@ -66,13 +66,8 @@ class TextSizes:
 
     def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
         """Return what these columns of a record take on average, bytes."""
-        total = sum(
-            n_bytes
-            for name, n_bytes in zip(
-                TEXT_COLUMNS, (self.ids, self.documents, self.uris, self.metadatas), strict=True
-            )
-            if name in columns
-        )
+        total = self.ids * ("id" in columns) + self.documents * ("document" in columns)
+        total += self.uris * ("uri" in columns) + self.metadatas * ("metadata" in columns)
         return -(-total // max(1, self.n_records))
 
     @property

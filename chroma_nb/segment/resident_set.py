@@ -881,13 +881,14 @@ class ResidentSet(Lender):
         if segment is None:
             state = "on disk" if n_records else "empty"
         parts = {} if segment is None else segment.parts()
-        # What is on its way into it is in use as well.
-        for name, account in (
-            ("being built", slot.graph_account),
-            ("being written", slot.growth_account),
-        ):
-            if held := self.ledger.held(account):
-                parts[name] = held
+        # What is on its way into it is in use as well; as a rule there is nothing at all.
+        if self.ledger.passing:
+            for name, account in (
+                ("being built", slot.graph_account),
+                ("being written", slot.growth_account),
+            ):
+                if held := self.ledger.held(account):
+                    parts[name] = held
         used = slot.last_used
         return CollectionMemory.of(
             name=info.name,
