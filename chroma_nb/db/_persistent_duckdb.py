@@ -240,7 +240,7 @@ class PersistentDuckDB(DuckDB):
                 self.memory_share.n_bytes = max(limit, MACHINE.free())
                 connection = super()._connect()
             if self._log_bytes() and 3 * self._held(connection) > limit:
-                self._write_long_log(connection, limit)
+                connection = self._write_long_log(connection, limit)
         except duckdb.InterruptException:
             raise
         except duckdb.Error as error:
@@ -249,15 +249,26 @@ class PersistentDuckDB(DuckDB):
             self.memory_share.n_bytes = limit
         return connection
 
-    def _write_long_log(self, connection: duckdb.DuckDBPyConnection, limit: int) -> None:
-        """Write a log that takes much of DuckDB's memory into the database at once."""
-        if self._should_checkpoint():
-            connection.execute(f"SET memory_limit = '{max(limit, MACHINE.free())}B'")
-            self._connection = connection
-            self._read_meta()
-            self._forget_header()
-            connection.execute("CHECKPOINT")
+    def _write_long_log(
+        self, connection: duckdb.DuckDBPyConnection, limit: int
+    ) -> duckdb.DuckDBPyConnection:
+        """Write a log that takes much of DuckDB's memory into the database at once; return the connection to use."""
         self.memory_share.is_stale = True
+        if not self._should_checkpoint():
+            return connection
+        connection.execute(f"SET memory_limit = '{max(limit, MACHINE.free())}B'")
+        self._connection = connection
+        self._read_meta()
+        self._forget_header()
+        try:
+            connection.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            if not is_out_of_memory(error):
+                raise
+            # It stays in the log. DuckDB answers nothing more until it is opened anew.
+            connection.close()
+            return super()._connect()
+        return connection
 
     def _open_error(self, error: duckdb.Error) -> Exception:
         """Return the error that stands for one of DuckDB's, met while opening its file."""

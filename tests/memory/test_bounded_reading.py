@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -11,10 +13,12 @@ import pandas as pd
 import pytest
 
 import chroma_nb
+from chroma_nb.db import _persistent_duckdb
 from chroma_nb.db.base import TextSizes
 from chroma_nb.db.record_table import RecordTable, measure
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
+from tests.memory.fakes import FakeMachine
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
@@ -363,3 +367,31 @@ def test_a_write_that_is_too_large_for_the_database_says_so_and_leaves_nothing(
         assert docs.count() == 20
         docs.add(ids=ids, embeddings=np.ones((n, 3)), documents=ids)
         assert docs.get(ids=ids[-1:])["documents"] == ids[-1:]
+
+
+def test_a_log_of_long_texts_stays_where_there_is_no_memory_to_write_it_into_the_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, size = 60, 1_000_000
+    script = (
+        "import os, chroma_nb, numpy as np\n"
+        f"client = chroma_nb.PersistentClient({str(tmp_path)!r}, chroma_nb.Settings(progress=False))\n"
+        "docs = client.create_collection('docs', embedding_function=None)\n"
+        f"for row in range({n}):\n"
+        f"    text = chr(97 + row % 26) * {size}\n"
+        "    docs.add(ids=[str(row)], embeddings=np.ones((1, 2), np.float32), documents=[text])\n"
+        "    if row == 40:\n"
+        "        client.api.db._checkpoint()\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    log = tmp_path / "records.duckdb.wal"
+    assert log.stat().st_size > size
+    monkeypatch.setattr(_persistent_duckdb, "MACHINE", FakeMachine(5 * MIB))
+    few = chroma_nb.Settings(progress=False, duckdb_memory_limit="5 MB")
+    with chroma_nb.PersistentClient(str(tmp_path), few) as client:
+        assert log.stat().st_size > size
+        docs = client.get_collection("docs", embedding_function=None)
+        assert docs.count() == n
+        monkeypatch.undo()
+        assert docs.get(ids=["59"])["documents"] == [chr(97 + 59 % 26) * size]
