@@ -1,4 +1,4 @@
-"""What tests of several folders share: which want the machine for themselves, and the graph engines."""
+"""What tests of several folders share: which run serially, which are quick, and the graph engines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 #: Folders whose tests measure time or memory, or use every core.
-ALONE = {"browser", "display", "lessons", "memory", "packaging", "server"}
+SERIAL = {"browser", "display", "lessons", "memory", "packaging", "server"}
+#: Folders whose tests are in `scripts/test --quick`.
+QUICK = {"unit"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,8 +30,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(TESTS) and item.path.relative_to(TESTS).parts[0] in ALONE:
-            item.add_marker(pytest.mark.alone)
+        if not item.path.is_relative_to(TESTS):
+            continue
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in SERIAL:
+            item.add_marker(pytest.mark.serial)
+        if folder in QUICK and item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.quick)
+        if item.config.getoption("--all"):
+            # A walk over every case takes as long as it takes.
+            item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(autouse=True)
