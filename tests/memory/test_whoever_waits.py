@@ -215,7 +215,7 @@ def test_a_collection_that_is_deleted_before_it_is_improved_is_no_matter(
         segments._builder.request(slot.collection_id, 0)
         # One after the other: this one has been done when the next is begun.
         done = threading.Event()
-        improve = segments._improve
+        improve = segments._compact_or_build
 
         def improved(slot: Any, collection_id: Any) -> None:
             try:
@@ -223,7 +223,7 @@ def test_a_collection_that_is_deleted_before_it_is_improved_is_no_matter(
             finally:
                 done.set()
 
-        segments._improve = improved
+        segments._compact_or_build = improved
         segments._builder.request(slot.collection_id, 0)
         assert done.wait(SECONDS)
         segments._builder.close()
