@@ -162,7 +162,7 @@ class SegmentManager:
         return self._slots.get(collection_id).lock.read()
 
     def _skip_damaged_rows(self, collection_id: UUID) -> None:
-        """Write unused rows after damaged ones, so that new vectors are not in a block with a wrong checksum."""
+        """Write rows of zeros after damaged vectors, as nothing can be added to their checksum. No record uses them."""
         n_rows = self.db.rows_to_skip(collection_id)
         if n_rows:
             zeros = np.zeros(
