@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -108,7 +109,7 @@ class Asking(Lender):
         self._work = work
         self.asked = 0
 
-    def lend(self, reason: str) -> int:
+    def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         self.asked += 1
         self._work()
         return 0
