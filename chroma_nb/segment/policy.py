@@ -1,6 +1,6 @@
-"""Who goes first, and in which form a collection is held.
+"""In which order collections are unloaded, and which forms of a graph fit.
 
-Plain functions over plain values: what `SegmentManager` does with locks and files is decided here.
+Plain functions of plain values. `ResidentSet` and `Graphs` carry out what is decided here.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Resident:
-    """What the order of unloading depends on."""
+    """A loaded collection, with what the order of unloading depends on."""
 
     collection_id: UUID
     n_bytes: int
+    #: Monotonic time of its last use.
     last_used: float
-    #: Seconds without use after which it goes; None: the store's interval.
+    #: Unloaded after this long without use; None: after the store's interval.
     ttl_seconds: float | None
     pinned: bool
 
 
 def expiry(ttl_seconds: float | None, idle_seconds: float) -> float | None:
-    """Return the seconds without use after which a collection goes; None is never."""
+    """Return the seconds without use after which a collection is unloaded; None is never."""
     if ttl_seconds is not None:
         return ttl_seconds
     return idle_seconds or None
@@ -38,9 +39,9 @@ def expiry(ttl_seconds: float | None, idle_seconds: float) -> float | None:
 def unload_order(
     residents: Sequence[Resident], now: float, idle_seconds: float
 ) -> list[tuple[Resident, str]]:
-    """Return who goes, in order, each with the reason: TTL over, idle, least recently used.
+    """Return the collections to unload, in order, each with the reason: TTL over, idle, least recently used.
 
-    Pinned collections are not in it.
+    Pinned collections are left out. `now` is monotonic time.
     """
 
     def rank(one: Resident) -> tuple[int, float]:
@@ -60,5 +61,5 @@ def unload_order(
 def forms_that_fit(
     forms: Iterable[type[VectorIndex]], parameters: GraphParameters, n_labels: int, room: int
 ) -> Iterator[type[VectorIndex]]:
-    """Yield the forms of a graph over so many vectors that fit, the largest first."""
+    """Yield the forms of a graph of `n_labels` vectors that fit into `room` bytes, in the order of `forms`."""
     return (form for form in forms if form.bytes_for(parameters, n_labels) <= room)

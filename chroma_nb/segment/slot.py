@@ -27,16 +27,16 @@ class Slot:
     """
 
     collection_id: UUID
-    #: Held by whoever builds the collection's graph.
+    #: Held by the thread that builds the collection's graph.
     build_lock: Mutex = field(default_factory=Mutex)
-    #: Held by whoever writes to the collection, from the first look to the commit, and by whoever loads
-    #: or drops its segment.
+    #: Held by the thread that writes to the collection, from its first read to the commit, or that loads or drops
+    #: its segment.
     write_lock: Mutex = field(default_factory=Mutex)
-    #: Held by readers together; alone by whoever changes what they read.
+    #: Held for reading by readers; for writing by a thread that changes what they read.
     lock: RWLock = field(default_factory=RWLock)
     segment: LoadedSegment | None = None
-    #: A commit is being carried over into the segment. With nobody writing: one was interrupted, and the
-    #: segment may lag behind the truth.
+    #: A commit is being applied to the segment. If no thread holds `write_lock`, it was interrupted, and the segment
+    #: may lack changes that are in the DB.
     in_doubt: bool = False
     pinned: bool = False
     loading: bool = False
@@ -44,7 +44,7 @@ class Slot:
     graph_progress: float | None = None
     #: Monotonic time of the last use; None before the first.
     last_used: float | None = None
-    #: What it takes at least; set where that did not fit, until the collection changes.
+    #: The bytes that loading takes at least. Set when they did not fit, until the collection changes.
     least_bytes: int | None = None
     hits: int = 0
     misses: int = 0
@@ -53,16 +53,16 @@ class Slot:
 
     @property
     def growth_account(self) -> tuple[UUID, str]:
-        """Whose the bytes are that a commit is going to add, until it has added them."""
+        """The ledger's account for what a running commit will add."""
         return (self.collection_id, "growth")
 
     @property
     def graph_account(self) -> tuple[UUID, str]:
-        """Whose the bytes are of a graph that is being built, until it is put in."""
+        """The ledger's account for a graph that is being built, until queries use it."""
         return (self.collection_id, "graph")
 
     def touch(self) -> None:
-        """Note a use; whoever holds the write lock writes."""
+        """Note a use: a write if this thread holds `write_lock`, else a read."""
         self.last_used = time.monotonic()
         if self.write_lock.is_mine:
             CORES.note_writing()
