@@ -1,9 +1,9 @@
-"""Ask several stores the same where memory is short: ``python -m benchmarks.memory_peers``.
+"""Compare several stores where memory is short: ``python -m benchmarks.memory_peers``.
 
-chroma_nb, chromadb, LanceDB and zvec hold the same records, with their own defaults. Each question is put
-to each in a fresh process in a cgroup of its own, and one judge looks at all answers. It prints a table of
-what became of them. ``--only M1,M5-ids`` and ``--engines chromadb,zvec`` choose, ``--stores FOLDER`` keeps
-the stores for the next run. A store that is not installed is named, and left out.
+chroma_nb, chromadb, LanceDB and zvec hold the same records, each with its own defaults. Each trial runs for
+each store in a fresh process, in a cgroup of its own, and all answers are checked by the same code. It prints
+a table of the outcomes. ``--only M1,M5-ids`` chooses trials, ``--engines chromadb,zvec`` chooses stores, and
+``--stores FOLDER`` keeps the stores for the next run. A store that is not installed is named, and left out.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ if TYPE_CHECKING:
 
     from benchmarks.memory_trials import Row
 
-    #: Ask something of a store, and say what was seen.
+    #: Asks a store, checks the answer, and returns what was seen in words.
     Question = Callable[[Stage, Peer], str]
 
 MODULE = "benchmarks.memory_peers"
-#: Records of an `add`, where something is added in pieces.
+#: Records of one `add`, where records are added in pieces.
 PIECE = 1_000
-#: What a store says of a lack of memory, if it raises no MemoryError.
+#: Words by which an error that is no MemoryError still means a lack of memory.
 SAID = ("memory", "resources exhausted")
 
 
 def asked(question: Question, afterwards: Question | None = None) -> Callable[[Stage], str]:
-    """Return a trial: a question, and where it is refused, one that the store has to answer still."""
+    """Return a trial of a question. If it is refused, the store still has to answer `afterwards`."""
 
     def trial(stage: Stage) -> str:
         with contextlib.closing(PEERS[stage.engine](stage.work / "store", stage.engine)) as peer:
@@ -66,13 +66,13 @@ def asked(question: Question, afterwards: Question | None = None) -> Callable[[S
                 if not isinstance(error, MemoryError) and not any(one in said for one in SAID):
                     raise
                 stage.step(f"refused: {error}")
-                (afterwards or _goes_on)(stage, peer)
+                (afterwards or _still_answers)(stage, peer)
                 raise MemoryError(str(error)) from error
 
     return trial
 
 
-def _goes_on(stage: Stage, peer: Peer) -> str:
+def _still_answers(stage: Stage, peer: Peer) -> str:
     return _ask(stage, peer, stage.recipe.parts[0])
 
 
@@ -86,7 +86,17 @@ def _ask(
     *,
     documents: bool = False,
 ) -> str:
-    """Ask some of the known queries, and compare the answer."""
+    """Run queries whose answers are known, and check the answer.
+
+    Args:
+        stage: The trial's stage.
+        peer: The store.
+        part: The collection.
+        first: The first query.
+        count: Queries.
+        top: Results of each query.
+        documents: Return the documents, and check those of the first query.
+    """
     known, at = stage.known(part.name), slice(first, first + count)
     answer = peer.query(part, known.queries[at], top, documents=documents)
     seen = check_query(answer, known, at, top)
@@ -101,7 +111,7 @@ def _ask(
 
 
 def ties(stage: Stage, peer: Peer) -> str:
-    """Ask for ten of many equal records."""
+    """Query for ten of many equal records."""
     part = stage.recipe.parts[0]
     answer = peer.query(part, stage.known(part.name).queries[:1], 10)
     check(len(set(answer["ids"][0])) == 10, f"ids {answer['ids'][0]}")
@@ -110,7 +120,7 @@ def ties(stage: Stage, peer: Peer) -> str:
 
 
 def queries(count: int, top: int) -> Question:
-    """Ask many queries at once, or for many results."""
+    """Return a question of `count` queries at once, with `top` results each."""
 
     def question(stage: Stage, peer: Peer) -> str:
         return _ask(stage, peer, stage.recipe.parts[0], 0, count, top)
@@ -119,7 +129,7 @@ def queries(count: int, top: int) -> Question:
 
 
 def index(stage: Stage, peer: Peer) -> str:
-    """Add vectors in pieces, have a graph of them, and ask."""
+    """Add vectors in pieces, build a graph of them, and query."""
     part = stage.recipe.parts[0]
     vectors = np.load(stores.vectors_file(stage.original, part.name), mmap_mode="r")
     peer.create(part)
@@ -134,7 +144,7 @@ def index(stage: Stage, peer: Peer) -> str:
 
 
 def export(stage: Stage, peer: Peer) -> str:
-    """Write everything to a Parquet file, with what the store has for that."""
+    """Export everything to a Parquet file, by the store's own means."""
     import pyarrow.parquet as pq
 
     part, path = stage.recipe.parts[0], stage.work / "out.parquet"
@@ -154,14 +164,14 @@ def export(stage: Stage, peer: Peer) -> str:
 
 
 def ids_alone(stage: Stage, peer: Peer) -> str:
-    """Ask for all ids and nothing else."""
+    """Get all ids and nothing else."""
     part = stage.recipe.parts[0]
     check_records(part, peer.get(part), range(part.n), in_order=False)
     return f"{part.n:,} ids"
 
 
 def get_all(stage: Stage, peer: Peer) -> str:
-    """Ask for all documents and metadata."""
+    """Get all documents and metadata."""
     part = stage.recipe.parts[0]
     check_records(part, peer.get(part, whole=True), range(part.n), in_order=False)
     return f"{part.n:,} records"
@@ -182,17 +192,17 @@ def _added(peer: Peer, name: str, step: int) -> str:
 
 
 def add_at_once(stage: Stage, peer: Peer) -> str:
-    """Add much, in as few calls as the store takes it in."""
+    """Add 8,000 records in one call, or in as few calls as the store takes."""
     return _added(peer, "added", 8_000)
 
 
 def add_in_parts(stage: Stage, peer: Peer) -> str:
-    """Add the same in parts."""
+    """Add 8,000 records in parts of 500."""
     return _added(peer, "parts", 500)
 
 
 def key_filters(stage: Stage, peer: Peer) -> str:
-    """Filter by five keys, queries and all ids."""
+    """Filter by five metadata keys, with a query and with a get of all matching ids each."""
     part = stage.recipe.parts[0]
     _ask(stage, peer, part)
     for key in (4, 7, 10, 13, 16):
@@ -208,7 +218,7 @@ def key_filters(stage: Stage, peer: Peer) -> str:
 
 
 def growing(stage: Stage, peer: Peer) -> str:
-    """Ask ten collections; the notebook's arrays grow, with a question after each step."""
+    """Query ten collections while the process's arrays grow, with a query after each step."""
     others = anonymous()
     parts = {part.name: part for part in stage.recipe.parts}
     for part in parts.values():
@@ -225,19 +235,19 @@ def growing(stage: Stage, peer: Peer) -> str:
 
 
 def long_get(stage: Stage, peer: Peer) -> str:
-    """Ask for one record with a long text."""
+    """Get one record with a long text."""
     part = stage.recipe.part("long-1m")
     check_records(part, peer.get(part, ids=["r17"], whole=True), range(17, 18))
     return "one record"
 
 
 def long_query(stage: Stage, peer: Peer) -> str:
-    """Ask for the ten nearest, with their long texts."""
+    """Query for the ten nearest, with their long texts."""
     return _ask(stage, peer, stage.recipe.part("long-1m"), documents=True)
 
 
 def long_contains(stage: Stage, peer: Peer) -> str:
-    """Look for the one long text that has these words."""
+    """Find the one long text that contains these words."""
     part = stage.recipe.part("long-1m")
     ids = peer.get(part, contains=f"document 17 of {part.name}:")["ids"]
     check(ids == ["r17"], f"{ids}")
@@ -300,7 +310,7 @@ def prepare(store: Path, engine: str) -> None:
 
 
 def label(engine: str) -> str:
-    """Return the head of an engine's column."""
+    """Return the heading of an engine's column."""
     module = PEERS[engine].module
     return engine if engine == module else f"{module} ({engine})"
 
@@ -312,7 +322,7 @@ def _cell(row: Row) -> str:
 
 
 def table(outcomes: dict[str, list[Row]]) -> str:
-    """Return the outcomes of each engine as Markdown, and what there is to say of some."""
+    """Return the outcomes of each engine as a Markdown table, with a note on each that is wrong or failed."""
     heads = ["asked", "limit", *(label(engine) for engine in outcomes)]
     lines = [heads, ["---"] * len(heads)]
     for rows in zip(*outcomes.values(), strict=True):
@@ -361,7 +371,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(given: list[str] | None = None) -> dict[str, list[Row]]:
-    """Put the questions to the stores that are installed, and print what became of them."""
+    """Run the trials for the stores that are installed, and print the outcomes."""
     options = arguments(given)
     trials = chosen(options.only, TRIALS)
     if options.limit:
@@ -401,7 +411,7 @@ def _begin() -> int:
         original = options.stores / trial.store
         Stage(options.work, options.engine, original, "", (MemoryError,)).finish(trial)
         return 0
-    # To be killed is a result, of ours too; only a run that says nothing is a failure.
+    # A store that is killed is a result like any other, chroma_nb's included: the status is 0.
     main()
     return 0
 

@@ -1,4 +1,4 @@
-"""Trials of the budget: what gives way to the notebook's own data, and what is said about memory."""
+"""Trials of the budget: what is unloaded for the notebook's own data, and what reports and errors say."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     import chroma_nb
 
-#: Two figures that are to be the same may differ by so much.
+#: Two figures that should be the same may differ by this share.
 TOLERANCE = 0.2
 NAMES = [part.name for part in stores.TEN]
 
 
 def held(client: chroma_nb.ClientAPI) -> tuple[int, int]:
-    """Return how many collections are loaded, and the bytes that they hold."""
+    """Return how many collections are loaded, and the bytes in use by the report."""
     report = client.memory.report()
     return sum(one.resident_bytes > 0 for one in report.collections), report.used
 
@@ -68,7 +68,7 @@ def _grow(stage: Stage, client: chroma_nb.ClientAPI, others: int) -> list[Any]:
 
 
 def growing(stage: Stage) -> str:
-    """Arrays grow in small steps, with a question after each."""
+    """Add arrays in small steps, with a query after each."""
     with stage.open() as client:
         others = anonymous()
         before, used = _ask_each(stage, client)
@@ -82,7 +82,7 @@ def growing(stage: Stage) -> str:
 
 
 def growing_at_once(size: int) -> Callable[[Stage], str]:
-    """One array comes while the store is idle."""
+    """Return a trial in which one array of `size` bytes is made while the store is idle."""
 
     def trial(stage: Stage) -> str:
         with stage.open() as client:
@@ -100,7 +100,7 @@ def growing_at_once(size: int) -> Callable[[Stage], str]:
 
 
 def shrinking(stage: Stage) -> str:
-    """Arrays grow and go; then there is room for the collections again."""
+    """Add arrays and delete them; then the collections have room again."""
     with stage.open() as client:
         others = anonymous()
         before, used = _ask_each(stage, client)
@@ -115,7 +115,7 @@ def shrinking(stage: Stage) -> str:
         check(
             after >= before, f"{before} were loaded, {least} beside the arrays, {after} afterwards"
         )
-        # One that there was no room for stays on disk; another one, as a rule, each time.
+        # A collection that had no room is on disk, usually another one each time: only loaded ones are compared.
         states = {name: state(client, name) for name in NAMES}
         changed = [
             name
@@ -130,7 +130,7 @@ def shrinking(stage: Stage) -> str:
 
 
 def two_stores(stage: Stage) -> str:
-    """Two stores in one process share what is free."""
+    """Open two stores in one process: they share the free memory."""
     free = stage.limit - anonymous()
     with stage.open() as one, stage.open("second") as other:
         budgets = one.memory.budget, other.memory.budget
@@ -140,7 +140,7 @@ def two_stores(stage: Stage) -> str:
 
 
 def automatic_again(stage: Stage) -> str:
-    """A budget of "auto" is the same whatever the store holds when it is set."""
+    """Set the budget to "auto" again: it is the same whatever the store holds."""
     with stage.open() as client:
         budgets = [client.memory.budget]
         _ask_each(stage, client)
@@ -156,11 +156,11 @@ def automatic_again(stage: Stage) -> str:
 
 
 def room_again(stage: Stage) -> str:
-    """A graph that lies saved on the disk is opened when there is room again."""
+    """Make room again: a graph that is saved on the disk is opened."""
     name, forms = NAMES[0], []
     with stage.open(memory_budget="400 MB") as client:
         collection = collection_of(client, name)
-        # Room for its texts, and for no graph.
+        # 13 MB are room for its texts, but not for a graph.
         for budget in ("400 MB", "13 MB", "400 MB"):
             client.memory.budget = budget
             for turn in range(3):
@@ -176,7 +176,7 @@ def room_again(stage: Stage) -> str:
 def same_answers(
     names: tuple[str, ...], budgets: tuple[str, ...], *, build: bool
 ) -> Callable[[Stage], str]:
-    """Distances are the same to the last bit, whatever there is room for."""
+    """Return a trial of several budgets: distances are the same to the last bit under each."""
 
     def trial(stage: Stage) -> str:
         forms: list[str] = []
@@ -219,7 +219,7 @@ def same_answers(
 
 
 def named_budget(stage: Stage) -> str:
-    """The budget that a refusal names is enough."""
+    """Set the budget that an error names: it is enough."""
     pinned, wanted = NAMES[:2]
     with stage.open(memory_budget="400 MB") as client:
         size = client.memory.load(pinned)
@@ -242,7 +242,7 @@ def named_budget(stage: Stage) -> str:
 
 
 def preview_of_a_pin(stage: Stage) -> str:
-    """What a preview lists is what setting the budget does."""
+    """Preview a budget that setting refuses, as a collection is pinned: the preview says so."""
     pinned, other = NAMES[:2]
     with stage.open(memory_budget="400 MB") as client:
         client.memory.pin(pinned)
@@ -259,7 +259,7 @@ def preview_of_a_pin(stage: Stage) -> str:
 
 
 def growing_pin(stage: Stage) -> str:
-    """A pinned collection grows past the budget: that is said, or it stays loaded."""
+    """Grow a pinned collection past the budget: it is refused, or stays loaded, or there is a warning."""
     name = NAMES[0]
     rng = np.random.default_rng(3)
     with (
@@ -288,11 +288,11 @@ def growing_pin(stage: Stage) -> str:
     return f"{seen}; {said[0].message if said else ''}"
 
 
-# -- M21, M23: what is said -------------------------------------------------------------------
+# -- M21, M23: estimates and reports ----------------------------------------------------------
 
 
 def estimate(stage: Stage) -> str:
-    """What is reckoned beforehand is what a collection takes."""
+    """Compare an estimate with what the collection takes when it is loaded."""
     part = stage.recipe.parts[0]
     with stage.open(memory_budget="1 GB") as client:
         reckoned = client.memory.estimate(part.n, part.dimension).n_bytes
@@ -303,7 +303,7 @@ def estimate(stage: Stage) -> str:
 
 
 def figures_of_a_build(stage: Stage) -> str:
-    """While a graph is built, its memory is a collection's, and its progress is seen."""
+    """Read reports while a graph is built: its memory is the collection's, and the progress is seen."""
     rng = np.random.default_rng(4)
     worst, seen_at_worst = 0, ""
     shares: set[float] = set()

@@ -1,7 +1,7 @@
-"""The trials of `benchmarks.memory_trials`: what is asked of a store where memory is short.
+"""The trials of `benchmarks.memory_trials`: what a store is asked to do where memory is short.
 
-A trial's function runs in a fresh process. It returns what it saw; `check` and the exceptions of what
-it calls say what went wrong.
+A trial's function runs in a fresh process. It returns what it saw, in words, and raises where something is
+wrong. `TRIALS`, at the end, lists them all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def ties(stage: Stage) -> str:
-    """Ask for ten of 200,000 equal records."""
+    """Query for ten of 200,000 equal records."""
     with stage.open() as client:
         answer = collection_of(client, "dup").query(
             query_embeddings=stage.known("dup").queries[:1], n_results=10
@@ -51,7 +51,7 @@ def ties(stage: Stage) -> str:
 
 
 def queries(name: str, count: int, n_results: int) -> Callable[[Stage], str]:
-    """Ask many queries, or for many results, in one call."""
+    """Return a trial of `count` queries with `n_results` each, in one call."""
 
     def trial(stage: Stage) -> str:
         with stage.open() as client:
@@ -64,7 +64,7 @@ def queries(name: str, count: int, n_results: int) -> Callable[[Stage], str]:
 
 
 def build(stage: Stage) -> str:
-    """Build a graph; where that is refused, the collection goes on answering."""
+    """Build a graph; if that is refused, the collection still answers."""
     known = stage.known("wide")
     with stage.open() as client:
         collection = collection_of(client, "wide")
@@ -78,7 +78,7 @@ def build(stage: Stage) -> str:
 
 
 def background_build(stage: Stage) -> str:
-    """Open, ask once and wait, as one does who reads the answer."""
+    """Open, query once and wait, so that the graph is built in the background."""
     known = stage.known("wide")
     with stage.open() as client:
         collection = collection_of(client, "wide")
@@ -94,7 +94,7 @@ def background_build(stage: Stage) -> str:
 
 
 def compaction(stage: Stage) -> str:
-    """Delete a little more than half, and wait until the files are written anew."""
+    """Delete 55 %, and wait until the files are rewritten."""
     gone = [row for row in range(36_000) if _is_deleted(row)]
     with stage.open() as client:
         collection = collection_of(client, "wide")
@@ -123,11 +123,11 @@ def _size(folder: Path) -> int:
     return sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
 
 
-# -- M4: in and out ---------------------------------------------------------------------------
+# -- M4: export and import --------------------------------------------------------------------
 
 
 def export(stage: Stage) -> str:
-    """Write everything to a file."""
+    """Export everything to a Parquet file."""
     import pyarrow.parquet as pq
 
     part = stage.recipe.parts[0]
@@ -144,7 +144,7 @@ def export(stage: Stage) -> str:
 
 
 def import_(stage: Stage) -> str:
-    """Read such a file into a new store."""
+    """Import a Parquet file into a new store."""
     part = stage.recipe.parts[0]
     with stage.open("imported") as client:
         client.import_(stores.parquet(stage.original), "again")
@@ -157,7 +157,7 @@ def import_(stage: Stage) -> str:
 
 
 def to_arrow(stage: Stage) -> str:
-    """Take a tenth of a collection as a table."""
+    """Get a tenth of a collection as an Arrow table."""
     part = stage.recipe.parts[0]
     with stage.open() as client:
         table = collection_of(client, part.name).to_arrow(where={"tenth": 3})
@@ -170,7 +170,7 @@ def to_arrow(stage: Stage) -> str:
 
 
 def to_pandas(stage: Stage) -> str:
-    """Take a whole collection as a table, without its embeddings."""
+    """Get a whole collection as a DataFrame, without its embeddings."""
     part = stage.recipe.parts[0]
     with stage.open() as client:
         frame = collection_of(client, part.name).to_pandas()
@@ -196,7 +196,7 @@ def plot(stage: Stage) -> str:
 
 
 def ids_alone(stage: Stage) -> str:
-    """Ask for ids and nothing else of a collection that is not loaded."""
+    """Get only the ids of a collection that is not loaded."""
     part = stage.recipe.parts[0]
     with stage.open() as client:
         answer = collection_of(client, part.name).get(include=[])
@@ -206,7 +206,7 @@ def ids_alone(stage: Stage) -> str:
 
 
 def get_all(stage: Stage) -> str:
-    """Ask for all documents and metadata."""
+    """Get all documents and metadata; if that is refused, 100 records."""
     part = stage.recipe.parts[0]
     with stage.open() as client:
         collection = collection_of(client, part.name)
@@ -223,7 +223,7 @@ def get_all(stage: Stage) -> str:
 
 
 def add_at_once(stage: Stage) -> str:
-    """Add 8,000 documents of 5 kB in one call; where that is refused, in parts."""
+    """Add 8,000 documents of 5 kB in one call; if that is refused, in parts."""
     part = stores.STORES["TEXT"].parts[0]
     ids = [stores.record_id(row) for row in range(8_000)]
     texts = [stores.document(part, row) for row in range(8_000)]
@@ -279,7 +279,7 @@ def key_filters(stage: Stage) -> str:
 
 
 def list_filter(stage: Stage) -> str:
-    """Look for a number in lists of 100."""
+    """Filter by a number in lists of 100, twice."""
     part, known = stage.recipe.part("lists"), stage.known("lists")
     where: Any = {"floats": {"$contains": 250.125}}
     right = [
@@ -301,7 +301,7 @@ def list_filter(stage: Stage) -> str:
 
 
 def embed(stage: Stage) -> str:
-    """Embed 200 documents of 400 words with MiniLM, and find one of them again."""
+    """Embed 200 documents of 400 words with MiniLM, and query for one of them."""
     beside = Path(__file__).parents[2] / "shared/models/all-MiniLM-L6-v2/onnx"
     model = Path(os.environ.get("CHROMA_NB_MINILM_PATH") or beside)
     if not (model / "model.onnx").is_file():
@@ -325,18 +325,18 @@ def embed(stage: Stage) -> str:
 
 
 def long_query(stage: Stage, collection: chroma_nb.Collection, part: stores.Part) -> str:
-    """Ask for the ten nearest, with their texts."""
+    """Query for the ten nearest, with their texts."""
     return ask(collection, stage.known(part.name))
 
 
 def long_get(stage: Stage, collection: chroma_nb.Collection, part: stores.Part) -> str:
-    """Ask for one record."""
+    """Get one record."""
     check_records(part, collection.get(limit=1), range(1))
     return "one record"
 
 
 def long_contains(stage: Stage, collection: chroma_nb.Collection, part: stores.Part) -> str:
-    """Look for the one text that has these words."""
+    """Find the one text that contains these words."""
     words: Any = {"$contains": f"document 17 of {part.name}:"}
     ids = collection.get(where_document=words, include=[])["ids"]
     check(ids == ["r17"], f"{ids}")
@@ -344,7 +344,7 @@ def long_contains(stage: Stage, collection: chroma_nb.Collection, part: stores.P
 
 
 def long_peek(stage: Stage, collection: chroma_nb.Collection, part: stores.Part) -> str:
-    """Look at the first ten."""
+    """Peek at the first ten."""
     check_records(part, collection.peek(), range(10))
     return "ten records"
 
@@ -358,7 +358,7 @@ LONG_ACTIONS: dict[str, Callable[[Stage, chroma_nb.Collection, stores.Part], str
 
 
 def long_texts(name: str, action: str, budget: str) -> Callable[[Stage], str]:
-    """Ask a collection of long texts; where that is refused, take the ways out that are named."""
+    """Return a trial of a collection of long texts; if it is refused, it is repeated with a larger budget."""
 
     def trial(stage: Stage) -> str:
         part = stage.recipe.part(name)
@@ -381,7 +381,7 @@ def long_texts(name: str, action: str, budget: str) -> Callable[[Stage], str]:
     return trial
 
 
-# -- the table --------------------------------------------------------------------------------
+# -- all trials -------------------------------------------------------------------------------
 
 TRIALS = (
     *(Trial(f"M1-ties-{mb}", mb, "DUP", ties) for mb in (200, 300, 400, 600)),

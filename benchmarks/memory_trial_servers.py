@@ -1,4 +1,4 @@
-"""Trials of a server under the limit, with clients outside of it."""
+"""Trials of a server under the limit, with 16 clients that are not."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLIENTS = 16
-#: Calls of each client, and how often a busy server is asked again.
+#: Calls of each client, and tries of a call that a busy server refuses.
 CALLS = 4
 TRIES = 20
 
 
 def _connect(stage: Stage) -> chroma_nb.ClientAPI:
-    # No retries of its own: each answer of a busy server is counted.
+    # Without the client's own retries, so that each answer of a busy server is counted.
     return chroma_nb.connect(stage.url, settings=chroma_nb.Settings(retries=0, progress=False))
 
 
 def _together(
     stage: Stage, name: str, call: Callable[[chroma_nb.Collection, int, int], None]
 ) -> Counter[str]:
-    """Let clients call at the same time; return how often they were answered, and how."""
+    """Let all clients call at the same time; return how often each kind of answer came."""
     counts: Counter[str] = Counter()
     lock = threading.Lock()
 
@@ -48,7 +48,7 @@ def _together(
                     return
 
     def until_answered(collection: chroma_nb.Collection, number: int, turn: int) -> bool:
-        """Call again where it is refused for now; say whether the server is still there."""
+        """Repeat a call that is refused for now; say whether the server still runs."""
         for _ in range(TRIES):
             how = _try(call, collection, number, turn)
             count(how)
@@ -97,7 +97,7 @@ def _judged(counts: Counter[str]) -> str:
 
 
 def gets(stage: Stage) -> str:
-    """Each client asks for 4,000 records with their texts."""
+    """Each client gets 4,000 records with their texts in each call."""
     part = stage.recipe.parts[0]
 
     def call(collection: chroma_nb.Collection, number: int, turn: int) -> None:
@@ -109,7 +109,7 @@ def gets(stage: Stage) -> str:
 
 
 def upserts(stage: Stage) -> str:
-    """Each client writes 500 records of 6 kB a call; what was answered is there."""
+    """Each client writes 500 records of 6 kB a call; calls that succeeded have written their records."""
     part = stores.Part("text", 0, 64, text=6_000)
     with _connect(stage) as client:
         client.create_collection(part.name, embedding_function=None)

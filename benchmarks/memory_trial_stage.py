@@ -1,4 +1,4 @@
-"""What a trial of `benchmarks.memory_trials` is given, and how it looks at answers."""
+"""`Stage`: what a trial of `benchmarks.memory_trials` is given; and the checks of answers."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     import chroma_nb
 
 MB = 1_000_000
-#: A graph finds most of the nearest records, an exact answer all of them.
+#: The least recall, as a graph finds most of the nearest records, not all.
 LEAST_RECALL = 0.9
-#: The notebook's arrays grow by so much.
+#: `grow` adds arrays of this many bytes ...
 ARRAY = 10 * MB
-#: Until the process has this share of its limit.
+#: ... until the process's own data have this share of the limit, ...
 FULL = 0.9
-#: So long the store is left alone after each step, in seconds.
+#: ... with a pause after each (seconds), in which the store may unload.
 IDLE = 0.2
 
 
 class Wrong(Exception):
-    """An answer is not what is known to be right."""
+    """An answer is wrong."""
 
 
 class Skipped(Exception):
-    """The trial needs what is not here."""
+    """The trial needs something that is not here, such as a model."""
 
 
 def check(right: object, otherwise: str) -> None:
-    """Raise where something is not as it should be."""
+    """Raise `Wrong` with the text `otherwise` unless `right` is true."""
     if not right:
         raise Wrong(otherwise)
 
@@ -48,13 +48,13 @@ class Trial:
     """A trial.
 
     Args:
-        name: Begins with its case's.
-        limit_mb: Of the process's memory; 0 is none.
-        store: One of `memory_trial_stores.STORES`.
-        function: What is done.
-        seconds: It is given up after so long.
-        server: Does it ask a server? Then that is what is under the limit.
-        title: What is asked, in words.
+        name: The case, a hyphen, and more: ``M5-ids-TEXT``.
+        limit_mb: The limit of the process's memory, MB (1,000,000 bytes); 0 is none.
+        store: A name in `memory_trial_stores.STORES`.
+        function: Runs the trial, and returns what it saw in words.
+        seconds: It is killed after this long.
+        server: It asks a server, and the limit is the server's.
+        title: What it does, in words.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Trial:
 
     @property
     def case(self) -> str:
-        """The case that it belongs to."""
+        """The part of the name before the first hyphen."""
         return self.name.partition("-")[0]
 
 
@@ -75,10 +75,10 @@ class Stage:
     """What a trial is given.
 
     Args:
-        work: A folder that goes with the trial; ``store`` in it is a copy of the trial's store.
+        work: A folder that is deleted after the trial; ``store`` in it is a copy of the trial's store.
         engine: The engine of graphs.
-        original: The store as it was made; what is known of it lies beside it.
-        url: The server's, for the trials that have one.
+        original: The store as it was prepared; the files with its known answers are next to it.
+        url: The server's address, for the trials that have one.
         refusals: Errors by which a store refuses what there is no memory for.
     """
 
@@ -96,16 +96,16 @@ class Stage:
         self.url = url
         self._refusals = refusals
         self.recipe = stores.STORES[original.name]
-        #: Bytes that the trial's process may have.
+        #: The limit of the trial's process, bytes.
         self.limit = 0
         self._log = (work / "log.jsonl").open("w", encoding="utf-8")
 
     def step(self, text: str) -> None:
-        """Say how far the trial came: the last thing that is known of one that is killed."""
+        """Log how far the trial has come; of a trial that is killed, the last step is reported."""
         self._say(step=text)
 
     def finish(self, trial: Trial) -> None:
-        """Do the trial, and say what became of it."""
+        """Run the trial, and log its outcome."""
         self.limit = trial.limit_mb * MB
         try:
             self._say(outcome="right", seen=trial.function(self) or "")
@@ -132,17 +132,24 @@ class Stage:
         return chroma_nb.PersistentClient(self.work / folder, chosen)
 
     def known(self, name: str) -> stores.Known:
-        """Return what is known of a collection."""
+        """Return the queries of a collection whose answers are known."""
         return stores.known(self.original, name)
 
 
 def collection_of(client: chroma_nb.ClientAPI, name: str) -> chroma_nb.Collection:
-    """Return a collection that is given its embeddings."""
+    """Return a collection without an embedding function."""
     return client.get_collection(name, embedding_function=None)
 
 
 def check_query(answer: Any, known: stores.Known, at: slice, n_results: int) -> str:
-    """Compare an answer with what is known of these queries; return the recall."""
+    """Check an answer against the known ones; return the recall in words.
+
+    Args:
+        answer: As by `chroma_nb.Collection.query`, with distances.
+        known: The known answers.
+        at: The queries that were asked.
+        n_results: Results that were asked for.
+    """
     top = min(n_results, known.rows.shape[1])
     found = 0
     rows, distances = known.rows[at, :top], known.distances[at, :top]
@@ -160,20 +167,20 @@ def check_query(answer: Any, known: stores.Known, at: slice, n_results: int) -> 
 
 
 def ask(collection: Any, known: stores.Known, first: int = 0, count: int = 1, top: int = 10) -> str:
-    """Ask some of the known queries in one call, and compare the answer."""
+    """Run some of the known queries in one call, and check the answer."""
     at = slice(first, first + count)
     answer = collection.query(query_embeddings=known.queries[at], n_results=top)
     return check_query(answer, known, at, top)
 
 
 def check_records(part: stores.Part, answer: Any, rows: range, *, in_order: bool = True) -> None:
-    """Compare the records of an answer with what they were made of.
+    """Check the ids of an answer, and the first, middle and last record in whole.
 
     Args:
         part: Their collection.
-        answer: What was answered, as by `chroma_nb.Collection.get`.
-        rows: Those that were asked for.
-        in_order: Do they have to come in this order?
+        answer: As by `chroma_nb.Collection.get`.
+        rows: The numbers of the records that were asked for.
+        in_order: They have to come in this order.
     """
     ids = answer["ids"]
     expected = [stores.record_id(row) for row in rows]
@@ -184,7 +191,7 @@ def check_records(part: stores.Part, answer: Any, rows: range, *, in_order: bool
 
 
 def check_record(part: stores.Part, answer: Any, place: int) -> None:
-    """Compare one record of an answer with what it was made of."""
+    """Check document and metadata of the record at `place` of an answer, as far as they are in it."""
     one = answer["ids"][place]
     row = int(one[1:])
     if answer["documents"] is not None and part.text:
@@ -196,7 +203,7 @@ def check_record(part: stores.Part, answer: Any, place: int) -> None:
 
 
 def anonymous() -> int:
-    """Return this process's memory that no file stands behind, in bytes."""
+    """Return this process's resident anonymous memory (without mapped files), bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) * 1024
@@ -210,14 +217,14 @@ def grow(
     ask_one: Callable[[str, int], Any],
     names: Sequence[str],
 ) -> list[Any]:
-    """Let arrays grow until they and what else is not the store's are most of the limit.
+    """Add arrays until they and `others` together have `FULL` of the limit; return them.
 
     Args:
-        stage: The trial's.
+        stage: The trial's stage.
         others: Bytes that the process had before anything was loaded.
-        look: Says what the store holds.
+        look: Returns what the store holds, in words.
         ask_one: Called after each step with a collection's name and the number of a query.
-        names: Of the collections, which are asked in turn.
+        names: The collections, which are queried in turn.
     """
     arrays: list[Any] = []
     while others + len(arrays) * ARRAY < FULL * stage.limit:
@@ -230,10 +237,10 @@ def grow(
 
 
 def chosen(only: str, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that are named, by their case or their own name.
+    """Return the trials that `only` names: cases or trials, separated by commas; empty is all.
 
     Raises:
-        SystemExit: There is none of such a name.
+        SystemExit: A name is unknown.
     """
     names = [one.strip() for one in only.split(",") if one.strip()]
     unknown = [n for n in names if not any(n in (one.name, one.case) for one in trials)]
@@ -243,5 +250,5 @@ def chosen(only: str, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def find(name: str, trials: Sequence[Trial]) -> Trial:
-    """Return the trial of a name."""
+    """Return the trial with this name."""
     return next(one for one in trials if one.name == name)

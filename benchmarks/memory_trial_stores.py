@@ -1,7 +1,7 @@
-"""The stores of `benchmarks.memory_trials`: made up, the same every time, with what is known of them.
+"""The stores of `benchmarks.memory_trials`: generated, the same every time, with the answers of some queries.
 
-Whatever a record has follows from its number, so that a trial can check an answer without having read
-the store. The nearest records of some queries are found beforehand by comparing everything.
+A record's id, document and metadata follow from its number (row), so a trial can check an answer without reading
+the store. The nearest records of some queries are found beforehand by comparing all records.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
     Vectors = npt.NDArray[np.float32]
 
-#: Records of one `add`.
+#: Records of one `add`, at most.
 PIECE = 5_000
-#: A setting that leaves collections without a graph.
+#: A value of `Settings.graph_min_records` by which no collection gets a graph.
 NO_GRAPH = 1_000_000_000
-#: Change it when the recipes below change: stores of another one are made anew.
+#: Raise it when the recipes below change: stores of another version are made again.
 VERSION = 3
-#: Rows of `float_list` differ up to here.
+#: `float_list` repeats after this many rows.
 LIST_STEPS = 500
 LIST_LENGTH = 100
-#: Every text is a part of one long text, at a place of its own.
+#: Every document is a part of one long text, from a place of its own.
 _POOL_CHARACTERS = 1_500_000
 _pool = ""
 
@@ -43,16 +43,16 @@ class Part:
 
     Args:
         name: Of the collection.
-        n: Records.
-        dimension: Of their embeddings.
-        space: The distance.
-        text: Characters of each document; 0: there are none.
+        n: Number of records.
+        dimension: Floats of each embedding.
+        space: The distance: ``l2``, ``cosine`` or ``ip``.
+        text: Characters of each document; 0 is no document.
         keys: Metadata keys of each record.
-        lists: Does each record have a list of `LIST_LENGTH` floats?
-        equal: Are all vectors the same?
-        graph: Is the graph built beforehand?
-        queries: Queries whose answers are known.
-        top: Nearest records that are known of each.
+        lists: Each record has a list of `LIST_LENGTH` floats.
+        equal: All vectors are the same.
+        graph: The graph is built beforehand.
+        queries: Number of queries whose answers are known.
+        top: Number of nearest records that are known of each query.
     """
 
     name: str
@@ -74,9 +74,9 @@ class Recipe:
 
     Args:
         parts: Its collections.
-        graphs: May they have graphs?
-        exported: Is a Parquet file of the first one beside it?
-        stored: False: the records are not in it, their vectors lie beside it for a trial to add.
+        graphs: They may have graphs.
+        exported: There is a Parquet file of the first one next to the store.
+        stored: False: the store is empty, and a file next to it has the vectors for a trial to add.
     """
 
     parts: tuple[Part, ...]
@@ -85,7 +85,7 @@ class Recipe:
     stored: bool = True
 
     def part(self, name: str) -> Part:
-        """Return one of the collections."""
+        """Return the collection with this name."""
         return next(one for one in self.parts if one.name == name)
 
 
@@ -122,7 +122,7 @@ def record_id(row: int) -> str:
 
 
 def document(part: Part, row: int) -> str:
-    """Return a record's document."""
+    """Return a record's document, `Part.text` characters."""
     global _pool
     if not _pool:
         words = np.random.default_rng(7).integers(0, 26**3, _POOL_CHARACTERS // 4)
@@ -154,13 +154,13 @@ def value(row: int, key: int) -> int | float | str:
 
 
 def float_list(row: int) -> list[float]:
-    """Return a record's list."""
+    """Return a record's list of `LIST_LENGTH` floats."""
     return [row % LIST_STEPS + step + 0.125 for step in range(LIST_LENGTH)]
 
 
 @dataclass
 class Records:
-    """What is handed to one `add`."""
+    """The arguments of one `add`; embeddings are float32, shape (records, dimension)."""
 
     ids: list[str]
     embeddings: Vectors
@@ -169,7 +169,7 @@ class Records:
 
 
 def records(part: Part, rows: range, embeddings: Vectors) -> Records:
-    """Return some of a collection's records."""
+    """Return the records with these numbers."""
     return Records(
         [record_id(row) for row in rows],
         embeddings,
@@ -180,7 +180,10 @@ def records(part: Part, rows: range, embeddings: Vectors) -> Records:
 
 @dataclass
 class Known:
-    """What is known of a collection: queries, and the rows and distances nearest to each."""
+    """Queries with known answers: the numbers (rows) of the nearest records, and their distances.
+
+    Shapes: queries (n, dimension), rows and distances (n, `Part.top`), the nearest first.
+    """
 
     queries: Vectors
     rows: npt.NDArray[np.int64]
@@ -188,29 +191,29 @@ class Known:
 
 
 def known(store: Path, part: str) -> Known:
-    """Return what `prepare` found beforehand."""
+    """Return the known answers, which `prepare` has saved."""
     with np.load(store.with_name(f"{store.name}-{part}.npz")) as found:
         return Known(found["queries"], found["rows"], found["distances"])
 
 
 def parquet(store: Path) -> Path:
-    """Return where a store's exported collection is."""
+    """Return the path of a store's exported collection."""
     return store.with_name(f"{store.name}.parquet")
 
 
 def vectors_file(store: Path, part: str) -> Path:
-    """Return where the vectors are of a collection that is not stored."""
+    """Return the path of the vectors of a collection that is not stored."""
     return store.with_name(f"{store.name}-{part}.npy")
 
 
 def is_prepared(store: Path) -> bool:
-    """Say whether the store is there, of the present recipes."""
+    """Say whether the store is there, complete and of the present `VERSION`."""
     mark = store.with_name(f"{store.name}.json")
     return mark.is_file() and json.loads(mark.read_text()) == VERSION
 
 
 def fill(store: Path, write: Callable[[Part, Iterator[Records]], None]) -> None:
-    """Hand a store's records to `write`, a collection at a time, and save what is known of them."""
+    """Give a store's records to `write`, one collection at a time, and save the known answers."""
     recipe = STORES[store.name]
     for number, part in enumerate(recipe.parts):
         vectors = _vectors(part, number)
@@ -222,18 +225,18 @@ def fill(store: Path, write: Callable[[Part, Iterator[Records]], None]) -> None:
 
 
 def clear(store: Path) -> None:
-    """Make a store's folder, empty."""
+    """Make a store's folder, and empty it."""
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True)
 
 
 def mark(store: Path) -> None:
-    """Note down that a store is whole."""
+    """Write the file by which `is_prepared` knows that a store is complete."""
     store.with_name(f"{store.name}.json").write_text(json.dumps(VERSION))
 
 
 def prepare(store: Path, engine: str) -> None:
-    """Make a store of chroma_nb's, its graphs, and the files beside it."""
+    """Make a chroma_nb store, its graphs, and the files next to it."""
     import chroma_nb
 
     recipe = STORES[store.name]
@@ -270,7 +273,7 @@ def _pieces(part: Part, vectors: Vectors) -> Iterator[Records]:
 
 
 def _vectors(part: Part, number: int) -> Vectors:
-    """Return clustered vectors, as embeddings are."""
+    """Return float32 vectors, shape (n, dimension), in clusters, as real embeddings are."""
     if part.equal:
         return np.ones((part.n, part.dimension), dtype=np.float32)
     rng = np.random.default_rng([number, part.n, part.dimension])

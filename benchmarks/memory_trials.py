@@ -1,8 +1,12 @@
-"""Try what a process of little memory may be asked for: ``python -m benchmarks.memory_trials``.
+"""Try chroma_nb in processes with little memory: ``python -m benchmarks.memory_trials``.
 
-Each trial is a fresh process in a cgroup of its own, over a store that was made beforehand, outside of
-the limit. It has to answer rightly, or to refuse in time; to be killed by the kernel is neither.
-``--only M1,M5`` or ``--only M5-text-ids`` chooses, ``--stores FOLDER`` keeps the stores for the next run.
+Each trial is a fresh process in a cgroup of its own, with a store that was made beforehand, without the limit.
+It has to give the right answer, or to refuse before memory runs out. If the kernel kills it, it has failed.
+``--only M1,M5`` or ``--only M5-ids-TEXT`` chooses, ``--stores FOLDER`` keeps the stores for the next run.
+
+* `memory_trial_cases`: the trials; `memory_trial_budgets` and `memory_trial_servers` have some of them
+* `memory_trial_stage`: what a trial is given, and how answers are checked
+* `memory_trial_stores`: the stores
 """
 
 from __future__ import annotations
@@ -30,33 +34,42 @@ if TYPE_CHECKING:
 
 MB = 1_000_000
 MODULE = "benchmarks.memory_trials"
-#: Everything else fails the run.
+#: Outcomes that are not a failure.
 GOOD = ("right", "refused", "skipped")
-#: Characters of what was seen, in the table; the JSON file has all of it.
+#: Characters of `Row.seen` in the table; the JSON file has all of it.
 SHOWN = 150
 
 
 @dataclass
 class Row:
-    """What became of a trial."""
+    """The outcome of a trial."""
 
     trial: str
     case: str
     limit_mb: int
     #: "right", "refused", "skipped", "wrong", "killed", "error" or "timeout".
     outcome: str
-    #: The most that the cgroup held, file cache included.
+    #: The most that the cgroup held, file cache included; None where there is no cgroup.
     peak_mb: int | None
     seconds: float
+    #: What the trial saw, or why it failed, in words.
     seen: str
 
 
 def run(
     trial: Trial, stores: Path, engine: str, *, module: str = MODULE, cold_files: bool = False
 ) -> Row:
-    """Do one trial in a process of its own, of a module with ``--child``."""
+    """Run one trial in a process of its own.
+
+    Args:
+        trial: The trial.
+        stores: The folder with the prepared stores.
+        engine: The engine of graphs, or the store of `memory_peers`.
+        module: The module to start with ``--child``.
+        cold_files: Drop the store's files from the system's cache first.
+    """
     with contextlib.ExitStack() as stack:
-        # Beside the stores: a trial writes to a copy, and graphs are built whether it asks or not.
+        # A trial gets a copy of the store: it writes to it, and graphs are built in the background.
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=stores, prefix="trial-")))
         shutil.copytree(stores / trial.store, work / "store")
         if cold_files:
@@ -76,7 +89,7 @@ def run(
 
 
 def under(group: Limit | None) -> tuple[str, ...]:
-    """Return a command to run another by, so that all of it is under the limit."""
+    """Return the beginning of a command line that puts what follows it under the limit."""
     if group is None:
         return ()
     if group.folder is None:
@@ -87,7 +100,7 @@ def under(group: Limit | None) -> tuple[str, ...]:
 def _with_server(
     trial: Trial, work: Path, group: Limit | None, command: list[str], engine: str
 ) -> tuple[tuple[int | None, str], bool]:
-    """Start a server under the limit, and the trial outside of it."""
+    """Run a server under the limit, and the trial as its client without one; return `_wait`, and if the server died."""
     from benchmarks.servers import running, start_ours
 
     server = start_ours(
@@ -102,7 +115,7 @@ def _with_server(
 
 
 def _wait(command: list[str], seconds: float) -> tuple[int | None, str]:
-    """Return a process's status (None: it took too long) and the end of what it said."""
+    """Return a process's exit status (None: it took too long) and the end of its stderr."""
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -142,7 +155,7 @@ def _judge(
 
 
 def _child(options: argparse.Namespace) -> int:
-    """Do a trial, here; say how far it came, and what became of it."""
+    """Run a trial in this process, and write its steps and its outcome to the log file."""
     from benchmarks.memory_trial_cases import TRIALS
     from benchmarks.memory_trial_stage import Stage, find
     from chroma_nb.errors import MemoryBudgetError
@@ -155,7 +168,7 @@ def _child(options: argparse.Namespace) -> int:
 
 
 def prepare(trials: list[Trial], stores: Path, engine: str, *, module: str = MODULE) -> None:
-    """Make the stores of trials that are not there yet, each in a process of its own."""
+    """Make the stores that the trials need and that are missing, each in a process of its own."""
     from benchmarks.memory_trial_stores import is_prepared
 
     for name in dict.fromkeys(one.store for one in trials):
@@ -167,7 +180,7 @@ def prepare(trials: list[Trial], stores: Path, engine: str, *, module: str = MOD
 
 
 def table(rows: list[Row]) -> str:
-    """Return the rows as text."""
+    """Return the rows as a table in plain text."""
     heads = ("trial", "limit, MB", "outcome", "peak, MB", "seconds", "seen")
     lines = [heads] + [
         (
@@ -190,13 +203,13 @@ def table(rows: list[Row]) -> str:
 
 
 def short(text: str) -> str:
-    """Return a text in one line of the table."""
+    """Return a text on one line, cut to `SHOWN` characters."""
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def say(text: str) -> None:
-    """Print how far it is, beside the outcomes."""
+    """Print progress to stderr; stdout has the table alone."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -221,7 +234,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def folder_of(stores: Path | None, engine: str) -> Iterator[Path]:
-    """Give the folder of the stores; graphs are an engine's."""
+    """Give the folder of the stores: one for each engine, as their graphs differ. Temporary for None."""
     if stores is None:
         with tempfile.TemporaryDirectory(prefix="memory-trials-") as made:
             yield Path(made)
@@ -232,7 +245,7 @@ def folder_of(stores: Path | None, engine: str) -> Iterator[Path]:
 
 
 def main(given: list[str] | None = None) -> list[Row]:
-    """Run the trials that are asked for, and print what became of them."""
+    """Run the chosen trials, and print the outcomes."""
     from benchmarks.memory_trial_cases import TRIALS
     from benchmarks.memory_trial_stage import chosen
 

@@ -1,4 +1,4 @@
-"""`ChromaServer`: the API against Chroma's own server: what it has no route for, and what it would fail at."""
+"""`ChromaServer`: an `API` that asks Chroma's own server, with a way around what that server does not do."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from chroma_nb.types import CollectionInfo, OnConflict, RecordBatch, Where
 
-#: It fails at more than 32,766 records or ids (SQLite's variables); so many are asked for at a time.
+#: Records or ids of one request. Chroma's server fails at more than 32,766 (the limit of SQLite's variables).
 _PAGE = 5_000
-#: What it has no route for, as an error says it.
+#: Operations that it has no route for -> the subject of the error.
 _NOT_OFFERED = {
     "unload": "Collection.unload()",
     "load": "Loading a collection",
@@ -47,7 +47,7 @@ _NOT_OFFERED = {
 class ChromaServer(RestAPI):
     """Asks Chroma's own server (`chroma run`)."""
 
-    # Embeddings come back as numbers.
+    # Chroma's server returns embeddings as numbers, not as base64.
     _params: ClassVar[dict[str, Any] | None] = None
 
     def _ask(
@@ -70,7 +70,7 @@ class ChromaServer(RestAPI):
         )
 
     def create_database(self, name: str, tenant: str) -> None:
-        # It makes a database of a tenant that does not exist.
+        # Without this, Chroma's server creates databases of tenants that do not exist.
         self.get_tenant(tenant)
         super().create_database(name, tenant)
 
@@ -90,7 +90,7 @@ class ChromaServer(RestAPI):
         tenant: str,
         database: str,
     ) -> CollectionInfo:
-        # Its local server refuses to.
+        # Chroma's local server refuses to fork. This copies the records through the client.
         return API.fork(
             self,
             collection_id,
@@ -140,7 +140,7 @@ class ChromaServer(RestAPI):
         pages: list[Records] = []
         seen: set[str] = set()
         if wanted is not None:
-            # Records of one part are in storage order, and the parts in that of the ids.
+            # Within a part records are in storage order; the parts are in the order of `ids`.
             for start in range(0, max(1, len(wanted)), _PAGE):
                 part = list(wanted[start : start + _PAGE])
                 pages.append(ask(seen, ids=part, limit=None, offset=0))
@@ -156,22 +156,25 @@ class ChromaServer(RestAPI):
     def _conditions(
         self, ids: Sequence[str] | None, where: Where | None, where_document: Where | None
     ) -> dict[str, Any]:
-        """Return which records are meant, as in a body.
+        """Return the fields of a request's body that choose the records.
 
         Raises:
-            ValueError: A filter cannot be used; it is not sent.
+            ValueError: A filter is not valid; nothing is sent.
             NotSupportedError: Chroma's server cannot evaluate it.
         """
         expression = parse_where(where)
         wanted = None if ids is None else list(ids)
         if expression is not None:
-            wanted, where = self._in_its_terms(expression, wanted, where)
+            wanted, where = self._as_chroma_takes_it(expression, wanted, where)
         return super()._conditions(wanted, where, where_document)
 
-    def _in_its_terms(
+    def _as_chroma_takes_it(
         self, expression: Expression, ids: list[str] | None, where: Where | None
     ) -> tuple[list[str] | None, Where | None]:
-        """Return a filter as this server has it: `#id` is an argument only, and there are no dates."""
+        """Return ids and filter as Chroma's server takes them.
+
+        It compares no dates, and has no condition on ids (``#id``): those become the argument `ids`.
+        """
         if any(isinstance(leaf, CompareDate) for leaf in _leaves(expression)):
             raise self._not_offered("A comparison of dates with $gt, $gte, $lt and $lte")
         if not any(isinstance(leaf, IdAmong) for leaf in _leaves(expression)):
@@ -209,7 +212,7 @@ class ChromaServer(RestAPI):
         conditions = self._conditions(ids, where, where_document)
         wanted = conditions["ids"]
         if wanted is not None:
-            # It takes no ids for all of them, and does not say which one it does not know.
+            # Chroma's server takes an empty list of ids for all records, and does not report ids that it lacks.
             info = self.get_collection_by_id(collection_id, **where_to)
             known = set(self.get(collection_id, ids=wanted, include=[], **where_to).ids)
             filtered = where is not None or where_document is not None
@@ -221,7 +224,7 @@ class ChromaServer(RestAPI):
         return self._matches(collection_id, embeddings, n_results, conditions, include, where_to)
 
     def _queries(self, embeddings: NDArray[np.float32]) -> list[Any]:
-        # It takes numbers alone here.
+        # Chroma's server takes query embeddings only as numbers.
         numbers: list[Any] = embeddings.tolist()
         return numbers
 
@@ -246,7 +249,8 @@ class ChromaServer(RestAPI):
                 limit=limit,
                 **where_to,
             )
-        # It counts the ids that it was asked for, and takes only so many.
+        # Chroma's server returns the number of ids in the request, whether they exist or not, and takes only so
+        # many at a time. So only ids that exist are sent, page by page.
         known = self.get(collection_id, **conditions, limit=limit, include=(), **where_to).ids
         for start in range(0, len(known), _PAGE):
             super().delete(collection_id, ids=known[start : start + _PAGE], **where_to)

@@ -1,4 +1,4 @@
-"""`RestAPI`: the API over HTTP, in Chroma's REST API v2."""
+"""`RestAPI`: an `API` that asks a server over HTTP, by Chroma's REST API v2."""
 
 from __future__ import annotations
 
@@ -55,23 +55,30 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary, OnConflict, Where
 
-#: What can be changed of a graph once it is there.
+#: The parameters of a graph that can be changed once it is built.
 _HNSW_CHANGES = ("ef_search", "resize_factor", "sync_threshold")
 
-
-#: What reading an answer of another form than is expected raises.
-_ODD = (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
+#: Errors that reading an answer of an unexpected form may raise.
+_UNUSABLE = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
 
 
 @contextlib.contextmanager
 def reading_answers(http: Connection) -> Iterator[None]:
-    """Say so where a server's answer cannot be used, whatever about it is odd."""
-    before = http.n_answers
+    """Turn errors of reading a server's answer into one error that says that the answer cannot be used."""
+    n_answers = http.n_answers
     try:
         yield
-    except _ODD as error:
-        # Arguments are checked before anything is sent: after an answer, it is the answer.
-        if isinstance(error, ChromaError) or http.n_answers == before:
+    except _UNUSABLE as error:
+        # Arguments are checked before anything is sent. So without an answer it is an error of the caller's.
+        if isinstance(error, ChromaError) or http.n_answers == n_answers:
             raise
         raise http.unusable(error) from error
 
@@ -86,7 +93,7 @@ def _checked(function: Any) -> Any:
 
 
 def checks_answers(cls: type[RestAPI]) -> type[RestAPI]:
-    """Have the public methods of a class say so where an answer cannot be used."""
+    """Wrap the public methods of a class in `reading_answers`."""
     for name, member in list(vars(cls).items()):
         if inspect.isfunction(member) and not name.startswith("_"):
             setattr(cls, name, _checked(member))
@@ -95,16 +102,16 @@ def checks_answers(cls: type[RestAPI]) -> type[RestAPI]:
 
 @checks_answers
 class RestAPI(API):
-    """Asks a server: chroma_nb's own, as it stands.
+    """Asks chroma_nb's own server; `ChromaServer` overrides what Chroma's server does otherwise.
 
     Args:
-        settings: What to show to the server, and timeouts.
-        http: The way there.
-        server: What answers there.
+        settings: `progress` is used.
+        http: The connection.
+        server: The server's name, version and limits.
     """
 
     in_process: ClassVar[bool] = False
-    #: Has embeddings come back as base64.
+    #: The query string that asks for embeddings in base64.
     _params: ClassVar[dict[str, Any] | None] = {"embeddings": "base64"}
 
     def __init__(self, settings: Settings, http: Connection, server: ServerInfo) -> None:
@@ -127,26 +134,26 @@ class RestAPI(API):
         params: dict[str, Any] | None = None,
         repeatable: bool | None = None,
     ) -> Any:
-        """Return a server's answer, as JSON values.
+        """Send a request, and return the server's answer as JSON values.
 
         Args:
-            operation: One of `wire.operations`.
-            place: What its path names: ``tenant``, ``database``, ``collection_id``, ``name``.
+            operation: A name in `OPERATIONS`.
+            place: The parameters of its path: ``tenant``, ``database``, ``collection_id``, ``name``.
             body: The body, as JSON values.
             params: The query string; what is None is left out.
-            repeatable: Whether this one may be sent twice, where that is not always so.
+            repeatable: Whether it may be sent twice; None: as `OPERATIONS` says.
         """
         if self._closed:
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
         route = ROUTE_OF[operation]
-        does = route.operation
+        asked = route.operation
         return self._http.request(
             route.method,
             route.filled(place or {}),
             body,
             params=params,
-            safe=does.repeatable if repeatable is None else repeatable,
-            seconds=LONG_SECONDS if does.long else None,
+            safe=asked.repeatable if repeatable is None else repeatable,
+            seconds=LONG_SECONDS if asked.long else None,
         )
 
     # -- the store ----------------------------------------------------------------------------
@@ -304,14 +311,14 @@ class RestAPI(API):
     ) -> None:
         params = {} if on_conflict == "skip" else {"on_conflict": on_conflict}
         if batch.metadatas is not None:
-            # A key whose value is None is one to leave out; Chroma's server would refuse it.
+            # A key whose value is None means no key; Chroma's server would refuse it.
             batch = RecordBatch(
                 batch.ids, batch.embeddings, batch.documents, batch.uris, _without_none(batch)
             )
         where_to: Any = {"tenant": tenant, "database": database}
 
         def check_new() -> None:
-            # A part that was written cannot be taken back when the next one meets an id that exists.
+            # The parts that are written cannot be undone when a later one has an id that exists.
             there = self.get(collection_id, ids=batch.ids, include=(), **where_to).ids
             if there:
                 name = self.get_collection_by_id(collection_id, **where_to).name
@@ -347,7 +354,7 @@ class RestAPI(API):
         repeatable: bool = True,
         before_parts: Callable[[], None] | None = None,
     ) -> None:
-        """Send records: in one request where the server takes it, else in parts.
+        """Send records: in one request if the server takes them, else in parts.
 
         Args:
             operation: ``add``, ``update`` or ``upsert``.
@@ -369,7 +376,7 @@ class RestAPI(API):
                 try:
                     self._ask(operation, place, body, params=params, repeatable=repeatable)
                 except BatchSizeExceededError as error:
-                    # A proxy on the way may take less than the server says.
+                    # A proxy in between may take less than the server says.
                     if n_records == 1:
                         raise _too_large(error, batch.ids[done]) from None
                     size = (n_records + 1) // 2
@@ -382,7 +389,10 @@ class RestAPI(API):
                 bar.update(n_records)
 
     def _part_size(self, batch: RecordBatch) -> int:
-        """Return how many records go into one request: all, unless that is more than the server takes."""
+        """Return how many records go into one request: all, or equal parts if that is more than the server takes.
+
+        The size in bytes is estimated from above, as no request is encoded for it.
+        """
         n = len(batch)
         texts = [*(batch.documents or ()), *(batch.uris or ())]
         n_bytes = sum(4 * len(text) for text in texts if text is not None)
@@ -443,7 +453,7 @@ class RestAPI(API):
         seen: set[str] | None,
         where_to: Mapping[str, str],
     ) -> Records:
-        """Return one answer of records; see `check_page` for `seen`."""
+        """Send one `get`, and return its records; see `check_page` for `seen`."""
         body = {**asked, "include": [one for one in include if one != "data"]}
         found = self._ask("get", _place(collection_id, **where_to), body, params=self._params)
         records = records_from_json(found, include)
@@ -453,10 +463,10 @@ class RestAPI(API):
     def _conditions(
         self, ids: Sequence[str] | None, where: Where | None, where_document: Where | None
     ) -> dict[str, Any]:
-        """Return which records are meant, as in a body.
+        """Return the fields of a request's body that choose the records.
 
         Raises:
-            ValueError: A filter cannot be used; it is not sent.
+            ValueError: A filter is not valid; nothing is sent.
         """
         parse_where(where)
         parse_where_document(where_document)
@@ -646,7 +656,7 @@ def _too_large(error: ChromaError, one: str) -> BatchSizeExceededError:
 
 
 def _half_written(error: ChromaError, done: int, total: int) -> ChromaError:
-    """Return the same error, which says how much of a write in parts was carried out."""
+    """Return the same error, with the number of records that were written before it."""
     error.args = (
         f"{error.message()} The first {done:,} of {total:,} records of this call are written; the call may "
         "be repeated.",

@@ -1,7 +1,8 @@
-"""`MemoryShare`: how much memory DuckDB may use, and more of it for as long as a statement needs more.
+"""`MemoryShare`: DuckDB's memory limit, which is raised while a statement needs more.
 
-DuckDB reads 2,048 rows at a time, whatever their size. Its share of the memory is enough for that as long as texts
-are short. Where they are long, what it runs out of is taken from what is free on the machine, for the moment.
+DuckDB reads 2,048 rows at a time, whatever their size. Its limit is enough for that while texts are short. A
+statement that runs out of memory because they are long is repeated under a higher limit, with memory of the
+`Workspace`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: What is added first; twice as much from time to time.
+#: Added for the first repetition; doubled for each one after it.
 _FIRST_BYTES = 64 << 20
-#: A step has to bring so much more than the one before, or it is not worth another try.
+#: A repetition has to have this many times as much more as the one before, or it is not tried.
 _WORTH_TRYING = 1.25
 
 _Arguments = ParamSpec("_Arguments")
@@ -31,11 +32,11 @@ _Self = TypeVar("_Self", bound="HasMemoryShare")
 
 
 class OutOfShareError(MemoryBudgetError):
-    """DuckDB would need more than its share of the memory."""
+    """DuckDB would need more memory than its limit."""
 
 
 class HasMemoryShare(Protocol):
-    """A DB with a share of the memory."""
+    """A DB with a `MemoryShare`."""
 
     memory_share: MemoryShare
 
@@ -44,9 +45,9 @@ class MemoryShare:
     """DuckDB's memory limit.
 
     Args:
-        n_bytes: The limit.
-        is_fixed: Whoever opened the store has chosen it, and it is not passed.
-        cursor: Returns a cursor to set it with.
+        n_bytes: The limit, bytes.
+        is_fixed: It was chosen when the store was opened (`Settings.duckdb_memory_limit`), and is never raised.
+        cursor: Returns a new cursor, by which the limit is set.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class MemoryShare:
         self.is_fixed = is_fixed
         self._cursor = cursor
         self._lock = threading.Lock()
+        #: Bytes by which the limit is raised at the moment, by all threads together.
         self._more = 0
-        #: DuckDB's own limit may not be the one that is meant.
+        #: DuckDB may still have another limit than `limit`: the next statement has to call `apply`.
         self.is_stale = False
 
     @property
@@ -66,15 +68,15 @@ class MemoryShare:
         return self.n_bytes + self._more
 
     def apply(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
-        """Have DuckDB keep the limit. It stays stale where what is in use at the moment is more, or nobody is there.
+        """Set DuckDB's limit. It stays stale where DuckDB is using more at the moment, or is being reopened.
 
         Args:
-            connection: One of this thread's own, which is quicker than a new cursor.
+            connection: A connection of this thread, which is faster than a new cursor.
         """
         try:
             cursor = self._cursor() if connection is None else connection
         except duckdb.ConnectionException:
-            # It is being opened anew at this moment: the next statement does it.
+            # DuckDB is being reopened at this moment: the next statement sets the limit.
             self.is_stale = True
             return
         try:
@@ -91,11 +93,12 @@ class MemoryShare:
     def raised(
         self, n_bytes: int, connection: duckdb.DuckDBPyConnection | None = None
     ) -> Iterator[None]:
-        """Let DuckDB use so many bytes more.
+        """Let DuckDB use `n_bytes` bytes more until the end of the block.
 
         Args:
             n_bytes: How many.
-            connection: The one that needs them, if nothing of it is in use any more at the end of the block.
+            connection: The connection that needs them, if it has no open result at the end of the block: then the
+                limit is lowered at once.
         """
         try:
             with self._lock:
@@ -105,17 +108,17 @@ class MemoryShare:
         finally:
             with self._lock:
                 self._more -= n_bytes
-            # Lowered with the next statement, when nothing of this one is in use any more.
+            # Otherwise the next statement lowers it, when the memory of this one is free again.
             self.is_stale = True
             if connection is not None:
                 with contextlib.suppress(duckdb.Error):
                     self.apply(connection)
 
     def error(self, more: str = "") -> OutOfShareError:
-        """Return the error for what DuckDB has not enough memory for.
+        """Return the error for a statement that DuckDB has too little memory for.
 
         Args:
-            more: What else is to be said.
+            more: Text to add at the end.
         """
         way = (
             "give it more: Settings(duckdb_memory_limit='1 GB')"
@@ -133,9 +136,9 @@ class MemoryShare:
 def with_more_memory(
     work: Callable[Concatenate[_Self, _Arguments], _Result],
 ) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Repeat what DuckDB had too little memory for, with more of it, as long as there is more.
+    """Repeat a method that DuckDB had too little memory for, each time with more, as long as more is free.
 
-    `work` leaves nothing behind when it raises `OutOfShareError`.
+    The method must change nothing when it raises `OutOfShareError`.
     """
 
     @functools.wraps(work)
@@ -163,7 +166,7 @@ def with_more_memory(
 
 @contextlib.contextmanager
 def _grant(share: MemoryShare, wanted: int) -> Iterator[int]:
-    """Hold so many bytes, or what there is of them if that is more than was tried before."""
+    """Hold `wanted` bytes, or all that is free if that is enough more than was tried before."""
     what = "What the database reads or writes at once"
     with contextlib.ExitStack() as held:
         try:
@@ -177,7 +180,7 @@ def _grant(share: MemoryShare, wanted: int) -> Iterator[int]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error of DuckDB's means that it has too little memory; a commit's has no kind of its own."""
+    """Say whether an error of DuckDB's means that it has too little memory. A commit raises no class of its own."""
     if isinstance(error, duckdb.OutOfMemoryException):
         return True
     said: Any = str(error)

@@ -1,4 +1,7 @@
-"""Reading the records of one collection from DuckDB: the columns that are wanted, in pieces that fit into memory."""
+"""`RecordTable`: reads one collection's records from DuckDB, only the columns that are wanted, in pieces that fit.
+
+A *label* is the number of a record in the vector file and in the graph. Its *sequence* is its place in storage order.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
-#: DuckDB reads so many rows at a time (its STANDARD_VECTOR_SIZE), ...
+#: DuckDB reads this many rows at a time (its STANDARD_VECTOR_SIZE).
 VECTOR_ROWS = 2_048
-#: ... which may take this part of its memory; where they would take more, rows are asked for in ranges of labels.
-_SHARE_AT_ONCE = 8
-#: A row beside its texts: label, sequence and what Python keeps of each value.
+#: They may take DuckDB's memory divided by this. Where they would take more, rows are read in ranges of labels.
+_READ_SHARE = 8
+#: Bytes of a row without its texts: label, sequence and Python's objects.
 _ROW_BYTES = 300
-#: A range of labels is read whole where at least one in so many of them is wanted.
+#: A range of labels is read whole where at least one in this many is wanted.
 _ROWS_PER_WANTED = 2
 
 
@@ -28,10 +31,10 @@ class RecordTable:
     """The table that holds a collection's records.
 
     Args:
-        cursor: Where to ask.
-        table: Its name.
-        sizes: How large its texts are.
-        share: Bytes of memory that DuckDB has.
+        cursor: A cursor of the store's DuckDB.
+        table: The table's name.
+        sizes: The sizes of its texts.
+        share: DuckDB's memory limit, bytes.
     """
 
     def __init__(
@@ -40,30 +43,30 @@ class RecordTable:
         self._cursor = cursor
         self._table = table
         self._sizes = sizes
-        self._at_once = share // _SHARE_AT_ONCE
+        self._read_bytes = share // _READ_SHARE
 
     def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
-        """Return what a row with these columns takes here, on average, bytes."""
+        """Return the bytes that a row with these columns takes in this process, on average."""
         return _ROW_BYTES + self._sizes.row_bytes(columns)
 
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
-        """Say whether the rows that DuckDB reads at a time are too large for it."""
-        return VECTOR_ROWS * self._sizes.row_bytes(columns) > self._at_once
+        """Say whether the rows that DuckDB reads at a time would take too much of its memory."""
+        return VECTOR_ROWS * self._sizes.row_bytes(columns) > self._read_bytes
 
     def fetch(
         self, labels: NDArray[np.int64], columns: Sequence[str], room: int
     ) -> Iterator[RecordRows]:
-        """Yield the records of these labels, piece by piece, in no order.
+        """Yield the records of these labels, piece by piece, in no particular order.
 
         Args:
-            labels: Which, rising.
-            columns: The texts that are wanted.
+            labels: int64, shape (n,), ascending.
+            columns: The text columns that are wanted.
             room: Bytes that a piece may take.
         """
         selected = ", ".join(("label", "sequence", *columns))
         query = f'SELECT {selected} FROM "{self._table}" WHERE '
         if self.is_large(columns):
-            most = max(1, min(room, self._at_once) // self.row_bytes(columns))
+            most = max(1, min(room, self._read_bytes) // self.row_bytes(columns))
             for first, last in _runs(labels, most):
                 rows = self._cursor.execute(query + "label BETWEEN ? AND ?", [first, last])
                 yield rows_of(rows.fetchall(), columns)
@@ -84,18 +87,18 @@ class RecordTable:
     def select(
         self, condition: str, parameters: Sequence[Any], first: int, stop: int
     ) -> NDArray[np.int64]:
-        """Return the labels of the records of a range that match, in storage order.
+        """Return the labels of the matching records of a range, in storage order: int64, shape (n,).
 
         Args:
             condition: SQL over the table's columns.
-            parameters: Its parameters.
+            parameters: The values of its placeholders.
             first: The first label.
             stop: One past the last label.
         """
         labels, sequences = [], []
-        step = max(1, self._at_once // self.row_bytes())
+        step = max(1, self._read_bytes // self.row_bytes())
         for start in range(first, stop, step):
-            # The range is read before the condition is looked at: DuckDB would evaluate both for all rows.
+            # MATERIALIZED: otherwise DuckDB would evaluate the condition for all rows, not for those of the range.
             found = self._cursor.execute(
                 f'WITH piece AS MATERIALIZED (SELECT * FROM "{self._table}" WHERE label BETWEEN {start} '
                 f"AND {min(start + step, stop) - 1}) SELECT label, sequence FROM piece WHERE {condition}",
@@ -112,7 +115,7 @@ class RecordTable:
         sequences = self._cursor.execute(
             f'SELECT sequence FROM "{self._table}" ORDER BY sequence'
         ).fetchnumpy()["sequence"]
-        step = max(1, self._at_once // self.row_bytes())
+        step = max(1, self._read_bytes // self.row_bytes())
         for start in range(0, len(sequences), step):
             piece = sequences[start : start + step]
             self._cursor.execute(
@@ -123,11 +126,11 @@ class RecordTable:
 
 
 def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
-    """Read how large a table's texts are."""
+    """Compute the sizes of a table's texts, bytes."""
     sums = ", ".join(f"coalesce(sum(strlen({name})), 0)" for name in TEXT_COLUMNS)
     longest = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
-    # To its end, here and everywhere: what an unfinished answer has locked in DuckDB 1.3 (a row fetched by
-    # fetchone() is one), the next checkpoint waits for without end.
+    # fetchall, not fetchone, here and everywhere: in DuckDB 1.3 a result that is not read to its end holds a lock,
+    # and the next checkpoint would wait for it forever.
     rows = cursor.execute(
         f'SELECT count(*), {sums}, coalesce(max({longest}), 0) FROM "{table}"'
     ).fetchall()
@@ -135,7 +138,7 @@ def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
 
 
 def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS) -> RecordRows:
-    """Return rows of (label, sequence, columns...) as columns; those that were not asked for are empty."""
+    """Return rows of (label, sequence, columns...) as columns; text columns that were not asked for are empty."""
     turned: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * (2 + len(columns))
     texts: dict[str, list[Any]] = {name: [] for name in TEXT_COLUMNS}
     texts.update({name: list(column) for name, column in zip(columns, turned[2:], strict=True)})
@@ -147,7 +150,7 @@ def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS
 
 
 def joined(pieces: Sequence[RecordRows]) -> RecordRows:
-    """Return all rows of some pieces."""
+    """Return the rows of all pieces."""
     if len(pieces) == 1:
         return pieces[0]
     if not pieces:
@@ -163,7 +166,7 @@ def joined(pieces: Sequence[RecordRows]) -> RecordRows:
 
 
 def in_order(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
-    """Return rows in the order of `labels`, each as often as it is in there; what is not there is left out."""
+    """Return rows in the order of `labels`. A label that is repeated is, too; one without a row is left out."""
     if np.array_equal(rows.labels, labels):
         return rows
     order = np.argsort(rows.labels, kind="stable")
@@ -175,7 +178,7 @@ def in_order(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
 
 
 def _only(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
-    """Return those rows whose label is one of these."""
+    """Return the rows whose label is in `labels`."""
     wanted = np.isin(rows.labels, labels)
     return rows if wanted.all() else _at(rows, np.flatnonzero(wanted))
 
@@ -191,7 +194,7 @@ def _at(rows: RecordRows, places: NDArray[np.int64]) -> RecordRows:
 
 
 def _runs(labels: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last label of runs without a gap, of so many labels at most."""
+    """Yield the first and the last label of runs without a gap, of `most` labels at most."""
     ends = np.flatnonzero(np.diff(labels) != 1)
     firsts = np.concatenate([labels[:1], labels[ends + 1]])
     lasts = np.concatenate([labels[ends], labels[-1:]])

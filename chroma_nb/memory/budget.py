@@ -1,4 +1,4 @@
-"""How memory is divided where nobody says it, and what a budget given in words comes to."""
+"""The default budgets of the collections and of DuckDB, and how a budget given as text is read."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from dataclasses import dataclass
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.sizes import parse_bytes
 
-#: Of what is free when a store is opened: most to the loaded collections, a little to the database, the
-#: rest to the notebook's own data and to what answering a query takes for a moment.
+#: Shares of the free memory: most for the loaded collections, some for DuckDB. The rest is for the notebook's
+#: own data and for temporary memory, such as that of a query.
 _INDEX_SHARE = 0.6
 _DATABASE_SHARE = 0.15
-#: DuckDB needs some room to sort and to write in, and gains nothing from more than this here.
+#: DuckDB needs the lower one to sort and to write. More than the upper one made nothing faster here.
 _DATABASE_LEAST = 32 << 20
 _DATABASE_MOST = 256 << 20
-#: While the machine's memory is short. Where it is not enough, the database gets more for a moment.
+#: DuckDB's limit while the machine's memory is short. A statement that needs more gets it until it ends.
 LEAST_DATABASE = 12 << 20
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Bytes for the loaded collections, and for the database."""
+    """Bytes for the loaded collections (`index`), and for DuckDB (`database`)."""
 
     index: int
     database: int
 
 
 def default_budget(machine: Machine = MACHINE) -> Shares:
-    """Divide what this process can still have."""
+    """Return the shares of the memory that is free now."""
     free = machine.free()
     database = min(max(int(free * _DATABASE_SHARE), _DATABASE_LEAST), _DATABASE_MOST)
     return Shares(index_share(free), database)
 
 
 def index_share(free: int) -> int:
-    """Return the part of what is free that is for loaded collections."""
+    """Return how many of `free` bytes loaded collections may hold."""
     return int(free * _INDEX_SHARE)
 
 
 def database_share(budget: int) -> int:
-    """Return the database's part beside a budget that somebody chose."""
+    """Return DuckDB's limit in bytes, in proportion to the budget of the collections."""
     part = int(budget * _DATABASE_SHARE / _INDEX_SHARE)
     return min(max(part, _DATABASE_LEAST), _DATABASE_MOST)
 
 
 def is_auto(value: object) -> bool:
-    """Say whether a budget is to be found out."""
+    """Say whether a budget is ``"auto"``."""
     return isinstance(value, str) and value.strip().lower() == "auto"
 
 

@@ -1,9 +1,9 @@
-"""The limits of the control groups that this process is in.
+"""The memory limits of the control groups (cgroups) that this process is in.
 
-Each group above a process binds it as well. Which folders are theirs takes two files to find out:
-``/proc/self/cgroup`` has the group's path, ``/proc/self/mountinfo`` where the tree of groups can be
-seen and which part of it. A container often sees only its own part, in both, in one or in neither;
-where the two do not fit together, what is mounted is the best that can be known.
+A process is bound by its own group and by every group above it. Two files say which folders these are:
+``/proc/self/cgroup`` has the path of the group, and ``/proc/self/mountinfo`` says where the tree of groups is
+mounted, and which part of it. A container may see only its own part of the tree, in one of the files or in
+both. Where the two do not fit together, the mounted folder is used.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Version:
-    """How a version of the kernel's interface names its files.
+    """The file names of one version of cgroups.
 
-    `reclaimable` are the lines of ``memory.stat`` that count as used and go as soon as the memory is wanted:
-    cached files, and what the kernel remembers of the file system. Shared memory and tmpfs are in
-    neither: the kernel keeps them with anonymous memory, as they can only be swapped.
+    `reclaimable` are the lines of ``memory.stat`` for memory that the kernel counts as used, and frees as soon as
+    a process needs it: cached files, and in version 2 the kernel's caches of the file system. Shared memory and
+    tmpfs are not in them: the kernel can only swap those.
     """
 
     source: str
@@ -38,8 +38,8 @@ class _Version:
     usual_places: tuple[str, ...]
 
 
-#: ``memory.high`` kills nobody, but whoever is above it is slowed down until nothing goes on any more.
-#: Swap is a limit of its own and never makes room here.
+#: A group above ``memory.high`` is not killed, but slowed down so far that it hardly goes on.
+#: Swap has a limit of its own, and is never counted as free memory.
 _V2 = _Version(
     "cgroup v2",
     ("memory.max", "memory.high"),
@@ -47,8 +47,8 @@ _V2 = _Version(
     (b"inactive_file", b"active_file", b"slab_reclaimable"),
     ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"),
 )
-#: The values without ``total_`` leave out the groups below. The kernel's own memory is in the usage, but how
-#: much of it could be reclaimed is not said, so that counts as used.
+#: The values without ``total_`` leave out the groups below. Version 1 does not say how much of the kernel's
+#: own memory could be reclaimed, so all of it counts as used.
 _V1 = _Version(
     "cgroup v1",
     ("memory.limit_in_bytes",),
@@ -60,7 +60,7 @@ _V1 = _Version(
 
 @dataclass(frozen=True)
 class _Mount:
-    """A place where groups can be seen, and the path of the group that is its top."""
+    """A folder where a tree of groups is mounted, and the path of the group at its top."""
 
     version: _Version
     place: str
@@ -69,7 +69,7 @@ class _Mount:
 
 @dataclass(frozen=True)
 class _Chain:
-    """The folders of this process's group and of those above it, as far as they can be seen."""
+    """The folders of this process's group and of the groups above it, as far as they are mounted."""
 
     version: _Version
     folders: tuple[str, ...]
@@ -78,10 +78,10 @@ class _Chain:
 class ControlGroups:
     """Reads the limits of this process's groups.
 
-    The folders are looked for once, and again when the process was moved to another group.
+    The folders are looked up once, and again when the process has moved to another group.
 
     Args:
-        files: Of the machine that it is on.
+        files: Reads the files of the machine.
     """
 
     def __init__(self, files: KernelFiles) -> None:
@@ -89,7 +89,7 @@ class ControlGroups:
         self._found: tuple[bytes | None, list[_Chain]] | None = None
 
     def limits(self) -> Iterator[Limit]:
-        """Yield the limits of the process's groups and all groups above: each of them binds."""
+        """Yield the limits of the process's groups and of all groups above them: each one binds."""
         for chain in self._chains():
             least = NO_LIMIT
             for folder in chain.folders:
@@ -117,11 +117,11 @@ class ControlGroups:
         return max(0, used - sum(value_in(counts, name) or 0 for name in version.reclaimable))
 
     def _out_of_sight(self, chain: _Chain, least: int) -> Iterator[Limit]:
-        """Yield what version 1 says about the groups above that cannot be seen from here."""
+        """Yield the least limit of the groups above that are not mounted here; version 1 reports it."""
         where = f"{chain.folders[0]}/memory.stat"
         total = value_in(self._files.read(where) or b"", b"hierarchical_memory_limit")
         if total is not None and total < least:
-            # What the group above has used cannot be seen; it is at least this.
+            # How much that group has used is not visible here. It is at least what this group has used.
             yield Limit(_V1.source, total, self._used(_V1, chain.folders[-1]), where)
 
     # -- where they are -----------------------------------------------------------------------
@@ -134,7 +134,7 @@ class ControlGroups:
         return found[1]
 
     def _find(self, text: bytes | None) -> list[_Chain]:
-        # gVisor has the groups, but may lack the file that says which is ours.
+        # gVisor has the groups, but may lack the file with the path of this process's group.
         own = _own_groups(text) if text else {_V2.source: (), _V1.source: ()}
         mounts = _mounts(self._files.read("/proc/self/mountinfo") or b"")
         chains = []
@@ -149,9 +149,10 @@ class ControlGroups:
         self, version: _Version, path: tuple[str, ...], mounts: list[_Mount]
     ) -> tuple[str, ...]:
         here = [mount for mount in mounts if mount.version is version]
-        # LXC's own file system for groups has another type.
+        # LXC mounts the groups with a file system of another type, which is not found.
         here = here or [_Mount(version, place, ()) for place in version.usual_places]
-        # The mount that shows the most groups above ours. Others show a part of the same, or groups of other processes.
+        # First the mount that shows the most groups above this one. The others show fewer, or groups of other
+        # processes.
         fitting = [mount for mount in here if _inside(mount, path) is not None]
         for mount in sorted(fitting or here, key=lambda mount: len(mount.top)):
             folders = tuple(self._upwards(mount, _inside(mount, path) or ()))
@@ -166,7 +167,7 @@ class ControlGroups:
             folder = "/".join([mount.place.rstrip("/"), *inside[:depth]])
             if self._files.read(f"{folder}/{mount.version.limits[0]}") is None:
                 continue
-            # Old kernels, version 1: a group may leave those below it to themselves.
+            # Old kernels, version 1: the limit of a group may not apply to the groups below it.
             if below and self._files.number(f"{folder}/memory.use_hierarchy") == 0:
                 return
             below = True
@@ -187,7 +188,7 @@ def _own_groups(text: bytes) -> dict[str, tuple[str, ...]]:
 
 
 def _mounts(text: bytes) -> list[_Mount]:
-    """Return where the groups that limit memory can be seen."""
+    """Return where the groups that limit memory are mounted."""
     # Of two mounts at one place the later one hides the other.
     found: dict[str, _Mount | None] = {}
     for line in text.splitlines():
@@ -208,9 +209,9 @@ def _mounts(text: bytes) -> list[_Mount]:
 
 
 def _inside(mount: _Mount, path: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return a group's path from the mount's top; None: it cannot be seen there.
+    """Return the path of a group below the top of a mount; None where the mount does not show it.
 
-    Both begin at the top of this process's namespace, from where ``..`` leads to groups without a name here.
+    Both paths begin at the top of this process's namespace. ``..`` leads out of it.
     """
     top = len(mount.top)
     if path[:top] != mount.top or ".." in path[top:]:
@@ -223,5 +224,5 @@ def _parts(path: bytes) -> tuple[str, ...]:
 
 
 def _unescaped(name: bytes) -> bytes:
-    """Return a name of ``/proc/self/mountinfo`` with its spaces, which are octal numbers there."""
+    """Decode a name of ``/proc/self/mountinfo``, where spaces are written as octal numbers."""
     return re.sub(rb"\\([0-3][0-7]{2})", lambda found: bytes([int(found[1], 8)]), name)

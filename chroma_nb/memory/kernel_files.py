@@ -1,4 +1,4 @@
-"""The small files in which the kernel says what it counts: read whole, and quickly."""
+"""Reads the small files under ``/proc`` and ``/sys`` in which the kernel reports memory."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ _PIECE_BYTES = 1 << 16
 
 
 class KernelFiles:
-    """Reads files below a root; whatever cannot be read is None.
+    """Reads files below a root folder; a file that cannot be read is None.
 
     Args:
-        root: ``"/"``, or the folder of a made-up machine.
+        root: ``"/"``; tests give a folder with files of their own.
     """
 
     def __init__(self, root: str = "/") -> None:
         self._root = root.rstrip("/")
 
     def read(self, path: str) -> bytes | None:
-        """Return what a file holds, given its path from the root."""
-        # `open` takes twice as long, and this is done before every larger piece of work.
+        """Return the content of a file, given its path from the root."""
+        # The builtin `open` takes twice as long, and this runs before every larger piece of work.
         try:
             file = os.open(self._root + path, os.O_RDONLY)
         except (OSError, ValueError):  # ValueError: garbled paths may have a NUL
@@ -35,7 +35,7 @@ class KernelFiles:
             os.close(file)
 
     def number(self, path: str) -> int | None:
-        """Return the number that a file consists of; ``max`` is none."""
+        """Return the number in a file; None where it holds something else, such as ``max``."""
         text = (self.read(path) or b"").strip()
         return int(text) if text.isdigit() else None
 

@@ -1,4 +1,8 @@
-"""`Ledger`: whose bytes they are, and that together they stay within the budget."""
+"""`Ledger`: the accounts of memory of one store, in bytes, under one budget.
+
+An owner is a collection's id, or the tuple (id, ``"growth"`` or ``"graph"``): bytes of a commit or of a build
+that is not finished. The latter are called *passing*.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,15 @@ if TYPE_CHECKING:
 
 
 class _State(NamedTuple):
-    """What is known at one moment."""
+    """All accounts at one moment, in bytes."""
 
-    #: The accounts as they were before the last change, shared with the states before and after this one.
+    #: The accounts before the last change. The same dict is in the states before and after this one.
     accounts: dict[Hashable, int]
-    #: The last change: owners and what they hold since.
+    #: The last change: owners, and what they hold since.
     change: dict[Hashable, int]
-    #: The sum of all accounts, and of those of what is on its way (`Slot.growth_account`, ...).
+    #: The sum of all accounts.
     used: int
+    #: The sum of the accounts of unfinished commits and builds.
     passing: int
 
     def held(self, owner: Hashable) -> int:
@@ -32,54 +37,54 @@ class _State(NamedTuple):
 class Ledger:
     """Accounts of bytes under one budget. Safe for threads.
 
-    Whoever is going to use memory takes it here first, and is refused where it does not fit; nobody is
-    pushed out by the ledger itself.
+    Memory is taken here before it is allocated, and refused where it does not fit. The ledger unloads nothing
+    itself.
 
     Args:
         budget: Bytes that all accounts together may hold.
-        shared: The budget that several ledgers have in common; `budget` does not count then.
+        shared: A budget that several ledgers share. Where it is given, `budget` is not used.
     """
 
     def __init__(self, budget: int, shared: SharedBudget | None = None) -> None:
-        #: Returns the bytes that make no room for others: of pinned collections.
+        #: Returns the bytes of pinned collections, which are not unloaded for others.
         self.kept: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
         self._shared = shared
         if shared is not None:
             shared.join(self)
-        #: The accounts, their sum and the last change, replaced as one: a stopped cell leaves a step undone
-        #: or done. The next change carries the last one over into the accounts first, which may be done
-        #: twice: so each takes the same time, however many accounts there are.
+        #: Replaced by a single assignment, so that an interrupt leaves a change done or not done, never half done.
+        #: The accounts are not copied for it: each change first writes the one before it into the dict, which may
+        #: safely be done twice. So a change takes the same time, however many accounts there are.
         self._state = _State({}, {}, 0, 0)
         self._budget = budget
-        #: Below the budget while a smaller one is being brought about; None where only the shared one counts.
+        #: Below the budget while `lower` waits for collections to go; None where only the shared budget counts.
         self._ceiling: int | None = budget if shared is None else None
 
     @property
     def budget(self) -> int:
-        """Bytes that all accounts together may hold; of a shared budget, the part of it that is this ledger's."""
+        """Bytes that all accounts together may hold; with a shared budget, this ledger's part of it."""
         shared = self._shared
         return self._budget if shared is None else shared.part_of(self)
 
     @property
     def most(self) -> int:
-        """Bytes that they could hold if the other ledgers of a shared budget held nothing."""
+        """Bytes that the accounts could hold if the other ledgers of a shared budget held only what is pinned."""
         shared = self._shared
         return self._budget if shared is None else max(0, shared.total - shared.kept(self))
 
     @property
     def is_shared(self) -> bool:
-        """Whether the budget is one that other ledgers have a part in."""
+        """Whether the budget is shared with other ledgers."""
         return self._shared is not None
 
     @property
     def used(self) -> int:
-        """Bytes that they hold."""
+        """Bytes that all accounts hold together."""
         return self._state.used
 
     @property
     def passing(self) -> int:
-        """Bytes of what is on its way into a collection: accounts whose owner is a tuple."""
+        """Bytes of unfinished commits and builds: the accounts whose owner is a tuple."""
         return self._state.passing
 
     @property
@@ -92,7 +97,7 @@ class Ledger:
 
     @property
     def is_over(self) -> bool:
-        """Whether somebody has to give back, as a smaller budget is being brought about."""
+        """Whether the accounts hold more than allowed, so that something has to be unloaded."""
         ceiling, shared = self._ceiling, self._shared
         if ceiling is not None and self.used > ceiling:
             return True
@@ -103,19 +108,20 @@ class Ledger:
         return self._state.held(owner)
 
     def accounts(self) -> dict[Hashable, int]:
-        """Return who holds something at this moment, and how many bytes."""
+        """Return the owners that hold something at this moment, and their bytes."""
         with self._lock:
             state = self._state
             found = {**state.accounts, **state.change}
         return {owner: size for owner, size in found.items() if size}
 
     def take(self, owner: Hashable, n_bytes: int) -> bool:
-        """Add bytes to an account if they fit; say whether they did."""
+        """Add bytes to an account if they fit (fewer than 0 always do); say whether they did."""
         while True:
             shared = self._shared
             with contextlib.nullcontext() if shared is None else shared.lock, self._lock:
                 if self._shared is not shared:
-                    # Another budget since: its lock comes first, or two threads wait for each other.
+                    # The budget was replaced meanwhile. Start again: the lock of the shared budget is always taken
+                    # before this ledger's, or two threads could wait for each other.
                     continue
                 if n_bytes > 0 and n_bytes > self.free:
                     return False
@@ -123,7 +129,7 @@ class Ledger:
                 return True
 
     def settle(self, owner: Hashable, n_bytes: int) -> None:
-        """Set an account to what is really used; 0 closes it."""
+        """Set an account to the bytes that are really used; 0 closes it."""
         with self._lock:
             self._set({owner: n_bytes})
 
@@ -149,10 +155,10 @@ class Ledger:
         self._state = _State(before.accounts, change, used, passing)
 
     def lower(self, budget: int) -> bool:
-        """Refuse whatever would pass this budget from now on, and make it the budget once it is kept.
+        """Refuse from now on what would pass this budget; it becomes the budget once the accounts fit it.
 
         Returns:
-            True when the accounts are within it, False while others have to give back first.
+            True when it is the budget; False while something has to be unloaded first. Then call it again.
         """
         shared = self._shared
         with self._lock:
@@ -165,17 +171,17 @@ class Ledger:
         return True
 
     def share(self, shared: SharedBudget) -> None:
-        """Have a part in a budget from now on."""
+        """Use a shared budget from now on."""
         shared.join(self)
         with self._lock:
             self._shared, self._ceiling = shared, None
 
     def keep(self) -> None:
-        """Stay with the budget in force, where `lower` could not be carried through."""
+        """End what `lower` began: the budget in force counts, whether `lower` succeeded or not."""
         with self._lock:
             self._ceiling = self._budget if self._shared is None else None
 
     def close(self) -> None:
-        """Have no part in a shared budget any more."""
+        """Leave the shared budget."""
         if self._shared is not None:
             self._shared.leave(self)

@@ -1,4 +1,4 @@
-"""`Lender`: somebody who holds memory that can be made again, such as a store's loaded collections."""
+"""`Lender`: a holder of memory that can give it back when others need it, such as a store's loaded collections."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ if TYPE_CHECKING:
 
 
 class Lender(ABC):
-    """Holds memory that others may need more; known by `LENDERS` as long as it is there."""
+    """Holds memory that can be unloaded and loaded again. `LENDERS` knows all of this process."""
 
     @abstractmethod
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
-        """Give back what was not used for longest, as far as that needs no waiting; return the bytes.
+        """Unload what was not used for longest, without waiting for locks; return the bytes.
 
         Args:
-            n_bytes: How many are wanted. It may be more, as what goes goes as a whole, or fewer.
+            n_bytes: How many are wanted. It may return more, as collections are unloaded whole, or fewer.
             reason: Why, in words, for the report.
-            until: Stop before what was used after this moment: others have something older.
+            until: Stop at what was used after this moment (monotonic clock): another lender has something older.
         """
 
     @property
     @abstractmethod
     def lendable(self) -> int:
-        """Bytes that could be given back, if nobody used them at this moment."""
+        """Bytes that could be given back if none of them were in use at this moment."""
 
     @abstractmethod
     def least_recent(self) -> float | None:
-        """Return when that was used last which goes first, by the monotonic clock; None where there is nothing."""
+        """Return the last use (monotonic clock) of what would be unloaded first; None where there is nothing."""
 
     @abstractmethod
     def tighten(self) -> None:
-        """Get along with as little as possible beside what could be lent, until `room_returned`."""
+        """Shrink everything else, such as the database's caches, until `room_returned` is called."""
 
     @abstractmethod
     def room_returned(self) -> None:
-        """Take notice that there is room again for what was given up or put off."""
+        """Called when memory is free again: what was given up or put off may be done now."""
 
 
 class Lenders:
-    """The lenders of this process: one store's queries may need what another store has loaded."""
+    """All lenders of this process: a query of one store may need the memory of another store's collections."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._all: weakref.WeakSet[Lender] = weakref.WeakSet()
 
     def add(self, lender: Lender) -> None:
-        """Know a lender from now on."""
+        """Register a lender. It is held weakly."""
         with self._lock:
             self._all.add(lender)
 
     def remove(self, lender: Lender) -> None:
-        """Know it no longer."""
+        """Remove a lender."""
         with self._lock:
             self._all.discard(lender)
 
@@ -68,36 +68,36 @@ class Lenders:
             return iter(list(self._all))
 
     def lendable(self, but: Lender | None = None) -> int:
-        """Return what all others could give back."""
+        """Return the bytes that all lenders together could give back, `but` left out."""
         return sum(lender.lendable for lender in self if lender is not but)
 
     def give_back(self, n_bytes: int, reason: str, *, but: Lender | None = None) -> int:
-        """Have so many bytes given back, least recently used first; return how many were.
+        """Have bytes given back, least recently used first over all lenders; return how many were.
 
         Args:
-            n_bytes: How much is needed.
+            n_bytes: How many are needed.
             reason: Why, in words.
-            but: Leave this one alone.
+            but: A lender that is left alone.
         """
-        came = 0
+        returned = 0
         left = [lender for lender in self if lender is not but]
-        while came < n_bytes and left:
+        while returned < n_bytes and left:
             ages = [(age, lender) for lender in left if (age := lender.least_recent()) is not None]
             if not ages:
                 break
             ages.sort(key=itemgetter(0))
             (_, oldest), *others = ages
-            # All at once, as far as its turn goes: it finds out anew each time what goes next.
-            got = oldest.lend(n_bytes - came, reason, others[0][0] if others else math.inf)
+            # One call for all that is older than the other lenders' oldest: each call sorts its collections anew.
+            got = oldest.lend(n_bytes - returned, reason, others[0][0] if others else math.inf)
             if not got:
                 # Its collections are in use at this moment.
                 left.remove(oldest)
-            came += got
-        return came
+            returned += got
+        return returned
 
 
 LENDERS = Lenders()
 
 
-# A child has its parent's stores and none of their files.
+# After a fork the child sees its parent's stores, but may not use them.
 forked.call_in_child(LENDERS.__init__)  # type: ignore[misc]

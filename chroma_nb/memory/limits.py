@@ -1,4 +1,4 @@
-"""One bound of this process's memory, and all of them in plain words."""
+"""`Limit`: one limit of this process's memory; and the table that lists all of them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 
 from chroma_nb.memory.sizes import format_bytes
 
-#: cgroup v1 writes "no limit" as the largest multiple of a page; nobody has a limit of an exabyte.
+#: Numbers from here on (bytes, an exabyte) mean "no limit": cgroup v1 writes the largest multiple of a page.
 NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One bound of this process's memory.
+    """One limit of this process's memory.
 
-    `source` names it: ``"cgroup v2"``, ``"cgroup v1"``, ``"MEM_LIMIT"``, ``"RLIMIT_AS"``,
-    ``"RLIMIT_DATA"`` or ``"physical memory"``; `used` is what counts against it by now. Both in bytes.
-    `where` is the file that the total was read from, or what was asked where there is none.
+    Attributes:
+        source: ``"cgroup v2"``, ``"cgroup v1"``, ``"MEM_LIMIT"``, ``"RLIMIT_AS"``, ``"RLIMIT_DATA"`` or
+            ``"physical memory"``.
+        total: The limit, bytes.
+        used: What counts against it now, bytes.
+        where: The file that the total was read from; where there is none, the function or ``"environment"``.
     """
 
     source: str
@@ -26,13 +29,13 @@ class Limit:
 
     @property
     def free(self) -> int:
-        """Bytes that can still be had under this bound."""
+        """Bytes that can still be allocated under this limit."""
         return max(0, self.total - self.used)
 
 
 @dataclass(frozen=True)
 class ExplainedLimit:
-    """One row of `Machine.explain`: a bound, in bytes, and whether it is the one that is met first."""
+    """One row of `Machine.explain`: a limit, in bytes, and whether it is the one that is reached first."""
 
     source: str
     where: str
@@ -57,12 +60,12 @@ class ExplainedLimit:
 
 
 class ExplainedLimits(list[ExplainedLimit]):
-    """Every bound of this process's memory; shown as a table."""
+    """Every limit of this process's memory; shown as a table."""
 
     def __str__(self) -> str:
         rows = [row.cells() for row in self]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        # Names from the left, sizes from the right.
+        # Names are aligned left, sizes right.
         lines = (
             "  ".join(
                 cell.rjust(width) if column in (2, 3, 4) else cell.ljust(width)
@@ -76,7 +79,7 @@ class ExplainedLimits(list[ExplainedLimit]):
 
 
 def explained(limits: list[Limit]) -> ExplainedLimits:
-    """Return rows in which the bound that leaves the least is marked: it is the one that is met first."""
+    """Return a row for each limit; the one that leaves the least is marked, as it is reached first."""
     first = min(limits, key=lambda limit: (limit.free, limit.total), default=None)
     return ExplainedLimits(
         ExplainedLimit(

@@ -1,9 +1,8 @@
-"""What this process may use of the machine's memory, and what is left of it.
+"""How much memory this process may use, and how much of it is free.
 
-`psutil.virtual_memory()` shows the host: inside a container, on Binder and on many hubs it is wrong.
-The true limit is the least of what the kernel enforces (cgroup v2, cgroup v1, RLIMIT_AS,
-RLIMIT_DATA), what a hub announces (``MEM_LIMIT``, JupyterHub's and Binder's) and what is
-built in.
+`psutil.virtual_memory()` reports the host, which is wrong inside a container, on Binder and on many hubs.
+The true limit is the least of what the kernel enforces (cgroup v2, cgroup v1, RLIMIT_AS, RLIMIT_DATA), what
+JupyterHub and Binder announce (``MEM_LIMIT``), and the physical memory.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machine:
-    """Reads the bounds; its fields are for tests with a file tree and an environment of their own."""
+    """Reads the limits. The fields are for tests, which give a file tree and an environment of their own."""
 
     root: str = "/"
     environment: Mapping[str, str] | None = None
@@ -38,21 +37,21 @@ class Machine:
         object.__setattr__(self, "_groups", ControlGroups(self._files))
 
     def limits(self) -> list[Limit]:
-        """Return every bound that applies, physical memory last."""
+        """Return every limit that applies, physical memory last."""
         found = [*self._groups.limits(), *self._announced(), *_resource_limits()]
         found.append(self._physical())
         return found
 
     def limit(self) -> Limit:
-        """Return the least bound: what the process may use in all."""
+        """Return the least limit: what the process may use in all."""
         return min(self.limits(), key=lambda limit: limit.total)
 
     def free(self) -> int:
-        """Return the bytes that can still be had: the least over all bounds."""
+        """Return the bytes that can still be allocated: the least over all limits."""
         return min(limit.free for limit in self.limits())
 
     def explain(self) -> ExplainedLimits:
-        """Return every bound with where it was read, what is left, and which one is met first; a table as text."""
+        """Return a table of every limit: where it was read, what is free, and which one is reached first."""
         return explained(self.limits())
 
     def _announced(self) -> Iterator[Limit]:
@@ -65,7 +64,7 @@ class Machine:
         except InvalidArgumentError:
             return
         if 0 < total < NO_LIMIT:
-            # It stands for all processes of the user, of which only this one is known.
+            # It applies to all processes of the user together; only the memory of this one is known.
             yield Limit("MEM_LIMIT", total, process_rss(), "environment")
 
     def _physical(self) -> Limit:

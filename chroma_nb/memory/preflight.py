@@ -1,4 +1,4 @@
-"""The check before something large: is there memory for it, and what else could be done?"""
+"""`require`: refuse something large before it is allocated, with an error that names the ways out."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 
-#: Smaller needs are not looked at: reading the limits takes some 0.1 ms.
+#: Smaller needs (bytes) are not checked: reading the limits takes some 0.1 ms.
 SMALL_NEED = 16 << 20
-#: Left to the rest of the process: allocators and interpreters need room to work in.
+#: Not given out: allocators and the interpreter need room to work in.
 _HEADROOM_BYTES = 8 << 20
 _REASON = "something large needed room"
 
 
 def require(n_bytes: int, what: str, *ways: str, budget: int | None = None) -> None:
-    """Raise where the machine cannot give so much memory; before anything is allocated.
+    """Raise where the machine does not have that much free memory, before anything is allocated.
 
-    What is loaded gives way first.
+    Loaded collections are unloaded for it first.
 
     Args:
-        n_bytes: What is needed.
-        what: Who needs it, as the start of the sentence: ``"get() of 1,000,000 records"``.
+        n_bytes: Bytes that are needed.
+        what: What needs them, as the start of a sentence: ``"get() of 1,000,000 records"``.
         ways: What to do instead, the best first.
-        budget: The budget in force, where there is one.
+        budget: The budget in force in bytes, where there is one.
 
     Raises:
         MemoryBudgetError: `n_bytes` are not free.
@@ -31,7 +31,7 @@ def require(n_bytes: int, what: str, *ways: str, budget: int | None = None) -> N
     if n_bytes < SMALL_NEED:
         return
     free = _free()
-    # For what will not fit even so nobody has to be loaded again.
+    # Nothing is unloaded where it would not fit even then.
     if free < n_bytes <= free + LENDERS.lendable():
         LENDERS.give_back(n_bytes - free, _REASON)
         free = _free()
@@ -46,7 +46,7 @@ def _free() -> int:
 def over_budget(
     n_bytes: int, free: int, budget: int | None, what: str, *ways: str
 ) -> MemoryBudgetError:
-    """Return the error that names need, free memory, budget and the ways out."""
+    """Return the error that names the need, what is free, the budget (all in bytes) and the ways out."""
     limit = MACHINE.limit()
     allowed = "" if budget is None else f", the budget {format_bytes(budget)}"
     return MemoryBudgetError(

@@ -1,8 +1,8 @@
-"""`Pressure`: loaded collections give way while somebody else needs the machine's memory.
+"""`Pressure`: unloads collections while the machine's memory is short.
 
-The notebook's own arrays grow while the store is idle, another store or another process loads something: nobody asks
-this store for room, and the kernel ends the process that is found when there is none left. So one thread looks a
-few times a second, as long as anything is loaded: more often the less is free.
+The notebook's own arrays may grow, or another process may, while the store is idle. Nobody asks the store for
+room then, and the kernel kills a process when none is left. So as long as collections are loaded, one thread
+looks at the free memory several times a second, and more often the less is free.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from chroma_nb.memory.shared_budget import SHARED_BUDGET, SharedBudget
 
 logger = logging.getLogger("chroma_nb")
 
-#: Kept free for whoever comes next: this share of the limit, within these bounds.
+#: The reserve, which is kept free: this share of the limit, within these bounds in bytes.
 _RESERVE_SHARE = 0.08
 _LEAST_RESERVE = 24 << 20
 _MOST_RESERVE = 512 << 20
-#: What is free is looked at before somebody could have used it up: NumPy fills new arrays at some 3 GB/s.
+#: The next look comes before the free memory could be used up: NumPy fills new arrays at some 3 GB/s.
 _BYTES_PER_SECOND = 3e9
 _LEAST_SECONDS = 0.01
 _MOST_SECONDS = 0.25
-#: There is room again when so many times the reserve is free, for so long.
+#: The shortage is over when this many times the reserve has been free for this long, ...
 _ROOM_AGAIN = 2
 _ROOM_SECONDS = 0.5
-#: ... or when the shared budget has grown so many times, and by a little.
+#: ... or, where only the shared budget had shrunk, when it has grown by this factor (and by the least reserve).
 _MUCH_MORE = 1.2
-#: The limit itself is looked at so often: it hardly ever changes.
+#: The limit itself is read again after this long: it hardly ever changes.
 _LIMIT_SECONDS = 1.0
-#: The thread ends when nothing was loaded for so long; the next load starts another.
+#: The thread ends when nothing has been loaded for this long; the next load starts another.
 _IDLE_SECONDS = 5.0
 
 
 class Pressure:
-    """Watches what is free, and has it given back.
+    """Watches the free memory, and has collections unloaded while it is short.
 
     Args:
-        machine: What says how much is free.
-        lenders: Whose memory it is.
-        shared: The budget that is reckoned anew.
+        machine: Says how much is free.
+        lenders: The stores that can unload something.
+        shared: The budget that is computed anew at each look.
     """
 
     def __init__(
@@ -61,14 +61,16 @@ class Pressure:
         self._loaded_at = 0.0
         #: Memory is short: what can wait, such as building a graph, waits.
         self.is_on = False
+        #: Since when (monotonic) there has been room again, while `is_on`.
         self._calm_since: float | None = None
+        #: The lenders were told to shrink their caches, too.
         self._is_tight = False
         self._reserve, self._reserve_until = 0, float("-inf")
-        #: The least shared budget since there was room for more.
+        #: The least shared budget (bytes) since the lenders were last told that there is room.
         self._least_total = 1 << 62
 
     def watch(self) -> None:
-        """See to it that somebody looks; called when something is loaded."""
+        """Start the thread where it does not run; called when something is loaded."""
         self._loaded_at = time.monotonic()
         thread = self._thread
         if thread is not None and thread.is_alive():
@@ -87,7 +89,7 @@ class Pressure:
                     logger.warning("Memory is not watched: %s", error)
 
     def rest(self) -> None:
-        """Look no more where the last store was closed; the next load starts again."""
+        """Stop the thread if the last store was closed; the next load starts another."""
         with self._lock:
             thread = self._thread
             if thread is None or any(True for _ in self._lenders):
@@ -98,7 +100,7 @@ class Pressure:
             thread.join()
 
     def reserve(self) -> int:
-        """Return what is kept free, bytes."""
+        """Return the reserve, which is kept free: bytes."""
         now = time.monotonic()
         if now > self._reserve_until:
             share = int(self._machine.limit().total * _RESERVE_SHARE)
@@ -107,7 +109,7 @@ class Pressure:
         return self._reserve
 
     def look(self) -> float:
-        """Look once, and have given back what is missing; return when to look again, in seconds."""
+        """Look once, and unload what is missing to the reserve; return the seconds until the next look."""
         free, reserve = self._machine.free(), self.reserve()
         total = self._shared.reckon()
         missing = max(reserve - free, self._shared.excess)
@@ -117,28 +119,28 @@ class Pressure:
             reason = (
                 "the machine's memory is short" if free < reserve else "less is free than before"
             )
-            came = self._lenders.give_back(missing, reason)
-            if self.is_on and came < missing and not self._is_tight:
-                # The databases' caches go last: they are small, and make everything quicker.
+            returned = self._lenders.give_back(missing, reason)
+            if self.is_on and returned < missing and not self._is_tight:
+                # The databases' caches go last: they are small, and make everything faster.
                 self._is_tight = True
                 for lender in self._lenders:
                     lender.tighten()
             self._least_total = min(self._least_total, total)
         elif not self.is_on and total > self._least_total * _MUCH_MORE + _LEAST_RESERVE:
-            # Somebody else has given back what the shared budget had lost to them.
+            # Only the shared budget had shrunk, and it has grown again.
             self._least_total = total
-            self._tell_of_room()
+            self._announce_room()
         elif self.is_on and free > _ROOM_AGAIN * reserve:
             now = time.monotonic()
             self._calm_since = self._calm_since or now
             if now - self._calm_since >= _ROOM_SECONDS:
                 self.is_on, self._calm_since, self._least_total = False, None, total
-                self._tell_of_room()
+                self._announce_room()
         else:
             self._least_total = min(self._least_total, total)
         return min(max(free / _BYTES_PER_SECOND, _LEAST_SECONDS), _MOST_SECONDS)
 
-    def _tell_of_room(self) -> None:
+    def _announce_room(self) -> None:
         self._is_tight = False
         for lender in self._lenders:
             lender.room_returned()
@@ -151,7 +153,7 @@ class Pressure:
             try:
                 pause = self.look()
             except Exception:
-                # Whatever it is, the next look may find it gone.
+                # The thread goes on: the next look may succeed.
                 logger.exception("Looking at the machine's memory failed")
                 pause = _MOST_SECONDS
             if self.is_on or any(lender.lendable for lender in self._lenders):

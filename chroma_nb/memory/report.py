@@ -1,4 +1,4 @@
-"""What is said about memory: plain data, the same from a store in this process or far away."""
+"""What users see of memory: plain data, the same for a store in this process and for a server."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-#: Stands for the name of a collection that whoever asks may not know.
+#: Stands for the name of a collection of another database, which is not shown.
 ELSEWHERE = "(of another database)"
 
 
 @dataclass(frozen=True)
 class MemoryEvent:
-    """A collection was loaded, unloaded, or could not be loaded.
+    """A collection was loaded, unloaded, or could not be loaded; or its graph was not built.
 
-    `action` is ``"load"``, ``"unload"`` or ``"stay on disk"``; `reason` says why in words.
+    `action` is ``"load"``, ``"unload"``, ``"stay on disk"`` or ``"stay exact"`` (no graph); `reason` says why in
+    words; `n_bytes` were loaded or unloaded, or would have been needed.
     """
 
     #: Seconds since 1970.
@@ -31,7 +32,7 @@ class MemoryEvent:
     collection: str
     reason: str
     n_bytes: int
-    #: What it took, seconds.
+    #: How long it took.
     seconds: float
 
 
@@ -43,8 +44,8 @@ class CollectionMemory:
     id: str
     #: ``"loaded"``, ``"loading"``, ``"on disk"``, or ``"empty"`` where there is nothing to load.
     state: str
-    #: What answers its queries: ``"exact"``, or the form of its graph (``"hnswlib"``, ``"usearch"``,
-    #: ``"usearch-i8"``).
+    #: How its queries are answered: ``"exact"``, or the form of its graph: ``"hnswlib"`` (float32),
+    #: ``"usearch"`` (bfloat16), ``"usearch-i8"`` (int8).
     form: str
     n_records: int
     resident_bytes: int
@@ -52,9 +53,9 @@ class CollectionMemory:
     parts: dict[str, int]
     disk_bytes: int
     pinned: bool
-    #: Unloaded after so many seconds without use; None: as the store's idle interval says.
+    #: Unloaded after this long without use; None: after the store's `idle_seconds`.
     ttl_seconds: float | None
-    #: Seconds since its last use; None where it was not used yet.
+    #: Seconds since its last use; None where it was not used since the store was opened.
     idle_seconds: float | None
     #: Queries answered from memory, and from the disk.
     hits: int
@@ -68,12 +69,12 @@ class CollectionMemory:
 
     @property
     def state_in_words(self) -> str:
-        """The state; of a collection whose first graph is being built, how far that is."""
+        """The state; while the first graph is being built, its progress."""
         return self.state if self.built is None else f"building {self.built:.0%}"
 
     @classmethod
     def of(cls, **fields: Any) -> CollectionMemory:
-        """Make one of its fields, in half the time: a frozen dataclass sets each by a call of its own."""
+        """Make one in half the time of ``__init__``, where a frozen dataclass sets each field by a call."""
         made = object.__new__(cls)
         made.__dict__.update(fields)
         return made
@@ -89,29 +90,31 @@ class MemorySample:
     budget: int
     #: Resident memory of the process.
     process: int
-    #: The machine's memory was short, so that what is loaded gave way.
+    #: The machine's memory was short, so that collections were unloaded.
     short: bool = False
 
 
 @dataclass(frozen=True)
 class MemoryReport(Displayed):
-    """The memory of a store and of the process that it lives in. All sizes in bytes.
+    """The memory of a store and of its process. All sizes in bytes.
 
     Attributes:
         budget: What the loaded collections may hold together.
-        used: What they hold by the store's account; never more than `budget`.
+        used: What they hold by the store's accounts, with what writes and builds have reserved.
         collections: One entry for each, in order of creation.
-        database_bytes: What the database (DuckDB) holds beside them, and `database_limit` its bound.
-        process_bytes: Resident memory of the process, everything in it included.
-        limit_bytes: What the machine allows the process, `limit_source` by which rule, and
-            `free_bytes` what is left.
-        idle_seconds: After so long without use a collection is unloaded; 0 is never.
+        database_bytes: What the database (DuckDB) holds in addition.
+        database_limit: The most that DuckDB may hold.
+        process_bytes: Resident memory of the whole process.
+        limit_bytes: What the process may use.
+        limit_source: Which limit that is: ``"cgroup v2"``, ``"physical memory"``, ...
+        free_bytes: What is free under all limits.
+        idle_seconds: A collection is unloaded after this long without use; 0 is never.
         events: The last events, oldest first.
         history: What was held over time, oldest first: a sample at each event and at each report, at
             most two a second.
-        server: The address of the server that it is about; empty is this process.
-        work_bytes: What answers, scans, copies and the like have taken for the moment.
-        short: The machine's memory is short: what is loaded gives way, and nothing new is built.
+        server: The address of the server; empty where the store is in this process.
+        work_bytes: Temporary memory of answers, scans, copies and the like.
+        short: The machine's memory is short: collections are unloaded, and no graph is built.
     """
 
     budget: int
@@ -169,7 +172,7 @@ class MemoryReport(Displayed):
 
 @dataclass(frozen=True)
 class Eviction:
-    """A collection that a smaller budget would unload, and why it is its turn."""
+    """A collection that a smaller budget would unload, and why in this place of the order."""
 
     collection: str
     n_bytes: int
@@ -181,8 +184,8 @@ class Preview(Displayed, list[Eviction]):
 
     Args:
         evictions: The collections that would go.
-        budget: The budget that was asked about.
-        refused: Why setting this budget would be refused, and what to do instead; empty where it would not.
+        budget: The budget that was asked about, as it was given.
+        refused: Why this budget would be refused, and what to do instead; empty where it would be set.
     """
 
     def __init__(
@@ -195,17 +198,17 @@ class Preview(Displayed, list[Eviction]):
 
 @dataclass(frozen=True)
 class Estimate(Displayed):
-    """What a collection of some size would take, and how it would be held.
+    """What a collection of a given size would take, and in which form it would be held. All sizes in bytes.
 
     Attributes:
         n_records: Records asked about.
         dimension: Floats of each embedding.
         n_bytes: Size in memory in the form that would be chosen; 0 where it would stay on disk.
         form: ``"hnswlib"``, ``"usearch"``, ``"usearch-i8"``, ``"exact"``, or ``"on disk"``.
-        by_form: Size of each form, the largest first.
+        by_form: Form -> size in memory, the largest first.
         largest: Form -> how many such records the whole budget would hold.
-        disk_bytes: The vectors on the disk.
-        budget: The budget that this was reckoned with.
+        disk_bytes: Size of the vectors (float32) on the disk.
+        budget: The budget that was assumed.
     """
 
     n_records: int

@@ -1,4 +1,4 @@
-"""`SharedBudget`: the budget ``"auto"``, which the stores of a process have in common."""
+"""`SharedBudget`: the budget ``"auto"``, which the stores of a process share."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from chroma_nb.memory.machine import MACHINE, Machine
 if TYPE_CHECKING:
     from chroma_nb.memory.ledger import Ledger
 
-#: It may be passed by this share before somebody has to go: it moves with every byte that anybody takes.
+#: Nothing is unloaded before the total is passed by this share: it changes whenever any process takes memory.
 _TOLERANCE = 0.05
-#: What was reckoned is kept so long, seconds: whoever watches the pressure reckons anew all the time.
+#: How long a total is used before it is computed anew (seconds). `Pressure` computes it more often.
 _KEPT_SECONDS = 0.5
 
 
 class SharedBudget:
-    """A share of what is free on the machine and of what these stores hold of it already.
+    """A share of the memory that is free or held by these stores' collections.
 
-    So it stays the same while they load and unload, falls when somebody else takes memory, and rises when
-    that is given back.
+    So it stays the same while they load and unload. It falls when something else takes memory, and rises when
+    that is freed.
 
     Args:
-        machine: What says how much is free.
+        machine: Says how much is free.
     """
 
     def __init__(self, machine: Machine = MACHINE) -> None:
         self._machine = machine
-        #: Held while one of the ledgers takes bytes, as what it may take depends on the others.
+        #: Held while one of the ledgers takes bytes, as what it may take depends on all of them.
         self.lock = threading.RLock()
         self._ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
         self._total = 0
         self._until = 0.0
 
     def join(self, ledger: Ledger) -> None:
-        """Count what a ledger holds from now on."""
+        """Add a ledger."""
         with self.lock:
             self._ledgers.add(ledger)
             self._until = 0.0
 
     def leave(self, ledger: Ledger) -> None:
-        """Count it no longer."""
+        """Remove a ledger."""
         with self.lock:
             self._ledgers.discard(ledger)
             self._until = 0.0
@@ -64,37 +64,38 @@ class SharedBudget:
 
     @property
     def excess(self) -> int:
-        """Bytes by which the stores hold too much, by the total that was reckoned last; a little is passed over."""
+        """Bytes that the stores hold beyond the total that was computed last; 0 up to 5 % of the total."""
         with self.lock:
             over = self.used - self._total
             return over if over > _TOLERANCE * self._total else 0
 
     @property
     def is_over(self) -> bool:
-        """Whether the stores hold too much, as somebody else has taken memory."""
+        """Whether the stores hold too much, as the total has fallen."""
         return self.excess > 0
 
     def part_of(self, ledger: Ledger) -> int:
-        """Return what a ledger holds, and its part of what nobody holds yet: all parts together are the total."""
+        """Return what a ledger holds and an equal part of what no ledger holds. All parts add up to the total."""
         with self.lock:
             free = max(0, self.total - self.used)
             return ledger.used + free // max(1, len(self._ledgers))
 
     def kept(self, but: Ledger) -> int:
-        """Return what the other ledgers hold of pinned collections."""
+        """Return the bytes of the pinned collections of all ledgers, `but` left out."""
         with self.lock:
             return sum(ledger.kept() for ledger in self._ledgers if ledger is not but)
 
     def reckon(self) -> int:
-        """Look at the machine, and return the total."""
+        """Read how much is free, compute the total anew and return it, bytes."""
         with self.lock:
-            there = sum(ledger.used - ledger.passing for ledger in self._ledgers)
-            self._total = index_share(self._machine.free() + there)
+            # Without unfinished commits and builds: their bytes are not written yet, so they count as free still.
+            loaded = sum(ledger.used - ledger.passing for ledger in self._ledgers)
+            self._total = index_share(self._machine.free() + loaded)
             self._until = time.monotonic() + _KEPT_SECONDS
             return self._total
 
     def with_ledger(self, ledger: Ledger) -> int:
-        """Return what the part of a ledger would be if it had one."""
+        """Return what the part of a ledger would be if it shared this budget."""
         with self.lock:
             if ledger in self._ledgers:
                 self.reckon()

@@ -1,4 +1,4 @@
-"""Sizes as people write and read them: ``"2 GB"``, ``"25%"``, ``1_500_000``."""
+"""Sizes as people write and read them (``"2 GB"``, ``"25%"``, ``1_500_000``), and sizes of Python objects."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from chroma_nb.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Decimal units as disks and DuckDB write them, binary ones where the i says so; a bare letter is
-#: binary, as in JupyterHub's MEM_LIMIT and Docker. Kubernetes leaves the B away: ``Gi``.
+#: ``MB`` is decimal, as for disks and DuckDB; ``MiB`` and ``Mi`` (Kubernetes) are binary. A bare letter, ``M``,
+#: is binary as well, as in JupyterHub's MEM_LIMIT and Docker.
 _UNITS = {
     "": 1,
     "b": 1,
@@ -30,9 +30,9 @@ _UNITS = {
     "tib": 2**40,
     **{f"{letter}i": 1024**power for power, letter in enumerate("kmgtp", 1)},
 }
-#: No machine has more, and what is reckoned from a size keeps within 64 bits: 2 ** 60 bytes, 1,150,000 TB.
+#: Bytes (1,150,000 TB): no machine has more, and sums and products of sizes stay within 64 bits.
 _MOST = 2**60
-#: Longer numbers are not written out.
+#: Errors do not write out whole numbers of more bits.
 _SHOWN_BITS = 200
 _PATTERN = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([a-z]*|%)\s*", re.IGNORECASE)
 
@@ -41,9 +41,9 @@ def parse_bytes(value: int | float | str, *, whole: int | None = None) -> int:
     """Return a size in bytes.
 
     Args:
-        value: Bytes, or a text: ``"512 MB"``, ``"1.5GiB"``, ``"25%"`` (of `whole`). A fraction, 0.25, is the
-            same share as ``"25%"``.
-        whole: What a share refers to; None allows none.
+        value: Bytes, or a text: ``"512 MB"``, ``"1.5GiB"``, ``"25%"`` (of `whole`). 0.25 means the same as
+            ``"25%"``.
+        whole: Bytes of which a share is taken; None refuses shares.
 
     Raises:
         InvalidArgumentError: It cannot be read, is negative, not finite or more than 2 ** 60.
@@ -99,14 +99,14 @@ def format_bytes(n_bytes: float) -> str:
 
 
 def utf8_length(text: str | None) -> int:
-    """Return the bytes of a text in UTF-8, 0 where there is none."""
+    """Return the length of a text in UTF-8, bytes; 0 for None."""
     if text is None:
         return 0
     return len(text) if text.isascii() else len(text.encode())
 
 
 def objects_bytes(values: Sequence[Any]) -> int:
-    """Return what Python's objects take: texts, numbers, lists and dicts of them. Bytes, without their places."""
+    """Return the bytes of Python objects (texts, numbers, lists and dicts of them), without the sequence itself."""
     total = 0
     for value in values:
         if value is None or isinstance(value, bool):

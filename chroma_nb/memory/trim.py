@@ -1,4 +1,4 @@
-"""What was freed goes back to the operating system: `return_memory`, and `return_large_at_once`."""
+"""Gives freed memory back to the operating system: `return_memory`, and `return_large_at_once`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-#: Where a process may use less than this, memory counts more than the time that it takes to ask for it.
+#: Under a limit lower than this (bytes), using less memory is worth slower allocations.
 _LITTLE_BYTES = 4 << 30
-#: glibc's own threshold, before it raises it; and what `mallopt` calls it.
+#: glibc's default threshold, which it raises by itself; and the number of this parameter of `mallopt`.
 _LARGE_BYTES = 128 << 10
 _M_MMAP_THRESHOLD = -3
 
 
 def return_large_at_once(limit: int) -> None:
-    """Have large blocks go back to the system as soon as they are freed, where there is little memory (glibc).
+    """Make glibc give large blocks back to the system as soon as they are freed, where memory is little.
 
-    Whenever glibc frees a block larger than any before it, up to 32 MB, it keeps blocks of that size from then
-    on: eight threads that read and write, and DuckDB, left 200 MB of such holes in heaps of 250 MB. pyarrow's own
-    allocator keeps what each thread once had, 90 MB after some small files; unless pyarrow was imported already
-    (by pandas, too), it is told to use the system's.
+    By default glibc raises its threshold with each larger block that is freed, up to 32 MB, and keeps smaller
+    blocks from then on. With eight threads that read and write, 200 MB of a heap of 250 MB were such free blocks.
+    pyarrow's own allocator keeps what each thread has used, 90 MB after some small files. It is told to use the
+    system's allocator, unless pyarrow was imported already (pandas does that).
 
     Args:
         limit: Bytes that the process may use.
@@ -39,7 +39,7 @@ def return_large_at_once(limit: int) -> None:
 
 
 def return_memory() -> None:
-    """Give freed memory back to the operating system, where the allocator has to be asked (glibc)."""
+    """Give freed memory back to the operating system; does nothing where there is no glibc."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

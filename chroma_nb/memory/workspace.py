@@ -1,9 +1,9 @@
-"""`Workspace`: memory that work takes for a moment and gives back: a scan, an answer, a piece of a copy.
+"""`Workspace`: temporary memory, such as that of a scan, an answer or a piece of a copy.
 
-What is *loaded* is in a store's ledger. Everything else that takes memory in proportion to somebody's data asks
-here first, and works in pieces of what it gets. There is one account for the process, as its stores and threads
-share one machine. A piece of a megabyte is always had, so nothing ever stops altogether; more than that has to be
-free, other stores' loaded collections having been asked to make room.
+What is *loaded* is in a store's ledger. All other memory that grows with the data is granted here first, and
+work is done in pieces of the size that was granted. There is one account for the process, as its stores and
+threads share one machine. A piece of 1 MiB is always granted, so that work never stops altogether. More than
+that has to be free; loaded collections are unloaded for it.
 """
 
 from __future__ import annotations
@@ -22,45 +22,46 @@ from chroma_nb.memory.preflight import over_budget
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: So much is had at any time, and taken without a look at the machine, which costs 0.1 ms.
+#: Always granted, without reading the machine's free memory, which takes 0.1 ms.
 SMALL_BYTES = 1 << 20
-#: Up to here a look at the machine serves for a moment.
+#: Requests of up to this size are granted without another look, for this long after one ...
 _MODEST_BYTES = 8 << 20
 _MOMENT_SECONDS = 0.05
-#: ... where so many times as much was free then.
+#: ... that found more than this many times `_MODEST_BYTES` free.
 _PLENTY = 16
-#: Left free on the machine: the interpreter, allocators and the database need room to work in.
+#: Never granted: the interpreter, allocators and the database need room to work in.
 _HEADROOM_BYTES = 16 << 20
-#: Who can work in pieces gets this share of what is free at most, so that others have room as well.
+#: Work in pieces gets at most this share of what is free, so that others have room as well.
 _SHARE = 0.5
 _REASON = "an answer or a write needed room"
-#: So long one waits for others to give back what they hold, seconds.
+#: How long `take_all` waits for other threads to give back their grants.
 _PATIENCE_SECONDS = 10.0
-#: Others' memory is looked at again at least so often meanwhile: the process is not alone on the machine.
+#: How often it looks at the free memory meanwhile, as other processes may free some.
 _LOOK_SECONDS = 0.1
 
 
 class Grant:
-    """Memory that was granted; given back when its ``with`` block ends, or with the object.
+    """Memory that was granted. It is given back when its ``with`` block ends, or when the object is deleted.
 
     Attributes:
-        n_bytes: How much.
+        n_bytes: Bytes granted.
+        thread: The thread that took it; 0 where the workspace does not count it.
     """
 
     __slots__ = ("__weakref__", "_workspace", "n_bytes", "thread")
 
     def __init__(self, n_bytes: int, workspace: Workspace | None = None) -> None:
         self.n_bytes = n_bytes
+        #: None: it is not counted.
         self._workspace = workspace
-        #: Who holds it.
         self.thread = threading.get_ident() if workspace is not None else 0
 
     def rows(self, row_bytes: int) -> int:
-        """Return how many rows of so many bytes it is enough for, one at least."""
+        """Return how many rows of `row_bytes` bytes it is enough for, at least 1."""
         return max(1, self.n_bytes // max(1, row_bytes))
 
     def give_back(self) -> None:
-        """End it; more than once does no harm."""
+        """Give the memory back; a second call does nothing."""
         if self._workspace is not None:
             self._workspace.end(self)
 
@@ -68,22 +69,22 @@ class Grant:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # As `give_back`, at once: most are small and have nothing to give back.
+        # `give_back` without its call: most grants are small and have nothing to give back.
         if self._workspace is not None:
             self._workspace.end(self)
 
 
-#: What needs no grant.
+#: For work that needs no grant.
 NOTHING = Grant(0)
 
 
 class Workspace:
-    """The account of a process's transient memory. Safe for threads.
+    """The account of a process's temporary memory. Safe for threads.
 
     Args:
-        machine: What says how much is free.
-        lenders: Who is asked for room where that is not enough.
-        patience: So long a grant is waited for, seconds.
+        machine: Says how much is free.
+        lenders: The stores that unload collections where that is not enough.
+        patience: How long `take_all` waits, seconds.
     """
 
     def __init__(
@@ -94,19 +95,21 @@ class Workspace:
     ) -> None:
         self._machine = machine
         self._patience = patience
-        #: Taken by itself, as an interrupt may come in the middle of the condition's own `__enter__`, and leave it.
+        #: The condition's lock, which is taken directly: an interrupt in the condition's `__enter__` would leave it
+        #: locked.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        #: Weak: a grant that a stopped cell has left behind is given back with the object.
+        #: Weak, so that a grant that an interrupted cell has left behind is given back with the object.
         self._grants: weakref.WeakSet[Grant] = weakref.WeakSet()
-        #: What was free when nothing was granted. A grant becomes the machine's used memory when it is
-        #: written to, which nobody sees: what is free now may be promised already.
+        #: What was free when nothing was granted, bytes. A grant reduces the machine's free memory only when it is
+        #: written to, and nothing reports that: what is free now may be granted already.
         self._free_before = 0
-        #: The most that was ever free.
+        #: The most that was ever free, bytes.
         self._most_free = 0
-        #: When there was plenty, by the clock that never goes back.
+        #: When plenty was free (monotonic clock).
         self._plenty = -1.0
         self._lenders = lenders
+        #: This thread's `kept` block: its grants, and the factor of their sizes.
         self._keeping = threading.local()
 
     @property
@@ -129,17 +132,17 @@ class Workspace:
         granted = self.used
         if now - granted > _PLENTY * _MODEST_BYTES:
             self._plenty = time.monotonic()
-        # Without grants it is what it is; with some, it can have risen only by what others gave back.
+        # With grants outstanding, a lower figure may be the grants themselves; a higher one is memory that was freed.
         self._free_before = max(now, self._free_before) if granted else now
         room = max(0, min(now, self._free_before - granted))
         self._most_free = max(self._most_free, room)
         return room
 
     def take(self, wanted: int) -> Grant:
-        """Return memory for work that goes in pieces: what is wanted or less, `SMALL_BYTES` at least.
+        """Return memory for work in pieces: `wanted` bytes or fewer, but `SMALL_BYTES` at least. Never refuses.
 
         Args:
-            wanted: Bytes that all of the work would take at once.
+            wanted: Bytes that the work would take in a single piece.
         """
         if wanted <= SMALL_BYTES:
             return Grant(wanted)
@@ -156,9 +159,9 @@ class Workspace:
 
     @contextlib.contextmanager
     def kept(self, times: float) -> Iterator[None]:
-        """Keep what this thread takes for answers until the end of the block, so many times as much of it.
+        """Keep what this thread takes for answers until the end of the block, and take `times` as much.
 
-        Whoever turns an answer into something else holds both for a moment.
+        For code that turns an answer into another form, and so holds both for a moment.
         """
         before = getattr(self._keeping, "grants", None), getattr(self._keeping, "times", 1.0)
         grants: list[Grant] = []
@@ -171,7 +174,7 @@ class Workspace:
                 self.end(grant)
 
     def take_answer(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
-        """Return memory for an answer, as `take_all`; see `kept`."""
+        """Return memory for an answer, as `take_all` does; within `kept`, until the end of that block."""
         keeping = getattr(self._keeping, "grants", None)
         if keeping is None:
             return self.take_all(n_bytes, what, *ways, budget=budget)
@@ -183,16 +186,16 @@ class Workspace:
     def take_all(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
         """Return memory for something that cannot be made in pieces, such as an answer.
 
-        What is loaded gives way first; then others' grants are waited for.
+        Collections are unloaded for it first; then it waits for the grants of other threads.
 
         Args:
-            n_bytes: How much.
-            what: Who needs it, as the start of a sentence: ``"get() of 1,000,000 records"``.
+            n_bytes: Bytes that are needed.
+            what: What needs them, as the start of a sentence: ``"get() of 1,000,000 records"``.
             ways: What to do instead, the best first.
-            budget: The budget in force, where there is one.
+            budget: The budget in force in bytes, where there is one.
 
         Raises:
-            MemoryBudgetError: It is not there.
+            MemoryBudgetError: It is not free.
         """
         if n_bytes <= SMALL_BYTES:
             return Grant(n_bytes)
@@ -203,7 +206,7 @@ class Workspace:
                 room = self._free()
                 if n_bytes <= room:
                     return self._granted(n_bytes)
-            # For what will not fit even so nobody has to be loaded again.
+            # Nothing is unloaded where it would not fit even then.
             reach = room + self._lenders.lendable() + self._others()
             if n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON):
                 continue
@@ -221,15 +224,15 @@ class Workspace:
                 self._changed.wait(min(left, _LOOK_SECONDS))
 
     def _could_come(self, n_bytes: int) -> bool:
-        """Say whether what others hold, once given back, would be enough."""
+        """Say whether there may be enough once other threads give back their grants."""
         if getattr(self._keeping, "grants", None) is not None and n_bytes <= self._most_free:
-            # A server's other answers, which may be on their way to clients.
+            # In a server: the memory may be that of answers that are being sent to clients.
             return True
         others = self._others()
         return others > 0 and n_bytes <= self._free() + others
 
     def _others(self) -> int:
-        """Return what is granted to other threads."""
+        """Return the bytes that are granted to other threads."""
         me = threading.get_ident()
         return sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
 

@@ -1,4 +1,7 @@
-"""`Graphs`: builds the collections' graphs, beside the queries and within the budget."""
+"""`Graphs`: builds the collections' graphs while queries go on, within the budget.
+
+A graph covers the labels below `graph_end`; the records after it are its *tail*, which queries scan.
+"""
 
 from __future__ import annotations
 
@@ -34,27 +37,28 @@ if TYPE_CHECKING:
     from chroma_nb.segment.slot import Slot
     from chroma_nb.settings import Settings
 
-#: A step of a graph that nobody searches yet, in seconds: long enough to keep the cores busy, and short
-#: enough to leave a core to somebody who begins to read. Beside others it gives way more often. A step's vectors
-#: are read first, and are no more than this.
+#: A step of a first graph, which no query searches yet: long enough to keep the cores busy, short enough that a
+#: query that begins soon gets a core. While other threads read or write (`_BESIDE`), steps are shorter. A step
+#: reads at most `_BUILD_BYTES` of vectors.
 _BUILD_SECONDS = 0.1
 _BUILD_SECONDS_BESIDE = 0.002
 _BUILD_BYTES = 6 << 20
-#: A step of a graph in use. Searches wait for one: beside somebody who reads it takes no longer than a
-#: search, else the first that comes waits so long.
+#: The same for a graph in use. Searches wait until a step ends, so while others read, a step takes no longer than
+#: a search.
 _EXTEND_SECONDS = 0.015
 _EXTEND_SECONDS_BESIDE = 0.0005
 _EXTEND_BYTES = 3 << 19
-#: A graph that was built beside somebody who reads is saved when nobody has for a second, or so much later:
-#: the engines keep all of Python waiting while they write, some 2 ms per MB.
+#: A graph that was built while others read is saved when nobody has read for `_SAVE_SECONDS`, and after
+#: `_SAVE_WITHIN_SECONDS` in any case. The engines hold Python's global lock while they write, some 2 ms per MB.
 _SAVE_SECONDS = 1.0
 _SAVE_WITHIN_SECONDS = 60.0
-#: A tail is added to the graph when scanning it costs about as much as searching the graph.
+#: A tail longer than both (records, and share of the graph) is added to the graph: scanning it costs about as much
+#: as searching the graph.
 _TAIL_RECORDS = 1_000
 _TAIL_SHARE = 0.02
-#: After a process has died while it built a graph, it is built by itself only where so many times what it takes is free.
-_PLENTY = 3
-#: A build of so many records ends with giving freed memory back; that takes some 10 ms.
+#: A graph whose build a process did not survive is built by itself only if this many times its size is free.
+_AFTER_DEATH_FACTOR = 3
+#: After a build of this many records, freed memory is given back to the system; that takes some 10 ms.
 _MANY_RECORDS = 20_000
 
 
@@ -62,9 +66,9 @@ class Graphs:
     """Builds graphs and brings them up to date.
 
     Args:
-        db: The truth.
-        residents: What is in memory; asked for the memory of a graph before it is made.
-        settings: `threads` is used.
+        db: Holds all records.
+        residents: Reserves the memory of a graph before it is made.
+        settings: `threads` and `progress` are used.
     """
 
     def __init__(self, db: DB, residents: ResidentSet, settings: Settings) -> None:
@@ -73,27 +77,27 @@ class Graphs:
         self.settings = settings
         self._closing = False
         self._saver = Worker("saver", self._save_when_unused)
-        #: Collections whose graph is to be saved, and until when.
+        #: Collections whose graph is to be saved: slot, and by when (monotonic).
         self._to_save: dict[UUID, tuple[Slot, float]] = {}
 
     @property
     def closing(self) -> bool:
-        """Is the store being closed? Then nothing is begun."""
+        """Whether the store is being closed, so that no build is begun."""
         return self._closing
 
     def close(self) -> None:
-        """Begin nothing any more, and wait for what is being saved."""
+        """Begin no more builds, stop the running one, and wait for graphs that are being saved."""
         self._closing = True
         self._saver.close()
 
     def _wants_graph(self, segment: LoadedSegment) -> bool:
         vectors = segment.vectors
-        # Very long or very short vectors are compared in float64, which no graph does.
+        # Vectors of very large or very small length are compared in float64, which no graph does.
         suited = vectors is not None and vectors.suits_graph
         return suited and self._residents.wants_graph(segment.metadata.n_live)
 
     def tail_is_long(self, segment: LoadedSegment) -> bool:
-        """Say whether it is time to bring the graph up to date, or to build it."""
+        """Say whether the graph is due to be built or brought up to date."""
         vectors = segment.vectors
         if vectors is None or not self._wants_graph(segment):
             return False
@@ -121,11 +125,11 @@ class Graphs:
 
         Args:
             slot: The collection's.
-            wait: Wait for a build that is going on, then see to the rest, and raise where there is no
-                memory for a graph; else leave it alone in both cases.
+            wait: Wait for a build that is running and then add the rest, and raise where there is no memory for a
+                graph. Otherwise return without an error in both cases.
 
         Raises:
-            MemoryBudgetError: The smallest form of the graph does not fit.
+            MemoryBudgetError: The smallest form of the graph does not fit, or the memory got short meanwhile.
         """
         if not slot.build_lock.acquire(wait=wait):
             return
@@ -145,7 +149,7 @@ class Graphs:
             most = max(1, _EXTEND_BYTES // (4 * dimension))
             pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, most)
             with progress_bar(total, "Building the graph", did="linked", enabled=shown) as bar:
-                while not self.closing and self._build_once(slot, pace, bar, must=wait):
+                while not self.closing and self._build_step(slot, pace, bar, must=wait):
                     pass
         finally:
             CORES.stop_building()
@@ -168,12 +172,12 @@ class Graphs:
         with slot.lock.read():
             segment = slot.segment
             if segment is not None and segment.vectors is not None and self.db.persists:
-                # Another build may have begun: its steps share the slot's lock.
+                # Another build may have begun: it changes the graph while it holds the slot's lock for reading only.
                 with segment.vectors.graph_lock.read():
                     self._residents.save_graph(segment)
 
-    def _build_once(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
-        """Build a first graph, or take one step; say whether there is more to do."""
+    def _build_step(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
+        """Build a first graph, or add one step to a graph in use; say whether there is more to do."""
         with slot.lock.read():
             segment = slot.segment
             if segment is None or not self._wants_graph(segment):
@@ -211,9 +215,9 @@ class Graphs:
         growth = graph.growth(step)
         try:
             if not self._residents.reserve(slot, growth, owner):
-                # The tail stays one, and is scanned.
+                # The rest stays a tail, which queries scan.
                 return False
-            # Shared with those who read: only searches of the graph are kept out, and only while it changes.
+            # For reading: queries go on. Only searches of the graph wait, and only while it changes.
             with slot.lock.read():
                 if slot.segment is not segment or vectors.graph is not graph:
                     return slot.segment is not None
@@ -224,7 +228,7 @@ class Graphs:
                 if len(labels) < len(block):
                     block = block[labels - start]
                 n_held, held = graph.n_held, graph.resident_bytes
-                # Before it grows, as others look at what is held meanwhile.
+                # Before the graph grows, as other threads compare the account with what is held.
                 ledger.hand_over(owner, slot.collection_id)
                 with vectors.graph_lock.write():
                     started = time.perf_counter()
@@ -233,7 +237,7 @@ class Graphs:
                         graph.add(labels, block, pace.threads)
                         vectors.graph_end = stop
                     except KeyboardInterrupt:
-                        # It comes when the engine is done; then nothing has to be built again.
+                        # Python raises it after the engine's call. If all was added, the graph is whole.
                         if graph.n_held == n_held + len(labels):
                             vectors.graph_end = stop
                         raise
@@ -254,7 +258,7 @@ class Graphs:
         return True
 
     def _drop_broken(self, slot: Slot, segment: LoadedSegment) -> None:
-        """Let go of a graph to which a step was added in part: it is derived, and is built again."""
+        """Drop a graph to which a step was added only in part. It is built again from the records."""
         vectors = segment.vectors
         assert vectors is not None
         with slot.lock.write():
@@ -264,7 +268,7 @@ class Graphs:
                 self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
 
     def _release_mapping(self, slot: Slot, segment: LoadedSegment) -> None:
-        """Let go of vectors that were mapped to scan a long tail; the graph has its own."""
+        """Unmap vectors that were mapped to scan a long tail; the graph has its own copy."""
         vectors = segment.vectors
         if vectors is None or not vectors.source.mapped_bytes:
             return
@@ -282,7 +286,18 @@ class Graphs:
         *,
         must: bool,
     ) -> bool:
-        """Open the saved graph or build one, beside the segment, which goes on answering exactly; put it in."""
+        """Open the saved graph or build one, and then put it in; until then queries are answered exactly.
+
+        Args:
+            slot: The collection's slot.
+            segment: The loaded collection.
+            alive: bool, shape (labels,): False for a deleted label.
+            bar: Shows the progress.
+            must: Raise where there is no memory for it.
+
+        Returns:
+            Whether there is more to do.
+        """
         owner = slot.graph_account
         ledger = self._residents.ledger
         try:
@@ -298,17 +313,17 @@ class Graphs:
                 return self._build_form(slot, segment, alive, form, bar, must=must)
         finally:
             slot.graph_progress = None
-            # Nothing is left on this account where the graph found its place.
+            # 0 already where the graph was put in.
             ledger.settle(owner, 0)
 
     def _choose_form(
         self, slot: Slot, segment: LoadedSegment, n_labels: int, *, must: bool
     ) -> type[VectorIndex] | None:
-        """Return the largest form that there is memory for, and take it."""
+        """Reserve the memory of the best form that fits, and return the form; None where none is built."""
         owner = slot.graph_account
         n_records = segment.metadata.n_live
         if not self._wants_graph(segment):
-            # So many records were deleted since the decision that a graph is not worth it.
+            # Since the build was requested, so many records were deleted that a graph is not worth it.
             return None
         parameters = graph_parameters(segment.info)
         started = time.perf_counter()
@@ -316,12 +331,12 @@ class Graphs:
         room = self._residents.room_for(slot) - held
         forms = self._residents.forms(n_records)
         prefix = self.db.derived_path(segment.info.id)
-        # A graph that lies on the disk already comes before a larger one that would have to be built.
+        # A saved graph comes before a larger one that would have to be built.
         fitting = list(policy.forms_that_fit(forms, parameters, n_labels, room))
         fitting.sort(key=lambda form: not has_graph(prefix, form))
         for form in fitting:
             need = form.bytes_for(parameters, n_labels)
-            if not must and self._is_dangerous(prefix, form, need):
+            if not must and self._may_be_fatal(prefix, form, need):
                 reason = f"a process ended while it built this graph, and {format_bytes(need)} are hardly free"
                 self._residents.note("stay exact", slot, reason, need, 0.0)
                 return None
@@ -342,11 +357,11 @@ class Graphs:
         self._residents.note("stay exact", slot, reason, need, seconds)
         return None
 
-    def _is_dangerous(self, prefix: str, form: type[VectorIndex], need: int) -> bool:
-        """Say whether building a graph may be what a process died of: that happens once."""
+    def _may_be_fatal(self, prefix: str, form: type[VectorIndex], need: int) -> bool:
+        """Say whether a process ended while it built this graph, and there is not much more memory now."""
         if has_graph(prefix, form) or not has_died_building(prefix):
             return False
-        return WORKSPACE.free() < _PLENTY * need
+        return WORKSPACE.free() < _AFTER_DEATH_FACTOR * need
 
     def _build_form(
         self,
@@ -379,7 +394,7 @@ class Graphs:
             except (OSError, StoreCorruptError):
                 if slot.segment is segment:
                     raise
-                # Compacted or deleted in between, and the file is gone.
+                # The collection was compacted or deleted meanwhile, and the file with it.
                 return slot.segment is not None
             if len(labels) < len(block):
                 block = block[labels - start]
@@ -396,10 +411,10 @@ class Graphs:
     def _give_up(
         self, slot: Slot, segment: LoadedSegment, form: type[VectorIndex], *, must: bool
     ) -> bool:
-        """Stop building: somebody else needs the memory. It goes on, from the beginning, when there is room again."""
+        """Stop building, as the memory is short. The build starts from the beginning when there is room again."""
         need = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
         if must:
-            # Beside what is kept for others; it was less when building was given up.
+            # Without the reserve. More may be free by now; the error has to name less than the need.
             free = min(max(0, WORKSPACE.free() - PRESSURE.reserve()), need - 1)
             raise over_budget(
                 need,
@@ -424,7 +439,16 @@ class Graphs:
         *,
         is_saved: bool,
     ) -> None:
-        """Have a graph answer from now on, unless the segment that it was made for has gone."""
+        """Have queries use a graph from now on, unless its segment was unloaded.
+
+        Args:
+            slot: The collection's slot.
+            segment: The segment that the graph was made for.
+            graph: The graph of the labels below `end`.
+            end: The first label that is not in it.
+            alive: bool, shape (labels,): what was not deleted when the graph was made.
+            is_saved: The graph is the one on the disk.
+        """
         vectors = segment.vectors
         assert vectors is not None
         with slot.lock.write():
@@ -433,7 +457,7 @@ class Graphs:
                 vectors.graph, vectors.graph_end = graph, end
                 vectors.graph_changed = not is_saved
                 vectors.graph_claimed = end
-                # The scans that answered until now mapped the vectors; the graph has its own.
+                # The scans until now mapped the vectors; the graph has its own copy.
                 vectors.source.release()
                 ledger = self._residents.ledger
                 ledger.hand_over(slot.graph_account, slot.collection_id)

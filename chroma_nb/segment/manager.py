@@ -1,10 +1,10 @@
-"""`SegmentManager`: what reads, what writes, and what happens in the background.
+"""`SegmentManager`: gives readers and writers the segments of the collections, and runs the background work.
 
-Each collection has a slot. Readers hold the slot's lock together, and with them whoever builds the graph; a
-commit and an unload hold it alone, for milliseconds. So nothing is freed under a reader, and a collection is
-loaded once however many threads ask for it.
+Each collection has a slot with locks. Readers, and the thread that builds the graph, hold `Slot.lock` for reading;
+a commit and an unload hold it for writing, for milliseconds. So nothing is freed while it is read. A collection is
+loaded under `Slot.write_lock`, so it is loaded once, however many threads ask for it.
 
-What is in memory is `ResidentSet`'s affair, building graphs that of `Graphs`.
+`ResidentSet` decides what is in memory; `Graphs` builds the graphs.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb")
 
-#: A commit of so many records ends with giving freed memory back; that takes some 10 ms.
+#: After a commit of this many records, freed memory is given back to the system; that takes some 10 ms.
 _MANY_RECORDS = 20_000
-#: Dead vectors that are not worth a compaction.
+#: Fewer bytes of deleted vectors are not worth a compaction.
 _MIN_DEAD_BYTES = 1 << 20
-#: Closing saves small collections for so long; those after them are read from the DB when they are next used.
+#: `close` saves small collections for this long; the others are read from the DB when they are next used.
 _CLOSING_SECONDS = 0.5
-#: Quiet time after a write before building starts, so that a loop of adds is not slowed down.
+#: A build starts this long after the last write, so that a loop of adds is not slowed down.
 _BUILD_DELAY_SECONDS = 0.25
 
 
@@ -57,8 +57,8 @@ class SegmentManager:
     """Gives readers and writers the segments of one store.
 
     Args:
-        db: The truth.
-        engine: Returns the graph engine when the first graph is due, or None for exact search only.
+        db: Holds all records; what is in memory can be made again from it.
+        engine: Returns the graph engine when the first graph is due; None for exact search only.
         settings: `compact_ratio` is used here.
     """
 
@@ -80,10 +80,10 @@ class SegmentManager:
     def answering(
         self, collection_id: UUID, expression: Expression | None = None
     ) -> Iterator[Segment]:
-        """Hold what answers a query: the segment, loaded first where it is not and fits, or the DB.
+        """Hold the segment that answers a query: the loaded one, or one that reads the DB where that does not fit.
 
         Args:
-            collection_id: The collection.
+            collection_id: The collection; it is loaded first where it fits.
             expression: The filter of the query.
         """
         slot = self._slots.get(collection_id)
@@ -101,8 +101,8 @@ class SegmentManager:
             finally:
                 slot.lock.release()
 
-    def _drop_doubtful(self, slot: Slot) -> None:
-        """Let go of a segment that an interrupted commit has left behind the truth; it is derived."""
+    def _drop_if_in_doubt(self, slot: Slot) -> None:
+        """Drop a segment that lacks the changes of an interrupted commit. It is loaded again from the DB."""
         if slot.in_doubt and slot.write_lock.acquire(wait=False):
             try:
                 if slot.in_doubt:
@@ -114,24 +114,24 @@ class SegmentManager:
 
     @hands_over
     def _hold(self, slot: Slot) -> None:
-        """Take a slot's lock for reading, with a segment in it wherever there is room for one."""
-        self._drop_doubtful(slot)
+        """Take a slot's lock for reading; its segment is loaded first where it fits."""
+        self._drop_if_in_doubt(slot)
         slot.lock.acquire_read()
         if slot.segment is None and self.residents.may_fit(slot):
             slot.lock.release()
             with slot.write_lock:
                 self._load(slot)
-                # Nobody can unload it before it is read: that takes both locks.
+                # Unloading takes both locks, so it cannot come between loading and reading.
                 slot.lock.acquire_read()
 
     @contextlib.contextmanager
     def present(
         self, collection_id: UUID, expression: Expression | None = None
     ) -> Iterator[Segment]:
-        """Hold what answers without loading: the loaded segment, or one that reads the DB."""
+        """Hold the loaded segment, or one that reads the DB; loads nothing."""
         slot = self._slots.get(collection_id)
         with _between_commits(slot, expression):
-            self._drop_doubtful(slot)
+            self._drop_if_in_doubt(slot)
             with slot.lock.read():
                 slot.touch()
                 yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
@@ -140,29 +140,29 @@ class SegmentManager:
 
     @contextlib.contextmanager
     def writing(self, collection_id: UUID) -> Iterator[Segment]:
-        """Be the collection's only writer; yields what existing records are read from. Filter it in `filtering`."""
+        """Be the collection's only writer. Yields the segment of the existing records; see also `filtering`."""
         slot = self._slots.get(collection_id)
         with slot.write_lock:
-            self._drop_doubtful(slot)
-            # Deleted while this writer waited: say so instead of writing into nothing.
+            self._drop_if_in_doubt(slot)
+            # Raises where the collection was deleted while this writer waited.
             info = self.db.get_collection(collection_id)
             slot.touch()
             if slot.segment is None and self.db.extent(collection_id).next_label == 0:
-                # Nothing to load: a new collection is in memory from its first record on.
+                # A new collection has nothing to read, and is in memory from its first record on.
                 self._load(slot)
-            self._leave_damage(collection_id)
+            self._skip_damaged_rows(collection_id)
             yield slot.segment or stored_segment(self.db, info)
 
     def filtering(self, collection_id: UUID) -> contextlib.AbstractContextManager[None]:
-        """Return the context in which a writer filters: what that makes is counted as if a reader made it.
+        """Return the context in which a writer filters.
 
-        Whoever builds the graph may look at what is held at any other moment, also between taking the bytes of a
-        column and keeping it.
+        It holds the slot's lock for reading. Otherwise the thread that builds the graph could set the account to what
+        is held, after the bytes of a filter's column were reserved and before the column is there.
         """
         return self._slots.get(collection_id).lock.read()
 
-    def _leave_damage(self, collection_id: UUID) -> None:
-        """Write rows that are nobody's after damaged ones, so that new vectors do not share a checksum with them."""
+    def _skip_damaged_rows(self, collection_id: UUID) -> None:
+        """Write rows of zeros after damaged vectors, as nothing can be added to their checksum. No record uses them."""
         n_rows = self.db.rows_to_skip(collection_id)
         if n_rows:
             zeros = np.zeros(
@@ -188,14 +188,14 @@ class SegmentManager:
             if segment is not None:
                 counted = self._make_room(slot, segment, changes)
                 if counted is None and slot.pinned:
-                    counted = self._make_room_of_graph(slot, segment, changes)
+                    counted = self._make_room_by_dropping_graph(slot, segment, changes)
                 elif counted is None:
                     with slot.lock.write():
                         self.residents.drop(
                             slot, save=True, reason="it grew and did not fit any more"
                         )
             if segment is None or counted is None:
-                # Readers ask the DB several questions for one answer: no commit may come between them.
+                # Without a segment an answer takes several queries of the DB: no commit may come between them.
                 with slot.lock.write():
                     self.db.commit(collection_id, changes)
                 slot.least_bytes = None
@@ -203,31 +203,33 @@ class SegmentManager:
                 slot.in_doubt = True
                 self.db.commit(collection_id, changes)
                 with slot.lock.write():
-                    # Made by a reader since: no room was taken for what they would grow by.
+                    # No room was reserved for the growth of columns that readers have made since.
                     segment.metadata.forget_columns(but=counted)
                     segment.apply(self.db, changes)
                     self.residents.ledger.hand_over(slot.growth_account, collection_id)
                     self.residents.ledger.settle(collection_id, segment.resident_bytes)
                 slot.in_doubt = False
         except BaseException:
-            # Interrupted between the DB and the segment, or the DB has failed. Should this be
-            # interrupted as well, the next access finds the mark.
-            self._drop_doubtful(slot)
+            # The DB has failed, or an interrupt came between the DB and the segment. Should this call be
+            # interrupted as well, the next access finds `in_doubt` set.
+            self._drop_if_in_doubt(slot)
             raise
         finally:
             self.residents.ledger.settle(slot.growth_account, 0)
         if len(changes.rows) >= _MANY_RECORDS:
-            # What the call took to encode and write its rows is scattered over the heap by now.
+            # Encoding and writing the rows has left free blocks all over the heap.
             return_memory()
         self._request_work(slot)
 
     def _make_room(
         self, slot: Slot, segment: LoadedSegment, changes: Changes
     ) -> frozenset[str] | None:
-        """Take the bytes that a commit will add, on an account that a finished graph leaves alone.
+        """Reserve the bytes that a commit will add, on the slot's `growth_account`.
+
+        Where they do not fit, the columns that filters have made are dropped first.
 
         Returns:
-            The columns whose growth they are enough for; None where there is no room, even without any.
+            The keys of the columns whose growth is included; None where there is no room even without columns.
         """
         counted = self._reserve_growth(slot, segment, changes)
         if counted is None:
@@ -240,18 +242,18 @@ class SegmentManager:
     def _reserve_growth(
         self, slot: Slot, segment: LoadedSegment, changes: Changes
     ) -> frozenset[str] | None:
-        # Looked at first: until the commit readers may make more, those that were let go among them.
+        # Read before reserving: readers may make more columns until the commit, whose growth is not included.
         counted = segment.metadata.column_keys
         is_had = self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
         return counted if is_had else None
 
-    def _make_room_of_graph(
+    def _make_room_by_dropping_graph(
         self, slot: Slot, segment: LoadedSegment, changes: Changes
     ) -> frozenset[str]:
-        """Keep a pinned collection in memory without its graph, which is built anew in a form that fits.
+        """Reserve as `_make_room`, after dropping the graph of a pinned collection; it is built again in a form that fits.
 
         Returns:
-            The columns whose growth there is room for.
+            The keys of the columns whose growth is included.
 
         Raises:
             MemoryBudgetError: It does not fit without one; nothing is written.
@@ -264,10 +266,12 @@ class SegmentManager:
                 self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
         counted = self._reserve_growth(slot, segment, changes)
         if counted is None:
-            raise self._outgrown(slot, segment, changes)
+            raise self._pin_outgrown(slot, segment, changes)
         return counted
 
-    def _outgrown(self, slot: Slot, segment: LoadedSegment, changes: Changes) -> MemoryBudgetError:
+    def _pin_outgrown(
+        self, slot: Slot, segment: LoadedSegment, changes: Changes
+    ) -> MemoryBudgetError:
         """Return the error for a write after which a pinned collection could not stay in memory."""
         return self.residents.no_room(
             slot,
@@ -278,11 +282,11 @@ class SegmentManager:
         )
 
     def check(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> CollectionCheck:
-        """Read everything of a collection that is on the disk, and say what is whole; writers wait.
+        """Read all of a collection that is on the disk, and report what is damaged; writers wait.
 
         Args:
             collection_id: The collection.
-            on_bytes: Called with the bytes of each piece that was read.
+            on_bytes: Called with the size of each piece that was read.
         """
         slot = self._slots.get(collection_id)
         with slot.write_lock:
@@ -290,7 +294,7 @@ class SegmentManager:
             return replace(found, derived=self.residents.damaged_files(collection_id, on_bytes))
 
     def configuration_changed(self, info: CollectionInfo) -> None:
-        """Take notice of a collection's new name, configuration or TTL."""
+        """Apply a collection's new name, configuration or TTL to its segment."""
         slot = self._slots.get(info.id)
         with slot.lock.write():
             if slot.segment is not None:
@@ -301,11 +305,11 @@ class SegmentManager:
         self.residents.expect_idleness(slot)
 
     def forget(self, collection_ids: Iterable[UUID], delete: Callable[[], None]) -> None:
-        """Delete collections: drop their segments and run `delete` while nobody reads.
+        """Delete collections: drop their segments and run `delete` while no thread reads them.
 
-        An interrupt comes before all of it or afterwards.
+        An interrupt is raised before or after all of it.
         """
-        # In one order, as others may be waiting for several at once, too.
+        # Sorted, so that two threads that delete several do not wait for each other.
         slots = [self._slots.get(one) for one in sorted(collection_ids)]
 
         def work() -> None:
@@ -322,7 +326,7 @@ class SegmentManager:
             shielded(work)
 
     def compact(self, collection_id: UUID) -> None:
-        """Rewrite a collection without its dead labels; readers wait."""
+        """Rewrite a collection's files without deleted records; readers and writers wait."""
         slot = self._slots.get(collection_id)
         with slot.write_lock:
             with slot.lock.write():
@@ -343,7 +347,7 @@ class SegmentManager:
         return loaded
 
     def load(self, collection_id: UUID) -> int:
-        """Load a collection now, unloading others where needed; return its bytes.
+        """Load a collection now, and unload others where needed; return its bytes.
 
         Raises:
             MemoryBudgetError: It does not fit.
@@ -374,7 +378,7 @@ class SegmentManager:
             for collection_id in collection_ids:
                 slot = self._slots.find(collection_id)
                 if slot is None:
-                    # Never used, or deleted by somebody else meanwhile.
+                    # Never used, or deleted by another thread meanwhile.
                     continue
                 with slot.write_lock, slot.lock.write():
                     save = self.residents.is_worth_saving(slot, saving_until)
@@ -386,7 +390,7 @@ class SegmentManager:
         return released
 
     def pin(self, collection_id: UUID, pinned: bool) -> None:
-        """Keep a collection in memory whatever else needs room, loading it now; or let it go again.
+        """Load a collection and keep it in memory whatever else needs room; or end that.
 
         Raises:
             MemoryBudgetError: It does not fit; it is not pinned.
@@ -407,10 +411,10 @@ class SegmentManager:
         return self.residents.ledger.held(collection_id)
 
     def close(self, *, save: bool = True) -> None:
-        """Stop building, save the graphs of a store that persists, and free everything.
+        """Stop building, save the graphs of a store in a folder, and free everything.
 
         Args:
-            save: False: write nothing, as the store's place is gone.
+            save: False: write nothing, as the store's folder is gone.
         """
         self._closing = True
         keep = save and self.db.persists
@@ -422,11 +426,11 @@ class SegmentManager:
         )
 
     def _close_slot(self, slot: Slot, keep: bool, saving_until: float) -> None:
-        # A stopped cell may have left this thread's mark on it.
+        # An interrupted cell may have left the lock held by this thread.
         slot.lock.abandon()
         with slot.write_lock, slot.lock.write():
             try:
-                # What deleting left over gives its disk space back now at the latest.
+                # The disk space of deleted records is given back now at the latest.
                 compact = keep and self._is_worth_compacting(slot.collection_id)
                 wanted = keep and not compact
                 wanted = wanted and self.residents.is_worth_saving(slot, saving_until)
@@ -434,12 +438,12 @@ class SegmentManager:
                 if compact:
                     self.db.compact(slot.collection_id)
             except StoreCorruptError as error:
-                # It was said when the records were read, or is when they are: no reason not to close.
+                # No reason not to close: reading the damaged records raises it, too.
                 logger.warning(
                     "%s was not compacted: %s", self.db.derived_path(slot.collection_id), error
                 )
             except NotFoundError:
-                pass  # deleted, with its database, at the moment when its slot was made
+                pass  # The collection was deleted, with its database, while its slot was made.
             finally:
                 self.residents.drop(slot, save=False, reason="the store is closed")
                 self._slots.remove(slot.collection_id)
@@ -447,7 +451,7 @@ class SegmentManager:
     # -- graphs -------------------------------------------------------------------------------
 
     def _request_graphs(self) -> None:
-        """Have graphs opened or built for which there was no room before."""
+        """Have the graphs opened or built for which there was no room before."""
         for slot in self._slots:
             segment = slot.segment
             if segment is not None and self._graphs.tail_is_long(segment):
@@ -474,22 +478,22 @@ class SegmentManager:
         if slot is None or self._closing:
             return
         try:
-            self._improve(slot, collection_id)
+            self._compact_or_build(slot, collection_id)
         except StoreCorruptError as error:
-            # Nobody asked for this: whoever asks for the records is told.
+            # The user did not ask for this work. Reading the damaged records raises the error.
             logger.warning("Neither compacted nor put into a graph: %s", error)
         except NotFoundError:
-            # Somebody has deleted it meanwhile.
+            # Another thread has deleted it meanwhile.
             pass
         except MemoryBudgetError as error:
-            # The next write, or room that comes back, asks for it again.
+            # The next write requests it again, and so does memory that becomes free.
             logger.debug("Put off: %s", error)
 
-    def _improve(self, slot: Slot, collection_id: UUID) -> None:
-        """Compact a collection, or bring its graph up to date, where that is worth it."""
+    def _compact_or_build(self, slot: Slot, collection_id: UUID) -> None:
+        """Compact a collection, and bring its graph up to date, where that is worth it."""
         if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
-        self._drop_doubtful(slot)
+        self._drop_if_in_doubt(slot)
         with slot.lock.read():
             segment = slot.segment
             wanted = segment is not None and self._graphs.tail_is_long(segment)
@@ -499,14 +503,14 @@ class SegmentManager:
     def status(self, collection_id: UUID) -> IndexingStatus:
         """Return how much of the collection the graph covers."""
         slot = self._slots.get(collection_id)
-        self._drop_doubtful(slot)
-        # Not `present`: asking is no use of it, which would keep it in memory and cores from its build.
+        self._drop_if_in_doubt(slot)
+        # Not `present`, which counts as a use: that would keep it in memory, and slow its build down.
         with slot.lock.read():
             segment = slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
             return self._graphs.status(segment, slot)
 
     def build(self, collection_id: UUID) -> None:
-        """Bring the graph up to date: every record of a collection that is large enough for one.
+        """Load a collection, and add all its records to its graph, if it is large enough for one.
 
         Raises:
             MemoryBudgetError: The collection, or the smallest form of its graph, does not fit.
@@ -515,16 +519,16 @@ class SegmentManager:
         self._graphs.build(self._slots.get(collection_id), wait=True)
 
     def why_this_form(self, segment: Segment) -> str:
-        """Say in words why a collection is held as it is."""
+        """Say in words why a collection is held in its present form."""
         return self.residents.explain_form(segment)
 
 
 def _between_commits(
     slot: Slot, expression: Expression | None
 ) -> contextlib.AbstractContextManager[None]:
-    """Keep writers out where the DB is asked for a part of the answer, whatever is loaded.
+    """Keep writers out while a filter needs the DB, even where the collection is loaded.
 
-    A commit is in the DB a moment before it is in the segment: a regular expression, which is the DB's,
-    would be matched against other texts than those that are answered with.
+    The DB evaluates regular expressions. A commit is in the DB a moment before it is in the segment, so without
+    this the texts that are matched could be other than those that are returned.
     """
     return slot.write_lock if patterns(expression) else contextlib.nullcontext()

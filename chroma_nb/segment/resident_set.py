@@ -1,7 +1,7 @@
-"""`ResidentSet`: what is in memory, under which budget, and why.
+"""`ResidentSet`: which collections of a store are in memory, under which budget, and why.
 
-Memory grows only where `reserve` has allowed it, and `reserve` unloads others first. So what the loaded
-collections hold by the ledger never passes the budget, at no step.
+Memory grows only after `reserve` has allowed it, and `reserve` unloads other collections first. So by the ledger
+the loaded collections never grow beyond the budget.
 """
 
 from __future__ import annotations
@@ -64,37 +64,38 @@ logger = logging.getLogger("chroma_nb")
 
 #: Events kept for the report.
 _EVENTS = 200
-#: Samples kept of what was held, and the seconds between two of them: the last one makes way for one that
-#: comes earlier.
+#: Samples of what was held that are kept, and the least time between two of them: one that comes earlier replaces
+#: the last one.
 _SAMPLES = 1_000
 _SAMPLE_SECONDS = 0.5
-#: Samples closer than this to the last one have its size of the process: looking takes 0.1 ms.
+#: The size of the process is not read again within this time: reading it takes 0.1 ms.
 _RSS_SECONDS = 0.01
-#: Smaller wishes are held against the machine's own free memory once they come to so much together: looking
-#: takes 0.1 ms.
+#: The machine's free memory is checked once this many bytes were reserved since the last check: reading it takes
+#: 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
-#: So many times what the database takes for a moment is kept free, as long as small collections can make room.
-_TIGHT = 10
-#: They do so where they hold more than this share of the budget.
-_FEW_SHARE = 64
-#: What was unloaded for others' sake is given back to the system when it comes to so much: that takes some ms.
+#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is loaded replaces
+#: another one, ...
+_TIGHT_FACTOR = 10
+#: ... if the loaded ones hold more than the budget divided by this.
+_REPLACE_FROM = 64
+#: Freed memory is given back to the system when this much was unloaded: it takes some ms each time.
 _TRIM_BYTES = 1 << 20
-#: Where many are unloaded at once, so long small ones are saved: those after them are read from the DB again.
+#: Where many collections are unloaded at once, small ones are saved for this long. The others are read from the
+#: DB when they are next used.
 SAVING_SECONDS = 0.02
-#: Up to this size reading a collection from the DB again takes 1 or 2 ms.
+#: Up to this size, reading a collection from the DB again takes 1 or 2 ms.
 _SMALL_BYTES = 64 << 10
-#: An order of unloading, and a look for what nobody holds, stand for so many times what they took: so they
-#: take a few per cent of the time, however many collections there are.
-_STANDS_FOR = 20
-#: A collection that is being read when its time is over is looked at again so much later.
+#: An order of unloading is used for this many times as long as it took to make, and so is a search for leftover
+#: accounts. So both take at most 5 % of the time, however many collections there are.
+_REUSE_FACTOR = 20
+#: A collection that is in use when its idle time ends is looked at again after this long.
 _BUSY_SECONDS = 1.0
-#: So long a smaller budget waits for what is in use to be given back, since something was given back last, seconds.
+#: `set_budget` gives up when nothing was released for this long.
 _PATIENCE_SECONDS = 30.0
-#: Stands for giving memory back, among the collections that the janitor looks after; and so long after the last
-#: one was unloaded that is done.
-_TIDYING = UUID(int=0)
-_TIDY_SECONDS = 0.05
-#: Texts of a record where nothing is known of them yet: an id, a sentence, two metadata fields.
+#: A request to the janitor with this id gives freed memory back, this long after the last collection was unloaded.
+_TRIM_REQUEST = UUID(int=0)
+_TRIM_DELAY_SECONDS = 0.05
+#: UTF-8 bytes of a record's texts where nothing is known of them: an id, a sentence, two metadata fields.
 _TYPICAL_TEXT_BYTES = 200
 
 
@@ -102,10 +103,10 @@ class ResidentSet(Lender):
     """The loaded collections of one store.
 
     Args:
-        db: The truth.
-        engine: Returns the graph engine, None for exact search only.
-        settings: `memory_budget`, `idle_unload_seconds` and `graph_min_records` are used.
-        slots: The places of the collections.
+        db: Holds all records; what is in memory can be made again from it.
+        engine: Returns the graph engine; None for exact search only.
+        settings: `memory_budget`, `idle_unload_seconds`, `graph_min_records` and `progress` are used.
+        slots: The collections' slots.
     """
 
     def __init__(
@@ -125,28 +126,29 @@ class ResidentSet(Lender):
             budget = read_budget(settings.memory_budget)
             self.ledger = Ledger(budget)
             db.set_memory_limit(database_share(budget))
-        #: With the tenant and the database of the collection, which see its name.
+        #: Each with the tenant and the database of its collection: only those are shown its name.
         self._events: deque[tuple[tuple[str, str], MemoryEvent]] = deque(maxlen=_EVENTS)
         self._history: deque[MemorySample] = deque(maxlen=_SAMPLES)
         self._save_lock = threading.Lock()
         self._sample_lock = threading.Lock()
         self._budget_lock = threading.Lock()
-        #: Wishes since the machine was last looked at, and bytes unloaded since memory was last given back.
+        #: Bytes reserved since the machine's free memory was last checked.
         self._unchecked = 0
+        #: Bytes unloaded since freed memory was last given back to the system.
         self._freed = 0
-        #: The machine has so little left that a small collection comes in the place of another one, before it has
-        #: too little: what many have left behind goes back to the system only in part.
+        #: Little memory is left, so a small collection that is loaded replaces another one. This begins before there
+        #: is too little: of many small collections, only a part of the memory goes back to the system.
         self._is_tight = False
-        #: Who goes next, with the time of the last use by which it was put there and the reason; and until when
-        #: this stands.
+        #: The collections to unload, the first ones first: slot, last use when the order was made, reason.
         self._order: deque[tuple[Slot, float, str]] = deque()
+        #: Until when (monotonic) this order is used.
         self._order_until = 0.0
-        #: The size of the process, and when that was.
+        #: The size of the process in bytes, and when it was read (monotonic).
         self._rss, self._rss_at = 0, float("-inf")
-        #: Before this nothing is looked for that nobody holds.
-        self._reconcile_from = 0.0
+        #: No search for leftover accounts before this moment (monotonic).
+        self._leftovers_from = 0.0
         self._janitor = Worker("janitor", self._unload_expired)
-        #: Called when there is room for what was not held for want of it.
+        #: Called when there is room again; collections may lack a graph for which there was none.
         self.on_room: Callable[[], None] = lambda: None
         self.ledger.kept = self.pinned_bytes
         LENDERS.add(self)
@@ -159,15 +161,15 @@ class ResidentSet(Lender):
         return self.ledger.budget
 
     def read_budget(self, value: int | float | str) -> int:
-        """Return what a budget in words comes to for this store, bytes."""
+        """Return a budget in bytes; of ``"auto"``, this store's part."""
         return SHARED_BUDGET.with_ledger(self.ledger) if is_auto(value) else read_budget(value)
 
     def set_budget(self, value: int | float | str) -> int:
-        """Change the budget, unloading what no longer fits before this returns; return it in bytes.
+        """Change the budget, and unload what no longer fits before this returns; return it in bytes.
 
         Raises:
-            MemoryBudgetError: The pinned collections alone are larger, or what is held was in use all the time and
-                could not go; the budget does not change.
+            MemoryBudgetError: The pinned collections alone are larger, or collections were in use all the time and
+                could not be unloaded. The budget does not change.
         """
         before, budget = self.budget, self.read_budget(value)
         saving_until = time.perf_counter() + SAVING_SECONDS
@@ -182,14 +184,14 @@ class ResidentSet(Lender):
                         raise self._still_held(budget)
                     if not self._evict_one(
                         None, wait=True, saving_until=saving_until
-                    ) and not self._reconcile(now=True):
-                        # A graph is being built; its builder sees the ceiling and gives up.
+                    ) and not self._settle_leftovers(now=True):
+                        # A graph is being built: its builder sees that the ledger is over the new budget, and stops.
                         time.sleep(0.005)
                 if is_auto(value):
                     self.ledger.share(SHARED_BUDGET)
             finally:
                 self.ledger.keep()
-                self._give_back(at_once=True)
+                self._return_freed(at_once=True)
                 self._sample()
         self.db.set_memory_limit(database_share(budget))
         if budget > before:
@@ -200,7 +202,7 @@ class ResidentSet(Lender):
         pinned = self.pinned_bytes()
         if budget < pinned:
             held = [slot for slot in self._slots.pins() if slot.segment]
-            # The largest first: with these gone, most is won.
+            # The largest first: unpinning these frees the most.
             held.sort(key=lambda slot: self.ledger.held(slot.collection_id), reverse=True)
             names = [self._full_name(slot) for slot in held]
             raise over_budget(
@@ -214,7 +216,7 @@ class ResidentSet(Lender):
             )
 
     def _still_held(self, budget: int) -> MemoryBudgetError:
-        """Return the error for a budget that what is in use does not let come about."""
+        """Return the error for a budget that is smaller than what is in use."""
         accounts = self.ledger.accounts()
         used = sum(accounts.values())
         largest = sorted(accounts, key=lambda owner: accounts[owner], reverse=True)
@@ -238,94 +240,96 @@ class ResidentSet(Lender):
         return f"{self._full_name(slot)}{what}"
 
     def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
-        """Take bytes for a slot, unloading others where needed; say whether they are had.
+        """Take bytes for a slot, and unload other collections where needed; say whether it was possible.
 
-        Whoever is being read or written to is passed over, so this never waits for another collection.
+        Collections that are being read or written are passed over, so this never waits for another collection.
 
         Args:
-            slot: Whose; it is not unloaded itself.
-            n_bytes: How many more.
+            slot: The collection that needs them; it is not unloaded itself.
+            n_bytes: How many more. 0 or fewer are always possible.
             owner: The account; None is the slot's own.
         """
         account = slot.collection_id if owner is None else owner
         if n_bytes <= 0:
-            # What takes nothing needs no room, however little the machine has left.
+            # Needs no free memory, however little the machine has left.
             return self.ledger.take(account, n_bytes)
         self._unchecked += n_bytes
         if (
             self._is_tight
             and n_bytes < _SMALL_BYTES
-            and self.ledger.used > self.budget // _FEW_SHARE
+            and self.ledger.used > self.budget // _REPLACE_FROM
             and self._evict_one(slot)
         ):
-            self._give_back()
+            self._return_freed()
         while True:
-            lacking = self._lacking(n_bytes)
-            if not lacking and self.ledger.take(account, n_bytes):
+            shortfall = self._machine_shortfall(n_bytes)
+            if not shortfall and self.ledger.take(account, n_bytes):
                 return True
-            if self._could_fit(slot, n_bytes, lacking) and (
-                self._evict_one(slot) or self._have_others_lend(n_bytes, lacking)
+            if self._could_fit(slot, n_bytes, shortfall) and (
+                self._evict_one(slot) or self._unload_elsewhere(n_bytes, shortfall)
             ):
-                self._give_back()
-            elif not (lacking and self._give_back(at_once=True)) and not self._reconcile(slot):
+                self._return_freed()
+            elif not (
+                shortfall and self._return_freed(at_once=True)
+            ) and not self._settle_leftovers(slot):
                 return False
 
-    def _lacking(self, n_bytes: int) -> int:
-        """Return the bytes that the machine has too few of for so many more."""
+    def _machine_shortfall(self, n_bytes: int) -> int:
+        """Return how many bytes the machine lacks for `n_bytes` more; 0 where it has enough or is not checked."""
         if self._unchecked < _UNCHECKED_BYTES:
             return 0
         PRESSURE.watch()
         room = self._machine_room()
-        self._is_tight = room < n_bytes + (_TIGHT - 1) * self.db.working_bytes
-        lacking = n_bytes - room
-        if lacking <= 0:
+        self._is_tight = room < n_bytes + (_TIGHT_FACTOR - 1) * self.db.working_bytes
+        shortfall = n_bytes - room
+        if shortfall <= 0:
             self._unchecked = 0
-        return max(0, lacking)
+        return max(0, shortfall)
 
     def _machine_room(self) -> int:
-        """Return the bytes that the machine has beyond what is kept free, which would be given back at once."""
+        """Return the machine's free bytes beyond the reserve: `Pressure` would unload what is loaded into that."""
         kept = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
         return WORKSPACE.free() - kept - self.db.working_bytes
 
-    def _could_fit(self, slot: Slot, n_bytes: int, lacking: int) -> bool:
-        """Say whether unloading everything that may go would make room."""
+    def _could_fit(self, slot: Slot, n_bytes: int, shortfall: int) -> bool:
+        """Say whether unloading everything that is not pinned would make room."""
         held = 0 if slot.pinned else self.ledger.held(slot.collection_id)
         mine = self.lendable - held
         others = LENDERS.lendable(but=self)
-        # What another store holds is of no use to a budget of one's own.
+        # Unloading another store's collections makes no room in a budget that is not shared with it.
         counted = mine + others if self.ledger.is_shared else mine
-        return lacking <= mine + others and n_bytes <= self.ledger.free + counted
+        return shortfall <= mine + others and n_bytes <= self.ledger.free + counted
 
-    def _have_others_lend(self, n_bytes: int, lacking: int) -> bool:
-        wanted = max(lacking, n_bytes - self.ledger.free if self.ledger.is_shared else 0)
+    def _unload_elsewhere(self, n_bytes: int, shortfall: int) -> bool:
+        wanted = max(shortfall, n_bytes - self.ledger.free if self.ledger.is_shared else 0)
         reason = "another store needed room"
         return wanted > 0 and LENDERS.give_back(wanted, reason, but=self) > 0
 
-    def _reconcile(self, but: Slot | None = None, *, now: bool = False) -> int:
-        """Give back what accounts hold beyond what is there: left by somebody who was interrupted.
+    def _settle_leftovers(self, but: Slot | None = None, *, now: bool = False) -> int:
+        """Correct accounts that hold more than there is, as an interrupted call leaves them; return the bytes.
 
         Args:
-            but: Not looked at.
-            now: Look, even where that was done a moment ago.
+            but: A slot that is left alone.
+            now: Search even where the last search was a moment ago.
         """
         started = time.monotonic()
-        if started < self._reconcile_from and not now:
+        if started < self._leftovers_from and not now:
             return 0
         before = self.ledger.used
         for owner in self.ledger.accounts():
             collection_id, doing = owner if isinstance(owner, tuple) else (owner, "")
             slot = self._slots.find(collection_id)
             if slot is None:
-                # Its collection is gone, and with it what was held.
+                # The collection was deleted, and what it held is freed.
                 self.ledger.settle(owner, 0)
             elif slot is not but:
                 self._settle_unused(slot, is_graph=doing == "graph")
         ended = time.monotonic()
-        self._reconcile_from = ended + _STANDS_FOR * (ended - started)
+        self._leftovers_from = ended + _REUSE_FACTOR * (ended - started)
         return max(0, before - self.ledger.used)
 
     def _settle_unused(self, slot: Slot, *, is_graph: bool) -> None:
-        """Set a slot's accounts to what is there, if nobody is at work on it."""
+        """Set a slot's accounts to what is really held, if no other thread is working on it."""
         lock = slot.build_lock if is_graph else slot.write_lock
         if lock.is_mine or not lock.acquire(wait=False):
             return
@@ -344,20 +348,23 @@ class ResidentSet(Lender):
             lock.release()
 
     def room_for(self, slot: Slot | None) -> int:
-        """Return what a collection could hold if all others that are not pinned went, those of other stores too."""
+        """Return the bytes that a collection could hold if all others that are not pinned were unloaded.
+
+        With a shared budget that means those of other stores, too. The machine's free memory is not considered.
+        """
         return max(0, self.ledger.most - self.pinned_bytes(but=slot))
 
     def no_room(
         self, slot: Slot, need: int, what: str, otherwise: str, held: int = 0
     ) -> MemoryBudgetError:
-        """Return the error for what a collection cannot have: by the budget, or as the machine has no more.
+        """Return the error for bytes that a collection cannot get, because of the budget or of the machine.
 
         Args:
-            slot: The collection's.
+            slot: The collection's slot.
             need: Bytes that it would have taken.
-            what: Who needs them, as the start of a sentence.
-            otherwise: What to do without them.
-            held: What the collection has already, and goes on having.
+            what: What needs them, as the start of a sentence.
+            otherwise: A way out that needs no more memory.
+            held: Bytes that the collection holds already, and goes on holding.
         """
         room = max(0, self.room_for(slot) - held)
         if need > room:
@@ -368,19 +375,17 @@ class ResidentSet(Lender):
             way = "make room on the machine, such as by deleting arrays, and repeat the call"
             if need <= there:
                 way = "repeat the call: others are in use at this moment, and could not go"
-            # It was less when it was refused.
+            # More may be free by now than when it was refused; the error has to name less than the need.
             room = max(0, min(room, there, self.ledger.free, need - 1))
         return over_budget(need, room, self.budget, what, way, otherwise)
 
     def pinned_bytes(self, but: Slot | None = None) -> int:
-        """Return what pinned collections hold."""
+        """Return the bytes that pinned collections hold, `but` left out."""
         return sum(
             self.ledger.held(slot.collection_id) for slot in self._slots.pins() if slot is not but
         )
 
-    # -- unloading ----------------------------------------------------------------------------
-
-    # -- what others need ---------------------------------------------------------------------
+    # -- unloading for others: `Lender` -------------------------------------------------------
 
     @property
     def lendable(self) -> int:
@@ -393,7 +398,7 @@ class ResidentSet(Lender):
             while order:
                 try:
                     slot, last_used, _ = order[0]
-                    if _still_goes(slot, last_used):
+                    if _may_go(slot, last_used):
                         return last_used
                     order.popleft()
                 except IndexError:  # another thread has taken it
@@ -403,17 +408,17 @@ class ResidentSet(Lender):
             is_new = self._renew_order()
 
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
-        came, saving_until = 0, time.perf_counter() + SAVING_SECONDS
-        while came < n_bytes:
+        returned, saving_until = 0, time.perf_counter() + SAVING_SECONDS
+        while returned < n_bytes:
             released = self._evict_one(None, saving_until=saving_until, reason=reason)
-            came += released
+            returned += released
             following = self.least_recent() if released else None
             if following is None or following > until:
                 break
-        if came:
-            self._give_back(at_once=True)
+        if returned:
+            self._return_freed(at_once=True)
             self._sample()
-        return came
+        return returned
 
     def tighten(self) -> None:
         self.db.set_memory_limit(LEAST_DATABASE)
@@ -431,7 +436,14 @@ class ResidentSet(Lender):
         saving_until: float | None = None,
         reason: str = "room was needed",
     ) -> int:
-        """Unload the first in the order of unloading that is not in use; return its bytes, 0 where there is none."""
+        """Unload the first collection in the order that is not in use; return its bytes, 0 where there is none.
+
+        Args:
+            keep: A slot that is left alone.
+            wait: Wait for collections that are in use.
+            saving_until: Of many, small ones are saved until then (`time.perf_counter`); None saves it.
+            reason: Why, in words.
+        """
         while True:
             is_new = self._renew_order()
             order = self._order
@@ -440,7 +452,7 @@ class ResidentSet(Lender):
                     slot, last_used, why = order.popleft()
                 except IndexError:  # another thread has taken it
                     break
-                if slot is keep or not _still_goes(slot, last_used):
+                if slot is keep or not _may_go(slot, last_used):
                     continue
                 why = f"{why}, {reason}"
                 if released := self._try_unload(slot, why, wait=wait, saving_until=saving_until):
@@ -449,7 +461,7 @@ class ResidentSet(Lender):
                 return 0
 
     def _renew_order(self) -> bool:
-        """Make the order of unloading where the last one is used up or too old; say whether that was done."""
+        """Make a new order of unloading if the last one is empty or too old; say whether that was done."""
         is_over = time.monotonic() >= self._order_until or not self._order
         if is_over:
             self._make_order()
@@ -464,12 +476,12 @@ class ResidentSet(Lender):
             if slot is not None:
                 found.append((slot, one.last_used, reason))
         ended = time.monotonic()
-        self._order, self._order_until = found, ended + _STANDS_FOR * (ended - started)
+        self._order, self._order_until = found, ended + _REUSE_FACTOR * (ended - started)
 
     def _try_unload(
         self, slot: Slot, reason: str, *, wait: bool = False, saving_until: float | None = None
     ) -> int:
-        """Unload a collection unless somebody is using it; return the bytes that came free."""
+        """Unload a collection unless it is in use; return the bytes that were freed. See `_evict_one`."""
         if not slot.write_lock.acquire(wait=wait):
             return 0
         try:
@@ -477,7 +489,7 @@ class ResidentSet(Lender):
                 return 0
             try:
                 save = saving_until is None or self.is_worth_saving(slot, saving_until)
-                # Of many that go at once a sample is taken at the end.
+                # Of many that are unloaded at once, the caller takes one sample at the end.
                 released = self.drop(slot, save=save, reason=reason, sample=saving_until is None)
             finally:
                 slot.lock.release()
@@ -487,11 +499,15 @@ class ResidentSet(Lender):
         return released
 
     def is_worth_saving(self, slot: Slot, until: float) -> bool:
-        """Say whether to save a collection that is one of many to go: a small one while there is time."""
+        """Say whether to save one of many collections that are unloaded: a large one, or any before `until`."""
         return self.ledger.held(slot.collection_id) > _SMALL_BYTES or time.perf_counter() < until
 
-    def _give_back(self, *, at_once: bool = False) -> bool:
-        """Give unloaded bytes back to the system, once for many; say whether that was done."""
+    def _return_freed(self, *, at_once: bool = False) -> bool:
+        """Give freed memory back to the system if enough was unloaded; say whether that was done.
+
+        Args:
+            at_once: Any unloaded byte is enough.
+        """
         is_due = self._freed >= (1 if at_once else _TRIM_BYTES)
         if is_due:
             self._freed = 0
@@ -499,13 +515,13 @@ class ResidentSet(Lender):
         return is_due
 
     def drop(self, slot: Slot, *, save: bool, reason: str, sample: bool = True) -> int:
-        """Let go of a slot's segment and return its bytes; both its locks are held.
+        """Unload a slot's segment and return its bytes. The caller holds its `write_lock`, and `lock` for writing.
 
         Args:
-            slot: Whose.
-            save: Write its graph and its records to their files first.
+            slot: The collection's slot.
+            save: Write its graph and a snapshot of its records to their files first.
             reason: Why, in words.
-            sample: Note what is held afterwards.
+            sample: Take a sample for the history afterwards.
         """
         segment = slot.segment
         if segment is None:
@@ -528,12 +544,12 @@ class ResidentSet(Lender):
         return released
 
     def save_graph(self, segment: LoadedSegment) -> None:
-        """Write a segment's graph to its file, if it is not the one there."""
+        """Write a segment's graph to its file if it has changed since it was last saved."""
         vectors = segment.vectors
         if vectors is None or vectors.graph is None or not vectors.graph_changed:
             return
         with self._save_lock:
-            # The builder and somebody who waited for it may both come to this point.
+            # Another thread may have saved it while this one waited.
             if vectors.graph_changed:
                 prefix = self.db.derived_path(segment.info.id)
                 end = vectors.graph_end
@@ -541,7 +557,7 @@ class ResidentSet(Lender):
                     vectors.graph_changed = False
 
     def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
-        """Read a collection's graphs and snapshot on the disk; return those that are damaged."""
+        """Read a collection's graphs and snapshot on the disk; return the paths of those that are damaged."""
         prefix = self.db.derived_path(collection_id)
         with self._save_lock:
             found = damaged_graphs(prefix, on_bytes)
@@ -549,15 +565,15 @@ class ResidentSet(Lender):
         return [*found, snapshot] if snapshot else found
 
     def expect_idleness(self, slot: Slot) -> None:
-        """See to it that the collection goes when it has not been used for its time."""
+        """Have the collection unloaded when it has not been used for its idle time."""
         after = policy.expiry(self._ttl(slot), self.settings.idle_unload_seconds)
         if after is not None and slot.segment is not None and not slot.pinned:
             idle = time.monotonic() - (slot.last_used or time.monotonic())
             self._janitor.request(slot.collection_id, max(0.0, after - idle))
 
     def _unload_expired(self, collection_id: UUID) -> None:
-        if collection_id == _TIDYING:
-            self._give_back(at_once=True)
+        if collection_id == _TRIM_REQUEST:
+            self._return_freed(at_once=True)
             self.db.settle()
             return
         slot = self._slots.find(collection_id)
@@ -573,8 +589,8 @@ class ResidentSet(Lender):
             return
         reason = f"not used for {after:g} s ({'idle' if ttl is None else 'its TTL'})"
         if self._try_unload(slot, reason):
-            # Once for all whose time is over at this moment.
-            self._janitor.request(_TIDYING, _TIDY_SECONDS)
+            # Once for all collections whose time ends at this moment.
+            self._janitor.request(_TRIM_REQUEST, _TRIM_DELAY_SECONDS)
         elif slot.segment is not None:
             self._janitor.request(collection_id, _BUSY_SECONDS)
 
@@ -583,7 +599,7 @@ class ResidentSet(Lender):
         return None if segment is None else segment.info.ttl_seconds
 
     def close(self) -> None:
-        """Stop looking for idle collections, and lend nothing any more."""
+        """Stop the janitor, leave the shared budget, and unload nothing for others any more."""
         LENDERS.remove(self)
         PRESSURE.rest()
         self.ledger.close()
@@ -592,18 +608,18 @@ class ResidentSet(Lender):
     # -- loading ------------------------------------------------------------------------------
 
     def wants_graph(self, n_records: int) -> bool:
-        """Say whether a collection of so many records gets a graph; small ones import no engine."""
+        """Say whether a collection of `n_records` gets a graph. For a small one no engine is imported."""
         return n_records >= self.settings.graph_min_records and self._engine() is not None
 
     def forms(self, n_records: int) -> Iterator[type[VectorIndex]]:
-        """Yield the forms that a graph of so many records may take, the largest first."""
+        """Yield the forms that a graph of `n_records` may take, the largest in memory first."""
         engine = self._engine() if n_records >= self.settings.graph_min_records else None
         return iter(()) if engine is None else forms_of(engine)
 
     def load(self, slot: Slot) -> bool:
-        """Bring a collection into memory; its write lock is held. False where it does not fit.
+        """Load a collection; the caller holds its `write_lock`. Returns False where it does not fit.
 
-        Of the saved graphs that fit the largest is opened; without one it is loaded for exact search.
+        The largest saved graph that fits is opened. Where there is none, it is loaded for exact search.
         """
         if slot.segment is not None:
             return True
@@ -652,7 +668,7 @@ class ResidentSet(Lender):
             slot.loading = False
         slot.touch()
         if extent.next_label:
-            # A new collection is there without having been loaded.
+            # A new collection is empty: nothing was loaded.
             slot.loads += 1
             held = self.ledger.held(slot.collection_id)
             self.note("load", slot, "used", held, time.perf_counter() - started)
@@ -660,7 +676,7 @@ class ResidentSet(Lender):
         return True
 
     def may_fit(self, slot: Slot) -> bool:
-        """Say whether loading is worth a try; False for what was found to be too large."""
+        """Say whether loading is worth trying: False where it was too large before, and still is."""
         return slot.least_bytes is None or slot.least_bytes <= self.room_for(slot)
 
     def _read(self, slot: Slot, info: CollectionInfo, form: type[VectorIndex] | None) -> None:
@@ -678,9 +694,15 @@ class ResidentSet(Lender):
     def saved_graph(
         self, segment: LoadedSegment, form: type[VectorIndex], alive: NDArray[np.bool_]
     ) -> tuple[VectorIndex, int] | None:
-        """Open a collection's saved graph without the labels that are not `alive`, and say where its tail begins.
+        """Open a collection's saved graph, without the deleted labels.
 
-        None where there is none of this form, or it cannot be used.
+        Args:
+            segment: The loaded collection.
+            form: The form of the graph.
+            alive: bool, one value for each label: False for a deleted one.
+
+        Returns:
+            The graph, and the first label that is not in it; None where no usable graph of this form is saved.
         """
         vectors, prefix = segment.vectors, self.db.derived_path(segment.info.id)
         if vectors is None or not has_graph(prefix, form):
@@ -693,7 +715,7 @@ class ResidentSet(Lender):
         return found
 
     def explain_form(self, segment: Segment) -> str:
-        """Say in words why a collection is held in the form in which it is."""
+        """Say in words why a collection is held in its present form."""
         slot = self._slots.get(segment.info.id)
         form = next(self.forms(segment.metadata.n_live), None)
         if not isinstance(segment, LoadedSegment):
@@ -716,7 +738,7 @@ class ResidentSet(Lender):
             f"{format_bytes(self.budget)}"
         )
 
-    # -- what is said about it ----------------------------------------------------------------
+    # -- reports ------------------------------------------------------------------------------
 
     def note(
         self,
@@ -728,7 +750,7 @@ class ResidentSet(Lender):
         *,
         sample: bool = True,
     ) -> None:
-        """Keep an event for the report."""
+        """Keep an event for the report; see `MemoryEvent`."""
         name, place = self._name_and_place(slot)
         logger.debug("%s %s: %s, %d bytes, %.1f ms", action, name, reason, n_bytes, seconds * 1e3)
         event = MemoryEvent(time.time(), action, name, reason, n_bytes, seconds)
@@ -737,7 +759,7 @@ class ResidentSet(Lender):
             self._sample()
 
     def _sample(self) -> None:
-        """Note what is held at this moment."""
+        """Take a sample of what is held, for the history."""
         history = self._history
         with self._sample_lock:
             now = MemorySample(
@@ -747,14 +769,14 @@ class ResidentSet(Lender):
             if len(history) > 1:
                 before, last = history[-2], history[-1]
                 held = {(one.used, one.budget, one.short) for one in (before, last, now)}
-                # At rest the last sample moves on, so that the history is one of changes.
+                # While nothing changes, the last sample is replaced, so that the history shows changes.
                 at_rest = len(held) == 1
                 if at_rest or now.time - before.time < _SAMPLE_SECONDS:
                     history.pop()
             history.append(now)
 
     def _process_bytes(self) -> int:
-        """Return the size of the process, as it was a moment ago where many samples follow each other."""
+        """Return the resident memory of the process in bytes, read at most once in `_RSS_SECONDS`."""
         now = time.monotonic()
         if now - self._rss_at > _RSS_SECONDS:
             self._rss, self._rss_at = process_rss(), now
@@ -770,7 +792,7 @@ class ResidentSet(Lender):
         return info.name, (info.tenant, info.database)
 
     def _full_name(self, slot: Slot) -> str:
-        """Return a collection's name, with its tenant and database before it where they are not the default ones."""
+        """Return ``name``, or ``tenant/database/name`` where these are not the defaults."""
         name, place = self._name_and_place(slot)
         return name if place == (DEFAULT_TENANT, DEFAULT_DATABASE) else "/".join((*place, name))
 
@@ -789,10 +811,10 @@ class ResidentSet(Lender):
         ]
 
     def would_unload(self, budget: int) -> list[tuple[UUID, str, int]]:
-        """Return (collection, reason, bytes) of what a budget would unload, in order.
+        """Return (collection, reason, bytes) of what a budget (bytes) would unload, in order.
 
         Raises:
-            MemoryBudgetError: The pinned collections alone are larger, so that it would be refused.
+            MemoryBudgetError: It would be refused, as the pinned collections alone are larger.
         """
         self._check_pinned(budget)
         used, out = self.ledger.used, []
@@ -813,7 +835,14 @@ class ResidentSet(Lender):
         parameters: GraphParameters,
         text_bytes: int | None = None,
     ) -> Estimate:
-        """Reckon what a collection would take; see `Estimate`."""
+        """Return what a collection would take; see `Estimate`.
+
+        Args:
+            n_records: Its records.
+            dimension: Floats of each embedding.
+            parameters: Of its graph.
+            text_bytes: UTF-8 bytes of a record's id, document, uri and metadata; None is a typical size.
+        """
         each = _TYPICAL_TEXT_BYTES if text_bytes is None else text_bytes
         base = LoadedSegment.bytes_for(n_records, TextSizes(n_records, n_records * each, 0, 0, 0))
         disk = 4 * n_records * dimension
@@ -838,12 +867,12 @@ class ResidentSet(Lender):
         )
 
     def report(self, infos: list[CollectionInfo], tenant: str, database: str) -> MemoryReport:
-        """Say what these collections hold, and everything around them.
+        """Return a report about these collections, the store and the process.
 
         Args:
             infos: The collections.
-            tenant: Who asks; events of other places have no name.
-            database: The database that is asked about.
+            tenant: Events of other tenants and databases are shown without a name.
+            database: As `tenant`.
         """
         limit = MACHINE.limit()
         self._sample()
@@ -874,14 +903,14 @@ class ResidentSet(Lender):
     def _report_on(
         self, info: CollectionInfo, n_records: int, disk_bytes: int, text_bytes: int, now: float
     ) -> CollectionMemory:
-        # One that was not used yet gets no slot by being looked at.
+        # A report makes no slot for a collection that was not used yet.
         slot = self._slots.find(info.id) or _UNUSED
         segment = slot.segment
         state = "loaded"
         if segment is None:
             state = "on disk" if n_records else "empty"
         parts = {} if segment is None else segment.parts()
-        # What is on its way into it is in use as well; as a rule there is nothing at all.
+        # The reservations of an unfinished build or commit count as the collection's; mostly there are none.
         if self.ledger.passing:
             for name, account in (
                 ("being built", slot.graph_account),
@@ -911,17 +940,17 @@ class ResidentSet(Lender):
         )
 
 
-def _still_goes(slot: Slot, last_used: float) -> bool:
-    """Say whether a collection may be unloaded yet by an order that was made when it had last been used at a time."""
+def _may_go(slot: Slot, last_used: float) -> bool:
+    """Say whether an entry of the order still holds: loaded, not pinned, and not used since the order was made."""
     return not slot.pinned and slot.segment is not None and (slot.last_used or 0.0) == last_used
 
 
-#: What is said of a collection that was not used yet.
+#: For the report on a collection that was not used yet.
 _UNUSED = Slot(UUID(int=0))
 
 
 def graph_parameters(info: CollectionInfo) -> GraphParameters:
-    """Return the parameters of a collection's graph by its configuration."""
+    """Return the parameters of a collection's graph, from its configuration."""
     hnsw = info.configuration["hnsw"]
     assert info.dimension is not None
     return GraphParameters(

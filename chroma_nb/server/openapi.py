@@ -20,7 +20,7 @@ _JSON = "application/json"
 
 
 def tag_of(route: Route) -> str:
-    """Return the chapter that a route belongs to."""
+    """Return the tag (the section of the document) that a route belongs to."""
     if "memory" in route.path or route.path.endswith(("/unload", "/load", "/pin", "/ttl")):
         return "memory"
     if "{collection_id}/" in route.path and "by-id" not in route.path:
@@ -29,7 +29,7 @@ def tag_of(route: Route) -> str:
 
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
-    """Return the route's part of the OpenAPI document that FastAPI cannot know."""
+    """Return what FastAPI does not know of a route: responses, parameters, request body, security."""
     problem = {"$ref": "#/components/schemas/Problem"}
     statuses = {400, 413, 415, 500, 503, 504, *endpoint.problems}
     if endpoint.body is not None:
@@ -92,7 +92,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def document_of(app: fastapi.FastAPI) -> dict[str, Any]:
-    """Return the document, made once."""
+    """Return the document. It is made once for each app."""
     if app.openapi_schema:
         return app.openapi_schema
     made = get_openapi(
@@ -124,7 +124,7 @@ def document_of(app: fastapi.FastAPI) -> dict[str, Any]:
     }
     for operations in made["paths"].values():
         for one in operations.values():
-            # FastAPI adds its own answer, of a kind that is not sent.
+            # FastAPI adds its own response for 422, in a form that this server never sends.
             problem = one["responses"].get("422", {}).get("content", {}).get(_JSON, {})
             if "HTTPValidationError" in str(problem):
                 del one["responses"]["422"]

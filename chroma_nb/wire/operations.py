@@ -1,6 +1,6 @@
-"""`OPERATIONS`: everything that a client may ask of a server, once; both ends read it.
+"""`OPERATIONS`: everything that a client may ask of a server. Client and server both read this list.
 
-An operation is a method of `API`. How it travels is a transport's business: `wire.rest` has the routes over HTTP.
+An operation is a method of `API`. The list says nothing about the transport; `wire.rest` has the HTTP routes.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: Who may ask: ``open`` everybody, ``anyone`` with valid credentials, ``tenant`` who may use the tenant that is
-#: meant, ``admin`` who may use every tenant.
+#: Who may ask. ``open``: everyone, without credentials. ``anyone``: everyone with valid credentials. ``tenant``:
+#: users who may use the tenant of the request. ``admin``: users who may use every tenant.
 Scope = Literal["open", "anyone", "tenant", "admin"]
 
-#: How long a client waits for the answer of a long operation, seconds; a server sets it no deadline.
+#: How long a client waits for the answer of a long operation, seconds. A server sets no deadline for it.
 LONG_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True)
 class Operation:
-    """What an `API` can do.
+    """A method of `API` that a client may ask for.
 
     Args:
         name: The method of `API`.
-        scope: Who may ask. What is open is answered on a server's event loop, so it must not ask the store.
-        repeatable: Doing it twice is as good as once, so a client may send it again when no answer came.
-        long: It lasts by nature: building a graph, copying a collection, deleting many.
-        admin_may: With the scope ``admin``: what it does, as a refusal says it ("reset the store").
+        scope: Who may ask. A server answers ``open`` operations on its event loop, so they must not use the store.
+        repeatable: Doing it twice has the same effect as once, so a client may send it again after a lost answer.
+        long: It may take long: building a graph, copying a collection, deleting many.
+        admin_may: Only for the scope ``admin``: what it does, in the words of a refusal ("reset the store").
     """
 
     name: str
@@ -49,7 +49,7 @@ _ALL = (
     Operation("get_database", repeatable=True),
     Operation("list_databases", repeatable=True),
     Operation("delete_database", long=True),
-    # Collections. Making one is repeatable where the one that exists will do.
+    # Collections. `create_collection` is repeatable only with get_or_create; the client says so for each call.
     Operation("create_collection"),
     Operation("get_collection", repeatable=True),
     Operation("get_collection_by_id", repeatable=True),
@@ -58,7 +58,7 @@ _ALL = (
     Operation("modify"),
     Operation("delete_collection"),
     Operation("fork", long=True),
-    # Records. Adding is repeatable unless an id that exists is to be an error.
+    # Records. `add` is not repeatable with on_conflict="error"; the client says so for each call.
     Operation("count", repeatable=True),
     Operation("add", repeatable=True),
     Operation("update", repeatable=True),

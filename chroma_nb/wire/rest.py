@@ -1,4 +1,4 @@
-"""`ROUTES`: method and path of each operation over HTTP, in Chroma's REST API v2; both ends read it."""
+"""`ROUTES`: HTTP method and path of each operation, in Chroma's REST API v2. Client and server both read them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _COLLECTION = _DATABASE + "/collections/{collection_id}"
 
 @dataclass(frozen=True)
 class Route:
-    """An operation's place in the REST API.
+    """An operation's HTTP method and path.
 
     Args:
-        name: In metrics, logs and the OpenAPI document.
+        name: Its name in metrics, logs and the OpenAPI document.
         method: GET, POST, PUT, PATCH or DELETE.
-        path: The path, with names in braces for what a request puts there.
-        operation: What is asked.
+        path: The path, with parameters in braces: ``/api/v2/tenants/{tenant}``.
+        operation: The operation.
     """
 
     name: str
@@ -33,11 +33,11 @@ class Route:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the path."""
+        """The parts of the path between slashes."""
         return tuple(self.path.strip("/").split("/"))
 
     def filled(self, values: Mapping[str, str]) -> list[str]:
-        """Return the parts of the path with these values in the places of the names."""
+        """Return the parts of the path with the parameters replaced by these values, which are not quoted."""
         return [values[part[1:-1]] if part.startswith("{") else part for part in self.parts]
 
 
@@ -45,13 +45,13 @@ def _route(method: str, path: str, operation: str, name: str = "") -> Route:
     return Route(name or operation, method, path, OPERATIONS[operation])
 
 
-def _beside(method: str, path: str, operation: Operation) -> Route:
-    """Return a route for what Chroma's API has and no client of ours asks."""
+def _server_only(method: str, path: str, operation: Operation) -> Route:
+    """Return a route that Chroma's API has and chroma_nb's own client never asks for."""
     return Route(operation.name, method, path, operation)
 
 
 _ALL = (
-    # The first that fits is taken: the most frequent come first.
+    # A request takes the first route that matches, so the most frequent ones come first.
     _route("POST", _COLLECTION + "/query", "query"),
     _route("POST", _COLLECTION + "/get", "get"),
     _route("POST", _COLLECTION + "/add", "add"),
@@ -67,7 +67,7 @@ _ALL = (
     _route("POST", "/api/v2/reset", "reset"),
     _route("POST", "/api/v2/tenants", "create_tenant"),
     _route("GET", _TENANT, "get_tenant"),
-    _beside("PATCH", _TENANT, Operation("update_tenant")),
+    _server_only("PATCH", _TENANT, Operation("update_tenant")),
     _route("GET", _TENANT + "/databases", "list_databases"),
     _route("POST", _TENANT + "/databases", "create_database"),
     _route("GET", _DATABASE, "get_database"),
@@ -80,19 +80,21 @@ _ALL = (
     _route("PUT", _COLLECTION, "modify", "update_collection"),
     _route("DELETE", _DATABASE + "/collections/{name}", "delete_collection"),
     _route("POST", _COLLECTION + "/fork", "fork"),
-    _beside("GET", _COLLECTION + "/fork_count", Operation("fork_count")),
+    _server_only("GET", _COLLECTION + "/fork_count", Operation("fork_count")),
     _route("GET", _COLLECTION + "/indexing_status", "indexing_status"),
-    _beside("POST", _COLLECTION + "/search", Operation("search")),
-    _beside("POST", _COLLECTION + "/functions/attach", Operation("attach_function")),
-    _beside("GET", _COLLECTION + "/functions/{function}", Operation("get_attached_function")),
-    _beside(
+    _server_only("POST", _COLLECTION + "/search", Operation("search")),
+    _server_only("POST", _COLLECTION + "/functions/attach", Operation("attach_function")),
+    _server_only("GET", _COLLECTION + "/functions/{function}", Operation("get_attached_function")),
+    _server_only(
         "POST",
         _COLLECTION + "/attached_functions/{function}/detach",
         Operation("detach_function"),
     ),
     _route("POST", _COLLECTION + "/unload", "unload"),
-    # As CIP-28112023 has it: the path names no tenant, so the server looks for it and asks whether one may.
-    _beside("POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", "anyone")),
+    # As in CIP-28112023. The path has no tenant: the server looks it up and checks whether the user may use it.
+    _server_only(
+        "POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", "anyone")
+    ),
     _route("POST", _COLLECTION + "/load", "load"),
     _route("PUT", _COLLECTION + "/pin", "pin"),
     _route("PUT", _COLLECTION + "/ttl", "set_ttl"),
@@ -109,7 +111,7 @@ _ALL = (
 )
 
 ROUTES = {one.name: one for one in _ALL}
-#: The one that a client asks by, for each operation: the first.
+#: Operation -> the route that a client uses: the first one.
 ROUTE_OF: dict[str, Route] = {}
 for _one in _ALL:
     ROUTE_OF.setdefault(_one.operation.name, _one)

@@ -105,7 +105,7 @@ def test_what_is_given_back_for_others_is_looked_for_once_and_goes_by_its_last_u
 
     each = Slots.__iter__
     # An order stands however little it took to make.
-    monkeypatch.setattr(resident_set, "_STANDS_FOR", 10**9)
+    monkeypatch.setattr(resident_set, "_REUSE_FACTOR", 10**9)
     # Other settings make another store.
     first, second = (
         settings(idle_unload_seconds=0, memory_budget="1 GB", max_batch_size=most)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -110,7 +111,7 @@ class Asking(Lender):
         self._work = work
         self.asked = 0
 
-    def lend(self, reason: str) -> int:
+    def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         self.asked += 1
         self._work()
         return 0
@@ -249,7 +250,7 @@ def test_a_collection_that_is_deleted_before_it_is_improved_is_no_matter(
         segments._builder.request(slot.collection_id, 0)
         # One after the other: this one has been done when the next is begun.
         done = threading.Event()
-        improve = segments._improve
+        improve = segments._compact_or_build
 
         def improved(slot: Any, collection_id: Any) -> None:
             try:
@@ -257,7 +258,7 @@ def test_a_collection_that_is_deleted_before_it_is_improved_is_no_matter(
             finally:
                 done.set()
 
-        segments._improve = improved
+        segments._compact_or_build = improved
         segments._builder.request(slot.collection_id, 0)
         assert done.wait(SECONDS)
         segments._builder.close()
