@@ -303,6 +303,8 @@ class MiniLM:
         options.log_severity_level = 3
         # Threads that spin between two batches cost a tenth more processor time and win nothing here.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A plan for each shape of batch, which is seldom met again, keeps memory and saves no time.
+        options.enable_mem_pattern = False
         path = self.folder / "model.onnx"
         with WORKSPACE.take_all(
             int(_MODEL_TIMES * path.stat().st_size),
