@@ -621,6 +621,9 @@ class Collection(Displayed):
         """Copy the collection under another name, piece by piece, and return the copy.
 
         A call that fails or is stopped leaves the records that it copied; the same call again copies the rest.
+
+        Raises:
+            UniqueConstraintError: There is a collection of that name, which is no unfinished copy of this one.
         """
         validation.check_collection_name(new_name)
         enabled = self._client.get_settings().progress

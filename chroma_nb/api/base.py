@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.api.copying import Place, copy_records
+from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy
+from chroma_nb.errors import UniqueConstraintError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -233,13 +234,24 @@ class API(ABC):
             on_total: Called once, with the number of records that are to be copied here.
             tenant: The tenant.
             database: The database.
+
+        Raises:
+            UniqueConstraintError: There is a collection of that name, which is no unfinished copy of this one.
         """
         where_to: Any = {"tenant": tenant, "database": database}
         info = self.get_collection_by_id(collection_id, **where_to)
-        copy = self.create_collection(
-            new_name, info.configuration, info.metadata, get_or_create=True, **where_to
-        )
         source = Place(self, info.id, tenant, database)
+        try:
+            copy = self.create_collection(
+                new_name, info.configuration, info.metadata, get_or_create=False, **where_to
+            )
+        except UniqueConstraintError as error:
+            copy = self.get_collection(new_name, **where_to)
+            if not is_unfinished_copy(source, info, Place(self, copy.id, tenant, database), copy):
+                raise UniqueConstraintError(
+                    f"Collection [{new_name}] already exists, and is no copy of [{info.name}] that a call before "
+                    "left unfinished. Choose another name, or delete it first."
+                ) from error
         target = Place(self, copy.id, tenant, database)
         try:
             copy_records(source, target, on_progress, on_total=on_total)

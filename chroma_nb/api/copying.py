@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.api.base import API, Records
-    from chroma_nb.types import Where
+    from chroma_nb.types import CollectionInfo, Where
 
 #: Records of a piece at most, whatever their size: Chroma's servers take no more at a time.
 PIECE_RECORDS = 5_000
@@ -184,6 +184,25 @@ def copy_records(
             part = surplus[start : start + PIECE_RECORDS]
             copied.removed += target.api.delete(target.collection_id, ids=part, **target.where_to)
     return copied
+
+
+def is_unfinished_copy(
+    source: Place, info: CollectionInfo, target: Place, copy: CollectionInfo
+) -> bool:
+    """Say whether a collection has the settings of another, and nothing but records that are the other's."""
+    if info.id == copy.id or (info.configuration, info.metadata) != (
+        copy.configuration,
+        copy.metadata,
+    ):
+        return False
+    there = target.get(include=()).ids
+    if not set(there).issubset(source.get(include=()).ids):
+        return False
+    for found in pieces_by_id(source, there):
+        known, same = _compare(found, target)
+        if known != same:
+            return False
+    return True
 
 
 def _compare(found: Records, target: Place) -> tuple[set[str], set[str]]:

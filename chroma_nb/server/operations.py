@@ -496,7 +496,7 @@ def delete_collection(call: Call[None]) -> dict[str, Any]:
     return {}
 
 
-@serves("fork", s.CollectionAnswer, s.ForkBody, problems=(507,))
+@serves("fork", s.CollectionAnswer, s.ForkBody, problems=(409, 507))
 def fork(call: Call[s.ForkBody]) -> dict[str, Any]:
     """Copy a collection under another name."""
     validation.check_collection_name(call.body.new_name)

@@ -228,6 +228,21 @@ def test_a_fork_that_fails_says_what_it_leaves_and_the_same_call_goes_on(client:
     assert content(many.fork("forked")) == content(many)
 
 
+def test_a_fork_adds_to_no_other_collection(client: Any, notes: Any) -> None:
+    other = client.create_collection("other", embedding_function=None)
+    alike = client.create_collection(
+        "alike",
+        metadata=notes.metadata,
+        embedding_function=None,
+        configuration={"hnsw": {"space": "cosine"}},
+    )
+    alike.add(ids=["a"], embeddings=[[1.0, 0.1]], documents=["another"])
+    for name in ("other", "alike", "notes"):
+        with pytest.raises(chroma_nb.errors.UniqueConstraintError, match="no copy of"):
+            notes.fork(name)
+    assert (other.count(), alike.count(), notes.count()) == (0, 1, 3)
+
+
 # -- SQL --------------------------------------------------------------------------------------
 
 
