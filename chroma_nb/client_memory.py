@@ -149,7 +149,7 @@ class ClientMemory(Displayed):
 
     def estimate(
         self,
-        n: int,
+        n: int | float,
         dim: int = 384,
         configuration: dict[str, Any] | None = None,
         *,
@@ -167,9 +167,13 @@ class ClientMemory(Displayed):
         Raises:
             InvalidArgumentError: `n` or `dim` is not a positive whole number.
         """
-        for name, value in (("n", n), ("dim", dim)):
+        # 1e6 is how many people write a million.
+        count = int(n) if isinstance(n, float) and n.is_integer() else n
+        for name, value in (("n", count), ("dim", dim)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidArgumentError(f"Expected {name} to be at least 1, got {value!r}.")
+                raise InvalidArgumentError(
+                    f"Expected {name} to be a whole number, at least 1, got {value!r}."
+                )
         if text_bytes is not None and (
             isinstance(text_bytes, bool) or not isinstance(text_bytes, int) or text_bytes < 0
         ):
@@ -181,4 +185,4 @@ class ClientMemory(Displayed):
             known = [one for one in self.report().collections if one.text_bytes]
             n_records = sum(one.n_records for one in known)
             text_bytes = sum(one.text_bytes for one in known) // n_records if n_records else None
-        return self._client.api.estimate_memory(n, dim, complete, text_bytes)
+        return self._client.api.estimate_memory(int(count), dim, complete, text_bytes)

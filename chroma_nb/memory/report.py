@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Stands for the name of a collection of another database, which is not shown.
 ELSEWHERE = "(of another database)"
+#: Collections that a text names at most.
+_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,16 @@ class MemoryReport(Displayed):
             lines.append(f"work      {format_bytes(self.work_bytes):>9} for the moment")
         if self.short:
             lines.append("The machine's memory is short: what is loaded gives way.")
-        for one in self.collections:
+        shown = self.collections
+        if len(shown) > _LINES:
+            shown = sorted(shown, key=lambda one: -one.resident_bytes)[:_LINES]
+        for one in shown:
             size = format_bytes(one.resident_bytes)
             lines.append(f"{size:>19}  {one.state_in_words:12} {one.form:10} {one.name}")
+        if left := len(self.collections) - len(shown):
+            rest = sum(one.resident_bytes for one in self.collections)
+            rest -= sum(one.resident_bytes for one in shown)
+            lines.append(f"{format_bytes(rest):>19}  in {left:,} more collections: report()")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,6 +204,15 @@ class Preview(Displayed, list[Eviction]):
         self.budget = budget
         self.refused = refused
 
+    def __repr__(self) -> str:
+        if self.refused:
+            return f"Preview({self.budget!r} would be refused: {self.refused})"
+        n_bytes = format_bytes(sum(one.n_bytes for one in self))
+        names = ", ".join(one.collection for one in self[:_LINES])
+        more = f" and {len(self) - _LINES:,} more" if len(self) > _LINES else ""
+        going = f"would unload {n_bytes}: {names}{more}" if self else "would unload nothing"
+        return f"Preview({self.budget!r} {going})"
+
 
 @dataclass(frozen=True)
 class Estimate(Displayed):
@@ -224,5 +242,5 @@ class Estimate(Displayed):
         size = format_bytes(self.n_bytes) if self.n_bytes else f"{format_bytes(self.disk_bytes)}"
         return (
             f"Estimate({self.n_records:,} x {self.dimension}: {self.form}, {size}, "
-            f"budget {format_bytes(self.budget)})"
+            f"budget {format_bytes(self.budget)}, which holds {max(self.largest.values(), default=0):,} in memory)"
         )

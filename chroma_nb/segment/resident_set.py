@@ -731,11 +731,13 @@ class ResidentSet(Lender):
             return "its vectors are too long or too short for a graph's float32: exact search"
         full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
         held = (
-            "no graph yet" if segment.vectors.graph is None else f"{segment.form} is a smaller form"
+            "no graph is loaded"
+            if segment.vectors.graph is None
+            else f"{segment.form} is a smaller form"
         )
         return (
             f"{held}; the full graph ({form.engine}) takes {format_bytes(full)}, the budget is "
-            f"{format_bytes(self.budget)}"
+            f"{format_bytes(self.budget)}, of which {format_bytes(self.ledger.free)} are free"
         )
 
     # -- reports ------------------------------------------------------------------------------

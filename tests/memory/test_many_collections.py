@@ -341,6 +341,17 @@ with chroma_nb.PersistentClient(sys.argv[2], settings()) as client:
 
 
 @pytest.mark.slow
+def test_a_text_names_the_largest_collections_and_counts_the_others() -> None:
+    with chroma_nb.EphemeralClient(private_settings(progress=False)) as client:
+        fill(client, 0, 30)
+        report = client.memory.report()
+        lines = str(report).splitlines()
+        assert len([line for line in lines if "small-" in line]) == 20
+        assert lines[-1].endswith("in 10 more collections: report()")
+        assert repr(client.memory.preview(0)).endswith(" and 10 more)")
+        assert repr(client.memory.estimate(1e6, 384)).startswith("Estimate(1,000,000 x 384")
+
+
 def test_a_store_in_memory_refuses_the_collection_that_there_is_no_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -124,6 +124,8 @@ def test_a_budget_below_what_is_pinned(client: Any, way: str) -> None:
         assert [gone.collection for gone in client.memory.preview("1 MB")] == ["one"]
         set_budget(client, "1 MB")
         assert client.memory.budget == 1_000_000
+    assert repr(preview).startswith("Preview('1 MB' would be refused: ")
+    assert repr(client.memory.preview("400 MB")) == "Preview('400 MB' would unload nothing)"
 
 
 def test_a_preview_lists_what_is_done_then(client: Any) -> None:
