@@ -167,6 +167,7 @@ class Connection:
         session = self._open()
         timeout = (_CONNECT_SECONDS, seconds or self._settings.timeout_seconds)
         attempts = self._settings.retries + 1
+        was_sent = False
         for attempt in range(attempts):
             wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
             set_deadline(timeout[1], len(data or b""))
@@ -178,9 +179,10 @@ class Connection:
                 raise
             except requests.RequestException as error:
                 if attempt + 1 < attempts and _may_repeat(error, safe):
+                    was_sent = was_sent or not _is_refused(_innermost(error))
                     time.sleep(wait * random.uniform(0.5, 1.0))
                     continue
-                raise self._unavailable(error, timeout[1]) from error
+                raise self._unavailable(error, timeout[1], was_sent) from error
             except Exception as error:
                 # http.client and urllib3 hand through what a number or a name of an answer cannot be read as.
                 raise self.unusable(error) from error
@@ -329,7 +331,9 @@ class Connection:
             f"status {response.status_code}). {way_out}"
         )
 
-    def _unavailable(self, error: requests.RequestException, seconds: float) -> Exception:
+    def _unavailable(
+        self, error: requests.RequestException, seconds: float, was_sent: bool
+    ) -> Exception:
         reason = _innermost(error)
         advice = (
             "Start one with `chroma-nb run`, or work in this process: chroma_nb.connect(None) or "
@@ -362,7 +366,18 @@ class Connection:
                 f"There is no host {host!r} ({self.url}). Check its name, and that this machine can reach "
                 f"it. {advice}"
             )
-        if isinstance(reason, ConnectionRefusedError | NewConnectionError):
+        if _is_refused(reason) and self.is_known:
+            state = (
+                "A write of this call may be there or not: look before you repeat it."
+                if was_sent
+                else "Nothing of this call was sent."
+            )
+            return ServerUnavailableError(
+                f"The server at {self.url} answered before and does not any more: {_sentence(reason)}. It has ended, or "
+                "is being restarted. Its log may say why; where the system ended it for lack of memory, nothing is "
+                f"there. {state}"
+            )
+        if _is_refused(reason):
             return ServerUnavailableError(
                 f"Could not connect to a Chroma server at {self.url}: {_sentence(reason)}. Are you sure it "
                 f"is running, and on that port? {advice}"
@@ -455,11 +470,16 @@ def _may_repeat(error: requests.RequestException, safe: bool) -> bool:
     reason = _innermost(error)
     if isinstance(error, requests.exceptions.SSLError | requests.exceptions.ProxyError):
         return False
-    if isinstance(reason, NewConnectionError | ConnectionRefusedError):
+    if _is_refused(reason):
         return not isinstance(reason, NameResolutionError)
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return False
     return safe and not isinstance(error, requests.exceptions.Timeout) and not _is_late(reason)
+
+
+def _is_refused(reason: BaseException) -> bool:
+    """Say whether nobody accepts connections there."""
+    return isinstance(reason, NewConnectionError | ConnectionRefusedError)
 
 
 def _is_late(reason: BaseException) -> bool:

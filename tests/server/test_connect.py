@@ -25,6 +25,7 @@ from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_ch
 from chroma_nb import errors
 from chroma_nb.api import API, FastAPI, Local
 from chroma_nb.api._chroma_server import ChromaServer
+from chroma_nb.api._http import Connection
 from chroma_nb.async_client import AsyncClientAPI, AsyncClientMemory, AsyncCollection
 from chroma_nb.client import ClientAPI
 from chroma_nb.client_memory import ClientMemory
@@ -514,7 +515,7 @@ def test_the_memory_panel_of_a_server(tmp_path: Path) -> None:
         first.kill()
         panel.refresh()  # a connection that is kept may break before the next one is refused
         panel.refresh()
-        assert "Could not connect" in panel._status.value
+        assert "answered before and does not any more" in panel._status.value
         assert "docs" in panel._repr_html_(), "what was last seen stays"
     with running(start_ours(tmp_path, *arguments, port=first.port)):
         panel.refresh()
@@ -633,6 +634,36 @@ def test_more_than_chromas_server_gives_at_a_time(tmp_path: Path) -> None:
             assert np.array_equal(found["embeddings"], vectors[rows])
         assert docs.get(offset=n)["ids"] == []
         assert docs.get(ids=ids[:8_000], limit=2, offset=5_001)["ids"] == ["id-5001", "id-5002"]
+
+
+def test_a_server_that_ends_is_told_from_one_that_was_never_there(tmp_path: Path) -> None:
+    with running(start_ours(tmp_path)) as server:
+        client = chroma_nb.connect(server.url)
+        docs = client.create_collection("docs", embedding_function=None)
+        server.kill()
+    with pytest.raises(errors.ServerUnavailableError, match="Nothing of this call was sent"):
+        docs.add(ids=["a"], embeddings=[[1.0]])
+
+
+def test_a_server_that_ends_while_it_works_may_have_written() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def end_at_work() -> None:
+            wire, _ = listener.accept()
+            # Nobody is accepted any more before this one is let go.
+            listener.close()
+            with wire:
+                wire.recv(1)
+
+        server = threading.Thread(target=end_at_work)
+        server.start()
+        port = listener.getsockname()[1]
+        connection = Connection(chroma_nb.Settings(url=f"http://127.0.0.1:{port}"))
+        connection.is_known = True
+        with pytest.raises(errors.ServerUnavailableError, match="look before you repeat it"):
+            connection.request("POST", ["add"], {"ids": ["a"]}, safe=True)
+        server.join()
+        connection.close()
 
 
 def test_a_forked_process_opens_connections_of_its_own(server: Running, raw: Raw) -> None:
