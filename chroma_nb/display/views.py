@@ -434,7 +434,7 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
             "the server" if report.server else "this kernel",
             report.process_bytes,
             report.limit_bytes,
-            "everything in the process",
+            "everything in the process, with code that others share",
         ),
         (
             "machine limit",

@@ -146,7 +146,7 @@ class MemoryReport(Displayed):
         lines = [
             f"index     {format_bytes(self.used):>9} of {format_bytes(self.budget)} budget",
             f"database  {format_bytes(self.database_bytes):>9} of {format_bytes(self.database_limit)}",
-            f"process   {format_bytes(self.process_bytes):>9} of {format_bytes(self.limit_bytes)} "
+            f"process   {format_bytes(self.process_bytes):>9} with shared code; limit {format_bytes(self.limit_bytes)} "
             f"({self.limit_source}), {format_bytes(self.free_bytes)} free",
         ]
         if self.work_bytes:
