@@ -108,9 +108,13 @@ class Service:
         self.stopping = False
         self._slots = Shares(settings.server_max_concurrency)
 
+    def begin_stop(self) -> None:
+        """Take no more requests; those that wait for memory wait no longer."""
+        self.stopping = True
+
     def close(self) -> None:
         """Let requests that are worked on end; take no more."""
-        self.stopping = True
+        self.begin_stop()
         self.passwords.close()
         self.threads.close()
 
@@ -359,7 +363,7 @@ class Service:
                     parsed = endpoint.body.model_validate_json(body or b"{}")
                 call = Call(self.api, self.settings, identity, path, query, parsed)
                 # The answer's objects, and then the JSON that is made of them.
-                with WORKSPACE.kept(_JSON_TIMES):
+                with WORKSPACE.kept(_JSON_TIMES, lambda: self.stopping):
                     return endpoint.status, dumps(self._run(endpoint, call))
         except pydantic.ValidationError as error:
             return _wrong_body(error)
