@@ -264,7 +264,7 @@ class Workspace:
         if not waits or (piece is not None and not piece.waits):
             patience = 0.0
         started = time.monotonic()
-        waited = 0.0
+        waited = False
         try:
             while True:
                 with self._lock:
@@ -285,14 +285,13 @@ class Workspace:
                     is_over = left <= 0 or (keeping is not None and keeping.ended())
                     if not could_come or is_over:
                         error = over_budget(n_bytes, room, budget, what, *ways)
-                        error.may_fit_later = could_come or waited > 0
+                        error.may_fit_later = could_come or waited
                         raise error
-                    before = time.monotonic()
+                    waited = True
                     self._changed.wait(min(left, _LOOK_SECONDS))
-                    waited += time.monotonic() - before
         finally:
-            if keeping is not None:
-                keeping.patience -= waited
+            if keeping is not None and waited:
+                keeping.patience -= time.monotonic() - started
 
     def _could_come(self, n_bytes: int) -> bool:
         """Say whether there may be enough once other threads give back their grants."""
