@@ -14,6 +14,7 @@ from chroma_nb.errors import (
     BatchSizeExceededError,
     ChromaError,
     InternalError,
+    MemoryBudgetError,
     NotSupportedError,
 )
 from chroma_nb.filters.expression import (
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary, OnConflict, Where
 
+#: Before more than this is sent, the server is asked what it takes at a time, bytes.
+_MUCH = 1 << 20
 #: The parameters of a graph that can be changed once it is built.
 _HNSW_CHANGES = ("ef_search", "resize_factor", "sync_threshold")
 
@@ -365,7 +368,11 @@ class RestAPI(API):
             before_parts: Called before the first of several parts is sent.
         """
         desc = f"Sending to {self._http.url}"
-        done, size = 0, self._part_size(batch)
+        n_bytes = self._encoded_bytes(batch)
+        if self.server.ours and n_bytes > _MUCH:
+            # What it takes at a time follows the memory that it has.
+            self.server = self.server.with_limits(self._ask("get_max_batch_size"))
+        done, size = 0, self._part_size(len(batch), n_bytes)
         with progress_bar(len(batch), desc, did="sent", enabled=self._progress) as bar:
             while done < len(batch):
                 if before_parts is not None and size < len(batch):
@@ -381,6 +388,12 @@ class RestAPI(API):
                         raise _too_large(error, batch.ids[done]) from None
                     size = (n_records + 1) // 2
                     continue
+                except MemoryBudgetError as error:
+                    # Nothing of this part is written. The server has less memory than it said, or others use it.
+                    if n_records > 1:
+                        size = (n_records + 1) // 2
+                        continue
+                    raise (_half_written(error, done, len(batch)) if done else error) from None
                 except ChromaError as error:
                     if done:
                         raise _half_written(error, done, len(batch)) from error
@@ -388,11 +401,18 @@ class RestAPI(API):
                 done += n_records
                 bar.update(n_records)
 
-    def _part_size(self, batch: RecordBatch) -> int:
+    def _part_size(self, n: int, n_bytes: int) -> int:
         """Return how many records go into one request: all, or equal parts if that is more than the server takes.
 
-        The size in bytes is estimated from above, as no request is encoded for it.
+        Args:
+            n: How many there are.
+            n_bytes: What they take together.
         """
+        pieces = max(-(-n // self.server.max_records), -(-n_bytes // self.server.max_body), 1)
+        return max(1, -(-n // pieces))
+
+    def _encoded_bytes(self, batch: RecordBatch) -> int:
+        """Return what a request of all records takes, estimated from above, as no request is encoded for it."""
         n = len(batch)
         texts = [*(batch.documents or ()), *(batch.uris or ())]
         n_bytes = sum(4 * len(text) for text in texts if text is not None)
@@ -400,8 +420,7 @@ class RestAPI(API):
         if batch.embeddings is not None:
             # Base64 is 4/3 of the bytes; a float as a number takes up to 22 characters.
             n_bytes += batch.embeddings.size * (6 if self.server.base64 else 22)
-        pieces = max(-(-n // self.server.max_records), -(-n_bytes // self.server.max_body), 1)
-        return max(1, -(-n // pieces))
+        return n_bytes
 
     def _body(self, batch: RecordBatch, rows: slice) -> dict[str, Any]:
         def part(values: Sequence[Any] | None) -> list[Any] | None:

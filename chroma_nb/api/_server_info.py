@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import (
@@ -40,6 +40,14 @@ class ServerInfo:
     def ours(self) -> bool:
         """Is it chroma_nb's own server?"""
         return self.name == "chroma_nb"
+
+    def with_limits(self, checks: dict[str, Any]) -> ServerInfo:
+        """Return it with what our server says now that a request may hold."""
+        return replace(
+            self,
+            max_records=max(1, int(checks["max_records"])),
+            max_body=max(1, int(checks["max_body"])),
+        )
 
 
 def find_out(http: Connection) -> ServerInfo:

@@ -45,9 +45,15 @@ class Place:
         """The arguments that each call of the API wants."""
         return {"tenant": self.tenant, "database": self.database}
 
-    def get(self, **arguments: Any) -> Records:
-        """Ask for records."""
-        return self.api.get(self.collection_id, **arguments, **self.where_to)
+    def get(self, *, waits: bool = True, **arguments: Any) -> Records:
+        """Ask for records, to go on with them: in a server too they are no answer to anybody.
+
+        Args:
+            waits: Whether to wait for memory.
+            **arguments: As for `API.get`.
+        """
+        with WORKSPACE.reading_pieces(waits):
+            return self.api.get(self.collection_id, **arguments, **self.where_to)
 
 
 @dataclass
@@ -91,7 +97,8 @@ def pieces_by_id(
         with WORKSPACE.take(_PIECE_BYTES) as room:
             wanted = ids[start : start + n_records]
             try:
-                found = _whole(source, wanted, on_damaged)
+                # Half of it now is better than all of it later.
+                found = _whole(source, wanted, on_damaged, waits=len(wanted) == 1)
             except MemoryBudgetError:
                 if n_records > 1:
                     n_records = max(1, n_records // 2)
@@ -107,12 +114,16 @@ def pieces_by_id(
 
 
 def _whole(
-    source: Place, wanted: list[str], on_damaged: Callable[[int], object] | None
+    source: Place,
+    wanted: list[str],
+    on_damaged: Callable[[int], object] | None,
+    *,
+    waits: bool = True,
 ) -> Records | None:
     """Return these records without the damaged ones; None where nothing else is left."""
     while wanted:
         try:
-            return source.get(ids=wanted, include=_EVERYTHING)
+            return source.get(ids=wanted, include=_EVERYTHING, waits=waits)
         except StoreCorruptError as error:
             damaged = set(error.ids).intersection(wanted)
             if on_damaged is None or not damaged:

@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chroma_nb import forked
 from chroma_nb.memory.lender import LENDERS, Lenders
@@ -20,7 +20,7 @@ from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.preflight import over_budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: Always granted, without reading the machine's free memory, which takes 0.1 ms.
 SMALL_BYTES = 1 << 20
@@ -36,6 +36,8 @@ _SHARE = 0.5
 _REASON = "an answer or a write needed room"
 #: How long `take_all` waits for other threads to give back their grants.
 _PATIENCE_SECONDS = 10.0
+#: How long it has collections unloaded at least. Others may load them again at once, so there is an end to it.
+_LENDING_SECONDS = 1.0
 #: How often it looks at the free memory meanwhile, as other processes may free some.
 _LOOK_SECONDS = 0.1
 
@@ -60,6 +62,11 @@ class Grant:
         """Return how many rows of `row_bytes` bytes it is enough for, at least 1."""
         return max(1, self.n_bytes // max(1, row_bytes))
 
+    def adopt(self) -> None:
+        """Count it as this thread's from now on: a thread does not wait for what it holds itself."""
+        if self._workspace is not None:
+            self.thread = threading.get_ident()
+
     def give_back(self) -> None:
         """Give the memory back; a second call does nothing."""
         if self._workspace is not None:
@@ -76,6 +83,27 @@ class Grant:
 
 #: For work that needs no grant.
 NOTHING = Grant(0)
+
+
+class _Keeping:
+    """A `kept` block: what it has taken, and how long it may wait."""
+
+    def __init__(self, times: float, patience: float, ended: Callable[[], bool]) -> None:
+        self.grants: list[Grant] = []
+        self.times = times
+        #: Seconds that all its waits together may still last.
+        self.patience = patience
+        self.ended = ended
+
+
+class _Piece(NamedTuple):
+    """A `reading_pieces` block."""
+
+    waits: bool
+
+
+def _never() -> bool:
+    return False
 
 
 class Workspace:
@@ -109,8 +137,8 @@ class Workspace:
         #: When plenty was free (monotonic clock).
         self._plenty = -1.0
         self._lenders = lenders
-        #: This thread's `kept` block: its grants, and the factor of their sizes.
-        self._keeping = threading.local()
+        #: What this thread's answers are kept for; None: nothing is kept.
+        self._threads = threading.local()
 
     @property
     def headroom(self) -> int:
@@ -158,78 +186,125 @@ class Workspace:
             return self._granted(max(SMALL_BYTES, min(wanted, room)))
 
     @contextlib.contextmanager
-    def kept(self, times: float) -> Iterator[None]:
+    def kept(self, times: float, ended: Callable[[], bool] = _never) -> Iterator[None]:
         """Keep what this thread takes for answers until the end of the block, and take `times` as much.
 
-        For code that turns an answer into another form, and so holds both for a moment.
+        For code that turns an answer into another form, and so holds both for a moment. All waits of the block
+        together last no longer than one may.
+
+        Args:
+            times: The factor.
+            ended: Says that nobody needs the answer any more: waiting ends.
         """
-        before = getattr(self._keeping, "grants", None), getattr(self._keeping, "times", 1.0)
-        grants: list[Grant] = []
-        self._keeping.grants, self._keeping.times = grants, times
+        before = self._keeping
+        keeping = _Keeping(times, self._patience, ended)
+        self._threads.keeping = keeping
         try:
             yield
         finally:
-            self._keeping.grants, self._keeping.times = before
-            for grant in grants:
+            self._threads.keeping = before
+            for grant in keeping.grants:
                 self.end(grant)
+
+    @contextlib.contextmanager
+    def reading_pieces(self, waits: bool = False) -> Iterator[None]:
+        """What the block reads is a piece that is used up and dropped, and no answer: `kept` does not keep it.
+
+        Args:
+            waits: Whether to wait for memory; who can do with a smaller piece does not.
+        """
+        before = self._piece
+        self._threads.piece = _Piece(waits)
+        try:
+            yield
+        finally:
+            self._threads.piece = before
+
+    @property
+    def _piece(self) -> _Piece | None:
+        """This thread's `reading_pieces` block."""
+        return getattr(self._threads, "piece", None)
+
+    @property
+    def _keeping(self) -> _Keeping | None:
+        """This thread's `kept` block."""
+        return getattr(self._threads, "keeping", None)
 
     def take_answer(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
         """Return memory for an answer, as `take_all` does; within `kept`, until the end of that block."""
-        keeping = getattr(self._keeping, "grants", None)
-        if keeping is None:
+        keeping = self._keeping
+        if keeping is None or self._piece is not None:
             return self.take_all(n_bytes, what, *ways, budget=budget)
-        grant = self.take_all(int(self._keeping.times * n_bytes), what, *ways, budget=budget)
-        keeping.append(grant)
+        grant = self.take_all(int(keeping.times * n_bytes), what, *ways, budget=budget)
+        keeping.grants.append(grant)
         # Given back at the end of the block.
         return Grant(n_bytes)
 
-    def take_all(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
+    def take_all(
+        self, n_bytes: int, what: str, *ways: str, budget: int | None = None, waits: bool = True
+    ) -> Grant:
         """Return memory for something that cannot be made in pieces, such as an answer.
 
-        Collections are unloaded for it first; then it waits for the grants of other threads.
+        Collections are unloaded for it first; then it waits for the grants of other threads, for a while.
 
         Args:
             n_bytes: Bytes that are needed.
             what: What needs them, as the start of a sentence: ``"get() of 1,000,000 records"``.
             ways: What to do instead, the best first.
             budget: The budget in force in bytes, where there is one.
+            waits: Whether to wait.
 
         Raises:
             MemoryBudgetError: It is not free.
         """
         if n_bytes <= SMALL_BYTES:
             return Grant(n_bytes)
-        until = time.monotonic() + self._patience
+        keeping, piece = self._keeping, self._piece
+        patience = self._patience if keeping is None else keeping.patience
+        if not waits or (piece is not None and not piece.waits):
+            patience = 0.0
+        started = time.monotonic()
         waited = False
-        while True:
-            with self._lock:
-                room = self._free()
-                if n_bytes <= room:
-                    return self._granted(n_bytes)
-            # Nothing is unloaded where it would not fit even then.
-            reach = room + self._lenders.lendable() + self._others()
-            if n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON):
-                continue
-            with self._lock:
-                room = self._free()
-                if n_bytes <= room:
-                    return self._granted(n_bytes)
-                left = until - time.monotonic()
-                could_come = self._could_come(n_bytes)
-                if not could_come or left <= 0:
-                    error = over_budget(n_bytes, room, budget, what, *ways)
-                    error.may_fit_later = could_come or waited
-                    raise error
-                waited = True
-                self._changed.wait(min(left, _LOOK_SECONDS))
+        try:
+            while True:
+                with self._lock:
+                    room = self._free()
+                    if n_bytes <= room:
+                        return self._granted(n_bytes)
+                # Nothing is unloaded where it would not fit even then.
+                reach = room + self._lenders.lendable() + self._others()
+                lent = n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON)
+                if lent and time.monotonic() - started <= max(patience, _LENDING_SECONDS):
+                    continue
+                with self._lock:
+                    room = self._free()
+                    if n_bytes <= room:
+                        return self._granted(n_bytes)
+                    left = started + patience - time.monotonic()
+                    could_come = self._could_come(n_bytes)
+                    is_over = left <= 0 or (keeping is not None and keeping.ended())
+                    if not could_come or is_over:
+                        error = over_budget(n_bytes, room, budget, what, *ways)
+                        error.may_fit_later = could_come or waited
+                        raise error
+                    waited = True
+                    self._changed.wait(min(left, _LOOK_SECONDS))
+        finally:
+            if keeping is not None and waited:
+                keeping.patience -= time.monotonic() - started
 
     def _could_come(self, n_bytes: int) -> bool:
         """Say whether there may be enough once other threads give back their grants."""
-        if getattr(self._keeping, "grants", None) is not None and n_bytes <= self._most_free:
+        if self._keeping is not None and n_bytes <= self._most_free - self._mine():
             # In a server: the memory may be that of answers that are being sent to clients.
             return True
         others = self._others()
         return others > 0 and n_bytes <= self._free() + others
+
+    def _mine(self) -> int:
+        """Return the bytes that are granted to this thread, which nobody else gives back."""
+        me = threading.get_ident()
+        return sum(grant.n_bytes for grant in list(self._grants) if grant.thread == me)
 
     def _others(self) -> int:
         """Return the bytes that are granted to other threads."""

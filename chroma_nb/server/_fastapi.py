@@ -20,6 +20,7 @@ from chroma_nb.server.base import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from chroma_nb.api.base import API
     from chroma_nb.settings import Settings
@@ -126,7 +127,7 @@ class FastAPI(Server):
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_LAST_SECONDS,
         )
-        self._uvicorn = _server_of(uvicorn.Server, config, self._tls)
+        self._uvicorn = _server_of(uvicorn.Server, config, self._tls, self._service.begin_stop)
 
         if _shows_secrets(self.settings):
             LOGGER.warning(
@@ -162,7 +163,7 @@ class FastAPI(Server):
             self._end()
 
     def stop(self) -> None:
-        self._service.stopping = True
+        self._service.begin_stop()
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -180,7 +181,9 @@ class FastAPI(Server):
             self._socket.close()
 
 
-def _server_of(kind: Any, config: Any, tls: ssl.SSLContext | None) -> Any:
+def _server_of(
+    kind: Any, config: Any, tls: ssl.SSLContext | None, on_exit: Callable[[], object]
+) -> Any:
     """Return a uvicorn server that ends when it is told to, and lets this process go on.
 
     uvicorn's own raises the signal again once it has ended, which would end the process before the store
@@ -190,6 +193,7 @@ def _server_of(kind: Any, config: Any, tls: ssl.SSLContext | None) -> Any:
         kind: uvicorn's class.
         config: What it serves.
         tls: What connections begin with; None is plain HTTP.
+        on_exit: Called when a signal tells it to end.
     """
     from chroma_nb.server.connections import SecureListener
 
@@ -206,6 +210,10 @@ def _server_of(kind: Any, config: Any, tls: ssl.SSLContext | None) -> Any:
             finally:
                 for one, handler in before.items():
                     signal.signal(one, handler)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            on_exit()
+            super().handle_exit(sig, frame)
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             if tls is None or not sockets:

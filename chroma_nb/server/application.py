@@ -41,7 +41,7 @@ from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server import schemas
 from chroma_nb.server.answers import Answer, Answers
 from chroma_nb.server.auth import ANONYMOUS, Authenticator, Identity, PasswordQueue
-from chroma_nb.server.bodies import Bodies
+from chroma_nb.server.bodies import Bodies, Received
 from chroma_nb.server.connections import address_of
 from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
@@ -55,7 +55,7 @@ from chroma_nb.wire.rest import ROUTES
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -108,9 +108,13 @@ class Service:
         self.stopping = False
         self._slots = Shares(settings.server_max_concurrency)
 
+    def begin_stop(self) -> None:
+        """Take no more requests; those that wait for memory wait no longer."""
+        self.stopping = True
+
     def close(self) -> None:
         """Let requests that are worked on end; take no more."""
-        self.stopping = True
+        self.begin_stop()
         self.passwords.close()
         self.threads.close()
 
@@ -248,10 +252,10 @@ class Service:
         elif operation.scope == "tenant":
             identity.check_tenant(path["tenant"])
 
-    async def _body(self, endpoint: Endpoint, request: Request) -> bytearray:
+    async def _body(self, endpoint: Endpoint, request: Request) -> Received:
         """Read a body, no larger, slower or more than is allowed."""
         if endpoint.route.method == "GET":
-            return bytearray()
+            return Received()
         received = await self.bodies.receive(request)
         if received and endpoint.body is not None:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -268,7 +272,7 @@ class Service:
         endpoint: Endpoint,
         request: Request,
         identity: Identity,
-        body: bytearray,
+        body: Received,
         trace_id: str,
     ) -> tuple[int, bytes]:
         """Answer: in a worker thread, unless nothing is asked of the store."""
@@ -349,18 +353,22 @@ class Service:
         path: Mapping[str, str],
         query: Mapping[str, str],
         identity: Identity,
-        body: bytes | bytearray,
+        body: Received,
         trace_id: str,
     ) -> tuple[int, bytes]:
         try:
-            with self.bodies.parsing(body):
-                parsed = None
-                if endpoint.body is not None:
-                    parsed = endpoint.body.model_validate_json(body or b"{}")
-                call = Call(self.api, self.settings, identity, path, query, parsed)
-                # The answer's objects, and then the JSON that is made of them.
-                with WORKSPACE.kept(_JSON_TIMES):
-                    return endpoint.status, dumps(self._run(endpoint, call))
+            # The answer's objects, and then the JSON that is made of them.
+            with WORKSPACE.kept(_JSON_TIMES, lambda: self.stopping):
+                data = body.cut_loose()
+                with self.bodies.parsing(data):
+                    parsed = None
+                    if endpoint.body is not None:
+                        parsed = endpoint.body.model_validate_json(data or b"{}")
+                    # What is made of it takes its place.
+                    del data
+                    with self.bodies.writing(*_written(parsed)):
+                        call = Call(self.api, self.settings, identity, path, query, parsed)
+                        return endpoint.status, dumps(self._run(endpoint, call))
         except pydantic.ValidationError as error:
             return _wrong_body(error)
         except Refused:
@@ -440,6 +448,13 @@ class _OriginCheck:
         if scope["type"] == "http":
             app = self._service.refuse_foreign(scope) or app
         await app(scope, receive, send)
+
+
+def _written(body: schemas.Body | None) -> tuple[Sequence[Any] | None, ...]:
+    """Return the texts and the metadata that a body has written, column by column."""
+    if not isinstance(body, schemas.NewRecords | schemas.RecordChanges):
+        return ()
+    return body.documents, body.uris, body.metadatas
 
 
 def _is_own_name(host: str) -> bool:

@@ -24,6 +24,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server import schemas as s
+from chroma_nb.server.bodies import largest_part
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, INCLUDES
 from chroma_nb.wire.collections import collection_to_json
 from chroma_nb.wire.rest import ROUTES, Route
@@ -323,7 +324,8 @@ def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
         "server": "chroma_nb",
         "version": __version__,
         "max_records": call.settings.server_max_batch_size,
-        "max_body": parse_bytes(call.settings.server_max_body),
+        # With what is free now: clients ask again before they send much.
+        "max_body": largest_part(parse_bytes(call.settings.server_max_body)),
     }
 
 

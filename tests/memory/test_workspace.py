@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory import workspace as workspace_module
 from chroma_nb.memory.lender import Lenders
 from chroma_nb.memory.workspace import SMALL_BYTES, Workspace
 from tests.memory.fakes import MIB, FakeLender, FakeMachine, give
@@ -230,6 +232,122 @@ def test_blocks_that_keep_lie_in_each_other(workspace: Workspace) -> None:
         workspace.take_answer(20 * MIB, "Another").give_back()
         assert workspace.used == 40 * MIB
     assert workspace.used == 0
+
+
+def test_pieces_that_are_read_within_a_kept_block_are_given_back(workspace: Workspace) -> None:
+    """A copy within one request reads more, all in all, than there is memory."""
+    with workspace.kept(2.0):
+        for _ in range(10):
+            with workspace.reading_pieces(), workspace.take_answer(80 * MIB, "A piece"):
+                assert workspace.used == 80 * MIB
+        assert workspace.used == 0
+        # What comes after them is an answer again.
+        workspace.take_answer(20 * MIB, "An answer").give_back()
+        assert workspace.used == 40 * MIB
+
+
+def patient(machine: FakeMachine, lenders: Lenders) -> tuple[Workspace, NoticedCondition]:
+    """An account of 100 MiB whose waits end by other means than time."""
+    workspace = Workspace(machine, lenders, patience=LONG)  # type: ignore[arg-type]
+    give(workspace, machine, 100 * MIB)
+    workspace._changed = noticed = NoticedCondition(workspace._lock)
+    return workspace, noticed
+
+
+def test_nobody_waits_for_what_his_own_block_keeps(machine: FakeMachine, lenders: Lenders) -> None:
+    workspace, noticed = patient(machine, lenders)
+    with workspace.kept(1.0):
+        workspace.take_answer(80 * MIB, "The first").give_back()
+        with pytest.raises(MemoryBudgetError) as refused:
+            workspace.take_answer(50 * MIB, "The second")
+    assert not refused.value.may_fit_later
+    assert not noticed.somebody_waits.is_set()
+
+
+def test_who_can_do_with_a_smaller_piece_does_not_wait(
+    machine: FakeMachine, lenders: Lenders
+) -> None:
+    workspace, noticed = patient(machine, lenders)
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(workspace.take_all, 80 * MIB, "Another's").result(LONG)
+        with workspace.reading_pieces(), pytest.raises(MemoryBudgetError) as refused:
+            workspace.take_answer(50 * MIB, "A piece")
+        with pytest.raises(MemoryBudgetError):
+            workspace.take_all(50 * MIB, "A body", waits=False)
+        held.give_back()
+    assert refused.value.may_fit_later
+    assert not noticed.somebody_waits.is_set()
+
+
+def test_a_wait_ends_when_nobody_needs_the_answer_any_more(
+    machine: FakeMachine, lenders: Lenders
+) -> None:
+    workspace, noticed = patient(machine, lenders)
+    is_over = threading.Event()
+
+    def ask() -> None:
+        with workspace.kept(1.0, is_over.is_set):
+            workspace.take_answer(50 * MIB, "An answer")
+
+    held = workspace.take_all(80 * MIB, "Another's")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask)
+        assert noticed.somebody_waits.wait(LONG)
+        is_over.set()
+        # Long before its patience ends.
+        assert isinstance(waiting.exception(LONG / 2), MemoryBudgetError)
+    held.give_back()
+
+
+def test_all_waits_of_a_block_last_no_longer_than_one_may(
+    machine: FakeMachine, lenders: Lenders
+) -> None:
+    workspace = Workspace(machine, lenders, patience=0.2)  # type: ignore[arg-type]
+    give(workspace, machine, 100 * MIB)
+    workspace._changed = noticed = NoticedCondition(workspace._lock)
+
+    def ask() -> list[bool]:
+        waited = []
+        with workspace.kept(1.0):
+            for _ in range(3):
+                noticed.somebody_waits.clear()
+                with contextlib.suppress(MemoryBudgetError):
+                    workspace.take_answer(50 * MIB, "An answer")
+                waited.append(noticed.somebody_waits.is_set())
+        return waited
+
+    with workspace.take_all(80 * MIB, "Another's"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask).result(LONG) == [True, False, False]
+
+
+class EndlessLender(FakeLender):
+    """Is loaded again as soon as it has given something back."""
+
+    def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
+        return MIB
+
+
+def test_lending_ends_where_others_load_again_at_once(
+    machine: FakeMachine, lenders: Lenders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_module, "_LENDING_SECONDS", 0.05)
+    workspace = Workspace(machine, lenders, patience=0.0)  # type: ignore[arg-type]
+    give(workspace, machine, 10 * MIB)
+    lenders.add(lender := EndlessLender(machine, 0.0, [100 * MIB], [], "endless"))
+    with pytest.raises(MemoryBudgetError):
+        workspace.take_all(50 * MIB, "It")
+    del lender
+
+
+def test_what_a_thread_adopts_it_does_not_wait_for(machine: FakeMachine, lenders: Lenders) -> None:
+    workspace, noticed = patient(machine, lenders)
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(workspace.take_all, 80 * MIB, "A body").result(LONG)
+    held.adopt()
+    with pytest.raises(MemoryBudgetError):
+        workspace.take_all(50 * MIB, "It")
+    assert not noticed.somebody_waits.is_set()
+    held.give_back()
 
 
 def test_what_is_kept_is_the_threads_own(workspace: Workspace) -> None:

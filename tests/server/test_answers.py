@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.api import copying
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server import answers as answers_module
 from chroma_nb.server.answers import Answers
@@ -274,3 +278,60 @@ def test_an_answer_that_others_are_in_the_way_of_may_be_asked_for_again(
     assert told.status_code == 507
     assert "Ways out: " in told.json()["message"]
     assert "Retry-After" not in told.headers
+
+
+def test_a_fork_of_more_than_there_is_memory_for(
+    served: tuple[Any, Raw, str], machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it reads on its way is no answer: it is given back piece by piece."""
+    _, raw, path = served
+    docs = path.split("/")[-2]
+    for start in range(1_000, 6_000, 500):
+        ids = [f"id{row}" for row in range(start, start + 500)]
+        body = {"ids": ids, "embeddings": [[1.0, 2.0]] * 500, "documents": ["x" * 3_000] * 500}
+        assert raw("POST", f"{PLACE}/collections/{docs}/add", body).status_code == 201
+    held: list[int] = []
+
+    class Noticing:
+        """The account, for copies."""
+
+        def take(self, wanted: int) -> Any:
+            held.append(WORKSPACE.used)
+            return WORKSPACE.take(wanted)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(WORKSPACE, name)
+
+    monkeypatch.setattr(copying, "WORKSPACE", Noticing())
+    # The records take more all in all.
+    machine.n_bytes = 12 * MIB + WORKSPACE.headroom
+    WORKSPACE._most_free = 100 * MIB
+    forked = raw("POST", path.replace("/get", "/fork"), {"new_name": "copy"})
+    assert forked.status_code == 200
+    copy = f"{PLACE}/collections/{forked.json()['id']}"
+    assert raw("GET", f"{copy}/count").json() == 6_000
+    # Whenever a piece begins, the one before it has gone.
+    assert held == [0] * len(held)
+    assert len(held) > 4
+    assert WORKSPACE.used == 0
+
+
+def test_a_server_that_is_told_to_stop_ends_the_waits_for_memory(
+    served: tuple[Any, Raw, str], machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, raw, path = served
+    monkeypatch.setattr(WORKSPACE, "_patience", 10 * LONG)
+    machine.n_bytes = 40 * MIB + WORKSPACE.headroom
+    waits = threading.Event()
+    look = WORKSPACE._could_come
+
+    def noticed(n_bytes: int) -> bool:
+        waits.set()
+        return look(n_bytes)
+
+    monkeypatch.setattr(WORKSPACE, "_could_come", noticed)
+    with WORKSPACE.take_all(35 * MIB, "Another's answer"), ThreadPoolExecutor(1) as pool:
+        told = pool.submit(raw, "POST", path, {"include": ["documents"]})
+        assert waits.wait(LONG)
+        server._uvicorn.handle_exit(signal.SIGTERM, None)
+        assert told.result(LONG).status_code == 503
