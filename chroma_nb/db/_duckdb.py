@@ -50,7 +50,7 @@ from chroma_nb.errors import (
     UniqueConstraintError,
     VersionMismatchError,
 )
-from chroma_nb.filters.expression import Expression, patterns
+from chroma_nb.filters.expression import Expression, field_conditions, patterns
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.machine import MACHINE
@@ -110,6 +110,8 @@ _PIECE_BYTES = 8 << 20
 _PLACE_BYTES = 10 * 8
 #: ... by this name.
 _ROWS_VIEW = "chroma_nb_rows"
+#: What a filter on long metadata gets beside DuckDB's limit, where that is free: enough for 2,048 rows of 4 kB.
+_FILTER_BYTES = 64 << 20
 #: Up to here plain VALUES are faster than lists (one row: 0.8 ms against 1.1 ms).
 _PLAIN_ROWS = 8
 #: A scan yields pieces of so many bytes at most.
@@ -1309,9 +1311,13 @@ class DuckDB(DB):
         with self._reading() as cursor:
             try:
                 table = None if expression is None else self._record_table(cursor, entry)
-                if table is not None and table.is_large():
+                every = " AND ".join(conditions)
+                keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
+                if table is not None and table.is_large_for(every, keys):
                     end = entry.extent.next_label
-                    labels = table.select(" AND ".join(conditions), parameters, 0, end)
+                    with self._more_for_filters(cursor):
+                        table = self._record_table(cursor, entry)
+                        labels = table.select(every, parameters, 0, end, keys)
                 else:
                     labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
@@ -1323,6 +1329,15 @@ class DuckDB(DB):
         # Cut here and not by SQL's LIMIT: see _disable_pruner.
         chosen = labels[offset : None if limit is None else offset + limit]
         return np.ascontiguousarray(chosen, dtype=np.int64)
+
+    @contextlib.contextmanager
+    def _more_for_filters(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Let DuckDB parse the metadata of more rows at once, as far as there is memory for that."""
+        if self.memory_share.is_fixed:
+            yield
+            return
+        with WORKSPACE.take(_FILTER_BYTES) as room, self.memory_share.raised(room.n_bytes, cursor):
+            yield
 
     @with_more_memory
     def fetch(

@@ -150,6 +150,16 @@ def with_more_memory(
         except OutOfShareError:
             if self.memory_share.is_fixed:
                 raise
+        try:
+            return with_more(self, *arguments, **named)
+        except MemoryBudgetError:
+            # DuckDB keeps what it has allocated until its limit is set: others need it now.
+            self.memory_share.apply()
+            raise
+
+    def with_more(
+        self: _Self, /, *arguments: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Result:
         more = _FIRST_BYTES
         while True:
             with _grant(self.memory_share, more) as n_bytes, self.memory_share.raised(n_bytes):

@@ -5,22 +5,28 @@ A *label* is the number of a record in the vector file and in the graph. Its *se
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 
 from chroma_nb.db.base import TEXT_COLUMNS, RecordRows, TextSizes
+from chroma_nb.filters.sql import json_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import duckdb
     from numpy.typing import NDArray
 
 #: DuckDB reads this many rows at a time (its STANDARD_VECTOR_SIZE).
 VECTOR_ROWS = 2_048
 #: They may take DuckDB's memory divided by this. Where they would take more, rows are read in ranges of labels.
 _READ_SHARE = 8
+#: A JSON function parses its text into this many times as many bytes, in memory of its own: measured, 200 keys.
+_JSON_TIMES = 5
+#: That may take DuckDB's memory divided by this.
+_JSON_SHARE = 2
 #: Bytes of a row without its texts: label, sequence and Python's objects.
 _ROW_BYTES = 300
 #: A range of labels is read whole where at least one in this many is wanted.
@@ -44,6 +50,7 @@ class RecordTable:
         self._table = table
         self._sizes = sizes
         self._read_bytes = share // _READ_SHARE
+        self._json_bytes = share // _JSON_SHARE
 
     def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
         """Return the bytes that a row with these columns takes in this process, on average."""
@@ -52,6 +59,17 @@ class RecordTable:
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
         """Say whether the rows that DuckDB reads at a time would take too much of its memory."""
         return VECTOR_ROWS * self._sizes.row_bytes(columns) > self._read_bytes
+
+    def is_large_for(self, condition: str, keys: Sequence[str]) -> bool:
+        """Say whether a condition has to be evaluated in ranges of labels, as `select` does."""
+        return self._rows_at_once(condition, keys) < VECTOR_ROWS
+
+    def _rows_at_once(self, condition: str, keys: Sequence[str]) -> int:
+        """Return for how many rows a condition on these metadata keys is evaluated at once."""
+        rows = self._read_bytes // max(1, self._sizes.row_bytes(_columns_in(condition)))
+        # Each function that reads metadata parses it anew, once for each key: see `select`.
+        parsed = _JSON_TIMES * len(keys) * self._sizes.row_bytes(["metadata"])
+        return max(1, min(rows, self._json_bytes // max(1, parsed)))
 
     def fetch(
         self, labels: NDArray[np.int64], columns: Sequence[str], room: int
@@ -85,7 +103,12 @@ class RecordTable:
                 yield rows_of(chosen.fetchall(), columns)
 
     def select(
-        self, condition: str, parameters: Sequence[Any], first: int, stop: int
+        self,
+        condition: str,
+        parameters: Sequence[Any],
+        first: int,
+        stop: int,
+        keys: Sequence[str] = (),
     ) -> NDArray[np.int64]:
         """Return the labels of the matching records of a range, in storage order: int64, shape (n,).
 
@@ -94,18 +117,39 @@ class RecordTable:
             parameters: The values of its placeholders.
             first: The first label.
             stop: One past the last label.
+            keys: The metadata keys that it is about, each once.
         """
         labels, sequences = [], []
-        step = max(1, self._read_bytes // self.row_bytes())
-        for start in range(first, stop, step):
-            # MATERIALIZED: otherwise DuckDB would evaluate the condition for all rows, not for those of the range.
-            found = self._cursor.execute(
-                f'WITH piece AS MATERIALIZED (SELECT * FROM "{self._table}" WHERE label BETWEEN {start} '
-                f"AND {min(start + step, stop) - 1}) SELECT label, sequence FROM piece WHERE {condition}",
-                list(parameters),
-            ).fetchnumpy()
+        step = self._rows_at_once(condition, keys)
+        columns = ["label", "sequence", *_columns_in(condition)]
+        values = list(parameters)
+        if "metadata" in columns:
+            # Those keys alone: each of the condition's JSON functions holds whatever it has parsed until the end.
+            pairs = []
+            for key in keys:
+                values += [key, json_pointer(key)]
+                pairs.append(f"${len(values) - 1}::VARCHAR, json_extract(metadata, ${len(values)})")
+            columns[columns.index("metadata")] = f"json_object({', '.join(pairs)}) AS metadata"
+        start = first
+        while start < stop:
+            end = min(start + step, stop)
+            try:
+                # MATERIALIZED: otherwise DuckDB would evaluate the condition for all rows, not for those of the range.
+                found = self._cursor.execute(
+                    f'WITH piece AS MATERIALIZED (SELECT {", ".join(columns)} FROM "{self._table}" '
+                    f"WHERE label BETWEEN {start} AND {end - 1}) "
+                    f"SELECT label, sequence FROM piece WHERE {condition}",
+                    values,
+                ).fetchnumpy()
+            except duckdb.OutOfMemoryException:
+                # The sizes are averages: the records of this range may be longer.
+                if step == 1:
+                    raise
+                step = max(1, step // 2)
+                continue
             labels.append(np.asarray(found["label"], dtype=np.int64))
             sequences.append(np.asarray(found["sequence"], dtype=np.int64))
+            start = end
         everything = np.concatenate([np.empty(0, dtype=np.int64), *labels])
         order = np.argsort(np.concatenate([np.empty(0, dtype=np.int64), *sequences]), kind="stable")
         return everything[order]
@@ -123,6 +167,11 @@ class RecordTable:
                 f'sequence, id, document, uri, metadata FROM "{self._table}" '
                 f"WHERE sequence BETWEEN {piece[0]} AND {piece[-1]}"
             )
+
+
+def _columns_in(condition: str) -> list[str]:
+    """Return the columns of texts that a condition reads; its values and keys are parameters."""
+    return [name for name in TEXT_COLUMNS if re.search(rf"\b{name}\b", condition)]
 
 
 def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:

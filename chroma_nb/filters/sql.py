@@ -76,8 +76,13 @@ class Dialect(ABC):
         """The document matches the regular expression."""
 
 
+def json_pointer(key: str) -> str:
+    """Return a metadata key as a JSON pointer (RFC 6901)."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
+
+
 class DuckDBDialect(Dialect):
-    """DuckDB's JSON functions; a key becomes a JSON pointer (RFC 6901), so any key can be asked for."""
+    """DuckDB's JSON functions; a key becomes a JSON pointer, so any key can be asked for."""
 
     _INTEGERS = "('BIGINT', 'UBIGINT')"
     #: What `scalars.instant` computes, of a struct of the groups of `ISO_DATE`. A text that is no date has
@@ -95,10 +100,6 @@ class DuckDBDialect(Dialect):
         " + TRY_CAST(rpad(iso.fraction, 9, '0') AS INTEGER))"
     )
 
-    @staticmethod
-    def _pointer(key: str) -> str:
-        return "/" + key.replace("~", "~0").replace("/", "~1")
-
     def text_in(self, key: str, values: tuple[str, ...]) -> tuple[str, list[Any]]:
         return self._in(key, "('VARCHAR')", "VARCHAR", list(values))
 
@@ -113,7 +114,7 @@ class DuckDBDialect(Dialect):
         return condition, [*left_values, *right_values]
 
     def _in(self, key: str, kinds: str, column: str, values: list[Any]) -> tuple[str, list[Any]]:
-        pointer = self._pointer(key)
+        pointer = json_pointer(key)
         value = "json_extract_string(metadata, ?)"
         if column != "VARCHAR":
             value = f"TRY_CAST({value} AS {column})"
@@ -127,7 +128,7 @@ class DuckDBDialect(Dialect):
         ]
 
     def integer(self, key: str, op: str | None, value: int) -> tuple[str, list[Any]]:
-        pointer = self._pointer(key)
+        pointer = json_pointer(key)
         kind = f"json_type(metadata, ?) IN {self._INTEGERS}"
         if op is None:
             return kind, [pointer]
@@ -137,7 +138,7 @@ class DuckDBDialect(Dialect):
         )
 
     def real(self, key: str, op: str | None, value: float) -> tuple[str, list[Any]]:
-        pointer = self._pointer(key)
+        pointer = json_pointer(key)
         kind = "json_type(metadata, ?) = 'DOUBLE'"
         if op is None:
             return kind, [pointer]
@@ -147,7 +148,7 @@ class DuckDBDialect(Dialect):
         )
 
     def date(self, key: str, op: str, moment: int) -> tuple[str, list[Any]]:
-        pointer = self._pointer(key)
+        pointer = json_pointer(key)
         groups = ", ".join(f"'{name}'" for name in ISO_GROUPS)
         condition = (
             "(SELECT iso.year <> '0000' AND "
@@ -164,7 +165,7 @@ class DuckDBDialect(Dialect):
         return "id IN (SELECT unnest(?::VARCHAR[]))", [list(ids)]
 
     def list_has(self, key: str, value: Scalar) -> tuple[str, list[Any]]:
-        pointer = self._pointer(key)
+        pointer = json_pointer(key)
         if isinstance(value, bool):
             kinds, column = "('BOOLEAN')", "BOOLEAN"
         elif isinstance(value, int):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -395,3 +396,84 @@ def test_a_log_of_long_texts_stays_where_there_is_no_memory_to_write_it_into_the
         assert docs.count() == n
         monkeypatch.undo()
         assert docs.get(ids=["59"])["documents"] == [chr(97 + 59 % 26) * size]
+
+
+# -- filters on long metadata -----------------------------------------------------------------
+
+
+def test_a_filter_on_wide_metadata_answers_with_little_memory() -> None:
+    settings = private_settings(
+        progress=False, memory_budget="0", threads=2, duckdb_memory_limit="24 MB"
+    )
+    n_records, step = 2_000, 500
+    with chroma_nb.EphemeralClient(settings) as client:
+        wide = client.create_collection("wide", embedding_function=None)
+        for start in range(0, n_records, step):
+            wide.add(
+                ids=[f"r{i}" for i in range(start, start + step)],
+                embeddings=np.zeros((step, 1), dtype=np.float32),
+                metadatas=[
+                    {f"k{j}": i * (j + 1) for j in range(200)} for i in range(start, start + step)
+                ],
+            )
+        client.memory.unload_all()
+        where: Any = {"$and": [{"k0": {"$gte": 1_500}}, {"k1": {"$lt": 3_010}}]}
+        assert wide.get(where=where, limit=3, include=[])["ids"] == ["r1500", "r1501", "r1502"]
+        assert wide.delete(where=where)["deleted"] == 5
+        assert wide.count() == n_records - 5
+
+
+METADATAS: list[dict[str, Any] | None] = [
+    None,
+    {"n": 1},
+    {"n": 1.0, "a/b~c": "x"},
+    {"n": 2**62 + 1},
+    {"n": -0.5, "flag": True, "words": ["x", "y"]},
+    {"n": "1", "flag": False, "numbers": [1.5, 2.5]},
+    {"numbers": [1, 2**60], "day": "2024-02-29T12:00:00Z", 'quoted "key" \\': 1e300},
+]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"n": {"$gte": 1}},
+        {"n": {"$ne": 1}},
+        {"n": {"$in": [1, 2**62 + 1]}},
+        {"n": "1"},
+        {"flag": {"$ne": True}},
+        {"a/b~c": "x"},
+        {'quoted "key" \\': {"$gt": 1.0}},
+        {"words": {"$contains": "y"}},
+        {"numbers": {"$not_contains": 2.5}},
+        {"numbers": {"$contains": 2**60}},
+        {"$or": [{"flag": False}, {"missing": {"$gt": 1}}, {"n": {"$lt": 0}}]},
+    ],
+    ids=str,
+)
+def test_a_filter_in_ranges_of_labels_finds_what_it_finds_in_one(where: Any) -> None:
+    from chroma_nb.filters.expression import field_conditions, parse_where
+    from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+
+    expression = parse_where(where)
+    assert expression is not None
+    condition, values = compile_sql(expression, DuckDBDialect())
+    keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
+    long = TextSizes(7, 0, 0, 0, 7 * 300_000)
+    with contextlib.closing(duckdb.connect()) as connection:
+        connection.execute(
+            "CREATE TABLE t (label BIGINT, sequence BIGINT, id VARCHAR, document VARCHAR, uri VARCHAR, metadata VARCHAR)"
+        )
+        for label, metadata in enumerate(METADATAS):
+            text = None if metadata is None else json.dumps(metadata)
+            connection.execute(
+                "INSERT INTO t VALUES (?, ?, ?, NULL, NULL, ?)", [label, -label, str(label), text]
+            )
+        whole = connection.execute(
+            f"SELECT label FROM t WHERE {condition} ORDER BY sequence", values
+        ).fetchall()
+        table = RecordTable(connection, "t", long, 8 * MIB)
+        assert table.is_large_for(condition, keys)
+        found = table.select(condition, values, 0, len(METADATAS), keys)
+    assert found.tolist() == [label for (label,) in whole]
+    assert 0 < len(found) < len(METADATAS)
