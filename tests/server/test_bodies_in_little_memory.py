@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -92,11 +93,9 @@ def test_a_body_that_does_not_fit_is_refused_before_it_is_read(
     free(machine, 16 * MIB)
     pieces = (b" " * 65_536 for _ in range(200))
     head = {"Content-Type": "application/json"}
-    try:
+    # It may close the connection before all is sent.
+    with contextlib.suppress(OSError):
         assert raw("POST", path, data=pieces, headers=head).status_code == 507
-    except OSError:
-        # It has closed the connection before all was sent.
-        pass
     assert WORKSPACE.used == 0
 
 
@@ -142,7 +141,7 @@ def test_texts_ask_for_the_memory_of_their_commit(machine: FakeMachine) -> None:
         # What the database takes comes from the same account, so it is not held here.
         assert 3 * 8 * MIB <= WORKSPACE.used < 4 * 8 * MIB
     free(machine, 6 * 8 * MIB)
-    with pytest.raises(MemoryBudgetError, match="8.4 MB of texts"), Bodies.writing(texts):
+    with pytest.raises(MemoryBudgetError, match=r"8\.4 MB of texts"), Bodies.writing(texts):
         pass
     assert WORKSPACE.used == 0
 
