@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.api import copying
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.bodies import Bodies
@@ -155,6 +156,22 @@ def test_values_of_a_body_ask_for_the_memory_that_parsing_takes(machine: FakeMac
     with bodies.parsing(body + "é".encode()):
         assert WORKSPACE.used == 200_000 * 160 + 3 * 200_002
     assert WORKSPACE.used == 0
+
+
+def test_a_copy_takes_long_texts_that_follow_short_ones_in_smaller_pieces(
+    machine: FakeMachine,
+) -> None:
+    """How many records a piece has follows the ones before it, which say nothing of these."""
+    with chroma_nb.EphemeralClient(private_settings(progress=False)) as store:
+        docs = store.create_collection("texts", embedding_function=None)
+        texts = ["short"] * 600 + ["x" * MIB] * 16
+        docs.add(ids=[str(i) for i in range(616)], embeddings=[[1.0]] * 616, documents=texts)
+        free(machine, 64 * MIB)
+        place = copying.Place(store.api, docs.id, docs.tenant, docs.database)
+        pieces = [found.documents or [] for found in copying.pieces_of(place)]
+    assert [text for piece in pieces for text in piece] == texts
+    # To write a text takes eight times its size, and a piece has 32 MiB at most.
+    assert max(sum(map(len, piece)) for piece in pieces) <= 4 * MIB
 
 
 def test_a_body_leaves_its_bytes_to_what_is_made_of_it() -> None:
