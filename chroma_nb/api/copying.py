@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ PIECE_RECORDS = 5_000
 #: What a piece takes on its way: the records, and what is made of them to be written or sent.
 _PIECE_BYTES = 32 << 20
 _COPIES = 4
+#: Long texts take more where they are written.
+_TEXT_COPIES = 8
 #: The first piece, of which nothing is known yet; the next ones grow so much at most.
 FIRST_RECORDS = 64
 _GROWTH = 8
@@ -106,6 +109,12 @@ def pieces_by_id(
                 # One alone: what was taken for a piece may be what it lacks.
                 room.give_back()
                 found = _whole(source, wanted, on_damaged)
+            need = 0 if found is None else _TEXT_COPIES * _text_bytes(found)
+            if need > room.n_bytes and len(wanted) > 1:
+                # Long texts after short ones: to write them at once takes many times their size.
+                n_records = max(1, min(len(wanted) // 2, len(wanted) * room.n_bytes // need))
+                found = None
+                continue
             start += len(wanted)
             if found is not None and found.ids:
                 fitting = room.n_bytes // (_COPIES * _record_bytes(found))
@@ -131,6 +140,12 @@ def _whole(
             on_damaged(len(damaged))
             wanted = [one for one in wanted if one not in damaged]
     return None
+
+
+def _text_bytes(found: Records) -> int:
+    """Return the bytes of the documents and uris of these records."""
+    columns = (found.documents or (), found.uris or ())
+    return sum(sys.getsizeof(text) for column in columns for text in column if text is not None)
 
 
 def _record_bytes(found: Records) -> int:
