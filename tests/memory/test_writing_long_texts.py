@@ -13,7 +13,8 @@ import pytest
 import chroma_nb
 from chroma_nb.db.base import RecordRows, text_pieces
 from chroma_nb.errors import MemoryBudgetError
-from tests.memory.fakes import tight
+from chroma_nb.memory import preflight
+from tests.memory.fakes import FakeMachine, tight
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,25 @@ def test_pieces_of_texts_cover_all_rows_in_order_and_are_small() -> None:
         for size, piece in zip(sizes, pieces, strict=True)
     )
     assert len(pieces) == 4
+
+
+def test_an_sql_answer_of_long_texts_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with chroma_nb.Client(private_settings(path=str(tmp_path / "store"))) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        docs.add(
+            ids=[str(row) for row in range(12)],
+            embeddings=np.ones((12, 2)),
+            documents=long_texts(12),
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(preflight, "MACHINE", FakeMachine(60 * MB))
+            with pytest.raises(MemoryBudgetError, match="An answer of 12 rows"):
+                client.sql("SELECT * FROM docs -- all of them")
+            assert len(client.sql("SELECT id FROM docs")) == 12
+            assert len(client.sql("SELECT * FROM docs LIMIT $n", {"n": 2})) == 2
+        assert len(client.sql("SELECT * FROM docs")) == 12
 
 
 _UNDER_A_LIMIT = """
