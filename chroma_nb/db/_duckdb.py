@@ -34,6 +34,7 @@ from chroma_nb.db.base import (
     RecordRows,
     TextSizes,
     VectorSource,
+    text_pieces,
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
@@ -108,6 +109,18 @@ _COLUMNAR_ROWS = 512
 #: each of ten arrays. Its texts are not copied before they are DuckDB's.
 _PIECE_BYTES = 8 << 20
 _PLACE_BYTES = 10 * 8
+#: ... and texts of so many bytes at most, or one longer row: DuckDB's copies of a piece go before the next one.
+_TEXT_PIECE_BYTES = 4 << 20
+#: From so many letters on a text is copied so that its UTF-8 form goes with the copy.
+_LONG_TEXT = 1 << 10
+#: How many times a COMMIT has the texts of 2,048 rows beside the table's own: on their way to the log (measured: 2.9),
+#: and in memory alone (0.9, and half as much for the checkpoint after it).
+_LOG_COPIES = 3.0
+_COMMIT_COPIES = 1.5
+#: ... and how many times more where DuckDB, before 2.0, holds what it has copied until the COMMIT (2.4).
+_OLD_COPIES = 2.5 if int(duckdb.__version__.split(".")[0]) < 2 else 0.0
+#: How many times a piece of texts is there while it is handed over.
+_PIECE_COPIES = 3
 #: ... by this name.
 _ROWS_VIEW = "chroma_nb_rows"
 #: What a filter on long metadata gets beside DuckDB's limit, where that is free: enough for 2,048 rows of 4 kB.
@@ -966,7 +979,24 @@ class DuckDB(DB):
 
     @with_more_memory
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        self._with_room(lambda: self._commit(collection_id, changes))
+        more = self._more_for_commit(_bytes_together(changes.rows.text_bytes))
+        raised = self.memory_share.raised(more) if more else contextlib.nullcontext()
+        with raised:
+            self._with_room(lambda: self._commit(collection_id, changes))
+
+    def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
+        total, together = int(text_bytes.sum()), _bytes_together(text_bytes)
+        # What is more than the limit goes to the folder for temporary files.
+        limit = self.memory_share.limit + self._more_for_commit(together)
+        copies = (_LOG_COPIES if self.persists else _COMMIT_COPIES) + _OLD_COPIES
+        piece = min(total, _PIECE_COPIES * _TEXT_PIECE_BYTES)
+        return min(total + total // 8, limit) + int(copies * together) + piece
+
+    def _more_for_commit(self, together: int) -> int:
+        """Return by how much the limit is raised for a commit that writes so many bytes of texts together."""
+        if self.memory_share.is_fixed or together <= _TEXT_PIECE_BYTES:
+            return 0
+        return max(0, 2 * together + _TEXT_PIECE_BYTES - self.memory_share.limit)
 
     def _commit(self, collection_id: UUID, changes: Changes) -> None:
         with self._changing():
@@ -1052,9 +1082,7 @@ class DuckDB(DB):
         if not len(rows):
             # Whoever deletes may do so to get space.
             return
-        n_bytes = changes.vectors.nbytes + 64 * len(rows)
-        for column in (rows.ids, rows.documents, rows.uris, rows.metadatas):
-            n_bytes += sum(len(text) for text in column if text)
+        n_bytes = changes.vectors.nbytes + 64 * len(rows) + int(rows.lengths.sum())
         free = shutil.disk_usage(self._space_folder()).free
         kept_free = self._space_for_log(n_bytes - changes.vectors.nbytes, free - n_bytes)
         needed = n_bytes + n_bytes // 8 + kept_free
@@ -1821,25 +1849,40 @@ def _write_rows(
         )
     if not len(rows):
         return
-    texts: list[Sequence[str | None]] = [rows.ids, rows.documents, rows.uris, rows.metadatas]
-    if len(rows) <= _PLAIN_ROWS:
-        marks = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(rows))
-        columns = zip(rows.labels.tolist(), rows.sequences.tolist(), *texts, strict=True)
-        values = [value for row in columns for value in row]
+    step = _PIECE_BYTES // _PLACE_BYTES
+    for piece in text_pieces(rows, step, _TEXT_PIECE_BYTES):
+        _insert_piece(con, table, rows, piece, is_long=piece.stop - piece.start < len(rows))
+        bar.update(piece.stop - piece.start)
+
+
+def _bytes_together(text_bytes: NDArray[np.int64]) -> int:
+    """Return the most bytes of texts that a COMMIT has in hand at a time: those of 2,048 rows."""
+    if len(text_bytes) <= VECTOR_ROWS:
+        return int(text_bytes.sum())
+    ends = np.concatenate([[0], np.cumsum(text_bytes)])
+    return int((ends[VECTOR_ROWS:] - ends[:-VECTOR_ROWS]).max())
+
+
+def _insert_piece(
+    con: duckdb.DuckDBPyConnection, table: str, rows: RecordRows, piece: slice, *, is_long: bool
+) -> None:
+    """Insert some rows in the quickest way; as columns where their texts are long, as others copy these five times."""
+    n_rows = piece.stop - piece.start
+    if n_rows >= _COLUMNAR_ROWS or is_long:
+        _insert_columns(con, table, rows, piece)
+        return
+    texts = [column[piece] for column in (rows.ids, rows.documents, rows.uris, rows.metadatas)]
+    labels, sequences = rows.labels[piece].tolist(), rows.sequences[piece].tolist()
+    if n_rows <= _PLAIN_ROWS:
+        marks = ", ".join(["(?, ?, ?, ?, ?, ?)"] * n_rows)
+        values = [value for row in zip(labels, sequences, *texts, strict=True) for value in row]
         con.execute(f'INSERT INTO "{table}" VALUES {marks}', values)
         return
-    if len(rows) < _COLUMNAR_ROWS:
-        con.execute(
-            f'INSERT INTO "{table}" SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[]), '
-            "unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
-            [rows.labels.tolist(), rows.sequences.tolist(), *texts],
-        )
-        return
-    step = _PIECE_BYTES // _PLACE_BYTES
-    for start in range(0, len(rows), step):
-        piece = slice(start, start + step)
-        _insert_columns(con, table, rows, piece)
-        bar.update(len(rows.labels[piece]))
+    con.execute(
+        f'INSERT INTO "{table}" SELECT unnest(?::BIGINT[]), unnest(?::BIGINT[]), '
+        "unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+        [labels, sequences, *texts],
+    )
 
 
 def _insert_columns(
@@ -1852,7 +1895,7 @@ def _insert_columns(
     selected = ["label", "sequence"]
     texts: list[Sequence[str | None]] = [rows.ids, rows.documents, rows.uris, rows.metadatas]
     for name, column in zip(("id", "document", "uri", "metadata"), texts, strict=True):
-        values = column[piece]
+        values = [_own_copy(text) for text in column[piece]]
         # DuckDB guesses a column's type from a thousand of its values, and versions before 2 fail where
         # these are all None: so what is missing is said beside, and every value is a text.
         given = np.fromiter((text is not None for text in values), dtype=bool, count=len(values))
@@ -1872,6 +1915,17 @@ def _insert_columns(
         # DuckDB does nothing more in a transaction that has failed, and says this instead of why: see `_undo`.
         with contextlib.suppress(duckdb.TransactionException):
             con.unregister(_ROWS_VIEW)
+        # DuckDB keeps the arrays until the transaction ends.
+        for array in arrays.values():
+            if array.dtype == object:
+                array.fill(None)
+
+
+def _own_copy(text: str | None) -> str | None:
+    """Return a text that may be given to DuckDB: Python keeps the UTF-8 of one with other letters for as long as it."""
+    if text is None or len(text) < _LONG_TEXT or text.isascii():
+        return text
+    return text.encode().decode()
 
 
 def _dump(metadata: dict[str, Any] | None) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -77,13 +78,11 @@ class TextSizes:
 
     def plus(self, rows: RecordRows) -> TextSizes:
         """Return them with those of rows that are written; what these replace stays in it."""
-        columns = (rows.ids, rows.documents, rows.uris, rows.metadatas)
-        lengths = np.array([list(map(utf8_length, column)) for column in columns], dtype=np.int64)
-        ids, documents, uris, metadatas = lengths.sum(axis=1).tolist()
+        ids, documents, uris, metadatas = rows.lengths.sum(axis=1).tolist()
         return TextSizes(
             *(self.n_records + len(rows), self.ids + ids, self.documents + documents),
             *(self.uris + uris, self.metadatas + metadatas),
-            max(self.longest, int(lengths.sum(axis=0).max(initial=0))),
+            max(self.longest, int(rows.text_bytes.max(initial=0))),
         )
 
 
@@ -104,11 +103,33 @@ class RecordRows:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """UTF-8 bytes of the ids, documents, URIs and metadata, shape (4, n). For rows with all columns."""
+        columns = (self.ids, self.documents, self.uris, self.metadatas)
+        return np.array([list(map(utf8_length, column)) for column in columns], dtype=np.int64)
+
+    @property
+    def text_bytes(self) -> NDArray[np.int64]:
+        """UTF-8 bytes of each row's texts, shape (n,)."""
+        return self.lengths.sum(axis=0)  # type: ignore[no-any-return]
+
     @classmethod
     def empty(cls) -> RecordRows:
         """Return no rows."""
         nothing = np.empty(0, dtype=np.int64)
         return cls(nothing, nothing, [], [], [], [])
+
+
+def text_pieces(rows: RecordRows, n_rows: int, n_bytes: int) -> Iterator[slice]:
+    """Yield slices of rows, in order: each of at most so many rows and bytes of text, or of one longer row."""
+    ends = np.cumsum(rows.text_bytes)
+    start, before = 0, 0
+    while start < len(rows):
+        stop = int(np.searchsorted(ends, before + n_bytes, side="right"))
+        stop = min(max(stop, start + 1), start + n_rows)
+        yield slice(start, stop)
+        start, before = stop, int(ends[stop - 1])
 
 
 #: The sizes of a collection that never had a record.
@@ -314,7 +335,18 @@ class DB(ABC):
 
     @abstractmethod
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        """Write all of it durably, or nothing. Returning is the acknowledgement."""
+        """Write all of it durably, or nothing. Returning is the acknowledgement.
+
+        The caller has taken `commit_bytes` of memory for it.
+        """
+
+    def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
+        """Return what a commit takes for a moment, beside the changes themselves, bytes.
+
+        Args:
+            text_bytes: UTF-8 bytes of the texts of each row, shape (n,).
+        """
+        return 0
 
     @abstractmethod
     def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:

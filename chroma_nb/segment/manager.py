@@ -21,7 +21,9 @@ import numpy as np
 from chroma_nb.db.base import Changes, RecordRows
 from chroma_nb.errors import MemoryBudgetError, NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
+from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.trim import return_memory
+from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.locks import hands_over
 from chroma_nb.segment.resident_set import SAVING_SECONDS, ResidentSet
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import DB
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
+    from chroma_nb.memory.workspace import Grant
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, IndexingStatus
 
@@ -45,6 +48,8 @@ logger = logging.getLogger("chroma_nb")
 
 #: After a commit of this many records, freed memory is given back to the system; that takes some 10 ms.
 _MANY_RECORDS = 20_000
+#: Texts of so many bytes are written however little is free: imports and copies send pieces of about this size.
+_ALWAYS_WRITTEN_BYTES = 8 << 20
 #: Fewer bytes of deleted vectors are not worth a compaction.
 _MIN_DEAD_BYTES = 1 << 20
 #: `close` saves small collections for this long; the others are read from the DB when they are next used.
@@ -180,9 +185,21 @@ class SegmentManager:
             )
 
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        """Write changes to the DB, then to the loaded segment. Call it inside `writing`."""
+        """Write changes to the DB, then to the loaded segment. Call it inside `writing`.
+
+        Raises:
+            MemoryBudgetError: There is not enough memory for it; nothing was changed.
+        """
         slot = self._slots.get(collection_id)
-        segment = slot.segment
+        with self._room_to_commit(slot, changes):
+            self._commit(slot, changes)
+        if len(changes.rows) >= _MANY_RECORDS:
+            # Encoding and writing the rows has left free blocks all over the heap.
+            return_memory()
+        self._request_work(slot)
+
+    def _commit(self, slot: Slot, changes: Changes) -> None:
+        collection_id, segment = slot.collection_id, slot.segment
         try:
             counted: frozenset[str] | None = None
             if segment is not None:
@@ -216,10 +233,44 @@ class SegmentManager:
             raise
         finally:
             self.residents.ledger.settle(slot.growth_account, 0)
-        if len(changes.rows) >= _MANY_RECORDS:
-            # Encoding and writing the rows has left free blocks all over the heap.
-            return_memory()
-        self._request_work(slot)
+
+    def _room_to_commit(self, slot: Slot, changes: Changes) -> Grant:
+        """Take what the DB needs for a commit; one of a few megabytes has to do with what there is.
+
+        The collection itself is unloaded for it where nothing else is left.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        text_bytes = changes.rows.text_bytes
+        n_bytes = self.db.commit_bytes(text_bytes)
+        if n_bytes <= SMALL_BYTES:
+            return NOTHING
+        if text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
+            return WORKSPACE.take(n_bytes)
+        name = self.db.get_collection(slot.collection_id).name
+        what = f"Writing {len(text_bytes):,} records to collection [{name}]"
+        try:
+            return WORKSPACE.take_all(n_bytes, what)
+        except MemoryBudgetError:
+            pass
+        if slot.segment is not None and not slot.pinned:
+            with slot.lock.write():
+                self.residents.drop(slot, save=True, reason="a write needed room")
+        longest = text_bytes.max(keepdims=True)
+        # Half of what is free: what was written last may not be out of memory yet.
+        half = (WORKSPACE.free() + LENDERS.lendable()) // 2
+        n_rows = max(
+            _ALWAYS_WRITTEN_BYTES // int(longest[0]), half // self.db.commit_bytes(longest)
+        )
+        ways = [f"write them in parts of {n_rows:,}"] if 0 < n_rows < len(text_bytes) else []
+        return WORKSPACE.take_all(
+            n_bytes,
+            what,
+            *ways,
+            *(() if ways else ("split the longest texts into several records",)),
+            "make room on the machine: restart notebooks that are not used",
+        )
 
     def _make_room(
         self, slot: Slot, segment: LoadedSegment, changes: Changes

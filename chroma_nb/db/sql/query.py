@@ -24,6 +24,8 @@ from chroma_nb.db.sql.tokens import first_word, quote_reserved
 from chroma_nb.db.sql.tree import NotSelectError, UnreadableError, read_statement
 from chroma_nb.db.sql.vectors import MovedError, QueryVectors
 from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.memory.preflight import require
+from chroma_nb.memory.sizes import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +40,12 @@ EMPTY_DATABASE = "chroma_nb_sql"
 #: A query begins again when a collection is compacted while it runs. Twice in a row is rare already; the limit
 #: only keeps it from going on for ever. Chosen, not measured.
 _ATTEMPTS = 5
+#: DuckDB hands over so many rows at once: a constant of its own.
+CHUNK_ROWS = 2_048
+#: Answers from collections of which these have more bytes are measured first.
+_LONG_BYTES = 8 << 20
+#: How many times an answer has the texts of 2,048 rows on their way into a DataFrame (measured: 6 to 8 in all).
+_CHUNK_COPIES = 6
 
 
 def answer_sql(
@@ -343,6 +351,8 @@ class _Query:
         try:
             if statement.is_explain:
                 return self._explain(cursor, statement, parameters)
+            if self._may_be_long(statement):
+                self._check_size(cursor, statement, parameters)
             types = None if self._has_types else _described_types(cursor, statement, parameters)
             execute()
             names = [column[0] for column in cursor.description or ()]
@@ -360,6 +370,51 @@ class _Query:
             ]
             frame = frame.iloc[:, once]
         return frame
+
+    def _may_be_long(self, statement: Statement) -> bool:
+        """Say whether 2,048 rows of one of the collections have so many letters that an answer is measured first."""
+        found = (self._snapshot.collections.get(name) for name in statement.tables)
+        return any(
+            self._store.text_sizes(one.id).row_bytes() * min(one.n_records, CHUNK_ROWS)
+            > _LONG_BYTES
+            for one in found
+            if one is not None
+        )
+
+    def _check_size(
+        self, cursor: duckdb.DuckDBPyConnection, statement: Statement, parameters: Any
+    ) -> None:
+        """Refuse an answer of long texts that does not fit: DuckDB hands over 2,048 rows at once, however long.
+
+        Raises:
+            MemoryBudgetError: It does not fit. Nothing of it was read into memory.
+        """
+        types = _described_types(cursor, statement, parameters)
+        texts = [
+            f"c{place}" for place, kind in enumerate(types or ()) if kind in ("VARCHAR", "JSON")
+        ]
+        if types is None or not texts:
+            return
+        self._work.check()
+        names = ", ".join(f"c{place}" for place in range(len(types)))
+        each = " + ".join(f"coalesce(strlen({name}::VARCHAR), 0)" for name in texts)
+        measured = (
+            f"SELECT count(*), coalesce(sum({each}), 0) FROM (\n{statement.text}\n) AS t({names})"
+        )
+        try:
+            row = cursor.execute(measured, parameters).fetchall()[0]
+        except duckdb.ParserException:
+            # Not every statement may stand within another.
+            return
+        n_rows, n_bytes = int(row[0]), int(row[1])
+        together = n_bytes if n_rows <= CHUNK_ROWS else n_bytes * CHUNK_ROWS // n_rows
+        require(
+            2 * n_bytes + _CHUNK_COPIES * together,
+            f"An answer of {n_rows:,} rows with {format_bytes(n_bytes)} of texts",
+            "ask for fewer rows (LIMIT) or for fewer columns",
+            "let SQL count or add up instead",
+            "unload collections: client.memory.unload_all()",
+        )
 
     def _explain(
         self, cursor: duckdb.DuckDBPyConnection, statement: Statement, parameters: Any

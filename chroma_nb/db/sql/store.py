@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from chroma_nb.db.base import VectorSource
+    from chroma_nb.db.base import TextSizes, VectorSource
     from chroma_nb.db.sql.columns import ColumnsCache
     from chroma_nb.db.sql.vectors import VectorFunction
     from chroma_nb.errors import MemoryBudgetError
@@ -37,6 +37,9 @@ class SqlStore(Protocol):
 
     def vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
         """Return the vectors of one generation of a collection, or None where it is gone."""
+
+    def text_sizes(self, collection_id: UUID) -> TextSizes:
+        """Return the sizes of a collection's texts."""
 
     def is_at(self, collection_id: UUID, generation: int) -> bool:
         """Say whether that generation is still there."""
