@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -14,6 +13,7 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from chroma_nb._version import __version__
+from chroma_nb.api._texts import WrittenTexts
 from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.db.base import DB, Changes, RecordRows
@@ -43,11 +43,9 @@ from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import (
     DEFAULT_DATABASE,
     DEFAULT_TENANT,
-    MOST_METADATA_KEYS,
     CollectionInfo,
     FieldSummary,
     IndexingStatus,
-    Metadata,
     OnConflict,
     RecordBatch,
     UserIdentity,
@@ -67,13 +65,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.memory.workspace import Grant
-    from chroma_nb.segment.base import StoredRecord
     from chroma_nb.segment.manager import SegmentManager
     from chroma_nb.segment.segment import Segment
     from chroma_nb.settings import Settings
-
-#: Texts as they are, no spaces, and no NaN, which is not JSON.
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 #: Bytes for each number of an embedding: as it is read, and as float64, which Chroma answers with.
 _VECTOR_COPIES = 4 + 8
@@ -389,38 +383,33 @@ class Local(API):
         after[embedded] = np.arange(extent.next_label, extent.next_label + n_vectors)
         everything = len(rows) == len(batch)
         chosen: Any = slice(None) if everything else rows
-        texts = _Texts(batch, rows, everything)
-        if n_new < len(rows):
-            changed = np.flatnonzero(~new)
-            old_records = segment.metadata.records(labels[changed])
-            for at, old in zip(changed.tolist(), old_records, strict=True):
-                sequences[at] = old.sequence
-                if merge:
-                    texts.merge(at, old)
+        texts = WrittenTexts(batch, rows, labels, sequences, segment.metadata, keep=merge)
         vectors = np.empty((0, segment.info.dimension or 0), dtype=np.float32)
         if batch.embeddings is not None and n_vectors:
             vectors = batch.embeddings[chosen]
             if n_vectors < len(rows):
                 vectors = np.ascontiguousarray(vectors[embedded])
-        self.segments.commit(
-            segment.info.id,
-            Changes(
-                rows=RecordRows(
-                    labels=after,
-                    sequences=sequences,
-                    ids=batch.ids if everything else [batch.ids[row] for row in rows.tolist()],
-                    documents=texts.documents,
-                    uris=texts.uris,
-                    metadatas=texts.encoded_metadatas(),
+        with texts.room(segment.info.name, self.segments.residents.budget):
+            texts.merge()
+            self.segments.commit(
+                segment.info.id,
+                Changes(
+                    rows=RecordRows(
+                        labels=after,
+                        sequences=sequences,
+                        ids=batch.ids if everything else [batch.ids[row] for row in rows.tolist()],
+                        documents=texts.documents,
+                        uris=texts.uris,
+                        metadatas=texts.metadatas,
+                    ),
+                    removed=labels[~new],
+                    vectors=vectors,
+                    first_label=extent.next_label,
+                    n_new=n_new,
+                    dimension=vectors.shape[1] if n_vectors else None,
+                    n_records_delta=n_new,
                 ),
-                removed=labels[~new],
-                vectors=vectors,
-                first_label=extent.next_label,
-                n_new=n_new,
-                dimension=vectors.shape[1] if n_vectors else None,
-                n_records_delta=n_new,
-            ),
-        )
+            )
         if texts.keys is not None and (n_new == len(rows) or (merge and not texts.drops_keys)):
             self._described.grown(segment.info.id, extent, texts.keys)
 
@@ -704,50 +693,6 @@ class Local(API):
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)
         return self.db.sql(query, parameters, tenant, database)
-
-
-class _Texts:
-    """The texts and metadata of the rows that are about to be written."""
-
-    def __init__(self, batch: RecordBatch, rows: NDArray[np.int64], everything: bool) -> None:
-        self._rows = rows
-        self._everything = everything
-        self.documents = self._column(batch.documents)
-        self.uris = self._column(batch.uris)
-        self.metadatas: list[Metadata | None] = self._column(batch.metadatas)
-        #: The metadata keys of what is written, None where they are too many to list; and whether a value of
-        #: None takes one away from a record. Known once the metadata are encoded.
-        self.keys: set[str] | None = set()
-        self.drops_keys = False
-
-    def _column(self, values: Sequence[Any] | None) -> list[Any]:
-        if values is None:
-            return [None] * len(self._rows)
-        return list(values) if self._everything else [values[row] for row in self._rows.tolist()]
-
-    def merge(self, at: int, old: StoredRecord) -> None:
-        """Fill what row `at` does not give from the record that it changes."""
-        if self.documents[at] is None:
-            self.documents[at] = old.document
-        if self.uris[at] is None:
-            self.uris[at] = old.uri
-        given = self.metadatas[at]
-        self.metadatas[at] = old.metadata if given is None else {**(old.metadata or {}), **given}
-
-    def encoded_metadatas(self) -> list[str | None]:
-        """Return the metadata as JSON text; a key whose value is None is one to leave out."""
-        encode = _encode_json
-        out: list[str | None] = []
-        for metadata in self.metadatas:
-            if metadata is not None and None in metadata.values():
-                metadata = {key: value for key, value in metadata.items() if value is not None}
-                self.drops_keys = True
-            if metadata and self.keys is not None:
-                self.keys.update(metadata)
-                if len(self.keys) > MOST_METADATA_KEYS:
-                    self.keys = None
-            out.append(encode(metadata) if metadata else None)
-        return out
 
 
 def _check_dimensions(info: CollectionInfo, batch: RecordBatch) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.db.base import RecordRows
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.planner import Plan
     from chroma_nb.types import Neighbors
@@ -27,18 +28,6 @@ if TYPE_CHECKING:
 #: How many records an answer's size is judged by, and how much of them is read for that at most.
 _SAMPLE = 32
 _SAMPLE_BYTES = 2 << 20
-
-
-@dataclass(frozen=True)
-class StoredRecord:
-    """One record as a writer needs it to merge an update into it."""
-
-    label: int
-    sequence: int
-    id: str
-    document: str | None
-    uri: str | None
-    metadata: dict[str, Any] | None
 
 
 @dataclass
@@ -135,8 +124,13 @@ class MetadataReader(ABC):
         return max(total, int(self.text_bytes(once, include) * max(1.0, times)))
 
     @abstractmethod
-    def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
-        """Return whole records, for an update to start from."""
+    def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
+        """Return records as the DB holds them, for an update to start from: their numbers, and these columns.
+
+        Args:
+            labels: Which, each once.
+            columns: Of ``document``, ``uri`` and ``metadata``; the others are empty.
+        """
 
 
 class VectorReader(ABC):

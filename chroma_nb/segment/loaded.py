@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.db.base import RecordRows
 from chroma_nb.filters.expression import (
     Among,
     Compare,
@@ -20,7 +21,7 @@ from chroma_nb.filters.expression import (
 from chroma_nb.filters.mask import compile_mask
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.segment.base import MetadataReader, RecordTexts, StoredRecord
+from chroma_nb.segment.base import MetadataReader, RecordTexts
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import Changes, RecordRows, TextSizes
+    from chroma_nb.db.base import Changes, TextSizes
 
 
 #: The JSON of a piece of metadata is there so many times while it is parsed: the texts, and all in one.
@@ -333,18 +334,18 @@ class LoadedMetadata(MetadataReader):
         parsed: list[dict[str, Any] | None] = json.loads("[" + ",".join(texts) + "]")
         return parsed
 
-    def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
-        found = self.read(labels, ("documents", "uris", "metadatas"))
-        columns = zip(
-            labels.tolist(),
-            self._sequences[labels].tolist(),
-            found.ids,
-            found.documents or (),
-            found.uris or (),
-            found.metadatas or (),
-            strict=True,
+    def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
+        uris: list[str | None] = []
+        if "uri" in columns:
+            uris = [None] * len(labels) if self._uris is None else self._uris.get(labels)
+        return RecordRows(
+            labels,
+            self._sequences[labels],
+            [],
+            self._documents.get(labels) if "document" in columns else [],
+            uris,
+            self._metadatas.get(labels) if "metadata" in columns else [],
         )
-        return [StoredRecord(*row) for row in columns]
 
     # -- what filters ask for -----------------------------------------------------------------
 

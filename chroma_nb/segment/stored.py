@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.segment.base import MetadataReader, RecordTexts, StoredRecord
+from chroma_nb.segment.base import MetadataReader, RecordTexts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import DB
+    from chroma_nb.db.base import DB, RecordRows
     from chroma_nb.filters.expression import Expression
 
 #: What an answer has -> the DB's column.
@@ -106,18 +106,8 @@ class StoredMetadata(MetadataReader):
         columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
         return len(labels) * self._db.text_sizes(self._collection_id).row_bytes(columns)
 
-    def records(self, labels: NDArray[np.int64]) -> list[StoredRecord]:
-        rows = self._db.fetch(self._collection_id, labels)
-        columns = zip(
-            rows.labels.tolist(),
-            rows.sequences.tolist(),
-            rows.ids,
-            rows.documents,
-            rows.uris,
-            _parsed(rows.metadatas),
-            strict=True,
-        )
-        return [StoredRecord(*row) for row in columns]
+    def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
+        return self._db.fetch(self._collection_id, labels, columns)
 
 
 def _parsed(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import duckdb
 import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.db.memory_share import MemoryShare, with_more_memory
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.memory.pressure import PRESSURE
@@ -433,3 +436,90 @@ def test_a_share_of_the_database_that_was_chosen_too_small(tmp_path: Path) -> No
         docs = docs_of(client, "docs")
         docs.add(ids=IDS[:200], embeddings=VECTORS[:200], documents=long)
         assert docs.get(ids=["id7"])["documents"] == long[:1]
+
+
+# -- updates ----------------------------------------------------------------------------------
+
+
+def test_an_update_that_would_not_fit_is_refused_before_it_reads_and_fits_in_parts(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PRESSURE, "watch", lambda: None)
+    shutil.copytree(made, tmp_path / "store")
+    with chroma_nb.PersistentClient(tmp_path / "store", chroma_nb.Settings(**SETTINGS)) as client:
+        docs = docs_of(client)
+        read: list[int] = []
+        fetch = type(client.api.db).fetch
+
+        def counted(self: Any, collection_id: Any, labels: Any, *columns: Any) -> Any:
+            read.append(len(labels))
+            return fetch(self, collection_id, labels, *columns)
+
+        monkeypatch.setattr(type(client.api.db), "fetch", counted)
+        tight(monkeypatch, 3 * MIB)
+        for write, more in ((docs.update, {}), (docs.upsert, {"embeddings": VECTORS})):
+            read.clear()
+            with pytest.raises(MemoryBudgetError, match="Nothing was allocated") as caught:
+                write(ids=IDS, metadatas=[{"new": row} for row in range(N)], **more)
+            assert sum(read) < N / 20
+            found = re.search(r"write fewer in one call: ([\d,]+) records", str(caught.value))
+            assert found
+            assert docs.get(ids=IDS[5:6])["metadatas"] == [{"row": 5}]
+        part = int(found[1].replace(",", ""))
+        assert 0 < part < N
+        docs.update(ids=IDS[:part], metadatas=[{"new": row} for row in range(part)])
+        got = docs.get(ids=IDS[part - 1 : part + 1], include=["documents", "metadatas"])
+        assert got["metadatas"] == [{"row": part - 1, "new": part - 1}, {"row": part}]
+        assert got["documents"] == TEXTS[part - 1 : part + 1]
+
+
+def test_an_update_does_not_read_what_it_replaces_nor_parse_what_it_keeps(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chroma_nb.api import _texts
+
+    client.memory.unload_all()
+    docs = docs_of(client)
+    asked: list[tuple[str, ...]] = []
+    fetch = type(client.api.db).fetch
+
+    def spied(self: Any, collection_id: Any, labels: Any, columns: Any) -> Any:
+        asked.append(tuple(columns))
+        return fetch(self, collection_id, labels, columns)
+
+    monkeypatch.setattr(type(client.api.db), "fetch", spied)
+    monkeypatch.setattr(_texts, "_json_of", None)
+    docs.update(ids=IDS[:3], embeddings=VECTORS[3:6], documents=["a", "b", "c"], uris=["u"] * 3)
+    assert asked == [("metadata",)]
+    got = docs.get(ids=IDS[:3], include=["documents", "metadatas", "uris"])
+    assert got["documents"] == ["a", "b", "c"]
+    assert got["uris"] == ["u"] * 3
+    assert got["metadatas"] == [{"row": 0}, {"row": 1}, {"row": 2}]
+
+
+def test_the_database_gives_back_what_a_refused_statement_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with contextlib.closing(duckdb.connect()) as connection:
+
+        class Store:
+            memory_share = MemoryShare(20 * MIB, False, connection.cursor)
+            limits: ClassVar[list[str]] = []
+
+            @with_more_memory
+            def work(self) -> None:
+                self.limits.append(limit())
+                raise self.memory_share.error()
+
+        def limit() -> str:
+            (found,) = connection.execute("SELECT current_setting('memory_limit')").fetchall()
+            return str(found[0])
+
+        store = Store()
+        store.memory_share.apply()
+        before = limit()
+        tight(monkeypatch, 100 * MIB)
+        with pytest.raises(MemoryBudgetError):
+            store.work()
+        assert len(set(store.limits)) > 1
+        assert limit() == before

@@ -1,0 +1,228 @@
+"""`WrittenTexts`: the texts of a write, merged with those of the records that it changes, piece by piece.
+
+What a record keeps is read as the DB holds it, its metadata as JSON text, and only the columns that a row does not
+give. Of metadata as dicts there is one piece at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.memory.lender import LENDERS
+from chroma_nb.memory.sizes import objects_bytes, utf8_length
+from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
+from chroma_nb.types import MOST_METADATA_KEYS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.memory.workspace import Grant
+    from chroma_nb.segment.base import MetadataReader
+    from chroma_nb.types import Metadata, RecordBatch
+
+#: Texts as they are, no spaces, and no NaN, which is not JSON.
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+#: Bytes of texts of records that are changed together, and how many times as much their metadata takes as objects.
+_PIECE_BYTES = 4 << 20
+_OBJECT_TIMES = 8
+#: A row without its texts: a text's own bytes, its places in lists, labels and numbers.
+_ROW_BYTES = 200
+_MOST_TIMES = 4.0
+#: How many records a write's size is judged by, and how much of them is read for that at most.
+_SAMPLE = 32
+_SAMPLE_BYTES = 1 << 20
+#: A part that a refusal names takes what is free divided by this: the DB needs room for it as well.
+_PART_SHARE = 4
+#: The DB's columns -> what a reader calls them.
+_INCLUDED = {"document": "documents", "uri": "uris", "metadata": "metadatas"}
+
+
+class WrittenTexts:
+    """The texts and metadata of rows that are about to be written.
+
+    Args:
+        batch: The records that were given.
+        rows: The rows of the batch to write, int64, shape (n,).
+        labels: The label of the record that each of them changes, -1 for a new one; shape (n,).
+        sequences: Their places in storage order, shape (n,); `merge` fills in those of the records that change.
+        reader: Where these records are read from.
+        keep: Keep what a row does not give of the record that it changes; else replace it whole.
+    """
+
+    def __init__(
+        self,
+        batch: RecordBatch,
+        rows: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        sequences: NDArray[np.int64],
+        reader: MetadataReader,
+        *,
+        keep: bool,
+    ) -> None:
+        self._reader = reader
+        self._labels = labels
+        self._sequences = sequences
+        self._keep = keep
+        #: The rows that change a record.
+        self._changed = np.flatnonzero(labels >= 0)
+        everything = len(rows) == len(batch)
+
+        def column(values: Sequence[Any] | None) -> list[Any]:
+            if values is None:
+                return [None] * len(rows)
+            return list(values) if everything else [values[row] for row in rows.tolist()]
+
+        self.documents: list[str | None] = column(batch.documents)
+        self.uris: list[str | None] = column(batch.uris)
+        self._given: list[Metadata | None] = column(batch.metadatas)
+        #: As JSON text, once they are merged.
+        self.metadatas: list[str | None] = []
+        #: The metadata keys that were given, None where they are too many to list; and whether a value of None takes
+        #: one away from a record. Known once the metadata are merged.
+        self.keys: set[str] | None = set()
+        self.drops_keys = False
+
+    def room(self, name: str, budget: int) -> Grant:
+        """Take the memory of the texts that `merge` makes and keeps; refuse what does not fit before any is made.
+
+        Args:
+            name: The collection's, for the error.
+            budget: The budget in force, bytes.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        n_rows = len(self._labels)
+        most = 4 * self._reader.longest if self._keep and len(self._changed) else 0
+        if n_rows <= _SAMPLE and n_rows * (most + _ROW_BYTES) <= SMALL_BYTES:
+            # Few records need no closer look.
+            return NOTHING
+        need = self._kept_objects() + self._encoded_bytes() + _ROW_BYTES * n_rows
+        if need <= SMALL_BYTES:
+            return NOTHING
+        need += min(need * _OBJECT_TIMES, _PIECE_BYTES)
+        free = WORKSPACE.free() + LENDERS.lendable()
+        part = n_rows * free // (_PART_SHARE * need)
+        ways = [f"write fewer in one call: {part:,} records"] if part else []
+        return WORKSPACE.take_all(
+            need,
+            f"Writing {n_rows:,} records to collection [{name}], with what they keep,",
+            *ways,
+            "make room on the machine: restart notebooks that are not used",
+            budget=budget,
+        )
+
+    def merge(self) -> None:
+        """Fill what rows do not give from the records that they change, and encode the metadata."""
+        changed, n_rows = self._changed, len(self._given)
+        self.metadatas = [None] * n_rows
+        if len(changed):
+            step = max(
+                1, _PIECE_BYTES * len(changed) // (self._kept_bytes() + _ROW_BYTES * len(changed))
+            )
+            for start in range(0, len(changed), step):
+                self._merge(changed[start : start + step])
+        alone = np.ones(n_rows, dtype=bool)
+        if self._keep:
+            alone[changed] = False
+        for at in np.flatnonzero(alone).tolist():
+            self.metadatas[at] = self._encoded(self._given[at])
+        self._given = []
+
+    def _merge(self, places: NDArray[np.int64]) -> None:
+        """Merge the records that some rows change."""
+        rows = places.tolist()
+        columns = []
+        if self._keep:
+            columns = [name for name, of in self._columns() if any(of[at] is None for at in rows)]
+            columns.append("metadata")
+        old = self._reader.stored(self._labels[places], columns)
+        self._sequences[places] = old.sequences
+        if not self._keep:
+            return
+        texts = {"document": old.documents, "uri": old.uris}
+        for name, column in self._columns():
+            if name in columns:
+                for at, text in zip(rows, texts[name], strict=True):
+                    if column[at] is None:
+                        column[at] = text
+        for at, text in zip(rows, old.metadatas, strict=True):
+            given = self._given[at]
+            if given is None:
+                self.metadatas[at] = text
+            else:
+                self._note(given)
+                had = {} if text is None else json.loads(text)
+                self.metadatas[at] = _json_of({**had, **given})
+
+    def _columns(self) -> tuple[tuple[str, list[str | None]], ...]:
+        return ("document", self.documents), ("uri", self.uris)
+
+    def _encoded(self, given: Metadata | None) -> str | None:
+        if given is None:
+            return None
+        self._note(given)
+        return _json_of(given)
+
+    def _note(self, given: Metadata) -> None:
+        if None in given.values():
+            self.drops_keys = True
+            given = {key: value for key, value in given.items() if value is not None}
+        if self.keys is not None:
+            self.keys.update(given)
+            if len(self.keys) > MOST_METADATA_KEYS:
+                self.keys = None
+
+    # -- sizes ----------------------------------------------------------------------------------
+
+    def _kept(self) -> list[tuple[str, NDArray[np.int64]]]:
+        """Return the columns of which something is kept, with the rows of these records."""
+        if not self._keep or not len(self._changed):
+            return []
+        rows = self._changed.tolist()
+        found = []
+        for name, column in self._columns():
+            missing = [at for at in rows if column[at] is None]
+            if missing:
+                found.append((name, np.array(missing, dtype=np.int64)))
+        return [*found, ("metadata", self._changed)]
+
+    def _kept_bytes(self) -> int:
+        """Return the UTF-8 bytes of what is kept, with the ids beside it."""
+        return sum(
+            self._reader.text_bytes(self._labels[rows], [_INCLUDED[name]])
+            for name, rows in self._kept()
+        )
+
+    def _kept_objects(self) -> int:
+        """Return the bytes of what is kept as texts in memory, judging by some of them."""
+        total = 0
+        for name, rows in self._kept():
+            labels = self._labels[rows]
+            n_bytes = self._reader.text_bytes(labels, [_INCLUDED[name]])
+            n_some = min(_SAMPLE, max(1, _SAMPLE_BYTES * len(rows) // max(1, n_bytes)))
+            old = self._reader.stored(labels[:: -(-len(labels) // n_some)], (name,))
+            some = {"document": old.documents, "uri": old.uris, "metadata": old.metadatas}[name]
+            # A text with letters beyond Latin takes up to four bytes for each of its letters.
+            times = objects_bytes(some) / max(1, sum(map(utf8_length, some)))
+            total += int(n_bytes * min(max(1.0, times), _MOST_TIMES))
+        return total
+
+    def _encoded_bytes(self) -> int:
+        """Return the bytes of the metadata that were given as JSON text, judging by some of them."""
+        n = len(self._given)
+        some = self._given[:: -(-n // _SAMPLE)]
+        return n * objects_bytes([_json_of(given) for given in some if given]) // len(some)
+
+
+def _json_of(metadata: Metadata) -> str | None:
+    """Return metadata as JSON text; a key whose value is None is one to leave out."""
+    if None in metadata.values():
+        metadata = {key: value for key, value in metadata.items() if value is not None}
+    return _encode_json(metadata) if metadata else None
