@@ -1646,9 +1646,13 @@ class DuckDB(DB):
         with grant:
             # In memory it is on top of the limit, even of one that the settings name: others may be using all of it.
             more = max(grant.n_bytes, 0 if self.persists else _SAFE_CHECKPOINT_BYTES)
+            # In a folder a quarter is left to the system, which holds what is written until the disk has it. What
+            # is not forbidden DuckDB keeps in memory, too.
+            spare = (need - _CHECKPOINT_BYTES) // 4 if self.persists else 0
+            more = max(0, more - spare)
             compressed = bool(compression) or not self.persists
             with self.memory_share.raised(more), self._compressing(compressed):
-                yield need + compression
+                yield need + compression - spare
 
     def _grant_for_checkpoint(self, n_bytes: int) -> Grant | None:
         """Return the memory that a checkpoint takes beside DuckDB's own; None where it is not free."""

@@ -265,17 +265,14 @@ class PersistentDuckDB(DuckDB):
         return connection
 
     def _more_memory(self, held: contextlib.ExitStack) -> int:
-        """Take all the memory that there is for opening the database; return DuckDB's limit with it.
+        """Take memory for opening the database: half of what there is; return DuckDB's limit with it.
 
         Args:
             held: Gives it back at its end.
         """
         if not self.memory_share.is_fixed:
-            free = WORKSPACE.free()
-            grant = WORKSPACE.take_now(max(0, free - self.memory_share.n_bytes))
-            if grant is not None:
-                held.enter_context(grant)
-                return self.memory_share.n_bytes + grant.n_bytes
+            grant = held.enter_context(WORKSPACE.take(WORKSPACE.free()))
+            return max(self.memory_share.n_bytes, grant.n_bytes)
         return self.memory_share.n_bytes
 
     def _write_long_log(
