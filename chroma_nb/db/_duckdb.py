@@ -38,7 +38,14 @@ from chroma_nb.db.base import (
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
-from chroma_nb.db.record_table import VECTOR_ROWS, RecordTable, in_order, joined, measure
+from chroma_nb.db.record_table import (
+    VECTOR_ROWS,
+    RecordTable,
+    in_order,
+    joined,
+    measure,
+    most_together,
+)
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import VectorFile
@@ -57,7 +64,7 @@ from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
 from chroma_nb.memory.trim import return_large_at_once
-from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.memory.workspace import WORKSPACE, Grant
 from chroma_nb.progress import ProgressBar, progress_bar
 from chroma_nb.shielded import finish
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo, FieldSummary
@@ -152,10 +159,16 @@ _RECENT_FILES = 1_024
 #: removed all that is in the same block (measured in DuckDB 2.0.1).
 _UNWRITTEN_BYTES = 32 << 10
 _THINNED_BYTES = 320 << 10
-#: A checkpoint holds the rows that DuckDB reads at a time in two forms.
+#: A checkpoint holds the rows that DuckDB reads at a time in two forms (measured: 0.6 to 1.4 times their texts; a
+#: text may take a block of its own), and some beside.
 _CHECKPOINT_COPIES = 2
-#: ... and may take so much for compressing, whatever it writes.
+_CHECKPOINT_BYTES = 4 << 20
+#: DuckDB's limit is raised by so much at least.
 _SAFE_CHECKPOINT_BYTES = 32 << 20
+#: In a file it tries out how a row group's shorter texts are best compressed: so many times their bytes (measured: 2).
+_COMPRESSION_COPIES = 2
+_COMPRESSED_TEXT_BYTES = 4_096
+_GROUP_ROWS = 122_880
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
 #: What DuckDB holds of each collection of a store in memory (measured); room is looked for before so many more.
@@ -252,6 +265,9 @@ class DuckDB(DB):
         self._unwritten: set[UUID] = set()
         #: Those of them of which records were removed or replaced.
         self._thinned: set[UUID] = set()
+        #: Of tables, by collection and generation: the bytes that DuckDB reads together, as they were measured when
+        #: the texts were so many bytes.
+        self._together: dict[tuple[UUID, int], tuple[int, int]] = {}
         #: About how many bytes were written to a store in memory since then, and at how many a checkpoint is made.
         self._changed_bytes = 0
         self._changed_limit = _CHANGED_BYTES
@@ -515,7 +531,11 @@ class DuckDB(DB):
                 # First of all: reading the catalogue takes memory, too.
                 self._undo(failed=False)
                 self._checkpoint()
-            except duckdb.Error:
+            except MemoryBudgetError:
+                return False
+            except duckdb.Error as error:
+                if is_fatal(error):
+                    raise self._fatal(error) from error
                 return False
         return True
 
@@ -536,7 +556,9 @@ class DuckDB(DB):
                         with self.memory_share.raised(WORKSPACE.headroom, self._connection):
                             self._reload_catalogue()
                 except duckdb.Error as error:
-                    if is_out_of_memory(error):
+                    if is_out_of_memory(error) and (self.persists or not is_fatal(error)):
+                        if is_fatal(error):
+                            self.mark_broken()
                         raise self.memory_error() from error
                     raise (
                         self._fatal(error) if is_fatal(error) else self._read_error(error)
@@ -793,7 +815,7 @@ class DuckDB(DB):
             self._idle_cursors.clear()
 
     def _close_connection(self) -> None:
-        with contextlib.suppress(duckdb.Error, OSError):
+        with contextlib.suppress(duckdb.Error, OSError, MemoryBudgetError):
             # What is being read would be waited for. What stays in the log is read at the next opening.
             is_sound = not (self._is_stale or self._is_broken or self._is_abandoned)
             if is_sound and not self._busy_cursors and self._should_checkpoint():
@@ -961,6 +983,7 @@ class DuckDB(DB):
             self._named.discard(entry.info.id)
             self._unwritten.discard(entry.info.id)
             self._thinned.discard(entry.info.id)
+        self._together.pop((entry.info.id, entry.extent.generation), None)
         _close_vectors(entry)
         try:
             self._remove_files(entry)
@@ -1525,8 +1548,8 @@ class DuckDB(DB):
                 return
             try:
                 if self._should_checkpoint():
-                    # Refused while another transaction reads: then it is done another time.
-                    with contextlib.suppress(duckdb.TransactionException):
+                    # Refused while another transaction reads, or without memory: then it is done another time.
+                    with contextlib.suppress(duckdb.TransactionException, MemoryBudgetError):
                         self._checkpoint()
                 with self._cursor_lock:
                     # A statement that runs would have to do with so little.
@@ -1544,7 +1567,11 @@ class DuckDB(DB):
         self.mark_broken()
         if isinstance(error, duckdb.InterruptException):
             raise error
-        logger.warning("%r could not be tidied up, and is opened anew: %s", self, error)
+        # DuckDB adds advice that is not for this store's users, after an empty line.
+        said = str(error).split("\n\n", 1)[0]
+        # Nothing is lost, and nobody can do anything about memory that has become less meanwhile.
+        level = logging.DEBUG if is_out_of_memory(error) else logging.WARNING
+        logger.log(level, "%r could not be tidied up, and is opened anew: %s", self, said)
 
     def _should_checkpoint(self) -> bool:
         """Say whether a checkpoint is due and the disk has room for it; one that fails ends the whole instance."""
@@ -1553,9 +1580,16 @@ class DuckDB(DB):
         # In memory it puts the rows of each table into blocks of its own: of many small ones they are more.
         return self.memory_bytes > _BLOCK_BYTES * len(self._entries)
 
-    def _checkpoint(self) -> None:
-        """Have DuckDB write what is in its log into the database."""
-        with self._memory_for_checkpoint():
+    def _checkpoint(self, *, is_needed: bool = False) -> None:
+        """Have DuckDB write what is in its log into the database.
+
+        Args:
+            is_needed: Try it with what memory there is. Only in a folder, where one that fails loses nothing.
+
+        Raises:
+            MemoryBudgetError: There is not memory for it: it is put off.
+        """
+        with self._memory_for_checkpoint(is_needed=is_needed):
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
@@ -1566,12 +1600,59 @@ class DuckDB(DB):
         self._changed_bytes, self._changed_limit = 0, _CHANGED_BYTES
 
     def _checkpoint_bytes(self) -> int:
-        """Return the memory that a checkpoint takes: DuckDB reads 2,048 rows of each table together."""
-        need = (
+        """Return the memory that a checkpoint takes at most, whatever is in the rows that DuckDB reads together."""
+        need = (self._bytes_together(entry, texts) for entry, texts in self._unwritten_texts())
+        return _CHECKPOINT_COPIES * max(need, default=0) + _CHECKPOINT_BYTES
+
+    def _bytes_together(self, entry: _Entry, texts: TextSizes) -> int:
+        """Return how long the texts are at most that a checkpoint of one collection reads at the same time."""
+        at_once = self._groups_at_once(texts)
+        most = min(texts.n_bytes, at_once * VECTOR_ROWS * (texts.longest or texts.n_bytes))
+        measured = self._together.get((entry.info.id, entry.extent.generation))
+        if measured is not None and measured[1] <= texts.n_bytes:
+            most = min(most, at_once * measured[0] + texts.n_bytes - measured[1])
+        return most
+
+    def _groups_at_once(self, texts: TextSizes) -> int:
+        """Return how many row groups of a table DuckDB writes at the same time."""
+        threads = self.settings.threads or os.cpu_count() or 1
+        return min(threads, -(-texts.n_records // _GROUP_ROWS) or 1)
+
+    def _compression_bytes(self) -> int:
+        """Return the memory that DuckDB takes to try out how texts are best compressed."""
+        if not self.persists:
+            return 0
+        need = [0]
+        for _, texts in self._unwritten_texts():
+            rows = self._groups_at_once(texts) * min(texts.n_records, _GROUP_ROWS)
+            columns = (texts.ids, texts.documents, texts.uris, texts.metadatas)
+            need.append(sum(min(column, rows * _COMPRESSED_TEXT_BYTES) for column in columns))
+        return _COMPRESSION_COPIES * max(need)
+
+    def _measure_together(self) -> bool:
+        """Look how long the texts are that DuckDB reads together, where that may help; say whether it was looked."""
+        least = (
             min(VECTOR_ROWS, texts.n_records) * texts.row_bytes()
             for _, texts in self._unwritten_texts()
         )
-        return _CHECKPOINT_COPIES * max(need, default=0)
+        grant = self._grant_for_checkpoint(_CHECKPOINT_COPIES * max(least, default=0))
+        if grant is None:
+            return False
+        is_new = False
+        with grant, contextlib.closing(self._connection.cursor()) as cursor:
+            for entry, texts in list(self._unwritten_texts()):
+                key = entry.info.id, entry.extent.generation
+                before = self._together.get(key, (0, 0))[1]
+                # Not after every write: all texts are read for it.
+                if before <= texts.n_bytes <= _MUCH_MORE * before:
+                    continue
+                try:
+                    self._together[key] = most_together(cursor, entry.table), texts.n_bytes
+                    is_new = True
+                except duckdb.Error as error:
+                    if not is_out_of_memory(error):
+                        raise
+        return is_new
 
     def _unwritten_texts(self) -> Iterator[tuple[_Entry, TextSizes]]:
         """Yield the collections that were written to since the last checkpoint, with the sizes of their texts."""
@@ -1581,19 +1662,64 @@ class DuckDB(DB):
                 yield entry, entry.texts
 
     @contextlib.contextmanager
-    def _memory_for_checkpoint(self) -> Iterator[None]:
-        more = self._checkpoint_bytes() - self.memory_share.limit
-        if not self.persists:
-            # On top of the limit, even of one that the settings name: other statements may be using all of it, and a
-            # checkpoint that runs out of memory ends the DuckDB instance, and with it all records of this store.
-            more = max(self._checkpoint_bytes(), _SAFE_CHECKPOINT_BYTES)
-        elif more <= 0 or self.memory_share.is_fixed:
+    def _memory_for_checkpoint(self, *, is_needed: bool = False) -> Iterator[int]:
+        """Hold all memory that a checkpoint may take, and yield how much that is, bytes.
+
+        One that runs out of memory ends the DuckDB instance, and with it all records of a store in memory.
+
+        Args:
+            is_needed: Go on with what there is.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        need, compression = self._checkpoint_bytes(), self._compression_bytes()
+        grant = self._grant_for_checkpoint(need + compression)
+        if grant is None and compression:
+            # Texts stay as they are, which takes more of the disk.
+            compression = 0
+            grant = self._grant_for_checkpoint(need)
+        if grant is None and self._measure_together():
+            need = self._checkpoint_bytes()
+            grant = self._grant_for_checkpoint(need)
+        if grant is None and is_needed:
+            grant = WORKSPACE.take(need)
+        if grant is None:
+            raise self.memory_error()
+        with grant:
+            # In memory it is on top of the limit, even of one that the settings name: others may be using all of it.
+            more = max(grant.n_bytes, 0 if self.persists else _SAFE_CHECKPOINT_BYTES)
+            # In a folder a quarter is left to the system, which holds what is written until the disk has it. What
+            # is not forbidden DuckDB keeps in memory, too.
+            spare = (need - _CHECKPOINT_BYTES) // 4 if self.persists else 0
+            more = max(0, more - spare)
+            compressed = bool(compression) or not self.persists
+            with self.memory_share.raised(more), self._compressing(compressed):
+                yield need + compression - spare
+
+    def _grant_for_checkpoint(self, n_bytes: int) -> Grant | None:
+        """Return the memory that a checkpoint takes beside DuckDB's own; None where it is not free."""
+        if self.persists:
+            n_bytes = 0 if self.memory_share.is_fixed else n_bytes - self.memory_share.limit
+        return WORKSPACE.take_now(max(0, n_bytes))
+
+    @contextlib.contextmanager
+    def _compressing(self, texts: bool) -> Iterator[None]:
+        """Have DuckDB look for the best compression of texts until the end of the block, or not."""
+        if texts:
             yield
             return
-        with WORKSPACE.take(more) as room:
-            n_bytes = room.n_bytes if self.persists else max(room.n_bytes, _SAFE_CHECKPOINT_BYTES)
-            with self.memory_share.raised(n_bytes):
-                yield
+        with contextlib.closing(self._connection.cursor()) as cursor:
+            _keep_texts_apart(cursor, uncompressed=True)
+        try:
+            yield
+        finally:
+            # Where DuckDB has ended, or was opened anew, there is nothing to set back.
+            with (
+                contextlib.suppress(duckdb.Error),
+                contextlib.closing(self._connection.cursor()) as cursor,
+            ):
+                _keep_texts_apart(cursor)
 
     def _free_cache(self) -> None:
         self.memory_share.is_stale = True
@@ -1942,14 +2068,19 @@ def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("SET GLOBAL disabled_optimizers = 'row_group_pruner'")
 
 
-def _keep_texts_apart(connection: duckdb.DuckDBPyConnection) -> None:
+def _keep_texts_apart(connection: duckdb.DuckDBPyConnection, *, uncompressed: bool = False) -> None:
     """Have long texts stored one by one.
 
     DuckDB compresses texts of 4 kB and more by Zstandard, 2,048 together, and has to have all of these in memory
     to read one of them.
+
+    Args:
+        connection: A connection to the database.
+        uncompressed: And have shorter ones not compressed either: to try that out, DuckDB holds a row group's.
     """
+    methods = "zstd,fsst,dictionary,dict_fsst" if uncompressed else "zstd"
     with contextlib.suppress(duckdb.Error):
-        connection.execute("SET disabled_compression_methods = 'zstd'")
+        connection.execute(f"SET disabled_compression_methods = '{methods}'")
 
 
 @contextlib.contextmanager

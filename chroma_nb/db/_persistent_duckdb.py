@@ -42,6 +42,7 @@ from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
     InternalError,
     InvalidArgumentError,
+    MemoryBudgetError,
     StoreCorruptError,
     StoreLockedError,
     VersionMismatchError,
@@ -49,6 +50,7 @@ from chroma_nb.errors import (
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.settings import expand_path
 
 if TYPE_CHECKING:
@@ -199,12 +201,21 @@ class PersistentDuckDB(DuckDB):
         self._log_identity = None
         return connection
 
+    def _load_catalogue(self) -> None:
+        super()._load_catalogue()
+        if self._has_old_log and self._log_bytes():
+            # Which collections it is of, DuckDB does not say.
+            self._unwritten.update(self._entries)
+
     def _renew_found_log(self) -> None:
         """Begin a new log now, while nobody reads; where the disk does not let it, the next commit tries."""
         try:
             with interruptible():
                 if self._has_old_log and self._should_checkpoint():
-                    self._renew_log(self._connection)
+                    self._checkpoint()
+                    self._has_old_log = False
+        except MemoryBudgetError:
+            pass
         except (duckdb.Error, OSError):
             self.mark_broken()
 
@@ -219,7 +230,7 @@ class PersistentDuckDB(DuckDB):
                     f"{os.strerror(errno.ENOSPC)}: before anything is written, the database's log is put in order, "
                     f"for which {format_bytes(need)} have to be free, and {format_bytes(self._free_space())} are",
                 )
-            self._checkpoint()
+            self._checkpoint(is_needed=True)
         self._has_old_log = False
 
     def _log_bytes(self) -> int:
@@ -230,33 +241,53 @@ class PersistentDuckDB(DuckDB):
 
     def _open_database(self) -> duckdb.DuckDBPyConnection:
         limit = self.memory_share.n_bytes
-        try:
+        # Held for as long as DuckDB has a higher limit.
+        with contextlib.ExitStack() as more:
             try:
-                connection = super()._connect()
+                try:
+                    connection = super()._connect()
+                except duckdb.Error as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    # What the log has in it takes more than that.
+                    self.memory_share.n_bytes = self._more_memory(more)
+                    connection = super()._connect()
+                if self._log_bytes() and 3 * self._held(connection) > limit:
+                    connection = self._write_long_log(connection, self._more_memory(more))
+            except duckdb.InterruptException:
+                raise
             except duckdb.Error as error:
-                if not is_out_of_memory(error):
-                    raise
-                # What the log has in it takes more than that.
-                self.memory_share.n_bytes = max(limit, MACHINE.free())
-                connection = super()._connect()
-            if self._log_bytes() and 3 * self._held(connection) > limit:
-                connection = self._write_long_log(connection, limit)
-        except duckdb.InterruptException:
-            raise
-        except duckdb.Error as error:
-            raise self._open_error(error) from error
-        finally:
-            self.memory_share.n_bytes = limit
+                raise self._open_error(error) from error
+            finally:
+                if self.memory_share.n_bytes != limit:
+                    self.memory_share.n_bytes = limit
+                    self.memory_share.is_stale = True
         return connection
+
+    def _more_memory(self, held: contextlib.ExitStack) -> int:
+        """Take memory for opening the database: half of what there is; return DuckDB's limit with it.
+
+        Args:
+            held: Gives it back at its end.
+        """
+        if not self.memory_share.is_fixed:
+            grant = held.enter_context(WORKSPACE.take(WORKSPACE.free()))
+            return max(self.memory_share.n_bytes, grant.n_bytes)
+        return self.memory_share.n_bytes
 
     def _write_long_log(
         self, connection: duckdb.DuckDBPyConnection, limit: int
     ) -> duckdb.DuckDBPyConnection:
-        """Write a log that takes much of DuckDB's memory into the database at once; return the connection to use."""
+        """Write a log that takes much of DuckDB's memory into the database at once; return the connection to use.
+
+        Args:
+            connection: The one that has read it.
+            limit: DuckDB's memory limit meanwhile, bytes.
+        """
         self.memory_share.is_stale = True
         if not self._should_checkpoint():
             return connection
-        connection.execute(f"SET memory_limit = '{max(limit, MACHINE.free())}B'")
+        connection.execute(f"SET memory_limit = '{limit}B'")
         self._connection = connection
         self._read_meta()
         self._forget_header()
@@ -419,8 +450,8 @@ class PersistentDuckDB(DuckDB):
                 return
             self._log_limit = found.st_size + _LOG_BYTES // 4
         try:
-            # Refused while somebody reads: then it is done when the log has grown.
-            with contextlib.suppress(duckdb.TransactionException):
+            # Refused while somebody reads, or without memory: then it is done when the log has grown.
+            with contextlib.suppress(duckdb.TransactionException, MemoryBudgetError):
                 self._checkpoint()
         except (duckdb.Error, OSError) as error:
             self._leave_to_the_log(error)
@@ -452,12 +483,13 @@ class PersistentDuckDB(DuckDB):
             return False
         try:
             with contextlib.ExitStack() as held, interruptible():
+                n_bytes = 0
                 # In the middle of a transaction, or of reading: then it is done another time.
                 if self._is_in_use():
                     return False
                 if self._log_bytes():
                     # Before cursors are locked: whoever makes room for it may need one, of this store as well.
-                    held.enter_context(self._memory_for_checkpoint())
+                    n_bytes = held.enter_context(self._memory_for_checkpoint())
                 # Nobody begins to read from here on: a cursor would keep the instance alive.
                 held.enter_context(self._cursor_lock)
                 if self._is_in_use():
@@ -465,14 +497,14 @@ class PersistentDuckDB(DuckDB):
                 if self._log_bytes():
                     if not self._should_checkpoint():
                         return False
-                    self._checkpoint_in_little_memory()
+                    self._checkpoint_in_little_memory(n_bytes)
                 # An interrupt leaves the rest to the next call.
                 self.mark_broken()
                 self._idle_cursors.clear()
                 self._open_again()
             self._is_stale = self._is_broken = False
             return_memory()
-        except duckdb.TransactionException:
+        except (duckdb.TransactionException, MemoryBudgetError):
             return False
         except (duckdb.Error, OSError, InternalError) as error:
             self._leave_to_the_log(error)
@@ -485,12 +517,15 @@ class PersistentDuckDB(DuckDB):
         """Say whether the database cannot be opened anew at this moment."""
         return bool(self._is_stale or self._busy_cursors or self._closed or self._is_abandoned)
 
-    def _checkpoint_in_little_memory(self) -> None:
+    def _checkpoint_in_little_memory(self, n_bytes: int) -> None:
         """Make a checkpoint of which little stays in memory: else what it writes would, up to the limit.
 
         The limit is set back by opening the database again, or before the next access.
+
+        Args:
+            n_bytes: What it takes.
         """
-        limit = self._held(self._connection) + max(_CHECKPOINT_BYTES, self._checkpoint_bytes())
+        limit = self._held(self._connection) + max(_CHECKPOINT_BYTES, n_bytes)
         if limit < self.memory_share.n_bytes:
             self.memory_share.is_stale = True
             with contextlib.suppress(duckdb.OutOfMemoryException):
@@ -532,7 +567,7 @@ class PersistentDuckDB(DuckDB):
             )
             try:
                 with interruptible():
-                    self._checkpoint()
+                    self._checkpoint(is_needed=True)
             except (duckdb.Error, OSError) as error:
                 raise self._write_error(error) from error
         # Not sooner: a store that is only read, or an older database that was put beside newer vectors by
@@ -595,7 +630,8 @@ class PersistentDuckDB(DuckDB):
         log = self._log_bytes()
         if self._space_for_checkpoint(log + n_bytes) > free and self._should_checkpoint():
             try:
-                self._checkpoint()
+                with contextlib.suppress(MemoryBudgetError):
+                    self._checkpoint()
             except duckdb.InterruptException:
                 raise
             except (duckdb.Error, OSError) as error:

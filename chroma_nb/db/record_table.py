@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: DuckDB reads this many rows at a time (its STANDARD_VECTOR_SIZE).
 VECTOR_ROWS = 2_048
+#: Their texts are added up in parts of so many rows.
+_PART_ROWS = 256
 #: They may take DuckDB's memory divided by this. Where they would take more, rows are read in ranges of labels.
 _READ_SHARE = 8
 #: A JSON function parses its text into this many times as many bytes, in memory of its own: measured, 200 keys.
@@ -184,6 +186,21 @@ def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
         f'SELECT count(*), {sums}, coalesce(max({longest}), 0) FROM "{table}"'
     ).fetchall()
     return TextSizes(*(int(value) for value in rows[0]))
+
+
+def most_together(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Compute the bytes of the texts of the rows that DuckDB reads together, where they are the most."""
+    length = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
+    # Where DuckDB's rows begin is not known: these are the sums of one piece more than it reads.
+    sums = np.array(
+        cursor.execute(
+            f'SELECT sum({length})::BIGINT FROM "{table}" GROUP BY rowid // {_PART_ROWS} '
+            f"ORDER BY rowid // {_PART_ROWS}"
+        ).fetchall(),
+        dtype=np.int64,
+    ).ravel()
+    parts = np.ones(VECTOR_ROWS // _PART_ROWS + 1, dtype=np.int64)
+    return int(np.convolve(sums, parts).max(initial=0)) if len(sums) else 0
 
 
 def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS) -> RecordRows:

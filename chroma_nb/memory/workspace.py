@@ -185,6 +185,24 @@ class Workspace:
             room = int(self._free() * _SHARE)
             return self._granted(max(SMALL_BYTES, min(wanted, room)))
 
+    def take_now(self, n_bytes: int) -> Grant | None:
+        """Return `n_bytes` bytes, or None where they are not free: nobody waits for other threads.
+
+        Collections are unloaded for it.
+        """
+        if n_bytes <= SMALL_BYTES:
+            return Grant(n_bytes)
+        with self._lock:
+            room = self._free()
+            if n_bytes <= room:
+                return self._granted(n_bytes)
+        # Nothing is unloaded where it would not fit even then.
+        if n_bytes > room + self._lenders.lendable():
+            return None
+        self._lenders.give_back(n_bytes - room, _REASON)
+        with self._lock:
+            return self._granted(n_bytes) if n_bytes <= self._free() else None
+
     @contextlib.contextmanager
     def kept(self, times: float, ended: Callable[[], bool] = _never) -> Iterator[None]:
         """Keep what this thread takes for answers until the end of the block, and take `times` as much.

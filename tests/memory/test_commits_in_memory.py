@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb.errors import InternalError
+from chroma_nb.errors import InternalError, MemoryBudgetError
+from chroma_nb.memory.workspace import WORKSPACE
+from tests.memory.fakes import FakeMachine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 N = 600
 
@@ -101,3 +104,90 @@ def test_checkpoints_are_made_here_and_not_in_the_middle_of_a_commit(client: Any
     assert 0 < db._changed_bytes < 12 * N * 3_000
     assert db._changed_bytes <= 20 << 20
     assert collection.get()["documents"] == documents
+
+
+def long_ones(collection: Any, n: int = 40, size: int = 100_000) -> None:
+    ids = [str(number) for number in range(n)]
+    collection.upsert(
+        ids=ids, embeddings=np.ones((n, 2), dtype=np.float32), documents=["w" * size for _ in ids]
+    )
+
+
+def little(monkeypatch: pytest.MonkeyPatch, n_bytes: int) -> None:
+    machine = FakeMachine(n_bytes + WORKSPACE.headroom)
+    monkeypatch.setattr(WORKSPACE, "_machine", machine)
+
+
+def test_a_checkpoint_has_all_of_its_memory_or_is_put_off(
+    client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = chroma_nb.Settings(progress=False)
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as folder:
+        for store in (client, folder):
+            collection = store.create_collection("notes", embedding_function=None)
+            db = store.api.segments.db
+            long_ones(collection)
+            # Others have the rest.
+            if db.persists:
+                db.memory_share.n_bytes = 4 << 20
+            with monkeypatch.context() as tight:
+                little(tight, 6 << 20)
+                with pytest.raises(MemoryBudgetError):
+                    db._checkpoint()
+            assert collection.get(ids=["39"])["documents"] == ["w" * 100_000]
+            db._checkpoint()
+            assert not db._unwritten
+
+
+def test_a_few_long_texts_among_many_short_ones_are_reckoned_with(client: Any) -> None:
+    collection = client.create_collection("notes", embedding_function=None)
+    written(collection, 1, n=6_000)
+    ids = [f"long {number}" for number in range(40)]
+    collection.add(
+        ids=ids, embeddings=np.ones((40, 2), dtype=np.float32), documents=["w" * 100_000] * 40
+    )
+    db = client.api.segments.db
+    assert db._checkpoint_bytes() > 2 * 40 * 100_000
+    written(collection, 2, n=6_000, size=600)
+    before = db._checkpoint_bytes()
+    assert db._measure_together()
+    assert 2 * 40 * 100_000 < db._checkpoint_bytes() < before
+
+
+def test_compression_is_left_out_where_there_is_no_memory_to_try_it_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = chroma_nb.Settings(progress=False)
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as store:
+        collection = store.create_collection("notes", embedding_function=None)
+        db = store.api.segments.db  # type: ignore[attr-defined]
+        documents = written(collection, 1, n=6_000, size=1_000)
+        db.memory_share.n_bytes = 16 << 20
+        with monkeypatch.context() as tight:
+            little(tight, 8 << 20)
+            db._checkpoint()
+        assert not db._unwritten
+        assert not db._is_broken
+        query = "SELECT current_setting('disabled_compression_methods')"
+        assert db._connection.execute(query).fetchall()[0][0].lower() == "zstd"
+        assert collection.get(limit=9)["documents"] == documents[:9]
+
+
+def test_a_store_in_memory_that_has_ended_says_that_it_is_lost(client: Any) -> None:
+    collection = client.create_collection("notes", embedding_function=None)
+    long_ones(collection)
+    db = client.api.segments.db
+    db.memory_share.n_bytes = 2 << 20
+    db.memory_share.apply()
+    with (
+        contextlib.closing(db._connection.cursor()) as cursor,
+        pytest.raises(duckdb.FatalException),
+    ):
+        cursor.execute("CHECKPOINT")
+    db.memory_share.n_bytes = 64 << 20
+    db.memory_share.apply()
+    for _ in range(2):
+        with pytest.raises(InternalError, match="its records are lost"):
+            db.find_labels(collection.id, ["1"])
+        with pytest.raises(InternalError, match="its records are lost"):
+            written(collection, 2)
