@@ -14,7 +14,8 @@ from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.memory.sizes import format_bytes
-from chroma_nb.transfer.arrow import _TYPICAL_RECORD_BYTES
+from chroma_nb.transfer.arrow import table_bytes
+from chroma_nb.transfer.stores import place_of
 from tests.memory.fakes import MIB, PLENTY, FakeMachine, tight
 
 if TYPE_CHECKING:
@@ -372,7 +373,7 @@ def test_what_is_loaded_gives_way_to_what_is_looked_at_beforehand(
     wide.unload()
     loaded = client.memory.report().used
     # What is wanted lacks a byte, until a collection has gone.
-    need = 4_000 * (2 * 4 * 600 + _TYPICAL_RECORD_BYTES)
+    need = table_bytes(4_000, place_of(wide).record_bytes() or 0)
     machine = FakeMachine(
         need + preflight._HEADROOM_BYTES - 1 + loaded, held=lambda: client.memory.report().used
     )
