@@ -14,7 +14,7 @@ from chroma_nb.memory.preflight import require
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pandas as pd
+    from pandas import DataFrame
 
 #: Columns that are the record's own; a metadata key of that name gets the prefix, and so does one that has it.
 _OWN = ("query", "rank", "id", "distance", "document", "uri", "embedding")
@@ -61,7 +61,7 @@ def _require_room(
     )
 
 
-def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) -> pd.DataFrame:
+def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) -> DataFrame:
     """Turn a `GetResult` into one row per record: id, document, metadata columns, uri, embedding."""
     pd = import_pandas()
     columns: dict[str, Any] = {"id": result["ids"]}
@@ -75,7 +75,7 @@ def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) ->
         columns["uri"] = result["uris"]
     if result["embeddings"] is not None:
         columns["embedding"] = list(result["embeddings"])
-    frame: pd.DataFrame = _frame(pd, columns, keys)
+    frame: DataFrame = _frame(pd, columns, keys)
     return frame
 
 
@@ -102,7 +102,7 @@ def _series(pd: Any, values: list[Any]) -> Any:
 
 def matches_to_pandas(
     result: dict[str, Any], query: int | None = None, max_columns: int | None = None
-) -> pd.DataFrame:
+) -> DataFrame:
     """Turn a `QueryResult` into one row per match: query, rank, id, distance, document, metadata."""
     pd = import_pandas()
     queries = range(len(result["ids"])) if query is None else [query]
@@ -128,7 +128,7 @@ def matches_to_pandas(
         columns["uri"] = _flat(result["uris"], queries)
     if result["embeddings"] is not None:
         columns["embedding"] = _flat(result["embeddings"], queries)
-    frame: pd.DataFrame = _frame(pd, columns, keys)
+    frame: DataFrame = _frame(pd, columns, keys)
     return frame
 
 

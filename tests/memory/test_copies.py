@@ -111,7 +111,7 @@ def test_pandas_itself_needs_room_beside_the_answer(
     monkeypatch.setattr(preflight, "MACHINE", FakeMachine(20 * MIB))
     monkeypatch.delitem(sys.modules, "pandas")
     for call in (docs.to_pandas, found.to_pandas):
-        with pytest.raises(MemoryBudgetError, match="^Importing pandas"):
+        with pytest.raises(MemoryBudgetError, match=r"^Importing pandas"):
             call()
     assert "pandas" not in sys.modules
 
@@ -126,7 +126,7 @@ def test_a_frame_of_many_columns_is_refused(client: Any, monkeypatch: pytest.Mon
         metadatas=[{f"key {row}": row} for row in range(n)],
     )
     monkeypatch.setattr(preflight, "MACHINE", FakeMachine(20 * MIB))
-    with pytest.raises(MemoryBudgetError, match="^A table of 1,000 rows and 1,007 columns"):
+    with pytest.raises(MemoryBudgetError, match=r"^A table of 1,000 rows and 1,007 columns"):
         wide.to_pandas()
     assert wide.get().to_pandas().shape[0] == n
 
