@@ -766,7 +766,14 @@ class Collection(Displayed):
             where: As in `get`.
             where_document: As in `get`.
             include: As in `get`. The column of uris is there where some record has one.
+
+        Raises:
+            MemoryBudgetError: The answer, or a table of it, does not fit.
         """
+        from chroma_nb.tables import import_pandas
+
+        # Before the answer, which may take what pandas itself needs.
+        import_pandas()
         records = self.get(where=where, where_document=where_document, include=list(include))
         if records["uris"] is not None and all(uri is None for uri in records["uris"]):
             records["uris"] = None

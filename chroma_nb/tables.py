@@ -6,25 +6,66 @@ nullable dtypes instead of becoming floats, and a key that holds several kinds s
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+from chroma_nb.memory.preflight import require
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    import pandas as pd
+    from pandas import DataFrame
 
 #: Columns that are the record's own; a metadata key of that name gets the prefix, and so does one that has it.
 _OWN = ("query", "rank", "id", "distance", "document", "uri", "embedding")
 _PREFIX = "metadata."
+#: pandas without its files, which the system can drop (measured: pandas 3.0 with pyarrow).
+_PANDAS_BYTES = 48 << 20
+#: A cell in the list of its column, in the series and in the frame; and a row's embedding as an array of its own.
+_CELL_BYTES = 3 * 8
+_ROW_BYTES = 150
 #: Holds what has no column of its own.
 REST = "other metadata"
 
 
-def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) -> pd.DataFrame:
-    """Turn a `GetResult` into one row per record: id, document, metadata columns, uri, embedding."""
+def import_pandas() -> Any:
+    """Import pandas, which takes memory itself.
+
+    Raises:
+        MemoryBudgetError: That is not free.
+    """
+    if "pandas" not in sys.modules:
+        require(
+            _PANDAS_BYTES,
+            "Importing pandas",
+            "free memory first: client.memory.unload_all()",
+            "write the records to a file: collection.export(path)",
+        )
     import pandas as pd
 
+    return pd
+
+
+def _require_room(
+    n_rows: int, metadatas: Sequence[dict[str, Any] | None] | None, max_columns: int | None
+) -> None:
+    """See that there is room for a table of an answer that is there already."""
+    n_columns = len(_OWN) + len({key for one in metadatas or () for key in one or ()})
+    if max_columns is not None:
+        n_columns = min(n_columns, len(_OWN) + max_columns)
+    require(
+        n_rows * (n_columns * _CELL_BYTES + _ROW_BYTES),
+        f"A table of {n_rows:,} rows and {n_columns:,} columns",
+        "make one of fewer records: get(limit=..., offset=...), to_pandas(where=...)",
+        "write them to a file: collection.export(path)",
+    )
+
+
+def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) -> DataFrame:
+    """Turn a `GetResult` into one row per record: id, document, metadata columns, uri, embedding."""
+    pd = import_pandas()
     columns: dict[str, Any] = {"id": result["ids"]}
+    _require_room(len(result["ids"]), result["metadatas"], max_columns)
     if result["documents"] is not None:
         columns["document"] = result["documents"]
     room = None if max_columns is None else max_columns - len(columns) - 2
@@ -34,7 +75,7 @@ def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) ->
         columns["uri"] = result["uris"]
     if result["embeddings"] is not None:
         columns["embedding"] = list(result["embeddings"])
-    frame: pd.DataFrame = _frame(pd, columns, keys)
+    frame: DataFrame = _frame(pd, columns, keys)
     return frame
 
 
@@ -61,10 +102,9 @@ def _series(pd: Any, values: list[Any]) -> Any:
 
 def matches_to_pandas(
     result: dict[str, Any], query: int | None = None, max_columns: int | None = None
-) -> pd.DataFrame:
+) -> DataFrame:
     """Turn a `QueryResult` into one row per match: query, rank, id, distance, document, metadata."""
-    import pandas as pd
-
+    pd = import_pandas()
     queries = range(len(result["ids"])) if query is None else [query]
     columns: dict[str, Any] = {
         "query": [row for row in queries for _ in result["ids"][row]],
@@ -73,6 +113,8 @@ def matches_to_pandas(
     }
     if query is not None:
         del columns["query"]
+    if result["metadatas"] is not None:
+        _require_room(len(columns["id"]), _flat(result["metadatas"], queries), max_columns)
     if result["distances"] is not None:
         columns["distance"] = _flat(result["distances"], queries)
     if result["documents"] is not None:
@@ -86,7 +128,7 @@ def matches_to_pandas(
         columns["uri"] = _flat(result["uris"], queries)
     if result["embeddings"] is not None:
         columns["embedding"] = _flat(result["embeddings"], queries)
-    frame: pd.DataFrame = _frame(pd, columns, keys)
+    frame: DataFrame = _frame(pd, columns, keys)
     return frame
 
 

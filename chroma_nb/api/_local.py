@@ -448,6 +448,10 @@ class Local(API):
         self._info(collection_id, tenant, database)
         return self.db.extent(collection_id).n_records
 
+    def record_bytes(self, collection_id: UUID, *, tenant: str, database: str) -> int:
+        info = self._info(collection_id, tenant, database)
+        return self.db.text_sizes(collection_id).row_bytes() + 4 * (info.dimension or 0)
+
     def get(
         self,
         collection_id: UUID,

@@ -6,12 +6,13 @@ implementations answer alike: in process (`Local`), or over a wire.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy
-from chroma_nb.errors import UniqueConstraintError
+from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy, say_what_is_copied
+from chroma_nb.errors import ChromaError, UniqueConstraintError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -256,15 +257,21 @@ class API(ABC):
         try:
             copy_records(source, target, on_progress, on_total=on_total)
         except Exception as error:
-            if hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(
-                    f"The copy [{new_name}] has the records that were copied until then. Run the same call again "
-                    "to copy the rest, or delete it."
-                )
+            if isinstance(error, ChromaError):
+                # A store that has failed cannot be counted; its error is then the one to be seen.
+                with contextlib.suppress(ChromaError):
+                    there, wanted = (
+                        self.count(one, **where_to) for one in (copy.id, collection_id)
+                    )
+                    say_what_is_copied(error, new_name, there, wanted)
             raise
         return self.get_collection_by_id(copy.id, **where_to)
 
     # -- records ------------------------------------------------------------------------------
+
+    def record_bytes(self, collection_id: UUID, *, tenant: str, database: str) -> int | None:
+        """Return what a record takes on average: its texts in UTF-8 and its embedding, bytes; None: not known."""
+        return None
 
     @abstractmethod
     def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.errors import MemoryBudgetError, StoreCorruptError
+from chroma_nb.errors import ChromaError, MemoryBudgetError, StoreCorruptError
+from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.types import RecordBatch
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 #: Records of a piece at most, whatever their size: Chroma's servers take no more at a time.
 PIECE_RECORDS = 5_000
 #: What a piece takes on its way: the records, and what is made of them to be written or sent.
-_PIECE_BYTES = 32 << 20
-_COPIES = 4
-#: Long texts take more where they are written.
-_TEXT_COPIES = 8
-#: The first piece, of which nothing is known yet; the next ones grow so much at most.
-FIRST_RECORDS = 64
+PIECE_BYTES = 32 << 20
+COPIES = 4
+#: The first piece at most, where the sizes of texts are known, else it is one record; the next ones grow so much.
+_FIRST_RECORDS = 64
 _GROWTH = 8
-#: Records that the size of a piece is judged by.
+#: Records that the size of a piece's metadata is judged by.
 _SAMPLE = 32
 _EVERYTHING = ("embeddings", "documents", "metadatas", "uris")
 
@@ -48,15 +46,20 @@ class Place:
         """The arguments that each call of the API wants."""
         return {"tenant": self.tenant, "database": self.database}
 
-    def get(self, *, waits: bool = True, **arguments: Any) -> Records:
+    def get(self, *, waits: bool = True, copies: int = 1, **arguments: Any) -> Records:
         """Ask for records, to go on with them: in a server too they are no answer to anybody.
 
         Args:
             waits: Whether to wait for memory.
+            copies: There has to be room for so many of them.
             **arguments: As for `API.get`.
         """
-        with WORKSPACE.reading_pieces(waits):
+        with WORKSPACE.reading_pieces(waits, copies):
             return self.api.get(self.collection_id, **arguments, **self.where_to)
+
+    def record_bytes(self) -> int | None:
+        """Return what a record takes on average, bytes; None: not known."""
+        return self.api.record_bytes(self.collection_id, **self.where_to)
 
 
 @dataclass
@@ -94,32 +97,55 @@ def pieces_of(
 def pieces_by_id(
     source: Place, ids: list[str], on_damaged: Callable[[int], object] | None = None
 ) -> Iterator[Records]:
-    """Yield the records of these ids that are still there, piece by piece; see `pieces_of`."""
-    start, n_records = 0, FIRST_RECORDS
+    """Yield the records of these ids that are still there, piece by piece; see `pieces_of`.
+
+    Until the next one is asked for, a piece has its memory, and that of what is made of it.
+
+    Raises:
+        MemoryBudgetError: There is no room for a record alone.
+    """
+    known = source.record_bytes()
+    each, most = (1, 1) if known is None else (known, _FIRST_RECORDS)
+    start = 0
     while start < len(ids):
-        with WORKSPACE.take(_PIECE_BYTES) as room:
-            wanted = ids[start : start + n_records]
-            try:
-                # Half of it now is better than all of it later.
-                found = _whole(source, wanted, on_damaged, waits=len(wanted) == 1)
-            except MemoryBudgetError:
-                if n_records > 1:
-                    n_records = max(1, n_records // 2)
-                    continue
-                # One alone: what was taken for a piece may be what it lacks.
-                room.give_back()
-                found = _whole(source, wanted, on_damaged)
-            need = 0 if found is None else _TEXT_COPIES * _text_bytes(found)
-            if need > room.n_bytes and len(wanted) > 1:
-                # Long texts after short ones: to write them at once takes many times their size.
-                n_records = max(1, min(len(wanted) // 2, len(wanted) * room.n_bytes // need))
-                found = None
-                continue
-            start += len(wanted)
+        with WORKSPACE.take(PIECE_BYTES) as room:
+            n_records = min(most, PIECE_RECORDS, room.rows(COPIES * each))
+        wanted = ids[start : start + n_records]
+        try:
+            # Those of a piece may be longer than others: refused before they are read, where that is known.
+            # Half of them now are better than all of them later.
+            found = _whole(source, wanted, on_damaged, waits=len(wanted) == 1)
+            n_bytes = 0 if found is None else _piece_bytes(found)
+            held = WORKSPACE.take_all((COPIES - 1) * n_bytes, *_a_record(wanted))
+        except MemoryBudgetError as error:
+            found = None
+            if len(wanted) == 1:
+                if not source.api.in_process:
+                    raise
+                raise _too_large(error, wanted) from error
+            most = len(wanted) // 2
+            continue
+        start += len(wanted)
+        with held:
             if found is not None and found.ids:
-                fitting = room.n_bytes // (_COPIES * _record_bytes(found))
-                n_records = max(1, min(fitting, _GROWTH * n_records, PIECE_RECORDS))
+                each, most = n_bytes // len(found.ids), _GROWTH * len(wanted)
                 yield found
+
+
+def _a_record(wanted: list[str]) -> tuple[str, ...]:
+    """Return what is said of a record that does not fit: what it is, and the ways out."""
+    return (
+        f"A copy of the record {wanted[0]!r:.80}, in any form,",
+        f"read it alone, and part by part: get(ids=[{wanted[0]!r:.80}], include=[...])",
+        "do this where there is more memory",
+    )
+
+
+def _too_large(error: MemoryBudgetError, wanted: list[str]) -> MemoryBudgetError:
+    """Return the error of one record that does not fit."""
+    made = over_budget(error.need, error.free, error.budget, *_a_record(wanted))
+    made.may_fit_later = error.may_fit_later
+    return made
 
 
 def _whole(
@@ -132,7 +158,7 @@ def _whole(
     """Return these records without the damaged ones; None where nothing else is left."""
     while wanted:
         try:
-            return source.get(ids=wanted, include=_EVERYTHING, waits=waits)
+            return source.get(ids=wanted, include=_EVERYTHING, waits=waits, copies=COPIES)
         except StoreCorruptError as error:
             damaged = set(error.ids).intersection(wanted)
             if on_damaged is None or not damaged:
@@ -142,20 +168,13 @@ def _whole(
     return None
 
 
-def _text_bytes(found: Records) -> int:
-    """Return the bytes of the documents and uris of these records."""
-    columns = (found.documents or (), found.uris or ())
-    return sum(sys.getsizeof(text) for column in columns for text in column if text is not None)
-
-
-def _record_bytes(found: Records) -> int:
-    """Return what one of these records takes, on average, bytes."""
-    n_bytes = 0 if found.embeddings is None else found.embeddings.nbytes // len(found.ids)
-    step = max(1, len(found.ids) // _SAMPLE)
-    for column in (found.ids, found.documents, found.metadatas, found.uris):
-        some = (column or [])[::step]
-        n_bytes += objects_bytes(some) // max(1, len(some))
-    return max(1, n_bytes)
+def _piece_bytes(found: Records) -> int:
+    """Return what these records take, bytes: of their metadata, judged by some of them."""
+    n_bytes = 0 if found.embeddings is None else found.embeddings.nbytes
+    for column in (found.ids, found.documents, found.uris):
+        n_bytes += objects_bytes(column or ())
+    some = (found.metadatas or [])[:: max(1, len(found.ids) // _SAMPLE)]
+    return n_bytes + objects_bytes(some) * len(found.ids) // max(1, len(some))
 
 
 def copy_records(
@@ -210,6 +229,15 @@ def copy_records(
             part = surplus[start : start + PIECE_RECORDS]
             copied.removed += target.api.delete(target.collection_id, ids=part, **target.where_to)
     return copied
+
+
+def say_what_is_copied(error: ChromaError, name: str, n_there: int, n_records: int) -> None:
+    """Let the error of a copy that was stopped half-way say what is so: it speaks of one piece alone."""
+    said = error.message()
+    error.args = (
+        f"The copy [{name}] is unfinished: {n_there:,} of {n_records:,} records are in it. Run the same call again "
+        f"to copy the rest, or delete it. Of the next records none was copied: {said}",
+    )
 
 
 def is_unfinished_copy(

@@ -100,6 +100,7 @@ class _Piece(NamedTuple):
     """A `reading_pieces` block."""
 
     waits: bool
+    copies: int
 
 
 def _never() -> bool:
@@ -225,14 +226,15 @@ class Workspace:
                 self.end(grant)
 
     @contextlib.contextmanager
-    def reading_pieces(self, waits: bool = False) -> Iterator[None]:
+    def reading_pieces(self, waits: bool = False, copies: int = 1) -> Iterator[None]:
         """What the block reads is a piece that is used up and dropped, and no answer: `kept` does not keep it.
 
         Args:
             waits: Whether to wait for memory; who can do with a smaller piece does not.
+            copies: There has to be room for so many of the piece.
         """
         before = self._piece
-        self._threads.piece = _Piece(waits)
+        self._threads.piece = _Piece(waits, copies)
         try:
             yield
         finally:
@@ -250,8 +252,10 @@ class Workspace:
 
     def take_answer(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
         """Return memory for an answer, as `take_all` does; within `kept`, until the end of that block."""
-        keeping = self._keeping
-        if keeping is None or self._piece is not None:
+        keeping, piece = self._keeping, self._piece
+        if piece is not None:
+            return self.take_all(piece.copies * n_bytes, what, *ways, budget=budget)
+        if keeping is None:
             return self.take_all(n_bytes, what, *ways, budget=budget)
         grant = self.take_all(int(keeping.times * n_bytes), what, *ways, budget=budget)
         keeping.grants.append(grant)

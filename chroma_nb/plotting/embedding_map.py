@@ -13,7 +13,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, Picture, calm, label, new_figure
-from chroma_nb.plotting.projection import Projection, project
+from chroma_nb.plotting.projection import Projection, project, projection_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Records are chosen in so many pieces, spread over the collection.
 _PIECES = 50
-#: The embeddings, and what their projection takes beside them.
-_COPIES = 1.2
 _WAY_OUT = "show fewer of them: plot(limit=1_000)"
 _OTHER = "other"
 _DARK = "#111111"
@@ -267,7 +265,7 @@ def embedding_map(
         def take(n_bytes: int) -> None:
             held.enter_context(WORKSPACE.take_all(n_bytes, what, _WAY_OUT))
 
-        take(int(_COPIES * 4 * dimension * len(ids)))
+        take(4 * dimension * len(ids) + projection_bytes(len(ids), dimension, method))
         ids, documents, values, embeddings = _read(collection, ids, dimension, color, take)
         projection = project(embeddings, method)
     points = MapPoints(

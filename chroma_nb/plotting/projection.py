@@ -11,7 +11,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import require_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,13 @@ _SMALL_DIMENSION = 1_024
 _GUESSES = 8
 _MOST_STEPS = 100
 _TOLERANCE = 1e-4
+#: Embeddings are moved and multiplied in pieces of this size, each of which is there so many times.
+_PIECE_BYTES = 1 << 20
+_COPIES = 3
+#: Matrices of dimension x dimension: the covariance, its axes, and what LAPACK works in.
+_SQUARES = 6
+#: UMAP's neighbours of an embedding.
+_UMAP_BYTES = 2_000
 
 Method = Literal["pca", "umap"]
 
@@ -66,8 +73,7 @@ def _pca(embeddings: NDArray[np.float32]) -> Projection:
     centre = embeddings.mean(axis=0, dtype=np.float64)
     if embeddings.shape[1] <= _SMALL_DIMENSION:
         # The covariance is dimension x dimension however many embeddings there are.
-        moved = embeddings - centre.astype(np.float32)
-        covariance = (moved.T @ moved).astype(np.float64) / len(embeddings)
+        covariance = _covariance(embeddings, centre.astype(np.float32))
         values, vectors = np.linalg.eigh(covariance)
         axes, two, total = vectors[:, ::-1][:, :2], values[::-1][:2].sum(), values.sum()
     else:
@@ -80,11 +86,41 @@ def _pca(embeddings: NDArray[np.float32]) -> Projection:
     axes = (axes * signs).astype(np.float32)
 
     def transform(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        moved: NDArray[np.float32] = (points - centre.astype(np.float32)).astype(np.float32) @ axes
-        return moved
+        found = np.empty((len(points), 2), dtype=np.float32)
+        for part in _pieces(*points.shape):
+            found[part] = (points[part] - centre.astype(np.float32)).astype(np.float32) @ axes
+        return found
 
     explained = float(two / total) if total > 0 else 1.0
     return Projection("pca", transform(embeddings), transform, explained)
+
+
+def _pieces(n: int, dimension: int) -> Iterator[slice]:
+    """Yield the rows of an array in pieces of which a copy is small."""
+    step = max(1, _PIECE_BYTES // (4 * max(1, dimension)))
+    for start in range(0, n, step):
+        yield slice(start, start + step)
+
+
+def _covariance(
+    embeddings: NDArray[np.float32], centre: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    total = np.zeros((embeddings.shape[1], embeddings.shape[1]))
+    for part in _pieces(*embeddings.shape):
+        moved = embeddings[part] - centre
+        total += moved.T @ moved
+    total /= len(embeddings)
+    return total
+
+
+def projection_bytes(n: int, dimension: int, method: str) -> int:
+    """Return what `project` takes beside so many embeddings and their texts, bytes."""
+    if method == "umap":
+        # What it checks and what it searches are copies; and so many neighbours of each, with weights, several times.
+        return 2 * 4 * n * dimension + _UMAP_BYTES * n
+    own = _SQUARES * 8 * dimension * dimension if dimension <= _SMALL_DIMENSION else 0
+    # Beside these, each embedding along some axes, and each axis in several forms.
+    return own + _COPIES * min(_PIECE_BYTES, 4 * n * dimension) + 8 * 4 * _GUESSES * (n + dimension)
 
 
 def _leading_axes(

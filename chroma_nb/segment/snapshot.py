@@ -33,6 +33,8 @@ logger = logging.getLogger("chroma_nb")
 FORMAT_VERSION = 3
 #: A header of more than this is none.
 _MOST_HEADER_BYTES = 64 << 10
+#: A check reads so much at a time.
+_CHECKED_BYTES = 1 << 20
 
 
 def _path(prefix: str) -> str:
@@ -120,9 +122,10 @@ def is_damaged(prefix: str, on_bytes: Callable[[int], object]) -> str:
     try:
         with open(path, "rb", opener=open_plain) as file:
             header = _read_header(file)
-        if header is not None:
-            on_bytes(os.path.getsize(path))
-            _read_sections(path, header["version"])
+            if header is not None:
+                n_bytes = os.path.getsize(path)
+                on_bytes(n_bytes)
+                _check_sections(file, header, n_bytes)
     except FileNotFoundError:
         return ""
     except _ODD:
@@ -147,6 +150,26 @@ def pass_over(prefix: str, error: Exception) -> None:
     logger.warning(
         "The snapshot %s cannot be used (%s); the records are read anew.", _path(prefix), error
     )
+
+
+def _check_sections(file: BinaryIO, header: dict[str, Any], n_bytes: int) -> None:
+    """Read what follows the header, piece by piece, and keep none of it.
+
+    Args:
+        file: The snapshot, of which the header has been read.
+        header: That.
+        n_bytes: The file's size.
+
+    Raises:
+        ValueError: It is not as it was written.
+    """
+    if file.tell() + sum(header["sections"].values()) != n_bytes:
+        raise ValueError("its size is wrong")
+    checksum = 0
+    while piece := file.read(_CHECKED_BYTES):
+        checksum = crc32(piece, checksum)
+    if checksum != header["crc32"]:
+        raise ValueError("its checksum is wrong")
 
 
 def _read_sections(path: str, version: int) -> dict[str, bytearray] | None:

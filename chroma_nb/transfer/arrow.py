@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.api.copying import PIECE_RECORDS, pieces_of
+from chroma_nb.api.copying import COPIES, PIECE_BYTES, PIECE_RECORDS, pieces_by_id, pieces_of
 from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError, StoreCorruptError
 from chroma_nb.extras import require_extra
@@ -39,8 +39,9 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from chroma_nb.api.base import Records
     from chroma_nb.client import ClientAPI
     from chroma_nb.collection import Collection
     from chroma_nb.types import OnConflict, Where, WhereDocument
@@ -54,8 +55,11 @@ _DESCRIPTION_SUM = b"chroma_nb_crc32"
 FORMAT_VERSION = 1
 _TEXTS = ("id", "document", "uri", "metadata")
 _COLUMNS = (*_TEXTS, "embedding")
-#: Id, document and metadata of a record that is a sentence.
+#: Id, document and metadata of a record that is a sentence; for where nobody says what they take.
 _TYPICAL_RECORD_BYTES = 300
+#: Beside a record's texts: their offsets, and what the allocator rounds up.
+_CELLS_BYTES = 32
+_TABLE_TIMES = 1.1
 _IDS_AT_ONCE = 65_536
 #: A batch takes so many times as much while pyarrow decodes it (measured, lists of float32): the levels of the
 #: lists, the numbers, both again as a list, and the list of one size that is made of it.
@@ -103,17 +107,26 @@ def collection_to_arrow(
     (fixed-size list of float32). The schema's metadata holds the collection's name and configuration.
     """
     pa = _pyarrow("Collection.to_arrow()")
-    if where is None and where_document is None:
-        n = collection.count()
-        require(
-            n * (2 * 4 * _dimension(collection) + _TYPICAL_RECORD_BYTES),
-            f"to_arrow() of {n:,} records",
-            "write them to a file, which goes piece by piece: collection.export(path)",
-            "choose some: to_arrow(where=...)",
-        )
     schema = _arrow_schema(pa, collection)
-    pieces = list(_arrow_pieces(pa, collection, schema, where, where_document))
+    place = place_of(collection)
+    ids = place.get(where=where, where_document=where_document, include=()).ids
+    each = place.record_bytes()
+    if each is None:
+        each = 4 * schema.field("embedding").type.list_size + _TYPICAL_RECORD_BYTES
+    require(
+        table_bytes(len(ids), each),
+        f"to_arrow() of {len(ids):,} records",
+        "write them to a file, which goes piece by piece: collection.export(path)",
+        "choose some: to_arrow(where=...)",
+    )
+    pieces = list(_arrow_pieces(pa, pieces_by_id(place, ids), schema))
     return pa.Table.from_batches(pieces, schema=schema)
+
+
+def table_bytes(n_records: int, record_bytes: int) -> int:
+    """Return what a table of records takes while it is made, bytes: itself, and a piece on its way into it."""
+    whole = int(_TABLE_TIMES * n_records * (record_bytes + _CELLS_BYTES))
+    return whole + min(COPIES * whole, PIECE_BYTES)
 
 
 def _dimension(collection: Collection) -> int:
@@ -145,16 +158,9 @@ def _sum(text: bytes) -> bytes:
     return str(zlib.crc32(text)).encode()
 
 
-def _arrow_pieces(
-    pa: Any,
-    collection: Collection,
-    schema: Any,
-    where: Where | None,
-    where_document: WhereDocument | None,
-    on_damaged: Callable[[int], object] | None = None,
-) -> Iterator[Any]:
+def _arrow_pieces(pa: Any, pieces: Iterator[Records], schema: Any) -> Iterator[Any]:
     dimension = schema.field("embedding").type.list_size
-    for records in pieces_of(place_of(collection), where, where_document, on_damaged):
+    for records in pieces:
         flat = np.ascontiguousarray(records.embeddings, dtype=np.float32).ravel()
         metadatas = [
             None if metadata is None else json.dumps(metadata, ensure_ascii=False)
@@ -211,9 +217,8 @@ def export_collection(
                 collection.count(), f"Exporting {collection.name}", did="exported", enabled=enabled
             ) as bar,
         ):
-            for piece in _arrow_pieces(
-                pa, collection, schema, None, None, left_out if skip_damaged else None
-            ):
+            pieces = pieces_of(place_of(collection), on_damaged=left_out if skip_damaged else None)
+            for piece in _arrow_pieces(pa, pieces, schema):
                 writer.write_batch(piece)
                 written += piece.num_rows
                 bar.update(piece.num_rows)

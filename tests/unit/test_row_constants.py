@@ -23,7 +23,10 @@ _SMALL_STEP = 256
 ALLOWED = {
     ("api/_chroma_server.py", "_PAGE"): "Chroma's server takes no more at a time",
     ("api/copying.py", "PIECE_RECORDS"): "an upper bound above one in bytes; ids alone",
-    ("api/copying.py", "FIRST_RECORDS"): "the first piece, halved where it is too much",
+    (
+        "api/copying.py",
+        "_FIRST_RECORDS",
+    ): "the first piece, fewer where bytes say so, halved where it is too much",
     ("db/_duckdb.py", "_COLUMNAR_ROWS"): "which way of writing is faster",
     ("db/_duckdb.py", "_PLAIN_ROWS"): "which way of writing is faster",
     ("db/_duckdb.py", "_FEW_RECORDS"): "when sizes are measured anew",

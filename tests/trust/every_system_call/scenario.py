@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chroma_nb
-from chroma_nb.api.copying import FIRST_RECORDS
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.segment import manager
 
@@ -67,7 +66,7 @@ def outcomes(state: State, change: dict[str, Any]) -> list[State]:
         case "copy" if records is not None:
             # The copy is made before it is filled, piece by piece; running the call again resumes it.
             ids = list(records)
-            ends = [*range(0, len(ids), FIRST_RECORDS), len(ids)]
+            ends = range(len(ids) + 1)
             return [{**state, to: {one: records[one] for one in ids[:end]}} for end in ends]
         case "rename" if records is not None:
             return [{to if key == name else key: one for key, one in state.items()}]
