@@ -389,8 +389,7 @@ class Local(API):
             vectors = batch.embeddings[chosen]
             if n_vectors < len(rows):
                 vectors = np.ascontiguousarray(vectors[embedded])
-        with texts.room(segment.info.name, self.segments.residents.budget):
-            texts.merge()
+        with texts.merged(segment.info.name, self.segments.residents.budget, self.db):
             self.segments.commit(
                 segment.info.id,
                 Changes(

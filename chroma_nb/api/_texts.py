@@ -6,6 +6,7 @@ give. Of metadata as dicts there is one piece at a time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,16 @@ import numpy as np
 
 from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
+from chroma_nb.memory.trim import return_memory
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.types import MOST_METADATA_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from chroma_nb.db.base import DB
     from chroma_nb.memory.workspace import Grant
     from chroma_nb.segment.base import MetadataReader
     from chroma_nb.types import Metadata, RecordBatch
@@ -31,6 +34,8 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=
 #: Bytes of texts of records that are changed together, and how many times as much their metadata takes as objects.
 _PIECE_BYTES = 4 << 20
 _OBJECT_TIMES = 8
+#: A piece is there as the DB's answer, as tuples and as columns.
+_PIECE_COPIES = 3
 #: A row without its texts: a text's own bytes, its places in lists, labels and numbers.
 _ROW_BYTES = 200
 _MOST_TIMES = 4.0
@@ -50,7 +55,7 @@ class WrittenTexts:
         batch: The records that were given.
         rows: The rows of the batch to write, int64, shape (n,).
         labels: The label of the record that each of them changes, -1 for a new one; shape (n,).
-        sequences: Their places in storage order, shape (n,); `merge` fills in those of the records that change.
+        sequences: Their places in storage order, shape (n,); `merged` fills in those of the records that change.
         reader: Where these records are read from.
         keep: Keep what a row does not give of the record that it changes; else replace it whole.
     """
@@ -88,16 +93,32 @@ class WrittenTexts:
         self.keys: set[str] | None = set()
         self.drops_keys = False
 
-    def room(self, name: str, budget: int) -> Grant:
-        """Take the memory of the texts that `merge` makes and keeps; refuse what does not fit before any is made.
+    @contextlib.contextmanager
+    def merged(self, name: str, budget: int, db: DB) -> Iterator[None]:
+        """Hold the memory of what is written while it is; it is merged at the beginning of the block.
 
         Args:
             name: The collection's, for the error.
             budget: The budget in force, bytes.
+            db: What the records are read from and written to.
 
         Raises:
             MemoryBudgetError: It is not free.
         """
+        with self._room(name, budget, db) as room:
+            try:
+                self._merge_all()
+                yield
+            except BaseException:
+                if room.n_bytes > SMALL_BYTES:
+                    # The error keeps its frames for a while, and these keep the lists.
+                    for column in (self.documents, self.uris, self.metadatas):
+                        column.clear()
+                    return_memory()
+                raise
+
+    def _room(self, name: str, budget: int, db: DB) -> Grant:
+        """Take the memory of what is made and kept here; refuse what does not fit before any is made."""
         n_rows = len(self._labels)
         most = 4 * self._reader.longest if self._keep and len(self._changed) else 0
         if n_rows <= _SAMPLE and n_rows * (most + _ROW_BYTES) <= SMALL_BYTES:
@@ -106,19 +127,24 @@ class WrittenTexts:
         need = self._kept_objects() + self._encoded_bytes() + _ROW_BYTES * n_rows
         if need <= SMALL_BYTES:
             return NOTHING
-        need += min(need * _OBJECT_TIMES, _PIECE_BYTES)
+        need += min(need * _OBJECT_TIMES, _PIECE_COPIES * _PIECE_BYTES)
+        kept = self._kept()
+        if kept:
+            # Reading them fills the memory that the DB has but does not use yet.
+            need += max(0, db.memory_limit - db.memory_bytes)
         free = WORKSPACE.free() + LENDERS.lendable()
         part = n_rows * free // (_PART_SHARE * need)
         ways = [f"write fewer in one call: {part:,} records"] if part else []
         return WORKSPACE.take_all(
             need,
-            f"Writing {n_rows:,} records to collection [{name}], with what they keep,",
+            f"Writing {n_rows:,} records to collection [{name}]"
+            + (", with what they keep," if kept else ""),
             *ways,
             "make room on the machine: restart notebooks that are not used",
             budget=budget,
         )
 
-    def merge(self) -> None:
+    def _merge_all(self) -> None:
         """Fill what rows do not give from the records that they change, and encode the metadata."""
         changed, n_rows = self._changed, len(self._given)
         self.metadatas = [None] * n_rows
