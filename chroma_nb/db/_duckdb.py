@@ -634,8 +634,8 @@ class DuckDB(DB):
             with self.memory_share.raised(WORKSPACE.headroom, self._connection):
                 if is_out_of_memory(error):
                     # What is in the log is in DuckDB's memory again.
-                    with contextlib.suppress(duckdb.Error, OSError):
-                        self._renew_log(self._connection)
+                    with contextlib.suppress(duckdb.Error, OSError, MemoryBudgetError):
+                        self._renew_log(self._connection, is_needed=False)
                 self._reload_catalogue()
         except (InternalError, MemoryBudgetError, duckdb.Error) as reason:
             if not self.persists and is_fatal(reason):
@@ -705,7 +705,7 @@ class DuckDB(DB):
     def _before_change(self) -> None:
         """Do what was put off until the store is written to."""
 
-    def _renew_log(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
         """See to it that a transaction is not appended to a log from before the database was opened."""
 
     def _reconnect(self) -> None:

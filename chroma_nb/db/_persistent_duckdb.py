@@ -219,7 +219,7 @@ class PersistentDuckDB(DuckDB):
         except (duckdb.Error, OSError):
             self.mark_broken()
 
-    def _renew_log(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
         # Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log
         # back too far, and acknowledged records are gone.
         if self._has_old_log and self._log_bytes():
@@ -230,7 +230,7 @@ class PersistentDuckDB(DuckDB):
                     f"{os.strerror(errno.ENOSPC)}: before anything is written, the database's log is put in order, "
                     f"for which {format_bytes(need)} have to be free, and {format_bytes(self._free_space())} are",
                 )
-            self._checkpoint(is_needed=True)
+            self._checkpoint(is_needed=is_needed)
         self._has_old_log = False
 
     def _log_bytes(self) -> int:
