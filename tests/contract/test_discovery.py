@@ -10,6 +10,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb import errors
+from chroma_nb.display import facts
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
@@ -262,11 +263,14 @@ def test_a_late_description_goes_on_and_is_there_the_next_time(
         return describe(*arguments)
 
     monkeypatch.setattr(db, "describe_fields", late)
+    patience = facts.PATIENCE_SECONDS
+    monkeypatch.setattr(facts, "PATIENCE_SECONDS", 0.1)
     for _ in range(2):
         assert "busy" in docs.fields._repr_html_()
     # Names alone are not kept waiting.
     assert "year" in docs.fields
     go.set()
+    monkeypatch.setattr(facts, "PATIENCE_SECONDS", patience)
     assert len(docs.fields.describe()) == 4
     assert "busy" not in docs.fields._repr_html_()
     assert len(calls) == 1
