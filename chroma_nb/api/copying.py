@@ -24,6 +24,8 @@ PIECE_RECORDS = 5_000
 #: What a piece takes on its way: the records, and what is made of them to be written or sent.
 PIECE_BYTES = 32 << 20
 COPIES = 4
+#: Long texts take more where they are written.
+_TEXT_COPIES = 8
 #: The first piece at most, where the sizes of texts are known, else it is one record; the next ones grow so much.
 _FIRST_RECORDS = 64
 _GROWTH = 8
@@ -110,6 +112,7 @@ def pieces_by_id(
     while start < len(ids):
         with WORKSPACE.take(PIECE_BYTES) as room:
             n_records = min(most, PIECE_RECORDS, room.rows(COPIES * each))
+            n_free = room.n_bytes
         wanted = ids[start : start + n_records]
         try:
             # Those of a piece may be longer than others: refused before they are read, where that is known.
@@ -123,6 +126,12 @@ def pieces_by_id(
                 if not source.api.in_process:
                     raise
                 raise _too_large(error, wanted) from error
+            most = len(wanted) // 2
+            continue
+        if found is not None and len(wanted) > 1 and _TEXT_COPIES * _text_bytes(found) > n_free:
+            # Long texts after short ones: to write them at once takes many times their size.
+            found = None
+            held.give_back()
             most = len(wanted) // 2
             continue
         start += len(wanted)
@@ -166,6 +175,11 @@ def _whole(
             on_damaged(len(damaged))
             wanted = [one for one in wanted if one not in damaged]
     return None
+
+
+def _text_bytes(found: Records) -> int:
+    """Return the bytes of the documents and uris of these records."""
+    return objects_bytes(found.documents or ()) + objects_bytes(found.uris or ())
 
 
 def _piece_bytes(found: Records) -> int:

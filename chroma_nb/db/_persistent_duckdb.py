@@ -270,10 +270,9 @@ class PersistentDuckDB(DuckDB):
         Args:
             held: Gives it back at its end.
         """
-        if not self.memory_share.is_fixed:
-            grant = held.enter_context(WORKSPACE.take(WORKSPACE.free()))
-            return max(self.memory_share.n_bytes, grant.n_bytes)
-        return self.memory_share.n_bytes
+        # Over a limit that the settings name, too: a store has to open.
+        grant = held.enter_context(WORKSPACE.take(WORKSPACE.free()))
+        return max(self.memory_share.n_bytes, grant.n_bytes)
 
     def _write_long_log(
         self, connection: duckdb.DuckDBPyConnection, limit: int

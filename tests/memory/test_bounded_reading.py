@@ -14,12 +14,11 @@ import pandas as pd
 import pytest
 
 import chroma_nb
-from chroma_nb.db import _persistent_duckdb
 from chroma_nb.db.base import TextSizes
 from chroma_nb.db.record_table import RecordTable, measure
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
-from tests.memory.fakes import FakeMachine
+from tests.memory.fakes import tight
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
@@ -388,7 +387,7 @@ def test_a_log_of_long_texts_stays_where_there_is_no_memory_to_write_it_into_the
     subprocess.run([sys.executable, "-c", script], check=True)
     log = tmp_path / "records.duckdb.wal"
     assert log.stat().st_size > size
-    monkeypatch.setattr(_persistent_duckdb, "MACHINE", FakeMachine(5 * MIB))
+    tight(monkeypatch, 5 * MIB)
     few = chroma_nb.Settings(progress=False, duckdb_memory_limit="5 MB")
     with chroma_nb.PersistentClient(str(tmp_path), few) as client:
         assert log.stat().st_size > size

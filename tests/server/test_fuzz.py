@@ -13,6 +13,7 @@ import chroma_nb
 from chroma_nb import errors
 from chroma_nb.server.application import Service
 from chroma_nb.server.auth import ANONYMOUS
+from chroma_nb.server.bodies import Received
 from chroma_nb.server.operations import ENDPOINTS
 
 if TYPE_CHECKING:
@@ -112,7 +113,9 @@ def answer(service: Service, name: str, body: bytes, **query: str) -> tuple[int,
     }
     found = api.create_collection("fuzz", configuration, None, get_or_create=True, **place)
     path = {**place, "collection_id": str(found.id), "name": "fuzz", "function": "f"}
-    status, content = service._execute(WITH_BODY[name], path, query, ANONYMOUS, body, "trace")
+    received = Received()
+    received += body
+    status, content = service._execute(WITH_BODY[name], path, query, ANONYMOUS, received, "trace")
     return status, json.loads(content)
 
 

@@ -91,9 +91,9 @@ def test_a_client_outlives_its_server(tmp_path: Path) -> None:
         docs.add(ids="a", embeddings=[1.0])
         port = server.port
         server.kill()
-    with pytest.raises(errors.ServerUnavailableError, match="running"):
+    with pytest.raises(errors.ServerUnavailableError, match="answered before"):
         docs.count()
-    with pytest.raises(ValueError, match="connect"):
+    with pytest.raises(ValueError, match="does not any more"):
         docs.count()
     with running(start_ours(tmp_path, "--path", store, port=port)):
         assert docs.count() == 1

@@ -15,8 +15,8 @@ from chroma_nb.server.operations import ENDPOINTS
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
 from chroma_nb.wire.rest import ROUTE_OF, ROUTES
 
-#: What is not asked of a server: an API's own end, and what is refused there with the way out.
-NEAR = {"abandon", "check", "close", "open", "sql"}
+#: What is not asked of a server: an API's own end, what is known in process only, and what is refused there.
+NEAR = {"abandon", "check", "close", "open", "record_bytes", "sql"}
 
 
 def methods_of_an_api() -> set[str]:
