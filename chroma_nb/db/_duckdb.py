@@ -1700,7 +1700,7 @@ class DuckDB(DB):
     def _grant_for_checkpoint(self, n_bytes: int) -> Grant | None:
         """Return the memory that a checkpoint takes beside DuckDB's own; None where it is not free."""
         if self.persists:
-            n_bytes -= self.memory_share.limit
+            n_bytes = 0 if self.memory_share.is_fixed else n_bytes - self.memory_share.limit
         return WORKSPACE.take_now(max(0, n_bytes))
 
     @contextlib.contextmanager
