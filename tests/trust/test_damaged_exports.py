@@ -17,6 +17,7 @@ from chroma_nb.transfer.arrow import ParquetReader
 from chroma_nb.utils.data_loaders import ImageLoader
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -75,25 +76,38 @@ def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path:
 
 @needs_pipes
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe.parquet"
-    os.mkfifo(pipe)
-    said: list[str] = []
-
-    def read() -> None:
+    def read(pipe: Path) -> str:
         with (
             chroma_nb.EphemeralClient() as client,
             pytest.raises(InvalidArgumentError, match="is no plain file") as caught,
         ):
             client.import_(pipe, name="read")
-        said.append(str(caught.value))
-        with pytest.raises(OSError, match="is no plain file"):
-            ImageLoader()([str(pipe)])
-        said.append("")
+        return str(caught.value)
 
-    thread = threading.Thread(target=read, daemon=True)
+    assert said_of_a_pipe(tmp_path, read)
+
+
+@needs_pipes
+def test_nor_is_one_in_place_of_an_image(tmp_path: Path) -> None:
+    pytest.importorskip("PIL", reason="the extra 'plot' is not installed")
+
+    def read(pipe: Path) -> str:
+        with pytest.raises(OSError, match="is no plain file") as caught:
+            ImageLoader()([str(pipe)])
+        return str(caught.value)
+
+    assert said_of_a_pipe(tmp_path, read)
+
+
+def said_of_a_pipe(folder: Path, read: Callable[[Path], str]) -> list[str]:
+    """Have a thread read a pipe that nobody writes to; return what it said, nothing if it waits."""
+    pipe = folder / "pipe.parquet"
+    os.mkfifo(pipe)
+    said: list[str] = []
+    thread = threading.Thread(target=lambda: said.append(read(pipe)), daemon=True)
     thread.start()
     thread.join(60)
-    assert len(said) == 2
+    return said
 
 
 @needs_pipes
