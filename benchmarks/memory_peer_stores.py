@@ -106,25 +106,26 @@ class Peer(ABC):
     def count(self, part: Part) -> int:
         """Return the number of records."""
 
+    @abstractmethod
     def export(self, part: Part, path: Path) -> None:
         """Write everything to a Parquet file."""
-        import pyarrow.parquet as pq
-
-        writer: Any = None
-        try:
-            for table in self._tables(part):
-                writer = writer or pq.ParquetWriter(path, table.schema)
-                writer.write_table(table)
-        finally:
-            if writer is not None:
-                writer.close()
-
-    def _tables(self, part: Part) -> Iterator[Any]:
-        """Read everything in pieces, as Arrow tables."""
-        raise NotImplementedError
 
     def close(self) -> None:  # noqa: B027 - one has nothing to close
         """Let go of the store."""
+
+
+def _write(tables: Iterator[Any], path: Path) -> None:
+    """Write Arrow tables, piece by piece, to a Parquet file."""
+    import pyarrow.parquet as pq
+
+    writer: Any = None
+    try:
+        for table in tables:
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 class _Chroma(Peer):
@@ -231,6 +232,9 @@ class Chromadb(_Chroma):
     def build(self, part: Part) -> None:
         """`add` has done it."""
 
+    def export(self, part: Part, path: Path) -> None:
+        _write(self._tables(part), path)
+
     def _tables(self, part: Part) -> Iterator[Any]:
         collection = self._collection(part)
         for first in range(0, collection.count(), PIECE):
@@ -332,6 +336,9 @@ class Lancedb(Peer):
     def count(self, part: Part) -> int:
         found: int = self._get(part).count_rows()
         return found
+
+    def export(self, part: Part, path: Path) -> None:
+        _write(self._tables(part), path)
 
     def _tables(self, part: Part) -> Iterator[Any]:
         import pyarrow as pa
@@ -470,6 +477,9 @@ class Zvec(Peer):
     def count(self, part: Part) -> int:
         found: int = self._get(part).stats.doc_count
         return found
+
+    def export(self, part: Part, path: Path) -> None:
+        _write(self._tables(part), path)
 
     def _tables(self, part: Part) -> Iterator[Any]:
         docs: list[Any] = []

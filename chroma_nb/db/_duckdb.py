@@ -168,7 +168,8 @@ _SAFE_CHECKPOINT_BYTES = 32 << 20
 #: In a file it tries out how a row group's shorter texts are best compressed: so many times their bytes (measured: 2).
 _COMPRESSION_COPIES = 2
 _COMPRESSED_TEXT_BYTES = 4_096
-_GROUP_ROWS = 122_880
+#: Rows of DuckDB's row groups, which are rewritten whole.
+GROUP_ROWS = 122_880
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
 #: What DuckDB holds of each collection of a store in memory (measured); room is looked for before so many more.
@@ -1616,7 +1617,7 @@ class DuckDB(DB):
     def _groups_at_once(self, texts: TextSizes) -> int:
         """Return how many row groups of a table DuckDB writes at the same time."""
         threads = self.settings.threads or os.cpu_count() or 1
-        return min(threads, -(-texts.n_records // _GROUP_ROWS) or 1)
+        return min(threads, -(-texts.n_records // GROUP_ROWS) or 1)
 
     def _compression_bytes(self) -> int:
         """Return the memory that DuckDB takes to try out how texts are best compressed."""
@@ -1624,7 +1625,7 @@ class DuckDB(DB):
             return 0
         need = [0]
         for _, texts in self._unwritten_texts():
-            rows = self._groups_at_once(texts) * min(texts.n_records, _GROUP_ROWS)
+            rows = self._groups_at_once(texts) * min(texts.n_records, GROUP_ROWS)
             columns = (texts.ids, texts.documents, texts.uris, texts.metadatas)
             need.append(sum(min(column, rows * _COMPRESSED_TEXT_BYTES) for column in columns))
         return _COMPRESSION_COPIES * max(need)

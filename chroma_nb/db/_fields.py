@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from chroma_nb.db.record_table import VECTOR_ROWS
 from chroma_nb.types import MOST_METADATA_KEYS, FieldSummary
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ _KINDS = {
     "BOOLEAN": "bool",
 }
 _ORDER = ("str", "int", "float", "bool", "list")
-#: Records that DuckDB reads together.
-VECTOR = 2_048
 #: DuckDB takes so many times the bytes of the texts that it looks through together.
 TEXT_FACTOR = 8
 #: Records looked at in each of three places to see how large they are.
@@ -214,7 +213,7 @@ class Pieces:
             self._lowest, self._end = lowest, highest + 1
             self.record_bytes = max(1, _record_bytes(cursor, table, lowest, self._end))
             fitting = max(1, memory_limit // (TEXT_FACTOR * self.record_bytes))
-            self._step = self._end - lowest if fitting >= VECTOR else fitting
+            self._step = self._end - lowest if fitting >= VECTOR_ROWS else fitting
 
     @property
     def is_one(self) -> bool:
@@ -238,7 +237,7 @@ class Pieces:
             except duckdb.OutOfMemoryException:
                 if self._step == 1:
                     raise
-                self._step = max(1, min(self._step, VECTOR) // 4)
+                self._step = max(1, min(self._step, VECTOR_ROWS) // 4)
             self._restart()
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 
 from chroma_nb.db._duckdb import (
+    GROUP_ROWS,
     HEADROOM_BYTES,
     DuckDB,
     _Entry,
@@ -620,7 +621,7 @@ class PersistentDuckDB(DuckDB):
     def _space_for_checkpoint(self, log: int) -> int:
         """Return what a checkpoint of a log may take of the disk, before it deletes the log and frees old blocks."""
         again = sum(
-            min(_GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + _ROW_BYTES)
+            min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + _ROW_BYTES)
             for entry, texts in self._unwritten_texts()
         )
         return 2 * log + again + HEADROOM_BYTES
@@ -747,8 +748,6 @@ _NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EP
 _LOG_BYTES = 16 << 20
 #: What DuckDB holds at most of a small table from when it is first read or written: 30 kB of it beside its limit.
 _TABLE_BYTES = 64 << 10
-#: A checkpoint writes the last rows of a table anew, up to so many (DuckDB's row group); a row beside its texts.
-_GROUP_ROWS = 122_880
 _ROW_BYTES = 16
 #: Of so many tables at least DuckDB forgets the rows, where the machine has only so much memory left.
 _FEW_TABLES = 256

@@ -112,6 +112,4 @@ _ALL = (
 
 ROUTES = {one.name: one for one in _ALL}
 #: Operation -> the route that a client uses: the first one.
-ROUTE_OF: dict[str, Route] = {}
-for _one in _ALL:
-    ROUTE_OF.setdefault(_one.operation.name, _one)
+ROUTE_OF = {one.operation.name: one for one in reversed(_ALL)}

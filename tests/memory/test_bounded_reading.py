@@ -19,7 +19,7 @@ from chroma_nb.db.record_table import RecordTable, measure
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.fakes import tight
-from tests.stores import private_settings
+from tests.stores import IS_OLD_DUCKDB, private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -369,7 +369,7 @@ def test_a_write_that_is_too_large_for_the_database_says_so_and_leaves_nothing(
         assert docs.get(ids=ids[-1:])["documents"] == ids[-1:]
 
 
-@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.3 takes more to read the log")
+@pytest.mark.skipif(IS_OLD_DUCKDB, reason="DuckDB 1.3 takes more to read the log")
 def test_a_log_of_long_texts_stays_where_there_is_no_memory_to_write_it_into_the_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import chroma_nb
 from chroma_nb.errors import InternalError, MemoryBudgetError
 from chroma_nb.memory.workspace import WORKSPACE
 from tests.memory.fakes import FakeMachine
+from tests.stores import IS_OLD_DUCKDB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +174,7 @@ def test_compression_is_left_out_where_there_is_no_memory_to_try_it_out(
         assert collection.get(limit=9)["documents"] == documents[:9]
 
 
-@pytest.mark.skipif(duckdb.__version__ < "2", reason="DuckDB 1.3 does not end so")
+@pytest.mark.skipif(IS_OLD_DUCKDB, reason="DuckDB 1.3 does not end so")
 def test_a_store_in_memory_that_has_ended_says_that_it_is_lost(client: Any) -> None:
     collection = client.create_collection("notes", embedding_function=None)
     long_ones(collection)

@@ -10,7 +10,6 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-import duckdb
 import numpy as np
 import pytest
 
@@ -24,13 +23,12 @@ from chroma_nb.segment import manager, resident_set
 from chroma_nb.segment.slot import Slots
 from chroma_nb.segment.worker import Worker
 from tests.memory.fakes import MIB, tight
-from tests.stores import private_settings
+from tests.stores import IS_OLD_DUCKDB, private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-IS_OLD = int(duckdb.__version__.split(".")[0]) < 2
 VECTORS = np.random.default_rng(0).random((5, 64), dtype=np.float32)
 
 
@@ -214,9 +212,9 @@ def test_a_small_database_limit_holds_more_than_fits_into_it_at_once(
     tmp_path: Path, kind: str
 ) -> None:
     # DuckDB 1.3 wants a block of 256 kB for each column of an insert, and has no checkpoints in memory.
-    if IS_OLD and kind == "memory":
+    if IS_OLD_DUCKDB and kind == "memory":
         pytest.skip("DuckDB 1.3 gives nothing back of what is in memory")
-    few = settings(duckdb_memory_limit="16 MB" if IS_OLD else "8 MB")
+    few = settings(duckdb_memory_limit="16 MB" if IS_OLD_DUCKDB else "8 MB")
     open_client: Callable[[], Any] = (
         (lambda: chroma_nb.PersistentClient(str(tmp_path / "store"), few))
         if kind == "folder"
@@ -226,7 +224,7 @@ def test_a_small_database_limit_holds_more_than_fits_into_it_at_once(
     n = 360
     with open_client() as client:
         fill(client, 0, n)
-        assert client.memory.report().database_bytes <= (16_000_000 if IS_OLD else 8_000_000)
+        assert client.memory.report().database_bytes <= (16_000_000 if IS_OLD_DUCKDB else 8_000_000)
         check(client, range(0, n, 50))
         # What was removed holds a block of 256 kB of each in memory.
         for number in range(80):
@@ -375,7 +373,7 @@ def test_a_store_in_memory_refuses_the_collection_that_there_is_no_room_for(
 
 def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
     # DuckDB 1.3 takes more for each table.
-    with limit(250_000_000 if IS_OLD else 150_000_000) as group:
+    with limit(250_000_000 if IS_OLD_DUCKDB else 150_000_000) as group:
         if group.folder is None:
             pytest.skip("no control group can be made here")
         done = subprocess.run(

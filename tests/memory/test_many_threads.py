@@ -9,13 +9,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pytest
 
 import chroma_nb
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.test_budget_is_kept import WatchedLedger
+from tests.stores import IS_OLD_DUCKDB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +196,6 @@ signal.signal(signal.SIGINT, stop)
 INTERRUPTED = (
     """
 import faulthandler, random, signal, sys, threading, time, os
-import duckdb
 import numpy as np
 import chroma_nb
 from chroma_nb.errors import MemoryBudgetError
@@ -305,7 +304,7 @@ print("stops", stops, "steps", steps, "acknowledged", len(acknowledged))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 @pytest.mark.skipif(
-    duckdb.__version__ < "2",
+    IS_OLD_DUCKDB,
     reason="after hundreds of interrupts DuckDB 1.3 may wait for ever when it opens the file again in this process",
 )
 @pytest.mark.parametrize("seed", [1, 2, pytest.param(3, marks=pytest.mark.slow)])

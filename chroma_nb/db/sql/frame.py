@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.db.record_table import VECTOR_ROWS
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.preflight import require
 
@@ -31,6 +32,12 @@ _AS_ARRAYS = re.compile(
 )
 _INTEGER = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)")
 _REAL = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
+#: What to do about an answer that is too large.
+WAYS_OUT = (
+    "ask for fewer rows (LIMIT) or for fewer columns",
+    "let SQL count or add up instead",
+    "unload collections: client.memory.unload_all()",
+)
 _VECTOR = re.compile(r"(FLOAT|DOUBLE)\[(\d+)\]")
 #: ... which are exact below this.
 _EXACT = 2**53
@@ -39,8 +46,6 @@ _LONGEST_SPAN = datetime.timedelta(microseconds=2**63 - 1)
 #: Rows that are fetched together at most, fewer where they have vectors: so many numbers (16 MB of floats) in all.
 #: Chosen, not measured.
 _ROWS, _NUMBERS = 20_000, 4_000_000
-#: Rows in one of DuckDB's chunks: a constant of its own.
-_ROWS_PER_CHUNK = 2_048
 #: How much an answer may grow before the free memory is looked at again: `require` ignores smaller needs.
 _STEP_BYTES = 16 << 20
 #: Values that are measured to estimate the size of a column of objects. Chosen, not measured.
@@ -124,7 +129,7 @@ class _Meter:
     def rows_at_once(self, types: Sequence[str]) -> int:
         """Return how many rows to fetch next: few at first, then as many as `_STEP_BYTES` are enough for."""
         if not self._rows:
-            return min(_ROWS_PER_CHUNK, _rows_at_once(types))
+            return min(VECTOR_ROWS, _rows_at_once(types))
         each = max(1, self._bytes // self._rows)
         return max(1, min(_STEP_BYTES // each, _rows_at_once(types)))
 
@@ -139,9 +144,7 @@ class _Meter:
             require(
                 self._bytes,
                 f"An answer of more than {self._rows:,} rows",
-                "ask for fewer rows (LIMIT) or for fewer columns",
-                "let SQL count or add up instead",
-                "unload collections: client.memory.unload_all()",
+                *WAYS_OUT,
             )
         except MemoryBudgetError as error:
             raise MemoryBudgetError(
@@ -164,7 +167,7 @@ def _read_arrays(
     pieces: list[list[NDArray[Any]]] = [[] for _ in types]
 
     def n_chunks() -> int:
-        return max(1, meter.rows_at_once(types) // _ROWS_PER_CHUNK)
+        return max(1, meter.rows_at_once(types) // VECTOR_ROWS)
 
     while len(frame := cursor.fetch_df_chunk(n_chunks())):
         for place, kind in enumerate(types):

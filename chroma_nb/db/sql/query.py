@@ -9,10 +9,11 @@ from uuid import UUID
 
 import duckdb
 
+from chroma_nb.db.record_table import VECTOR_ROWS
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
-from chroma_nb.db.sql.frame import read_frame
+from chroma_nb.db.sql.frame import WAYS_OUT, read_frame
 from chroma_nb.db.sql.interrupt import Work, run_interruptibly
 from chroma_nb.db.sql.letters import check_names
 from chroma_nb.db.sql.names import fold, sql_identifier
@@ -40,8 +41,6 @@ EMPTY_DATABASE = "chroma_nb_sql"
 #: A query begins again when a collection is compacted while it runs. Twice in a row is rare already; the limit
 #: only keeps it from going on for ever. Chosen, not measured.
 _ATTEMPTS = 5
-#: DuckDB hands over so many rows at once: a constant of its own.
-CHUNK_ROWS = 2_048
 #: Answers from collections of which these have more bytes are measured first.
 _LONG_BYTES = 8 << 20
 #: How many times an answer has the texts of 2,048 rows on their way into a DataFrame (measured: 6 to 8 in all).
@@ -375,7 +374,7 @@ class _Query:
         """Say whether 2,048 rows of one of the collections have so many letters that an answer is measured first."""
         found = (self._snapshot.collections.get(name) for name in statement.tables)
         return any(
-            self._store.text_sizes(one.id).row_bytes() * min(one.n_records, CHUNK_ROWS)
+            self._store.text_sizes(one.id).row_bytes() * min(one.n_records, VECTOR_ROWS)
             > _LONG_BYTES
             for one in found
             if one is not None
@@ -407,13 +406,11 @@ class _Query:
             # Not every statement may stand within another.
             return
         n_rows, n_bytes = int(row[0]), int(row[1])
-        together = n_bytes if n_rows <= CHUNK_ROWS else n_bytes * CHUNK_ROWS // n_rows
+        together = n_bytes if n_rows <= VECTOR_ROWS else n_bytes * VECTOR_ROWS // n_rows
         require(
             2 * n_bytes + _CHUNK_COPIES * together,
             f"An answer of {n_rows:,} rows with {format_bytes(n_bytes)} of texts",
-            "ask for fewer rows (LIMIT) or for fewer columns",
-            "let SQL count or add up instead",
-            "unload collections: client.memory.unload_all()",
+            *WAYS_OUT,
         )
 
     def _explain(

@@ -19,9 +19,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
-
 import chroma_nb
+from tests.stores import IS_OLD_DUCKDB
 from tests.trust.every_system_call.scenario import Life, possible_states, read
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ MODES = {
 }
 KILLS = ("kill", "tear")
 #: Where its log can be neither written nor cut, DuckDB 1.3 ends the process.
-ABORTS = int(duckdb.__version__.split(".")[0]) < 2
+ABORTS = IS_OLD_DUCKDB
 #: Seconds for one process.
 LIMIT = 60
 
