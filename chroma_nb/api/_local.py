@@ -538,7 +538,11 @@ class Local(API):
             # Few records need no closer look.
             return NOTHING
         n_bytes = len(labels) * (vectors + _FLOAT_BYTES * ("distances" in include))
-        n_bytes += segment.metadata.answer_bytes(labels, include)
+        if WORKSPACE.reads_a_piece:
+            # Who reads it measures it afterwards: a closer look would read some of it twice.
+            n_bytes += segment.metadata.text_bytes(labels, include)
+        else:
+            n_bytes += segment.metadata.answer_bytes(labels, include)
         what, *ways = asked
         what = what.format(len(labels), segment.info.name)
         return WORKSPACE.take_answer(n_bytes, what, *ways, budget=self.segments.residents.budget)

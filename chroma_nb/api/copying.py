@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import ChromaError, MemoryBudgetError, StoreCorruptError
 from chroma_nb.memory.preflight import over_budget
-from chroma_nb.memory.sizes import objects_bytes
+from chroma_nb.memory.sizes import objects_bytes, utf8_length
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
     from chroma_nb.api.base import API, Records
@@ -118,8 +118,10 @@ def pieces_by_id(
             # Those of a piece may be longer than others: refused before they are read, where that is known.
             # Half of them now are better than all of them later.
             found = _whole(source, wanted, on_damaged, waits=len(wanted) == 1)
-            n_bytes = 0 if found is None else _piece_bytes(found)
-            held = WORKSPACE.take_all((COPIES - 1) * n_bytes, *_a_record(wanted))
+            n_bytes = 0 if found is None else _piece_bytes(found, objects_bytes)
+            # What is made of it is in UTF-8: of most texts beyond Latin less than what was read.
+            made = 0 if found is None else _piece_bytes(found, _utf8_bytes)
+            held = WORKSPACE.take_all((COPIES - 1) * made, *_a_record(wanted))
         except MemoryBudgetError as error:
             found = None
             if len(wanted) == 1:
@@ -137,7 +139,9 @@ def pieces_by_id(
         start += len(wanted)
         with held:
             if found is not None and found.ids:
-                each, most = n_bytes // len(found.ids), _GROWTH * len(wanted)
+                # The next piece is not read twice because its texts are too long to be written at once.
+                to_write = _TEXT_COPIES * _text_bytes(found) // COPIES
+                each, most = max(n_bytes, to_write) // len(found.ids), _GROWTH * len(wanted)
                 yield found
 
 
@@ -182,11 +186,20 @@ def _text_bytes(found: Records) -> int:
     return objects_bytes(found.documents or ()) + objects_bytes(found.uris or ())
 
 
-def _piece_bytes(found: Records) -> int:
-    """Return what these records take, bytes: of their metadata, judged by some of them."""
+def _utf8_bytes(texts: Sequence[str | None]) -> int:
+    return sum(map(utf8_length, texts))
+
+
+def _piece_bytes(found: Records, of_texts: Callable[[Sequence[Any]], int]) -> int:
+    """Return what these records take, bytes: of their metadata, judged by some of them.
+
+    Args:
+        found: The records.
+        of_texts: Returns what a column of texts takes.
+    """
     n_bytes = 0 if found.embeddings is None else found.embeddings.nbytes
     for column in (found.ids, found.documents, found.uris):
-        n_bytes += objects_bytes(column or ())
+        n_bytes += of_texts(column or ())
     some = (found.metadatas or [])[:: max(1, len(found.ids) // _SAMPLE)]
     return n_bytes + objects_bytes(some) * len(found.ids) // max(1, len(some))
 

@@ -57,6 +57,8 @@ class MemoryShare:
         self.is_fixed = is_fixed
         self._cursor = cursor
         self._lock = threading.Lock()
+        #: Bytes that the last repeated statement needed beside the limit: the next one is likely to need as much.
+        self.last_more = 0
         #: Bytes by which the limit is raised at the moment, by all threads together.
         self._more = 0
         #: DuckDB may still have another limit than `limit`: the next statement has to call `apply`.
@@ -161,10 +163,15 @@ def with_more_memory(
         self: _Self, /, *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
         more = _FIRST_BYTES
+        if more < self.memory_share.last_more <= WORKSPACE.free():
+            # Nothing is unloaded for a guess.
+            more = self.memory_share.last_more
         while True:
             with _grant(self.memory_share, more) as n_bytes, self.memory_share.raised(n_bytes):
                 try:
-                    return work(self, *arguments, **named)
+                    result = work(self, *arguments, **named)
+                    self.memory_share.last_more = n_bytes
+                    return result
                 except OutOfShareError:
                     last = n_bytes < more
                     if last:

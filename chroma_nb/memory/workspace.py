@@ -241,6 +241,11 @@ class Workspace:
             self._threads.piece = before
 
     @property
+    def reads_a_piece(self) -> bool:
+        """Whether this thread is in a `reading_pieces` block."""
+        return self._piece is not None
+
+    @property
     def _piece(self) -> _Piece | None:
         """This thread's `reading_pieces` block."""
         return getattr(self._threads, "piece", None)
