@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import shutil
-import sys
 import threading
 import time
 import weakref
@@ -37,6 +36,7 @@ from chroma_nb.db.base import (
     text_pieces,
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
+from chroma_nb.db.interrupted import interruptible
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
 from chroma_nb.db.record_table import (
     VECTOR_ROWS,
@@ -325,6 +325,10 @@ class DuckDB(DB):
     def _database_file(self) -> str:
         return ":memory:"
 
+    def _path_to_open(self) -> str:
+        """Return the database's path as DuckDB is given it."""
+        return self._database_file()
+
     def _config(self) -> dict[str, Any]:
         return {
             "threads": self.settings.threads or os.cpu_count() or 1,
@@ -338,7 +342,7 @@ class DuckDB(DB):
         }
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect(self._database_file(), config=self._config())
+        connection = duckdb.connect(self._path_to_open(), config=self._config())
         # In a notebook DuckDB draws a progress bar by itself.
         connection.execute("SET enable_progress_bar = false")
         # At its end DuckDB 1.3 would write out, and delete the log of, what a failed checkpoint has left half
@@ -2082,30 +2086,6 @@ def _keep_texts_apart(connection: duckdb.DuckDBPyConnection, *, uncompressed: bo
     methods = "zstd,fsst,dictionary,dict_fsst" if uncompressed else "zstd"
     with contextlib.suppress(duckdb.Error):
         connection.execute(f"SET disabled_compression_methods = '{methods}'")
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Raise a KeyboardInterrupt for what it is; DuckDB makes errors of its own of it, in several ways."""
-    # What the caller is dealing with already is not ours.
-    handled = sys.exc_info()[1]
-    try:
-        yield
-    except Exception as error:
-        if _was_interrupted(error, handled):
-            raise KeyboardInterrupt from error
-        raise
-
-
-def _was_interrupted(error: BaseException | None, handled: BaseException | None) -> bool:
-    if error is None or error is handled:
-        return False
-    if isinstance(error, KeyboardInterrupt | duckdb.InterruptException):
-        return True
-    if "Query interrupted" in str(error) or str(error).startswith("KeyboardInterrupt"):
-        return isinstance(error, RuntimeError | duckdb.Error)
-    # What fails while an interrupt is dealt with, such as a statement in the transaction that it ended.
-    return _was_interrupted(error.__cause__ or error.__context__, handled)
 
 
 def is_disk_full(error: BaseException) -> bool:

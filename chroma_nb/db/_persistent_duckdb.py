@@ -30,12 +30,12 @@ from chroma_nb.db._duckdb import (
     _remove_prefix,
     create_schema,
     has_failed,
-    interruptible,
     is_disk_full,
     text_bytes,
 )
 from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
 from chroma_nb.db.folder_sizes import FolderSizes
+from chroma_nb.db.interrupted import interruptible, path_to_open
 from chroma_nb.db.memory_share import is_out_of_memory
 from chroma_nb.db.own_file import NotOurFileError
 from chroma_nb.db.store_lock import StoreLock
@@ -82,6 +82,8 @@ class PersistentDuckDB(DuckDB):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: The database's path as DuckDB was given it.
+        self._opened_path = ""
         #: The log has records that were written before it was opened.
         self._has_old_log = False
         #: The database's file, as (device, inode), and the files that no collection names.
@@ -157,6 +159,11 @@ class PersistentDuckDB(DuckDB):
 
     def _database_file(self) -> str:
         return os.path.join(self.path, "records.duckdb")
+
+    def _path_to_open(self) -> str:
+        if not self._busy_cursors:
+            self._opened_path = path_to_open(self._database_file())
+        return self._opened_path
 
     def _log_file(self) -> str:
         return self._database_file() + ".wal"

@@ -15,7 +15,6 @@ import pytest
 import chroma_nb
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.test_budget_is_kept import WatchedLedger
-from tests.stores import IS_OLD_DUCKDB
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -303,10 +302,6 @@ print("stops", stops, "steps", steps, "acknowledged", len(acknowledged))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.skipif(
-    IS_OLD_DUCKDB,
-    reason="after hundreds of interrupts DuckDB 1.3 may wait for ever when it opens the file again in this process",
-)
 @pytest.mark.parametrize("seed", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_stopped_cell_leaves_no_lock_and_loses_nothing(tmp_path: Path, seed: int) -> None:
     n_stops = 1_500 if seed == 3 else 300
