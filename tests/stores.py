@@ -5,12 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import duckdb
-
 import chroma_nb
-
-#: Colab's DuckDB, 1.3.
-IS_OLD_DUCKDB = int(duckdb.__version__.split(".")[0]) < 2
 
 _ratios = itertools.count()
 

@@ -24,6 +24,7 @@ import numpy as np
 from chroma_nb import forked
 from chroma_nb.check_report import CollectionCheck, some_ids
 from chroma_nb.db import _fields
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.base import (
     DB,
     NO_TEXTS,
@@ -125,7 +126,7 @@ _LONG_TEXT = 1 << 10
 _LOG_COPIES = 3.0
 _COMMIT_COPIES = 1.5
 #: ... and how many times more where DuckDB, before 2.0, holds what it has copied until the COMMIT (2.4).
-_OLD_COPIES = 2.5 if int(duckdb.__version__.split(".")[0]) < 2 else 0.0
+_OLD_COPIES = 2.5 if IS_OLD_DUCKDB else 0.0
 #: How many times a piece of texts is there while it is handed over.
 _PIECE_COPIES = 3
 #: ... by this name.

@@ -33,6 +33,7 @@ from chroma_nb.db._duckdb import (
     is_disk_full,
     text_bytes,
 )
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
 from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.interrupted import interruptible, path_to_open
@@ -219,7 +220,7 @@ class PersistentDuckDB(DuckDB):
         """Begin a new log now, while nobody reads; where the disk does not let it, the next commit tries."""
         try:
             with interruptible():
-                if self._has_old_log and self._should_checkpoint():
+                if _CUTS_FOUND_LOGS and self._has_old_log and self._should_checkpoint():
                     self._checkpoint()
                     self._has_old_log = False
         except MemoryBudgetError:
@@ -228,9 +229,7 @@ class PersistentDuckDB(DuckDB):
             self.mark_broken()
 
     def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
-        # Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log
-        # back too far, and acknowledged records are gone.
-        if self._has_old_log and self._log_bytes():
+        if _CUTS_FOUND_LOGS and self._has_old_log and self._log_bytes():
             if not self._should_checkpoint():
                 need = self._space_for_checkpoint(self._log_bytes())
                 raise OSError(
@@ -749,6 +748,9 @@ class PersistentDuckDB(DuckDB):
 #: The newest form of DuckDB's files that every supported DuckDB reads rightly: stores are carried about. With
 #: "v1.3.0", and without any, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 finds NULL for every value.
 _STORAGE = {"storage_compatibility_version": "v1.2.0"}
+#: Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log back too far, and
+#: acknowledged records are gone.
+_CUTS_FOUND_LOGS = IS_OLD_DUCKDB
 #: What keeps a file from being opened and says nothing of what is in it.
 _NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
 #: A log of more than this is written into the database after a commit; DuckDB's own measure.

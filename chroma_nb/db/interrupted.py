@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from chroma_nb.db._versions import IS_OLD_DUCKDB
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Before 2.0 a query that was stopped may leave its database open in this process for ever, and whoever opens the same
-#: path again waits for the end of it.
-_LEAVES_IT_OPEN = int(duckdb.__version__.split(".")[0]) < 2
+#: A query that was stopped may leave its database open in this process for ever, and whoever opens the same path again
+#: waits for the end of it.
+_LEAVES_IT_OPEN = IS_OLD_DUCKDB
 #: Set when a cell was stopped in this process.
 _STOPPED = threading.Event()
 _SPELLINGS = itertools.count(1)

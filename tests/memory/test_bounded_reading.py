@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 
 import chroma_nb
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.base import TextSizes
 from chroma_nb.db.record_table import RecordTable, measure
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.fakes import tight
-from tests.stores import IS_OLD_DUCKDB, private_settings
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

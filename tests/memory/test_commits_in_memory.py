@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.errors import InternalError, MemoryBudgetError
 from chroma_nb.memory.workspace import WORKSPACE
 from tests.memory.fakes import FakeMachine
-from tests.stores import IS_OLD_DUCKDB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

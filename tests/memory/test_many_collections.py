@@ -16,6 +16,7 @@ import pytest
 import chroma_nb
 from benchmarks.memory_limit import limit
 from chroma_nb.db import vector_file
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.lender import LENDERS
@@ -23,7 +24,7 @@ from chroma_nb.segment import manager, resident_set
 from chroma_nb.segment.slot import Slots
 from chroma_nb.segment.worker import Worker
 from tests.memory.fakes import MIB, tight
-from tests.stores import IS_OLD_DUCKDB, private_settings
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import chroma_nb
-from tests.stores import IS_OLD_DUCKDB
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from tests.trust.every_system_call.scenario import Life, possible_states, read
 
 if TYPE_CHECKING:
