@@ -416,6 +416,17 @@ def test_sql(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.sql("SELECT count(*) AS n FROM long")["n"][0] == 4_000
 
 
+def test_sql_of_embeddings(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(ids=IDS[:3_000], embeddings=np.ones((3_000, 2_000), dtype=np.float32))
+    machine_with(monkeypatch, 1)
+    error, ways = refused_once(lambda: client.sql("SELECT id, embedding FROM wide"))
+    assert str(error).startswith("An answer of 3,000 rows with 24.0 MB of embeddings needs")
+    assert ways[0] == "ask for fewer rows (LIMIT) or for fewer columns"
+    assert len(client.sql("SELECT id, embedding FROM wide LIMIT 10")) == 10
+    assert len(client.sql("SELECT id FROM wide")) == 3_000
+
+
 # -- the database's share ---------------------------------------------------------------------
 
 

@@ -36,7 +36,6 @@ _REAL = re.compile(r"FLOAT|DOUBLE|DECIMAL\(.*\)")
 WAYS_OUT = (
     "ask for fewer rows (LIMIT) or for fewer columns",
     "let SQL count or add up instead",
-    "unload collections: client.memory.unload_all()",
 )
 _VECTOR = re.compile(r"(FLOAT|DOUBLE)\[(\d+)\]")
 #: ... which are exact below this.
@@ -352,9 +351,13 @@ _CONVERT: dict[type, Callable[[list[Any]], Any]] = {
 # -- sizes ------------------------------------------------------------------------------------
 
 
+def n_numbers(types: Sequence[str]) -> int:
+    """Return how many numbers the embeddings of a row with columns of these types have."""
+    return sum(int(vector[2]) for kind in types if (vector := _VECTOR.fullmatch(kind)))
+
+
 def _rows_at_once(types: Sequence[str]) -> int:
-    width = sum(int(vector[2]) for kind in types if (vector := _VECTOR.fullmatch(kind)))
-    return max(1, min(_ROWS, _NUMBERS // max(1, width)))
+    return max(1, min(_ROWS, _NUMBERS // max(1, n_numbers(types))))
 
 
 def _size_of(values: Any) -> int:

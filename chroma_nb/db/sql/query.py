@@ -13,7 +13,7 @@ from chroma_nb.db.record_table import VECTOR_ROWS
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
-from chroma_nb.db.sql.frame import WAYS_OUT, read_frame
+from chroma_nb.db.sql.frame import WAYS_OUT, n_numbers, read_frame
 from chroma_nb.db.sql.interrupt import Work, run_interruptibly
 from chroma_nb.db.sql.letters import check_names
 from chroma_nb.db.sql.names import fold, sql_identifier
@@ -41,10 +41,12 @@ EMPTY_DATABASE = "chroma_nb_sql"
 #: A query begins again when a collection is compacted while it runs. Twice in a row is rare already; the limit
 #: only keeps it from going on for ever. Chosen, not measured.
 _ATTEMPTS = 5
-#: Answers from collections of which these have more bytes are measured first.
+#: Answers from collections of which 2,048 records have more bytes are measured first.
 _LONG_BYTES = 8 << 20
-#: How many times an answer has the texts of 2,048 rows on their way into a DataFrame (measured: 6 to 8 in all).
+#: How many times an answer has the texts or embeddings of 2,048 rows on their way into a DataFrame (measured: 6 to 8 in
+#: all of texts, 5 to 7 of embeddings).
 _CHUNK_COPIES = 6
+_FLOAT_BYTES = 4
 
 
 def answer_sql(
@@ -371,10 +373,14 @@ class _Query:
         return frame
 
     def _may_be_long(self, statement: Statement) -> bool:
-        """Say whether 2,048 rows of one of the collections have so many letters that an answer is measured first."""
+        """Say whether 2,048 records of one of the collections are so long that an answer is measured first."""
         found = (self._snapshot.collections.get(name) for name in statement.tables)
         return any(
-            self._store.text_sizes(one.id).row_bytes() * min(one.n_records, VECTOR_ROWS)
+            min(one.n_records, VECTOR_ROWS)
+            * max(
+                self._store.text_sizes(one.id).row_bytes(),
+                _FLOAT_BYTES * (one.dimension or 0) * (one.name in self._embeddings),
+            )
             > _LONG_BYTES
             for one in found
             if one is not None
@@ -383,20 +389,19 @@ class _Query:
     def _check_size(
         self, cursor: duckdb.DuckDBPyConnection, statement: Statement, parameters: Any
     ) -> None:
-        """Refuse an answer of long texts that does not fit: DuckDB hands over 2,048 rows at once, however long.
+        """Refuse an answer of long records that does not fit: DuckDB hands over 2,048 rows at once, however long.
 
         Raises:
             MemoryBudgetError: It does not fit. Nothing of it was read into memory.
         """
-        types = _described_types(cursor, statement, parameters)
-        texts = [
-            f"c{place}" for place, kind in enumerate(types or ()) if kind in ("VARCHAR", "JSON")
-        ]
-        if types is None or not texts:
+        types = _described_types(cursor, statement, parameters) or []
+        texts = [f"c{place}" for place, kind in enumerate(types) if kind in ("VARCHAR", "JSON")]
+        width = n_numbers(types)
+        if not texts and not width:
             return
         self._work.check()
         names = ", ".join(f"c{place}" for place in range(len(types)))
-        each = " + ".join(f"coalesce(strlen({name}::VARCHAR), 0)" for name in texts)
+        each = " + ".join(f"coalesce(strlen({name}::VARCHAR), 0)" for name in texts) or "0"
         measured = (
             f"SELECT count(*), coalesce(sum({each}), 0) FROM (\n{statement.text}\n) AS t({names})"
         )
@@ -405,11 +410,21 @@ class _Query:
         except duckdb.ParserException:
             # Not every statement may stand within another.
             return
-        n_rows, n_bytes = int(row[0]), int(row[1])
-        together = n_bytes if n_rows <= VECTOR_ROWS else n_bytes * VECTOR_ROWS // n_rows
+        n_rows, text_bytes = int(row[0]), int(row[1])
+        vector_bytes = n_rows * width * _FLOAT_BYTES
+        n_bytes = 2 * text_bytes + vector_bytes
+        together = text_bytes + vector_bytes
+        if n_rows > VECTOR_ROWS:
+            together = together * VECTOR_ROWS // n_rows
+        parts = {"texts": text_bytes, "embeddings": vector_bytes}
+        said = " and ".join(
+            f"{format_bytes(n)} of {of}"
+            for of, n in parts.items()
+            if 100 * n >= sum(parts.values())
+        )
         require(
-            2 * n_bytes + _CHUNK_COPIES * together,
-            f"An answer of {n_rows:,} rows with {format_bytes(n_bytes)} of texts",
+            n_bytes + _CHUNK_COPIES * together,
+            f"An answer of {n_rows:,} rows with {said}",
             *WAYS_OUT,
         )
 
