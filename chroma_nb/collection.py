@@ -512,7 +512,7 @@ class Collection(Displayed):
             row_bytes * len(inputs),
             f"Embedding {len(inputs):,} documents for collection [{self.name}]",
             f"add them in parts of {max(1, (SMALL_NEED - 1) // row_bytes):,}",
-            "free memory: client.memory.unload_all()",
+            "make room on the machine: restart notebooks that are not used",
         )
         return embed_documents(
             function,

@@ -38,7 +38,7 @@ def import_pandas() -> Any:
         require(
             _PANDAS_BYTES,
             "Importing pandas",
-            "free memory first: client.memory.unload_all()",
+            "make room on the machine: restart notebooks that are not used",
             "write the records to a file: collection.export(path)",
         )
     import pandas as pd

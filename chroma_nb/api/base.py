@@ -263,7 +263,11 @@ class API(ABC):
                     there, wanted = (
                         self.count(one, **where_to) for one in (copy.id, collection_id)
                     )
-                    say_what_is_copied(error, new_name, there, wanted)
+                    say_what_is_copied(
+                        error,
+                        f"The copy [{new_name}] is unfinished: {there:,} of {wanted:,} records are in it. Run the "
+                        "same call again to copy the rest, or delete it.",
+                    )
             raise
         return self.get_collection_by_id(copy.id, **where_to)
 

@@ -258,13 +258,14 @@ def copy_records(
     return copied
 
 
-def say_what_is_copied(error: ChromaError, name: str, n_there: int, n_records: int) -> None:
-    """Let the error of a copy that was stopped half-way say what is so: it speaks of one piece alone."""
-    said = error.message()
-    error.args = (
-        f"The copy [{name}] is unfinished: {n_there:,} of {n_records:,} records are in it. Run the same call again "
-        f"to copy the rest, or delete it. Of the next records none was copied: {said}",
-    )
+def say_what_is_copied(error: ChromaError, state: str) -> None:
+    """Let the error of a copy that was stopped half-way say what is so: it speaks of one piece alone.
+
+    Args:
+        error: The error.
+        state: What was copied, and what to do, as sentences.
+    """
+    error.args = (f"{state} Of the next records none was copied: {error.message()}",)
 
 
 def is_unfinished_copy(

@@ -6,8 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.api.copying import Place, copy_records
-from chroma_nb.errors import InvalidArgumentError, NotFoundError
+from chroma_nb.api.copying import Place, copy_records, say_what_is_copied
+from chroma_nb.errors import ChromaError, InvalidArgumentError, NotFoundError
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.validation import (
@@ -93,14 +93,23 @@ def copy_collection(
     compares = mirror or on_conflict == "replace"
     did = "compared" if compares else "copied"
     with progress_bar(0, f"Copying {name}", did=did, enabled=enabled) as bar:
-        copied = copy_records(
-            here,
-            there,
-            bar.update,
-            replace=compares,
-            mirror=mirror,
-            on_total=bar.set_total,
-        )
+        try:
+            copied = copy_records(
+                here,
+                there,
+                bar.update,
+                replace=compares,
+                mirror=mirror,
+                on_total=bar.set_total,
+            )
+        except ChromaError as error:
+            if bar.state.done:
+                say_what_is_copied(
+                    error,
+                    f"The copy [{name}] is unfinished: {bar.state.done:,} of {bar.state.total:,} records were {did}. "
+                    "Run the same call again to go on.",
+                )
+            raise
     report = TransferReport(
         name, copied.added, copied.skipped, copied.changed, copied.removed, ids="the source's"
     )

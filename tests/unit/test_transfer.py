@@ -231,6 +231,36 @@ def test_a_fork_that_fails_says_what_it_leaves_and_the_same_call_goes_on(client:
     assert content(many.fork("forked")) == content(many)
 
 
+def test_a_copy_to_another_store_that_fails_says_what_it_leaves_and_the_same_call_goes_on(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = client.create_collection("many", embedding_function=None)
+    many.add(ids=[f"{n}" for n in range(200)], embeddings=np.zeros((200, 2), np.float32))
+    with chroma_nb.EphemeralClient(chroma_nb.Settings(allow_reset=True)) as other:
+        other.reset()
+        add, calls = other.api.add, []
+
+        def stops(*arguments: Any, **named: Any) -> Any:
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise chroma_nb.errors.InternalError("stopped")
+            return add(*arguments, **named)
+
+        monkeypatch.setattr(other.api, "add", stops)
+        with pytest.raises(chroma_nb.errors.InternalError) as error:
+            client.copy_to(other, ["many"])
+        copy = other.get_collection("many", embedding_function=None)
+        there = copy.count()
+        assert 0 < there < 200
+        said = str(error.value)
+        assert said.startswith(
+            f"The copy [many] is unfinished: {there} of 200 records were copied."
+        )
+        assert said.endswith(": stopped")
+        assert client.copy_to(other, ["many"]) == {"many": 200}
+        assert content(copy) == content(many)
+
+
 def test_a_fork_adds_to_no_other_collection(client: Any, notes: Any) -> None:
     other = client.create_collection("other", embedding_function=None)
     alike = client.create_collection(
