@@ -36,7 +36,7 @@ from chroma_nb.search.ranks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -64,34 +64,29 @@ class Scores:
         return rows[np.lexsort((~np.signbit(values), values))]
 
 
-def evaluate(rank: Rank, distances: Sequence[NDArray[np.floating]]) -> Scores:
+def evaluate(rank: Rank, distances: NDArray[np.floating]) -> Scores:
     """Return the scores of n records, the candidates, by a rank.
 
     Args:
         rank: What to compute.
-        distances: For each `Knn` in `knn_leaves(rank)`, in that order, the distances of the candidates to its
-            query: floats of shape (n,), NaN where a candidate has no such embedding or was not found. The
-            candidates are in storage order, which decides between equal distances. Only the `limit` smallest
-            count, so an array may have more than the neighbours.
+        distances: float of shape (number of leaves, n), a row for each `Knn` in `knn_leaves(rank)`: the distances
+            of the candidates to its query, NaN where a candidate has no such embedding or was not found. The
+            candidates are in storage order, which decides between equal distances. Only the `limit` smallest of a
+            row count, so it may have more than the neighbours.
 
     Raises:
-        ValueError: Another number of arrays than there are leaves, no leaf, or arrays of different shapes.
+        ValueError: Distances of another shape.
         InvalidArgumentError: The rank is nested more deeply than Python can follow.
     """
     try:
-        leaves = list(knn_leaves(rank))
-        arrays = [np.asarray(array, dtype=np.float64) for array in distances]
-        if len(arrays) != len(leaves) or not arrays:
+        n_leaves = sum(1 for _ in knn_leaves(rank))
+        rows = np.asarray(distances, dtype=np.float64)
+        if rows.ndim != 2 or len(rows) != n_leaves:
             raise ValueError(
-                f"Expected an array of distances for each Knn, {len(leaves)} and at least one, got {len(arrays)}"
-            )
-        shapes = {array.shape for array in arrays}
-        if len(shapes) != 1 or arrays[0].ndim != 1:
-            raise ValueError(
-                f"Expected arrays of one shape (n,), got {', '.join(map(str, sorted(shapes)))}"
+                f"Expected distances of shape ({n_leaves}, n), a row for each Knn, got shape {rows.shape}"
             )
         with np.errstate(all="ignore"):
-            found = _evaluated(rank, iter(arrays), len(arrays[0]))
+            found = _evaluated(rank, iter(rows), rows.shape[1])
     except RecursionError:
         raise InvalidArgumentError(
             "The rank is nested too deeply. A list of ranks under one $sum or $mul is flat."
@@ -126,7 +121,7 @@ _OF_NONE: dict[type[Rank], float] = {Sum: 0.0, Mul: 1.0, Max: -np.inf, Min: np.i
 
 
 def _evaluated(rank: Rank, distances: Iterator[NDArray[np.float64]], n: int) -> _Operand:
-    """Return a node's value; takes from `distances` an array for each `Knn` that it meets."""
+    """Return a node's value; takes from `distances` a row for each `Knn` that it meets."""
     if isinstance(rank, Val):
         return _constant(rank.value, n)
     if isinstance(rank, Knn):
