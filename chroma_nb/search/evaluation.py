@@ -6,7 +6,7 @@ Every node gives a value to some records, and may have a default for the others.
 default for all; a `Knn` gives its neighbours their distances, and has the default that was set. Where two
 operands meet, a record without a value in one gets that operand's default, and falls out where there is none. If
 both have defaults, a record needs a value in one of them. What has a value at the root is in the answer: a
-default alone puts no record there.
+default alone puts no record there. These are Chroma's rules; its arithmetic is float32, ours float64.
 """
 
 from __future__ import annotations
