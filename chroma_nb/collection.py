@@ -33,7 +33,7 @@ from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import SMALL_NEED, require
 from chroma_nb.progress import progress_bar
 from chroma_nb.results import Explanation, GetResult, QueryResult
-from chroma_nb.search import Condition, as_document_filter, as_filter
+from chroma_nb.search.conditions import Condition, as_document_filter, as_filter
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,

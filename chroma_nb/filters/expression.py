@@ -144,9 +144,11 @@ _LISTS = ("$contains", "$not_contains")
 _OPERATORS = (*_ORDERED, "$ne", "$eq", *_MEMBERSHIP, *_LISTS)
 PATTERNS = ("$regex", "$not_regex")
 _DOCUMENT_OPERATORS = (*_LISTS, *PATTERNS)
+#: Every operator on a field or on the document.
+OPERATORS = (*_OPERATORS, *PATTERNS)
 #: The pseudo-fields of `where` that stand for the record's own parts.
-_ID_KEY = "#id"
-_DOCUMENT_KEY = "#document"
+ID_KEY = "#id"
+DOCUMENT_KEY = "#document"
 _INVALID = "Invalid where clause"
 
 
@@ -251,7 +253,7 @@ def _parse_where(where: Any) -> Expression:
             where,
         )
     key = _plain(key)
-    if key.startswith("#") and key not in (_ID_KEY, _DOCUMENT_KEY):
+    if key.startswith("#") and key not in (ID_KEY, DOCUMENT_KEY):
         raise InvalidArgumentError(
             f"{_INVALID}: no metadata key begins with #, got {_short(key)}. Of a record's own parts a "
             "filter takes K.ID ('#id') and K.DOCUMENT ('#document')."
@@ -278,19 +280,19 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             else f"Compare with a value, such as {{{key!r}: {{'$eq': 1}}}}, or leave the key out.",
         )
     ((operator, operand),) = expression.items()
-    if key == _DOCUMENT_KEY and operator in _DOCUMENT_OPERATORS and not isinstance(operand, str):
+    if key == DOCUMENT_KEY and operator in _DOCUMENT_OPERATORS and not isinstance(operand, str):
         raise ValueError(
-            f"Expected operand value to be a str for operator {operator} on {_DOCUMENT_KEY}, "
+            f"Expected operand value to be a str for operator {operator} on {DOCUMENT_KEY}, "
             f"got {_short(operand)}"
         )
-    if key == _DOCUMENT_KEY and operator in PATTERNS:
+    if key == DOCUMENT_KEY and operator in PATTERNS:
         if not operand:
             raise ValueError(
-                f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
+                f"Expected operand value for operator {operator} on {DOCUMENT_KEY} to be a non-empty str"
             )
         return DocumentMatches(_plain(operand), operator == "$not_regex")
     if operator in _ORDERED and not isinstance(operand, int | float):
-        moment = instant(operand) if isinstance(operand, str) and key != _ID_KEY else None
+        moment = instant(operand) if isinstance(operand, str) and key != ID_KEY else None
         if moment is None:
             raise with_way_out(
                 ValueError(
@@ -450,17 +452,17 @@ def _uneven(operand: Any) -> ValueError:
 
 
 def _leaf(key: str, operator: str, operand: Any) -> Expression:
-    if key == _ID_KEY:
+    if key == ID_KEY:
         return _id_leaf(operator, operand)
-    if key == _DOCUMENT_KEY:
+    if key == DOCUMENT_KEY:
         if operator not in _LISTS or not isinstance(operand, str):
             raise InvalidArgumentError(
-                f"Cannot filter using metadata key '{_DOCUMENT_KEY}' with operator '{operator}' "
+                f"Cannot filter using metadata key '{DOCUMENT_KEY}' with operator '{operator}' "
                 "because indexing is disabled. Use where_document, or $contains with a text."
             )
         if not operand:
             raise ValueError(
-                f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
+                f"Expected operand value for operator {operator} on {DOCUMENT_KEY} to be a non-empty str"
             )
         return DocumentContains(_plain(operand), operator == "$not_contains")
     if operator in _MEMBERSHIP:
