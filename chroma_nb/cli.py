@@ -178,8 +178,10 @@ def _run(options: argparse.Namespace) -> int:
     server = factories.get_server()
     budget = server.api.get_memory_budget()
     server.listen()
+    everywhere = settings.server_host in ("0.0.0.0", "::")
     print(
-        f"chroma-nb {__version__} serves {settings.place} on {server.url} "
+        f"chroma-nb {__version__} serves {settings.place} on {server.url}"
+        f"{' and every other address of this machine' if everywhere else ''} "
         f"(memory budget {format_bytes(budget)}). Ctrl-C stops it.",
         flush=True,
     )
