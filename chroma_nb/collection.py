@@ -44,6 +44,7 @@ from chroma_nb.types import (
     Where,
     WhereDocument,
 )
+from chroma_nb.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     import os
@@ -92,7 +93,7 @@ _QUERY_INCLUDE = ["metadatas", "documents", "distances"]
 
 
 @public_class
-class Collection(Displayed):
+class Collection(Displayed, Unpicklable):
     """A named set of records: id, embedding, document, metadata, uri.
 
     Collections come from a client. The handle holds no records; its attributes are those of the moment

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -409,16 +409,13 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
         "Accept": "application/json",
         "User-Agent": f"chroma_nb/{__version__}",
     }
-    basic = settings.basic_auth
-    if not basic and parts.username is not None:
-        basic = f"{parts.username}:{parts.password or ''}"
+    token, basic = _credentials(settings, parts)
     if basic:
         if ":" not in basic:
             raise InvalidArgumentError("Expected basic_auth to be 'user:password'.")
         headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
-    if settings.token:
-        bearer = settings.token_header.lower() == "authorization"
-        headers[settings.token_header] = f"Bearer {settings.token}" if bearer else settings.token
+    if token:
+        headers[settings.token_header] = f"Bearer {token}" if _is_bearer(settings) else token
     headers.update(_more_headers(settings.headers))
     for name, value in headers.items():
         if any(character in value for character in "\r\n\0") or not value.isascii():
@@ -426,6 +423,30 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
                 f"The header {name!r} holds a line break or a character that HTTP cannot carry."
             )
     return url, headers
+
+
+def _is_bearer(settings: Settings) -> bool:
+    return settings.token_header.lower() == "authorization"
+
+
+def _credentials(settings: Settings, parts: SplitResult) -> tuple[str, str]:
+    """Return the token, and user and password, that requests show.
+
+    Raises:
+        InvalidArgumentError: There are both, and one header to show them in.
+    """
+    token, basic = settings.token, settings.basic_auth
+    is_in_url = not basic and parts.username is not None
+    if is_in_url:
+        basic = f"{parts.username}:{parts.password or ''}"
+    if not (token and basic and _is_bearer(settings)):
+        return token, basic
+    where = "a user in the address" if is_in_url else "basic_auth"
+    raise InvalidArgumentError(
+        f"Expected a token or a user with a password, got both: token and {where}. Leave one of them out "
+        "(token='' where the environment has CHROMA_NB_TOKEN), or show the token in a header of its own: "
+        "Settings(token_header='X-Chroma-Token')."
+    )
 
 
 def _more_headers(text: str) -> dict[str, str]:

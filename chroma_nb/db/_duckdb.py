@@ -37,6 +37,7 @@ from chroma_nb.db.base import (
     text_pieces,
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
+from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.interrupted import interruptible
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
 from chroma_nb.db.record_table import (
@@ -49,7 +50,7 @@ from chroma_nb.db.record_table import (
 )
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
-from chroma_nb.db.vector_file import VectorFile
+from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
     InternalError,
     InvalidArgumentError,
@@ -567,7 +568,7 @@ class DuckDB(DB):
                             self.mark_broken()
                         raise self.memory_error() from error
                     raise (
-                        self._fatal(error) if is_fatal(error) else self._read_error(error)
+                        self._fatal(error) if is_fatal(error) else self.read_error(error)
                     ) from error
                 finally:
                     self._is_reloading = False
@@ -747,7 +748,7 @@ class DuckDB(DB):
             if is_fatal(error):
                 raise self._fatal(error) from error
             if isinstance(error, duckdb.Error):
-                raise self._read_error(error) from error
+                raise self.read_error(error) from error
             raise
         finally:
             self._here.n_cursors -= 1
@@ -1094,7 +1095,10 @@ class DuckDB(DB):
             )
         return self.memory_share.error(many)
 
-    def _write_error(self, error: Exception) -> InternalError:
+    def _write_error(self, error: Exception) -> Exception:
+        if self.persists and isinstance(error, duckdb.Error) and is_damage(error):
+            # Repeating the call does not help.
+            return StoreCorruptError(f"{self.read_error(error)} Nothing of this call was kept.")
         way_out = "Repeat the call."
         if is_disk_full(error):
             way_out = "The disk is full: free some space, or delete what is not needed, and repeat the call."
@@ -1235,7 +1239,10 @@ class DuckDB(DB):
         vectors = entry.vectors
         how = "is damaged"
         if vectors is not None and vectors.is_shorter_than(entry.extent.next_label):
-            how = "was missing" if vectors.was_missing else "was cut short outside this program"
+            how = "was cut short outside this program"
+            if vectors.was_missing or vectors.bytes_on_disk <= HEADER_BYTES:
+                # Another process may have made the file anew, without rows.
+                how = "was missing, or is without its rows"
         raise StoreCorruptError(
             f"Vector file {self._vector_path(entry)!r} of collection [{entry.info.name}] "
             f"{how}: the embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
@@ -1245,7 +1252,7 @@ class DuckDB(DB):
             ids=ids,
         )
 
-    def _read_error(self, error: duckdb.Error) -> Exception:
+    def read_error(self, error: duckdb.Error) -> Exception:
         """Return the error that stands for one of DuckDB's, met while reading."""
         return InternalError(f"{self!r} could not be read: {error}.")
 
@@ -1382,6 +1389,8 @@ class DuckDB(DB):
             except (duckdb.OutOfMemoryException, *NOT_THE_CALLERS_FAULT):
                 raise
             except duckdb.Error as error:
+                if is_damage(error):
+                    raise
                 raise InternalError(f"The filter could not be evaluated: {error}") from error
         # Cut here and not by SQL's LIMIT: see _disable_pruner.
         chosen = labels[offset : None if limit is None else offset + limit]

@@ -113,8 +113,8 @@ class PersistentDuckDB(DuckDB):
                 raise
         except NotOurFileError as error:
             raise InvalidArgumentError(
-                f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Remove that file, or "
-                "give another folder; nothing was changed."
+                f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Move it away, or "
+                "delete it, or give another folder; nothing was changed."
             ) from error
         except OSError as error:
             raise InternalError(
@@ -343,7 +343,7 @@ class PersistentDuckDB(DuckDB):
             )
         return StoreCorruptError(f"{said}: {error}. {way_out}")
 
-    def _read_error(self, error: duckdb.Error) -> Exception:
+    def read_error(self, error: duckdb.Error) -> Exception:
         if is_out_of_memory(error):
             return self.memory_error()
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
@@ -354,8 +354,10 @@ class PersistentDuckDB(DuckDB):
                 f"The store in {self.path!r} could not be read, as the disk is full: {error}. Free some space."
             )
         return StoreCorruptError(
-            f"The database {self._database_file()!r} could not be read: {error}. Restore the store from a backup, "
-            "or save what can be read: collection.export(path). client.check() says which collections are whole."
+            f"The database {self._database_file()!r} could not be read: {error}. Restore the whole folder from a "
+            "backup. Without one: client.check() says which collections are whole; collection.export(path) saves them. Of "
+            "the others client.memory.load(name) loads the snapshot in indexes/, where that is there and whole; then "
+            "export() saves those, too."
         )
 
     def _check_new(self) -> None:

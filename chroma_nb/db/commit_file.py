@@ -84,7 +84,7 @@ class CommitFile:
             os.close(fd)
             raise NotOurFileError(
                 errno.EEXIST,
-                f"{self.path!r} is a file that holds something else: move it away, or delete it",
+                f"{self.path!r} is a file that holds something else",
             )
         self._fd = fd
 

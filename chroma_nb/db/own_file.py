@@ -57,7 +57,11 @@ def open_given(path: str, flags: int, mode: int = 0o600) -> int:
         NotOurFileError: It is no plain file.
         OSError: It is missing, or cannot be opened.
     """
-    fd = os.open(path, flags | _FLAGS, mode)
+    try:
+        fd = os.open(path, flags | _FLAGS, mode)
+    except IsADirectoryError:
+        # Where it is opened for writing; for reading, it opens.
+        raise NotOurFileError(errno.EEXIST, f"{path!r} is a folder, not a file") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise NotOurFileError(errno.EEXIST, f"{path!r} is no plain file")

@@ -101,7 +101,7 @@ def _open(path: str, create: bool) -> int:
         if not _is_holder(os.read(fd, _MOST_BYTES + 1)):
             raise NotOurFileError(
                 errno.EEXIST,
-                f"{path!r} is a file that holds something else: move it away, or delete it",
+                f"{path!r} is a file that holds something else",
             )
     except BaseException:
         os.close(fd)

@@ -117,13 +117,16 @@ class VectorFile(VectorSource):
             self._small = np.empty((0, dimension), dtype=np.float32)
         else:
             with self._open(os.O_CREAT if create else 0) as fd:
-                try:
-                    self._check_header(fd, create)
-                except StoreCorruptError as error:
-                    if not has_sums:
-                        raise
+                wrong = self._read_header(fd, create)
+                if wrong and not has_sums:
+                    raise StoreCorruptError(f"{wrong} Restore it from a backup.")
+                if wrong:
                     self._header_is_damaged = True
-                    logger.warning("%s Its rows have checksums of their own.", error)
+                    logger.warning(
+                        "%s Its rows have checksums of their own, and are compared with those. The header is "
+                        "written anew with the next write to the collection.",
+                        wrong,
+                    )
 
     @contextlib.contextmanager
     def _open(self, more_flags: int = 0, *, to_write: bool = False) -> Iterator[int]:
@@ -221,23 +224,24 @@ class VectorFile(VectorSource):
         self._on_damage = on_damage
         self.sums = sums
 
-    def _check_header(self, fd: int, create: bool) -> None:
+    def _read_header(self, fd: int, create: bool) -> str:
+        """Return what is wrong with the header, as a sentence; nothing where it is right or was just written."""
         size = os.fstat(fd).st_size
         if size < HEADER_BYTES:
             if not create:
-                raise StoreCorruptError(
+                return (
                     f"Vector file {self.path!r} was cut short outside this program: it has {size:,} bytes, "
-                    f"and its header alone {HEADER_BYTES:,}. Restore it from a backup."
+                    f"and its header alone {HEADER_BYTES:,}."
                 )
             self._write_header(fd)
-            return
+            return ""
         magic, version, dimension = _HEADER.unpack(_read_all(fd, _HEADER.size, 0))
         if magic != MAGIC or version != FORMAT_VERSION or dimension != self.dimension:
-            raise StoreCorruptError(
-                f"Vector file {self.path!r} is not one of {self.dimension} dimensions in format "
-                f"{FORMAT_VERSION} (found {magic!r}, format {version}, {dimension} dimensions). "
-                "Restore it from a backup."
+            return (
+                f"The header of vector file {self.path!r} is damaged: it is not one of {self.dimension} dimensions in "
+                f"format {FORMAT_VERSION} (found {magic!r}, format {version}, {dimension} dimensions)."
             )
+        return ""
 
     def _write_header(self, fd: int) -> None:
         header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)

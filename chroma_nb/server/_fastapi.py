@@ -131,10 +131,10 @@ class FastAPI(Server):
 
         if _shows_secrets(self.settings):
             LOGGER.warning(
-                "Serving %s without TLS: passwords, tokens and records cross the network in plain text, where "
+                "Serving on %s without TLS: passwords, tokens and records cross the network in plain text, where "
                 "others can read them. Give --tls-certificate and --tls-key. Behind a proxy that has the "
                 "certificate, serve on --host 127.0.0.1, or say --public.",
-                self.url,
+                self.settings.server_host,
             )
 
     def run(self) -> None:

@@ -86,6 +86,15 @@ def test_a_file_of_somebody_elses_is_no_lock(tmp_path: Path) -> None:
     assert (tmp_path / "lock").read_text() == "the combination is 1234"
 
 
+@pytest.mark.parametrize("name", ["lock", "commits"])
+def test_a_folder_in_place_of_a_file_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    store = make_store(tmp_path / "store")
+    (store / name).unlink()
+    (store / name).mkdir()
+    with pytest.raises(InvalidArgumentError, match=f"{name}' is a folder, not a file"):
+        chroma.PersistentClient(store)
+
+
 @pytest.mark.parametrize("text", ["", "\0" * 100, '{"pi', '{"pid": 1, "program": "x"}'])
 def test_what_a_crash_leaves_in_a_lock_keeps_nobody_out(tmp_path: Path, text: str) -> None:
     store = make_store(tmp_path / "store")

@@ -196,6 +196,7 @@ def test_a_damaged_header_hides_no_rows(
     flip(guarded.path, at)
     file = guarded.open()
     assert "checksums of their own" in caplog.text
+    assert "backup" not in caplog.text, "nothing is lost"
     np.testing.assert_array_equal(file.read_range(0, N), vectors())
     file.append(N, vectors(1, seed=4))
     # The next write made it right.
@@ -650,6 +651,7 @@ def test_check_says_what_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.main(["check", str(tmp_path)]) == 3
     said = capsys.readouterr().out
     assert "16 records ('n0', 'n1', 'n2' and 13 more)" in said
+    assert "export(path, skip_damaged=True) saves all other records" in said
     assert graph.name in said
     with store(tmp_path) as client:
         report = client.check()

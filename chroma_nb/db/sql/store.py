@@ -47,6 +47,9 @@ class SqlStore(Protocol):
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for a query that DuckDB has not enough memory for."""
 
+    def read_error(self, error: duckdb.Error) -> Exception:
+        """Return the error that stands for one of DuckDB's, met while reading."""
+
     def mark_broken(self) -> None:
         """Take note that DuckDB itself has failed."""
 
