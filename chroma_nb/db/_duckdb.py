@@ -40,12 +40,12 @@ from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.interrupted import interruptible
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
 from chroma_nb.db.record_table import (
-    VECTOR_ROWS,
+    CHUNK_ROWS,
     RecordTable,
     in_order,
     joined,
+    largest_chunk_bytes,
     measure,
-    most_together,
 )
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
@@ -116,7 +116,7 @@ _COLUMNAR_ROWS = 512
 #: Columns go over in pieces of so many bytes, so that a long write can show how far it is: a row takes a place in
 #: each of ten arrays. Its texts are not copied before they are DuckDB's.
 _PIECE_BYTES = 8 << 20
-_PLACE_BYTES = 10 * 8
+_ROW_ARRAY_BYTES = 10 * 8
 #: ... and texts of so many bytes at most, or one longer row: DuckDB's copies of a piece go before the next one.
 _TEXT_PIECE_BYTES = 4 << 20
 #: From so many letters on a text is copied so that its UTF-8 form goes with the copy.
@@ -139,16 +139,16 @@ _PLAIN_ROWS = 8
 _SCAN_BYTES = 8 << 20
 #: Compacting copies vectors in pieces of so many bytes at most, and they are there so many times: as a range of
 #: the file, and chosen from it.
-_COPY_BYTES = 32 << 20
-_COPIES = 2
+_COMPACT_BYTES = 32 << 20
+_COMPACT_COPIES = 2
 #: Sizes of texts are measured anew where they are those of so many times the records that there are, and of a few
 #: more: of a little that is not there any more it is quicker to make room than to look.
-_MUCH_MORE = 1.1
+_REMEASURE_FACTOR = 1.1
 _FEW_RECORDS = 1_000
 #: How long closing waits for SQL queries to end when they are interrupted.
-_PATIENCE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
 #: What DuckDB raises where its file is damaged, or the disk has failed.
-NOT_THE_CALLERS_FAULT = (
+_STORAGE_ERRORS = (
     *(duckdb.IOException, duckdb.InternalException, duckdb.FatalException),
     duckdb.SerializationException,
 )
@@ -158,8 +158,8 @@ _VERSION_BITS = 62
 _RECENT_FILES = 1_024
 #: What DuckDB holds of a small table since the last checkpoint: of rows that were added 25 kB, and where some were
 #: removed all that is in the same block (measured in DuckDB 2.0.1).
-_UNWRITTEN_BYTES = 32 << 10
-_THINNED_BYTES = 320 << 10
+_UNCHECKPOINTED_BYTES = 32 << 10
+_REMOVALS_BYTES = 320 << 10
 #: A checkpoint holds the rows that DuckDB reads at a time in two forms (measured: 0.6 to 1.4 times their texts; a
 #: text may take a block of its own), and some beside.
 _CHECKPOINT_COPIES = 2
@@ -174,12 +174,12 @@ GROUP_ROWS = 122_880
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
 #: What DuckDB holds of each collection of a store in memory (measured); room is looked for before so many more.
-_TABLE_BYTES = 50 << 10
-_TABLES = 64
+_COLLECTION_BYTES = 50 << 10
+_ROOM_FOR_COLLECTIONS = 64
 #: A checkpoint of a store in memory, which takes away what was removed, is due when about so much was written; a row
 #: beside its texts.
 _CHANGED_BYTES = 16 << 20
-_ROW_BYTES = 16
+ROW_BYTES = 16
 #: What asking DuckDB how much memory it uses may take of that.
 _ASKING_BYTES = 4 << 20
 #: A block of DuckDB's.
@@ -205,8 +205,8 @@ class _Entry:
     find_vectors: Callable[[], VectorFile | None] = _no_vectors
     #: Rows after the last full block of vectors, and their sum; None where the DB has no sums of it.
     tail: tuple[int, int] | None = None
-    #: `DuckDB._named` of the store.
-    named: set[UUID] | None = None
+    #: `DuckDB._touched` of the store.
+    touched: set[UUID] | None = None
 
     @property
     def vectors(self) -> VectorFile | None:
@@ -227,12 +227,12 @@ class _Entry:
 
     @property
     def table(self) -> str:
-        if self.named is not None:
-            self.named.add(self.info.id)
+        if self.touched is not None:
+            self.touched.add(self.info.id)
         return f"records_{self.info.id.hex}_{self.extent.generation}"
 
 
-class _Here(threading.local):
+class _ThreadState(threading.local):
     """How many cursors this thread is reading with."""
 
     n_cursors = 0
@@ -255,7 +255,7 @@ class DuckDB(DB):
         self._busy_cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         #: Somebody waits for the cursors that are busy: no more of them until then.
         self._is_reopening = False
-        self._here = _Here()
+        self._this_thread = _ThreadState()
         self._entries: dict[UUID, _Entry] = {}
         self._by_name: dict[tuple[str, str, str], UUID] = {}
         self._tenants: set[str] = set()
@@ -263,13 +263,13 @@ class DuckDB(DB):
         self._created = 0
         #: Collections whose table was named in a statement since DuckDB was opened, and those that were written to
         #: since the last checkpoint: DuckDB holds some memory for each.
-        self._named: set[UUID] = set()
-        self._unwritten: set[UUID] = set()
+        self._touched: set[UUID] = set()
+        self._uncheckpointed: set[UUID] = set()
         #: Those of them of which records were removed or replaced.
-        self._thinned: set[UUID] = set()
+        self._with_removals: set[UUID] = set()
         #: Of tables, by collection and generation: the bytes that DuckDB reads together, as they were measured when
         #: the texts were so many bytes.
-        self._together: dict[tuple[UUID, int], tuple[int, int]] = {}
+        self._chunk_bytes: dict[tuple[UUID, int], tuple[int, int]] = {}
         #: About how many bytes were written to a store in memory since then, and at how many a checkpoint is made.
         self._changed_bytes = 0
         self._changed_limit = _CHANGED_BYTES
@@ -357,7 +357,7 @@ class DuckDB(DB):
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
         self.sql_vectors.register(connection)
         _disable_pruner(connection)
-        _keep_texts_apart(connection)
+        _limit_text_compression(connection)
         return connection
 
     def _open_schema(self) -> None:
@@ -386,10 +386,10 @@ class DuckDB(DB):
     def _read_meta(self) -> None:
         """Check the store's format, and that no acknowledged commit is missing."""
         self._check_version()
-        self._commits = self._last_commit()
+        self._commits = self._read_commit_number()
         self._check_commits()
 
-    def _last_commit(self) -> int | None:
+    def _read_commit_number(self) -> int | None:
         """Return the number of the last commit by DuckDB."""
         rows = self._connection.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
         return int(rows[0][0]) if rows else None
@@ -442,11 +442,11 @@ class DuckDB(DB):
             if entry.vectors is not None and not _is_in_step(entry, entry.vectors.sums):
                 # A commit came through of which its writer never heard.
                 try:
-                    self._guard(entry, entry.vectors)
+                    self._attach_sums(entry, entry.vectors)
                 except StoreCorruptError:
                     # Said when it is used: the other collections are whole.
                     entry.vectors = None
-            entry.named = self._named
+            entry.touched = self._touched
             entries[entry.info.id] = entry
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
@@ -472,7 +472,7 @@ class DuckDB(DB):
 
     def _remember(self, entry: _Entry) -> None:
         info = entry.info
-        entry.named = self._named
+        entry.touched = self._touched
         self._entries[info.id] = entry
         self._by_name[info.tenant, info.database, info.name] = info.id
 
@@ -487,7 +487,7 @@ class DuckDB(DB):
             InternalError: The disk is full or has failed; nothing was changed.
         """
         with self._write_lock:
-            self._check_place()
+            self._check_not_replaced()
             self._reload_if_stale()
             self._before_change()
             try:
@@ -500,9 +500,9 @@ class DuckDB(DB):
                 raise self._write_error(error) from error
             # A reader may have found DuckDB broken meanwhile.
             self._is_stale = self._is_broken
-            self._let_go()
+            self._free_memory_if_due()
 
-    def _let_go(self) -> None:
+    def _free_memory_if_due(self) -> None:
         """Have DuckDB put away what it holds of many tables, where that has become much."""
         # After a checkpoint the rows of a table take a block, which goes to the folder for temporary files when
         # the memory is wanted.
@@ -510,27 +510,30 @@ class DuckDB(DB):
         if is_due:
             # Refused while another transaction goes on: then it is done a little later.
             self._changed_limit = self._changed_bytes + _CHANGED_BYTES // 4
-        if is_due or self._waits_for_checkpoint():
-            self._make_room()
+        if is_due or self._holds_much_until_checkpoint():
+            self._free_memory()
 
-    def _waits_for_checkpoint(self) -> bool:
+    def _holds_much_until_checkpoint(self) -> bool:
         """Say whether what cannot go before the next checkpoint takes much of DuckDB's memory."""
-        held = len(self._unwritten) * _UNWRITTEN_BYTES + len(self._thinned) * _THINNED_BYTES
+        held = (
+            len(self._uncheckpointed) * _UNCHECKPOINTED_BYTES
+            + len(self._with_removals) * _REMOVALS_BYTES
+        )
         return 3 * held > 2 * self.memory_share.n_bytes
 
     def _after_reading(self) -> None:
         """Do what is due when something was read."""
 
-    def _with_room(self, change: Callable[[], None]) -> None:
+    def _retry_with_freed_memory(self, change: Callable[[], None]) -> None:
         """Make a change, and make it again where DuckDB had too little memory for it and could be given some."""
         try:
             change()
         except MemoryBudgetError:
-            if not self._make_room():
+            if not self._free_memory():
                 raise
             change()
 
-    def _make_room(self) -> bool:
+    def _free_memory(self) -> bool:
         """Have DuckDB put away what it holds until a checkpoint; say whether that was done."""
         with self._write_lock, interruptible():
             try:
@@ -553,7 +556,7 @@ class DuckDB(DB):
             # Reading the catalogue may read vectors' checksums as well, and comes by here again; so does a
             # transaction, where collections of this store make room for its checkpoint.
             if self._is_stale and not self._is_reloading and not self._is_writing:
-                self._check_place()
+                self._check_not_replaced()
                 self._is_reloading = True
                 try:
                     with interruptible():
@@ -598,7 +601,7 @@ class DuckDB(DB):
         try:
             if self.memory_share.is_stale:
                 self.memory_share.apply()
-            self._renew_log(connection)
+            self._checkpoint_found_log(connection)
             connection.execute("BEGIN TRANSACTION")
             yield connection
             number = self._number_commit(connection)
@@ -634,14 +637,14 @@ class DuckDB(DB):
         transaction may be found in the log when the store is opened anew. In memory COMMIT may fail when all of it
         is there, while DuckDB tidies up; these are not numbered, but each changes the catalogue.
         """
-        before = self._catalogue_in_words()
+        before = self._comparable_catalogue()
         try:
             self._undo(failed=True)
             with self.memory_share.raised(WORKSPACE.headroom, self._connection):
                 if is_out_of_memory(error):
                     # What is in the log is in DuckDB's memory again.
                     with contextlib.suppress(duckdb.Error, OSError, MemoryBudgetError):
-                        self._renew_log(self._connection, is_needed=False)
+                        self._checkpoint_found_log(self._connection, force=False)
                 self._reload_catalogue()
         except (InternalError, MemoryBudgetError, duckdb.Error) as reason:
             if not self.persists and is_fatal(reason):
@@ -656,13 +659,13 @@ class DuckDB(DB):
                 f"Writing to {self!r} failed: {error}. All of this call is there, and may not outlive a power cut. "
                 "Repeat the call."
             ) from error
-        if number is None and self._catalogue_in_words() != before:
+        if number is None and self._comparable_catalogue() != before:
             raise InternalError(
                 f"Writing to {self!r} failed: {error}. All of this call is there all the same, and nothing has to be "
                 "repeated."
             ) from error
 
-    def _catalogue_in_words(self) -> list[tuple[Any, ...]]:
+    def _comparable_catalogue(self) -> list[tuple[Any, ...]]:
         """Return what the catalogue in memory says, as it is compared with what DuckDB has: as text."""
         return [
             *sorted((tenant,) for tenant in self._tenants),
@@ -670,7 +673,7 @@ class DuckDB(DB):
             *(
                 (
                     *(str(key), *astuple(entry.extent), entry.info.name, entry.info.ttl_seconds),
-                    *(_dump(entry.info.metadata), json.dumps(entry.info.configuration)),
+                    *(_metadata_json(entry.info.metadata), json.dumps(entry.info.configuration)),
                 )
                 for key, entry in sorted(self._entries.items())
             ),
@@ -699,10 +702,10 @@ class DuckDB(DB):
         with contextlib.suppress(duckdb.Error):
             self._connection.unregister(_ROWS_VIEW)
         if self._is_broken:
-            self._reconnect()
+            self._reopen_after_failure()
             self._is_broken = False
 
-    def _check_place(self) -> None:
+    def _check_not_replaced(self) -> None:
         """Raise `InternalError` where the store is not at its place any more."""
 
     def _after_commit(self) -> None:
@@ -711,18 +714,20 @@ class DuckDB(DB):
     def _before_change(self) -> None:
         """Do what was put off until the store is written to."""
 
-    def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
+    def _checkpoint_found_log(
+        self, connection: duckdb.DuckDBPyConnection, *, force: bool = True
+    ) -> None:
         """See to it that a transaction is not appended to a log from before the database was opened."""
 
-    def _reconnect(self) -> None:
+    def _reopen_after_failure(self) -> None:
         """Leave the state behind in which a failed transaction left DuckDB; in memory it is sound."""
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._check_open()
         self._reload_if_stale()
-        self._keep_memory_limit()
-        if self._is_reopening and not self._here.n_cursors:
+        self._apply_stale_memory_limit()
+        if self._is_reopening and not self._this_thread.n_cursors:
             with self._write_lock:
                 pass
         with self._cursor_lock:
@@ -731,7 +736,7 @@ class DuckDB(DB):
                 self._busy_cursors.add(cursor)
         if cursor is None:
             cursor = self._cursor()
-        self._here.n_cursors += 1
+        self._this_thread.n_cursors += 1
         is_idle = False
         try:
             with interruptible():
@@ -750,7 +755,7 @@ class DuckDB(DB):
                 raise self._read_error(error) from error
             raise
         finally:
-            self._here.n_cursors -= 1
+            self._this_thread.n_cursors -= 1
             # As one: whoever opens the database anew forgets those that are idle, and waits for those that are busy.
             with self._cursor_lock:
                 self._busy_cursors.discard(cursor)
@@ -890,16 +895,16 @@ class DuckDB(DB):
 
     def create_collection(self, info: CollectionInfo) -> None:
         n = len(self._entries)
-        if n % _TABLES == 0 and n and not self.persists:
+        if n % _ROOM_FOR_COLLECTIONS == 0 and n and not self.persists:
             # Outside of the database's limit, so nothing else stops it.
             WORKSPACE.take_all(
-                _TABLES * _TABLE_BYTES,
+                _ROOM_FOR_COLLECTIONS * _COLLECTION_BYTES,
                 f"A store in memory with more than {n:,} collections",
                 "keep them in a folder, where each takes a third: PersistentClient(path)",
                 "make one collection of several, with a metadata key that tells them apart",
                 "delete collections",
             ).give_back()
-        self._with_room(lambda: self._create_collection(info))
+        self._retry_with_freed_memory(lambda: self._create_collection(info))
 
     def _create_collection(self, info: CollectionInfo) -> None:
         with self._changing():
@@ -912,7 +917,11 @@ class DuckDB(DB):
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
                     [
                         *(str(info.id), info.name, info.tenant, info.database, entry.created),
-                        *(json.dumps(info.configuration), _dump(info.metadata), info.dimension),
+                        *(
+                            json.dumps(info.configuration),
+                            _metadata_json(info.metadata),
+                            info.dimension,
+                        ),
                     ],
                 )
                 con.execute(_create_records(entry.table))
@@ -959,7 +968,7 @@ class DuckDB(DB):
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
                     "ttl_seconds = ? WHERE id = ?",
                     [
-                        *(info.name, _dump(info.metadata)),
+                        *(info.name, _metadata_json(info.metadata)),
                         *(json.dumps(info.configuration), info.ttl_seconds, str(info.id)),
                     ],
                 )
@@ -986,10 +995,10 @@ class DuckDB(DB):
     def _drop_files(self, entry: _Entry) -> None:
         """Close and delete the files of what DuckDB does not name any more."""
         if entry.info.id not in self._entries:
-            self._named.discard(entry.info.id)
-            self._unwritten.discard(entry.info.id)
-            self._thinned.discard(entry.info.id)
-        self._together.pop((entry.info.id, entry.extent.generation), None)
+            self._touched.discard(entry.info.id)
+            self._uncheckpointed.discard(entry.info.id)
+            self._with_removals.discard(entry.info.id)
+        self._chunk_bytes.pop((entry.info.id, entry.extent.generation), None)
         _close_vectors(entry)
         try:
             self._remove_files(entry)
@@ -1008,13 +1017,13 @@ class DuckDB(DB):
 
     @with_more_memory
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        more = self._more_for_commit(_bytes_together(changes.rows.text_bytes))
+        more = self._more_for_commit(_largest_chunk_bytes(changes.rows.text_bytes))
         raised = self.memory_share.raised(more) if more else contextlib.nullcontext()
         with raised:
-            self._with_room(lambda: self._commit(collection_id, changes))
+            self._retry_with_freed_memory(lambda: self._commit(collection_id, changes))
 
     def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
-        total, together = int(text_bytes.sum()), _bytes_together(text_bytes)
+        total, together = int(text_bytes.sum()), _largest_chunk_bytes(text_bytes)
         # What is more than the limit goes to the folder for temporary files.
         limit = self.memory_share.limit + self._more_for_commit(together)
         copies = (_LOG_COPIES if self.persists else _COMMIT_COPIES) + _OLD_COPIES
@@ -1036,7 +1045,7 @@ class DuckDB(DB):
                     f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
                 )
             dimension = entry.info.dimension or changes.dimension
-            self._unwritten.add(collection_id)
+            self._uncheckpointed.add(collection_id)
             self._check_space(changes)
             bar = progress_bar(
                 len(changes.rows),
@@ -1061,7 +1070,7 @@ class DuckDB(DB):
                 )
                 texts = None if entry.texts is None else entry.texts.plus(changes.rows)
                 if len(changes.removed):
-                    self._thinned.add(collection_id)
+                    self._with_removals.add(collection_id)
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
                     tail = self._write_sums(con, entry, growth)
@@ -1074,7 +1083,7 @@ class DuckDB(DB):
                             str(collection_id),
                         ],
                     )
-            self._changed_bytes += _ROW_BYTES * (len(changes.rows) + len(changes.removed))
+            self._changed_bytes += ROW_BYTES * (len(changes.rows) + len(changes.removed))
             if texts is not None and entry.texts is not None:
                 self._changed_bytes += texts.n_bytes - entry.texts.n_bytes
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
@@ -1087,7 +1096,7 @@ class DuckDB(DB):
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for what DuckDB has not enough memory for."""
         n, many = len(self._entries), ""
-        if 2 * n * _UNWRITTEN_BYTES > self.memory_share.n_bytes:
+        if 2 * n * _UNCHECKPOINTED_BYTES > self.memory_share.n_bytes:
             many = (
                 f" There are {n:,} collections, and each takes some of it: records of one collection that a "
                 "metadata key tells apart take less."
@@ -1156,7 +1165,7 @@ class DuckDB(DB):
                     con.execute(statement)
         self._format = FORMAT_VERSION
 
-    def _guard(self, entry: _Entry, vectors: VectorFile) -> None:
+    def _attach_sums(self, entry: _Entry, vectors: VectorFile) -> None:
         """Have vectors checked by the sums that DuckDB has of them, if any."""
         collection_id, extent = entry.info.id, entry.extent
         if not self.persists:
@@ -1179,7 +1188,7 @@ class DuckDB(DB):
                     f"The database of {self!r} has checksums of {sums.n_rows:,} vectors of collection "
                     f"[{entry.info.name}], which has {extent.next_label:,}. Restore the store from a backup."
                 )
-        vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
+        vectors.check_against(sums, lambda blocks: self._report_damage(collection_id, blocks))
 
     def _write_sums(
         self, con: duckdb.DuckDBPyConnection, entry: _Entry, growth: Growth | None
@@ -1319,14 +1328,14 @@ class DuckDB(DB):
         if vectors is None:
             create = entry.extent.next_label == 0
             vectors = self._open_vectors(entry, dimension, create=create)
-            self._guard(entry, vectors)
+            self._attach_sums(entry, vectors)
             entry.vectors = vectors
         self._recent.append(vectors)
         if self.persists and vectors.sums is None:
             # An older version's, which had none.
-            sums = vectors.summed_up(entry.extent.next_label)
+            sums = vectors.compute_sums(entry.extent.next_label)
             collection_id = entry.info.id
-            vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
+            vectors.check_against(sums, lambda blocks: self._report_damage(collection_id, blocks))
         return vectors
 
     @with_more_memory
@@ -1379,7 +1388,7 @@ class DuckDB(DB):
                     labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
                 raise _bad_filter(expression, error) from error
-            except (duckdb.OutOfMemoryException, *NOT_THE_CALLERS_FAULT):
+            except (duckdb.OutOfMemoryException, *_STORAGE_ERRORS):
                 raise
             except duckdb.Error as error:
                 raise InternalError(f"The filter could not be evaluated: {error}") from error
@@ -1422,7 +1431,10 @@ class DuckDB(DB):
     def text_sizes(self, collection_id: UUID) -> TextSizes:
         entry = self._entry(collection_id)
         known = entry.texts
-        if known is None or known.n_records > _MUCH_MORE * entry.extent.n_records + _FEW_RECORDS:
+        if (
+            known is None
+            or known.n_records > _REMEASURE_FACTOR * entry.extent.n_records + _FEW_RECORDS
+        ):
             with self._reading() as cursor:
                 known = entry.texts = measure(cursor, entry.table)
         return known
@@ -1430,18 +1442,18 @@ class DuckDB(DB):
     @with_more_memory
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         limit = self.memory_share.limit
-        return self._whatever_generation(
+        return self._read_current_generation(
             collection_id, lambda cursor, table: _fields.describe(cursor, table, n_values, limit)
         )
 
     @with_more_memory
     def metadata_keys(self, collection_id: UUID) -> list[str]:
         limit = self.memory_share.limit
-        return self._whatever_generation(
+        return self._read_current_generation(
             collection_id, lambda cursor, table: _fields.metadata_keys(cursor, table, limit)
         )
 
-    def _whatever_generation(
+    def _read_current_generation(
         self, collection_id: UUID, read: Callable[[duckdb.DuckDBPyConnection, str], _Found]
     ) -> _Found:
         """Read a collection's table; anew where it was compacted meanwhile, from which nothing keeps others."""
@@ -1481,7 +1493,7 @@ class DuckDB(DB):
                     raise InternalError(f"Collection [{entry.info.name}] has no vectors yet.")
                 create = entry.extent.next_label == 0
                 vectors = self._open_vectors(entry, entry.info.dimension, create=create)
-                self._guard(entry, vectors)
+                self._attach_sums(entry, vectors)
                 if vectors.sums is None:
                     vectors.check_length(entry.extent.next_label)
                 entry.vectors = vectors
@@ -1497,18 +1509,21 @@ class DuckDB(DB):
             self._upgrade()
             source = self.vectors(collection_id)
             # What was damaged since it was read must not get checksums that say otherwise.
-            source.look_anew()
+            source.forget_checks()
             extent = old.extent
             new = _Entry(old.info, old.created, replace(extent, generation=extent.generation + 1))
             target = self._open_vectors(new, old.info.dimension, create=True)
             # Its extent is that of the old one yet: it begins with none of its vectors.
-            self._guard(replace(new, extent=replace(new.extent, next_label=0)), target)
+            self._attach_sums(replace(new, extent=replace(new.extent, next_label=0)), target)
             key = collection_id, new.extent.generation
             self._compacting[key] = target
             try:
                 labels = self.select(collection_id)
-                with WORKSPACE.take(len(labels) * _COPIES * source.row_bytes) as room:
-                    step = min(room.n_bytes, _COPY_BYTES) // (_COPIES * source.row_bytes) or 1
+                with WORKSPACE.take(len(labels) * _COMPACT_COPIES * source.row_bytes) as room:
+                    step = (
+                        min(room.n_bytes, _COMPACT_BYTES) // (_COMPACT_COPIES * source.row_bytes)
+                        or 1
+                    )
                     for start in range(0, len(labels), step):
                         piece = source.read(labels[start : start + step])
                         growth = target.append(start, piece)
@@ -1562,9 +1577,9 @@ class DuckDB(DB):
                     if not self._busy_cursors:
                         self._free_cache()
             except (duckdb.Error, OSError) as error:
-                self._leave_to_the_log(error)
+                self._after_failed_checkpoint(error)
 
-    def _leave_to_the_log(self, error: Exception) -> None:
+    def _after_failed_checkpoint(self, error: Exception) -> None:
         """Have DuckDB opened anew where a checkpoint has failed: all that was committed is in the log.
 
         Raises:
@@ -1586,35 +1601,38 @@ class DuckDB(DB):
         # In memory it puts the rows of each table into blocks of its own: of many small ones they are more.
         return self.memory_bytes > _BLOCK_BYTES * len(self._entries)
 
-    def _checkpoint(self, *, is_needed: bool = False) -> None:
+    def _checkpoint(self, *, force: bool = False) -> None:
         """Have DuckDB write what is in its log into the database.
 
         Args:
-            is_needed: Try it with what memory there is. Only in a folder, where one that fails loses nothing.
+            force: Try it with what memory there is. Only in a folder, where one that fails loses nothing.
 
         Raises:
             MemoryBudgetError: There is not memory for it: it is put off.
         """
-        with self._memory_for_checkpoint(is_needed=is_needed):
+        with self._memory_for_checkpoint(force=force):
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
         """Make a checkpoint in the memory that there is."""
         self._connection.execute("CHECKPOINT")
-        self._unwritten.clear()
-        self._thinned.clear()
+        self._uncheckpointed.clear()
+        self._with_removals.clear()
         self._changed_bytes, self._changed_limit = 0, _CHANGED_BYTES
 
     def _checkpoint_bytes(self) -> int:
         """Return the memory that a checkpoint takes at most, whatever is in the rows that DuckDB reads together."""
-        need = (self._bytes_together(entry, texts) for entry, texts in self._unwritten_texts())
+        need = (
+            self._checkpoint_text_bytes(entry, texts)
+            for entry, texts in self._uncheckpointed_texts()
+        )
         return _CHECKPOINT_COPIES * max(need, default=0) + _CHECKPOINT_BYTES
 
-    def _bytes_together(self, entry: _Entry, texts: TextSizes) -> int:
+    def _checkpoint_text_bytes(self, entry: _Entry, texts: TextSizes) -> int:
         """Return how long the texts are at most that a checkpoint of one collection reads at the same time."""
         at_once = self._groups_at_once(texts)
-        most = min(texts.n_bytes, at_once * VECTOR_ROWS * (texts.longest or texts.n_bytes))
-        measured = self._together.get((entry.info.id, entry.extent.generation))
+        most = min(texts.n_bytes, at_once * CHUNK_ROWS * (texts.longest or texts.n_bytes))
+        measured = self._chunk_bytes.get((entry.info.id, entry.extent.generation))
         if measured is not None and measured[1] <= texts.n_bytes:
             most = min(most, at_once * measured[0] + texts.n_bytes - measured[1])
         return most
@@ -1629,52 +1647,52 @@ class DuckDB(DB):
         if not self.persists:
             return 0
         need = [0]
-        for _, texts in self._unwritten_texts():
+        for _, texts in self._uncheckpointed_texts():
             rows = self._groups_at_once(texts) * min(texts.n_records, GROUP_ROWS)
             columns = (texts.ids, texts.documents, texts.uris, texts.metadatas)
             need.append(sum(min(column, rows * _COMPRESSED_TEXT_BYTES) for column in columns))
         return _COMPRESSION_COPIES * max(need)
 
-    def _measure_together(self) -> bool:
+    def _measure_chunks(self) -> bool:
         """Look how long the texts are that DuckDB reads together, where that may help; say whether it was looked."""
         least = (
-            min(VECTOR_ROWS, texts.n_records) * texts.row_bytes()
-            for _, texts in self._unwritten_texts()
+            min(CHUNK_ROWS, texts.n_records) * texts.row_bytes()
+            for _, texts in self._uncheckpointed_texts()
         )
         grant = self._grant_for_checkpoint(_CHECKPOINT_COPIES * max(least, default=0))
         if grant is None:
             return False
         is_new = False
         with grant, contextlib.closing(self._connection.cursor()) as cursor:
-            for entry, texts in list(self._unwritten_texts()):
+            for entry, texts in list(self._uncheckpointed_texts()):
                 key = entry.info.id, entry.extent.generation
-                before = self._together.get(key, (0, 0))[1]
+                before = self._chunk_bytes.get(key, (0, 0))[1]
                 # Not after every write: all texts are read for it.
-                if before <= texts.n_bytes <= _MUCH_MORE * before:
+                if before <= texts.n_bytes <= _REMEASURE_FACTOR * before:
                     continue
                 try:
-                    self._together[key] = most_together(cursor, entry.table), texts.n_bytes
+                    self._chunk_bytes[key] = largest_chunk_bytes(cursor, entry.table), texts.n_bytes
                     is_new = True
                 except duckdb.Error as error:
                     if not is_out_of_memory(error):
                         raise
         return is_new
 
-    def _unwritten_texts(self) -> Iterator[tuple[_Entry, TextSizes]]:
+    def _uncheckpointed_texts(self) -> Iterator[tuple[_Entry, TextSizes]]:
         """Yield the collections that were written to since the last checkpoint, with the sizes of their texts."""
-        for collection_id in list(self._unwritten):
+        for collection_id in list(self._uncheckpointed):
             entry = self._entries.get(collection_id)
             if entry is not None and entry.texts is not None:
                 yield entry, entry.texts
 
     @contextlib.contextmanager
-    def _memory_for_checkpoint(self, *, is_needed: bool = False) -> Iterator[int]:
+    def _memory_for_checkpoint(self, *, force: bool = False) -> Iterator[int]:
         """Hold all memory that a checkpoint may take, and yield how much that is, bytes.
 
         One that runs out of memory ends the DuckDB instance, and with it all records of a store in memory.
 
         Args:
-            is_needed: Go on with what there is.
+            force: Go on with what there is.
 
         Raises:
             MemoryBudgetError: It is not free.
@@ -1685,10 +1703,10 @@ class DuckDB(DB):
             # Texts stay as they are, which takes more of the disk.
             compression = 0
             grant = self._grant_for_checkpoint(need)
-        if grant is None and self._measure_together():
+        if grant is None and self._measure_chunks():
             need = self._checkpoint_bytes()
             grant = self._grant_for_checkpoint(need)
-        if grant is None and is_needed:
+        if grant is None and force:
             grant = WORKSPACE.take(need)
         if grant is None:
             raise self.memory_error()
@@ -1716,7 +1734,7 @@ class DuckDB(DB):
             yield
             return
         with contextlib.closing(self._connection.cursor()) as cursor:
-            _keep_texts_apart(cursor, uncompressed=True)
+            _limit_text_compression(cursor, uncompressed=True)
         try:
             yield
         finally:
@@ -1725,7 +1743,7 @@ class DuckDB(DB):
                 contextlib.suppress(duckdb.Error),
                 contextlib.closing(self._connection.cursor()) as cursor,
             ):
-                _keep_texts_apart(cursor)
+                _limit_text_compression(cursor)
 
     def _free_cache(self) -> None:
         self.memory_share.is_stale = True
@@ -1734,7 +1752,7 @@ class DuckDB(DB):
             self._connection.execute("SET memory_limit = '8MB'")
         self.memory_share.apply()
 
-    def _keep_memory_limit(self) -> None:
+    def _apply_stale_memory_limit(self) -> None:
         """Set the memory limit that is meant: an interrupt may have left the one of `settle`."""
         if not self.memory_share.is_stale:
             return
@@ -1752,17 +1770,17 @@ class DuckDB(DB):
     def memory_bytes(self) -> int:
         try:
             with self._reading() as cursor:
-                return self._held(cursor)
+                return self._memory_used(cursor)
         except MemoryBudgetError:
             pass
         # Others use all of it, and asking takes a little, too.
         try:
             with self.memory_share.raised(_ASKING_BYTES), self._reading() as cursor:
-                return self._held(cursor)
+                return self._memory_used(cursor)
         except MemoryBudgetError:
             return self.memory_share.limit
 
-    def _held(self, connection: duckdb.DuckDBPyConnection) -> int:
+    def _memory_used(self, connection: duckdb.DuckDBPyConnection) -> int:
         rows = connection.execute(
             "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory()"
         ).fetchall()
@@ -1810,7 +1828,7 @@ class DuckDB(DB):
         self._check_open()
         cursor = self._cursor()
         try:
-            self._keep_memory_limit()
+            self._apply_stale_memory_limit()
             with self._cursor_lock:
                 self._sql_cursors.add(cursor)
             # Checked after the cursor was added: from then on `_end_queries` interrupts it.
@@ -1825,7 +1843,7 @@ class DuckDB(DB):
     def _end_queries(self) -> None:
         """Interrupt SQL queries: DuckDB does not close while a cursor is at work."""
         self._is_closing = True
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until = time.monotonic() + _CLOSE_SECONDS
         while self._sql_cursors and time.monotonic() < until:
             for cursor in list(self._sql_cursors):
                 with contextlib.suppress(duckdb.Error):
@@ -1848,7 +1866,7 @@ class DuckDB(DB):
         self._is_stale = self._is_broken = True
 
     def derived_path(self, collection_id: UUID) -> str:
-        self._check_place()
+        self._check_not_replaced()
         return self._derived_prefix(self._entry(collection_id))
 
     def _derived_prefix(self, entry: _Entry) -> str:
@@ -1981,18 +1999,18 @@ def _write_rows(
         )
     if not len(rows):
         return
-    step = _PIECE_BYTES // _PLACE_BYTES
+    step = _PIECE_BYTES // _ROW_ARRAY_BYTES
     for piece in text_pieces(rows, step, _TEXT_PIECE_BYTES):
         _insert_piece(con, table, rows, piece, is_long=piece.stop - piece.start < len(rows))
         bar.update(piece.stop - piece.start)
 
 
-def _bytes_together(text_bytes: NDArray[np.int64]) -> int:
+def _largest_chunk_bytes(text_bytes: NDArray[np.int64]) -> int:
     """Return the most bytes of texts that a COMMIT has in hand at a time: those of 2,048 rows."""
-    if len(text_bytes) <= VECTOR_ROWS:
+    if len(text_bytes) <= CHUNK_ROWS:
         return int(text_bytes.sum())
     ends = np.concatenate([[0], np.cumsum(text_bytes)])
-    return int((ends[VECTOR_ROWS:] - ends[:-VECTOR_ROWS]).max())
+    return int((ends[CHUNK_ROWS:] - ends[:-CHUNK_ROWS]).max())
 
 
 def _insert_piece(
@@ -2060,7 +2078,7 @@ def _own_copy(text: str | None) -> str | None:
     return text.encode().decode()
 
 
-def _dump(metadata: dict[str, Any] | None) -> str | None:
+def _metadata_json(metadata: dict[str, Any] | None) -> str | None:
     return None if metadata is None else json.dumps(metadata)
 
 
@@ -2074,7 +2092,9 @@ def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("SET GLOBAL disabled_optimizers = 'row_group_pruner'")
 
 
-def _keep_texts_apart(connection: duckdb.DuckDBPyConnection, *, uncompressed: bool = False) -> None:
+def _limit_text_compression(
+    connection: duckdb.DuckDBPyConnection, *, uncompressed: bool = False
+) -> None:
     """Have long texts stored one by one.
 
     DuckDB compresses texts of 4 kB and more by Zstandard, 2,048 together, and has to have all of these in memory

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.types import MOST_METADATA_KEYS, FieldSummary
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Pieces:
             self._lowest, self._end = lowest, highest + 1
             self.record_bytes = max(1, _record_bytes(cursor, table, lowest, self._end))
             fitting = max(1, memory_limit // (TEXT_FACTOR * self.record_bytes))
-            self._step = self._end - lowest if fitting >= VECTOR_ROWS else fitting
+            self._step = self._end - lowest if fitting >= CHUNK_ROWS else fitting
 
     @property
     def is_one(self) -> bool:
@@ -237,7 +237,7 @@ class Pieces:
             except duckdb.OutOfMemoryException:
                 if self._step == 1:
                     raise
-                self._step = max(1, min(self._step, VECTOR_ROWS) // 4)
+                self._step = max(1, min(self._step, CHUNK_ROWS) // 4)
             self._restart()
 
 

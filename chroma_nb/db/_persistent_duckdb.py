@@ -34,7 +34,7 @@ from chroma_nb.db._duckdb import (
     text_bytes,
 )
 from chroma_nb.db._versions import IS_OLD_DUCKDB
-from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
+from chroma_nb.db.commit_file import CommitFile, LastCommit, header_sum
 from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.interrupted import interruptible, path_to_open
 from chroma_nb.db.memory_share import is_out_of_memory
@@ -86,19 +86,19 @@ class PersistentDuckDB(DuckDB):
         #: The database's path as DuckDB was given it.
         self._opened_path = ""
         #: The log has records that were written before it was opened.
-        self._has_old_log = False
+        self._has_found_log = False
         #: The database's file, as (device, inode), and the files that no collection names.
         self._database_identity: tuple[int, int] | None = None
-        self._unnamed: list[str] = []
+        self._orphans: list[str] = []
         #: What `commits` says, and the checksum of the database's header, None while it has to be looked up.
-        self._witness: Witness | None = None
+        self._noted: LastCommit | None = None
         self._header: int | None = None
         #: The file of the log as this process has left it, as (device, inode); None while it has nothing in it.
         self._log_identity: tuple[int, int] | None = None
         #: A log of more than this is written into the database.
         self._log_limit = _LOG_BYTES
         #: When so many tables were named, the machine's memory is looked at.
-        self._look_at = _FEW_TABLES
+        self._next_memory_check = _MEMORY_CHECK_TABLES
         self.path = expand_path(settings.path)
         self._index_sizes = FolderSizes(self._index_folder)
         _check_folder(self.path, settings.path)
@@ -122,10 +122,10 @@ class PersistentDuckDB(DuckDB):
                 "that you may write to, or use chroma_nb.EphemeralClient()."
             ) from error
         try:
-            self._witness = self._commit_file.read()
+            self._noted = self._commit_file.read()
             with interruptible():
                 if not os.path.exists(self._database_file()):
-                    self._check_new()
+                    self._check_database_is_new()
                     self._make_database()
             super().__init__(settings)
         except BaseException as error:
@@ -141,8 +141,8 @@ class PersistentDuckDB(DuckDB):
             raise
         try:
             self._write_commit_file()
-            self._renew_found_log()
-            self._unnamed = self._find_unnamed()
+            self._checkpoint_found_log_at_open()
+            self._orphans = self._find_orphans()
         except BaseException:
             self.close()
             raise
@@ -180,7 +180,7 @@ class PersistentDuckDB(DuckDB):
 
         A process that is killed in between leaves nothing that could be taken for a damaged store.
         """
-        unfinished = self._database_file() + _NEW
+        unfinished = self._database_file() + _UNFINISHED
         try:
             for left in (unfinished, unfinished + ".wal"):
                 with contextlib.suppress(FileNotFoundError):
@@ -206,30 +206,32 @@ class PersistentDuckDB(DuckDB):
         connection = self._open_database()
         found = os.stat(self._database_file())
         self._database_identity = found.st_dev, found.st_ino
-        self._has_old_log = self._log_bytes() > 0
+        self._has_found_log = self._log_bytes() > 0
         self._log_identity = None
         return connection
 
     def _load_catalogue(self) -> None:
         super()._load_catalogue()
-        if self._has_old_log and self._log_bytes():
+        if self._has_found_log and self._log_bytes():
             # Which collections it is of, DuckDB does not say.
-            self._unwritten.update(self._entries)
+            self._uncheckpointed.update(self._entries)
 
-    def _renew_found_log(self) -> None:
+    def _checkpoint_found_log_at_open(self) -> None:
         """Begin a new log now, while nobody reads; where the disk does not let it, the next commit tries."""
         try:
             with interruptible():
-                if _CUTS_FOUND_LOGS and self._has_old_log and self._should_checkpoint():
+                if _TRUNCATES_FOUND_LOGS and self._has_found_log and self._should_checkpoint():
                     self._checkpoint()
-                    self._has_old_log = False
+                    self._has_found_log = False
         except MemoryBudgetError:
             pass
         except (duckdb.Error, OSError):
             self.mark_broken()
 
-    def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
-        if _CUTS_FOUND_LOGS and self._has_old_log and self._log_bytes():
+    def _checkpoint_found_log(
+        self, connection: duckdb.DuckDBPyConnection, *, force: bool = True
+    ) -> None:
+        if _TRUNCATES_FOUND_LOGS and self._has_found_log and self._log_bytes():
             if not self._should_checkpoint():
                 need = self._space_for_checkpoint(self._log_bytes())
                 raise OSError(
@@ -237,8 +239,8 @@ class PersistentDuckDB(DuckDB):
                     f"{os.strerror(errno.ENOSPC)}: before anything is written, the database's log is put in order, "
                     f"for which {format_bytes(need)} have to be free, and {format_bytes(self._free_space())} are",
                 )
-            self._checkpoint(is_needed=is_needed)
-        self._has_old_log = False
+            self._checkpoint(force=force)
+        self._has_found_log = False
 
     def _log_bytes(self) -> int:
         try:
@@ -259,7 +261,7 @@ class PersistentDuckDB(DuckDB):
                     # What the log has in it takes more than that.
                     self.memory_share.n_bytes = self._more_memory(more)
                     connection = super()._connect()
-                if self._log_bytes() and 3 * self._held(connection) > limit:
+                if self._log_bytes() and 3 * self._memory_used(connection) > limit:
                     connection = self._write_long_log(connection, self._more_memory(more))
             except duckdb.InterruptException:
                 raise
@@ -296,7 +298,7 @@ class PersistentDuckDB(DuckDB):
         connection.execute(f"SET memory_limit = '{limit}B'")
         self._connection = connection
         self._read_meta()
-        self._forget_header()
+        self._clear_noted_header()
         try:
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
@@ -327,7 +329,7 @@ class PersistentDuckDB(DuckDB):
                 f"{said}, as another program has its database open, such as DuckDB itself: {error}. Close it there. "
                 "Nothing is damaged."
             )
-        if any(os.strerror(code) in str(error) for code in _NO_DAMAGE):
+        if any(os.strerror(code) in str(error) for code in _ACCESS_ERRORS):
             return InternalError(f"{said}: {error}. Nothing is damaged.")
         if "with version number" in str(error):
             return VersionMismatchError(
@@ -358,18 +360,18 @@ class PersistentDuckDB(DuckDB):
             "or save what can be read: collection.export(path). client.check() says which collections are whole."
         )
 
-    def _check_new(self) -> None:
+    def _check_database_is_new(self) -> None:
         """Raise `StoreCorruptError` where there was a database before."""
-        if self._witness is not None and self._witness.number:
+        if self._noted is not None and self._noted.number:
             raise StoreCorruptError(
-                f"The store in {self.path!r} had {self._witness.number:,} commits, and its database "
+                f"The store in {self.path!r} had {self._noted.number:,} commits, and its database "
                 f"{self._database_file()!r} is missing. Restore it from a backup; or delete "
                 f"{self._commit_file.path!r} to begin anew. Nothing was changed."
             )
 
     def _check_commits(self) -> None:
         counted = self._commits or 0
-        written = 0 if self._witness is None else self._witness.number
+        written = 0 if self._noted is None else self._noted.number
         if written > counted:
             # Nothing is to be written into the database any more: what is there is evidence.
             self._is_abandoned = True
@@ -389,20 +391,20 @@ class PersistentDuckDB(DuckDB):
             self._header = 0
             with contextlib.suppress(OSError):
                 self._header = header_sum(self._database_file())
-        before, witness = self._witness, Witness(self._commits, self._header)
+        before, witness = self._noted, LastCommit(self._commits, self._header)
         if not self.settings.fsync:
-            witness = Witness(self._commits)
+            witness = LastCommit(self._commits)
         if witness == before:
             return
         # An old header must not come back after a power cut, when a checkpoint has been made meanwhile.
         if self._commit_file.write(
             witness, flush=not witness.header and bool(before and before.header)
         ):
-            self._witness = witness
+            self._noted = witness
 
     def _check_log(self) -> None:
         """Raise `StoreCorruptError` where the log is not that of the database."""
-        expected = 0 if self._witness is None else self._witness.header
+        expected = 0 if self._noted is None else self._noted.header
         if not expected:
             return
         try:
@@ -419,33 +421,33 @@ class PersistentDuckDB(DuckDB):
                 f"{self._commit_file.path!r} to open what there is. Nothing was changed."
             )
 
-    def _forget_header(self) -> None:
+    def _clear_noted_header(self) -> None:
         """Write down that a checkpoint is under way.
 
         Raises:
             OSError: That could not be written.
         """
         self._header = None
-        if self._witness is None or not self._witness.header:
+        if self._noted is None or not self._noted.header:
             return
-        witness = Witness(self._witness.number, 0)
+        witness = LastCommit(self._noted.number, 0)
         # Flushed, as the checkpoint will be: else the old header would be expected after a power cut.
         if self._commit_file.write(witness, flush=True):
-            self._witness = witness
+            self._noted = witness
         else:
             # Without a witness nothing is expected.
             self._commit_file.remove()
-            self._witness = None
+            self._noted = None
 
     def _write_checkpoint(self) -> None:
-        self._forget_header()
+        self._clear_noted_header()
         super()._write_checkpoint()
         self._log_identity = None
         self._log_limit = _LOG_BYTES
         self._write_commit_file()
 
     def _after_commit(self) -> None:
-        is_due = self._waits_for_checkpoint()
+        is_due = self._holds_much_until_checkpoint()
         with contextlib.suppress(OSError):
             found = os.stat(self._log_file())
             self._log_identity = found.st_dev, found.st_ino
@@ -460,27 +462,27 @@ class PersistentDuckDB(DuckDB):
             with contextlib.suppress(duckdb.TransactionException, MemoryBudgetError):
                 self._checkpoint()
         except (duckdb.Error, OSError) as error:
-            self._leave_to_the_log(error)
+            self._after_failed_checkpoint(error)
 
-    def _let_go(self) -> None:
-        n = len(self._named)
+    def _free_memory_if_due(self) -> None:
+        n = len(self._touched)
         is_due = n * _TABLE_BYTES > self.memory_share.n_bytes
-        if n >= self._look_at:
+        if n >= self._next_memory_check:
             # Where the machine has little left, sooner; looking takes 0.1 ms.
-            self._look_at = n + _FEW_TABLES // 4
-            is_due = is_due or MACHINE.free() < 2 * self.working_bytes + _LITTLE_BYTES
+            self._next_memory_check = n + _MEMORY_CHECK_TABLES // 4
+            is_due = is_due or MACHINE.free() < 2 * self.working_bytes + _LOW_MEMORY_BYTES
         if is_due:
-            self._open_anew()
+            self._reopen_to_free_memory()
 
     def _after_reading(self) -> None:
-        self._let_go()
+        self._free_memory_if_due()
 
-    def _make_room(self) -> bool:
+    def _free_memory(self) -> bool:
         with self._write_lock:
             self._reload_if_stale()
-            return self._open_anew()
+            return self._reopen_to_free_memory()
 
-    def _open_anew(self) -> bool:
+    def _reopen_to_free_memory(self) -> bool:
         """Have DuckDB forget the rows of the tables that it has read; say whether that was done.
 
         What it holds of each table that was read or written once, some 30 kB beside its limit, it never gives back.
@@ -507,13 +509,13 @@ class PersistentDuckDB(DuckDB):
                 # An interrupt leaves the rest to the next call.
                 self.mark_broken()
                 self._idle_cursors.clear()
-                self._open_again()
+                self._reopen()
             self._is_stale = self._is_broken = False
             return_memory()
         except (duckdb.TransactionException, MemoryBudgetError):
             return False
         except (duckdb.Error, OSError, InternalError) as error:
-            self._leave_to_the_log(error)
+            self._after_failed_checkpoint(error)
             return False
         finally:
             self._write_lock.release()
@@ -531,7 +533,7 @@ class PersistentDuckDB(DuckDB):
         Args:
             n_bytes: What it takes.
         """
-        limit = self._held(self._connection) + max(_CHECKPOINT_BYTES, n_bytes)
+        limit = self._memory_used(self._connection) + max(_SMALL_CHECKPOINT_BYTES, n_bytes)
         if limit < self.memory_share.n_bytes:
             self.memory_share.is_stale = True
             with contextlib.suppress(duckdb.OutOfMemoryException):
@@ -558,7 +560,7 @@ class PersistentDuckDB(DuckDB):
             return True
         return (found.st_dev, found.st_ino) == self._database_identity and self._lock.is_there()
 
-    def _check_place(self) -> None:
+    def _check_not_replaced(self) -> None:
         if not self._closed and not self.is_there():
             self._is_abandoned = True
             raise InternalError(
@@ -573,25 +575,25 @@ class PersistentDuckDB(DuckDB):
             )
             try:
                 with interruptible():
-                    self._checkpoint(is_needed=True)
+                    self._checkpoint(force=True)
             except (duckdb.Error, OSError) as error:
                 raise self._write_error(error) from error
         # Not sooner: a store that is only read, or an older database that was put beside newer vectors by
         # mistake, loses nothing.
-        if self._unnamed:
-            self._remove_unnamed()
+        if self._orphans:
+            self._remove_orphans()
 
     def abandon(self) -> None:
         # A checkpoint would remove the log of whatever store is in the folder now.
         self._is_abandoned = True
         self.close()
 
-    def _reconnect(self) -> None:
+    def _reopen_after_failure(self) -> None:
         # A commit that fails on a full disk may end the instance ("database has been invalidated"), or
         # leave rows half taken back: with DuckDB 1.3.2 the next text written came out joined with theirs.
         # What is on the disk is right, so it is read anew.
         # Cursors go with their connection, so nobody should find one in between.
-        self._check_place()
+        self._check_not_replaced()
         # Those that are being read would be cut off, which looks like a damaged file; and as long as one of their
         # queries runs DuckDB goes on with the old state, or refuses to open the file again.
         until = time.monotonic() + _READERS_SECONDS
@@ -599,21 +601,21 @@ class PersistentDuckDB(DuckDB):
         try:
             while True:
                 with self._cursor_lock:
-                    others = len(self._busy_cursors) - self._here.n_cursors
+                    others = len(self._busy_cursors) - self._this_thread.n_cursors
                     if others <= 0 or time.monotonic() > until:
                         self._idle_cursors.clear()
-                        self._open_again()
+                        self._reopen()
                         return
                 time.sleep(0.001)
         finally:
             self._is_reopening = False
 
-    def _open_again(self) -> None:
+    def _reopen(self) -> None:
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
         self._connection = self._connect()
-        self._named.clear()
-        self._look_at = _FEW_TABLES
+        self._touched.clear()
+        self._next_memory_check = _MEMORY_CHECK_TABLES
 
     def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
@@ -627,8 +629,8 @@ class PersistentDuckDB(DuckDB):
     def _space_for_checkpoint(self, log: int) -> int:
         """Return what a checkpoint of a log may take of the disk, before it deletes the log and frees old blocks."""
         again = sum(
-            min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + _ROW_BYTES)
-            for entry, texts in self._unwritten_texts()
+            min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
+            for entry, texts in self._uncheckpointed_texts()
         )
         return 2 * log + again + HEADROOM_BYTES
 
@@ -641,7 +643,7 @@ class PersistentDuckDB(DuckDB):
             except duckdb.InterruptException:
                 raise
             except (duckdb.Error, OSError) as error:
-                self._leave_to_the_log(error)
+                self._after_failed_checkpoint(error)
             log = self._log_bytes()
         # Whoever fills the disk up to here can still delete something: that is written to the log, too.
         return self._space_for_checkpoint(log + n_bytes)
@@ -695,7 +697,7 @@ class PersistentDuckDB(DuckDB):
         _remove_prefix(os.path.join(self._vector_folder, _file_name(entry)))
         _remove_prefix(self._derived_prefix(entry))
 
-    def _find_unnamed(self) -> list[str]:
+    def _find_orphans(self) -> list[str]:
         """Return the files that no collection names: a process was killed in between, or the database is older."""
         known = {_file_name(entry) for entry in self._entries.values()}
         return [
@@ -705,16 +707,16 @@ class PersistentDuckDB(DuckDB):
             if _OF_A_COLLECTION.match(name) and ".".join(name.split(".")[:2]) not in known
         ]
 
-    def _remove_unnamed(self) -> None:
+    def _remove_orphans(self) -> None:
         # Anew: a compaction may have made one of these names its own meanwhile.
-        for path in self._find_unnamed():
+        for path in self._find_orphans():
             # One that stays takes space and nothing else.
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        self._unnamed = []
+        self._orphans = []
 
     def unnamed_files(self) -> list[str]:
-        return [one for one in self._find_unnamed() if one.startswith(self._vector_folder)]
+        return [one for one in self._find_orphans() if one.startswith(self._vector_folder)]
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         derived = self._index_sizes.by_collection()
@@ -750,21 +752,23 @@ class PersistentDuckDB(DuckDB):
 _STORAGE = {"storage_compatibility_version": "v1.2.0"}
 #: Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log back too far, and
 #: acknowledged records are gone.
-_CUTS_FOUND_LOGS = IS_OLD_DUCKDB
+_TRUNCATES_FOUND_LOGS = IS_OLD_DUCKDB
 #: What keeps a file from being opened and says nothing of what is in it.
-_NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
+_ACCESS_ERRORS = (
+    *(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),
+)
 #: A log of more than this is written into the database after a commit; DuckDB's own measure.
 _LOG_BYTES = 16 << 20
 #: What DuckDB holds at most of a small table from when it is first read or written: 30 kB of it beside its limit.
 _TABLE_BYTES = 64 << 10
-_ROW_BYTES = 16
+ROW_BYTES = 16
 #: Of so many tables at least DuckDB forgets the rows, where the machine has only so much memory left.
-_FEW_TABLES = 256
-_LITTLE_BYTES = 48 << 20
+_MEMORY_CHECK_TABLES = 256
+_LOW_MEMORY_BYTES = 48 << 20
 #: What a checkpoint gets of memory beside what is held before it.
-_CHECKPOINT_BYTES = 8 << 20
+_SMALL_CHECKPOINT_BYTES = 8 << 20
 #: Of a database that is being made.
-_NEW = ".new"
+_UNFINISHED = ".new"
 #: So long whoever opens the database anew waits for those who read it, seconds.
 _READERS_SECONDS = 10.0
 #: What a folder of a store has.
@@ -775,13 +779,13 @@ _OWN_FILES = {
     "indexes",
     "records.duckdb",
     "records.duckdb.wal",
-    f"records.duckdb{_NEW}",
-    f"records.duckdb{_NEW}.wal",
+    f"records.duckdb{_UNFINISHED}",
+    f"records.duckdb{_UNFINISHED}.wal",
 }
 #: The files of collections: id, generation, what it is.
 _OF_A_COLLECTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\.")
 #: What file systems and desktops put into any folder, beside names that begin with a dot.
-_NOBODYS_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
+_SYSTEM_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
 
 
 def _check_folder(path: str, given: str) -> None:
@@ -824,7 +828,7 @@ def _check_folder(path: str, given: str) -> None:
             f"{given}` and copy: chroma_nb.connect('http://localhost:8000').copy_to(chroma_nb.Client('./new'))."
         )
     foreign = sorted(
-        name for name in found - _OWN_FILES - _NOBODYS_FILES if not name.startswith(".")
+        name for name in found - _OWN_FILES - _SYSTEM_FILES if not name.startswith(".")
     )
     if foreign:
         more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""

@@ -199,7 +199,7 @@ class VectorSource(ABC):
         """
 
     @abstractmethod
-    def look_anew(self) -> None:
+    def forget_checks(self) -> None:
         """Have every vector compared with its checksum when it is next read, whatever is known of it."""
 
     @abstractmethod

@@ -35,7 +35,7 @@ _HEADER_BYTES = 3 * 4_096
 _MOST_BYTES = 64
 
 
-class Witness(NamedTuple):
+class LastCommit(NamedTuple):
     """What is known of a store's database."""
 
     #: Commits that were acknowledged.
@@ -88,7 +88,7 @@ class CommitFile:
             )
         self._fd = fd
 
-    def read(self) -> Witness | None:
+    def read(self) -> LastCommit | None:
         """Return what is known; None where there is nothing, or nothing that can be read."""
         if self._fd < 0:
             return None
@@ -101,16 +101,16 @@ class CommitFile:
             body, end = data[: -_SUM.size], data[-_SUM.size :]
             if end == _sum(body):
                 if len(body) == _BODY.size and body.startswith(_MAGIC):
-                    return Witness(*_BODY.unpack(body)[1:])
+                    return LastCommit(*_BODY.unpack(body)[1:])
                 if len(body) == _OLDER_BODY.size and body.startswith(_OLDER_MAGIC):
-                    return Witness(*_OLDER_BODY.unpack(body)[1:])
+                    return LastCommit(*_OLDER_BODY.unpack(body)[1:])
         logger.warning(
             "%s cannot be read and is written anew: that the last commits are there could not be checked.",
             self.path,
         )
         return None
 
-    def write(self, witness: Witness, *, flush: bool = False) -> bool:
+    def write(self, witness: LastCommit, *, flush: bool = False) -> bool:
         """Write what is known, and say whether that worked.
 
         Where it does not, the number lags behind, which does no harm. It is not flushed without need.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: DuckDB reads this many rows at a time (its STANDARD_VECTOR_SIZE).
-VECTOR_ROWS = 2_048
+CHUNK_ROWS = 2_048
 #: Their texts are added up in parts of so many rows.
 _PART_ROWS = 256
 #: They may take DuckDB's memory divided by this. Where they would take more, rows are read in ranges of labels.
@@ -60,11 +60,11 @@ class RecordTable:
 
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
         """Say whether the rows that DuckDB reads at a time would take too much of its memory."""
-        return VECTOR_ROWS * self._sizes.row_bytes(columns) > self._read_bytes
+        return CHUNK_ROWS * self._sizes.row_bytes(columns) > self._read_bytes
 
     def is_large_for(self, condition: str, keys: Sequence[str]) -> bool:
         """Say whether a condition has to be evaluated in ranges of labels, as `select` does."""
-        return self._rows_at_once(condition, keys) < VECTOR_ROWS
+        return self._rows_at_once(condition, keys) < CHUNK_ROWS
 
     def _rows_at_once(self, condition: str, keys: Sequence[str]) -> int:
         """Return for how many rows a condition on these metadata keys is evaluated at once."""
@@ -188,7 +188,7 @@ def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
     return TextSizes(*(int(value) for value in rows[0]))
 
 
-def most_together(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
+def largest_chunk_bytes(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
     """Compute the bytes of the texts of the rows that DuckDB reads together, where they are the most."""
     length = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
     # Where DuckDB's rows begin is not known: these are the sums of one piece more than it reads.
@@ -199,7 +199,7 @@ def most_together(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
         ).fetchall(),
         dtype=np.int64,
     ).ravel()
-    parts = np.ones(VECTOR_ROWS // _PART_ROWS + 1, dtype=np.int64)
+    parts = np.ones(CHUNK_ROWS // _PART_ROWS + 1, dtype=np.int64)
     return int(np.convolve(sums, parts).max(initial=0)) if len(sums) else 0
 
 

@@ -185,7 +185,7 @@ class VectorFile(VectorSource):
             return
         if self._identity is not None:
             logger.debug("%r is not as this process left it; its rows are checked anew.", self.path)
-            self.look_anew()
+            self.forget_checks()
         self._identity = identity
 
     @contextlib.contextmanager
@@ -199,7 +199,7 @@ class VectorFile(VectorSource):
             self._identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
             self._writes += 1
 
-    def look_anew(self) -> None:
+    def forget_checks(self) -> None:
         """Forget which blocks are whole: each is compared with its checksum when it is next read."""
         if self.sums is not None:
             self.sums.forget()
@@ -210,7 +210,7 @@ class VectorFile(VectorSource):
             return 0
         return self.sums.digest(stop, lambda a, b: self._read_range(a, b).tobytes())
 
-    def guard(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
+    def check_against(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
         """Check what is read against these sums from now on.
 
         Args:
@@ -534,7 +534,7 @@ class VectorFile(VectorSource):
             data = self._bytes_of(fd, tail.start, tail.stop, buffer)
         return 0 if sums.read_tail(bytes(data)) else sums.rows_left_in_block
 
-    def summed_up(self, n_rows: int) -> BlockSums:
+    def compute_sums(self, n_rows: int) -> BlockSums:
         """Return the sums of the first rows of a file that has none."""
         sums = BlockSums(self.row_bytes)
         step = max(self.block_rows, _RANGE_BYTES // self.row_bytes)

@@ -101,7 +101,9 @@ class Guarded:
 
     def open(self) -> VectorFile:
         file = VectorFile(str(self.path), DIMENSION, has_sums=True, create=False)
-        file.guard(BlockSums(file.row_bytes, self._sums.stored(), *self._sums.tail), self._damage)
+        file.check_against(
+            BlockSums(file.row_bytes, self._sums.stored(), *self._sums.tail), self._damage
+        )
         return file
 
     def _damage(self, blocks: Sequence[Block]) -> None:

@@ -35,7 +35,7 @@ ALLOWED = {
     ("db/_duckdb.py", "_FEW_RECORDS"): "when sizes are measured anew",
     (
         "db/record_table.py",
-        "VECTOR_ROWS",
+        "CHUNK_ROWS",
     ): "what DuckDB reads at a time: bytes are reckoned from it",
     ("db/record_table.py", "_PART_ROWS"): "rows whose sizes are added up in DuckDB",
     ("validation.py", "_CHECKED_TEXTS"): "long texts are checked one by one",

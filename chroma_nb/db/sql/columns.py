@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from chroma_nb.db._fields import TEXT_FACTOR, Pieces
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
 from chroma_nb.errors import InvalidArgumentError
 
@@ -144,7 +144,7 @@ class Columns:
         time: 3,000 records with 40 keys take more than 268 MB. Where this would be much, columns are extracted
         together. It is not done always, as then a query that filters by one of them extracts all.
         """
-        parsed_bytes = len(wanted) * VECTOR_ROWS * TEXT_FACTOR * self._record_bytes
+        parsed_bytes = len(wanted) * CHUNK_ROWS * TEXT_FACTOR * self._record_bytes
         if len(wanted) < 2 or parsed_bytes < memory_limit // _MEMORY_SHARE:
             pointers = [pointer_of(one.key) for one in wanted]
             return [
