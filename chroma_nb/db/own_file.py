@@ -24,6 +24,8 @@ _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
 #: How the name of a file that is being written ends.
 _UNFINISHED = ".new"
+#: How the name of a collection's file begins, as a regular expression: ``<id>.<generation>.``
+COLLECTION_PREFIX = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\."
 
 
 def open_plain(path: str, flags: int, mode: int = 0o600) -> int:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING
 
+from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, StoreLockedError
 
@@ -24,7 +25,7 @@ _MARKER = "temporary.lock"
 #: The subfolder that DuckDB uses.
 DUCKDB_FOLDER = "duckdb"
 #: What lies beside the marker: derived files of collections that were unloaded.
-_DERIVED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\.[\w.-]+")
+_DERIVED = re.compile(COLLECTION_PREFIX + r"[\w.-]+")
 #: What DuckDB puts into its own.
 _DUCKDBS = re.compile(r"duckdb_temp_[\w.-]+")
 
