@@ -234,7 +234,7 @@ class CatalogueEntry:
     def vectors(self) -> VectorFile | None:
         """Its vector file, where that is open.
 
-        A file with a name is held weakly here. Whoever uses it and `DuckDB._recent` keep it, so there is never a
+        A file with a name is held weakly here. Its users and `DuckDB._recent` keep it alive, so there is never a
         second object for the same file.
         """
         return self.find_vectors()
@@ -250,7 +250,7 @@ class CatalogueEntry:
 
     @property
     def table(self) -> str:
-        """The name of its table in DuckDB. Whoever asks will use it in a statement, so it counts as touched."""
+        """The name of its table in DuckDB. It is asked for to be used in a statement, so it counts as touched."""
         if self.touched is not None:
             self.touched.add(self.info.id)
         return f"records_{self.info.id.hex}_{self.extent.generation}"
@@ -847,7 +847,7 @@ class DuckDB(DB):
                 f"{self!r} has failed: {error}. It was in memory alone, and its records are lost. Open a new client."
             )
         return InternalError(
-            f"Reading {self!r} failed: {error}. Nothing is lost; the store is opened anew with the next call: repeat "
+            f"Reading {self!r} failed: {error}. Nothing is lost; the store is reopened with the next call: repeat "
             "this one."
         )
 
@@ -1672,7 +1672,7 @@ class DuckDB(DB):
         said = str(error).split("\n\n", 1)[0]
         # Users can do nothing about a lack of memory that has passed.
         level = logging.DEBUG if is_out_of_memory(error) else logging.WARNING
-        logger.log(level, "%r could not be tidied up, and is opened anew: %s", self, said)
+        logger.log(level, "A checkpoint of %r failed, and its database is reopened: %s", self, said)
 
     def _should_checkpoint(self) -> bool:
         """Say whether a checkpoint is worth its cost and the disk has room for it; a failed one ends DuckDB's instance."""
@@ -2223,7 +2223,7 @@ def has_failed(error: BaseException) -> bool:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Say whether DuckDB answers nothing any more until it is opened anew."""
+    """Say whether an error means that DuckDB has ended and must be reopened."""
     return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
 
 

@@ -420,7 +420,7 @@ class PersistentDuckDB(DuckDB):
             raise StoreCorruptError(
                 f"The store in {self.path!r} had {self._noted.number:,} commits, and its database "
                 f"{self._database_file()!r} is missing. Restore it from a backup; or delete "
-                f"{self._commit_file.path!r} to begin anew. Nothing was changed."
+                f"{self._commit_file.path!r} to begin with an empty store. Nothing was changed."
             )
 
     def _check_commits(self) -> None:

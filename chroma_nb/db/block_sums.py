@@ -37,7 +37,7 @@ sum_of: Callable[[memoryview], int] = xxhash.xxh3_64_intdigest
 
 
 def rows_per_block(row_bytes: int) -> int:
-    """Return how many rows of so many bytes a block has."""
+    """Return how many rows of `row_bytes` bytes a block has."""
     return max(1, _BLOCK_BYTES // row_bytes)
 
 

@@ -70,7 +70,7 @@ class RecordTable:
     def _rows_at_once(self, condition: str, keys: Sequence[str]) -> int:
         """Return for how many rows a condition on these metadata keys is evaluated at once."""
         rows = self._read_bytes // max(1, self._sizes.row_bytes(_columns_in(condition)))
-        # Each function that reads metadata parses it anew, once for each key: see `select`.
+        # Each function that reads metadata parses it again, once for each key: see `select`.
         parsed = _JSON_TIMES * len(keys) * self._sizes.row_bytes(["metadata"])
         return max(1, min(rows, self._json_bytes // max(1, parsed)))
 

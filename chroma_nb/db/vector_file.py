@@ -194,7 +194,9 @@ class VectorFile(VectorSource):
             # Unchanged, or this process was writing to it at that moment.
             return
         if self._identity is not None:
-            logger.debug("%r is not as this process left it; its rows are checked anew.", self.path)
+            logger.debug(
+                "%r is not as this process left it; its rows are checked again.", self.path
+            )
             self.forget_checks()
         self._identity = identity
 

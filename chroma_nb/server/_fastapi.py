@@ -273,7 +273,7 @@ def trusted_proxies(settings: Settings) -> list[str]:
         except ValueError:
             raise InvalidArgumentError(
                 f"server_trusted_proxies names {one!r:.80}: expected addresses or networks, separated by commas, "
-                "such as 127.0.0.1 or 10.0.0.0/8. Name the proxies alone: whoever is in this list chooses the "
+                "such as 127.0.0.1 or 10.0.0.0/8. Name only proxies: a client in this list could choose the "
                 "address that it counts for."
             ) from None
     return found
@@ -335,7 +335,7 @@ def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
         context.load_cert_chain(certificate, key or None, password)
     except _EncryptedError:
         raise InvalidArgumentError(
-            f"The key {key or certificate!r} is encrypted, and nobody is there to give the password. "
+            f"The key {key or certificate!r} is encrypted, and a server cannot ask for its password. "
             "Write it without: `openssl pkey -in KEY -out PLAIN`."
         ) from None
     except (ssl.SSLError, OSError, ValueError) as error:

@@ -281,7 +281,7 @@ class Authenticator:
         if first:
             return
         if problem:
-            LOGGER.error("%s It lets nobody in until it is right again.", problem)
+            LOGGER.error("%s Its credentials are refused until it is right again.", problem)
         else:
             LOGGER.info(
                 "The auth file %r has changed; credentials: %d.", file.path, len(credentials)

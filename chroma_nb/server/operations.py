@@ -381,7 +381,7 @@ def update_tenant(call: Call[s.TenantChanges]) -> dict[str, Any]:
 @serves(
     "list_databases",
     list[s.DatabaseAnswer],
-    query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
+    query=(("limit", "At most this many"), ("offset", "Leave out this many first")),
 )
 def list_databases(call: Call[None]) -> list[dict[str, Any]]:
     """Return a tenant's databases in order of creation."""
@@ -418,7 +418,7 @@ def delete_database(call: Call[None]) -> dict[str, Any]:
 @serves(
     "list_collections",
     list[s.CollectionAnswer],
-    query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
+    query=(("limit", "At most this many"), ("offset", "Leave out this many first")),
 )
 def list_collections(call: Call[None]) -> list[dict[str, Any]]:
     """Return the collections in order of creation."""
@@ -586,7 +586,7 @@ def set_ttl(call: Call[s.TtlBody]) -> dict[str, Any]:
 @serves(
     "describe_fields",
     list[s.FieldAnswer],
-    query=(("n_values", "A key with at most so many different values has them counted"),),
+    query=(("n_values", "The values of a key are counted where it has at most this many"),),
 )
 def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
     """Return what the records have in their metadata."""
