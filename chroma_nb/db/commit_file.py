@@ -107,7 +107,7 @@ class CommitFile:
                 if len(body) == _OLDER_BODY.size and body.startswith(_OLDER_MAGIC):
                     return LastCommit(*_OLDER_BODY.unpack(body)[1:])
         logger.warning(
-            "%s is damaged and is made again: whether the last commits are there could not be checked.",
+            "%s cannot be read and is made again: whether the last commits are there could not be checked.",
             self.path,
         )
         return None

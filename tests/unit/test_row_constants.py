@@ -60,7 +60,6 @@ ALLOWED = {
     ("segment/graphs.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/manager.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/vectors.py", "_LEFT_OUT_ROWS"): "which way of scanning is faster",
-    ("server/bodies.py", "STEP"): "bytes of a body or an answer",
     ("widgets/memory_widget.py", "_ROWS"): "what is shown",
 }
 
