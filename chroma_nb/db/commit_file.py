@@ -1,11 +1,13 @@
 """`CommitFile`: the number of the last acknowledged commit, and which database its log belongs to.
 
-DuckDB's log may be cut, or the database replaced by an older one: each is a sound database, in which commits
-are missing. So their number is also kept here, written after each commit. An older database under a newer log
-has the right number once the log is read, and lacks what a checkpoint had taken out of the log. So a checksum of
-the database's header is kept here, too: a checkpoint changes it, and nothing else does.
+DuckDB opens a database without complaint where its log was cut, or where the database was replaced by an older one,
+although commits are missing. So the number of commits is also kept here, written after each commit.
 
-The file is a witness and nothing else: whatever happens to it, no record is lost, and no write fails because of it.
+An older database under a newer log has the right number once the log is read, and still lacks what a checkpoint had
+moved from the log into the newer database. So a checksum of the database's header is kept here, too: a checkpoint
+changes the header, and nothing else does.
+
+The file is only compared with: if it is damaged or lost, no record is lost and no write fails.
 
 Layout, little-endian, 32 bytes: magic, number, checksum of the header, xxh3 of these. Older files have no checksum
 of the header.
@@ -29,14 +31,14 @@ logger = logging.getLogger("chroma_nb")
 _MAGIC, _OLDER_MAGIC = b"CNBCOMM\x01", b"CNBCOMM\x00"
 _BODY, _OLDER_BODY = struct.Struct("<8sQQ"), struct.Struct("<8sQ")
 _SUM = struct.Struct("<Q")
-#: DuckDB's main header, and the two headers of the database of which a checkpoint writes one.
+#: DuckDB's main header and its two database headers. A checkpoint writes one of these two.
 _HEADER_BYTES = 3 * 4_096
-#: A file of more than this is something else's.
+#: A larger file is not one of ours.
 _MOST_BYTES = 64
 
 
-class Witness(NamedTuple):
-    """What is known of a store's database."""
+class LastCommit(NamedTuple):
+    """What the file says of the database."""
 
     #: Commits that were acknowledged.
     number: int
@@ -58,13 +60,13 @@ def header_sum(path: str) -> int:
 
 
 class CommitFile:
-    """The file, open as long as its store is.
+    """The file, which is open as long as its store is.
 
     Args:
-        path: Where it is. A link, a pipe or a file of something else is not touched.
+        path: Where it is. A link, a pipe or a file that holds something else is not touched.
 
     Raises:
-        NotOurFileError: There is something else.
+        NotOurFileError: There is something else at the path.
     """
 
     def __init__(self, path: str) -> None:
@@ -78,7 +80,7 @@ class CommitFile:
         except NotOurFileError:
             raise
         except OSError:
-            # Missing, or not to be opened for writing: then there is no witness.
+            # Missing, or it may not be written: then nothing is compared.
             return
         if os.fstat(fd).st_size > _MOST_BYTES:
             os.close(fd)
@@ -88,40 +90,44 @@ class CommitFile:
             )
         self._fd = fd
 
-    def read(self) -> Witness | None:
-        """Return what is known; None where there is nothing, or nothing that can be read."""
+    def read(self) -> LastCommit | None:
+        """Return what the file says; None where it is missing, empty or damaged."""
         if self._fd < 0:
             return None
         with contextlib.suppress(OSError):
             os.lseek(self._fd, 0, os.SEEK_SET)
             data = os.read(self._fd, _MOST_BYTES)
             if not data.strip(b"\0"):
-                # New, or never written out before the power went.
+                # New, or a power cut came before it was on the disk.
                 return None
             body, end = data[: -_SUM.size], data[-_SUM.size :]
             if end == _sum(body):
                 if len(body) == _BODY.size and body.startswith(_MAGIC):
-                    return Witness(*_BODY.unpack(body)[1:])
+                    return LastCommit(*_BODY.unpack(body)[1:])
                 if len(body) == _OLDER_BODY.size and body.startswith(_OLDER_MAGIC):
-                    return Witness(*_OLDER_BODY.unpack(body)[1:])
+                    return LastCommit(*_OLDER_BODY.unpack(body)[1:])
         logger.warning(
-            "%s cannot be read and is written anew: that the last commits are there could not be checked.",
+            "%s cannot be read and is made again: whether the last commits are there could not be checked.",
             self.path,
         )
         return None
 
-    def write(self, witness: Witness, *, flush: bool = False) -> bool:
-        """Write what is known, and say whether that worked.
+    def write(self, commit: LastCommit, *, flush: bool = False) -> bool:
+        """Write the file; say whether that worked.
 
-        Where it does not, the number lags behind, which does no harm. It is not flushed without need.
+        Where it does not, the number in it is too low, which does no harm.
+
+        Args:
+            commit: What to write.
+            flush: Flush it to the disk, which takes longer.
         """
         with contextlib.suppress(OSError):
             if self._fd < 0:
                 self._open(create=True)
             if self._fd < 0:
                 return False
-            body = _BODY.pack(_MAGIC, *witness)
-            # In one piece.
+            body = _BODY.pack(_MAGIC, *commit)
+            # In one call, so that a kill leaves the old content or the new one.
             if hasattr(os, "pwrite"):
                 os.pwrite(self._fd, body + _sum(body), 0)
             else:
@@ -133,7 +139,7 @@ class CommitFile:
         return False
 
     def remove(self) -> None:
-        """Delete the file: one that cannot be written would say something that is not true any more.
+        """Delete the file, where it cannot be written and what it says is no longer true.
 
         Raises:
             OSError: It cannot be deleted either.

@@ -1,8 +1,8 @@
 """`make_application`: the REST API as an ASGI application.
 
-A request goes three ways. The event loop asks the authenticator who sends it, and reads its body within
-limits. A worker thread parses, asks the store and writes the answer as JSON: whatever is long or heavy is there,
-and never holds up the loop. The loop sends the answer, counts it and logs it.
+A request is served in three steps. The event loop finds out who sends it and reads its body within limits. A worker
+thread parses the body, calls the store and writes the answer as JSON: all heavy work is there and never blocks the
+loop. The loop sends the answer, counts it and logs it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from chroma_nb.server.bodies import Bodies, Received
 from chroma_nb.server.connections import address_of
 from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics, trace_id_of
-from chroma_nb.server.openapi import described, document_of, tag_of
+from chroma_nb.server.openapi import JSON, described, document_of, tag_of
 from chroma_nb.server.operations import ENDPOINTS, Call, Endpoint
 from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares, Threads
@@ -64,24 +64,24 @@ if TYPE_CHECKING:
     from chroma_nb.wire.operations import Operation
     from chroma_nb.wire.rest import Route
 
-_JSON = "application/json"
-#: Threads for each core, where the settings leave it open: most of a request's time is spent outside of
-#: Python, in the index, in DuckDB or waiting for the disk. One client may take half of them.
+#: Threads for each core, unless the settings say how many: a request spends most of its time outside of Python, in the
+#: index, in DuckDB or waiting for the disk. One client may take half of the threads.
 _THREADS_PER_CORE = 8
-#: An answer as JSON takes about as much again as its objects.
+#: An answer's JSON takes about as much memory as its objects, and both exist at the same time.
 _JSON_TIMES = 2.0
-#: Who reads the metrics is counted apart, so that they can be read while the same client's requests wait.
+#: The name under which requests for the metrics count in the shares, so that the metrics can be read while other
+#: requests of the same client wait.
 _METRICS = "/metrics"
 #: A Host header: a name or an address, and a port.
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
 
 
 class Service:
-    """What requests share: the store, the authenticator, the threads, the limits, the figures.
+    """What all requests share: the store, the authenticator, the threads, the limits, the metrics.
 
     Args:
         api: The store.
-        settings: `server_*`.
+        settings: `server_*` are used.
     """
 
     def __init__(self, api: API, settings: Settings) -> None:
@@ -99,8 +99,9 @@ class Service:
         threads = settings.server_threads or _THREADS_PER_CORE * (os.cpu_count() or 1)
         self.threads = Threads(threads)
         self.passwords = PasswordQueue(self.authenticator)
-        #: Everybody on this machine may do everything, so a browser on it must not be led here.
-        self.only_own_names = self.authenticator.is_open and not settings.server_public
+        #: Without authentication everybody on this machine may do everything. Then a web page must not reach the
+        #: server through a browser on this machine (DNS rebinding), so the Host header is checked.
+        self.checks_host = self.authenticator.is_open and not settings.server_public
         of_store = getattr(api, "settings", settings)
         self._hidden = HiddenPaths(settings, of_store)
         self._making_tenants = threading.Lock()
@@ -109,11 +110,11 @@ class Service:
         self._slots = Shares(settings.server_max_concurrency)
 
     def begin_stop(self) -> None:
-        """Take no more requests; those that wait for memory wait no longer."""
+        """Refuse further requests, and end the waiting of those that wait for memory."""
         self.stopping = True
 
     def close(self) -> None:
-        """Let requests that are worked on end; take no more."""
+        """Refuse further requests, and wait for those under way."""
         self.begin_stop()
         self.passwords.close()
         self.threads.close()
@@ -134,7 +135,7 @@ class Service:
             body = await self._body(endpoint, request)
             n_bytes = len(body)
             try:
-                if body and self.authenticator.look() != version:
+                if body and self.authenticator.current_version() != version:
                     # Permissions have changed while the body arrived.
                     identity = await self._admit(endpoint, request)
             except BaseException:
@@ -145,7 +146,7 @@ class Service:
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
         except ClientDisconnect:
-            # Nobody is there to read it.
+            # The client has gone. The status is for the log and the metrics.
             status, content = 499, b"{}"
         if n_bytes:
             self.metrics.body_bytes.inc(n_bytes)
@@ -158,7 +159,7 @@ class Service:
             bytes_out=len(content),
         )
         headers_out = {"chroma-trace-id": trace_id, **extra}
-        return Answer(self.answers, content, status, headers_out, _JSON)
+        return Answer(self.answers, content, status, headers_out, JSON)
 
     def _count(
         self,
@@ -183,7 +184,7 @@ class Service:
             LOGGER.info("request", extra={"fields": fields})
 
     def refuse_foreign(self, scope: Scope) -> Response | None:
-        """Return the answer to a request that a web page of another origin sends; None where it may ask."""
+        """Return the refusal of a request that a web page of another origin sends; None where it is allowed."""
         host = origin = None
         for name, value in scope["headers"]:
             if name == b"host" and host is None:
@@ -197,12 +198,12 @@ class Service:
         trace_id = trace_id_of(headers.get("traceparent", ""), headers.get("chroma-trace-id", ""))
         status, content, extra = answer_of(ChromaAuthError(why))
         self._count("foreign_origin", scope["method"], status, 0.0, trace_id)
-        return Response(content, status, {"chroma-trace-id": trace_id, **extra}, media_type=_JSON)
+        return Response(content, status, {"chroma-trace-id": trace_id, **extra}, media_type=JSON)
 
     def _why_foreign(self, host: str, origin: str | None) -> str:
         """Say why a request is refused by its Host or Origin header; empty where it is not."""
-        if self.only_own_names and not _is_own_name(host):
-            # Another site's name that leads to this machine makes that site's pages look like ours.
+        if self.checks_host and not _is_local_name(host):
+            # DNS rebinding: a site whose name resolves to this machine has the same origin as this server.
             return (
                 "Forbidden: without authentication this server answers to localhost and to addresses "
                 "alone. Behind a proxy, set a token or --public."
@@ -214,11 +215,11 @@ class Service:
         return "Forbidden: this origin may not ask (Settings.server_cors_origins)."
 
     async def _admit(self, endpoint: Endpoint, request: Request) -> Identity:
-        """Return who sends a request, where that one may send it.
+        """Return who sends a request, after checking that they may.
 
         Raises:
-            AuthorizationError: Nobody that is known.
-            ChromaAuthError: Its credentials do not allow this.
+            AuthorizationError: The credentials are missing or not known.
+            ChromaAuthError: They do not allow this.
         """
         if endpoint.route.operation.scope == "open":
             return ANONYMOUS
@@ -230,8 +231,8 @@ class Service:
         """Return who sends a request.
 
         Raises:
-            AuthorizationError: Nobody that is known.
-            ClientDisconnect: Nobody waits for the answer any more.
+            AuthorizationError: The credentials are missing or not known.
+            ClientDisconnect: The client has gone.
         """
         found = self.authenticator.identify(request.headers)
         if isinstance(found, Identity):
@@ -253,17 +254,17 @@ class Service:
             identity.check_tenant(path["tenant"])
 
     async def _body(self, endpoint: Endpoint, request: Request) -> Received:
-        """Read a body, no larger, slower or more than is allowed."""
+        """Read a request's body within the limits of `Bodies`, and check its content type."""
         if endpoint.route.method == "GET":
             return Received()
         received = await self.bodies.receive(request)
         if received and endpoint.body is not None:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != _JSON:
+            if kind != JSON:
                 self.bodies.release(received)
                 raise Refused(
                     415,
-                    InvalidArgumentError(f"Expected the content type {_JSON}, got {kind[:100]!r}."),
+                    InvalidArgumentError(f"Expected the content type {JSON}, got {kind[:100]!r}."),
                 )
         return received
 
@@ -275,7 +276,7 @@ class Service:
         body: Received,
         trace_id: str,
     ) -> tuple[int, bytes]:
-        """Answer: in a worker thread, unless nothing is asked of the store."""
+        """Return the status and the body of the answer: made in a worker thread, unless the store is not needed."""
         work = functools.partial(
             self._execute,
             endpoint,
@@ -289,17 +290,17 @@ class Service:
             if self.stopping:
                 raise busy("it is stopping")
             if endpoint.route.operation.scope == "open":
-                # Whoever asks without credentials takes nothing from those who have some.
+                # Open to everybody, so it must take no slot or thread of authenticated clients.
                 return work()
             future = self.in_thread(identity.name or self._address(request), work)
         except Refused:
             self.bodies.release(body)
             raise
-        # What took too long is still worked on, and holds its body.
+        # Only when the work ends, which may be after the answer: until then it holds the body.
         future.add_done_callback(lambda _: self.bodies.release(body))
         seconds = self.settings.server_timeout_seconds
         if not endpoint.route.operation.long and seconds:
-            # Waiting gives up; the work goes on, for it may be a write.
+            # After this only the waiting ends. The work goes on, as it may be a write.
             done, _ = await asyncio.wait((future,), timeout=seconds)
             if not done:
                 raise Refused(
@@ -318,14 +319,14 @@ class Service:
         return address_of(request.client)
 
     def in_thread(self, who: str, work: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Do something for somebody in a worker thread.
+        """Call a function in a worker thread.
 
         Args:
-            who: Whose share it counts in.
-            work: What to do.
+            who: The client in whose share it counts.
+            work: The function.
 
         Raises:
-            Refused: They have as many requests under way as they may.
+            Refused: The client has used up its share of requests.
         """
         if not self._slots.take(who):
             n_theirs = self._slots.held(who)
@@ -337,7 +338,7 @@ class Service:
         self.metrics.in_flight.inc()
 
         def ended(future: asyncio.Future[Any]) -> None:
-            # Here, and not after the wait: what took too long is still worked on, and counts.
+            # When the work has ended, and not the waiting: until then the request counts.
             self._slots.give_back(who)
             self.metrics.in_flight.dec()
             if not future.cancelled():
@@ -357,16 +358,16 @@ class Service:
         trace_id: str,
     ) -> tuple[int, bytes]:
         try:
-            # The answer's objects, and then the JSON that is made of them.
+            # Memory for the answer's objects and for the JSON that is made of them.
             with WORKSPACE.kept(_JSON_TIMES, lambda: self.stopping):
-                data = body.cut_loose()
+                data = body.take_bytes()
                 with self.bodies.parsing(data):
                     parsed = None
                     if endpoint.body is not None:
                         parsed = endpoint.body.model_validate_json(data or b"{}")
-                    # What is made of it takes its place.
+                    # The parsed values take its place in the memory that was granted.
                     del data
-                    with self.bodies.writing(*_written(parsed)):
+                    with self.bodies.writing(*_texts_to_write(parsed)):
                         call = Call(self.api, self.settings, identity, path, query, parsed)
                         return endpoint.status, dumps(self._run(endpoint, call))
         except pydantic.ValidationError as error:
@@ -378,7 +379,7 @@ class Service:
                 raise busy("others use the memory that this takes at the moment") from error
             status, answer = error_to_json(error)
             if isinstance(error, InternalError) and status == 500:
-                # The log says all of it, and those who ask no more than is theirs.
+                # The log has the whole message. The client's has no paths of the server.
                 _log_failure(endpoint.route, trace_id)
                 answer["message"] = self._hidden.cut(answer["message"])
             return status, dumps(answer)
@@ -399,18 +400,18 @@ class Service:
         return endpoint.run(call)
 
     def _make_tenant(self, identity: Identity, tenant: str) -> bool:
-        """Make a tenant that the caller's credential names, on its first use; say whether to try again.
+        """Make a tenant on its first use, if the caller's credential names it; say whether to repeat the call.
 
-        Whoever writes the auth file decides which tenants there are. An admin's credential names none.
+        So the auth file decides which tenants there are. An admin's credential names none.
         """
-        if not identity.is_given(tenant):
+        if not identity.is_named_for(tenant):
             return False
         with self._making_tenants:
             if self._has_tenant(tenant):
                 # Another request may have made it a moment ago.
                 return tenant in self._made_tenants
             validation.check_tenant_name(tenant)
-            # A client beside the server may be first.
+            # A client in the server's own process may have made it meanwhile.
             with contextlib.suppress(UniqueConstraintError):
                 self.api.create_tenant(tenant)
             with contextlib.suppress(UniqueConstraintError):
@@ -428,7 +429,7 @@ class Service:
 
 
 def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]:
-    """Return the status, the body and the further headers that stand for an error."""
+    """Return the status, the body and the additional headers of the answer that reports an error."""
     if isinstance(error, Refused):
         return error.status, dumps(error_to_json(error.error)[1]), error.headers
     status, answer = error_to_json(error)
@@ -437,7 +438,7 @@ def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]
 
 
 class _OriginCheck:
-    """Middleware before every route, known or not: checks the Host and Origin headers."""
+    """Middleware that checks the Host and Origin headers on every path, also on those that do not exist."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -450,15 +451,15 @@ class _OriginCheck:
         await app(scope, receive, send)
 
 
-def _written(body: schemas.Body | None) -> tuple[Sequence[Any] | None, ...]:
-    """Return the texts and the metadata that a body has written, column by column."""
+def _texts_to_write(body: schemas.Body | None) -> tuple[Sequence[Any] | None, ...]:
+    """Return the columns of texts and metadata that a request will write."""
     if not isinstance(body, schemas.NewRecords | schemas.RecordChanges):
         return ()
     return body.documents, body.uris, body.metadatas
 
 
-def _is_own_name(host: str) -> bool:
-    """Say whether a Host header names this machine by itself: ``localhost``, or an address."""
+def _is_local_name(host: str) -> bool:
+    """Say whether a Host header is ``localhost`` or an address, which no other site can have as its name."""
     found = _HOST.fullmatch(host)
     name = found[1] if found is not None else host
     if name in ("localhost", ""):
@@ -476,7 +477,7 @@ def _log_failure(route: Route, trace_id: str) -> None:
 
 
 def _wrong_body(error: pydantic.ValidationError) -> tuple[int, bytes]:
-    """Return what Chroma answers to a body that is no JSON, or of another shape."""
+    """Return the status and the body that Chroma answers to a body that is no JSON or has a wrong field."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         message = f"Failed to parse the request body as JSON: {first['msg']}"
@@ -507,7 +508,7 @@ def make_application(service: Service) -> fastapi.FastAPI:
     async def health(request: Request) -> Response:
         ready = not service.stopping
         answer = {"is_executor_ready": ready, "is_log_client_ready": ready}
-        return Response(dumps(answer), 200 if ready else 503, media_type=_JSON)
+        return Response(dumps(answer), 200 if ready else 503, media_type=JSON)
 
     async def metrics(request: Request) -> Response:
         try:
@@ -515,21 +516,21 @@ def make_application(service: Service) -> fastapi.FastAPI:
             text = await service.in_thread(_METRICS, service.metrics.text)
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
-            return Response(content, status, extra, media_type=_JSON)
+            return Response(content, status, extra, media_type=JSON)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def description(request: Request) -> Response:
-        return Response(dumps(app.openapi()), media_type=_JSON)
+        return Response(dumps(app.openapi()), media_type=JSON)
 
     async def retired(request: Request) -> Response:
         answer = {
             "error": "Unimplemented",
             "message": "The v1 API is deprecated. Please use /v2 apis",
         }
-        return Response(dumps(answer), 410, media_type=_JSON)
+        return Response(dumps(answer), 410, media_type=JSON)
 
     async def unknown(request: Request, error: Exception) -> Response:
-        # As Chroma's: a path that is not there has no body; a method that is not says so.
+        # As in Chroma: 404 and 405 without a body.
         return Response(b"", getattr(error, "status_code", 404), getattr(error, "headers", None))
 
     app.add_api_route(
@@ -553,7 +554,7 @@ def make_application(service: Service) -> fastapi.FastAPI:
             allow_headers=["authorization", "content-type", "x-chroma-token"],
             expose_headers=["chroma-trace-id"],
         )
-    # The last one is the first that is asked.
+    # Added last, so it runs first.
     app.add_middleware(_OriginCheck, service=service)
     app.openapi = functools.partial(document_of, app)  # type: ignore[method-assign]
     return app
@@ -573,6 +574,6 @@ def _add(app: fastapi.FastAPI, service: Service, endpoint: Endpoint) -> None:
         tags=[tag_of(endpoint.route)],
         response_model=None,
         openapi_extra=described(endpoint),
-        # The answer's own description is given above; FastAPI's would be of the function's.
+        # `described` has the responses; FastAPI would describe the return type of `answer`.
         responses={},
     )

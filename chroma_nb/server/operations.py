@@ -1,8 +1,7 @@
-"""`ENDPOINTS`: what the REST API does, one function for each route, from a parsed call to a plain answer.
+"""`ENDPOINTS`: one function for each route of the REST API, from a parsed call to a plain answer.
 
-Every function asks the `API` and nothing below it, so a server stands before any store. Nothing here
-builds an embedding function or any other object that a request names: what a configuration says of one is
-text that is kept and given back.
+Each function calls the `API` and nothing below it, so a server works with any store. Nothing here builds an embedding
+function or any other object that a request names: a server stores a configuration and returns it, as text.
 """
 
 from __future__ import annotations
@@ -43,17 +42,17 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound="s.Body | None")
 
-#: "data" is what a client makes of uris.
+#: Without "data", which a client loads from the uris itself.
 _INCLUDES = sorted(set(INCLUDES) - {"data"})
 _READ_LEVELS = ("index_and_wal", "index_only", "index_and_bounded_wal")
 _CONFLICTS = ("skip", "error", "replace")
-#: More values of a metadata key than anybody looks at.
+#: At most this many values of a metadata key are counted.
 _MOST_VALUES = 1_000
 
 
 @dataclass
 class Call(Generic[B]):
-    """One request, after its shape was found right and its caller was found out."""
+    """One request, after its body was parsed and its caller was identified."""
 
     api: API
     settings: Settings
@@ -72,7 +71,7 @@ class Call(Generic[B]):
         """The collection of the path.
 
         Raises:
-            InvalidUUIDError: It is no UUID.
+            InvalidUUIDError: The path has no UUID in its place.
         """
         return _uuid(self.path["collection_id"])
 
@@ -80,7 +79,7 @@ class Call(Generic[B]):
         """Return a number of the query string.
 
         Raises:
-            InvalidArgumentError: It is none, or negative.
+            InvalidArgumentError: It is not a number, or negative.
         """
         text = self.query.get(name)
         if text is None:
@@ -93,10 +92,10 @@ class Call(Generic[B]):
         return int(text)
 
     def word(self, name: str, known: Sequence[str]) -> str:
-        """Return a word of the query string, the first that is known where it says nothing.
+        """Return a word of the query string; where it is missing, the first of `known`.
 
         Raises:
-            InvalidArgumentError: It is another one.
+            InvalidArgumentError: It is not one of `known`.
         """
         text = self.query.get(name, known[0])
         if text not in known:
@@ -109,32 +108,32 @@ class Call(Generic[B]):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What a server does for a route: what it takes, what it gives, and how."""
+    """A route with the function that serves it, and the types of its body and its answer."""
 
     route: Route
     run: Callable[[Call[Any]], Any]
     answer: Any
     body: type[s.Body] | None = None
     status: int = 200
-    #: Parameters of the query string, with what they mean.
+    #: Parameters of the query string: name and meaning.
     query: tuple[tuple[str, str], ...] = ()
-    #: Statuses of errors beside the usual ones.
+    #: Statuses of errors that are possible beside the usual ones.
     problems: tuple[int, ...] = ()
 
     @property
     def summary(self) -> str:
-        """The first line of what the function says of itself."""
+        """The first line of the function's docstring."""
         return (self.run.__doc__ or "").strip().splitlines()[0]
 
 
-#: By the route's name.
+#: Name of the route -> its endpoint.
 ENDPOINTS: dict[str, Endpoint] = {}
 
 
 def serves(
     name: str, answer: Any, body: type[s.Body] | None = None, **options: Any
 ) -> Callable[[Callable[[Call[Any]], Any]], Callable[[Call[Any]], Any]]:
-    """Enter a function as the one that serves the route of that name."""
+    """Register a function as the one that serves the route of that name."""
 
     def enter(run: Callable[[Call[Any]], Any]) -> Callable[[Call[Any]], Any]:
         ENDPOINTS[name] = Endpoint(ROUTES[name], run, answer, body, **options)
@@ -173,7 +172,7 @@ def query(call: Call[s.QueryBody]) -> dict[str, Any]:
     )
     embeddings: list[Any] | None = None
     if found.embeddings is not None:
-        embeddings = [_shown(call, each) for each in found.embeddings]
+        embeddings = [_embeddings_to_send(call, each) for each in found.embeddings]
     return {
         "ids": found.ids,
         "distances": found.distances,
@@ -207,7 +206,9 @@ def get(call: Call[s.GetBody]) -> dict[str, Any]:
     )
     return {
         "ids": found.ids,
-        "embeddings": None if found.embeddings is None else _shown(call, found.embeddings),
+        "embeddings": None
+        if found.embeddings is None
+        else _embeddings_to_send(call, found.embeddings),
         "documents": found.documents,
         "metadatas": found.metadatas,
         "uris": found.uris,
@@ -227,18 +228,18 @@ def add(call: Call[s.NewRecords]) -> dict[str, Any]:
     """Add records, all or none; ids that exist keep their record."""
     body = call.body
     on_conflict: Any = call.word("on_conflict", _CONFLICTS)
-    if _without_records(call, body):
+    if _has_no_records(call, body):
         return {}
     body = _first_of_each(body)
-    call.api.add(call.collection_id, _new(body), on_conflict=on_conflict, **call.place)
+    call.api.add(call.collection_id, _new_batch(body), on_conflict=on_conflict, **call.place)
     return {}
 
 
 @serves("upsert", s.Nothing, s.NewRecords, problems=(413, 507))
 def upsert(call: Call[s.NewRecords]) -> dict[str, Any]:
     """Update records that exist and add the others."""
-    if not _without_records(call, call.body):
-        call.api.upsert(call.collection_id, _new(call.body), **call.place)
+    if not _has_no_records(call, call.body):
+        call.api.upsert(call.collection_id, _new_batch(call.body), **call.place)
     return {}
 
 
@@ -246,7 +247,7 @@ def upsert(call: Call[s.NewRecords]) -> dict[str, Any]:
 def update(call: Call[s.RecordChanges]) -> dict[str, Any]:
     """Change records; unknown ids are ignored, metadata is merged and null deletes a key."""
     body = call.body
-    if _without_records(call, body):
+    if _has_no_records(call, body):
         return {}
     embeddings: Any = None
     if body.embeddings is not None:
@@ -255,7 +256,7 @@ def update(call: Call[s.RecordChanges]) -> dict[str, Any]:
             rows = iter(_vectors(given))
             embeddings = [None if one is None else next(rows) for one in body.embeddings]
         else:
-            _even(len(body.ids), body.embeddings)
+            _check_length(len(body.ids), body.embeddings)
     checked = validation.check_update(
         body.ids, embeddings, _metadatas(body.metadatas), body.documents, None, body.uris
     )
@@ -324,7 +325,7 @@ def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
         "server": "chroma_nb",
         "version": __version__,
         "max_records": call.settings.server_max_batch_size,
-        # With what is free now: clients ask again before they send much.
+        # Depends on the memory that is free now: clients ask again before they send much.
         "max_body": largest_part(parse_bytes(call.settings.server_max_body)),
     }
 
@@ -380,7 +381,7 @@ def update_tenant(call: Call[s.TenantChanges]) -> dict[str, Any]:
 @serves(
     "list_databases",
     list[s.DatabaseAnswer],
-    query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
+    query=(("limit", "At most this many"), ("offset", "Leave out this many first")),
 )
 def list_databases(call: Call[None]) -> list[dict[str, Any]]:
     """Return a tenant's databases in order of creation."""
@@ -417,7 +418,7 @@ def delete_database(call: Call[None]) -> dict[str, Any]:
 @serves(
     "list_collections",
     list[s.CollectionAnswer],
-    query=(("limit", "At most so many"), ("offset", "Leave out so many first")),
+    query=(("limit", "At most this many"), ("offset", "Leave out this many first")),
 )
 def list_collections(call: Call[None]) -> list[dict[str, Any]]:
     """Return the collections in order of creation."""
@@ -585,7 +586,7 @@ def set_ttl(call: Call[s.TtlBody]) -> dict[str, Any]:
 @serves(
     "describe_fields",
     list[s.FieldAnswer],
-    query=(("n_values", "A key with at most so many different values has them counted"),),
+    query=(("n_values", "The values of a key are counted where it has at most this many"),),
 )
 def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
     """Return what the records have in their metadata."""
@@ -681,7 +682,7 @@ def _uuid(text: str) -> UUID:
 
 
 def _locate(call: Call[None]) -> CollectionInfo:
-    """Find a collection by its id alone, in the databases of a tenant that the caller may enter."""
+    """Find a collection by its id alone, in the databases of a tenant that the caller may use."""
     collection_id = call.collection_id
     tenant = call.query.get("tenant")
     if tenant is None:
@@ -713,23 +714,27 @@ def _unique(ids: list[str]) -> list[str]:
 
 
 def _vectors(given: Sequence[Any]) -> NDArray[np.float32]:
-    """Return embeddings as an array, whichever of the two ways they came."""
+    """Return embeddings, which came as lists of numbers or as base64, as an array: float32, shape (n, dimension)."""
     if given and isinstance(given[0], str):
         return validation.check_embeddings(from_base64(given))
     return validation.check_embeddings(list(given))
 
 
-def _shown(call: Call[Any], vectors: NDArray[np.float32]) -> list[Any]:
+def _embeddings_to_send(call: Call[Any], vectors: NDArray[np.float32]) -> list[Any]:
     if call.query.get("embeddings") == "base64":
         return list(to_base64(vectors))
     return list(vectors.tolist())
 
 
 def _check_results(call: Call[Any], n_results: int, n_queries: int) -> None:
-    """Refuse a query whose answer would be too large, before it is looked for."""
+    """Refuse a query whose answer would be too large, before it is run.
+
+    Raises:
+        InvalidArgumentError: It asks for more results than `server_max_results`.
+    """
     limit = call.settings.server_max_results
     if n_results * n_queries > limit:
-        # There are not more answers than records.
+        # A query has no more results than there are records.
         n_results = min(n_results, call.api.count(call.collection_id, **call.place))
     if n_results * n_queries > limit:
         raise InvalidArgumentError(
@@ -738,8 +743,12 @@ def _check_results(call: Call[Any], n_results: int, n_queries: int) -> None:
         )
 
 
-def _without_records(call: Call[Any], body: s.NewRecords | s.RecordChanges) -> bool:
-    """Say whether there is nothing to write; refuse more than one request may hold."""
+def _has_no_records(call: Call[Any], body: s.NewRecords | s.RecordChanges) -> bool:
+    """Say whether a body has no records to write.
+
+    Raises:
+        BatchSizeExceededError: It has more records than one request may have.
+    """
     limit = call.settings.server_max_batch_size
     if len(body.ids) > limit:
         raise BatchSizeExceededError(
@@ -748,12 +757,12 @@ def _without_records(call: Call[Any], body: s.NewRecords | s.RecordChanges) -> b
         )
     if body.ids:
         return False
-    _even(0, body.embeddings or [])
+    _check_length(0, body.embeddings or [])
     call.api.get_collection_by_id(call.collection_id, **call.place)
     return True
 
 
-def _even(n_ids: int, values: Sequence[Any]) -> None:
+def _check_length(n_ids: int, values: Sequence[Any]) -> None:
     if len(values) != n_ids:
         raise InvalidArgumentError(
             "Inconsistent number of IDs, embeddings, documents, URIs and metadatas"
@@ -761,12 +770,12 @@ def _even(n_ids: int, values: Sequence[Any]) -> None:
 
 
 def _first_of_each(body: s.NewRecords) -> s.NewRecords:
-    """Return the body without ids that stand there again: as in Chroma, the first one counts."""
+    """Return a body without repeated ids: as in Chroma, the first record of an id counts."""
     if len(set(body.ids)) == len(body.ids):
         return body
     for values in (body.embeddings, body.metadatas, body.documents, body.uris):
         if values is not None:
-            _even(len(body.ids), values)
+            _check_length(len(body.ids), values)
     seen: set[str] = set()
     rows = [
         row
@@ -787,11 +796,11 @@ def _first_of_each(body: s.NewRecords) -> s.NewRecords:
 
 
 def _metadatas(given: list[dict[str, Any] | None] | None) -> list[dict[str, Any] | None] | None:
-    """Return metadata; an empty object says nothing."""
+    """Return metadata with None in the place of empty objects."""
     return None if given is None else [one or None for one in given]
 
 
-def _new(body: s.NewRecords) -> Any:
+def _new_batch(body: s.NewRecords) -> Any:
     checked = validation.check_insert(
         *(body.ids, _vectors(body.embeddings), _metadatas(body.metadatas)),
         *(body.documents, None, body.uris),

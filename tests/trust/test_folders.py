@@ -1,4 +1,4 @@
-"""A folder that somebody else has made is data: nothing outside of it is written, emptied or deleted."""
+"""Opening a folder that somebody else has made writes, empties and deletes nothing outside of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_store(path: Path) -> Path:
 
 
 def state(folder: Path) -> dict[str, bytes | None]:
-    """Return everything below a folder."""
+    """Return the content of everything below a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -71,7 +71,7 @@ def test_a_link_in_place_of_a_collections_file_is_refused(tmp_path: Path, folder
 
 
 @pytest.mark.parametrize("name", ["lock", "records.duckdb", "vectors/a.f32"])
-def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
     store = make_store(tmp_path / "store")
     (store / name).unlink(missing_ok=True)
     os.mkfifo(store / name)
@@ -79,7 +79,7 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: st
         chroma.PersistentClient(store)
 
 
-def test_a_file_of_somebody_elses_is_no_lock(tmp_path: Path) -> None:
+def test_a_file_of_another_program_in_place_of_the_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("the combination is 1234")
     with pytest.raises(InvalidArgumentError, match="lock' is a file that holds something else"):
         chroma.PersistentClient(tmp_path)
@@ -96,14 +96,14 @@ def test_a_folder_in_place_of_a_file_is_refused_by_its_name(tmp_path: Path, name
 
 
 @pytest.mark.parametrize("text", ["", "\0" * 100, '{"pi', '{"pid": 1, "program": "x"}'])
-def test_what_a_crash_leaves_in_a_lock_keeps_nobody_out(tmp_path: Path, text: str) -> None:
+def test_a_lock_file_that_a_crash_has_left_can_be_opened(tmp_path: Path, text: str) -> None:
     store = make_store(tmp_path / "store")
     (store / "lock").write_text(text)
     with chroma.PersistentClient(store) as client:
         assert client.count_collections() == 1
 
 
-def test_files_that_are_no_collections_are_not_cleared_away(tmp_path: Path) -> None:
+def test_files_of_others_in_the_store_are_not_deleted(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     for folder in ("vectors", "indexes"):
         (store / folder / "notes.txt").write_text("mine")
@@ -112,7 +112,7 @@ def test_files_that_are_no_collections_are_not_cleared_away(tmp_path: Path) -> N
         assert (store / folder / "notes.txt").read_text() == "mine"
 
 
-def test_a_link_to_a_whole_store_is_one(tmp_path: Path) -> None:
+def test_a_link_to_a_whole_store_can_be_opened(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     (tmp_path / "link").symlink_to(store)
     with chroma.PersistentClient(tmp_path / "link") as client:

@@ -1,4 +1,4 @@
-"""However a process is forked, and however it ends: nothing is lost, and the next open works.
+"""However a process is forked, and however the child ends: no record is lost, and the next open works.
 
 A sample of the cases by default, ``--all`` for every one.
 """
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 
 WAYS = ["fork", "fork_in_a_thread", "multiprocessing", "pool"]
 ENDS = ["nothing", "leave", "drop", "close", "use", "open_again", "open_own", "embed"]
-#: A pool's worker that leaves is replaced for ever, by Python.
+#: Not ("pool", "leave"): Python replaces a worker that exits by a new one, for ever.
 CASES = [(way, end) for way in WAYS for end in ENDS if (way, end) != ("pool", "leave")]
 
 
 def sampled() -> list[tuple[str, str, str]]:
-    """Return cases, always the same ones, that have every way and every end twice, and both moods."""
+    """Return a sample, the same each time, that has every way and every end twice, with and without busy threads."""
     rng = random.Random(1)
     ends = rng.sample(ENDS, len(ENDS))
     chosen = []
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.mark.slow
-def test_a_forked_child_costs_the_parent_nothing(
+def test_a_forked_child_does_not_harm_the_parents_store(
     tmp_path: Path, way: str, end: str, is_busy: str
 ) -> None:
     store = tmp_path / "store"
@@ -83,7 +83,7 @@ while "slow_module" not in sys.modules:
     time.sleep(0.01)
 pid = os.fork()
 if not pid:
-    # Python has no end for such a wait.
+    # Otherwise the child would wait for ever.
     signal.alarm(20)
     assert lazily("slow_module", "value") == 1
     os._exit(0)
@@ -117,7 +117,7 @@ assert lazily("json", "loads")
 
 @pytest.mark.parametrize("script", [FORK_WHILE_IMPORTING, FORK_IN_AN_IMPORT])
 def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path, script: str) -> None:
-    """For a while. A child has a copy of Python's lock for a module, which nobody gives back."""
+    """But not for ever. The child has a copy of a module's import lock, which no thread of it releases."""
     done = subprocess.run(
         [sys.executable, "-c", script, tmp_path],
         capture_output=True,
@@ -128,8 +128,8 @@ def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path, script: str)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_child_is_told_that_it_was_forked_too_late(tmp_path: Path) -> None:
-    """Also when the parent has closed the store: the child's copy of it is open for ever."""
+def test_a_child_cannot_open_a_store_that_was_open_when_it_was_forked(tmp_path: Path) -> None:
+    """Not even after the parent has closed it: the child's copy cannot be closed."""
     store, said = tmp_path / "store", tmp_path / "said"
     client = chroma.PersistentClient(store)
     read, write = os.pipe()

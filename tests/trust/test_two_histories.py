@@ -1,4 +1,4 @@
-"""Files of two histories that began with one backup: what is read belongs together, or is refused."""
+"""Files of two stores that began as copies of one backup, mixed in one folder: never read as if they belonged together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 DIMENSION = 8
 
-#: One day's work: argv is the folder, the mark of its records, how many, and how it ends.
-DAY = f"""
+#: Opens the store and adds records. Arguments: the folder, the mark of the records, how many, "close" or "kill".
+WORK = f"""
 import os, sys, numpy as np, chroma_nb
 path, mark, n, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 seed = sum(map(ord, mark))
@@ -36,8 +36,8 @@ client.close()
 """
 
 
-def day(path: Path, mark: str, n: int, end: str = "close") -> None:
-    subprocess.run([sys.executable, "-c", DAY, str(path), mark, str(n), end], check=True)
+def work(path: Path, mark: str, n: int, end: str = "close") -> None:
+    subprocess.run([sys.executable, "-c", WORK, str(path), mark, str(n), end], check=True)
 
 
 def vectors_of(mark: str, n: int) -> np.ndarray:
@@ -51,19 +51,21 @@ def opened(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("n", [20, 300])
-def test_a_day_that_was_undone_from_a_backup_leaves_nothing(tmp_path: Path, n: int) -> None:
-    """A backup of what is not derived is put back, and the day is done again, differently."""
+def test_derived_files_of_records_that_a_backup_has_undone_are_not_used(
+    tmp_path: Path, n: int
+) -> None:
+    """A backup without derived files is put back, and other records are added than before."""
     path, backup = tmp_path / "store", tmp_path / "backup"
-    day(path, "monday", n)
+    work(path, "monday", n)
     shutil.copytree(path, backup, ignore=shutil.ignore_patterns("indexes"))
-    day(path, "wrong", n)
+    work(path, "wrong", n)
     shutil.copytree(path / "indexes", tmp_path / "indexes")
     for name in ("records.duckdb", "commits"):
         shutil.copy(backup / name, path / name)
     shutil.rmtree(path / "vectors")
     shutil.copytree(backup / "vectors", path / "vectors")
-    day(path, "right", n, "kill")
-    # As many records, labels and commits as on the wrong day, whose snapshot and graph are there.
+    work(path, "right", n, "kill")
+    # There are as many records, labels and commits as before, and the snapshot and graph are those of "wrong".
     shutil.rmtree(path / "indexes")
     shutil.copytree(tmp_path / "indexes", path / "indexes")
     with opened(path) as client:
@@ -79,11 +81,11 @@ def test_a_day_that_was_undone_from_a_backup_leaves_nothing(tmp_path: Path, n: i
 
 def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    day(path, "first", 20)
+    work(path, "first", 20)
     shutil.copy(path / "records.duckdb", tmp_path / "older")
-    day(path, "second", 20)
+    work(path, "second", 20)
     shutil.copy(path / "records.duckdb", tmp_path / "right")
-    day(path, "third", 20, "kill")
+    work(path, "third", 20, "kill")
     assert (path / "records.duckdb.wal").stat().st_size
     shutil.copy(tmp_path / "older", path / "records.duckdb")
     before = {one: one.read_bytes() for one in path.rglob("*") if one.is_file()}
@@ -98,7 +100,7 @@ def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
         assert client.get_collection("notes", embedding_function=None).count() == 60
 
 
-def test_a_log_that_is_deleted_while_the_store_is_open_is_written_down(tmp_path: Path) -> None:
+def test_a_log_that_is_deleted_while_the_store_is_open_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with opened(path) as client:
         notes = client.create_collection("notes", embedding_function=None)

@@ -101,7 +101,9 @@ class Guarded:
 
     def open(self) -> VectorFile:
         file = VectorFile(str(self.path), DIMENSION, has_sums=True, create=False)
-        file.guard(BlockSums(file.row_bytes, self._sums.stored(), *self._sums.tail), self._damage)
+        file.check_against(
+            BlockSums(file.row_bytes, self._sums.stored(), *self._sums.tail), self._damage
+        )
         return file
 
     def _damage(self, blocks: Sequence[Block]) -> None:
@@ -515,7 +517,7 @@ def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     with store(tmp_path) as client:
         notes_of(client)
     (tmp_path / "records.duckdb").unlink()
-    with pytest.raises(StoreCorruptError, match=r"is missing.*begin anew"):
+    with pytest.raises(StoreCorruptError, match=r"is missing.*begin with an empty store"):
         store(tmp_path)
     assert not (tmp_path / "records.duckdb").exists()
     (tmp_path / "commits").unlink()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import duckdb
 
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
@@ -376,7 +376,7 @@ class _Query:
         """Say whether 2,048 records of one of the collections are so long that an answer is measured first."""
         found = (self._snapshot.collections.get(name) for name in statement.tables)
         return any(
-            min(one.n_records, VECTOR_ROWS)
+            min(one.n_records, CHUNK_ROWS)
             * max(
                 self._store.text_sizes(one.id).row_bytes(),
                 _FLOAT_BYTES * (one.dimension or 0) * (one.name in self._embeddings),
@@ -414,8 +414,8 @@ class _Query:
         vector_bytes = n_rows * width * _FLOAT_BYTES
         n_bytes = 2 * text_bytes + vector_bytes
         together = text_bytes + vector_bytes
-        if n_rows > VECTOR_ROWS:
-            together = together * VECTOR_ROWS // n_rows
+        if n_rows > CHUNK_ROWS:
+            together = together * CHUNK_ROWS // n_rows
         parts = {"texts": text_bytes, "embeddings": vector_bytes}
         said = " and ".join(
             f"{format_bytes(n)} of {of}"
