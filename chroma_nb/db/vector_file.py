@@ -24,7 +24,7 @@ import numpy as np
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
-from chroma_nb.db.own_file import NotOurFileError, open_plain
+from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name, open_plain
 from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
@@ -173,6 +173,14 @@ class VectorFile(VectorSource):
             "vector file back."
         )
 
+    def _check_names(self, fd: int) -> None:
+        """Refuse to write to a file that has another name as well: whatever that is would be changed."""
+        if self.path is not None and has_second_name(os.fstat(fd)):
+            raise StoreCorruptError(
+                f"Vector file {self.path!r} {SECOND_NAME}, which would be changed together with it. Close the client, "
+                "copy the store's folder without links (cp -r), and open the copy; nothing was changed."
+            )
+
     def _identify(self, look: Callable[[], os.stat_result]) -> None:
         """Look at everything anew where another file is at the path, or somebody else has written to it."""
         writes = self._writes
@@ -191,6 +199,7 @@ class VectorFile(VectorSource):
     @contextlib.contextmanager
     def _changing(self, fd: int) -> Iterator[None]:
         """Write to the file, and remember how it was left."""
+        self._check_names(fd)
         self._writes += 1
         try:
             yield
@@ -240,6 +249,7 @@ class VectorFile(VectorSource):
             )
 
     def _write_header(self, fd: int) -> None:
+        self._check_names(fd)
         header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
         _write_all(fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
         if self._fsync:
