@@ -1,4 +1,4 @@
-"""`shielded`: work that an interrupt must not stop half-way; `finish`: all of it, whatever fails."""
+"""`shielded`: work that nothing a signal raises must stop half-way; `finish`: all of it, whatever fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _TICK_SECONDS = 0.1
 def shielded(work: Callable[[], T]) -> T:
     """Return what `work` returns; a KeyboardInterrupt is raised when it is done, and not before.
 
-    Python raises interrupts in the main thread alone, between any two steps. So the work is done in a thread
+    So is whatever else a handler of a signal raises, as deadlines do (`signal.alarm`) and `sys.exit` at SIGTERM.
+    Python raises it in the main thread alone, between any two steps. So the work is done in a thread
     of its own. Elsewhere than in the main thread there is nothing to shield it from.
 
     Args:
@@ -42,7 +43,7 @@ def shielded(work: Callable[[], T]) -> T:
         finally:
             done.set()
 
-    interrupted = False
+    interrupt: BaseException | None = None
     # The whole loop is in the `try`: an interrupt may also come between two of its steps.
     while True:
         try:
@@ -55,14 +56,19 @@ def shielded(work: Callable[[], T]) -> T:
                     # a `Thread` is. So nobody keeps it here, and it ends after this statement.
                     threading.Thread(target=run, name="chroma_nb shielded").start()
                     may_begin.set()
-                except RuntimeError:  # the machine has no thread left
+                except (RuntimeError, MemoryError):  # the machine has no thread left
                     may_begin.set()
                     run()
             break
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+        except BaseException as error:
+            # What the work raises is in `errors`.
+            interrupt = error
+    if interrupt is not None:
+        try:
+            raise interrupt.with_traceback(None)
+        finally:
+            # Else it would hold this frame, and so what the work was about, until Python looks for cycles.
+            del interrupt
     if errors:
         raise errors[0]
     return results[0]
