@@ -15,7 +15,7 @@ import numpy as np
 
 from chroma_nb.boundary import ends_at_caller, public_class
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.expression import plain_filter
+from chroma_nb.filters.expression import is_plain_list, plain_filter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +131,7 @@ def _without_conditions(where: Any) -> Any:
     if isinstance(where, dict):
         return {key: _without_conditions(value) for key, value in where.items()}
     if isinstance(where, list | tuple):
-        return [_without_conditions(value) for value in where]
+        return where if is_plain_list(where) else [_without_conditions(value) for value in where]
     return where
 
 
