@@ -2,7 +2,8 @@
 
 Python has a lock for each module that is being imported. A child that is forked meanwhile has a copy of it that nobody
 gives back: it hangs when it asks for the module. So a fork waits until the imports of the other threads have ended, and
-those that want to begin wait until the process is forked. Imports do not wait for each other: they have Python's locks.
+those that want to begin wait until the process is forked. Of those that an ``import`` in a function begins, which nobody
+tells of, it waits for the ones that have begun. Imports do not wait for each other: they have Python's locks.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
 #: How long a fork waits, seconds. Beyond that the others may be waiting for what the thread that forks is importing itself.
 _PATIENCE_SECONDS = 10.0
 
+#: How often it looks whether an import of which nobody tells has ended, seconds.
+_LOOK_SECONDS = 0.005
+#: How the file names of Python's own code for imports, and of this package's, begin.
+_IMPORT_SYSTEM, _PACKAGE = "<frozen importlib", os.path.dirname(__file__) + os.sep
 #: Held from before a fork until after it, and for a moment by an import that begins or ends. Taken by itself, as an
 #: interrupt may come in the middle of the condition's own `__enter__`, and leave it.
 _lock = threading.RLock()
@@ -53,11 +59,35 @@ def importing() -> Iterator[None]:
 
 def _before_fork() -> None:
     _turn.acquire()
+    me = threading.get_ident()
     until = time.monotonic() + _PATIENCE_SECONDS
-    while _underway.keys() - {threading.get_ident()}:
-        left = until - time.monotonic()
-        if left <= 0 or not _turn.wait(left):
+    while (left := until - time.monotonic()) > 0:
+        if _underway.keys() - {me}:
+            _turn.wait(left)
+        elif _is_importing_elsewhere(me):
+            # Nobody tells when that ends.
+            _turn.wait(min(left, _LOOK_SECONDS))
+        else:
             break
+
+
+def _is_importing_elsewhere(me: int) -> bool:
+    """Say whether another thread is in an ``import`` that a line of this package began.
+
+    Not in any: there are programs that run within the import of their own module for as long as they live.
+    """
+    for thread, frame in sys._current_frames().items():
+        inner: FrameType | None = frame
+        while thread != me and inner is not None:
+            outer = inner.f_back
+            if (
+                outer is not None
+                and inner.f_code.co_filename.startswith(_IMPORT_SYSTEM)
+                and outer.f_code.co_filename.startswith(_PACKAGE)
+            ):
+                return True
+            inner = outer
+    return False
 
 
 def _after_in_parent() -> None:
