@@ -72,21 +72,19 @@ def _before_fork() -> None:
 
 
 def _is_importing_elsewhere(me: int) -> bool:
-    """Say whether another thread is in an ``import`` that a line of this package began.
+    """Say whether another thread imports something for this package, by an ``import`` here or in what it calls.
 
-    Not in any: there are programs that run within the import of their own module for as long as they live.
+    Not any import: there are programs that run within the one of their own module for as long as they live.
     """
-    for thread, frame in sys._current_frames().items():
-        inner: FrameType | None = frame
-        while thread != me and inner is not None:
-            outer = inner.f_back
-            if (
-                outer is not None
-                and inner.f_code.co_filename.startswith(_IMPORT_SYSTEM)
-                and outer.f_code.co_filename.startswith(_PACKAGE)
-            ):
+    for thread, innermost in sys._current_frames().items():
+        frame: FrameType | None = None if thread == me else innermost
+        imports = False
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if imports and file.startswith(_PACKAGE):
                 return True
-            inner = outer
+            imports = imports or file.startswith(_IMPORT_SYSTEM)
+            frame = frame.f_back
     return False
 
 
