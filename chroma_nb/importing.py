@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+
+# It holds its lock from before a fork. Imported first, it takes it when nothing is imported any more: imports log.
+import logging  # noqa: F401
 import os
 import sys
 import threading
@@ -20,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType, ModuleType
 
-#: How long a fork waits, seconds. Beyond that the others may be waiting for what the thread that forks is importing itself.
-_PATIENCE_SECONDS = 10.0
-
+#: How long a fork waits, seconds. In the middle of an import of the thread that forks, the others may be waiting for it; else
+#: they go on, slowly where other threads are busy.
+_PATIENCE_SECONDS, _LONG_PATIENCE_SECONDS = 10.0, 60.0
 #: How often it looks whether an import of which nobody tells has ended, seconds.
-_LOOK_SECONDS = 0.005
+_LOOK_SECONDS = 0.01
 #: How the file names of Python's own code for imports, and of this package's, begin.
 _IMPORT_SYSTEM, _PACKAGE = "<frozen importlib", os.path.dirname(__file__) + os.sep
 #: Held from before a fork until after it, and for a moment by an import that begins or ends. Taken by itself, as an
@@ -60,7 +63,8 @@ def importing() -> Iterator[None]:
 def _before_fork() -> None:
     _turn.acquire()
     me = threading.get_ident()
-    until = time.monotonic() + _PATIENCE_SECONDS
+    patience = _PATIENCE_SECONDS if _imports(sys._getframe()) else _LONG_PATIENCE_SECONDS
+    until = time.monotonic() + patience
     while (left := until - time.monotonic()) > 0:
         if _underway.keys() - {me}:
             _turn.wait(left)
@@ -85,6 +89,15 @@ def _is_importing_elsewhere(me: int) -> bool:
                 return True
             imports = imports or file.startswith(_IMPORT_SYSTEM)
             frame = frame.f_back
+    return False
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Say whether a function was called in the middle of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_IMPORT_SYSTEM):
+            return True
+        frame = frame.f_back
     return False
 
 

@@ -92,6 +92,13 @@ thread.join()
 assert lazily("slow_module", "value") == 1
 """
 
+#: What is imported asks for a logger, whose lock ``logging`` holds while a process is forked.
+FORK_WHILE_AN_IMPORT_LOGS = FORK_WHILE_IMPORTING.replace(
+    "from chroma_nb.lazy import lazily",
+    "from chroma_nb import importing; import logging; from chroma_nb.lazy import lazily\n"
+    "importing._PATIENCE_SECONDS = importing._LONG_PATIENCE_SECONDS = 1e6",
+).replace("value = 1", "import logging; logging.getLogger('some'); value = 1")
+
 #: The same with an ``import`` in a function of this package.
 FORK_WHILE_A_FUNCTION_IMPORTS = """
 import os, pathlib, signal, sys, threading, time
@@ -124,7 +131,7 @@ pathlib.Path(sys.argv[1], "program.py").write_text('''
 import os, threading
 import chroma_nb
 from chroma_nb import importing
-importing._PATIENCE_SECONDS = 1e6
+importing._PATIENCE_SECONDS = importing._LONG_PATIENCE_SECONDS = 1e6
 def fork():
     pid = os.fork()
     if not pid:
@@ -164,6 +171,7 @@ assert lazily("json", "loads")
     "script",
     [
         FORK_WHILE_IMPORTING,
+        FORK_WHILE_AN_IMPORT_LOGS,
         FORK_WHILE_A_FUNCTION_IMPORTS,
         FORK_IN_A_PROGRAM_THAT_IS_IMPORTED,
         FORK_IN_AN_IMPORT,
