@@ -1,4 +1,4 @@
-"""`shielded`: work that an interrupt must not stop half-way; `finish`: steps that are all taken, whatever fails."""
+"""`shielded`: work that no signal must stop half-way; `finish`: steps that are all taken, whatever fails."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ _TICK_SECONDS = 0.1
 def shielded(work: Callable[[], T]) -> T:
     """Return what `work` returns; a KeyboardInterrupt is raised when it is done, and not before.
 
-    Python raises KeyboardInterrupt only in the main thread, between any two of its steps. So the work is done in a
-    thread of its own. In any other thread than the main one it is simply called.
+    So is whatever else a handler of a signal raises, as deadlines do (`signal.alarm`) and `sys.exit` at SIGTERM.
+    Python raises these only in the main thread, between any two of its steps. So the work is done in a thread of its
+    own. In any other thread than the main one it is simply called.
 
     Args:
         work: Something short. After an interrupt its result is lost, so what it opens has to be reachable otherwise.
@@ -41,7 +42,7 @@ def shielded(work: Callable[[], T]) -> T:
         finally:
             done.set()
 
-    interrupted = False
+    interrupt: BaseException | None = None
     # The whole loop is in the `try`: an interrupt may also come between two of its steps.
     while True:
         try:
@@ -54,14 +55,19 @@ def shielded(work: Callable[[], T]) -> T:
                     # `Thread`. So no variable holds it, and it is not freed at the end of this function.
                     threading.Thread(target=run, name="chroma_nb shielded").start()
                     may_begin.set()
-                except RuntimeError:  # the machine has no thread left
+                except (RuntimeError, MemoryError):  # the machine has no thread left
                     may_begin.set()
                     run()
             break
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+        except BaseException as error:
+            # What the work raises is in `errors`.
+            interrupt = error
+    if interrupt is not None:
+        try:
+            raise interrupt.with_traceback(None)
+        finally:
+            # Else it would hold this frame, and so what the work was about, until Python looks for cycles.
+            del interrupt
     if errors:
         raise errors[0]
     return results[0]

@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
-from chroma_nb.api._deadline import adapter, extend_deadline, set_deadline
+from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
     AuthorizationError,
     BatchSizeExceededError,
@@ -154,7 +154,7 @@ class Connection:
             params: The query; what is None is left out.
             safe: Doing it twice is as good as once, so it may be repeated after any failure.
             seconds: How long the answer may take, all of it; None is as the settings say. What is large has
-                more, as `_deadline.SLOWEST` says.
+                more, as `deadline.SLOWEST` says.
 
         Raises:
             ServerUnavailableError: Nothing answers, or not in time.

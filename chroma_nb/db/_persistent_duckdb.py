@@ -43,7 +43,12 @@ from chroma_nb.db.commit_file import CommitFile, LastCommit, header_sum
 from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.interrupted import interruptible, path_to_open
 from chroma_nb.db.memory_share import is_out_of_memory
-from chroma_nb.db.own_file import COLLECTION_PREFIX, NotOurFileError
+from chroma_nb.db.own_file import (
+    COLLECTION_PREFIX,
+    SECOND_NAME,
+    NotOurFileError,
+    has_second_name,
+)
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
@@ -867,6 +872,8 @@ def _check_folder(path: str, given: str) -> None:
 def _check_links(path: str, given: str) -> None:
     """Refuse links in the place of a store's files: writes and deletes would go to where they lead.
 
+    Hard links to vectors are looked at when they are written to, as there may be thousands.
+
     Raises:
         InvalidArgumentError: There is a link, a pipe or a device.
     """
@@ -878,6 +885,12 @@ def _check_links(path: str, given: str) -> None:
             for one in entries:
                 if folder == path and one.name not in _OWN_FILES:
                     continue
+                if folder == path and has_second_name(one.stat(follow_symlinks=False)):
+                    raise InvalidArgumentError(
+                        f"The folder {given!r} cannot be opened as a store: {one.path!r} {SECOND_NAME}, which would "
+                        "be changed together with it. Copy the folder without links (cp -r) and open the copy; "
+                        "nothing was changed."
+                    )
                 if not one.is_file(follow_symlinks=False) and not one.is_dir(follow_symlinks=False):
                     what = (
                         f"is a link to {os.readlink(one.path)!r}"

@@ -22,6 +22,8 @@ for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
+#: What is said of a file that is hard-linked.
+SECOND_NAME = "has a second name somewhere (a hard link)"
 #: Ends the name of a file that is not complete yet.
 _UNFINISHED = ".new"
 #: How the name of a collection's file begins, as a regular expression: ``<id>.<generation>.``
@@ -51,6 +53,11 @@ def open_plain(path: str, flags: int, mode: int = 0o600) -> int:
                 errno.EEXIST, f"{path!r} is a link, and links are not followed"
             ) from None
         raise
+
+
+def has_second_name(found: os.stat_result) -> bool:
+    """Say whether a file is another one as well, by a hard link: what is written to it is written there."""
+    return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
 
 
 def open_given(path: str, flags: int, mode: int = 0o600) -> int:
@@ -96,7 +103,7 @@ def open_own_file(path: str, *, create: bool) -> int:
         OSError: It is missing, or cannot be opened.
     """
     fd = open_plain(path, os.O_RDWR | (os.O_CREAT if create else 0))
-    if os.fstat(fd).st_nlink > 1:
+    if has_second_name(os.fstat(fd)):
         os.close(fd)
-        raise NotOurFileError(errno.EEXIST, f"{path!r} has another name somewhere")
+        raise NotOurFileError(errno.EEXIST, f"{path!r} {SECOND_NAME}")
     return fd

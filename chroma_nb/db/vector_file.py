@@ -26,7 +26,7 @@ import numpy as np
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
-from chroma_nb.db.own_file import NotOurFileError, open_plain
+from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name, open_plain
 from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
@@ -182,6 +182,14 @@ class VectorFile(VectorSource):
             "vector file back."
         )
 
+    def _check_names(self, fd: int) -> None:
+        """Refuse to write to a file that has another name as well: whatever that is would be changed."""
+        if self.path is not None and has_second_name(os.fstat(fd)):
+            raise StoreCorruptError(
+                f"Vector file {self.path!r} {SECOND_NAME}, which would be changed together with it. Close the client, "
+                "copy the store's folder without links (cp -r), and open the copy; nothing was changed."
+            )
+
     def _identify(self, look: Callable[[], os.stat_result]) -> None:
         """Have every row checked again where the file was replaced, or another process has written to it.
 
@@ -206,6 +214,7 @@ class VectorFile(VectorSource):
     @contextlib.contextmanager
     def _changing(self, fd: int) -> Iterator[None]:
         """Write to the file, and remember how it was left."""
+        self._check_names(fd)
         self._writes += 1
         try:
             yield
@@ -256,6 +265,7 @@ class VectorFile(VectorSource):
         return ""
 
     def _write_header(self, fd: int) -> None:
+        self._check_names(fd)
         header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
         _write_all(fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
         if self._fsync:

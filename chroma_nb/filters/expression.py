@@ -163,6 +163,8 @@ def plain_filter(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, list | tuple | set | frozenset | range | np.ndarray):
+        if is_plain_list(value):
+            return list(value)
         return [plain_filter(one) for one in value]
     if (
         hasattr(value, "__array__")
@@ -172,6 +174,15 @@ def plain_filter(value: Any) -> Any:
         # pandas' and other Series: iterating them keeps the values' own kinds.
         return [plain_filter(one) for one in value]
     return plain_scalar(value)
+
+
+#: JSON's own kinds, of which nothing has to be made.
+_PLAIN_KINDS = frozenset({str, int, float, bool, type(None)})
+
+
+def is_plain_list(value: Any) -> bool:
+    """Say whether a list holds scalars of Python's own kinds and nothing else: a long one costs a look at each."""
+    return isinstance(value, list | tuple) and _PLAIN_KINDS.issuperset(map(type, value))
 
 
 #: Operator of equality -> the one that takes several values.
@@ -188,6 +199,8 @@ def _plain_condition(key: Any, value: Any) -> tuple[Any, Any]:
         return key, plain
     operator = _EQUALITIES.get(key) if isinstance(key, str) and key.startswith("$") else "$eq"
     if operator is None:
+        return key, plain
+    if isinstance(plain, list) and is_plain_list(value):
         return key, plain
     if isinstance(plain, list):
         return key, [text for one in value for text in date_spellings(one) or [plain_filter(one)]]
@@ -315,7 +328,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
                 ),
                 f"Put it in a list: {{{operator!r}: [{_short(repr(operand), 80)}]}}.",
             )
-        if not all(isinstance(value, str | int | float | bool) for value in operand):
+        if not all(issubclass(one, str | int | float | bool) for one in set(map(type, operand))):
             raise _uneven(operand)
     if operator not in _OPERATORS:
         raise _operator_of_documents(
@@ -331,7 +344,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
         )
         raise with_way_out(error, _instead_of(key, operand))
     if isinstance(operand, list) and not (
-        operand and all(isinstance(value, type(operand[0])) for value in operand)
+        operand and all(issubclass(one, type(operand[0])) for one in set(map(type, operand)))
     ):
         raise _uneven(operand)
     return _leaf(key, operator, operand)
@@ -466,7 +479,7 @@ def _leaf(key: str, operator: str, operand: Any) -> Expression:
             )
         return DocumentContains(_plain(operand), operator == "$not_contains")
     if operator in _MEMBERSHIP:
-        values = [_plain(value) for value in operand]
+        values = _plain_values(operand)
         if len(set(map(type, values))) != 1:
             raise InvalidArgumentError(f"{_INVALID}: values of several kinds in {_short(operand)}")
         return Among(key, tuple(values), operator == "$nin")
@@ -498,7 +511,15 @@ def _id_leaf(operator: str, operand: Any) -> IdAmong:
             f"{_INVALID}: an id is a text, and is compared with $eq, $ne, $in and $nin; got {operator} "
             f"{_short(operand)}"
         )
-    return IdAmong(tuple(map(_plain, ids)), operator in ("$ne", "$nin"))
+    return IdAmong(tuple(_plain_values(ids)), operator in ("$ne", "$nin"))
+
+
+def _plain_values(values: list[Any]) -> list[Any]:
+    """Return scalars as `_plain` does, quickly where nothing has to be done."""
+    kinds = set(map(type, values))
+    if kinds <= {int, bool} or (kinds == {str} and all(map(str.isascii, values))):
+        return values
+    return list(map(_plain, values))
 
 
 def _plain(value: Any) -> Any:

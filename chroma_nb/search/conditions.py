@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.boundary import ends_at_caller, public_call, public_class
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.expression import LOGICAL, OPERATORS, parse_where, plain_filter
+from chroma_nb.filters.expression import (
+    LOGICAL,
+    OPERATORS,
+    is_plain_list,
+    parse_where,
+    plain_filter,
+)
 from chroma_nb.filters.where import where_of
 from chroma_nb.search.shown import shown
 from chroma_nb.suggest import did_you_mean
@@ -220,7 +226,10 @@ def _without_conditions(where: Any) -> Any:
     if isinstance(where, dict):
         return {key: _without_conditions(value) for key, value in where.items()}
     if isinstance(where, list | tuple):
-        return [_without_conditions(value) for value in where]
+        # A list of plain values has no condition in it, and may be long.
+        return (
+            list(where) if is_plain_list(where) else [_without_conditions(value) for value in where]
+        )
     return where
 
 

@@ -207,8 +207,7 @@ class LoadedMetadata(MetadataReader):
         self._put(changes.rows, n_labels)
         if len(dead):
             for column in self._columns.values():
-                for label in dead.tolist():
-                    column.clear(label)
+                column.clear(dead)
         return dead
 
     def _put(self, rows: RecordRows, n_labels: int) -> None:
@@ -233,16 +232,36 @@ class LoadedMetadata(MetadataReader):
             self._last_sequence = max(self._last_sequence, int(rows.sequences.max()))
             self._last_label = max(self._last_label, int(labels.max()))
         self._alive[labels] = True
-        self._n_labels = n_labels
+        before, self._n_labels = self._n_labels, n_labels
         self._n_live += len(labels)
-        for key, column in self._columns.items():
-            column.resize(n_labels)
-            for label, text in zip(labels.tolist(), rows.metadatas, strict=True):
-                value = None if text is None else json.loads(text).get(key)
-                if value is None:
-                    column.clear(label)
-                else:
-                    column.set(label, value)
+        if self._columns:
+            self._put_into_columns(labels, rows.metadatas, labels[labels < before])
+
+    def _put_into_columns(
+        self,
+        labels: NDArray[np.int64],
+        metadatas: Sequence[str | None],
+        changed: NDArray[np.int64],
+    ) -> None:
+        """Take metadata into the columns that there are; each is parsed once, however many these are.
+
+        Args:
+            labels: Whose.
+            metadatas: Theirs, as JSON.
+            changed: Those of the labels that may have had others before.
+        """
+        columns = self._columns
+        for column in columns.values():
+            column.resize(self._n_labels)
+            if len(changed):
+                column.clear(changed)
+        for label, text in zip(labels.tolist(), metadatas, strict=True):
+            if text is None:
+                continue
+            metadata = json.loads(text)
+            for key in columns.keys() & metadata.keys():
+                if metadata[key] is not None:
+                    columns[key].set(label, metadata[key])
 
     def _keeps_order(self, labels: NDArray[np.int64], sequences: NDArray[np.int64]) -> bool:
         """Say whether storage order is still the order of labels once these rows are in."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import chroma_nb as chroma
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +117,49 @@ def test_a_link_to_a_whole_store_can_be_opened(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(store)
     with chroma.PersistentClient(tmp_path / "link") as client:
         assert client.count_collections() == 1
+
+
+@pytest.mark.parametrize("name", ["records.duckdb", "records.duckdb.wal", "lock", "commits"])
+def test_a_part_with_a_second_name_is_refused(tmp_path: Path, name: str) -> None:
+    """Two folders that share their files, as `cp -l` and some backups make them, would change each other."""
+    store, other = make_store(tmp_path / "store"), tmp_path / "other"
+    if name.endswith("wal"):
+        # A log that a killed process has left.
+        (store / name).write_bytes(b"")
+    shutil.copytree(store, other)
+    (other / name).unlink()
+    os.link(store / name, other / name)
+    before = state(store)
+    with pytest.raises(InvalidArgumentError, match=rf"{name}' has a second name .* \(cp -r\)"):
+        chroma.PersistentClient(other)
+    assert state(store) == before
+    shutil.copytree(other, tmp_path / "copy")
+    with chroma.PersistentClient(tmp_path / "copy") as client:
+        assert client.get_collection("docs", embedding_function=None).count() == 50
+
+
+@pytest.mark.parametrize("n_bytes", [10, 100_000])
+def test_vectors_with_a_second_name_are_not_written_to(tmp_path: Path, n_bytes: int) -> None:
+    store, victim = make_store(tmp_path / "store"), tmp_path / "precious.txt"
+    victim.write_bytes(b"x" * n_bytes)
+    (vectors,) = (store / "vectors").iterdir()
+    vectors.unlink()
+    os.link(victim, vectors)
+    with chroma.PersistentClient(store) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        with pytest.raises(StoreCorruptError, match="has a second name"):
+            docs.add(ids=["new"], embeddings=[[1.0, 2.0]])
+        assert docs.count() == 50
+    assert victim.read_bytes() == b"x" * n_bytes
+
+
+def test_vectors_that_two_folders_share_are_read(tmp_path: Path) -> None:
+    store, other = make_store(tmp_path / "store"), tmp_path / "other"
+    shutil.copytree(store, other)
+    (name,) = os.listdir(store / "vectors")
+    (other / "vectors" / name).unlink()
+    os.link(store / "vectors" / name, other / "vectors" / name)
+    with chroma.PersistentClient(other) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        assert docs.query(query_embeddings=[[7.0, 1.0]], n_results=1)["ids"] == [["7"]]
+        assert client.check().is_whole

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import chroma_nb as chroma
-from chroma_nb.api import _deadline
+from chroma_nb import deadline
 from chroma_nb.api._http import Connection
 from chroma_nb.errors import ChromaError, MemoryBudgetError, ServerUnavailableError
 from chroma_nb.memory import preflight
@@ -612,7 +612,7 @@ def test_odd_heads_are_errors_of_ours(answer: bytes, monkeypatch: pytest.MonkeyP
 
 def test_a_large_answer_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece of 64 KiB that arrives extends the deadline."""
-    monkeypatch.setattr(_deadline, "SLOWEST", 1_000)
+    monkeypatch.setattr(deadline, "SLOWEST", 1_000)
     part = b" " * 65_536
 
     def pieces() -> Iterator[bytes]:

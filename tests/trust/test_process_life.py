@@ -92,6 +92,58 @@ thread.join()
 assert lazily("slow_module", "value") == 1
 """
 
+#: What is imported asks for a logger, whose lock ``logging`` holds while a process is forked.
+FORK_WHILE_AN_IMPORT_LOGS = FORK_WHILE_IMPORTING.replace(
+    "from chroma_nb.lazy import lazily",
+    "from chroma_nb import importing; import logging; from chroma_nb.lazy import lazily\n"
+    "importing._PATIENCE_SECONDS = importing._LONG_PATIENCE_SECONDS = 1e6",
+).replace("value = 1", "import logging; logging.getLogger('some'); value = 1")
+
+#: The same with an ``import`` in a function of this package.
+FORK_WHILE_A_FUNCTION_IMPORTS = """
+import os, pathlib, signal, sys, threading, time
+import chroma_nb
+
+sys.path.insert(0, sys.argv[1])
+pathlib.Path(sys.argv[1], "slow_module.py").write_text("import time; time.sleep(0.5); value = 1")
+file = os.path.join(os.path.dirname(chroma_nb.__file__), "some_file.py")
+names = {}
+exec(compile("def work():\\n    import slow_module\\n    return slow_module.value", file, "exec"), names)
+thread = threading.Thread(target=names["work"])
+thread.start()
+while "slow_module" not in sys.modules:
+    time.sleep(0.01)
+pid = os.fork()
+if not pid:
+    signal.alarm(20)
+    assert names["work"]() == 1
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+thread.join()
+"""
+
+#: A program runs in the import of its own module, and another thread of it forks: that waits for nothing.
+FORK_IN_A_PROGRAM_THAT_IS_IMPORTED = """
+import pathlib, sys
+
+sys.path.insert(0, sys.argv[1])
+pathlib.Path(sys.argv[1], "program.py").write_text('''
+import os, threading
+import chroma_nb
+from chroma_nb import importing
+importing._PATIENCE_SECONDS = importing._LONG_PATIENCE_SECONDS = 1e6
+def fork():
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+''')
+import program
+"""
+
 #: A module forks while it is imported, and another thread waits for it.
 FORK_IN_AN_IMPORT = """
 import os, pathlib, sys, threading, time
@@ -115,7 +167,16 @@ assert lazily("json", "loads")
 """
 
 
-@pytest.mark.parametrize("script", [FORK_WHILE_IMPORTING, FORK_IN_AN_IMPORT])
+@pytest.mark.parametrize(
+    "script",
+    [
+        FORK_WHILE_IMPORTING,
+        FORK_WHILE_AN_IMPORT_LOGS,
+        FORK_WHILE_A_FUNCTION_IMPORTS,
+        FORK_IN_A_PROGRAM_THAT_IS_IMPORTED,
+        FORK_IN_AN_IMPORT,
+    ],
+)
 def test_a_fork_waits_for_what_other_threads_import(tmp_path: Path, script: str) -> None:
     """But not for ever. The child has a copy of a module's import lock, which no thread of it releases."""
     done = subprocess.run(
