@@ -1822,6 +1822,17 @@ class DuckDB(DB):
             self._busy_cursors.discard(cursor)
             self._sql_cursors.discard(cursor)
 
+    @contextlib.contextmanager
+    def one_thread(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Have DuckDB work with one thread until the end of the block; others' queries meanwhile, too."""
+        cursor.execute("SET threads = 1")
+        try:
+            yield
+        finally:
+            # Closed meanwhile: the next connection has its own.
+            with contextlib.suppress(duckdb.Error):
+                cursor.execute(f"SET threads = {self.settings.threads or os.cpu_count() or 1}")
+
     def _end_queries(self) -> None:
         """Interrupt SQL queries: DuckDB does not close while a cursor is at work."""
         self._is_closing = True

@@ -6,6 +6,7 @@ be dropped at any time and made again from the DB.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,24 @@ class RecordTexts:
     documents: list[str | None] | None = None
     uris: list[str | None] | None = None
     metadatas: list[dict[str, Any] | None] | None = None
+
+    def at(self, places: Sequence[int]) -> RecordTexts:
+        """Return the records at these places. One that is there twice has its texts in common, and a dict of its own."""
+        seen: set[int] = set()
+        metadatas = self.metadatas
+        if metadatas is not None:
+            first = metadatas
+            metadatas = []
+            for at in places:
+                one = first[at]
+                metadatas.append(copy.deepcopy(one) if at in seen else one)
+                seen.add(at)
+        return RecordTexts(
+            [self.ids[at] for at in places],
+            None if self.documents is None else [self.documents[at] for at in places],
+            None if self.uris is None else [self.uris[at] for at in places],
+            metadatas,
+        )
 
 
 class MetadataReader(ABC):

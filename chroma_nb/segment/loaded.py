@@ -295,6 +295,17 @@ class LoadedMetadata(MetadataReader):
         return None if self._in_order else self._sequences[: self._n_labels]
 
     def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+        once, places = np.unique(labels, return_inverse=True)
+        if len(once) == len(labels):
+            return self._read(labels, include)
+        # Records that several queries find: their texts are made once, as answers are measured.
+        texts = self._read(once, [name for name in include if name != "metadatas"])
+        found = texts.at(places.ravel().tolist())
+        if "metadatas" in include:
+            found.metadatas = self._metadata_dicts(labels)
+        return found
+
+    def _read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
         found = RecordTexts(self._ids.get(labels))  # type: ignore[arg-type]
         if "documents" in include:
             found.documents = self._documents.get(labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +95,7 @@ class StoredMetadata(MetadataReader):
                     found.metadatas += _parsed(rows.metadatas)
         if len(wanted) == len(labels) and np.array_equal(wanted, labels):
             return found
-        return _at(found, places.tolist())
+        return found.at(places.ravel().tolist())
 
     @property
     def longest(self) -> int:
@@ -112,22 +111,3 @@ class StoredMetadata(MetadataReader):
 
 def _parsed(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
     return [None if text is None else json.loads(text) for text in texts]
-
-
-def _at(found: RecordTexts, places: Sequence[int]) -> RecordTexts:
-    """Return the records at these places. One that is there twice has its texts in common, and a dict of its own."""
-    seen: set[int] = set()
-    metadatas = found.metadatas
-    if metadatas is not None:
-        first = metadatas
-        metadatas = []
-        for at in places:
-            one = first[at]
-            metadatas.append(copy.deepcopy(one) if at in seen else one)
-            seen.add(at)
-    return RecordTexts(
-        [found.ids[at] for at in places],
-        None if found.documents is None else [found.documents[at] for at in places],
-        None if found.uris is None else [found.uris[at] for at in places],
-        metadatas,
-    )
