@@ -44,6 +44,7 @@ from chroma_nb.db.record_table import (
     RecordTable,
     in_order,
     joined,
+    key_columns,
     measure,
     most_together,
 )
@@ -1353,25 +1354,19 @@ class DuckDB(DB):
         offset: int = 0,
     ) -> NDArray[np.int64]:
         entry = self._entry(collection_id)
-        conditions: list[str] = []
-        parameters: list[Any] = []
-        if expression is not None:
-            condition, parameters = compile_sql(expression, DuckDBDialect())
-            conditions.append(f"({condition})")
-        if ids is not None:
-            conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
-            parameters = [*parameters, list(ids)]
+        keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
+        every, parameters = _condition(expression, ids, DuckDBDialect())
         query = f'SELECT label FROM "{entry.table}"'
-        if conditions:
-            query += " WHERE " + " AND ".join(conditions)
+        if every:
+            query += f" WHERE {every}"
         query += " ORDER BY sequence"
         with self._reading() as cursor:
             try:
                 table = None if expression is None else self._record_table(cursor, entry)
-                every = " AND ".join(conditions)
-                keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
                 if table is not None and table.is_large_for(every, keys):
                     end = entry.extent.next_label
+                    dialect = DuckDBDialect(key_columns(keys))
+                    every, parameters = _condition(expression, ids, dialect)
                     with self._more_for_filters(cursor):
                         table = self._record_table(cursor, entry)
                         labels = table.select(every, parameters, 0, end, keys)
@@ -1884,6 +1879,21 @@ _COLLECTION_COLUMNS = (
     "next_label, next_sequence, generation, ttl_seconds, version"
 )
 _SET_TAIL = ", tail_rows = ?, tail_sum = ?"
+
+
+def _condition(
+    expression: Expression | None, ids: Sequence[str] | None, dialect: DuckDBDialect
+) -> tuple[str, list[Any]]:
+    """Return the SQL condition for a filter and for ids, and its parameters; an empty text where there is neither."""
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if expression is not None:
+        condition, parameters = compile_sql(expression, dialect)
+        conditions.append(f"({condition})")
+    if ids is not None:
+        conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
+        parameters = [*parameters, list(ids)]
+    return " AND ".join(conditions), parameters
 
 
 def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidArgumentError:

@@ -16,7 +16,7 @@ import pytest
 import chroma_nb
 from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.base import TextSizes
-from chroma_nb.db.record_table import RecordTable, measure
+from chroma_nb.db.record_table import RecordTable, key_columns, measure
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.fakes import tight
@@ -475,6 +475,7 @@ def test_a_filter_in_ranges_of_labels_finds_what_it_finds_in_one(where: Any) -> 
         ).fetchall()
         table = RecordTable(connection, "t", long, 8 * MIB)
         assert table.is_large_for(condition, keys)
+        condition, values = compile_sql(expression, DuckDBDialect(key_columns(keys)))
         found = table.select(condition, values, 0, len(METADATAS), keys)
     assert found.tolist() == [label for (label,) in whole]
     assert 0 < len(found) < len(METADATAS)
