@@ -7,13 +7,14 @@ be dropped at any time and made again from the DB.
 from __future__ import annotations
 
 import copy
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.memory.sizes import objects_bytes
+from chroma_nb.memory.sizes import objects_bytes, utf8_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,22 +126,21 @@ class MetadataReader(ABC):
         n_some = min(len(once), _SAMPLE, max(1, _SAMPLE_BYTES // average))
         some = self.read(once[:: len(once) // n_some][:n_some], include)
         total = 8 * (1 + len(include)) * len(labels)
-        for column, wanted in (
-            (some.ids, once),
-            (some.documents, once),
-            (some.uris, once),
-            (some.metadatas, labels),
+        for name, column, wanted in (
+            ("", some.ids, once),
+            ("documents", some.documents, once),
+            ("uris", some.uris, once),
+            ("metadatas", some.metadatas, labels),
         ):
             if column is not None:
-                total += objects_bytes(column) * len(wanted) // len(column)
-        # By the texts' own bytes as well: those of the sample may be short by chance.
-        characters = [
-            text for column in (some.ids, some.documents, some.uris) for text in column or ()
-        ]
-        times = objects_bytes(characters) / max(
-            1, sum(len((one or "").encode()) for one in characters)
-        )
-        return max(total, int(self.text_bytes(once, include) * max(1.0, times)))
+                n_bytes = objects_bytes(column)
+                # By the column's own text as well: those of the sample may be short by chance.
+                text = self.text_bytes(wanted, (name,)) - (self.text_bytes(wanted, ()) if name else 0)
+                length = sum(map(_text_bytes, column))
+                total += max(
+                    n_bytes * len(wanted) // len(column), text * n_bytes // max(1, length)
+                )
+        return total
 
     @abstractmethod
     def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
@@ -177,3 +177,10 @@ class VectorReader(ABC):
         Returns:
             Exactly min(k, allowed labels) neighbours in each row.
         """
+
+
+def _text_bytes(value: str | dict[str, Any] | None) -> int:
+    """Return the UTF-8 bytes of a text, or of metadata as the DB holds it."""
+    if isinstance(value, dict):
+        return utf8_length(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return utf8_length(value)
