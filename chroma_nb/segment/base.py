@@ -17,7 +17,7 @@ import numpy as np
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,13 +99,20 @@ class MetadataReader(ABC):
         """Return the place in storage order of each label; None where it is the label's own order."""
 
     @abstractmethod
-    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+    def read(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> RecordTexts:
         """Return the ids of these labels, and what else is asked for.
 
         Args:
             labels: Which; the same one may be there several times.
             include: Of ``documents``, ``uris`` and ``metadatas``; other words are passed over. Metadata is a
                 new dict each time.
+            measured: Called after each piece of long texts: which share was read, and the bytes that the
+                texts take as objects. A text with one emoji takes four bytes for each of its characters.
         """
 
     @property
@@ -135,11 +142,11 @@ class MetadataReader(ABC):
             if column is not None:
                 n_bytes = objects_bytes(column)
                 # By the column's own text as well: those of the sample may be short by chance.
-                text = self.text_bytes(wanted, (name,)) - (self.text_bytes(wanted, ()) if name else 0)
-                length = sum(map(_text_bytes, column))
-                total += max(
-                    n_bytes * len(wanted) // len(column), text * n_bytes // max(1, length)
+                text = self.text_bytes(wanted, (name,)) - (
+                    self.text_bytes(wanted, ()) if name else 0
                 )
+                length = sum(map(_text_bytes, column))
+                total += max(n_bytes * len(wanted) // len(column), text * n_bytes // max(1, length))
         return total
 
     @abstractmethod

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from numpy.typing import NDArray
@@ -70,7 +71,12 @@ class StoredMetadata(MetadataReader):
         order[labels] = np.arange(len(labels))
         return order
 
-    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+    def read(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> RecordTexts:
         columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
         # Rising, and each once: a piece is a range of the table then.
         wanted, places = np.unique(labels, return_inverse=True)
@@ -79,7 +85,7 @@ class StoredMetadata(MetadataReader):
             if name in include:
                 setattr(found, name, [])
         row_bytes = _COPIES * (self._db.text_sizes(self._collection_id).row_bytes(columns) + 300)
-        start = 0
+        start = n_bytes = 0
         while start < len(wanted):
             with WORKSPACE.take((len(wanted) - start) * row_bytes) as room:
                 rows = self._db.fetch(
@@ -93,6 +99,10 @@ class StoredMetadata(MetadataReader):
                     found.uris += rows.uris
                 if found.metadatas is not None:
                     found.metadatas += _parsed(rows.metadatas)
+                if measured is not None:
+                    n_bytes += objects_bytes(rows.ids)
+                    n_bytes += objects_bytes(rows.documents) + objects_bytes(rows.uris)
+                    measured(min(1.0, start / len(wanted)), n_bytes)
         if len(wanted) == len(labels) and np.array_equal(wanted, labels):
             return found
         return found.at(places.ravel().tolist())
