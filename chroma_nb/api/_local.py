@@ -123,7 +123,7 @@ class _Room:
             self._grants.append(self._take(need - self._taken))
         except MemoryBudgetError as error:
             # Not kept in a variable: the texts read so far would stay in memory with this frame.
-            raise _discarded(error, need) from None
+            raise _discarded(error, need, error.free + self._taken) from None
         self._taken = need
 
     def __enter__(self) -> _Room:
@@ -134,11 +134,12 @@ class _Room:
             grant.give_back()
 
 
-def _discarded(error: MemoryBudgetError, n_bytes: int) -> MemoryBudgetError:
-    """Return the error of an answer that turned out to take more than `n_bytes` bytes while it was read."""
+def _discarded(error: MemoryBudgetError, need: int, free: int) -> MemoryBudgetError:
+    """Return the error for an answer that turned out to take more while it was read, `need` bytes of `free`."""
     said = error.message().replace("Nothing was allocated", "The texts read so far were discarded")
-    said = said.replace(format_bytes(error.need or 0), f"{format_bytes(n_bytes)} at least", 1)
-    told = MemoryBudgetError(said, need=n_bytes, free=error.free, budget=error.budget)
+    for before, now in ((error.need, need), (error.free, free)):
+        said = said.replace(format_bytes(before), format_bytes(now), 1)
+    told = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
     told.may_fit_later = error.may_fit_later
     return told
 

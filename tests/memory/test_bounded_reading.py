@@ -479,3 +479,33 @@ def test_a_filter_in_ranges_of_labels_finds_what_it_finds_in_one(where: Any) -> 
         found = table.select(condition, values, 0, len(METADATAS), keys)
     assert found.tolist() == [label for (label,) in whole]
     assert 0 < len(found) < len(METADATAS)
+
+
+def test_a_filter_on_a_hundred_keys_takes_few_statements() -> None:
+    from chroma_nb.filters.expression import parse_where
+    from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+
+    keys = [f"key_{place}" for place in range(100)]
+    expression = parse_where({"$and": [{key: {"$gte": 0}} for key in keys]})
+    assert expression is not None
+    condition, values = compile_sql(expression, DuckDBDialect(key_columns(keys)))
+    n = 1_000
+    statements = []
+    with contextlib.closing(duckdb.connect()) as connection:
+        text = json.dumps(dict.fromkeys(keys, 1), separators=(",", ":"))
+        connection.execute(
+            "CREATE TABLE t AS SELECT i AS label, i AS sequence, i::VARCHAR AS id, NULL::VARCHAR AS document, "
+            "NULL::VARCHAR AS uri, ? AS metadata FROM range(?) AS r(i)",
+            [text, n],
+        )
+
+        class Counted:
+            def execute(self, *arguments: Any) -> Any:
+                statements.append(arguments[0])
+                return connection.execute(*arguments)
+
+        cursor: Any = Counted()
+        table = RecordTable(cursor, "t", TextSizes(n, 0, 0, 0, n * len(text)), 32 * MIB)
+        assert table.select(condition, values, 0, n, keys).tolist() == list(range(n))
+    # The metadata is parsed once for all keys: once for each would be 30 rows at a time.
+    assert len(statements) <= 8

@@ -18,6 +18,7 @@ import numpy as np
 from chroma_nb.db.record_table import VECTOR_ROWS
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.extras import is_installed
+from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class QueryVectors:
         #: What is held for each thread of DuckDB's, which keeps the memory of its rows until the query has ended.
         self._held: dict[int, contextlib.ExitStack] = {}
         self._held_rows: dict[int, int] = {}
+        #: How many embeddings each thread has read one by one.
+        self._n_read: dict[int, int] = {}
         #: There was too little memory for several threads; there may be enough for one.
         self.too_many_threads = False
         #: It took so much that freed memory is given back to the system, which takes some 10 ms.
@@ -100,15 +103,16 @@ class QueryVectors:
         if more <= 0:
             return
         held = self._held.setdefault(thread, contextlib.ExitStack())
+        what = self._what.format(n_rows)
         try:
             # Without waiting: other threads of this query give nothing back before it has ended.
-            grant = WORKSPACE.take_all(
-                more * self._row_bytes, self._what.format(n_rows), *_WAYS_OUT, waits=False
-            )
+            grant = WORKSPACE.take_all(more * self._row_bytes, what, *_WAYS_OUT, waits=False)
         except MemoryBudgetError as error:
             self.too_many_threads = len(self._held) > 1
-            self.error = error
-            raise
+            before = self._held_rows.get(thread, 0) * self._row_bytes
+            need = n_rows * self._row_bytes
+            self.error = over_budget(need, error.free + before, None, what, *_WAYS_OUT)
+            raise self.error from None
         held.enter_context(grant)
         self._held_rows[thread] = n_rows
 
@@ -134,12 +138,15 @@ class QueryVectors:
 
     def one(self, label: int) -> NDArray[np.float32]:
         """Return one vector. The ones before it in its block are read with it, as most come in order."""
+        # How many rows DuckDB has at once is not told: all that were read, up to 2,048.
+        thread = threading.get_ident()
+        n_read = self._n_read[thread] = self._n_read.get(thread, 0) + 1
+        if n_read <= min(VECTOR_ROWS, self._n_records) and n_read & (n_read - 1) == 0:
+            self._take_room(min(2 * n_read, VECTOR_ROWS, self._n_records))
         number, place = divmod(label, _BLOCK)
         block = self._blocks.get(number)
         if block is None or len(block) <= place:
             # Not those after it: the file may end here.
-            # DuckDB has room for all rows of a piece, however few of them are read.
-            self._take_room(min(VECTOR_ROWS, self._n_records))
             block = self._read_some(np.arange(number * _BLOCK, label + 1, dtype=np.int64))
             self._blocks[number] = block
             while len(self._blocks) > _BLOCKS:
