@@ -105,8 +105,9 @@ class QueryVectors:
         held = self._held.setdefault(thread, contextlib.ExitStack())
         what = self._what.format(n_rows)
         try:
-            # Without waiting: other threads of this query give nothing back before it has ended.
-            grant = WORKSPACE.take_all(more * self._row_bytes, what, *_WAYS_OUT, waits=False)
+            # Nobody waits for other threads of this query, which give nothing back before it has ended.
+            waits = not self._held_rows
+            grant = WORKSPACE.take_all(more * self._row_bytes, what, *_WAYS_OUT, waits=waits)
         except MemoryBudgetError as error:
             self.too_many_threads = len(self._held) > 1
             before = self._held_rows.get(thread, 0) * self._row_bytes
