@@ -45,6 +45,7 @@ from chroma_nb.db.record_table import (
     RecordTable,
     in_order,
     joined,
+    key_columns,
     largest_chunk_bytes,
     measure,
 )
@@ -1441,25 +1442,19 @@ class DuckDB(DB):
         offset: int = 0,
     ) -> NDArray[np.int64]:
         entry = self._entry(collection_id)
-        conditions: list[str] = []
-        parameters: list[Any] = []
-        if expression is not None:
-            condition, parameters = compile_sql(expression, DuckDBDialect())
-            conditions.append(f"({condition})")
-        if ids is not None:
-            conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
-            parameters = [*parameters, list(ids)]
+        keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
+        every, parameters = _condition(expression, ids, DuckDBDialect())
         query = f'SELECT label FROM "{entry.table}"'
-        if conditions:
-            query += " WHERE " + " AND ".join(conditions)
+        if every:
+            query += f" WHERE {every}"
         query += " ORDER BY sequence"
         with self._reading() as cursor:
             try:
                 table = None if expression is None else self._record_table(cursor, entry)
-                every = " AND ".join(conditions)
-                keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
                 if table is not None and table.is_large_for(every, keys):
                     end = entry.extent.next_label
+                    dialect = DuckDBDialect(key_columns(keys))
+                    every, parameters = _condition(expression, ids, dialect)
                     with self._more_for_filters(cursor):
                         table = self._record_table(cursor, entry)
                         labels = table.select(every, parameters, 0, end, keys)
@@ -1938,6 +1933,17 @@ class DuckDB(DB):
             self._busy_cursors.discard(cursor)
             self._sql_cursors.discard(cursor)
 
+    @contextlib.contextmanager
+    def one_thread(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Have DuckDB work with one thread until the end of the block; others' queries meanwhile, too."""
+        cursor.execute("SET threads = 1")
+        try:
+            yield
+        finally:
+            # Closed meanwhile: the next connection has its own.
+            with contextlib.suppress(duckdb.Error):
+                cursor.execute(f"SET threads = {self.settings.threads or os.cpu_count() or 1}")
+
     def _end_queries(self) -> None:
         """Interrupt SQL queries: DuckDB does not close while a cursor is at work."""
         self._is_closing = True
@@ -1982,6 +1988,21 @@ class DuckDB(DB):
     def bytes_on_disk(self, collection_id: UUID) -> int:
         entry = self._entry(collection_id)
         return 0 if entry.vectors is None else entry.vectors.bytes_on_disk
+
+
+def _condition(
+    expression: Expression | None, ids: Sequence[str] | None, dialect: DuckDBDialect
+) -> tuple[str, list[Any]]:
+    """Return the SQL condition for a filter and for ids, and its parameters; an empty text where there is neither."""
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if expression is not None:
+        condition, parameters = compile_sql(expression, dialect)
+        conditions.append(f"({condition})")
+    if ids is not None:
+        conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
+        parameters = [*parameters, list(ids)]
+    return " AND ".join(conditions), parameters
 
 
 def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidArgumentError:

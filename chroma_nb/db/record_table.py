@@ -28,7 +28,9 @@ _PART_ROWS = 256
 _READ_SHARE = 8
 #: A JSON function parses its text into this many times as many bytes (measured with 200 keys) ...
 _JSON_TIMES = 5
-#: ... and these may take DuckDB's memory limit divided by this.
+#: ... and into at least this many bytes for each row (measured: 60 to 110).
+_JSON_BYTES = 128
+#: These may take DuckDB's memory limit divided by this.
 _JSON_SHARE = 2
 #: Bytes of a row without its texts: label, sequence and Python's objects.
 _ROW_BYTES = 300
@@ -74,6 +76,19 @@ class RecordTable:
         parsed = _JSON_TIMES * len(keys) * self._sizes.row_bytes(["metadata"])
         return max(1, min(rows, self._json_bytes // max(1, parsed)))
 
+    def _rows_of_keys(self, condition: str, keys: Sequence[str]) -> int:
+        """Return for how many rows `select` evaluates a condition at once."""
+        columns = [*_columns_in(condition), *(["metadata"] if keys else [])]
+        rows = self._read_bytes // max(1, self._sizes.row_bytes(columns))
+        if not keys:
+            return max(1, rows)
+        # The metadata is parsed once for all keys; each function of the condition then parses the value of one.
+        metadata = _JSON_TIMES * self._sizes.row_bytes(["metadata"])
+        n_functions = condition.count("json_")
+        values = min(metadata * n_functions // len(keys), metadata * _JSON_TIMES)
+        parsed = metadata + values + _JSON_BYTES * n_functions
+        return max(1, min(rows, self._json_bytes // parsed))
+
     def fetch(
         self, labels: NDArray[np.int64], columns: Sequence[str], room: int
     ) -> Iterator[RecordRows]:
@@ -116,31 +131,34 @@ class RecordTable:
         """Return the labels of the matching records of a range, in storage order: int64, shape (n,).
 
         Args:
-            condition: SQL over the table's columns.
+            condition: SQL over the table's columns and `key_columns`.
             parameters: The values of its placeholders.
             first: The first label.
             stop: One past the last label.
             keys: The metadata keys that it is about, each once.
         """
         labels, sequences = [], []
-        step = self._rows_at_once(condition, keys)
+        step = self._rows_of_keys(condition, keys)
         columns = ["label", "sequence", *_columns_in(condition)]
         values = list(parameters)
-        if "metadata" in columns:
-            # Only the keys of the condition: each of its JSON functions keeps all that it has parsed until the end.
-            pairs = []
-            for key in keys:
-                values += [key, json_pointer(key)]
-                pairs.append(f"${len(values) - 1}::VARCHAR, json_extract(metadata, ${len(values)})")
-            columns[columns.index("metadata")] = f"json_object({', '.join(pairs)}) AS metadata"
+        read = list(columns)
+        if keys:
+            # Each JSON function holds whatever it has parsed until the end: one of them finds all keys.
+            values.append([json_pointer(key) for key in keys])
+            read.append(f"json_extract(metadata, ${len(values)}::VARCHAR[]) AS found")
+            columns += [
+                f"found[{place}] AS {column}"
+                for place, column in enumerate(key_columns(keys).values(), 1)
+            ]
         start = first
         while start < stop:
             end = min(start + step, stop)
             try:
                 # MATERIALIZED: otherwise DuckDB would evaluate the condition for all rows, not for those of the range.
                 found = self._cursor.execute(
-                    f'WITH piece AS MATERIALIZED (SELECT {", ".join(columns)} FROM "{self._table}" '
-                    f"WHERE label BETWEEN {start} AND {end - 1}) "
+                    f'WITH parsed AS MATERIALIZED (SELECT {", ".join(read)} FROM "{self._table}" '
+                    f"WHERE label BETWEEN {start} AND {end - 1}), "
+                    f"piece AS MATERIALIZED (SELECT {', '.join(columns)} FROM parsed) "
                     f"SELECT label, sequence FROM piece WHERE {condition}",
                     values,
                 ).fetchnumpy()
@@ -170,6 +188,11 @@ class RecordTable:
                 f'sequence, id, document, uri, metadata FROM "{self._table}" '
                 f"WHERE sequence BETWEEN {piece[0]} AND {piece[-1]}"
             )
+
+
+def key_columns(keys: Sequence[str]) -> dict[str, str]:
+    """Return metadata keys with the columns in which `RecordTable.select` has their values."""
+    return {key: f"key_{place}" for place, key in enumerate(keys)}
 
 
 def _columns_in(condition: str) -> list[str]:

@@ -313,14 +313,50 @@ class LoadedMetadata(MetadataReader):
     def sequences(self) -> NDArray[np.int64] | None:
         return None if self._in_order else self._sequences[: self._n_labels]
 
-    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
-        found = RecordTexts(self._ids.get(labels))  # type: ignore[arg-type]
-        if "documents" in include:
-            found.documents = self._documents.get(labels)
-        if "uris" in include:
-            found.uris = [None] * len(labels) if self._uris is None else self._uris.get(labels)
+    def read(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> RecordTexts:
+        once, places = np.unique(labels, return_inverse=True)
+        repeats = len(once) < len(labels)
+        # Records that several queries find: their texts are made once, as answers are measured.
+        texts = self._texts(once if repeats else labels, include, measured)
+        found = texts.at(places.ravel().tolist()) if repeats else texts
         if "metadatas" in include:
             found.metadatas = self._metadata_dicts(labels)
+        return found
+
+    def _texts(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None,
+    ) -> RecordTexts:
+        """Return everything but metadata."""
+        wanted = [name for name in include if name in ("documents", "uris")]
+        found = RecordTexts([], *([] if name in wanted else None for name in ("documents", "uris")))
+        longest = self._ids.longest + self._documents.longest
+        pieces = [labels]
+        if measured is not None and len(labels) * longest > _PIECE_BYTES:
+            n_pieces = min(len(labels), -(-self.text_bytes(labels, wanted) // _PIECE_BYTES))
+            pieces = np.array_split(labels, max(1, n_pieces))
+        n_read = n_bytes = 0
+        for piece in pieces:
+            some = [self._ids.get(piece)]
+            found.ids += some[0]  # type: ignore[arg-type]
+            if found.documents is not None:
+                some.append(self._documents.get(piece))
+                found.documents += some[-1]
+            if found.uris is not None:
+                uris = self._uris
+                some.append([None] * len(piece) if uris is None else uris.get(piece))
+                found.uris += some[-1]
+            if measured is not None and len(pieces) > 1:
+                n_read += len(piece)
+                n_bytes += sum(map(objects_bytes, some))
+                measured(n_read / len(labels), n_bytes)
         return found
 
     def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:

@@ -35,6 +35,9 @@ class SqlStore(Protocol):
     def sql_cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Open a cursor for one query; closing it ends its transaction."""
 
+    def one_thread(self, cursor: duckdb.DuckDBPyConnection) -> AbstractContextManager[None]:
+        """Have DuckDB work with one thread until the end of the block."""
+
     def vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
         """Return the vectors of one generation of a collection, or None where it is gone."""
 
