@@ -435,8 +435,15 @@ class DuckDB(DB):
     def _check_commits(self) -> None:
         """Raise `StoreCorruptError` where acknowledged commits are missing. In memory none can be."""
 
-    def _write_commit_file(self) -> None:
-        """Write the number of commits to a file beside the database, where there is one."""
+    def _write_commit_file(self, *, is_committed: bool = False) -> None:
+        """Write the number of commits to a file beside the database, where there is one.
+
+        Args:
+            is_committed: A transaction was committed just now, so that the log begins with a whole commit.
+        """
+
+    def _expect_log(self) -> None:
+        """Called before a commit, which begins a log where there is none."""
 
     def _check_version(self) -> None:
         rows = self._connection.execute(
@@ -641,6 +648,7 @@ class DuckDB(DB):
             if self.memory_share.is_stale:
                 self.memory_share.apply()
             self._checkpoint_found_log(connection)
+            self._expect_log()
             connection.execute("BEGIN TRANSACTION")
             yield connection
             number = self._number_commit(connection)
@@ -655,7 +663,7 @@ class DuckDB(DB):
                 self._undo(failed=failed)
             raise
         self._commits = number
-        self._write_commit_file()
+        self._write_commit_file(is_committed=True)
         self._after_commit()
 
     def _number_commit(self, con: duckdb.DuckDBPyConnection) -> int | None:

@@ -39,7 +39,14 @@ from chroma_nb.db._duckdb import (
     text_bytes,
 )
 from chroma_nb.db._versions import IS_OLD_DUCKDB
-from chroma_nb.db.commit_file import CommitFile, LastCommit, header_sum
+from chroma_nb.db.commit_file import (
+    ANY_LOG,
+    NO_LOG,
+    CommitFile,
+    LastCommit,
+    header_sum,
+    log_start,
+)
 from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.interrupted import interruptible, path_to_open
 from chroma_nb.db.memory_share import is_out_of_memory
@@ -144,6 +151,8 @@ class PersistentDuckDB(DuckDB):
         self._orphans: list[str] = []
         #: What the file `commits` says; None where it says nothing.
         self._noted: LastCommit | None = None
+        #: How the log begins, as far as that is known.
+        self._log_start = ANY_LOG
         #: The checksum of the database's header; None while it has to be computed.
         self._header: int | None = None
         #: The log's file as this process has left it, as (device, inode); None while this process has written nothing
@@ -177,6 +186,8 @@ class PersistentDuckDB(DuckDB):
             ) from error
         try:
             self._noted = self._commit_file.read()
+            if self._noted is not None and self._log_bytes():
+                self._log_start = self._noted.log
             with interruptible():
                 if not os.path.exists(self._database_file()):
                     self._check_database_is_new()
@@ -357,7 +368,7 @@ class PersistentDuckDB(DuckDB):
         connection.execute(f"SET memory_limit = '{limit}B'")
         self._connection = connection
         self._read_meta()
-        self._clear_noted_header()
+        self._clear_note()
         try:
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
@@ -444,7 +455,7 @@ class PersistentDuckDB(DuckDB):
                 f"copy the folder, then delete {self._commit_file.path!r} to open what is left. Nothing was deleted."
             )
 
-    def _write_commit_file(self) -> None:
+    def _write_commit_file(self, *, is_committed: bool = False) -> None:
         if self._commits is None:
             return
         if self._header is None:
@@ -452,7 +463,8 @@ class PersistentDuckDB(DuckDB):
             self._header = 0
             with contextlib.suppress(OSError):
                 self._header = header_sum(self._database_file())
-        before, after = self._noted, LastCommit(self._commits, self._header)
+        self._look_at_log(is_committed=is_committed)
+        before, after = self._noted, LastCommit(self._commits, self._header, self._log_start)
         if not self.settings.fsync:
             after = LastCommit(self._commits)
         if after == before:
@@ -463,45 +475,82 @@ class PersistentDuckDB(DuckDB):
         if self._commit_file.write(after, flush=is_cleared):
             self._noted = after
 
-    def _check_log(self) -> None:
-        """Raise `StoreCorruptError` where the log does not belong to the database."""
-        expected = 0 if self._noted is None else self._noted.header
-        if not expected:
+    def _look_at_log(self, *, is_committed: bool) -> None:
+        """Find out how the log begins, where that is not known; it stays so until the next checkpoint.
+
+        Args:
+            is_committed: It begins with a whole commit. Of another beginning DuckDB may write over a part.
+        """
+        if self._log_start.n_bytes or not self.settings.fsync:
             return
         try:
-            found = header_sum(self._database_file())
+            if self._log_bytes():
+                self._log_start = log_start(self._log_file()) if is_committed else ANY_LOG
+            elif self._log_start != NO_LOG:
+                # Otherwise a power cut could bring back the log that was deleted.
+                _sync(self.path)
+                self._log_start = NO_LOG
+        except OSError:
+            # Then nothing is compared.
+            self._log_start = ANY_LOG
+
+    def _expect_log(self) -> None:
+        if self._noted is None or self._noted.log == ANY_LOG or self._log_bytes():
+            return
+        # Before there is one: otherwise the store would be refused after a kill in between.
+        self._note(self._noted._replace(log=ANY_LOG))
+
+    def _check_log(self) -> None:
+        """Raise `StoreCorruptError` where the log does not belong to the database."""
+        noted = self._noted
+        if noted is None:
+            return
+        try:
+            header = header_sum(self._database_file()) if noted.header else 0
+            log = log_start(self._log_file(), noted.log.n_bytes) if noted.log.n_bytes else noted.log
         except OSError as error:
             raise InternalError(
                 f"The database {self._database_file()!r} cannot be read: {error}. Nothing is damaged; repeat the call."
             ) from error
-        if found != expected:
+        # Of one that was cut the number of commits says more: see `_check_commits`.
+        is_other_log = log == NO_LOG or (log != noted.log and log.n_bytes == noted.log.n_bytes)
+        if header != noted.header or is_other_log:
             raise StoreCorruptError(
                 f"The database {self._database_file()!r} is not the one that its log records.duckdb.wal was written "
-                "for: one of them was replaced, or the folder was copied while it was in use. Records would be "
-                "missing. Restore the whole folder from a backup. Without one: copy the folder, then delete "
-                f"{self._commit_file.path!r} to open what there is. Nothing was changed."
+                "for: one of them was replaced, or the folder was copied while it was in use; or the log is damaged. "
+                "Records would be missing, or there twice. Restore the whole folder from a backup. Without one: copy the "
+                f"folder, then move {self._log_file()!r} and {self._commit_file.path!r} out of it. That opens what is "
+                "in the database. Nothing was changed."
             )
 
-    def _clear_noted_header(self) -> None:
-        """Take the header's checksum out of `commits` before a checkpoint, which changes the header.
+    def _clear_note(self) -> None:
+        """Take the header and the log out of `commits` before a checkpoint, which changes the one and ends the other.
 
         Raises:
             OSError: The file can be neither written nor deleted.
         """
-        self._header = None
-        if self._noted is None or not self._noted.header:
+        self._header, self._log_start = None, ANY_LOG
+        if self._noted is not None:
+            self._note(LastCommit(self._noted.number))
+
+    def _note(self, commit: LastCommit) -> None:
+        """Write `commits` before something is changed that it speaks of.
+
+        Raises:
+            OSError: The file can be neither written nor deleted.
+        """
+        if commit == self._noted:
             return
-        cleared = LastCommit(self._noted.number, 0)
-        # Flushed, as the checkpoint will be. Otherwise the store would be refused after a power cut in between.
-        if self._commit_file.write(cleared, flush=True):
-            self._noted = cleared
+        # Flushed, as the change will be. Otherwise the store would be refused after a power cut in between.
+        if self._commit_file.write(commit, flush=True):
+            self._noted = commit
         else:
             # Without the file, the next opening checks nothing.
             self._commit_file.remove()
             self._noted = None
 
     def _write_checkpoint(self) -> None:
-        self._clear_noted_header()
+        self._clear_note()
         super()._write_checkpoint()
         self._log_identity = None
         self._log_limit = _LOG_BYTES

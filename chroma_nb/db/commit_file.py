@@ -7,10 +7,13 @@ An older database under a newer log has the right number once the log is read, a
 moved from the log into the newer database. So a checksum of the database's header is kept here, too: a checkpoint
 changes the header, and nothing else does.
 
+An older log beside a newer database would be read into it once more: its records would be there twice. So it is kept
+here how the log begins, or that there is none.
+
 The file is only compared with: if it is damaged or lost, no record is lost and no write fails.
 
-Layout, little-endian, 32 bytes: magic, number, checksum of the header, xxh3 of these. Older files have no checksum
-of the header.
+Layout, little-endian, 48 bytes: magic, number, checksum of the header, length and checksum of the beginning of the
+log, xxh3 of these. Older files end before the log, or before the header.
 """
 
 from __future__ import annotations
@@ -28,22 +31,58 @@ from chroma_nb.db.own_file import NotOurFileError, open_own_file, open_plain
 
 logger = logging.getLogger("chroma_nb")
 
-_MAGIC, _OLDER_MAGIC = b"CNBCOMM\x01", b"CNBCOMM\x00"
-_BODY, _OLDER_BODY = struct.Struct("<8sQQ"), struct.Struct("<8sQ")
+_MAGIC = b"CNBCOMM\x02"
+_BODY = struct.Struct("<8sQQQQ")
+#: What older files begin with -> how they are laid out.
+_OLDER = {b"CNBCOMM\x01": struct.Struct("<8sQQ"), b"CNBCOMM\x00": struct.Struct("<8sQ")}
 _SUM = struct.Struct("<Q")
 #: DuckDB's main header and its two database headers. A checkpoint writes one of these two.
 _HEADER_BYTES = 3 * 4_096
+#: The beginning of a log is so long at most: it has the first commit, or a part of it.
+_LOG_START_BYTES = 4_096
 #: A larger file is not one of ours.
 _MOST_BYTES = 64
 
 
+class LogStart(NamedTuple):
+    """How a log begins."""
+
+    n_bytes: int
+    #: The checksum of these bytes; else one of the two below.
+    checksum: int
+
+
+#: A log may be there or not.
+ANY_LOG = LogStart(0, 0)
+NO_LOG = LogStart(0, 1)
+
+
 class LastCommit(NamedTuple):
-    """What the file says of the database."""
+    """What the file says of the database and its log."""
 
     #: Commits that were acknowledged.
     number: int
     #: The checksum of the database's header; 0 while a checkpoint is under way, and where it is not known.
     header: int = 0
+    log: LogStart = ANY_LOG
+
+
+def log_start(path: str, n_bytes: int = _LOG_START_BYTES) -> LogStart:
+    """Return how a log begins; `ANY_LOG` where it is empty or missing.
+
+    Args:
+        path: The log.
+        n_bytes: Look at so many bytes at most.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=open_plain) as file:
+            start = file.read(n_bytes)
+    except FileNotFoundError:
+        return ANY_LOG
+    return LogStart(len(start), xxhash.xxh3_64_intdigest(start)) if start else ANY_LOG
 
 
 def header_sum(path: str) -> int:
@@ -103,9 +142,11 @@ class CommitFile:
             body, end = data[: -_SUM.size], data[-_SUM.size :]
             if end == _sum(body):
                 if len(body) == _BODY.size and body.startswith(_MAGIC):
-                    return LastCommit(*_BODY.unpack(body)[1:])
-                if len(body) == _OLDER_BODY.size and body.startswith(_OLDER_MAGIC):
-                    return LastCommit(*_OLDER_BODY.unpack(body)[1:])
+                    _, number, header, *log = _BODY.unpack(body)
+                    return LastCommit(number, header, LogStart(*log))
+                older = _OLDER.get(body[: len(_MAGIC)])
+                if older is not None and len(body) == older.size:
+                    return LastCommit(*older.unpack(body)[1:])
         logger.warning(
             "%s cannot be read and is made again: whether the last commits are there could not be checked.",
             self.path,
@@ -126,7 +167,7 @@ class CommitFile:
                 self._open(create=True)
             if self._fd < 0:
                 return False
-            body = _BODY.pack(_MAGIC, *commit)
+            body = _BODY.pack(_MAGIC, commit.number, commit.header, *commit.log)
             # In one call, so that a kill leaves the old content or the new one.
             if hasattr(os, "pwrite"):
                 os.pwrite(self._fd, body + _sum(body), 0)

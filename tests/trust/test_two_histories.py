@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import xxhash
 
 import chroma_nb
+from chroma_nb.db.commit_file import ANY_LOG, CommitFile
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -98,6 +101,47 @@ def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
     with opened(path) as client:
         assert client.check().is_whole
         assert client.get_collection("notes", embedding_function=None).count() == 60
+
+
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_an_older_log_beside_a_newer_database_is_refused(tmp_path: Path, end: str) -> None:
+    """DuckDB would read it into the database once more, and its records would be there twice."""
+    path = tmp_path / "store"
+    log = path / "records.duckdb.wal"
+    work(path, "first", 20)
+    work(path, "second", 20, "kill")
+    shutil.copy(log, tmp_path / "older")
+    with opened(path) as client:
+        client.get_collection("notes", embedding_function=None)
+    if end == "kill":
+        work(path, "third", 20, "kill")
+        shutil.copy(log, tmp_path / "right")
+    shutil.copy(tmp_path / "older", log)
+    with pytest.raises(StoreCorruptError, match="there twice"):
+        opened(path)
+    if end == "kill":
+        shutil.copy(tmp_path / "right", log)
+    else:
+        log.unlink()
+    with opened(path) as client:
+        assert client.check().is_whole
+        n = client.get_collection("notes", embedding_function=None).count()
+        assert n == (60 if end == "kill" else 40)
+
+
+def test_an_older_version_of_the_file_of_commits_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    work(path, "first", 20, "kill")
+    noted = CommitFile(str(path / "commits")).read()
+    assert noted is not None
+    assert noted.header
+    assert noted.log.n_bytes
+    body = struct.pack("<8sQQ", b"CNBCOMM\x01", noted.number, noted.header)
+    whole = body + struct.pack("<Q", xxhash.xxh3_64_intdigest(body))
+    (path / "commits").write_bytes(whole)
+    assert CommitFile(str(path / "commits")).read() == noted._replace(log=ANY_LOG)
+    with opened(path) as client:
+        assert client.get_collection("notes", embedding_function=None).count() == 20
 
 
 def test_a_log_that_is_deleted_while_the_store_is_open_loses_nothing(tmp_path: Path) -> None:
