@@ -421,6 +421,11 @@ class PersistentDuckDB(DuckDB):
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             # DuckDB has ended and must be reopened.
             self.mark_broken()
+        if isinstance(error, duckdb.ConnectionException) or "No open result set" in str(error):
+            return InternalError(
+                f"The store in {self.path!r} was reopened while it was read, after a write that failed. Nothing is "
+                "damaged. Repeat the call."
+            )
         if is_disk_full(error):
             return InternalError(
                 f"The store in {self.path!r} could not be read, as the disk is full: {error}. Free some space."

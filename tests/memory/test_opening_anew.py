@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chroma_nb
+from chroma_nb.db import _persistent_duckdb
+from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 def filled(path: Path) -> tuple[Any, Any]:
@@ -49,6 +54,80 @@ def test_a_reader_is_not_cut_off_and_the_writer_comes_through(tmp_path: Path) ->
         reader.join()
         assert sum(map(len, found)) == 20_000
         assert collection.count() == 20_001
+        assert client.check().is_whole
+
+
+def test_a_query_that_does_not_end_keeps_nobody_from_reading_and_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB cannot be reopened then: it gives the same instance once more."""
+    monkeypatch.setattr(_persistent_duckdb, "_READERS_SECONDS", 0.0)
+    client, collection = filled(tmp_path / "store")
+    with client:
+        db = client.api.segments.db
+        begun, running = threading.Event(), []
+
+        def begin(number: int) -> int:
+            begun.set()
+            return number
+
+        def ask() -> None:
+            with contextlib.suppress(KeyboardInterrupt), db._reading() as cursor:
+                running.append(cursor)
+                number = cursor.type("BIGINT")
+                cursor.create_function("begin", begin, [number], number)
+                cursor.execute(
+                    "SELECT count(*) FROM range(1_000_000_000_000) t(n) WHERE begin(n) < 0"
+                )
+
+        asker = threading.Thread(target=ask)
+        asker.start()
+        try:
+            assert begun.wait(60)
+            db.mark_broken()
+            assert collection.get(ids=["7"])["documents"] == ["7"]
+            db.mark_broken()
+            collection.add(ids=["one more"], embeddings=np.ones((1, 4), dtype=np.float32))
+            assert collection.count() == 20_001
+            found = client.sql("SELECT embedding FROM read LIMIT 1")
+            assert found["embedding"][0].tolist() == [1.0] * 4
+        finally:
+            running[0].interrupt()
+            asker.join()
+    with chroma_nb.PersistentClient(tmp_path / "store") as client:
+        assert client.get_collection("read", embedding_function=None).count() == 20_001
+
+
+def test_a_reader_that_was_cut_off_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that its store is damaged."""
+    monkeypatch.setattr(_persistent_duckdb, "_READERS_SECONDS", 0.0)
+    client, collection = filled(tmp_path / "store")
+    with client:
+        db = client.api.segments.db
+        begun, reopened, errors = threading.Event(), threading.Event(), []
+
+        def read() -> None:
+            try:
+                with db._reading() as cursor:
+                    cursor.execute(f'SELECT id FROM "{db._entry(collection.id).table}"')
+                    begun.set()
+                    reopened.wait()
+                    cursor.fetchall()
+            except Exception as error:
+                errors.append(error)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        begun.wait()
+        db.mark_broken()
+        assert collection.get(ids=["7"])["documents"] == ["7"]
+        reopened.set()
+        reader.join()
+        (error,) = errors
+        assert isinstance(error, InternalError)
+        assert "Repeat the call" in str(error)
         assert client.check().is_whole
 
 

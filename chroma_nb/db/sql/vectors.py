@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 
 from chroma_nb.db.record_table import CHUNK_ROWS
@@ -24,7 +25,6 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import duckdb
     from numpy.typing import NDArray
 
 #: A query that names one of these functions is refused (`allowed.REFUSED_FUNCTION`).
@@ -165,24 +165,27 @@ class VectorFunction:
         self._numbers = itertools.count()
         # Decided once: pyarrow may be installed while the store is open, when no function uses it.
         self._has_arrow = is_installed("pyarrow")
+        opened = self._opened
+        #: Kept here, since DuckDB drops them with the connection that made them known, while a query of another thread
+        #: may still call them.
+        self._functions: dict[str, tuple[Any, Any]] = {
+            _NAME: (lambda of, one: opened[of].one(one), "native")
+        }
+        if self._has_arrow:
+            self._functions[_NAME_ARROW] = (lambda of, labels: _arrow(opened, of, labels), "arrow")
 
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Make the function known to a DuckDB instance."""
         # Methods of the connection: duckdb.type() would open another instance.
         number, label = connection.type("BIGINT"), connection.type("BIGINT")
         vector = connection.list_type(connection.type("FLOAT"))
-        opened = self._opened
-        connection.create_function(
-            _NAME, lambda of, one: opened[of].one(one), [number, label], vector
-        )
-        if self._has_arrow:
-            connection.create_function(
-                _NAME_ARROW,
-                lambda of, labels: _arrow(opened, of, labels),
-                [number, label],
-                vector,
-                type="arrow",
-            )
+        for name, (function, kind) in self._functions.items():
+            try:
+                connection.create_function(name, function, [number, label], vector, type=kind)
+            except duckdb.CatalogException as error:
+                # Another thread's query keeps the instance open that was to be reopened. Its function reads the same.
+                if "already exists" not in str(error):
+                    raise
 
     def open(self, vectors: QueryVectors, n_records: int, dimension: int) -> tuple[int, str]:
         """Return a number for these vectors, and the expression that reads them for a row ``r`` of the records."""
