@@ -93,7 +93,7 @@ _ALL = (
     _route("POST", _COLLECTION + "/unload", "unload"),
     # As in CIP-28112023. The path has no tenant: the server looks it up and checks whether the user may use it.
     _server_only(
-        "POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", "anyone")
+        "POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", scope="anyone")
     ),
     _route("POST", _COLLECTION + "/load", "load"),
     _route("PUT", _COLLECTION + "/pin", "pin"),
