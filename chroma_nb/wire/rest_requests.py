@@ -69,8 +69,8 @@ class Sent(NamedTuple):
     params: dict[str, Any] | None
 
 
-class Received(NamedTuple):
-    """A request as HTTP brought it.
+class Arrived(NamedTuple):
+    """A request as HTTP brings it.
 
     Args:
         path: The path's parameters.
@@ -129,19 +129,19 @@ def write_request(
         "database": target.database,
         "collection_id": str(target.collection_id),
     }
-    writes = _WRITES.get(operation.name)
-    if writes is not None:
-        return writes(path, request, base64)
-    return Sent(path, None, None)
+    form = _FORMS.get(operation.name)
+    if form is None or form.write is None:
+        return Sent(path, None, None)
+    return form.write(path, request, base64)
 
 
-def read_target(received: Received) -> Target:
+def read_target(arrived: Arrived) -> Target:
     """Return what a request is about.
 
     Raises:
         InvalidUUIDError: The collection's id is no UUID.
     """
-    path, query = received.path, received.query
+    path, query = arrived.path, arrived.query
     text = path.get("collection_id")
     collection_id = None if text is None else _uuid(text)
     if collection_id is not None and "tenant" not in path:
@@ -150,14 +150,14 @@ def read_target(received: Received) -> Target:
     return Target(path.get("tenant", ""), path.get("database", ""), collection_id)
 
 
-def read_request(operation: Operation, received: Received) -> Request | None:
+def read_request(operation: Operation, arrived: Arrived) -> Request | None:
     """Return the arguments of an operation, None where it has none.
 
     Raises:
         ValueError: They cannot be used.
     """
-    read = _READS.get(operation.name)
-    return None if read is None else read(received)
+    form = _FORMS.get(operation.name)
+    return None if form is None else form.read(arrived)
 
 
 # -- the catalogue --------------------------------------------------------------------------------
@@ -167,32 +167,36 @@ def _write_name_in_path(path: dict[str, str], request: Name, base64: Base64) -> 
     return Sent({**path, "name": request.name}, None, None)
 
 
-def _read_name_in_path(received: Received) -> Name:
-    return Name(received.path["name"])
+def _read_name_in_path(arrived: Arrived) -> Name:
+    return Name(arrived.path["name"])
+
+
+def _read_function_in_path(arrived: Arrived) -> Name:
+    return Name(arrived.path["function"])
 
 
 def _write_name(path: dict[str, str], request: Name, base64: Base64) -> Sent:
     return Sent(path, {"name": request.name}, None)
 
 
-def _read_name(received: Received) -> Name:
-    return Name(received.body.name)
+def _read_name(arrived: Arrived) -> Name:
+    return Name(arrived.body.name)
 
 
 def _write_new_name(path: dict[str, str], request: Name, base64: Base64) -> Sent:
     return Sent(path, {"new_name": request.name}, None)
 
 
-def _read_new_name(received: Received) -> Name:
-    return Name(received.body.new_name)
+def _read_new_name(arrived: Arrived) -> Name:
+    return Name(arrived.body.new_name)
 
 
 def _write_page(path: dict[str, str], request: Page, base64: Base64) -> Sent:
     return Sent(path, None, {"limit": request.limit, "offset": request.offset or None})
 
 
-def _read_page(received: Received) -> Page:
-    return Page(received.number("limit"), received.number("offset") or 0)
+def _read_page(arrived: Arrived) -> Page:
+    return Page(arrived.number("limit"), arrived.number("offset") or 0)
 
 
 def _write_new_collection(path: dict[str, str], request: NewCollection, base64: Base64) -> Sent:
@@ -206,8 +210,8 @@ def _write_new_collection(path: dict[str, str], request: NewCollection, base64: 
     return Sent(path, body, None)
 
 
-def _read_new_collection(received: Received) -> NewCollection:
-    body = received.body
+def _read_new_collection(arrived: Arrived) -> NewCollection:
+    body = arrived.body
     return NewCollection(body.name, body.configuration, body.metadata, body.get_or_create)
 
 
@@ -228,8 +232,8 @@ def _write_changes(path: dict[str, str], request: Changes, base64: Base64) -> Se
     return Sent(path, body, None)
 
 
-def _read_changes(received: Received) -> Changes:
-    body = received.body
+def _read_changes(arrived: Arrived) -> Changes:
+    body = arrived.body
     configuration = None
     changes = body.new_configuration
     if changes is not None:
@@ -250,9 +254,9 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
 # -- records --------------------------------------------------------------------------------------
 
 
-def _read_count(received: Received) -> None:
+def _read_count(arrived: Arrived) -> None:
     # A store is always up to date, so all of Chroma's read levels mean the same.
-    received.word("read_level", _READ_LEVELS)
+    arrived.word("read_level", _READ_LEVELS)
 
 
 def _write_records(path: dict[str, str], request: Write, base64: Base64) -> Sent:
@@ -281,20 +285,20 @@ def _write_added(path: dict[str, str], request: Write, base64: Base64) -> Sent:
     return _write_records(path, request, base64)._replace(params=params)
 
 
-def _read_added(received: Received) -> Write:
-    on_conflict: Any = received.word("on_conflict", _CONFLICTS)
-    body = received.body
+def _read_added(arrived: Arrived) -> Write:
+    on_conflict: Any = arrived.word("on_conflict", _CONFLICTS)
+    body = arrived.body
     columns = (body.ids, body.embeddings, body.metadatas, body.documents, body.uris)
     return Write(_inserted(*_first_of_each(*columns)), on_conflict)
 
 
-def _read_upserted(received: Received) -> Write:
-    body = received.body
+def _read_upserted(arrived: Arrived) -> Write:
+    body = arrived.body
     return Write(_inserted(body.ids, body.embeddings, body.metadatas, body.documents, body.uris))
 
 
-def _read_updated(received: Received) -> Write:
-    body = received.body
+def _read_updated(arrived: Arrived) -> Write:
+    body = arrived.body
     if not body.ids:
         return Write(_nothing(body.embeddings))
     embeddings: Any = None
@@ -392,8 +396,8 @@ def _asks_for(base64: Base64) -> dict[str, Any] | None:
     return {"embeddings": "base64"} if base64.queries else None
 
 
-def _read_get(received: Received) -> Get:
-    body = received.body
+def _read_get(arrived: Arrived) -> Get:
+    body = arrived.body
     return Get(
         ids=_read_ids(body.ids),
         where=body.where,
@@ -418,8 +422,8 @@ def _write_query(path: dict[str, str], request: Query, base64: Base64) -> Sent:
     return Sent(path, body, _asks_for(base64))
 
 
-def _read_query(received: Received) -> Query:
-    body = received.body
+def _read_query(arrived: Arrived) -> Query:
+    body = arrived.body
     n_results = 10 if body.n_results is None else body.n_results
     n_queries = len(body.query_embeddings)
     if n_queries and n_results:
@@ -441,8 +445,8 @@ def _write_explain(path: dict[str, str], request: Query, base64: Base64) -> Sent
     return Sent(path, _write_queries(request, base64), None)
 
 
-def _read_explain(received: Received) -> Query:
-    body = received.body
+def _read_explain(arrived: Arrived) -> Query:
+    body = arrived.body
     return Query(
         _vectors(body.query_embeddings),
         body.n_results,
@@ -460,8 +464,8 @@ def _write_delete(path: dict[str, str], request: Delete, base64: Base64) -> Sent
     return Sent(path, body, None)
 
 
-def _read_delete(received: Received) -> Delete:
-    body = received.body
+def _read_delete(arrived: Arrived) -> Delete:
+    body = arrived.body
     filtered = body.where is not None or body.where_document is not None
     # Beside a filter an empty list says nothing.
     ids = None if filtered and not body.ids else _read_ids(body.ids)
@@ -475,16 +479,16 @@ def _write_pin(path: dict[str, str], request: Pin, base64: Base64) -> Sent:
     return Sent(path, {"pinned": request.pinned}, None)
 
 
-def _read_pin(received: Received) -> Pin:
-    return Pin(received.body.pinned)
+def _read_pin(arrived: Arrived) -> Pin:
+    return Pin(arrived.body.pinned)
 
 
 def _write_ttl(path: dict[str, str], request: TimeToLive, base64: Base64) -> Sent:
     return Sent(path, {"seconds": request.seconds}, None)
 
 
-def _read_ttl(received: Received) -> TimeToLive:
-    return TimeToLive(received.body.seconds)
+def _read_ttl(arrived: Arrived) -> TimeToLive:
+    return TimeToLive(arrived.body.seconds)
 
 
 def _write_report(path: dict[str, str], request: Report, base64: Base64) -> Sent:
@@ -493,8 +497,8 @@ def _write_report(path: dict[str, str], request: Report, base64: Base64) -> Sent
     return Sent(path, body, None)
 
 
-def _read_report(received: Received) -> Report:
-    chosen = received.body.collections
+def _read_report(arrived: Arrived) -> Report:
+    chosen = arrived.body.collections
     return Report(None if chosen is None else [_uuid(one) for one in chosen])
 
 
@@ -502,8 +506,8 @@ def _write_budget(path: dict[str, str], request: Budget, base64: Base64) -> Sent
     return Sent(path, {"budget": request.budget}, None)
 
 
-def _read_budget(received: Received) -> Budget:
-    return Budget(received.body.budget)
+def _read_budget(arrived: Arrived) -> Budget:
+    return Budget(arrived.body.budget)
 
 
 def _write_estimate(path: dict[str, str], request: Estimate, base64: Base64) -> Sent:
@@ -516,8 +520,8 @@ def _write_estimate(path: dict[str, str], request: Estimate, base64: Base64) -> 
     return Sent(path, body, None)
 
 
-def _read_estimate(received: Received) -> Estimate:
-    body = received.body
+def _read_estimate(arrived: Arrived) -> Estimate:
+    body = arrived.body
     return Estimate(body.n_records, body.dimension, body.configuration, body.text_bytes)
 
 
@@ -525,8 +529,8 @@ def _write_fields(path: dict[str, str], request: Fields, base64: Base64) -> Sent
     return Sent(path, None, {"n_values": request.n_values})
 
 
-def _read_fields(received: Received) -> Fields:
-    return Fields(received.number("n_values", 20) or 0)
+def _read_fields(arrived: Arrived) -> Fields:
+    return Fields(arrived.number("n_values", 20) or 0)
 
 
 def _uuid(text: str) -> UUID:
@@ -536,55 +540,40 @@ def _uuid(text: str) -> UUID:
         raise InvalidUUIDError(f"Collection ID is not a valid UUIDv4: {text[:100]!r}") from None
 
 
+class _Form(NamedTuple):
+    """How a kind of request is written and read; None where there is nothing to it but the target."""
+
+    write: Callable[[dict[str, str], Any, Base64], Sent] | None
+    read: Callable[[Arrived], Request | None]
+
+
 #: By the operation's name.
-_WRITES: dict[str, Callable[[dict[str, str], Any, Base64], Sent]] = {
-    "create_tenant": _write_name,
-    "create_database": _write_name,
-    "list_databases": _write_page,
-    "create_collection": _write_new_collection,
-    "get_collection": _write_name_in_path,
-    "list_collections": _write_page,
-    "modify": _write_changes,
-    "delete_collection": _write_name_in_path,
-    "fork": _write_new_name,
-    "add": _write_added,
-    "update": _write_records,
-    "upsert": _write_records,
-    "get": _write_get,
-    "query": _write_query,
-    "delete": _write_delete,
-    "pin": _write_pin,
-    "set_ttl": _write_ttl,
-    "memory_report": _write_report,
-    "set_memory_budget": _write_budget,
-    "preview_memory_budget": _write_budget,
-    "estimate_memory": _write_estimate,
-    "describe_fields": _write_fields,
-    "explain": _write_explain,
-}
-_READS: dict[str, Callable[[Received], Request | None]] = {
-    "create_tenant": _read_name,
-    "create_database": _read_name,
-    "list_databases": _read_page,
-    "create_collection": _read_new_collection,
-    "get_collection": _read_name_in_path,
-    "list_collections": _read_page,
-    "modify": _read_changes,
-    "delete_collection": _read_name_in_path,
-    "fork": _read_new_name,
-    "count": _read_count,
-    "add": _read_added,
-    "update": _read_updated,
-    "upsert": _read_upserted,
-    "get": _read_get,
-    "query": _read_query,
-    "delete": _read_delete,
-    "pin": _read_pin,
-    "set_ttl": _read_ttl,
-    "memory_report": _read_report,
-    "set_memory_budget": _read_budget,
-    "preview_memory_budget": _read_budget,
-    "estimate_memory": _read_estimate,
-    "describe_fields": _read_fields,
-    "explain": _read_explain,
+_FORMS = {
+    "create_tenant": _Form(_write_name, _read_name),
+    "create_database": _Form(_write_name, _read_name),
+    "list_databases": _Form(_write_page, _read_page),
+    "create_collection": _Form(_write_new_collection, _read_new_collection),
+    "get_collection": _Form(_write_name_in_path, _read_name_in_path),
+    "list_collections": _Form(_write_page, _read_page),
+    "modify": _Form(_write_changes, _read_changes),
+    "delete_collection": _Form(_write_name_in_path, _read_name_in_path),
+    "fork": _Form(_write_new_name, _read_new_name),
+    "add": _Form(_write_added, _read_added),
+    "update": _Form(_write_records, _read_updated),
+    "upsert": _Form(_write_records, _read_upserted),
+    "get": _Form(_write_get, _read_get),
+    "query": _Form(_write_query, _read_query),
+    "delete": _Form(_write_delete, _read_delete),
+    "pin": _Form(_write_pin, _read_pin),
+    "set_ttl": _Form(_write_ttl, _read_ttl),
+    "memory_report": _Form(_write_report, _read_report),
+    "set_memory_budget": _Form(_write_budget, _read_budget),
+    "preview_memory_budget": _Form(_write_budget, _read_budget),
+    "estimate_memory": _Form(_write_estimate, _read_estimate),
+    "describe_fields": _Form(_write_fields, _read_fields),
+    "explain": _Form(_write_explain, _read_explain),
+    "count": _Form(None, _read_count),
+    # Chroma's, which no client of ours asks for.
+    "get_attached_function": _Form(None, _read_function_in_path),
+    "detach_function": _Form(None, _read_function_in_path),
 }
