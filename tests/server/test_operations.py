@@ -27,23 +27,29 @@ from chroma_nb.wire.server_info import ServerInfo
 
 SERVER = ServerInfo("chroma_nb", "1", max_batch_size=10, max_records=10, max_body=10_000)
 VECTORS = np.ones((2, 3), np.float32)
-#: One of each class.
+FILTERS: Any = {"ids": ["a"], "where": {"n": 1}, "where_document": {"$contains": "x"}}
+FUNCTION = {"type": "known", "name": "default", "config": {}}
+#: One of each class, with no value that is its default.
 REQUESTS: dict[Any, Any] = {
     type(one): one
     for one in (
         r.Name("x"),
         r.Page(1, 2),
-        r.NewCollection("x", {}, None, get_or_create=True),
-        r.Changes("x"),
-        r.Write(RecordBatch(["a", "b"], VECTORS)),
-        r.Get(["a"]),
-        r.Query(VECTORS, 2),
-        r.Delete(["a"]),
+        r.NewCollection("x", {"hnsw": {"space": "ip"}}, {"a": 1}, get_or_create=True),
+        r.Changes(
+            "x",
+            {"a": 1},
+            {"hnsw": {"ef_search": 5}, "spann": None, "embedding_function": FUNCTION},
+        ),
+        r.Write(RecordBatch(["a", "b"], VECTORS, ["x", None], [None, "u"], [{"n": 1}, None])),
+        r.Get(**FILTERS, limit=3, offset=4, include=["uris"]),
+        r.Query(VECTORS, 2, **FILTERS, include=["uris"]),
+        r.Delete(**FILTERS, limit=3),
         r.Pin(True),
         r.TimeToLive(1.0),
         r.Report([UUID(int=1)]),
         r.Budget("1 MB"),
-        r.Estimate(1, 2),
+        r.Estimate(1, 2, {"hnsw": {"space": "ip"}}, 3),
         r.Fields(3),
     )
 }
@@ -89,6 +95,8 @@ def test_a_server_reads_what_a_client_writes(name: str) -> None:
     if name == "explain":
         # It returns no records.
         request = replace(request, include=())
+    if name == "add":
+        request = replace(request, on_conflict="replace")
     target = r.Target("t", "d", UUID(int=1))
     sent = write_request(operation, target, request)
     names = {part[1:-1] for part in route.parts if part.startswith("{")}
