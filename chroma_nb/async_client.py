@@ -19,6 +19,7 @@ from chroma_nb.collection import Collection
 from chroma_nb.errors import InternalError
 from chroma_nb.remote import HttpClient
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
+from chroma_nb.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     import os
@@ -78,7 +79,7 @@ class _Threads:
         self.executor = self._new()
 
 
-class _Face(Generic[S]):
+class _Face(Unpicklable, Generic[S]):
     """What async objects share: the synchronous one behind, and the threads that it is asked in."""
 
     def __init__(self, sync: S, threads: _Threads) -> None:

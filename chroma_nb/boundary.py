@@ -70,6 +70,7 @@ _SPECIAL = {
     "__ge__",
     "__lt__",
     "__le__",
+    *(f"__{side}{name}__" for side in ("", "r") for name in ("add", "sub", "mul", "truediv")),
 }
 #: What other libraries call an argument -> what it may be called here, the likeliest first.
 _SYNONYMS: dict[str, tuple[str, ...]] = {

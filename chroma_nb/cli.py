@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="chroma-nb",
         description="A server for chroma_nb's and Chroma's clients.",
-        epilog="Every setting is an environment variable, too: CHROMA_NB_...; see docs/server.md.",
+        epilog="Every setting is an environment variable, too: CHROMA_NB_...; see docs/settings.md.",
     )
     parser.add_argument("--version", action="version", version=f"chroma-nb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -101,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="read a whole store, and say what of it is damaged",
         description="Reads everything in a store's folder, and says what is damaged. The exit status is 0 where "
-        "all records are whole, 3 where some are damaged, 1 where the store cannot be opened, and 2 where there is "
-        "none. The store is opened as by a client: a log that a killed process has left is written into the database.",
+        "all records are whole, 3 where some are damaged, 1 where the store cannot be opened, and 2 where "
+        "DIR is no store or has something else in the place of one of its files. The store is opened as by a client: a log that a killed process has left is written into the database.",
     )
     check.set_defaults(run=_check)
     check.add_argument("folder", metavar="DIR", help="folder of the store; nobody may have it open")
@@ -178,8 +178,10 @@ def _run(options: argparse.Namespace) -> int:
     server = factories.get_server()
     budget = server.api.get_memory_budget()
     server.listen()
+    everywhere = settings.server_host in ("0.0.0.0", "::")
     print(
-        f"chroma-nb {__version__} serves {settings.place} on {server.url} "
+        f"chroma-nb {__version__} serves {settings.place} on {server.url}"
+        f"{' and every other address of this machine' if everywhere else ''} "
         f"(memory budget {format_bytes(budget)}). Ctrl-C stops it.",
         flush=True,
     )
@@ -205,6 +207,12 @@ def _check(options: argparse.Namespace) -> int:
         f"{format_bytes(report.n_bytes)} read in {report.seconds:.1f} s: "
         f"{'all is whole' if report.is_whole else 'damaged'}."
     )
+    if any(one.damaged_ids for one in report.collections):
+        print(
+            "Without a backup: collection.export(path, skip_damaged=True) saves all other records, and "
+            "collection.get(ids=[...]) has the documents and metadata of the damaged ones; client.check() names "
+            "them all. Then give them new embeddings, or delete them (docs/storage.md, Repair)."
+        )
     return 0 if report.is_whole else _DAMAGED
 
 

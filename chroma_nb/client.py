@@ -27,6 +27,7 @@ from chroma_nb.errors import (
 from chroma_nb.results import CollectionList
 from chroma_nb.settings import Settings, real_path
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
+from chroma_nb.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from chroma_nb.types import OnConflict, UserIdentity
 
 
-class _Connection:
+class _Connection(Unpicklable):
     """A counted hold on an open store."""
 
     _api: API | None = None

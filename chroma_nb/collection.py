@@ -33,7 +33,7 @@ from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import SMALL_NEED, require
 from chroma_nb.progress import progress_bar
 from chroma_nb.results import Explanation, GetResult, QueryResult
-from chroma_nb.search import Condition, as_document_filter, as_filter
+from chroma_nb.search.conditions import Condition, as_document_filter, as_filter
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -44,6 +44,7 @@ from chroma_nb.types import (
     Where,
     WhereDocument,
 )
+from chroma_nb.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     import os
@@ -92,7 +93,7 @@ _QUERY_INCLUDE = ["metadatas", "documents", "distances"]
 
 
 @public_class
-class Collection(Displayed):
+class Collection(Displayed, Unpicklable):
     """A named set of records: id, embedding, document, metadata, uri.
 
     Collections come from a client. The handle holds no records; its attributes are those of the moment

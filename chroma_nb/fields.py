@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.search import Key
+from chroma_nb.search.conditions import Key
 from chroma_nb.types import MOST_METADATA_KEYS
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """After `os.fork()`: the child must neither use nor close what it shares with its parent.
 
-A child has copies of the parent's objects and none of its threads. Whatever ends in an ordinary way there
-(`sys.exit`, an exception, `del client`) would close the engine's files, which are the parent's; and who waits
-for a lock that another thread held waits for ever. So what has to know of a fork is told before any other
-code of the child runs.
+A child has copies of the parent's objects and none of its threads. When it ends in an ordinary way (`sys.exit`, an
+exception, `del client`), it would close DuckDB's files, which are the parent's. And a lock that another thread of the
+parent held is never released in the child. So objects that have to know of a fork are told before any other code of
+the child runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Forked(Protocol):
     """Something that has to know of a fork."""
 
     def on_fork(self) -> None:
-        """In the child, whose only thread this is: let go of what is the parent's, without closing it."""
+        """Called in the child, in its only thread: drop what belongs to the parent, without closing it."""
 
 
 _known: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -30,7 +30,7 @@ _calls: list[Callable[[], None]] = []
 
 
 def watch(thing: Forked) -> None:
-    """Have `thing.on_fork()` called in every child, as long as somebody else holds the thing."""
+    """Have `thing.on_fork()` called in every forked child. The thing is held weakly."""
     _known.add(thing)
 
 
@@ -40,7 +40,7 @@ def call_in_child(work: Callable[[], None]) -> None:
 
 
 def keep_for_ever(*things: object) -> None:
-    """See to it that nothing ever ends these objects, not even the end of the interpreter."""
+    """Never free these objects, not even when the interpreter ends: freeing them would close what is the parent's."""
     for thing in things:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
@@ -49,7 +49,7 @@ def _in_child() -> None:
     # Without this, the tokenizers package prints a warning on stderr after a fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for work in (*_calls, *(thing.on_fork for thing in list(_known))):
-        # One that fails must not keep the others from being told.
+        # A failure of one must not stop the others.
         with contextlib.suppress(Exception):
             work()
 

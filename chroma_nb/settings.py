@@ -253,6 +253,7 @@ class Settings(Displayed):
         explicit = read_explicit(values)
         resolved = _merge(explicit, os.environ)
         _decide_place(resolved, explicit, os.environ)
+        _decide_credentials(resolved, explicit)
         self._set(resolved, frozenset(explicit))
 
     def _set(self, values: Mapping[str, Any], given: frozenset[str]) -> None:
@@ -297,6 +298,7 @@ class Settings(Displayed):
         explicit = read_explicit(changes)
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)} | explicit
         _decide_place(values, explicit, {})
+        _decide_credentials(values, explicit)
         copy = object.__new__(Settings)
         copy._set(values, self._given | explicit.keys())
         return copy
@@ -373,6 +375,19 @@ def _merge(explicit: Mapping[str, Any], environment: Mapping[str, str]) -> dict[
         else:
             resolved[name] = field.default
     return resolved
+
+
+def _decide_credentials(values: dict[str, Any], explicit: Mapping[str, Any]) -> None:
+    """Let a token that is given count more than a user from the environment or an earlier step, and the reverse.
+
+    A request shows one of them, unless the token has a header of its own. Where both are given at once, both stay, and
+    the client refuses them.
+    """
+    if values["token_header"].lower() != "authorization":
+        return
+    for one, other in (("token", "basic_auth"), ("basic_auth", "token")):
+        if explicit.get(one) and other not in explicit:
+            values[other] = ""
 
 
 #: APIs that ask a server at `url`, the usual one first.

@@ -1,4 +1,4 @@
-"""`shielded`: work that an interrupt must not stop half-way; `finish`: all of it, whatever fails."""
+"""`shielded`: work that no signal must stop half-way; `finish`: steps that are all taken, whatever fails."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The caller wakes up this often: a signal may have reached another thread, and then nothing wakes it.
+#: The waiting caller wakes up this often: a signal that another thread received does not wake it.
 _TICK_SECONDS = 0.1
 
 
 def shielded(work: Callable[[], T]) -> T:
     """Return what `work` returns; a KeyboardInterrupt is raised when it is done, and not before.
 
-    Python raises interrupts in the main thread alone, between any two steps. So the work is done in a thread
-    of its own. Elsewhere than in the main thread there is nothing to shield it from.
+    So is whatever else a handler of a signal raises, as deadlines do (`signal.alarm`) and `sys.exit` at SIGTERM.
+    Python raises these only in the main thread, between any two of its steps. So the work is done in a thread of its
+    own. In any other thread than the main one it is simply called.
 
     Args:
-        work: Something short. What it opens should be known to others when it ends, as nobody gets its result
-            after an interrupt.
+        work: Something short. After an interrupt its result is lost, so what it opens has to be reachable otherwise.
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
@@ -34,7 +34,7 @@ def shielded(work: Callable[[], T]) -> T:
     def run() -> None:
         may_begin.wait()
         if not claim.acquire(blocking=False):
-            return  # an interrupt came between two steps below, and the work was started twice
+            return  # an interrupt between two steps below has started the work twice
         try:
             results.append(work())
         except BaseException as error:
@@ -42,7 +42,7 @@ def shielded(work: Callable[[], T]) -> T:
         finally:
             done.set()
 
-    interrupted = False
+    interrupt: BaseException | None = None
     # The whole loop is in the `try`: an interrupt may also come between two of its steps.
     while True:
         try:
@@ -51,25 +51,30 @@ def shielded(work: Callable[[], T]) -> T:
                     done.wait(_TICK_SECONDS)
                     continue
                 try:
-                    # Python forgets an interrupt that comes while an object with weak references is freed, as
-                    # a `Thread` is. So nobody keeps it here, and it ends after this statement.
+                    # Python drops an interrupt that comes while it frees an object with weak references, such as a
+                    # `Thread`. So no variable holds it, and it is not freed at the end of this function.
                     threading.Thread(target=run, name="chroma_nb shielded").start()
                     may_begin.set()
-                except RuntimeError:  # the machine has no thread left
+                except (RuntimeError, MemoryError):  # the machine has no thread left
                     may_begin.set()
                     run()
             break
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+        except BaseException as error:
+            # What the work raises is in `errors`.
+            interrupt = error
+    if interrupt is not None:
+        try:
+            raise interrupt.with_traceback(None)
+        finally:
+            # Else it would hold this frame, and so what the work was about, until Python looks for cycles.
+            del interrupt
     if errors:
         raise errors[0]
     return results[0]
 
 
 def finish(*steps: Callable[[], object]) -> None:
-    """Take every step, also when others fail, and raise the first error at the end."""
+    """Call every step, even when earlier ones fail, and raise the first error at the end."""
     first: BaseException | None = None
     for step in steps:
         try:

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
-from chroma_nb.api._deadline import adapter, extend_deadline, set_deadline
+from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
     AuthorizationError,
     BatchSizeExceededError,
@@ -154,7 +154,7 @@ class Connection:
             params: The query; what is None is left out.
             safe: Doing it twice is as good as once, so it may be repeated after any failure.
             seconds: How long the answer may take, all of it; None is as the settings say. What is large has
-                more, as `_deadline.SLOWEST` says.
+                more, as `deadline.SLOWEST` says.
 
         Raises:
             ServerUnavailableError: Nothing answers, or not in time.
@@ -409,16 +409,13 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
         "Accept": "application/json",
         "User-Agent": f"chroma_nb/{__version__}",
     }
-    basic = settings.basic_auth
-    if not basic and parts.username is not None:
-        basic = f"{parts.username}:{parts.password or ''}"
+    token, basic = _credentials(settings, parts)
     if basic:
         if ":" not in basic:
             raise InvalidArgumentError("Expected basic_auth to be 'user:password'.")
         headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
-    if settings.token:
-        bearer = settings.token_header.lower() == "authorization"
-        headers[settings.token_header] = f"Bearer {settings.token}" if bearer else settings.token
+    if token:
+        headers[settings.token_header] = f"Bearer {token}" if _is_bearer(settings) else token
     headers.update(_more_headers(settings.headers))
     for name, value in headers.items():
         if any(character in value for character in "\r\n\0") or not value.isascii():
@@ -426,6 +423,30 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
                 f"The header {name!r} holds a line break or a character that HTTP cannot carry."
             )
     return url, headers
+
+
+def _is_bearer(settings: Settings) -> bool:
+    return settings.token_header.lower() == "authorization"
+
+
+def _credentials(settings: Settings, parts: SplitResult) -> tuple[str, str]:
+    """Return the token, and user and password, that requests show.
+
+    Raises:
+        InvalidArgumentError: There are both, and one header to show them in.
+    """
+    token, basic = settings.token, settings.basic_auth
+    is_in_url = not basic and parts.username is not None
+    if is_in_url:
+        basic = f"{parts.username}:{parts.password or ''}"
+    if not (token and basic and _is_bearer(settings)):
+        return token, basic
+    where = "a user in the address" if is_in_url else "basic_auth"
+    raise InvalidArgumentError(
+        f"Expected a token or a user with a password, got both: token and {where}. Leave one of them out "
+        "(token='' where the environment has CHROMA_NB_TOKEN), or show the token in a header of its own: "
+        "Settings(token_header='X-Chroma-Token')."
+    )
 
 
 def _more_headers(text: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import (
     AuthorizationError,
     InternalError,
+    MemoryBudgetError,
     NotFoundError,
     UniqueConstraintError,
 )
@@ -33,6 +34,7 @@ from chroma_nb.filters.expression import (
 )
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
+from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment.described import Described
@@ -60,7 +62,7 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,13 +82,70 @@ _MOST_TIMES = 16
 _A_GET = (
     "get() of {:,} records of collection [{}]",
     "ask for them in parts: get(limit=..., offset=...)",
-    'ask for less of each: include=["documents"], or collection.export(path) to a file',
+    "write them to a file: collection.export(path)",
 )
+#: And where more than ids was asked for:
+_LESS_OF_EACH = "ask for less of each, for their ids alone: include=[]"
 _A_QUERY = (
     "query() for {:,} results from collection [{}]",
     "send fewer queries in one call",
     "ask for fewer results: n_results=10",
 )
+
+
+class _Room:
+    """The memory of an answer, which grows where its texts turn out to take more than was thought.
+
+    Args:
+        grant: What was taken for it.
+        text_bytes: How much of that is for its texts.
+        take: Takes more.
+    """
+
+    def __init__(
+        self, grant: Grant, text_bytes: int, take: Callable[[int], Grant] | None = None
+    ) -> None:
+        self._grants = [grant]
+        self._thought = self._taken = text_bytes
+        self._take = take
+        self.measured = None if take is None or WORKSPACE.reads_a_piece else self._measured
+
+    def _measured(self, share: float, n_bytes: int) -> None:
+        """Take more where a share of the texts takes more than was thought of it.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        need = n_bytes + int((1 - share) * self._thought)
+        if self._take is None or need <= self._taken:
+            return
+        try:
+            self._grants.append(self._take(need - self._taken))
+        except MemoryBudgetError as error:
+            # Not kept in a variable: the texts read so far would stay in memory with this frame.
+            raise _discarded(error, need, error.free + self._taken) from None
+        self._taken = need
+
+    def __enter__(self) -> _Room:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for grant in self._grants:
+            grant.give_back()
+
+
+def _discarded(error: MemoryBudgetError, need: int, free: int) -> MemoryBudgetError:
+    """Return the error for an answer that turned out to take more while it was read, `need` bytes of `free`."""
+    said = error.message().replace("Nothing was allocated", "The texts read so far were discarded")
+    for before, now in ((error.need, need), (error.free, free)):
+        said = said.replace(format_bytes(before), format_bytes(now), 1)
+    told = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
+    told.may_fit_later = error.may_fit_later
+    return told
+
+
+#: For answers that are small.
+_NO_ROOM = _Room(NOTHING, 0)
 
 
 class Local(API):
@@ -469,8 +528,8 @@ class Local(API):
         with self.segments.present(collection_id, expression) as segment:
             reader = segment.metadata
             labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
-            with self._room(segment, labels, include, _A_GET):
-                texts = reader.read(labels, include)
+            with self._room(segment, labels, include, _A_GET) as room:
+                texts = reader.read(labels, include, room.measured)
                 records = Records(texts.ids)
                 if "embeddings" in include:
                     records.embeddings = _vectors(segment, labels)
@@ -502,8 +561,8 @@ class Local(API):
             found, _ = segment.search(embeddings, n_results, expression, ids)
             labels = found.labels.ravel()
             n_queries, width = found.labels.shape
-            with self._room(segment, labels, include, _A_QUERY):
-                texts = segment.metadata.read(labels, include)
+            with self._room(segment, labels, include, _A_QUERY) as room:
+                texts = segment.metadata.read(labels, include, room.measured)
                 matches = Matches(_rows_of(texts.ids, width, n_queries))
                 if "distances" in include:
                     matches.distances = found.distances.tolist()
@@ -523,7 +582,7 @@ class Local(API):
         labels: NDArray[np.int64],
         include: Sequence[str],
         asked: tuple[str, ...],
-    ) -> Grant:
+    ) -> _Room:
         """Take the memory of an answer; refuse one that does not fit, before any of it is made.
 
         Args:
@@ -536,16 +595,27 @@ class Local(API):
         each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
         if len(labels) * each <= SMALL_BYTES:
             # Few records need no closer look.
-            return NOTHING
+            return _NO_ROOM
         n_bytes = len(labels) * (vectors + _FLOAT_BYTES * ("distances" in include))
         if WORKSPACE.reads_a_piece:
             # Who reads it measures it afterwards: a closer look would read some of it twice.
-            n_bytes += segment.metadata.text_bytes(labels, include)
+            texts = segment.metadata.text_bytes(labels, include)
         else:
-            n_bytes += segment.metadata.answer_bytes(labels, include)
+            texts = segment.metadata.answer_bytes(labels, include)
+            once = np.unique(labels)
+            if WORKSPACE.keeps_answers and len(once) < len(labels):
+                # Records that several queries find have their texts in common, but not in JSON.
+                texts += segment.metadata.text_bytes(labels, include)
+                texts -= segment.metadata.text_bytes(once, include)
         what, *ways = asked
+        if asked is _A_GET and include:
+            ways.insert(1, _LESS_OF_EACH)
         what = what.format(len(labels), segment.info.name)
-        return WORKSPACE.take_answer(n_bytes, what, *ways, budget=self.segments.residents.budget)
+
+        def take(more: int) -> Grant:
+            return WORKSPACE.take_answer(more, what, *ways, budget=self.segments.residents.budget)
+
+        return _Room(take(n_bytes + texts), texts, take)
 
     # -- memory and graphs --------------------------------------------------------------------
 

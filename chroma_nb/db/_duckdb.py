@@ -37,19 +37,21 @@ from chroma_nb.db.base import (
     text_pieces,
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
+from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.interrupted import interruptible
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
 from chroma_nb.db.record_table import (
-    VECTOR_ROWS,
+    CHUNK_ROWS,
     RecordTable,
     in_order,
     joined,
+    key_columns,
+    largest_chunk_bytes,
     measure,
-    most_together,
 )
 from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answer_sql
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
-from chroma_nb.db.vector_file import VectorFile
+from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
     InternalError,
     InvalidArgumentError,
@@ -80,10 +82,10 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 logger = logging.getLogger("chroma_nb")
 
-#: Bump when the tables or the vector file change; `_upgrade` then has to know the older ones.
+#: Raise this when the tables or the vector file change, and teach `_upgrade` the older format.
 FORMAT_VERSION = 2
-#: Format 1 has no checksums of vectors. Its stores are read as they are, and become format 2 with the first
-#: vectors that are written: until then the version that wrote them can go on with them.
+#: Format 1 has no checksums of vectors. Such a store is read as it is, and becomes format 2 when vectors are next
+#: written to it. Until then the older chroma_nb that wrote it can still open it.
 _READABLE = ("1", "2")
 
 _SCHEMA = """
@@ -97,7 +99,13 @@ CREATE TABLE collections (
   ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT, text_sizes VARCHAR);
 CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
 """
-#: Columns that came later, as long as a store without them can simply be given them.
+#: What `_entry_from_row` reads, in its order.
+_COLLECTION_COLUMNS = (
+    "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
+    "next_label, next_sequence, generation, ttl_seconds, version"
+)
+_SET_TAIL = ", tail_rows = ?, tail_sum = ?"
+#: Columns that were added later without a new format: a store that lacks them gets them when it is opened.
 _LATER_COLUMNS = {
     "ttl_seconds": "DOUBLE",
     "version": "BIGINT DEFAULT 0",
@@ -111,81 +119,97 @@ CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIG
 UPDATE meta SET value = '2' WHERE key = 'format_version';
 """
 
-#: From here on a commit hands whole columns over as NumPy arrays; below, list parameters are faster.
-_COLUMNAR_ROWS = 512
-#: Columns go over in pieces of so many bytes, so that a long write can show how far it is: a row takes a place in
-#: each of ten arrays. Its texts are not copied before they are DuckDB's.
-_PIECE_BYTES = 8 << 20
-_PLACE_BYTES = 10 * 8
-#: ... and texts of so many bytes at most, or one longer row: DuckDB's copies of a piece go before the next one.
-_TEXT_PIECE_BYTES = 4 << 20
-#: From so many letters on a text is copied so that its UTF-8 form goes with the copy.
-_LONG_TEXT = 1 << 10
-#: How many times a COMMIT has the texts of 2,048 rows beside the table's own: on their way to the log (measured: 2.9),
-#: and in memory alone (0.9, and half as much for the checkpoint after it).
-_LOG_COPIES = 3.0
-_COMMIT_COPIES = 1.5
-#: ... and how many times more where DuckDB, before 2.0, holds what it has copied until the COMMIT (2.4).
-_OLD_COPIES = 2.5 if IS_OLD_DUCKDB else 0.0
-#: How many times a piece of texts is there while it is handed over.
-_PIECE_COPIES = 3
-#: ... by this name.
-_ROWS_VIEW = "chroma_nb_rows"
-#: What a filter on long metadata gets beside DuckDB's limit, where that is free: enough for 2,048 rows of 4 kB.
-_FILTER_BYTES = 64 << 20
-#: Up to here plain VALUES are faster than lists (one row: 0.8 ms against 1.1 ms).
+# -- how rows are inserted
+
+#: Up to this many rows are inserted as plain VALUES (one row: 0.8 ms, as lists 1.1 ms).
 _PLAIN_ROWS = 8
-#: A scan yields pieces of so many bytes at most.
+#: From this many rows on columns are inserted as NumPy arrays; in between, list parameters are faster.
+_COLUMNAR_ROWS = 512
+#: Arrays are inserted in pieces of at most this many bytes, so that a progress bar can move during a long write ...
+_PIECE_BYTES = 8 << 20
+#: ... where each row takes 8 bytes in each of ten arrays. Its texts are not copied into them.
+_ROW_ARRAY_BYTES = 10 * 8
+#: A piece has at most this many bytes of text, or one longer row. DuckDB frees its copies of a piece before the next.
+_TEXT_PIECE_BYTES = 4 << 20
+#: How many copies of a piece's texts exist while it is inserted.
+_PIECE_COPIES = 3
+#: The name under which DuckDB reads the arrays of a piece.
+_ROWS_VIEW = "chroma_nb_rows"
+#: A text of this many characters or more is copied before DuckDB gets it; see `_own_copy`.
+_LONG_TEXT = 1 << 10
+
+# -- memory of one operation
+
+#: How many copies of the texts of a chunk (2,048 rows) a COMMIT makes beside the table's own: in a folder, where they
+#: are written to the write-ahead log (measured: 2.9), ...
+_LOG_COPIES = 3.0
+#: ... and in memory (measured: 0.9, and half as much for the checkpoint after it).
+_COMMIT_COPIES = 1.5
+#: DuckDB before 2.0 makes this many more, which it frees only at the COMMIT (measured: 2.4).
+_OLD_COPIES = 2.5 if IS_OLD_DUCKDB else 0.0
+#: Added to DuckDB's limit for a filter on long metadata, where it is free: enough for 2,048 rows of 4 kB.
+_FILTER_BYTES = 64 << 20
+#: A scan yields pieces of at most this many bytes.
 _SCAN_BYTES = 8 << 20
-#: Compacting copies vectors in pieces of so many bytes at most, and they are there so many times: as a range of
-#: the file, and chosen from it.
-_COPY_BYTES = 32 << 20
-_COPIES = 2
-#: Sizes of texts are measured anew where they are those of so many times the records that there are, and of a few
-#: more: of a little that is not there any more it is quicker to make room than to look.
-_MUCH_MORE = 1.1
+#: A compaction copies vectors in pieces of at most this many bytes, ...
+_COMPACT_BYTES = 32 << 20
+#: ... each of which is in memory twice: the range that was read from the file, and the live rows of it.
+_COMPACT_COPIES = 2
+#: The sizes of a collection's texts still count deleted records. They are measured again when they count more than
+#: `_REMEASURE_FACTOR` times the live records plus `_FEW_RECORDS`. Below that, taking too much memory for a moment
+#: costs less than reading all texts.
+_REMEASURE_FACTOR = 1.1
 _FEW_RECORDS = 1_000
-#: How long closing waits for SQL queries to end when they are interrupted.
-_PATIENCE_SECONDS = 5.0
-#: What DuckDB raises where its file is damaged, or the disk has failed.
-NOT_THE_CALLERS_FAULT = (
-    *(duckdb.IOException, duckdb.InternalException, duckdb.FatalException),
-    duckdb.SerializationException,
-)
-#: Of a collection's version, which says what a snapshot or a description was made of.
-_VERSION_BITS = 62
-#: So many files of vectors are remembered, with what is known of their checksums.
-_RECENT_FILES = 1_024
-#: What DuckDB holds of a small table since the last checkpoint: of rows that were added 25 kB, and where some were
-#: removed all that is in the same block (measured in DuckDB 2.0.1).
-_UNWRITTEN_BYTES = 32 << 10
-_THINNED_BYTES = 320 << 10
-#: A checkpoint holds the rows that DuckDB reads at a time in two forms (measured: 0.6 to 1.4 times their texts; a
-#: text may take a block of its own), and some beside.
+
+# -- checkpoints
+
+#: What DuckDB holds of a small table from one checkpoint to the next, where rows were added (measured in 2.0.1: 25 kB),
+#: ...
+_UNCHECKPOINTED_BYTES = 32 << 10
+#: ... and where rows were removed: everything in the same block.
+_REMOVALS_BYTES = 320 << 10
+#: A checkpoint holds a chunk in two forms (measured: 0.6 to 1.4 times its texts; a text may take a block of its own), ...
 _CHECKPOINT_COPIES = 2
+#: ... and this much beside.
 _CHECKPOINT_BYTES = 4 << 20
-#: DuckDB's limit is raised by so much at least.
+#: In a folder DuckDB's limit is raised by at least this much for a checkpoint.
 _SAFE_CHECKPOINT_BYTES = 32 << 20
-#: In a file it tries out how a row group's shorter texts are best compressed: so many times their bytes (measured: 2).
+#: In a folder a checkpoint tries several compressions of a row group's texts, which takes this many times their bytes
+#: (measured: 2). It tries them on texts of up to `_COMPRESSED_TEXT_BYTES`.
 _COMPRESSION_COPIES = 2
 _COMPRESSED_TEXT_BYTES = 4_096
-#: Rows of DuckDB's row groups, which are rewritten whole.
+#: Rows of one of DuckDB's row groups. A checkpoint rewrites a changed row group whole.
 GROUP_ROWS = 122_880
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
-#: What DuckDB holds of each collection of a store in memory (measured); room is looked for before so many more.
-_TABLE_BYTES = 50 << 10
-_TABLES = 64
-#: A checkpoint of a store in memory, which takes away what was removed, is due when about so much was written; a row
-#: beside its texts.
+#: A store in memory makes a checkpoint after about this many bytes were written: it frees the rows that were removed.
 _CHANGED_BYTES = 16 << 20
-_ROW_BYTES = 16
-#: What asking DuckDB how much memory it uses may take of that.
+#: Bytes that a row takes in DuckDB beside its texts.
+ROW_BYTES = 16
+
+# -- other limits
+
+#: What DuckDB holds of each collection of a store in memory (measured).
+_COLLECTION_BYTES = 50 << 10
+#: Memory is checked each time that this many collections were made.
+_ROOM_FOR_COLLECTIONS = 64
+#: What the query for DuckDB's memory use takes itself.
 _ASKING_BYTES = 4 << 20
-#: A block of DuckDB's.
+#: The size of DuckDB's blocks.
 _BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 HEADROOM_BYTES = 4 << 20
+#: This many vector files are kept open, with what is known of their checksums.
+_RECENT_FILES = 1_024
+#: Random bits of a collection's version, which a commit replaces: a snapshot names the version that it was made of.
+_VERSION_BITS = 62
+#: How long closing waits for SQL queries to end after it has interrupted them.
+_CLOSE_SECONDS = 5.0
+#: What DuckDB raises when its file is damaged or the disk has failed.
+_STORAGE_ERRORS = (
+    *(duckdb.IOException, duckdb.InternalException, duckdb.FatalException),
+    duckdb.SerializationException,
+)
 
 
 def _no_vectors() -> None:
@@ -193,26 +217,27 @@ def _no_vectors() -> None:
 
 
 @dataclass
-class _Entry:
+class CatalogueEntry:
     """One collection in the cached catalogue."""
 
     info: CollectionInfo
     created: int
     extent: Extent
-    #: How large its texts are; None where that was not noted down, by an older version.
+    #: How large its texts are; None where the store does not say it, which an older chroma_nb has written.
     texts: TextSizes | None = None
-    #: Returns the file of its vectors, or None where that is not open.
+    #: Returns its vector file, or None where that is not open.
     find_vectors: Callable[[], VectorFile | None] = _no_vectors
-    #: Rows after the last full block of vectors, and their sum; None where the DB has no sums of it.
+    #: Rows after the last full block of vectors, and their checksum; None where the DB has no checksums of it.
     tail: tuple[int, int] | None = None
-    #: `DuckDB._named` of the store.
-    named: set[UUID] | None = None
+    #: `DuckDB._touched` of the store.
+    touched: set[UUID] | None = None
 
     @property
     def vectors(self) -> VectorFile | None:
-        """The file of its vectors, where that is open.
+        """Its vector file, where that is open.
 
-        What has a name goes when nobody uses it (`DuckDB._recent`): there is never a second one of the same file.
+        A file with a name is held weakly here. Its users and `DuckDB._recent` keep it alive, so there is never a
+        second object for the same file.
         """
         return self.find_vectors()
 
@@ -227,12 +252,18 @@ class _Entry:
 
     @property
     def table(self) -> str:
-        if self.named is not None:
-            self.named.add(self.info.id)
+        """The name of its table in DuckDB. It is asked for to be used in a statement, so it counts as touched."""
+        if self.touched is not None:
+            self.touched.add(self.info.id)
         return f"records_{self.info.id.hex}_{self.extent.generation}"
 
+    @property
+    def file_stem(self) -> str:
+        """The first part of the names of its files: ``<id>.<generation>``."""
+        return f"{self.info.id}.{self.extent.generation}"
 
-class _Here(threading.local):
+
+class _ThreadState(threading.local):
     """How many cursors this thread is reading with."""
 
     n_cursors = 0
@@ -253,39 +284,40 @@ class DuckDB(DB):
         self._cursor_lock = threading.Lock()
         self._idle_cursors: list[duckdb.DuckDBPyConnection] = []
         self._busy_cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
-        #: Somebody waits for the cursors that are busy: no more of them until then.
+        #: A thread waits for the busy cursors to reopen the database: other threads start no new read meanwhile.
         self._is_reopening = False
-        self._here = _Here()
-        self._entries: dict[UUID, _Entry] = {}
+        self._this_thread = _ThreadState()
+        self._entries: dict[UUID, CatalogueEntry] = {}
         self._by_name: dict[tuple[str, str, str], UUID] = {}
         self._tenants: set[str] = set()
         self._databases: dict[tuple[str, str], UUID] = {}
         self._created = 0
-        #: Collections whose table was named in a statement since DuckDB was opened, and those that were written to
-        #: since the last checkpoint: DuckDB holds some memory for each.
-        self._named: set[UUID] = set()
-        self._unwritten: set[UUID] = set()
-        #: Those of them of which records were removed or replaced.
-        self._thinned: set[UUID] = set()
-        #: Of tables, by collection and generation: the bytes that DuckDB reads together, as they were measured when
-        #: the texts were so many bytes.
-        self._together: dict[tuple[UUID, int], tuple[int, int]] = {}
-        #: About how many bytes were written to a store in memory since then, and at how many a checkpoint is made.
+        #: Collections whose table a statement has named since DuckDB was opened: DuckDB holds some memory for each.
+        self._touched: set[UUID] = set()
+        #: Collections that were written to since the last checkpoint: DuckDB holds more memory for these, ...
+        self._uncheckpointed: set[UUID] = set()
+        #: ... and most for those of which records were deleted or replaced.
+        self._with_removals: set[UUID] = set()
+        #: (collection, generation) -> (bytes of the texts of its largest chunk, bytes of all its texts at that time).
+        #: A chunk is the 2,048 rows that DuckDB reads at a time.
+        self._chunk_bytes: dict[tuple[UUID, int], tuple[int, int]] = {}
+        #: About how many bytes were written to a store in memory since the last checkpoint, ...
         self._changed_bytes = 0
+        #: ... and at how many the next one is due.
         self._changed_limit = _CHANGED_BYTES
-        #: The files of vectors that were used last. What is known of others is found again: of ten thousand
-        #: collections it takes 20 MB.
+        #: The vector files that were used last. Others are closed and checked again when they are next used: what is
+        #: known of ten thousand collections would take 20 MB.
         self._recent: deque[VectorFile] = deque(maxlen=_RECENT_FILES)
         self._format = FORMAT_VERSION
-        #: The number of the last commit; None where the store has not begun to count.
+        #: The number of the last commit; None where none was counted yet, as by an older chroma_nb.
         self._commits: int | None = None
-        #: A write was begun and not carried through: the catalogue in memory may not be DuckDB's.
+        #: A write was begun and not finished: the catalogue in memory may differ from DuckDB's.
         self._is_stale = False
-        #: True while the holder of the write lock has a transaction, and until it has tidied up after it.
+        #: True while the holder of the write lock has a transaction, its rollback included.
         self._is_writing = False
         #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
-        #: DuckDB has failed in a transaction, and was not opened anew yet.
+        #: DuckDB has failed in a transaction, and has to be reopened.
         self._is_broken = False
         #: Vector files of compactions under way, by collection and generation.
         self._compacting: dict[tuple[UUID, int], VectorFile] = {}
@@ -294,7 +326,7 @@ class DuckDB(DB):
         #: Cursors of SQL queries that are running.
         self._sql_cursors: set[duckdb.DuckDBPyConnection] = set()
         self._is_closing = False
-        #: Nothing more is to be written: the folder is gone, or another's.
+        #: Nothing may be written any more: the folder is gone, was replaced, or lacks commits.
         self._is_abandoned = False
         self._closed = False
         return_large_at_once(MACHINE.limit().total)
@@ -327,7 +359,7 @@ class DuckDB(DB):
         return ":memory:"
 
     def _path_to_open(self) -> str:
-        """Return the database's path as DuckDB is given it."""
+        """Return the path that DuckDB is asked to open."""
         return self._database_file()
 
     def _config(self) -> dict[str, Any]:
@@ -335,29 +367,30 @@ class DuckDB(DB):
             "threads": self.settings.threads or os.cpu_count() or 1,
             "memory_limit": f"{self.memory_share.n_bytes}B",
             "temp_directory": os.path.join(self._temp.path, DUCKDB_FOLDER),
-            # Nothing is fetched from a network because a query happens to name a function.
+            # A query that names a function of an extension must not download it.
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            # Nor does a variable of Python's become a table because a query happens to name it.
+            # A query must not read Python's variables as tables.
             "python_enable_replacements": "false",
         }
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(self._path_to_open(), config=self._config())
-        # In a notebook DuckDB draws a progress bar by itself.
+        # Otherwise DuckDB shows its own progress bar in a notebook.
         connection.execute("SET enable_progress_bar = false")
-        # At its end DuckDB 1.3 would write out, and delete the log of, what a failed checkpoint has left half
-        # done: with the disk's next free block all records since the last one are gone.
+        # When DuckDB 1.3 shuts down after a failed checkpoint, it finishes the half-done one and deletes the log.
+        # As soon as the disk has room for that, all records since the last good checkpoint are lost.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-        # Checkpoints are made here alone, with memory for them: one that DuckDB makes by itself, in the middle of a
-        # COMMIT, has what others leave of the limit, and ends the instance where that is too little.
+        # Only `_checkpoint` makes checkpoints, after it has taken memory for them. One that DuckDB makes by itself
+        # within a COMMIT has only the rest of the memory limit, and a checkpoint that runs out of memory ends the
+        # instance.
         connection.execute("SET checkpoint_threshold = '1TB'")
-        # From here on its own files are the only ones; not before, as this fixes the temporary folder.
+        # From here on DuckDB opens no file but its own. Not earlier: afterwards its temporary folder cannot be set.
         connection.execute("SET enable_external_access = false")
         connection.execute(f"ATTACH IF NOT EXISTS ':memory:' AS {EMPTY_DATABASE}")
         self.sql_vectors.register(connection)
         _disable_pruner(connection)
-        _keep_texts_apart(connection)
+        _limit_text_compression(connection)
         return connection
 
     def _open_schema(self) -> None:
@@ -379,26 +412,38 @@ class DuckDB(DB):
         self._load_catalogue()
 
     def _reload_catalogue(self) -> None:
-        """Read anew what DuckDB has, which may be more or less than is in memory."""
+        """Read the catalogue from DuckDB again; it may have more or less than the one in memory."""
         self._read_meta()
         self._load_catalogue()
 
     def _read_meta(self) -> None:
-        """Check the store's format, and that no acknowledged commit is missing."""
+        """Read the format and the number of commits, and check both.
+
+        Raises:
+            VersionMismatchError: The format is not one of `_READABLE`.
+            StoreCorruptError: An acknowledged commit is missing.
+        """
         self._check_version()
-        self._commits = self._last_commit()
+        self._commits = self._read_commit_number()
         self._check_commits()
 
-    def _last_commit(self) -> int | None:
-        """Return the number of the last commit by DuckDB."""
+    def _read_commit_number(self) -> int | None:
+        """Return the number of the last commit that DuckDB has; None where none was counted."""
         rows = self._connection.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
         return int(rows[0][0]) if rows else None
 
     def _check_commits(self) -> None:
-        """Raise `StoreCorruptError` where commits are missing that were acknowledged."""
+        """Raise `StoreCorruptError` where acknowledged commits are missing. In memory none can be."""
 
-    def _write_commit_file(self) -> None:
-        """Write down outside of DuckDB how many commits there are."""
+    def _write_commit_file(self, *, is_committed: bool = False) -> None:
+        """Write the number of commits to a file beside the database, where there is one.
+
+        Args:
+            is_committed: A transaction was committed just now, so that the log begins with a whole commit.
+        """
+
+    def _expect_log(self) -> None:
+        """Called before a commit, which begins a log where there is none."""
 
     def _check_version(self) -> None:
         rows = self._connection.execute(
@@ -421,7 +466,7 @@ class DuckDB(DB):
         databases = {
             (tenant, name): UUID(database_id) for database_id, name, tenant, _ in rows.fetchall()
         }
-        entries: dict[UUID, _Entry] = {}
+        entries: dict[UUID, CatalogueEntry] = {}
         tails = "tail_rows, tail_sum" if self._format > 1 else "NULL, NULL"
         query = (
             f"SELECT {_COLLECTION_COLUMNS}, {tails}, text_sizes FROM collections ORDER BY created"
@@ -440,13 +485,13 @@ class DuckDB(DB):
                 entry.vectors = before.vectors
             entry.vectors = self._compacting.get(key, entry.vectors)
             if entry.vectors is not None and not _is_in_step(entry, entry.vectors.sums):
-                # A commit came through of which its writer never heard.
+                # A commit succeeded after its writer was told that it had failed, or was interrupted.
                 try:
-                    self._guard(entry, entry.vectors)
+                    self._attach_sums(entry, entry.vectors)
                 except StoreCorruptError:
-                    # Said when it is used: the other collections are whole.
+                    # Raised again when this collection is used. The others must stay usable.
                     entry.vectors = None
-            entry.named = self._named
+            entry.touched = self._touched
             entries[entry.info.id] = entry
         last = con.execute(
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
@@ -462,7 +507,7 @@ class DuckDB(DB):
             for key, entry in self._entries.items()
             if (key, entry.extent.generation) not in there
         ]
-        # In one step: somebody may be reading, and an interrupt may come at any time.
+        # One assignment: other threads may be reading, and an interrupt may come between two statements.
         self._tenants, self._databases, self._created, self._entries, self._by_name = (
             *(tenants, databases, last[0][0] or 0),
             *(entries, by_name),
@@ -470,9 +515,9 @@ class DuckDB(DB):
         for entry in gone:
             self._drop_files(entry)
 
-    def _remember(self, entry: _Entry) -> None:
+    def _remember(self, entry: CatalogueEntry) -> None:
         info = entry.info
-        entry.named = self._named
+        entry.touched = self._touched
         self._entries[info.id] = entry
         self._by_name[info.tenant, info.database, info.name] = info.id
 
@@ -481,13 +526,14 @@ class DuckDB(DB):
         """Hold the write lock until a change is in DuckDB and in the catalogue in memory.
 
         An interrupt may come between the two. Then, and when DuckDB fails, the next access reads the
-        catalogue anew.
+        catalogue again.
 
         Raises:
             InternalError: The disk is full or has failed; nothing was changed.
+            MemoryBudgetError: DuckDB has too little memory for it; nothing was changed.
         """
         with self._write_lock:
-            self._check_place()
+            self._check_not_replaced()
             self._reload_if_stale()
             self._before_change()
             try:
@@ -498,43 +544,46 @@ class DuckDB(DB):
                 if is_out_of_memory(error):
                     raise self.memory_error() from error
                 raise self._write_error(error) from error
-            # A reader may have found DuckDB broken meanwhile.
+            # The change is done, so the catalogue is right, unless a reader has found DuckDB broken meanwhile.
             self._is_stale = self._is_broken
-            self._let_go()
+            self._free_memory_if_due()
 
-    def _let_go(self) -> None:
-        """Have DuckDB put away what it holds of many tables, where that has become much."""
-        # After a checkpoint the rows of a table take a block, which goes to the folder for temporary files when
-        # the memory is wanted.
+    def _free_memory_if_due(self) -> None:
+        """Have DuckDB free what it holds of changed tables, where that has become much."""
+        # After a checkpoint the rows of a table are in blocks, which DuckDB can move to the temporary folder when it
+        # needs the memory.
         is_due = self._changed_bytes > self._changed_limit
         if is_due:
-            # Refused while another transaction goes on: then it is done a little later.
+            # A checkpoint is refused while another transaction runs. Then the next try comes a little later.
             self._changed_limit = self._changed_bytes + _CHANGED_BYTES // 4
-        if is_due or self._waits_for_checkpoint():
-            self._make_room()
+        if is_due or self._holds_much_until_checkpoint():
+            self._free_memory()
 
-    def _waits_for_checkpoint(self) -> bool:
-        """Say whether what cannot go before the next checkpoint takes much of DuckDB's memory."""
-        held = len(self._unwritten) * _UNWRITTEN_BYTES + len(self._thinned) * _THINNED_BYTES
+    def _holds_much_until_checkpoint(self) -> bool:
+        """Say whether memory that only a checkpoint frees is more than two thirds of DuckDB's limit."""
+        held = (
+            len(self._uncheckpointed) * _UNCHECKPOINTED_BYTES
+            + len(self._with_removals) * _REMOVALS_BYTES
+        )
         return 3 * held > 2 * self.memory_share.n_bytes
 
     def _after_reading(self) -> None:
-        """Do what is due when something was read."""
+        """Called after each read; a store in a folder frees memory here."""
 
-    def _with_room(self, change: Callable[[], None]) -> None:
-        """Make a change, and make it again where DuckDB had too little memory for it and could be given some."""
+    def _retry_with_freed_memory(self, change: Callable[[], None]) -> None:
+        """Make a change; where DuckDB has too little memory for it, free some and make it once more."""
         try:
             change()
         except MemoryBudgetError:
-            if not self._make_room():
+            if not self._free_memory():
                 raise
             change()
 
-    def _make_room(self) -> bool:
-        """Have DuckDB put away what it holds until a checkpoint; say whether that was done."""
+    def _free_memory(self) -> bool:
+        """Make a checkpoint, so that DuckDB frees what it holds until then; say whether that was done."""
         with self._write_lock, interruptible():
             try:
-                # First of all: reading the catalogue takes memory, too.
+                # Before anything that may reload the catalogue, which takes memory, too.
                 self._undo(failed=False)
                 self._checkpoint()
             except MemoryBudgetError:
@@ -546,19 +595,19 @@ class DuckDB(DB):
         return True
 
     def _reload_if_stale(self) -> None:
-        """Read the catalogue anew if a write was not carried through, unless one is under way."""
+        """Read the catalogue from DuckDB again if a write was not finished, unless one is under way."""
         if not self._is_stale or self._closed or not self._write_lock.acquire(blocking=False):
             return
         try:
-            # Reading the catalogue may read vectors' checksums as well, and comes by here again; so does a
-            # transaction, where collections of this store make room for its checkpoint.
+            # This thread may be here already: reloading reads checksums of vectors, and a transaction may unload
+            # collections of this store to get memory for its checkpoint. Both end up here again.
             if self._is_stale and not self._is_reloading and not self._is_writing:
-                self._check_place()
+                self._check_not_replaced()
                 self._is_reloading = True
                 try:
                     with interruptible():
                         self._undo(failed=False)
-                        # It may be others' use of all the memory that has led here.
+                        # A write may have failed because other threads use all of DuckDB's memory.
                         with self.memory_share.raised(WORKSPACE.headroom, self._connection):
                             self._reload_catalogue()
                 except duckdb.Error as error:
@@ -567,7 +616,7 @@ class DuckDB(DB):
                             self.mark_broken()
                         raise self.memory_error() from error
                     raise (
-                        self._fatal(error) if is_fatal(error) else self._read_error(error)
+                        self._fatal(error) if is_fatal(error) else self.read_error(error)
                     ) from error
                 finally:
                     self._is_reloading = False
@@ -577,7 +626,7 @@ class DuckDB(DB):
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Hold the write lock and one transaction; everything is undone when the body raises.
+        """Hold the write lock and one transaction; when the body raises, the transaction is rolled back.
 
         Use it within `_changing`.
         """
@@ -598,7 +647,8 @@ class DuckDB(DB):
         try:
             if self.memory_share.is_stale:
                 self.memory_share.apply()
-            self._renew_log(connection)
+            self._checkpoint_found_log(connection)
+            self._expect_log()
             connection.execute("BEGIN TRANSACTION")
             yield connection
             number = self._number_commit(connection)
@@ -613,11 +663,14 @@ class DuckDB(DB):
                 self._undo(failed=failed)
             raise
         self._commits = number
-        self._write_commit_file()
+        self._write_commit_file(is_committed=True)
         self._after_commit()
 
     def _number_commit(self, con: duckdb.DuckDBPyConnection) -> int | None:
-        """Count the transaction that is about to be committed, where others would not know of it."""
+        """Write the number of the transaction that is about to be committed into it, and return that number.
+
+        A store in memory counts nothing and returns None: nothing outlives the process that could miss a commit.
+        """
         if not self.persists:
             return None
         number = (self._commits or 0) + 1
@@ -628,20 +681,28 @@ class DuckDB(DB):
         return number
 
     def _undo_commit(self, error: BaseException, number: int | None) -> None:
-        """Take a transaction back whose COMMIT has failed, and say so where it is there all the same.
+        """Undo a transaction whose COMMIT has failed; raise another error where it was committed all the same.
 
-        DuckDB cuts its log back to what was before. Where the disk does not let it do that either, the
-        transaction may be found in the log when the store is opened anew. In memory COMMIT may fail when all of it
-        is there, while DuckDB tidies up; these are not numbered, but each changes the catalogue.
+        DuckDB truncates its log to what it was before the COMMIT. Where the disk refuses that as well, the
+        transaction may still be in the log when the store is reopened. In memory, COMMIT may fail after it has
+        committed, while DuckDB tidies up. These commits have no number, so the catalogue is compared: each commit
+        changes it.
+
+        Args:
+            error: What COMMIT raised.
+            number: The number of the commit; None in memory.
+
+        Raises:
+            InternalError: The transaction was committed, or that cannot be found out now.
         """
-        before = self._catalogue_in_words()
+        before = self._comparable_catalogue()
         try:
             self._undo(failed=True)
             with self.memory_share.raised(WORKSPACE.headroom, self._connection):
                 if is_out_of_memory(error):
-                    # What is in the log is in DuckDB's memory again.
+                    # Reopening has read the log into DuckDB's memory. A checkpoint frees that.
                     with contextlib.suppress(duckdb.Error, OSError, MemoryBudgetError):
-                        self._renew_log(self._connection, is_needed=False)
+                        self._checkpoint_found_log(self._connection, force=False)
                 self._reload_catalogue()
         except (InternalError, MemoryBudgetError, duckdb.Error) as reason:
             if not self.persists and is_fatal(reason):
@@ -656,21 +717,21 @@ class DuckDB(DB):
                 f"Writing to {self!r} failed: {error}. All of this call is there, and may not outlive a power cut. "
                 "Repeat the call."
             ) from error
-        if number is None and self._catalogue_in_words() != before:
+        if number is None and self._comparable_catalogue() != before:
             raise InternalError(
                 f"Writing to {self!r} failed: {error}. All of this call is there all the same, and nothing has to be "
                 "repeated."
             ) from error
 
-    def _catalogue_in_words(self) -> list[tuple[Any, ...]]:
-        """Return what the catalogue in memory says, as it is compared with what DuckDB has: as text."""
+    def _comparable_catalogue(self) -> list[tuple[Any, ...]]:
+        """Return the catalogue in memory as plain values that can be compared with ``==``."""
         return [
             *sorted((tenant,) for tenant in self._tenants),
             *sorted((*place, str(key)) for place, key in self._databases.items()),
             *(
                 (
                     *(str(key), *astuple(entry.extent), entry.info.name, entry.info.ttl_seconds),
-                    *(_dump(entry.info.metadata), json.dumps(entry.info.configuration)),
+                    *(_metadata_json(entry.info.metadata), json.dumps(entry.info.configuration)),
                 )
                 for key, entry in sorted(self._entries.items())
             ),
@@ -678,20 +739,24 @@ class DuckDB(DB):
 
     @contextlib.contextmanager
     def _memory_for_commit(self) -> Iterator[None]:
-        """Have a COMMIT of a store in memory not fail for want of memory, whatever others use at the moment.
+        """Raise DuckDB's limit for a COMMIT of a store in memory, which must not run out of memory.
 
-        DuckDB then ends (2.0.1: "Failed to flush table"), and all records of the store are gone with it, or goes on
-        with texts that are joined with those of the transaction (1.3.2). What is in a folder is read anew.
+        After that DuckDB either ends (2.0.1: "Failed to flush table"), and with it all records of the store, or it
+        goes on and appends rolled-back texts to later ones (1.3.2). A store in a folder is reopened instead.
         """
         if self.persists:
             yield
             return
-        # This much is never granted to anybody, as the database needs room to work in.
+        # The headroom is granted to no other work.
         with self.memory_share.raised(WORKSPACE.headroom, self._connection):
             yield
 
     def _undo(self, *, failed: bool) -> None:
-        """Take a transaction back; where DuckDB itself has `failed`, leave its state behind as well."""
+        """Roll a transaction back.
+
+        Args:
+            failed: DuckDB itself has failed, so its state is not trusted: it is reopened as well.
+        """
         self._is_broken = self._is_broken or failed
         # No transaction is left where COMMIT itself failed.
         with contextlib.suppress(duckdb.Error):
@@ -699,30 +764,37 @@ class DuckDB(DB):
         with contextlib.suppress(duckdb.Error):
             self._connection.unregister(_ROWS_VIEW)
         if self._is_broken:
-            self._reconnect()
+            self._reopen_after_failure()
             self._is_broken = False
 
-    def _check_place(self) -> None:
-        """Raise `InternalError` where the store is not at its place any more."""
+    def _check_not_replaced(self) -> None:
+        """Raise `InternalError` where the folder or its database was moved, deleted or replaced."""
 
     def _after_commit(self) -> None:
-        """Do what is due when something was committed."""
+        """Called after each commit; a store in a folder makes its checkpoints here."""
 
     def _before_change(self) -> None:
-        """Do what was put off until the store is written to."""
+        """Called before each change; a store in a folder deletes orphaned files here."""
 
-    def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
-        """See to it that a transaction is not appended to a log from before the database was opened."""
+    def _checkpoint_found_log(
+        self, connection: duckdb.DuckDBPyConnection, *, force: bool = True
+    ) -> None:
+        """Make a checkpoint where a transaction would be appended to a log that an earlier process has left.
 
-    def _reconnect(self) -> None:
-        """Leave the state behind in which a failed transaction left DuckDB; in memory it is sound."""
+        Args:
+            connection: The connection of the transaction.
+            force: Try it even where not all the memory that it may need is free.
+        """
+
+    def _reopen_after_failure(self) -> None:
+        """Reopen the database after a failed transaction. In memory DuckDB is sound after a rollback."""
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._check_open()
         self._reload_if_stale()
-        self._keep_memory_limit()
-        if self._is_reopening and not self._here.n_cursors:
+        self._apply_stale_memory_limit()
+        if self._is_reopening and not self._this_thread.n_cursors:
             with self._write_lock:
                 pass
         with self._cursor_lock:
@@ -731,7 +803,7 @@ class DuckDB(DB):
                 self._busy_cursors.add(cursor)
         if cursor is None:
             cursor = self._cursor()
-        self._here.n_cursors += 1
+        self._this_thread.n_cursors += 1
         is_idle = False
         try:
             with interruptible():
@@ -741,17 +813,18 @@ class DuckDB(DB):
             cursor.close()
             if is_out_of_memory(error) and (self.persists or not is_fatal(error)):
                 if is_fatal(error):
-                    # Somebody's commit had too little: opened anew, it may have enough for this.
+                    # A commit of another thread has run out of memory and ended DuckDB. Reopened, it may have enough.
                     self.mark_broken()
                 raise self.memory_error() from error
             if is_fatal(error):
                 raise self._fatal(error) from error
             if isinstance(error, duckdb.Error):
-                raise self._read_error(error) from error
+                raise self.read_error(error) from error
             raise
         finally:
-            self._here.n_cursors -= 1
-            # As one: whoever opens the database anew forgets those that are idle, and waits for those that are busy.
+            self._this_thread.n_cursors -= 1
+            # Under the lock: a thread that reopens the database drops idle cursors and waits for busy ones, so a
+            # cursor must always be one of the two.
             with self._cursor_lock:
                 self._busy_cursors.discard(cursor)
                 if is_idle and self._closed:
@@ -761,11 +834,11 @@ class DuckDB(DB):
         self._after_reading()
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a new cursor, which is known to be busy from its beginning."""
+        """Return a new cursor that counts as busy already."""
         try:
             return self._busy_cursor()
         except duckdb.ConnectionException:
-            # It is being opened anew at this moment, or whoever was about to has been interrupted.
+            # Another thread is reopening the database, or was interrupted while it did.
             with self._write_lock:
                 self._reload_if_stale()
                 return self._busy_cursor()
@@ -777,14 +850,14 @@ class DuckDB(DB):
             return cursor
 
     def _fatal(self, error: BaseException) -> InternalError:
-        """Have DuckDB opened anew before the next access: until then it answers nothing more."""
+        """Return the error for a fatal one of DuckDB's, and have DuckDB reopened before the next access."""
         self.mark_broken()
         if not self.persists:
             return InternalError(
                 f"{self!r} has failed: {error}. It was in memory alone, and its records are lost. Open a new client."
             )
         return InternalError(
-            f"Reading {self!r} failed: {error}. Nothing is lost; the store is opened anew with the next call: repeat "
+            f"Reading {self!r} failed: {error}. Nothing is lost; the store is reopened with the next call: repeat "
             "this one."
         )
 
@@ -793,7 +866,7 @@ class DuckDB(DB):
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
 
     def on_fork(self) -> None:
-        # The end of a connection writes the log into the database and deletes it: the parent's.
+        # Freeing a connection in the child would write the parent's log into the database and delete it.
         forked.keep_for_ever(self, self._connection, self._sql_cursors, *self._busy_cursors)
         self._sql_cursors = set()
         self._write_lock = threading.RLock()
@@ -801,7 +874,7 @@ class DuckDB(DB):
         self._temp.on_fork()
 
     def close(self) -> None:
-        # Before the lock, for which a question may be waiting.
+        # Before the write lock: a running query may hold it, or wait for it.
         self._end_queries()
         with self._write_lock:
             if self._closed:
@@ -822,11 +895,11 @@ class DuckDB(DB):
 
     def _close_connection(self) -> None:
         with contextlib.suppress(duckdb.Error, OSError, MemoryBudgetError):
-            # What is being read would be waited for. What stays in the log is read at the next opening.
+            # No checkpoint while there are readers: it would wait for them. The log is read at the next opening.
             is_sound = not (self._is_stale or self._is_broken or self._is_abandoned)
             if is_sound and not self._busy_cursors and self._should_checkpoint():
                 self._checkpoint()
-        # A query that heeds no interrupt keeps it open until it has ended.
+        # A query that ignores its interrupt keeps the database open until it ends.
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
 
@@ -875,13 +948,14 @@ class DuckDB(DB):
 
     def list_databases(self, tenant: str) -> list[tuple[UUID, str]]:
         self._reload_if_stale()
-        return [(key, name) for (of, name), key in list(self._databases.items()) if of == tenant]
+        databases = list(self._databases.items())
+        return [(key, name) for (owner, name), key in databases if owner == tenant]
 
     def delete_database(self, name: str, tenant: str) -> None:
         with self._changing():
-            doomed = [self._entry(info.id) for info in self.list_collections(tenant, name)]
+            entries = [self._entry(info.id) for info in self.list_collections(tenant, name)]
             with self._transaction() as con:
-                for entry in doomed:
+                for entry in entries:
                     self._delete_collection(con, entry)
                 con.execute("DELETE FROM databases WHERE name = ? AND tenant = ?", [name, tenant])
             self._load_catalogue()
@@ -890,29 +964,35 @@ class DuckDB(DB):
 
     def create_collection(self, info: CollectionInfo) -> None:
         n = len(self._entries)
-        if n % _TABLES == 0 and n and not self.persists:
-            # Outside of the database's limit, so nothing else stops it.
+        if n % _ROOM_FOR_COLLECTIONS == 0 and n and not self.persists:
+            # DuckDB does not count this memory against its limit, so it is checked here.
             WORKSPACE.take_all(
-                _TABLES * _TABLE_BYTES,
+                _ROOM_FOR_COLLECTIONS * _COLLECTION_BYTES,
                 f"A store in memory with more than {n:,} collections",
                 "keep them in a folder, where each takes a third: PersistentClient(path)",
                 "make one collection of several, with a metadata key that tells them apart",
                 "delete collections",
             ).give_back()
-        self._with_room(lambda: self._create_collection(info))
+        self._retry_with_freed_memory(lambda: self._create_collection(info))
 
     def _create_collection(self, info: CollectionInfo) -> None:
         with self._changing():
             if (info.tenant, info.database, info.name) in self._by_name:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
-            entry = _Entry(info, self._next_created(), Extent(0, 0, 0, 0, 0), texts=NO_TEXTS)
+            entry = CatalogueEntry(
+                info, self._next_created(), Extent(0, 0, 0, 0, 0), texts=NO_TEXTS
+            )
             with self._transaction() as con:
                 con.execute(
                     f"INSERT INTO collections ({_COLLECTION_COLUMNS}) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
                     [
                         *(str(info.id), info.name, info.tenant, info.database, entry.created),
-                        *(json.dumps(info.configuration), _dump(info.metadata), info.dimension),
+                        *(
+                            json.dumps(info.configuration),
+                            _metadata_json(info.metadata),
+                            info.dimension,
+                        ),
                     ],
                 )
                 con.execute(_create_records(entry.table))
@@ -926,7 +1006,7 @@ class DuckDB(DB):
     def get_collection(self, collection_id: UUID) -> CollectionInfo:
         return self._entry(collection_id).info
 
-    def _entry(self, collection_id: UUID) -> _Entry:
+    def _entry(self, collection_id: UUID) -> CatalogueEntry:
         self._reload_if_stale()
         entry = self._entries.get(collection_id)
         if entry is None:
@@ -959,7 +1039,7 @@ class DuckDB(DB):
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
                     "ttl_seconds = ? WHERE id = ?",
                     [
-                        *(info.name, _dump(info.metadata)),
+                        *(info.name, _metadata_json(info.metadata)),
                         *(json.dumps(info.configuration), info.ttl_seconds, str(info.id)),
                     ],
                 )
@@ -978,28 +1058,28 @@ class DuckDB(DB):
             self._by_name.pop((info.tenant, info.database, info.name), None)
             self._drop_files(entry)
 
-    def _delete_collection(self, con: duckdb.DuckDBPyConnection, entry: _Entry) -> None:
+    def _delete_collection(self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> None:
         con.execute("DELETE FROM collections WHERE id = ?", [str(entry.info.id)])
         con.execute(f'DROP TABLE "{entry.table}"')
         self._delete_sums(con, entry.info.id)
 
-    def _drop_files(self, entry: _Entry) -> None:
-        """Close and delete the files of what DuckDB does not name any more."""
+    def _drop_files(self, entry: CatalogueEntry) -> None:
+        """Close and delete the files of an entry that is no longer in DuckDB's catalogue."""
         if entry.info.id not in self._entries:
-            self._named.discard(entry.info.id)
-            self._unwritten.discard(entry.info.id)
-            self._thinned.discard(entry.info.id)
-        self._together.pop((entry.info.id, entry.extent.generation), None)
+            self._touched.discard(entry.info.id)
+            self._uncheckpointed.discard(entry.info.id)
+            self._with_removals.discard(entry.info.id)
+        self._chunk_bytes.pop((entry.info.id, entry.extent.generation), None)
         _close_vectors(entry)
         try:
             self._remove_files(entry)
         except OSError as error:
-            # Deleting is done: they are nobody's, and the next opening removes them.
+            # The collection is deleted all the same. Its files are orphans: after the next opening a write removes them.
             logger.warning("Files of a deleted collection could not be removed: %s", error)
 
-    def _remove_files(self, entry: _Entry) -> None:
+    def _remove_files(self, entry: CatalogueEntry) -> None:
         """Delete the files of one generation of a collection."""
-        _remove_prefix(self._derived_prefix(entry))
+        remove_prefix(self._derived_prefix(entry))
 
     # -- records ------------------------------------------------------------------------------
 
@@ -1008,24 +1088,24 @@ class DuckDB(DB):
 
     @with_more_memory
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        more = self._more_for_commit(_bytes_together(changes.rows.text_bytes))
+        more = self._more_for_commit(_largest_chunk_bytes(changes.rows.text_bytes))
         raised = self.memory_share.raised(more) if more else contextlib.nullcontext()
         with raised:
-            self._with_room(lambda: self._commit(collection_id, changes))
+            self._retry_with_freed_memory(lambda: self._commit(collection_id, changes))
 
     def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
-        total, together = int(text_bytes.sum()), _bytes_together(text_bytes)
-        # What is more than the limit goes to the folder for temporary files.
-        limit = self.memory_share.limit + self._more_for_commit(together)
+        total, chunk = int(text_bytes.sum()), _largest_chunk_bytes(text_bytes)
+        # DuckDB moves what exceeds its limit to the temporary folder.
+        limit = self.memory_share.limit + self._more_for_commit(chunk)
         copies = (_LOG_COPIES if self.persists else _COMMIT_COPIES) + _OLD_COPIES
         piece = min(total, _PIECE_COPIES * _TEXT_PIECE_BYTES)
-        return min(total + total // 8, limit) + int(copies * together) + piece
+        return min(total + total // 8, limit) + int(copies * chunk) + piece
 
-    def _more_for_commit(self, together: int) -> int:
-        """Return by how much the limit is raised for a commit that writes so many bytes of texts together."""
-        if self.memory_share.is_fixed or together <= _TEXT_PIECE_BYTES:
+    def _more_for_commit(self, chunk_bytes: int) -> int:
+        """Return by how many bytes the limit is raised for a commit whose largest chunk has `chunk_bytes` of texts."""
+        if self.memory_share.is_fixed or chunk_bytes <= _TEXT_PIECE_BYTES:
             return 0
-        return max(0, 2 * together + _TEXT_PIECE_BYTES - self.memory_share.limit)
+        return max(0, 2 * chunk_bytes + _TEXT_PIECE_BYTES - self.memory_share.limit)
 
     def _commit(self, collection_id: UUID, changes: Changes) -> None:
         with self._changing():
@@ -1036,7 +1116,7 @@ class DuckDB(DB):
                     f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
                 )
             dimension = entry.info.dimension or changes.dimension
-            self._unwritten.add(collection_id)
+            self._uncheckpointed.add(collection_id)
             self._check_space(changes)
             bar = progress_bar(
                 len(changes.rows),
@@ -1056,12 +1136,12 @@ class DuckDB(DB):
                     extent.next_label + len(changes.vectors),
                     extent.next_sequence + changes.n_new,
                     extent.generation,
-                    # Not counted up: of two histories that began with one backup each has versions of its own.
+                    # Random, not counted: two stores that began as copies of one backup must not share versions.
                     secrets.randbits(_VERSION_BITS),
                 )
                 texts = None if entry.texts is None else entry.texts.plus(changes.rows)
                 if len(changes.removed):
-                    self._thinned.add(collection_id)
+                    self._with_removals.add(collection_id)
                 with self._transaction() as con:
                     _write_rows(con, entry.table, changes, bar)
                     tail = self._write_sums(con, entry, growth)
@@ -1074,7 +1154,7 @@ class DuckDB(DB):
                             str(collection_id),
                         ],
                     )
-            self._changed_bytes += _ROW_BYTES * (len(changes.rows) + len(changes.removed))
+            self._changed_bytes += ROW_BYTES * (len(changes.rows) + len(changes.removed))
             if texts is not None and entry.texts is not None:
                 self._changed_bytes += texts.n_bytes - entry.texts.n_bytes
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
@@ -1085,16 +1165,19 @@ class DuckDB(DB):
                 entry.info = replace(entry.info, dimension=dimension)
 
     def memory_error(self) -> MemoryBudgetError:
-        """Return the error for what DuckDB has not enough memory for."""
+        """Return the error for a statement that DuckDB has too little memory for."""
         n, many = len(self._entries), ""
-        if 2 * n * _UNWRITTEN_BYTES > self.memory_share.n_bytes:
+        if 2 * n * _UNCHECKPOINTED_BYTES > self.memory_share.n_bytes:
             many = (
                 f" There are {n:,} collections, and each takes some of it: records of one collection that a "
                 "metadata key tells apart take less."
             )
         return self.memory_share.error(many)
 
-    def _write_error(self, error: Exception) -> InternalError:
+    def _write_error(self, error: Exception) -> Exception:
+        if self.persists and isinstance(error, duckdb.Error) and is_damage(error):
+            # Repeating the call does not help.
+            return StoreCorruptError(f"{self.read_error(error)} Nothing of this call was kept.")
         way_out = "Repeat the call."
         if is_disk_full(error):
             way_out = "The disk is full: free some space, or delete what is not needed, and repeat the call."
@@ -1106,10 +1189,14 @@ class DuckDB(DB):
         return self._temp.path
 
     def _check_space(self, changes: Changes) -> None:
-        """Refuse a write that would not fit, before DuckDB's own log fills the disk up."""
+        """Refuse a write that would not fit on the disk, before DuckDB's log fills it.
+
+        Raises:
+            InternalError: It would not fit; nothing was written.
+        """
         rows = changes.rows
         if not len(rows):
-            # Whoever deletes may do so to get space.
+            # Deleting is never refused: it may be how the user gets space.
             return
         n_bytes = changes.vectors.nbytes + 64 * len(rows) + int(rows.lengths.sum())
         free = shutil.disk_usage(self._space_folder()).free
@@ -1124,18 +1211,18 @@ class DuckDB(DB):
             )
 
     def _space_for_log(self, n_bytes: int, free: int) -> int:
-        """Return how much of the disk has to stay free so that what is written can be put in order later.
+        """Return how many bytes of the disk must stay free for the checkpoint that comes later.
 
         Args:
-            n_bytes: What will be written to the log.
-            free: What the disk has beside that.
+            n_bytes: Bytes that will be written to the log.
+            free: Bytes that are free beside these.
         """
         return HEADROOM_BYTES
 
-    def _vector_path(self, entry: _Entry) -> str | None:
+    def _vector_path(self, entry: CatalogueEntry) -> str | None:
         return None
 
-    def _open_vectors(self, entry: _Entry, dimension: int, *, create: bool) -> VectorFile:
+    def _open_vectors(self, entry: CatalogueEntry, dimension: int, *, create: bool) -> VectorFile:
         return VectorFile(
             self._vector_path(entry),
             dimension,
@@ -1147,7 +1234,7 @@ class DuckDB(DB):
     # -- checksums of vectors -----------------------------------------------------------------
 
     def _upgrade(self) -> None:
-        """Make a store of format 1 one that keeps checksums: from here on older versions refuse it."""
+        """Turn a store of format 1 into format 2, which has checksums; an older chroma_nb then refuses it."""
         if self._format > 1 or not self.persists:
             return
         with self._transaction() as con:
@@ -1156,8 +1243,12 @@ class DuckDB(DB):
                     con.execute(statement)
         self._format = FORMAT_VERSION
 
-    def _guard(self, entry: _Entry, vectors: VectorFile) -> None:
-        """Have vectors checked by the sums that DuckDB has of them, if any."""
+    def _attach_sums(self, entry: CatalogueEntry, vectors: VectorFile) -> None:
+        """Have a vector file check its rows against the checksums that DuckDB has of them, if any.
+
+        Raises:
+            StoreCorruptError: DuckDB's checksums are not of as many rows as it counts.
+        """
         collection_id, extent = entry.info.id, entry.extent
         if not self.persists:
             return
@@ -1179,17 +1270,18 @@ class DuckDB(DB):
                     f"The database of {self!r} has checksums of {sums.n_rows:,} vectors of collection "
                     f"[{entry.info.name}], which has {extent.next_label:,}. Restore the store from a backup."
                 )
-        vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
+        vectors.check_against(sums, lambda blocks: self._report_damage(collection_id, blocks))
 
     def _write_sums(
-        self, con: duckdb.DuckDBPyConnection, entry: _Entry, growth: Growth | None
+        self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry, growth: Growth | None
     ) -> tuple[int, int] | tuple[()]:
-        """Write the sums that a commit adds; return what its row of the catalogue has of the tail."""
+        """Write the checksums that a commit adds; return (rows, checksum) of the new tail, empty where there is none."""
         if growth is None or entry.vectors is None or entry.vectors.sums is None:
             return ()
         first, found = growth.first_block, growth.sums.tobytes()
         if entry.tail is None:
-            # The first ones of this collection: it may be one of an older version's.
+            # These are the first checksums of the collection. An older chroma_nb may have written vectors before:
+            # `_writable_vectors` has computed theirs.
             first, found = 0, entry.vectors.sums.stored() + found
         if found:
             con.execute(
@@ -1209,7 +1301,7 @@ class DuckDB(DB):
         try:
             vectors = self.vectors(collection_id)
         except StoreCorruptError:
-            # Whoever deletes records needs no vectors; whoever writes some is told.
+            # Deleting needs no vectors, so it must not fail here. A write opens the file and raises this itself.
             return 0
         return vectors.rows_to_skip() if isinstance(vectors, VectorFile) else 0
 
@@ -1235,7 +1327,10 @@ class DuckDB(DB):
         vectors = entry.vectors
         how = "is damaged"
         if vectors is not None and vectors.is_shorter_than(entry.extent.next_label):
-            how = "was missing" if vectors.was_missing else "was cut short outside this program"
+            how = "was cut short outside this program"
+            if vectors.was_missing or vectors.bytes_on_disk <= HEADER_BYTES:
+                # Another process may have made the file anew, without rows.
+                how = "was missing, or is without its rows"
         raise StoreCorruptError(
             f"Vector file {self._vector_path(entry)!r} of collection [{entry.info.name}] "
             f"{how}: the embeddings of {n} ({some_ids(ids)}) are not as they were written. Their documents and metadata "
@@ -1245,8 +1340,8 @@ class DuckDB(DB):
             ids=ids,
         )
 
-    def _read_error(self, error: duckdb.Error) -> Exception:
-        """Return the error that stands for one of DuckDB's, met while reading."""
+    def read_error(self, error: duckdb.Error) -> Exception:
+        """Return the error to raise for one of DuckDB's that a read has met."""
         return InternalError(f"{self!r} could not be read: {error}.")
 
     def check(
@@ -1277,10 +1372,11 @@ class DuckDB(DB):
             problems=problems,
         )
 
-    def _check_records(self, entry: _Entry, on_bytes: Callable[[int], object]) -> list[str]:
-        """Read every record, and return what is wrong with them in words."""
+    def _check_records(self, entry: CatalogueEntry, on_bytes: Callable[[int], object]) -> list[str]:
+        """Read every record; return a sentence for each thing that is wrong."""
         problems = []
-        odd: list[str] = []
+        #: Ids whose metadata is no JSON.
+        unreadable: list[str] = []
         for rows in self.scan(entry.info.id):
             n_bytes = 16 * len(rows)
             for text in (*rows.ids, *rows.documents, *rows.uris, *rows.metadatas):
@@ -1289,7 +1385,7 @@ class DuckDB(DB):
                 try:
                     json.loads(text or "null")
                 except ValueError:
-                    odd.append(one)
+                    unreadable.append(one)
             on_bytes(n_bytes)
         with self._reading() as cursor:
             found = cursor.execute(
@@ -1298,9 +1394,9 @@ class DuckDB(DB):
             ).fetchall()
         n_records, n_labels, n_ids, first, last = found[0]
         extent = entry.extent
-        if odd:
-            n = f"{len(odd):,} record{'' if len(odd) == 1 else 's'}"
-            problems.append(f"the metadata of {n} ({some_ids(odd)})")
+        if unreadable:
+            n = f"{len(unreadable):,} record{'' if len(unreadable) == 1 else 's'}"
+            problems.append(f"the metadata of {n} ({some_ids(unreadable)})")
         if n_records != extent.n_records:
             problems.append(
                 f"the catalogue counts {extent.n_records:,} records, there are {n_records:,}"
@@ -1311,22 +1407,23 @@ class DuckDB(DB):
             problems.append("a record names a vector that was never written")
         return problems
 
-    def _writable_vectors(self, entry: _Entry, dimension: int) -> VectorFile:
+    def _writable_vectors(self, entry: CatalogueEntry, dimension: int) -> VectorFile:
+        """Return the collection's vector file, with checksums that a commit can add to."""
         if entry.vectors is not None and entry.vectors.dimension != dimension:
-            # The first write of the collection was undone, and the next has another dimension.
+            # The collection's first write failed and fixed no dimension; this one has another.
             _close_vectors(entry)
         vectors = entry.vectors
         if vectors is None:
             create = entry.extent.next_label == 0
             vectors = self._open_vectors(entry, dimension, create=create)
-            self._guard(entry, vectors)
+            self._attach_sums(entry, vectors)
             entry.vectors = vectors
         self._recent.append(vectors)
         if self.persists and vectors.sums is None:
-            # An older version's, which had none.
-            sums = vectors.summed_up(entry.extent.next_label)
+            # An older chroma_nb has written it, without checksums.
+            sums = vectors.compute_sums(entry.extent.next_label)
             collection_id = entry.info.id
-            vectors.guard(sums, lambda blocks: self._report_damage(collection_id, blocks))
+            vectors.check_against(sums, lambda blocks: self._report_damage(collection_id, blocks))
         return vectors
 
     @with_more_memory
@@ -1353,25 +1450,19 @@ class DuckDB(DB):
         offset: int = 0,
     ) -> NDArray[np.int64]:
         entry = self._entry(collection_id)
-        conditions: list[str] = []
-        parameters: list[Any] = []
-        if expression is not None:
-            condition, parameters = compile_sql(expression, DuckDBDialect())
-            conditions.append(f"({condition})")
-        if ids is not None:
-            conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
-            parameters = [*parameters, list(ids)]
+        keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
+        every, parameters = _condition(expression, ids, DuckDBDialect())
         query = f'SELECT label FROM "{entry.table}"'
-        if conditions:
-            query += " WHERE " + " AND ".join(conditions)
+        if every:
+            query += f" WHERE {every}"
         query += " ORDER BY sequence"
         with self._reading() as cursor:
             try:
                 table = None if expression is None else self._record_table(cursor, entry)
-                every = " AND ".join(conditions)
-                keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
                 if table is not None and table.is_large_for(every, keys):
                     end = entry.extent.next_label
+                    dialect = DuckDBDialect(key_columns(keys))
+                    every, parameters = _condition(expression, ids, dialect)
                     with self._more_for_filters(cursor):
                         table = self._record_table(cursor, entry)
                         labels = table.select(every, parameters, 0, end, keys)
@@ -1379,11 +1470,13 @@ class DuckDB(DB):
                     labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
                 raise _bad_filter(expression, error) from error
-            except (duckdb.OutOfMemoryException, *NOT_THE_CALLERS_FAULT):
+            except (duckdb.OutOfMemoryException, *_STORAGE_ERRORS):
                 raise
             except duckdb.Error as error:
+                if is_damage(error):
+                    raise
                 raise InternalError(f"The filter could not be evaluated: {error}") from error
-        # Cut here and not by SQL's LIMIT: see _disable_pruner.
+        # Cut here and not by SQL's LIMIT, which loses rows: see `_disable_pruner`.
         chosen = labels[offset : None if limit is None else offset + limit]
         return np.ascontiguousarray(chosen, dtype=np.int64)
 
@@ -1404,7 +1497,7 @@ class DuckDB(DB):
         columns: Sequence[str] = TEXT_COLUMNS,
     ) -> RecordRows:
         entry = self._entry(collection_id)
-        # The same record may be wanted many times, as an answer to many queries.
+        # A label may be repeated: a record may answer many queries.
         wanted = np.unique(labels)
         with self._reading() as cursor:
             table = self._record_table(cursor, entry)
@@ -1412,7 +1505,10 @@ class DuckDB(DB):
                 rows = joined(list(table.fetch(wanted, columns, room.n_bytes)))
         return in_order(rows, labels)
 
-    def _record_table(self, cursor: duckdb.DuckDBPyConnection, entry: _Entry) -> RecordTable:
+    def _record_table(
+        self, cursor: duckdb.DuckDBPyConnection, entry: CatalogueEntry
+    ) -> RecordTable:
+        """Return a reader of the collection's table; the sizes of its texts are measured where they are not known."""
         sizes = entry.texts
         if sizes is None:
             sizes = entry.texts = measure(cursor, entry.table)
@@ -1422,7 +1518,10 @@ class DuckDB(DB):
     def text_sizes(self, collection_id: UUID) -> TextSizes:
         entry = self._entry(collection_id)
         known = entry.texts
-        if known is None or known.n_records > _MUCH_MORE * entry.extent.n_records + _FEW_RECORDS:
+        if (
+            known is None
+            or known.n_records > _REMEASURE_FACTOR * entry.extent.n_records + _FEW_RECORDS
+        ):
             with self._reading() as cursor:
                 known = entry.texts = measure(cursor, entry.table)
         return known
@@ -1430,21 +1529,24 @@ class DuckDB(DB):
     @with_more_memory
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         limit = self.memory_share.limit
-        return self._whatever_generation(
+        return self._read_current_generation(
             collection_id, lambda cursor, table: _fields.describe(cursor, table, n_values, limit)
         )
 
     @with_more_memory
     def metadata_keys(self, collection_id: UUID) -> list[str]:
         limit = self.memory_share.limit
-        return self._whatever_generation(
+        return self._read_current_generation(
             collection_id, lambda cursor, table: _fields.metadata_keys(cursor, table, limit)
         )
 
-    def _whatever_generation(
+    def _read_current_generation(
         self, collection_id: UUID, read: Callable[[duckdb.DuckDBPyConnection, str], _Found]
     ) -> _Found:
-        """Read a collection's table; anew where it was compacted meanwhile, from which nothing keeps others."""
+        """Read a collection's table; once more where a compaction has replaced it meanwhile.
+
+        The caller holds no lock that would keep a compaction out.
+        """
         while True:
             entry = self._entry(collection_id)
             try:
@@ -1453,7 +1555,7 @@ class DuckDB(DB):
             except InternalError as error:
                 if not isinstance(error.__cause__, duckdb.CatalogException):
                     raise
-                # Whoever compacts holds this lock until the catalogue in memory says so, too.
+                # A compaction holds the write lock until the catalogue in memory names the new table.
                 with self._write_lock:
                     now = self._entry(collection_id)
                 if now.extent.generation == entry.extent.generation:
@@ -1481,7 +1583,7 @@ class DuckDB(DB):
                     raise InternalError(f"Collection [{entry.info.name}] has no vectors yet.")
                 create = entry.extent.next_label == 0
                 vectors = self._open_vectors(entry, entry.info.dimension, create=create)
-                self._guard(entry, vectors)
+                self._attach_sums(entry, vectors)
                 if vectors.sums is None:
                     vectors.check_length(entry.extent.next_label)
                 entry.vectors = vectors
@@ -1496,19 +1598,24 @@ class DuckDB(DB):
                 return
             self._upgrade()
             source = self.vectors(collection_id)
-            # What was damaged since it was read must not get checksums that say otherwise.
-            source.look_anew()
+            # Damage that came after a row was checked must not get a right checksum in the new file.
+            source.forget_checks()
             extent = old.extent
-            new = _Entry(old.info, old.created, replace(extent, generation=extent.generation + 1))
+            new = CatalogueEntry(
+                old.info, old.created, replace(extent, generation=extent.generation + 1)
+            )
             target = self._open_vectors(new, old.info.dimension, create=True)
-            # Its extent is that of the old one yet: it begins with none of its vectors.
-            self._guard(replace(new, extent=replace(new.extent, next_label=0)), target)
+            # `new` still has the old extent, but its file is empty so far.
+            self._attach_sums(replace(new, extent=replace(new.extent, next_label=0)), target)
             key = collection_id, new.extent.generation
             self._compacting[key] = target
             try:
                 labels = self.select(collection_id)
-                with WORKSPACE.take(len(labels) * _COPIES * source.row_bytes) as room:
-                    step = min(room.n_bytes, _COPY_BYTES) // (_COPIES * source.row_bytes) or 1
+                with WORKSPACE.take(len(labels) * _COMPACT_COPIES * source.row_bytes) as room:
+                    step = (
+                        min(room.n_bytes, _COMPACT_BYTES) // (_COMPACT_COPIES * source.row_bytes)
+                        or 1
+                    )
                     for start in range(0, len(labels), step):
                         piece = source.read(labels[start : start + step])
                         growth = target.append(start, piece)
@@ -1533,7 +1640,7 @@ class DuckDB(DB):
                         [new.extent.next_label, new.extent.generation, *tail, str(collection_id)],
                     )
             except BaseException:
-                # An interrupt may have come after DuckDB had committed: its catalogue knows.
+                # An interrupt may have come after the COMMIT: DuckDB's catalogue says which generation counts.
                 self._reload_if_stale()
                 del self._compacting[key]
                 if self._entries[collection_id].vectors is not target:
@@ -1546,26 +1653,26 @@ class DuckDB(DB):
             self._drop_files(old)
 
     def settle(self) -> None:
-        # Measured after adding 100,000 glosses: their rows stay uncompressed in memory until a
-        # checkpoint, and DuckDB keeps freed blocks until its limit is lowered (74 MB before, 34 after).
+        # New rows stay uncompressed in memory until a checkpoint, and DuckDB keeps freed blocks until its limit is
+        # lowered (measured with 100,000 short documents: 74 MB before, 34 MB after).
         with self._write_lock, interruptible():
             self._reload_if_stale()
             if self._closed:
                 return
             try:
                 if self._should_checkpoint():
-                    # Refused while another transaction reads, or without memory: then it is done another time.
+                    # Refused while another transaction reads or memory is short: a later call does it.
                     with contextlib.suppress(duckdb.TransactionException, MemoryBudgetError):
                         self._checkpoint()
                 with self._cursor_lock:
-                    # A statement that runs would have to do with so little.
+                    # `_free_cache` lowers the limit, which a running statement would run into.
                     if not self._busy_cursors:
                         self._free_cache()
             except (duckdb.Error, OSError) as error:
-                self._leave_to_the_log(error)
+                self._after_failed_checkpoint(error)
 
-    def _leave_to_the_log(self, error: Exception) -> None:
-        """Have DuckDB opened anew where a checkpoint has failed: all that was committed is in the log.
+    def _after_failed_checkpoint(self, error: Exception) -> None:
+        """Log a checkpoint that failed, and have DuckDB reopened. Nothing is lost: all commits are in the log.
 
         Raises:
             duckdb.InterruptException: That is what `error` is.
@@ -1573,48 +1680,53 @@ class DuckDB(DB):
         self.mark_broken()
         if isinstance(error, duckdb.InterruptException):
             raise error
-        # DuckDB adds advice that is not for this store's users, after an empty line.
+        # What follows an empty line is DuckDB's advice to people who use DuckDB directly.
         said = str(error).split("\n\n", 1)[0]
-        # Nothing is lost, and nobody can do anything about memory that has become less meanwhile.
+        # Users can do nothing about a lack of memory that has passed.
         level = logging.DEBUG if is_out_of_memory(error) else logging.WARNING
-        logger.log(level, "%r could not be tidied up, and is opened anew: %s", self, said)
+        logger.log(level, "A checkpoint of %r failed, and its database is reopened: %s", self, said)
 
     def _should_checkpoint(self) -> bool:
-        """Say whether a checkpoint is due and the disk has room for it; one that fails ends the whole instance."""
+        """Say whether a checkpoint is worth its cost and the disk has room for it; a failed one ends DuckDB's instance."""
         if self._closed:
             return False
-        # In memory it puts the rows of each table into blocks of its own: of many small ones they are more.
+        # In memory a checkpoint gives the rows of each table a block of their own: for many small tables that is more
+        # memory than before.
         return self.memory_bytes > _BLOCK_BYTES * len(self._entries)
 
-    def _checkpoint(self, *, is_needed: bool = False) -> None:
+    def _checkpoint(self, *, force: bool = False) -> None:
         """Have DuckDB write what is in its log into the database.
 
         Args:
-            is_needed: Try it with what memory there is. Only in a folder, where one that fails loses nothing.
+            force: Try it even where not all the memory that it may need is free. Only for a store in a folder, where
+                a failed checkpoint loses nothing.
 
         Raises:
-            MemoryBudgetError: There is not memory for it: it is put off.
+            MemoryBudgetError: There is too little memory for it, and no checkpoint was made.
         """
-        with self._memory_for_checkpoint(is_needed=is_needed):
+        with self._memory_for_checkpoint(force=force):
             self._write_checkpoint()
 
     def _write_checkpoint(self) -> None:
-        """Make a checkpoint in the memory that there is."""
+        """Run CHECKPOINT; the caller holds the memory for it."""
         self._connection.execute("CHECKPOINT")
-        self._unwritten.clear()
-        self._thinned.clear()
+        self._uncheckpointed.clear()
+        self._with_removals.clear()
         self._changed_bytes, self._changed_limit = 0, _CHANGED_BYTES
 
     def _checkpoint_bytes(self) -> int:
-        """Return the memory that a checkpoint takes at most, whatever is in the rows that DuckDB reads together."""
-        need = (self._bytes_together(entry, texts) for entry, texts in self._unwritten_texts())
+        """Return an upper bound of the bytes of memory that a checkpoint takes, without trying compressions."""
+        need = (
+            self._checkpoint_text_bytes(entry, texts)
+            for entry, texts in self._uncheckpointed_texts()
+        )
         return _CHECKPOINT_COPIES * max(need, default=0) + _CHECKPOINT_BYTES
 
-    def _bytes_together(self, entry: _Entry, texts: TextSizes) -> int:
-        """Return how long the texts are at most that a checkpoint of one collection reads at the same time."""
+    def _checkpoint_text_bytes(self, entry: CatalogueEntry, texts: TextSizes) -> int:
+        """Return the most bytes of texts that a checkpoint of one collection reads at the same time."""
         at_once = self._groups_at_once(texts)
-        most = min(texts.n_bytes, at_once * VECTOR_ROWS * (texts.longest or texts.n_bytes))
-        measured = self._together.get((entry.info.id, entry.extent.generation))
+        most = min(texts.n_bytes, at_once * CHUNK_ROWS * (texts.longest or texts.n_bytes))
+        measured = self._chunk_bytes.get((entry.info.id, entry.extent.generation))
         if measured is not None and measured[1] <= texts.n_bytes:
             most = min(most, at_once * measured[0] + texts.n_bytes - measured[1])
         return most
@@ -1625,78 +1737,83 @@ class DuckDB(DB):
         return min(threads, -(-texts.n_records // GROUP_ROWS) or 1)
 
     def _compression_bytes(self) -> int:
-        """Return the memory that DuckDB takes to try out how texts are best compressed."""
+        """Return the bytes of memory that DuckDB takes to try several compressions of texts."""
         if not self.persists:
             return 0
         need = [0]
-        for _, texts in self._unwritten_texts():
+        for _, texts in self._uncheckpointed_texts():
             rows = self._groups_at_once(texts) * min(texts.n_records, GROUP_ROWS)
             columns = (texts.ids, texts.documents, texts.uris, texts.metadatas)
             need.append(sum(min(column, rows * _COMPRESSED_TEXT_BYTES) for column in columns))
         return _COMPRESSION_COPIES * max(need)
 
-    def _measure_together(self) -> bool:
-        """Look how long the texts are that DuckDB reads together, where that may help; say whether it was looked."""
+    def _measure_chunks(self) -> bool:
+        """Measure the largest chunks of changed collections, for a lower bound of a checkpoint's memory.
+
+        Returns:
+            Whether something new was measured.
+        """
         least = (
-            min(VECTOR_ROWS, texts.n_records) * texts.row_bytes()
-            for _, texts in self._unwritten_texts()
+            min(CHUNK_ROWS, texts.n_records) * texts.row_bytes()
+            for _, texts in self._uncheckpointed_texts()
         )
         grant = self._grant_for_checkpoint(_CHECKPOINT_COPIES * max(least, default=0))
         if grant is None:
             return False
         is_new = False
         with grant, contextlib.closing(self._connection.cursor()) as cursor:
-            for entry, texts in list(self._unwritten_texts()):
+            for entry, texts in list(self._uncheckpointed_texts()):
                 key = entry.info.id, entry.extent.generation
-                before = self._together.get(key, (0, 0))[1]
-                # Not after every write: all texts are read for it.
-                if before <= texts.n_bytes <= _MUCH_MORE * before:
+                before = self._chunk_bytes.get(key, (0, 0))[1]
+                # Measuring reads all texts, so not after every write.
+                if before <= texts.n_bytes <= _REMEASURE_FACTOR * before:
                     continue
                 try:
-                    self._together[key] = most_together(cursor, entry.table), texts.n_bytes
+                    self._chunk_bytes[key] = largest_chunk_bytes(cursor, entry.table), texts.n_bytes
                     is_new = True
                 except duckdb.Error as error:
                     if not is_out_of_memory(error):
                         raise
         return is_new
 
-    def _unwritten_texts(self) -> Iterator[tuple[_Entry, TextSizes]]:
-        """Yield the collections that were written to since the last checkpoint, with the sizes of their texts."""
-        for collection_id in list(self._unwritten):
+    def _uncheckpointed_texts(self) -> Iterator[tuple[CatalogueEntry, TextSizes]]:
+        """Yield the collections that were written to since the last checkpoint and whose text sizes are known."""
+        for collection_id in list(self._uncheckpointed):
             entry = self._entries.get(collection_id)
             if entry is not None and entry.texts is not None:
                 yield entry, entry.texts
 
     @contextlib.contextmanager
-    def _memory_for_checkpoint(self, *, is_needed: bool = False) -> Iterator[int]:
-        """Hold all memory that a checkpoint may take, and yield how much that is, bytes.
+    def _memory_for_checkpoint(self, *, force: bool = False) -> Iterator[int]:
+        """Hold all memory that a checkpoint may take; yield its bytes.
 
-        One that runs out of memory ends the DuckDB instance, and with it all records of a store in memory.
+        A checkpoint that runs out of memory ends the DuckDB instance, and with it all records of a store in memory.
 
         Args:
-            is_needed: Go on with what there is.
+            force: Where not all of it is free, hold what there is.
 
         Raises:
-            MemoryBudgetError: It is not free.
+            MemoryBudgetError: It is not free, and `force` is False.
         """
         need, compression = self._checkpoint_bytes(), self._compression_bytes()
         grant = self._grant_for_checkpoint(need + compression)
         if grant is None and compression:
-            # Texts stay as they are, which takes more of the disk.
+            # Do without compression: the texts take more of the disk.
             compression = 0
             grant = self._grant_for_checkpoint(need)
-        if grant is None and self._measure_together():
+        if grant is None and self._measure_chunks():
             need = self._checkpoint_bytes()
             grant = self._grant_for_checkpoint(need)
-        if grant is None and is_needed:
+        if grant is None and force:
             grant = WORKSPACE.take(need)
         if grant is None:
             raise self.memory_error()
         with grant:
-            # In memory it is on top of the limit, even of one that the settings name: others may be using all of it.
+            # In memory the limit is raised by all of it, even one that the settings name: other statements may use
+            # the whole limit at the moment.
             more = max(grant.n_bytes, 0 if self.persists else _SAFE_CHECKPOINT_BYTES)
-            # In a folder a quarter is left to the system, which holds what is written until the disk has it. What
-            # is not forbidden DuckDB keeps in memory, too.
+            # In a folder a quarter is left to the system, which caches what is written until it is on the disk.
+            # DuckDB would use that quarter if its limit allowed it.
             spare = (need - _CHECKPOINT_BYTES) // 4 if self.persists else 0
             more = max(0, more - spare)
             compressed = bool(compression) or not self.persists
@@ -1704,38 +1821,39 @@ class DuckDB(DB):
                 yield need + compression - spare
 
     def _grant_for_checkpoint(self, n_bytes: int) -> Grant | None:
-        """Return the memory that a checkpoint takes beside DuckDB's own; None where it is not free."""
+        """Take the memory of a checkpoint that is not within DuckDB's limit already; return None where it is not free."""
         if self.persists:
             n_bytes = 0 if self.memory_share.is_fixed else n_bytes - self.memory_share.limit
         return WORKSPACE.take_now(max(0, n_bytes))
 
     @contextlib.contextmanager
     def _compressing(self, texts: bool) -> Iterator[None]:
-        """Have DuckDB look for the best compression of texts until the end of the block, or not."""
+        """Until the end of the block, let DuckDB compress texts or not."""
         if texts:
             yield
             return
         with contextlib.closing(self._connection.cursor()) as cursor:
-            _keep_texts_apart(cursor, uncompressed=True)
+            _limit_text_compression(cursor, uncompressed=True)
         try:
             yield
         finally:
-            # Where DuckDB has ended, or was opened anew, there is nothing to set back.
+            # This fails where DuckDB has ended; a reopened one has its defaults again.
             with (
                 contextlib.suppress(duckdb.Error),
                 contextlib.closing(self._connection.cursor()) as cursor,
             ):
-                _keep_texts_apart(cursor)
+                _limit_text_compression(cursor)
 
     def _free_cache(self) -> None:
+        """Have DuckDB give its freed blocks back, by lowering its limit for a moment."""
         self.memory_share.is_stale = True
-        # Refused where it is in use at the moment.
+        # DuckDB refuses a limit below what is in use.
         with contextlib.suppress(duckdb.OutOfMemoryException):
             self._connection.execute("SET memory_limit = '8MB'")
         self.memory_share.apply()
 
-    def _keep_memory_limit(self) -> None:
-        """Set the memory limit that is meant: an interrupt may have left the one of `settle`."""
+    def _apply_stale_memory_limit(self) -> None:
+        """Set DuckDB's memory limit where it may be another one, such as after an interrupt in `settle`."""
         if not self.memory_share.is_stale:
             return
         with self._cursor_lock:
@@ -1752,17 +1870,18 @@ class DuckDB(DB):
     def memory_bytes(self) -> int:
         try:
             with self._reading() as cursor:
-                return self._held(cursor)
+                return self._memory_used(cursor)
         except MemoryBudgetError:
             pass
-        # Others use all of it, and asking takes a little, too.
+        # The query itself takes a little memory, and other statements use all that the limit allows.
         try:
             with self.memory_share.raised(_ASKING_BYTES), self._reading() as cursor:
-                return self._held(cursor)
+                return self._memory_used(cursor)
         except MemoryBudgetError:
             return self.memory_share.limit
 
-    def _held(self, connection: duckdb.DuckDBPyConnection) -> int:
+    def _memory_used(self, connection: duckdb.DuckDBPyConnection) -> int:
+        """Return the bytes of memory that DuckDB says it uses."""
         rows = connection.execute(
             "SELECT coalesce(sum(memory_usage_bytes), 0) FROM duckdb_memory()"
         ).fetchall()
@@ -1770,7 +1889,7 @@ class DuckDB(DB):
 
     @property
     def working_bytes(self) -> int:
-        # A checkpoint writes the whole catalogue of tables.
+        # A checkpoint writes the entries of all tables, changed or not.
         return _CATALOGUE_BYTES * len(self._entries)
 
     @property
@@ -1783,7 +1902,7 @@ class DuckDB(DB):
         self._check_open()
         self.memory_share.n_bytes = n_bytes
         with self._cursor_lock, interruptible():
-            # Where it is being opened anew at this moment, the next statement does it.
+            # While the database is being reopened this fails: then the next statement sets the limit.
             self.memory_share.is_stale = True
             with contextlib.suppress(duckdb.Error):
                 self.memory_share.apply()
@@ -1799,7 +1918,7 @@ class DuckDB(DB):
         except InternalError as error:
             if error.__cause__ is None or not is_fatal(error.__cause__):
                 raise
-        # A checkpoint of another thread has failed: DuckDB is opened anew, and nothing was changed.
+        # A failed checkpoint of another thread has ended DuckDB. Reopen it and ask once more.
         self.mark_broken()
         self._reload_if_stale()
         return answer_sql(self, query, parameters, tenant, database)
@@ -1810,7 +1929,7 @@ class DuckDB(DB):
         self._check_open()
         cursor = self._cursor()
         try:
-            self._keep_memory_limit()
+            self._apply_stale_memory_limit()
             with self._cursor_lock:
                 self._sql_cursors.add(cursor)
             # Checked after the cursor was added: from then on `_end_queries` interrupts it.
@@ -1822,10 +1941,21 @@ class DuckDB(DB):
             self._busy_cursors.discard(cursor)
             self._sql_cursors.discard(cursor)
 
+    @contextlib.contextmanager
+    def one_thread(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Have DuckDB work with one thread until the end of the block; others' queries meanwhile, too."""
+        cursor.execute("SET threads = 1")
+        try:
+            yield
+        finally:
+            # Closed meanwhile: the next connection has its own.
+            with contextlib.suppress(duckdb.Error):
+                cursor.execute(f"SET threads = {self.settings.threads or os.cpu_count() or 1}")
+
     def _end_queries(self) -> None:
         """Interrupt SQL queries: DuckDB does not close while a cursor is at work."""
         self._is_closing = True
-        until = time.monotonic() + _PATIENCE_SECONDS
+        until = time.monotonic() + _CLOSE_SECONDS
         while self._sql_cursors and time.monotonic() < until:
             for cursor in list(self._sql_cursors):
                 with contextlib.suppress(duckdb.Error):
@@ -1844,16 +1974,16 @@ class DuckDB(DB):
             return self.vectors(collection_id) if self.is_at(collection_id, generation) else None
 
     def mark_broken(self) -> None:
-        """Have DuckDB opened anew before the next access, as after a transaction in which it failed."""
+        """Have DuckDB reopened before the next access."""
         self._is_stale = self._is_broken = True
 
     def derived_path(self, collection_id: UUID) -> str:
-        self._check_place()
+        self._check_not_replaced()
         return self._derived_prefix(self._entry(collection_id))
 
-    def _derived_prefix(self, entry: _Entry) -> str:
-        name = f"{entry.info.id}.{entry.extent.generation}"
-        return os.path.join(self._temp.path, name)
+    def _derived_prefix(self, entry: CatalogueEntry) -> str:
+        """Return the path, without its suffix, of the files that are derived from a collection."""
+        return os.path.join(self._temp.path, entry.file_stem)
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         found = super().sizes(collection_ids)
@@ -1868,11 +1998,19 @@ class DuckDB(DB):
         return 0 if entry.vectors is None else entry.vectors.bytes_on_disk
 
 
-_COLLECTION_COLUMNS = (
-    "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
-    "next_label, next_sequence, generation, ttl_seconds, version"
-)
-_SET_TAIL = ", tail_rows = ?, tail_sum = ?"
+def _condition(
+    expression: Expression | None, ids: Sequence[str] | None, dialect: DuckDBDialect
+) -> tuple[str, list[Any]]:
+    """Return the SQL condition for a filter and for ids, and its parameters; an empty text where there is neither."""
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if expression is not None:
+        condition, parameters = compile_sql(expression, dialect)
+        conditions.append(f"({condition})")
+    if ids is not None:
+        conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
+        parameters = [*parameters, list(ids)]
+    return " AND ".join(conditions), parameters
 
 
 def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidArgumentError:
@@ -1910,7 +2048,7 @@ def _create_records(table: str) -> str:
     )
 
 
-def _entry_from_row(row: Sequence[Any]) -> _Entry:
+def _entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
     info = CollectionInfo(
         id=UUID(row[0]),
         name=row[1],
@@ -1923,11 +2061,14 @@ def _entry_from_row(row: Sequence[Any]) -> _Entry:
     )
     extent = Extent(row[8], row[9], row[10], row[11], row[13])
     tail = None if row[14] is None else (int(row[14]), int(row[15]))
-    return _Entry(info, row[4], extent, texts=_read_texts(row[16], extent), tail=tail)
+    return CatalogueEntry(info, row[4], extent, texts=_read_texts(row[16], extent), tail=tail)
 
 
 def _read_texts(stored: str | None, extent: Extent) -> TextSizes | None:
-    """Return the sizes that a commit has noted down; None where a later one, by an older version, has not."""
+    """Return the sizes that the last commit has stored; None where it stored none.
+
+    Sizes of an earlier version are left from before an older chroma_nb, which stores none, wrote to the collection.
+    """
     if not extent.n_records and not extent.next_label:
         return NO_TEXTS
     if stored is None:
@@ -1936,8 +2077,8 @@ def _read_texts(stored: str | None, extent: Extent) -> TextSizes | None:
     return TextSizes(*sizes) if version == extent.version else None
 
 
-def text_bytes(entry: _Entry) -> int:
-    """Return the bytes of a collection's texts, as far as they were noted down."""
+def text_bytes(entry: CatalogueEntry) -> int:
+    """Return the bytes of a collection's texts; 0 where they are not known without reading them."""
     sizes = entry.texts
     return 0 if sizes is None else sizes.row_bytes() * entry.extent.n_records
 
@@ -1946,18 +2087,18 @@ def _stored_texts(sizes: TextSizes | None, extent: Extent) -> str | None:
     return None if sizes is None else json.dumps([extent.version, *astuple(sizes)])
 
 
-def _is_in_step(entry: _Entry, sums: BlockSums | None) -> bool:
-    """Say whether sums in memory are those that DuckDB has."""
+def _is_in_step(entry: CatalogueEntry, sums: BlockSums | None) -> bool:
+    """Say whether the checksums in memory are those that DuckDB has."""
     if entry.tail is None or sums is None:
         return entry.tail is None and sums is None
     return sums.n_rows == entry.extent.next_label and sums.tail == entry.tail
 
 
 def _check_tail(vectors: VectorFile, changes: Changes) -> None:
-    """Refuse to put records' vectors where they would share a block with damaged ones; see `rows_to_skip`.
+    """Check that a commit leaves the rest of a damaged block empty, as `rows_to_skip` demands.
 
     Raises:
-        InternalError: One of the first rows is a record's.
+        InternalError: A record would get one of these rows, or they are not in the commit.
     """
     n_skipped = vectors.rows_to_skip()
     if not n_skipped:
@@ -1981,24 +2122,36 @@ def _write_rows(
         )
     if not len(rows):
         return
-    step = _PIECE_BYTES // _PLACE_BYTES
+    step = _PIECE_BYTES // _ROW_ARRAY_BYTES
     for piece in text_pieces(rows, step, _TEXT_PIECE_BYTES):
         _insert_piece(con, table, rows, piece, is_long=piece.stop - piece.start < len(rows))
         bar.update(piece.stop - piece.start)
 
 
-def _bytes_together(text_bytes: NDArray[np.int64]) -> int:
-    """Return the most bytes of texts that a COMMIT has in hand at a time: those of 2,048 rows."""
-    if len(text_bytes) <= VECTOR_ROWS:
+def _largest_chunk_bytes(text_bytes: NDArray[np.int64]) -> int:
+    """Return the most bytes of texts in any chunk (2,048 successive rows), which COMMIT handles at a time.
+
+    Args:
+        text_bytes: UTF-8 bytes of each row's texts, int64, shape (n,).
+    """
+    if len(text_bytes) <= CHUNK_ROWS:
         return int(text_bytes.sum())
     ends = np.concatenate([[0], np.cumsum(text_bytes)])
-    return int((ends[VECTOR_ROWS:] - ends[:-VECTOR_ROWS]).max())
+    return int((ends[CHUNK_ROWS:] - ends[:-CHUNK_ROWS]).max())
 
 
 def _insert_piece(
     con: duckdb.DuckDBPyConnection, table: str, rows: RecordRows, piece: slice, *, is_long: bool
 ) -> None:
-    """Insert some rows in the quickest way; as columns where their texts are long, as others copy these five times."""
+    """Insert some rows in the fastest way.
+
+    Args:
+        con: The connection of the transaction.
+        table: The collection's table.
+        rows: Rows of a commit.
+        piece: Which of them.
+        is_long: Their texts are long: they are inserted as arrays, as the other ways copy each text five times.
+    """
     n_rows = piece.stop - piece.start
     if n_rows >= _COLUMNAR_ROWS or is_long:
         _insert_columns(con, table, rows, piece)
@@ -2028,8 +2181,8 @@ def _insert_columns(
     texts: list[Sequence[str | None]] = [rows.ids, rows.documents, rows.uris, rows.metadatas]
     for name, column in zip(("id", "document", "uri", "metadata"), texts, strict=True):
         values = [_own_copy(text) for text in column[piece]]
-        # DuckDB guesses a column's type from a thousand of its values, and versions before 2 fail where
-        # these are all None: so what is missing is said beside, and every value is a text.
+        # DuckDB guesses a column's type from a thousand of its values, and versions before 2.0 fail where these are
+        # all None. So every value is a text, and a column of booleans says which of them are given.
         given = np.fromiter((text is not None for text in values), dtype=bool, count=len(values))
         if given.all():
             arrays[name] = np.array(values, dtype=object)
@@ -2044,45 +2197,51 @@ def _insert_columns(
     try:
         con.execute(f'INSERT INTO "{table}" SELECT {", ".join(selected)} FROM {_ROWS_VIEW}')
     finally:
-        # DuckDB does nothing more in a transaction that has failed, and says this instead of why: see `_undo`.
+        # In a failed transaction this raises, and would hide the reason. `_undo` unregisters it then.
         with contextlib.suppress(duckdb.TransactionException):
             con.unregister(_ROWS_VIEW)
-        # DuckDB keeps the arrays until the transaction ends.
+        # DuckDB keeps the arrays until the transaction ends; without this, their texts as well.
         for array in arrays.values():
             if array.dtype == object:
                 array.fill(None)
 
 
 def _own_copy(text: str | None) -> str | None:
-    """Return a text that may be given to DuckDB: Python keeps the UTF-8 of one with other letters for as long as it."""
+    """Return a text to give to DuckDB: a copy where it is long and not ASCII.
+
+    DuckDB asks Python for the text's UTF-8, which Python then keeps as long as the text. With a copy, the caller's
+    text does not grow.
+    """
     if text is None or len(text) < _LONG_TEXT or text.isascii():
         return text
     return text.encode().decode()
 
 
-def _dump(metadata: dict[str, Any] | None) -> str | None:
+def _metadata_json(metadata: dict[str, Any] | None) -> str | None:
     return None if metadata is None else json.dumps(metadata)
 
 
 def _disable_pruner(connection: duckdb.DuckDBPyConnection) -> None:
     """Switch off an optimizer of DuckDB 2.0.0 that loses rows.
 
-    ``ORDER BY ... LIMIT`` there passes over row groups by the bounds of rows that are deleted. Older
+    ``ORDER BY ... LIMIT`` skips row groups by their minimum and maximum, which still count deleted rows. Older
     versions have no optimizer of that name, and do not need this.
     """
     with contextlib.suppress(duckdb.Error):
         connection.execute("SET GLOBAL disabled_optimizers = 'row_group_pruner'")
 
 
-def _keep_texts_apart(connection: duckdb.DuckDBPyConnection, *, uncompressed: bool = False) -> None:
-    """Have long texts stored one by one.
+def _limit_text_compression(
+    connection: duckdb.DuckDBPyConnection, *, uncompressed: bool = False
+) -> None:
+    """Have DuckDB store long texts uncompressed.
 
-    DuckDB compresses texts of 4 kB and more by Zstandard, 2,048 together, and has to have all of these in memory
-    to read one of them.
+    It compresses texts of 4 kB and more with Zstandard, 2,048 at a time, and needs all of them in memory to read one.
 
     Args:
         connection: A connection to the database.
-        uncompressed: And have shorter ones not compressed either: to try that out, DuckDB holds a row group's.
+        uncompressed: Store shorter texts uncompressed as well: to choose a compression, DuckDB holds the texts of a
+            row group.
     """
     methods = "zstd,fsst,dictionary,dict_fsst" if uncompressed else "zstd"
     with contextlib.suppress(duckdb.Error):
@@ -2097,22 +2256,22 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def has_failed(error: BaseException) -> bool:
-    """Say whether an error of DuckDB's means that the disk is full or has failed, and not that it lost something."""
+    """Say whether an error of DuckDB's means that the disk is full or has failed, and not that data is damaged."""
     return is_disk_full(error) or os.strerror(errno.EIO) in str(error)
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Say whether DuckDB answers nothing any more until it is opened anew."""
+    """Say whether an error means that DuckDB has ended and must be reopened."""
     return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
 
 
-def _close_vectors(entry: _Entry) -> None:
+def _close_vectors(entry: CatalogueEntry) -> None:
     if entry.vectors is not None:
         entry.vectors.close()
         entry.vectors = None
 
 
-def _remove_prefix(prefix: str) -> None:
+def remove_prefix(prefix: str) -> None:
     folder, name = os.path.split(prefix)
     with contextlib.suppress(FileNotFoundError):
         for found in os.listdir(folder):

@@ -1,8 +1,8 @@
-"""What the metadata of a table of records holds: its keys, and a summary of each, asked of DuckDB.
+"""The keys of a collection's metadata, and a summary of each, computed by DuckDB.
 
-JSON is read where it is, by all cores and without Python's lock: the keys of 200,000 records of nine take
-60 ms, where parsing what is in memory takes a second. DuckDB reads 2,048 records at a time, however large
-they are; where so many would not fit into its memory they are asked for in pieces.
+DuckDB reads the JSON with all cores and without Python's lock: the keys of 200,000 records with nine keys take 60 ms,
+where parsing them in Python takes a second. DuckDB reads 2,048 records at a time, however large they are. Where so
+many would not fit into its memory, they are read in pieces.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.filters.sql import json_pointer
 from chroma_nb.types import MOST_METADATA_KEYS, FieldSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Metadata keys that are described at most: a record may have ten thousand.
+#: At most this many metadata keys are described; a record may have ten thousand.
 _MOST_FIELDS = 200
-#: DuckDB's names of JSON types; all others are lists.
+#: DuckDB's names of JSON types -> ours; all others are lists.
 _KINDS = {
     "VARCHAR": "str",
     "BIGINT": "int",
@@ -30,27 +31,28 @@ _KINDS = {
     "BOOLEAN": "bool",
 }
 _ORDER = ("str", "int", "float", "bool", "list")
-#: DuckDB takes so many times the bytes of the texts that it looks through together.
+#: A query over metadata takes this many times the bytes of the texts of a chunk.
 TEXT_FACTOR = 8
-#: Records looked at in each of three places to see how large they are.
+#: Records that are measured at each of three places to estimate how large a record is.
 _SAMPLE = 16
 
-#: (key, kind, value as JSON) of chosen keys; the parameters are `_chosen`.
+#: A query for (key, kind, value as JSON) of some keys; `_key_parameters` are its parameters.
 _PAIRS = (
     "SELECT key, json_type(atom) AS kind, CAST(atom AS VARCHAR) AS atom FROM (SELECT "
     "unnest(?::VARCHAR[]) AS key, unnest(json_extract(metadata, ?::VARCHAR[])) AS atom "
     'FROM "{table}" {condition}) WHERE atom IS NOT NULL'
 )
+#: The same from the temporary table that `_keep_pairs` fills.
 _TEMPORARY = "SELECT key, kind, atom FROM chroma_nb_pairs"
 
 
 def metadata_keys(cursor: duckdb.DuckDBPyConnection, table: str, memory_limit: int) -> list[str]:
-    """Return the metadata keys of a table in the order of their code points, the first ones of many.
+    """Return the metadata keys of a table, sorted by code points; of too many the first `MOST_METADATA_KEYS`.
 
     Args:
-        cursor: Of the database.
-        table: The records'.
-        memory_limit: Bytes of memory that the database may take.
+        cursor: A cursor of the store's DuckDB.
+        table: The name of the collection's table.
+        memory_limit: DuckDB's memory limit, bytes.
     """
     most = MOST_METADATA_KEYS
     found: set[str] = set()
@@ -74,17 +76,17 @@ def describe(
     """Return a summary of each metadata key, the most frequent first, at most 200.
 
     Args:
-        cursor: Of the database.
-        table: The records'.
-        n_values: A key with at most so many different values has them counted.
-        memory_limit: Bytes of memory that the database may take.
+        cursor: A cursor of the store's DuckDB.
+        table: The name of the collection's table.
+        n_values: The values of a key are counted where it has at most this many different ones.
+        memory_limit: DuckDB's memory limit, bytes.
     """
     keys, is_large = _frequent_keys(cursor, table, memory_limit)
     if not is_large:
         try:
             return _summaries(cursor, keys, n_values, _PAIRS.format(table=table, condition=""))
         except duckdb.OutOfMemoryException:
-            # A few records among many are very large: these stand together in the end.
+            # Records are larger than the sample said: read them in pieces.
             pass
     _keep_pairs(cursor, table, memory_limit, keys)
     found = _summaries(cursor, keys, n_values, _TEMPORARY)
@@ -102,13 +104,13 @@ def _summaries(
     for key, *rest in cursor.execute(
         f"SELECT key, kind, count(*), min({whole}), max({whole}), min({real}), max({real}), "
         f"approx_count_distinct(atom) FROM ({source}) GROUP BY key, kind",
-        None if source == _TEMPORARY else _chosen(keys),
+        None if source == _TEMPORARY else _key_parameters(keys),
     ).fetchall():
         kinds[key].append(_Kind(*rest))
     few = [
         key
         for key, found in kinds.items()
-        # What turns out to be too much is cut off below.
+        # `n_distinct` is an estimate: twice as many are let through, and `_summary` cuts off what is too much.
         if sum(kind.n_distinct for kind in found if kind.name != "list") <= 2 * n_values + 2
     ]
     values: dict[str, list[tuple[Any, int]]] = {key: [] for key in few}
@@ -116,15 +118,15 @@ def _summaries(
     for key, atom, n in cursor.execute(
         f"SELECT key, atom, count(*) FROM ({source}) WHERE kind IN ({plain}) "
         "AND key IN (SELECT unnest(?::VARCHAR[])) GROUP BY key, atom",
-        [*([] if source == _TEMPORARY else _chosen(few)), few],
+        [*([] if source == _TEMPORARY else _key_parameters(few)), few],
     ).fetchall():
         values[key].append((json.loads(atom), n))
     return [_summary(key, found, values.get(key), n_values) for key, found in kinds.items()]
 
 
-def _chosen(keys: list[str]) -> list[list[str]]:
-    """Return the parameters of `_PAIRS`: the keys, and as JSON pointers."""
-    return [keys, ["/" + key.replace("~", "~0").replace("/", "~1") for key in keys]]
+def _key_parameters(keys: list[str]) -> list[list[str]]:
+    """Return the parameters of `_PAIRS`: the keys, and the same as JSON pointers."""
+    return [keys, [json_pointer(key) for key in keys]]
 
 
 def _frequent_keys(
@@ -159,7 +161,7 @@ def _frequent_keys(
 def _keep_pairs(
     cursor: duckdb.DuckDBPyConnection, table: str, memory_limit: int, keys: list[str]
 ) -> None:
-    """Bring the values of some keys into a temporary table, piece by piece."""
+    """Copy the values of some keys into a temporary table, piece by piece."""
 
     def begin() -> None:
         cursor.execute(
@@ -168,7 +170,7 @@ def _keep_pairs(
 
     def insert(condition: str) -> None:
         pairs = _PAIRS.format(table=table, condition=condition)
-        cursor.execute(f"INSERT INTO chroma_nb_pairs {pairs}", _chosen(keys))
+        cursor.execute(f"INSERT INTO chroma_nb_pairs {pairs}", _key_parameters(keys))
 
     _by_pieces(cursor, table, memory_limit, begin, insert)
 
@@ -188,11 +190,11 @@ class Pieces:
     """Reads the records of a table in pieces that fit into DuckDB's memory.
 
     Args:
-        cursor: Of the database.
-        table: The records', as SQL.
-        memory_limit: Bytes of memory that the database may take.
-        restart: Called where a piece did not fit, before all is begun again. DuckDB has ended the transaction
-            then.
+        cursor: A cursor of the store's DuckDB.
+        table: The table of the records, as SQL.
+        memory_limit: DuckDB's memory limit, bytes.
+        restart: Called where a piece did not fit, before reading starts again from the beginning. DuckDB has ended
+            the transaction by then.
     """
 
     def __init__(
@@ -207,13 +209,13 @@ class Pieces:
             f"SELECT min(label), max(label) FROM {table}"
         ).fetchall()
         self._lowest, self._end, self._step = 0, 0, 1
-        #: About the size of one record's metadata.
+        #: About the bytes of one record's metadata.
         self.record_bytes = 0
         if lowest is not None:
             self._lowest, self._end = lowest, highest + 1
             self.record_bytes = max(1, _record_bytes(cursor, table, lowest, self._end))
             fitting = max(1, memory_limit // (TEXT_FACTOR * self.record_bytes))
-            self._step = self._end - lowest if fitting >= VECTOR_ROWS else fitting
+            self._step = self._end - lowest if fitting >= CHUNK_ROWS else fitting
 
     @property
     def is_one(self) -> bool:
@@ -221,9 +223,16 @@ class Pieces:
         return self._lowest + self._step >= self._end
 
     def read(self, begin: Callable[[], object], take: Callable[[str], None]) -> bool:
-        """Call `take` with a condition for each piece, "" where it is one; say if it is several.
+        """Call `take` with the SQL condition of each piece, or once with "" where the table is one piece.
 
-        Where a piece does not fit all is begun again with smaller ones, which later calls use, too.
+        Where a piece does not fit into memory, everything starts again with smaller pieces. Later calls keep them.
+
+        Args:
+            begin: Called before the first piece, each time that reading starts.
+            take: Reads one piece.
+
+        Returns:
+            Whether there were several pieces.
         """
         while True:
             begin()
@@ -237,12 +246,12 @@ class Pieces:
             except duckdb.OutOfMemoryException:
                 if self._step == 1:
                     raise
-                self._step = max(1, min(self._step, VECTOR_ROWS) // 4)
+                self._step = max(1, min(self._step, CHUNK_ROWS) // 4)
             self._restart()
 
 
 def _record_bytes(cursor: duckdb.DuckDBPyConnection, table: str, lowest: int, end: int) -> int:
-    """Return about how many bytes the metadata of a record has: of some at either end and in between."""
+    """Estimate the bytes of a record's metadata from samples at the beginning, the middle and the end."""
     n_records = n_bytes = 0
     for start in {lowest, (lowest + end) // 2, max(lowest, end - _SAMPLE)}:
         rows = cursor.execute(
@@ -270,7 +279,7 @@ class _Kind:
         self.n_records = n_records
         bounds = (lowest, highest, lowest_real, highest_real)
         self.bounds = [bound for bound in bounds if bound is not None]
-        #: An estimate; more than there are values at times.
+        #: An estimate, which may be too high.
         self.n_distinct = min(n_distinct, n_records)
 
 

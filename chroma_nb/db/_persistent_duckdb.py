@@ -2,11 +2,15 @@
 
 ::
 
-    <path>/lock                          who has the store open
+    <path>/lock                          which process has the store open
     <path>/records.duckdb                catalogue and records
+    <path>/records.duckdb.wal            DuckDB's write-ahead log: commits that are not yet in records.duckdb
     <path>/commits                       how many commits were acknowledged
     <path>/vectors/<id>.<generation>.f32 the vectors of one collection
-    <path>/indexes/<id>.<generation>.*   derived files, rebuilt when they are missing or damaged
+    <path>/indexes/<id>.<generation>.*   derived files, made again when they are missing or damaged
+
+Terms: "the log" is the write-ahead log. A *found* log was left by an earlier process. *Orphans* are files that no
+collection in the catalogue names.
 """
 
 from __future__ import annotations
@@ -25,20 +29,33 @@ import duckdb
 from chroma_nb.db._duckdb import (
     GROUP_ROWS,
     HEADROOM_BYTES,
+    ROW_BYTES,
+    CatalogueEntry,
     DuckDB,
-    _Entry,
-    _remove_prefix,
     create_schema,
     has_failed,
     is_disk_full,
+    remove_prefix,
     text_bytes,
 )
 from chroma_nb.db._versions import IS_OLD_DUCKDB
-from chroma_nb.db.commit_file import CommitFile, Witness, header_sum
+from chroma_nb.db.commit_file import (
+    ANY_LOG,
+    NO_LOG,
+    CommitFile,
+    LastCommit,
+    header_sum,
+    log_start,
+)
 from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.interrupted import interruptible, path_to_open
 from chroma_nb.db.memory_share import is_out_of_memory
-from chroma_nb.db.own_file import NotOurFileError
+from chroma_nb.db.own_file import (
+    COLLECTION_PREFIX,
+    SECOND_NAME,
+    NotOurFileError,
+    has_second_name,
+)
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
@@ -63,6 +80,47 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb")
 
+#: The newest storage format that all supported versions of DuckDB read correctly, as folders move between machines.
+#: With "v1.3.0", and with the default, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 reads NULL for every value.
+_STORAGE = {"storage_compatibility_version": "v1.2.0"}
+#: DuckDB 1.3 does not know the length of a found log. When a commit fails, it truncates that log too far, and
+#: acknowledged records are lost. So a found log is written into the database before the first commit.
+_TRUNCATES_FOUND_LOGS = IS_OLD_DUCKDB
+#: Errors that keep a file from being opened and do not mean that it is damaged.
+_ACCESS_ERRORS = (
+    *(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),
+)
+#: A checkpoint is due when the log has more bytes than this, which is DuckDB's own default.
+_LOG_BYTES = 16 << 20
+#: What DuckDB holds at most of a small table after it was read or written, until it is closed; some 30 kB of it are
+#: not counted against its limit.
+_TABLE_BYTES = 64 << 10
+#: After this many tables were touched, the machine's free memory is checked, ...
+_MEMORY_CHECK_TABLES = 256
+#: ... and the database is reopened where less than about this is free.
+_LOW_MEMORY_BYTES = 48 << 20
+#: The least memory that a checkpoint gets under a low limit, beside what DuckDB holds already.
+_SMALL_CHECKPOINT_BYTES = 8 << 20
+#: Ends the name of a database that is not complete yet.
+_UNFINISHED = ".new"
+#: How long reopening the database waits for readers, seconds.
+_READERS_SECONDS = 10.0
+#: The names in a store's folder.
+_OWN_FILES = {
+    "lock",
+    "commits",
+    "vectors",
+    "indexes",
+    "records.duckdb",
+    "records.duckdb.wal",
+    f"records.duckdb{_UNFINISHED}",
+    f"records.duckdb{_UNFINISHED}.wal",
+}
+#: The beginning of a collection's file.
+_COLLECTION_FILE = re.compile(COLLECTION_PREFIX)
+#: What operating systems put into any folder, beside names that begin with a dot.
+_SYSTEM_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
+
 
 class PersistentDuckDB(DuckDB):
     """A store in a folder; one process at a time.
@@ -83,22 +141,27 @@ class PersistentDuckDB(DuckDB):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        #: The database's path as DuckDB was given it.
+        #: The path that DuckDB has open; see `path_to_open`.
         self._opened_path = ""
-        #: The log has records that were written before it was opened.
-        self._has_old_log = False
-        #: The database's file, as (device, inode), and the files that no collection names.
+        #: The log has commits of an earlier process.
+        self._has_found_log = False
+        #: The database's file, as (device, inode).
         self._database_identity: tuple[int, int] | None = None
-        self._unnamed: list[str] = []
-        #: What `commits` says, and the checksum of the database's header, None while it has to be looked up.
-        self._witness: Witness | None = None
+        #: The orphans that were found at opening.
+        self._orphans: list[str] = []
+        #: What the file `commits` says; None where it says nothing.
+        self._noted: LastCommit | None = None
+        #: How the log begins, as far as that is known.
+        self._log_start = ANY_LOG
+        #: The checksum of the database's header; None while it has to be computed.
         self._header: int | None = None
-        #: The file of the log as this process has left it, as (device, inode); None while it has nothing in it.
+        #: The log's file as this process has left it, as (device, inode); None while this process has written nothing
+        #: to it.
         self._log_identity: tuple[int, int] | None = None
-        #: A log of more than this is written into the database.
+        #: A log larger than this is due for a checkpoint, bytes.
         self._log_limit = _LOG_BYTES
-        #: When so many tables were named, the machine's memory is looked at.
-        self._look_at = _FEW_TABLES
+        #: The machine's free memory is checked when this many tables were touched.
+        self._next_memory_check = _MEMORY_CHECK_TABLES
         self.path = expand_path(settings.path)
         self._index_sizes = FolderSizes(self._index_folder)
         _check_folder(self.path, settings.path)
@@ -113,8 +176,8 @@ class PersistentDuckDB(DuckDB):
                 raise
         except NotOurFileError as error:
             raise InvalidArgumentError(
-                f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Remove that file, or "
-                "give another folder; nothing was changed."
+                f"The folder {settings.path!r} cannot be opened as a store: {error.strerror}. Move it away, or "
+                "delete it, or give another folder; nothing was changed."
             ) from error
         except OSError as error:
             raise InternalError(
@@ -122,10 +185,12 @@ class PersistentDuckDB(DuckDB):
                 "that you may write to, or use chroma_nb.EphemeralClient()."
             ) from error
         try:
-            self._witness = self._commit_file.read()
+            self._noted = self._commit_file.read()
+            if self._noted is not None and self._log_bytes():
+                self._log_start = self._noted.log
             with interruptible():
                 if not os.path.exists(self._database_file()):
-                    self._check_new()
+                    self._check_database_is_new()
                     self._make_database()
             super().__init__(settings)
         except BaseException as error:
@@ -141,8 +206,8 @@ class PersistentDuckDB(DuckDB):
             raise
         try:
             self._write_commit_file()
-            self._renew_found_log()
-            self._unnamed = self._find_unnamed()
+            self._checkpoint_found_log_at_open()
+            self._orphans = self._find_orphans()
         except BaseException:
             self.close()
             raise
@@ -176,11 +241,11 @@ class PersistentDuckDB(DuckDB):
         return {**super()._config(), **_STORAGE}
 
     def _make_database(self) -> None:
-        """Make an empty database under another name, and give it its own when it is whole.
+        """Make an empty database under a temporary name, and rename it when it is complete.
 
-        A process that is killed in between leaves nothing that could be taken for a damaged store.
+        So a process that is killed here leaves nothing that looks like a damaged store.
         """
-        unfinished = self._database_file() + _NEW
+        unfinished = self._database_file() + _UNFINISHED
         try:
             for left in (unfinished, unfinished + ".wal"):
                 with contextlib.suppress(FileNotFoundError):
@@ -206,49 +271,56 @@ class PersistentDuckDB(DuckDB):
         connection = self._open_database()
         found = os.stat(self._database_file())
         self._database_identity = found.st_dev, found.st_ino
-        self._has_old_log = self._log_bytes() > 0
+        self._has_found_log = self._log_bytes() > 0
         self._log_identity = None
         return connection
 
     def _load_catalogue(self) -> None:
         super()._load_catalogue()
-        if self._has_old_log and self._log_bytes():
-            # Which collections it is of, DuckDB does not say.
-            self._unwritten.update(self._entries)
+        if self._has_found_log and self._log_bytes():
+            # DuckDB does not say which collections are in the log: it may be any of them.
+            self._uncheckpointed.update(self._entries)
 
-    def _renew_found_log(self) -> None:
-        """Begin a new log now, while nobody reads; where the disk does not let it, the next commit tries."""
+    def _checkpoint_found_log_at_open(self) -> None:
+        """Make a checkpoint of a found log right after opening, while nobody reads.
+
+        Where memory or the disk does not allow it, the next commit tries again.
+        """
         try:
             with interruptible():
-                if _CUTS_FOUND_LOGS and self._has_old_log and self._should_checkpoint():
+                if _TRUNCATES_FOUND_LOGS and self._has_found_log and self._should_checkpoint():
                     self._checkpoint()
-                    self._has_old_log = False
+                    self._has_found_log = False
         except MemoryBudgetError:
             pass
         except (duckdb.Error, OSError):
             self.mark_broken()
 
-    def _renew_log(self, connection: duckdb.DuckDBPyConnection, *, is_needed: bool = True) -> None:
-        if _CUTS_FOUND_LOGS and self._has_old_log and self._log_bytes():
+    def _checkpoint_found_log(
+        self, connection: duckdb.DuckDBPyConnection, *, force: bool = True
+    ) -> None:
+        if _TRUNCATES_FOUND_LOGS and self._has_found_log and self._log_bytes():
             if not self._should_checkpoint():
                 need = self._space_for_checkpoint(self._log_bytes())
                 raise OSError(
                     errno.ENOSPC,
-                    f"{os.strerror(errno.ENOSPC)}: before anything is written, the database's log is put in order, "
-                    f"for which {format_bytes(need)} have to be free, and {format_bytes(self._free_space())} are",
+                    f"{os.strerror(errno.ENOSPC)}: before anything is written, the database's log has to be written into "
+                    f"the database, which needs {format_bytes(need)}; {format_bytes(self._free_space())} are free",
                 )
-            self._checkpoint(is_needed=is_needed)
-        self._has_old_log = False
+            self._checkpoint(force=force)
+        self._has_found_log = False
 
     def _log_bytes(self) -> int:
+        """Return the size of the log; 0 where there is none."""
         try:
             return os.path.getsize(self._log_file())
         except FileNotFoundError:
             return 0
 
     def _open_database(self) -> duckdb.DuckDBPyConnection:
+        """Open the database, under a higher memory limit where its log needs that."""
         limit = self.memory_share.n_bytes
-        # Held for as long as DuckDB has a higher limit.
+        # Holds the memory as long as DuckDB has the higher limit.
         with contextlib.ExitStack() as more:
             try:
                 try:
@@ -256,10 +328,10 @@ class PersistentDuckDB(DuckDB):
                 except duckdb.Error as error:
                     if not is_out_of_memory(error):
                         raise
-                    # What the log has in it takes more than that.
+                    # Reading the log takes more than the limit.
                     self.memory_share.n_bytes = self._more_memory(more)
                     connection = super()._connect()
-                if self._log_bytes() and 3 * self._held(connection) > limit:
+                if self._log_bytes() and 3 * self._memory_used(connection) > limit:
                     connection = self._write_long_log(connection, self._more_memory(more))
             except duckdb.InterruptException:
                 raise
@@ -272,23 +344,23 @@ class PersistentDuckDB(DuckDB):
         return connection
 
     def _more_memory(self, held: contextlib.ExitStack) -> int:
-        """Take memory for opening the database: half of what there is; return DuckDB's limit with it.
+        """Take half of the free memory for opening the database; return the limit that DuckDB may then have, bytes.
 
         Args:
-            held: Gives it back at its end.
+            held: Gives the memory back when it is closed.
         """
-        # Over a limit that the settings name, too: a store has to open.
+        # Even beyond a limit that the settings name: otherwise the store could not be opened at all.
         grant = held.enter_context(WORKSPACE.take(WORKSPACE.free()))
         return max(self.memory_share.n_bytes, grant.n_bytes)
 
     def _write_long_log(
         self, connection: duckdb.DuckDBPyConnection, limit: int
     ) -> duckdb.DuckDBPyConnection:
-        """Write a log that takes much of DuckDB's memory into the database at once; return the connection to use.
+        """Make a checkpoint at once, as the log takes much of DuckDB's memory; return the connection to use.
 
         Args:
-            connection: The one that has read it.
-            limit: DuckDB's memory limit meanwhile, bytes.
+            connection: The connection that has read the log.
+            limit: DuckDB's memory limit during the checkpoint, bytes.
         """
         self.memory_share.is_stale = True
         if not self._should_checkpoint():
@@ -296,19 +368,19 @@ class PersistentDuckDB(DuckDB):
         connection.execute(f"SET memory_limit = '{limit}B'")
         self._connection = connection
         self._read_meta()
-        self._forget_header()
+        self._clear_note()
         try:
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
             if not is_out_of_memory(error):
                 raise
-            # It stays in the log. DuckDB answers nothing more until it is opened anew.
+            # The commits stay in the log. DuckDB has ended and must be opened again.
             connection.close()
             return super()._connect()
         return connection
 
     def _open_error(self, error: duckdb.Error) -> Exception:
-        """Return the error that stands for one of DuckDB's, met while opening its file."""
+        """Return the error to raise for one of DuckDB's that came while it opened its file."""
         if is_out_of_memory(error):
             return self.memory_error()
         said = f"The store in {self.path!r} cannot be opened"
@@ -327,7 +399,7 @@ class PersistentDuckDB(DuckDB):
                 f"{said}, as another program has its database open, such as DuckDB itself: {error}. Close it there. "
                 "Nothing is damaged."
             )
-        if any(os.strerror(code) in str(error) for code in _NO_DAMAGE):
+        if any(os.strerror(code) in str(error) for code in _ACCESS_ERRORS):
             return InternalError(f"{said}: {error}. Nothing is damaged.")
         if "with version number" in str(error):
             return VersionMismatchError(
@@ -343,35 +415,37 @@ class PersistentDuckDB(DuckDB):
             )
         return StoreCorruptError(f"{said}: {error}. {way_out}")
 
-    def _read_error(self, error: duckdb.Error) -> Exception:
+    def read_error(self, error: duckdb.Error) -> Exception:
         if is_out_of_memory(error):
             return self.memory_error()
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
-            # DuckDB answers nothing more until it is opened anew.
+            # DuckDB has ended and must be reopened.
             self.mark_broken()
         if is_disk_full(error):
             return InternalError(
                 f"The store in {self.path!r} could not be read, as the disk is full: {error}. Free some space."
             )
         return StoreCorruptError(
-            f"The database {self._database_file()!r} could not be read: {error}. Restore the store from a backup, "
-            "or save what can be read: collection.export(path). client.check() says which collections are whole."
+            f"The database {self._database_file()!r} could not be read: {error}. Restore the whole folder from a "
+            "backup. Without one: client.check() says which collections are whole; collection.export(path) saves them. Of "
+            "the others client.memory.load(name) loads the snapshot in indexes/, where that is there and whole; then "
+            "export() saves those, too."
         )
 
-    def _check_new(self) -> None:
-        """Raise `StoreCorruptError` where there was a database before."""
-        if self._witness is not None and self._witness.number:
+    def _check_database_is_new(self) -> None:
+        """Raise `StoreCorruptError` where the database is missing and `commits` says that there was one."""
+        if self._noted is not None and self._noted.number:
             raise StoreCorruptError(
-                f"The store in {self.path!r} had {self._witness.number:,} commits, and its database "
+                f"The store in {self.path!r} had {self._noted.number:,} commits, and its database "
                 f"{self._database_file()!r} is missing. Restore it from a backup; or delete "
-                f"{self._commit_file.path!r} to begin anew. Nothing was changed."
+                f"{self._commit_file.path!r} to begin with an empty store. Nothing was changed."
             )
 
     def _check_commits(self) -> None:
         counted = self._commits or 0
-        written = 0 if self._witness is None else self._witness.number
+        written = 0 if self._noted is None else self._noted.number
         if written > counted:
-            # Nothing is to be written into the database any more: what is there is evidence.
+            # Closing must not write to the database: the user may still put the missing file back.
             self._is_abandoned = True
             n = written - counted
             raise StoreCorruptError(
@@ -381,122 +455,162 @@ class PersistentDuckDB(DuckDB):
                 f"copy the folder, then delete {self._commit_file.path!r} to open what is left. Nothing was deleted."
             )
 
-    def _write_commit_file(self) -> None:
+    def _write_commit_file(self, *, is_committed: bool = False) -> None:
         if self._commits is None:
             return
         if self._header is None:
-            # Where it cannot be read it is not known, and not expected.
+            # Where it cannot be read, 0 is noted, and the next opening checks no header.
             self._header = 0
             with contextlib.suppress(OSError):
                 self._header = header_sum(self._database_file())
-        before, witness = self._witness, Witness(self._commits, self._header)
+        self._look_at_log(is_committed=is_committed)
+        before, after = self._noted, LastCommit(self._commits, self._header, self._log_start)
         if not self.settings.fsync:
-            witness = Witness(self._commits)
-        if witness == before:
+            after = LastCommit(self._commits)
+        if after == before:
             return
-        # An old header must not come back after a power cut, when a checkpoint has been made meanwhile.
-        if self._commit_file.write(
-            witness, flush=not witness.header and bool(before and before.header)
-        ):
-            self._witness = witness
+        # Flushed when a header is taken out. Otherwise a power cut could bring the old header back after a checkpoint
+        # has changed the database's.
+        is_cleared = not after.header and bool(before and before.header)
+        if self._commit_file.write(after, flush=is_cleared):
+            self._noted = after
 
-    def _check_log(self) -> None:
-        """Raise `StoreCorruptError` where the log is not that of the database."""
-        expected = 0 if self._witness is None else self._witness.header
-        if not expected:
+    def _look_at_log(self, *, is_committed: bool) -> None:
+        """Find out how the log begins, where that is not known; it stays so until the next checkpoint.
+
+        Args:
+            is_committed: It begins with a whole commit. Of another beginning DuckDB may write over a part.
+        """
+        if self._log_start.n_bytes or not self.settings.fsync:
             return
         try:
-            found = header_sum(self._database_file())
+            if self._log_bytes():
+                self._log_start = log_start(self._log_file()) if is_committed else ANY_LOG
+            elif self._log_start != NO_LOG:
+                # Otherwise a power cut could bring back the log that was deleted.
+                _sync(self.path)
+                self._log_start = NO_LOG
+        except OSError:
+            # Then nothing is compared.
+            self._log_start = ANY_LOG
+
+    def _expect_log(self) -> None:
+        if self._noted is None or self._noted.log == ANY_LOG or self._log_bytes():
+            return
+        # Before there is one: otherwise the store would be refused after a kill in between.
+        self._note(self._noted._replace(log=ANY_LOG))
+
+    def _check_log(self) -> None:
+        """Raise `StoreCorruptError` where the log does not belong to the database."""
+        noted = self._noted
+        if noted is None:
+            return
+        try:
+            header = header_sum(self._database_file()) if noted.header else 0
+            log = log_start(self._log_file(), noted.log.n_bytes) if noted.log.n_bytes else noted.log
         except OSError as error:
             raise InternalError(
                 f"The database {self._database_file()!r} cannot be read: {error}. Nothing is damaged; repeat the call."
             ) from error
-        if found != expected:
+        # Of one that was cut the number of commits says more: see `_check_commits`.
+        is_other_log = log == NO_LOG or (log != noted.log and log.n_bytes == noted.log.n_bytes)
+        if header != noted.header or is_other_log:
             raise StoreCorruptError(
                 f"The database {self._database_file()!r} is not the one that its log records.duckdb.wal was written "
-                "for: one of them was replaced, or the folder was copied while it was in use. Records would be "
-                "missing. Restore the whole folder from a backup. Without one: copy the folder, then delete "
-                f"{self._commit_file.path!r} to open what there is. Nothing was changed."
+                "for: one of them was replaced, or the folder was copied while it was in use; or the log is damaged. "
+                "Records would be missing, or there twice. Restore the whole folder from a backup. Without one: copy the "
+                f"folder, then move {self._log_file()!r} and {self._commit_file.path!r} out of it. That opens what is "
+                "in the database. Nothing was changed."
             )
 
-    def _forget_header(self) -> None:
-        """Write down that a checkpoint is under way.
+    def _clear_note(self) -> None:
+        """Take the header and the log out of `commits` before a checkpoint, which changes the one and ends the other.
 
         Raises:
-            OSError: That could not be written.
+            OSError: The file can be neither written nor deleted.
         """
-        self._header = None
-        if self._witness is None or not self._witness.header:
+        self._header, self._log_start = None, ANY_LOG
+        if self._noted is not None:
+            self._note(LastCommit(self._noted.number))
+
+    def _note(self, commit: LastCommit) -> None:
+        """Write `commits` before something is changed that it speaks of.
+
+        Raises:
+            OSError: The file can be neither written nor deleted.
+        """
+        if commit == self._noted:
             return
-        witness = Witness(self._witness.number, 0)
-        # Flushed, as the checkpoint will be: else the old header would be expected after a power cut.
-        if self._commit_file.write(witness, flush=True):
-            self._witness = witness
+        # Flushed, as the change will be. Otherwise the store would be refused after a power cut in between.
+        if self._commit_file.write(commit, flush=True):
+            self._noted = commit
         else:
-            # Without a witness nothing is expected.
+            # Without the file, the next opening checks nothing.
             self._commit_file.remove()
-            self._witness = None
+            self._noted = None
 
     def _write_checkpoint(self) -> None:
-        self._forget_header()
+        self._clear_note()
         super()._write_checkpoint()
         self._log_identity = None
         self._log_limit = _LOG_BYTES
         self._write_commit_file()
 
     def _after_commit(self) -> None:
-        is_due = self._waits_for_checkpoint()
+        is_due = self._holds_much_until_checkpoint()
         with contextlib.suppress(OSError):
             found = os.stat(self._log_file())
             self._log_identity = found.st_dev, found.st_ino
             is_due = is_due or found.st_size >= self._log_limit
-            # While there is room for it.
+            # Sooner where the disk is nearly full: a checkpoint needs room, too.
             is_due = is_due or self._free_space() < 2 * self._space_for_checkpoint(found.st_size)
             if not is_due or not self._should_checkpoint():
                 return
             self._log_limit = found.st_size + _LOG_BYTES // 4
         try:
-            # Refused while somebody reads, or without memory: then it is done when the log has grown.
+            # Refused while another thread reads or memory is short. The next try is when the log has grown by a quarter.
             with contextlib.suppress(duckdb.TransactionException, MemoryBudgetError):
                 self._checkpoint()
         except (duckdb.Error, OSError) as error:
-            self._leave_to_the_log(error)
+            self._after_failed_checkpoint(error)
 
-    def _let_go(self) -> None:
-        n = len(self._named)
+    def _free_memory_if_due(self) -> None:
+        n = len(self._touched)
         is_due = n * _TABLE_BYTES > self.memory_share.n_bytes
-        if n >= self._look_at:
-            # Where the machine has little left, sooner; looking takes 0.1 ms.
-            self._look_at = n + _FEW_TABLES // 4
-            is_due = is_due or MACHINE.free() < 2 * self.working_bytes + _LITTLE_BYTES
+        if n >= self._next_memory_check:
+            # Sooner where the machine has little free memory. Reading that takes 0.1 ms, so not each time.
+            self._next_memory_check = n + _MEMORY_CHECK_TABLES // 4
+            is_due = is_due or MACHINE.free() < 2 * self.working_bytes + _LOW_MEMORY_BYTES
         if is_due:
-            self._open_anew()
+            self._reopen_to_free_memory()
 
     def _after_reading(self) -> None:
-        self._let_go()
+        self._free_memory_if_due()
 
-    def _make_room(self) -> bool:
+    def _free_memory(self) -> bool:
         with self._write_lock:
             self._reload_if_stale()
-            return self._open_anew()
+            return self._reopen_to_free_memory()
 
-    def _open_anew(self) -> bool:
-        """Have DuckDB forget the rows of the tables that it has read; say whether that was done.
+    def _reopen_to_free_memory(self) -> bool:
+        """Close and reopen the database; say whether that was done.
 
-        What it holds of each table that was read or written once, some 30 kB beside its limit, it never gives back.
+        DuckDB holds some 30 kB, which it does not count against its limit, for each table that was read or written,
+        and frees it only when it is closed.
         """
         if not self._write_lock.acquire(blocking=False):
             return False
         try:
             with contextlib.ExitStack() as held, interruptible():
                 n_bytes = 0
-                # In the middle of a transaction, or of reading: then it is done another time.
+                # In a transaction or a read: a later call does it.
                 if self._is_in_use():
                     return False
                 if self._log_bytes():
-                    # Before cursors are locked: whoever makes room for it may need one, of this store as well.
+                    # Before the cursor lock is taken: collections that are unloaded for this memory may be this
+                    # store's, and then need a cursor.
                     n_bytes = held.enter_context(self._memory_for_checkpoint())
-                # Nobody begins to read from here on: a cursor would keep the instance alive.
+                # From here on no read can begin: its cursor would keep the old instance alive.
                 held.enter_context(self._cursor_lock)
                 if self._is_in_use():
                     return False
@@ -504,34 +618,34 @@ class PersistentDuckDB(DuckDB):
                     if not self._should_checkpoint():
                         return False
                     self._checkpoint_in_little_memory(n_bytes)
-                # An interrupt leaves the rest to the next call.
+                # After an interrupt from here on, the next access reopens the database.
                 self.mark_broken()
                 self._idle_cursors.clear()
-                self._open_again()
+                self._reopen()
             self._is_stale = self._is_broken = False
             return_memory()
         except (duckdb.TransactionException, MemoryBudgetError):
             return False
         except (duckdb.Error, OSError, InternalError) as error:
-            self._leave_to_the_log(error)
+            self._after_failed_checkpoint(error)
             return False
         finally:
             self._write_lock.release()
         return True
 
     def _is_in_use(self) -> bool:
-        """Say whether the database cannot be opened anew at this moment."""
+        """Say whether the database cannot be reopened at this moment."""
         return bool(self._is_stale or self._busy_cursors or self._closed or self._is_abandoned)
 
     def _checkpoint_in_little_memory(self, n_bytes: int) -> None:
-        """Make a checkpoint of which little stays in memory: else what it writes would, up to the limit.
+        """Make a checkpoint under a low memory limit: DuckDB would keep what it writes in memory, up to its limit.
 
-        The limit is set back by opening the database again, or before the next access.
+        Reopening the database sets the usual limit again, or else the next access does.
 
         Args:
-            n_bytes: What it takes.
+            n_bytes: Bytes of memory that the checkpoint takes.
         """
-        limit = self._held(self._connection) + max(_CHECKPOINT_BYTES, n_bytes)
+        limit = self._memory_used(self._connection) + max(_SMALL_CHECKPOINT_BYTES, n_bytes)
         if limit < self.memory_share.n_bytes:
             self.memory_share.is_stale = True
             with contextlib.suppress(duckdb.OutOfMemoryException):
@@ -539,7 +653,7 @@ class PersistentDuckDB(DuckDB):
         self._write_checkpoint()
 
     def _has_lost_its_log(self) -> bool:
-        """Say whether the log with this process's commits was deleted or replaced: DuckDB still has them."""
+        """Say whether the log with this process's commits was deleted or replaced. DuckDB still has them in memory."""
         if self._log_identity is None:
             return False
         try:
@@ -554,11 +668,11 @@ class PersistentDuckDB(DuckDB):
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            # Of this moment: whoever needs the file is told.
+            # It cannot be told now. A caller that needs the file meets the error itself.
             return True
         return (found.st_dev, found.st_ino) == self._database_identity and self._lock.is_there()
 
-    def _check_place(self) -> None:
+    def _check_not_replaced(self) -> None:
         if not self._closed and not self.is_there():
             self._is_abandoned = True
             raise InternalError(
@@ -573,47 +687,48 @@ class PersistentDuckDB(DuckDB):
             )
             try:
                 with interruptible():
-                    self._checkpoint(is_needed=True)
+                    self._checkpoint(force=True)
             except (duckdb.Error, OSError) as error:
                 raise self._write_error(error) from error
-        # Not sooner: a store that is only read, or an older database that was put beside newer vectors by
-        # mistake, loses nothing.
-        if self._unnamed:
-            self._remove_unnamed()
+        # Orphans are deleted only here, and not at opening: the catalogue may be an older one that was put beside
+        # newer vector files by mistake. As long as nothing is written, that can still be put right.
+        if self._orphans:
+            self._remove_orphans()
 
     def abandon(self) -> None:
-        # A checkpoint would remove the log of whatever store is in the folder now.
+        # A checkpoint would delete the log of the store that is in the folder now.
         self._is_abandoned = True
         self.close()
 
-    def _reconnect(self) -> None:
-        # A commit that fails on a full disk may end the instance ("database has been invalidated"), or
-        # leave rows half taken back: with DuckDB 1.3.2 the next text written came out joined with theirs.
-        # What is on the disk is right, so it is read anew.
-        # Cursors go with their connection, so nobody should find one in between.
-        self._check_place()
-        # Those that are being read would be cut off, which looks like a damaged file; and as long as one of their
-        # queries runs DuckDB goes on with the old state, or refuses to open the file again.
+    def _reopen_after_failure(self) -> None:
+        # A commit that fails on a full disk may end the instance ("database has been invalidated") or roll rows back
+        # only in part: with DuckDB 1.3.2 the next text that was written came out joined with theirs. What is on the
+        # disk is right, so it is read again.
+        self._check_not_replaced()
+        # Wait for readers. Closing under them would look like a damaged file, and as long as one of their queries
+        # runs, DuckDB keeps the old instance or refuses to open the file again.
         until = time.monotonic() + _READERS_SECONDS
         self._is_reopening = True
         try:
             while True:
                 with self._cursor_lock:
-                    others = len(self._busy_cursors) - self._here.n_cursors
+                    # This thread's own cursors are not waited for: they end after this.
+                    others = len(self._busy_cursors) - self._this_thread.n_cursors
                     if others <= 0 or time.monotonic() > until:
                         self._idle_cursors.clear()
-                        self._open_again()
+                        self._reopen()
                         return
                 time.sleep(0.001)
         finally:
             self._is_reopening = False
 
-    def _open_again(self) -> None:
+    def _reopen(self) -> None:
+        """Close the connection and open the database again. The caller holds the cursor lock."""
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
         self._connection = self._connect()
-        self._named.clear()
-        self._look_at = _FEW_TABLES
+        self._touched.clear()
+        self._next_memory_check = _MEMORY_CHECK_TABLES
 
     def _should_checkpoint(self) -> bool:
         log = self._log_bytes()
@@ -625,12 +740,13 @@ class PersistentDuckDB(DuckDB):
         return shutil.disk_usage(self.path).free
 
     def _space_for_checkpoint(self, log: int) -> int:
-        """Return what a checkpoint of a log may take of the disk, before it deletes the log and frees old blocks."""
-        again = sum(
-            min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + _ROW_BYTES)
-            for entry, texts in self._unwritten_texts()
+        """Return the bytes of the disk that a checkpoint of `log` bytes may need before it deletes the log."""
+        # Changed row groups are written once more before their old blocks are free.
+        rewritten = sum(
+            min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
+            for entry, texts in self._uncheckpointed_texts()
         )
-        return 2 * log + again + HEADROOM_BYTES
+        return 2 * log + rewritten + HEADROOM_BYTES
 
     def _space_for_log(self, n_bytes: int, free: int) -> int:
         log = self._log_bytes()
@@ -641,9 +757,9 @@ class PersistentDuckDB(DuckDB):
             except duckdb.InterruptException:
                 raise
             except (duckdb.Error, OSError) as error:
-                self._leave_to_the_log(error)
+                self._after_failed_checkpoint(error)
             log = self._log_bytes()
-        # Whoever fills the disk up to here can still delete something: that is written to the log, too.
+        # This much stays free also for deletes, which have to be possible on a full disk and are written to the log.
         return self._space_for_checkpoint(log + n_bytes)
 
     def close(self) -> None:
@@ -659,16 +775,16 @@ class PersistentDuckDB(DuckDB):
         self._commit_file.close()
         self._lock.on_fork()
 
-    def _vector_path(self, entry: _Entry) -> str:
-        return os.path.join(self._vector_folder, _file_name(entry) + ".f32")
+    def _vector_path(self, entry: CatalogueEntry) -> str:
+        return os.path.join(self._vector_folder, entry.file_stem + ".f32")
 
-    def _derived_prefix(self, entry: _Entry) -> str:
-        return os.path.join(self._index_folder, _file_name(entry))
+    def _derived_prefix(self, entry: CatalogueEntry) -> str:
+        return os.path.join(self._index_folder, entry.file_stem)
 
-    def _open_vectors(self, entry: _Entry, dimension: int, *, create: bool) -> VectorFile:
+    def _open_vectors(self, entry: CatalogueEntry, dimension: int, *, create: bool) -> VectorFile:
         path = self._vector_path(entry)
         if create:
-            # What an undone first write or compaction left there is nobody's.
+            # A first write or a compaction that failed may have left a file there.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         has_sums = not create and entry.tail is not None
@@ -682,7 +798,7 @@ class PersistentDuckDB(DuckDB):
             path,
             dimension,
             fsync=self.settings.fsync,
-            # An empty one, by whose checksums every record's vector is known to be lost.
+            # A missing file is made again, empty: then the checksums say that every vector is damaged.
             create=create or is_missing,
             has_sums=has_sums,
         )
@@ -691,30 +807,30 @@ class PersistentDuckDB(DuckDB):
             _sync_folder(self._vector_folder)
         return vectors
 
-    def _remove_files(self, entry: _Entry) -> None:
-        _remove_prefix(os.path.join(self._vector_folder, _file_name(entry)))
-        _remove_prefix(self._derived_prefix(entry))
+    def _remove_files(self, entry: CatalogueEntry) -> None:
+        remove_prefix(os.path.join(self._vector_folder, entry.file_stem))
+        remove_prefix(self._derived_prefix(entry))
 
-    def _find_unnamed(self) -> list[str]:
-        """Return the files that no collection names: a process was killed in between, or the database is older."""
-        known = {_file_name(entry) for entry in self._entries.values()}
+    def _find_orphans(self) -> list[str]:
+        """Return files that no collection names: a killed process has left them, or the database is an older one."""
+        known = {entry.file_stem for entry in self._entries.values()}
         return [
             os.path.join(folder, name)
             for folder in (self._vector_folder, self._index_folder)
             for name in sorted(os.listdir(folder))
-            if _OF_A_COLLECTION.match(name) and ".".join(name.split(".")[:2]) not in known
+            if _COLLECTION_FILE.match(name) and ".".join(name.split(".")[:2]) not in known
         ]
 
-    def _remove_unnamed(self) -> None:
-        # Anew: a compaction may have made one of these names its own meanwhile.
-        for path in self._find_unnamed():
-            # One that stays takes space and nothing else.
+    def _remove_orphans(self) -> None:
+        # Looked for again: a compaction may use one of these names by now.
+        for path in self._find_orphans():
+            # An orphan that cannot be deleted costs space and nothing else.
             with contextlib.suppress(OSError):
                 os.unlink(path)
-        self._unnamed = []
+        self._orphans = []
 
     def unnamed_files(self) -> list[str]:
-        return [one for one in self._find_unnamed() if one.startswith(self._vector_folder)]
+        return [one for one in self._find_orphans() if one.startswith(self._vector_folder)]
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         derived = self._index_sizes.by_collection()
@@ -724,7 +840,7 @@ class PersistentDuckDB(DuckDB):
             if entry is None:
                 found.append((0, 0, 0))
                 continue
-            # As many rows as are committed: the file has these and its header.
+            # Computed from the committed rows, not read: many collections would take as many system calls.
             extent, size = entry.extent, 0
             if extent.next_label:
                 size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
@@ -734,66 +850,28 @@ class PersistentDuckDB(DuckDB):
         return found
 
     def bytes_on_disk(self, collection_id: UUID) -> int:
-        name = _file_name(self._entry(collection_id))
+        name = self._entry(collection_id).file_stem
         total = 0
         for folder in (self._vector_folder, self._index_folder):
             for found in os.listdir(folder):
-                # One may get its final name at this moment.
+                # A file may be renamed or deleted at this moment.
                 with contextlib.suppress(FileNotFoundError):
                     if found.startswith(name + "."):
                         total += os.path.getsize(os.path.join(folder, found))
         return total
 
 
-#: The newest form of DuckDB's files that every supported DuckDB reads rightly: stores are carried about. With
-#: "v1.3.0", and without any, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 finds NULL for every value.
-_STORAGE = {"storage_compatibility_version": "v1.2.0"}
-#: Of a log that it has found DuckDB 1.3 does not know the length: when a commit fails, it cuts the log back too far, and
-#: acknowledged records are gone.
-_CUTS_FOUND_LOGS = IS_OLD_DUCKDB
-#: What keeps a file from being opened and says nothing of what is in it.
-_NO_DAMAGE = (*(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),)
-#: A log of more than this is written into the database after a commit; DuckDB's own measure.
-_LOG_BYTES = 16 << 20
-#: What DuckDB holds at most of a small table from when it is first read or written: 30 kB of it beside its limit.
-_TABLE_BYTES = 64 << 10
-_ROW_BYTES = 16
-#: Of so many tables at least DuckDB forgets the rows, where the machine has only so much memory left.
-_FEW_TABLES = 256
-_LITTLE_BYTES = 48 << 20
-#: What a checkpoint gets of memory beside what is held before it.
-_CHECKPOINT_BYTES = 8 << 20
-#: Of a database that is being made.
-_NEW = ".new"
-#: So long whoever opens the database anew waits for those who read it, seconds.
-_READERS_SECONDS = 10.0
-#: What a folder of a store has.
-_OWN_FILES = {
-    "lock",
-    "commits",
-    "vectors",
-    "indexes",
-    "records.duckdb",
-    "records.duckdb.wal",
-    f"records.duckdb{_NEW}",
-    f"records.duckdb{_NEW}.wal",
-}
-#: The files of collections: id, generation, what it is.
-_OF_A_COLLECTION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\.")
-#: What file systems and desktops put into any folder, beside names that begin with a dot.
-_NOBODYS_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
-
-
 def _check_folder(path: str, given: str) -> None:
-    """Refuse a place that is not a store's, and cannot become one without harm.
+    """Refuse a folder that is no store and in which none should be made.
 
     Args:
         path: The folder, absolute.
         given: As the user wrote it.
 
     Raises:
-        InvalidArgumentError: A file, a name that DuckDB cannot open, or a folder of something else.
-        StoreCorruptError: It has vectors, and the database that names them is gone.
+        InvalidArgumentError: It is a file, has a name that DuckDB cannot open, or holds something else.
+        InternalError: It cannot be read.
+        StoreCorruptError: It has vectors, and the database that names them is missing.
     """
     for character in ("?", "\\") if os.sep == "/" else ("?",):
         if character in path:
@@ -824,7 +902,7 @@ def _check_folder(path: str, given: str) -> None:
             f"{given}` and copy: chroma_nb.connect('http://localhost:8000').copy_to(chroma_nb.Client('./new'))."
         )
     foreign = sorted(
-        name for name in found - _OWN_FILES - _NOBODYS_FILES if not name.startswith(".")
+        name for name in found - _OWN_FILES - _SYSTEM_FILES if not name.startswith(".")
     )
     if foreign:
         more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""
@@ -841,10 +919,12 @@ def _check_folder(path: str, given: str) -> None:
 
 
 def _check_links(path: str, given: str) -> None:
-    """Refuse links where a store has files: through them its writing and deleting would go elsewhere.
+    """Refuse links in the place of a store's files: writes and deletes would go to where they lead.
+
+    Hard links to vectors are looked at when they are written to, as there may be thousands.
 
     Raises:
-        InvalidArgumentError: There is one, or a pipe or a device.
+        InvalidArgumentError: There is a link, a pipe or a device.
     """
     for folder in (path, os.path.join(path, "vectors"), os.path.join(path, "indexes")):
         with (
@@ -854,6 +934,12 @@ def _check_links(path: str, given: str) -> None:
             for one in entries:
                 if folder == path and one.name not in _OWN_FILES:
                     continue
+                if folder == path and has_second_name(one.stat(follow_symlinks=False)):
+                    raise InvalidArgumentError(
+                        f"The folder {given!r} cannot be opened as a store: {one.path!r} {SECOND_NAME}, which would "
+                        "be changed together with it. Copy the folder without links (cp -r) and open the copy; "
+                        "nothing was changed."
+                    )
                 if not one.is_file(follow_symlinks=False) and not one.is_dir(follow_symlinks=False):
                     what = (
                         f"is a link to {os.readlink(one.path)!r}"
@@ -866,12 +952,8 @@ def _check_links(path: str, given: str) -> None:
                     )
 
 
-def _file_name(entry: _Entry) -> str:
-    return f"{entry.info.id}.{entry.extent.generation}"
-
-
 def _sync_folder(folder: str) -> None:
-    """Make a new file's name durable, where a folder can be flushed."""
+    """Flush a folder, so that the name of a new file in it survives a power cut; where the system can do that."""
     with contextlib.suppress(OSError):
         _sync(folder)
 

@@ -1,8 +1,8 @@
-"""`DB`: the truth. Catalogue, records and vectors; everything else is derived from it.
+"""`DB`: keeps the catalogue, the records and the vectors. Everything else is derived from it.
 
-A record has a *label*, the row of its vector, and a *sequence* number, its place in storage order
-(the order of first insertion of its id). A commit names the labels that it writes; labels are never
-used twice within one *generation* of a collection, and compaction starts a new generation.
+A record has a *label*, the row of its vector, and a *sequence* number, its place in storage order (the order in which
+ids were first added). Labels are never used twice within one *generation* of a collection. A compaction starts a new
+generation.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extent:
-    """How far a collection reaches: what a reader or a writer has to know before it starts."""
+    """A collection's counters, which a reader or a writer needs before it starts."""
 
     n_records: int
     #: The label that the next vector gets; rows at and past it are not committed.
     next_label: int
     #: The sequence number that the next new id gets.
     next_sequence: int
-    #: Grows with each compaction; labels of different generations have nothing to do with each other.
+    #: One more with each compaction. Labels of different generations have nothing to do with each other.
     generation: int
-    #: Grows with each commit: what was derived from one version is not that of another.
+    #: A random number that each commit replaces. What was derived from another version is out of date.
     version: int
 
 
@@ -53,10 +53,10 @@ TEXT_COLUMNS = ("id", "document", "uri", "metadata")
 class TextSizes:
     """UTF-8 bytes of a collection's texts, by column: what loading them will take.
 
-    They may be those of somewhat more records than there are: of some that were deleted or replaced since.
+    They may still count some records that were deleted or replaced.
     """
 
-    #: The records whose bytes these are.
+    #: Records that were counted.
     n_records: int
     ids: int
     documents: int
@@ -66,18 +66,18 @@ class TextSizes:
     longest: int = 0
 
     def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
-        """Return what these columns of a record take on average, bytes."""
+        """Return the bytes of these columns in an average record."""
         total = self.ids * ("id" in columns) + self.documents * ("document" in columns)
         total += self.uris * ("uri" in columns) + self.metadatas * ("metadata" in columns)
         return -(-total // max(1, self.n_records))
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all of them."""
+        """Bytes of all texts."""
         return self.ids + self.documents + self.uris + self.metadatas
 
     def plus(self, rows: RecordRows) -> TextSizes:
-        """Return them with those of rows that are written; what these replace stays in it."""
+        """Return the sizes after these rows were written. Records that they replace stay counted."""
         ids, documents, uris, metadatas = rows.lengths.sum(axis=1).tolist()
         return TextSizes(
             *(self.n_records + len(rows), self.ids + ids, self.documents + documents),
@@ -90,10 +90,12 @@ class TextSizes:
 class RecordRows:
     """Records as the DB holds them, one row each; metadata as compact JSON text or None.
 
-    A column that was not asked for is empty.
+    A column of texts that was not asked for is empty.
     """
 
+    #: Shape (n,), int64.
     labels: NDArray[np.int64]
+    #: Shape (n,), int64.
     sequences: NDArray[np.int64]
     ids: list[str]
     documents: list[str | None]
@@ -105,13 +107,13 @@ class RecordRows:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """UTF-8 bytes of the ids, documents, URIs and metadata, shape (4, n). For rows with all columns."""
+        """UTF-8 bytes of the ids, documents, URIs and metadata, int64, shape (4, n). All columns must be there."""
         columns = (self.ids, self.documents, self.uris, self.metadatas)
         return np.array([list(map(utf8_length, column)) for column in columns], dtype=np.int64)
 
     @property
     def text_bytes(self) -> NDArray[np.int64]:
-        """UTF-8 bytes of each row's texts, shape (n,)."""
+        """UTF-8 bytes of each row's texts, int64, shape (n,)."""
         return self.lengths.sum(axis=0)  # type: ignore[no-any-return]
 
     @classmethod
@@ -122,7 +124,13 @@ class RecordRows:
 
 
 def text_pieces(rows: RecordRows, n_rows: int, n_bytes: int) -> Iterator[slice]:
-    """Yield slices of rows, in order: each of at most so many rows and bytes of text, or of one longer row."""
+    """Yield slices that cover all rows in order.
+
+    Args:
+        rows: Rows with all columns.
+        n_rows: The most rows of a slice.
+        n_bytes: The most bytes of texts of a slice; a single row may have more.
+    """
     ends = np.cumsum(rows.text_bytes)
     start, before = 0, 0
     while start < len(rows):
@@ -144,24 +152,27 @@ class Changes:
     """
 
     rows: RecordRows
-    #: Shape (m,), int64: labels of the records that end or are replaced.
+    #: Shape (m,), int64: labels of the records that are deleted or replaced.
     removed: NDArray[np.int64]
     #: Shape (v, dimension), float32: the vectors of labels first_label .. first_label + v - 1.
     vectors: NDArray[np.float32]
     first_label: int
-    #: Ids that are new to the collection among `rows`.
+    #: How many ids of `rows` are new to the collection.
     n_new: int
     #: Set when this commit fixes the collection's dimension.
     dimension: int | None = None
-    #: How `n_records` changes.
+    #: Added to `Extent.n_records`; negative where more records are deleted than added.
     n_records_delta: int = field(default=0)
 
 
 class VectorSource(ABC):
     """Read access to one collection's vectors, by label.
 
-    Whatever is read is as it was written: `StoreCorruptError` where it is not, and a record's vector is
-    affected.
+    What is read is compared with its checksum, where it has one.
+
+    Raises:
+        StoreCorruptError: From any method that reads: rows are not as they were written, and one of them is a
+            record's vector.
     """
 
     dimension: int
@@ -172,13 +183,17 @@ class VectorSource(ABC):
 
     @abstractmethod
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the vectors of these labels, shape (len(labels), dimension), in their order."""
+        """Return the vectors of these labels in their order: float32, shape (len(labels), dimension).
+
+        Args:
+            labels: int64, shape (n,).
+        """
 
     @abstractmethod
     def read_range(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Return the vectors of labels start .. stop - 1 as a copy that the caller owns.
+        """Return the vectors of labels start .. stop - 1 as a copy that the caller owns: float32, (stop - start, dimension).
 
         Args:
             start: The first label.
@@ -190,25 +205,27 @@ class VectorSource(ABC):
     def mapped(
         self, stop: int, start: int = 0, labels: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Return the vectors of labels 0 .. stop - 1, read-only, without copying where possible.
+        """Return the vectors of labels 0 .. stop - 1, without copying where possible: float32, (stop, dimension).
+
+        The array must not be written to.
 
         Args:
             stop: One past the last label.
-            start: The first label that will be looked at: those before it are not checked.
-            labels: The only ones that will be looked at, where they are few.
+            start: The first label that the caller will read. Those before it are not checked.
+            labels: The only labels that the caller will read, int64, shape (n,); None: all from `start`.
         """
 
     @abstractmethod
-    def look_anew(self) -> None:
-        """Have every vector compared with its checksum when it is next read, whatever is known of it."""
+    def forget_checks(self) -> None:
+        """Compare every vector with its checksum again when it is next read."""
 
     @abstractmethod
     def digest(self, stop: int) -> int:
-        """Return a checksum of the vectors of labels 0 .. stop - 1; 0 where nothing outlives the process."""
+        """Return a checksum of the vectors of labels 0 .. stop - 1; 0 where there are no checksums."""
 
     @abstractmethod
     def release(self) -> int:
-        """Let go of what `mapped` holds in memory and return the bytes; the next use maps again."""
+        """Free the memory of `mapped` and return its bytes; the next use maps the file again."""
 
     @property
     @abstractmethod
@@ -221,12 +238,12 @@ class VectorSource(ABC):
 
 
 class DB(ABC):
-    """Keeps catalogue, records and vectors. Safe for many readers; writers are serialised inside.
+    """Keeps catalogue, records and vectors. Safe for threads; writes are made one after the other.
 
     A method that names a collection raises `NotFoundError` when there is none.
     """
 
-    #: Does a record survive the process?
+    #: Records outlive the process.
     persists: ClassVar[bool]
 
     # -- life cycle ---------------------------------------------------------------------------
@@ -236,15 +253,15 @@ class DB(ABC):
         """Release every file, lock and byte. Closing twice is allowed."""
 
     def is_there(self) -> bool:
-        """Say whether what it was opened on is still there: a folder may have been deleted under it."""
+        """Say whether the folder that was opened is still there, and not moved, deleted or replaced."""
         return True
 
     def unnamed_files(self) -> list[str]:
-        """Return the files of vectors that no collection names; the next write deletes them."""
+        """Return the paths of vector files that no collection names. The next write deletes those found at opening."""
         return []
 
     def abandon(self) -> None:
-        """Close without writing anything more: what it was opened on is gone, and may be another's now."""
+        """Close without writing anything: the folder is gone, or holds another store now."""
         self.close()
 
     def __enter__(self) -> DB:
@@ -316,8 +333,8 @@ class DB(ABC):
 
         Args:
             collection_id: Which.
-            change: Makes the new state of the one at that moment: two changes of different fields both stay.
-                It holds writers up, so it should be quick.
+            change: Returns the new state, given the present one, so that two changes of different fields both
+                count. Called under the write lock, so it should be quick.
 
         Raises:
             UniqueConstraintError: The new name is taken; nothing was changed.
@@ -325,7 +342,7 @@ class DB(ABC):
 
     @abstractmethod
     def delete_collection(self, collection_id: UUID) -> None:
-        """Delete a collection, its records and its vectors, and give the disk back."""
+        """Delete a collection, its records and its files."""
 
     # -- records ------------------------------------------------------------------------------
 
@@ -335,16 +352,20 @@ class DB(ABC):
 
     @abstractmethod
     def commit(self, collection_id: UUID, changes: Changes) -> None:
-        """Write all of it durably, or nothing. Returning is the acknowledgement.
+        """Write all changes durably, or none. When it returns, they are acknowledged.
 
         The caller has taken `commit_bytes` of memory for it.
+
+        Raises:
+            InternalError: The disk is full or has failed.
+            MemoryBudgetError: There is too little memory; nothing was written.
         """
 
     def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
-        """Return what a commit takes for a moment, beside the changes themselves, bytes.
+        """Return the bytes of memory that a commit takes while it runs, beside the changes themselves.
 
         Args:
-            text_bytes: UTF-8 bytes of the texts of each row, shape (n,).
+            text_bytes: UTF-8 bytes of the texts of each row, int64, shape (n,).
         """
         return 0
 
@@ -362,7 +383,18 @@ class DB(ABC):
         limit: int | None = None,
         offset: int = 0,
     ) -> NDArray[np.int64]:
-        """Return the labels of the matching records in storage order."""
+        """Return the labels of the matching records in storage order: int64, shape (n,).
+
+        Args:
+            collection_id: The collection.
+            expression: A filter; None matches all.
+            ids: Only these records; None is all.
+            limit: At most this many; None is all.
+            offset: Leave this many matches out first.
+
+        Raises:
+            InvalidArgumentError: The filter cannot be evaluated, such as a wrong regular expression.
+        """
 
     @abstractmethod
     def fetch(
@@ -375,17 +407,17 @@ class DB(ABC):
 
         Args:
             collection_id: The collection.
-            labels: Which.
+            labels: int64, shape (n,).
             columns: The texts that are wanted; others are not read.
         """
 
     @abstractmethod
     def text_sizes(self, collection_id: UUID) -> TextSizes:
-        """Return how large the collection's texts are; noted down at each commit, as a rule."""
+        """Return how large the collection's texts are. Cheap: each commit stores it."""
 
     @abstractmethod
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
-        """Return what the metadata holds, the most frequent keys first; see `API.describe_fields`."""
+        """Return a summary of each metadata key, the most frequent key first; see `API.describe_fields`."""
 
     @abstractmethod
     def metadata_keys(self, collection_id: UUID) -> list[str]:
@@ -393,7 +425,7 @@ class DB(ABC):
 
     @abstractmethod
     def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
-        """Yield every record in the order of labels, in pieces that fit into memory; writers are kept out."""
+        """Yield every record in the order of labels, in pieces that fit into memory. The caller keeps writers out."""
 
     @abstractmethod
     def vectors(self, collection_id: UUID) -> VectorSource:
@@ -404,10 +436,10 @@ class DB(ABC):
         """Rewrite a collection without dead rows, labels in storage order, as a new generation."""
 
     def rows_to_skip(self, collection_id: UUID) -> int:
-        """Return how many labels a commit has to leave to nobody, before it can write further ones.
+        """Return how many labels the next commit must leave unused.
 
-        More than 0 where the last vectors are damaged: nothing can be added to their checksum. Whoever writes
-        commits so many rows of zeros first, which no record names.
+        More than 0 where the last block of vectors is damaged, as its checksum cannot be continued. The writer then
+        writes this many rows of zeros first, which no record names.
         """
         return 0
 
@@ -415,7 +447,7 @@ class DB(ABC):
     def check(
         self, collection_id: UUID, on_bytes: Callable[[int], object] = lambda _: None
     ) -> CollectionCheck:
-        """Read everything of a collection that is on the disk, whatever was read before, and say what is whole.
+        """Read all of a collection from the disk, whatever was checked before, and report what is damaged.
 
         Args:
             collection_id: The collection.
@@ -423,7 +455,7 @@ class DB(ABC):
         """
 
     def settle(self) -> None:
-        """Write lately added rows in their compact form and free caches; a hint, for a quiet moment."""
+        """Free memory: make a checkpoint and drop caches, where that is possible now. Called when nothing is urgent."""
         return
 
     # -- memory -------------------------------------------------------------------------------
@@ -436,7 +468,7 @@ class DB(ABC):
     @property
     @abstractmethod
     def memory_limit(self) -> int:
-        """Bytes of memory that it may hold; what does not fit goes to temporary files."""
+        """Bytes of memory that the database may hold; what does not fit goes to temporary files."""
 
     @abstractmethod
     def set_memory_limit(self, n_bytes: int) -> None:
@@ -462,13 +494,13 @@ class DB(ABC):
 
     @property
     def working_bytes(self) -> int:
-        """Bytes that the database may take for a moment beside its limit."""
+        """Bytes of memory that the database may take for a moment beyond its limit."""
         return 0
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
-        """Return the records, the bytes of files and those of texts of many collections, each without a look at it.
+        """Return (records, bytes of files, bytes of texts) of each collection, without reading the collections.
 
-        One that is gone meanwhile has none.
+        A collection that was deleted meanwhile has (0, 0, 0).
         """
         found = []
         for one in collection_ids:

@@ -1,12 +1,12 @@
-"""`BlockSums`: a checksum for each block of a vector file, and which blocks are known to be whole.
+"""`BlockSums`: a checksum (sum) for each block of a vector file, and which blocks are known to be whole.
 
-A block is some 64 KiB of rows. The sums of full blocks never change, as no committed row is written to
-again; the rows after the last full block are the *tail*, whose sum every commit replaces. Its hash is kept
-as a running state, so a commit costs what it appends and no more.
+A block is some 64 KiB of rows. The sums of full blocks never change, as no committed row is written to again. The
+rows after the last full block are the *tail*, whose sum every commit replaces. Its hash is kept as a running state,
+so a commit hashes only what it appends.
 
-What is written here is in step with the DB: `growth` says what a commit will add, and `adopt` takes it over
-once the commit is durable. A block is looked at once in a process, when it is first touched; what this
-process wrote, it need not look at.
+The sums in memory are those in the DB: `growth` computes what a commit will add, and `adopt` takes it over once the
+commit is durable. A block is checked once in a process, when a row of it is first read. What this process has
+written itself is not checked.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Read at once where one row of it is wanted: small enough for a graph's neighbours, and large enough that a
-#: sum is nothing beside it.
+#: A block is read whole where one row of it is wanted. So it is small enough to be read for each neighbour that a
+#: graph finds, and large enough that its sum takes little space in comparison.
 _BLOCK_BYTES = 65_536
-#: One block in the DB: its sum, and the rows that it is of.
+#: A block in the DB: its sum, and how many rows have gone into it.
 _SUM = np.dtype([("sum", "<u8"), ("rows", "<u4")])
-#: What is known of a block. An abandoned one is damaged, and holds no record's vector.
+#: What is known of a block. An abandoned one is damaged and holds no record's vector.
 _UNKNOWN, _WHOLE, _ABANDONED = 0, 1, 2
 
 
-#: The sum of some bytes.
+#: Returns the checksum of some bytes.
 sum_of: Callable[[memoryview], int] = xxhash.xxh3_64_intdigest
 
 
 def rows_per_block(row_bytes: int) -> int:
-    """Return how many rows of so many bytes a block has."""
+    """Return how many rows of `row_bytes` bytes a block has."""
     return max(1, _BLOCK_BYTES // row_bytes)
 
 
@@ -60,12 +60,13 @@ class Growth:
     """What one commit adds."""
 
     first_block: int
-    #: Of the blocks that it fills, as the DB keeps them.
+    #: The sums of the blocks that it completes, as the DB keeps them (`_SUM`), shape (n,).
     sums: NDArray[np.void]
-    #: True: the first of `sums` is of the damaged tail, which gets no more rows.
+    #: True: the tail is damaged and gets no more rows; the first of `sums` is its sum.
     gives_up: bool
     tail_rows: int
     tail_sum: int
+    #: The running hash of the new tail.
     state: xxhash.xxh3_64
 
 
@@ -74,8 +75,8 @@ class BlockSums:
 
     Args:
         row_bytes: Bytes of a row.
-        sums: What the DB has of full blocks: the bytes of its rows, joined.
-        tail_rows: Rows after them.
+        sums: The sums of full blocks as the DB keeps them (`_SUM`), joined.
+        tail_rows: Rows after the full blocks.
         tail_sum: The sum of these rows.
     """
 
@@ -88,7 +89,7 @@ class BlockSums:
         self._sums: NDArray[np.void] = np.frombuffer(sums, dtype=_SUM)
         self._tail_rows = tail_rows
         self._tail_sum = tail_sum
-        #: Of the full blocks, and of the tail.
+        #: `_UNKNOWN`, `_WHOLE` or `_ABANDONED` for each full block, and last for the tail.
         self._known = np.zeros(len(self._sums) + 1, dtype=np.uint8)
         #: The running hash of the tail; None until it was read, and where it is damaged.
         self._state: xxhash.xxh3_64 | None = None
@@ -128,7 +129,7 @@ class BlockSums:
         return self._state is not None and not self._is_tail_suspect
 
     def read_tail(self, data: bytes | bytearray) -> bool:
-        """Take up the tail's bytes as the file has them; say whether they are whole."""
+        """Compare the tail's bytes in the file with its sum, so that rows can be added; say whether they are whole."""
         state = xxhash.xxh3_64(data)
         with self._lock:
             is_whole = state.intdigest() == self._tail_sum
@@ -140,11 +141,11 @@ class BlockSums:
 
     @property
     def rows_left_in_block(self) -> int:
-        """Rows that are left of the tail's block: where it is damaged, nothing can be added to its sum."""
+        """Rows that the tail's block has room for. Where the tail is damaged, they have to stay empty."""
         return self.block_rows - self._tail_rows
 
     def growth(self, pieces: Iterable[NDArray[np.float32]]) -> Growth:
-        """Return what appending rows adds; the first ones fill a damaged tail's block up.
+        """Return what appending rows adds. Where the tail is damaged, the first rows fill up its block.
 
         Args:
             pieces: The rows, one array after the other, each of shape (n, dimension), float32, C-contiguous.
@@ -153,7 +154,7 @@ class BlockSums:
         filled, skipped = self._tail_rows, 0
         gives_up = self._state is None
         if self._state is None:
-            # The block keeps the sum of what was in it, so that the right file would be whole again.
+            # The damaged block keeps its sum. If the right file is put back, the block is whole again.
             found.append((self._tail_sum, self._tail_rows))
             filled, skipped, state = 0, self.rows_left_in_block, xxhash.xxh3_64()
         else:
@@ -175,7 +176,7 @@ class BlockSums:
         )
 
     def adopt(self, growth: Growth) -> None:
-        """Take over what a commit has added, now that it is durable."""
+        """Take over what a commit has added, after it became durable."""
         with self._lock:
             if len(growth.sums):
                 before = self._known[:-1]
@@ -188,13 +189,13 @@ class BlockSums:
             self._tail_rows, self._tail_sum = growth.tail_rows, growth.tail_sum
             self._state = growth.state
             if not self._tail_rows:
-                # What was to be read again is the end of a full block now.
+                # The suspect rows are part of a full block now, which is checked like any other.
                 self._is_tail_suspect = False
 
     # -- checking -----------------------------------------------------------------------------
 
     def unknown(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Return the blocks of rows start .. stop - 1 that were not looked at yet."""
+        """Return the numbers of the unchecked blocks of rows start .. stop - 1: int64, shape (n,)."""
         if stop <= start:
             return np.empty(0, dtype=np.int64)
         first = start // self.block_rows
@@ -204,7 +205,11 @@ class BlockSums:
         return np.flatnonzero(known == _UNKNOWN) + first
 
     def unknown_of(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the blocks of these rows that were not looked at yet."""
+        """Return the numbers of the unchecked blocks of these rows: int64, shape (n,).
+
+        Args:
+            labels: int64, shape (m,), in any order.
+        """
         known = self._known
         if known.all() or not len(labels):
             return np.empty(0, dtype=np.int64)
@@ -212,7 +217,7 @@ class BlockSums:
         return np.unique(blocks[known[np.minimum(blocks, len(known) - 1)] == _UNKNOWN])
 
     def block(self, number: int) -> Block:
-        """Return a block, as it is at this moment."""
+        """Return a block, or the present tail."""
         with self._lock:
             start = number * self.block_rows
             if number < len(self._sums):
@@ -225,9 +230,12 @@ class BlockSums:
         return [self.block(number) for number in range(self.n_blocks)]
 
     def bounds_and_sums(self, numbers: NDArray[np.int64]) -> tuple[list[int], list[int], list[int]]:
-        """Return the first row of each of these blocks, the one after its last, and its sum.
+        """Return the starts, the stops (one past the last row) and the sums of many blocks.
 
-        One by one they would take longer than their bytes.
+        Calling `block` for each would take longer than hashing them.
+
+        Args:
+            numbers: int64, shape (n,).
         """
         with self._lock:
             n_full = len(self._sums)
@@ -242,22 +250,26 @@ class BlockSums:
         return starts.tolist(), stops, sums
 
     def found_whole(self, numbers: NDArray[np.int64]) -> None:
-        """Remember that blocks need not be looked at again."""
+        """Remember that blocks are whole.
+
+        Args:
+            numbers: int64, shape (n,).
+        """
         with self._lock:
-            # A tail may have grown since; then its writer has read it.
+            # A tail may have grown since it was checked. Its writer has checked it then.
             self._known[numbers] = np.maximum(self._known[numbers], _WHOLE)
 
     def forget(self) -> None:
-        """Forget all that is known, as another file is in the place of the one that was looked at."""
+        """Mark all blocks as unchecked: the file has changed, or is another one."""
         with self._lock:
             self._known[:] = _UNKNOWN
             self._is_tail_suspect = self._tail_rows > 0
-            # A tail without rows has nothing to be looked at.
+            # An empty tail needs no check.
             if not self._tail_rows:
                 self._known[-1] = _WHOLE
 
     def digest(self, stop: int, rows: Callable[[int, int], bytes | bytearray]) -> int:
-        """Return a checksum of rows 0 .. stop - 1: of the sums of full blocks, and of the rows after them.
+        """Return a checksum of rows 0 .. stop - 1, made of the sums of full blocks and of the rows after them.
 
         Args:
             stop: One past the last row.
@@ -271,15 +283,17 @@ class BlockSums:
         return state.intdigest()
 
     def forget_block(self, block: Block) -> None:
-        """Forget what was known of a block: whoever reads it next looks at it."""
+        """Mark a block as unchecked."""
         with self._lock:
             self._known[block.number] = _UNKNOWN
 
     def abandon(self, blocks: Sequence[Block]) -> None:
-        """Remember damaged blocks that hold no record's vector. None will: labels are never used twice."""
+        """Remember damaged blocks that hold no record's vector, so that they are not checked again.
+
+        None of them will get one, as labels are never used twice. The tail may, so it is left out.
+        """
         with self._lock:
             for one in blocks:
-                # A tail may yet get records.
                 if one.number < len(self._sums) and not self._known[one.number]:
                     self._known[one.number] = _ABANDONED
 

@@ -1,4 +1,4 @@
-"""`FolderSizes`: how large the files of each collection in a folder are, without a look at all of them each time."""
+"""`FolderSizes`: the bytes of each collection's files in a folder, read again only when the folder has changed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import contextlib
 import os
 import time
 
-#: A folder's time of change tells of a change that comes so much later than the one before; the clocks of file
-#: systems go in steps.
+#: The clocks of file systems go in steps: two changes within this time may leave the folder with the same time of
+#: change. So sizes that were read so soon after a change are not kept, nanoseconds.
 _SETTLED_NS = 1_000_000_000
 
 
 class FolderSizes:
-    """The bytes of a folder's files, added up by the first two parts of their names: a UUID and a number.
+    """The bytes of a folder's files, added up by the first two parts of their names: ``<UUID>.<generation>``.
 
-    Files are put there under their final names and not written to afterwards, so the folder changes with them.
+    Files are renamed to their final names when they are complete, and not written to afterwards. So whenever a size
+    changes, the folder's time of change does.
 
     Args:
-        folder: Where they are.
+        folder: Its path.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        #: The folder's time of change, and what was there then; replaced as one.
+        #: The folder's time of change and the sizes at that time. One tuple, as several threads read it.
         self._seen: tuple[int, dict[tuple[int, int], int]] = (-1, {})
 
     def by_collection(self) -> dict[tuple[int, int], int]:
@@ -34,7 +35,7 @@ class FolderSizes:
         found: dict[tuple[int, int], int] = {}
         with os.scandir(self._folder) as files:
             for one in files:
-                # One may get its final name at this moment, and another has a name of its own.
+                # A file may be renamed or deleted at this moment; and a file of another name is no collection's.
                 with contextlib.suppress(FileNotFoundError, ValueError):
                     first, second, _ = one.name.split(".", 2)
                     key = int(first.replace("-", ""), 16), int(second)

@@ -1,4 +1,4 @@
-"""A cell that is stopped while DuckDB works: the error for it, and what DuckDB before 2.0 leaves behind."""
+"""Interrupts (Ctrl-C, a stopped cell) while DuckDB works: the right exception, and a fault of DuckDB before 2.0."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from chroma_nb.db._versions import IS_OLD_DUCKDB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: A query that was stopped may leave its database open in this process for ever, and whoever opens the same path again
-#: waits for the end of it.
+#: Before 2.0 an interrupted query may keep its database open in this process for ever, and opening the same path again
+#: would wait for it.
 _LEAVES_IT_OPEN = IS_OLD_DUCKDB
-#: Set when a cell was stopped in this process.
-_STOPPED = threading.Event()
+#: Set once a statement was interrupted in this process.
+_INTERRUPTED = threading.Event()
 _SPELLINGS = itertools.count(1)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise a KeyboardInterrupt for what it is; DuckDB makes errors of its own of it, in several ways."""
-    # What the caller is dealing with already is not ours.
+    """Raise KeyboardInterrupt where an interrupt came; DuckDB turns it into errors of its own, in several ways."""
+    # An exception that the caller is handling already is no interrupt of this block.
     handled = sys.exc_info()[1]
     try:
         yield
     except KeyboardInterrupt:
-        _STOPPED.set()
+        _INTERRUPTED.set()
         raise
     except Exception as error:
         if _was_interrupted(error, handled):
-            _STOPPED.set()
+            _INTERRUPTED.set()
             raise KeyboardInterrupt from error
         raise
 
@@ -48,18 +48,20 @@ def _was_interrupted(error: BaseException | None, handled: BaseException | None)
         return True
     if "Query interrupted" in str(error) or str(error).startswith("KeyboardInterrupt"):
         return isinstance(error, RuntimeError | duckdb.Error)
-    # What fails while an interrupt is dealt with, such as a statement in the transaction that it ended.
+    # An error that came while an interrupt was handled, such as of a statement in the transaction that it ended.
     return _was_interrupted(error.__cause__ or error.__context__, handled)
 
 
 def path_to_open(path: str) -> str:
-    """Return a path for DuckDB to open: spelled as never before, where it could wait for what was left open.
+    """Return a path by which DuckDB can open a database without waiting for an interrupted query.
 
-    Without an interrupt it stays as it is, so that DuckDB sees who else in this process has it open. What was left open
-    never writes: the store makes its checkpoints itself.
+    After an interrupt, the same file under a spelling that was not used before (such as ``folder//./name``), which
+    DuckDB takes for another database. The instance that was left open never writes: only the store makes checkpoints.
+    Without an interrupt, the path itself, so that DuckDB notices when this process has it open already.
     """
-    if not (_LEAVES_IT_OPEN and _STOPPED.is_set()):
+    if not (_LEAVES_IT_OPEN and _INTERRUPTED.is_set()):
         return path
     folder, name = os.path.split(path)
+    # The binary digits of a counter, written with "./" and "/".
     bits = f"{next(_SPELLINGS):b}"
     return folder + "/" + "".join("./" if bit == "1" else "/" for bit in bits) + name

@@ -21,9 +21,9 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Added for the first repetition; doubled for each one after it.
+#: Added to the limit for the first repetition; doubled for each one after it.
 _FIRST_BYTES = 64 << 20
-#: A repetition has to have this many times as much more as the one before, or it is not tried.
+#: Another repetition is tried only with at least this many times the additional memory of the one before.
 _WORTH_TRYING = 1.25
 
 _Arguments = ParamSpec("_Arguments")
@@ -85,7 +85,7 @@ class MemoryShare:
             cursor.execute(f"SET memory_limit = '{self.limit}B'")
             self.is_stale = False
         except (duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.FatalException):
-            # Where DuckDB has ended, the statement that comes next says so.
+            # DuckDB uses more at the moment, or has ended: the next statement sets the limit, or raises.
             self.is_stale = True
         finally:
             if cursor is not connection:
@@ -138,7 +138,7 @@ class MemoryShare:
 def with_more_memory(
     work: Callable[Concatenate[_Self, _Arguments], _Result],
 ) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Repeat a method that DuckDB had too little memory for, each time with more, as long as more is free.
+    """Repeat a method that DuckDB had too little memory for, each time with more memory, as long as more is free.
 
     The method must change nothing when it raises `OutOfShareError`.
     """
@@ -155,7 +155,7 @@ def with_more_memory(
         try:
             return with_more(self, *arguments, **named)
         except MemoryBudgetError:
-            # DuckDB keeps what it has allocated until its limit is set: others need it now.
+            # DuckDB keeps what it has allocated until its limit is set again. Other work may need it now.
             self.memory_share.apply()
             raise
 
@@ -164,7 +164,7 @@ def with_more_memory(
     ) -> _Result:
         more = _FIRST_BYTES
         if more < self.memory_share.last_more <= WORKSPACE.free():
-            # Nothing is unloaded for a guess.
+            # Only where it is free already: no collection is unloaded for a guess.
             more = self.memory_share.last_more
         while True:
             with _grant(self.memory_share, more) as n_bytes, self.memory_share.raised(n_bytes):
@@ -183,7 +183,11 @@ def with_more_memory(
 
 @contextlib.contextmanager
 def _grant(share: MemoryShare, wanted: int) -> Iterator[int]:
-    """Hold `wanted` bytes, or all that is free if that is enough more than was tried before."""
+    """Hold memory and yield its bytes: `wanted`, or all that is free if that is enough more than was tried before.
+
+    Raises:
+        OutOfShareError: Too little is free.
+    """
     what = "What the database reads or writes at once"
     with contextlib.ExitStack() as held:
         try:
@@ -197,7 +201,7 @@ def _grant(share: MemoryShare, wanted: int) -> Iterator[int]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error of DuckDB's means that it has too little memory. A commit raises no class of its own."""
+    """Say whether an error of DuckDB's means that it has too little memory. For a COMMIT only its text says so."""
     if isinstance(error, duckdb.OutOfMemoryException):
         return True
     said: Any = str(error)

@@ -1,7 +1,7 @@
-"""Opening files of the store's, and refusing what has been put in their place; and files that a user names.
+"""Opening the store's own files, and files that a user names, without following links or waiting for pipes.
 
-A folder may be shared, unpacked or prepared by somebody else: a link there would let a store empty a file
-that is not its own, and a pipe would let it wait for ever.
+Somebody else may have made a store's folder. Through a link in it the store would empty a file elsewhere, and a pipe
+would make it wait for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import stat
 
 
 class NotOurFileError(OSError):
-    """What is at the place of one of the store's files is something else, and is left as it is."""
+    """Something else is in the place of one of the store's files. It is left as it is."""
 
 
 _FLAGS = 0
@@ -22,17 +22,22 @@ for _name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
     _FLAGS |= getattr(os, _name, 0)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 
-#: How the name of a file that is being written ends.
+#: What is said of a file that is hard-linked.
+SECOND_NAME = "has a second name somewhere (a hard link)"
+#: Ends the name of a file that is not complete yet.
 _UNFINISHED = ".new"
+#: How the name of a collection's file begins, as a regular expression: ``<id>.<generation>.``
+COLLECTION_PREFIX = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\."
 
 
 def open_plain(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a plain file, as the `opener` of `open`: a link is not followed, a pipe not waited for.
+    """Open a plain file, as an `opener` of `open` does; links are not followed and pipes not waited for.
 
     Args:
         path: Where it is.
         flags: Those of `os.open`.
-        mode: Of a file that is made. Others may not even lock one of ours: whoever can open a file can.
+        mode: Permissions of a file that is made. By default other users cannot open it, as whoever can open a file
+            can lock it.
 
     Raises:
         NotOurFileError: It is no plain file.
@@ -50,14 +55,23 @@ def open_plain(path: str, flags: int, mode: int = 0o600) -> int:
         raise
 
 
+def has_second_name(found: os.stat_result) -> bool:
+    """Say whether a file is another one as well, by a hard link: what is written to it is written there."""
+    return stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+
+
 def open_given(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a plain file that a user names, as the `opener` of `open`: the same, but a link is followed.
+    """Open a plain file that a user names, as an `opener` of `open` does; links are followed, pipes not waited for.
 
     Raises:
         NotOurFileError: It is no plain file.
         OSError: It is missing, or cannot be opened.
     """
-    fd = os.open(path, flags | _FLAGS, mode)
+    try:
+        fd = os.open(path, flags | _FLAGS, mode)
+    except IsADirectoryError:
+        # Where it is opened for writing; for reading, it opens.
+        raise NotOurFileError(errno.EEXIST, f"{path!r} is a folder, not a file") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise NotOurFileError(errno.EEXIST, f"{path!r} is no plain file")
@@ -65,9 +79,9 @@ def open_given(path: str, flags: int, mode: int = 0o600) -> int:
 
 
 def unfinished_name(path: str) -> str:
-    """Return the name of a file that will be renamed to this path when it is written.
+    """Return a temporary path for a file that will be renamed to `path` when it is complete.
 
-    Nobody can have put anything there. What killed processes have left of earlier ones is deleted.
+    It is random, so nobody can have put a link there. Temporary files of killed processes are deleted.
     """
     folder, name = os.path.split(path)
     with contextlib.suppress(OSError):
@@ -85,11 +99,11 @@ def open_own_file(path: str, *, create: bool) -> int:
         create: Make the file where it is missing.
 
     Raises:
-        NotOurFileError: It is a link, has a second name, or is no plain file.
+        NotOurFileError: It is a link, has a second name (a hard link), or is no plain file.
         OSError: It is missing, or cannot be opened.
     """
     fd = open_plain(path, os.O_RDWR | (os.O_CREAT if create else 0))
-    if os.fstat(fd).st_nlink > 1:
+    if has_second_name(os.fstat(fd)):
         os.close(fd)
-        raise NotOurFileError(errno.EEXIST, f"{path!r} has another name somewhere")
+        raise NotOurFileError(errno.EEXIST, f"{path!r} {SECOND_NAME}")
     return fd

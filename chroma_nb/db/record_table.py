@@ -1,6 +1,7 @@
-"""`RecordTable`: reads one collection's records from DuckDB, only the columns that are wanted, in pieces that fit.
+"""`RecordTable`: reads one collection's records from DuckDB, only the wanted columns, in pieces that fit into memory.
 
 A *label* is the number of a record in the vector file and in the graph. Its *sequence* is its place in storage order.
+A *chunk* is the 2,048 rows that DuckDB reads at a time (DuckDB calls it a vector).
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: DuckDB reads this many rows at a time (its STANDARD_VECTOR_SIZE).
-VECTOR_ROWS = 2_048
-#: Their texts are added up in parts of so many rows.
+#: Rows that DuckDB reads at a time (its STANDARD_VECTOR_SIZE).
+CHUNK_ROWS = 2_048
+#: `largest_chunk_bytes` adds texts up in parts of this many rows.
 _PART_ROWS = 256
-#: They may take DuckDB's memory divided by this. Where they would take more, rows are read in ranges of labels.
+#: A chunk may take DuckDB's memory limit divided by this. Where it would take more, rows are read in ranges of labels.
 _READ_SHARE = 8
-#: A JSON function parses its text into this many times as many bytes, in memory of its own: measured, 200 keys.
+#: A JSON function parses its text into this many times as many bytes (measured with 200 keys) ...
 _JSON_TIMES = 5
-#: That may take DuckDB's memory divided by this.
+#: ... and into at least this many bytes for each row (measured: 60 to 110).
+_JSON_BYTES = 128
+#: These may take DuckDB's memory limit divided by this.
 _JSON_SHARE = 2
 #: Bytes of a row without its texts: label, sequence and Python's objects.
 _ROW_BYTES = 300
@@ -59,19 +62,32 @@ class RecordTable:
         return _ROW_BYTES + self._sizes.row_bytes(columns)
 
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
-        """Say whether the rows that DuckDB reads at a time would take too much of its memory."""
-        return VECTOR_ROWS * self._sizes.row_bytes(columns) > self._read_bytes
+        """Say whether a chunk of these columns would take too much of DuckDB's memory."""
+        return CHUNK_ROWS * self._sizes.row_bytes(columns) > self._read_bytes
 
     def is_large_for(self, condition: str, keys: Sequence[str]) -> bool:
         """Say whether a condition has to be evaluated in ranges of labels, as `select` does."""
-        return self._rows_at_once(condition, keys) < VECTOR_ROWS
+        return self._rows_at_once(condition, keys) < CHUNK_ROWS
 
     def _rows_at_once(self, condition: str, keys: Sequence[str]) -> int:
         """Return for how many rows a condition on these metadata keys is evaluated at once."""
         rows = self._read_bytes // max(1, self._sizes.row_bytes(_columns_in(condition)))
-        # Each function that reads metadata parses it anew, once for each key: see `select`.
+        # Each function that reads metadata parses it again, once for each key: see `select`.
         parsed = _JSON_TIMES * len(keys) * self._sizes.row_bytes(["metadata"])
         return max(1, min(rows, self._json_bytes // max(1, parsed)))
+
+    def _rows_of_keys(self, condition: str, keys: Sequence[str]) -> int:
+        """Return for how many rows `select` evaluates a condition at once."""
+        columns = [*_columns_in(condition), *(["metadata"] if keys else [])]
+        rows = self._read_bytes // max(1, self._sizes.row_bytes(columns))
+        if not keys:
+            return max(1, rows)
+        # The metadata is parsed once for all keys; each function of the condition then parses the value of one.
+        metadata = _JSON_TIMES * self._sizes.row_bytes(["metadata"])
+        n_functions = condition.count("json_")
+        values = min(metadata * n_functions // len(keys), metadata * _JSON_TIMES)
+        parsed = metadata + values + _JSON_BYTES * n_functions
+        return max(1, min(rows, self._json_bytes // parsed))
 
     def fetch(
         self, labels: NDArray[np.int64], columns: Sequence[str], room: int
@@ -115,31 +131,34 @@ class RecordTable:
         """Return the labels of the matching records of a range, in storage order: int64, shape (n,).
 
         Args:
-            condition: SQL over the table's columns.
+            condition: SQL over the table's columns and `key_columns`.
             parameters: The values of its placeholders.
             first: The first label.
             stop: One past the last label.
             keys: The metadata keys that it is about, each once.
         """
         labels, sequences = [], []
-        step = self._rows_at_once(condition, keys)
+        step = self._rows_of_keys(condition, keys)
         columns = ["label", "sequence", *_columns_in(condition)]
         values = list(parameters)
-        if "metadata" in columns:
-            # Those keys alone: each of the condition's JSON functions holds whatever it has parsed until the end.
-            pairs = []
-            for key in keys:
-                values += [key, json_pointer(key)]
-                pairs.append(f"${len(values) - 1}::VARCHAR, json_extract(metadata, ${len(values)})")
-            columns[columns.index("metadata")] = f"json_object({', '.join(pairs)}) AS metadata"
+        read = list(columns)
+        if keys:
+            # Each JSON function holds whatever it has parsed until the end: one of them finds all keys.
+            values.append([json_pointer(key) for key in keys])
+            read.append(f"json_extract(metadata, ${len(values)}::VARCHAR[]) AS found")
+            columns += [
+                f"found[{place}] AS {column}"
+                for place, column in enumerate(key_columns(keys).values(), 1)
+            ]
         start = first
         while start < stop:
             end = min(start + step, stop)
             try:
                 # MATERIALIZED: otherwise DuckDB would evaluate the condition for all rows, not for those of the range.
                 found = self._cursor.execute(
-                    f'WITH piece AS MATERIALIZED (SELECT {", ".join(columns)} FROM "{self._table}" '
-                    f"WHERE label BETWEEN {start} AND {end - 1}) "
+                    f'WITH parsed AS MATERIALIZED (SELECT {", ".join(read)} FROM "{self._table}" '
+                    f"WHERE label BETWEEN {start} AND {end - 1}), "
+                    f"piece AS MATERIALIZED (SELECT {', '.join(columns)} FROM parsed) "
                     f"SELECT label, sequence FROM piece WHERE {condition}",
                     values,
                 ).fetchnumpy()
@@ -171,13 +190,18 @@ class RecordTable:
             )
 
 
+def key_columns(keys: Sequence[str]) -> dict[str, str]:
+    """Return metadata keys with the columns in which `RecordTable.select` has their values."""
+    return {key: f"key_{place}" for place, key in enumerate(keys)}
+
+
 def _columns_in(condition: str) -> list[str]:
-    """Return the columns of texts that a condition reads; its values and keys are parameters."""
+    """Return the columns of texts that a condition names. Its values and keys are parameters, so they do not match."""
     return [name for name in TEXT_COLUMNS if re.search(rf"\b{name}\b", condition)]
 
 
 def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
-    """Compute the sizes of a table's texts, bytes."""
+    """Measure the texts of a table, bytes. Reads all of them."""
     sums = ", ".join(f"coalesce(sum(strlen({name})), 0)" for name in TEXT_COLUMNS)
     longest = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
     # fetchall, not fetchone, here and everywhere: in DuckDB 1.3 a result that is not read to its end holds a lock,
@@ -188,10 +212,10 @@ def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
     return TextSizes(*(int(value) for value in rows[0]))
 
 
-def most_together(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
-    """Compute the bytes of the texts of the rows that DuckDB reads together, where they are the most."""
+def largest_chunk_bytes(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Return an upper bound of the bytes of texts in a chunk of this table. Reads all texts."""
     length = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
-    # Where DuckDB's rows begin is not known: these are the sums of one piece more than it reads.
+    # It is not known at which rows chunks begin. So sums are taken over one part more than a chunk has.
     sums = np.array(
         cursor.execute(
             f'SELECT sum({length})::BIGINT FROM "{table}" GROUP BY rowid // {_PART_ROWS} '
@@ -199,12 +223,12 @@ def most_together(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
         ).fetchall(),
         dtype=np.int64,
     ).ravel()
-    parts = np.ones(VECTOR_ROWS // _PART_ROWS + 1, dtype=np.int64)
+    parts = np.ones(CHUNK_ROWS // _PART_ROWS + 1, dtype=np.int64)
     return int(np.convolve(sums, parts).max(initial=0)) if len(sums) else 0
 
 
 def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS) -> RecordRows:
-    """Return rows of (label, sequence, columns...) as columns; text columns that were not asked for are empty."""
+    """Turn rows of (label, sequence, columns...) into columns; text columns that were not asked for are empty."""
     turned: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * (2 + len(columns))
     texts: dict[str, list[Any]] = {name: [] for name in TEXT_COLUMNS}
     texts.update({name: list(column) for name, column in zip(columns, turned[2:], strict=True)})
@@ -232,7 +256,12 @@ def joined(pieces: Sequence[RecordRows]) -> RecordRows:
 
 
 def in_order(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
-    """Return rows in the order of `labels`. A label that is repeated is, too; one without a row is left out."""
+    """Return rows in the order of `labels`. A repeated label repeats its row; a label without a row is left out.
+
+    Args:
+        rows: The rows, each label once.
+        labels: int64, shape (n,).
+    """
     if np.array_equal(rows.labels, labels):
         return rows
     order = np.argsort(rows.labels, kind="stable")
@@ -244,12 +273,14 @@ def in_order(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
 
 
 def _only(rows: RecordRows, labels: NDArray[np.int64]) -> RecordRows:
-    """Return the rows whose label is in `labels`."""
+    """Return the rows whose label is in `labels` (int64, shape (n,))."""
     wanted = np.isin(rows.labels, labels)
     return rows if wanted.all() else _at(rows, np.flatnonzero(wanted))
 
 
 def _at(rows: RecordRows, places: NDArray[np.int64]) -> RecordRows:
+    """Return the rows at these positions (int64, shape (n,)), in their order."""
+
     def chosen(column: list[Any]) -> list[Any]:
         return [column[at] for at in places.tolist()] if column else []
 
@@ -260,7 +291,12 @@ def _at(rows: RecordRows, places: NDArray[np.int64]) -> RecordRows:
 
 
 def _runs(labels: NDArray[np.int64], most: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last label of runs without a gap, of `most` labels at most."""
+    """Yield (first, last) of runs of successive labels, each of at most `most` labels.
+
+    Args:
+        labels: int64, shape (n,), ascending.
+        most: The length of the longest run.
+    """
     ends = np.flatnonzero(np.diff(labels) != 1)
     firsts = np.concatenate([labels[:1], labels[ends + 1]])
     lasts = np.concatenate([labels[ends], labels[-1:]])

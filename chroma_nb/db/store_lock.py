@@ -1,4 +1,4 @@
-"""One process per store: an advisory lock on a file that says who holds it."""
+"""`StoreLock`: lets one process open a store, by a lock of the operating system on a file that names the holder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from chroma_nb import forked
 from chroma_nb.db.own_file import NotOurFileError, open_own_file
 from chroma_nb.errors import StoreLockedError
 
-#: The text of a lock's file.
+#: How the text of a lock file begins.
 _BEGINNING = b'{"pid": '
+#: A larger file is not one of ours.
 _MOST_BYTES = 4_096
 
 
@@ -24,20 +25,19 @@ class StoreLock:
     """Hold an exclusive lock on `path` until `release`; the system frees it when the process dies.
 
     Args:
-        path: A file of its own, which says who holds it. A link, a pipe or a file that holds anything else
-            is not touched.
+        path: The lock file. A link, a pipe or a file that holds anything else is not touched.
         create: Make the file where it is missing.
 
     Raises:
-        StoreLockedError: Another process holds it.
-        NotOurFileError: There is something else.
+        StoreLockedError: Another process holds the lock.
+        NotOurFileError: There is something else at the path.
         OSError: The file cannot be opened for writing.
     """
 
     def __init__(self, path: str, *, create: bool = True) -> None:
         self.path = path
         self._fd = -1
-        # First: a child that is forked at any moment must not hold the lock when this process is gone.
+        # Before the file is opened: a child that is forked at any moment must not keep the lock after this process.
         forked.watch(self)
         self._fd = fd = _open(path, create)
         try:
@@ -51,10 +51,10 @@ class StoreLock:
                 "several processes share one store through a server."
             ) from None
         except OSError:
-            # A file system without locks.
+            # The file system has no locks.
             self._close()
             raise
-        # Who holds it is a help to others, and a full disk no reason not to open a store.
+        # The holder's name only helps others, so a full disk is ignored.
         with contextlib.suppress(OSError):
             _write_holder(fd)
 
@@ -66,19 +66,19 @@ class StoreLock:
         try:
             held = os.fstat(fd)
         except OSError:
-            # Another thread is giving it back.
+            # Another thread has just released it.
             return False
         try:
             found = os.lstat(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
-            # Of this moment: nobody can say that it is another one.
+            # It cannot be told now whether it is another file.
             return True
         return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
 
     def on_fork(self) -> None:
-        """In a forked child: leave the lock to the parent, and do not hold it when that one is gone."""
+        """In a forked child: close the child's copy, which would keep the lock when the parent has ended."""
         self._close()
 
     def _close(self) -> None:
@@ -95,13 +95,13 @@ class StoreLock:
 
 
 def _open(path: str, create: bool) -> int:
-    """Open the file, if it can only be a lock's."""
+    """Open the file and check that it is a lock file."""
     fd = open_own_file(path, create=create)
     try:
         if not _is_holder(os.read(fd, _MOST_BYTES + 1)):
             raise NotOurFileError(
                 errno.EEXIST,
-                f"{path!r} is a file that holds something else: move it away, or delete it",
+                f"{path!r} is a file that holds something else",
             )
     except BaseException:
         os.close(fd)
@@ -110,10 +110,10 @@ def _open(path: str, create: bool) -> int:
 
 
 def _is_holder(said: bytes) -> bool:
-    """Say whether this is what a lock's file holds: a holder, or nothing."""
+    """Say whether this is the content of a lock file: a holder, or nothing."""
     if len(said) > _MOST_BYTES:
         return False
-    # A power cut may leave zeros, a full disk the first letters.
+    # A power cut may leave zeros, and a full disk only the first characters.
     return not said.strip(b"\0") or _BEGINNING.startswith(said) or said.startswith(_BEGINNING)
 
 
@@ -143,7 +143,7 @@ def _read_holder(fd: int) -> str:
 if sys.platform == "win32":
     import msvcrt
 
-    #: Far past the text: Windows locks are mandatory, and the text must stay readable to others.
+    #: Far past the text: on Windows other processes cannot read what is locked, and the text must stay readable.
     _LOCKED_BYTE = 1 << 30
 
     def _lock(fd: int) -> None:

@@ -1,4 +1,4 @@
-"""`TempFolder`: files that go with their process, even where it is killed."""
+"""`TempFolder`: a folder for temporary files. The next store that is opened removes those of killed processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tempfile
 import threading
 from typing import TYPE_CHECKING
 
+from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, StoreLockedError
 
@@ -19,25 +20,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PREFIX = "chroma-nb-"
-#: The file that is locked while the folder is used. No store has one of this name.
+#: The file that is locked while the folder is used. It also marks the folder as one of ours: no other has this name.
 _MARKER = "temporary.lock"
 #: The subfolder that DuckDB uses.
 DUCKDB_FOLDER = "duckdb"
-#: What lies beside the marker: derived files of collections that were unloaded.
-_DERIVED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\.[\w.-]+")
-#: What DuckDB puts into its own.
+#: The files beside the marker: derived files of unloaded collections.
+_DERIVED = re.compile(COLLECTION_PREFIX + r"[\w.-]+")
+#: The files that DuckDB makes in its subfolder.
 _DUCKDBS = re.compile(r"duckdb_temp_[\w.-]+")
 
 
 class TempFolder:
     """A folder for one store's temporary files.
 
-    A kernel that is killed removes nothing. So each folder is locked while it is used, and whoever makes
-    one first removes those that nobody holds any more. The place is shared with everybody: only what is
-    proven to be such a folder is touched (`_is_left_over`).
+    A killed process leaves its folder behind. So each folder is locked while it is used, and making a new one first
+    removes those that no process has locked. Other users share the place, so a folder is removed only where
+    `_is_left_over` says that it is one of ours.
 
     Args:
-        parent: Where to make it; empty is the system's place.
+        parent: Where to make it; empty is the system's folder for temporary files.
 
     Raises:
         InternalError: Nothing can be written there.
@@ -58,7 +59,7 @@ class TempFolder:
 
     @property
     def path(self) -> str:
-        """Where it is. Programs that tidy the system's place remove what is old: then it is made again.
+        """Its path. Where a clean-up program has removed the folder, it is made again.
 
         Raises:
             InternalError: It is gone and cannot be made again.
@@ -75,9 +76,9 @@ class TempFolder:
         return self._lock.is_there()
 
     def _make_again(self) -> None:
-        # DuckDB knows the folder by its name, so it is to have this one and no other.
+        # Under the same name, as DuckDB's temporary folder cannot be changed while it is open.
         try:
-            # Of two folders the inner one as well: DuckDB makes its own only once.
+            # With the subfolder, which DuckDB makes only once.
             for folder in (self._path, os.path.join(self._path, DUCKDB_FOLDER)):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(folder, 0o700)
@@ -109,24 +110,24 @@ class TempFolder:
 
 def _make(parent: str) -> tuple[str, StoreLock | None]:
     while True:
-        # For its owner alone.
+        # Made with permissions for its owner alone.
         path = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
         try:
             lock = StoreLock(os.path.join(path, _MARKER))
         except (StoreLockedError, FileNotFoundError):
-            # Swept up by another process before it was locked.
+            # Another process has removed it before it was locked.
             continue
         except OSError:
-            # No locks on this file system: so nobody sweeps there either.
+            # The file system has no locks. Then no process removes folders there either.
             return path, None
         if lock.is_there():
             return path, lock
-        # Swept up between opening the file and locking it.
+        # Removed between opening the lock file and locking it.
         lock.release()
 
 
 def _sweep(parent: str) -> None:
-    """Remove the folders of processes that are gone."""
+    """Remove the folders of processes that have ended."""
     found: list[str] = []
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         found = [one.path for one in entries if one.name.startswith(PREFIX)]
@@ -137,7 +138,7 @@ def _sweep(parent: str) -> None:
             with contextlib.suppress(StoreLockedError):
                 lock = StoreLock(os.path.join(path, _MARKER), create=False)
                 try:
-                    # Once more: until it was locked, its owner may have been at work in it.
+                    # Checked again under the lock: before, its owner may still have used it.
                     if lock.is_there() and _is_left_over(path):
                         shutil.rmtree(path, ignore_errors=True)
                 finally:
@@ -145,10 +146,10 @@ def _sweep(parent: str) -> None:
 
 
 def _is_left_over(path: str) -> bool:
-    """Say whether a folder was made here, and has nothing in it but what is put into such a folder.
+    """Say whether a folder is a `TempFolder` of this user's and holds only the files of one.
 
     Raises:
-        OSError: It cannot be looked into.
+        OSError: It cannot be read.
     """
     if not _is_own(path, stat.S_ISDIR) or not _is_own(os.path.join(path, _MARKER), stat.S_ISREG):
         return False
@@ -168,7 +169,7 @@ def _is_left_over(path: str) -> bool:
 
 
 def _is_own(path: str, is_kind: Callable[[int], bool]) -> bool:
-    """Say whether a path is of a kind, no link, and this user's."""
+    """Say whether a path is of this kind (of `stat.S_IS...`), no link, and owned by this user."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:

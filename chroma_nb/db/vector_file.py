@@ -1,10 +1,12 @@
-"""One append-only file of float32 vectors, row = label, with a small header.
+"""`VectorFile`: one append-only file of float32 vectors, row = label, with a small header.
 
-Layout, little-endian: a header of 4,096 bytes (magic, format version, dimension), so that rows start
-on a page, then rows of ``4 * dimension`` bytes. The file never says how many rows are committed: the
-catalogue does, in the transaction that names them. Rows past that are left from an interrupted
-write and are overwritten by the next one. Nor does it hold its checksums: they are in the DB (`BlockSums`).
-Where there are any, no row is handed out before its block was found whole once in this process.
+Layout, little-endian: a header of 4,096 bytes (magic, format version, dimension), so that rows start on a page, then
+rows of ``4 * dimension`` bytes. The number of committed rows is in the catalogue, not in the file. Rows past it are
+left from an interrupted write, and the next write overwrites them. Checksums are in the DB, too (`BlockSums`). Where
+there are any, a row is returned only after its block was checked once in this process.
+
+A file without a path (a store in memory) starts as an array and becomes an *unnamed* file when it grows: a temporary
+file whose name is deleted at once, so that the system frees it with the process.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
-from chroma_nb.db.own_file import NotOurFileError, open_plain
+from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name, open_plain
 from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
@@ -40,38 +42,38 @@ FORMAT_VERSION = 1
 _HEADER = struct.Struct("<8sII")
 #: Linux fails a single write of 2 GiB and more; smaller pieces also bound a partial write.
 _WRITE_BYTES = 64 << 20
-#: Vectors are copied, summed up and written in pieces that stay in the cache meanwhile.
+#: Vectors are copied, hashed and written in pieces that fit into the processor's cache.
 _PIECE_BYTES = 1 << 20
-#: Up to this size the vectors of a collection are kept or read as an array, beyond it mapped.
+#: Up to this size the vectors of a collection are kept or read as an array; larger ones are mapped.
 _SMALL_BYTES = 1 << 20
-#: Chosen rows are read from ranges of the file of up to this size, ...
+#: Scattered rows are read from ranges of the file of up to this size, ...
 _RANGE_BYTES = 4 << 20
-#: ... each range in one piece where at least one row in so many is wanted, else row by row (1.5
-#: microseconds each, as long as 8 rows of 384 dimensions take in one piece).
+#: ... each range in one piece where at least one row in this many is wanted, else row by row (1.5 microseconds
+#: each, as long as 8 rows of 384 dimensions take in one piece).
 _RANGE_ROWS_PER_ROW = 8
-#: Up to so many chosen rows are read one by one whatever lies between them.
+#: Up to this many rows are read one by one, wherever they are.
 _FEW_ROWS = 64
 
-#: So many unnamed files may be open in this process: each holds a descriptor as long as it is there.
+#: At most this many unnamed files are open in this process, as each holds a descriptor.
 _MOST_UNNAMED = 256
 
 
 class VectorFile(VectorSource):
     """The vectors of one generation of one collection. One writer, many readers.
 
-    A named file is opened for each operation, so that thousands of collections do not use up the
-    process's descriptors. An unnamed one starts as an array in memory and becomes a file when it grows.
+    A file with a path is opened for each operation, so that thousands of collections do not use up the process's
+    descriptors.
 
     Args:
         path: The file; None makes an unnamed temporary one in `folder`.
         dimension: Floats per vector.
-        folder: Where the temporary file goes; None is the system's place.
-        spare_path: The name that a temporary file gets where many unnamed ones are open already. Whoever gives
-            it deletes it.
+        folder: Where the temporary file goes; None is the system's folder for temporary files.
+        spare_path: The path for a temporary file where `_MOST_UNNAMED` unnamed ones are open already. The caller
+            deletes it.
         fsync: Flush to the disk at the end of each `append`.
         create: Make the file, or write its header, where that is missing.
-        has_sums: Its rows have checksums, and are right or wrong whatever the header says: a damaged one is
-            logged, and written again with the next rows.
+        has_sums: Its rows have checksums, so a damaged header does no harm: it is logged, and written again with
+            the next rows.
 
     Raises:
         StoreCorruptError: The file is of another format or dimension, and has no checksums.
@@ -93,13 +95,13 @@ class VectorFile(VectorSource):
         self.dimension = dimension
         self.row_bytes = 4 * dimension
         self.block_rows = rows_per_block(self.row_bytes)
-        #: It had to be made anew: whatever is read of it is damaged.
+        #: The file was missing and was made again, empty: every committed row is damaged.
         self.was_missing = False
         #: The file as this process has left it: (device, inode, time of change, size).
         self._identity: tuple[int, int, int, int] | None = None
-        #: Odd while this process writes to it.
+        #: One more at the beginning and at the end of each write, so it is odd while this process writes.
         self._writes = 0
-        #: None: there are none, and nothing is checked.
+        #: None: there are no checksums, and nothing is checked.
         self.sums: BlockSums | None = None
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
         self._folder = folder
@@ -111,27 +113,34 @@ class VectorFile(VectorSource):
         self._view: NDArray[np.float32] | None = None
         #: The descriptor of an unnamed file, -1 while there is none.
         self._fd = -1
-        #: What an unnamed file holds before it is one.
+        #: The rows of an unnamed file that is still an array, shape (capacity, dimension); else None.
         self._small: NDArray[np.float32] | None = None
         if path is None:
             self._small = np.empty((0, dimension), dtype=np.float32)
         else:
             with self._open(os.O_CREAT if create else 0) as fd:
-                try:
-                    self._check_header(fd, create)
-                except StoreCorruptError as error:
-                    if not has_sums:
-                        raise
+                wrong = self._read_header(fd, create)
+                if wrong and not has_sums:
+                    raise StoreCorruptError(f"{wrong} Restore it from a backup.")
+                if wrong:
                     self._header_is_damaged = True
-                    logger.warning("%s Its rows have checksums of their own.", error)
+                    logger.warning(
+                        "%s Its rows have checksums of their own, and are compared with those. The header is "
+                        "written anew with the next write to the collection.",
+                        wrong,
+                    )
 
     @contextlib.contextmanager
     def _open(self, more_flags: int = 0, *, to_write: bool = False) -> Iterator[int]:
-        """Open the file for a moment: thousands of collections would need as many descriptors.
+        """Open the file for one operation; see the class.
 
         Args:
             more_flags: Flags of `os.open` beside those for reading and writing.
-            to_write: Let errors of the disk through, as whoever writes has to say what became of the write.
+            to_write: Raise errors of the disk unchanged: the caller has to say what became of the write.
+
+        Raises:
+            InternalError: The file could not be read.
+            StoreCorruptError: It is missing, or something else is in its place.
         """
         try:
             with self._open_any(more_flags) as fd:
@@ -173,24 +182,39 @@ class VectorFile(VectorSource):
             "vector file back."
         )
 
+    def _check_names(self, fd: int) -> None:
+        """Refuse to write to a file that has another name as well: whatever that is would be changed."""
+        if self.path is not None and has_second_name(os.fstat(fd)):
+            raise StoreCorruptError(
+                f"Vector file {self.path!r} {SECOND_NAME}, which would be changed together with it. Close the client, "
+                "copy the store's folder without links (cp -r), and open the copy; nothing was changed."
+            )
+
     def _identify(self, look: Callable[[], os.stat_result]) -> None:
-        """Look at everything anew where another file is at the path, or somebody else has written to it."""
+        """Have every row checked again where the file was replaced, or another process has written to it.
+
+        Args:
+            look: Returns the file's state.
+        """
         writes = self._writes
         found = look()
         if not stat.S_ISREG(found.st_mode):
             raise self._not_ours()
         identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
         if identity == self._identity or writes % 2 or writes != self._writes:
-            # Or this process was writing to it at that moment.
+            # Unchanged, or this process was writing to it at that moment.
             return
         if self._identity is not None:
-            logger.debug("%r is not as this process left it; its rows are checked anew.", self.path)
-            self.look_anew()
+            logger.debug(
+                "%r is not as this process left it; its rows are checked again.", self.path
+            )
+            self.forget_checks()
         self._identity = identity
 
     @contextlib.contextmanager
     def _changing(self, fd: int) -> Iterator[None]:
         """Write to the file, and remember how it was left."""
+        self._check_names(fd)
         self._writes += 1
         try:
             yield
@@ -199,8 +223,8 @@ class VectorFile(VectorSource):
             self._identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
             self._writes += 1
 
-    def look_anew(self) -> None:
-        """Forget which blocks are whole: each is compared with its checksum when it is next read."""
+    def forget_checks(self) -> None:
+        """Compare each block with its checksum again when it is next read."""
         if self.sums is not None:
             self.sums.forget()
         self._view = self._map = None
@@ -210,36 +234,38 @@ class VectorFile(VectorSource):
             return 0
         return self.sums.digest(stop, lambda a, b: self._read_range(a, b).tobytes())
 
-    def guard(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
-        """Check what is read against these sums from now on.
+    def check_against(self, sums: BlockSums, on_damage: Callable[[Sequence[Block]], None]) -> None:
+        """Check what is read against these checksums from now on.
 
         Args:
-            sums: The sums of all committed rows.
-            on_damage: Called with blocks that are not as they were written. It raises if a record's vector
-                is in one of them.
+            sums: The checksums of all committed rows.
+            on_damage: Called with damaged blocks. It raises `StoreCorruptError` if a record's vector is in one of
+                them.
         """
         self._on_damage = on_damage
         self.sums = sums
 
-    def _check_header(self, fd: int, create: bool) -> None:
+    def _read_header(self, fd: int, create: bool) -> str:
+        """Return what is wrong with the header, as a sentence; nothing where it is right or was just written."""
         size = os.fstat(fd).st_size
         if size < HEADER_BYTES:
             if not create:
-                raise StoreCorruptError(
+                return (
                     f"Vector file {self.path!r} was cut short outside this program: it has {size:,} bytes, "
-                    f"and its header alone {HEADER_BYTES:,}. Restore it from a backup."
+                    f"and its header alone {HEADER_BYTES:,}."
                 )
             self._write_header(fd)
-            return
+            return ""
         magic, version, dimension = _HEADER.unpack(_read_all(fd, _HEADER.size, 0))
         if magic != MAGIC or version != FORMAT_VERSION or dimension != self.dimension:
-            raise StoreCorruptError(
-                f"Vector file {self.path!r} is not one of {self.dimension} dimensions in format "
-                f"{FORMAT_VERSION} (found {magic!r}, format {version}, {dimension} dimensions). "
-                "Restore it from a backup."
+            return (
+                f"The header of vector file {self.path!r} is damaged: it is not one of {self.dimension} dimensions in "
+                f"format {FORMAT_VERSION} (found {magic!r}, format {version}, {dimension} dimensions)."
             )
+        return ""
 
     def _write_header(self, fd: int) -> None:
+        self._check_names(fd)
         header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
         _write_all(fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
         if self._fsync:
@@ -255,7 +281,7 @@ class VectorFile(VectorSource):
             )
 
     def is_shorter_than(self, n_rows: int) -> bool:
-        """Say whether fewer rows are there."""
+        """Say whether the file has fewer than `n_rows` rows."""
         return self.bytes_on_disk < HEADER_BYTES + n_rows * self.row_bytes
 
     def append(self, first_label: int, vectors: NDArray[np.float32]) -> Growth | None:
@@ -263,7 +289,7 @@ class VectorFile(VectorSource):
 
         Args:
             first_label: The row of the first vector.
-            vectors: Shape (n, dimension), float32, C-contiguous.
+            vectors: float32, shape (n, dimension), C-contiguous.
 
         Returns:
             What this adds to the checksums; None where there are none.
@@ -298,7 +324,7 @@ class VectorFile(VectorSource):
         """Write vectors, and yield each piece as it was written."""
         step = max(1, _PIECE_BYTES // self.row_bytes)
         for start in range(0, len(vectors), step):
-            # The array is the caller's, who may change it meanwhile: the sum has to be that of what is written.
+            # The caller may change its array meanwhile. The checksum must be that of the bytes that are written.
             piece = vectors[start : start + step].copy()
             offset = HEADER_BYTES + (first_label + start) * self.row_bytes
             _write_all(fd, piece.data.cast("B"), offset)
@@ -309,14 +335,14 @@ class VectorFile(VectorSource):
         end = first_label + len(vectors)
         rows = self._small
         if end > len(rows):
-            # A new array, as readers may hold the old one.
+            # A new array: readers may hold the old one.
             rows = np.empty((max(end, 2 * len(rows)), self.dimension), dtype=np.float32)
             rows[:first_label] = self._small[:first_label]
         rows[first_label:end] = vectors
         self._small = rows
 
     def _spill(self, n_rows: int) -> None:
-        """Move the rows so far into a file."""
+        """Move the array's first `n_rows` rows into a file."""
         if self._spare_path is not None and len(_unnamed) >= _MOST_UNNAMED:
             fd = open_plain(self._spare_path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
@@ -353,7 +379,7 @@ class VectorFile(VectorSource):
             return self.read_range(int(labels[0]), int(labels[-1]) + 1)
         self._check_labels(labels)
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
-        # Pieces of labels that lie close to each other, so that a range of the file fits into memory.
+        # In groups of labels that lie in one range of the file of at most `_RANGE_BYTES`.
         step = max(1, _RANGE_BYTES // self.row_bytes)
         start = 0
         while start < len(rising):
@@ -364,7 +390,7 @@ class VectorFile(VectorSource):
         return out
 
     def _read_few(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read a handful of rows one by one: the neighbours that a graph has found."""
+        """Read a few rows one by one, such as the neighbours that a graph has found: float32, shape (n, dimension)."""
         n_bytes = self.row_bytes
         with self._open() as fd:
             rows = [_read_all(fd, n_bytes, HEADER_BYTES + n_bytes * one) for one in labels.tolist()]
@@ -372,12 +398,16 @@ class VectorFile(VectorSource):
         return flat.reshape(len(labels), self.dimension)
 
     def _read_close(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read rows of one range of the file, labels rising."""
+        """Read rows of one range of the file: float32, shape (n, dimension).
+
+        Args:
+            labels: int64, shape (n,), ascending.
+        """
         first, last = int(labels[0]), int(labels[-1])
         if last - first < _RANGE_ROWS_PER_ROW * len(labels):
             return self._read_range(first, last + 1)[labels - first]
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
-        # Reading brings no page of the file into this process, a mapping would bring 16 around each.
+        # Reads, not a mapping: a mapping would bring 16 pages of the file into this process around each row.
         n_bytes, view = self.row_bytes, out.data.cast("B")
         with self._open() as fd:
             for at, label in zip(range(0, len(view), n_bytes), labels.tolist(), strict=True):
@@ -392,14 +422,15 @@ class VectorFile(VectorSource):
         if sums is not None:
             self._check(sums, sums.unknown(start, stop), found, start)
             for rows in sums.abandoned_rows(start, stop):
-                # Nobody's: what looks at every row, as a graph's builder and norms do, should find numbers.
+                # No record has these rows. Zeros, as code that reads every row (building a graph, norms) must not
+                # meet NaN.
                 found[rows] = 0
         return found
 
     def _read_range(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Read rows start .. stop - 1 as they are."""
+        """Read rows start .. stop - 1 without checking them: float32, shape (stop - start, dimension)."""
         shape = (stop - start, self.dimension)
         target = np.empty(shape, dtype=np.float32) if out is None else out[: stop - start]
         if self._small is not None:
@@ -407,7 +438,7 @@ class VectorFile(VectorSource):
             return target
         with self._open() as fd:
             view, offset = target.data.cast("B"), HEADER_BYTES + start * self.row_bytes
-            # What is missing at the end is found by its sum.
+            # Rows that are missing at the end are read as zeros, and their checksums say that they are damaged.
             _read_into(fd, view, offset, pad=self.sums is not None)
         return target
 
@@ -417,7 +448,8 @@ class VectorFile(VectorSource):
         if self._small is not None:
             return self._small[:stop]
         if self.path is not None:
-            # A mapping shows what others write to the file, and a kernel does not outlive a file that was cut.
+            # A mapping shows what other processes write to the file, and reading one past the end of a file that was
+            # cut kills the process. So look at the file before each use.
             try:
                 path = self.path
                 self._identify(lambda: os.stat(path, follow_symlinks=False))
@@ -437,16 +469,16 @@ class VectorFile(VectorSource):
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
         if stop * self.row_bytes <= _SMALL_BYTES:
-            # A mapping keeps a descriptor of its own: not worth one for so little.
+            # A mapping holds a descriptor, which so few bytes are not worth.
             return self._read_range(0, stop)
         length = HEADER_BYTES + stop * self.row_bytes
         with self._open() as fd:
             if self.sums is not None and os.fstat(fd).st_size < length:
                 self._check(self.sums, self.sums.unknown(0, stop))
-                # No record's vector is missing: but rows that nobody has are mapped like others.
+                # The missing rows are no record's, or `_check` would have raised. They have to exist to be mapped.
                 with self._changing(fd):
                     os.ftruncate(fd, length)
-            # An older mapping lives on as long as an array on it does; then it goes by itself.
+            # An older mapping is freed when the last array on it is.
             mapped = self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
         view = np.frombuffer(mapped, dtype="<f4", offset=HEADER_BYTES)
         return view.reshape(stop, self.dimension)
@@ -465,13 +497,13 @@ class VectorFile(VectorSource):
         rows: NDArray[np.float32] | None = None,
         first: int = 0,
     ) -> None:
-        """Look at blocks for the first time.
+        """Compare blocks with their checksums, and remember which are whole.
 
         Args:
-            sums: Their sums.
-            numbers: Which.
-            rows: Rows that were read already, or are mapped; others are read.
-            first: The number of the first of them.
+            sums: The checksums.
+            numbers: The numbers of the blocks: int64, shape (n,).
+            rows: Rows that were read or mapped already, float32, shape (m, dimension); other rows are read here.
+            first: The number of the first row of `rows`.
 
         Raises:
             StoreCorruptError: One is damaged, and a record's vector is in it.
@@ -501,12 +533,12 @@ class VectorFile(VectorSource):
             sums.abandon(damaged)
 
     def _bytes_of(self, fd: int, start: int, stop: int, buffer: memoryview) -> memoryview:
-        """Read rows into the buffer and return that part of it; less where the file ends before."""
+        """Read rows into the buffer and return that part of it, which is shorter where the file ends."""
         data = buffer[: (stop - start) * self.row_bytes]
         return data[: _read_into(fd, data, HEADER_BYTES + start * self.row_bytes, pad=True)]
 
     def damaged_blocks(self, on_bytes: Callable[[int], object]) -> list[Block]:
-        """Read every block anew, whatever is known of it, and return those that are damaged.
+        """Read every block, whether it was checked before or not, and return those that are damaged.
 
         Args:
             on_bytes: Called with the bytes of each block that was read.
@@ -524,7 +556,7 @@ class VectorFile(VectorSource):
         return damaged
 
     def rows_to_skip(self) -> int:
-        """Return how many rows to leave empty before the next, as the block that they are in is damaged."""
+        """Return how many rows have to stay empty before the next vector, as their block is damaged."""
         sums = self.sums
         if sums is None or sums.can_grow or not sums.tail[0]:
             return 0
@@ -534,8 +566,8 @@ class VectorFile(VectorSource):
             data = self._bytes_of(fd, tail.start, tail.stop, buffer)
         return 0 if sums.read_tail(bytes(data)) else sums.rows_left_in_block
 
-    def summed_up(self, n_rows: int) -> BlockSums:
-        """Return the sums of the first rows of a file that has none."""
+    def compute_sums(self, n_rows: int) -> BlockSums:
+        """Compute the checksums of the first `n_rows` rows of a file that has none."""
         sums = BlockSums(self.row_bytes)
         step = max(self.block_rows, _RANGE_BYTES // self.row_bytes)
         for start in range(0, n_rows, step):
@@ -557,7 +589,7 @@ class VectorFile(VectorSource):
             n_bytes = self.mapped_bytes
             mapped = self._map
             if mapped is not None and hasattr(mapped, "madvise"):
-                # Arrays that callers still hold keep the mapping, but not its pages.
+                # Arrays that callers still hold keep the mapping. Its pages can go: they are read again when needed.
                 mapped.madvise(mmap.MADV_DONTNEED)
             self._view = None
             self._map = None
@@ -579,11 +611,12 @@ class VectorFile(VectorSource):
         return 0 if self._fd < 0 else os.fstat(self._fd).st_size
 
 
-#: The files without a name that are open.
+#: The unnamed files that are open.
 _unnamed: weakref.WeakSet[VectorFile] = weakref.WeakSet()
 
 
 def _unnamed_file(folder: str | None) -> int:
+    """Open a temporary file, delete its name, and return its descriptor."""
     fd, path = tempfile.mkstemp(prefix="chroma-nb-", suffix=".f32", dir=folder or None)
     try:
         os.unlink(path)
@@ -624,8 +657,8 @@ def _read_into(fd: int, view: memoryview, offset: int, *, pad: bool = False) -> 
     Args:
         fd: The file.
         view: What to fill.
-        offset: Where it begins in the file.
-        pad: Fill what is past the file's end with zeros, instead of raising.
+        offset: The place in the file where reading begins.
+        pad: Fill what is past the file's end with zeros, instead of raising `StoreCorruptError`.
     """
     position = 0
     while position < len(view):

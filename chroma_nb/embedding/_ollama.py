@@ -12,6 +12,7 @@ from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same
 from chroma_nb.embedding.json_service import JSONService
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InternalError, InvalidArgumentError, NotFoundError
+from chroma_nb.harmless import said_in_line
 from chroma_nb.types import Documents, Embeddings, Space
 
 _TEXTS_PER_REQUEST = 64
@@ -83,17 +84,17 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
     def _embed(self, service: JSONService, batch: list[str]) -> Embeddings:
         payload = {"model": self.model_name, "input": batch}
         try:
-            answer = service.post(f"{self._base()}/api/embed", payload)
+            answer = service.post(f"{self._base()}/api/embed", payload, len(batch))
         except NotFoundError as error:
             raise NotFoundError(
                 f"{error} To get the model: ollama pull {self.model_name}"
             ) from None
         try:
             vectors = [np.asarray(vector, dtype=np.float32) for vector in answer["embeddings"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InternalError(
-                f"Ollama's answer has no embeddings ({type(error).__name__}: {error}); it has the "
-                f"fields {', '.join(map(str, answer))}. Is {self.model_name!r} an embedding model?"
+                f"Ollama's answer has no embeddings ({said_in_line(f'{type(error).__name__}: {error}', 200)}); it has "
+                f"the fields {said_in_line(', '.join(answer), 200)}. Is {self.model_name!r} an embedding model?"
             ) from None
         if len(vectors) != len(batch):
             raise InternalError(

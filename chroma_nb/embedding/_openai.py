@@ -12,6 +12,7 @@ from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same
 from chroma_nb.embedding.json_service import JSONService
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.harmless import said_in_line
 from chroma_nb.types import Documents, Embeddings, Space
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class OpenAIEmbeddingFunction(EmbeddingFunction[Documents]):
             unreachable="Check the network and api_base.",
         ) as service:
             for batch in _requests(texts):
-                answer = service.post(self._url(), self._payload(batch))
+                answer = service.post(self._url(), self._payload(batch), len(batch))
                 vectors.extend(_vectors(answer, len(batch)))
         return vectors
 
@@ -260,10 +261,11 @@ def _vectors(answer: dict[str, Any], expected: int) -> Embeddings:
         # Each item says which text it belongs to.
         ordered = sorted(items, key=lambda item: int(item.get("index", 0)))
         vectors = [np.asarray(item["embedding"], dtype=np.float32) for item in ordered]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InternalError(
-            f"The embedding service's answer is not OpenAI's ({type(error).__name__}: {error}): it has "
-            f"the fields {', '.join(map(str, answer))}."
+            "The embedding service's answer is not OpenAI's "
+            f"({said_in_line(f'{type(error).__name__}: {error}', 200)}): it has the fields "
+            f"{said_in_line(', '.join(answer), 200)}."
         ) from None
     if len(vectors) != expected:
         raise InternalError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from chroma_nb.errors import (
     RateLimitError,
 )
 from chroma_nb.harmless import said_in_line
+from chroma_nb.memory.preflight import require
+from chroma_nb.memory.sizes import format_bytes
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,6 +27,15 @@ if TYPE_CHECKING:
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CONNECT_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 60.0
+#: What an answer may have, bytes: so much, and so much for each text. 10,000 numbers take 220 kB.
+_ANSWER_BYTES, _TEXT_BYTES = 1 << 20, 1 << 18
+#: It may hold a JSON value for so many bytes that it may have.
+_BYTES_PER_VALUE = 16
+#: What a number, and a list or a dict, takes in memory at most, bytes.
+_NUMBER_BYTES, _CONTAINER_BYTES = 40, 240
+_PIECE_BYTES = 1 << 16
+#: So much of an answer is looked at for an error's message.
+_SHOWN_BYTES = 4_096
 
 
 class JSONService:
@@ -35,7 +47,7 @@ class JSONService:
     Args:
         service: The service's name, as it stands within a sentence.
         headers: Sent with each request.
-        timeout_seconds: How long the server may be silent.
+        timeout_seconds: How long an answer may take, all of it. What is large has more.
         attempts: How often one request is tried.
         pause_seconds: Pause before the second attempt; doubled for each further one.
         secrets: Texts that no message may show.
@@ -55,12 +67,17 @@ class JSONService:
     ) -> None:
         import requests
 
-        self._requests = requests
+        # It imports requests as well.
+        from chroma_nb import deadline
+
+        self._requests, self._deadline = requests, deadline
         self._session = requests.Session()
         # Otherwise an entry in ~/.netrc takes the place of the key.
         self._session.auth = lambda request: request
         # Redirects are not followed. requests would look where one leads all the same, and fail at an odd address.
         self._session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, deadline.adapter(1))
         self._session.headers.update(headers or {})
         self._service = service
         self._timeout = (min(_CONNECT_SECONDS, timeout_seconds), timeout_seconds)
@@ -83,8 +100,13 @@ class JSONService:
     ) -> None:
         self._session.close()
 
-    def post(self, url: str, payload: dict[str, Any]) -> dict[str, Any]:
+    def post(self, url: str, payload: dict[str, Any], n_texts: int) -> dict[str, Any]:
         """Post a payload and return the answer.
+
+        Args:
+            url: Where to.
+            payload: A JSON object.
+            n_texts: How many embeddings the answer has: one that is far too large for that is not read to its end.
 
         Raises:
             AuthorizationError: 401 or 403.
@@ -93,14 +115,27 @@ class JSONService:
             QuotaError: 429 because the account has nothing left.
             InvalidArgumentError: Another refusal (4xx).
             InternalError: Nobody answers, or the server fails, or it answers something else than a
-                JSON object.
+                JSON object, or too much.
+            MemoryBudgetError: There is no room for the answer.
         """
+        most_bytes = _ANSWER_BYTES + n_texts * _TEXT_BYTES
+        data = json.dumps(payload).encode()
+        headers = {"Content-Type": "application/json"}
         for attempt in range(1, self._attempts + 1):
             wait_seconds = self._pause_seconds * 2 ** (attempt - 1) * random.uniform(1.0, 1.25)
             try:
+                self._deadline.set_deadline(self._timeout[1], len(data))
                 response = self._session.post(
-                    url, json=payload, timeout=self._timeout, allow_redirects=False
+                    url,
+                    data=data,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
                 )
+                body = self._receive(url, response, most_bytes)
+            except ChromaError:
+                raise
             except self._requests.ConnectionError as error:
                 # No connection at all will not get better in seconds; one that broke may.
                 if attempt == self._attempts or isinstance(error, self._requests.ConnectTimeout):
@@ -109,10 +144,13 @@ class JSONService:
                     raise self._no_answer(url, error) from None
             except self._requests.RequestException as error:
                 raise self._no_answer(url, error) from None
+            except Exception as error:
+                # http.client and urllib3 hand through what a number or a name of an answer cannot be read as.
+                raise self._no_answer(url, error) from None
             else:
                 if response.status_code < 300:
-                    return self._answer(url, response)
-                refusal = self._refusal(url, response)
+                    return self._answer(url, body, most_bytes)
+                refusal = self._refusal(url, response, body)
                 again = response.status_code in _PASSING and not isinstance(refusal, QuotaError)
                 if not again or attempt == self._attempts:
                     raise refusal
@@ -121,18 +159,57 @@ class JSONService:
             time.sleep(min(wait_seconds, _LONGEST_WAIT_SECONDS))
         raise AssertionError("the last attempt returns or raises")
 
-    def _answer(self, url: str, response: Any) -> dict[str, Any]:
+    def _receive(self, url: str, response: Any, most_bytes: int) -> bytearray:
+        """Take an answer's body, up to a limit: a small one that is compressed may be of any size."""
+        body = bytearray()
         try:
-            answer = response.json()
-        except ValueError:
-            answer = None
+            if "," in response.headers.get("Content-Encoding", ""):
+                # A piece of one that is compressed several times over may be of any size by itself.
+                raise InternalError(f"{self._at(url)} answered with what is compressed twice.")
+            for piece in response.iter_content(_PIECE_BYTES):
+                body += piece
+                self._deadline.extend_deadline(len(piece))
+                if len(body) > most_bytes:
+                    raise self._too_much(url, format_bytes(most_bytes))
+        except BaseException:
+            # The error's traceback would keep it.
+            body.clear()
+            response.close()
+            raise
+        return body
+
+    def _too_much(self, url: str, limit: str) -> InternalError:
+        return InternalError(
+            f"{self._at(url)} answered with more than {limit}, the most that embeddings of so many texts may take. "
+            "Is it an embedding service?"
+        )
+
+    def _answer(self, url: str, body: bytearray, most_bytes: int) -> dict[str, Any]:
+        answer = self._json(url, body, most_bytes)
         if not isinstance(answer, dict):
             raise InternalError(
-                f"{self._at(url)} did not answer with a JSON object: {self._excerpt(response.text)}"
+                f"{self._at(url)} did not answer with a JSON object: {self._excerpt(_text(body))}"
             )
         return answer
 
-    def _refusal(self, url: str, response: Any) -> ChromaError:
+    def _json(self, url: str, body: bytearray, most_bytes: int) -> Any:
+        """Return the JSON value of a body; None where it is none."""
+        n_containers = body.count(b"[") + body.count(b"{")
+        n_values = body.count(b",") + n_containers
+        limit = most_bytes // _BYTES_PER_VALUE
+        if n_values > limit:
+            raise self._too_much(url, f"{limit:,} values")
+        require(
+            len(body) + n_values * _NUMBER_BYTES + n_containers * _CONTAINER_BYTES,
+            f"Reading an answer of {self._service} with {n_values:,} values",
+            "embed fewer texts at a time",
+        )
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+
+    def _refusal(self, url: str, response: Any, body: bytearray) -> ChromaError:
         status = response.status_code
         where = self._at(url)
         if status in (401, 403):
@@ -140,14 +217,13 @@ class JSONService:
             return AuthorizationError(
                 f"{where} does not accept the API key (HTTP {status}). Check the key."
             )
-        try:
-            body = response.json()
-        except ValueError:
-            body = None
-        error = body.get("error", body) if isinstance(body, dict) else body
+        found = self._json(url, body, _ANSWER_BYTES) if len(body) <= _ANSWER_BYTES else None
+        error = found.get("error", found) if isinstance(found, dict) else found
         said = error.get("message") if isinstance(error, dict) else error
         code = error.get("code") if isinstance(error, dict) else None
-        message = f"{where} refused with HTTP {status}: {self._excerpt(said or response.text)}"
+        if not isinstance(said, str) or not said:
+            said = _text(body)
+        message = f"{where} refused with HTTP {status}: {self._excerpt(said)}"
         if status == 429:
             if code == "insufficient_quota":
                 return QuotaError(message)
@@ -178,6 +254,11 @@ class JSONService:
     def _clean(self, url: str) -> str:
         parts = urlsplit(url)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def _text(body: bytearray) -> str:
+    """Return the beginning of a body. What its character set is would take minutes to guess."""
+    return bytes(body[:_SHOWN_BYTES]).decode("utf-8", "replace")
 
 
 def _refused(error: BaseException) -> bool:

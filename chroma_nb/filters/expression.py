@@ -144,9 +144,11 @@ _LISTS = ("$contains", "$not_contains")
 _OPERATORS = (*_ORDERED, "$ne", "$eq", *_MEMBERSHIP, *_LISTS)
 PATTERNS = ("$regex", "$not_regex")
 _DOCUMENT_OPERATORS = (*_LISTS, *PATTERNS)
+#: Every operator on a field or on the document.
+OPERATORS = (*_OPERATORS, *PATTERNS)
 #: The pseudo-fields of `where` that stand for the record's own parts.
-_ID_KEY = "#id"
-_DOCUMENT_KEY = "#document"
+ID_KEY = "#id"
+DOCUMENT_KEY = "#document"
 _INVALID = "Invalid where clause"
 
 
@@ -161,6 +163,8 @@ def plain_filter(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, list | tuple | set | frozenset | range | np.ndarray):
+        if is_plain_list(value):
+            return list(value)
         return [plain_filter(one) for one in value]
     if (
         hasattr(value, "__array__")
@@ -170,6 +174,15 @@ def plain_filter(value: Any) -> Any:
         # pandas' and other Series: iterating them keeps the values' own kinds.
         return [plain_filter(one) for one in value]
     return plain_scalar(value)
+
+
+#: JSON's own kinds, of which nothing has to be made.
+_PLAIN_KINDS = frozenset({str, int, float, bool, type(None)})
+
+
+def is_plain_list(value: Any) -> bool:
+    """Say whether a list holds scalars of Python's own kinds and nothing else: a long one costs a look at each."""
+    return isinstance(value, list | tuple) and _PLAIN_KINDS.issuperset(map(type, value))
 
 
 #: Operator of equality -> the one that takes several values.
@@ -186,6 +199,8 @@ def _plain_condition(key: Any, value: Any) -> tuple[Any, Any]:
         return key, plain
     operator = _EQUALITIES.get(key) if isinstance(key, str) and key.startswith("$") else "$eq"
     if operator is None:
+        return key, plain
+    if isinstance(plain, list) and is_plain_list(value):
         return key, plain
     if isinstance(plain, list):
         return key, [text for one in value for text in date_spellings(one) or [plain_filter(one)]]
@@ -251,7 +266,7 @@ def _parse_where(where: Any) -> Expression:
             where,
         )
     key = _plain(key)
-    if key.startswith("#") and key not in (_ID_KEY, _DOCUMENT_KEY):
+    if key.startswith("#") and key not in (ID_KEY, DOCUMENT_KEY):
         raise InvalidArgumentError(
             f"{_INVALID}: no metadata key begins with #, got {_short(key)}. Of a record's own parts a "
             "filter takes K.ID ('#id') and K.DOCUMENT ('#document')."
@@ -278,19 +293,19 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
             else f"Compare with a value, such as {{{key!r}: {{'$eq': 1}}}}, or leave the key out.",
         )
     ((operator, operand),) = expression.items()
-    if key == _DOCUMENT_KEY and operator in _DOCUMENT_OPERATORS and not isinstance(operand, str):
+    if key == DOCUMENT_KEY and operator in _DOCUMENT_OPERATORS and not isinstance(operand, str):
         raise ValueError(
-            f"Expected operand value to be a str for operator {operator} on {_DOCUMENT_KEY}, "
+            f"Expected operand value to be a str for operator {operator} on {DOCUMENT_KEY}, "
             f"got {_short(operand)}"
         )
-    if key == _DOCUMENT_KEY and operator in PATTERNS:
+    if key == DOCUMENT_KEY and operator in PATTERNS:
         if not operand:
             raise ValueError(
-                f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
+                f"Expected operand value for operator {operator} on {DOCUMENT_KEY} to be a non-empty str"
             )
         return DocumentMatches(_plain(operand), operator == "$not_regex")
     if operator in _ORDERED and not isinstance(operand, int | float):
-        moment = instant(operand) if isinstance(operand, str) and key != _ID_KEY else None
+        moment = instant(operand) if isinstance(operand, str) and key != ID_KEY else None
         if moment is None:
             raise with_way_out(
                 ValueError(
@@ -313,7 +328,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
                 ),
                 f"Put it in a list: {{{operator!r}: [{_short(repr(operand), 80)}]}}.",
             )
-        if not all(isinstance(value, str | int | float | bool) for value in operand):
+        if not all(issubclass(one, str | int | float | bool) for one in set(map(type, operand))):
             raise _uneven(operand)
     if operator not in _OPERATORS:
         raise _operator_of_documents(
@@ -329,7 +344,7 @@ def _parse_operator(key: str, expression: dict[Any, Any]) -> Expression:
         )
         raise with_way_out(error, _instead_of(key, operand))
     if isinstance(operand, list) and not (
-        operand and all(isinstance(value, type(operand[0])) for value in operand)
+        operand and all(issubclass(one, type(operand[0])) for one in set(map(type, operand)))
     ):
         raise _uneven(operand)
     return _leaf(key, operator, operand)
@@ -450,21 +465,21 @@ def _uneven(operand: Any) -> ValueError:
 
 
 def _leaf(key: str, operator: str, operand: Any) -> Expression:
-    if key == _ID_KEY:
+    if key == ID_KEY:
         return _id_leaf(operator, operand)
-    if key == _DOCUMENT_KEY:
+    if key == DOCUMENT_KEY:
         if operator not in _LISTS or not isinstance(operand, str):
             raise InvalidArgumentError(
-                f"Cannot filter using metadata key '{_DOCUMENT_KEY}' with operator '{operator}' "
+                f"Cannot filter using metadata key '{DOCUMENT_KEY}' with operator '{operator}' "
                 "because indexing is disabled. Use where_document, or $contains with a text."
             )
         if not operand:
             raise ValueError(
-                f"Expected operand value for operator {operator} on {_DOCUMENT_KEY} to be a non-empty str"
+                f"Expected operand value for operator {operator} on {DOCUMENT_KEY} to be a non-empty str"
             )
         return DocumentContains(_plain(operand), operator == "$not_contains")
     if operator in _MEMBERSHIP:
-        values = [_plain(value) for value in operand]
+        values = _plain_values(operand)
         if len(set(map(type, values))) != 1:
             raise InvalidArgumentError(f"{_INVALID}: values of several kinds in {_short(operand)}")
         return Among(key, tuple(values), operator == "$nin")
@@ -496,7 +511,15 @@ def _id_leaf(operator: str, operand: Any) -> IdAmong:
             f"{_INVALID}: an id is a text, and is compared with $eq, $ne, $in and $nin; got {operator} "
             f"{_short(operand)}"
         )
-    return IdAmong(tuple(map(_plain, ids)), operator in ("$ne", "$nin"))
+    return IdAmong(tuple(_plain_values(ids)), operator in ("$ne", "$nin"))
+
+
+def _plain_values(values: list[Any]) -> list[Any]:
+    """Return scalars as `_plain` does, quickly where nothing has to be done."""
+    kinds = set(map(type, values))
+    if kinds <= {int, bool} or (kinds == {str} and all(map(str.isascii, values))):
+        return values
+    return list(map(_plain, values))
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ a leaf that meets a NULL is false, and its negation true.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chroma_nb.filters.expression import (
     And,
@@ -25,6 +25,9 @@ from chroma_nb.filters.expression import (
 )
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
 from chroma_nb.scalars import ISO_DATE, ISO_GROUPS, SECOND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SQL_OPS = {"==": "=", ">": ">", ">=": ">=", "<": "<", "<=": "<="}
 
@@ -82,7 +85,19 @@ def json_pointer(key: str) -> str:
 
 
 class DuckDBDialect(Dialect):
-    """DuckDB's JSON functions; a key becomes a JSON pointer, so any key can be asked for."""
+    """DuckDB's JSON functions; a key becomes a JSON pointer, so any key can be asked for.
+
+    Args:
+        columns: Key -> the column that has its value alone, as JSON. Others are looked up in `metadata`.
+    """
+
+    def __init__(self, columns: Mapping[str, str] | None = None) -> None:
+        self._columns = columns or {}
+
+    def _place(self, key: str) -> tuple[str, str]:
+        """Return the column that has a key's value, and the value's JSON pointer there."""
+        column = self._columns.get(key)
+        return ("metadata", json_pointer(key)) if column is None else (column, "")
 
     _INTEGERS = "('BIGINT', 'UBIGINT')"
     #: What `scalars.instant` computes, of a struct of the groups of `ISO_DATE`. A text that is no date has
@@ -114,8 +129,8 @@ class DuckDBDialect(Dialect):
         return condition, [*left_values, *right_values]
 
     def _in(self, key: str, kinds: str, column: str, values: list[Any]) -> tuple[str, list[Any]]:
-        pointer = json_pointer(key)
-        value = "json_extract_string(metadata, ?)"
+        place, pointer = self._place(key)
+        value = f"json_extract_string({place}, ?)"
         if column != "VARCHAR":
             value = f"TRY_CAST({value} AS {column})"
         if len(values) == 1:
@@ -123,39 +138,39 @@ class DuckDBDialect(Dialect):
         else:
             # One list, however long: as many marks as values would be a plan of that size.
             members, operand = f"IN (SELECT unnest(?::{column}[]))", values
-        return f"json_type(metadata, ?) IN {kinds} AND {value} {members}", [
+        return f"json_type({place}, ?) IN {kinds} AND {value} {members}", [
             *(pointer, pointer, operand)
         ]
 
     def integer(self, key: str, op: str | None, value: int) -> tuple[str, list[Any]]:
-        pointer = json_pointer(key)
-        kind = f"json_type(metadata, ?) IN {self._INTEGERS}"
+        place, pointer = self._place(key)
+        kind = f"json_type({place}, ?) IN {self._INTEGERS}"
         if op is None:
             return kind, [pointer]
         return (
-            f"{kind} AND TRY_CAST(json_extract_string(metadata, ?) AS BIGINT) {op} ?::BIGINT",
+            f"{kind} AND TRY_CAST(json_extract_string({place}, ?) AS BIGINT) {op} ?::BIGINT",
             [pointer, pointer, value],
         )
 
     def real(self, key: str, op: str | None, value: float) -> tuple[str, list[Any]]:
-        pointer = json_pointer(key)
-        kind = "json_type(metadata, ?) = 'DOUBLE'"
+        place, pointer = self._place(key)
+        kind = f"json_type({place}, ?) = 'DOUBLE'"
         if op is None:
             return kind, [pointer]
         return (
-            f"{kind} AND TRY_CAST(json_extract_string(metadata, ?) AS DOUBLE) {op} ?::DOUBLE",
+            f"{kind} AND TRY_CAST(json_extract_string({place}, ?) AS DOUBLE) {op} ?::DOUBLE",
             [pointer, pointer, value],
         )
 
     def date(self, key: str, op: str, moment: int) -> tuple[str, list[Any]]:
-        pointer = json_pointer(key)
+        place, pointer = self._place(key)
         groups = ", ".join(f"'{name}'" for name in ISO_GROUPS)
         condition = (
             "(SELECT iso.year <> '0000' AND "
             f"{self._MOMENT} {op} ?::HUGEINT "
-            f"FROM (SELECT regexp_extract(json_extract_string(metadata, ?), ?, [{groups}]) AS iso))"
+            f"FROM (SELECT regexp_extract(json_extract_string({place}, ?), ?, [{groups}]) AS iso))"
         )
-        return f"json_type(metadata, ?) = 'VARCHAR' AND {condition}", [
+        return f"json_type({place}, ?) = 'VARCHAR' AND {condition}", [
             *(pointer, moment, pointer, ISO_DATE)
         ]
 
@@ -165,7 +180,7 @@ class DuckDBDialect(Dialect):
         return "id IN (SELECT unnest(?::VARCHAR[]))", [list(ids)]
 
     def list_has(self, key: str, value: Scalar) -> tuple[str, list[Any]]:
-        pointer = json_pointer(key)
+        place, pointer = self._place(key)
         if isinstance(value, bool):
             kinds, column = "('BOOLEAN')", "BOOLEAN"
         elif isinstance(value, int):
@@ -177,9 +192,9 @@ class DuckDBDialect(Dialect):
         if column == "BIGINT" and int_bound("$eq", value).op == "none":  # type: ignore[arg-type]
             return "FALSE", []
         return (
-            "json_type(metadata, ?) = 'ARRAY' "
-            f"AND json_type(metadata, ?) IN {kinds} "
-            f"AND list_contains(TRY_CAST(json_extract(metadata, ?) AS {column}[]), ?::{column})",
+            f"json_type({place}, ?) = 'ARRAY' "
+            f"AND json_type({place}, ?) IN {kinds} "
+            f"AND list_contains(TRY_CAST(json_extract({place}, ?) AS {column}[]), ?::{column})",
             [pointer, pointer + "/0", pointer, value],
         )
 

@@ -44,12 +44,17 @@ def _free() -> int:
 
 
 def over_budget(
-    n_bytes: int, free: int, budget: int | None, what: str, *ways: str
+    n_bytes: int,
+    free: int,
+    budget: int | None,
+    what: str,
+    *ways: str,
+    may_fit_later: bool = False,
 ) -> MemoryBudgetError:
     """Return the error that names the need, what is free, the budget (all in bytes) and the ways out."""
     limit = MACHINE.limit()
     allowed = "" if budget is None else f", the budget {format_bytes(budget)}"
-    return MemoryBudgetError(
+    error = MemoryBudgetError(
         f"{what} needs about {format_bytes(n_bytes)}; {format_bytes(free)} are free{allowed}, the "
         f"limit {format_bytes(limit.total)} ({limit.source}). Nothing was allocated. "
         f"Ways out: {'; or '.join(ways)}.",
@@ -57,3 +62,5 @@ def over_budget(
         free=free,
         budget=budget,
     )
+    error.may_fit_later = may_fit_later
+    return error

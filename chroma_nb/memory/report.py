@@ -78,7 +78,7 @@ class CollectionMemory:
     def of(cls, **fields: Any) -> CollectionMemory:
         """Make one in half the time of ``__init__``, where a frozen dataclass sets each field by a call."""
         made = object.__new__(cls)
-        made.__dict__.update(fields)
+        object.__setattr__(made, "__dict__", fields)
         return made
 
 

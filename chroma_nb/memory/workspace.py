@@ -241,6 +241,11 @@ class Workspace:
             self._threads.piece = before
 
     @property
+    def keeps_answers(self) -> bool:
+        """Whether this thread is in a `kept` block: its answer is turned into another form, such as JSON."""
+        return self._keeping is not None
+
+    @property
     def reads_a_piece(self) -> bool:
         """Whether this thread is in a `reading_pieces` block."""
         return self._piece is not None
@@ -311,9 +316,10 @@ class Workspace:
                     could_come = self._could_come(n_bytes)
                     is_over = left <= 0 or (keeping is not None and keeping.ended())
                     if not could_come or is_over:
-                        error = over_budget(n_bytes, room, budget, what, *ways)
-                        error.may_fit_later = could_come or waited
-                        raise error
+                        # Not kept in a variable: this frame would then keep what those above it have read so far.
+                        raise over_budget(
+                            n_bytes, room, budget, what, *ways, may_fit_later=could_come or waited
+                        )
                     waited = True
                     self._changed.wait(min(left, _LOOK_SECONDS))
         finally:

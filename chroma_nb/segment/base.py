@@ -6,16 +6,18 @@ be dropped at any time and made again from the DB.
 
 from __future__ import annotations
 
+import copy
+import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.memory.sizes import objects_bytes
+from chroma_nb.memory.sizes import objects_bytes, utf8_length
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +40,24 @@ class RecordTexts:
     documents: list[str | None] | None = None
     uris: list[str | None] | None = None
     metadatas: list[dict[str, Any] | None] | None = None
+
+    def at(self, places: Sequence[int]) -> RecordTexts:
+        """Return the records at these places. One that is there twice has its texts in common, and a dict of its own."""
+        seen: set[int] = set()
+        metadatas = self.metadatas
+        if metadatas is not None:
+            first = metadatas
+            metadatas = []
+            for at in places:
+                one = first[at]
+                metadatas.append(copy.deepcopy(one) if at in seen else one)
+                seen.add(at)
+        return RecordTexts(
+            [self.ids[at] for at in places],
+            None if self.documents is None else [self.documents[at] for at in places],
+            None if self.uris is None else [self.uris[at] for at in places],
+            metadatas,
+        )
 
 
 class MetadataReader(ABC):
@@ -79,13 +99,20 @@ class MetadataReader(ABC):
         """Return the place in storage order of each label; None where it is the label's own order."""
 
     @abstractmethod
-    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+    def read(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> RecordTexts:
         """Return the ids of these labels, and what else is asked for.
 
         Args:
             labels: Which; the same one may be there several times.
             include: Of ``documents``, ``uris`` and ``metadatas``; other words are passed over. Metadata is a
                 new dict each time.
+            measured: Called after each piece of long texts: which share was read, and the bytes that the
+                texts take as objects. A text with one emoji takes four bytes for each of its characters.
         """
 
     @property
@@ -106,22 +133,21 @@ class MetadataReader(ABC):
         n_some = min(len(once), _SAMPLE, max(1, _SAMPLE_BYTES // average))
         some = self.read(once[:: len(once) // n_some][:n_some], include)
         total = 8 * (1 + len(include)) * len(labels)
-        for column, wanted in (
-            (some.ids, once),
-            (some.documents, once),
-            (some.uris, once),
-            (some.metadatas, labels),
+        for name, column, wanted in (
+            ("", some.ids, once),
+            ("documents", some.documents, once),
+            ("uris", some.uris, once),
+            ("metadatas", some.metadatas, labels),
         ):
             if column is not None:
-                total += objects_bytes(column) * len(wanted) // len(column)
-        # By the texts' own bytes as well: those of the sample may be short by chance.
-        characters = [
-            text for column in (some.ids, some.documents, some.uris) for text in column or ()
-        ]
-        times = objects_bytes(characters) / max(
-            1, sum(len((one or "").encode()) for one in characters)
-        )
-        return max(total, int(self.text_bytes(once, include) * max(1.0, times)))
+                n_bytes = objects_bytes(column)
+                # By the column's own text as well: those of the sample may be short by chance.
+                text = self.text_bytes(wanted, (name,)) - (
+                    self.text_bytes(wanted, ()) if name else 0
+                )
+                length = sum(map(_text_bytes, column))
+                total += max(n_bytes * len(wanted) // len(column), text * n_bytes // max(1, length))
+        return total
 
     @abstractmethod
     def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
@@ -158,3 +184,10 @@ class VectorReader(ABC):
         Returns:
             Exactly min(k, allowed labels) neighbours in each row.
         """
+
+
+def _text_bytes(value: str | dict[str, Any] | None) -> int:
+    """Return the UTF-8 bytes of a text, or of metadata as the DB holds it."""
+    if isinstance(value, dict):
+        return utf8_length(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return utf8_length(value)

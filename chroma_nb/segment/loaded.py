@@ -207,8 +207,7 @@ class LoadedMetadata(MetadataReader):
         self._put(changes.rows, n_labels)
         if len(dead):
             for column in self._columns.values():
-                for label in dead.tolist():
-                    column.clear(label)
+                column.clear(dead)
         return dead
 
     def _put(self, rows: RecordRows, n_labels: int) -> None:
@@ -233,16 +232,36 @@ class LoadedMetadata(MetadataReader):
             self._last_sequence = max(self._last_sequence, int(rows.sequences.max()))
             self._last_label = max(self._last_label, int(labels.max()))
         self._alive[labels] = True
-        self._n_labels = n_labels
+        before, self._n_labels = self._n_labels, n_labels
         self._n_live += len(labels)
-        for key, column in self._columns.items():
-            column.resize(n_labels)
-            for label, text in zip(labels.tolist(), rows.metadatas, strict=True):
-                value = None if text is None else json.loads(text).get(key)
-                if value is None:
-                    column.clear(label)
-                else:
-                    column.set(label, value)
+        if self._columns:
+            self._put_into_columns(labels, rows.metadatas, labels[labels < before])
+
+    def _put_into_columns(
+        self,
+        labels: NDArray[np.int64],
+        metadatas: Sequence[str | None],
+        changed: NDArray[np.int64],
+    ) -> None:
+        """Take metadata into the columns that there are; each is parsed once, however many these are.
+
+        Args:
+            labels: Whose.
+            metadatas: Theirs, as JSON.
+            changed: Those of the labels that may have had others before.
+        """
+        columns = self._columns
+        for column in columns.values():
+            column.resize(self._n_labels)
+            if len(changed):
+                column.clear(changed)
+        for label, text in zip(labels.tolist(), metadatas, strict=True):
+            if text is None:
+                continue
+            metadata = json.loads(text)
+            for key in columns.keys() & metadata.keys():
+                if metadata[key] is not None:
+                    columns[key].set(label, metadata[key])
 
     def _keeps_order(self, labels: NDArray[np.int64], sequences: NDArray[np.int64]) -> bool:
         """Say whether storage order is still the order of labels once these rows are in."""
@@ -294,14 +313,50 @@ class LoadedMetadata(MetadataReader):
     def sequences(self) -> NDArray[np.int64] | None:
         return None if self._in_order else self._sequences[: self._n_labels]
 
-    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
-        found = RecordTexts(self._ids.get(labels))  # type: ignore[arg-type]
-        if "documents" in include:
-            found.documents = self._documents.get(labels)
-        if "uris" in include:
-            found.uris = [None] * len(labels) if self._uris is None else self._uris.get(labels)
+    def read(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> RecordTexts:
+        once, places = np.unique(labels, return_inverse=True)
+        repeats = len(once) < len(labels)
+        # Records that several queries find: their texts are made once, as answers are measured.
+        texts = self._texts(once if repeats else labels, include, measured)
+        found = texts.at(places.ravel().tolist()) if repeats else texts
         if "metadatas" in include:
             found.metadatas = self._metadata_dicts(labels)
+        return found
+
+    def _texts(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None,
+    ) -> RecordTexts:
+        """Return everything but metadata."""
+        wanted = [name for name in include if name in ("documents", "uris")]
+        found = RecordTexts([], *([] if name in wanted else None for name in ("documents", "uris")))
+        longest = self._ids.longest + self._documents.longest
+        pieces = [labels]
+        if measured is not None and len(labels) * longest > _PIECE_BYTES:
+            n_pieces = min(len(labels), -(-self.text_bytes(labels, wanted) // _PIECE_BYTES))
+            pieces = np.array_split(labels, max(1, n_pieces))
+        n_read = n_bytes = 0
+        for piece in pieces:
+            some = [self._ids.get(piece)]
+            found.ids += some[0]  # type: ignore[arg-type]
+            if found.documents is not None:
+                some.append(self._documents.get(piece))
+                found.documents += some[-1]
+            if found.uris is not None:
+                uris = self._uris
+                some.append([None] * len(piece) if uris is None else uris.get(piece))
+                found.uris += some[-1]
+            if measured is not None and len(pieces) > 1:
+                n_read += len(piece)
+                n_bytes += sum(map(objects_bytes, some))
+                measured(n_read / len(labels), n_bytes)
         return found
 
     def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:

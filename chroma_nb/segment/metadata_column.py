@@ -125,12 +125,17 @@ class MetadataColumn:
         if len(self._texts) + len(self._lists) > 2 * self._n_places + _SPARE_VALUES:
             self._forget_unused()
 
-    def clear(self, label: int) -> None:
-        """Take the value of a label away."""
+    def clear(self, labels: NDArray[np.int64]) -> None:
+        """Take the values of labels away."""
         if self._labels is None:
-            self._kinds[label] = _MISSING
-        elif label in self._place_of:
-            self._kinds[self._place_of[label]] = _MISSING
+            self._kinds[labels] = _MISSING
+            return
+        # Whichever are fewer.
+        if len(labels) < len(self._place_of):
+            places = [self._place_of[one] for one in labels.tolist() if one in self._place_of]
+        else:
+            places = np.flatnonzero(np.isin(self._labels[: self._n_places], labels)).tolist()
+        self._kinds[places] = _MISSING
 
     def _place(self, label: int) -> int:
         if self._labels is None:

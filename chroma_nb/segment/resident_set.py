@@ -911,7 +911,7 @@ class ResidentSet(Lender):
         state = "loaded"
         if segment is None:
             state = "on disk" if n_records else "empty"
-        parts = {} if segment is None else segment.parts()
+        parts = {} if segment is None else segment.parts_of(self.ledger.held(info.id))
         # The reservations of an unfinished build or commit count as the collection's; mostly there are none.
         if self.ledger.passing:
             for name, account in (

@@ -131,6 +131,8 @@ class LoadedSegment(Segment):
         self._grant = grant
         #: The snapshot on disk is not of this state.
         self.changed = True
+        #: What `parts_of` has found last, and the sum of it.
+        self._last_parts: tuple[int, dict[str, int]] | None = None
         self._open_vectors(db)
 
     def _open_vectors(self, db: DB) -> None:
@@ -149,6 +151,13 @@ class LoadedSegment(Segment):
         if self.metadata.n_labels:
             parts["objects"] = OBJECT_BYTES
         return parts
+
+    def parts_of(self, n_bytes: int) -> dict[str, int]:
+        """Return `parts`. They are not looked up again while `n_bytes`, what the ledger says of them, stays the same."""
+        if self._last_parts is None or self._last_parts[0] != n_bytes:
+            parts = self.parts()
+            self._last_parts = (sum(parts.values()), parts)
+        return self._last_parts[1].copy()
 
     @property
     def resident_bytes(self) -> int:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from numpy.typing import NDArray
@@ -71,7 +71,12 @@ class StoredMetadata(MetadataReader):
         order[labels] = np.arange(len(labels))
         return order
 
-    def read(self, labels: NDArray[np.int64], include: Sequence[str]) -> RecordTexts:
+    def read(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> RecordTexts:
         columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
         # Rising, and each once: a piece is a range of the table then.
         wanted, places = np.unique(labels, return_inverse=True)
@@ -80,7 +85,7 @@ class StoredMetadata(MetadataReader):
             if name in include:
                 setattr(found, name, [])
         row_bytes = _COPIES * (self._db.text_sizes(self._collection_id).row_bytes(columns) + 300)
-        start = 0
+        start = n_bytes = 0
         while start < len(wanted):
             with WORKSPACE.take((len(wanted) - start) * row_bytes) as room:
                 rows = self._db.fetch(
@@ -94,9 +99,13 @@ class StoredMetadata(MetadataReader):
                     found.uris += rows.uris
                 if found.metadatas is not None:
                     found.metadatas += _parsed(rows.metadatas)
+                if measured is not None:
+                    n_bytes += objects_bytes(rows.ids)
+                    n_bytes += objects_bytes(rows.documents) + objects_bytes(rows.uris)
+                    measured(min(1.0, start / len(wanted)), n_bytes)
         if len(wanted) == len(labels) and np.array_equal(wanted, labels):
             return found
-        return _at(found, places.tolist())
+        return found.at(places.ravel().tolist())
 
     @property
     def longest(self) -> int:
@@ -112,22 +121,3 @@ class StoredMetadata(MetadataReader):
 
 def _parsed(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
     return [None if text is None else json.loads(text) for text in texts]
-
-
-def _at(found: RecordTexts, places: Sequence[int]) -> RecordTexts:
-    """Return the records at these places. One that is there twice has its texts in common, and a dict of its own."""
-    seen: set[int] = set()
-    metadatas = found.metadatas
-    if metadatas is not None:
-        first = metadatas
-        metadatas = []
-        for at in places:
-            one = first[at]
-            metadatas.append(copy.deepcopy(one) if at in seen else one)
-            seen.add(at)
-    return RecordTexts(
-        [found.ids[at] for at in places],
-        None if found.documents is None else [found.documents[at] for at in places],
-        None if found.uris is None else [found.uris[at] for at in places],
-        metadatas,
-    )

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from chroma_nb.api.base import API
     from chroma_nb.settings import Settings
 
-#: Chroma's clients keep a connection for 40 s; the server keeps it longer, so that it is never the one
-#: that closes a connection which a client is about to use.
+#: Chroma's clients keep an idle connection for 40 s. The server keeps it longer, so that it never closes a connection
+#: which a client is about to use.
 _KEEP_ALIVE_SECONDS = 75
-#: What requests under way may take when the server is told to stop.
+#: How long requests under way may take after the server was told to stop.
 _LAST_SECONDS = 30
 _BACKLOG = 2_048
 _START_SECONDS = 30.0
@@ -45,7 +45,7 @@ class FastAPI(Server):
             client = chroma_nb.connect(server.start())
 
     Raises:
-        InvalidArgumentError: What `check_settings` says.
+        InvalidArgumentError: A setting cannot be used; see `check_settings`.
         ImportError: The extra ``server`` is not installed.
     """
 
@@ -122,21 +122,21 @@ class FastAPI(Server):
             access_log=False,
             server_header=False,
             date_header=False,
-            # Its default believes whatever a client on this machine says of its address.
+            # uvicorn's default believes X-Forwarded-For of every client on this machine.
             proxy_headers=bool(trusted),
             forwarded_allow_ips=trusted,
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_LAST_SECONDS,
         )
-        self._uvicorn = _server_of(uvicorn.Server, config, self._tls, self._service.begin_stop)
+        self._uvicorn = _make_uvicorn(uvicorn.Server, config, self._tls, self._service.begin_stop)
 
-        if _shows_secrets(self.settings):
+        if _sends_secrets_in_plain_text(self.settings):
             LOGGER.warning(
-                "Serving %s without TLS: passwords, tokens and records cross the network in plain text, where "
+                "Serving on %s without TLS: passwords, tokens and records cross the network in plain text, where "
                 "others can read them. Give --tls-certificate and --tls-key. Behind a proxy that has the "
                 "certificate, serve on --host 127.0.0.1, or say --public.",
-                self.url,
+                self.settings.server_host,
             )
 
     def run(self) -> None:
@@ -177,25 +177,25 @@ class FastAPI(Server):
             return
         self._stopped.set()
         self._service.close()
-        # Graphs that were built are saved here, files and locks released.
+        # Saves graphs, and releases files and locks.
         self._release()
         if self._socket is not None:
             self._socket.close()
 
 
-def _server_of(
+def _make_uvicorn(
     kind: Any, config: Any, tls: ssl.SSLContext | None, on_exit: Callable[[], object]
 ) -> Any:
-    """Return a uvicorn server that ends when it is told to, and lets this process go on.
+    """Return a uvicorn server that does not end the process when it ends.
 
-    uvicorn's own raises the signal again once it has ended, which would end the process before the store
-    is closed.
+    uvicorn itself raises SIGINT or SIGTERM again after it has ended, which would end the process before the store is
+    closed.
 
     Args:
-        kind: uvicorn's class.
-        config: What it serves.
-        tls: What connections begin with; None is plain HTTP.
-        on_exit: Called when a signal tells it to end.
+        kind: uvicorn's class of servers.
+        config: uvicorn's configuration.
+        tls: The TLS context; None is plain HTTP.
+        on_exit: Called when a signal tells the server to end.
     """
     from chroma_nb.server.connections import SecureListener
 
@@ -221,7 +221,7 @@ def _server_of(
             if tls is None or not sockets:
                 await super().startup(sockets)
                 return
-            # No sockets for uvicorn: it closes and awaits these listeners as if they were its own.
+            # uvicorn gets no sockets. It closes and awaits these listeners as it does its own.
             await super().startup([])
             self.servers += [SecureListener(one, tls, self._new_connection) for one in sockets]
 
@@ -234,12 +234,11 @@ def _server_of(
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuse settings that a server could not use, before it opens a store or an address.
+    """Check the settings of a server before it opens a store or a port.
 
     Raises:
-        InvalidArgumentError: A port that does not exist, a public address without authentication, an auth
-            file, a token or a certificate that cannot be used, a proxy that is no address, or a size that cannot
-            be read.
+        InvalidArgumentError: The port is out of range; the address is public and there is no authentication; an auth
+            file, a token or a certificate cannot be used; a proxy is no address; or a size cannot be read.
     """
     if not 0 <= settings.server_port <= _MAX_PORT:
         raise InvalidArgumentError(
@@ -264,10 +263,10 @@ def check_settings(settings: Settings) -> None:
 
 
 def trusted_proxies(settings: Settings) -> list[str]:
-    """Return the addresses and networks of the proxies that say whom they ask for.
+    """Return the addresses and networks of the proxies whose X-Forwarded-For is believed.
 
     Raises:
-        InvalidArgumentError: One is neither.
+        InvalidArgumentError: One is neither an address nor a network.
     """
     found = [one.strip() for one in settings.server_trusted_proxies.split(",") if one.strip()]
     for one in found:
@@ -276,20 +275,20 @@ def trusted_proxies(settings: Settings) -> list[str]:
         except ValueError:
             raise InvalidArgumentError(
                 f"server_trusted_proxies names {one!r:.80}: expected addresses or networks, separated by commas, "
-                "such as 127.0.0.1 or 10.0.0.0/8. Name the proxies alone: whoever is in this list chooses the "
+                "such as 127.0.0.1 or 10.0.0.0/8. Name only proxies: a client in this list could choose the "
                 "address that it counts for."
             ) from None
     return found
 
 
 def _check_exposure(settings: Settings) -> None:
-    """Refuse to let everybody of a network do everything, unless that was asked for.
+    """Refuse to serve a network without authentication, unless `server_public` allows it.
 
     Raises:
-        InvalidArgumentError: A public address without authentication.
+        InvalidArgumentError: The address is public, and there is no authentication.
     """
-    asks = bool(settings.server_token or settings.server_auth_file)
-    if asks or settings.server_public or _is_own(settings.server_host):
+    authenticates = bool(settings.server_token or settings.server_auth_file)
+    if authenticates or settings.server_public or _is_loopback(settings.server_host):
         return
     raise InvalidArgumentError(
         f"Refusing to serve on {settings.server_host!r} without authentication: whoever reaches this "
@@ -298,19 +297,19 @@ def _check_exposure(settings: Settings) -> None:
     )
 
 
-def _shows_secrets(settings: Settings) -> bool:
-    """Say whether credentials would cross a network that others may listen to."""
-    asks = bool(settings.server_token or settings.server_auth_file)
-    is_open = not (settings.server_tls_certificate or settings.server_public)
-    return asks and is_open and not _is_own(settings.server_host)
+def _sends_secrets_in_plain_text(settings: Settings) -> bool:
+    """Say whether credentials would cross a network without TLS."""
+    authenticates = bool(settings.server_token or settings.server_auth_file)
+    is_plain = not (settings.server_tls_certificate or settings.server_public)
+    return authenticates and is_plain and not _is_loopback(settings.server_host)
 
 
 def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
-    """Return what serves a certificate; None without one.
+    """Return the TLS context of a certificate and its key; None where neither is given.
 
     Raises:
-        InvalidArgumentError: A file is missing, cannot be read, is no PEM, does not fit the other, or is
-            encrypted.
+        InvalidArgumentError: A file is missing, cannot be read, is no PEM or is encrypted; or key and certificate do
+            not belong together.
     """
     if not certificate and not key:
         return None
@@ -330,7 +329,7 @@ def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
             ) from None
 
     def password() -> str:
-        # Without this, OpenSSL would ask at the terminal.
+        # Otherwise OpenSSL would ask for the password at the terminal.
         raise _EncryptedError
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -338,7 +337,7 @@ def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
         context.load_cert_chain(certificate, key or None, password)
     except _EncryptedError:
         raise InvalidArgumentError(
-            f"The key {key or certificate!r} is encrypted, and nobody is there to give the password. "
+            f"The key {key or certificate!r} is encrypted, and a server cannot ask for its password. "
             "Write it without: `openssl pkey -in KEY -out PLAIN`."
         ) from None
     except (ssl.SSLError, OSError, ValueError) as error:
@@ -351,11 +350,11 @@ def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
 
 
 class _EncryptedError(Exception):
-    """A key that only opens with a password."""
+    """The key is encrypted with a password."""
 
 
-def _is_own(host: str) -> bool:
-    """Say whether an address is reached from this machine alone."""
+def _is_loopback(host: str) -> bool:
+    """Say whether an address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:

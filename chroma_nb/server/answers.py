@@ -1,7 +1,7 @@
-"""Answers on their way to clients: how much memory all of them may hold, and how slowly one may be taken.
+"""`Answers`: how much memory answers may hold until their clients have received them, and how slow a client may be.
 
-An answer is in memory until its client has taken it. Who asks for much and reads slowly would fill the memory, so
-answers are counted as bodies are: a slow one ends, and the slowest first where others need the room.
+A client that asks for much and reads slowly would fill the memory. So answers are counted as bodies of requests are:
+one that is received too slowly is ended, and the slowest first where others need the memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import anyio
 from starlette.responses import Response
 
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.server.bodies import MAX_HELD, STALLED, STEP
+from chroma_nb.server.bodies import MAX_HELD, STALLED_SECONDS, STEP_BYTES
 from chroma_nb.server.refusals import busy
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb.server")
 
-#: What is on its way in the system's own buffers is not looked at.
-_SMALL = 2**16
+#: Answers of up to this size fit into the system's send buffers and are not counted.
+_SMALL_BYTES = 2**16
 
 
 @dataclass(eq=False)
@@ -33,6 +33,7 @@ class _Leaving:
     """An answer that is being sent."""
 
     n_bytes: int
+    #: When its last step began (anyio's clock).
     since: float
     scope: anyio.CancelScope
 
@@ -42,7 +43,7 @@ class Answers:
 
     Args:
         max_body: Bytes of the largest body.
-        seconds: How long a client may take for a step of 256 KiB; 0 is for ever.
+        seconds: How long a client may take for a step of 256 KiB; 0 is without limit.
     """
 
     def __init__(self, max_body: int, seconds: float) -> None:
@@ -52,19 +53,19 @@ class Answers:
         self._leaving: dict[_Leaving, None] = {}
 
     def make_room(self, n_bytes: int) -> None:
-        """See to it that an answer of so many bytes, which is made already, may be kept until it is sent.
+        """Make room for an answer of `n_bytes` bytes, which exists already, until it is sent: end stalled ones.
 
         Raises:
-            Refused: There is no room; all others move on.
+            Refused: There is no room, and no other answer has stalled.
         """
-        if n_bytes <= _SMALL:
+        if n_bytes <= _SMALL_BYTES:
             return
-        # The machine's figure has all of them in it.
+        # The free memory of the machine counts all answers, this one included.
         while self._held + n_bytes > self._most or (self._held and not WORKSPACE.free()):
             slowest = min(self._leaving, key=lambda one: one.since, default=None)
             if slowest is None:
                 return
-            if anyio.current_time() - slowest.since < STALLED:
+            if anyio.current_time() - slowest.since < STALLED_SECONDS:
                 raise busy("its answers wait for their clients to take them")
             self._end(slowest)
             slowest.scope.cancel()
@@ -75,8 +76,8 @@ class Answers:
             self._held -= one.n_bytes
 
     async def send(self, content: bytes, send: Send) -> None:
-        """Send a body, if its client takes it in time; else stop in the middle, which ends the connection."""
-        if len(content) <= _SMALL:
+        """Send the body of an answer. Where its client is too slow, stop in the middle, which ends the connection."""
+        if len(content) <= _SMALL_BYTES:
             await send({"type": "http.response.body", "body": content})
             return
         with anyio.CancelScope() as scope:
@@ -84,10 +85,10 @@ class Answers:
             self._leaving[one] = None
             self._held += one.n_bytes
             try:
-                for start in range(0, len(content), STEP):
+                for start in range(0, len(content), STEP_BYTES):
                     one.since = anyio.current_time()
                     scope.deadline = one.since + self._seconds
-                    stop = start + STEP
+                    stop = start + STEP_BYTES
                     await send(
                         {
                             "type": "http.response.body",
@@ -102,7 +103,7 @@ class Answers:
 
 
 class Answer(Response):
-    """An answer that is counted until it is taken.
+    """An answer that is counted until it is sent.
 
     Args:
         answers: Counts it.

@@ -1,8 +1,8 @@
 """`RestApplication`: the REST API as an ASGI application.
 
-A request goes three ways. The event loop asks the service who sends it, and reads its body within limits. A worker
-thread parses, asks the service for the answer and writes it as JSON: whatever is long or heavy is there, and never
-holds up the loop. The loop sends the answer, and has it counted and logged.
+A request is served in three steps. The event loop finds out who sends it and reads its body within limits. A worker
+thread parses the body, has the service answer and writes the answer as JSON: all heavy work is there and never blocks
+the loop. The loop sends the answer, and has it counted and logged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from chroma_nb.server.connections import address_of
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.limits import check_n_records
 from chroma_nb.server.observability import trace_id_of
-from chroma_nb.server.openapi import described, document_of, tag_of
+from chroma_nb.server.openapi import JSON, described, document_of, tag_of
 from chroma_nb.server.refusals import Refused
 from chroma_nb.wire.errors import error_to_json
 from chroma_nb.wire.rest import ROUTES
@@ -50,10 +50,10 @@ if TYPE_CHECKING:
     from chroma_nb.server.endpoints import Endpoint
     from chroma_nb.server.service import Service
 
-_JSON = "application/json"
-#: An answer as JSON takes about as much again as its objects.
+#: An answer's JSON takes about as much memory as its objects, and both exist at the same time.
 _JSON_TIMES = 2.0
-#: Who reads the metrics is counted apart, so that they can be read while the same client's requests wait.
+#: The name under which requests for the metrics count in the shares, so that the metrics can be read while other
+#: requests of the same client wait.
 _METRICS = "/metrics"
 #: A Host header: a name or an address, and a port.
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
@@ -76,8 +76,9 @@ class RestApplication:
         self.origins = [
             one.strip() for one in settings.server_cors_origins.split(",") if one.strip()
         ]
-        #: Everybody on this machine may do everything, so a browser on it must not be led here.
-        self.only_own_names = service.authenticator.is_open and not settings.server_public
+        #: Without authentication everybody on this machine may do everything. Then a web page must not reach the
+        #: server through a browser on this machine (DNS rebinding), so the Host header is checked.
+        self.checks_host = service.authenticator.is_open and not settings.server_public
 
     # -- one request --------------------------------------------------------------------------
 
@@ -96,7 +97,7 @@ class RestApplication:
             body = await self._body(endpoint, request)
             n_bytes = len(body)
             try:
-                if body and authenticator.look() != version:
+                if body and authenticator.current_version() != version:
                     # Permissions have changed while the body arrived.
                     identity = await self._admit(endpoint, request)
             except BaseException:
@@ -121,7 +122,7 @@ class RestApplication:
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
         except ClientDisconnect:
-            # Nobody is there to read it.
+            # The client has gone. The status is for the log and the metrics.
             status, content = 499, b"{}"
         if n_bytes:
             self.service.metrics.body_bytes.inc(n_bytes)
@@ -137,14 +138,14 @@ class RestApplication:
             bytes_out=len(content),
         )
         headers_out = {"chroma-trace-id": trace_id, **extra}
-        return Answer(self.answers, content, status, headers_out, _JSON)
+        return Answer(self.answers, content, status, headers_out, JSON)
 
     async def _admit(self, endpoint: Endpoint, request: Request) -> Identity:
-        """Return who sends a request, where that one may send it.
+        """Return who sends a request, after checking that they may.
 
         Raises:
-            AuthorizationError: Nobody that is known.
-            ChromaAuthError: Its credentials do not allow this.
+            AuthorizationError: The credentials are missing or not known.
+            ChromaAuthError: They do not allow this.
         """
         operation = endpoint.route.operation
         if operation.scope == "open":
@@ -157,8 +158,8 @@ class RestApplication:
         """Return who sends a request.
 
         Raises:
-            AuthorizationError: Nobody that is known.
-            ClientDisconnect: Nobody waits for the answer any more.
+            AuthorizationError: The credentials are missing or not known.
+            ClientDisconnect: The client has gone.
         """
         connection = getattr(request.state, "connection", None)
 
@@ -171,17 +172,17 @@ class RestApplication:
         )
 
     async def _body(self, endpoint: Endpoint, request: Request) -> Received:
-        """Read a body, no larger, slower or more than is allowed."""
+        """Read a request's body within the limits of `Bodies`, and check its content type."""
         if endpoint.route.method == "GET":
             return Received()
         received = await self.bodies.receive(request)
         if received and endpoint.body is not None:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != _JSON:
+            if kind != JSON:
                 self.bodies.release(received)
                 raise Refused(
                     415,
-                    InvalidArgumentError(f"Expected the content type {_JSON}, got {kind[:100]!r}."),
+                    InvalidArgumentError(f"Expected the content type {JSON}, got {kind[:100]!r}."),
                 )
         return received
 
@@ -208,16 +209,16 @@ class RestApplication:
             Refused: It cannot be answered now.
         """
         try:
-            # The answer's objects, and then the JSON that is made of them.
+            # Memory for the answer's objects and for the JSON that is made of them.
             with WORKSPACE.kept(_JSON_TIMES, lambda: self.service.stopping):
-                data = body.cut_loose()
+                data = body.take_bytes()
                 with self.bodies.parsing(data):
                     parsed = None
                     if endpoint.body is not None:
                         parsed = endpoint.body.model_validate_json(data or b"{}")
-                    # What is made of it takes its place.
+                    # The parsed values take its place in the memory that was granted.
                     del data
-                    with self.bodies.writing(*_written(parsed)):
+                    with self.bodies.writing(*_texts_to_write(parsed)):
                         answer = self._answer(endpoint, Arrived(path, query, parsed), identity)
                         return endpoint.status, dumps(answer)
         except pydantic.ValidationError as error:
@@ -250,7 +251,7 @@ class RestApplication:
     # -- other origins ------------------------------------------------------------------------
 
     def refuse_foreign(self, scope: Scope) -> Response | None:
-        """Return the answer to a request that a web page of another origin sends; None where it may ask."""
+        """Return the refusal of a request that a web page of another origin sends; None where it is allowed."""
         host = origin = None
         for name, value in scope["headers"]:
             if name == b"host" and host is None:
@@ -264,12 +265,12 @@ class RestApplication:
         trace_id = trace_id_of(headers.get("traceparent", ""), headers.get("chroma-trace-id", ""))
         status, content, extra = answer_of(ChromaAuthError(why))
         self.service.note("foreign_origin", scope["method"], status, 0.0, trace_id)
-        return Response(content, status, {"chroma-trace-id": trace_id, **extra}, media_type=_JSON)
+        return Response(content, status, {"chroma-trace-id": trace_id, **extra}, media_type=JSON)
 
     def _why_foreign(self, host: str, origin: str | None) -> str:
         """Say why a request is refused by its Host or Origin header; empty where it is not."""
-        if self.only_own_names and not _is_own_name(host):
-            # Another site's name that leads to this machine makes that site's pages look like ours.
+        if self.checks_host and not _is_local_name(host):
+            # DNS rebinding: a site whose name resolves to this machine has the same origin as this server.
             return (
                 "Forbidden: without authentication this server answers to localhost and to addresses "
                 "alone. Behind a proxy, set a token or --public."
@@ -282,7 +283,7 @@ class RestApplication:
 
 
 def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]:
-    """Return the status, the body and the further headers that stand for an error."""
+    """Return the status, the body and the additional headers of the answer that reports an error."""
     if isinstance(error, Refused):
         return error.status, dumps(error_to_json(error.error)[1]), error.headers
     status, answer = error_to_json(error)
@@ -291,7 +292,7 @@ def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]
 
 
 class _OriginCheck:
-    """Middleware before every route, known or not: checks the Host and Origin headers."""
+    """Middleware that checks the Host and Origin headers on every path, also on those that do not exist."""
 
     def __init__(self, app: ASGIApp, rest: RestApplication) -> None:
         self._app = app
@@ -304,15 +305,15 @@ class _OriginCheck:
         await app(scope, receive, send)
 
 
-def _written(body: schemas.Body | None) -> tuple[Sequence[Any] | None, ...]:
-    """Return the texts and the metadata that a body has written, column by column."""
+def _texts_to_write(body: schemas.Body | None) -> tuple[Sequence[Any] | None, ...]:
+    """Return the columns of texts and metadata that a request will write."""
     if not isinstance(body, schemas.NewRecords | schemas.RecordChanges):
         return ()
     return body.documents, body.uris, body.metadatas
 
 
-def _is_own_name(host: str) -> bool:
-    """Say whether a Host header names this machine by itself: ``localhost``, or an address."""
+def _is_local_name(host: str) -> bool:
+    """Say whether a Host header is ``localhost`` or an address, which no other site can have as its name."""
     found = _HOST.fullmatch(host)
     name = found[1] if found is not None else host
     if name in ("localhost", ""):
@@ -325,7 +326,7 @@ def _is_own_name(host: str) -> bool:
 
 
 def _wrong_body(error: pydantic.ValidationError) -> tuple[int, bytes]:
-    """Return what Chroma answers to a body that is no JSON, or of another shape."""
+    """Return the status and the body that Chroma answers to a body that is no JSON or has a wrong field."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         message = f"Failed to parse the request body as JSON: {first['msg']}"
@@ -357,7 +358,7 @@ def make_application(rest: RestApplication) -> fastapi.FastAPI:
     async def health(request: Request) -> Response:
         ready = not service.stopping
         answer = {"is_executor_ready": ready, "is_log_client_ready": ready}
-        return Response(dumps(answer), 200 if ready else 503, media_type=_JSON)
+        return Response(dumps(answer), 200 if ready else 503, media_type=JSON)
 
     async def metrics(request: Request) -> Response:
         try:
@@ -365,21 +366,21 @@ def make_application(rest: RestApplication) -> fastapi.FastAPI:
             text = await service.in_thread(_METRICS, service.metrics.text)
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)
-            return Response(content, status, extra, media_type=_JSON)
+            return Response(content, status, extra, media_type=JSON)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def description(request: Request) -> Response:
-        return Response(dumps(app.openapi()), media_type=_JSON)
+        return Response(dumps(app.openapi()), media_type=JSON)
 
     async def retired(request: Request) -> Response:
         answer = {
             "error": "Unimplemented",
             "message": "The v1 API is deprecated. Please use /v2 apis",
         }
-        return Response(dumps(answer), 410, media_type=_JSON)
+        return Response(dumps(answer), 410, media_type=JSON)
 
     async def unknown(request: Request, error: Exception) -> Response:
-        # As Chroma's: a path that is not there has no body; a method that is not says so.
+        # As in Chroma: 404 and 405 without a body.
         return Response(b"", getattr(error, "status_code", 404), getattr(error, "headers", None))
 
     app.add_api_route(
@@ -403,7 +404,7 @@ def make_application(rest: RestApplication) -> fastapi.FastAPI:
             allow_headers=["authorization", "content-type", "x-chroma-token"],
             expose_headers=["chroma-trace-id"],
         )
-    # The last one is the first that is asked.
+    # Added last, so it runs first.
     app.add_middleware(_OriginCheck, rest=rest)
     app.openapi = functools.partial(document_of, app)  # type: ignore[method-assign]
     return app
@@ -423,6 +424,6 @@ def _add(app: fastapi.FastAPI, rest: RestApplication, endpoint: Endpoint) -> Non
         tags=[tag_of(endpoint.route)],
         response_model=None,
         openapi_extra=described(endpoint),
-        # The answer's own description is given above; FastAPI's would be of the function's.
+        # `described` has the responses; FastAPI would describe the return type of `answer`.
         responses={},
     )

@@ -1,4 +1,4 @@
-"""Who sends a request: its token or password, compared with the auth file as it is now."""
+"""`Authenticator`: finds out who sends a request, by comparing its token or password with the auth file."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from chroma_nb.server.auth_file import FileBytes
     from chroma_nb.settings import Settings
 
-#: Passwords that were found right are remembered, so many at a time.
+#: At most this many correct passwords are remembered.
 _MAX_VERIFIED = 1_000
-#: One core in so many may check passwords: guesses must not take the machine from those who are known.
+#: One core in this many may check passwords, so that guesses do not slow down authenticated requests.
 _CORES_PER_CHECK = 4
-#: Tenants that a refusal names.
+#: At most this many tenants are named in a refusal.
 _NAMED_TENANTS = 5
 
 
@@ -47,7 +47,8 @@ class Identity:
 
     Attributes:
         name: The name of the token or the user; empty where there is no authentication.
-        tenants: What it may use. ``*`` means admin of every tenant: tenants, reset, budget, metrics.
+        tenants: The tenants that it may use. ``*`` means admin: every tenant, and making tenants, reset, budget,
+            metrics.
     """
 
     name: str = ""
@@ -55,19 +56,19 @@ class Identity:
 
     @property
     def is_admin(self) -> bool:
-        """May it do what concerns every tenant?"""
+        """It may do what concerns every tenant."""
         return EVERY_TENANT in self.tenants
 
-    def is_given(self, tenant: str) -> bool:
-        """Say whether its credential names this tenant, and not just every one."""
+    def is_named_for(self, tenant: str) -> bool:
+        """Say whether its credential names this tenant itself; ``*`` does not count."""
         return tenant in self.tenants and tenant != EVERY_TENANT
 
     def check_tenant(self, tenant: str) -> None:
         """Refuse a tenant that it may not use.
 
         Raises:
-            ChromaAuthError: It may not. The sentence says what the caller may use, and not whether the tenant
-                exists.
+            ChromaAuthError: It may not. The message names the caller's tenants, and does not tell whether the other
+                tenant exists.
         """
         if not self.is_admin and tenant not in self.tenants:
             named = ", ".join(f"{one!r:.80}" for one in self.tenants[:_NAMED_TENANTS])
@@ -82,7 +83,7 @@ class Identity:
         """Refuse what concerns every tenant.
 
         Args:
-            what: What is to be done, for the sentence: "reset the store".
+            what: What is to be done, for the message: "reset the store".
 
         Raises:
             ChromaAuthError: It may not.
@@ -93,7 +94,7 @@ class Identity:
             )
 
 
-#: Where there is no authentication.
+#: Who sends a request where there is no authentication.
 ANONYMOUS = Identity()
 
 
@@ -106,11 +107,11 @@ class Login:
 
 
 class _State:
-    """The credentials of one state of the file. A changed file is a new one, with nothing remembered.
+    """The credentials of one state of the auth file. A changed file gets a new `_State`, which remembers no password.
 
     Args:
-        credentials: Those that count.
-        key: Of this process, so that what is remembered of passwords says nothing elsewhere.
+        credentials: The credentials that count.
+        key: A random key of this process, with which remembered passwords are hashed.
     """
 
     def __init__(self, credentials: Iterable[Credential], key: bytes) -> None:
@@ -121,13 +122,13 @@ class _State:
                 self.tokens[one.hash] = Identity(one.name, one.tenants)
             else:
                 self.passwords[one.name].append(one)
-        #: Hashes that every check takes, whatever the name: the time tells nothing.
+        #: Hashes that every check computes, whatever the name, so that its time does not tell which names exist.
         self.n_hashes = max(map(len, self.passwords.values()), default=0)
         self._key = key
         self._verified: dict[bytes, Identity] = {}
 
     def verified(self, login: Login) -> Identity | None:
-        """Return whose password this is, if it was found right in this state of the file."""
+        """Return whose password this is, if it was checked before in this state of the file."""
         return self._verified.get(self._mark(login)) if self._verified else None
 
     def check(self, login: Login) -> Credential | None:
@@ -141,7 +142,7 @@ class _State:
         return found
 
     def remember(self, login: Login, credential: Credential) -> Identity | None:
-        """Remember a password that is right, and return whose it is; None if that is not in the file."""
+        """Remember a correct password and return whose it is; None where the file no longer has the credential."""
         if credential not in self.passwords.get(login.name, []):
             return None
         if len(self._verified) >= _MAX_VERIFIED:
@@ -155,17 +156,17 @@ class _State:
 
 
 class Authenticator:
-    """Decides who a request comes from.
+    """Finds out who sends a request.
 
-    The file is looked at for each request, so a change counts at once. A file that cannot be used lets
-    nobody in until it is right again.
+    The file is checked for each request, so a change counts at once. While the file cannot be used, its credentials
+    are refused.
 
     Args:
         settings: `server_token` and `server_auth_file`; with neither, everybody may do everything.
 
     Raises:
-        InvalidArgumentError: The file is missing, cannot be read or is no auth file, or the token could
-            not be sent.
+        InvalidArgumentError: The file is missing, cannot be read or is no auth file, or the token has characters
+            that no client could send.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -175,7 +176,7 @@ class Authenticator:
             check_token(settings.server_token)
             kept = token_hash(settings.server_token)
             self._fixed = [Credential("token", "token", kept, (EVERY_TENANT,))]
-        #: Without authentication.
+        #: There is no authentication.
         self.is_open = self._file is None and not self._fixed
         #: Counts the states of the file.
         self.version = 0
@@ -198,13 +199,13 @@ class Authenticator:
                 )
 
     def identify(self, headers: Mapping[str, str]) -> Identity | Login:
-        """Return who sends a request, or the password that `check` has to look at first.
+        """Return who sends a request, or the password that `check` has to check first.
 
         Args:
-            headers: Names in lower case.
+            headers: The request's headers, names in lower case.
 
         Raises:
-            AuthorizationError: Nobody that is known.
+            AuthorizationError: The token or user is not known, or there is none.
         """
         if self.is_open:
             return ANONYMOUS
@@ -219,7 +220,7 @@ class Authenticator:
         if login is None:
             raise self._unauthorized("no token was shown")
         if not state.n_hashes:
-            # Nobody has a password, which is no secret: there is nothing to compare.
+            # Nobody has a password. That is no secret, so no time is spent on hiding it.
             raise self._unauthorized("unknown user or wrong password")
         return state.verified(login) or login
 
@@ -227,17 +228,17 @@ class Authenticator:
         """Return whose password this is. Takes about 50 ms; see `PasswordQueue`.
 
         Raises:
-            AuthorizationError: Nobody's.
+            AuthorizationError: The user is not known, or the password is wrong.
         """
         found = self._current().check(login)
-        # The file may have changed meanwhile: what counts is what it says now.
+        # The file may have changed during the check: only its present state counts.
         identity = None if found is None else self._current().remember(login, found)
         if identity is None:
             raise self._unauthorized("unknown user or wrong password")
         return identity
 
-    def look(self) -> int:
-        """Look at the file, and return the number of its state: an equal one means that nothing changed."""
+    def current_version(self) -> int:
+        """Check whether the file has changed; return the number of its state, which grows with each change."""
         if not self.is_open:
             self._current()
         return self.version
@@ -245,7 +246,7 @@ class Authenticator:
     def _unauthorized(self, why: str) -> AuthorizationError:
         if self._problem:
             why = "the server's auth file cannot be used now"
-        # Without a full stop: what to do is added by the client, which knows what it was given.
+        # Without a full stop: the client, which knows what it was given, adds what to do.
         return AuthorizationError(f"Unauthorized: {why}")
 
     def _current(self) -> _State:
@@ -258,7 +259,7 @@ class Authenticator:
         return self._state
 
     def _refresh(self, file: AuthFile) -> None:
-        """Read the file, and follow it where it changed."""
+        """Read the file and, where it has changed, use its new credentials."""
         try:
             read = file.read_bytes()
         except InvalidArgumentError as error:
@@ -280,7 +281,7 @@ class Authenticator:
         if first:
             return
         if problem:
-            LOGGER.error("%s It lets nobody in until it is right again.", problem)
+            LOGGER.error("%s Its credentials are refused until it is right again.", problem)
         else:
             LOGGER.info(
                 "The auth file %r has changed; credentials: %d.", file.path, len(credentials)
@@ -288,14 +289,14 @@ class Authenticator:
 
 
 class PasswordQueue:
-    """Checks passwords beside the requests, so that guesses do not hold up requests that need no check.
+    """Checks passwords in threads of its own, so that guesses do not delay requests that need no check.
 
-    An address has one check at a time in the queue. A password that is not known yet waits for the guesses
-    that its own address sent before, and at its turn for at most one check of each other address. The same
-    password that is shown many times at once is checked once.
+    Each address has at most one check in the queue. So a new password waits for the guesses that its own address
+    sent before, and then for at most one check of each other address. A password that several requests show at once
+    is checked once.
 
     Args:
-        authenticator: What checks.
+        authenticator: Checks a password.
     """
 
     def __init__(self, authenticator: Authenticator) -> None:
@@ -314,17 +315,17 @@ class PasswordQueue:
 
         Args:
             login: The name and the password.
-            headers: Where they were found.
-            address: Where the request comes from.
-            before: Called when it is this one's turn; raises where nobody waits for the answer any more.
+            headers: The request's headers.
+            address: The address that the request comes from.
+            before: Called before the check; raises where the client has gone meanwhile.
 
         Raises:
-            AuthorizationError: Nobody's.
+            AuthorizationError: The user is not known, or the password is wrong.
         """
         of_login, of_address = self._lane((address, login)), self._lane(address)
         async with of_login, of_address, self._turns:
             before()
-            # The one before may have shown the same.
+            # The check before may have been of the same password.
             found = self._authenticator.identify(headers)
             if isinstance(found, Identity):
                 return found

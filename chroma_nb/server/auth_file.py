@@ -1,6 +1,6 @@
-"""The auth file: names, hashes of their tokens and passwords, and the tenants that each may use.
+"""`AuthFile`: names, the hashes of their tokens and passwords, and the tenants that each may use.
 
-Only hashes are kept. The file is written whole or not at all, under a lock, and only its owner may read it.
+The file is replaced as a whole, under a lock. A new one can be read only by its owner.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from chroma_nb.errors import InternalError, InvalidArgumentError, NotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-#: In place of a tenant: admin of every tenant.
+#: In place of a tenant's name: admin of every tenant.
 EVERY_TENANT = "*"
-#: Of scrypt: 16 MB and some 50 ms for each guess (RFC 7914; OWASP's advice for passwords).
+#: Parameters of scrypt: 16 MB and some 50 ms for each guess (RFC 7914; OWASP's advice for passwords).
 _N, _R, _P = 2**14, 8, 1
 _SALT_BYTES = 16
-#: A token is 256 random bits: nobody guesses it, so a plain SHA-256 keeps it.
+#: A token is 256 random bits, which nobody can guess. So a plain SHA-256 of it is enough.
 _TOKEN_BYTES = 32
 _MIN_PASSWORD = 8
-#: A server makes no tenant with a shorter name.
+#: The shortest name of a tenant; a server makes none with a shorter one.
 _MIN_TENANT = 3
 _ID_LETTERS = 8
-#: A file beyond this is another file: 10,000 credentials take 3 MB.
+#: A larger file is no auth file: 10,000 credentials take 3 MB.
 _MAX_BYTES = 8_000_000
-#: How long a second writer waits for the first one, seconds.
+#: How long a writer waits for another one.
 _LOCK_SECONDS = 10.0
-#: File systems tell changes apart by a clock that may stand still for two seconds (FAT), nanoseconds.
+#: The clock of a file system may go in steps of two seconds (FAT), nanoseconds.
 _CLOCK_TICK = 2 * 10**9
 
 _TOKEN_HASH = re.compile(r"[0-9a-f]{64}")
@@ -61,8 +61,8 @@ class Credential:
         kind: ``"token"`` or ``"password"``.
         hash: SHA-256 of a token, or ``scrypt$salt$hash`` of a password, in hexadecimal.
         tenants: What it may use; ``*`` means admin of every tenant.
-        id: Tells it from others of the same name. The beginning of a token shows it, no secret does.
-        created: Day and time (UTC, ISO 8601); empty in files that were written before this was kept.
+        id: Tells it from others of the same name. It is part of the token's text, and no part of its secret.
+        created: When it was added (UTC, ISO 8601); empty in files of older versions.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Credential:
     created: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the file holds of it."""
+        """Return its object in the file."""
         known = {"id": self.id, "created": self.created}
         return {
             "name": self.name,
@@ -90,9 +90,9 @@ class FileBytes:
 
     Attributes:
         data: The bytes.
-        stamp: What the file system said of the file then; see `AuthFile.stamp`.
-        settled: An equal stamp means equal bytes. False right after a change, while the file system's
-            clock may not have moved on.
+        stamp: The file's times, size and identity when it was read; see `AuthFile.stamp`.
+        settled: An equal stamp means equal bytes. False right after a change, when another change might get the same
+            time from the file system's clock.
     """
 
     data: bytes = field(repr=False)
@@ -113,7 +113,7 @@ class AuthFile:
     # -- reading ------------------------------------------------------------------------------
 
     def stamp(self) -> tuple[int, ...] | None:
-        """Return what changes when the file does, without reading it; None where it cannot be found."""
+        """Return the file's times, size and identity, which change when the file does; None where it is missing."""
         try:
             return _stamp(os.stat(self.path))
         except (OSError, ValueError):
@@ -128,13 +128,13 @@ class AuthFile:
         return list(self.parse(self.read_bytes().data))
 
     def read_bytes(self) -> FileBytes:
-        """Return the bytes, and what tells whether the file has changed since.
+        """Return the file's bytes and its stamp.
 
         Raises:
             InvalidArgumentError: It is missing or cannot be read.
         """
         try:
-            # Not blocking: a pipe in its place must not stop the server.
+            # Non-blocking: the server must not wait for a pipe in the file's place.
             flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
             handle = os.open(self.path, flags | getattr(os, "O_CLOEXEC", 0))
         except (OSError, ValueError) as error:
@@ -160,7 +160,7 @@ class AuthFile:
         """Return the credentials that the file's bytes describe.
 
         Raises:
-            InvalidArgumentError: They are no auth file's.
+            InvalidArgumentError: They are not those of an auth file.
         """
         if not data.strip():
             raise self._wrong("it is empty")
@@ -303,11 +303,11 @@ class AuthFile:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other writers out from the reading to the writing.
+        """Keep other writers out while the file is read, changed and replaced.
 
         Raises:
             InvalidArgumentError: The file is a link, or its folder is missing or may not be written.
-            InternalError: One of them does not end.
+            InternalError: Another writer does not end.
         """
         if os.path.islink(self.path):
             raise InvalidArgumentError(
@@ -315,20 +315,20 @@ class AuthFile:
                 "link would be replaced."
             )
         folder, name = os.path.split(os.path.abspath(self.path))
-        # A file of its own, as the auth file is replaced by each writer.
+        # The lock is on a file of its own, as each writer replaces the auth file.
         path = os.path.join(folder, f".{name}.lock")
         flags = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
             handle = os.open(path, os.O_RDWR | flags, 0o644)
         except FileNotFoundError:
-            # The folder is not made here: its owner has to be the server's user, and a path may be mistyped.
+            # The folder is not made here: the server's user has to own it, and the path may be mistyped.
             raise InvalidArgumentError(
                 f"The folder {folder!r} does not exist. Make it first, as the user who runs the server: "
                 f"`mkdir -p {shlex.quote(folder)}`."
             ) from None
         except PermissionError:
             try:
-                # Another user of the folder made it; to lock it is allowed all the same.
+                # Another user has made the lock file. It can be locked without the right to write to it.
                 handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
             except FileNotFoundError:
                 raise InvalidArgumentError(
@@ -381,10 +381,10 @@ class AuthFile:
         _flush_folder(folder)
 
     def _keep_owner(self, handle: int) -> None:
-        """Let who could read the file before read it again: a server often runs as another user.
+        """Give the new file the old one's owner and group: the server often runs as another user.
 
         Raises:
-            PermissionError: The file is another user's, who could not read it any more.
+            PermissionError: The old file is another user's, who could not read the new one.
         """
         if sys.platform == "win32":
             return
@@ -401,7 +401,7 @@ class AuthFile:
                     raise PermissionError(
                         errno.EPERM, f"Only its owner may change it, not {_user()!r}", self.path
                     ) from None
-        # The owner may have let a group read it. Others never.
+        # The right of the group to read stays. Others never get one.
         os.fchmod(handle, 0o600 | stat.S_IMODE(before.st_mode) & 0o040)
 
 
@@ -409,17 +409,17 @@ class AuthFile:
 
 
 def check_name(name: object) -> None:
-    """Refuse a name that could not be shown or sent.
+    """Check that a name can be shown and sent.
 
     Raises:
-        InvalidArgumentError: It is no text, empty, or has characters that are not printed.
+        InvalidArgumentError: It is no text, is empty, or has characters that are not printable.
     """
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise InvalidArgumentError(f"Expected a name of printable characters, got {name!r:.80}.")
 
 
 def check_tenants(tenants: object) -> tuple[str, ...]:
-    """Return tenants as they are kept.
+    """Check a list of tenants and return it as a tuple.
 
     Raises:
         InvalidArgumentError: They are no list of names, or one of them is a pattern.
@@ -439,7 +439,7 @@ def check_tenants(tenants: object) -> tuple[str, ...]:
 
 
 def describe(credential: Credential) -> str:
-    """Say which one it is: ``token 3f9ac1e0 of 2026-01-31``."""
+    """Return a short text for lists of credentials: ``token 3f9ac1e0 of 2026-01-31``."""
     day = f" of {credential.created[:10]}" if credential.created else ""
     return f"{credential.kind} {credential.id}{day}"
 
@@ -459,7 +459,7 @@ def _credential(given: object) -> Credential:
     kept: Any = given.get("hash")
     if not isinstance(name, str) or not name:
         raise ValueError(f"expected `name` to be a text, got {name!r:.40}")
-    # What a hash looks like is not shown, as it may be a secret that stands in its place.
+    # The wrong value of `hash` is not shown: it may be a token or a password that was put there by mistake.
     if kind == "token":
         if not isinstance(kept, str) or not _TOKEN_HASH.fullmatch(kept):
             raise ValueError("expected `hash` to be 64 hexadecimal digits")
@@ -481,10 +481,10 @@ def _credential(given: object) -> Credential:
 
 
 def check_token(token: str) -> None:
-    """Refuse a token that no client could show.
+    """Check that a client can send a token.
 
     Raises:
-        InvalidArgumentError: It has blanks around it, or characters that are not printed.
+        InvalidArgumentError: It has blanks around it, or characters that are not printable.
     """
     if token != token.strip() or not token.isprintable():
         raise InvalidArgumentError(
@@ -494,12 +494,12 @@ def check_token(token: str) -> None:
 
 
 def token_hash(token: str) -> str:
-    """Return what is kept of a token."""
+    """Return the hash of a token that the file keeps."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def check_password(password: str, credential: Credential | None) -> bool:
-    """Say whether a password is a credential's; None takes the same time, and is never right."""
+    """Say whether a password is that of a credential; for None the answer is False after the same time."""
     salt, kept = b"\0" * _SALT_BYTES, b"\0" * 32
     if credential is not None:
         _, salt_text, kept_text = credential.hash.split("$")
@@ -553,7 +553,7 @@ def _user() -> str:
 
 
 def _flush_folder(folder: str) -> None:
-    """Make a rename in a folder last through a power cut, where the system can."""
+    """Flush a folder, so that a rename in it survives a power cut; where the system can do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -18,9 +18,9 @@ class Server(ABC):
     """Serves any API, a local or a remote one.
 
     Args:
-        api: What answers.
-        settings: `server_*`; None takes those in force.
-        release: Called once when the server has stopped; None closes the API.
+        api: The store.
+        settings: `server_*` are used; None is `Settings()`, which reads environment variables.
+        release: Called once when the server has stopped; None closes `api`.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Server(ABC):
 
     @abstractmethod
     def listen(self) -> None:
-        """Take the address, so that `url` is known and nobody else has it.
+        """Open the port, so that `url` is known and no other process can take it.
 
         Raises:
-            InvalidArgumentError: It is taken, or not this machine's.
+            InvalidArgumentError: The address is taken, or is not one of this machine.
         """
 
     @abstractmethod
@@ -60,7 +60,7 @@ class Server(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Take no more requests, finish those under way, and let go of the API. May be called twice."""
+        """Take no more requests, finish those under way, and release the API. May be called twice."""
 
     def __enter__(self) -> Server:
         return self

@@ -1,4 +1,4 @@
-"""Bodies of requests: how long one may take to arrive, and how much memory all of them may hold."""
+"""`Bodies`: how long the body of a request may take to arrive, and how much memory all bodies may hold."""
 
 from __future__ import annotations
 
@@ -24,43 +24,43 @@ if TYPE_CHECKING:
 
     from chroma_nb.memory.workspace import Grant
 
-#: Bodies that arrive or are worked on may hold so many times the largest one together; answers as well.
+#: All bodies that arrive or are worked on may hold this many times the largest body together. So may all answers.
 MAX_HELD = 4
-#: A body that arrives, and an answer that is taken, has a deadline for each step of so many bytes: a slow one ends.
-STEP = 2**18
-#: One that has not come a step further for so long makes room for others, seconds.
-STALLED = 1.0
-#: Values of all bodies that are parsed may take so many times the largest body.
-_MAX_PARSED = 20
-#: What takes less, bytes, is parsed whatever else is; beyond it the machine is asked what it has left.
-_LITTLE = 2**24
-#: A body of this size is received without asking for memory, bytes.
-_SMALL_BODY = 2**22
-#: What a body takes: as it arrives and as bytes, later as texts and as vectors, and what is written of them.
+#: A body that arrives, and an answer that is sent, has a deadline for each step of this many bytes.
+STEP_BYTES = 2**18
+#: A body or answer that has not come a step further for this long is ended when others need the memory.
+STALLED_SECONDS = 1.0
+#: The parsed values of all bodies may take this many times the largest body.
+_PARSED_TIMES = 20
+#: Values that take up to this many bytes are always parsed. Beyond it, the free memory of the machine is a limit, too.
+_LITTLE_BYTES = 2**24
+#: A body of up to this many bytes is received without asking for memory.
+_SMALL_BODY_BYTES = 2**22
+#: The memory that a body takes, in multiples of its size: as it arrives and as bytes, later as texts and vectors.
 #: Measured with embeddings in base64.
 _TIMES = 2.25
-#: Texts that are written take so many times their size besides, in what checks them and in the database. Measured
-#: with few texts of a megabyte each, the worst: so much here, ...
+#: Texts that are written take this many times their size in addition, in the checks here (measured with few texts of a
+#: megabyte each, which is the worst case), ...
 _TEXT_TIMES = 3
-#: ... and so much in the database, which takes it from the same account.
+#: ... and this many times in the database, which takes it from the workspace itself.
 _DATABASE_TIMES = 4
 _WAYS = ("send it in smaller parts", "make room on the server's machine")
 
 
 class Received(bytearray):
-    """A body, with what was taken for it."""
+    """A body, with the memory that was granted for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        #: Its memory, and that of what is made of it.
+        #: Memory for the body and for what is parsed from it.
         self.grant: Grant = NOTHING
-        #: Bytes that count as held.
+        #: Its bytes in the count of `Bodies`.
         self.n_held = 0
 
-    def cut_loose(self) -> bytes:
-        """Return the body as bytes, and let go of its own. Called by the thread that works on it."""
+    def take_bytes(self) -> bytes:
+        """Return the body as bytes, and empty this object. Called by the thread that works on it."""
         self.grant.adopt()
-        # The parser would make a copy of its own, and keep this one as well.
+        # The parser would copy a bytearray to bytes, and both would exist while it parses.
         data = bytes(self)
         self.clear()
         return data
@@ -71,20 +71,21 @@ class _Arriving:
     """A body that is being received."""
 
     scope: anyio.CancelScope
-    #: When it came its last step further.
+    #: When its last step was complete (anyio's clock).
     since: float
     n_bytes: int = 0
-    next_step: int = STEP
-    #: Ended to make room for others.
+    #: The size at which the present step is complete, bytes.
+    next_step: int = STEP_BYTES
+    #: It was ended to make room for others.
     is_dropped: bool = False
 
 
 class Bodies:
-    """Receives bodies within limits, and counts what they hold until the work on them has ended.
+    """Receives bodies within limits, and counts the memory that they hold until the work on them has ended.
 
     Args:
         max_body: Bytes of the largest body.
-        seconds: How long a body may take for a step of 256 KiB, or for its end.
+        seconds: How long a body may take for each step of 256 KiB, and for its last bytes.
     """
 
     def __init__(self, max_body: int, seconds: float) -> None:
@@ -96,11 +97,11 @@ class Bodies:
         self._parsed = 0
 
     async def receive(self, request: Request) -> Received:
-        """Return a request's body; `release` it when it is not needed any more.
+        """Return a request's body; the caller has to `release` it.
 
         Raises:
-            Refused: It is too large, too slow, one too many, or more than there is memory for.
-            ClientDisconnect: It will not come.
+            Refused: It is too large or too slow, or there is too little memory for it.
+            ClientDisconnect: The client has gone.
         """
         text = request.headers.get("content-length", "")
         declared = int(text) if text.isdecimal() else 0
@@ -110,7 +111,7 @@ class Bodies:
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as scope:
             one = _Arriving(scope, anyio.current_time())
             self._arriving[one] = None
-            granted = _SMALL_BODY
+            granted = _SMALL_BODY_BYTES
             try:
                 if declared > granted:
                     body.grant = await _room(declared)
@@ -118,7 +119,7 @@ class Bodies:
                 async for part in request.stream():
                     self._take(one, len(part))
                     if one.n_bytes > granted:
-                        # Nobody has said how large it becomes.
+                        # Larger than its Content-Length, or it has none: take memory for twice as much.
                         granted = min(2 * one.n_bytes, self.max_body)
                         body.grant.give_back()
                         body.grant = await _room(granted)
@@ -137,7 +138,7 @@ class Bodies:
                 408,
                 InvalidArgumentError(
                     f"The body did not come: it may take {self._seconds:g} s for each "
-                    f"{format_bytes(STEP)} (Settings.server_body_timeout_seconds)."
+                    f"{format_bytes(STEP_BYTES)} (Settings.server_body_timeout_seconds)."
                 ),
                 Connection="close",
             )
@@ -151,18 +152,18 @@ class Bodies:
         if self._held > MAX_HELD * self.max_body:
             self._drop_slowest()
         if one.n_bytes >= one.next_step:
-            one.next_step = one.n_bytes + STEP
+            one.next_step = one.n_bytes + STEP_BYTES
             one.since = anyio.current_time()
             one.scope.deadline = one.since + self._seconds
 
     def _drop_slowest(self) -> None:
-        """End the body that has come no step further for the longest time.
+        """End the body that has made no progress for the longest time.
 
         Raises:
-            Refused: All of them move on.
+            Refused: None has stalled.
         """
         slowest = min(self._arriving, key=lambda one: one.since)
-        if anyio.current_time() - slowest.since < STALLED:
+        if anyio.current_time() - slowest.since < STALLED_SECONDS:
             raise busy("too many large bodies at a time")
         slowest.is_dropped = True
         self._held -= slowest.n_bytes
@@ -171,7 +172,7 @@ class Bodies:
         slowest.scope.cancel()
 
     def release(self, body: Received) -> None:
-        """Give back what a body holds. Called on the event loop, when the work on it has ended."""
+        """Give a body's memory back. Called on the event loop, when the work on the body has ended."""
         self._held -= body.n_held
         body.n_held = 0
         body.clear()
@@ -179,13 +180,13 @@ class Bodies:
 
     @contextlib.contextmanager
     def parsing(self, body: bytearray | bytes) -> Iterator[None]:
-        """Count the memory that the values of a body take while they are worked on. Called by threads.
+        """Hold the memory of the values that are parsed from a body, until the end of the block. Called by threads.
 
         Raises:
-            Refused: It holds too many values for its size, or others take the memory at the moment.
-            MemoryBudgetError: There is no room for them.
+            Refused: There are more values than are allowed, or other bodies hold the memory at the moment.
+            MemoryBudgetError: The memory is not free.
         """
-        if len(body) * VALUE_BYTES <= _LITTLE:
+        if len(body) * VALUE_BYTES <= _LITTLE_BYTES:
             yield
             return
         try:
@@ -198,8 +199,8 @@ class Bodies:
                 ),
             ) from None
         cost = n_values * VALUE_BYTES
-        limit = _MAX_PARSED * self.max_body
-        if cost > _LITTLE:
+        limit = _PARSED_TIMES * self.max_body
+        if cost > _LITTLE_BYTES:
             limit = min(limit, MACHINE.free())
         with self._lock:
             if cost > limit:
@@ -210,11 +211,11 @@ class Bodies:
                         f"{format_bytes(limit)} are free: send it in parts, or embeddings as base64."
                     ),
                 )
-            if cost > _LITTLE and self._parsed + cost > limit:
+            if cost > _LITTLE_BYTES and self._parsed + cost > limit:
                 raise busy("the bodies that it works on take all the memory that they may")
             self._parsed += cost
         try:
-            # The body's own grant is enough for texts of one byte for each character.
+            # The body's own grant is enough where a character of its texts takes one byte; here is the rest.
             what = f"Reading the {n_values:,} values of a body of {format_bytes(len(body))}"
             with WORKSPACE.take_all(cost + (_width(body) - 1) * len(body), what, *_WAYS):
                 yield
@@ -225,16 +226,19 @@ class Bodies:
     @staticmethod
     @contextlib.contextmanager
     def writing(*columns: Sequence[Any] | None) -> Iterator[None]:
-        """Hold the memory that it takes to write these texts and metadata, beside the body's. Called by threads.
+        """Hold the additional memory that it takes to write these texts and metadata. Called by threads.
+
+        Args:
+            *columns: Documents, URIs and metadata of the records; None where a column was not given.
 
         Raises:
-            MemoryBudgetError: There is no room for it.
+            MemoryBudgetError: The memory is not free.
         """
         n_records = max((len(column) for column in columns if column is not None), default=0)
         n_bytes = sum(_text_bytes(column) for column in columns if column is not None)
         what = f"Writing {format_bytes(n_bytes)} of texts and metadata in {n_records:,} records"
         all_bytes = (_TEXT_TIMES + _DATABASE_TIMES) * n_bytes
-        # Looked for before anything is begun; the database's part is free again when it asks for it.
+        # Take all of it once before anything is done, and give it back: the database takes its part itself later.
         WORKSPACE.take_all(all_bytes, what, *_WAYS).give_back()
         with WORKSPACE.take_all(_TEXT_TIMES * n_bytes, what, *_WAYS):
             yield
@@ -251,14 +255,14 @@ class Bodies:
 
 
 async def _room(n_bytes: int) -> Grant:
-    """Take the memory for a body of so many bytes, and for what is made of it.
+    """Take the memory for a body of `n_bytes` bytes and for what is parsed from it.
 
     Raises:
         Refused: It is not free.
     """
 
     def take() -> Grant:
-        # Collections may have to be unloaded for it.
+        # In a thread, as collections may have to be unloaded for it.
         what = f"A body of {format_bytes(n_bytes)}"
         return WORKSPACE.take_all(int(_TIMES * n_bytes), what, *_WAYS, waits=False)
 
@@ -271,13 +275,13 @@ async def _room(n_bytes: int) -> Grant:
 
 
 def _width(body: bytes | bytearray) -> int:
-    """Return the most bytes that a character of this body's texts may take, for each byte of it."""
-    # What takes four bytes in Python takes as many in UTF-8, but a single one makes a whole text as wide.
+    """Return how many bytes of memory each byte of this body may take as part of a Python text: 1 or 4."""
+    # Python stores all characters of a text as wide as its widest: a single emoji makes each of them take 4 bytes.
     return 1 if body.isascii() else 4
 
 
 def _text_bytes(column: Sequence[Any]) -> int:
-    """Return the bytes of texts, or of the texts in metadata."""
+    """Return the bytes of memory that a column of texts, or the texts in a column of metadata, take."""
     n_bytes = 0
     for one in column:
         if isinstance(one, str):

@@ -1,7 +1,7 @@
-"""Connections: what a client may do before a request of it reaches the application.
+"""Limits of connections: what a client may do before its request reaches the application.
 
-uvicorn waits for ever for the end of a request's head, and keeps as many connections and as much of a head
-as are sent. `protocol_of` returns its protocol with deadlines and limits.
+uvicorn waits without a deadline for the end of a request's head (its first line and headers), and has no limit for
+the size of a head and the number of connections. `protocol_of` returns uvicorn's protocol with deadlines and limits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.settings import Settings
 
-#: Of the files that this process may open, one in so many may be a connection: the store needs others.
+#: At most one in this many of the files that this process may open is a connection: the store needs the others.
 _SHARE_OF_FILES = 2
 _MAX_CONNECTIONS = 8_192
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
@@ -35,14 +35,14 @@ _ACCEPT_AGAIN = 0.05
 
 @dataclass(frozen=True)
 class Limits:
-    """What connections may do.
+    """The limits of connections.
 
     Attributes:
-        seconds: How long a request's head may take, and how long a client may take nothing of an answer.
+        seconds: How long a request's head may take, and how long a client may receive nothing of an answer.
         max_head: Bytes of a request line with all its headers.
         max_headers: Headers of one request.
         max_requests_ahead: Requests that a client may send on one connection before the first is answered.
-        max_connections: How many there may be at a time.
+        max_connections: Connections at a time.
     """
 
     seconds: float
@@ -53,7 +53,7 @@ class Limits:
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """Return what a server's settings say."""
+        """Return the limits that the settings say."""
         return cls(
             settings.server_body_timeout_seconds,
             parse_bytes(settings.server_max_head),
@@ -64,7 +64,7 @@ class Limits:
 
     @property
     def head_too_large(self) -> str:
-        """What a client is told whose request begins too long."""
+        """The message to a client whose head is too large."""
         return (
             f"The request line and the headers are larger than {self.max_head:,} bytes "
             f"(Settings.server_max_head), or there are more than {self.max_headers:,} headers "
@@ -74,7 +74,7 @@ class Limits:
 
     @property
     def too_many(self) -> str:
-        """What a client is told for whose connection there is no room."""
+        """The message to a client when there are too many connections."""
         return (
             f"The server has {self.max_connections:,} connections already "
             "(Settings.server_max_connections). Try again later."
@@ -94,19 +94,19 @@ def default_max_connections() -> int:
 
 
 class Connections:
-    """The connections of one server. When there are too many, one that waits makes room.
+    """The connections of one server. When there are too many, an idle one is closed.
 
-    Which one: of the address that has most, the one that has waited longest. So an address that opens
-    connections and sends nothing closes its own, and others keep theirs.
+    It is the one that has been idle for longest of the address that has most connections. So an address that opens
+    many connections and sends nothing loses its own, and others keep theirs.
 
     Args:
-        limit: How many there may be.
+        limit: How many connections there may be.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._n = 0
-        #: By address, those that have been used last at the end.
+        #: The connections of each address, the most recently used last.
         self._of_address: dict[str, dict[Any, None]] = {}
 
     def enter(self, connection: Any) -> bool:
@@ -142,7 +142,7 @@ class Connections:
 
 
 def address_of(client: tuple[str, int] | None) -> str:
-    """Return whom a connection counts for: an IPv4 address, or the 64 bits that an IPv6 site has."""
+    """Return the client in whose name a connection counts: its IPv4 address, or its /64 network of IPv6."""
     if client is None:
         return ""
     try:
@@ -156,20 +156,20 @@ def address_of(client: tuple[str, int] | None) -> str:
     return str(address)
 
 
-class _TooMuch(Exception):
-    """Stops uvicorn's parser."""
+class _LimitExceeded(Exception):
+    """Raised in a callback to stop uvicorn's parser."""
 
 
 class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's connection, with httptools or h11, within limits.
 
-    How many headers there are, and how many requests are sent ahead, is looked at in `on_headers_complete`,
-    which only httptools calls. With h11 (where httptools is not installed, as on Windows) a head has h11's
-    own limit of bytes, and the deadlines and the number of connections are the same.
+    The number of headers, and of requests that are sent ahead, is checked in `on_headers_complete`, which only
+    httptools calls. With h11 (where httptools is not installed, as on Windows) a head has h11's own limit of bytes.
+    Deadlines and the number of connections are the same with both.
     """
 
     limits: Limits
-    all_of_them: Connections
+    all_connections: Connections
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -178,27 +178,27 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._deadline: asyncio.TimerHandle | None = None
         self._write_check: asyncio.TimerHandle | None = None
         self._unsent = 0
-        #: Bytes since the last thing that was of use: the end of a head, or a part of a body.
+        #: Bytes since the end of the last head or the last part of a body: a head that is not complete yet.
         self._unused = 0
         self._in_body = False
         self._refusal = b""
-        #: With TLS it is counted before there is a transport.
-        self.shaking_hands: asyncio.Task[None] | None = None
+        #: With TLS: the handshake. The connection is counted from its beginning, before there is a transport.
+        self.handshake: asyncio.Task[None] | None = None
 
     # -- from the transport -------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if self.shaking_hands is None:
+        if self.handshake is None:
             self.address = address_of(self.client)
-            if not self.all_of_them.enter(self):
+            if not self.all_connections.enter(self):
                 self._refuse(b"503 Service Unavailable", self.limits.too_many)
                 return
         self._set_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = True
-        self.all_of_them.leave(self)
+        self.all_connections.leave(self)
         for timer in (self._deadline, self._write_check):
             if timer is not None:
                 timer.cancel()
@@ -214,7 +214,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         elif not self.is_waiting:
             self._clear_deadline()
         elif self._deadline is None:
-            # The beginning of a head, or the rest of a body that was answered before it ended.
+            # The beginning of a head, or the rest of a body whose request was answered already.
             self._set_deadline()
 
     def pause_writing(self) -> None:
@@ -232,10 +232,10 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def on_message_begin(self) -> None:
         self._in_body = False
         super().on_message_begin()
-        self._tell(self.scope)
+        self._share_with_application(self.scope)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # What comes after a body is no header of the request, whatever it is called.
+        # Headers after a body (trailers) must not count as headers of the request.
         if not self._in_body:
             super().on_header(name, value)
 
@@ -250,7 +250,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             or len(self.pipeline) >= limits.max_requests_ahead
         ):
             self._refusal = _HEAD_TOO_LARGE
-            raise _TooMuch
+            raise _LimitExceeded
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -262,7 +262,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
-        # uvicorn would tell the log to install WebSockets.
+        # uvicorn would log advice to install a library for WebSockets.
         pass
 
     def send_400_response(self, msg: str) -> None:
@@ -275,30 +275,30 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self.all_of_them.used(self)
+        self.all_connections.used(self)
 
     # -- our own ------------------------------------------------------------------------------
 
     @property
     def is_waiting(self) -> bool:
-        """Is no request of it worked on?"""
+        """It is idle: no request of it is being worked on."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def _counts_bytes(self) -> bool:
-        # h11 has a limit of its own for a head, and no callback that would set the count back.
+        # Only with httptools. h11 has its own limit for a head, and no callback that would reset the count.
         return hasattr(self, "parser")
 
-    def _tell(self, scope: Any) -> None:
-        """Let the application see whether anybody waits for its answer."""
+    def _share_with_application(self, scope: Any) -> None:
+        """Give the application this connection, so that it can see whether the client is still there."""
         scope["state"]["connection"] = self
 
     def drop(self) -> None:
-        """End it at once."""
+        """Close it at once."""
         if self.transport is not None:
             self.transport.abort()
-        elif self.shaking_hands is not None:
-            self.shaking_hands.cancel()
+        elif self.handshake is not None:
+            self.handshake.cancel()
 
     def _set_deadline(self) -> None:
         if self.limits.seconds:
@@ -336,24 +336,24 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 
 def protocol_of(limits: Limits) -> type[asyncio.Protocol]:
-    """Return what uvicorn makes of each connection of one server."""
+    """Return the class of which uvicorn makes an object for each connection of one server."""
     return type(
         "Connection",
         (_Connection,),
-        {"limits": limits, "all_of_them": Connections(limits.max_connections)},
+        {"limits": limits, "all_connections": Connections(limits.max_connections)},
     )
 
 
 class SecureListener:
     """Accepts connections and begins TLS on them, in place of asyncio's server.
 
-    asyncio shows a connection after its handshake. Those that never begin one would be counted by nobody,
-    and take files from the store for a minute each.
+    asyncio shows a connection only after its TLS handshake. Connections that never finish one would not be counted,
+    and each would hold a file descriptor for a minute.
 
     Args:
-        listening: The socket.
+        listening: The listening socket.
         context: The certificate and its key.
-        new: Makes a connection of `protocol_of`.
+        new: Makes an object of `protocol_of`'s class.
     """
 
     def __init__(
@@ -364,39 +364,39 @@ class SecureListener:
         self._context = context
         self._new = new
         self._loop = asyncio.get_running_loop()
-        self._shaking_hands: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._accepting = self._loop.create_task(self._accept())
 
     def close(self) -> None:
-        """Accept no more, and end handshakes."""
-        for task in (self._accepting, *self._shaking_hands):
+        """Accept no more connections, and end handshakes under way."""
+        for task in (self._accepting, *self._handshakes):
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """Wait until nothing of it is left."""
-        await asyncio.gather(self._accepting, *self._shaking_hands, return_exceptions=True)
+        """Wait until all its tasks have ended."""
+        await asyncio.gather(self._accepting, *self._handshakes, return_exceptions=True)
 
     async def _accept(self) -> None:
         while True:
             try:
                 accepted, client = await self._loop.sock_accept(self._listening)
             except OSError:
-                # It went away, or this process has no file left for it: others may end by then.
+                # The client has gone, or this process has no file descriptor left: one may be free soon.
                 await asyncio.sleep(_ACCEPT_AGAIN)
                 continue
             connection = self._new()
             connection.address = address_of((str(client[0]), int(client[1])))
-            if not connection.all_of_them.enter(connection):
-                connection.all_of_them.leave(connection)
+            if not connection.all_connections.enter(connection):
+                connection.all_connections.leave(connection)
                 accepted.close()
                 continue
-            task = self._loop.create_task(self._shake_hands(connection, accepted))
-            connection.shaking_hands = task
-            self._shaking_hands.add(task)
+            task = self._loop.create_task(self._handshake(connection, accepted))
+            connection.handshake = task
+            self._handshakes.add(task)
             task.add_done_callback(functools.partial(self._ended, connection, accepted))
 
-    async def _shake_hands(self, connection: Any, accepted: socket.socket) -> None:
-        # It speaks no TLS, or not in time, or went away.
+    async def _handshake(self, connection: Any, accepted: socket.socket) -> None:
+        # The client speaks no TLS, is too slow, or has gone.
         with contextlib.suppress(OSError):
             await self._loop.connect_accepted_socket(
                 lambda: connection,
@@ -406,10 +406,10 @@ class SecureListener:
             )
 
     def _ended(self, connection: Any, accepted: socket.socket, task: asyncio.Task[None]) -> None:
-        self._shaking_hands.discard(task)
-        # Here, as a task that is cancelled before it began does nothing.
+        self._handshakes.discard(task)
+        # Not in `_handshake`: a task that is cancelled before it begins runs none of its code.
         if connection.transport is None:
-            connection.all_of_them.leave(connection)
+            connection.all_connections.leave(connection)
             accepted.close()
         if not task.cancelled():
             task.exception()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chroma_nb.wire.rest import Route
 
 _EMBEDDINGS = ("embeddings", "`base64`: embeddings come back as base64")
-_PAGE = (("limit", "At most so many"), ("offset", "Leave out so many first"))
+_PAGE = (("limit", "At most this many"), ("offset", "Leave out this many first"))
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ _endpoint("set_ttl", s.CollectionAnswer, s.TtlBody)
 _endpoint(
     "describe_fields",
     list[s.FieldAnswer],
-    query=(("n_values", "A key with at most so many different values has them counted"),),
+    query=(("n_values", "The values of a key are counted where it has at most this many"),),
 )
 _endpoint("metadata_keys", list[str])
 _endpoint("build_index", s.Nothing, problems=(507,))

@@ -1,4 +1,4 @@
-"""`HiddenPaths`: where a server keeps its files is no business of those who ask it."""
+"""`HiddenPaths`: takes the server's folders out of messages, as clients should not learn where its files are."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class HiddenPaths:
-    """Cuts the folders of a store out of messages: of a file in them its name is left.
+    """Replaces a store's folders in messages by ``...``. The names of files in them stay.
 
     Args:
-        *settings: Those of the store and of the server.
+        *settings: The settings of the store and of the server.
     """
 
     def __init__(self, *settings: Settings) -> None:
@@ -27,13 +27,13 @@ class HiddenPaths:
             for whole in (expand_path(path), real_path(path))
             if os.path.dirname(whole) != whole
         }
-        # A path in quotes has each backslash twice.
+        # In a path that `repr` has put in quotes each backslash is doubled.
         folders |= {one.replace("\\", "\\\\") for one in folders}
-        #: The longest first: one may be in another.
+        #: The longest first, as one folder may be in another.
         self._folders = sorted(folders, key=len, reverse=True)
 
     def cut(self, message: str) -> str:
-        """Return a message without them."""
+        """Return a message without the folders."""
         for folder in self._folders:
             message = message.replace(folder, "...")
         return message

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
     from chroma_nb.settings import Settings
 
-#: A client is told to send parts that take no more than a share of what is free, as others need some.
+#: Clients are told to send parts that need at most one in this many bytes of the free memory, as others need some.
 _PART = 6
-#: Parts of this size are always asked for: smaller ones would take too many requests, bytes.
-_LEAST_PART = 2**20
+#: The size of a part is never less than this: smaller parts would take too many requests.
+_LEAST_PART_BYTES = 2**20
 
 
 def largest_part(max_body: int) -> int:
-    """Return how many bytes a client should send at a time, with what is free at this moment.
+    """Return how many bytes a client should send at a time, given the memory that is free now.
 
     Args:
         max_body: The most that the settings allow, bytes.
     """
     room = (WORKSPACE.free() + LENDERS.lendable()) // _PART
-    return min(max_body, max(_LEAST_PART, room))
+    return min(max_body, max(_LEAST_PART_BYTES, room))
 
 
 def check_n_records(settings: Settings, n_records: int) -> None:
@@ -46,7 +46,7 @@ def check_n_records(settings: Settings, n_records: int) -> None:
 def check_n_results(
     settings: Settings, n_results: int, n_queries: int, count: Callable[[], int]
 ) -> None:
-    """Refuse a query whose answer would be too large, before it is looked for.
+    """Refuse a query whose answer would be too large, before it is run.
 
     Args:
         settings: The server's.
@@ -55,11 +55,11 @@ def check_n_results(
         count: Returns how many records there are.
 
     Raises:
-        InvalidArgumentError: It would be.
+        InvalidArgumentError: It asks for more results than `server_max_results`.
     """
     limit = settings.server_max_results
     if n_results * n_queries > limit:
-        # There are not more answers than records.
+        # A query has no more results than there are records.
         n_results = min(n_results, count())
     if n_results * n_queries > limit:
         raise InvalidArgumentError(

@@ -1,4 +1,4 @@
-"""What a server says of itself: metrics for Prometheus, one line of JSON for each request, trace ids."""
+"""A server's metrics (Prometheus), its log (one line of JSON for each request), and trace ids."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("chroma_nb.server")
 
-#: A trace id that a client or a proxy gave; anything else is not repeated.
+#: A trace id that is taken over from a client or a proxy. Any other text gets no place in answers and logs.
 _TRACE_ID = re.compile(r"[0-9A-Za-z_-]{8,64}")
 #: W3C Trace Context: version, trace id, parent id, flags.
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-#: From a quarter of a millisecond to a minute, seconds.
+#: Upper bounds of the buckets of request times, seconds.
 _BUCKETS = (
     *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
@@ -33,11 +33,11 @@ _BUCKETS = (
 
 
 def trace_id_of(traceparent: str, own: str) -> str:
-    """Return the id that ties a request's log line, its answer and its caller's trace together.
+    """Return the trace id of a request, which is in its log line and its answer.
 
     Args:
-        traceparent: The header of that name, W3C's.
-        own: The header ``chroma-trace-id``.
+        traceparent: The header of that name (W3C Trace Context); empty where it is missing.
+        own: The header ``chroma-trace-id``; empty where it is missing.
     """
     found = _TRACEPARENT.fullmatch(traceparent)
     if found is not None:
@@ -46,7 +46,7 @@ def trace_id_of(traceparent: str, own: str) -> str:
 
 
 class Metrics:
-    """Counts requests; the memory of the store is asked for when the metrics are.
+    """Counts requests. The memory of the store is read each time that the metrics are.
 
     Args:
         api: The store.
@@ -84,7 +84,7 @@ class Metrics:
 
 
 class _Memory:
-    """Asks the store for its memory each time that the metrics are read."""
+    """Reads the store's memory each time that the metrics are read."""
 
     def __init__(self, api: API) -> None:
         self._api = api

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from chroma_nb.server.endpoints import Endpoint
     from chroma_nb.wire.rest import Route
 
-_JSON = "application/json"
+#: The content type of JSON.
+JSON = "application/json"
 
 
 def tag_of(route: Route) -> str:
@@ -29,7 +30,7 @@ def tag_of(route: Route) -> str:
 
 
 def described(endpoint: Endpoint) -> dict[str, Any]:
-    """Return what FastAPI does not know of a route: responses, parameters, request body, security."""
+    """Return the parts of a route's description that FastAPI does not know: responses, parameters, body, security."""
     problem = {"$ref": "#/components/schemas/Problem"}
     statuses = {400, 413, 415, 500, 503, 504, *endpoint.problems}
     if endpoint.body is not None:
@@ -41,14 +42,14 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
     answers: dict[str, Any] = {
         str(status): {
             "description": "What went wrong.",
-            "content": {_JSON: {"schema": problem}},
+            "content": {JSON: {"schema": problem}},
         }
         for status in sorted(statuses)
     }
     if endpoint.answer is not schemas.Problem:
         answers[str(endpoint.status)] = {
             "description": "Done.",
-            "content": {_JSON: {"schema": _schema(endpoint.answer)}},
+            "content": {JSON: {"schema": _schema(endpoint.answer)}},
         }
     found: dict[str, Any] = {"responses": answers}
     found["parameters"] = [
@@ -67,7 +68,7 @@ def described(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.body is not None:
         found["requestBody"] = {
             "required": True,
-            "content": {_JSON: {"schema": _schema(endpoint.body)}},
+            "content": {JSON: {"schema": _schema(endpoint.body)}},
         }
     if endpoint.route.operation.scope != "open":
         found["security"] = [{"token": []}, {"chromaToken": []}, {"basic": []}, {}]
@@ -92,7 +93,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def document_of(app: fastapi.FastAPI) -> dict[str, Any]:
-    """Return the document. It is made once for each app."""
+    """Return the OpenAPI document of an application; it is made once."""
     if app.openapi_schema:
         return app.openapi_schema
     made = get_openapi(
@@ -125,7 +126,7 @@ def document_of(app: fastapi.FastAPI) -> dict[str, Any]:
     for operations in made["paths"].values():
         for one in operations.values():
             # FastAPI adds its own response for 422, in a form that this server never sends.
-            problem = one["responses"].get("422", {}).get("content", {}).get(_JSON, {})
+            problem = one["responses"].get("422", {}).get("content", {}).get(JSON, {})
             if "HTTPValidationError" in str(problem):
                 del one["responses"]["422"]
     app.openapi_schema = made

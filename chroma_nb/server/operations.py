@@ -1,8 +1,8 @@
 """`HANDLERS`: what a server does for each operation, by calling its `API`.
 
-Every function asks the `API` and nothing below it, so a server stands before any store; and none knows which
-transport brought the request. Nothing here builds an embedding function or any other object that a request names:
-what a configuration says of one is text that is kept and given back.
+Each function calls the `API` and nothing below it, so a server works with any store; and none knows which transport
+brought the request. Nothing here builds an embedding function or any other object that a request names: a server
+stores a configuration and returns it, as text.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-#: "data" is what a client makes of uris.
+#: Without "data", which a client loads from the uris itself.
 _INCLUDES = sorted(set(INCLUDES) - {"data"})
-#: More values of a metadata key than anybody looks at.
+#: At most this many values of a metadata key are counted.
 _MOST_VALUES = 1_000
 
 
@@ -104,7 +104,7 @@ F = TypeVar("F", bound="Callable[[Call[Any]], Any]")
 
 
 def handles(function: F) -> F:
-    """Enter a function as the handler of the operation of its name."""
+    """Register a function as the handler of the operation of its name."""
     HANDLERS[function.__name__] = function
     return function
 
@@ -226,7 +226,7 @@ def get_max_batch_size(call: Call[None]) -> ServerInfo:
         version=__version__,
         max_batch_size=call.api.get_max_batch_size(),
         max_records=call.settings.server_max_batch_size,
-        # With what is free now: clients ask again before they send much.
+        # Depends on the memory that is free now: clients ask again before they send much.
         max_body=largest_part(parse_bytes(call.settings.server_max_body)),
     )
 
@@ -522,7 +522,7 @@ def estimate_memory(call: Call[Estimate]) -> MemoryEstimate:
 
 
 def _locate(call: Call[None]) -> CollectionInfo:
-    """Find a collection by its id alone, in the databases of a tenant that the caller may enter."""
+    """Find a collection by its id alone, in the databases of a tenant that the caller may use."""
     tenant, database = call.target.tenant, call.target.database
     if not tenant:
         tenant = DEFAULT_TENANT if call.identity.is_admin else call.identity.tenants[0]

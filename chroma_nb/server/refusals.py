@@ -1,4 +1,4 @@
-"""Answers to requests that do not reach the store."""
+"""`Refused`: the answer to a request that does not reach the store."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Refused(Exception):
 
     Args:
         status: The HTTP status of the answer.
-        error: What the answer says.
-        **headers: Headers of the answer; an underscore stands for a hyphen.
+        error: The error that the answer reports.
+        **headers: Additional headers of the answer; ``_`` stands for ``-``.
     """
 
     def __init__(self, status: int, error: ChromaError, **headers: str) -> None:

@@ -1,6 +1,6 @@
-"""Bodies and answers of the REST API, as Chroma's v2 has them and as OpenAPI shows them.
+"""Models of the bodies and answers of the REST API, as Chroma's v2 has them; OpenAPI shows them.
 
-Bodies are parsed by these models. Answers are made of plain values and only described by them.
+Bodies are parsed and checked by these models. Answers are plain values, which the models only describe.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Body(BaseModel):
-    """A JSON object; members that are not known are ignored, kinds are not guessed."""
+    """A JSON object. Unknown members are ignored; values of another type are refused, not converted."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -22,7 +22,7 @@ class Answer(BaseModel):
 
 
 Where = dict[str, Any]
-# Lists stop at the first item that is wrong: a report of each would take hundreds of times the body.
+# `fail_fast`: checking a list stops at its first wrong item. A report of each would take hundreds of times the body.
 Texts = Annotated[list[str], Field(fail_fast=True)]
 OptionalTexts = Annotated[list[str | None], Field(fail_fast=True)]
 Numbers = Annotated[list[float], Field(fail_fast=True)]

@@ -41,20 +41,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Threads for each core, where the settings leave it open: most of a request's time is spent outside of
-#: Python, in the index, in DuckDB or waiting for the disk. One client may take half of them.
+#: Threads for each core, unless the settings say how many: a request spends most of its time outside of Python, in the
+#: index, in DuckDB or waiting for the disk. One client may take half of the threads.
 _THREADS_PER_CORE = 8
 
 
 class Service:
-    """The store, who may ask for what, the threads, the limits, the figures.
+    """What all requests share: the store, the authenticator, the threads, the limits, the metrics.
 
     `identify`, `run` and `in_thread` belong to one event loop, the same for all transports; one that has threads
     of its own asks for them with `asyncio.run_coroutine_threadsafe`. The other methods may be called by any thread.
 
     Args:
         api: The store.
-        settings: `server_*`.
+        settings: `server_*` are used.
     """
 
     def __init__(self, api: API, settings: Settings) -> None:
@@ -72,11 +72,11 @@ class Service:
         self._slots = Shares(settings.server_max_concurrency)
 
     def begin_stop(self) -> None:
-        """Take no more requests; those that wait for memory wait no longer."""
+        """Refuse further requests, and end the waiting of those that wait for memory."""
         self.stopping = True
 
     def close(self) -> None:
-        """Let requests that are worked on end; take no more."""
+        """Refuse further requests, and wait for those under way."""
         self.begin_stop()
         self._passwords.close()
         self._threads.close()
@@ -91,10 +91,10 @@ class Service:
         Args:
             headers: What it shows, by names in lower case.
             address: Where it comes from.
-            check_connected: Raises where nobody waits for the answer any more.
+            check_connected: Raises where the client has gone.
 
         Raises:
-            AuthorizationError: Nobody that is known.
+            AuthorizationError: The credentials are missing or not known.
         """
         found = self.authenticator.identify(headers)
         if isinstance(found, Identity):
@@ -126,8 +126,8 @@ class Service:
 
         Args:
             operation: What it is.
-            who: Whose share it counts in.
-            work: What to do.
+            who: The client in whose share it counts.
+            work: The function that does it.
             ended: Called when that has ended, or was not begun. Work that took too long goes on, for it may be a
                 write.
 
@@ -142,7 +142,7 @@ class Service:
             ended()
             raise
         if future is None:
-            # Whoever asks without credentials takes nothing from those who have some.
+            # Open to everybody, so it must take no slot or thread of authenticated clients.
             try:
                 return work()
             finally:
@@ -162,14 +162,14 @@ class Service:
         return await future
 
     def in_thread(self, who: str, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do something for somebody in a worker thread.
+        """Call a function in a worker thread.
 
         Args:
-            who: Whose share it counts in.
-            work: What to do.
+            who: The client in whose share it counts.
+            work: The function.
 
         Raises:
-            Refused: They have as many requests under way as they may.
+            Refused: The client has used up its share of requests.
         """
         if not self._slots.take(who):
             n_theirs = self._slots.held(who)
@@ -181,7 +181,7 @@ class Service:
         self.metrics.in_flight.inc()
 
         def ended(future: asyncio.Future[T]) -> None:
-            # Here, and not after the wait: what took too long is still worked on, and counts.
+            # When the work has ended, and not the waiting: until then the request counts.
             self._slots.give_back(who)
             self.metrics.in_flight.dec()
             if not future.cancelled():
@@ -218,18 +218,18 @@ class Service:
         return handle(call)
 
     def _make_tenant(self, identity: Identity, tenant: str) -> bool:
-        """Make a tenant that the caller's credential names, on its first use; say whether to try again.
+        """Make a tenant on its first use, if the caller's credential names it; say whether to repeat the call.
 
-        Whoever writes the auth file decides which tenants there are. An admin's credential names none.
+        So the auth file decides which tenants there are. An admin's credential names none.
         """
-        if not identity.is_given(tenant):
+        if not identity.is_named_for(tenant):
             return False
         with self._making_tenants:
             if self._has_tenant(tenant):
                 # Another request may have made it a moment ago.
                 return tenant in self._made_tenants
             validation.check_tenant_name(tenant)
-            # A client beside the server may be first.
+            # A client in the server's own process may have made it meanwhile.
             with contextlib.suppress(UniqueConstraintError):
                 self.api.create_tenant(tenant)
             with contextlib.suppress(UniqueConstraintError):
@@ -261,7 +261,7 @@ class Service:
         if isinstance(error, MemoryBudgetError) and error.may_fit_later:
             return busy("others use the memory that this takes at the moment")
         if isinstance(error, InternalError) and error.code() == 500:
-            # The log says all of it, and those who ask no more than is theirs.
+            # The log has the whole message. The client's has no paths of the server.
             _log_failure(error, name, trace_id)
             return _with_message(error, self._hidden.cut(str(error)))
         if isinstance(error, Refused | ChromaError | ValueError | TypeError):

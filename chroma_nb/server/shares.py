@@ -1,4 +1,4 @@
-"""Shares of what a server has to give, so that nobody takes all of it from the others."""
+"""Shares of a server's slots and threads, so that no client takes all of them."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 class Shares:
-    """Places, each held by somebody: who holds some gets another only while more are free.
+    """Slots that clients hold. A client that holds n slots gets another one only while more than n are free.
 
-    One holder alone gets half of the places, the next one half of the rest, and so on. So there is a place for
-    who holds none until there are about as many holders as the logarithm of the places, and nobody has
-    to say beforehand how many holders there are.
+    So the first client can get half of the slots, the next one half of the rest, and so on, and it need not be known
+    how many clients there will be. A new client finds a free slot as long as about log2(slots) or fewer others hold
+    all that they can get.
 
     Args:
-        n_places: How many there are.
+        n_slots: How many there are.
     """
 
-    def __init__(self, n_places: int) -> None:
-        self.n_free = n_places
+    def __init__(self, n_slots: int) -> None:
+        self.n_free = n_slots
         self._held: Counter[Hashable] = Counter()
 
     def held(self, who: Hashable) -> int:
-        """Return how many places somebody holds."""
+        """Return how many slots a client holds."""
         return self._held[who]
 
     def take(self, who: Hashable) -> bool:
-        """Take a place for somebody, if there is one for them; say whether there was."""
+        """Take a slot for a client, if it may have one; say whether it got it."""
         if self._held[who] >= self.n_free:
             return False
         self._held[who] += 1
@@ -39,7 +39,7 @@ class Shares:
         return True
 
     def give_back(self, who: Hashable) -> None:
-        """Give back a place that was taken."""
+        """Give a client's slot back."""
         self.n_free += 1
         self._held[who] -= 1
         if not self._held[who]:
@@ -47,9 +47,9 @@ class Shares:
 
 
 class Threads:
-    """Threads that work for many. What is beyond somebody's share waits, in a queue of its own, without a thread.
+    """A pool of threads that clients share. Work beyond a client's share waits in that client's queue.
 
-    All but the work itself happens on one event loop.
+    Its methods are called on the event loop; only the work itself runs in the threads.
 
     Args:
         n_threads: How many there are.
@@ -58,14 +58,18 @@ class Threads:
     def __init__(self, n_threads: int) -> None:
         self._shares = Shares(n_threads)
         self._threads = concurrent.futures.ThreadPoolExecutor(n_threads, "chroma_nb server")
-        #: Who waits, with what. Who has been waiting for its turn for longest comes first.
+        #: Client -> its waiting work, in order. The client that has waited longest for its turn comes first.
         self._waiting: dict[Hashable, deque[tuple[Callable[[], Any], asyncio.Future[Any]]]] = {}
 
     def submit(self, who: Hashable, work: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Do something for somebody in a thread, when it is their turn.
+        """Call a function in a thread, when it is the client's turn.
+
+        Args:
+            who: The client.
+            work: The function.
 
         Returns:
-            What becomes the result. Cancelled before the work has begun, the work is not done.
+            A future of its result. When it is cancelled before the work has begun, the work is not done.
         """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(who, deque()).append((work, future))
@@ -73,11 +77,11 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Let what has begun end."""
+        """Wait until all work that has begun has ended."""
         self._threads.shutdown(wait=True)
 
     def _begin(self) -> None:
-        """Give threads to those who wait, one each in turn."""
+        """Begin waiting work as far as the shares allow: one piece of each client in turn."""
         for who in list(self._waiting):
             queue = self._waiting.pop(who)
             while queue and queue[0][1].cancelled():

@@ -86,7 +86,7 @@ class Arrived(NamedTuple):
         """Return a number of the query string.
 
         Raises:
-            InvalidArgumentError: It is none, or negative.
+            InvalidArgumentError: It is not a number, or negative.
         """
         text = self.query.get(name)
         if text is None:
@@ -99,10 +99,10 @@ class Arrived(NamedTuple):
         return int(text)
 
     def word(self, name: str, known: Sequence[str]) -> str:
-        """Return a word of the query string, the first that is known where it says nothing.
+        """Return a word of the query string; where it is missing, the first of `known`.
 
         Raises:
-            InvalidArgumentError: It is another one.
+            InvalidArgumentError: It is not one of `known`.
         """
         text = self.query.get(name, known[0])
         if text not in known:
@@ -308,7 +308,7 @@ def _read_updated(arrived: Arrived) -> Write:
             rows = iter(_vectors(given))
             embeddings = [None if one is None else next(rows) for one in body.embeddings]
         else:
-            _check_even(len(body.ids), body.embeddings)
+            _check_length(len(body.ids), body.embeddings)
     checked = validation.check_update(
         body.ids, embeddings, _metadatas(body.metadatas), body.documents, None, body.uris
     )
@@ -324,11 +324,11 @@ def _inserted(ids: Any, embeddings: Any, metadatas: Any, documents: Any, uris: A
 
 
 def _nothing(embeddings: Sequence[Any] | None) -> RecordBatch:
-    _check_even(0, embeddings or [])
+    _check_length(0, embeddings or [])
     return RecordBatch([])
 
 
-def _check_even(n_ids: int, values: Sequence[Any]) -> None:
+def _check_length(n_ids: int, values: Sequence[Any]) -> None:
     if len(values) != n_ids:
         raise InvalidArgumentError(
             "Inconsistent number of IDs, embeddings, documents, URIs and metadatas"
@@ -336,12 +336,12 @@ def _check_even(n_ids: int, values: Sequence[Any]) -> None:
 
 
 def _first_of_each(ids: list[str], *columns: Any) -> tuple[Any, ...]:
-    """Return the columns without the rows of ids that stand there again: as in Chroma, the first one counts."""
+    """Return the columns without repeated ids: as in Chroma, the first record of an id counts."""
     if len(set(ids)) == len(ids):
         return (ids, *columns)
     for values in columns:
         if values is not None:
-            _check_even(len(ids), values)
+            _check_length(len(ids), values)
     first: dict[str, int] = {}
     for row, one in enumerate(ids):
         first.setdefault(one, row)
@@ -352,12 +352,12 @@ def _first_of_each(ids: list[str], *columns: Any) -> tuple[Any, ...]:
 
 
 def _metadatas(given: list[dict[str, Any] | None] | None) -> list[dict[str, Any] | None] | None:
-    """Return metadata; an empty object says nothing."""
+    """Return metadata with None in the place of empty objects."""
     return None if given is None else [one or None for one in given]
 
 
 def _vectors(given: Sequence[Any]) -> NDArray[np.float32]:
-    """Return n embeddings as an array of shape (n, dimension), float32, whichever of the two ways they came."""
+    """Return embeddings, which came as lists of numbers or as base64, as an array: float32, shape (n, dimension)."""
     if given and isinstance(given[0], str):
         return validation.check_embeddings(from_base64(given))
     return validation.check_embeddings(list(given))
@@ -378,7 +378,7 @@ def _read_ids(ids: list[str] | None) -> list[str] | None:
 
 
 def _write_include(include: Sequence[str]) -> list[str]:
-    # "data" is what a client makes of uris.
+    # A client loads "data" from the uris itself.
     return [one for one in include if one != "data"]
 
 

@@ -359,7 +359,7 @@ def test_a_column_kept_up_to_date_equals_one_made_anew(
     for label, value in changes:
         if value is None:
             values.pop(label, None)
-            kept.clear(label)
+            kept.clear(np.array([label]))
         else:
             values[label] = value
             kept.set(label, value)

@@ -1,4 +1,4 @@
-"""Damaged and missing files: derived ones are made again, lost records are never passed over."""
+"""Damaged and missing files: derived ones are made again; lost records raise an error."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_saved_graph_is_opened_and_not_built(
     "damage",
     ["truncated", "flipped", "longer", "empty", "garbage", "bad header", "older", "stale", "gone"],
 )
-def test_a_damaged_snapshot_is_passed_over(
+def test_a_damaged_snapshot_is_not_used(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     vectors = make_store(tmp_path)
@@ -82,7 +82,7 @@ def test_a_damaged_snapshot_is_passed_over(
     elif damage == "garbage":
         snapshot.write_bytes(b"\xff" * len(data))
     elif damage == "bad header":
-        # Its sum is right, and what it says is not.
+        # The checksum is right, and the number of sections is not.
         version = json.loads(data[9:after_header])["version"]
         header = json.dumps({"format": FORMAT_VERSION, "version": version, "sections": 3}).encode()
         snapshot.write_bytes(b"%08x %s\n" % (crc32(header), header) + data[after_header:])
@@ -91,7 +91,7 @@ def test_a_damaged_snapshot_is_passed_over(
     elif damage == "gone":
         snapshot.unlink()
     else:
-        # Written to since, by a process that was killed before it could write the snapshot anew.
+        # The collection was written to by a process that was killed before it could write a new snapshot.
         with chroma_nb.PersistentClient(tmp_path, settings()) as client:
             notes = client.get_collection("notes", embedding_function=None)
             notes.update(ids=["0"], documents=["new"], embeddings=[vectors[0]])
@@ -147,7 +147,7 @@ def test_a_damaged_graph_is_built_again_with_a_warning(
     assert ("built again" in caplog.text) == (damage != "nothing")
 
 
-def test_a_missing_vector_file_is_said_and_nothing_is_made_up(tmp_path: Path) -> None:
+def test_a_missing_vector_file_is_an_error(tmp_path: Path) -> None:
     make_store(tmp_path)
     for file in (tmp_path / "vectors").iterdir():
         file.unlink()
@@ -157,7 +157,7 @@ def test_a_missing_vector_file_is_said_and_nothing_is_made_up(tmp_path: Path) ->
             notes.query(query_embeddings=[[0.0] * DIMENSION])
 
 
-def test_a_short_vector_file_is_said(tmp_path: Path) -> None:
+def test_a_short_vector_file_is_an_error(tmp_path: Path) -> None:
     make_store(tmp_path)
     for file in (tmp_path / "vectors").iterdir():
         file.write_bytes(file.read_bytes()[:-4])
@@ -177,7 +177,7 @@ def test_a_store_of_another_format_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(VersionMismatchError, match="format 99"):
         chroma_nb.PersistentClient(tmp_path)
     assert (tmp_path / "records.duckdb").read_bytes() == before
-    # The refusal lets go of the lock.
+    # The lock was released, as the error is the same.
     with pytest.raises(VersionMismatchError):
         chroma_nb.PersistentClient(tmp_path)
 

@@ -25,7 +25,7 @@ from chroma_nb import errors
 folder = sys.argv[1]
 headroom_off = sys.argv[2] == "real"
 if headroom_off:
-    # Let DuckDB and the vector file run into the wall themselves, instead of being warned before.
+    # Without the check before each write, so that DuckDB and the vector file meet the full disk themselves.
     import chroma_nb.db._duckdb as module
     module.DuckDB._check_space = lambda self, changes: None
 client = chroma_nb.PersistentClient(folder + "/store")
@@ -59,7 +59,7 @@ def check(notes):
 
 
 check(notes)
-# Tidying up takes space as well, and DuckDB ends where it runs out of it.
+# A checkpoint takes space as well, and ends DuckDB's instance when the disk is full.
 notes.unload()
 check(notes)
 notes.unload()

@@ -1,4 +1,4 @@
-"""Nothing acknowledged is lost, nothing half-written is served, however the process dies."""
+"""After a kill at any moment all acknowledged records are there, and no operation is half done."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run_and_kill(path: Path, seed: int, seconds: float) -> tuple[list[dict[str, 
     lines = child.stdout.read().split("\n")
     child.stdout.close()
     child.wait()
-    # What comes after the last line end was cut off in the middle.
+    # The last line may be incomplete.
     lines = lines[:-1]
     tried = [json.loads(line.split(" ", 2)[2]) for line in lines if line.startswith("try ")]
     acknowledged = sum(line.startswith("ok ") for line in lines)

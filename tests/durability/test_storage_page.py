@@ -1,4 +1,4 @@
-"""The backup and the repair of docs/storage.md, run as they are written."""
+"""The code blocks for backup and repair in docs/storage.md, run as they are written."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_repair_of_the_page_makes_a_store_whole(
         with pytest.raises(StoreCorruptError) as refused:
             notes.query(query_texts=["note"], n_results=1)
         assert refused.value.ids
-        # What the page says still answers.
+        # What still works, as the page says.
         assert len(notes.get()["ids"]) == N + 1
         where = {"$and": [{"i": {"$gte": 100}}, {"i": {"$lt": 150}}]}
         assert len(notes.query(query_texts=["note"], where=where, n_results=99)["ids"][0]) == 50

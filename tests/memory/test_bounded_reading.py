@@ -16,7 +16,7 @@ import pytest
 import chroma_nb
 from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.base import TextSizes
-from chroma_nb.db.record_table import RecordTable, measure
+from chroma_nb.db.record_table import RecordTable, key_columns, measure
 from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.fakes import tight
@@ -475,6 +475,37 @@ def test_a_filter_in_ranges_of_labels_finds_what_it_finds_in_one(where: Any) -> 
         ).fetchall()
         table = RecordTable(connection, "t", long, 8 * MIB)
         assert table.is_large_for(condition, keys)
+        condition, values = compile_sql(expression, DuckDBDialect(key_columns(keys)))
         found = table.select(condition, values, 0, len(METADATAS), keys)
     assert found.tolist() == [label for (label,) in whole]
     assert 0 < len(found) < len(METADATAS)
+
+
+def test_a_filter_on_a_hundred_keys_takes_few_statements() -> None:
+    from chroma_nb.filters.expression import parse_where
+    from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+
+    keys = [f"key_{place}" for place in range(100)]
+    expression = parse_where({"$and": [{key: {"$gte": 0}} for key in keys]})
+    assert expression is not None
+    condition, values = compile_sql(expression, DuckDBDialect(key_columns(keys)))
+    n = 1_000
+    statements = []
+    with contextlib.closing(duckdb.connect()) as connection:
+        text = json.dumps(dict.fromkeys(keys, 1), separators=(",", ":"))
+        connection.execute(
+            "CREATE TABLE t AS SELECT i AS label, i AS sequence, i::VARCHAR AS id, NULL::VARCHAR AS document, "
+            "NULL::VARCHAR AS uri, ? AS metadata FROM range(?) AS r(i)",
+            [text, n],
+        )
+
+        class Counted:
+            def execute(self, *arguments: Any) -> Any:
+                statements.append(arguments[0])
+                return connection.execute(*arguments)
+
+        cursor: Any = Counted()
+        table = RecordTable(cursor, "t", TextSizes(n, 0, 0, 0, n * len(text)), 32 * MIB)
+        assert table.select(condition, values, 0, n, keys).tolist() == list(range(n))
+    # The metadata is parsed once for all keys: once for each would be 30 rows at a time.
+    assert len(statements) <= 8

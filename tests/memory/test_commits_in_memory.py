@@ -48,7 +48,7 @@ def test_a_commit_comes_through_while_others_use_all_of_the_databases_memory(cli
                 "INSERT INTO texts SELECT unnest(?), unnest(?)",
                 [list(one) for one in zip(*rows, strict=True)],
             )
-            share.n_bytes = db._held(con)
+            share.n_bytes = db._memory_used(con)
             share.apply()
         expected += rows
         share.n_bytes = 64 << 20
@@ -137,7 +137,7 @@ def test_a_checkpoint_has_all_of_its_memory_or_is_put_off(
                     db._checkpoint()
             assert collection.get(ids=["39"])["documents"] == ["w" * 100_000]
             db._checkpoint()
-            assert not db._unwritten
+            assert not db._uncheckpointed
 
 
 def test_a_few_long_texts_among_many_short_ones_are_reckoned_with(client: Any) -> None:
@@ -151,7 +151,7 @@ def test_a_few_long_texts_among_many_short_ones_are_reckoned_with(client: Any) -
     assert db._checkpoint_bytes() > 2 * 40 * 100_000
     written(collection, 2, n=6_000, size=600)
     before = db._checkpoint_bytes()
-    assert db._measure_together()
+    assert db._measure_chunks()
     assert 2 * 40 * 100_000 < db._checkpoint_bytes() < before
 
 
@@ -167,7 +167,7 @@ def test_compression_is_left_out_where_there_is_no_memory_to_try_it_out(
         with monkeypatch.context() as tight:
             little(tight, 8 << 20)
             db._checkpoint()
-        assert not db._unwritten
+        assert not db._uncheckpointed
         assert not db._is_broken
         query = "SELECT current_setting('disabled_compression_methods')"
         assert db._connection.execute(query).fetchall()[0][0].lower() == "zstd"

@@ -17,6 +17,7 @@ from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.transfer.arrow import table_bytes
 from chroma_nb.transfer.stores import place_of
 from tests.memory.fakes import MIB, PLENTY, FakeMachine, tight
@@ -263,10 +264,54 @@ def test_get(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         for one in docs.get(limit=1_000, offset=start, include=everything)["ids"]
     ]
     assert found == IDS
-    less = code_of(ways, "ask for less of each")
-    assert less == 'include=["documents"], or collection.export(path) to a file'
-    assert docs.get(include=["documents"])["documents"] == TEXTS
+    assert code_of(ways, "ask for less of each, for their ids alone") == "include=[]"
+    assert docs.get(include=[])["ids"] == IDS
+    assert code_of(ways, "write them to a file") == "collection.export(path)"
     assert docs.export(tmp_path / "out.parquet") == N
+
+
+def test_get_of_ids_alone_is_not_told_to_ask_for_less(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = docs_of(client)
+    docs.upsert(ids=["i" * 30_000 + str(row) for row in range(300)], embeddings=VECTORS[:300])
+    tight(monkeypatch, 5 * MIB)
+    _, ways = refused(lambda: docs.get(include=[]))
+    assert [way.partition(":")[0] for way in ways] == [
+        "ask for them in parts",
+        "write them to a file",
+    ]
+    assert len(docs.get(limit=100, offset=N, include=[])["ids"]) == 100
+
+
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_texts_that_take_more_than_the_sample_showed(
+    client: Any, is_loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = client.create_collection("long", embedding_function=None)
+    texts = [("" if row == 0 else "\N{GRINNING FACE}") + "x" * 2_000_000 for row in range(12)]
+    for row, text in enumerate(texts):
+        docs.add(ids=[str(row)], embeddings=VECTORS[row : row + 1], documents=[text])
+    (client.memory.load if is_loaded else client.memory.unload)("long")
+    # One emoji makes four bytes of each character: 90 MB in all, where 24 MB are looked for at first.
+    monkeypatch.setattr("chroma_nb.segment.resident_set.ResidentSet.lend", lambda *_: 0)
+    tight(monkeypatch, 60 * MIB)
+    error, ways = refused(lambda: docs.get())
+    assert "The texts read so far were discarded" in str(error)
+    assert code_of(ways, "ask for them in parts") == "get(limit=..., offset=...)"
+    assert docs.get(limit=3, offset=2)["documents"] == texts[2:5]
+
+
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_metadata_is_not_measured_by_how_short_the_ids_are(
+    client: Any, is_loaded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = client.create_collection("keys", embedding_function=None)
+    metadatas = [{"text": "x" * 50_000, "row": row} for row in range(200)]
+    docs.add(ids=IDS[:200], embeddings=VECTORS[:200], metadatas=metadatas)
+    (client.memory.load if is_loaded else client.memory.unload)("keys")
+    tight(monkeypatch, 30 * MIB)
+    assert docs.get(include=["metadatas"])["metadatas"] == metadatas
 
 
 def test_query(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -425,6 +470,22 @@ def test_sql_of_embeddings(client: Any, monkeypatch: pytest.MonkeyPatch) -> None
     assert ways[0] == "ask for fewer rows (LIMIT) or for fewer columns"
     assert len(client.sql("SELECT id, embedding FROM wide LIMIT 10")) == 10
     assert len(client.sql("SELECT id FROM wide")) == 3_000
+
+
+def test_sql_that_computes_with_embeddings(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = client.create_collection("wide", embedding_function=None)
+    wide.add(ids=IDS[:3_000], embeddings=np.ones((3_000, 2_000), dtype=np.float32))
+    query = "SELECT id, list_sum(embedding) AS s FROM {} ORDER BY s LIMIT 3"
+    tight(monkeypatch, 60 * MIB)
+    error, ways = refused(lambda: client.sql(query.format("wide")))
+    assert re.match(r"SQL over [\d,]+ embeddings of collection \[wide\] at once needs", str(error))
+    fewer = code_of(ways, "read fewer of them at once").removeprefix("FROM ")
+    found = client.sql(query.format(fewer.replace("...", "wide", 1).replace("...", "500")))
+    assert found["s"].tolist() == [2_000.0] * 3
+    # Enough for one thread of DuckDB's, whatever its others want.
+    tight(monkeypatch, 200 * MIB)
+    assert client.sql(query.format("wide"))["s"].tolist() == [2_000.0] * 3
+    assert WORKSPACE.used == 0
 
 
 # -- the database's share ---------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_who_makes_room_for_opening_the_database_anew_can_read_it(
         reader.join(SECONDS / 4)
 
     asked = asking(db, read)
-    db._open_anew()
+    db._reopen_to_free_memory()
     assert asked.asked
     assert len(found) == asked.asked
     assert collection.count() == 221
@@ -230,7 +230,7 @@ def fill_up(db: Any) -> None:
     """Take a database's limit down to what cannot go, as where others use all of it."""
     share = db.memory_share
     with db._reading() as cursor:
-        share.n_bytes = db._held(cursor)
+        share.n_bytes = db._memory_used(cursor)
     while not share.is_stale:
         share.n_bytes -= 16 << 10
         share.apply()

@@ -69,7 +69,7 @@ async def begin(answers: Answers, client: Client, n_bytes: int = MIB) -> asyncio
 
 def stalled_for(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let an answer make way when it has not come further for so long."""
-    monkeypatch.setattr(answers_module, "STALLED", seconds)
+    monkeypatch.setattr(answers_module, "STALLED_SECONDS", seconds)
 
 
 @pytest.fixture(autouse=True)

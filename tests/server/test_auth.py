@@ -129,6 +129,33 @@ def test_each_way_to_say_who_one_is(place: Place) -> None:
         raw.close()
 
 
+def test_the_credentials_of_an_argument_count_more_than_the_environments(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, token = place.server.url, place.tokens["bob"]
+
+    def who(**given: Any) -> str:
+        return str(
+            chroma_nb.connect(given.pop("target", url), **given).api.get_user_identity().user_id
+        )
+
+    with pytest.raises(errors.InvalidArgumentError, match="got both: token and basic_auth"):
+        who(token=token, basic_auth=("carol", SECRET))
+    monkeypatch.setenv("CHROMA_NB_TOKEN", token)
+    assert who() == "bob"
+    assert who(basic_auth=("carol", SECRET)) == "carol"
+    with_user = url.replace("://", "://carol:correct%20horse@")
+    with pytest.raises(
+        errors.InvalidArgumentError, match="got both: token and a user in the address"
+    ):
+        who(target=with_user)
+    monkeypatch.setenv("CHROMA_NB_BASIC_AUTH", f"carol:{SECRET}")
+    with pytest.raises(errors.InvalidArgumentError, match="got both"):
+        who()
+    assert who(token=place.tokens["alice"]) == "alice"
+    assert who(settings=chroma_nb.Settings(token=token), basic_auth=("carol", SECRET)) == "carol"
+
+
 def test_a_tenant_is_closed_to_others(place: Place) -> None:
     alice, bob = place.raw("alice"), place.raw("bob")
     made = alice("POST", f"{in_tenant('acme')}/collections", {"name": "secrets"}).json()
@@ -428,7 +455,7 @@ def test_a_file_that_goes_wrong_lets_nobody_in(place: Place) -> None:
     good = path.read_text()
     raws = [place.raw("alice"), Raw(place.server.url, **basic("carol", SECRET))]
     anybody = Raw(place.server.url)
-    lines = place.server.log.read_text().count("lets nobody in")
+    lines = place.server.log.read_text().count("Its credentials are refused")
 
     def codes() -> set[int]:
         assert anybody("GET", "/api/v2/heartbeat").status_code == 200
@@ -455,7 +482,7 @@ def test_a_file_that_goes_wrong_lets_nobody_in(place: Place) -> None:
             assert codes() == {401}, number
         said = raws[0]("GET", "/api/v2/auth/identity").json()["message"]
         assert said == "Unauthorized: the server's auth file cannot be used now"
-        assert place.server.log.read_text().count("lets nobody in") == lines + number
+        assert place.server.log.read_text().count("Its credentials are refused") == lines + number
         if path.is_dir():
             path.rmdir()
         elif path.is_symlink() or not path.is_file():
@@ -575,7 +602,7 @@ def test_a_public_address_wants_authentication(
     ) as server:
         assert Raw(server.url)("GET", "/api/v2/heartbeat").status_code == 200
         (warned,) = warnings_of(server)
-        assert "without TLS" in warned
+        assert "Serving on 0.0.0.0 without TLS" in warned
         assert "--tls-certificate" in warned
         server.log.unlink()
     with running(start_ours(tmp_path, "--host", "0.0.0.0", "--public")) as server:

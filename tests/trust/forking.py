@@ -1,6 +1,6 @@
-"""A parent that writes, a child that is forked and ends in one of many ways.
+"""A parent writes, and a child is forked and ends in one of many ways.
 
-Run: ``python forking.py PATH WAY END BUSY``. The parent prints the ids that were acknowledged, and is killed.
+Run: ``python forking.py PATH WAY END BUSY``. The parent prints the ids that were acknowledged, and then kills itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def by_fork(work: Callable[[], None]) -> int:
     pid = os.fork()
     if pid:
         return os.waitpid(pid, 0)[1]
-    # From here on as a script that was started: what is raised is printed, and then the interpreter ends.
+    # From here on the child behaves like a script: it prints an exception, and then the interpreter ends.
     try:
         work()
     except SystemExit as error:
@@ -91,7 +91,7 @@ def run_chosen(_: int) -> None:
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines in one piece, whatever other threads do, and nothing of it in a child."""
+    """Print lines with a single write, so that neither threads nor a child's buffers can mix them up."""
     os.write(1, "".join(f"{line}\n" for line in lines).encode())
 
 

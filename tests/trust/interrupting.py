@@ -1,7 +1,7 @@
-"""Ctrl-C at one line after the other of one call, and what the store is like afterwards.
+"""For each line of a call: interrupt it there (Ctrl-C), and check the store afterwards.
 
 Run: ``python -m tests.trust.interrupting FOLDER CALL N...`` (``all`` for every N). Prints one line of JSON for
-each: where the interrupt came, and what was wrong; ``null`` where the call had ended before.
+each N: where the interrupt came (null: the call had ended before), and what was wrong.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
             if event != "line":
                 return trace
             if _is_with(frame):
-                # Python shows the line once more when the block ends. There, before it calls `__exit__`, it
-                # looks for no signal: only a trace function can raise something.
+                # The line is traced once more when the block ends, before `__exit__` is called. No real interrupt can
+                # come there, as Python does not check for signals between the two.
                 if frame.f_lineno in entered:
                     entered.remove(frame.f_lineno)
                     return trace
@@ -71,11 +71,11 @@ def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
         return trace
 
     def trace_call(frame: Any, event: str, argument: object) -> Any:
-        # A generator that goes on has a trace function already.
+        # A generator that continues has a trace function already.
         is_ours = frame.f_code.co_filename.startswith(PACKAGE)
         return (frame.f_trace or trace_frame()) if is_ours else None
 
-    # Held until nothing is traced any more: what freeing a client does is a call of its own.
+    # Held until tracing has ended: freeing a client is tested as a call of its own ("drop").
     held = None
     sys.settrace(trace_call)
     try:
@@ -99,7 +99,7 @@ def write(client: Any, name: str, ids: list[str]) -> None:
 
 
 def make(path: Path) -> None:
-    """Make the store that every case begins with: one collection with a graph, one without."""
+    """Make the store that every case starts with: one collection with a graph, and one without."""
     with open_store(path) as client:
         for name, n in (("notes", 30), ("other", 10)):
             write(client, name, [f"{name}{i}" for i in range(n)])
@@ -108,11 +108,11 @@ def make(path: Path) -> None:
 
 
 def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None:
-    """Interrupt one call, go on in this process, and let go of the store."""
+    """Interrupt one call, go on in this process, and close the store."""
     shutil.copytree(template, store)
     client = None if call == "open" else open_store(store)
     if client is not None:
-        # Loaded, and not as it was saved.
+        # Now "notes" is loaded, and differs from its saved files.
         write(client, "notes", ["one more"])
     calls: dict[str, Callable[[], object]] = {
         "open": lambda: open_store(store),
@@ -132,7 +132,7 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     told.write_text(json.dumps(where))
     lock = str(store / "lock")
     if call == "close" and client._api is not None:
-        # It was stopped before it had begun: everything is as it was.
+        # The interrupt came before closing began: nothing has changed.
         assert where is not None
         assert is_locked(lock)
         check(client, call, n_more=1)
@@ -140,8 +140,8 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     if call == "close":
         assert not is_locked(lock)
     if call in ("drop", "open"):
-        # Whoever was stopped while opening has nothing that could be closed. What nobody holds is closed in
-        # the background.
+        # After an interrupt while opening there is no client to close. A store without a client is closed in the
+        # background.
         assert is_let_go(lock)
     if call in ("close", "drop", "open"):
         client = open_store(store)
@@ -153,14 +153,14 @@ def one_case(template: Path, store: Path, call: str, n: int, told: Path) -> None
     check(client, call, n_more=int(call != "open"))
     write(client, "notes", ["after"])
     client.close()
-    # The AdminClient that was stopped is nobody's; a traceback may be in a cycle with it.
+    # No variable holds the interrupted AdminClient, but a cycle with a traceback may.
     gc.collect()
     assert call != "delete_database" or is_let_go(lock)
     assert not is_locked(lock)
 
 
 def is_locked(path: str) -> bool:
-    """Has somebody the store open, in this process or another?"""
+    """Say whether the store is open, in this process or another."""
     try:
         StoreLock(path).release()
     except StoreLockedError:
@@ -169,7 +169,7 @@ def is_locked(path: str) -> bool:
 
 
 def is_let_go(path: str) -> bool:
-    """Wait for a lock to be let go of."""
+    """Wait until a lock is free; say whether it became free."""
     until = time.monotonic() + 20
     while is_locked(path):
         if time.monotonic() > until:
@@ -186,17 +186,17 @@ def check(client: Any, call: str, n_more: int) -> None:
 
 
 def look(store: Path) -> None:
-    """What another process finds."""
+    """Check the store from another process."""
     with open_store(store) as client:
         found = read(client)
         assert "after" in found["notes"], found
         vectors = list((store / "vectors").iterdir())
-        assert len(vectors) == len(found), f"files of nobody: {vectors}"
+        assert len(vectors) == len(found), f"orphans: {vectors}"
 
 
 def main(folder: str, call: str, *numbers: str) -> None:
     template, told = Path(folder, "template"), Path(folder, "told")
-    # Also loads everything, once for all that are forked.
+    # This also imports everything, once for all the processes that are forked.
     make(template)
     one_case(template, Path(folder, "whole"), call, 10**9, told)
     for number in count(1) if numbers == ("all",) else map(int, numbers):

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DIMENSION = 256
-#: Six full blocks of 64 rows, and a tail. The graph does not cover the last ones, and is so much cheaper than a
-#: scan that it is asked.
+#: Six full blocks of 64 rows, and a tail. The graph does not cover the last rows, and is so much cheaper than a scan
+#: that queries use it.
 N, N_LINKED = 400, 340
-#: How the files end of which nothing is lost when they are damaged: they are made again.
+#: Ends of the names of files that are made again: nothing is lost when they are damaged.
 MADE_AGAIN = ("lock", "commits", ".graph", ".graph.json", ".segment")
 
 
 class Said(TypedDict):
     """What became of one damaged copy."""
 
-    #: What may not be, in words.
+    #: What should not have happened, a sentence each.
     wrong: list[str]
-    #: What was answered with an error of ours, in words.
+    #: The questions that raised an error of ours.
     refused: list[str]
     #: How many questions were asked, and how many answers were right.
     asked: int
@@ -85,7 +85,7 @@ def make(folder: str) -> None:
     small = client.get_collection("small", embedding_function=None)
     for i in range(4):
         small.add(ids=[f"late-{i}"], embeddings=vectors(2 + i, 1, 6), documents=[f"late {i}"])
-    # The snapshot of these is of version 1, one bit away from 5, and fits in all but what it says.
+    # The snapshot of `facts` is of an older version, and fits in everything else: only its version says so.
     for i in range(4):
         client.get_collection("facts", embedding_function=None).update(
             ids=["a"], metadatas=[{"n": i}]
@@ -94,12 +94,12 @@ def make(folder: str) -> None:
     small.delete(ids=["b"])
     with open(os.path.join(folder, "truth.json"), "w") as file:
         json.dump({name: read(client, name) for name in ("large", "small", "facts")}, file)
-    # As a kill: nothing is closed, and the last commits are in the log.
+    # Like a kill: nothing is closed, and the last commits are in the log.
     os._exit(0)
 
 
 def read(client: Any, name: str, asked: Iterable[str] | None = None) -> dict[str, Any]:
-    """Ask a collection everything; an error that is ours stands for the answer."""
+    """Return the answers of a collection to all questions; of an error of ours its text."""
     found: dict[str, Any] = {}
     for what in asked or ASKED:
         try:
@@ -131,7 +131,7 @@ def some_embeddings(client: Any, name: str) -> Any:
 def query(client: Any, name: str, **arguments: Any) -> Any:
     asked, n_results = vectors(77, 2, 6), 5
     if name == "large":
-        # Each finds itself, in whichever way it is looked for.
+        # Each vector is its own nearest neighbour, whether the graph or a scan finds it.
         rows = (vectors(0, N_LINKED, DIMENSION), vectors(N_LINKED, N - N_LINKED, DIMENSION))
         asked, n_results = np.concatenate(rows)[::5], 1
     found = collection(client, name).query(query_embeddings=asked, n_results=n_results, **arguments)
@@ -188,14 +188,14 @@ def nothing_said() -> Said:
 
 
 def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> Said:
-    """Damage a copy of the store and ask it everything."""
+    """Damage a copy of the store and ask it all questions."""
     path = os.path.join(folder, "copy")
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(os.path.join(folder, "store"), path)
     file, how, at, n = mutation
     mutate(os.path.join(path, file), how, at, n)
     said = nothing_said()
-    # SQL runs in a thread of its own, which takes long: where it reads nothing else it is left out.
+    # SQL starts a thread, which takes long. It is left out for files of which it reads no more than the others.
     questions = [one for one in ASKED if one != "sql" or file.endswith(".f32") or how == "leave"]
     said["asked"] = len(questions) * len(truth)
     try:
@@ -214,7 +214,7 @@ def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> Said:
     wrong = said["wrong"]
     if said["refused"] and said["whole"]:
         wrong.append("something was refused, and check() finds everything whole")
-    # What is not lost with a file is not refused for it.
+    # A question that does not need the damaged file must not be refused.
     in_header = how == "flip" and at < HEADER_BYTES
     needs_no_vector = ("opening", "names of", "count of", "records of")
     for one in said["refused"]:
@@ -226,20 +226,20 @@ def tried(folder: str, truth: dict[str, Any], mutation: list[Any]) -> Said:
 
 
 def opened(path: str, file: str) -> Any:
-    """Open a damaged store as its owner would, who does what the error says."""
+    """Open a damaged store as its owner would: by doing what the error says."""
     try:
         return chroma_nb.PersistentClient(path, settings())
     except InvalidArgumentError as error:
         where = os.path.join(path, file)
         if file not in ("lock", "commits") or f"{where}' is a file that holds" not in str(error):
             raise
-        # Nothing in it can be told from a file of somebody else's, which is not written over.
+        # It looks like a file of another program, which a store must not overwrite.
         os.unlink(where)
         return chroma_nb.PersistentClient(path, settings())
 
 
 def ask(client: Any, truth: dict[str, Any], questions: list[str], said: Said) -> None:
-    """Ask everything, and note which answers are right, wrong or refused."""
+    """Ask all questions, and note which answers are right, wrong or refused."""
     for name, known in truth.items():
         for what, answer in read(client, name, questions).items():
             if isinstance(answer, dict):

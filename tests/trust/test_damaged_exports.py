@@ -58,7 +58,7 @@ def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path:
             path = tmp_path / "damaged.parquet"
             path.write_bytes(damaged)
             try:
-                # Its name and its configuration are in the file, too.
+                # A flip in the footer may hit the name of the collection or its configuration.
                 notes = client.import_(path, name="read")
             except InvalidArgumentError as error:
                 refused.append(str(error))
@@ -88,7 +88,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @needs_pipes
-def test_nor_is_one_in_place_of_an_image(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
     pytest.importorskip("PIL", reason="the extra 'plot' is not installed")
 
     def read(pipe: Path) -> str:
@@ -100,7 +100,7 @@ def test_nor_is_one_in_place_of_an_image(tmp_path: Path) -> None:
 
 
 def said_of_a_pipe(folder: Path, read: Callable[[Path], str]) -> list[str]:
-    """Have a thread read a pipe that nobody writes to; return what it said, nothing if it waits."""
+    """Have a thread read a pipe that nobody writes to; return the error, or nothing if it waits."""
     pipe = folder / "pipe.parquet"
     os.mkfifo(pipe)
     said: list[str] = []
@@ -113,7 +113,7 @@ def said_of_a_pipe(folder: Path, read: Callable[[Path], str]) -> list[str]:
 @needs_pipes
 @pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe"])
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, kind: str) -> None:
-    """As root `export("/dev/null")` would leave a machine without it."""
+    """Otherwise `export("/dev/null")`, called by root, would replace that device by a file."""
     place = tmp_path / "place"
     if kind == "socket":
         with socket.socket(socket.AF_UNIX) as one:
@@ -139,10 +139,10 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, kind: str) -> No
     assert place.lstat() == before
 
 
-def test_a_file_that_is_replaced_while_it_is_read_is_read_to_its_end(
+def test_a_file_that_is_replaced_during_an_import_is_read_to_its_end(
     exported: Path, tmp_path: Path
 ) -> None:
-    """What was looked at is what is read."""
+    """The file that was checked is the file that is read."""
     path = tmp_path / "notes.parquet"
     path.write_bytes(exported.read_bytes())
     (tmp_path / "other").write_bytes(b"something else")
@@ -156,7 +156,7 @@ def test_a_description_that_was_changed_is_refused(exported: Path, tmp_path: Pat
     path = tmp_path / "described.parquet"
     table = parquet.read_table(exported)
     changed = {
-        # Of the footer, in which this is, Parquet has no checksum.
+        # The description is in the footer, of which Parquet has no checksum.
         key: value.replace(b'"exported_notes"', b'"exported_n0tes"')
         for key, value in table.schema.metadata.items()
     }
@@ -239,7 +239,7 @@ def test_cells_that_are_nested_too_deeply_are_refused_or_kept_as_text(exported: 
         with pytest.raises(InvalidArgumentError, match=r"Row 0 .*column 'metadata': .*recursion"):
             notes.from_arrow(planted)
         assert notes.count() == 0
-        # A frame of any origin: what is no JSON that can be read is a text.
+        # In a frame, a text that cannot be parsed as JSON is kept as a text.
         notes.from_pandas(frame)
         assert notes.get()["metadatas"] == [{"metadata": deep}]
         client.delete_collection("read_cells")

@@ -1,6 +1,6 @@
-"""Every byte of every file: damaged, a store answers right or says so, and never fails in another way.
+"""Whichever byte of whichever file is damaged: a store answers right or raises a `ChromaError`, and nothing else.
 
-A sample by default; ``pytest tests/trust/test_every_byte.py --all`` walks far more of them.
+A sample by default; ``pytest tests/trust/test_every_byte.py --all`` damages far more bytes.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from tests.trust.mutant import Said
 
 MUTANT = Path(__file__).with_name("mutant.py")
-#: Longer than this no damaged store takes to answer.
+#: How long a damaged store may take to answer.
 PATIENCE_SECONDS = 60.0
 SECTOR = 4_096
 Mutation = tuple[str, str, int, int]
 
 
 class Child:
-    """A process that tries mutations; a new one takes its place where it dies."""
+    """A process that tries mutations; where it dies, a new one is started."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -119,7 +119,7 @@ def kind(file: str) -> str:
 
 
 def other_numbers(file: Path) -> list[tuple[int, int]]:
-    """Return the flips that make other numbers of a description's format, version and end."""
+    """Return the bit flips (place, bit) that change a digit of a description's format, version or end to another."""
     head = file.read_bytes().split(b"\n", 1)[0]
     return [
         (at, bit)
@@ -131,7 +131,7 @@ def other_numbers(file: Path) -> list[tuple[int, int]]:
 
 
 def mutations(folder: Path, *, everything: bool) -> list[Mutation]:
-    """Return what to do to the files: each alone, in an order that is the same in every run."""
+    """Return the mutations to try, one at a time; the same in every run."""
     rng = random.Random(20)
     found: list[Mutation] = []
     for file, size in files_of(folder).items():
@@ -141,7 +141,7 @@ def mutations(folder: Path, *, everything: bool) -> list[Mutation]:
         if what == "commits" or everything:
             chosen = list(range(head))
         else:
-            # Of a long head, whose bytes are mostly zeros, the places where something is.
+            # Most bytes of the database's head are zero: also take the places that are used.
             chosen = sorted(rng.sample(range(head), min(head, 10)))
             if what == "records.duckdb":
                 chosen += [sector * SECTOR + at for sector in range(3) for at in range(0, 64, 12)]
@@ -184,7 +184,7 @@ def test_right_or_an_error_that_says_so(folder: Path, request: pytest.FixtureReq
     for what in asked:
         print(f"{what}: {right[what]} of {asked[what]} answers right")
     assert not wrong, f"{len(wrong)} of {n}:\n" + "\n".join(wrong)
-    # An error is an answer as well. Where nothing is lost with a file, every answer has to be there.
+    # Errors are allowed. But for files of which nothing is lost, every answer has to be right.
     for what in asked:
         assert right[what] > 0, f"damage to {what}: everything was refused"
     for what in ("lock", "commits", "graph", "graph.json", "segment"):
@@ -192,10 +192,10 @@ def test_right_or_an_error_that_says_so(folder: Path, request: pytest.FixtureReq
 
 
 def test_the_store_itself_is_right(folder: Path) -> None:
-    """What is compared with is compared here: an undamaged copy answers everything, and right."""
+    """The answers that others are compared with: an undamaged copy answers all questions right."""
     child = Child(folder)
     try:
-        # Left as it is; and a lock holds nothing that matters.
+        # An undamaged copy, and two with a damaged lock file, of which nothing is read.
         for one in (("lock", "leave", 0, 0), ("lock", "longer", 1, 0), ("lock", "cut", 0, 0)):
             said = child.try_(one)
             n_asked = 3 * (len(ASKED) if one[1] == "leave" else len(ASKED) - 1)

@@ -38,7 +38,7 @@ def client(tmp_path: Path) -> Any:
         notes = client.create_collection("notes", embedding_function=None)
         ids = [f"n{i}" for i in range(N)]
         notes.add(ids=ids, embeddings=rows(), documents=ids)
-        # Every block has been looked at.
+        # Now every block was checked.
         notes.query(query_embeddings=rows(1), n_results=1)
         notes.get(include=["embeddings"])
         yield client
@@ -77,7 +77,7 @@ def test_a_file_that_is_rewritten_in_place_is_damaged(client: Any, change: str, 
         path.write_bytes(other[: HEADER_BYTES + 4 * DIMENSION * 700])
     with pytest.raises(StoreCorruptError, match="are not as they were written"):
         READS[read](notes)
-    # The right one is right again.
+    # With its old bytes the file is whole again.
     path.write_bytes(data)
     found = notes.get(ids=[f"n{N - 1}"], include=["embeddings"])["embeddings"]
     assert np.array_equal(found[0], rows()[N - 1])
@@ -120,7 +120,7 @@ def test_what_is_put_in_the_place_of_a_file_is_left_alone(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
-def test_a_process_without_a_file_left_gets_an_error_of_ours(client: Any) -> None:
+def test_a_process_without_a_free_descriptor_gets_an_error_of_ours(client: Any) -> None:
     import resource
 
     notes = client.get_collection("notes", embedding_function=None)
@@ -167,7 +167,7 @@ def test_an_array_that_changes_while_it_is_added_is_stored_whole(tmp_path: Path)
 
 @pytest.mark.parametrize("dimension", [32, 256])
 def test_a_file_whose_time_changes_keeps_its_checksums(tmp_path: Path, dimension: int) -> None:
-    """A program that copies files away, or a network drive, sets the time; the bytes are the same."""
+    """Backup programs and network drives may set a file's time without a change of its bytes."""
     path, n_rows = tmp_path / "store", rows_per_block(4 * dimension)
     vectors = np.random.default_rng(1).standard_normal((4 * n_rows, dimension)).astype(np.float32)
     ids = [str(i) for i in range(len(vectors))]
@@ -188,7 +188,7 @@ def test_a_file_whose_time_changes_keeps_its_checksums(tmp_path: Path, dimension
         assert client.check().is_whole
 
 
-def test_a_client_outlives_a_moment_in_which_its_folder_cannot_be_looked_at(
+def test_a_client_goes_on_after_its_folder_could_not_be_read_for_a_moment(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = client.get_collection("notes", embedding_function=None)

@@ -1,4 +1,4 @@
-"""A folder that somebody else has made is data: nothing outside of it is written, emptied or deleted."""
+"""Opening a folder that somebody else has made writes, empties and deletes nothing outside of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import chroma_nb as chroma
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def make_store(path: Path) -> Path:
 
 
 def state(folder: Path) -> dict[str, bytes | None]:
-    """Return everything below a folder."""
+    """Return the content of everything below a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
         for path in folder.rglob("*")
@@ -71,7 +71,7 @@ def test_a_link_in_place_of_a_collections_file_is_refused(tmp_path: Path, folder
 
 
 @pytest.mark.parametrize("name", ["lock", "records.duckdb", "vectors/a.f32"])
-def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: str) -> None:
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
     store = make_store(tmp_path / "store")
     (store / name).unlink(missing_ok=True)
     os.mkfifo(store / name)
@@ -79,22 +79,31 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: st
         chroma.PersistentClient(store)
 
 
-def test_a_file_of_somebody_elses_is_no_lock(tmp_path: Path) -> None:
+def test_a_file_of_another_program_in_place_of_the_lock_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("the combination is 1234")
     with pytest.raises(InvalidArgumentError, match="lock' is a file that holds something else"):
         chroma.PersistentClient(tmp_path)
     assert (tmp_path / "lock").read_text() == "the combination is 1234"
 
 
+@pytest.mark.parametrize("name", ["lock", "commits"])
+def test_a_folder_in_place_of_a_file_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    store = make_store(tmp_path / "store")
+    (store / name).unlink()
+    (store / name).mkdir()
+    with pytest.raises(InvalidArgumentError, match=f"{name}' is a folder, not a file"):
+        chroma.PersistentClient(store)
+
+
 @pytest.mark.parametrize("text", ["", "\0" * 100, '{"pi', '{"pid": 1, "program": "x"}'])
-def test_what_a_crash_leaves_in_a_lock_keeps_nobody_out(tmp_path: Path, text: str) -> None:
+def test_a_lock_file_that_a_crash_has_left_can_be_opened(tmp_path: Path, text: str) -> None:
     store = make_store(tmp_path / "store")
     (store / "lock").write_text(text)
     with chroma.PersistentClient(store) as client:
         assert client.count_collections() == 1
 
 
-def test_files_that_are_no_collections_are_not_cleared_away(tmp_path: Path) -> None:
+def test_files_of_others_in_the_store_are_not_deleted(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     for folder in ("vectors", "indexes"):
         (store / folder / "notes.txt").write_text("mine")
@@ -103,8 +112,54 @@ def test_files_that_are_no_collections_are_not_cleared_away(tmp_path: Path) -> N
         assert (store / folder / "notes.txt").read_text() == "mine"
 
 
-def test_a_link_to_a_whole_store_is_one(tmp_path: Path) -> None:
+def test_a_link_to_a_whole_store_can_be_opened(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     (tmp_path / "link").symlink_to(store)
     with chroma.PersistentClient(tmp_path / "link") as client:
         assert client.count_collections() == 1
+
+
+@pytest.mark.parametrize("name", ["records.duckdb", "records.duckdb.wal", "lock", "commits"])
+def test_a_part_with_a_second_name_is_refused(tmp_path: Path, name: str) -> None:
+    """Two folders that share their files, as `cp -l` and some backups make them, would change each other."""
+    store, other = make_store(tmp_path / "store"), tmp_path / "other"
+    if name.endswith("wal"):
+        # A log that a killed process has left.
+        (store / name).write_bytes(b"")
+    shutil.copytree(store, other)
+    (other / name).unlink()
+    os.link(store / name, other / name)
+    before = state(store)
+    with pytest.raises(InvalidArgumentError, match=rf"{name}' has a second name .* \(cp -r\)"):
+        chroma.PersistentClient(other)
+    assert state(store) == before
+    shutil.copytree(other, tmp_path / "copy")
+    with chroma.PersistentClient(tmp_path / "copy") as client:
+        assert client.get_collection("docs", embedding_function=None).count() == 50
+
+
+@pytest.mark.parametrize("n_bytes", [10, 100_000])
+def test_vectors_with_a_second_name_are_not_written_to(tmp_path: Path, n_bytes: int) -> None:
+    store, victim = make_store(tmp_path / "store"), tmp_path / "precious.txt"
+    victim.write_bytes(b"x" * n_bytes)
+    (vectors,) = (store / "vectors").iterdir()
+    vectors.unlink()
+    os.link(victim, vectors)
+    with chroma.PersistentClient(store) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        with pytest.raises(StoreCorruptError, match="has a second name"):
+            docs.add(ids=["new"], embeddings=[[1.0, 2.0]])
+        assert docs.count() == 50
+    assert victim.read_bytes() == b"x" * n_bytes
+
+
+def test_vectors_that_two_folders_share_are_read(tmp_path: Path) -> None:
+    store, other = make_store(tmp_path / "store"), tmp_path / "other"
+    shutil.copytree(store, other)
+    (name,) = os.listdir(store / "vectors")
+    (other / "vectors" / name).unlink()
+    os.link(store / "vectors" / name, other / "vectors" / name)
+    with chroma.PersistentClient(other) as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        assert docs.query(query_embeddings=[[7.0, 1.0]], n_results=1)["ids"] == [["7"]]
+        assert client.check().is_whole

@@ -1,4 +1,4 @@
-"""Whatever answers, a client raises an error of its own, takes bounded memory, and shows its secrets to nobody else."""
+"""Whatever a server answers, the client raises an error of ours, takes bounded memory, and sends its token nowhere else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import chroma_nb as chroma
-from chroma_nb.api import _deadline
+from chroma_nb import deadline
 from chroma_nb.api._http import Connection
 from chroma_nb.errors import ChromaError, MemoryBudgetError, ServerUnavailableError
 from chroma_nb.memory import preflight
@@ -152,7 +152,7 @@ GOOD: dict[str, Any] = {
 
 
 class Hostile(Listening):
-    """A Chroma server that answers as it is told; what it is not told about it answers well."""
+    """A Chroma server whose answers a test sets in `odd`; all others are right."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -246,7 +246,7 @@ def is_collection(value: Any) -> bool:
 
 
 def are_records(ids: Any, found: Any, of: Callable[[Any], Any] = lambda part: part) -> bool:
-    """Say whether ids, documents, metadata and embeddings are, and are as many."""
+    """Say whether ids, documents, metadata and embeddings are of the right types and equally many."""
     documents, metadatas, embeddings = map(
         of, map(found.get, ("documents", "metadatas", "embeddings"))
     )
@@ -272,7 +272,7 @@ def are_matches(found: Any) -> bool:
     )
 
 
-#: For each call whether what is shown is of the right type, and says what the answer says.
+#: Call -> a check that what it returned has the promised type and agrees with the answer.
 RIGHT: dict[str, Callable[[Any, Any], bool]] = {
     "heartbeat": lambda shown, odd: fits(shown, int) and odd["nanosecond heartbeat"] is shown,
     "version": lambda shown, odd: fits(shown, str) and shown == odd,
@@ -304,7 +304,7 @@ RIGHT: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def mutations(value: Any) -> Iterator[tuple[str, Any]]:
-    """Return what stands near a good answer, and where it is odd: parts missing, of other kinds, too many or few."""
+    """Yield variants of a right answer, each with the place of the change: parts missing, of another type, or repeated."""
     for other in (None, 5, -1, 1e400, True, "text", [], {}, [None], {"a": 1}, [[[[]]]]):
         yield f" {json.dumps(other)}", other
     if isinstance(value, dict):
@@ -320,7 +320,7 @@ def mutations(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def test_every_call_has_a_good_answer(hostile: Hostile) -> None:
-    """What is odd is made from it, and it is the one that is not."""
+    """The right answers, of which the odd ones are variants, are accepted."""
     assert CALLS.keys() <= GOOD.keys()
     assert CALLS.keys() == RIGHT.keys()
     with asking(hostile) as client:
@@ -331,7 +331,7 @@ def test_every_call_has_a_good_answer(hostile: Hostile) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_odd_answers_are_errors_of_ours(hostile: Hostile, name: str) -> None:
-    """Or values of the type that the call promises: nothing odd is handed through."""
+    """Or values of the promised type: no wrong type reaches the caller."""
     n_refused, passed = 0, []
     with asking(hostile) as client:
         docs = client.get_collection("docs", embedding_function=None)
@@ -393,7 +393,7 @@ def test_odd_bodies_and_headers(hostile: Hostile, status: int) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", ""])
-def test_a_small_answer_that_is_large(hostile: Hostile, encoding: str) -> None:
+def test_a_compressed_answer_that_unpacks_to_a_large_one(hostile: Hostile, encoding: str) -> None:
     n_bytes = 30_000_000
     bomb = b'"' + b"x" * n_bytes + b'"'
     body = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding, bytes)(bomb)
@@ -464,7 +464,7 @@ def test_a_redirect_does_not_take_the_token_along(hostile: Hostile) -> None:
 # -- answers that do not end ----------------------------------------------------------------------
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-#: What comes at once, and what comes again and again after it.
+#: What the server sends first, and what it then repeats without end.
 ENDLESS = {
     "a body": (HEAD + b"Content-Length: 100000\r\n\r\n{", b" "),
     "a body in parts": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
@@ -509,7 +509,7 @@ class Dripping:
 
 @pytest.mark.parametrize("what", ENDLESS)
 def test_an_answer_that_never_ends_has_a_deadline(what: str) -> None:
-    """And is not asked for again."""
+    """And the request is not repeated."""
     first, again = ENDLESS[what]
 
     def pieces() -> Iterator[bytes]:
@@ -547,8 +547,8 @@ def test_an_answer_that_never_ends_has_a_deadline(what: str) -> None:
         b'HTTP/1.1 500 x\r\nContent-Length: 33\r\n\r\n{"error": "\\u001b[", "message": ""}',
     ],
 )
-def test_what_a_server_says_does_nothing_to_a_terminal(answer: bytes) -> None:
-    """Such characters clear the screen, set its title, or write over what stands there."""
+def test_control_characters_of_a_server_do_not_reach_a_terminal(answer: bytes) -> None:
+    """Such characters clear the screen, set its title, or overwrite text on it."""
     odd = b"\x1b[2J\x1b]0;title\x07\x9b\x08"
     server = Dripping(lambda: iter([answer.replace(b"ODD", odd)]))
     connection = Connection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=0))
@@ -560,7 +560,7 @@ def test_what_a_server_says_does_nothing_to_a_terminal(answer: bytes) -> None:
     server.close()
 
 
-def test_what_a_redirect_says_has_a_limit() -> None:
+def test_the_body_of_a_redirect_has_a_limit() -> None:
     def pieces() -> Iterator[bytes]:
         yield b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n"
         while True:
@@ -611,8 +611,8 @@ def test_odd_heads_are_errors_of_ours(answer: bytes, monkeypatch: pytest.MonkeyP
 
 
 def test_a_large_answer_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A piece of 64 KiB gives as much as is right for it."""
-    monkeypatch.setattr(_deadline, "SLOWEST", 1_000)
+    """Each piece of 64 KiB that arrives extends the deadline."""
+    monkeypatch.setattr(deadline, "SLOWEST", 1_000)
     part = b" " * 65_536
 
     def pieces() -> Iterator[bytes]:
@@ -633,7 +633,7 @@ def test_a_large_answer_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Pages(Hostile):
-    """A server of Chroma's that gives 5,000 records whatever it is asked for, and repeats them or not."""
+    """A Chroma server that returns 5,000 records to any request, always the same ones or always new ones."""
 
     def __init__(self, repeats: bool) -> None:
         super().__init__()
@@ -668,7 +668,7 @@ def test_pages_have_an_end(repeats: bool, limit: int | None, n_pages: int, why: 
     server.close()
 
 
-def test_more_than_was_asked_for_is_no_answer(hostile: Hostile) -> None:
+def test_more_records_than_were_asked_for_are_refused(hostile: Hostile) -> None:
     with asking(hostile) as client:
         docs = client.get_collection("docs", embedding_function=None)
         hostile.odd = {"get": ok({"ids": ["a", "b"], "documents": ["x", "y"]})}

@@ -1,6 +1,6 @@
-"""Ctrl-C at every line of a call: the next open works, here and in another process, and nothing is lost.
+"""Ctrl-C at every line of a call: the next open works, here and in another process, and no record is lost.
 
-``interrupting.py`` is what happens in each case. A sample of the lines by default, ``--all`` for every line.
+``interrupting.py`` runs the cases. A sample of the lines by default, ``--all`` for every line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = [
 SAMPLE = 10
 LINES = {"open": 1_080, "close": 33, "sql": 65}
 LINES |= {"delete_collection": 214, "delete_database": 1_060, "reset": 223}
-#: Half of the sample is of the last ones: before, the settings are looked at.
+#: Half of the sample is from the last lines: the first ones only check settings.
 LAST = 60
 
 
@@ -63,8 +63,8 @@ def test_ctrl_c_in_a_call_locks_and_loses_nothing(
         assert n_traced >= (SAMPLE // 2 if call in LINES else 1), "hardly a line was traced"
 
 
-def test_a_store_that_cannot_be_tidied_up_is_closed_all_the_same(tmp_path: Path) -> None:
-    """Each step of closing fails in its turn; the others are taken, and the first error is told."""
+def test_closing_takes_all_steps_when_one_fails(tmp_path: Path) -> None:
+    """Each step of closing fails in turn: the other steps are taken, and the error is raised at the end."""
     import chroma_nb
     from chroma_nb.db.store_lock import StoreLock
     from tests.trust.every_system_call.scenario import SETTINGS

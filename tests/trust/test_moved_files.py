@@ -96,7 +96,7 @@ def test_a_client_whose_folder_was_replaced_neither_writes_nor_answers(
     with pytest.raises(InternalError, match=GONE):
         WRITES[what](notes)
     if replace is not only_database:
-        # Another kernel has it by now.
+        # Another process opens the new folder and writes to it.
         script = (
             "import sys, chroma_nb, numpy as np\n"
             "with chroma_nb.PersistentClient(sys.argv[1]) as client:\n"
@@ -120,7 +120,7 @@ def test_background_work_writes_nothing_into_a_folder_that_was_replaced(store: P
     db, notes = client.api.db, notes_of(client)
     moved_and_copied(store)
     before = sorted(one.name for one in store.rglob("*"))
-    # Below the calls of a client, where the janitor and the builder are.
+    # Calls of the DB, as background threads make them.
     with pytest.raises(InternalError, match=GONE):
         db.derived_path(notes.id)
     with pytest.raises(InternalError, match=GONE):
@@ -131,7 +131,7 @@ def test_background_work_writes_nothing_into_a_folder_that_was_replaced(store: P
     assert sorted(one.name for one in store.rglob("*")) == before
 
 
-def test_a_folder_that_was_moved_is_said_to_be(store: Path) -> None:
+def test_every_call_on_a_moved_folder_raises(store: Path) -> None:
     client = opened(store)
     notes = notes_of(client)
     store.rename(store.with_name("elsewhere"))
@@ -144,12 +144,12 @@ def test_a_folder_that_was_moved_is_said_to_be(store: Path) -> None:
         assert notes_of(again).count() == N
 
 
-def test_a_vector_file_that_is_replaced_while_open_is_looked_at_anew(store: Path) -> None:
+def test_a_vector_file_that_is_replaced_while_open_is_checked_again(store: Path) -> None:
     with opened(store) as client:
         notes = notes_of(client)
         notes.get(include=["embeddings"])
         right = vector_file(store)
-        # An equal one is right.
+        # A copy with the same bytes is accepted.
         shutil.copy(right, store / "equal")
         (store / "equal").replace(right)
         found = notes.get(ids=["n7"], include=["embeddings"])["embeddings"]
@@ -187,7 +187,7 @@ def test_without_its_vector_file_a_collection_can_be_saved_and_mended(store: Pat
         assert notes_of(client).count() == 30
 
 
-def test_a_check_and_whoever_reads_delete_nothing(
+def test_checking_and_reading_delete_no_file(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unnamed = store / "vectors" / "00000000-0000-0000-0000-000000000000.0.f32"
@@ -239,7 +239,7 @@ def test_a_damaged_log_can_be_left_out_as_its_error_says(tmp_path: Path) -> None
     subprocess.run([sys.executable, "-c", script, str(path)], check=True)
     log = path / "records.duckdb.wal"
     data = bytearray(log.read_bytes())
-    # Near its beginning: the damage is no torn end, which a killed process may leave.
+    # Near the beginning: damage at the end would look like a log that a kill has cut off.
     data[30] ^= 1
     log.write_bytes(data)
     with pytest.raises(StoreCorruptError, match="then move") as caught:
@@ -260,7 +260,7 @@ def test_settings_that_an_open_store_does_not_take_over_are_named(store: Path) -
         assert warned[0].filename == __file__
         assert "without effect" in str(warned[0].message)
         second.close()
-        # The same once more, and what is a client's own.
+        # The same settings, and one that belongs to the client, give no warning.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             opened(store, memory_budget="100 MB", embedding="static").close()

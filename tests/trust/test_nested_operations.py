@@ -1,4 +1,4 @@
-"""Operations in the middle of others of the same thread, and clients that Python frees there."""
+"""Operations within other operations of the same thread, and clients that Python frees within an operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ N = 60
 
 
 class Holder:
-    """Something of a user's that holds a client, and itself."""
+    """An object in a reference cycle that holds a client, so that the garbage collector frees both."""
 
     def __init__(self, path: Path) -> None:
         self.client = chroma_nb.PersistentClient(path)
@@ -62,7 +62,7 @@ def delete_by_two(notes: Any) -> None:
         assert not thread.is_alive(), "a lock was lost"
 
 
-def test_clients_that_are_freed_in_a_commit_take_no_lock_of_it(
+def test_freeing_a_client_within_a_commit_keeps_the_commits_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fill(tmp_path / "store") as client:
@@ -80,7 +80,7 @@ def test_clients_that_are_freed_in_a_commit_take_no_lock_of_it(
         assert other.list_collections() == []
 
 
-def test_a_call_in_the_middle_of_a_commit_takes_no_lock_of_it(
+def test_a_call_within_a_commit_keeps_the_commits_locks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with fill(tmp_path / "store") as client:
@@ -121,7 +121,7 @@ def test_what_an_interrupted_cell_left_does_not_keep_a_dropped_client_open(tmp_p
     interrupted(client.api.segments, notes.id)
     del client, notes
     gc.collect()
-    # The thread that closes the store waits for a lock of this one.
+    # A background thread closes the store, and needs the lock that this thread has left locked.
     with chroma_nb.PersistentClient(tmp_path / "store") as again:
         assert again.get_collection("notes", embedding_function=None).count() == N
 
@@ -148,7 +148,7 @@ def test_a_store_cannot_be_opened_by_the_thread_that_closes_it(
         assert again.get_collection("notes", embedding_function=None).count() == N
 
 
-def test_no_caller_is_kept_by_a_lock_that_was_left(tmp_path: Path) -> None:
+def test_a_lock_that_an_interrupt_left_keeps_no_frame_alive(tmp_path: Path) -> None:
     with fill(tmp_path / "store") as client:
         notes = client.get_collection("notes", embedding_function=None)
 

@@ -1,7 +1,7 @@
-"""What comes from data chooses no host, no secret, no file and no class without the user's consent.
+"""Stored data chooses no host, no secret, no file and no class without the user's consent.
 
-A stranger listens on this machine. Stores, Parquet files and servers record embedding functions that would
-send texts and secrets there.
+A server (`Stranger`) listens on this machine. Stores, Parquet files and servers hold configurations of embedding
+functions that would send texts and secrets to it. It must hear nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SECRET = "wJalrXUtnFEMI-K7MDENG"
 
 
 class Stranger(Listening):
-    """Answers as OpenAI and Ollama do."""
+    """A server that no stored configuration may reach; it answers as OpenAI and Ollama do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
 
 
 def functions(url: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return functions as collections record them, each with something that data must not choose."""
+    """Return (name, config) of functions as collections record them, each with a choice that data must not make."""
     openai = {
         "api_key_env_var": "OPENAI_API_KEY",
         "model_name": "m",
@@ -97,7 +97,7 @@ def functions(url: str) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture(params=range(len(functions(""))))
 def planted(request: pytest.FixtureRequest, stranger: Stranger, tmp_path: Path) -> Any:
-    """Return what opens clients that find a planted configuration: in a store, and in a Parquet file."""
+    """Return functions that open a client with a malicious configuration: from a store, and from a Parquet file."""
     pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
     name, config = functions(stranger.url)[request.param]
     recorded = {"type": "known", "name": name, "config": config}
@@ -141,7 +141,7 @@ def ask_in_every_way(client: Any) -> None:
         with pytest.raises(InvalidArgumentError, match="needs your consent") as refused:
             call()
         assert type(refused.value) is InvalidArgumentError, "a class that users can import"
-    # What is there can be read, looked at and searched without the function.
+    # The records can be read, shown and searched without the function.
     assert notes.get()["documents"] == ["x"]
     assert notes.query(query_embeddings=[[1.0, 0.0]])["ids"] == [["a"]]
     assert notes.configuration["embedding_function"]["type"] == "known"
@@ -156,7 +156,9 @@ def test_a_planted_configuration_reaches_nobody(stranger: Stranger, planted: Any
     assert stranger.heard == []
 
 
-def test_nor_does_one_from_a_server(stranger: Stranger, tmp_path: Path) -> None:
+def test_a_planted_configuration_from_a_server_reaches_nobody(
+    stranger: Stranger, tmp_path: Path
+) -> None:
     with running(start_ours(tmp_path)) as server, chroma.connect(server.url) as client:
         for name, config in functions(stranger.url):
             client.api.create_collection(
@@ -187,7 +189,7 @@ def test_the_function_that_the_user_gives_is_the_consent(
         client.create_collection("notes", embedding_function=function).add(
             ids=["a"], documents=["x"]
         )
-        # In the same process the user has chosen this very configuration already.
+        # In this process the user has consented to this configuration already.
         assert client.get_collection("notes").query(query_texts=["y"])["ids"] == [["a"]]
     monkeypatch.setattr(consent, "_given", set())  # as in another process
     with chroma.PersistentClient(tmp_path) as client:
@@ -204,7 +206,7 @@ def test_usual_configurations_need_no_consent() -> None:
         assert type(function).needs_consent(config) is None
 
 
-#: Fields that choose a host, a model, a file or code by a text, in somebody's function.
+#: Fields by which a function of a user might choose a host, a model, a file or code.
 NAMING = (
     *(
         "base",
@@ -236,7 +238,7 @@ NAMING = (
 
 @pytest.fixture
 def used() -> Iterator[type[Any]]:
-    """A class of the user's, known by name once a function of it was given to a collection."""
+    """A class of the user's. It is known by its name since a function of it was given to a collection."""
     from chroma_nb.embedding import known_embedding_functions
 
     class Used(chroma.EmbeddingFunction[Any]):
@@ -302,11 +304,11 @@ def test_texts_in_a_config_of_a_function_that_was_only_used_need_consent(
     ],
     ids=str,
 )
-def test_what_names_nothing_needs_no_consent(config: dict[str, Any]) -> None:
+def test_a_config_that_chooses_nothing_needs_no_consent(config: dict[str, Any]) -> None:
     assert build(config).config == config
 
 
-def test_who_registers_a_class_takes_what_is_stored(used: type[Any]) -> None:
+def test_a_registered_class_is_built_from_any_stored_config(used: type[Any]) -> None:
     register_embedding_function(used)
     assert build({"api_url": "http://other"}).config == {"api_url": "http://other"}
 
@@ -336,7 +338,7 @@ def test_a_class_derived_from_one_of_ours_may_have_more_fields_than_ours_knows()
     ],
 )
 def test_configs_of_chromas_functions_need_consent(name: str, config: dict[str, Any]) -> None:
-    """A model's name may be a folder, whose files are run as they are loaded."""
+    """The name of a model may be a folder, and loading its files may run code."""
     known = pytest.importorskip("chromadb.utils.embedding_functions").known_embedding_functions
     asked = consent.consent_needed(name, known[name], config, registered=False)
     assert asked is not None

@@ -1,4 +1,4 @@
-"""Two clients, one history: changes of different things both stay, whoever makes them at the same time."""
+"""Two clients of one store: changes of different things at the same time are both kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["in process", "at a server"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Any]]:
-    """Opens clients of one store."""
+    """A function that opens another client of the same store."""
     if request.param == "in process":
         settings = private_settings()
         with chroma.Client(settings):
@@ -91,7 +91,7 @@ def test_fields_of_the_configuration_are_changed_one_by_one(opened: Any) -> None
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_records_that_nobody_touches_are_in_every_copy(
+def test_records_that_no_writer_touches_are_in_every_copy(
     opened: Any, tmp_path: Path, seed: int
 ) -> None:
     """Export, fork, copy and Arrow while others delete, add, rename and make databases."""
@@ -116,7 +116,7 @@ def test_records_that_nobody_touches_are_in_every_copy(
         for n in range(10):
             other.add(ids=[f"new{seed}.{n}"], embeddings=[[0.0, float(n)]])
 
-    def about() -> None:
+    def change_collections() -> None:
         for n in range(5):
             two.get_or_create_collection(f"beside{seed}.{n}", embedding_function=None)
             other.modify(metadata={"n": n})
@@ -129,7 +129,7 @@ def test_records_that_nobody_touches_are_in_every_copy(
         "copy": lambda: found.update(copy=one.copy_to(target, [f"docs{seed}"])),
         "arrow": lambda: found.update(arrow=docs.to_arrow()),
     }
-    errors = at_once(delete, add, about, *copying.values())
+    errors = at_once(delete, add, change_collections, *copying.values())
     assert errors == [], [str(error) for error in errors if isinstance(error, ChromaError)]
     target.import_(path, "back")
     copies = {
@@ -147,13 +147,13 @@ def test_records_that_nobody_touches_are_in_every_copy(
     target.close()
 
 
-def test_a_handle_means_its_collection_whatever_that_is_called_now(opened: Any) -> None:
+def test_a_handle_stays_with_its_collection_after_a_rename(opened: Any) -> None:
     one, two = opened(), opened()
     handle = one.create_collection("docs", embedding_function=None)
     handle.add(ids=["a"], embeddings=[[1.0]])
     two.get_collection("docs", embedding_function=None).modify(name="renamed")
     two.create_collection("docs", embedding_function=None).add(ids=["b"], embeddings=[[2.0]])
-    assert handle.name == "docs", "it has not been told"
+    assert handle.name == "docs", "the handle does not know of the rename"
     assert one.get_collection(handle, embedding_function=None).get(include=[])["ids"] == ["a"]
     one.memory.set_ttl(handle, 60.0)
     assert two.get_collection("renamed", embedding_function=None).get_model().ttl_seconds == 60.0

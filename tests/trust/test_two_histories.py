@@ -1,16 +1,19 @@
-"""Files of two histories that began with one backup: what is read belongs together, or is refused."""
+"""Files of two stores that began as copies of one backup, mixed in one folder: never read as if they belonged together."""
 
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import xxhash
 
 import chroma_nb
+from chroma_nb.db.commit_file import ANY_LOG, CommitFile
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
 DIMENSION = 8
 
-#: One day's work: argv is the folder, the mark of its records, how many, and how it ends.
-DAY = f"""
+#: Opens the store and adds records. Arguments: the folder, the mark of the records, how many, "close" or "kill".
+WORK = f"""
 import os, sys, numpy as np, chroma_nb
 path, mark, n, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 seed = sum(map(ord, mark))
@@ -36,8 +39,8 @@ client.close()
 """
 
 
-def day(path: Path, mark: str, n: int, end: str = "close") -> None:
-    subprocess.run([sys.executable, "-c", DAY, str(path), mark, str(n), end], check=True)
+def work(path: Path, mark: str, n: int, end: str = "close") -> None:
+    subprocess.run([sys.executable, "-c", WORK, str(path), mark, str(n), end], check=True)
 
 
 def vectors_of(mark: str, n: int) -> np.ndarray:
@@ -51,19 +54,21 @@ def opened(path: Path) -> Any:
 
 
 @pytest.mark.parametrize("n", [20, 300])
-def test_a_day_that_was_undone_from_a_backup_leaves_nothing(tmp_path: Path, n: int) -> None:
-    """A backup of what is not derived is put back, and the day is done again, differently."""
+def test_derived_files_of_records_that_a_backup_has_undone_are_not_used(
+    tmp_path: Path, n: int
+) -> None:
+    """A backup without derived files is put back, and other records are added than before."""
     path, backup = tmp_path / "store", tmp_path / "backup"
-    day(path, "monday", n)
+    work(path, "monday", n)
     shutil.copytree(path, backup, ignore=shutil.ignore_patterns("indexes"))
-    day(path, "wrong", n)
+    work(path, "wrong", n)
     shutil.copytree(path / "indexes", tmp_path / "indexes")
     for name in ("records.duckdb", "commits"):
         shutil.copy(backup / name, path / name)
     shutil.rmtree(path / "vectors")
     shutil.copytree(backup / "vectors", path / "vectors")
-    day(path, "right", n, "kill")
-    # As many records, labels and commits as on the wrong day, whose snapshot and graph are there.
+    work(path, "right", n, "kill")
+    # There are as many records, labels and commits as before, and the snapshot and graph are those of "wrong".
     shutil.rmtree(path / "indexes")
     shutil.copytree(tmp_path / "indexes", path / "indexes")
     with opened(path) as client:
@@ -79,11 +84,11 @@ def test_a_day_that_was_undone_from_a_backup_leaves_nothing(tmp_path: Path, n: i
 
 def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store"
-    day(path, "first", 20)
+    work(path, "first", 20)
     shutil.copy(path / "records.duckdb", tmp_path / "older")
-    day(path, "second", 20)
+    work(path, "second", 20)
     shutil.copy(path / "records.duckdb", tmp_path / "right")
-    day(path, "third", 20, "kill")
+    work(path, "third", 20, "kill")
     assert (path / "records.duckdb.wal").stat().st_size
     shutil.copy(tmp_path / "older", path / "records.duckdb")
     before = {one: one.read_bytes() for one in path.rglob("*") if one.is_file()}
@@ -98,7 +103,48 @@ def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
         assert client.get_collection("notes", embedding_function=None).count() == 60
 
 
-def test_a_log_that_is_deleted_while_the_store_is_open_is_written_down(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["close", "kill"])
+def test_an_older_log_beside_a_newer_database_is_refused(tmp_path: Path, end: str) -> None:
+    """DuckDB would read it into the database once more, and its records would be there twice."""
+    path = tmp_path / "store"
+    log = path / "records.duckdb.wal"
+    work(path, "first", 20)
+    work(path, "second", 20, "kill")
+    shutil.copy(log, tmp_path / "older")
+    with opened(path) as client:
+        client.get_collection("notes", embedding_function=None)
+    if end == "kill":
+        work(path, "third", 20, "kill")
+        shutil.copy(log, tmp_path / "right")
+    shutil.copy(tmp_path / "older", log)
+    with pytest.raises(StoreCorruptError, match="there twice"):
+        opened(path)
+    if end == "kill":
+        shutil.copy(tmp_path / "right", log)
+    else:
+        log.unlink()
+    with opened(path) as client:
+        assert client.check().is_whole
+        n = client.get_collection("notes", embedding_function=None).count()
+        assert n == (60 if end == "kill" else 40)
+
+
+def test_an_older_version_of_the_file_of_commits_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    work(path, "first", 20, "kill")
+    noted = CommitFile(str(path / "commits")).read()
+    assert noted is not None
+    assert noted.header
+    assert noted.log.n_bytes
+    body = struct.pack("<8sQQ", b"CNBCOMM\x01", noted.number, noted.header)
+    whole = body + struct.pack("<Q", xxhash.xxh3_64_intdigest(body))
+    (path / "commits").write_bytes(whole)
+    assert CommitFile(str(path / "commits")).read() == noted._replace(log=ANY_LOG)
+    with opened(path) as client:
+        assert client.get_collection("notes", embedding_function=None).count() == 20
+
+
+def test_a_log_that_is_deleted_while_the_store_is_open_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "store"
     with opened(path) as client:
         notes = client.create_collection("notes", embedding_function=None)

@@ -101,7 +101,9 @@ class Guarded:
 
     def open(self) -> VectorFile:
         file = VectorFile(str(self.path), DIMENSION, has_sums=True, create=False)
-        file.guard(BlockSums(file.row_bytes, self._sums.stored(), *self._sums.tail), self._damage)
+        file.check_against(
+            BlockSums(file.row_bytes, self._sums.stored(), *self._sums.tail), self._damage
+        )
         return file
 
     def _damage(self, blocks: Sequence[Block]) -> None:
@@ -196,6 +198,7 @@ def test_a_damaged_header_hides_no_rows(
     flip(guarded.path, at)
     file = guarded.open()
     assert "checksums of their own" in caplog.text
+    assert "backup" not in caplog.text, "nothing is lost"
     np.testing.assert_array_equal(file.read_range(0, N), vectors())
     file.append(N, vectors(1, seed=4))
     # The next write made it right.
@@ -514,7 +517,7 @@ def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     with store(tmp_path) as client:
         notes_of(client)
     (tmp_path / "records.duckdb").unlink()
-    with pytest.raises(StoreCorruptError, match=r"is missing.*begin anew"):
+    with pytest.raises(StoreCorruptError, match=r"is missing.*begin with an empty store"):
         store(tmp_path)
     assert not (tmp_path / "records.duckdb").exists()
     (tmp_path / "commits").unlink()
@@ -650,6 +653,7 @@ def test_check_says_what_is_whole(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.main(["check", str(tmp_path)]) == 3
     said = capsys.readouterr().out
     assert "16 records ('n0', 'n1', 'n2' and 13 more)" in said
+    assert "export(path, skip_damaged=True) saves all other records" in said
     assert graph.name in said
     with store(tmp_path) as client:
         report = client.check()

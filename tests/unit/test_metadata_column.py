@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import chroma_nb as chroma
 from chroma_nb.filters.expression import Among, Compare, ListContains
 from chroma_nb.segment.metadata_column import MetadataColumn
 
@@ -89,8 +92,7 @@ def test_values_are_set_changed_and_cleared() -> None:
     column.set(3, ["x"])
     assert found(column, Compare("k", "$eq", "x")) == []
     assert found(column, ListContains("k", "x")) == [3]
-    column.clear(3)
-    column.clear(4)
+    column.clear(np.array([3, 4]))
     assert found(column, ListContains("k", "x")) == []
     column.resize(200)
     column.set(199, 7)
@@ -159,3 +161,33 @@ def test_many_different_texts() -> None:
 def test_what_one_kind_costs_is_its_arrays() -> None:
     for values in ([1] * 10_000, [0.5] * 10_000, [True, False] * 5_000):
         assert build(values).nbytes < 10_000 * 9 + 1_000
+
+
+def test_metadata_are_parsed_once_however_many_columns_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One record of many keys would else hold up a collection whose keys were asked for, for minutes."""
+    texts: list[str] = []
+
+    def loads(text: str) -> Any:
+        texts.append(text)
+        return json.loads(text)
+
+    with chroma.EphemeralClient() as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        old = {"kept": 1, "gone": 1, "k1": "x"}
+        docs.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[old, old])
+        docs.query(query_embeddings=[[1.0]], n_results=1)
+        keys = [f"k{n}" for n in range(50)]
+        for key in ("kept", "gone", *keys):
+            docs.get(where={key: 1})
+        monkeypatch.setattr("chroma_nb.segment.loaded.json", SimpleNamespace(loads=loads))
+        new = {"kept": 2, "k2": 1}
+        docs.upsert(ids=["b", "c"], embeddings=[[3.0], [4.0]], metadatas=[new, new])
+        docs.update(ids=["a"], metadatas=[{"gone": None, "k3": 1}])
+        assert len(texts) <= 3
+        wheres: list[dict[str, Any]] = [{"k1": "x"}, {"kept": 2}, {"gone": 1}, {"k2": 1}, {"k3": 1}]
+        found = [docs.get(where=where)["ids"] for where in wheres]
+        assert found == [["a", "b"], ["b", "c"], ["b"], ["b", "c"], ["a"]]
+        client.unload("docs")
+        assert [docs.get(where=where)["ids"] for where in wheres] == found

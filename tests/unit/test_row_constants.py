@@ -35,7 +35,7 @@ ALLOWED = {
     ("db/_duckdb.py", "_FEW_RECORDS"): "when sizes are measured anew",
     (
         "db/record_table.py",
-        "VECTOR_ROWS",
+        "CHUNK_ROWS",
     ): "what DuckDB reads at a time: bytes are reckoned from it",
     ("db/record_table.py", "_PART_ROWS"): "rows whose sizes are added up in DuckDB",
     ("validation.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
@@ -60,7 +60,6 @@ ALLOWED = {
     ("segment/graphs.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/manager.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/vectors.py", "_LEFT_OUT_ROWS"): "which way of scanning is faster",
-    ("server/bodies.py", "STEP"): "bytes of a body or an answer",
     ("widgets/memory_widget.py", "_ROWS"): "what is shown",
 }
 

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from chroma_nb.db._fields import TEXT_FACTOR, Pieces
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.filters.sql import json_pointer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -144,7 +145,7 @@ class Columns:
         time: 3,000 records with 40 keys take more than 268 MB. Where this would be much, columns are extracted
         together. It is not done always, as then a query that filters by one of them extracts all.
         """
-        parsed_bytes = len(wanted) * VECTOR_ROWS * TEXT_FACTOR * self._record_bytes
+        parsed_bytes = len(wanted) * CHUNK_ROWS * TEXT_FACTOR * self._record_bytes
         if len(wanted) < 2 or parsed_bytes < memory_limit // _MEMORY_SHARE:
             pointers = [pointer_of(one.key) for one in wanted]
             return [
@@ -230,15 +231,11 @@ class ColumnsCache:
 
 def pointer_of(key: str) -> str:
     """Return the JSON pointer of a key, as SQL."""
-    path = _path_of(key)
+    path = json_pointer(key)
     if "\0" not in path:
         return sql_string(path)
     # DuckDB before 2 ends a query at a NUL.
     return f"({' || chr(0) || '.join(sql_string(part) for part in path.split(chr(0)))})"
-
-
-def _path_of(key: str) -> str:
-    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def key_expression(key: str) -> str:
@@ -316,7 +313,7 @@ class _TypeFinder:
                     "SELECT DISTINCT key, kind FROM (SELECT unnest(?::VARCHAR[]) AS key, "
                     f"unnest(json_type(metadata, ?::VARCHAR[])) AS kind FROM {records}) WHERE kind IS NOT NULL"
                 ),
-                [some, [_path_of(key) for key in some]],
+                [some, [json_pointer(key) for key in some]],
             )
         return found
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.sql.allowed import FILES
 from chroma_nb.db.sql.columns import RECORD_COLUMNS
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
@@ -69,6 +70,8 @@ class QueryErrors:
             )
         if isinstance(error, duckdb.OutOfMemoryException):
             return self._store.memory_error()
+        if is_damage(error):
+            return self._store.read_error(error)
         # The hints need DuckDB's parser, and a transaction that has failed runs nothing more.
         with contextlib.suppress(duckdb.Error):
             self._cursor.execute("ROLLBACK")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.preflight import require
 
@@ -128,7 +128,7 @@ class _Meter:
     def rows_at_once(self, types: Sequence[str]) -> int:
         """Return how many rows to fetch next: few at first, then as many as `_STEP_BYTES` are enough for."""
         if not self._rows:
-            return min(VECTOR_ROWS, _rows_at_once(types))
+            return min(CHUNK_ROWS, _rows_at_once(types))
         each = max(1, self._bytes // self._rows)
         return max(1, min(_STEP_BYTES // each, _rows_at_once(types)))
 
@@ -166,7 +166,7 @@ def _read_arrays(
     pieces: list[list[NDArray[Any]]] = [[] for _ in types]
 
     def n_chunks() -> int:
-        return max(1, meter.rows_at_once(types) // VECTOR_ROWS)
+        return max(1, meter.rows_at_once(types) // CHUNK_ROWS)
 
     while len(frame := cursor.fetch_df_chunk(n_chunks())):
         for place, kind in enumerate(types):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import duckdb
 
-from chroma_nb.db.record_table import VECTOR_ROWS
+from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
@@ -24,9 +25,10 @@ from chroma_nb.db.sql.system_views import ListedCollection, need_names_alone, op
 from chroma_nb.db.sql.tokens import first_word, quote_reserved
 from chroma_nb.db.sql.tree import NotSelectError, UnreadableError, read_statement
 from chroma_nb.db.sql.vectors import MovedError, QueryVectors
-from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.errors import InternalError, InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory.preflight import require
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.trim import return_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +49,15 @@ _LONG_BYTES = 8 << 20
 #: all of texts, 5 to 7 of embeddings).
 _CHUNK_COPIES = 6
 _FLOAT_BYTES = 4
+#: DuckDB has the embeddings of 2,048 rows so many times (measured with 4,096 numbers: 4.1 in WHERE, in sums, in distances) ...
+_VECTOR_COPIES = 4.2
+#: ... and more for each function that makes another list of them (measured: 3.1), or another type.
+_MADE_COPIES = 3.5
+_MAKES_VECTORS = re.compile(
+    r"\b(?:list|array)_(?!dot_|inner_|negative_|cosine_|distance\b|extract\b|element\b)\w+\s*\("
+    r"|::|\bcast\s*\(|\blambda\b|->",
+    re.IGNORECASE,
+)
 
 
 def answer_sql(
@@ -64,18 +75,29 @@ def answer_sql(
     plain = plain_parameters(parameters)
 
     def task(work: Work[pd.DataFrame]) -> pd.DataFrame:
+        one_thread = False
         for _ in range(_ATTEMPTS):
-            with store.sql_cursor() as cursor:
+            with (
+                contextlib.ExitStack() as after,
+                store.sql_cursor() as cursor,
+                store.one_thread(cursor) if one_thread else contextlib.nullcontext(),
+            ):
                 work.attach(cursor)
+                attempt = _Query(store, cursor, work, tenant, database)
                 try:
-                    with contextlib.closing(
-                        _Query(store, cursor, work, tenant, database)
-                    ) as attempt:
+                    with contextlib.closing(attempt):
                         return attempt.answer(query, plain)
                 except MovedError:
                     continue
+                except MemoryBudgetError:
+                    if one_thread or not attempt.had_too_many_threads:
+                        raise
+                    one_thread = True
                 finally:
                     work.detach()
+                    if attempt.took_much:
+                        # DuckDB frees it when the cursor is closed.
+                        after.callback(return_memory)
         raise InternalError(
             f"A collection of this query was rewritten {_ATTEMPTS} times while it was read. Repeat the call "
             "when less is deleted and changed."
@@ -107,6 +129,8 @@ class _Query:
         self._has_types = False
         #: Collection -> expression that reads its embeddings.
         self._embeddings: dict[str, str] = {}
+        #: How many times DuckDB has the embeddings of the rows that it reads at once.
+        self._vector_copies = 0.0
         #: By the number that the expression gives.
         self._vectors: dict[int, QueryVectors] = {}
 
@@ -122,6 +146,16 @@ class _Query:
             return self._run(self._cursor, statement, parameters)
         except duckdb.Error as error:
             self._raise_for(error, None)
+
+    @property
+    def had_too_many_threads(self) -> bool:
+        """There was too little memory for the embeddings that several threads read; there may be enough for one."""
+        return any(vectors.too_many_threads for vectors in self._vectors.values())
+
+    @property
+    def took_much(self) -> bool:
+        """Its embeddings took so much memory that it is given back to the system."""
+        return any(vectors.took_much for vectors in self._vectors.values())
 
     def close(self) -> None:
         """Close what reads vectors."""
@@ -220,6 +254,8 @@ class _Query:
             The system views that it names. Then it names no collection, and no view is made.
         """
         used, system_views = self._resolve(statement)
+        n_made = len(_MAKES_VECTORS.findall(statement.text))
+        self._vector_copies = _VECTOR_COPIES + _MADE_COPIES * n_made
         if system_views:
             if used:
                 raise InvalidArgumentError(
@@ -323,7 +359,14 @@ class _Query:
             source = store.vectors_at(*place)
             if source is None:
                 raise MovedError
-            vectors = QueryVectors(source.read, lambda: store.is_at(*place))
+            each = _FLOAT_BYTES * collection.dimension
+            vectors = QueryVectors(
+                source.read,
+                lambda: store.is_at(*place),
+                n_records=collection.n_records,
+                row_bytes=int(each * self._vector_copies),
+                what=f"SQL over {{:,}} embeddings of collection [{collection.name}] at once",
+            )
             number, self._embeddings[collection.name] = store.sql_vectors.open(
                 vectors, collection.n_records, collection.dimension
             )
@@ -376,7 +419,7 @@ class _Query:
         """Say whether 2,048 records of one of the collections are so long that an answer is measured first."""
         found = (self._snapshot.collections.get(name) for name in statement.tables)
         return any(
-            min(one.n_records, VECTOR_ROWS)
+            min(one.n_records, CHUNK_ROWS)
             * max(
                 self._store.text_sizes(one.id).row_bytes(),
                 _FLOAT_BYTES * (one.dimension or 0) * (one.name in self._embeddings),
@@ -414,8 +457,8 @@ class _Query:
         vector_bytes = n_rows * width * _FLOAT_BYTES
         n_bytes = 2 * text_bytes + vector_bytes
         together = text_bytes + vector_bytes
-        if n_rows > VECTOR_ROWS:
-            together = together * VECTOR_ROWS // n_rows
+        if n_rows > CHUNK_ROWS:
+            together = together * CHUNK_ROWS // n_rows
         parts = {"texts": text_bytes, "embeddings": vector_bytes}
         said = " and ".join(
             f"{format_bytes(n)} of {of}"

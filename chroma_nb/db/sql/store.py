@@ -35,6 +35,9 @@ class SqlStore(Protocol):
     def sql_cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Open a cursor for one query; closing it ends its transaction."""
 
+    def one_thread(self, cursor: duckdb.DuckDBPyConnection) -> AbstractContextManager[None]:
+        """Have DuckDB work with one thread until the end of the block."""
+
     def vectors_at(self, collection_id: UUID, generation: int) -> VectorSource | None:
         """Return the vectors of one generation of a collection, or None where it is gone."""
 
@@ -46,6 +49,9 @@ class SqlStore(Protocol):
 
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for a query that DuckDB has not enough memory for."""
+
+    def read_error(self, error: duckdb.Error) -> Exception:
+        """Return the error that stands for one of DuckDB's, met while reading."""
 
     def mark_broken(self) -> None:
         """Take note that DuckDB itself has failed."""

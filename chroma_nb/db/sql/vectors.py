@@ -7,13 +7,19 @@ time. So embeddings are read only where a query uses them. All queries share one
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.extras import is_installed
+from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +36,13 @@ _MANY_RECORDS = 5_000
 _BLOCK = 64
 #: Blocks that are kept: threads of DuckDB's are at work in different places. Chosen, not measured.
 _BLOCKS = 4
+#: More than these bytes are much.
+_MANY_BYTES = 16 << 20
+#: What to do about embeddings that do not fit.
+_WAYS_OUT = (
+    "read fewer of them at once: FROM (SELECT id, embedding FROM ... LIMIT ...)",
+    "compute with collection.query() and collection.get(include=['embeddings'])",
+)
 
 
 class MovedError(Exception):
@@ -42,21 +55,77 @@ class QueryVectors:
     Args:
         read: Returns the vectors of labels, shape (n, dimension).
         is_there: Says whether what `read` has returned was the collection's.
+        n_records: Records of the collection.
+        row_bytes: What the query takes for each embedding that a thread of DuckDB's has at once.
+        what: What takes it, as the start of a sentence.
     """
 
     def __init__(
         self,
         read: Callable[[NDArray[np.int64]], NDArray[np.float32]],
         is_there: Callable[[], bool],
+        *,
+        n_records: int = 0,
+        row_bytes: int = 0,
+        what: str = "",
     ) -> None:
         self._read = read
         self._is_there = is_there
+        self._n_records = n_records
+        self._row_bytes = row_bytes
+        self._what = what
+        #: What is held for each thread of DuckDB's, which keeps the memory of its rows until the query has ended.
+        self._held: dict[int, contextlib.ExitStack] = {}
+        self._held_rows: dict[int, int] = {}
+        #: How many embeddings each thread has read one by one.
+        self._n_read: dict[int, int] = {}
+        #: There was too little memory for several threads; there may be enough for one.
+        self.too_many_threads = False
+        #: It took so much that freed memory is given back to the system, which takes some 10 ms.
+        self.took_much = False
         self._blocks: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         #: The error of a read. DuckDB raises one of its own in its place.
         self.error: BaseException | None = None
 
     def many(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return vectors by label."""
+        self._take_room(len(labels))
+        return self._read_some(labels)
+
+    def _take_room(self, n_rows: int) -> None:
+        """Take the memory that DuckDB needs for so many rows in this thread, if more than before.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        thread = threading.get_ident()
+        more = n_rows - self._held_rows.get(thread, 0)
+        if more <= 0:
+            return
+        held = self._held.setdefault(thread, contextlib.ExitStack())
+        what = self._what.format(n_rows)
+        try:
+            # Nobody waits for other threads of this query, which give nothing back before it has ended.
+            waits = not self._held_rows
+            grant = WORKSPACE.take_all(more * self._row_bytes, what, *_WAYS_OUT, waits=waits)
+        except MemoryBudgetError as error:
+            self.too_many_threads = len(self._held) > 1
+            before = self._held_rows.get(thread, 0) * self._row_bytes
+            need = n_rows * self._row_bytes
+            self.error = over_budget(need, error.free + before, None, what, *_WAYS_OUT)
+            raise self.error from None
+        held.enter_context(grant)
+        self._held_rows[thread] = n_rows
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self.took_much = sum(self._held_rows.values()) * self._row_bytes > _MANY_BYTES
+        for held in list(self._held.values()):
+            held.close()
+        self._held, self._held_rows = {}, {}
+        self._blocks.clear()
+
+    def _read_some(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         try:
             vectors = self._read(labels)
         except Exception as error:
@@ -70,11 +139,16 @@ class QueryVectors:
 
     def one(self, label: int) -> NDArray[np.float32]:
         """Return one vector. The ones before it in its block are read with it, as most come in order."""
+        # How many rows DuckDB has at once is not told: all that were read, up to 2,048.
+        thread = threading.get_ident()
+        n_read = self._n_read[thread] = self._n_read.get(thread, 0) + 1
+        if n_read <= min(CHUNK_ROWS, self._n_records) and n_read & (n_read - 1) == 0:
+            self._take_room(min(2 * n_read, CHUNK_ROWS, self._n_records))
         number, place = divmod(label, _BLOCK)
         block = self._blocks.get(number)
         if block is None or len(block) <= place:
             # Not those after it: the file may end here.
-            block = self.many(np.arange(number * _BLOCK, label + 1, dtype=np.int64))
+            block = self._read_some(np.arange(number * _BLOCK, label + 1, dtype=np.int64))
             self._blocks[number] = block
             while len(self._blocks) > _BLOCKS:
                 self._blocks.popitem(last=False)
@@ -121,7 +195,9 @@ class VectorFunction:
 
     def close(self, number: int) -> None:
         """Forget the vectors of this number."""
-        self._opened.pop(number, None)
+        vectors = self._opened.pop(number, None)
+        if vectors is not None:
+            vectors.close()
 
 
 def _arrow(opened: dict[int, QueryVectors], numbers: Any, labels: Any) -> Any:

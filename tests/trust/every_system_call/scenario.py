@@ -1,7 +1,7 @@
-"""What a store goes through while one of its system calls kills the process, or fails.
+"""The scenario of `test_every_system_call`: everything that changes a store's files, while one system call fails.
 
-Every operation is noted in a journal outside the store: before it, what it is going to change; after it,
-that it was acknowledged. The journal says in which states a store may be found (`possible_states`).
+Every operation is noted in a journal outside the store: before it, what it is going to change; after it, that it was
+acknowledged. From the journal `possible_states` computes in which states the store may be.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Collection -> id -> the token from which everything in the record is made.
 State = dict[str, dict[str, int]]
 
-#: So that a few records have a graph, are compacted, and wait for neither.
+#: With these a few records are enough for a graph and for a compaction, and both begin at once.
 SETTINGS: dict[str, Any] = {
     "graph_min_records": 20,
     "compact_ratio": 0.3,
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 }
 manager._MIN_DEAD_BYTES = 0
 manager._BUILD_DELAY_SECONDS = 0.01
-#: How long background work may take; where its files cannot be written it never ends.
+#: How long to wait for background work, seconds. Where its files cannot be written it never ends.
 _PATIENCE = 2.0
 
 
@@ -43,7 +43,7 @@ def vector(token: int) -> list[float]:
 
 
 def record(token: int) -> dict[str, Any]:
-    """Return what a record of this token consists of, apart from its id."""
+    """Return all of a record but its id, made from its token."""
     return {
         "embeddings": vector(token),
         "documents": f"document {token}",
@@ -52,7 +52,7 @@ def record(token: int) -> dict[str, Any]:
 
 
 def outcomes(state: State, change: dict[str, Any]) -> list[State]:
-    """Return the states into which a change brings a store, one after the other."""
+    """Return the states that a change brings a store into, in order; the last is the result."""
     name, to = change["of"], change.get("to")
     records = state.get(name)
     match change["does"]:
@@ -93,7 +93,7 @@ class Journal:
 
 
 def possible_states(path: Path) -> list[State]:
-    """Read a journal: the states in which the store may be."""
+    """Read a journal and return the states in which the store may be."""
     states: list[State] = [{}]
     reached: list[State] = []
     for line in path.read_text().splitlines() if path.exists() else ():
@@ -113,7 +113,7 @@ def possible_states(path: Path) -> list[State]:
 
 
 def read(client: Any) -> State:
-    """Return what a store holds, after looking at every record in several ways."""
+    """Read every record of a store in several ways, check that they agree, and return what it holds."""
     state: State = {}
     for name in client:
         collection = client.get_collection(name, embedding_function=None)
@@ -134,8 +134,15 @@ def read(client: Any) -> State:
     return state
 
 
-class Life:
-    """One store's life; `broken` is the file that keeps its system calls failing, `fired` says if one has."""
+class Scenario:
+    """Runs the operations on one store.
+
+    Args:
+        path: The store.
+        journal: The file of the journal.
+        broken: As long as this file exists, system calls fail (modes "from then on").
+        fired: Says whether a system call was broken so far.
+    """
 
     def __init__(self, path: Path, journal: Path, broken: Path, fired: Callable[[], bool]) -> None:
         self.path, self.journal_path = path, journal
@@ -154,10 +161,10 @@ class Life:
         try:
             call()
         except chroma_nb.errors.ChromaError as error:
-            assert self.fired(), "it failed by itself"
+            assert self.fired(), "it failed although no system call was broken"
             self._last_error = error
             if change is not None:
-                # A copy is several calls.
+                # A copy makes several commits: that nothing was kept may be said of the last one alone.
                 is_sure = "nothing of this call was kept" in str(error) and change["does"] != "copy"
                 self.journal.note("nothing" if is_sure else "failed", None)
             return False
@@ -166,11 +173,11 @@ class Life:
         return True
 
     def do(self, change: dict[str, Any] | None, call: Callable[[], object]) -> None:
-        """Run one operation; when it fails, go on with the same client, and repeat it."""
+        """Run one operation. When it fails, go on with the same client and repeat it."""
         was_fired = self.fired()
         if not self.attempt(change, call):
             if self.broken.exists():
-                # Once more, and a look, while the disk is as it is: only words of ours may come.
+                # Repeat it and read while the disk still fails: only errors of ours may be raised.
                 self.attempt(change, call)
                 with contextlib.suppress(chroma_nb.errors.ChromaError):
                     read(self.client) if self.client is not None else None
@@ -180,17 +187,17 @@ class Life:
                 if change is None or found != outcomes(found, change)[-1]:
                     assert self.attempt(change, call), f"the disk works again: {self._last_error!r}"
         if was_fired and self.broken.exists():
-            # It broke in the background: everything goes on from here.
+            # Background work met the failure. The disk works again from here on.
             self.broken.unlink()
             if self.client is not None:
                 self.check()
 
     def check(self) -> State:
-        """See that the store is in a state in which it may be, and note in which."""
+        """Check that the store is in one of the possible states, and note which one."""
         try:
             found = read(self.client)
         except chroma_nb.errors.ChromaError:
-            # What had begun in the background while the disk was broken has just failed.
+            # Background work that had begun while the disk failed has just raised.
             assert self.fired()
             self.broken.unlink(missing_ok=True)
             found = read(self.client)
@@ -233,7 +240,7 @@ class Life:
         self.do(change, lambda: self.at(name).delete(ids=ids))
 
     def wait(self, is_done: Callable[[], bool]) -> None:
-        """Give background work its time."""
+        """Wait for background work, for a while."""
 
         def call() -> None:
             until = time.monotonic() + _PATIENCE
@@ -246,13 +253,13 @@ class Life:
     def close(self) -> None:
         client, self.client = self.client, None
         self.do(None, client.close)
-        # Let go of, whatever failed: this raises where it is not.
+        # The lock must be free, whatever failed: otherwise this raises.
         StoreLock(str(self.path / "lock")).release()
 
-    # -- a life -------------------------------------------------------------------------------
+    # -- the operations -----------------------------------------------------------------------
 
-    def live(self) -> None:
-        """First open to last close, with everything in between that changes files."""
+    def run(self) -> None:
+        """Do everything that changes files, from the first opening to the last close."""
         self.open()
         self.create("notes")
         self.write("notes", [f"a{i}" for i in range(30)], "add")
@@ -288,10 +295,10 @@ class Life:
         self.write("notes", [f"h{i}" for i in range(40)])
         self.drop("notes", [f"h{i}" for i in range(20)])
         self.close()
-        self.go_on()
+        self.run_again()
 
-    def go_on(self) -> None:
-        """Open what is there, write once more, and close."""
+    def run_again(self) -> None:
+        """Open the store that is there, write once more, and close it."""
         if self.fired():
             self.broken.unlink(missing_ok=True)
         self.open()

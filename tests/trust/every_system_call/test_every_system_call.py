@@ -1,7 +1,7 @@
-"""Whatever system call kills the process or fails: what was acknowledged is there, and the store goes on.
+"""Whichever system call kills the process or fails: all acknowledged records are there, and the store can be used.
 
-`scenario.py` is what a store goes through, `walk.py` breaks it at one call, `shim.c` is how. A sample by default,
-``--all`` for every call in every way.
+`scenario.py` has the operations on the store, `walk.py` runs them and breaks one call each time, and `shim.c` is the
+library that breaks it. A sample by default, ``--all`` for every call in every mode.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ pytestmark = [
 ]
 
 HERE = Path(__file__).parent
-#: Calls of the sample, for each way to break one.
+#: Calls of the sample, for each mode.
 SAMPLE = 8
-#: Walks beside each other.
+#: Walks that run at the same time.
 BESIDE = 2
 
 
@@ -58,7 +58,7 @@ def begin_walk(shim: Path, folder: Path, mode: str, numbers: list[int]) -> subpr
         **os.environ,
         "LD_PRELOAD": str(shim),
         "FAULT_FOLDER": str(folder / "disk"),
-        # One thread each: what is forked, and walked beside others, wants no more.
+        # One thread each, as processes are forked and two walks run at the same time.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
@@ -74,7 +74,7 @@ def begin_walk(shim: Path, folder: Path, mode: str, numbers: list[int]) -> subpr
 
 
 def end_walk(walk: subprocess.Popen[str], timeout: float) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many calls a whole life has, and the cases."""
+    """Return how many calls an unbroken scenario has, and the cases."""
     try:
         said, errors = walk.communicate(timeout=timeout)
     finally:
@@ -86,7 +86,7 @@ def end_walk(walk: subprocess.Popen[str], timeout: float) -> tuple[int, list[dic
 
 @pytest.fixture(scope="module")
 def count(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """The calls of a life that nothing breaks; a few more or less, as some come in the background."""
+    """How many calls an unbroken scenario has: a few more or less each time, as some come in the background."""
     found, _ = end_walk(begin_walk(shim, tmp_path_factory.mktemp("count"), "kill", []), 120)
     assert found > 150, "the shim sees hardly a call"
     return found
@@ -98,7 +98,7 @@ def test_a_store_outlives_every_broken_system_call(
 ) -> None:
     numbers = list(range(1, count + 1))
     if not request.config.getoption("all"):
-        # Always the same: a change that breaks none of them should not fail for what others left.
+        # The same sample in every run, so that a change of the code does not fail by chance.
         numbers = random.Random(mode).sample(numbers, SAMPLE)
     walks = [begin_walk(shim, tmp_path / f"{n}", mode, numbers[n::BESIDE]) for n in range(BESIDE)]
     cases = [case for walk in walks for case in end_walk(walk, 60 + 10 * len(numbers))[1]]
@@ -109,10 +109,10 @@ def test_a_store_outlives_every_broken_system_call(
         f"{mode} at call {case['n']}: {''.join(case['wrong'])}" for case in wrong[:5]
     )
     assert [case["n"] for case in cases] == [n for k in range(BESIDE) for n in numbers[k::BESIDE]]
-    # A full disk lets through what takes no space: there the call could not fail.
+    # On a full disk calls that take no space succeed, so these could not be broken.
     could = [case for case in cases if mode != "ENOSPC once" or case["met"] != 1]
     assert len(could) > len(cases) / 2, f"{mode}: hardly a call takes space"
-    # Some come in the background: a life may have a few calls less than were counted.
+    # Some calls come in the background, so a scenario may have a few less than were counted.
     missed = [case["n"] for case in could if not case["fired"]]
     assert len(missed) <= max(1, len(could) // 20), f"{mode}: nothing was broken at calls {missed}"
     assert mode not in KILLS or sum(case["kills"] for case in cases) >= len(cases)

@@ -1,8 +1,8 @@
-"""Walk system calls: fork a process that lives a store's life, break it at one call, and look what is left.
+"""For each system call: fork a process that runs the scenario, break that call, and check the store that is left.
 
 Run with the shim preloaded: ``python -m tests.trust.every_system_call.walk FOLDER MODE N...``. Prints the number of
-calls in a life that nothing breaks, then one line of JSON for each N: whether its call was broken, how it went, and
-what was wrong.
+calls of a scenario that nothing breaks, then one line of JSON for each N: whether its call was broken, how the
+processes ended, and what was wrong.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 
 import chroma_nb
 from chroma_nb.db._versions import IS_OLD_DUCKDB
-from tests.trust.every_system_call.scenario import Life, possible_states, read
+from tests.trust.every_system_call.scenario import Scenario, possible_states, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: As in shim.c: kind of fault, and the error.
+#: Mode -> the kind of fault (the enum of shim.c), and the error.
 MODES = {
     "kill": (1, 0),
     "tear": (2, 0),
@@ -36,7 +36,7 @@ MODES = {
     "ENOSPC from then on": (4, errno.ENOSPC),
 }
 KILLS = ("kill", "tear")
-#: Where its log can be neither written nor cut, DuckDB 1.3 ends the process.
+#: Where its log can be neither written nor truncated, DuckDB 1.3 aborts the process.
 ABORTS = IS_OLD_DUCKDB
 #: Seconds for one process.
 LIMIT = 60
@@ -73,14 +73,14 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
     broken, said = folder / f"broken-{n}", folder / f"said-{n}"
     told = folder / f"told-{n}"
 
-    def planned(at: int, what: Callable[[Life], None]) -> Callable[[], None]:
+    def planned(at: int, what: Callable[[Scenario], None]) -> Callable[[], None]:
         def work() -> None:
             if mode.endswith("on"):
                 broken.touch()
             shim.fault_plan(kind, ctypes.c_long(at), number, str(broken).encode())
-            life = Life(store, journal, broken, lambda: bool(shim.fault_fired()))
+            scenario = Scenario(store, journal, broken, lambda: bool(shim.fault_fired()))
             try:
-                what(life)
+                what(scenario)
             finally:
                 told.write_text(json.dumps([shim.fault_fired(), shim.fault_met()]))
 
@@ -94,20 +94,20 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
             for name in client:
                 client.get_collection(name, embedding_function=None).build_index()
             assert read(client) == found
-            # What no collection names goes with the next write.
+            # A write deletes vector files that no collection names.
             client.create_collection("written", embedding_function=None)
             client.delete_collection("written")
             vectors = list((store / "vectors").iterdir())
-            assert len(vectors) <= len(found), f"files of nobody: {vectors}"
+            assert len(vectors) <= len(found), f"orphans: {vectors}"
 
     may_abort = ABORTS and mode == "EIO from then on"
-    ends = [in_child(planned(n, Life.live), said, may_abort=may_abort)]
+    ends = [in_child(planned(n, Scenario.run), said, may_abort=may_abort)]
     kills = int(ends[0] == "killed")
-    # Only a fault ends a process before it can tell.
+    # A process that did not write `told` was ended by the fault.
     fired, met = json.loads(told.read_text()) if told.exists() else (1, 2)
     if mode in KILLS and ends[0] == "killed":
-        # And once more, while it is being opened again.
-        ends.append(in_child(planned(1 + n * 7 % 30, Life.go_on), said))
+        # Kill it once more, while the store is being opened again.
+        ends.append(in_child(planned(1 + n * 7 % 30, Scenario.run_again), said))
         kills += int(ends[1] == "killed")
     ends.append(in_child(look, said))
     allowed = ("done", "killed") if mode in KILLS else ("done", "aborted")
@@ -128,9 +128,9 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
 
 
 def main(folder: str, mode: str, *numbers: str) -> None:
-    # Also loads everything, once for all that are forked.
+    # This also imports everything, once for all the processes that are forked.
     places = [Path(folder, name) for name in ("disk", "journal", "broken")]
-    Life(places[0] / "whole", *places[1:], lambda: False).live()
+    Scenario(places[0] / "whole", *places[1:], lambda: False).run()
     print(shim.fault_count(), flush=True)
     for number in numbers:
         print(json.dumps(one_case(Path(folder), mode, int(number))), flush=True)

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import gzip
+import socket
+import threading
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -309,3 +314,70 @@ def test_ollama_config() -> None:
     assert embedding_function_from_config(config).get_config() == config["config"]
     with pytest.raises(ValueError, match="Cannot change model_name"):
         check_conflict_on_modify(config, OllamaEmbeddingFunction(model_name="other"))
+
+
+# -- answers of a service that is not what it seems -------------------------------------------------------------------
+
+DEEP = b'{"error": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+SQUEEZED = {"Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "match"),
+    [
+        (200, SQUEEZED, gzip.compress(b" " * 50_000_000, 1), "answered with more than 1.3 MB"),
+        (500, SQUEEZED, gzip.compress(b" " * 50_000_000, 1), "answered with more than 1.3 MB"),
+        (200, {"Content-Encoding": "gzip, gzip"}, b"", "compressed twice"),
+        (200, {}, b'{"embeddings": [' + b"[]," * 200_000 + b"[]]}", "more than 81,920 values"),
+        (200, {}, DEEP[:70_000], "did not answer with a JSON object"),
+        (400, {}, DEEP[:60_000], "refused with HTTP 400"),
+        (200, {}, b'{"embeddings": [[' + b"9" * 400 + b"]]}", "has no embeddings"),
+        (200, {}, b'{"\\u001b[31mred": 1}', r"has the fields \[31mred|has the fields [^\x1b]"),
+        (200, {}, b"\xff\xfe\x00", "did not answer with a JSON object"),
+    ],
+)
+def test_an_odd_answer_is_an_error_and_takes_little(
+    service: Service, status: int, headers: dict[str, str], body: bytes, match: str
+) -> None:
+    service.reply(body, status=status, headers=headers)
+    function = OllamaEmbeddingFunction(url=service.url)
+    tracemalloc.start()
+    try:
+        with pytest.raises((InternalError, InvalidArgumentError), match=match) as caught:
+            function(["text"])
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000 + 2 * len(body)
+    finally:
+        tracemalloc.stop()
+    assert "\x1b" not in str(caught.value)
+
+
+def test_openai_items_without_a_place_are_an_error(service: Service) -> None:
+    service.reply(b'{"data": [{"index": 1e999, "embedding": [1.0]}]}')
+    with pytest.raises(InternalError, match="is not OpenAI's"):
+        openai(service)(["text"])
+
+
+@pytest.mark.parametrize("beginning", [b"", b"Content-Length: 100000\r\n\r\n"])
+def test_an_answer_that_drips_has_a_deadline(
+    monkeypatch: pytest.MonkeyPatch, beginning: bytes
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(OllamaEmbeddingFunction, "attempts", 1)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n" + beginning)
+                while not over.wait(0.05):
+                    connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        # Longer than each of its silences.
+        with pytest.raises(InternalError, match="timed out"):
+            OllamaEmbeddingFunction(url=url, timeout=1)(["text"])
+        over.set()
+        thread.join()

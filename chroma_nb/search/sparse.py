@@ -1,0 +1,105 @@
+"""`SparseVector`: a vector of which only some entries are not zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chroma_nb.boundary import public_call, public_class
+
+
+@public_class
+@dataclass
+class SparseVector:
+    """A vector of which only some entries are not zero.
+
+    Args:
+        indices: Ascending, at least 0.
+        values: One number for each index.
+        labels: What each index stands for, or None.
+
+    Raises:
+        ValueError: Lengths that differ, indices out of order, or something else than numbers.
+    """
+
+    indices: list[int]
+    values: list[float]
+    labels: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.indices = _plain("indices", self.indices, int)
+        self.values = _plain("values", self.values, int, float)
+        if len(self.indices) != len(self.values):
+            raise ValueError(
+                "SparseVector indices and values must have the same length, got "
+                f"{len(self.indices)} indices and {len(self.values)} values"
+            )
+        if self.labels is not None:
+            self.labels = _plain("labels", self.labels, str)
+            if len(self.labels) != len(self.indices):
+                raise ValueError(
+                    "SparseVector labels must have the same length as indices, got "
+                    f"{len(self.labels)} labels and {len(self.indices)} indices"
+                )
+        last = -1
+        for position, index in enumerate(self.indices):
+            if index < 0:
+                raise ValueError(
+                    f"SparseVector indices must be non-negative, got {index} at position {position}"
+                )
+            if index <= last:
+                raise ValueError(
+                    "SparseVector indices must be sorted in strictly ascending order, found "
+                    f"indices[{position}]={index} <= indices[{position - 1}]={last}"
+                )
+            last = index
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the vector as on Chroma's wire."""
+        out: dict[str, Any] = {
+            "#type": "sparse_vector",
+            "indices": self.indices,
+            "values": self.values,
+        }
+        if self.labels is not None:
+            out["tokens"] = self.labels
+        return out
+
+    @staticmethod
+    @public_call
+    def from_dict(data: Mapping[str, Any]) -> SparseVector:
+        """Read a vector from the wire's form.
+
+        Raises:
+            ValueError: It is not tagged as a sparse vector, or is none.
+        """
+        if not isinstance(data, Mapping) or data.get("#type") != "sparse_vector":
+            raise ValueError(
+                f"Expected a dict with #type 'sparse_vector', got {str(data)[:100]} ({type(data).__name__})"
+            )
+        if "indices" not in data or "values" not in data:
+            raise ValueError(
+                f"Expected a sparse vector to have indices and values, got {', '.join(map(str, data))[:100]}"
+            )
+        return SparseVector(data["indices"], data["values"], data.get("tokens"))
+
+
+def _plain(name: str, values: Any, *kinds: type) -> list[Any]:
+    """Return a list of Python's own numbers or texts.
+
+    Raises:
+        ValueError: It is no list, tuple or array of one dimension, or not of these kinds.
+    """
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise ValueError(f"Expected SparseVector {name} to be a list, got {type(values).__name__}")
+    plain = [one.item() if isinstance(one, np.generic) else one for one in values]
+    for position, one in enumerate(plain):
+        if not isinstance(one, kinds):
+            raise ValueError(
+                f"Expected SparseVector {name} to be of {' or '.join(kind.__name__ for kind in kinds)}, got "
+                f"{str(one)[:100]} ({type(one).__name__}) at position {position}"
+            )
+    return plain

@@ -1,0 +1,60 @@
+"""`shielded`: whatever a signal raises comes when the work is done."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+import weakref
+
+import pytest
+
+from chroma_nb.shielded import shielded
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarms on this system")
+
+
+class Late(Exception):
+    """What a cell's deadline raises."""
+
+
+@pytest.mark.parametrize("kind", [Late, KeyboardInterrupt, SystemExit])
+def test_what_a_handler_raises_waits_for_the_work(kind: type[BaseException]) -> None:
+    is_late, done = threading.Event(), threading.Event()
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    freed = weakref.ref(thing)
+
+    def handler(number: int, frame: object) -> None:
+        is_late.set()
+        raise kind
+
+    def work(held: object = thing) -> None:
+        assert is_late.wait(20)
+        # Longer than an exception needs to get out.
+        done.wait(0.3)
+        done.set()
+
+    before = signal.signal(signal.SIGALRM, handler)
+    gc.disable()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(kind) as caught:
+            shielded(work)
+        assert done.is_set()
+        del caught, work, thing
+        assert freed() is None, "the error holds what the work was about"
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_errors_of_the_work_are_its_own() -> None:
+    def work() -> None:
+        raise Late("of the work")
+
+    with pytest.raises(Late, match="of the work"):
+        shielded(work)
