@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.api._rest import RestAPI, checks_answers
+from chroma_nb.api._rest import RestAPI
 from chroma_nb.api.base import API, Matches, Records
-from chroma_nb.errors import NotSupportedError
-from chroma_nb.filters.expression import And, CompareDate, Expression, IdAmong, Or, parse_where
+from chroma_nb.errors import AuthorizationError, ChromaError, NotSupportedError
+from chroma_nb.filters.expression import (
+    And,
+    CompareDate,
+    Expression,
+    IdAmong,
+    Or,
+    parse_where,
+    parse_where_document,
+)
 from chroma_nb.validation import check_known
-from chroma_nb.wire.answers import matches_from_json
+from chroma_nb.wire.answers import AnswerError, check_page, matches_from_json
+from chroma_nb.wire.rest_requests import Base64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from numpy.typing import NDArray
 
+    from chroma_nb.api._http import Connection
+    from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, OnConflict, RecordBatch, Where
+    from chroma_nb.wire.operations import Operation
+    from chroma_nb.wire.requests import Request, Target
+    from chroma_nb.wire.server_info import ServerInfo
 
 #: Records or ids of one request. Chroma's server fails at more than 32,766 (the limit of SQLite's variables).
 _PAGE = 5_000
@@ -43,31 +57,42 @@ _NOT_OFFERED = {
 }
 
 
-@checks_answers
 class ChromaServer(RestAPI):
-    """Asks Chroma's own server (`chroma run`)."""
+    """Asks Chroma's own server (`chroma run`).
 
-    # Chroma's server returns embeddings as numbers, not as base64.
-    _params: ClassVar[dict[str, Any] | None] = None
+    Args:
+        settings: `progress` is used.
+        http: The connection.
+        server: The server's name, version and limits.
+    """
 
-    def _ask(
-        self,
-        operation: str,
-        place: Mapping[str, str] | None = None,
-        body: Any = None,
-        *,
-        params: dict[str, Any] | None = None,
-        repeatable: bool | None = None,
-    ) -> Any:
-        if operation in _NOT_OFFERED:
-            raise self._not_offered(_NOT_OFFERED[operation])
-        return super()._ask(operation, place, body, params=params, repeatable=repeatable)
+    def __init__(self, settings: Settings, http: Connection, server: ServerInfo) -> None:
+        super().__init__(settings, http, server)
+        # It takes and returns the embeddings of queries as numbers only.
+        self._base64 = Base64(writes=server.base64, queries=False)
+
+    def _call(self, operation: Operation, target: Target, request: Request | None) -> Any:
+        if operation.name in _NOT_OFFERED:
+            raise self._not_offered(_NOT_OFFERED[operation.name])
+        return super()._call(operation, target, request)
+
+    def _discover(self) -> ServerInfo:
+        # What it takes at a time is always the same.
+        return self.server
 
     def _not_offered(self, what: str) -> NotSupportedError:
         return NotSupportedError(
             f"{what} is not offered by the server at {self._http.url} ({self.server.name}, version "
             f"{self.server.version}). chroma_nb's own server has it: `chroma-nb run`."
         )
+
+    def reset(self) -> bool:
+        try:
+            return super().reset()
+        except ChromaError as error:
+            if "disabled" in str(error) and not isinstance(error, AuthorizationError):
+                raise AuthorizationError(*error.args) from None
+            raise
 
     def create_database(self, name: str, tenant: str) -> None:
         # Without this, Chroma's server creates databases of tenants that do not exist.
@@ -127,36 +152,49 @@ class ChromaServer(RestAPI):
         tenant: str,
         database: str,
     ) -> Records:
-        conditions = self._conditions(ids, where, where_document)
-        wanted = conditions["ids"]
-        where_to = {"tenant": tenant, "database": database}
+        wanted, where = self._conditions(ids, where, where_document)
+        conditions: dict[str, Any] = {"where": where, "where_document": where_document}
+        conditions |= {"include": include, "tenant": tenant, "database": database}
 
-        def ask(seen: set[str] | None = None, **changes: Any) -> Records:
-            asked = {**conditions, "limit": limit, "offset": offset, **changes}
-            return self._page(collection_id, asked, include, seen, where_to)
+        def ask(ids: Sequence[str] | None, limit: int | None, offset: int) -> Records:
+            return super(ChromaServer, self).get(
+                collection_id, ids=ids, limit=limit, offset=offset, **conditions
+            )
 
         if limit is not None and limit <= _PAGE and len(wanted or ()) <= _PAGE:
-            return ask()
+            return ask(wanted, limit, offset)
         pages: list[Records] = []
         seen: set[str] = set()
+
+        def ask_page(ids: Sequence[str] | None, limit: int | None, offset: int) -> None:
+            pages.append(ask(ids, limit, offset))
+            self._check_new(pages[-1].ids, seen)
+
         if wanted is not None:
             # Within a part records are in storage order; the parts are in the order of `ids`.
             for start in range(0, max(1, len(wanted)), _PAGE):
                 part = list(wanted[start : start + _PAGE])
-                pages.append(ask(seen, ids=part, limit=None, offset=0))
+                ask_page(part, None, 0)
             return _cut(_joined(pages), slice(offset, None if limit is None else offset + limit))
         n_found = 0
         while True:
             at_most = _PAGE if limit is None else min(_PAGE, limit - n_found)
-            pages.append(ask(seen, limit=at_most, offset=offset + n_found))
+            ask_page(None, at_most, offset + n_found)
             n_found += len(pages[-1].ids)
             if len(pages[-1].ids) < at_most or n_found == limit:
                 return _joined(pages)
 
+    def _check_new(self, ids: Sequence[str], seen: set[str]) -> None:
+        """Refuse a page that repeats a record of the pages before; see `check_page`."""
+        try:
+            check_page(ids, seen, ids=None, limit=None)
+        except AnswerError as error:
+            raise self._http.unusable(error) from error
+
     def _conditions(
         self, ids: Sequence[str] | None, where: Where | None, where_document: Where | None
-    ) -> dict[str, Any]:
-        """Return the fields of a request's body that choose the records.
+    ) -> tuple[list[str] | None, Where | None]:
+        """Return the ids and the metadata filter that choose the same records at Chroma's server.
 
         Raises:
             ValueError: A filter is not valid; nothing is sent.
@@ -166,7 +204,8 @@ class ChromaServer(RestAPI):
         wanted = None if ids is None else list(ids)
         if expression is not None:
             wanted, where = self._as_chroma_takes_it(expression, wanted, where)
-        return super()._conditions(wanted, where, where_document)
+        parse_where_document(where_document)
+        return wanted, where
 
     def _as_chroma_takes_it(
         self, expression: Expression, ids: list[str] | None, where: Where | None
@@ -209,8 +248,7 @@ class ChromaServer(RestAPI):
         database: str,
     ) -> Matches:
         where_to: Any = {"tenant": tenant, "database": database}
-        conditions = self._conditions(ids, where, where_document)
-        wanted = conditions["ids"]
+        wanted, kept = self._conditions(ids, where, where_document)
         if wanted is not None:
             # Chroma's server takes an empty list of ids for all records, and does not report ids that it lacks.
             info = self.get_collection_by_id(collection_id, **where_to)
@@ -218,15 +256,19 @@ class ChromaServer(RestAPI):
             filtered = where is not None or where_document is not None
             if ids is not None and not filtered and info.dimension is not None:
                 check_known(ids, [one in known for one in ids], info.name)
-            conditions["ids"] = [one for one in wanted if one in known]
-            if not conditions["ids"]:
+            wanted = [one for one in wanted if one in known]
+            if not wanted:
                 return _no_matches(len(embeddings), include)
-        return self._matches(collection_id, embeddings, n_results, conditions, include, where_to)
-
-    def _queries(self, embeddings: NDArray[np.float32]) -> list[Any]:
-        # Chroma's server takes query embeddings only as numbers.
-        numbers: list[Any] = embeddings.tolist()
-        return numbers
+        return super().query(
+            collection_id,
+            embeddings,
+            n_results,
+            ids=wanted,
+            where=kept,
+            where_document=where_document,
+            include=include,
+            **where_to,
+        )
 
     def delete(
         self,
@@ -240,8 +282,8 @@ class ChromaServer(RestAPI):
         database: str,
     ) -> int:
         where_to: Any = {"tenant": tenant, "database": database}
-        conditions = self._conditions(ids, where, where_document)
-        if conditions["ids"] is None:
+        wanted, kept = self._conditions(ids, where, where_document)
+        if wanted is None:
             return super().delete(
                 collection_id,
                 where=where,
@@ -251,7 +293,15 @@ class ChromaServer(RestAPI):
             )
         # Chroma's server returns the number of ids in the request, whether they exist or not, and takes only so
         # many at a time. So only ids that exist are sent, page by page.
-        known = self.get(collection_id, **conditions, limit=limit, include=(), **where_to).ids
+        known = self.get(
+            collection_id,
+            ids=wanted,
+            where=kept,
+            where_document=where_document,
+            limit=limit,
+            include=(),
+            **where_to,
+        ).ids
         for start in range(0, len(known), _PAGE):
             super().delete(collection_id, ids=known[start : start + _PAGE], **where_to)
         return len(known)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import (
@@ -13,6 +12,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.harmless import said_in_line
 from chroma_nb.wire.rest import ROUTE_OF
+from chroma_nb.wire.server_info import ServerInfo
 
 if TYPE_CHECKING:
     from chroma_nb.api._http import Connection
@@ -21,33 +21,6 @@ if TYPE_CHECKING:
 _CHROMA_BODY = 24 * 2**20
 #: How long a server of Chroma's first API may take to say that it is one.
 _LOOK_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class ServerInfo:
-    """What answers."""
-
-    #: ``"chroma_nb"`` or ``"Chroma"``.
-    name: str
-    version: str
-    max_batch_size: int
-    base64: bool
-    #: What one request may hold.
-    max_records: int
-    max_body: int
-
-    @property
-    def ours(self) -> bool:
-        """Is it chroma_nb's own server?"""
-        return self.name == "chroma_nb"
-
-    def with_limits(self, checks: dict[str, Any]) -> ServerInfo:
-        """Return it with what our server says now that a request may hold."""
-        return replace(
-            self,
-            max_records=max(1, int(checks["max_records"])),
-            max_body=max(1, int(checks["max_body"])),
-        )
 
 
 def find_out(http: Connection) -> ServerInfo:

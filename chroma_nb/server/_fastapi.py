@@ -59,12 +59,14 @@ class FastAPI(Server):
         require_extra("uvicorn", extra="server", needed_by="chroma_nb.server.FastAPI")
         require_extra("fastapi", extra="server", needed_by="chroma_nb.server.FastAPI")
         require_extra("prometheus_client", extra="server", needed_by="chroma_nb.server.FastAPI")
-        from chroma_nb.server.application import Service, make_application
+        from chroma_nb.server.application import RestApplication, make_application
+        from chroma_nb.server.service import Service
 
         check_settings(self.settings)
         self._tls = _tls_context(self.settings.server_tls_certificate, self.settings.server_tls_key)
         self._service = Service(api, self.settings)
-        self.application = make_application(self._service)
+        self._rest = RestApplication(self._service)
+        self.application = make_application(self._rest)
         self._socket: socket.socket | None = None
         self._uvicorn: Any = None
         self._thread: threading.Thread | None = None

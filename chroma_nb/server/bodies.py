@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from chroma_nb.errors import BatchSizeExceededError, InvalidArgumentError, MemoryBudgetError
-from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import NOTHING, WORKSPACE
@@ -45,10 +44,6 @@ _TIMES = 2.25
 _TEXT_TIMES = 3
 #: ... and this many times in the database, which takes it from the workspace itself.
 _DATABASE_TIMES = 4
-#: Clients are told to send parts that need at most one in this many bytes of the free memory, as others need some.
-_PART = 6
-#: The size of a part is never less than this: smaller parts would take too many requests.
-_LEAST_PART_BYTES = 2**20
 _WAYS = ("send it in smaller parts", "make room on the server's machine")
 
 
@@ -69,16 +64,6 @@ class Received(bytearray):
         data = bytes(self)
         self.clear()
         return data
-
-
-def largest_part(max_body: int) -> int:
-    """Return how many bytes a client should send at a time, given the memory that is free now.
-
-    Args:
-        max_body: The most that the settings allow, bytes.
-    """
-    room = (WORKSPACE.free() + LENDERS.lendable()) // _PART
-    return min(max_body, max(_LEAST_PART_BYTES, room))
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from chroma_nb.server import schemas
 if TYPE_CHECKING:
     import fastapi
 
-    from chroma_nb.server.operations import Endpoint
+    from chroma_nb.server.endpoints import Endpoint
     from chroma_nb.wire.rest import Route
 
 #: The content type of JSON.

@@ -1,349 +1,246 @@
-"""`ENDPOINTS`: one function for each route of the REST API, from a parsed call to a plain answer.
+"""`HANDLERS`: what a server does for each operation, by calling its `API`.
 
-Each function calls the `API` and nothing below it, so a server works with any store. Nothing here builds an embedding
-function or any other object that a request names: a server stores a configuration and returns it, as text.
+Each function calls the `API` and nothing below it, so a server works with any store; and none knows which transport
+brought the request. Nothing here builds an embedding function or any other object that a request names: a server
+stores a configuration and returns it, as text.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from uuid import UUID
+
+import numpy as np
 
 from chroma_nb import validation
 from chroma_nb._version import __version__
+from chroma_nb.api.base import Matches, Records
 from chroma_nb.errors import (
     AuthorizationError,
-    BatchSizeExceededError,
     InvalidArgumentError,
-    InvalidUUIDError,
     NotFoundError,
     NotSupportedError,
 )
 from chroma_nb.memory.sizes import parse_bytes
-from chroma_nb.server import schemas as s
-from chroma_nb.server.bodies import largest_part
-from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, INCLUDES
-from chroma_nb.wire.collections import collection_to_json
-from chroma_nb.wire.rest import ROUTES, Route
-from chroma_nb.wire.vectors import from_base64, to_base64
+from chroma_nb.server.limits import check_n_records, check_n_results, largest_part
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, INCLUDES, UserIdentity
+from chroma_nb.wire.server_info import ServerInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from chroma_nb.api.base import API
+    from chroma_nb.memory.report import Estimate as MemoryEstimate
+    from chroma_nb.memory.report import Eviction, MemoryReport
     from chroma_nb.server.auth import Identity
     from chroma_nb.settings import Settings
-    from chroma_nb.types import CollectionInfo
+    from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
+    from chroma_nb.wire.requests import (
+        Budget,
+        Changes,
+        Delete,
+        Estimate,
+        Fields,
+        Get,
+        Name,
+        NewCollection,
+        Page,
+        Pin,
+        Query,
+        Report,
+        Target,
+        TimeToLive,
+        Write,
+    )
 
-B = TypeVar("B", bound="s.Body | None")
+R = TypeVar("R")
 
 #: Without "data", which a client loads from the uris itself.
 _INCLUDES = sorted(set(INCLUDES) - {"data"})
-_READ_LEVELS = ("index_and_wal", "index_only", "index_and_bounded_wal")
-_CONFLICTS = ("skip", "error", "replace")
 #: At most this many values of a metadata key are counted.
 _MOST_VALUES = 1_000
 
 
 @dataclass
-class Call(Generic[B]):
-    """One request, after its body was parsed and its caller was identified."""
+class Call(Generic[R]):
+    """One request of a caller who may make it.
+
+    Args:
+        api: The store.
+        settings: The server's.
+        identity: The caller.
+        target: What it is about.
+        request: Its arguments, an `Operation.request`; None where that is None.
+    """
 
     api: API
     settings: Settings
     identity: Identity
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    body: B
+    target: Target
+    request: R
 
     @property
-    def place(self) -> Any:
-        """The tenant and the database of the path."""
-        return {"tenant": self.path["tenant"], "database": self.path["database"]}
+    def where_to(self) -> Any:
+        """The tenant and the database, as arguments of the `API`."""
+        return {"tenant": self.target.tenant, "database": self.target.database}
 
     @property
     def collection_id(self) -> UUID:
-        """The collection of the path.
+        """The collection.
 
         Raises:
-            InvalidUUIDError: The path has no UUID in its place.
+            InvalidArgumentError: The request names none.
         """
-        return _uuid(self.path["collection_id"])
-
-    def number(self, name: str, default: int | None = None) -> int | None:
-        """Return a number of the query string.
-
-        Raises:
-            InvalidArgumentError: It is not a number, or negative.
-        """
-        text = self.query.get(name)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit()) or len(text) > 15:
-            raise InvalidArgumentError(
-                f"Failed to deserialize query string: {name}: expected a whole number from 0, got "
-                f"{text[:40]!r}"
-            )
-        return int(text)
-
-    def word(self, name: str, known: Sequence[str]) -> str:
-        """Return a word of the query string; where it is missing, the first of `known`.
-
-        Raises:
-            InvalidArgumentError: It is not one of `known`.
-        """
-        text = self.query.get(name, known[0])
-        if text not in known:
-            raise InvalidArgumentError(
-                f"Failed to deserialize query string: {name}: unknown variant {text[:40]!r}, expected one "
-                f"of {', '.join(known)}"
-            )
-        return text
+        if self.target.collection_id is None:
+            raise InvalidArgumentError("Expected a request that names its collection by the id.")
+        return self.target.collection_id
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A route with the function that serves it, and the types of its body and its answer."""
-
-    route: Route
-    run: Callable[[Call[Any]], Any]
-    answer: Any
-    body: type[s.Body] | None = None
-    status: int = 200
-    #: Parameters of the query string: name and meaning.
-    query: tuple[tuple[str, str], ...] = ()
-    #: Statuses of errors that are possible beside the usual ones.
-    problems: tuple[int, ...] = ()
-
-    @property
-    def summary(self) -> str:
-        """The first line of the function's docstring."""
-        return (self.run.__doc__ or "").strip().splitlines()[0]
+#: By the operation's name.
+HANDLERS: dict[str, Callable[[Call[Any]], Any]] = {}
+F = TypeVar("F", bound="Callable[[Call[Any]], Any]")
 
 
-#: Name of the route -> its endpoint.
-ENDPOINTS: dict[str, Endpoint] = {}
-
-
-def serves(
-    name: str, answer: Any, body: type[s.Body] | None = None, **options: Any
-) -> Callable[[Callable[[Call[Any]], Any]], Callable[[Call[Any]], Any]]:
-    """Register a function as the one that serves the route of that name."""
-
-    def enter(run: Callable[[Call[Any]], Any]) -> Callable[[Call[Any]], Any]:
-        ENDPOINTS[name] = Endpoint(ROUTES[name], run, answer, body, **options)
-        return run
-
-    return enter
+def handles(function: F) -> F:
+    """Register a function as the handler of the operation of its name."""
+    HANDLERS[function.__name__] = function
+    return function
 
 
 # -- records ----------------------------------------------------------------------------------
 
 
-@serves(
-    "query",
-    s.QueryAnswer,
-    s.QueryBody,
-    query=(("embeddings", "`base64`: embeddings come back as base64"),),
-)
-def query(call: Call[s.QueryBody]) -> dict[str, Any]:
+@handles
+def query(call: Call[Query]) -> Matches:
     """Return the nearest matching records of each query."""
-    body = call.body
-    include = _include(body.include)
-    n_results = 10 if body.n_results is None else body.n_results
-    if not body.query_embeddings or n_results == 0:
-        call.api.get_collection_by_id(call.collection_id, **call.place)
-        return _nothing_found(len(body.query_embeddings), include)
-    _check_results(call, n_results, len(body.query_embeddings))
-    found = call.api.query(
+    asked = call.request
+    _check_include(asked.include)
+    n_queries = len(asked.embeddings)
+    if not n_queries or asked.n_results == 0:
+        call.api.get_collection_by_id(call.collection_id, **call.where_to)
+        return _nothing_found(n_queries, asked.include)
+    _check_results(call)
+    return call.api.query(
         call.collection_id,
-        _vectors(body.query_embeddings),
-        n_results,
-        ids=None if body.ids is None else _unique(body.ids),
-        where=body.where,
-        where_document=body.where_document,
-        include=include,
-        **call.place,
+        asked.embeddings,
+        asked.n_results,
+        ids=asked.ids,
+        where=asked.where,
+        where_document=asked.where_document,
+        include=asked.include,
+        **call.where_to,
     )
-    embeddings: list[Any] | None = None
-    if found.embeddings is not None:
-        embeddings = [_embeddings_to_send(call, each) for each in found.embeddings]
-    return {
-        "ids": found.ids,
-        "distances": found.distances,
-        "embeddings": embeddings,
-        "documents": found.documents,
-        "metadatas": found.metadatas,
-        "uris": found.uris,
-        "include": include,
-    }
 
 
-@serves(
-    "get",
-    s.GetAnswer,
-    s.GetBody,
-    query=(("embeddings", "`base64`: embeddings come back as base64"),),
-)
-def get(call: Call[s.GetBody]) -> dict[str, Any]:
+@handles
+def get(call: Call[Get]) -> Records:
     """Return the records that match all conditions, in storage order."""
-    body = call.body
-    include = _include(body.include)
-    found = call.api.get(
+    asked = call.request
+    _check_include(asked.include)
+    return call.api.get(
         call.collection_id,
-        ids=None if body.ids is None else _unique(body.ids),
-        where=body.where,
-        where_document=body.where_document,
-        limit=body.limit,
-        offset=body.offset or 0,
-        include=include,
-        **call.place,
+        ids=asked.ids,
+        where=asked.where,
+        where_document=asked.where_document,
+        limit=asked.limit,
+        offset=asked.offset,
+        include=asked.include,
+        **call.where_to,
     )
-    return {
-        "ids": found.ids,
-        "embeddings": None
-        if found.embeddings is None
-        else _embeddings_to_send(call, found.embeddings),
-        "documents": found.documents,
-        "metadatas": found.metadatas,
-        "uris": found.uris,
-        "include": include,
-    }
 
 
-@serves(
-    "add",
-    s.Nothing,
-    s.NewRecords,
-    status=201,
-    query=(("on_conflict", "What happens to ids that exist: `skip`, `error` or `replace`"),),
-    problems=(409, 413, 507),
-)
-def add(call: Call[s.NewRecords]) -> dict[str, Any]:
+@handles
+def add(call: Call[Write]) -> None:
     """Add records, all or none; ids that exist keep their record."""
-    body = call.body
-    on_conflict: Any = call.word("on_conflict", _CONFLICTS)
-    if _has_no_records(call, body):
-        return {}
-    body = _first_of_each(body)
-    call.api.add(call.collection_id, _new_batch(body), on_conflict=on_conflict, **call.place)
-    return {}
+    if _has_records(call):
+        asked = call.request
+        call.api.add(
+            call.collection_id, asked.batch, on_conflict=asked.on_conflict, **call.where_to
+        )
 
 
-@serves("upsert", s.Nothing, s.NewRecords, problems=(413, 507))
-def upsert(call: Call[s.NewRecords]) -> dict[str, Any]:
+@handles
+def upsert(call: Call[Write]) -> None:
     """Update records that exist and add the others."""
-    if not _has_no_records(call, call.body):
-        call.api.upsert(call.collection_id, _new_batch(call.body), **call.place)
-    return {}
+    if _has_records(call):
+        call.api.upsert(call.collection_id, call.request.batch, **call.where_to)
 
 
-@serves("update", s.Nothing, s.RecordChanges, problems=(413, 507))
-def update(call: Call[s.RecordChanges]) -> dict[str, Any]:
+@handles
+def update(call: Call[Write]) -> None:
     """Change records; unknown ids are ignored, metadata is merged and null deletes a key."""
-    body = call.body
-    if _has_no_records(call, body):
-        return {}
-    embeddings: Any = None
-    if body.embeddings is not None:
-        given = [one for one in body.embeddings if one is not None]
-        if given:
-            rows = iter(_vectors(given))
-            embeddings = [None if one is None else next(rows) for one in body.embeddings]
-        else:
-            _check_length(len(body.ids), body.embeddings)
-    checked = validation.check_update(
-        body.ids, embeddings, _metadatas(body.metadatas), body.documents, None, body.uris
-    )
-    call.api.update(call.collection_id, checked.batch, **call.place)
-    return {}
+    if _has_records(call):
+        call.api.update(call.collection_id, call.request.batch, **call.where_to)
 
 
-@serves("delete", s.Deleted, s.DeleteBody)
-def delete(call: Call[s.DeleteBody]) -> dict[str, int]:
+@handles
+def delete(call: Call[Delete]) -> int:
     """Delete the records that match all conditions."""
-    body = call.body
-    filtered = body.where is not None or body.where_document is not None
-    if body.ids is None and not filtered:
-        call.api.get_collection_by_id(call.collection_id, **call.place)
-        return {"deleted": 0}
-    ids = None if filtered and not body.ids else body.ids
-    if ids is not None and not ids:
+    asked = call.request
+    filtered = asked.where is not None or asked.where_document is not None
+    if asked.ids is None and not filtered:
+        call.api.get_collection_by_id(call.collection_id, **call.where_to)
+        return 0
+    if asked.ids is not None and not asked.ids:
         raise InvalidArgumentError("Either ids or where must be specified")
-    if body.limit is not None and not filtered:
+    if asked.limit is not None and not filtered:
         raise InvalidArgumentError("limit can only be specified when a where clause is provided")
-    deleted = call.api.delete(
+    return call.api.delete(
         call.collection_id,
-        ids=None if ids is None else _unique(ids),
-        where=body.where,
-        where_document=body.where_document,
-        limit=body.limit,
-        **call.place,
+        ids=asked.ids,
+        where=asked.where,
+        where_document=asked.where_document,
+        limit=asked.limit,
+        **call.where_to,
     )
-    return {"deleted": deleted}
 
 
-@serves("count", int, query=(("read_level", "Chroma's read levels; a store is always up to date"),))
+@handles
 def count(call: Call[None]) -> int:
     """Return how many records there are."""
-    call.word("read_level", _READ_LEVELS)
-    return call.api.count(call.collection_id, **call.place)
+    return call.api.count(call.collection_id, **call.where_to)
 
 
 # -- the store --------------------------------------------------------------------------------
 
 
-@serves("heartbeat", s.Heartbeat)
-def heartbeat(call: Call[None]) -> dict[str, int]:
+@handles
+def heartbeat(call: Call[None]) -> int:
     """Return the server's clock: it is alive."""
-    return {"nanosecond heartbeat": time.time_ns()}
+    return time.time_ns()
 
 
-@serves("root", s.Heartbeat)
-def root(call: Call[None]) -> dict[str, int]:
-    """Return the server's clock, as Chroma's async client asks for it."""
-    return {"nanosecond heartbeat": time.time_ns()}
-
-
-@serves("version", str)
-def version(call: Call[None]) -> str:
+@handles
+def get_version(call: Call[None]) -> str:
     """Return the version of the server."""
     return __version__
 
 
-@serves("pre_flight_checks", s.Checks)
-def pre_flight_checks(call: Call[None]) -> dict[str, Any]:
+@handles
+def get_max_batch_size(call: Call[None]) -> ServerInfo:
     """Return what a client has to know before its first write."""
-    return {
-        "max_batch_size": call.api.get_max_batch_size(),
-        "supports_base64_encoding": True,
-        "server": "chroma_nb",
-        "version": __version__,
-        "max_records": call.settings.server_max_batch_size,
+    return ServerInfo(
+        name="chroma_nb",
+        version=__version__,
+        max_batch_size=call.api.get_max_batch_size(),
+        max_records=call.settings.server_max_batch_size,
         # Depends on the memory that is free now: clients ask again before they send much.
-        "max_body": largest_part(parse_bytes(call.settings.server_max_body)),
-    }
+        max_body=largest_part(parse_bytes(call.settings.server_max_body)),
+    )
 
 
-@serves("identity", s.Identity)
-def identity(call: Call[None]) -> dict[str, Any]:
+@handles
+def get_user_identity(call: Call[None]) -> UserIdentity:
     """Return who the caller is taken for."""
     who = call.identity
     if who.is_admin:
-        return {
-            "user_id": who.name,
-            "tenant": DEFAULT_TENANT,
-            "databases": [DEFAULT_DATABASE],
-        }
-    return {"user_id": who.name, "tenant": who.tenants[0], "databases": ["*"]}
+        return UserIdentity(who.name, DEFAULT_TENANT, [DEFAULT_DATABASE])
+    return UserIdentity(who.name, who.tenants[0], ["*"])
 
 
-@serves("reset", bool)
+@handles
 def reset(call: Call[None]) -> bool:
     """Delete everything, where the settings allow it."""
     if not call.settings.allow_reset:
@@ -357,462 +254,326 @@ def reset(call: Call[None]) -> bool:
 # -- tenants and databases --------------------------------------------------------------------
 
 
-@serves("create_tenant", s.Nothing, s.NameBody, problems=(409,))
-def create_tenant(call: Call[s.NameBody]) -> dict[str, Any]:
+@handles
+def create_tenant(call: Call[Name]) -> None:
     """Add a tenant."""
-    validation.check_tenant_name(call.body.name)
-    call.api.create_tenant(call.body.name)
-    return {}
+    validation.check_tenant_name(call.request.name)
+    call.api.create_tenant(call.request.name)
 
 
-@serves("get_tenant", s.TenantAnswer)
-def get_tenant(call: Call[None]) -> dict[str, Any]:
+@handles
+def get_tenant(call: Call[None]) -> str:
     """Return a tenant."""
-    return {"name": call.api.get_tenant(call.path["tenant"]), "resource_name": None}
+    return call.api.get_tenant(call.target.tenant)
 
 
-@serves("update_tenant", s.Nothing, s.TenantChanges)
-def update_tenant(call: Call[s.TenantChanges]) -> dict[str, Any]:
-    """Accept Chroma's resource name of a tenant, which has nothing to act on here."""
-    call.api.get_tenant(call.path["tenant"])
-    return {}
-
-
-@serves(
-    "list_databases",
-    list[s.DatabaseAnswer],
-    query=(("limit", "At most this many"), ("offset", "Leave out this many first")),
-)
-def list_databases(call: Call[None]) -> list[dict[str, Any]]:
+@handles
+def list_databases(call: Call[Page]) -> list[tuple[UUID, str]]:
     """Return a tenant's databases in order of creation."""
-    tenant = call.path["tenant"]
-    found = call.api.list_databases(tenant, call.number("limit"), call.number("offset") or 0)
-    return [{"id": str(key), "name": name, "tenant": tenant} for key, name in found]
+    return call.api.list_databases(call.target.tenant, call.request.limit, call.request.offset)
 
 
-@serves("create_database", s.Nothing, s.NameBody, problems=(409,))
-def create_database(call: Call[s.NameBody]) -> dict[str, Any]:
+@handles
+def create_database(call: Call[Name]) -> None:
     """Add a database."""
-    validation.check_database_name(call.body.name)
-    call.api.create_database(call.body.name, call.path["tenant"])
-    return {}
+    validation.check_database_name(call.request.name)
+    call.api.create_database(call.request.name, call.target.tenant)
 
 
-@serves("get_database", s.DatabaseAnswer)
-def get_database(call: Call[None]) -> dict[str, Any]:
+@handles
+def get_database(call: Call[None]) -> UUID:
     """Return a database."""
-    found = call.api.get_database(call.path["database"], call.path["tenant"])
-    return {"id": str(found), "name": call.path["database"], "tenant": call.path["tenant"]}
+    return call.api.get_database(call.target.database, call.target.tenant)
 
 
-@serves("delete_database", s.Nothing)
-def delete_database(call: Call[None]) -> dict[str, Any]:
+@handles
+def delete_database(call: Call[None]) -> None:
     """Delete a database with all that is in it."""
-    call.api.delete_database(call.path["database"], call.path["tenant"])
-    return {}
+    call.api.delete_database(call.target.database, call.target.tenant)
 
 
 # -- collections ------------------------------------------------------------------------------
 
 
-@serves(
-    "list_collections",
-    list[s.CollectionAnswer],
-    query=(("limit", "At most this many"), ("offset", "Leave out this many first")),
-)
-def list_collections(call: Call[None]) -> list[dict[str, Any]]:
+@handles
+def list_collections(call: Call[Page]) -> list[CollectionInfo]:
     """Return the collections in order of creation."""
-    found = call.api.list_collections(
-        call.number("limit"), call.number("offset") or 0, **call.place
-    )
-    return [collection_to_json(one) for one in found]
+    return call.api.list_collections(call.request.limit, call.request.offset, **call.where_to)
 
 
-@serves("count_collections", int)
+@handles
 def count_collections(call: Call[None]) -> int:
     """Return how many collections there are."""
-    return call.api.count_collections(**call.place)
+    return call.api.count_collections(**call.where_to)
 
 
-@serves("create_collection", s.CollectionAnswer, s.NewCollection, problems=(409,))
-def create_collection(call: Call[s.NewCollection]) -> dict[str, Any]:
+@handles
+def create_collection(call: Call[NewCollection]) -> CollectionInfo:
     """Make a collection, or return the one of that name."""
-    body = call.body
-    validation.check_collection_name(body.name)
-    metadata = validation.check_collection_metadata(body.metadata)
-    given = dict(body.configuration or {})
+    asked = call.request
+    validation.check_collection_name(asked.name)
+    metadata = validation.check_collection_metadata(asked.metadata)
+    given = dict(asked.configuration or {})
     function = validation.check_recorded_function(given.pop("embedding_function", None))
     configuration = validation.created_configuration(given, metadata, "l2")
     configuration["embedding_function"] = function
-    made = call.api.create_collection(
-        body.name, configuration, metadata, get_or_create=body.get_or_create, **call.place
+    return call.api.create_collection(
+        asked.name, configuration, metadata, get_or_create=asked.get_or_create, **call.where_to
     )
-    return collection_to_json(made)
 
 
-@serves("get_collection_by_id", s.CollectionAnswer)
-def get_collection_by_id(call: Call[None]) -> dict[str, Any]:
+@handles
+def get_collection_by_id(call: Call[None]) -> CollectionInfo:
     """Return the collection of that id."""
-    return collection_to_json(call.api.get_collection_by_id(call.collection_id, **call.place))
+    return call.api.get_collection_by_id(call.collection_id, **call.where_to)
 
 
-@serves("get_collection", s.CollectionAnswer)
-def get_collection(call: Call[None]) -> dict[str, Any]:
+@handles
+def get_collection(call: Call[Name]) -> CollectionInfo:
     """Return the collection of that name."""
-    return collection_to_json(call.api.get_collection(call.path["name"], **call.place))
+    return call.api.get_collection(call.request.name, **call.where_to)
 
 
-@serves("update_collection", s.Nothing, s.CollectionChanges, problems=(409,))
-def update_collection(call: Call[s.CollectionChanges]) -> dict[str, Any]:
+@handles
+def modify(call: Call[Changes]) -> CollectionInfo:
     """Change a collection's name, metadata (replaced whole) or configuration."""
-    body = call.body
-    if body.new_name is not None:
-        validation.check_collection_name(body.new_name)
-    metadata = validation.check_collection_metadata(body.new_metadata, modify=True)
+    asked = call.request
+    if asked.name is not None:
+        validation.check_collection_name(asked.name)
+    metadata = validation.check_collection_metadata(asked.metadata, modify=True)
     configuration = None
-    changes = body.new_configuration
-    info = call.api.get_collection_by_id(call.collection_id, **call.place)
+    changes = asked.configuration
+    info = call.api.get_collection_by_id(call.collection_id, **call.where_to)
     if changes is not None:
-        hnsw = None if changes.hnsw is None else changes.hnsw.model_dump(exclude_none=True)
-        spann = None if changes.spann is None else changes.spann.model_dump()
-        configuration = {"hnsw": hnsw, "spann": spann}
+        configuration = {"hnsw": changes.get("hnsw"), "spann": changes.get("spann")}
         validation.updated_configuration(info.configuration, configuration)
-        if changes.embedding_function is not None:
-            configuration["embedding_function"] = validation.check_recorded_function(
-                changes.embedding_function
-            )
-    if (body.new_name, metadata, configuration) != (None, None, None):
-        call.api.modify(
-            *(info.id,),
-            name=body.new_name,
-            metadata=metadata,
-            configuration=configuration,
-            **call.place,
-        )
-    return {}
+        function = changes.get("embedding_function")
+        if function is not None:
+            configuration["embedding_function"] = validation.check_recorded_function(function)
+    if (asked.name, metadata, configuration) == (None, None, None):
+        return info
+    return call.api.modify(
+        info.id,
+        name=asked.name,
+        metadata=metadata,
+        configuration=configuration,
+        **call.where_to,
+    )
 
 
-@serves("delete_collection", s.Nothing)
-def delete_collection(call: Call[None]) -> dict[str, Any]:
+@handles
+def delete_collection(call: Call[Name]) -> None:
     """Delete a collection with its records."""
-    call.api.delete_collection(call.path["name"], **call.place)
-    return {}
+    call.api.delete_collection(call.request.name, **call.where_to)
 
 
-@serves("fork", s.CollectionAnswer, s.ForkBody, problems=(409, 507))
-def fork(call: Call[s.ForkBody]) -> dict[str, Any]:
+@handles
+def fork(call: Call[Name]) -> CollectionInfo:
     """Copy a collection under another name."""
-    validation.check_collection_name(call.body.new_name)
-    return collection_to_json(call.api.fork(call.collection_id, call.body.new_name, **call.place))
+    validation.check_collection_name(call.request.name)
+    return call.api.fork(call.collection_id, call.request.name, **call.where_to)
 
 
-@serves("fork_count", s.ForkCount)
-def fork_count(call: Call[None]) -> dict[str, int]:
-    """Return how many forks share storage with the collection: none, a fork is a copy."""
-    call.api.get_collection_by_id(call.collection_id, **call.place)
-    return {"count": 0}
-
-
-@serves("indexing_status", s.IndexingAnswer)
-def indexing_status(call: Call[None]) -> dict[str, Any]:
+@handles
+def indexing_status(call: Call[None]) -> IndexingStatus:
     """Return how much of the collection its graph covers."""
-    return call.api.indexing_status(call.collection_id, **call.place)._asdict()
+    return call.api.indexing_status(call.collection_id, **call.where_to)
 
 
-@serves("search", s.Problem, problems=(501,))
-def search(call: Call[None]) -> Any:
+# -- asked for by Chroma's clients alone ------------------------------------------------------
+
+
+@handles
+def search(call: Call[None]) -> None:
     """Chroma's hybrid search, which its local server lacks too."""
     raise NotSupportedError("Search is not implemented. Use query with where and where_document.")
 
 
-@serves("attach_function", s.Problem, problems=(501,))
-def attach_function(call: Call[None]) -> Any:
+@handles
+def attach_function(call: Call[None]) -> None:
     """Chroma's attached functions, which its local server lacks too."""
     raise NotSupportedError("Attached functions are not implemented.")
 
 
-@serves("get_attached_function", s.Problem)
-def get_attached_function(call: Call[None]) -> Any:
+@handles
+def get_attached_function(call: Call[Name]) -> None:
     """Say that there is no attached function of that name."""
-    raise NotFoundError(f"Attached function [{call.path['function'][:100]}] does not exist")
+    raise NotFoundError(f"Attached function [{call.request.name[:100]}] does not exist")
 
 
-@serves("detach_function", s.Problem)
-def detach_function(call: Call[None]) -> Any:
+@handles
+def detach_function(call: Call[Name]) -> None:
     """Say that there is no attached function of that name."""
-    raise NotFoundError(f"Attached function [{call.path['function'][:100]}] does not exist")
+    raise NotFoundError(f"Attached function [{call.request.name[:100]}] does not exist")
 
 
 # -- memory and graphs: chroma_nb's own -------------------------------------------------------------
 
 
-@serves("unload", s.Released)
-def unload(call: Call[None]) -> dict[str, int]:
+@handles
+def unload(call: Call[None]) -> int:
     """Free the collection's memory; no answer changes (CIP-28112023)."""
-    return {"released": call.api.unload(call.collection_id, **call.place)}
+    return call.api.unload(call.collection_id, **call.where_to)
 
 
-@serves(
-    "unload_v1",
-    s.Released,
-    query=(("tenant", "The collection's tenant"), ("database", "The collection's database")),
-)
-def unload_v1(call: Call[None]) -> dict[str, int]:
+@handles
+def unload_v1(call: Call[None]) -> int:
     """Free the collection's memory, as CIP-28112023 names the route: the id alone says which."""
     info = _locate(call)
-    where_to = {"tenant": info.tenant, "database": info.database}
-    return {"released": call.api.unload(info.id, **where_to)}
+    return call.api.unload(info.id, tenant=info.tenant, database=info.database)
 
 
-@serves("load", s.Loaded, problems=(507,))
-def load(call: Call[None]) -> dict[str, int]:
+@handles
+def load(call: Call[None]) -> int:
     """Bring the collection into memory."""
-    return {"resident_bytes": call.api.load(call.collection_id, **call.place)}
+    return call.api.load(call.collection_id, **call.where_to)
 
 
-@serves("pin", s.Nothing, s.PinBody, problems=(507,))
-def pin(call: Call[s.PinBody]) -> dict[str, Any]:
+@handles
+def pin(call: Call[Pin]) -> None:
     """Keep the collection in memory, or let it go like any other."""
-    call.api.pin(call.collection_id, call.body.pinned, **call.place)
-    return {}
+    call.api.pin(call.collection_id, call.request.pinned, **call.where_to)
 
 
-@serves("set_ttl", s.CollectionAnswer, s.TtlBody)
-def set_ttl(call: Call[s.TtlBody]) -> dict[str, Any]:
+@handles
+def set_ttl(call: Call[TimeToLive]) -> CollectionInfo:
     """Set after how many seconds without use the collection is unloaded."""
-    return collection_to_json(call.api.set_ttl(call.collection_id, call.body.seconds, **call.place))
+    return call.api.set_ttl(call.collection_id, call.request.seconds, **call.where_to)
 
 
-@serves(
-    "describe_fields",
-    list[s.FieldAnswer],
-    query=(("n_values", "The values of a key are counted where it has at most this many"),),
-)
-def describe_fields(call: Call[None]) -> list[dict[str, Any]]:
+@handles
+def describe_fields(call: Call[Fields]) -> list[FieldSummary]:
     """Return what the records have in their metadata."""
-    n_values = min(call.number("n_values", 20) or 0, _MOST_VALUES)
-    found = call.api.describe_fields(call.collection_id, n_values, **call.place)
-    return [asdict(one) for one in found]
+    n_values = min(call.request.n_values, _MOST_VALUES)
+    return call.api.describe_fields(call.collection_id, n_values, **call.where_to)
 
 
-@serves("metadata_keys", list[str])
+@handles
 def metadata_keys(call: Call[None]) -> list[str]:
     """Return the keys that the records have in their metadata, sorted; 20,000 at most."""
-    return call.api.metadata_keys(call.collection_id, **call.place)
+    return call.api.metadata_keys(call.collection_id, **call.where_to)
 
 
-@serves("build_index", s.Nothing, problems=(507,))
-def build_index(call: Call[None]) -> dict[str, Any]:
+@handles
+def build_index(call: Call[None]) -> None:
     """Build the graph now, up to the last record."""
-    call.api.build_index(call.collection_id, **call.place)
-    return {}
+    call.api.build_index(call.collection_id, **call.where_to)
 
 
-@serves("explain", dict[str, Any], s.ExplainBody)
-def explain(call: Call[s.ExplainBody]) -> dict[str, Any]:
+@handles
+def explain(call: Call[Query]) -> dict[str, Any]:
     """Answer a query, and return how that was done."""
-    body = call.body
-    _check_results(call, body.n_results, len(body.query_embeddings))
+    asked = call.request
+    _check_results(call)
     return call.api.explain(
         call.collection_id,
-        _vectors(body.query_embeddings),
-        body.n_results,
-        ids=None if body.ids is None else _unique(body.ids),
-        where=body.where,
-        where_document=body.where_document,
-        **call.place,
+        asked.embeddings,
+        asked.n_results,
+        ids=asked.ids,
+        where=asked.where,
+        where_document=asked.where_document,
+        **call.where_to,
     )
 
 
-@serves("memory_report", s.Report, s.ReportBody)
-def memory_report(call: Call[s.ReportBody]) -> dict[str, Any]:
+@handles
+def memory_report(call: Call[Report]) -> MemoryReport:
     """Return what the database's collections hold, and the totals of the store and its process."""
-    chosen = call.body.collections
-    wanted = None if chosen is None else [_uuid(one) for one in chosen]
-    return call.api.memory_report(wanted, **call.place).to_dict()
+    return call.api.memory_report(call.request.collections, **call.where_to)
 
 
-@serves("unload_all", s.Released)
-def unload_all(call: Call[None]) -> dict[str, int]:
+@handles
+def unload_all(call: Call[None]) -> int:
     """Unload the database's collections that are not pinned."""
-    return {"released": call.api.unload_all(**call.place)}
+    return call.api.unload_all(**call.where_to)
 
 
-@serves("preview_memory_budget", list[s.EvictionAnswer], s.BudgetBody)
-def preview_memory_budget(call: Call[s.BudgetBody]) -> list[dict[str, Any]]:
+@handles
+def preview_memory_budget(call: Call[Budget]) -> list[Eviction]:
     """Return what a budget would unload, in order."""
-    found = call.api.preview_memory_budget(call.body.budget, **call.place)
-    return [asdict(one) for one in found]
+    return call.api.preview_memory_budget(call.request.budget, **call.where_to)
 
 
-@serves("get_memory_budget", s.Budget)
-def get_memory_budget(call: Call[None]) -> dict[str, int]:
+@handles
+def get_memory_budget(call: Call[None]) -> int:
     """Return the bytes that loaded collections may hold together."""
-    return {"budget": call.api.get_memory_budget()}
+    return call.api.get_memory_budget()
 
 
-@serves("set_memory_budget", s.Budget, s.BudgetBody, problems=(507,))
-def set_memory_budget(call: Call[s.BudgetBody]) -> dict[str, int]:
+@handles
+def set_memory_budget(call: Call[Budget]) -> int:
     """Set the budget; what does not fit is unloaded before this returns."""
-    return {"budget": call.api.set_memory_budget(call.body.budget)}
+    return call.api.set_memory_budget(call.request.budget)
 
 
-@serves("estimate_memory", s.EstimateAnswer, s.EstimateBody)
-def estimate_memory(call: Call[s.EstimateBody]) -> dict[str, Any]:
+@handles
+def estimate_memory(call: Call[Estimate]) -> MemoryEstimate:
     """Reckon what a collection of some size would take."""
-    body = call.body
-    given = {
-        key: value
-        for key, value in (body.configuration or {}).items()
-        if key != "embedding_function"
-    }
+    asked = call.request
+    given = dict(asked.configuration or {})
+    given.pop("embedding_function", None)
     configuration = validation.created_configuration(given, None, "l2")
-    found = call.api.estimate_memory(body.n_records, body.dimension, configuration, body.text_bytes)
-    return asdict(found)
+    return call.api.estimate_memory(
+        asked.n_records, asked.dimension, configuration, asked.text_bytes
+    )
 
 
-# -- what bodies mean -------------------------------------------------------------------------
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidUUIDError(f"Collection ID is not a valid UUIDv4: {text[:100]!r}") from None
+# -- what requests mean -----------------------------------------------------------------------
 
 
 def _locate(call: Call[None]) -> CollectionInfo:
     """Find a collection by its id alone, in the databases of a tenant that the caller may use."""
-    collection_id = call.collection_id
-    tenant = call.query.get("tenant")
-    if tenant is None:
+    tenant, database = call.target.tenant, call.target.database
+    if not tenant:
         tenant = DEFAULT_TENANT if call.identity.is_admin else call.identity.tenants[0]
     call.identity.check_tenant(tenant)
-    database = call.query.get("database")
-    names = (
-        [name for _, name in call.api.list_databases(tenant)] if database is None else [database]
-    )
+    names = [database] if database else [name for _, name in call.api.list_databases(tenant)]
     for name in names:
         try:
-            return call.api.get_collection_by_id(collection_id, tenant=tenant, database=name)
+            return call.api.get_collection_by_id(call.collection_id, tenant=tenant, database=name)
         except NotFoundError:
             continue
-    raise NotFoundError(f"Collection [{collection_id}] does not exist.")
+    raise NotFoundError(f"Collection [{call.collection_id}] does not exist.")
 
 
-def _include(given: Sequence[str]) -> list[str]:
+def _check_include(given: Sequence[str]) -> None:
     for item in given:
         if item not in _INCLUDES:
             raise InvalidArgumentError(
                 f"Expected include item to be one of {', '.join(_INCLUDES)}, got {item[:100]}"
             )
-    return list(given)
 
 
-def _unique(ids: list[str]) -> list[str]:
-    return list(dict.fromkeys(ids))
-
-
-def _vectors(given: Sequence[Any]) -> NDArray[np.float32]:
-    """Return embeddings, which came as lists of numbers or as base64, as an array: float32, shape (n, dimension)."""
-    if given and isinstance(given[0], str):
-        return validation.check_embeddings(from_base64(given))
-    return validation.check_embeddings(list(given))
-
-
-def _embeddings_to_send(call: Call[Any], vectors: NDArray[np.float32]) -> list[Any]:
-    if call.query.get("embeddings") == "base64":
-        return list(to_base64(vectors))
-    return list(vectors.tolist())
-
-
-def _check_results(call: Call[Any], n_results: int, n_queries: int) -> None:
-    """Refuse a query whose answer would be too large, before it is run.
-
-    Raises:
-        InvalidArgumentError: It asks for more results than `server_max_results`.
-    """
-    limit = call.settings.server_max_results
-    if n_results * n_queries > limit:
-        # A query has no more results than there are records.
-        n_results = min(n_results, call.api.count(call.collection_id, **call.place))
-    if n_results * n_queries > limit:
-        raise InvalidArgumentError(
-            f"{n_results:,} results for each of {n_queries:,} queries are more than the server's maximum of "
-            f"{limit:,} in one request: ask in parts (Settings.server_max_results)."
-        )
-
-
-def _has_no_records(call: Call[Any], body: s.NewRecords | s.RecordChanges) -> bool:
-    """Say whether a body has no records to write.
-
-    Raises:
-        BatchSizeExceededError: It has more records than one request may have.
-    """
-    limit = call.settings.server_max_batch_size
-    if len(body.ids) > limit:
-        raise BatchSizeExceededError(
-            f"Batch size {len(body.ids):,} exceeds the server's maximum of {limit:,} records: send them in "
-            "parts (Settings.server_max_batch_size)."
-        )
-    if body.ids:
-        return False
-    _check_length(0, body.embeddings or [])
-    call.api.get_collection_by_id(call.collection_id, **call.place)
-    return True
-
-
-def _check_length(n_ids: int, values: Sequence[Any]) -> None:
-    if len(values) != n_ids:
-        raise InvalidArgumentError(
-            "Inconsistent number of IDs, embeddings, documents, URIs and metadatas"
-        )
-
-
-def _first_of_each(body: s.NewRecords) -> s.NewRecords:
-    """Return a body without repeated ids: as in Chroma, the first record of an id counts."""
-    if len(set(body.ids)) == len(body.ids):
-        return body
-    for values in (body.embeddings, body.metadatas, body.documents, body.uris):
-        if values is not None:
-            _check_length(len(body.ids), values)
-    seen: set[str] = set()
-    rows = [
-        row
-        for row, one in enumerate(body.ids)
-        if not (one in seen or seen.add(one))  # type: ignore[func-returns-value]
-    ]
-
-    def part(values: Any) -> Any:
-        return None if values is None else [values[row] for row in rows]
-
-    return s.NewRecords.model_construct(
-        ids=part(body.ids),
-        embeddings=part(body.embeddings),
-        metadatas=part(body.metadatas),
-        documents=part(body.documents),
-        uris=part(body.uris),
+def _check_results(call: Call[Query]) -> None:
+    """Refuse a query whose answer would be too large."""
+    asked = call.request
+    check_n_results(
+        call.settings,
+        asked.n_results,
+        len(asked.embeddings),
+        lambda: call.api.count(call.collection_id, **call.where_to),
     )
 
 
-def _metadatas(given: list[dict[str, Any] | None] | None) -> list[dict[str, Any] | None] | None:
-    """Return metadata with None in the place of empty objects."""
-    return None if given is None else [one or None for one in given]
+def _has_records(call: Call[Write]) -> bool:
+    """Say whether there is something to write; refuse more than one request may hold."""
+    check_n_records(call.settings, len(call.request.batch))
+    if call.request.batch.ids:
+        return True
+    call.api.get_collection_by_id(call.collection_id, **call.where_to)
+    return False
 
 
-def _new_batch(body: s.NewRecords) -> Any:
-    checked = validation.check_insert(
-        *(body.ids, _vectors(body.embeddings), _metadatas(body.metadatas)),
-        *(body.documents, None, body.uris),
+def _nothing_found(n_queries: int, include: Sequence[str]) -> Matches:
+    def empty(part: str) -> Any:
+        return [[] for _ in range(n_queries)] if part in include else None
+
+    embeddings = [np.empty((0, 0), np.float32) for _ in range(n_queries)]
+    return Matches(
+        ids=[[] for _ in range(n_queries)],
+        distances=empty("distances"),
+        embeddings=embeddings if "embeddings" in include else None,
+        documents=empty("documents"),
+        metadatas=empty("metadatas"),
+        uris=empty("uris"),
     )
-    return checked.batch
-
-
-def _nothing_found(n_queries: int, include: Sequence[str]) -> dict[str, Any]:
-    parts = ("distances", "embeddings", "documents", "metadatas", "uris")
-    empty: list[list[Any]] = [[] for _ in range(n_queries)]
-    return {
-        "ids": empty,
-        **{part: empty if part in include else None for part in parts},
-        "include": list(include),
-    }

@@ -15,8 +15,8 @@ from chroma_nb.memory.report import (
 from chroma_nb.wire.entries import entry_from_json
 
 
-def report_from_json(found: dict[str, Any], server: str) -> MemoryReport:
-    """Return a report from `MemoryReport.to_dict`; `server` is the address of the one that made it."""
+def report_from_json(found: dict[str, Any]) -> MemoryReport:
+    """Return a report from `MemoryReport.to_dict`. Who reads it knows which server made it, and says so in it."""
     parts: dict[str, type] = {
         "collections": CollectionMemory,
         "events": MemoryEvent,
@@ -26,7 +26,7 @@ def report_from_json(found: dict[str, Any], server: str) -> MemoryReport:
         name: [entry_from_json(kind, one) for one in found.get(name, [])]
         for name, kind in parts.items()
     }
-    return entry_from_json(MemoryReport, {**found, **lists, "server": server})
+    return entry_from_json(MemoryReport, {**found, **lists, "server": ""})
 
 
 def evictions_from_json(found: list[dict[str, Any]]) -> list[Eviction]:

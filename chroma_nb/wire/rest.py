@@ -1,4 +1,7 @@
-"""`ROUTES`: HTTP method and path of each operation, in Chroma's REST API v2. Client and server both read them."""
+"""`ROUTES`: HTTP method and path of each operation, in Chroma's REST API v2. Client and server both read them.
+
+The JSON of requests is in `wire.rest_requests`, that of answers in `wire.rest_answers`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chroma_nb.wire.operations import OPERATIONS, Operation
+from chroma_nb.wire.requests import Name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +71,8 @@ _ALL = (
     _route("POST", "/api/v2/reset", "reset"),
     _route("POST", "/api/v2/tenants", "create_tenant"),
     _route("GET", _TENANT, "get_tenant"),
-    _server_only("PATCH", _TENANT, Operation("update_tenant")),
+    # Chroma's resource name of a tenant, which has nothing to act on here.
+    _route("PATCH", _TENANT, "get_tenant", "update_tenant"),
     _route("GET", _TENANT + "/databases", "list_databases"),
     _route("POST", _TENANT + "/databases", "create_database"),
     _route("GET", _DATABASE, "get_database"),
@@ -80,20 +85,22 @@ _ALL = (
     _route("PUT", _COLLECTION, "modify", "update_collection"),
     _route("DELETE", _DATABASE + "/collections/{name}", "delete_collection"),
     _route("POST", _COLLECTION + "/fork", "fork"),
-    _server_only("GET", _COLLECTION + "/fork_count", Operation("fork_count")),
+    _route("GET", _COLLECTION + "/fork_count", "get_collection_by_id", "fork_count"),
     _route("GET", _COLLECTION + "/indexing_status", "indexing_status"),
     _server_only("POST", _COLLECTION + "/search", Operation("search")),
     _server_only("POST", _COLLECTION + "/functions/attach", Operation("attach_function")),
-    _server_only("GET", _COLLECTION + "/functions/{function}", Operation("get_attached_function")),
+    _server_only(
+        "GET", _COLLECTION + "/functions/{function}", Operation("get_attached_function", Name)
+    ),
     _server_only(
         "POST",
         _COLLECTION + "/attached_functions/{function}/detach",
-        Operation("detach_function"),
+        Operation("detach_function", Name),
     ),
     _route("POST", _COLLECTION + "/unload", "unload"),
     # As in CIP-28112023. The path has no tenant: the server looks it up and checks whether the user may use it.
     _server_only(
-        "POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", "anyone")
+        "POST", "/api/v1/collections/{collection_id}/unload", Operation("unload_v1", scope="anyone")
     ),
     _route("POST", _COLLECTION + "/load", "load"),
     _route("PUT", _COLLECTION + "/pin", "pin"),

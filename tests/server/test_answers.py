@@ -226,7 +226,7 @@ def test_clients_that_ask_for_much_and_read_nothing(
     served: tuple[Any, Raw, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, raw, path = served
-    answers = server._service.answers
+    answers = server._rest.answers
     highest = 0
     make_room = answers.make_room
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 import chroma_nb
 from chroma_nb import errors
-from chroma_nb.server.application import Service
+from chroma_nb.server.application import RestApplication
 from chroma_nb.server.auth import ANONYMOUS
 from chroma_nb.server.bodies import Received
-from chroma_nb.server.operations import ENDPOINTS
+from chroma_nb.server.endpoints import ENDPOINTS
+from chroma_nb.server.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,18 +90,18 @@ bodies = st.fixed_dictionaries({}, optional=members)
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
+def rest() -> Iterator[RestApplication]:
     settings = chroma_nb.Settings(allow_reset=True, graph_min_records=777, memory_budget="50 MB")
     with chroma_nb.EphemeralClient(settings) as client:
         service = Service(client.api, settings)
-        yield service
+        yield RestApplication(service)
         service.close()
         client.reset()
 
 
-def answer(service: Service, name: str, body: bytes, **query: str) -> tuple[int, Any]:
+def answer(rest: RestApplication, name: str, body: bytes, **query: str) -> tuple[int, Any]:
     """Send a body to an operation, in a collection that has two records."""
-    api = service.api
+    api = rest.service.api
     place: Any = {"tenant": "default_tenant", "database": "default_database"}
     configuration = {"hnsw": {"space": "l2"}, "spann": None, "embedding_function": None}
     configuration["hnsw"] = {
@@ -115,7 +116,7 @@ def answer(service: Service, name: str, body: bytes, **query: str) -> tuple[int,
     path = {**place, "collection_id": str(found.id), "name": "fuzz", "function": "f"}
     received = Received()
     received += body
-    status, content = service._execute(WITH_BODY[name], path, query, ANONYMOUS, received, "trace")
+    status, content = rest.execute(WITH_BODY[name], path, query, ANONYMOUS, received, "trace")
     return status, json.loads(content)
 
 
@@ -135,9 +136,11 @@ def check(status: int, found: Any) -> None:
 @example(body={"where": {"a": float("nan")}}, query="")
 @example(body={"ids": ["a"], "embeddings": [[1e300]]}, query="")
 @example(body={"limit": 2**63, "offset": 2**63}, query="")
-def test_bodies_that_are_nearly_right(service: Service, name: str, body: Any, query: str) -> None:
+def test_bodies_that_are_nearly_right(
+    rest: RestApplication, name: str, body: Any, query: str
+) -> None:
     text = json.dumps(body).encode()
-    status, found = answer(service, name, text, embeddings=query, on_conflict=query or "skip")
+    status, found = answer(rest, name, text, embeddings=query, on_conflict=query or "skip")
     check(status, found)
 
 
@@ -148,5 +151,5 @@ def test_bodies_that_are_nearly_right(service: Service, name: str, body: Any, qu
 @example(body=b"[" * 100_000)
 @example(body=b'{"ids":["\\ud800"],"embeddings":[[1]]}')
 @example(body=b'{"ids":["a"],"embeddings":[["' + b"A" * 1_000_000 + b'"]]}')
-def test_bodies_that_are_anything(service: Service, name: str, body: bytes) -> None:
-    check(*answer(service, name, body))
+def test_bodies_that_are_anything(rest: RestApplication, name: str, body: bytes) -> None:
+    check(*answer(rest, name, body))
