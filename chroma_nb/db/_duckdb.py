@@ -38,7 +38,7 @@ from chroma_nb.db.base import (
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.damaged_database import is_damage
-from chroma_nb.db.interrupted import interruptible
+from chroma_nb.db.interrupted import interruptible, was_cut_off
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
 from chroma_nb.db.record_table import (
     CHUNK_ROWS,
@@ -53,6 +53,7 @@ from chroma_nb.db.sql import EMPTY_DATABASE, ColumnsCache, VectorFunction, answe
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
+    ChromaError,
     InternalError,
     InvalidArgumentError,
     MemoryBudgetError,
@@ -284,6 +285,8 @@ class DuckDB(DB):
         self._cursor_lock = threading.Lock()
         self._idle_cursors: list[duckdb.DuckDBPyConnection] = []
         self._busy_cursors: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
+        #: Those of them that were interrupted, as the database had to be reopened.
+        self._cut_off: weakref.WeakSet[duckdb.DuckDBPyConnection] = weakref.WeakSet()
         #: A thread waits for the busy cursors to reopen the database: other threads start no new read meanwhile.
         self._is_reopening = False
         self._this_thread = _ThreadState()
@@ -441,6 +444,10 @@ class DuckDB(DB):
         Args:
             is_committed: A transaction was committed just now, so that the log begins with a whole commit.
         """
+
+    def _flush_log(self) -> bool:
+        """Flush the log to the disk, where there is one and the settings want that; say whether that worked."""
+        return False
 
     def _expect_log(self) -> None:
         """Called before a commit, which begins a log where there is none."""
@@ -657,11 +664,11 @@ class DuckDB(DB):
                 connection.execute("COMMIT")
         except BaseException as error:
             failed = isinstance(error, duckdb.Error)
-            if failed and is_written:
-                self._undo_commit(error, number)
-            else:
+            if not (failed and is_written):
                 self._undo(failed=failed)
-            raise
+                raise
+            if not self._undo_commit(error, number):
+                raise
         self._commits = number
         self._write_commit_file(is_committed=True)
         self._after_commit()
@@ -680,8 +687,8 @@ class DuckDB(DB):
             con.execute("UPDATE meta SET value = ? WHERE key = 'commits'", [str(number)])
         return number
 
-    def _undo_commit(self, error: BaseException, number: int | None) -> None:
-        """Undo a transaction whose COMMIT has failed; raise another error where it was committed all the same.
+    def _undo_commit(self, error: BaseException, number: int | None) -> bool:
+        """Undo a transaction whose COMMIT has failed; say whether it was committed all the same, and is safe.
 
         DuckDB truncates its log to what it was before the COMMIT. Where the disk refuses that as well, the
         transaction may still be in the log when the store is reopened. In memory, COMMIT may fail after it has
@@ -693,7 +700,7 @@ class DuckDB(DB):
             number: The number of the commit; None in memory.
 
         Raises:
-            InternalError: The transaction was committed, or that cannot be found out now.
+            InternalError: The transaction was committed and may be lost, or that cannot be found out now.
         """
         before = self._comparable_catalogue()
         try:
@@ -713,6 +720,9 @@ class DuckDB(DB):
                 f"nothing of it. {reason}"
             ) from error
         if number is not None and self._commits == number:
+            if is_out_of_memory(error) and self._flush_log():
+                # It was in the log already when memory ran out.
+                return True
             raise InternalError(
                 f"Writing to {self!r} failed: {error}. All of this call is there, and may not outlive a power cut. "
                 "Repeat the call."
@@ -722,6 +732,7 @@ class DuckDB(DB):
                 f"Writing to {self!r} failed: {error}. All of this call is there all the same, and nothing has to be "
                 "repeated."
             ) from error
+        return False
 
     def _comparable_catalogue(self) -> list[tuple[Any, ...]]:
         """Return the catalogue in memory as plain values that can be compared with ``==``."""
@@ -811,6 +822,8 @@ class DuckDB(DB):
             is_idle = True
         except BaseException as error:
             cursor.close()
+            if cursor in self._cut_off and not isinstance(error, ChromaError):
+                raise self._cut_off_error() from error
             if is_out_of_memory(error) and (self.persists or not is_fatal(error)):
                 if is_fatal(error):
                     # A commit of another thread has run out of memory and ended DuckDB. Reopened, it may have enough.
@@ -1340,8 +1353,21 @@ class DuckDB(DB):
             ids=ids,
         )
 
+    def _cut_off_error(self) -> InternalError:
+        """Return the error for a read whose cursor was closed or interrupted by another thread."""
+        if self._is_closing:
+            return InternalError(
+                "The store was closed while this query ran. Open a new client to go on."
+            )
+        return InternalError(
+            f"{self!r} was reopened while it was read, as a write of another thread had failed. Nothing is damaged. "
+            "Repeat the call."
+        )
+
     def read_error(self, error: duckdb.Error) -> Exception:
         """Return the error to raise for one of DuckDB's that a read has met."""
+        if was_cut_off(error):
+            return self._cut_off_error()
         return InternalError(f"{self!r} could not be read: {error}.")
 
     def check(

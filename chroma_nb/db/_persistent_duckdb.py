@@ -48,7 +48,7 @@ from chroma_nb.db.commit_file import (
     log_start,
 )
 from chroma_nb.db.folder_sizes import FolderSizes
-from chroma_nb.db.interrupted import interruptible, path_to_open
+from chroma_nb.db.interrupted import interruptible, path_to_open, was_cut_off
 from chroma_nb.db.memory_share import is_out_of_memory
 from chroma_nb.db.own_file import (
     COLLECTION_PREFIX,
@@ -105,6 +105,8 @@ _SMALL_CHECKPOINT_BYTES = 8 << 20
 _UNFINISHED = ".new"
 #: How long reopening the database waits for readers, seconds.
 _READERS_SECONDS = 10.0
+#: ... and so long for those that it has interrupted.
+_INTERRUPTED_SECONDS = 10.0
 #: The names in a store's folder.
 _OWN_FILES = {
     "lock",
@@ -421,11 +423,8 @@ class PersistentDuckDB(DuckDB):
         if isinstance(error, duckdb.InternalException | duckdb.FatalException):
             # DuckDB has ended and must be reopened.
             self.mark_broken()
-        if isinstance(error, duckdb.ConnectionException) or "No open result set" in str(error):
-            return InternalError(
-                f"The store in {self.path!r} was reopened while it was read, after a write that failed. Nothing is "
-                "damaged. Repeat the call."
-            )
+        if was_cut_off(error):
+            return self._cut_off_error()
         if is_disk_full(error):
             return InternalError(
                 f"The store in {self.path!r} could not be read, as the disk is full: {error}. Free some space."
@@ -498,6 +497,14 @@ class PersistentDuckDB(DuckDB):
         except OSError:
             # Then nothing is compared.
             self._log_start = ANY_LOG
+
+    def _flush_log(self) -> bool:
+        if self.settings.fsync:
+            try:
+                _sync(self._log_file())
+            except OSError:
+                return False
+        return True
 
     def _expect_log(self) -> None:
         if self._noted is None or self._noted.log == ANY_LOG or self._log_bytes():
@@ -710,19 +717,27 @@ class PersistentDuckDB(DuckDB):
         # only in part: with DuckDB 1.3.2 the next text that was written came out joined with theirs. What is on the
         # disk is right, so it is read again.
         self._check_not_replaced()
-        # Wait for readers. Closing under them would look like a damaged file, and as long as one of their queries
-        # runs, DuckDB keeps the old instance or refuses to open the file again.
-        until = time.monotonic() + _READERS_SECONDS
+        # Wait for readers, then interrupt those that are left. Closing under them would look like a damaged file, and
+        # while one of their queries runs, DuckDB waits for it, keeps the old instance, or refuses to open the file.
+        patient_until = time.monotonic() + _READERS_SECONDS
+        until = patient_until + _INTERRUPTED_SECONDS
         self._is_reopening = True
         try:
             while True:
                 with self._cursor_lock:
+                    busy = list(self._busy_cursors)
                     # This thread's own cursors are not waited for: they end after this.
-                    others = len(self._busy_cursors) - self._this_thread.n_cursors
-                    if others <= 0 or time.monotonic() > until:
+                    others = len(busy) - self._this_thread.n_cursors
+                    now = time.monotonic()
+                    if others <= 0 or now > until:
                         self._idle_cursors.clear()
                         self._reopen()
                         return
+                if now > patient_until:
+                    for cursor in busy:
+                        self._cut_off.add(cursor)
+                        with contextlib.suppress(duckdb.Error):
+                            cursor.interrupt()
                 time.sleep(0.001)
         finally:
             self._is_reopening = False

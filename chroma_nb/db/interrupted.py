@@ -52,6 +52,13 @@ def _was_interrupted(error: BaseException | None, handled: BaseException | None)
     return _was_interrupted(error.__cause__ or error.__context__, handled)
 
 
+def was_cut_off(error: BaseException) -> bool:
+    """Say whether an error of DuckDB's means that another thread has closed or interrupted the cursor."""
+    return isinstance(
+        error, duckdb.InterruptException | duckdb.ConnectionException
+    ) or "No open result set" in str(error)
+
+
 def path_to_open(path: str) -> str:
     """Return a path by which DuckDB can open a database without waiting for an interrupted query.
 

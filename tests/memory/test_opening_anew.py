@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 
 import chroma_nb
@@ -16,6 +17,7 @@ from chroma_nb.db import _persistent_duckdb
 from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pytest
@@ -57,43 +59,45 @@ def test_a_reader_is_not_cut_off_and_the_writer_comes_through(tmp_path: Path) ->
         assert client.check().is_whole
 
 
-def test_a_query_that_does_not_end_keeps_nobody_from_reading_and_writing(
+def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DuckDB cannot be reopened then: it gives the same instance once more."""
+    """DuckDB waits for it otherwise, or gives the same instance once more."""
     monkeypatch.setattr(_persistent_duckdb, "_READERS_SECONDS", 0.0)
     client, collection = filled(tmp_path / "store")
     with client:
         db = client.api.segments.db
-        begun, running = threading.Event(), []
+        begun = threading.Event()
+        errors: list[Exception] = []
 
         def begin(number: int) -> int:
             begun.set()
             return number
 
         def ask() -> None:
-            with contextlib.suppress(KeyboardInterrupt), db._reading() as cursor:
-                running.append(cursor)
-                number = cursor.type("BIGINT")
-                cursor.create_function("begin", begin, [number], number)
-                cursor.execute(
-                    "SELECT count(*) FROM range(1_000_000_000_000) t(n) WHERE begin(n) < 0"
-                )
+            try:
+                with db._reading() as cursor:
+                    number = cursor.type("BIGINT")
+                    cursor.create_function("begin", begin, [number], number)
+                    cursor.execute(
+                        "SELECT count(*) FROM range(1_000_000_000_000) t(n) WHERE begin(n) < 0"
+                    )
+            except Exception as error:
+                errors.append(error)
 
         asker = threading.Thread(target=ask)
         asker.start()
-        try:
-            assert begun.wait(60)
-            db.mark_broken()
-            assert collection.get(ids=["7"])["documents"] == ["7"]
-            db.mark_broken()
-            collection.add(ids=["one more"], embeddings=np.ones((1, 4), dtype=np.float32))
-            assert collection.count() == 20_001
-            found = client.sql("SELECT embedding FROM read LIMIT 1")
-            assert found["embedding"][0].tolist() == [1.0] * 4
-        finally:
-            running[0].interrupt()
-            asker.join()
+        assert begun.wait(60)
+        db.mark_broken()
+        assert collection.get(ids=["7"])["documents"] == ["7"]
+        asker.join()
+        assert isinstance(errors[0], InternalError)
+        assert "Repeat the call" in str(errors[0])
+        db.mark_broken()
+        collection.add(ids=["one more"], embeddings=np.ones((1, 4), dtype=np.float32))
+        assert collection.count() == 20_001
+        found = client.sql("SELECT embedding FROM read LIMIT 1")
+        assert found["embedding"][0].tolist() == [1.0] * 4
     with chroma_nb.PersistentClient(tmp_path / "store") as client:
         assert client.get_collection("read", embedding_function=None).count() == 20_001
 
@@ -103,6 +107,7 @@ def test_a_reader_that_was_cut_off_is_told_so(
 ) -> None:
     """And not that its store is damaged."""
     monkeypatch.setattr(_persistent_duckdb, "_READERS_SECONDS", 0.0)
+    monkeypatch.setattr(_persistent_duckdb, "_INTERRUPTED_SECONDS", 0.0)
     client, collection = filled(tmp_path / "store")
     with client:
         db = client.api.segments.db
@@ -164,3 +169,29 @@ sys.exit(libc.mallinfo2().hblkhd - before < 1_000_000)
 
 def test_within_little_memory_large_blocks_are_the_systems() -> None:
     assert subprocess.run([sys.executable, "-c", FREED], check=False).returncode == 0
+
+
+def test_a_commit_that_runs_out_of_memory_when_it_is_in_the_log_is_a_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, collection = filled(tmp_path / "store")
+    with client:
+        db = client.api.segments.db
+
+        @contextlib.contextmanager
+        def too_little() -> Iterator[None]:
+            yield
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(db, "_memory_for_commit", too_little)
+            collection.add(ids=["more"], embeddings=np.full((1, 4), 2.0, dtype=np.float32))
+            collection.delete(ids=["7"])
+        assert collection.get(ids=["7", "more"])["ids"] == ["more"]
+        assert collection.query(query_embeddings=[[9.0] * 4], n_results=1)["ids"] == [["more"]]
+        collection.add(ids=["last"], embeddings=np.full((1, 4), 3.0, dtype=np.float32))
+    with chroma_nb.PersistentClient(tmp_path / "store") as client:
+        again = client.get_collection("read", embedding_function=None)
+        assert again.count() == 20_001
+        assert again.get(ids=["7", "more", "last"])["ids"] == ["more", "last"]
+        assert client.check().is_whole

@@ -203,6 +203,8 @@ def served() -> Iterator[tuple[Any, Raw, str]]:
             documents=[f"{row:03000}" for row in range(1_000)],
         )
         raw = Raw(server.start())
+        # Else the system's buffers may take a whole answer: they grow with what it has seen of a connection's speed.
+        server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
         yield server, raw, f"{PLACE}/collections/{docs.id}/get"
         raw.close()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from chroma_nb.db.damaged_database import is_damage
+from chroma_nb.db.interrupted import was_cut_off
 from chroma_nb.db.sql.allowed import FILES
 from chroma_nb.db.sql.columns import RECORD_COLUMNS
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
@@ -62,12 +63,10 @@ class QueryErrors:
 
     def translated(self, error: duckdb.Error, statement: Statement | None) -> BaseException:
         """Return the error to raise for one of DuckDB's; `statement` is what it ran, if it got that far."""
-        if isinstance(error, duckdb.InterruptException):
-            if self._work.is_cancelled:
-                return KeyboardInterrupt()
-            return InternalError(
-                "The store was closed while this query ran. Open a new client to go on."
-            )
+        if isinstance(error, duckdb.InterruptException) and self._work.is_cancelled:
+            return KeyboardInterrupt()
+        if was_cut_off(error):
+            return self._store.read_error(error)
         if isinstance(error, duckdb.OutOfMemoryException):
             return self._store.memory_error()
         if is_damage(error):
