@@ -103,6 +103,19 @@ def test_an_older_database_under_a_newer_log_is_refused(tmp_path: Path) -> None:
         assert client.get_collection("notes", embedding_function=None).count() == 60
 
 
+def test_an_older_database_with_its_commits_under_a_newer_log_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    work(path, "first", 20)
+    for name in ("records.duckdb", "commits"):
+        shutil.copy(path / name, tmp_path / name)
+    work(path, "second", 20)
+    work(path, "third", 20, "kill")
+    for name in ("records.duckdb", "commits"):
+        shutil.copy(tmp_path / name, path / name)
+    with pytest.raises(StoreCorruptError, match="Records would be missing"):
+        opened(path)
+
+
 @pytest.mark.parametrize("end", ["close", "kill"])
 def test_an_older_log_beside_a_newer_database_is_refused(tmp_path: Path, end: str) -> None:
     """DuckDB would read it into the database once more, and its records would be there twice."""
