@@ -7,6 +7,7 @@ many would not fit into its memory, they are read in pieces.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from chroma_nb.filters.sql import json_pointer
 from chroma_nb.types import MOST_METADATA_KEYS, FieldSummary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 #: At most this many metadata keys are described; a record may have ten thousand.
 _MOST_FIELDS = 200
@@ -66,7 +67,8 @@ def metadata_keys(cursor: duckdb.DuckDBPyConnection, table: str, memory_limit: i
         if len(found) > most:
             found.intersection_update(sorted(found)[:most])
 
-    _by_pieces(cursor, table, memory_limit, found.clear, take)
+    with _one_moment(cursor):
+        _by_pieces(cursor, table, memory_limit, found.clear, take)
     return sorted(found)
 
 
@@ -81,17 +83,37 @@ def describe(
         n_values: The values of a key are counted where it has at most this many different ones.
         memory_limit: DuckDB's memory limit, bytes.
     """
-    keys, is_large = _frequent_keys(cursor, table, memory_limit)
-    if not is_large:
-        try:
-            return _summaries(cursor, keys, n_values, _PAIRS.format(table=table, condition=""))
-        except duckdb.OutOfMemoryException:
-            # Records are larger than the sample said: read them in pieces.
-            pass
-    _keep_pairs(cursor, table, memory_limit, keys)
-    found = _summaries(cursor, keys, n_values, _TEMPORARY)
-    cursor.execute("DROP TABLE chroma_nb_pairs")
-    return found
+    with _one_moment(cursor):
+        keys, is_large = _frequent_keys(cursor, table, memory_limit)
+        if not is_large:
+            try:
+                return _summaries(cursor, keys, n_values, _PAIRS.format(table=table, condition=""))
+            except duckdb.OutOfMemoryException:
+                # Records are larger than the sample said: read them in pieces.
+                _begin_again(cursor)
+        _keep_pairs(cursor, table, memory_limit, keys)
+        found = _summaries(cursor, keys, n_values, _TEMPORARY)
+        cursor.execute("DROP TABLE chroma_nb_pairs")
+        return found
+
+
+@contextlib.contextmanager
+def _one_moment(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Have all statements of the block see the same records.
+
+    Otherwise one that is written meanwhile, which gets a new label, could be counted in two pieces, or in none.
+    """
+    cursor.execute("BEGIN TRANSACTION")
+    yield
+    # Where it fails, the cursor is closed, and the transaction with it.
+    cursor.execute("COMMIT")
+
+
+def _begin_again(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Begin the transaction again, where DuckDB ran out of memory and may have ended it."""
+    with contextlib.suppress(duckdb.TransactionException):
+        cursor.execute("ROLLBACK")
+    cursor.execute("BEGIN TRANSACTION")
 
 
 def _summaries(
@@ -183,7 +205,8 @@ def _by_pieces(
     take: Callable[[str], None],
 ) -> bool:
     """Read a table once in pieces; see `Pieces.read`."""
-    return Pieces(cursor, f'"{table}"', memory_limit).read(begin, take)
+    pieces = Pieces(cursor, f'"{table}"', memory_limit, lambda: _begin_again(cursor))
+    return pieces.read(begin, take)
 
 
 class Pieces:

@@ -113,3 +113,23 @@ def test_an_older_servers_summary_is_read() -> None:
     found = fields_from_json([old, counted, lists, newer])
     assert [one.is_estimate for one in found] == [True, False, False, False]
     assert found[1].values == [(7, 9)]
+
+
+def test_a_record_that_is_written_meanwhile_is_counted_once(
+    mixed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that is written again gets a new label, behind all others."""
+    before = _fields.describe(mixed, "records", 5, 10_000)
+    writer = mixed.cursor()
+    parameters = _fields._key_parameters
+    label = 0
+
+    def write_meanwhile(keys: list[str]) -> list[list[str]]:
+        nonlocal label
+        label += 3
+        writer.execute("UPDATE records SET label = ? WHERE label = ?", [9_000 + label, label])
+        return parameters(keys)
+
+    monkeypatch.setattr(_fields, "_key_parameters", write_meanwhile)
+    assert _fields.describe(mixed, "records", 5, 10_000) == before
+    assert label > 3
