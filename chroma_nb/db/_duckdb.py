@@ -40,6 +40,7 @@ from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.interrupted import interruptible, was_cut_off
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
+from chroma_nb.db.read_again import is_fatal, read_again
 from chroma_nb.db.record_table import (
     CHUNK_ROWS,
     RecordTable,
@@ -1453,6 +1454,7 @@ class DuckDB(DB):
         return vectors
 
     @with_more_memory
+    @read_again
     def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
         entry = self._entry(collection_id)
         found: dict[str, int] = {}
@@ -1466,6 +1468,7 @@ class DuckDB(DB):
         return np.fromiter((found.get(one, -1) for one in ids), dtype=np.int64, count=len(ids))
 
     @with_more_memory
+    @read_again
     def select(
         self,
         collection_id: UUID,
@@ -1516,6 +1519,7 @@ class DuckDB(DB):
             yield
 
     @with_more_memory
+    @read_again
     def fetch(
         self,
         collection_id: UUID,
@@ -1541,6 +1545,7 @@ class DuckDB(DB):
         return RecordTable(cursor, entry.table, sizes, self.memory_share.limit)
 
     @with_more_memory
+    @read_again
     def text_sizes(self, collection_id: UUID) -> TextSizes:
         entry = self._entry(collection_id)
         known = entry.texts
@@ -1553,6 +1558,7 @@ class DuckDB(DB):
         return known
 
     @with_more_memory
+    @read_again
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         limit = self.memory_share.limit
         return self._read_current_generation(
@@ -1560,6 +1566,7 @@ class DuckDB(DB):
         )
 
     @with_more_memory
+    @read_again
     def metadata_keys(self, collection_id: UUID) -> list[str]:
         limit = self.memory_share.limit
         return self._read_current_generation(
@@ -2284,11 +2291,6 @@ def is_disk_full(error: BaseException) -> bool:
 def has_failed(error: BaseException) -> bool:
     """Say whether an error of DuckDB's means that the disk is full or has failed, and not that data is damaged."""
     return is_disk_full(error) or os.strerror(errno.EIO) in str(error)
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Say whether an error means that DuckDB has ended and must be reopened."""
-    return isinstance(error, duckdb.FatalException) or "has been invalidated" in str(error)
 
 
 def _close_vectors(entry: CatalogueEntry) -> None:

@@ -102,6 +102,28 @@ def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopene
         assert client.get_collection("read", embedding_function=None).count() == 20_001
 
 
+def test_a_read_that_was_cut_off_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to know that a checkpoint in the background has failed meanwhile."""
+    client, collection = filled(tmp_path / "store")
+    with client:
+        collection.unload()
+        db = client.api.segments.db
+        calls = []
+        record_table = db._record_table
+
+        def ends_once(cursor: Any, entry: Any) -> Any:
+            calls.append(entry)
+            if len(calls) == 1:
+                raise duckdb.FatalException("FATAL Error: database has been invalidated")
+            return record_table(cursor, entry)
+
+        monkeypatch.setattr(db, "_record_table", ends_once)
+        assert collection.get(ids=["7"])["documents"] == ["7"]
+        assert len(calls) > 1
+
+
 def test_a_reader_that_was_cut_off_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
