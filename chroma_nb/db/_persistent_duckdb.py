@@ -56,9 +56,11 @@ from chroma_nb.db.own_file import (
     NotOurFileError,
     has_second_name,
 )
+from chroma_nb.db.read_again import is_fatal
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
+    ChromaError,
     InternalError,
     InvalidArgumentError,
     MemoryBudgetError,
@@ -107,6 +109,8 @@ _UNFINISHED = ".new"
 _READERS_SECONDS = 10.0
 #: ... and so long for those that it has interrupted.
 _INTERRUPTED_SECONDS = 10.0
+#: ... and so long for cursors that are busy for a moment and are not counted.
+_OTHERS_SECONDS = 10.0
 #: The names in a store's folder.
 _OWN_FILES = {
     "lock",
@@ -143,8 +147,8 @@ class PersistentDuckDB(DuckDB):
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        #: The path that DuckDB has open; see `path_to_open`.
-        self._opened_path = ""
+        #: DuckDB was given the database to open.
+        self._was_opened = False
         #: The log has commits of an earlier process.
         self._has_found_log = False
         #: The database's file, as (device, inode).
@@ -229,9 +233,9 @@ class PersistentDuckDB(DuckDB):
         return os.path.join(self.path, "records.duckdb")
 
     def _path_to_open(self) -> str:
-        if not self._busy_cursors:
-            self._opened_path = path_to_open(self._database_file())
-        return self._opened_path
+        path = path_to_open(self._database_file(), is_open=self._was_opened)
+        self._was_opened = True
+        return path
 
     def _log_file(self) -> str:
         return self._database_file() + ".wal"
@@ -502,6 +506,9 @@ class PersistentDuckDB(DuckDB):
         if self.settings.fsync:
             try:
                 _sync(self._log_file())
+            except FileNotFoundError:
+                # A checkpoint has written it into the database, and flushed that.
+                return True
             except OSError:
                 return False
         return True
@@ -746,7 +753,19 @@ class PersistentDuckDB(DuckDB):
         """Close the connection and open the database again. The caller holds the cursor lock."""
         with contextlib.suppress(duckdb.Error):
             self._connection.close()
-        self._connection = self._connect()
+        until = time.monotonic() + _OTHERS_SECONDS
+        while True:
+            try:
+                self._connection = self._connect()
+                break
+            except ChromaError as error:
+                # Another thread sets the memory limit at this moment, by a cursor that keeps the old instance.
+                cause: Any = error.__cause__
+                if not (isinstance(cause, duckdb.ConnectionException) or is_fatal(cause)):
+                    raise
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
         self._touched.clear()
         self._next_memory_check = _MEMORY_CHECK_TABLES
 

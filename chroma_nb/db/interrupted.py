@@ -59,16 +59,19 @@ def was_cut_off(error: BaseException) -> bool:
     ) or "No open result set" in str(error)
 
 
-def path_to_open(path: str) -> str:
-    """Return a path by which DuckDB can open a database without waiting for an interrupted query.
+def path_to_open(path: str, *, is_open: bool) -> str:
+    """Return a path for DuckDB to open: spelled as never before, where it could wait for what was left open.
 
-    After an interrupt, the same file under a spelling that was not used before (such as ``folder//./name``), which
-    DuckDB takes for another database. The instance that was left open never writes: only the store makes checkpoints.
-    Without an interrupt, the path itself, so that DuckDB notices when this process has it open already.
+    DuckDB 1.3 waits with Python's lock held, so whoever has it open could not even close it. Otherwise the path stays as
+    it is, so that DuckDB sees who else in this process has it open. What was left open never writes: the store makes its
+    checkpoints itself.
+
+    Args:
+        path: The database's path, absolute.
+        is_open: This store had it open until now.
     """
-    if not (_LEAVES_IT_OPEN and _INTERRUPTED.is_set()):
+    if not (_LEAVES_IT_OPEN and (is_open or _INTERRUPTED.is_set())):
         return path
     folder, name = os.path.split(path)
-    # The binary digits of a counter, written with "./" and "/".
     bits = f"{next(_SPELLINGS):b}"
     return folder + "/" + "".join("./" if bit == "1" else "/" for bit in bits) + name

@@ -102,6 +102,35 @@ def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopene
         assert client.get_collection("read", embedding_function=None).count() == 20_001
 
 
+def test_a_cursor_that_keeps_the_old_instance_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    client, collection = filled(tmp_path / "store")
+    with client:
+        db = client.api.segments.db
+        begun = threading.Event()
+
+        def begin(number: int) -> int:
+            begun.set()
+            return number
+
+        def work() -> None:
+            with (
+                contextlib.suppress(duckdb.Error),
+                contextlib.closing(db._connection.cursor()) as cursor,
+            ):
+                number = cursor.type("BIGINT")
+                cursor.create_function("begin", begin, [number], number)
+                cursor.execute("SELECT count(*) FROM range(1_000_000) t(n) WHERE begin(n) < 0")
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        assert begun.wait(60)
+        # It cannot share the old instance, as it wants another limit.
+        db.memory_share.n_bytes += 1 << 20
+        db.mark_broken()
+        assert collection.get(ids=["7"])["documents"] == ["7"]
+        worker.join()
+
+
 def test_a_read_that_was_cut_off_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
