@@ -29,6 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # A browser leaves an event loop in the main thread, which keeps others from having one of their own.
+    items.sort(key=lambda item: item.path.is_relative_to(TESTS / "browser"))
     for item in items:
         if not item.path.is_relative_to(TESTS):
             continue
