@@ -118,9 +118,12 @@ def pieces_by_id(
             # Those of a piece may be longer than others: refused before they are read, where that is known.
             # Half of them now are better than all of them later.
             found = _whole(source, wanted, on_damaged, waits=len(wanted) == 1)
-            n_bytes = 0 if found is None else _piece_bytes(found, objects_bytes)
-            # What is made of it is in UTF-8: of most texts beyond Latin less than what was read.
-            made = 0 if found is None else _piece_bytes(found, _utf8_bytes)
+            n_bytes = made = to_write = 0
+            if found is not None:
+                n_bytes = _piece_bytes(found, objects_bytes)
+                # What is made of it is in UTF-8: of most texts beyond Latin less than what was read.
+                made = _piece_bytes(found, _utf8_bytes)
+                to_write = _TEXT_COPIES * _text_bytes(found)
             held = WORKSPACE.take_all((COPIES - 1) * made, *_a_record(wanted))
         except MemoryBudgetError as error:
             found = None
@@ -130,7 +133,7 @@ def pieces_by_id(
                 raise _too_large(error, wanted) from error
             most = len(wanted) // 2
             continue
-        if found is not None and len(wanted) > 1 and _TEXT_COPIES * _text_bytes(found) > n_free:
+        if len(wanted) > 1 and to_write > n_free:
             # Long texts after short ones: to write them at once takes many times their size.
             found = None
             held.give_back()
@@ -140,8 +143,8 @@ def pieces_by_id(
         with held:
             if found is not None and found.ids:
                 # The next piece is not read twice because its texts are too long to be written at once.
-                to_write = _TEXT_COPIES * _text_bytes(found) // COPIES
-                each, most = max(n_bytes, to_write) // len(found.ids), _GROWTH * len(wanted)
+                each = max(n_bytes, to_write // COPIES) // len(found.ids)
+                most = _GROWTH * len(wanted)
                 yield found
 
 

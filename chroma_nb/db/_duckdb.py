@@ -38,7 +38,7 @@ from chroma_nb.db.base import (
 )
 from chroma_nb.db.block_sums import Block, BlockSums, Growth
 from chroma_nb.db.damaged_database import is_damage
-from chroma_nb.db.interrupted import interruptible, was_cut_off
+from chroma_nb.db.interrupted import interrupt, interruptible, was_cut_off
 from chroma_nb.db.memory_share import MemoryShare, is_out_of_memory, with_more_memory
 from chroma_nb.db.read_again import is_fatal, read_again
 from chroma_nb.db.record_table import (
@@ -329,7 +329,7 @@ class DuckDB(DB):
         self.sql_vectors = VectorFunction()
         #: Cursors of SQL queries that are running.
         self._sql_cursors: set[duckdb.DuckDBPyConnection] = set()
-        self._is_closing = False
+        self.is_closing = False
         #: Nothing may be written any more: the folder is gone, was replaced, or lacks commits.
         self._is_abandoned = False
         self._closed = False
@@ -1356,7 +1356,7 @@ class DuckDB(DB):
 
     def _cut_off_error(self) -> InternalError:
         """Return the error for a read whose cursor was closed or interrupted by another thread."""
-        if self._is_closing:
+        if self.is_closing:
             return InternalError(
                 "The store was closed while this query ran. Open a new client to go on."
             )
@@ -1943,16 +1943,9 @@ class DuckDB(DB):
     # -- beyond Chroma ------------------------------------------------------------------------
 
     @with_more_memory
+    @read_again
     def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
         self._check_open()
-        self._reload_if_stale()
-        try:
-            return answer_sql(self, query, parameters, tenant, database)
-        except InternalError as error:
-            if error.__cause__ is None or not is_fatal(error.__cause__):
-                raise
-        # A failed checkpoint of another thread has ended DuckDB. Reopen it and ask once more.
-        self.mark_broken()
         self._reload_if_stale()
         return answer_sql(self, query, parameters, tenant, database)
 
@@ -1966,7 +1959,7 @@ class DuckDB(DB):
             with self._cursor_lock:
                 self._sql_cursors.add(cursor)
             # Checked after the cursor was added: from then on `_end_queries` interrupts it.
-            if self._is_closing:
+            if self.is_closing:
                 raise InternalError(f"{self!r} is being closed. Open a new client to go on.")
             yield cursor
         finally:
@@ -1987,12 +1980,10 @@ class DuckDB(DB):
 
     def _end_queries(self) -> None:
         """Interrupt SQL queries: DuckDB does not close while a cursor is at work."""
-        self._is_closing = True
+        self.is_closing = True
         until = time.monotonic() + _CLOSE_SECONDS
         while self._sql_cursors and time.monotonic() < until:
-            for cursor in list(self._sql_cursors):
-                with contextlib.suppress(duckdb.Error):
-                    cursor.interrupt()
+            interrupt(self._sql_cursors)
             time.sleep(0.01)
 
     def is_at(self, collection_id: UUID, generation: int) -> bool:

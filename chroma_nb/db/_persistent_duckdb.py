@@ -48,7 +48,7 @@ from chroma_nb.db.commit_file import (
     log_start,
 )
 from chroma_nb.db.folder_sizes import FolderSizes
-from chroma_nb.db.interrupted import interruptible, path_to_open, was_cut_off
+from chroma_nb.db.interrupted import interrupt, interruptible, path_to_open, was_cut_off
 from chroma_nb.db.memory_share import is_out_of_memory
 from chroma_nb.db.own_file import (
     COLLECTION_PREFIX,
@@ -741,10 +741,8 @@ class PersistentDuckDB(DuckDB):
                         self._reopen()
                         return
                 if now > patient_until:
-                    for cursor in busy:
-                        self._cut_off.add(cursor)
-                        with contextlib.suppress(duckdb.Error):
-                            cursor.interrupt()
+                    self._cut_off.update(busy)
+                    interrupt(busy)
                 time.sleep(0.001)
         finally:
             self._is_reopening = False

@@ -14,7 +14,7 @@ import duckdb
 from chroma_nb.db._versions import IS_OLD_DUCKDB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Before 2.0 an interrupted query may keep its database open in this process for ever, and opening the same path again
 #: would wait for it.
@@ -52,6 +52,13 @@ def _was_interrupted(error: BaseException | None, handled: BaseException | None)
     return _was_interrupted(error.__cause__ or error.__context__, handled)
 
 
+def interrupt(cursors: Iterable[duckdb.DuckDBPyConnection]) -> None:
+    """Interrupt what these cursors are doing at this moment; one that was closed meanwhile does nothing."""
+    for cursor in list(cursors):
+        with contextlib.suppress(duckdb.Error):
+            cursor.interrupt()
+
+
 def was_cut_off(error: BaseException) -> bool:
     """Say whether an error of DuckDB's means that another thread has closed or interrupted the cursor."""
     return isinstance(
@@ -62,9 +69,9 @@ def was_cut_off(error: BaseException) -> bool:
 def path_to_open(path: str, *, is_open: bool) -> str:
     """Return a path for DuckDB to open: spelled as never before, where it could wait for what was left open.
 
-    DuckDB 1.3 waits with Python's lock held, so whoever has it open could not even close it. Otherwise the path stays as
-    it is, so that DuckDB sees who else in this process has it open. What was left open never writes: the store makes its
-    checkpoints itself.
+    DuckDB 1.3 holds the GIL while it waits for an earlier instance of the same path to end, so no thread of this process
+    can close that instance. In all other cases the path is unchanged, so that DuckDB refuses a file that this process has
+    open in another way. An instance that was left open never writes, as only the store makes checkpoints.
 
     Args:
         path: The database's path, absolute.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import duckdb
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
-_Self = TypeVar("_Self")
+_Self = TypeVar("_Self", bound="Closing")
+
+
+class Closing(Protocol):
+    """A DB that says whether it is being closed."""
+
+    is_closing: bool
 
 
 def is_fatal(error: BaseException) -> bool:
@@ -36,7 +42,7 @@ def read_again(
             return read(self, *arguments, **named)
         except InternalError as error:
             cause: Any = error.__cause__
-            if cause is None or not (is_fatal(cause) or was_cut_off(cause)):
+            if cause is None or not (is_fatal(cause) or was_cut_off(cause)) or self.is_closing:
                 raise
         return read(self, *arguments, **named)
 

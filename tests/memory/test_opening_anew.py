@@ -31,6 +31,18 @@ def filled(path: Path) -> tuple[Any, Any]:
     return client, collection
 
 
+def count_to(n: int, cursor: Any, begun: threading.Event) -> None:
+    """Run a query that takes as long as it takes to call Python n times; say when it has begun."""
+
+    def begin(number: int) -> int:
+        begun.set()
+        return number
+
+    number = cursor.type("BIGINT")
+    cursor.create_function("begin", begin, [number], number)
+    cursor.execute(f"SELECT count(*) FROM range({n}) t(n) WHERE begin(n) < 0")
+
+
 def test_a_reader_is_not_cut_off_and_the_writer_comes_through(tmp_path: Path) -> None:
     client, collection = filled(tmp_path / "store")
     with client:
@@ -70,18 +82,10 @@ def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopene
         begun = threading.Event()
         errors: list[Exception] = []
 
-        def begin(number: int) -> int:
-            begun.set()
-            return number
-
         def ask() -> None:
             try:
                 with db._reading() as cursor:
-                    number = cursor.type("BIGINT")
-                    cursor.create_function("begin", begin, [number], number)
-                    cursor.execute(
-                        "SELECT count(*) FROM range(1_000_000_000_000) t(n) WHERE begin(n) < 0"
-                    )
+                    count_to(10**12, cursor, begun)
             except Exception as error:
                 errors.append(error)
 
@@ -108,18 +112,12 @@ def test_a_cursor_that_keeps_the_old_instance_for_a_moment_is_waited_for(tmp_pat
         db = client.api.segments.db
         begun = threading.Event()
 
-        def begin(number: int) -> int:
-            begun.set()
-            return number
-
         def work() -> None:
             with (
                 contextlib.suppress(duckdb.Error),
                 contextlib.closing(db._connection.cursor()) as cursor,
             ):
-                number = cursor.type("BIGINT")
-                cursor.create_function("begin", begin, [number], number)
-                cursor.execute("SELECT count(*) FROM range(1_000_000) t(n) WHERE begin(n) < 0")
+                count_to(10**6, cursor, begun)
 
         worker = threading.Thread(target=work)
         worker.start()
