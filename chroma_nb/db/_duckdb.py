@@ -55,6 +55,7 @@ from chroma_nb.db.temp_folder import DUCKDB_FOLDER, TempFolder
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
     ChromaError,
+    ConflictError,
     InternalError,
     InvalidArgumentError,
     MemoryBudgetError,
@@ -578,14 +579,14 @@ class DuckDB(DB):
     def _after_reading(self) -> None:
         """Called after each read; a store in a folder frees memory here."""
 
-    def _retry_with_freed_memory(self, change: Callable[[], None]) -> None:
+    def _retry_with_freed_memory(self, change: Callable[[], _Found]) -> _Found:
         """Make a change; where DuckDB has too little memory for it, free some and make it once more."""
         try:
-            change()
+            return change()
         except MemoryBudgetError:
             if not self._free_memory():
                 raise
-            change()
+            return change()
 
     def _free_memory(self) -> bool:
         """Make a checkpoint, so that DuckDB frees what it holds until then; say whether that was done."""
@@ -1092,8 +1093,7 @@ class DuckDB(DB):
             logger.warning("Files of a deleted collection could not be removed: %s", error)
 
     def _remove_files(self, entry: CatalogueEntry) -> None:
-        """Delete the files of one generation of a collection."""
-        remove_prefix(self._derived_prefix(entry))
+        """Delete the files of one generation of a collection. Here its vectors have no name, and are gone once closed."""
 
     # -- records ------------------------------------------------------------------------------
 
@@ -1101,11 +1101,11 @@ class DuckDB(DB):
         return self._entry(collection_id).extent
 
     @with_more_memory
-    def commit(self, collection_id: UUID, changes: Changes) -> None:
+    def commit(self, collection_id: UUID, changes: Changes) -> Extent:
         more = self._more_for_commit(_largest_chunk_bytes(changes.rows.text_bytes))
         raised = self.memory_share.raised(more) if more else contextlib.nullcontext()
         with raised:
-            self._retry_with_freed_memory(lambda: self._commit(collection_id, changes))
+            return self._retry_with_freed_memory(lambda: self._commit(collection_id, changes))
 
     def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
         total, chunk = int(text_bytes.sum()), _largest_chunk_bytes(text_bytes)
@@ -1121,10 +1121,14 @@ class DuckDB(DB):
             return 0
         return max(0, 2 * chunk_bytes + _TEXT_PIECE_BYTES - self.memory_share.limit)
 
-    def _commit(self, collection_id: UUID, changes: Changes) -> None:
+    def _commit(self, collection_id: UUID, changes: Changes) -> Extent:
         with self._changing():
             entry = self._entry(collection_id)
             extent = entry.extent
+            if changes.base_version not in (None, extent.version):
+                raise ConflictError(
+                    f"Collection [{entry.info.name}] has changed since this write was prepared; nothing was written."
+                )
             if len(changes.vectors) and changes.first_label != extent.next_label:
                 raise InternalError(
                     f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
@@ -1177,6 +1181,7 @@ class DuckDB(DB):
             entry.extent, entry.texts = after, texts
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
+        return after
 
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for a statement that DuckDB has too little memory for."""
@@ -1241,7 +1246,7 @@ class DuckDB(DB):
             self._vector_path(entry),
             dimension,
             folder=self._temp.path,
-            spare_path=self._derived_prefix(entry) + ".f32",
+            spare_path=os.path.join(self._temp.path, f"{entry.file_stem}.f32"),
             fsync=False,
         )
 
@@ -2001,13 +2006,9 @@ class DuckDB(DB):
         """Have DuckDB reopened before the next access."""
         self._is_stale = self._is_broken = True
 
-    def derived_path(self, collection_id: UUID) -> str:
-        self._check_not_replaced()
-        return self._derived_prefix(self._entry(collection_id))
-
-    def _derived_prefix(self, entry: CatalogueEntry) -> str:
-        """Return the path, without its suffix, of the files that are derived from a collection."""
-        return os.path.join(self._temp.path, entry.file_stem)
+    @property
+    def derived_folder(self) -> str:
+        return self._temp.path
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         found = super().sizes(collection_ids)

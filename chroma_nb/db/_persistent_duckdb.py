@@ -47,7 +47,6 @@ from chroma_nb.db.commit_file import (
     header_sum,
     log_start,
 )
-from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.interrupted import interrupt, interruptible, path_to_open, was_cut_off
 from chroma_nb.db.memory_share import is_out_of_memory
 from chroma_nb.db.own_file import (
@@ -169,7 +168,6 @@ class PersistentDuckDB(DuckDB):
         #: The machine's free memory is checked when this many tables were touched.
         self._next_memory_check = _MEMORY_CHECK_TABLES
         self.path = expand_path(settings.path)
-        self._index_sizes = FolderSizes(self._index_folder)
         _check_folder(self.path, settings.path)
         try:
             for folder in (self.path, self._vector_folder, self._index_folder):
@@ -815,8 +813,10 @@ class PersistentDuckDB(DuckDB):
     def _vector_path(self, entry: CatalogueEntry) -> str:
         return os.path.join(self._vector_folder, entry.file_stem + ".f32")
 
-    def _derived_prefix(self, entry: CatalogueEntry) -> str:
-        return os.path.join(self._index_folder, entry.file_stem)
+    @property
+    def derived_folder(self) -> str:
+        self._check_not_replaced()
+        return self._index_folder
 
     def _open_vectors(self, entry: CatalogueEntry, dimension: int, *, create: bool) -> VectorFile:
         path = self._vector_path(entry)
@@ -846,15 +846,13 @@ class PersistentDuckDB(DuckDB):
 
     def _remove_files(self, entry: CatalogueEntry) -> None:
         remove_prefix(os.path.join(self._vector_folder, entry.file_stem))
-        remove_prefix(self._derived_prefix(entry))
 
     def _find_orphans(self) -> list[str]:
         """Return files that no collection names: a killed process has left them, or the database is an older one."""
         known = {entry.file_stem for entry in self._entries.values()}
         return [
-            os.path.join(folder, name)
-            for folder in (self._vector_folder, self._index_folder)
-            for name in sorted(os.listdir(folder))
+            os.path.join(self._vector_folder, name)
+            for name in sorted(os.listdir(self._vector_folder))
             if _COLLECTION_FILE.match(name) and ".".join(name.split(".")[:2]) not in known
         ]
 
@@ -867,10 +865,9 @@ class PersistentDuckDB(DuckDB):
         self._orphans = []
 
     def unnamed_files(self) -> list[str]:
-        return [one for one in self._find_orphans() if one.startswith(self._vector_folder)]
+        return self._find_orphans()
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
-        derived = self._index_sizes.by_collection()
         found = []
         for one in collection_ids:
             entry = self._entries.get(one)
@@ -881,20 +878,17 @@ class PersistentDuckDB(DuckDB):
             extent, size = entry.extent, 0
             if extent.next_label:
                 size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
-            if derived:
-                size += derived.get((one.int, extent.generation), 0)
             found.append((extent.n_records, size, text_bytes(entry)))
         return found
 
     def bytes_on_disk(self, collection_id: UUID) -> int:
         name = self._entry(collection_id).file_stem
         total = 0
-        for folder in (self._vector_folder, self._index_folder):
-            for found in os.listdir(folder):
-                # A file may be renamed or deleted at this moment.
-                with contextlib.suppress(FileNotFoundError):
-                    if found.startswith(name + "."):
-                        total += os.path.getsize(os.path.join(folder, found))
+        for found in os.listdir(self._vector_folder):
+            # A file may be renamed or deleted at this moment.
+            with contextlib.suppress(FileNotFoundError):
+                if found.startswith(name + "."):
+                    total += os.path.getsize(os.path.join(self._vector_folder, found))
         return total
 
 

@@ -92,8 +92,7 @@ class VectorFile(VectorSource):
         has_sums: bool = False,
     ) -> None:
         self.path = path
-        self.dimension = dimension
-        self.row_bytes = 4 * dimension
+        super().__init__(dimension)
         self.block_rows = rows_per_block(self.row_bytes)
         #: The file was missing and was made again, empty: every committed row is damaged.
         self.was_missing = False

@@ -22,18 +22,18 @@ class FolderSizes:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self.folder = folder
         #: The folder's time of change and the sizes at that time. One tuple, as several threads read it.
         self._seen: tuple[int, dict[tuple[int, int], int]] = (-1, {})
 
     def by_collection(self) -> dict[tuple[int, int], int]:
         """Return the bytes of each collection's files, by its id (`UUID.int`) and generation."""
-        changed = os.stat(self._folder).st_mtime_ns
+        changed = os.stat(self.folder).st_mtime_ns
         if changed == self._seen[0]:
             return self._seen[1]
         now = time.time_ns()
         found: dict[tuple[int, int], int] = {}
-        with os.scandir(self._folder) as files:
+        with os.scandir(self.folder) as files:
             for one in files:
                 # A file may be renamed or deleted at this moment; and a file of another name is no collection's.
                 with contextlib.suppress(FileNotFoundError, ValueError):
