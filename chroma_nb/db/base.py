@@ -487,7 +487,11 @@ class DB(Catalogue):
 
     @abstractmethod
     def vectors(self, collection_id: UUID) -> VectorSource:
-        """Return the collection's vectors; valid until compaction, deletion or close."""
+        """Return the collection's vectors, once it has a dimension; valid until compaction, deletion or close.
+
+        What later commits append can be read from it, too. Where the DB is shared, the commit that has fixed the
+        dimension may be newer than the view.
+        """
 
     @abstractmethod
     def compact(self, collection_id: UUID) -> None:

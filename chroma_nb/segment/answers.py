@@ -103,7 +103,7 @@ def matches(
 
     Raises:
         IDNotFoundError: `ids` names records that there are none of, and there is no filter beside it.
-        InvalidDimensionException: The queries are not of the collection's dimension.
+        InvalidArgumentError: The queries are not of the collection's dimension.
         MemoryBudgetError: The answer does not fit into memory.
     """
     info = segment.info

@@ -61,7 +61,7 @@ class Writer:
                 not give. "only" merges as well, and leaves out the ids that the collection does not have.
 
         Raises:
-            InvalidDimensionException: The embeddings are not of the collection's dimension.
+            InvalidArgumentError: The embeddings are not of the collection's dimension.
             IDAlreadyExistsError: Ids exist, and `existing` is "error".
             MemoryBudgetError: There is not enough memory for it.
             ConflictError: Other processes have written to the collection again and again.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLACE = {"tenant": "default_tenant", "database": "default_database"}
-CONFIGURATION = {"hnsw": {"space": "l2", "ef_search": 100}, "spann": None, "embedding_function": None}
+CONFIGURATION = {
+    "hnsw": {"space": "l2", "ef_search": 100},
+    "spann": None,
+    "embedding_function": None,
+}
 DIMENSION = 4
 EVERYTHING = ("documents", "metadatas", "uris", "embeddings")
 
@@ -388,9 +393,31 @@ def test_a_compaction_that_comes_second_is_refused(
 # -- many at once -----------------------------------------------------------------------------------
 
 
-def test_concurrent_writers_lose_nothing(open_processes: Callable[..., list[Process]]) -> None:
+def test_concurrent_writers_lose_nothing(
+    open_processes: Callable[..., list[Process]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each thread writes records of its own, whose state it knows, and all want the same new ids."""
     processes = open_processes(3, graph_min_records=50)
+    conflicts: list[ConflictError] = []
+    commit = SharedMemoryDB.commit
+
+    def counted(*given: Any) -> Any:
+        try:
+            return commit(*given)
+        except ConflictError as error:
+            conflicts.append(error)
+            raise
+
+    refresh = SharedMemoryDB.refresh
+
+    def slow(*given: Any) -> Any:
+        extent = refresh(*given)
+        # Between looking and committing, others get a turn.
+        time.sleep(0.0005)
+        return extent
+
+    monkeypatch.setattr(SharedMemoryDB, "commit", counted)
+    monkeypatch.setattr(SharedMemoryDB, "refresh", slow)
     barrier = threading.Barrier(2 * len(processes))
     failures: list[BaseException] = []
     won: list[str] = []
@@ -443,6 +470,7 @@ def test_concurrent_writers_lose_nothing(open_processes: Callable[..., list[Proc
     for thread in threads:
         thread.join(120)
     assert not failures, failures
+    assert conflicts, "the threads were never in each other's way"
     assert len(set(won)) == len(won), "one winner each"
     expected = dict.fromkeys(won, 0)
     for model in models:

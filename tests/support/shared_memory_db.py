@@ -370,7 +370,8 @@ class SharedMemoryDB(DB):
         return self._view(collection_id).texts
 
     def vectors(self, collection_id: UUID) -> VectorSource:
-        vectors = self._view(collection_id).vectors
+        # A collection gets its dimension by a commit, which may come after the view.
+        vectors = self._view(collection_id).vectors or self._state(collection_id).vectors
         if vectors is None:
             raise InternalError("The collection has no vectors yet.")
         return vectors
