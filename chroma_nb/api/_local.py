@@ -68,8 +68,8 @@ class Local(API):
     """Answers in this process.
 
     Args:
-        db: Where the truth is.
-        segments: What is in memory of it.
+        db: Holds all records.
+        segments: The collections that are in memory, and the background work.
         settings: `allow_reset`, `max_batch_size` and the limits of filters are used.
     """
 
@@ -141,7 +141,7 @@ class Local(API):
             finish(self.segments.close, self.db.close)
 
     def abandon(self) -> None:
-        """Close without writing anything more: the place that the store was opened on is gone."""
+        """Close without writing anything more: the store's folder is gone."""
         with self._close_lock:
             if not self._closed:
                 self._closed = True

@@ -114,4 +114,4 @@ class Described:
                     kept = {**dict(others), n_values: found}
                     known.fields = (extent.version, kept)
         # The caller's own: a list can be changed.
-        return [replace(one, values=list(one.values)) for one in kept[n_values]]
+        return [replace(summary, values=list(summary.values)) for summary in kept[n_values]]

@@ -34,11 +34,11 @@ class FolderSizes:
         now = time.time_ns()
         found: dict[tuple[int, int], int] = {}
         with os.scandir(self.folder) as files:
-            for one in files:
+            for file in files:
                 # A file may be renamed or deleted at this moment; and a file of another name is no collection's.
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    first, second, _ = one.name.split(".", 2)
+                    first, second, _ = file.name.split(".", 2)
                     key = int(first.replace("-", ""), 16), int(second)
-                    found[key] = found.get(key, 0) + one.stat(follow_symlinks=False).st_size
+                    found[key] = found.get(key, 0) + file.stat(follow_symlinks=False).st_size
         self._seen = changed if now - changed > _SETTLED_NS else -1, found
         return found

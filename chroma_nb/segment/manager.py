@@ -409,7 +409,9 @@ class SegmentManager:
         keep = save and self.db.persists
         saving_until = time.perf_counter() + _CLOSING_SECONDS
         finish(
-            *(self._graphs.close, self._builder.close, self.residents.close),
+            self._graphs.close,
+            self._builder.close,
+            self.residents.close,
             *(partial(self._close_slot, slot, keep, saving_until) for slot in self._slots),
             self._derived.close,
             return_memory,
