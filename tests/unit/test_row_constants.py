@@ -27,7 +27,7 @@ ALLOWED = {
         "api/copying.py",
         "_FIRST_RECORDS",
     ): "the first piece, fewer where bytes say so, halved where it is too much",
-    ("api/_texts.py", "_PIECE_COPIES"): "a factor of bytes",
+    ("segment/written_texts.py", "_PIECE_COPIES"): "a factor of bytes",
     ("db/_duckdb.py", "_PIECE_COPIES"): "a factor of bytes",
     ("db/_duckdb.py", "GROUP_ROWS"): "DuckDB's row groups: bytes are reckoned from it",
     ("db/_duckdb.py", "_COLUMNAR_ROWS"): "which way of writing is faster",
