@@ -50,7 +50,7 @@ _CALLS_OTHERS = {
     # A data loader, and what only needs to be iterated.
     ("chroma_nb.collection", "_load_data"),
     ("chroma_nb.collection", "_ask"),
-    ("chroma_nb.validation", "_sequence"),
+    ("chroma_nb.validation.lists", "as_list"),
 }
 #: Special methods that a caller's own expression runs.
 _SPECIAL = {

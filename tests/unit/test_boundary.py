@@ -224,7 +224,7 @@ def test_a_traceback_can_be_seen_whole(notes: Any, notebook: Notebook) -> None:
     whole = notebook.run("notes.get(ids=[1])")
     notebook.run("%xmode Context")
     assert len(whole) > 3 * len(short)
-    assert any("validation.py" in line for line in whole)
+    assert any("ids.py" in line for line in whole)
 
 
 def test_a_mistake_of_ours_is_shown_whole(

@@ -38,7 +38,7 @@ ALLOWED = {
         "CHUNK_ROWS",
     ): "what DuckDB reads at a time: bytes are reckoned from it",
     ("db/record_table.py", "_PART_ROWS"): "rows whose sizes are added up in DuckDB",
-    ("validation.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
+    ("validation/texts.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
     ("db/record_table.py", "_ROWS_PER_WANTED"): "a share: whether a range is read whole",
     ("db/sql/columns.py", "_KEYS_AT_ONCE"): "keys, not records: their names",
     ("db/sql/frame.py", "_ROWS"): "an upper bound above one in bytes",
