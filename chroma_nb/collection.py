@@ -23,12 +23,8 @@ from chroma_nb.embedding.base import (
 )
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError, with_way_out
 from chroma_nb.fields import Fields
-from chroma_nb.filters.expression import (
-    contained_texts,
-    field_conditions,
-    parse_where,
-    parse_where_document,
-)
+from chroma_nb.filters.expression import contained_texts, field_conditions
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import SMALL_NEED, require
 from chroma_nb.progress import progress_bar

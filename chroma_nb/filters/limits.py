@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.expression import LOGICAL, PATTERNS
+from chroma_nb.filters.operators import LOGICAL, PATTERNS
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chroma_nb.errors import with_way_out
-from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import INCLUDES
 from chroma_nb.validation.ids import check_ids
