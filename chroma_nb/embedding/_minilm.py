@@ -16,7 +16,8 @@ import numpy as np
 
 from chroma_nb import forked
 from chroma_nb.boundary import public_call, public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError, MemoryBudgetError
 from chroma_nb.importing import import_module
 from chroma_nb.memory.workspace import WORKSPACE

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.types import Documents, Embeddings, Space
 

@@ -53,7 +53,7 @@ ALLOWED = {
     ("embedding/_openai.py", "_TEXTS_PER_REQUEST"): "what the service takes",
     ("embedding/_static.py", "_TEXTS"): "an upper bound above one in characters",
     ("embedding/_static.py", "_ROWS"): "rows of the model's own table, of one width",
-    ("embedding/base.py", "_CHECKED_ROWS"): "a bit for each number of vectors that are there",
+    ("embedding/calls.py", "_CHECKED_ROWS"): "a bit for each number of vectors that are there",
     ("plotting/embedding_map.py", "_PIECES"): "a number of pieces, whose ids are read",
     ("plotting/projection.py", "_MOST_STEPS"): "steps of a computation",
     ("segment/graphs.py", "_TAIL_RECORDS"): "when a graph is brought up to date",
