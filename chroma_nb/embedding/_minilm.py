@@ -344,6 +344,7 @@ class MiniLM:
         return vectors
 
     def _run(self, ids: list[list[int]], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run the model on the tokens of n texts, `lengths` shape (n,): shape (n, 384), float32, rows of length one."""
         mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
         tokens = np.zeros_like(mask)
         tokens[mask.astype(bool)] = [token for row in ids for token in row]
@@ -376,9 +377,8 @@ class MiniLM:
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         try:
             encodings = self._encode(texts)
-        except (
-            Exception
-        ):  # half of a surrogate pair is no Unicode text, and tokenizers says so vaguely
+        except Exception:
+            # The error of tokenizers for a lone surrogate is vague.
             cleaned = [
                 t.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for t in texts
             ]
@@ -497,7 +497,7 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n vectors of 384 float32 numbers, each of length one.
+            n vectors of shape (384,), float32, of length one.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text; the model is not here and may not be

@@ -61,7 +61,7 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n float32 vectors.
+            n vectors of shape (dimension,), float32.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text, or the server refuses it.
@@ -83,6 +83,7 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
         return vectors
 
     def _embed(self, service: JSONService, batch: list[str]) -> Embeddings:
+        """Embed n texts in one request: n vectors of shape (dimension,), float32."""
         payload = {"model": self.model_name, "input": batch}
         try:
             answer = service.post(f"{self._base()}/api/embed", payload, len(batch))

@@ -83,7 +83,7 @@ class SentenceTransformerEmbeddingFunction(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n float32 vectors.
+            n vectors of shape (dimension,), float32.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text.

@@ -154,7 +154,12 @@ def normalize_embeddings(result: Any) -> Embeddings:
 
 
 def _as_float32(value: Any, result: Any) -> NDArray[np.float32]:
-    """Return one vector, or an array of them, as float32; `result` is all of what the function returned."""
+    """Return an array as float32, shape (dimension,) or (n, dimension), as it was given.
+
+    Args:
+        value: One vector, or an array of them.
+        result: All that the function returned, for messages.
+    """
     if isinstance(value, np.ndarray):
         if value.dtype == np.float32 and value.size:  # the usual case
             return value

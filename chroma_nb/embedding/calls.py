@@ -79,7 +79,7 @@ def _embed(
     desc: str,
     at_most: int | None,
 ) -> NDArray[np.float32]:
-    """Do what `embed_documents` says; `call` is the function or its `embed_query`."""
+    """Return embeddings of shape (n, dimension), float32; see `embed_documents`. `call`: the function or its `embed_query`."""
     total = len(texts)
     if total == 0:
         return np.empty((0, 0), np.float32)

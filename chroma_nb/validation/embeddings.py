@@ -60,6 +60,7 @@ def check_embeddings(embeddings: Any) -> NDArray[np.float32]:
 
 
 def _is_finite(array: NDArray[np.float32]) -> bool:
+    """Say whether all values of an array of any shape are finite."""
     # A finite sum proves that all values are finite, and needs no second array as large as the first.
     if array.size > 65_536 and math.isfinite(array.sum(dtype=np.float64)):
         return True
