@@ -63,6 +63,12 @@ CHROMA_FUNCTIONS = frozenset(
 )
 
 
+#: What registering a class means; the end of two messages.
+_CONSENT = (
+    "The decorator is consent to any config that is stored under this name, whoever wrote it."
+)
+
+
 class KnownFunctions(MutableMapping[str, type[Any]]):
     """Name -> class of every embedding function that can be built; classes are imported when read."""
 
@@ -232,17 +238,12 @@ def embedding_function_from_config(
     return function
 
 
-_MEANING = (
-    "The decorator is consent to any config that is stored under this name, whoever wrote it."
-)
-
-
 def _not_found(name: str) -> InvalidArgumentError:
     if name in CHROMA_FUNCTIONS:
         return InvalidArgumentError(
             f"Embedding function {name} not found. It is one of Chroma's that chroma_nb does not bring: "
             f"open the collection with embedding_function=..., an object whose name() is {name!r} "
-            f"(chromadb's own will do), or add the @register_embedding_function decorator to its class. {_MEANING}"
+            f"(chromadb's own will do), or add the @register_embedding_function decorator to its class. {_CONSENT}"
         )
     # The first two sentences are Chroma's: code that was written for Chroma looks for them.
     return with_way_out(
@@ -251,5 +252,5 @@ def _not_found(name: str) -> InvalidArgumentError:
             "definition"
         ),
         f"Or, without the decorator, give a function whose name() is {name!r}: "
-        f"get_collection(..., embedding_function=MyFunction()). {_MEANING}",
+        f"get_collection(..., embedding_function=MyFunction()). {_CONSENT}",
     )
