@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chroma_nb.errors import ConflictError, IDAlreadyExistsError, InvalidArgumentError
-from chroma_nb.filters.expression import parse_where
+from chroma_nb.filters.parsing import parse_where
 from chroma_nb.segment import writer
 
 if TYPE_CHECKING:
