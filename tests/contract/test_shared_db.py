@@ -278,6 +278,34 @@ def test_a_segment_that_cannot_grow_is_dropped_and_answers_stay_right(
     assert other.segments.residents.ledger.used == 0
 
 
+def test_the_view_does_not_move_under_a_reader(
+    two: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    one.add("a", "b", "c")
+    looked, is_behind, found = threading.Event(), other.db.is_behind, []
+
+    def look(collection_id: uuid.UUID) -> bool:
+        is_old = is_behind(collection_id)
+        looked.set()
+        return is_old
+
+    with other.segments.present(other.id) as segment:
+        labels = segment.metadata.select()
+        one.delete("a")
+        one.segments.compact(one.id)
+        monkeypatch.setattr(other.db, "is_behind", look)
+        thread = threading.Thread(target=lambda: found.append(other.records()))
+        thread.start()
+        assert looked.wait(60)
+        # It waits for this reader; where it did not, it would be done by then.
+        thread.join(0.3)
+        assert segment.metadata.read(labels, ()).ids == ["a", "b", "c"]
+        assert not found
+    thread.join(60)
+    assert found == [records_of({"b": 0, "c": 0})]
+
+
 @pytest.mark.parametrize("n_applied", [0, 1])
 def test_a_segment_that_was_stopped_while_it_caught_up_is_not_used(
     two: list[Process], monkeypatch: pytest.MonkeyPatch, n_applied: int
