@@ -414,9 +414,8 @@ class Local(API):
             infos = [info for info in infos if info.id in wanted]
         return memory_report.report(self.segments.residents, infos, tenant, database)
 
-    @property
     def _budget(self) -> int:
-        """Bytes that the loaded collections may hold."""
+        """Return the bytes that the loaded collections may hold."""
         return self.segments.residents.budget
 
     def get_memory_budget(self) -> int:

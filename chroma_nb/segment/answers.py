@@ -51,7 +51,7 @@ def records(
     offset: int,
     include: Sequence[str],
     *,
-    budget: int,
+    budget: Callable[[], int],
 ) -> Records:
     """Return the matching records in storage order.
 
@@ -62,7 +62,7 @@ def records(
         limit: At most this many; None is all.
         offset: Leave this many matches out first.
         include: What is wanted beside the ids.
-        budget: Bytes that the loaded collections may hold, for an error.
+        budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
 
     Raises:
         MemoryBudgetError: The answer does not fit into memory.
@@ -88,7 +88,7 @@ def matches(
     ids: Sequence[str] | None,
     include: Sequence[str],
     *,
-    budget: int,
+    budget: Callable[[], int],
 ) -> Matches:
     """Return the nearest records of each query, nearest first.
 
@@ -99,7 +99,7 @@ def matches(
         expression: The filter; None matches all.
         ids: Only these records; None is all.
         include: What is wanted beside the ids.
-        budget: Bytes that the loaded collections may hold, for an error.
+        budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
 
     Raises:
         IDNotFoundError: `ids` names records that there are none of, and there is no filter beside it.
@@ -206,7 +206,7 @@ def _room(
     labels: NDArray[np.int64],
     include: Sequence[str],
     asked: tuple[str, ...],
-    budget: int,
+    budget: Callable[[], int],
 ) -> _Room:
     """Take the memory of an answer; refuse one that does not fit, before any of it is made.
 
@@ -215,7 +215,7 @@ def _room(
         labels: The records, int64, shape (n,).
         include: What is answered of them.
         asked: What was asked for, of how many records and of which collection; and what to do instead.
-        budget: Bytes that the loaded collections may hold, for an error.
+        budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
     """
     vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
     each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
@@ -239,6 +239,6 @@ def _room(
     what = what.format(len(labels), segment.info.name)
 
     def take(more: int) -> Grant:
-        return WORKSPACE.take_answer(more, what, *ways, budget=budget)
+        return WORKSPACE.take_answer(more, what, *ways, budget=budget())
 
     return _Room(take(n_bytes + texts), texts, take)
