@@ -33,8 +33,22 @@ _NAMED_ERRORS = (ValueError, TypeError, DuplicateIDError)
 _CHECKS = tuple(
     f"chroma_nb.{name}"
     for name in (
-        *("validation", "filters", "scalars", "search", "settings", "embedding", "extras"),
-        *("client", "collection", "remote", "factories", "index", "memory", "transfer", "boundary"),
+        "boundary",
+        "client",
+        "collection",
+        "embedding",
+        "factories",
+        "filters",
+        "implementations",
+        "index",
+        "lazy",
+        "memory",
+        "scalars",
+        "search",
+        "settings",
+        "stores",
+        "transfer",
+        "validation",
     )
 )
 #: Where functions are called that are not this package's: (module, function). What they raise is the caller's
@@ -48,8 +62,8 @@ _CALLS_OTHERS = {
     ("chroma_nb.embedding.base", "check_conflict_on_get"),
     ("chroma_nb.embedding.base", "check_conflict_on_modify"),
     # A data loader, and what only needs to be iterated.
-    ("chroma_nb.collection", "_load_data"),
-    ("chroma_nb.collection", "_ask"),
+    ("chroma_nb.collection.embedder", "_load_data"),
+    ("chroma_nb.collection.configuration", "_ask"),
     ("chroma_nb.validation", "_sequence"),
 }
 #: Special methods that a caller's own expression runs.

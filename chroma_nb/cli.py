@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from chroma_nb.extras import require_extra
+    from chroma_nb.lazy import require_extra
 
     require_extra("uvicorn", extra="server", needed_by="chroma-nb run")
     from chroma_nb.server._fastapi import check_settings
@@ -190,7 +190,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from chroma_nb.client import PersistentClient
+    from chroma_nb.client.opening import PersistentClient
 
     folder = expand_path(options.folder)
     # Where any of them is there, opening says what is missing.

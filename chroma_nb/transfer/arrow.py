@@ -18,7 +18,7 @@ import numpy as np
 from chroma_nb.api.copying import COPIES, PIECE_BYTES, PIECE_RECORDS, pieces_by_id, pieces_of
 from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError, StoreCorruptError
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 from chroma_nb.memory.preflight import require
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path

@@ -82,7 +82,7 @@ def by_parquet(notes: Any, ids: list[str]) -> None:
     import pyarrow.parquet as parquet
 
     parquet.write_table(own_table(notes, ids), "ids.parquet", row_group_size=3_000)
-    notes._client.import_("ids.parquet", notes.name)
+    notes.client.import_("ids.parquet", notes.name)
 
 
 def by_add(notes: Any, ids: list[str]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import public_class
-from chroma_nb.collection import Collection, configuration_for, name_of
+from chroma_nb.collection.collection import Collection, name_of
+from chroma_nb.collection.configuration import configuration_for
 from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.lazy import lazily
@@ -14,7 +15,7 @@ from chroma_nb.memory.report import Preview
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from chroma_nb.client import ClientAPI
+    from chroma_nb.client.client import ClientAPI
     from chroma_nb.memory.report import Estimate, MemoryReport
     from chroma_nb.plotting import MemoryPlot
     from chroma_nb.widgets import MemoryWidget
@@ -41,7 +42,7 @@ class ClientMemory(Displayed):
         return self._client
 
     def __repr__(self) -> str:
-        if not self._client.api.in_process:
+        if not self._client.api.is_near:
             # Showing something asks no server.
             return f"ClientMemory({self._client!r})"
         return repr(self.report())
