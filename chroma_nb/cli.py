@@ -115,14 +115,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("file", metavar="FILE", help="the file; it is made where it is missing")
     add.add_argument("name", help="whose it is")
     add.add_argument(
-        *("--tenant",),
+        "--tenant",
         action="append",
         metavar="TENANT",
         help="a tenant that it may use, made on its first use; give it again for more; '*' is admin of "
         "every tenant",
     )
     add.add_argument(
-        *("--password",),
+        "--password",
         action="store_true",
         help="a user with a password (asked for, or the first line of the input) instead of a token",
     )

@@ -67,11 +67,12 @@ _stores: dict[Hashable, Store] = {}
 _opening: set[Hashable] = set()
 #: In a forked child: place -> the process that had it open, or was opening it, when it was forked.
 _left_to: dict[Hashable, int] = {}
-#: Stores of clients that nobody holds any more, for `_count_out_dropped`; None has it look whether it is needed.
+#: Stores of clients that were dropped without being closed, for `_count_out_dropped`. None wakes it, to end where it is
+#: not needed any more.
 _dropped: queue.SimpleQueue[Store | None] = queue.SimpleQueue()
 _closer: threading.Thread | None = None
-#: Settings that a store has once for all of its clients.
-_OF_A_STORE = (
+#: Settings of the store, which its first client decides.
+_STORE_SETTINGS = (
     "allow_reset",
     "compact_ratio",
     "db",
@@ -242,7 +243,7 @@ def _warn_of_other_settings(settings: Settings) -> None:
         return
     others = [
         f"{name}={settings.shown(name)!r} (it is {store.settings.shown(name)!r})"
-        for name in _OF_A_STORE
+        for name in _STORE_SETTINGS
         if settings.gives(name) and getattr(settings, name) != getattr(store.settings, name)
     ]
     if others:
@@ -291,11 +292,11 @@ def _release_stale() -> None:
 
 
 def dropping() -> Callable[[Store], None]:
-    """Return what counts a client out that nobody holds any more, called with its store.
+    """Return a function that counts a dropped client out; its argument is the client's store.
 
-    Python calls it wherever it happens to free the client: also in the middle of another operation of that
-    thread, with its locks. So it tells a thread that does it, and nothing else; and it is no Python function, in
-    whose middle an interrupt could come.
+    Python calls it wherever it frees the client: also in the middle of another operation of that thread, which
+    holds locks. So it only puts the store into a queue, and a thread of its own does the rest. It is a built-in
+    method, since an interrupt can come in the middle of a Python function.
     """
     return _dropped.put
 
@@ -323,9 +324,9 @@ def _count_out_dropped(dropped: queue.SimpleQueue[Store | None]) -> None:
             if store is not None:
                 release(store)
         except Exception as error:
-            # Nobody is there to hear it, as nobody has closed the client.
+            # Nobody has closed the client, so there is nobody to raise it to.
             logger.warning("A store that nobody uses any more was not closed in order: %s", error)
-        # Nor does this thread keep it.
+        # This thread must not keep the store alive.
         del store
         with _lock:
             if dropped.empty() and all(one.outlives_clients for one in _stores.values()):
@@ -370,7 +371,7 @@ def close_all() -> None:
 
 
 def _begin_in_child() -> None:
-    """Leave the stores to the parent."""
+    """In a forked child: leave the stores to the parent."""
     global _lock, _closer, _dropped
     _lock, _closer, _dropped = threading.RLock(), None, queue.SimpleQueue()
     for key in (*_stores, *_opening):

@@ -97,8 +97,15 @@ class CollectionInfo:
     def keys(self) -> tuple[str, ...]:
         """Return the names that can be subscripted."""
         return (
-            *("id", "name", "configuration_json", "metadata", "dimension", "tenant", "database"),
-            *("version", "log_position"),
+            "id",
+            "name",
+            "configuration_json",
+            "metadata",
+            "dimension",
+            "tenant",
+            "database",
+            "version",
+            "log_position",
         )
 
     def __getitem__(self, name: str) -> Any:

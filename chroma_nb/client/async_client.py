@@ -1,4 +1,4 @@
-"""The async face: every method of a client and its collections as a coroutine.
+"""`AsyncClientAPI` and `AsyncCollection`: every method of a client and its collections as a coroutine.
 
 A notebook's kernel already runs an event loop, and `await` works in every cell. Each call is the
 synchronous one in a thread of the client's own, so whatever a store can do, in process or at a server, it

@@ -268,7 +268,7 @@ class ClientAPI(Connection, Displayed):
         return iter([one.name for one in self.list_collections()])
 
     def _ipython_key_completions_(self) -> list[str]:
-        # Somebody pressed Tab: no reason to raise anything at them.
+        # Tab completion must not raise.
         try:
             return [one.name for one in self.list_collections(limit=1_000)]
         except Exception:
@@ -294,7 +294,7 @@ class ClientAPI(Connection, Displayed):
         return Collection(self, info, embedding_function, data_loader)
 
     def _name_now(self, given: str | Collection) -> str:
-        """Return a collection's name; a handle's own may be of a time before it was renamed by another."""
+        """Return a collection's present name: another client may have renamed it since the handle was made."""
         if not isinstance(given, Collection):
             return name_of(given)
         place = {"tenant": self.tenant, "database": self.database}
@@ -391,7 +391,7 @@ class ClientAPI(Connection, Displayed):
         """
         from chroma_nb.transfer import copy_collections
 
-        other = _a_client(other)
+        other = _checked_client(other)
         if names is None:
             chosen = None
         elif isinstance(names, str | Collection):
@@ -401,11 +401,11 @@ class ClientAPI(Connection, Displayed):
         return copy_collections(self, other, chosen, on_conflict=on_conflict, mirror=mirror)
 
 
-def _a_client(other: Any) -> ClientAPI:
-    """Return what records are copied to.
+def _checked_client(other: Any) -> ClientAPI:
+    """Return the client that records are copied to.
 
     Raises:
-        InvalidArgumentError: It is a path, an address, or something else that is no client.
+        InvalidArgumentError: It is no client, but a path, an address or something else.
     """
     if isinstance(other, ClientAPI):
         return other

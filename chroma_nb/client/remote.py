@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEFAULT_PORT = 8_000
-#: A name without a dot or a port, which may be a host's or a folder's.
+#: A name without a dot or a port: of a host or of a folder.
 _BARE_NAME = re.compile(r"[A-Za-z0-9_-]+/?")
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/?#@\[\]]+)(?::([0-9]{1,5}))?")
 
@@ -92,7 +92,7 @@ def connect(
         return _open(chosen, tenant, database)
     except ServerUnavailableError as error:
         if _BARE_NAME.fullmatch(target.strip()):
-            # As likely a folder as a host.
+            # A bare name may as well be a folder's.
             error.args = (
                 f"{error.message()} If {target.strip()!r} is a folder: chroma_nb.connect("
                 f"{'./' + target.strip()!r}).",

@@ -38,8 +38,8 @@ class _DefaultEmbeddingFunction:
 
 DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
 
-#: What a collection records that embeds with MiniLM, as Chroma's own default does; while it is empty,
-#: the choice is still open.
+#: What a collection records that embeds with the default, which is MiniLM as in Chroma. While the collection is empty,
+#: another default can still be chosen.
 DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
 
 

@@ -751,8 +751,11 @@ def test_dates_are_stored_compared_and_come_back(client: Any) -> None:
     assert stored[6] == "the day after"
     when = K("when")
     for operand in (
-        *("2024-05-03", datetime.date(2024, 5, 3), datetime.datetime(2024, 5, 3, tzinfo=UTC)),
-        *(pd.Timestamp("2024-05-03"), np.datetime64("2024-05-03")),
+        "2024-05-03",
+        datetime.date(2024, 5, 3),
+        datetime.datetime(2024, 5, 3, tzinfo=UTC),
+        pd.Timestamp("2024-05-03"),
+        np.datetime64("2024-05-03"),
     ):
         assert notes.get(where=when > operand)["ids"] == ["d", "e", "f"]
         assert notes.get(where=when >= operand)["ids"] == ["c", "d", "e", "f"]
