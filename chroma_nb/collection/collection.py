@@ -122,7 +122,7 @@ class Collection(ReadingHandle):
         if not len(given.batch):
             return
         batch = self._insert_batch(given)
-        self.api.add(self.id, batch, on_conflict=on_conflict, **self._in_database)
+        self._client.api.add(self.id, batch, on_conflict=on_conflict, **self._in_database)
 
     def upsert(
         self,
@@ -139,7 +139,7 @@ class Collection(ReadingHandle):
                 ids, embeddings, metadatas, documents, images, uris, upsert=True
             )
         )
-        self.api.upsert(self.id, batch, **self._in_database)
+        self._client.api.upsert(self.id, batch, **self._in_database)
 
     def update(
         self,
@@ -166,14 +166,16 @@ class Collection(ReadingHandle):
                 batch.embeddings[rows] = vectors
                 batch.embedded = np.zeros(len(batch), dtype=bool)
                 batch.embedded[rows] = True
-        self.api.update(self.id, batch, **self._in_database)
+        self._client.api.update(self.id, batch, **self._in_database)
 
     def _without_known(self, given: validation.Given) -> validation.Given:
         """Leave out what would be skipped, before it is embedded: running a cell again costs nothing."""
         batch = given.batch
-        if batch.embeddings is not None or not self.api.count(self.id, **self._in_database):
+        if batch.embeddings is not None or not self._client.api.count(self.id, **self._in_database):
             return given
-        known = set(self.api.get(self.id, ids=batch.ids, include=[], **self._in_database).ids)
+        known = set(
+            self._client.api.get(self.id, ids=batch.ids, include=[], **self._in_database).ids
+        )
         if not known:
             return given
         rows = [row for row, one in enumerate(batch.ids) if one not in known]
@@ -203,7 +205,9 @@ class Collection(ReadingHandle):
         """
         filters = plain_filters(where, where_document)
         checked = validation.check_delete(ids, **filters, limit=limit)
-        deleted = self.api.delete(self.id, ids=checked, **filters, limit=limit, **self._in_database)
+        deleted = self._client.api.delete(
+            self.id, ids=checked, **filters, limit=limit, **self._in_database
+        )
         return {"deleted": deleted}
 
     # -- the collection itself ----------------------------------------------------------------
@@ -235,7 +239,7 @@ class Collection(ReadingHandle):
                 changed["embedding_function"] = validation.check_recorded_function(
                     embedding_function_to_config(function)
                 )
-        self._info = self.api.modify(
+        self._info = self._client.api.modify(
             self.id, name=name, metadata=metadata, configuration=changed, **self._in_database
         )
         if changed is not None:
@@ -250,16 +254,16 @@ class Collection(ReadingHandle):
             UniqueConstraintError: There is a collection of that name, which is no unfinished copy of this one.
         """
         validation.check_collection_name(new_name)
-        enabled = self.client.get_settings().progress
+        enabled = self._client.get_settings().progress
         with progress_bar(0, f"Copying {self.name}", did="copied", enabled=enabled) as bar:
-            info = self.api.fork(
+            info = self._client.api.fork(
                 self.id,
                 new_name,
                 on_progress=bar.update,
                 on_total=bar.set_total,
                 **self._in_database,
             )
-        return Collection(self.client, info)
+        return Collection(self._client, info)
 
     def fork_count(self) -> int:
         """Return how many forks share storage with this collection: none, a fork is a copy."""
@@ -274,7 +278,7 @@ class Collection(ReadingHandle):
 
     def get_indexing_status(self) -> IndexingStatus:
         """Return how much of the collection its graph covers; the rest is searched exactly."""
-        return self.api.indexing_status(self.id, **self._in_database)
+        return self._client.api.indexing_status(self.id, **self._in_database)
 
     # -- beyond Chroma ------------------------------------------------------------------------
 
@@ -334,14 +338,14 @@ class Collection(ReadingHandle):
         Returns:
             Bytes released; 0 where nothing was loaded.
         """
-        return self.api.unload(self.id, **self._in_database)
+        return self._client.api.unload(self.id, **self._in_database)
 
     def build_index(self) -> None:
         """Build the graph now, up to the last record, and return when that is done.
 
         It is built in the background anyway; until then the answers are exact and take longer.
         """
-        self.api.build_index(self.id, **self._in_database)
+        self._client.api.build_index(self.id, **self._in_database)
 
     def to_pandas(
         self,

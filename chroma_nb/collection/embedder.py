@@ -72,7 +72,7 @@ class EmbeddingHandle(CollectionHandle):
             MemoryBudgetError: There is no room for them.
         """
         function = self._function("embeddings")
-        settings = self.client.get_settings()
+        settings = self._client.get_settings()
         # The function's own result, and the array of it.
         row_bytes = 2 * 4 * (self._info.dimension or _TYPICAL_DIMENSION)
         require(
@@ -105,7 +105,7 @@ class EmbeddingHandle(CollectionHandle):
 
     def _embed_queries(self, queries: Sequence[Any]) -> NDArray[np.float32]:
         function = self._function("query_embeddings")
-        at_most = self.client.get_settings().max_batch_size or None
+        at_most = self._client.get_settings().max_batch_size or None
         return embed_queries(function, queries, at_most=at_most)
 
     def _query_embeddings(
@@ -160,7 +160,7 @@ class EmbeddingHandle(CollectionHandle):
         if held is not None and held is not DEFAULT_EMBEDDING_FUNCTION:
             # MiniLM, and asked for by name.
             return held
-        if held is not None and not self.api.count(self.id, **self._in_database):
+        if held is not None and not self._client.api.count(self.id, **self._in_database):
             return self._choose_default(record=False)
         why = f"Collection [{self.name}] was opened with embedding_function=None."
         if held is not None:
@@ -175,7 +175,7 @@ class EmbeddingHandle(CollectionHandle):
         )
 
     def _recorded_function(self) -> Any:
-        settings = self.client.get_settings()
+        settings = self._client.get_settings()
         recorded = self._info.configuration.get("embedding_function")
         if recorded == DEFAULT_CONFIG:
             self._refresh()
@@ -189,9 +189,11 @@ class EmbeddingHandle(CollectionHandle):
         """Choose between MiniLM and the static model, and record the choice in the collection."""
         from chroma_nb.embedding import resolve_default
 
-        function = resolve_default(self.client.get_settings())
+        function = resolve_default(self._client.get_settings())
         config = embedding_function_to_config(function)
         if record and config != DEFAULT_CONFIG:
             configuration = {"embedding_function": config}
-            self._info = self.api.modify(self.id, configuration=configuration, **self._in_database)
+            self._info = self._client.api.modify(
+                self.id, configuration=configuration, **self._in_database
+            )
         return function

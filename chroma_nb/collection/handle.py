@@ -108,4 +108,4 @@ class CollectionHandle(Displayed, Unpicklable):
 
     def _refresh(self) -> None:
         """Ask the catalogue again."""
-        self._info = self.api.get_collection_by_id(self.id, **self._in_database)
+        self._info = self._client.api.get_collection_by_id(self.id, **self._in_database)

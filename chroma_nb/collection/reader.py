@@ -63,7 +63,7 @@ class ReadingHandle(EmbeddingHandle):
     def count(self, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> int:
         """Return how many records there are."""
         ReadLevel(read_level)
-        return self.api.count(self.id, **self._in_database)
+        return self._client.api.count(self.id, **self._in_database)
 
     def get(
         self,
@@ -90,7 +90,7 @@ class ReadingHandle(EmbeddingHandle):
         limit, offset = validation.check_limit_offset(limit, offset)
         filters = plain_filters(where, where_document)
         with_data = self._needs_loader(wanted)
-        records = self.api.get(
+        records = self._client.api.get(
             self.id,
             ids=checked,
             **filters,
@@ -157,7 +157,7 @@ class ReadingHandle(EmbeddingHandle):
             asked = query_texts = validation.check_query_texts(query_texts)
         embeddings = self._query_embeddings(query_embeddings, query_texts, query_images, query_uris)
         with_data = self._needs_loader(wanted)
-        matches = self.api.query(
+        matches = self._client.api.query(
             self.id,
             embeddings,
             n_results,
@@ -206,14 +206,16 @@ class ReadingHandle(EmbeddingHandle):
         checked = None if ids is None else validation.check_query_ids(ids)
         filters = plain_filters(where, where_document)
         if query_embeddings is None and query_texts is None:
-            first = self.api.get(self.id, limit=1, include=["embeddings"], **self._in_database)
+            first = self._client.api.get(
+                self.id, limit=1, include=["embeddings"], **self._in_database
+            )
             embeddings = first.embeddings
             if embeddings is None or not embeddings.size:
                 embeddings = np.zeros((1, self._info.dimension or 1), dtype=np.float32)
         else:
             embeddings = self._query_embeddings(query_embeddings, query_texts, None, None)
         return Explanation(
-            self.api.explain(
+            self._client.api.explain(
                 self.id,
                 embeddings,
                 n_results,
