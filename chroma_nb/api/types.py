@@ -7,7 +7,7 @@ from typing import Any
 from chroma_nb.collection.results import GetResult as GetResult
 from chroma_nb.collection.results import QueryResult as QueryResult
 from chroma_nb.embedding.base import EmbeddingFunction as EmbeddingFunction
-from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.types import ID as ID
 from chroma_nb.types import URI as URI
 from chroma_nb.types import CollectionMetadata as CollectionMetadata

@@ -15,7 +15,8 @@ from chroma_nb.collection.collection import Collection, name_of
 from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION, configuration_for
 from chroma_nb.collection.results import CollectionList
 from chroma_nb.displayed import Displayed
-from chroma_nb.embedding.base import check_conflict_on_get, checked_embedding_function
+from chroma_nb.embedding.conflicts import check_conflict_on_get
+from chroma_nb.embedding.protocol import checked_embedding_function
 from chroma_nb.errors import (
     InvalidArgumentError,
     InvalidUUIDError,

@@ -10,7 +10,8 @@ from chroma_nb import validation
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.collection.reader import ReadingHandle, plain_filters
-from chroma_nb.embedding.base import check_conflict_on_modify, embedding_function_to_config
+from chroma_nb.embedding.conflicts import check_conflict_on_modify
+from chroma_nb.embedding.registry import embedding_function_to_config
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
 from chroma_nb.lazy import lazily
 from chroma_nb.progress import progress_bar

@@ -6,12 +6,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb import validation
-from chroma_nb.embedding.base import (
-    check_conflict_on_create,
-    checked_embedding_function,
-    embedding_function_to_config,
-    function_name,
-)
+from chroma_nb.embedding.conflicts import check_conflict_on_create
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.registry import embedding_function_to_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

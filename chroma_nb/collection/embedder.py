@@ -8,13 +8,11 @@ from chroma_nb import validation
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.configuration import DEFAULT_CONFIG, DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.collection.handle import CollectionHandle
-from chroma_nb.embedding.base import (
-    checked_embedding_function,
-    embed_documents,
-    embed_queries,
+from chroma_nb.embedding.calls import embed_documents, embed_queries
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.registry import (
     embedding_function_from_config,
     embedding_function_to_config,
-    function_name,
 )
 from chroma_nb.errors import with_way_out
 from chroma_nb.memory.preflight import SMALL_NEED, require

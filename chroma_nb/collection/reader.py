@@ -12,12 +12,8 @@ from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.collection.embedder import EmbeddingHandle
 from chroma_nb.collection.fields import Fields
 from chroma_nb.collection.results import Explanation, GetResult, QueryResult
-from chroma_nb.filters.expression import (
-    contained_texts,
-    field_conditions,
-    parse_where,
-    parse_where_document,
-)
+from chroma_nb.filters.expression import contained_texts, field_conditions
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.search.conditions import Condition, as_document_filter, as_filter
 from chroma_nb.types import ReadLevel, Where, WhereDocument
 
