@@ -34,7 +34,7 @@ class Store:
             graph_min_records=100,
         )
         self.db = DuckDB(settings)
-        self.segments = SegmentManager(self.db, lambda: load_engine("hnswlib"), settings)
+        self.segments = SegmentManager(self.db, lambda: load_engine("auto"), settings)
         self.writer = Writer(self.db, self.segments)
         self.id = self.create("notes")
 

@@ -40,7 +40,8 @@ def test_a_graph_is_due_and_built_and_covers_a_tail_later(idle: Store) -> None:
     assert idle.segments._graphs.tail_is_long(segment)
     assert status(idle) == (0, 150)
     idle.segments.build(idle.id)
-    assert (segment.form, segment.vectors.graph_end) == ("hnswlib", 150)
+    assert segment.form != "exact"
+    assert segment.vectors.graph_end == 150
     idle.write(*ids_of(10, "late"))
     assert not idle.segments._graphs.tail_is_long(segment), "a short tail is scanned"
     assert status(idle) == (150, 10)
@@ -58,7 +59,8 @@ def test_a_saved_graph_is_opened_without_what_was_deleted(idle: Store) -> None:
     assert idle.writer.delete(idle.id, None, ids=["r7"], limit=None) == 1
     idle.segments.load(idle.id)
     segment = idle.slot().segment
-    assert (segment.form, segment.vectors.graph_end) == ("hnswlib", 150)
+    assert segment.form != "exact"
+    assert segment.vectors.graph_end == 150
     assert len(segment.vectors.graph) == 149
     query = idle.db.vectors(idle.id).read_range(7, 8)
     found, _ = segment.search(query, 149)
