@@ -610,7 +610,7 @@ def test_a_commit_that_failed_is_not_counted_and_one_that_came_through_is(
             raise duckdb.IOException("the disk has failed")
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(db), "_number_commit", fails)
+            patch.setattr(type(db._database), "_number_commit", fails)
             with pytest.raises(InternalError):
                 notes.add(ids=["new"], embeddings=vectors(20, seed=8)[:1])
         n_there = N + (when == "after")

@@ -12,8 +12,7 @@ from chroma_nb import factories
 from chroma_nb.api._fastapi import FastAPI
 from chroma_nb.api._local import Local
 from chroma_nb.api.base import API
-from chroma_nb.db._duckdb import DuckDB
-from chroma_nb.db._persistent_duckdb import PersistentDuckDB
+from chroma_nb.db import DuckDB, PersistentDuckDB
 from chroma_nb.db.base import DB
 from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
 from chroma_nb.server.base import Server
