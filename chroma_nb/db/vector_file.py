@@ -216,7 +216,13 @@ class VectorFile(WatchedFile, VectorSource):
     def _write_pieces(
         self, fd: int, first_label: int, vectors: NDArray[np.float32]
     ) -> Iterator[NDArray[np.float32]]:
-        """Write vectors, and yield each piece as it was written."""
+        """Write vectors, and yield each piece as it was written: float32, shape (m, dimension).
+
+        Args:
+            fd: The file.
+            first_label: The row of the first vector.
+            vectors: float32, shape (n, dimension).
+        """
         step = max(1, _PIECE_BYTES // self.row_bytes)
         for start in range(0, len(vectors), step):
             # The caller may change its array meanwhile. The checksum must be that of the bytes that are written.
@@ -226,6 +232,7 @@ class VectorFile(WatchedFile, VectorSource):
             yield piece
 
     def _append_small(self, first_label: int, vectors: NDArray[np.float32]) -> None:
+        """Put vectors (float32, shape (n, dimension)) into the array of a file that is still one."""
         assert self._small is not None
         end = first_label + len(vectors)
         rows = self._small
@@ -279,8 +286,8 @@ class VectorFile(WatchedFile, VectorSource):
         start = 0
         while start < len(rising):
             stop = int(np.searchsorted(rising, rising[start] + step))
-            places = slice(start, stop) if order is None else order[start:stop]
-            out[places] = self._read_close(rising[start:stop])
+            rows = slice(start, stop) if order is None else order[start:stop]
+            out[rows] = self._read_close(rising[start:stop])
             start = stop
         return out
 
@@ -363,6 +370,7 @@ class VectorFile(WatchedFile, VectorSource):
         return view[:stop]
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
+        """Map the first `stop` rows anew: float32, shape (stop, dimension)."""
         if stop * self.row_bytes <= _SMALL_BYTES:
             # A mapping holds a descriptor, which so few bytes are not worth.
             return self._read_range(0, stop)
@@ -381,6 +389,7 @@ class VectorFile(WatchedFile, VectorSource):
     # -- checking -----------------------------------------------------------------------------
 
     def _check_labels(self, labels: NDArray[np.int64]) -> None:
+        """Check the blocks of these labels (int64, shape (n,)); see `_check`."""
         sums = self.sums
         if sums is not None:
             self._check(sums, sums.unknown_of(labels))

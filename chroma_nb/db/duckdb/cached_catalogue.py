@@ -101,17 +101,19 @@ class CachedCatalogue:
 
     def comparable(self) -> list[tuple[Any, ...]]:
         """Return the catalogue in memory as plain values that can be compared with ``==``."""
-        return [
-            *sorted((tenant,) for tenant in self.tenants),
-            *sorted((*place, str(key)) for place, key in self.databases.items()),
-            *(
-                (
-                    *(str(key), *astuple(entry.extent), entry.info.name, entry.info.ttl_seconds),
-                    *(metadata_json(entry.info.metadata), json.dumps(entry.info.configuration)),
-                )
-                for key, entry in sorted(self.entries.items())
-            ),
+        collections = [
+            (
+                str(key),
+                *astuple(entry.extent),
+                entry.info.name,
+                entry.info.ttl_seconds,
+                metadata_json(entry.info.metadata),
+                json.dumps(entry.info.configuration),
+            )
+            for key, entry in sorted(self.entries.items())
         ]
+        databases = [(tenant, name, str(key)) for (tenant, name), key in self.databases.items()]
+        return [*sorted((tenant,) for tenant in self.tenants), *sorted(databases), *collections]
 
 
 def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:

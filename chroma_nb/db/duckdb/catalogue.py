@@ -100,17 +100,15 @@ class StoredCatalogue(DB):
             for key, entry in self._cached.entries.items()
             if (key, entry.extent.generation) not in there
         ]
+        cached = self._cached
         # One assignment: other threads may be reading, and an interrupt may come between two statements.
         (
-            self._cached.tenants,
-            self._cached.databases,
-            self._cached.created,
-            self._cached.entries,
-            self._cached.by_name,
-        ) = (
-            *(tenants, databases, last[0][0] or 0),
-            *(entries, by_name),
-        )
+            cached.tenants,
+            cached.databases,
+            cached.created,
+            cached.entries,
+            cached.by_name,
+        ) = tenants, databases, last[0][0] or 0, entries, by_name
         for entry in gone:
             self._files.drop(entry)
 
@@ -196,12 +194,14 @@ class StoredCatalogue(DB):
                     f"INSERT INTO collections ({COLLECTION_COLUMNS}) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
                     [
-                        *(str(info.id), info.name, info.tenant, info.database, entry.created),
-                        *(
-                            json.dumps(info.configuration),
-                            metadata_json(info.metadata),
-                            info.dimension,
-                        ),
+                        str(info.id),
+                        info.name,
+                        info.tenant,
+                        info.database,
+                        entry.created,
+                        json.dumps(info.configuration),
+                        metadata_json(info.metadata),
+                        info.dimension,
                     ],
                 )
                 con.execute(create_records(entry.table))
@@ -242,8 +242,11 @@ class StoredCatalogue(DB):
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
                     "ttl_seconds = ? WHERE id = ?",
                     [
-                        *(info.name, metadata_json(info.metadata)),
-                        *(json.dumps(info.configuration), info.ttl_seconds, str(info.id)),
+                        info.name,
+                        metadata_json(info.metadata),
+                        json.dumps(info.configuration),
+                        info.ttl_seconds,
+                        str(info.id),
                     ],
                 )
             self._cached.by_name.pop((old.tenant, old.database, old.name), None)

@@ -52,7 +52,12 @@ logger = logging.getLogger("chroma_nb")
 _TRUNCATES_FOUND_LOGS = IS_OLD_DUCKDB
 #: Errors that keep a file from being opened and do not mean that it is damaged.
 _ACCESS_ERRORS = (
-    *(errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM, errno.EROFS),
+    errno.EACCES,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EPERM,
+    errno.EROFS,
 )
 #: A checkpoint is due when the log has more bytes than this, which is DuckDB's own default.
 _LOG_BYTES = 16 << 20

@@ -46,7 +46,9 @@ _REMEASURE_FACTOR = 1.1
 _FEW_RECORDS = 1_000
 #: What DuckDB raises when its file is damaged or the disk has failed.
 _STORAGE_ERRORS = (
-    *(duckdb.IOException, duckdb.InternalException, duckdb.FatalException),
+    duckdb.IOException,
+    duckdb.InternalException,
+    duckdb.FatalException,
     duckdb.SerializationException,
 )
 

@@ -86,9 +86,9 @@ class DuckDB(StoredRecords):
             lambda: self._database.connection.cursor(),
         )
         self._temp = TempFolder(settings.temp_path)
-        super().__init__(*self._make_parts(share))
-        forked.watch(self)
         try:
+            super().__init__(*self._make_parts(share))
+            forked.watch(self)
             self._database.open()
         except BaseException:
             self._temp.close()
@@ -189,8 +189,13 @@ class DuckDB(StoredRecords):
                         "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, next_sequence = ?, "
                         f"version = ?, text_sizes = ?{SET_TAIL if tail else ''} WHERE id = ?",
                         [
-                            *(dimension, after.n_records, after.next_label, after.next_sequence),
-                            *(after.version, stored_texts(texts, after), *tail),
+                            dimension,
+                            after.n_records,
+                            after.next_label,
+                            after.next_sequence,
+                            after.version,
+                            stored_texts(texts, after),
+                            *tail,
                             str(collection_id),
                         ],
                     )

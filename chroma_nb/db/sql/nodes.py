@@ -13,9 +13,27 @@ if TYPE_CHECKING:
 
 #: Aggregates whose result does not depend on the order of the rows, ...
 _ORDERLESS = {
-    *("count", "count_star", "count_if", "sum", "min", "max", "avg", "median", "stddev"),
-    *("stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop", "approx_count_distinct"),
-    *("bool_and", "bool_or", "quantile_cont", "quantile_disc", "corr", "entropy"),
+    "count",
+    "count_star",
+    "count_if",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "median",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "variance",
+    "var_samp",
+    "var_pop",
+    "approx_count_distinct",
+    "bool_and",
+    "bool_or",
+    "quantile_cont",
+    "quantile_disc",
+    "corr",
+    "entropy",
 }
 #: ... and those whose result does.
 _ORDERED = re.compile(
