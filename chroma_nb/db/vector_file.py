@@ -295,7 +295,9 @@ class VectorFile(WatchedFile, VectorSource):
         """Read a few rows one by one, such as the neighbours that a graph has found: float32, shape (n, dimension)."""
         n_bytes = self.row_bytes
         with self._open() as fd:
-            rows = [read_all(fd, n_bytes, HEADER_BYTES + n_bytes * one) for one in labels.tolist()]
+            rows = [
+                read_all(fd, n_bytes, HEADER_BYTES + n_bytes * label) for label in labels.tolist()
+            ]
         flat = np.frombuffer(bytearray().join(rows), dtype="<f4")
         return flat.reshape(len(labels), self.dimension)
 

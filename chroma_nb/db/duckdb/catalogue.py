@@ -275,7 +275,7 @@ class StoredCatalogue(DB):
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         found = super().sizes(collection_ids)
-        entries = [self._cached.entries.get(one) for one in collection_ids]
+        entries = [self._cached.entries.get(collection_id) for collection_id in collection_ids]
         return [
             (n_records, disk_bytes, 0 if entry is None else text_bytes(entry))
             for (n_records, disk_bytes, _), entry in zip(found, entries, strict=True)

@@ -66,11 +66,11 @@ def _check_records(
         n_bytes = 16 * len(rows)
         for text in (*rows.ids, *rows.documents, *rows.uris, *rows.metadatas):
             n_bytes += len(text or "")
-        for one, text in zip(rows.ids, rows.metadatas, strict=True):
+        for record_id, text in zip(rows.ids, rows.metadatas, strict=True):
             try:
                 json.loads(text or "null")
             except ValueError:
-                unreadable.append(one)
+                unreadable.append(record_id)
         on_bytes(n_bytes)
     with database.reading() as cursor:
         found = cursor.execute(

@@ -93,14 +93,17 @@ class Connection(ABC):
         self._is_stale = False
         #: DuckDB has failed in a transaction, and has to be reopened.
         self._is_broken = False
+        #: `close` was called: reads that are cut off are not repeated.
         self.is_closing = False
         #: Nothing may be written any more: the folder is gone, was replaced, or lacks commits.
         self.is_abandoned = False
+        #: Nothing can be read or written any more.
         self.is_closed = False
 
     # -- opening ------------------------------------------------------------------------------
 
     def _database_file(self) -> str:
+        """Return the path of the database's file."""
         return ":memory:"
 
     def _path_to_open(self) -> str:
@@ -108,6 +111,7 @@ class Connection(ABC):
         return self._database_file()
 
     def _config(self) -> dict[str, Any]:
+        """Return the options that the database is opened with."""
         return {
             "threads": self.n_threads,
             "memory_limit": f"{self.memory_share.n_bytes}B",
@@ -120,15 +124,16 @@ class Connection(ABC):
         }
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        """Open the database and set what cannot be given as an option."""
         connection = duckdb.connect(self._path_to_open(), config=self._config())
         # Otherwise DuckDB shows its own progress bar in a notebook.
         connection.execute("SET enable_progress_bar = false")
         # When DuckDB 1.3 shuts down after a failed checkpoint, it finishes the half-done one and deletes the log.
         # As soon as the disk has room for that, all records since the last good checkpoint are lost.
         connection.execute("PRAGMA disable_checkpoint_on_shutdown")
-        # Only `Database._checkpoint` makes checkpoints, after it has taken memory for them. One that DuckDB makes by itself
-        # within a COMMIT has only the rest of the memory limit, and a checkpoint that runs out of memory ends the
-        # instance.
+        # Only `Database._checkpoint` makes checkpoints, after it has taken memory for them. One that DuckDB makes by
+        # itself within a COMMIT has only the rest of the memory limit, and a checkpoint that runs out of memory ends
+        # the instance.
         connection.execute("SET checkpoint_threshold = '1TB'")
         # From here on DuckDB opens no file but its own. Not earlier: afterwards its temporary folder cannot be set.
         connection.execute("SET enable_external_access = false")
@@ -212,6 +217,7 @@ class Connection(ABC):
                 return self._busy_cursor()
 
     def _busy_cursor(self) -> duckdb.DuckDBPyConnection:
+        """Make a cursor under the lock: a thread that reopens the database looks for busy ones meanwhile."""
         with self._cursor_lock:
             cursor = self.connection.cursor()
             self._busy_cursors.add(cursor)

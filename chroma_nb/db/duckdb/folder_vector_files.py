@@ -125,8 +125,8 @@ class FolderVectorFiles(VectorFiles):
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         derived = self._index_sizes.by_collection()
         found = []
-        for one in collection_ids:
-            entry = self._database.cached.entries.get(one)
+        for collection_id in collection_ids:
+            entry = self._database.cached.entries.get(collection_id)
             if entry is None:
                 found.append((0, 0, 0))
                 continue
@@ -135,7 +135,7 @@ class FolderVectorFiles(VectorFiles):
             if extent.next_label:
                 size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
             if derived:
-                size += derived.get((one.int, extent.generation), 0)
+                size += derived.get((collection_id.int, extent.generation), 0)
             found.append((extent.n_records, size, text_bytes(entry)))
         return found
 

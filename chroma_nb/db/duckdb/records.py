@@ -86,7 +86,9 @@ class StoredRecords(StoredCatalogue):
                     [list(ids)],
                 )
                 found = dict(cursor.fetchall())
-        return np.fromiter((found.get(one, -1) for one in ids), dtype=np.int64, count=len(ids))
+        return np.fromiter(
+            (found.get(record_id, -1) for record_id in ids), dtype=np.int64, count=len(ids)
+        )
 
     @with_more_memory
     @read_again

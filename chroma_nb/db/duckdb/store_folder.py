@@ -185,23 +185,25 @@ def _check_links(path: str, given: str) -> None:
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
             os.scandir(folder) as entries,
         ):
-            for one in entries:
-                if folder == path and one.name not in _OWN_FILES:
+            for entry in entries:
+                if folder == path and entry.name not in _OWN_FILES:
                     continue
-                if folder == path and has_second_name(one.stat(follow_symlinks=False)):
+                if folder == path and has_second_name(entry.stat(follow_symlinks=False)):
                     raise InvalidArgumentError(
-                        f"The folder {given!r} cannot be opened as a store: {one.path!r} {SECOND_NAME}, which would "
+                        f"The folder {given!r} cannot be opened as a store: {entry.path!r} {SECOND_NAME}, which would "
                         "be changed together with it. Copy the folder without links (cp -r) and open the copy; "
                         "nothing was changed."
                     )
-                if not one.is_file(follow_symlinks=False) and not one.is_dir(follow_symlinks=False):
+                if not entry.is_file(follow_symlinks=False) and not entry.is_dir(
+                    follow_symlinks=False
+                ):
                     what = (
-                        f"is a link to {os.readlink(one.path)!r}"
-                        if one.is_symlink()
+                        f"is a link to {os.readlink(entry.path)!r}"
+                        if entry.is_symlink()
                         else "is no file"
                     )
                     raise InvalidArgumentError(
-                        f"The folder {given!r} cannot be opened as a store: {one.path!r} {what}. Put a file or "
+                        f"The folder {given!r} cannot be opened as a store: {entry.path!r} {what}. Put a file or "
                         "folder in its place (a link to the whole store is fine); nothing was changed."
                     )
 

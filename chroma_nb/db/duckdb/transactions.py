@@ -82,6 +82,7 @@ class Transactions(Connection):
                 raise
 
     def _open_schema(self) -> None:
+        """Make the tables or columns that are missing, check the format, and read the catalogue."""
         tables = self.connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'meta'"
         ).fetchall()
@@ -351,7 +352,7 @@ class Transactions(Connection):
             ) from error
         return False
 
-    # -- what memory and the folder add -------------------------------------------------------
+    # -- what subclasses add ------------------------------------------------------------------
 
     @abstractmethod
     def _free_memory_if_due(self) -> None:

@@ -164,7 +164,7 @@ class VectorFiles:
                     "ORDER BY first_block",
                     [str(collection_id), extent.generation],
                 ).fetchall()
-            sums = BlockSums(vectors.row_bytes, b"".join(one for (one,) in rows), *entry.tail)
+            sums = BlockSums(vectors.row_bytes, b"".join(piece for (piece,) in rows), *entry.tail)
             if sums.n_rows != extent.next_label:
                 raise StoreCorruptError(
                     f"The database of {self._database.name} has checksums of {sums.n_rows:,} vectors of collection "
@@ -203,9 +203,9 @@ class VectorFiles:
                 f'SELECT r.id FROM "{entry.table}" r, '
                 "(SELECT unnest(?::BIGINT[]) AS start, unnest(?::BIGINT[]) AS stop) b "
                 "WHERE r.label >= b.start AND r.label < b.stop ORDER BY r.sequence",
-                [[one.start for one in blocks], [one.stop for one in blocks]],
+                [[block.start for block in blocks], [block.stop for block in blocks]],
             ).fetchall()
-        return [one for (one,) in rows]
+        return [record_id for (record_id,) in rows]
 
     def _report_damage(self, collection_id: UUID, blocks: Sequence[Block]) -> None:
         """Raise `StoreCorruptError` where a record's vector is in one of these blocks."""

@@ -61,34 +61,34 @@ def is_orderless(node: dict[str, Any]) -> bool:
 def called_functions(value: Any) -> Iterator[str | None]:
     """Yield the names of the functions that are called, None for a window function."""
     if isinstance(value, list):
-        for one in value:
-            yield from called_functions(one)
+        for part in value:
+            yield from called_functions(part)
     elif isinstance(value, dict) and value.get("class") != "CONSTANT":
         if value.get("class") == "WINDOW":
             yield None
         elif value.get("class") == "FUNCTION":
             yield value["function_name"]
-        for one in value.values():
-            yield from called_functions(one)
+        for part in value.values():
+            yield from called_functions(part)
 
 
 def stars_of(node: Any) -> Iterator[dict[str, Any]]:
     """Yield each star of an expression, those of subqueries left out."""
     if isinstance(node, list):
-        for one in node:
-            yield from stars_of(one)
+        for part in node:
+            yield from stars_of(part)
     elif isinstance(node, dict) and node.get("class") != "SUBQUERY":
         if node.get("class") == "STAR":
             yield node
         else:
-            for one in node.values():
-                yield from stars_of(one)
+            for part in node.values():
+                yield from stars_of(part)
 
 
 def arguments(node: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what a function is given. DuckDB before 2 calls it children."""
     if "arguments" in node:
-        return [one["expression"] for one in node["arguments"]]
+        return [part["expression"] for part in node["arguments"]]
     return list(node.get("children") or ())
 
 
