@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from chroma_nb.boundary import public_call
 from chroma_nb.displayed import Displayed
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.implementations import LOCAL_API, is_remote, remote_api
 from chroma_nb.suggest import did_you_mean
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
@@ -99,7 +100,7 @@ class Settings(Displayed):
     )
     allow_reset: bool = _documented(False, "Let `client.reset()` delete everything.")
     api: str = _documented(
-        "local",
+        LOCAL_API,
         "Which `API` answers: `local` (in this process), `fastapi` (a server, at `url`), or "
         "`package.module:Class` of your own.",
     )
@@ -281,9 +282,14 @@ class Settings(Displayed):
         return MASK if field.metadata["secret"] and value else value
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the store is at a server."""
+        return is_remote(self.api)
+
+    @property
     def place(self) -> str:
         """Where the store is: a server's address without secrets, a folder, or ``in memory``."""
-        if self.api == "fastapi":
+        if self.is_remote:
             return without_secrets(self.url)
         return self.path if self.is_persistent else "in memory"
 
@@ -390,10 +396,6 @@ def _decide_credentials(values: dict[str, Any], explicit: Mapping[str, Any]) -> 
             values[other] = ""
 
 
-#: APIs that ask a server at `url`, the usual one first.
-_REMOTE_APIS = ("fastapi",)
-
-
 def _decide_place(
     values: dict[str, Any], explicit: Mapping[str, Any], environment: Mapping[str, str]
 ) -> None:
@@ -418,22 +420,28 @@ def _decide_place(
 
     path, persistent, api = said("path"), said("is_persistent"), said("api")
     url = bool(explicit.get("url"))
-    is_remote = values["api"] in _REMOTE_APIS
+    is_elsewhere = is_remote(values["api"])
     keeps = persistent == 2 and values["is_persistent"]
     for clash, one, other, why in (
         (
             path == persistent == 2 and not values["is_persistent"],
-            *("path", "is_persistent=False", "a path keeps the store"),
+            "path",
+            "is_persistent=False",
+            "a path keeps the store",
         ),
         (url and path == 2, "path", "url", "a folder and a server are two places"),
         (url and keeps, "is_persistent", "url", "a folder and a server are two places"),
         (
-            url and api == 2 and values["api"] == "local",
-            *("url", "api='local'", "a url is for a server"),
+            url and api == 2 and values["api"] == LOCAL_API,
+            "url",
+            "api='local'",
+            "a url is for a server",
         ),
         (
-            path == api == 2 and is_remote,
-            *("path", f"api={values['api']!r}", "a path is for a store in this process"),
+            path == api == 2 and is_elsewhere,
+            "path",
+            f"api={values['api']!r}",
+            "a path is for a store in this process",
         ),
     ):
         if clash:
@@ -445,9 +453,9 @@ def _decide_place(
     if api == 2:
         return
     if url:
-        values["api"] = _REMOTE_APIS[0]
-    elif (path == 2 or keeps) and is_remote:
-        values["api"] = "local"
+        values["api"] = remote_api(explicit["url"])
+    elif (path == 2 or keeps) and is_elsewhere:
+        values["api"] = LOCAL_API
 
 
 def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

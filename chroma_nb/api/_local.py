@@ -24,15 +24,10 @@ from chroma_nb.errors import (
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.filters.expression import (
-    And,
-    Expression,
-    parse_where,
-    parse_where_document,
-    patterns,
-    rust_regex_to_re2,
-)
+from chroma_nb.filters.expression import And, Expression, patterns
 from chroma_nb.filters.limits import FilterLimits
+from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
@@ -157,7 +152,8 @@ class Local(API):
         settings: `allow_reset`, `max_batch_size` and the limits of filters are used.
     """
 
-    in_process: ClassVar[bool] = True
+    needs_db: ClassVar[bool] = True
+    is_near: ClassVar[bool] = True
 
     def __init__(self, db: DB, segments: SegmentManager, settings: Settings) -> None:
         self.db = db

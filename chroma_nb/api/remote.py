@@ -14,7 +14,7 @@ from chroma_nb.errors import (
     MemoryBudgetError,
     NotSupportedError,
 )
-from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import RecordBatch
 from chroma_nb.validation import check_ttl, ids_exist
@@ -75,7 +75,8 @@ class RemoteAPI(API):
         server: What the server says of itself.
     """
 
-    in_process: ClassVar[bool] = False
+    needs_db: ClassVar[bool] = False
+    is_near: ClassVar[bool] = False
     #: The most bytes that a float32 takes on its way.
     _float_bytes: int = 4
 

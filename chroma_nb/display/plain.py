@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 
+from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.words import counted, shorten
+from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
 from chroma_nb.progress import ProgressState
-from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
+from chroma_nb.words import counted
 
 #: Records and characters of a line.
 _RECORDS = 5

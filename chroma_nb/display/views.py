@@ -7,9 +7,11 @@ from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.check_report import CheckReport
-from chroma_nb.client import ClientAPI
-from chroma_nb.client_memory import ClientMemory
-from chroma_nb.collection import Collection
+from chroma_nb.client.client import ClientAPI
+from chroma_nb.client.memory import ClientMemory
+from chroma_nb.collection.collection import Collection
+from chroma_nb.collection.fields import Fields
+from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.display.cells import (
     ROWS,
     Cell,
@@ -26,12 +28,10 @@ from chroma_nb.display.empty import why_empty
 from chroma_nb.display.facts import NotAsked, known, within
 from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.errors import ChromaError, MemoryBudgetError
-from chroma_nb.fields import Fields
 from chroma_nb.harmless import clean
 from chroma_nb.memory.report import Estimate, MemoryReport, MemorySample, Preview
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.progress import ProgressState
-from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.settings import Settings, describe
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.types import IndexingStatus
@@ -69,7 +69,7 @@ def view(shown: object) -> View:
 
 def place_of(settings: Settings) -> str:
     """Return where a store is, in words."""
-    if settings.api == "fastapi":
+    if settings.is_remote:
         return f"remote, {settings.place}"
     return f"on disk at {settings.path}" if settings.is_persistent else "in memory"
 
@@ -152,7 +152,7 @@ def _(shown: CollectionList) -> View:
     if some:
         one = some[0]
         place: Any = {"tenant": one.tenant, "database": one.database}
-        report = known(lambda api: api.memory_report([c.id for c in some], **place), one._client)
+        report = known(lambda api: api.memory_report([c.id for c in some], **place), one.client)
     problem = ""
     if isinstance(report, Exception):
         problem, report = _problem(report, "collection.count() asks it."), None
@@ -175,7 +175,7 @@ def _(shown: Collection) -> View:
         preview = GetResult(ids=first.ids, documents=first.documents, metadatas=first.metadatas)
         return fresh, memory, preview
 
-    found = known(ask, shown._client)
+    found = known(ask, shown.client)
     values: dict[str, Any] = {"problem": "", "table": None}
     about = []
     if isinstance(found, Exception):
@@ -195,7 +195,7 @@ def _(shown: Collection) -> View:
         held = f"{format_bytes(memory.resident_bytes)} in memory"
         about.append(held if memory.resident_bytes else memory.state_in_words)
     elif isinstance(found, NotAsked):
-        about.append(place_of(shown._client.get_settings()))
+        about.append(place_of(shown.client.get_settings()))
     hnsw = info.configuration["hnsw"]
     return "collection", {
         **values,
