@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chroma_nb.db import DuckDB
 
 import chroma_nb
 from chroma_nb import stores
 from chroma_nb.api._local import Local
+from chroma_nb.db import DuckDB
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.server.base import Server
 from chroma_nb.settings import Settings
