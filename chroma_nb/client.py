@@ -16,7 +16,7 @@ from chroma_nb.collection import (
     configuration_for,
     name_of,
 )
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.base import check_conflict_on_get, checked_embedding_function
 from chroma_nb.errors import (
     InternalError,
@@ -126,6 +126,10 @@ class ClientAPI(_Connection, Displayed):
         NotFoundError: The tenant or the database does not exist.
         StoreLockedError: Another process has the folder open.
     """
+
+    _view = "client"
+    #: What `chroma_nb.transfer` makes collections of: it is below this module.
+    _collection_class = Collection
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 
 from chroma_nb import validation
 from chroma_nb.boundary import public_class
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.base import (
     check_conflict_on_create,
     check_conflict_on_modify,
@@ -105,6 +105,8 @@ class Collection(Displayed, Unpicklable):
         fields: The metadata keys that the records have: ``fields["year"] > 1990`` is a condition for
             `where`, and Tab completes the keys; see `Fields`.
     """
+
+    _view = "collection"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`known` and `within`: an answer in time, or none."""
+"""`ask_store` and `within`: an answer in time, or none; `problem`: why there is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from chroma_nb.errors import ChromaError
+from chroma_nb.display.words import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +31,12 @@ class NotAsked(Exception):
     """What is to be shown is at a server, and a display asks none."""
 
 
-def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
-    """Return what the client's store says, as `within`; `NotAsked` where it is at a server."""
+def ask_store(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
+    """Return what the client's store answers, as `within`; `NotAsked` where it is at a server."""
     try:
         api = client.api
-    except ChromaError as error:
+    except Exception as error:
+        # The client is closed.
         return error
     return within(lambda: ask(api)) if api.in_process else NotAsked()
 
@@ -60,6 +61,15 @@ def within(ask: Callable[[], T]) -> T | Exception:
             helper.give_back()
             return found
     return TimeoutError("the store is busy")
+
+
+def problem(error: Exception, instead: str = "") -> str:
+    """Return why there is no answer, in a sentence; `instead` says what asks a server."""
+    if isinstance(error, NotAsked):
+        return f"Nothing is fetched from a server to show this. {instead}"
+    if isinstance(error, TimeoutError):
+        return "Unavailable: the store is busy. Show this again in a moment."
+    return f"Unavailable: {shorten(str(error), 300) or type(error).__name__}"
 
 
 class _Helper:

@@ -15,7 +15,7 @@ import sys
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, ClassVar, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Or:
 class Compare:
     """The field's value compares so with `value`; numbers by value, bool apart from numbers."""
 
+    asks: ClassVar[Literal["value"]] = "value"
+
     key: str
     op: Comparison
     value: Scalar
@@ -58,6 +60,8 @@ class CompareDate:
     `moment` is in nanoseconds since 1970 UTC, as `scalars.instant` reads it.
     """
 
+    asks: ClassVar[Literal["date"]] = "date"
+
     key: str
     op: Comparison
     moment: int
@@ -68,6 +72,8 @@ class CompareDate:
 class Among:
     """The field's value equals one of these."""
 
+    asks: ClassVar[Literal["values"]] = "values"
+
     key: str
     values: tuple[Scalar, ...]
     negated: bool = False
@@ -76,6 +82,8 @@ class Among:
 @dataclass(frozen=True)
 class ListContains:
     """The field is a list that holds a value of exactly this kind."""
+
+    asks: ClassVar[Literal["list"]] = "list"
 
     key: str
     value: Scalar

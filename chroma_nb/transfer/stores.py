@@ -190,8 +190,6 @@ def like(
     client: ClientAPI, name: str, configuration: dict[str, Any], metadata: dict[str, Any] | None
 ) -> Collection:
     """Return the collection of that name, made with this configuration as it stands if missing."""
-    from chroma_nb.collection import Collection
-
     check_collection_name(name)
     info = client.api.create_collection(
         name,
@@ -201,4 +199,4 @@ def like(
         tenant=client.tenant,
         database=client.database,
     )
-    return Collection(client, info)
+    return client._collection_class(client, info)
