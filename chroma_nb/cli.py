@@ -7,6 +7,7 @@ import contextlib
 import errno
 import getpass
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="serve a folder over HTTP")
     run.set_defaults(run=_run)
+    run.add_argument("folder", nargs="?", help=argparse.SUPPRESS)
     run.add_argument("--path", help="folder of the store; without it the store is in memory")
     run.add_argument("--host", help="address to serve on (127.0.0.1)")
     run.add_argument("--port", type=int, help="port to serve on (8000; 0 is any that is free)")
@@ -150,6 +152,10 @@ def _run(options: argparse.Namespace) -> int:
     from chroma_nb.server._fastapi import check_settings
     from chroma_nb.server.observability import log_to_stderr
 
+    if options.folder is not None:
+        raise InvalidArgumentError(
+            f"{options.folder!r} has no option before it. For the folder of the store: --path {shlex.quote(options.folder)}."
+        )
     for option in ("path", "host", "auth", "memory", "tls_certificate", "tls_key"):
         if getattr(options, option) == "":
             # A shell's variable that is not set must not mean a server without authentication.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 #: Folders whose tests measure time or memory, or use every core.
-SERIAL = {"browser", "display", "lessons", "memory", "packaging", "server"}
+SERIAL = {"browser", "display", "memory", "packaging"}
 #: Folders whose tests are in `scripts/test --quick`.
 QUICK = {"unit"}
 

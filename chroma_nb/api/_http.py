@@ -409,14 +409,23 @@ def _address(settings: Settings) -> tuple[str, dict[str, str]]:
         "Accept": "application/json",
         "User-Agent": f"chroma_nb/{__version__}",
     }
+    credentials: dict[str, str] = {}
     token, basic = _credentials(settings, parts)
     if basic:
         if ":" not in basic:
             raise InvalidArgumentError("Expected basic_auth to be 'user:password'.")
-        headers["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
+        credentials["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
     if token:
-        headers[settings.token_header] = f"Bearer {token}" if _is_bearer(settings) else token
-    headers.update(_more_headers(settings.headers))
+        credentials[settings.token_header] = f"Bearer {token}" if _is_bearer(settings) else token
+    more = _more_headers(settings.headers)
+    for name in more:
+        if name.lower() in (known.lower() for known in credentials):
+            raise InvalidArgumentError(
+                f"headers holds {name!r}, which token or basic_auth sets as well. Leave one of them out "
+                "(token='' where the environment has CHROMA_NB_TOKEN)."
+            )
+    headers.update(credentials)
+    headers.update(more)
     for name, value in headers.items():
         if any(character in value for character in "\r\n\0") or not value.isascii():
             raise InvalidArgumentError(

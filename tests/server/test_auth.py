@@ -156,6 +156,21 @@ def test_the_credentials_of_an_argument_count_more_than_the_environments(
     assert who(settings=chroma_nb.Settings(token=token), basic_auth=("carol", SECRET)) == "carol"
 
 
+def test_a_header_that_shows_other_credentials_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, token = place.server.url, place.tokens["bob"]
+    headers = {"authorization": f"Bearer {place.tokens['alice']}"}
+    assert chroma_nb.connect(url, headers=headers).api.get_user_identity().user_id == "alice"
+    monkeypatch.setenv("CHROMA_NB_TOKEN", token)
+    for given in ({}, {"token": token}, {"basic_auth": ("carol", SECRET)}):
+        with pytest.raises(errors.InvalidArgumentError, match="headers holds 'authorization'"):
+            chroma_nb.connect(url, headers=headers, **given)
+    assert (
+        chroma_nb.connect(url, headers=headers, token="").api.get_user_identity().user_id == "alice"
+    )
+
+
 def test_a_tenant_is_closed_to_others(place: Place) -> None:
     alice, bob = place.raw("alice"), place.raw("bob")
     made = alice("POST", f"{in_tenant('acme')}/collections", {"name": "secrets"}).json()
@@ -1007,6 +1022,7 @@ def test_what_a_server_cannot_use_is_one_sentence(
         ("--port", "-1"): ("server_port", "-1"),
         ("--path", str(file)): ("is a file", str(file)),
         ("--path", ""): ("--path is empty",),
+        (str(store),): ("For the folder of the store: --path", str(store)),
         ("--path", str(file / "below")): ("cannot be written", "below"),
     }
     for arguments, expected in cases.items():
