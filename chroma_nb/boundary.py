@@ -33,24 +33,38 @@ _NAMED_ERRORS = (ValueError, TypeError, DuplicateIDError)
 _CHECKS = tuple(
     f"chroma_nb.{name}"
     for name in (
-        *("validation", "filters", "scalars", "search", "settings", "embedding", "extras"),
-        *("client", "collection", "remote", "factories", "index", "memory", "transfer", "boundary"),
+        "boundary",
+        "client",
+        "collection",
+        "embedding",
+        "extras",
+        "factories",
+        "filters",
+        "index",
+        "memory",
+        "remote",
+        "scalars",
+        "search",
+        "settings",
+        "transfer",
+        "validation",
     )
 )
 #: Where functions are called that are not this package's: (module, function). What they raise is the caller's
 #: affair, and so are their frames.
 _CALLS_OTHERS = {
     # What an embedding function is asked.
-    ("chroma_nb.embedding.base", "_embed"),
+    ("chroma_nb.embedding.calls", "_embed"),
     ("chroma_nb.embedding.base", "__call__"),
-    ("chroma_nb.embedding.base", "_describe"),
-    ("chroma_nb.embedding.base", "_check_same_model"),
-    ("chroma_nb.embedding.base", "check_conflict_on_get"),
-    ("chroma_nb.embedding.base", "check_conflict_on_modify"),
+    ("chroma_nb.embedding.protocol", "__call__"),
+    ("chroma_nb.embedding.protocol", "recordable"),
+    ("chroma_nb.embedding.conflicts", "_check_same_model"),
+    ("chroma_nb.embedding.conflicts", "check_conflict_on_get"),
+    ("chroma_nb.embedding.conflicts", "check_conflict_on_modify"),
     # A data loader, and what only needs to be iterated.
     ("chroma_nb.collection", "_load_data"),
     ("chroma_nb.collection", "_ask"),
-    ("chroma_nb.validation", "_sequence"),
+    ("chroma_nb.validation.lists", "as_list"),
 }
 #: Special methods that a caller's own expression runs.
 _SPECIAL = {

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from chroma_nb.display.base import Displayed
+from chroma_nb.words import counted
 
 #: Ids that a sentence names.
 _NAMED = 3
@@ -48,10 +49,8 @@ class CollectionCheck:
         """What is damaged, in words."""
         damaged = list(self.problems)
         if self.damaged_ids:
-            n = len(self.damaged_ids)
-            damaged.append(
-                f"the vectors of {n:,} record{'' if n == 1 else 's'} ({some_ids(self.damaged_ids)})"
-            )
+            n = counted(len(self.damaged_ids), "record")
+            damaged.append(f"the vectors of {n} ({some_ids(self.damaged_ids)})")
         if damaged:
             said = "damaged: " + "; ".join(damaged)
         else:
@@ -91,11 +90,10 @@ class CheckReport(Displayed):
     def __repr__(self) -> str:
         named = zip(self.names(), self.collections, strict=True)
         damaged = [name for name, one in named if not one.is_whole]
-        n = len(self.collections)
         said = f"damaged: {', '.join(damaged[:5])}" if damaged else "whole"
         if len(damaged) > 5:
             said += f" and {len(damaged) - 5:,} more"
-        return f"CheckReport({n:,} collection{'' if n == 1 else 's'}, {said})"
+        return f"CheckReport({counted(len(self.collections), 'collection')}, {said})"
 
     def __str__(self) -> str:
         names = self.names()

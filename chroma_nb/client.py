@@ -17,7 +17,8 @@ from chroma_nb.collection import (
     name_of,
 )
 from chroma_nb.display.base import Displayed
-from chroma_nb.embedding.base import check_conflict_on_get, checked_embedding_function
+from chroma_nb.embedding.conflicts import check_conflict_on_get
+from chroma_nb.embedding.protocol import checked_embedding_function
 from chroma_nb.errors import (
     InternalError,
     InvalidArgumentError,

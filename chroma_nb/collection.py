@@ -11,24 +11,17 @@ import numpy as np
 from chroma_nb import validation
 from chroma_nb.boundary import public_class
 from chroma_nb.display.base import Displayed
-from chroma_nb.embedding.base import (
-    check_conflict_on_create,
-    check_conflict_on_modify,
-    checked_embedding_function,
-    embed_documents,
-    embed_queries,
+from chroma_nb.embedding.calls import embed_documents, embed_queries
+from chroma_nb.embedding.conflicts import check_conflict_on_create, check_conflict_on_modify
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.registry import (
     embedding_function_from_config,
     embedding_function_to_config,
-    function_name,
 )
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError, with_way_out
 from chroma_nb.fields import Fields
-from chroma_nb.filters.expression import (
-    contained_texts,
-    field_conditions,
-    parse_where,
-    parse_where_document,
-)
+from chroma_nb.filters.expression import contained_texts, field_conditions
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.preflight import SMALL_NEED, require
 from chroma_nb.progress import progress_bar

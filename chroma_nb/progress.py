@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.display.base import Displayed
 from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,7 +50,7 @@ class ProgressState(Displayed):
         """Return a number of units in words."""
         if self.unit == "B":
             return format_bytes(n)
-        return f"{n:,} {self.unit}{'' if n == 1 else 's'}"
+        return counted(n, self.unit)
 
     def sentence(self) -> str:
         """Return one line that says it all."""

@@ -9,15 +9,8 @@ import numpy as np
 from chroma_nb.api._rest import RestAPI
 from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.errors import AuthorizationError, ChromaError, NotSupportedError
-from chroma_nb.filters.expression import (
-    And,
-    CompareDate,
-    Expression,
-    IdAmong,
-    Or,
-    parse_where,
-    parse_where_document,
-)
+from chroma_nb.filters.expression import And, CompareDate, Expression, IdAmong, Or
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.validation import check_known
 from chroma_nb.wire.answers import AnswerError, check_page, matches_from_json
 from chroma_nb.wire.rest_requests import Base64

@@ -24,15 +24,10 @@ from chroma_nb.errors import (
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.filters.expression import (
-    And,
-    Expression,
-    parse_where,
-    parse_where_document,
-    patterns,
-    rust_regex_to_re2,
-)
+from chroma_nb.filters.expression import And, Expression, patterns
 from chroma_nb.filters.limits import FilterLimits
+from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE

@@ -14,7 +14,7 @@ from chroma_nb.errors import (
     MemoryBudgetError,
     NotSupportedError,
 )
-from chroma_nb.filters.expression import parse_where, parse_where_document
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.progress import progress_bar
 from chroma_nb.types import RecordBatch
 from chroma_nb.validation import check_ttl, ids_exist

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from chroma_nb.display.words import counted, marked
+from chroma_nb.display.words import marked
 from chroma_nb.harmless import clean
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
     import re

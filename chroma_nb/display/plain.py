@@ -6,8 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.words import counted, shorten
+from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

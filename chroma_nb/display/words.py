@@ -25,11 +25,6 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def counted(n: int, what: str) -> str:
-    """Return "1 record", or "12,345 records"."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def words_of(asked: str) -> list[str]:
     """Return the words of a question that are worth finding again in an answer."""
     found = dict.fromkeys(word.casefold() for word in _WORD.findall(asked[:2_000]))

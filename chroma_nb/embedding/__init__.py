@@ -24,47 +24,54 @@ if TYPE_CHECKING:
     )
     from chroma_nb.embedding._static import StaticEmbeddingFunction as StaticEmbeddingFunction
     from chroma_nb.embedding.base import EmbeddingFunction as EmbeddingFunction
-    from chroma_nb.embedding.base import check_conflict_on_create as check_conflict_on_create
-    from chroma_nb.embedding.base import check_conflict_on_get as check_conflict_on_get
-    from chroma_nb.embedding.base import check_conflict_on_modify as check_conflict_on_modify
-    from chroma_nb.embedding.base import embed_documents as embed_documents
-    from chroma_nb.embedding.base import embed_queries as embed_queries
-    from chroma_nb.embedding.base import (
+    from chroma_nb.embedding.calls import embed_documents as embed_documents
+    from chroma_nb.embedding.calls import embed_queries as embed_queries
+    from chroma_nb.embedding.conflicts import check_conflict_on_create as check_conflict_on_create
+    from chroma_nb.embedding.conflicts import check_conflict_on_get as check_conflict_on_get
+    from chroma_nb.embedding.conflicts import check_conflict_on_modify as check_conflict_on_modify
+    from chroma_nb.embedding.protocol import function_name as function_name
+    from chroma_nb.embedding.protocol import (
+        validate_embedding_function as validate_embedding_function,
+    )
+    from chroma_nb.embedding.registry import (
         embedding_function_from_config as embedding_function_from_config,
     )
-    from chroma_nb.embedding.base import (
+    from chroma_nb.embedding.registry import (
         embedding_function_to_config as embedding_function_to_config,
     )
-    from chroma_nb.embedding.base import function_name as function_name
-    from chroma_nb.embedding.base import known_embedding_functions as known_embedding_functions
-    from chroma_nb.embedding.base import register_embedding_function as register_embedding_function
-    from chroma_nb.embedding.base import validate_embedding_function as validate_embedding_function
+    from chroma_nb.embedding.registry import known_embedding_functions as known_embedding_functions
+    from chroma_nb.embedding.registry import (
+        register_embedding_function as register_embedding_function,
+    )
 
-_BASE = "chroma_nb.embedding.base"
+_CALLS = "chroma_nb.embedding.calls"
+_CONFLICTS = "chroma_nb.embedding.conflicts"
+_PROTOCOL = "chroma_nb.embedding.protocol"
+_REGISTRY = "chroma_nb.embedding.registry"
 _ATTRIBUTES = {
     "DefaultEmbeddingFunction": "chroma_nb.embedding._minilm",
-    "EmbeddingFunction": _BASE,
+    "EmbeddingFunction": "chroma_nb.embedding.base",
     "EmbeddingNotice": "chroma_nb.embedding._default",
     "ONNXMiniLM_L6_V2": "chroma_nb.embedding._minilm",
     "OllamaEmbeddingFunction": "chroma_nb.embedding._ollama",
     "OpenAIEmbeddingFunction": "chroma_nb.embedding._openai",
     "SentenceTransformerEmbeddingFunction": "chroma_nb.embedding._sentence_transformer",
     "StaticEmbeddingFunction": "chroma_nb.embedding._static",
-    "check_conflict_on_create": _BASE,
-    "check_conflict_on_get": _BASE,
-    "check_conflict_on_modify": _BASE,
+    "check_conflict_on_create": _CONFLICTS,
+    "check_conflict_on_get": _CONFLICTS,
+    "check_conflict_on_modify": _CONFLICTS,
     "download_minilm": "chroma_nb.embedding._minilm",
-    "embed_documents": _BASE,
-    "embed_queries": _BASE,
-    "embedding_function_from_config": _BASE,
-    "embedding_function_to_config": _BASE,
+    "embed_documents": _CALLS,
+    "embed_queries": _CALLS,
+    "embedding_function_from_config": _REGISTRY,
+    "embedding_function_to_config": _REGISTRY,
     "find_minilm": "chroma_nb.embedding._minilm",
-    "function_name": _BASE,
-    "known_embedding_functions": _BASE,
+    "function_name": _PROTOCOL,
+    "known_embedding_functions": _REGISTRY,
     "prefetch": "chroma_nb.embedding._minilm",
-    "register_embedding_function": _BASE,
+    "register_embedding_function": _REGISTRY,
     "resolve_default": "chroma_nb.embedding._default",
-    "validate_embedding_function": _BASE,
+    "validate_embedding_function": _PROTOCOL,
 }
 __all__ = [
     "DefaultEmbeddingFunction",

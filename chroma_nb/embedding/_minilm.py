@@ -16,7 +16,8 @@ import numpy as np
 
 from chroma_nb import forked
 from chroma_nb.boundary import public_call, public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError, MemoryBudgetError
 from chroma_nb.importing import import_module
 from chroma_nb.memory.workspace import WORKSPACE
@@ -343,6 +344,7 @@ class MiniLM:
         return vectors
 
     def _run(self, ids: list[list[int]], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Run the model on the tokens of n texts, `lengths` shape (n,): shape (n, 384), float32, rows of length one."""
         mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
         tokens = np.zeros_like(mask)
         tokens[mask.astype(bool)] = [token for row in ids for token in row]
@@ -375,9 +377,8 @@ class MiniLM:
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         try:
             encodings = self._encode(texts)
-        except (
-            Exception
-        ):  # half of a surrogate pair is no Unicode text, and tokenizers says so vaguely
+        except Exception:
+            # The error of tokenizers for a lone surrogate is vague.
             cleaned = [
                 t.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for t in texts
             ]
@@ -496,7 +497,7 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n vectors of 384 float32 numbers, each of length one.
+            n vectors of shape (384,), float32, of length one.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text; the model is not here and may not be

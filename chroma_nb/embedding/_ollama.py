@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_same_model, check_texts
 from chroma_nb.embedding.json_service import JSONService
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InternalError, InvalidArgumentError, NotFoundError
@@ -60,7 +61,7 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n float32 vectors.
+            n vectors of shape (dimension,), float32.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text, or the server refuses it.
@@ -82,6 +83,7 @@ class OllamaEmbeddingFunction(EmbeddingFunction[Documents]):
         return vectors
 
     def _embed(self, service: JSONService, batch: list[str]) -> Embeddings:
+        """Embed n texts in one request: n vectors of shape (dimension,), float32."""
         payload = {"model": self.model_name, "input": batch}
         try:
             answer = service.post(f"{self._base()}/api/embed", payload, len(batch))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_same_model, check_texts
 from chroma_nb.embedding.json_service import JSONService
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InternalError, InvalidArgumentError
@@ -109,7 +110,7 @@ class OpenAIEmbeddingFunction(EmbeddingFunction[Documents]):
             input: n texts. Any number: they are sent in as many requests as it takes.
 
         Returns:
-            n float32 vectors.
+            n vectors of shape (dimension,), float32.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text, or the service refuses it.
@@ -256,6 +257,7 @@ def _requests(texts: list[str]) -> Iterator[list[str]]:
 
 
 def _vectors(answer: dict[str, Any], expected: int) -> Embeddings:
+    """Return the `expected` vectors of an answer, in the order of the texts; each of shape (dimension,), float32."""
     try:
         items = answer["data"]
         # Each item says which text it belongs to.

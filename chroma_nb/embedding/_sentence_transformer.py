@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_same_model, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_same_model, check_texts
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.extras import require_extra
@@ -82,7 +83,7 @@ class SentenceTransformerEmbeddingFunction(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n float32 vectors.
+            n vectors of shape (dimension,), float32.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.base import EmbeddingFunction, check_config, check_texts
+from chroma_nb.embedding.base import EmbeddingFunction
+from chroma_nb.embedding.checks import check_config, check_texts
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.types import Documents, Embeddings, Space
 
@@ -90,6 +91,7 @@ class StaticModel:
         return vectors
 
     def _embed_into(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Embed n texts into `vectors`, shape (n, dimension), float32."""
         ids = self._token_ids(texts)
         lengths = np.fromiter(map(len, ids), np.int64, len(ids))
         flat = np.fromiter(itertools.chain.from_iterable(ids), np.int32, int(lengths.sum()))
@@ -107,7 +109,15 @@ class StaticModel:
             first = last
 
     def _sums(self, ids: NDArray[np.int32], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sum the rows of each text. Whole numbers, so exact: no order or batch changes a bit."""
+        """Sum the table's rows of each text. Sums of integers are exact: they do not depend on order or batches.
+
+        Args:
+            ids: Tokens of all texts, one after the other; shape (tokens,), int32.
+            lengths: Tokens of each text, shape (n,), int64.
+
+        Returns:
+            Shape (n, dimension), int64.
+        """
         sums = np.zeros((len(lengths), self.dimension), np.int64)
         filled = np.flatnonzero(lengths)  # reduceat would give an empty text its neighbour's row
         if len(filled):
@@ -116,13 +126,21 @@ class StaticModel:
         return sums
 
     def _sum(self, ids: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Sum the rows of one text of any length, in bounded steps."""
+        """Sum the rows of one text of any length, in bounded steps.
+
+        Args:
+            ids: Its tokens, shape (tokens,), int32.
+
+        Returns:
+            Shape (dimension,), int64.
+        """
         total = np.zeros(self.dimension, np.int64)
         for start in range(0, len(ids), _ROWS):
             total += self.table[ids[start : start + _ROWS]].sum(axis=0, dtype=np.int32)
         return total
 
     def _sum_of_long(self, text: str) -> NDArray[np.int64]:
+        """Sum the rows of a long text, tokenized in pieces; shape (dimension,), int64."""
         total = np.zeros(self.dimension, np.int64)
         for piece in _pieces(text):
             total += self._sum(np.asarray(self._token_ids([piece])[0], np.int32))
@@ -131,9 +149,8 @@ class StaticModel:
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         try:
             encodings = self._encode(list(texts), add_special_tokens=False)
-        except (
-            Exception
-        ):  # half of a surrogate pair is no Unicode text, and tokenizers says so vaguely
+        except Exception:
+            # The error of tokenizers for a lone surrogate is vague.
             cleaned = [
                 t.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for t in texts
             ]
@@ -164,6 +181,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _unit(sums: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return rows of shape (n, dimension) scaled to length one, float32."""
     values = sums.astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", values, values))
     # A text without a known token has no direction. It gets a fixed one, so that no distance is NaN.
@@ -243,7 +261,7 @@ class StaticEmbeddingFunction(EmbeddingFunction[Documents]):
             input: n texts.
 
         Returns:
-            n vectors of 256 float32 numbers, each of length one.
+            n vectors of shape (256,), float32, of length one.
 
         Raises:
             InvalidArgumentError: Something in `input` is no text.

@@ -1,7 +1,7 @@
-"""`FilterLimits`: how large a filter may be, looked at before any work is done for it.
+"""`FilterLimits`: how large a filter may be, checked before any work is done for it.
 
-A filter of a few kilobytes can cost gigabytes: a class within a regular expression is spelt out as thousands of
-characters, and each of thousands of conditions is a mask over all records, or an expression of the database's.
+A filter of a few kilobytes can cost gigabytes: a class within a regular expression may become thousands of
+characters, and each of thousands of conditions is a mask over all records, or an SQL expression.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.expression import LOGICAL, PATTERNS
+from chroma_nb.filters.operators import LOGICAL, PATTERNS
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
-#: What a regular expression costs against another condition: measured on 20,000 documents.
+#: How many other conditions a regular expression costs as much as, measured with 20,000 documents.
 _PATTERN_COUNTS = 10
-#: A pattern may grow so much when it is spelt for the database: ``\W`` in a class is 7,000 characters.
+#: A pattern may grow by this factor when it is translated: ``\W`` in a class is 7,000 characters in RE2.
 _GROWTH = 100
 
 
@@ -44,28 +44,28 @@ class FilterLimits:
         )
 
     def check(self, *filters: Any) -> None:
-        """Check filters as they were given; what is no filter at all is left to their parser.
+        """Check filters as they were given; what is not a filter is left to the parser.
 
         Raises:
-            InvalidArgumentError: One is too large; the sentence names the limit and its setting.
+            InvalidArgumentError: They are too large; the message names the limit and its setting.
         """
         n_conditions = n_patterns = 0
-        # Not by recursion: a filter may be nested more deeply than Python's stack.
-        left = [(1, one) for one in filters]
+        # No recursion: a filter may be nested more deeply than Python's stack.
+        left = [(1, part) for part in filters]
         while left:
-            depth, one = left.pop()
-            if not isinstance(one, dict):
+            depth, part = left.pop()
+            if not isinstance(part, dict):
                 continue
-            for key, value in one.items():
+            for key, value in part.items():
                 if key in LOGICAL and isinstance(value, list):
                     if depth > self.depth:
-                        # How deep it is would be found out by walking through all of it.
+                        # The message does not say how deep it is: that would need a walk through all of it.
                         raise InvalidArgumentError(
                             f"Invalid where clause: the filter is nested more than {self.depth:,} deep, which is the "
                             "limit (Settings.max_filter_depth). Join conditions of one operator in one list: "
                             '{"$and": [a, b, c]}.'
                         )
-                    left.extend((depth + 1, part) for part in value)
+                    left.extend((depth + 1, child) for child in value)
                     continue
                 found = _patterns_of(key, value)
                 n_conditions += _PATTERN_COUNTS * len(found) or 1
@@ -76,7 +76,7 @@ class FilterLimits:
             raise self._too_many(n_conditions, n_patterns)
 
     def check_pattern(self, pattern: str) -> None:
-        """Check a regular expression, before it is spelt out.
+        """Check a regular expression before it is translated.
 
         Raises:
             InvalidArgumentError: It is too long.
@@ -88,7 +88,11 @@ class FilterLimits:
             )
 
     def check_spelt(self, pattern: str, spelt: str) -> None:
-        """Check a regular expression as it is spelt for the database.
+        """Check a regular expression after it is translated for the database.
+
+        Args:
+            pattern: As it was given.
+            spelt: Its translation.
 
         Raises:
             InvalidArgumentError: It is too long.
@@ -116,8 +120,13 @@ class FilterLimits:
 
 
 def _patterns_of(key: Any, value: Any) -> list[str]:
+    """Return the regular expressions in one entry of a filter."""
     if key in PATTERNS:
         return [value] if isinstance(value, str) else []
     if isinstance(value, dict):
-        return [one for name, one in value.items() if name in PATTERNS and isinstance(one, str)]
+        return [
+            pattern
+            for name, pattern in value.items()
+            if name in PATTERNS and isinstance(pattern, str)
+        ]
     return []

@@ -1,4 +1,4 @@
-"""Filters over what is in memory: an expression becomes one NumPy mask over all labels."""
+"""Filters over what is in memory: an expression becomes a NumPy mask over all labels, shape (n_labels,), bool."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class FilterReader(Protocol):
-    """What a filter is evaluated on. All masks have shape (n_labels,), bool."""
+    """What a filter is evaluated on. All methods return masks of shape (n_labels,), bool."""
 
     def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
-        """Return which labels match a condition on a metadata key; `negated` is not looked at."""
+        """Return which labels match a condition on a metadata key; `negated` is ignored."""
         ...
 
     def ids_among(self, ids: Sequence[str]) -> NDArray[np.bool_]:
@@ -39,7 +39,7 @@ class FilterReader(Protocol):
         ...
 
     def document_contains(self, text: str) -> NDArray[np.bool_]:
-        """Return which labels' documents contain the text, which is not empty."""
+        """Return which labels' documents contain the text, which must not be empty."""
         ...
 
     def document_matches(self, pattern: str) -> NDArray[np.bool_]:
@@ -47,7 +47,7 @@ class FilterReader(Protocol):
         ...
 
 
-#: How long a filter of many conditions keeps Python to itself, and for how long it then lets others have it, seconds.
+#: How long a filter of many conditions runs until it pauses for other threads, and how long it pauses, in seconds.
 _TURN_SECONDS = 0.002
 _PAUSE_SECONDS = 0.00005
 
@@ -55,15 +55,15 @@ _PAUSE_SECONDS = 0.00005
 class _Turn:
     """Lets other threads run between two conditions.
 
-    NumPy gives Python's lock back while it computes, and takes it again before a thread that waits for it is
-    awake. A thousand such calls in a row kept others waiting until the last one.
+    NumPy releases Python's lock while it computes, and takes it again before a waiting thread has woken up. So a
+    thousand such calls in a row would keep others waiting until the last one.
     """
 
     def __init__(self) -> None:
         self._since = monotonic()
 
     def end(self) -> None:
-        """Pause if it has lasted long enough."""
+        """Pause if the turn has lasted long enough."""
         if monotonic() - self._since > _TURN_SECONDS:
             sleep(_PAUSE_SECONDS)
             self._since = monotonic()
@@ -72,22 +72,22 @@ class _Turn:
 def compile_mask(expression: Expression, reader: FilterReader) -> NDArray[np.bool_]:
     """Return which labels match, shape (n_labels,), bool, a new array.
 
-    Labels that are not alive get some value or other: that is the caller's business.
+    The values for labels of deleted records are arbitrary; the caller masks them.
     """
     return _mask(expression, reader, _Turn())
 
 
 def _mask(expression: Expression, reader: FilterReader, turn: _Turn) -> NDArray[np.bool_]:
     if isinstance(expression, And):
-        return reduce(np.logical_and, (_mask(one, reader, turn) for one in expression.children))
+        return reduce(np.logical_and, (_mask(child, reader, turn) for child in expression.children))
     if isinstance(expression, Or):
-        return reduce(np.logical_or, (_mask(one, reader, turn) for one in expression.children))
+        return reduce(np.logical_or, (_mask(child, reader, turn) for child in expression.children))
     turn.end()
     if isinstance(expression, DocumentContains):
         if expression.text:
             mask = reader.document_contains(expression.text)
         else:
-            # A search for bytes has nothing to look for; any document matches an empty pattern.
+            # Every document contains the empty text, and matches an empty pattern.
             mask = reader.document_matches("")
     elif isinstance(expression, DocumentMatches):
         mask = reader.document_matches(expression.pattern)

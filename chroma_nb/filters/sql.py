@@ -21,9 +21,9 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
     Scalar,
-    rust_regex_to_re2,
 )
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
+from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.scalars import ISO_DATE, ISO_GROUPS, SECOND
 
 if TYPE_CHECKING:

@@ -6,8 +6,6 @@ import datetime
 from typing import Any
 
 from chroma_nb.filters.expression import (
-    DOCUMENT_KEY,
-    ID_KEY,
     Among,
     And,
     Compare,
@@ -19,6 +17,7 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
 )
+from chroma_nb.filters.operators import DOCUMENT_KEY, ID_KEY
 from chroma_nb.scalars import SECOND
 
 #: Seconds from 0001-01-01 to 1970, and from 1970 to the end of 9999: what a date without an offset can say.

@@ -18,22 +18,26 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Records are decoded, checked and written so many bytes at a time at most, and are there so many times meanwhile:
-#: as Arrow's, as objects, checked, and on their way to the store.
+#: At most this many bytes of records are decoded, checked and written at a time, and they are in memory this many
+#: times meanwhile: as Arrow's, as objects, checked, and on their way to the store.
 _PIECE_BYTES = 32 << 20
 _COPIES = 6
-#: Up to here it does not matter how much smaller the encoded form is.
+#: A table of up to this many decoded bytes may have an encoded form of any size.
 _SMALL_BYTES = 1 << 30
-#: At most so many times as large as its encoded form may a table be. Repeated texts and zstd reach some hundred.
+#: A larger table may be at most this many times as large as its encoded form. Repeated texts and zstd reach some hundred.
 _MOST_TIMES = 1_000
 _TEXT_OBJECT_BYTES = 49
 _POINTER_BYTES = 8
 
 
 def row_bytes(column: Any) -> NDArray[np.int64]:
-    """Return what the rows of an Array or ChunkedArray take once decoded, shape (n,), in bytes.
+    """Return how many bytes each row takes once it is decoded.
 
-    Texts count as Python objects of their own, numbers as they are in arrays.
+    Args:
+        column: An Array or ChunkedArray of n rows.
+
+    Returns:
+        Shape (n,), int64. Texts count as Python objects, numbers as in NumPy's arrays.
     """
     if hasattr(column, "chunks"):
         parts = [row_bytes(chunk) for chunk in column.chunks]
@@ -52,7 +56,7 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
     elif _is_text(types, kind):
         out = _TEXT_OBJECT_BYTES + _array(pc.binary_length(column))
     elif _is_view(types, kind):
-        # Of each view its length comes first.
+        # A view begins with its length.
         views = np.frombuffer(column.buffers()[1], np.int32)
         length = views[4 * column.offset :: 4][: len(column)].astype(np.int64)
         out = _TEXT_OBJECT_BYTES + length
@@ -60,7 +64,7 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
         offsets = np.asarray(column.offsets)
         inner = column.values if not types.is_map(kind) else None
         if inner is not None and (width := _width(inner.type)):
-            # Without an array of as many sizes as there are numbers.
+            # This needs no array with a size for each number.
             lengths: NDArray[np.int64] = offsets[1:].astype(np.int64) - offsets[:-1]
             out = lengths * width + _POINTER_BYTES
         else:
@@ -94,7 +98,7 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
 
 
 def _width(kind: Any) -> int:
-    """Return the bytes of each number of a type, 0 where it is of no numbers or has no width."""
+    """Return the bytes of a number of this type, 0 for a type that is not of numbers or has no fixed width."""
     import pyarrow as pa
 
     types = pa.types
@@ -104,10 +108,12 @@ def _width(kind: Any) -> int:
 
 
 def _sums(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the running sums of sizes, shape (n,), with a leading 0: shape (n + 1,), int64."""
     return np.concatenate(([0], np.cumsum(sizes)))
 
 
 def _array(counts: Any) -> NDArray[np.int64]:
+    """Return Arrow's counts of n rows as an array, 0 for null: shape (n,), int64."""
     return np.asarray(counts.fill_null(0)).astype(np.int64)
 
 
@@ -128,7 +134,12 @@ def _is_view(types: Any, kind: Any) -> bool:
 
 
 def _distinct(column: Any) -> tuple[Any, NDArray[np.int64]] | None:
-    """Return the values that a dictionary or runs hold once, and which of them each row has; -1 is null."""
+    """Return the values that a dictionary or runs hold once, and which of them each row has.
+
+    Returns:
+        The values as an Array, and their index for each row, shape (n,), int64, -1 for null. None for a column
+        that is neither.
+    """
     import pyarrow as pa
 
     kind, types = column.type, pa.types
@@ -149,7 +160,7 @@ def cells(column: Any) -> list[Any]:
     """Return an Array or ChunkedArray as a list; rows of one dictionary value or run share one object.
 
     Raises:
-        MemoryBudgetError: There is no room for it.
+        MemoryBudgetError: There is no room for the list.
         OverflowError, ValueError: It has dates that Python cannot hold.
     """
     if hasattr(column, "chunks"):
@@ -169,7 +180,7 @@ def cells(column: Any) -> list[Any]:
 
 
 def piece_bytes() -> int:
-    """Return how much may be decoded at once, bytes: what there is room for, and no more than is of use."""
+    """Return how many bytes may be decoded at once: what there is room for, up to a useful maximum."""
     with WORKSPACE.take(_COPIES * _PIECE_BYTES) as room:
         return room.n_bytes // _COPIES
 
@@ -189,15 +200,16 @@ class Expansion:
         self._rows = 0
 
     def window_end(self, start: int, sizes: NDArray[np.int64] | None, stop: int) -> int:
-        """Return how far rows may be read at once, one at least.
+        """Return where the rows end that may be read at once: at least one row after `start`.
 
         Args:
             start: The first row.
-            sizes: Decoded bytes of the rows start .. stop - 1; None where nothing has to be decoded.
+            sizes: Decoded bytes of the rows start .. stop - 1, shape (stop - start,), int64; None if nothing has to
+                be decoded.
             stop: One past the last row that is wanted.
 
         Raises:
-            InvalidArgumentError: The rows up to here are out of all proportion.
+            InvalidArgumentError: The rows so far are too large for what they are stored in.
             MemoryBudgetError: There is no room for them.
         """
         if sizes is None:
@@ -216,10 +228,10 @@ class Expansion:
         return stop
 
     def require_all(self) -> None:
-        """Look for room for everything that was counted.
+        """Require room for everything that was counted.
 
         Raises:
-            MemoryBudgetError: There is none.
+            MemoryBudgetError: There is no room.
         """
         require(
             self._decoded,
@@ -231,7 +243,7 @@ class Expansion:
         """Count rows up to `stop`, unless they were counted before.
 
         Raises:
-            InvalidArgumentError: The rows up to here are out of all proportion.
+            InvalidArgumentError: The rows so far are too large for what they are stored in.
         """
         if stop <= self._rows:
             return

@@ -328,11 +328,12 @@ class FrameRows(Rows):
         return found[0], found[1]
 
     def _vectors(self, rows: Sequence[int]) -> NDArray[np.float32] | None:
+        """Return the embeddings of the rows, shape (n, dimension), float32; None if there is no such column."""
         if self._embedding is None:
             return None
         cells = self._chosen(self._embedding, rows)
         vectors: NDArray[np.float32] | None = None
-        # Which one cannot be used is found out below.
+        # If one cannot be used, `_find_bad_vector` says which.
         with contextlib.suppress(ValueError, TypeError):
             vectors = check_embeddings([np.asarray(cell) for cell in cells])
         if vectors is None or self._dimension not in (None, vectors.shape[1]):

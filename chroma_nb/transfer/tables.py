@@ -31,7 +31,7 @@ class Table(ABC):
         """Return the cells start .. stop - 1 of a column, of Python's own kinds where there are such."""
 
     def row_bytes(self, start: int, stop: int) -> NDArray[np.int64] | None:
-        """Return what the rows start .. stop - 1 take once they are decoded; None where they are as they are."""
+        """Return the decoded bytes of the rows start .. stop - 1, shape (stop - start,), int64; None if nothing is encoded."""
         return None
 
     @property
@@ -187,7 +187,7 @@ def cells_of(table: Any, column: str) -> list[Any]:
 
 
 def table_row_bytes(table: Any) -> NDArray[np.int64]:
-    """Return what the rows of a pyarrow Table take once they are decoded, shape (n,).
+    """Return the decoded bytes of each row of a pyarrow Table of n rows, shape (n,), int64.
 
     Raises:
         InvalidArgumentError: A column's type is nested too deeply.

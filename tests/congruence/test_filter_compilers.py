@@ -28,10 +28,9 @@ from chroma_nb.filters.expression import (
     IdAmong,
     ListContains,
     Or,
-    parse_where,
-    parse_where_document,
 )
 from chroma_nb.filters.mask import compile_mask
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool

@@ -19,7 +19,8 @@ from chroma_nb.errors import (
     UniqueConstraintError,
 )
 from chroma_nb.factories import DB_IMPLEMENTATIONS, load_implementation
-from chroma_nb.filters.expression import DocumentMatches, parse_where, parse_where_document
+from chroma_nb.filters.expression import DocumentMatches
+from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.settings import Settings
 from chroma_nb.types import CollectionInfo
 

@@ -453,7 +453,8 @@ METADATAS: list[dict[str, Any] | None] = [
     ids=str,
 )
 def test_a_filter_in_ranges_of_labels_finds_what_it_finds_in_one(where: Any) -> None:
-    from chroma_nb.filters.expression import field_conditions, parse_where
+    from chroma_nb.filters.expression import field_conditions
+    from chroma_nb.filters.parsing import parse_where
     from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 
     expression = parse_where(where)
@@ -482,7 +483,7 @@ def test_a_filter_in_ranges_of_labels_finds_what_it_finds_in_one(where: Any) -> 
 
 
 def test_a_filter_on_a_hundred_keys_takes_few_statements() -> None:
-    from chroma_nb.filters.expression import parse_where
+    from chroma_nb.filters.parsing import parse_where
     from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 
     keys = [f"key_{place}" for place in range(100)]

@@ -13,7 +13,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, NotFoundError
-from chroma_nb.transfer.arrow import ParquetReader
+from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.utils.data_loaders import ImageLoader
 
 if TYPE_CHECKING:

@@ -11,8 +11,18 @@ from typing import Any
 
 import pytest
 
+from chroma_nb.embedding import known_embedding_functions
+
 ROOT = Path(__file__).parents[3]
 SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _table_as_before() -> Iterator[None]:
+    """Take out of the table what a test has registered."""
+    before = dict(known_embedding_functions._registered)
+    yield
+    known_embedding_functions._registered = before
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from chroma_nb.errors import InternalError
 from chroma_nb.settings import Settings
 
 if TYPE_CHECKING:
-    from conftest import Service
+    from tests.unit.embedding.conftest import Service
 
 CACHE = Path(".cache") / "chroma" / "onnx_models" / "all-MiniLM-L6-v2"
 FILES = [

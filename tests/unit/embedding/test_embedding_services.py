@@ -30,7 +30,7 @@ from chroma_nb.errors import (
 )
 
 if TYPE_CHECKING:
-    from conftest import Service
+    from tests.unit.embedding.conftest import Service
 
 KEY = "sk-this-is-the-secret-key"
 

@@ -21,8 +21,8 @@ from chroma_nb.filters.expression import (
     IdAmong,
     ListContains,
     Or,
-    parse_where,
 )
+from chroma_nb.filters.parsing import parse_where
 from chroma_nb.filters.where import where_of
 from chroma_nb.search import Condition, as_filter
 

@@ -9,7 +9,8 @@ import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.expression import Among, And, Compare, Or, parse_where
+from chroma_nb.filters.expression import Among, And, Compare, Or
+from chroma_nb.filters.parsing import parse_where
 from tests.stores import private_settings
 
 if TYPE_CHECKING:

@@ -1,0 +1,129 @@
+"""The columns and the description of the tables that chroma_nb makes, in memory and in Parquet files.
+
+Columns: id (string), document (string), uri (string), metadata (string, JSON), embedding (fixed-size list of
+float32). The schema's metadata holds the collection's name, metadata and configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
+from chroma_nb.extras import require_extra
+from chroma_nb.transfer.stores import place_of
+from chroma_nb.validation import (
+    check_collection_metadata,
+    check_collection_name,
+    recorded_configuration,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chroma_nb.api.base import Records
+    from chroma_nb.collection import Collection
+
+#: Key of our description in the metadata of a table's schema.
+_DESCRIPTION = b"chroma_nb"
+#: Checksum of the description, as Parquet's own checksums do not cover the footer. Older files have none.
+_DESCRIPTION_SUM = b"chroma_nb_crc32"
+FORMAT_VERSION = 1
+_TEXTS = ("id", "document", "uri", "metadata")
+COLUMNS = (*_TEXTS, "embedding")
+
+
+def pyarrow_for(needed_by: str) -> Any:
+    """Return the module pyarrow.
+
+    Args:
+        needed_by: The method that needs it, for the message.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    return require_extra("pyarrow", extra="arrow", needed_by=needed_by)
+
+
+def arrow_schema(pa: Any, collection: Collection) -> Any:
+    """Return the schema of a collection's table, with its description."""
+    description = {
+        "format": FORMAT_VERSION,
+        "name": collection.name,
+        "metadata": collection.metadata,
+        "configuration": collection.configuration_json,
+    }
+    texts = [pa.field(name, pa.string()) for name in _TEXTS]
+    vector = pa.field("embedding", pa.list_(pa.float32(), _dimension(collection)))
+    text = json.dumps(description).encode()
+    return pa.schema(
+        [*texts, vector],
+        metadata={_DESCRIPTION: text, _DESCRIPTION_SUM: _sum(text)},
+    )
+
+
+def _dimension(collection: Collection) -> int:
+    try:
+        first = collection.get(limit=1, include=["embeddings"])["embeddings"]
+    except StoreCorruptError:
+        place = place_of(collection)
+        return place.api.get_collection_by_id(place.collection_id, **place.where_to).dimension or 0
+    return int(first.shape[1]) if len(first) else 0
+
+
+def _sum(text: bytes) -> bytes:
+    return str(zlib.crc32(text)).encode()
+
+
+def record_batches(pa: Any, pieces: Iterator[Records], schema: Any) -> Iterator[Any]:
+    """Yield a `pyarrow.RecordBatch` of the schema for each piece of records."""
+    dimension = schema.field("embedding").type.list_size
+    for records in pieces:
+        flat = np.ascontiguousarray(records.embeddings, dtype=np.float32).ravel()
+        metadatas = [
+            None if metadata is None else json.dumps(metadata, ensure_ascii=False)
+            for metadata in records.metadatas or ()
+        ]
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension)
+        texts = [records.ids, records.documents, records.uris, metadatas]
+        columns = [pa.array(column, type=pa.string()) for column in texts]
+        yield pa.record_batch([*columns, vectors], schema=schema)
+
+
+def read_description(schema: Any, what: str) -> dict[str, Any] | None:
+    """Return the description of the collection that a table was made from, None if the table has none.
+
+    Args:
+        schema: The table's `pyarrow.Schema`.
+        what: What the table is, at the beginning of a message.
+
+    Returns:
+        The keys "name", "configuration" and "metadata", checked.
+
+    Raises:
+        InvalidArgumentError: The description cannot be used.
+    """
+    metadata = schema.metadata or {}
+    text = metadata.get(_DESCRIPTION)
+    if text is None:
+        return None
+    try:
+        if metadata.get(_DESCRIPTION_SUM, _sum(text)) != _sum(text):
+            raise ValueError("it is not as it was written")
+        found = json.loads(text)
+        if not isinstance(found, dict) or found.get("format") != FORMAT_VERSION:
+            version = found.get("format") if isinstance(found, dict) else None
+            raise ValueError(f"it is in format {version!r}, this chroma-nb reads {FORMAT_VERSION}")
+        check_collection_name(found.get("name"))
+        return {
+            "name": found["name"],
+            "configuration": recorded_configuration(found.get("configuration")),
+            "metadata": check_collection_metadata(found.get("metadata")),
+        }
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidArgumentError(
+            f"{what} has a chroma_nb description that cannot be used: {error}"
+        ) from error

@@ -1,0 +1,212 @@
+"""A collection as a Parquet file, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from chroma_nb.api.copying import pieces_of
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.progress import progress_bar
+from chroma_nb.settings import expand_path
+from chroma_nb.transfer.own_format import (
+    arrow_schema,
+    pyarrow_for,
+    read_description,
+    record_batches,
+)
+from chroma_nb.transfer.own_rows import OwnRows
+from chroma_nb.transfer.parquet_reader import ParquetReader
+from chroma_nb.transfer.pieces import add_pieces
+from chroma_nb.transfer.report import TransferReport
+from chroma_nb.transfer.stores import check_alike, exists, like, place_of
+
+if TYPE_CHECKING:
+    from chroma_nb.client import ClientAPI
+    from chroma_nb.collection import Collection
+    from chroma_nb.types import OnConflict
+
+logger = logging.getLogger("chroma_nb")
+
+#: Extensions of other formats than Parquet.
+_OTHER_FORMATS = (
+    ".arrow",
+    ".avro",
+    ".csv",
+    ".db",
+    ".duckdb",
+    ".feather",
+    ".gz",
+    ".h5",
+    ".hdf5",
+    ".html",
+    ".ipc",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".ndjson",
+    ".npy",
+    ".npz",
+    ".orc",
+    ".pickle",
+    ".pkl",
+    ".sqlite",
+    ".tsv",
+    ".txt",
+    ".xls",
+    ".xlsx",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".zip",
+)
+#: Flags that make a new file and refuse one that exists.
+_NEW_FILE = (
+    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+)
+
+
+def export_collection(
+    collection: Collection, path: str | os.PathLike[str], *, skip_damaged: bool = False
+) -> int:
+    """Write a collection to a Parquet file, complete or not at all.
+
+    Any Parquet reader can open it; its columns are those of `collection_to_arrow`. It holds the records that the
+    collection had when the call began, without those that were deleted meanwhile.
+
+    Args:
+        collection: What to write.
+        path: The file; an existing file or link is replaced. The extension of another format is refused.
+        skip_damaged: Leave out records whose embeddings are damaged; `collection.last_transfer` says how many.
+
+    Returns:
+        Records written.
+
+    Raises:
+        InvalidArgumentError: The name cannot be used, or its folder does not exist.
+        StoreCorruptError: Embeddings are damaged.
+    """
+    pa = pyarrow_for("Collection.export()")
+    import pyarrow.parquet as parquet
+
+    started = time.monotonic()
+    target = _export_path(path)
+    folder, name = os.path.split(target)
+    unfinished = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.part")
+    written = 0
+    report = TransferReport(collection.name, did="exported")
+
+    def left_out(n: int) -> None:
+        report.damaged += n
+
+    enabled = collection._client.get_settings().progress
+    schema = arrow_schema(pa, collection)
+    try:
+        with (
+            # With O_EXCL: a link that somebody put there is not followed.
+            os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
+            # With checksums, so that readers notice damage: a backup may be years old.
+            parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer,
+            progress_bar(
+                collection.count(), f"Exporting {collection.name}", did="exported", enabled=enabled
+            ) as bar,
+        ):
+            pieces = pieces_of(place_of(collection), on_damaged=left_out if skip_damaged else None)
+            for piece in record_batches(pa, pieces, schema):
+                writer.write_batch(piece)
+                written += piece.num_rows
+                bar.update(piece.num_rows)
+        os.replace(unfinished, target)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+            raise InvalidArgumentError(
+                f"The file {target!r} cannot be written ({error.strerror or error}); nothing is left of it."
+            ) from error
+        raise
+    if skip_damaged:
+        report.added, report.seconds = written, time.monotonic() - started
+        collection.last_transfer = report
+        if report.damaged:
+            logger.warning("Exported without what is damaged. %s", report)
+    return written
+
+
+def _export_path(path: str | os.PathLike[str]) -> str:
+    target = expand_path(path)
+    if target.lower().endswith(_OTHER_FORMATS):
+        end = os.path.splitext(target)[1]
+        raise InvalidArgumentError(
+            f"export() writes Parquet, and {os.fspath(path)!r} promises {end[1:]}. Name it .parquet; for other "
+            "formats use collection.to_pandas(), such as collection.to_pandas().to_csv(path)."
+        )
+    if os.path.isdir(target):
+        raise InvalidArgumentError(
+            f"{os.fspath(path)!r} is a folder. Give the name of a file in it: "
+            f"{os.path.join(os.fspath(path), 'records.parquet')!r}."
+        )
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise InvalidArgumentError(
+            f"The folder {folder!r} does not exist. Make it first: os.makedirs({folder!r})."
+        )
+    with contextlib.suppress(OSError):
+        there = os.lstat(target).st_mode
+        if not stat.S_ISREG(there) and not stat.S_ISLNK(there):
+            raise InvalidArgumentError(
+                f"{os.fspath(path)!r} is no plain file but a device, a pipe or a socket, in the place of which "
+                "export() would put a file. Give another name."
+            )
+    return target
+
+
+def import_collection(
+    client: ClientAPI,
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    *,
+    on_conflict: OnConflict = "skip",
+) -> Collection:
+    """Read a file that `export_collection` wrote into a collection, made if it is missing.
+
+    Args:
+        client: Where to.
+        path: The Parquet file.
+        name: The collection's name; None: the name in the file.
+        on_conflict: As in `Collection.add`. With "skip", the same call resumes an interrupted import.
+
+    Raises:
+        InvalidArgumentError: `export_collection` did not write the file, or it holds what a collection cannot.
+    """
+    pyarrow_for("client.import_()")
+    started = time.monotonic()
+    with ParquetReader(expand_path(path)) as reader:
+        shown = repr(os.fspath(path))
+        description = read_description(reader.schema, f"The file {shown}")
+        if description is None:
+            raise InvalidArgumentError(
+                f"{shown} was not written by Collection.export(). For any other Parquet "
+                "file: collection.from_arrow(pyarrow.parquet.read_table(path))."
+            )
+        rows = OwnRows(reader, reader.schema.names)
+        name = description["name"] if name is None else name
+        is_new = not exists(client, name)
+        collection = like(client, name, description["configuration"], description["metadata"])
+        try:
+            check_alike(collection, description["configuration"], None)
+            report = add_pieces(collection, rows, on_conflict)
+        except BaseException:
+            # The file is damaged or was refused: leave no empty collection behind.
+            if is_new and not collection.count():
+                client.delete_collection(name)
+            raise
+        rows.describe(report)
+    report.seconds = time.monotonic() - started
+    collection.last_transfer = report
+    return collection

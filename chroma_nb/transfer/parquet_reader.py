@@ -1,0 +1,199 @@
+"""`ParquetReader`: rows of a Parquet file in pieces, measured before they are decoded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.api.copying import PIECE_RECORDS
+from chroma_nb.db.own_file import NotOurFileError, open_given
+from chroma_nb.errors import ChromaError, InvalidArgumentError
+from chroma_nb.memory.preflight import require
+from chroma_nb.transfer.chunks import measure_chunks
+from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+#: At most this many ids are decoded at once.
+_IDS_AT_ONCE = 65_536
+#: How many times its size a batch takes while pyarrow decodes it (measured with lists of float32): the levels of the
+#: lists, the numbers, both again as a list, and the fixed-size list that is made from it.
+_DECODING_COPIES = 4
+#: This much of a column is read from the file at a time.
+_BUFFER_BYTES = 1 << 20
+#: A row group is decoded in at most `_BATCHES` batches, unless its texts have fewer bytes than `_LITTLE_TEXT`.
+_BATCHES = 16
+_LITTLE_TEXT = 4 << 20
+
+
+class ParquetReader:
+    """Rows of a Parquet file, read forwards in pieces.
+
+    Texts are read as dictionaries: what the file has once is in memory once, and how large the rows are is known
+    before they are decoded.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InvalidArgumentError: There is no such file, it is not a plain file or not Parquet, or it would decode to
+            more than is reasonable.
+        MemoryBudgetError: There is no room to decode it.
+    """
+
+    def __init__(self, path: str) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        self._path = path
+        #: What pyarrow and `read_pages` raise.
+        self._errors = (OSError, ValueError, pa.ArrowException)
+        with self._named_errors("cannot be read as Parquet"):
+            # Opened only once: the path may name another file a moment later.
+            self._source = open(path, "rb", opener=open_given)  # noqa: SIM115
+        try:
+            self._measure(parquet)
+        except BaseException:
+            self._source.close()
+            raise
+        self._from_batches = pa.Table.from_batches
+        self._pool = pa.default_memory_pool()
+        self._restart()
+
+    def _measure(self, parquet: Any) -> None:
+        """Measure what the file decodes to, and refuse what would take too much."""
+        with self._named_errors("cannot be read as Parquet"):
+            found = parquet.read_metadata(self._source)
+            texts = [
+                column.path
+                for column in map(found.schema.column, range(found.num_columns))
+                if column.physical_type == "BYTE_ARRAY"
+            ]
+            self._file = parquet.ParquetFile(
+                self._source,
+                page_checksum_verification=True,
+                read_dictionary=texts,
+                # Without it pyarrow reads the whole chunk of a column at once.
+                buffer_size=_BUFFER_BYTES,
+            )
+            size = os.fstat(self._source.fileno()).st_size
+        self.schema = self._file.schema_arrow
+        self.n_rows = int(self._file.metadata.num_rows)
+        self.expansion = Expansion(f"The file {self._path!r}", size)
+        self._id_expansion = Expansion(f"The column 'id' of the file {self._path!r}", size)
+        with self._named_errors("cannot be read as Parquet"):
+            self._chunks = measure_chunks(self._file, self._source, f"The file {self._path!r}")
+        others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
+        Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
+        #: Row group -> bytes that its texts decode to.
+        self._text_bytes: Counter[int] = Counter()
+        for chunk in self._chunks:
+            self._text_bytes[chunk.group] += chunk.n_bytes * chunk.is_text
+        self.window_rows = self._rows_at_once(PIECE_RECORDS)
+
+    def _rows_at_once(self, most: int, column: str | None = None) -> int:
+        """Return how many rows may be decoded at once, given what the row groups decode to.
+
+        Args:
+            most: The result is at most this.
+            column: Decode this column only.
+
+        Raises:
+            MemoryBudgetError: There is no room for the texts of a row group, or for a batch of its rows.
+        """
+        texts: dict[int, int] = {}
+        others: dict[int, int] = {}
+        for group, name, is_text, n_bytes in self._chunks:
+            if column in (None, name):
+                held = texts if is_text else others
+                held[group] = held.get(group, 0) + n_bytes
+        rows, at_once = most, piece_bytes() // _DECODING_COPIES
+        for group in {**texts, **others}:
+            n_rows = max(1, self._file.metadata.row_group(group).num_rows)
+            each = (texts.get(group, 0) + others.get(group, 0)) // n_rows
+            rows = min(rows, max(1, at_once // max(1, each)))
+            least = -(-n_rows // _BATCHES) if texts.get(group, 0) > _LITTLE_TEXT else 1
+            batch = min(n_rows, max(rows, least))
+            require(
+                2 * texts.get(group, 0) + batch * (others.get(group, 0) // n_rows),
+                f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
+                "read it where there is more memory",
+                "write it anew with smaller row groups",
+            )
+        return rows
+
+    def __enter__(self) -> ParquetReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._source.close()
+
+    @contextlib.contextmanager
+    def _named_errors(
+        self, what: str = "is damaged, or cannot be read to its end"
+    ) -> Iterator[None]:
+        """Turn what pyarrow raises into an error that names the file."""
+        try:
+            yield
+        except ChromaError:
+            raise
+        except FileNotFoundError:
+            raise InvalidArgumentError(f"There is no file {self._path!r}.") from None
+        except NotOurFileError:
+            raise InvalidArgumentError(
+                f"{self._path!r} is no plain file, and import_() reads no folder, pipe or device."
+            ) from None
+        except self._errors as error:
+            raise InvalidArgumentError(f"The file {self._path!r} {what}: {error}") from error
+
+    def _decoded(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
+        """Yield batches of about `n_rows` rows."""
+        for group in range(self._file.num_row_groups):
+            # Each from one row group: pyarrow cannot join dictionaries of texts that are in lists.
+            size = n_rows
+            if self._text_bytes[group] > _LITTLE_TEXT:
+                # Few batches, as each has all texts of the row group so far.
+                size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
+            yield from self._file.iter_batches(size, row_groups=[group], columns=columns)
+
+    def _restart(self) -> None:
+        self._held: list[Any] = []
+        self._batches: Iterator[Any] = iter(())
+        # This pass needs the memory that Arrow has kept from the pass before.
+        self._pool.release_unused()
+        self._batches = self._decoded(self.window_rows)
+        #: The row at which `_held` begins, and one past its last.
+        self._first = self._end = 0
+
+    def ids(self) -> list[Any]:
+        """Return the column of ids."""
+        found: list[Any] = []
+        rows = self._rows_at_once(_IDS_AT_ONCE, "id")
+        with self._named_errors():
+            for batch in self._decoded(rows, columns=["id"]):
+                column = batch.column(0)
+                stop = len(found) + len(column)
+                self._id_expansion.count(stop, int(row_bytes(column).sum()))
+                self._id_expansion.require_all()
+                found += cells(column)
+        return found
+
+    def read(self, start: int, stop: int) -> Any:
+        """Return rows start .. stop - 1 as a table; to go back it reads from the beginning again."""
+        if start < self._first:
+            self._restart()
+        while self._end < stop:
+            with self._named_errors():
+                batch = next(self._batches)
+            self._held.append(batch)
+            self._end += batch.num_rows
+            while self._held and self._first + self._held[0].num_rows <= start:
+                self._first += self._held.pop(0).num_rows
+        while self._held and self._first + self._held[0].num_rows <= start:
+            self._first += self._held.pop(0).num_rows
+        table = self._from_batches(self._held, schema=self.schema)
+        return table.slice(start - self._first, stop - start)

@@ -1,0 +1,86 @@
+"""Parquet files out and in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import chroma_nb
+from chroma_nb import transfer
+from chroma_nb.errors import InvalidArgumentError
+from tests.unit.transfer.records import content
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
+
+
+def test_a_file_comes_back_as_it_was(client: Any, notes: Any, tmp_path: Path) -> None:
+    file = tmp_path / "notes.parquet"
+    assert notes.export(file) == 3
+    with chroma_nb.EphemeralClient(chroma_nb.Settings(allow_reset=True)) as other:
+        other.reset()
+        again = other.import_(file)
+        assert (again.name, again.metadata) == ("notes", {"about": "tests"})
+        assert again.configuration_json == notes.configuration_json
+        assert content(again) == content(notes)
+        # Once more: what is there stays.
+        assert other.import_(file).count() == 3
+        assert other.import_(file, "other-name").count() == 3
+    assert [path.name for path in tmp_path.glob("*.parquet*")] == ["notes.parquet"]
+
+
+def test_an_empty_collection_comes_back_too(client: Any, tmp_path: Path) -> None:
+    empty = client.create_collection("empty", embedding_function=None)
+    assert empty.export(tmp_path / "empty.parquet") == 0
+    assert client.import_(tmp_path / "empty.parquet", "again").count() == 0
+
+
+def test_many_records_go_in_pieces(client: Any, tmp_path: Path) -> None:
+    n = 2 * transfer.PIECE_RECORDS + 17
+    many = client.create_collection("many", embedding_function=None)
+    vectors = np.random.default_rng(0).standard_normal((n, 4)).astype(np.float32)
+    many.add(ids=[f"id {i}" for i in range(n)], embeddings=vectors)
+    assert many.export(tmp_path / "many.parquet") == n
+    again = client.import_(tmp_path / "many.parquet", "again")
+    got = again.get(include=["embeddings"])
+    assert got["ids"] == [f"id {i}" for i in range(n)]
+    np.testing.assert_array_equal(got["embeddings"], vectors)
+    assert len(many.to_pandas()) == n
+
+
+def test_an_interrupted_export_leaves_nothing(notes: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    def fail(*args: Any) -> Any:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(transfer.parquet, "record_batches", fail)
+    with pytest.raises(KeyboardInterrupt):
+        notes.export(tmp_path / "half.parquet")
+    assert [one.name for one in tmp_path.iterdir()] == ["store"]
+
+
+def test_another_parquet_file_is_refused_with_the_way_out(client: Any, tmp_path: Path) -> None:
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
+    with pytest.raises(InvalidArgumentError, match="from_arrow"):
+        client.import_(tmp_path / "other.parquet")
+
+
+def test_without_pyarrow_the_extra_is_named() -> None:
+    script = (
+        "import sys\nsys.modules['pyarrow'] = None\n"
+        "import chroma_nb\n"
+        "notes = chroma_nb.Client().create_collection('notes', embedding_function=None)\n"
+        "try:\n    notes.export('x.parquet')\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert 'pip install "chroma-nb[arrow]"' in done.stdout, done.stderr
