@@ -31,16 +31,20 @@ if TYPE_CHECKING:
     from chroma_nb import server as server
     from chroma_nb import utils as utils
     from chroma_nb.api.base import API as API
-    from chroma_nb.async_client import AsyncClient as AsyncClient
-    from chroma_nb.async_client import AsyncClientAPI as AsyncClientAPI
-    from chroma_nb.async_client import AsyncHttpClient as AsyncHttpClient
-    from chroma_nb.client import AdminClient as AdminClient
-    from chroma_nb.client import AdminClientAPI as AdminClientAPI
-    from chroma_nb.client import Client as Client
-    from chroma_nb.client import ClientAPI as ClientAPI
-    from chroma_nb.client import EphemeralClient as EphemeralClient
-    from chroma_nb.client import PersistentClient as PersistentClient
-    from chroma_nb.collection import Collection as Collection
+    from chroma_nb.client.admin import AdminClientAPI as AdminClientAPI
+    from chroma_nb.client.async_client import AsyncClient as AsyncClient
+    from chroma_nb.client.async_client import AsyncClientAPI as AsyncClientAPI
+    from chroma_nb.client.async_client import AsyncHttpClient as AsyncHttpClient
+    from chroma_nb.client.client import ClientAPI as ClientAPI
+    from chroma_nb.client.opening import AdminClient as AdminClient
+    from chroma_nb.client.opening import Client as Client
+    from chroma_nb.client.opening import EphemeralClient as EphemeralClient
+    from chroma_nb.client.opening import PersistentClient as PersistentClient
+    from chroma_nb.client.remote import HttpClient as HttpClient
+    from chroma_nb.client.remote import connect as connect
+    from chroma_nb.collection.collection import Collection as Collection
+    from chroma_nb.collection.results import GetResult as GetResult
+    from chroma_nb.collection.results import QueryResult as QueryResult
     from chroma_nb.db.base import DB as DB
     from chroma_nb.embedding import EmbeddingFunction as EmbeddingFunction
     from chroma_nb.embedding import StaticEmbeddingFunction as StaticEmbeddingFunction
@@ -51,10 +55,6 @@ if TYPE_CHECKING:
     from chroma_nb.factories import get_embedding_function as get_embedding_function
     from chroma_nb.factories import get_server as get_server
     from chroma_nb.factories import get_settings as get_settings
-    from chroma_nb.remote import HttpClient as HttpClient
-    from chroma_nb.remote import connect as connect
-    from chroma_nb.results import GetResult as GetResult
-    from chroma_nb.results import QueryResult as QueryResult
     from chroma_nb.search import K as K
     from chroma_nb.search import Key as Key
     from chroma_nb.search import Knn as Knn
@@ -74,14 +74,16 @@ _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
     "DB": "chroma_nb.db.base",
     "Server": "chroma_nb.server.base",
-    **dict.fromkeys(("AsyncClient", "AsyncClientAPI", "AsyncHttpClient"), "chroma_nb.async_client"),
-    "AdminClient": "chroma_nb.client",
-    "AdminClientAPI": "chroma_nb.client",
-    "Client": "chroma_nb.client",
-    "ClientAPI": "chroma_nb.client",
-    "EphemeralClient": "chroma_nb.client",
-    "PersistentClient": "chroma_nb.client",
-    "Collection": "chroma_nb.collection",
+    **dict.fromkeys(
+        ("AsyncClient", "AsyncClientAPI", "AsyncHttpClient"), "chroma_nb.client.async_client"
+    ),
+    "AdminClient": "chroma_nb.client.opening",
+    "AdminClientAPI": "chroma_nb.client.admin",
+    "Client": "chroma_nb.client.opening",
+    "ClientAPI": "chroma_nb.client.client",
+    "EphemeralClient": "chroma_nb.client.opening",
+    "PersistentClient": "chroma_nb.client.opening",
+    "Collection": "chroma_nb.collection.collection",
     "EmbeddingFunction": "chroma_nb.embedding",
     "StaticEmbeddingFunction": "chroma_nb.embedding",
     "prefetch": "chroma_nb.embedding",
@@ -91,10 +93,10 @@ _ATTRIBUTES = {
     "get_embedding_function": "chroma_nb.factories",
     "get_server": "chroma_nb.factories",
     "get_settings": "chroma_nb.factories",
-    "HttpClient": "chroma_nb.remote",
-    "connect": "chroma_nb.remote",
-    "GetResult": "chroma_nb.results",
-    "QueryResult": "chroma_nb.results",
+    "HttpClient": "chroma_nb.client.remote",
+    "connect": "chroma_nb.client.remote",
+    "GetResult": "chroma_nb.collection.results",
+    "QueryResult": "chroma_nb.collection.results",
     **dict.fromkeys(
         ("K", "Key", "Knn", "Rrf", "Schema", "Search", "SparseVector"), "chroma_nb.search"
     ),
@@ -103,18 +105,24 @@ _ATTRIBUTES = {
     "Settings": "chroma_nb.settings",
     **dict.fromkeys(
         (
-            *("DEFAULT_DATABASE", "DEFAULT_TENANT", "CollectionMetadata", "Document", "Documents"),
-            *(
-                "Embedding",
-                "Embeddings",
-                "ID",
-                "IDs",
-                "Include",
-                "Metadata",
-                "Metadatas",
-                "ReadLevel",
-            ),
-            *("URI", "URIs", "Vector", "Where", "WhereDocument"),
+            "DEFAULT_DATABASE",
+            "DEFAULT_TENANT",
+            "CollectionMetadata",
+            "Document",
+            "Documents",
+            "Embedding",
+            "Embeddings",
+            "ID",
+            "IDs",
+            "Include",
+            "Metadata",
+            "Metadatas",
+            "ReadLevel",
+            "URI",
+            "URIs",
+            "Vector",
+            "Where",
+            "WhereDocument",
         ),
         "chroma_nb.types",
     ),

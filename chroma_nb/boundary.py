@@ -37,15 +37,16 @@ _CHECKS = tuple(
         "client",
         "collection",
         "embedding",
-        "extras",
         "factories",
         "filters",
+        "implementations",
         "index",
+        "lazy",
         "memory",
-        "remote",
         "scalars",
         "search",
         "settings",
+        "stores",
         "transfer",
         "validation",
     )
@@ -62,8 +63,8 @@ _CALLS_OTHERS = {
     ("chroma_nb.embedding.conflicts", "check_conflict_on_get"),
     ("chroma_nb.embedding.conflicts", "check_conflict_on_modify"),
     # A data loader, and what only needs to be iterated.
-    ("chroma_nb.collection", "_load_data"),
-    ("chroma_nb.collection", "_ask"),
+    ("chroma_nb.collection.embedder", "_load_data"),
+    ("chroma_nb.collection.configuration", "_ask"),
     ("chroma_nb.validation.lists", "as_list"),
 }
 #: Special methods that a caller's own expression runs.

@@ -117,14 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("file", metavar="FILE", help="the file; it is made where it is missing")
     add.add_argument("name", help="whose it is")
     add.add_argument(
-        *("--tenant",),
+        "--tenant",
         action="append",
         metavar="TENANT",
         help="a tenant that it may use, made on its first use; give it again for more; '*' is admin of "
         "every tenant",
     )
     add.add_argument(
-        *("--password",),
+        "--password",
         action="store_true",
         help="a user with a password (asked for, or the first line of the input) instead of a token",
     )
@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from chroma_nb.extras import require_extra
+    from chroma_nb.lazy import require_extra
 
     require_extra("uvicorn", extra="server", needed_by="chroma-nb run")
     from chroma_nb.server._fastapi import check_settings
@@ -196,7 +196,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from chroma_nb.client import PersistentClient
+    from chroma_nb.client.opening import PersistentClient
 
     folder = expand_path(options.folder)
     # Where any of them is there, opening says what is missing.

@@ -1,4 +1,8 @@
-"""Attributes of a package that are imported when they are first asked for."""
+"""What is imported when it is used: a package's own names, modules above, and optional packages.
+
+A package whose face is lazy loads nothing by being imported. A module uses one of a layer above by name (`lazily`). A
+package that is not installed gets one sentence, which says how to install it (`require_extra`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from chroma_nb.importing import import_module
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from types import ModuleType
 
 
 def lazy_modules(package: str, modules: Collection[str], name: str) -> Any:
@@ -53,3 +58,35 @@ def _no_attribute(package: str, name: str, known: Collection[str]) -> AttributeE
 def lazily(module: str, attribute: str) -> Any:
     """Return an attribute of a module that is above the caller's: imported when it is used, by name."""
     return getattr(import_module(module), attribute)
+
+
+def is_installed(module: str) -> bool:
+    """Say whether a module can be imported, without importing it."""
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        # Another thread is importing it at this moment: it is there, its specification not yet.
+        return True
+
+
+def require_extra(module: str, *, extra: str, needed_by: str) -> ModuleType:
+    """Import an optional package, or say what to install.
+
+    Args:
+        module: The module to import, such as ``"sentence_transformers"``.
+        extra: The extra of chroma-nb that brings it.
+        needed_by: What the caller was about to use, for the message.
+
+    Raises:
+        ImportError: The package is not installed. A package that is there and broken keeps its own error.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0] and error.name != module:
+            raise
+        raise ImportError(
+            f'{needed_by} needs {module}, which is not installed: pip install "chroma-nb[{extra}]"'
+        ) from error

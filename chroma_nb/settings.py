@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from chroma_nb.api_names import LOCAL_API, is_remote, remote_api
 from chroma_nb.boundary import public_call
 from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError
@@ -101,7 +102,7 @@ class Settings(Displayed):
     )
     allow_reset: bool = _documented(False, "Let `client.reset()` delete everything.")
     api: str = _documented(
-        "local",
+        LOCAL_API,
         "Which `API` answers: `local` (in this process), `fastapi` (a server, at `url`), or "
         "`package.module:Class` of your own.",
     )
@@ -290,9 +291,14 @@ class Settings(Displayed):
         ]
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the store is at a server."""
+        return is_remote(self.api)
+
+    @property
     def place(self) -> str:
         """Where the store is: a server's address without secrets, a folder, or ``in memory``."""
-        if self.api == "fastapi":
+        if self.is_remote:
             return without_secrets(self.url)
         return self.path if self.is_persistent else "in memory"
 
@@ -399,10 +405,6 @@ def _decide_credentials(values: dict[str, Any], explicit: Mapping[str, Any]) -> 
             values[other] = ""
 
 
-#: APIs that ask a server at `url`, the usual one first.
-_REMOTE_APIS = ("fastapi",)
-
-
 def _decide_place(
     values: dict[str, Any], explicit: Mapping[str, Any], environment: Mapping[str, str]
 ) -> None:
@@ -427,22 +429,28 @@ def _decide_place(
 
     path, persistent, api = said("path"), said("is_persistent"), said("api")
     url = bool(explicit.get("url"))
-    is_remote = values["api"] in _REMOTE_APIS
+    is_elsewhere = is_remote(values["api"])
     keeps = persistent == 2 and values["is_persistent"]
     for clash, one, other, why in (
         (
             path == persistent == 2 and not values["is_persistent"],
-            *("path", "is_persistent=False", "a path keeps the store"),
+            "path",
+            "is_persistent=False",
+            "a path keeps the store",
         ),
         (url and path == 2, "path", "url", "a folder and a server are two places"),
         (url and keeps, "is_persistent", "url", "a folder and a server are two places"),
         (
-            url and api == 2 and values["api"] == "local",
-            *("url", "api='local'", "a url is for a server"),
+            url and api == 2 and values["api"] == LOCAL_API,
+            "url",
+            "api='local'",
+            "a url is for a server",
         ),
         (
-            path == api == 2 and is_remote,
-            *("path", f"api={values['api']!r}", "a path is for a store in this process"),
+            path == api == 2 and is_elsewhere,
+            "path",
+            f"api={values['api']!r}",
+            "a path is for a store in this process",
         ),
     ):
         if clash:
@@ -454,9 +462,9 @@ def _decide_place(
     if api == 2:
         return
     if url:
-        values["api"] = _REMOTE_APIS[0]
-    elif (path == 2 or keeps) and is_remote:
-        values["api"] = "local"
+        values["api"] = remote_api(explicit["url"])
+    elif (path == 2 or keeps) and is_elsewhere:
+        values["api"] = LOCAL_API
 
 
 def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

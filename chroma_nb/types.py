@@ -44,6 +44,8 @@ SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
 MIN_NEIGHBORS, MAX_NEIGHBORS = 2, 10_000
 #: Metadata keys that are listed at most.
 MOST_METADATA_KEYS = 20_000
+#: The column of a DataFrame that has the metadata for which there is no column of its own, as dicts.
+OTHER_METADATA = "other metadata"
 INCLUDES = ("documents", "embeddings", "metadatas", "distances", "uris", "data")
 
 
@@ -95,8 +97,15 @@ class CollectionInfo:
     def keys(self) -> tuple[str, ...]:
         """Return the names that can be subscripted."""
         return (
-            *("id", "name", "configuration_json", "metadata", "dimension", "tenant", "database"),
-            *("version", "log_position"),
+            "id",
+            "name",
+            "configuration_json",
+            "metadata",
+            "dimension",
+            "tenant",
+            "database",
+            "version",
+            "log_position",
         )
 
     def __getitem__(self, name: str) -> Any:

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from chroma_nb.api._fastapi import FastAPI as FastAPI
     from chroma_nb.api._local import Local as Local
     from chroma_nb.api.base import API as API
-    from chroma_nb.async_client import AsyncClientAPI as AsyncClientAPI
-    from chroma_nb.client import AdminClientAPI as AdminClientAPI
-    from chroma_nb.client import ClientAPI as ClientAPI
+    from chroma_nb.client.admin import AdminClientAPI as AdminClientAPI
+    from chroma_nb.client.async_client import AsyncClientAPI as AsyncClientAPI
+    from chroma_nb.client.client import ClientAPI as ClientAPI
 
 _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
-    "AdminClientAPI": "chroma_nb.client",
-    "AsyncClientAPI": "chroma_nb.async_client",
-    "ClientAPI": "chroma_nb.client",
+    "AdminClientAPI": "chroma_nb.client.admin",
+    "AsyncClientAPI": "chroma_nb.client.async_client",
+    "ClientAPI": "chroma_nb.client.client",
     "FastAPI": "chroma_nb.api._fastapi",
     "Local": "chroma_nb.api._local",
 }

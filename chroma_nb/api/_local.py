@@ -152,7 +152,8 @@ class Local(API):
         settings: `allow_reset`, `max_batch_size` and the limits of filters are used.
     """
 
-    in_process: ClassVar[bool] = True
+    needs_db: ClassVar[bool] = True
+    is_near: ClassVar[bool] = True
 
     def __init__(self, db: DB, segments: SegmentManager, settings: Settings) -> None:
         self.db = db

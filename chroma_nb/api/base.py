@@ -70,12 +70,14 @@ class API(ABC):
     not found.
     """
 
-    #: Is it made from a `DB` and a `SegmentManager` (``(db, segments, settings)``), or from settings only?
-    in_process: ClassVar[bool]
+    #: Is it made from a `DB` and a `SegmentManager`, ``(db, segments, settings)``, or from the settings alone (`open`)?
+    needs_db: ClassVar[bool]
+    #: Does it answer without asking another process? Displays ask no other one.
+    is_near: ClassVar[bool]
 
     @classmethod
     def open(cls, settings: Settings) -> API:
-        """Return one that is made from settings only."""
+        """Return one that is made from the settings alone."""
         return cls(settings)  # type: ignore[call-arg]
 
     # -- the store ----------------------------------------------------------------------------

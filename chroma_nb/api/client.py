@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chroma_nb.api.shared_system_client import SharedSystemClient as SharedSystemClient
-from chroma_nb.client import AdminClientAPI as AdminClient
-from chroma_nb.client import ClientAPI as Client
+from chroma_nb.client.admin import AdminClientAPI as AdminClient
+from chroma_nb.client.client import ClientAPI as Client
 
 __all__ = ["AdminClient", "Client", "SharedSystemClient"]

@@ -128,7 +128,7 @@ def pieces_by_id(
         except MemoryBudgetError as error:
             found = None
             if len(wanted) == 1:
-                if not source.api.in_process:
+                if not source.api.is_near:
                     raise
                 raise _too_large(error, wanted) from error
             most = len(wanted) // 2

@@ -75,7 +75,8 @@ class RemoteAPI(API):
         server: What the server says of itself.
     """
 
-    in_process: ClassVar[bool] = False
+    needs_db: ClassVar[bool] = False
+    is_near: ClassVar[bool] = False
     #: The most bytes that a float32 takes on its way.
     _float_bytes: int = 4
 

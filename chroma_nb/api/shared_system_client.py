@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chroma_nb import factories
+from chroma_nb import stores
 
 
 class SharedSystemClient:
@@ -11,7 +11,7 @@ class SharedSystemClient:
     @staticmethod
     def clear_system_cache() -> None:
         """Close every store of this process and forget it."""
-        factories.close_all()
+        stores.close_all()
 
 
 __all__ = ["SharedSystemClient"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from chroma_nb.collection.results import GetResult as GetResult
+from chroma_nb.collection.results import QueryResult as QueryResult
 from chroma_nb.embedding.base import EmbeddingFunction as EmbeddingFunction
 from chroma_nb.filters.parsing import parse_where, parse_where_document
-from chroma_nb.results import GetResult as GetResult
-from chroma_nb.results import QueryResult as QueryResult
 from chroma_nb.types import ID as ID
 from chroma_nb.types import URI as URI
 from chroma_nb.types import CollectionMetadata as CollectionMetadata

@@ -13,8 +13,8 @@ from chroma_nb.suggest import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from chroma_nb.collection.results import GetResult, QueryResult
     from chroma_nb.filters.expression import FieldLeaf, Scalar
-    from chroma_nb.results import GetResult, QueryResult
     from chroma_nb.types import FieldSummary
 
 #: Keys of Chroma's own words for a document, which are looked for in the metadata by mistake.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chroma_nb.api.base import API
-    from chroma_nb.client import ClientAPI
+    from chroma_nb.client.client import ClientAPI
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def ask_store(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
     except Exception as error:
         # The client is closed.
         return error
-    return within(lambda: ask(api)) if api.in_process else NotAsked()
+    return within(lambda: ask(api)) if api.is_near else NotAsked()
 
 
 def within(ask: Callable[[], T]) -> T | Exception:

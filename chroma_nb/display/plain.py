@@ -13,8 +13,8 @@ from chroma_nb.words import counted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
     from chroma_nb.progress import ProgressState
-    from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 
 #: Records and characters of a line.
 _RECORDS = 5

@@ -11,7 +11,7 @@ from chroma_nb.embedding import _minilm
 from chroma_nb.embedding._minilm import DefaultEmbeddingFunction
 from chroma_nb.embedding._static import StaticEmbeddingFunction
 from chroma_nb.errors import InternalError
-from chroma_nb.extras import is_installed
+from chroma_nb.lazy import is_installed
 from chroma_nb.settings import Settings
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from chroma_nb.embedding.base import EmbeddingFunction
 from chroma_nb.embedding.checks import check_config, check_same_model, check_texts
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 from chroma_nb.types import Documents, Embeddings, Space
 
 #: Names on Hugging Face's hub: a model of the sentence-transformers organization, or organization/model.

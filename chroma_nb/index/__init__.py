@@ -6,9 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.extras import is_installed
 from chroma_nb.importing import import_module
 from chroma_nb.index.base import GraphParameters as GraphParameters
+from chroma_nb.lazy import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,6 +14,7 @@ from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, Picture, calm, label, new_figure
 from chroma_nb.plotting.projection import Projection, project, projection_bytes
+from chroma_nb.validation import check_embeddings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from chroma_nb.collection import Collection
+    from chroma_nb.collection.collection import Collection
 
 #: Records are chosen in so many pieces, spread over the collection.
 _PIECES = 50
@@ -291,8 +292,8 @@ def embedding_map(
 
 def _embedded(collection: Collection, query: Any) -> NDArray[np.float32]:
     if isinstance(query, str):
-        return collection._query_embeddings(None, [query], None, None)
-    return collection._query_embeddings(query, None, None, None)[:1]
+        return collection.embed_queries(query)
+    return check_embeddings(query)[:1]
 
 
 def _spread(collection: Collection, n_records: int, where: Any, limit: int) -> list[str]:
@@ -329,8 +330,7 @@ def _read(
     documents: list[str | None] = []
     values: list[Any] = []
     found: list[str] = []
-    api = collection._client.api
-    place = Place(api, collection.id, collection.tenant, collection.database)
+    place = Place(collection.api, collection.id, collection.tenant, collection.database)
     n_bytes = 0
     for some in pieces_by_id(place, ids):
         n_bytes += objects_bytes(some.documents or ())

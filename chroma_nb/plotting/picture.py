@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 
 if TYPE_CHECKING:
     import os

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InternalError, InvalidArgumentError
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server.auth_file import AuthFile, check_token

@@ -23,7 +23,7 @@ from chroma_nb.transfer.tables import ArrowTable, cells_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chroma_nb.collection import Collection
+    from chroma_nb.collection.collection import Collection
     from chroma_nb.transfer.report import TransferReport
     from chroma_nb.types import OnConflict, Where, WhereDocument
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, MemoryBudgetError, with_way_out
 from chroma_nb.suggest import did_you_mean
-from chroma_nb.tables import REST
 from chroma_nb.transfer.cells import MetadataCells, as_id
 from chroma_nb.transfer.decoded import Expansion
 from chroma_nb.transfer.pieces import Rows, add_pieces, known_ids
 from chroma_nb.transfer.tables import Table, table_of
+from chroma_nb.types import OTHER_METADATA
 from chroma_nb.validation import check_embeddings, check_ids, check_metadatas, check_on_conflict
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.collection import Collection
+    from chroma_nb.collection.collection import Collection
     from chroma_nb.transfer.report import TransferReport
     from chroma_nb.types import OnConflict
 
@@ -374,7 +374,7 @@ class FrameRows(Rows):
         for column, kept in self._cells.items():
             cells = kept if counted else MetadataCells(kept.key)
             for at, cell in enumerate(self._chosen(column, rows)):
-                if column == REST and self._table.keys and isinstance(cell, dict):
+                if column == OTHER_METADATA and self._table.keys and isinstance(cell, dict):
                     # What `to_pandas(max_columns=...)` found no column for.
                     out[at].update(cell)
                     continue

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 from chroma_nb.transfer.stores import place_of
 from chroma_nb.validation import (
     check_collection_metadata,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chroma_nb.api.base import Records
-    from chroma_nb.collection import Collection
+    from chroma_nb.collection.collection import Collection
 
 #: Key of our description in the metadata of a table's schema.
 _DESCRIPTION = b"chroma_nb"

@@ -27,8 +27,8 @@ from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, exists, like, place_of
 
 if TYPE_CHECKING:
-    from chroma_nb.client import ClientAPI
-    from chroma_nb.collection import Collection
+    from chroma_nb.client.client import ClientAPI
+    from chroma_nb.collection.collection import Collection
     from chroma_nb.types import OnConflict
 
 logger = logging.getLogger("chroma_nb")
@@ -104,7 +104,7 @@ def export_collection(
     def left_out(n: int) -> None:
         report.damaged += n
 
-    enabled = collection._client.get_settings().progress
+    enabled = collection.client.get_settings().progress
     schema = arrow_schema(pa, collection)
     try:
         with (

@@ -14,7 +14,7 @@ from chroma_nb.validation import check_insert, check_on_conflict, ids_exist
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from chroma_nb.collection import Collection
+    from chroma_nb.collection.collection import Collection
     from chroma_nb.types import OnConflict
 
 
@@ -68,7 +68,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     report.skipped = len(left)
     report.changed = len(known) - len(left)
     report.added = rows.n_rows - len(known)
-    enabled = collection._client.get_settings().progress
+    enabled = collection.client.get_settings().progress
     desc = f"Adding to {collection.name}"
     with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
         for start, stop in rows.windows():
@@ -78,7 +78,7 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
                 piece = rows.piece(chosen)
                 if piece["embeddings"] is None and piece["uris"] is not None:
                     # `add` takes uris beside documents only where the embeddings are given.
-                    piece["embeddings"] = collection._embed(piece["documents"])
+                    piece["embeddings"] = collection.embed_documents(piece["documents"])
                 collection.add(ids=ids, **piece, on_conflict=on_conflict)
                 bar.update(len(ids))
     return report

@@ -20,8 +20,8 @@ from chroma_nb.validation import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chroma_nb.client import ClientAPI
-    from chroma_nb.collection import Collection
+    from chroma_nb.client.client import ClientAPI
+    from chroma_nb.collection.collection import Collection
     from chroma_nb.types import OnConflict
 
 
@@ -78,7 +78,7 @@ def copy_collection(
     """Copy one collection, its configuration and metadata included; see `copy_collections`."""
     started = time.monotonic()
     copy = like(target, name, source.configuration_json, source.metadata)
-    if copy.id == source.id and _is_one_store(source._client, target):
+    if copy.id == source.id and _is_one_store(source.client, target):
         raise InvalidArgumentError(
             f"Collection [{name}] would be copied onto itself. Copy it under another name: collection.fork(...)."
         )
@@ -89,7 +89,7 @@ def copy_collection(
         both = [one for one in here.get(include=()).ids if one in taken]
         if both:
             raise ids_exist(both, source.count(), name)
-    enabled = source._client.get_settings().progress
+    enabled = source.client.get_settings().progress
     compares = mirror or on_conflict == "replace"
     did = "compared" if compares else "copied"
     with progress_bar(0, f"Copying {name}", did=did, enabled=enabled) as bar:
@@ -119,7 +119,7 @@ def copy_collection(
 
 def _is_one_store(one: ClientAPI, other: ClientAPI) -> bool:
     """Say whether two clients have the same store; a copied folder has collections of the same ids."""
-    if one.api.in_process or other.api.in_process:
+    if one.api.is_near or other.api.is_near:
         return one.api is other.api
     return one.get_settings().url == other.get_settings().url
 
@@ -172,8 +172,7 @@ def _function_of(configuration: dict[str, Any]) -> str | None:
 
 def place_of(collection: Collection) -> Place:
     """Return where a collection's records are."""
-    api = collection._client.api
-    return Place(api, collection.id, collection.tenant, collection.database)
+    return Place(collection.api, collection.id, collection.tenant, collection.database)
 
 
 def exists(client: ClientAPI, name: str) -> bool:
@@ -199,4 +198,4 @@ def like(
         tenant=client.tenant,
         database=client.database,
     )
-    return client._collection_class(client, info)
+    return client.collection_of(info)

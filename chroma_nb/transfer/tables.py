@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.extras import is_installed
+from chroma_nb.lazy import is_installed
 from chroma_nb.transfer.decoded import cells, row_bytes
 
 if TYPE_CHECKING:

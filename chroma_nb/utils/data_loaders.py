@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.db.own_file import open_given
-from chroma_nb.extras import require_extra
+from chroma_nb.lazy import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

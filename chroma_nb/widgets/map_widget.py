@@ -13,8 +13,8 @@ import numpy as np
 
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
-from chroma_nb.extras import require_extra
 from chroma_nb.harmless import clean
+from chroma_nb.lazy import require_extra
 from chroma_nb.plotting.picture import COLORS
 from chroma_nb.widgets.panel import Panel
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from chroma_nb.collection import Collection
+    from chroma_nb.collection.collection import Collection
+    from chroma_nb.collection.results import GetResult
     from chroma_nb.plotting import EmbeddingMap
-    from chroma_nb.results import GetResult
 
 _HOVER_CHARACTERS = 160
 

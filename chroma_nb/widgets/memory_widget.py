@@ -18,7 +18,7 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.widgets.panel import Panel, close_tree
 
 if TYPE_CHECKING:
-    from chroma_nb.client import ClientAPI
+    from chroma_nb.client.client import ClientAPI
     from chroma_nb.memory.report import CollectionMemory, MemoryReport
 
 #: Collections that have a row.

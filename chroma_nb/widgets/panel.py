@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.display.render import fill
-from chroma_nb.extras import is_installed
+from chroma_nb.lazy import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -15,8 +15,8 @@ from chroma_nb.widgets.panel import Panel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chroma_nb.collection import Collection
-    from chroma_nb.results import GetResult, QueryResult
+    from chroma_nb.collection.collection import Collection
+    from chroma_nb.collection.results import GetResult, QueryResult
     from chroma_nb.types import FieldSummary
 
 #: Nothing is asked until nobody has typed for so long.
@@ -162,7 +162,7 @@ class SearchWidget(Panel):
         started = time.perf_counter()
         if self._embeds:
             # Embedded once: explaining the query asks a second time.
-            vectors = self._collection._query_embeddings(None, [asked], None, None)
+            vectors = self._collection.embed_queries(asked)
             code = _call("query", {"query_texts": [asked], **arguments})
         else:
             known = self._collection.get(ids=[asked], include=["embeddings"])

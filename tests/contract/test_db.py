@@ -18,9 +18,9 @@ from chroma_nb.errors import (
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.factories import DB_IMPLEMENTATIONS, load_implementation
 from chroma_nb.filters.expression import DocumentMatches
 from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.implementations import DB_IMPLEMENTATIONS, load_implementation
 from chroma_nb.settings import Settings
 from chroma_nb.types import CollectionInfo
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
+from chroma_nb.collection import GetResult, QueryResult
 from chroma_nb.display.render import fill
 from chroma_nb.errors import ChromaError
 from chroma_nb.memory.report import Eviction, Preview
-from chroma_nb.results import GetResult, QueryResult
 from tests.display.tiers import Page
 
 if TYPE_CHECKING:

@@ -330,13 +330,13 @@ def test_a_question_is_answered_as_the_code_says(glosses: Any) -> None:
 def test_typing_asks_once(glosses: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with glosses.widget() as panel:
         asked: list[str] = []
-        original = type(glosses.api if hasattr(glosses, "api") else glosses._client.api).query
+        original = type(glosses.api).query
 
         def query(*args: Any, **values: Any) -> Any:
             asked.append("query")
             return original(*args, **values)
 
-        monkeypatch.setattr(type(glosses._client.api), "query", query)
+        monkeypatch.setattr(type(glosses.api), "query", query)
         for end in range(1, len("a furry animal") + 1):
             panel.question.value = "a furry animal"[:end]
         wait_for(lambda: "a furry animal" in panel.code)
@@ -357,7 +357,7 @@ def test_own_embeddings_are_asked_by_id(client: Any) -> None:
 
 def test_an_error_while_searching_is_shown(glosses: Any) -> None:
     with glosses.widget() as panel:
-        glosses._client.delete_collection("glosses")
+        glosses.client.delete_collection("glosses")
         panel.search = panel._safely(panel.search)
         panel.search()
         assert "NotFoundError" in said(panel._status)

@@ -82,7 +82,7 @@ def by_parquet(notes: Any, ids: list[str]) -> None:
     import pyarrow.parquet as parquet
 
     parquet.write_table(own_table(notes, ids), "ids.parquet", row_group_size=3_000)
-    notes._client.import_("ids.parquet", notes.name)
+    notes.client.import_("ids.parquet", notes.name)
 
 
 def by_add(notes: Any, ids: list[str]) -> None:
@@ -751,8 +751,11 @@ def test_dates_are_stored_compared_and_come_back(client: Any) -> None:
     assert stored[6] == "the day after"
     when = K("when")
     for operand in (
-        *("2024-05-03", datetime.date(2024, 5, 3), datetime.datetime(2024, 5, 3, tzinfo=UTC)),
-        *(pd.Timestamp("2024-05-03"), np.datetime64("2024-05-03")),
+        "2024-05-03",
+        datetime.date(2024, 5, 3),
+        datetime.datetime(2024, 5, 3, tzinfo=UTC),
+        pd.Timestamp("2024-05-03"),
+        np.datetime64("2024-05-03"),
     ):
         assert notes.get(where=when > operand)["ids"] == ["d", "e", "f"]
         assert notes.get(where=when >= operand)["ids"] == ["c", "d", "e", "f"]

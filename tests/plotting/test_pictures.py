@@ -87,7 +87,7 @@ def test_what_cannot_be_drawn_is_said(glosses: Any) -> None:
     for limit in (0, -1, 1.5, True):
         with pytest.raises(InvalidArgumentError, match="limit"):
             glosses.plot(limit=limit)
-    empty = glosses._client.create_collection("empty")
+    empty = glosses.client.create_collection("empty")
     with pytest.raises(InvalidArgumentError, match="no records to plot"):
         empty.plot()
 
@@ -122,7 +122,7 @@ def test_hostile_text_is_drawn_as_text(text: str) -> None:
 
 
 def test_memory_over_time(glosses: Any) -> None:
-    memory = glosses._client.memory
+    memory = glosses.client.memory
     assert memory.plot()._repr_png_().startswith(b"\x89PNG")
     for _ in range(2):
         memory.load("glosses")

@@ -26,9 +26,13 @@ from chroma_nb import errors
 from chroma_nb.api import API, FastAPI, Local
 from chroma_nb.api._chroma_server import ChromaServer
 from chroma_nb.api._http import Connection
-from chroma_nb.async_client import AsyncClientAPI, AsyncClientMemory, AsyncCollection
-from chroma_nb.client import ClientAPI
-from chroma_nb.client_memory import ClientMemory
+from chroma_nb.client import (
+    AsyncClientAPI,
+    AsyncClientMemory,
+    AsyncCollection,
+    ClientAPI,
+    ClientMemory,
+)
 from chroma_nb.collection import Collection
 
 if TYPE_CHECKING:

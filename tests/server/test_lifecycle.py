@@ -15,7 +15,7 @@ import pytest
 
 import chroma_nb
 from benchmarks.servers import Running, running, start_ours
-from chroma_nb import errors, factories
+from chroma_nb import errors, stores
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ def test_a_server_beside_the_clients_of_a_notebook() -> None:
             server.stop()
     finally:
         chroma_nb.configure()
-        factories.open_store(settings).api.close()
-        factories.close_all()
+        stores.open_store(settings).api.close()
+        stores.close_all()
 
 
 def test_the_async_face_at_a_server(server: Running) -> None:

@@ -56,7 +56,7 @@ READS = {
     "get": lambda notes: notes.get(include=["embeddings"]),
     "compact": lambda notes: (
         notes.delete(ids=[f"n{i}" for i in range(N - 5)]),
-        notes._client.api.db.compact(notes.id),
+        notes.api.db.compact(notes.id),
     ),
 }
 

@@ -21,10 +21,10 @@ import pytest
 import chroma_nb as chroma
 from chroma_nb import deadline
 from chroma_nb.api._http import Connection
+from chroma_nb.collection import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.errors import ChromaError, MemoryBudgetError, ServerUnavailableError
 from chroma_nb.memory import preflight
 from chroma_nb.memory.report import MemoryReport
-from chroma_nb.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.types import FieldSummary, IndexingStatus
 from chroma_nb.wire.text import _text_bytes
 from tests.trust.listening import Answer, Listening

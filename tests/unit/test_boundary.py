@@ -113,9 +113,9 @@ def notebook(capsys: pytest.CaptureFixture[str]) -> Any:
     [
         ("notes.add(ids=['b'], embeddings=[[1.0]])", "dimension of 2, got 1"),
         ("notes.get(ids=[1])", "Expected ID to be a str, got 1 in get."),
-        ("notes._client.get_collection('note')", "Did you mean [notes]?"),
-        ("notes._client.sql('SELECT nonsense FROM notes')", "nonsense"),
-        ("notes._client.memory.budget = 'much'", "Expected a size"),
+        ("notes.client.get_collection('note')", "Did you mean [notes]?"),
+        ("notes.client.sql('SELECT nonsense FROM notes')", "nonsense"),
+        ("notes.client.memory.budget = 'much'", "Expected a size"),
         ("notes.query(query_embeddings=[1.0], k=3)", "Did you mean n_results=?"),
     ],
 )
@@ -145,7 +145,7 @@ def test_in_a_notebook_the_sentence_is_all_there_is(
         ("notes.get().ids", "result['ids']"),
         ("chroma.get_server(5)", "configure("),
         ("chroma.configure(nonsense=1)", "Unknown setting"),
-        ("notes._client.copy_to('./x')", "connect('./x')"),
+        ("notes.client.copy_to('./x')", "connect('./x')"),
         ("chroma.utils.embedding_functions.CohereEmbeddingFunction", "a function of a list"),
         ("chroma.utils.embedding_functions.OllamaEmbeddingFunction(5, 5, 'x', 5)", "Ollama"),
         ("chroma.StaticEmbeddingFunction('x')", "Unknown static model"),
@@ -179,11 +179,11 @@ def test_also_where_nothing_of_a_collection_is_called(
 def test_of_a_function_of_ones_own_its_frames_are_shown(
     notes: Any, notebook: Notebook, definition: str, error: str
 ) -> None:
-    notebook.shell.user_ns.update(client=notes._client, chroma=chroma)
+    notebook.shell.user_ns.update(client=notes.client, chroma=chroma)
     notebook.run(f"def helper(texts):\n    raise {error}\n{definition}")
     notebook.run("mine = client.create_collection('mine', embedding_function=model)")
     shown = "\n".join(notebook.run("mine.add(ids=['a'], documents=['x'])"))
-    notes._client.delete_collection("mine")
+    notes.client.delete_collection("mine")
     assert "mine.add(" in shown
     assert "return helper(" in shown
     assert f"raise {error}" in shown
@@ -192,7 +192,7 @@ def test_of_a_function_of_ones_own_its_frames_are_shown(
 
 
 def test_a_loader_of_ones_own_is_shown(notes: Any, notebook: Notebook) -> None:
-    notebook.shell.user_ns.update(client=notes._client)
+    notebook.shell.user_ns.update(client=notes.client)
     notebook.run("def load(uris):\n    raise OSError('no file')")
     notebook.run("mine = client.get_collection('notes', data_loader=load)")
     shown = "\n".join(notebook.run("mine.get(include=['data'])"))
@@ -234,7 +234,7 @@ def test_a_traceback_can_be_seen_whole(notes: Any, notebook: Notebook) -> None:
 def test_a_mistake_of_ours_is_shown_whole(
     notes: Any, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(notes._client.api), "count", lambda *_, **__: {}["nothing"])
+    monkeypatch.setattr(type(notes.client.api), "count", lambda *_, **__: {}["nothing"])
     notebook.shell.user_ns["notes"] = notes
     assert any("collection.py" in line for line in notebook.run("notes.count()"))
 

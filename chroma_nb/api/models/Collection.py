@@ -1,5 +1,5 @@
 """Chroma's import path of `Collection`."""
 
-from chroma_nb.collection import Collection as Collection
+from chroma_nb.collection.collection import Collection as Collection
 
 __all__ = ["Collection"]

@@ -18,7 +18,7 @@ import numpy as np
 
 from chroma_nb.db.record_table import CHUNK_ROWS
 from chroma_nb.errors import MemoryBudgetError
-from chroma_nb.extras import is_installed
+from chroma_nb.lazy import is_installed
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.workspace import WORKSPACE
 

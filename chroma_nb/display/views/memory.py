@@ -13,7 +13,7 @@ from chroma_nb.harmless import clean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chroma_nb.client_memory import ClientMemory
+    from chroma_nb.client.memory import ClientMemory
     from chroma_nb.display.cells import View
     from chroma_nb.memory.report import (
         CollectionMemory,

@@ -26,9 +26,9 @@ from chroma_nb.harmless import clean
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from chroma_nb.collection.fields import Fields
+    from chroma_nb.collection.results import Explanation, GetResult, QueryResult
     from chroma_nb.display.cells import View
-    from chroma_nb.fields import Fields
-    from chroma_nb.results import Explanation, GetResult, QueryResult
     from chroma_nb.types import FieldSummary
 
 #: Metadata keys that are shown, and described at most.

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from chroma_nb.api.base import API, Records
     from chroma_nb.client import ClientAPI
     from chroma_nb.collection import Collection
+    from chroma_nb.collection.results import CollectionList
     from chroma_nb.display.cells import View
     from chroma_nb.memory.report import CollectionMemory, MemoryReport
-    from chroma_nb.results import CollectionList
     from chroma_nb.settings import Settings
     from chroma_nb.transfer.report import TransferReport, Transfers
     from chroma_nb.types import CollectionInfo
@@ -43,7 +43,7 @@ _TRANSFERRED = ("added", "skipped", "changed", "removed")
 
 def _place_of(settings: Settings) -> str:
     """Return where a store is, in words."""
-    if settings.api == "fastapi":
+    if settings.is_remote:
         return f"remote, {settings.place}"
     return f"on disk at {settings.path}" if settings.is_persistent else "in memory"
 
@@ -121,7 +121,7 @@ def view_collections(shown: CollectionList) -> View:
         first = some[0]
         place: Any = {"tenant": first.tenant, "database": first.database}
         ids = [collection.id for collection in some]
-        report = ask_store(lambda api: api.memory_report(ids, **place), first._client)
+        report = ask_store(lambda api: api.memory_report(ids, **place), first.client)
     trouble = ""
     if isinstance(report, Exception):
         trouble, report = problem(report, "collection.count() asks it."), None
@@ -143,7 +143,7 @@ def view_collection(shown: Collection) -> View:
         preview = api.get(info.id, limit=_PREVIEW, include=["documents", "metadatas"], **place)
         return fresh, memory, preview
 
-    found = ask_store(ask, shown._client)
+    found = ask_store(ask, shown.client)
     values: dict[str, Any] = {"problem": "", "table": None}
     about = []
     if isinstance(found, Exception):
@@ -168,7 +168,7 @@ def view_collection(shown: Collection) -> View:
         held = f"{format_bytes(memory.resident_bytes)} in memory"
         about.append(held if memory.resident_bytes else memory.state_in_words)
     elif isinstance(found, NotAsked):
-        about.append(_place_of(shown._client.get_settings()))
+        about.append(_place_of(shown.client.get_settings()))
     hnsw = info.configuration["hnsw"]
     return "collection", {
         **values,

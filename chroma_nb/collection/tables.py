@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.memory.preflight import require
+from chroma_nb.types import OTHER_METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,8 +25,6 @@ _PANDAS_BYTES = 48 << 20
 #: A cell in the list of its column, in the series and in the frame; and a row's embedding as an array of its own.
 _CELL_BYTES = 3 * 8
 _ROW_BYTES = 150
-#: Holds what has no column of its own.
-REST = "other metadata"
 
 
 def import_pandas() -> Any:
@@ -82,7 +81,9 @@ def records_to_pandas(result: dict[str, Any], max_columns: int | None = None) ->
 def _frame(pd: Any, columns: dict[str, list[Any]], keys: Iterable[str]) -> Any:
     frame = pd.DataFrame({name: _series(pd, values) for name, values in columns.items()})
     # For the way back: which metadata key a column is, whatever its name might mean elsewhere.
-    frame.attrs["chroma_nb"] = {name: name.removeprefix(_PREFIX) for name in keys if name != REST}
+    frame.attrs["chroma_nb"] = {
+        name: name.removeprefix(_PREFIX) for name in keys if name != OTHER_METADATA
+    }
     return frame
 
 
@@ -150,14 +151,16 @@ def metadata_columns(
         kept = set(sorted(keys, key=lambda key: -counts[key])[: max(0, room - 1)])
         keys = [key for key in keys if key in kept]
     columns = {
-        (_PREFIX + key if key in _OWN or key == REST or key.startswith(_PREFIX) else key): [
-            None if metadata is None else metadata.get(key) for metadata in metadatas or []
-        ]
+        (
+            _PREFIX + key
+            if key in _OWN or key == OTHER_METADATA or key.startswith(_PREFIX)
+            else key
+        ): [None if metadata is None else metadata.get(key) for metadata in metadatas or []]
         for key in keys
     }
     if len(keys) < len(counts):
         chosen = set(keys)
-        columns[REST] = [
+        columns[OTHER_METADATA] = [
             {key: value for key, value in (metadata or {}).items() if key not in chosen} or None
             for metadata in metadatas or []
         ]

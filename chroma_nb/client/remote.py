@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from chroma_nb import factories
+from chroma_nb import factories, stores
+from chroma_nb.api_names import remote_api
 from chroma_nb.boundary import public_call
-from chroma_nb.client import ClientAPI
+from chroma_nb.client.client import ClientAPI
 from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
 from chroma_nb.settings import Settings, without_secrets
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DEFAULT_PORT = 8_000
-#: A name without a dot or a port, which may be a host's or a folder's.
+#: A name without a dot or a port: of a host or of a folder.
 _BARE_NAME = re.compile(r"[A-Za-z0-9_-]+/?")
 _HOST_AND_PORT = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^\s:/?#@\[\]]+)(?::([0-9]{1,5}))?")
 
@@ -85,12 +86,13 @@ def connect(
             f"A store is in one place, and two are given: {target[:200]!r}, and the path {chosen.path!r} in the "
             "settings. Leave one of them out."
         )
-    chosen = chosen.replace(api="fastapi", url=_url_of(target), is_persistent=False)
+    url = _url_of(target)
+    chosen = chosen.replace(api=remote_api(url), url=url, is_persistent=False)
     try:
         return _open(chosen, tenant, database)
     except ServerUnavailableError as error:
         if _BARE_NAME.fullmatch(target.strip()):
-            # As likely a folder as a host.
+            # A bare name may as well be a folder's.
             error.args = (
                 f"{error.message()} If {target.strip()!r} is a folder: chroma_nb.connect("
                 f"{'./' + target.strip()!r}).",
@@ -101,7 +103,7 @@ def connect(
 def _open(chosen: Settings, tenant: str | None, database: str | None) -> ClientAPI:
     """Return a client of a server, in the tenant and the database that its token belongs to."""
     if tenant is None or database is None:
-        own = factories.open_store(chosen).api.get_user_identity()
+        own = stores.open_store(chosen).api.get_user_identity()
         if tenant is None and own.tenant not in (None, "", "*"):
             tenant = own.tenant
         if database is None and own.databases and len(own.databases) == 1:
@@ -173,6 +175,3 @@ def _with_port(url: str, port: int) -> str:
     if parts.port == port:
         return url
     return urlunsplit(parts._replace(netloc=f"{parts.netloc}:{port}"))
-
-
-__all__ = ["HttpClient", "connect"]

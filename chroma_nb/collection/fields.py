@@ -81,7 +81,7 @@ class Fields(Displayed):
         return self._completions()
 
     def _completions(self) -> list[Any]:
-        # Somebody pressed Tab: no reason to raise anything at them.
+        # Tab completion must not raise.
         try:
             # Not `list(self)`, which asks for the length first.
             return self._keys()
@@ -90,7 +90,7 @@ class Fields(Displayed):
 
     def __repr__(self) -> str:
         if not self.is_near:
-            # Showing something asks no server.
+            # A display sends no request.
             return "Fields(of a collection at a server)"
         keys = self._completions()
         shown = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from chroma_nb.extras import is_installed, require_extra
+from chroma_nb.lazy import is_installed, require_extra
 
 
 def test_what_is_there_and_what_is_not() -> None:

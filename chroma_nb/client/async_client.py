@@ -1,4 +1,4 @@
-"""The async face: every method of a client and its collections as a coroutine.
+"""`AsyncClientAPI` and `AsyncCollection`: every method of a client and its collections as a coroutine.
 
 A notebook's kernel already runs an event loop, and `await` works in every cell. Each call is the
 synchronous one in a thread of the client's own, so whatever a store can do, in process or at a server, it
@@ -13,11 +13,12 @@ import functools
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from chroma_nb import forked
-from chroma_nb.client import Client, ClientAPI
-from chroma_nb.client_memory import ClientMemory
-from chroma_nb.collection import Collection
+from chroma_nb.client.client import ClientAPI
+from chroma_nb.client.memory import ClientMemory
+from chroma_nb.client.opening import Client
+from chroma_nb.client.remote import HttpClient
+from chroma_nb.collection.collection import Collection
 from chroma_nb.errors import InternalError
-from chroma_nb.remote import HttpClient
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 from chroma_nb.unpicklable import Unpicklable
 
@@ -162,6 +163,8 @@ class AsyncCollection(_Face[Collection]):
     peek = _coroutine(Collection.peek)
     query = _coroutine(Collection.query)
     modify = _coroutine(Collection.modify)
+    embed_documents = _coroutine(Collection.embed_documents)
+    embed_queries = _coroutine(Collection.embed_queries)
     fork = _collection(Collection.fork)
     fork_count = _coroutine(Collection.fork_count)
     search = _coroutine(Collection.search)
@@ -247,6 +250,7 @@ class AsyncClientAPI(_Face[ClientAPI]):
     get_or_create_collection = _collection(ClientAPI.get_or_create_collection)
     get_collection = _collection(ClientAPI.get_collection)
     get_collection_by_id = _collection(ClientAPI.get_collection_by_id)
+    collection_of = _collection(ClientAPI.collection_of)
     count_collections = _coroutine(ClientAPI.count_collections)
     delete_collection = _coroutine(ClientAPI.delete_collection)
     unload = _coroutine(ClientAPI.unload)

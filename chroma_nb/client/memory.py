@@ -1,11 +1,12 @@
-"""`ClientMemory`: `client.memory`, the memory of a store in words that a notebook uses."""
+"""`ClientMemory`: `client.memory`, what a store holds in memory and how much it may."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import public_class
-from chroma_nb.collection import Collection, configuration_for, name_of
+from chroma_nb.collection.collection import Collection, name_of
+from chroma_nb.collection.configuration import configuration_for
 from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.lazy import lazily
@@ -14,7 +15,7 @@ from chroma_nb.memory.report import Preview
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from chroma_nb.client import ClientAPI
+    from chroma_nb.client.client import ClientAPI
     from chroma_nb.memory.report import Estimate, MemoryReport
     from chroma_nb.plotting import MemoryPlot
     from chroma_nb.widgets import MemoryWidget
@@ -43,8 +44,8 @@ class ClientMemory(Displayed):
         return self._client
 
     def __repr__(self) -> str:
-        if not self._client.api.in_process:
-            # Showing something asks no server.
+        if not self._client.api.is_near:
+            # A display sends no request.
             return f"ClientMemory({self._client!r})"
         return repr(self.report())
 
@@ -169,7 +170,7 @@ class ClientMemory(Displayed):
         Raises:
             InvalidArgumentError: `n` or `dim` is not a positive whole number.
         """
-        # 1e6 is how many people write a million.
+        # Many people write a million as 1e6, a float.
         count = int(n) if isinstance(n, float) and n.is_integer() else n
         for name, value in (("n", count), ("dim", dim)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -183,8 +184,8 @@ class ClientMemory(Displayed):
         settings = self._client.get_settings()
         complete = configuration_for(None, configuration, None, settings)
         if text_bytes is None:
-            # What an older version has written has no sizes noted down.
-            known = [one for one in self.report().collections if one.text_bytes]
-            n_records = sum(one.n_records for one in known)
-            text_bytes = sum(one.text_bytes for one in known) // n_records if n_records else None
+            # Collections that an older version wrote have no size on record.
+            known = [each for each in self.report().collections if each.text_bytes]
+            n_records = sum(each.n_records for each in known)
+            text_bytes = sum(each.text_bytes for each in known) // n_records if n_records else None
         return self._client.api.estimate_memory(int(count), dim, complete, text_bytes)

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import os
-import weakref
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from chroma_nb import factories, validation
-from chroma_nb.boundary import public_call, public_class
-from chroma_nb.client_memory import ClientMemory
-from chroma_nb.collection import (
-    DEFAULT_EMBEDDING_FUNCTION,
-    Collection,
-    configuration_for,
-    name_of,
-)
+from chroma_nb import factories, stores, validation
+from chroma_nb.boundary import public_class
+from chroma_nb.client.connection import Connection
+from chroma_nb.client.memory import ClientMemory
+from chroma_nb.client.places import with_path
+from chroma_nb.collection.collection import Collection, name_of
+from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION, configuration_for
+from chroma_nb.collection.results import CollectionList
 from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.conflicts import check_conflict_on_get
 from chroma_nb.embedding.protocol import checked_embedding_function
 from chroma_nb.errors import (
-    InternalError,
     InvalidArgumentError,
     InvalidUUIDError,
     NotSupportedError,
 )
-from chroma_nb.results import CollectionList
-from chroma_nb.settings import Settings, real_path
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
-from chroma_nb.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,84 +30,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from chroma_nb.api.base import API
     from chroma_nb.check_report import CheckReport
+    from chroma_nb.settings import Settings
     from chroma_nb.transfer import Transfers
-    from chroma_nb.types import OnConflict, UserIdentity
-
-
-class _Connection(Unpicklable):
-    """A counted hold on an open store."""
-
-    _api: API | None = None
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        try:
-            factories.connect(settings, self._keep)
-        except BaseException:
-            # Interrupted, and open all the same.
-            self.close()
-            raise
-
-    def _keep(self, store: factories.Store) -> None:
-        # A store is closed when nobody can reach it any more. One in memory stays: another client of
-        # this process may come back to it, as with Chroma.
-        self._finalizer = weakref.finalize(self, factories.dropping(), store)
-        self._finalizer.atexit = False
-        if store.outlives_clients:
-            self._finalizer.detach()
-        self._store, self._api = store, store.api
-
-    @property
-    def api(self) -> API:
-        """The store's API."""
-        if self._api is None:
-            raise InternalError("This client is closed. Open a new one to go on.")
-        return self._api
-
-    # Chroma's names of what is behind a client; other code stops and looks up stores by them.
-    @property
-    def _system(self) -> _System:
-        return _System(self)
-
-    @property
-    def _identifier(self) -> str:
-        return self._settings.place
-
-    @property
-    def _server(self) -> API:
-        return self.api
-
-    def close(self) -> None:
-        """Let go of the store; the last client of a store closes it. Closing twice is allowed."""
-        if self._api is not None:
-            factories.release(self._store, self._let_go)
-
-    def _let_go(self) -> bool:
-        was_held = self._api is not None
-        self._api = None
-        self._finalizer.detach()
-        return was_held
-
-
-class _System:
-    """Chroma's `client._system`, as far as other code uses it: to close the store, and to ask for settings."""
-
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
-        self.settings = connection._settings
-
-    def start(self) -> None:
-        """Do nothing: a store is open from the beginning."""
-
-    def stop(self) -> None:
-        """Close the client."""
-        self._connection.close()
+    from chroma_nb.types import CollectionInfo, OnConflict, UserIdentity
 
 
 @public_class
-class ClientAPI(_Connection, Displayed):
+class ClientAPI(Connection, Displayed):
     """A client of a store.
 
     Args:
@@ -129,8 +53,6 @@ class ClientAPI(_Connection, Displayed):
     """
 
     _view = "client"
-    #: What `chroma_nb.transfer` makes collections of: it is below this module.
-    _collection_class = Collection
 
     def __init__(
         self,
@@ -144,7 +66,7 @@ class ClientAPI(_Connection, Displayed):
             settings, path = None, settings
         chosen = factories.get_settings() if settings is None else settings
         if path is not None:
-            chosen = _with_path(chosen, path)
+            chosen = with_path(chosen, path)
         try:
             super().__init__(chosen)
             self.set_tenant(tenant, database)
@@ -204,7 +126,7 @@ class ClientAPI(_Connection, Displayed):
     @staticmethod
     def clear_system_cache() -> None:
         """Close every store of this process and forget it."""
-        factories.close_all()
+        stores.close_all()
 
     def set_tenant(self, tenant: str, database: str = DEFAULT_DATABASE) -> None:
         """Go over to another tenant's database.
@@ -269,7 +191,7 @@ class ClientAPI(_Connection, Displayed):
         if embedding_function is None or embedding_function is DEFAULT_EMBEDDING_FUNCTION:
             configured = (configuration or {}).get("embedding_function")
             embedding_function = configured or embedding_function
-        return Collection(self, info, embedding_function, data_loader)
+        return self.collection_of(info, embedding_function, data_loader)
 
     def get_or_create_collection(
         self,
@@ -307,7 +229,7 @@ class ClientAPI(_Connection, Displayed):
             self._name_now(name), tenant=self.tenant, database=self.database
         )
         check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
-        return Collection(self, info, embedding_function, data_loader)
+        return self.collection_of(info, embedding_function, data_loader)
 
     def get_collection_by_id(
         self,
@@ -325,7 +247,7 @@ class ClientAPI(_Connection, Displayed):
                 ) from None
         info = self.api.get_collection_by_id(id, tenant=self.tenant, database=self.database)
         check_conflict_on_get(embedding_function, info.configuration["embedding_function"])
-        return Collection(self, info, embedding_function, data_loader)
+        return self.collection_of(info, embedding_function, data_loader)
 
     def list_collections(
         self, limit: int | None = None, offset: int | None = None
@@ -335,7 +257,7 @@ class ClientAPI(_Connection, Displayed):
         infos = self.api.list_collections(
             limit, offset or 0, tenant=self.tenant, database=self.database
         )
-        return CollectionList(Collection(self, info, DEFAULT_EMBEDDING_FUNCTION) for info in infos)
+        return CollectionList(self.collection_of(info) for info in infos)
 
     def __getitem__(self, name: str) -> Collection:
         """Return the collection of that name, as `get_collection` does; Tab completes the names."""
@@ -349,7 +271,7 @@ class ClientAPI(_Connection, Displayed):
         return iter([one.name for one in self.list_collections()])
 
     def _ipython_key_completions_(self) -> list[str]:
-        # Somebody pressed Tab: no reason to raise anything at them.
+        # Tab completion must not raise.
         try:
             return [one.name for one in self.list_collections(limit=1_000)]
         except Exception:
@@ -359,8 +281,23 @@ class ClientAPI(_Connection, Displayed):
         """Return how many collections there are."""
         return self.api.count_collections(tenant=self.tenant, database=self.database)
 
+    def collection_of(
+        self,
+        info: CollectionInfo,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+    ) -> Collection:
+        """Return the collection that the catalogue describes so; nothing is asked.
+
+        Args:
+            info: What `API.create_collection`, `API.get_collection` or `API.list_collections` returned.
+            embedding_function: As for `get_collection`.
+            data_loader: As for `get_collection`.
+        """
+        return Collection(self, info, embedding_function, data_loader)
+
     def _name_now(self, given: str | Collection) -> str:
-        """Return a collection's name; a handle's own may be of a time before it was renamed by another."""
+        """Return a collection's present name: another client may have renamed it since the handle was made."""
         if not isinstance(given, Collection):
             return name_of(given)
         place = {"tenant": self.tenant, "database": self.database}
@@ -457,7 +394,7 @@ class ClientAPI(_Connection, Displayed):
         """
         from chroma_nb.transfer import copy_collections
 
-        other = _a_client(other)
+        other = _checked_client(other)
         if names is None:
             chosen = None
         elif isinstance(names, str | Collection):
@@ -467,53 +404,11 @@ class ClientAPI(_Connection, Displayed):
         return copy_collections(self, other, chosen, on_conflict=on_conflict, mirror=mirror)
 
 
-@public_class
-class AdminClientAPI(_Connection):
-    """Makes and lists tenants and databases of a store.
-
-    Args:
-        settings: As for `Client`.
-    """
-
-    def __init__(self, settings: Settings | None = None) -> None:
-        super().__init__(factories.get_settings() if settings is None else settings)
-
-    def create_tenant(self, name: str) -> None:
-        """Add a tenant; `UniqueConstraintError` if it exists."""
-        validation.check_tenant_name(name)
-        self.api.create_tenant(name)
-
-    def get_tenant(self, name: str) -> dict[str, Any]:
-        """Return ``{"name": ...}``; `NotFoundError` where there is none."""
-        return {"name": self.api.get_tenant(name)}
-
-    def create_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
-        """Add a database; `UniqueConstraintError` if it exists."""
-        validation.check_database_name(name)
-        self.api.create_database(name, tenant)
-
-    def get_database(self, name: str, tenant: str = DEFAULT_TENANT) -> dict[str, Any]:
-        """Return ``{"id", "name", "tenant"}``; `NotFoundError` where there is none."""
-        return {"id": self.api.get_database(name, tenant), "name": name, "tenant": tenant}
-
-    def delete_database(self, name: str, tenant: str = DEFAULT_TENANT) -> None:
-        """Delete a database with all its collections."""
-        self.api.delete_database(name, tenant)
-
-    def list_databases(
-        self, limit: int | None = None, offset: int | None = None, tenant: str = DEFAULT_TENANT
-    ) -> list[dict[str, Any]]:
-        """Return ``{"id", "name", "tenant"}`` of each database, in order of creation."""
-        limit, offset = validation.check_limit_offset(limit, offset)
-        found = self.api.list_databases(tenant, limit, offset or 0)
-        return [{"id": key, "name": name, "tenant": tenant} for key, name in found]
-
-
-def _a_client(other: Any) -> ClientAPI:
-    """Return what records are copied to.
+def _checked_client(other: Any) -> ClientAPI:
+    """Return the client that records are copied to.
 
     Raises:
-        InvalidArgumentError: It is a path, an address, or something else that is no client.
+        InvalidArgumentError: It is no client, but a path, an address or something else.
     """
     if isinstance(other, ClientAPI):
         return other
@@ -526,132 +421,3 @@ def _a_client(other: Any) -> ClientAPI:
     raise InvalidArgumentError(
         f"copy_to() wants a client of chroma_nb, got {str(other)[:200]!r} ({type(other).__name__}). {way_out}"
     )
-
-
-#: Where `PersistentClient` keeps a store that is given no path, as Chroma's does.
-_CHROMA_PATH = "./chroma"
-
-
-def _with_path(settings: Settings, path: str | os.PathLike[str]) -> Settings:
-    """Return the settings of a store in this folder, wherever the environment sends its clients.
-
-    Raises:
-        InvalidArgumentError: The path is empty, or the settings name another place.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise InvalidArgumentError(
-            f"Expected a path to be a text or a Path, got {path!r}. A variable of the environment may not be "
-            "set; for a store in memory use chroma_nb.EphemeralClient()."
-        )
-    chosen = os.fspath(path)
-    if not isinstance(chosen, str) or not chosen.strip():
-        raise InvalidArgumentError(
-            f"Expected the path of a folder, got {path!r}. Give one, such as './store', or use "
-            "chroma_nb.EphemeralClient() for a store in memory."
-        )
-    if settings.gives("url"):
-        raise _two_places(chosen, settings.shown("url"))
-    if settings.gives("path") and not _same_path(settings.path, chosen):
-        raise _two_places(chosen, settings.path)
-    return settings.replace(path=chosen, is_persistent=True)
-
-
-def _same_path(one: str, other: str) -> bool:
-    return real_path(one) == real_path(other)
-
-
-def _two_places(one: str, other: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"A store is in one place, and two are given: {one!r}, and {other!r} in the settings. Leave one of "
-        "them out."
-    )
-
-
-@public_call
-def Client(
-    target: Settings | str | os.PathLike[str] | None = None,
-    tenant: str | Settings = DEFAULT_TENANT,
-    database: str = DEFAULT_DATABASE,
-    *,
-    settings: Settings | None = None,
-    path: str | os.PathLike[str] | None = None,
-) -> ClientAPI:
-    """Open a store: in memory, or in a folder where a path is given; see `ClientAPI`.
-
-    Args:
-        target: A folder, or `Settings`. None is a store in memory (or what the environment says).
-        tenant: The tenant; `Settings` are accepted in its place.
-        database: The database.
-        settings: `Settings`, beside a folder or alone.
-        path: A folder; the same as `target`.
-    """
-    given = [one for one in (target, tenant, settings) if isinstance(one, Settings)]
-    if isinstance(tenant, Settings):
-        tenant = DEFAULT_TENANT
-    if len(given) > 1:
-        raise InvalidArgumentError("Expected settings once, got them twice.")
-    if target is not None and not isinstance(target, Settings):
-        if path is not None:
-            raise _two_places(os.fspath(target), os.fspath(path))
-        path = target
-    return ClientAPI(given[0] if given else None, tenant, database, path=path)
-
-
-@public_call
-def EphemeralClient(
-    settings: Settings | None = None,
-    tenant: str = DEFAULT_TENANT,
-    database: str = DEFAULT_DATABASE,
-) -> ClientAPI:
-    """Open the store in memory that clients of these settings share in this process."""
-    chosen = factories.get_settings() if settings is None else settings
-    for name in ("path", "url"):
-        if chosen.gives(name):
-            raise InvalidArgumentError(
-                f"EphemeralClient() is a store in memory, and the settings name a place: "
-                f"{name}={chosen.shown(name)!r}. Use chroma_nb.Client(settings), or leave it out."
-            )
-    return ClientAPI(chosen.replace(api=_local(chosen), is_persistent=False), tenant, database)
-
-
-def _local(settings: Settings) -> str:
-    """Return the API that answers in this process, also where the environment names a server."""
-    return "local" if settings.api == "fastapi" else settings.api
-
-
-@public_call
-def PersistentClient(
-    path: str | os.PathLike[str] = _CHROMA_PATH,
-    settings: Settings | None = None,
-    tenant: str = DEFAULT_TENANT,
-    database: str = DEFAULT_DATABASE,
-) -> ClientAPI:
-    """Open the store in a folder, which is made when it is missing.
-
-    Args:
-        path: The folder. None, an empty text and a variable of the environment that is not set are
-            refused: what was added to a store in memory would be lost.
-        settings: Everything else.
-        tenant: The tenant.
-        database: The database.
-    """
-    chosen = factories.get_settings() if settings is None else settings
-    if path == _CHROMA_PATH and chosen.gives("path"):
-        path = chosen.path
-    return ClientAPI(_with_path(chosen, path), tenant, database)
-
-
-@public_call
-def AdminClient(settings: Settings | None = None) -> AdminClientAPI:
-    """Open a store to manage its tenants and databases."""
-    return AdminClientAPI(settings)
-
-
-__all__ = [
-    "AdminClient",
-    "AdminClientAPI",
-    "Client",
-    "ClientAPI",
-    "EphemeralClient",
-    "PersistentClient",
-]

@@ -1,0 +1,96 @@
+"""The configuration of a new collection, and the default embedding function that it records."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb import validation
+from chroma_nb.embedding.conflicts import check_conflict_on_create
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.registry import embedding_function_to_config
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chroma_nb.settings import Settings
+    from chroma_nb.types import Space
+
+
+class _DefaultEmbeddingFunction:
+    """Stands in a signature for the default, which is chosen when something is embedded."""
+
+    def __repr__(self) -> str:
+        return "DefaultEmbeddingFunction()"
+
+    @staticmethod
+    def name() -> str:
+        return "default"
+
+    def __call__(self, input: Any) -> Any:
+        from chroma_nb.embedding import resolve_default
+
+        return resolve_default()(input)
+
+
+DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
+
+#: What a collection records that embeds with the default, which is MiniLM as in Chroma. While the collection is empty,
+#: another default can still be chosen.
+DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
+
+
+def configuration_for(
+    function: Any,
+    configuration: dict[str, Any] | None,
+    metadata: dict[str, Any] | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """Return the configuration of a new collection, as on the wire.
+
+    Args:
+        function: The `embedding_function` argument.
+        configuration: The `configuration` argument.
+        metadata: The collection's metadata, where Chroma's older ``hnsw:*`` keys may stand.
+        settings: The client's.
+
+    Raises:
+        InvalidArgumentError: Two functions are given, or a value cannot be used.
+    """
+    configured = (configuration or {}).get("embedding_function")
+    checked_embedding_function(configured)
+    check_conflict_on_create(function, configured)
+    chosen = configured if configured is not None else function
+    recorded: dict[str, Any] | None
+    if chosen is DEFAULT_EMBEDDING_FUNCTION:
+        recorded = dict(DEFAULT_CONFIG)
+        if settings.embedding == "static":
+            from chroma_nb.embedding import resolve_default
+
+            recorded = embedding_function_to_config(resolve_default(settings))
+    elif chosen is None:
+        recorded = None if configuration is None else {"type": "legacy"}
+    else:
+        recorded = embedding_function_to_config(chosen)
+    default_space: Space = "l2"
+    spaces: Sequence[str] = ("l2", "cosine", "ip")
+    if chosen is not None and chosen is not DEFAULT_EMBEDDING_FUNCTION:
+        default_space = _ask(chosen, "default_space", default_space)
+        spaces = _ask(chosen, "supported_spaces", spaces)
+    result = validation.created_configuration(configuration, metadata, default_space)
+    space = result["hnsw"]["space"]
+    if space not in spaces:
+        warnings.warn(
+            f"space {space} is not supported by {function_name(chosen)}; it is made for "
+            f"{', '.join(spaces)}.",
+            UserWarning,
+            stacklevel=4,
+        )
+    result["embedding_function"] = validation.check_recorded_function(recorded)
+    return result
+
+
+def _ask(function: Any, method: str, default: Any) -> Any:
+    """Call an optional method of an embedding function."""
+    found = getattr(function, method, None)
+    return default if found is None else found()

@@ -1,0 +1,197 @@
+"""`EmbeddingHandle`: what embeds a collection's documents and queries, and what loads its uris."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb import validation
+from chroma_nb.boundary import public_class
+from chroma_nb.collection.configuration import DEFAULT_CONFIG, DEFAULT_EMBEDDING_FUNCTION
+from chroma_nb.collection.handle import CollectionHandle
+from chroma_nb.embedding.calls import embed_documents, embed_queries
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.registry import (
+    embedding_function_from_config,
+    embedding_function_to_config,
+)
+from chroma_nb.errors import with_way_out
+from chroma_nb.memory.preflight import SMALL_NEED, require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chroma_nb.client.client import ClientAPI
+    from chroma_nb.types import CollectionInfo
+
+#: Of an embedding, where the collection has none yet: MiniLM's.
+_TYPICAL_DIMENSION = 384
+
+
+@public_class
+class EmbeddingHandle(CollectionHandle):
+    """A collection whose texts can be embedded.
+
+    Args:
+        client: The client that the collection was got from.
+        info: What the catalogue said of it.
+        embedding_function: What embeds; None: nothing does. The default leaves it to what the collection records.
+        data_loader: Called with a list of uris, returns what they stand for.
+    """
+
+    def __init__(
+        self,
+        client: ClientAPI,
+        info: CollectionInfo,
+        embedding_function: Any = DEFAULT_EMBEDDING_FUNCTION,
+        data_loader: Any = None,
+    ) -> None:
+        super().__init__(client, info)
+        self._embedding_function = checked_embedding_function(embedding_function)
+        self._data_loader = data_loader
+        #: What the configuration says, built when it is first used.
+        self._built_function: Any = None
+
+    # -- embedding ----------------------------------------------------------------------------
+
+    def embed_documents(self, documents: Sequence[Any]) -> NDArray[np.float32]:
+        """Return the embeddings of documents, as `add` makes them.
+
+        Args:
+            documents: Texts, or images where the function takes images.
+
+        Returns:
+            Shape (n, dimension), float32.
+
+        Raises:
+            ValueError: No function is given or recorded, or it returns something else than embeddings.
+            MemoryBudgetError: There is no room for them.
+        """
+        function = self._function("embeddings")
+        settings = self._client.get_settings()
+        # The function's own result, and the array of it.
+        row_bytes = 2 * 4 * (self._info.dimension or _TYPICAL_DIMENSION)
+        require(
+            row_bytes * len(documents),
+            f"Embedding {len(documents):,} documents for collection [{self.name}]",
+            f"add them in parts of {max(1, (SMALL_NEED - 1) // row_bytes):,}",
+            "make room on the machine: restart notebooks that are not used",
+        )
+        return embed_documents(
+            function,
+            documents,
+            progress=settings.progress,
+            desc=f"Embedding {self.name}",
+            at_most=settings.max_batch_size or None,
+        )
+
+    def embed_queries(self, query_texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return the embeddings of questions, as `query` makes them.
+
+        Args:
+            query_texts: One text, or a list.
+
+        Returns:
+            Shape (n, dimension), float32.
+
+        Raises:
+            ValueError: No function is given or recorded, or it returns something else than embeddings.
+        """
+        return self._embed_queries(validation.check_query_texts(query_texts))
+
+    def _embed_queries(self, queries: Sequence[Any]) -> NDArray[np.float32]:
+        function = self._function("query_embeddings")
+        at_most = self._client.get_settings().max_batch_size or None
+        return embed_queries(function, queries, at_most=at_most)
+
+    def _query_embeddings(
+        self, embeddings: Any, texts: Any, images: Any, uris: Any
+    ) -> NDArray[np.float32]:
+        if embeddings is not None:
+            return validation.check_embeddings(embeddings)
+        to_embed = validation.check_queries(texts, images, uris)
+        if texts is None and images is None:
+            to_embed = self._load_data(to_embed)
+        return self._embed_queries(to_embed)
+
+    # -- loading ------------------------------------------------------------------------------
+
+    def _needs_loader(self, include: Sequence[str]) -> bool:
+        if "data" not in include:
+            return False
+        if self._data_loader is None:
+            raise self._no_loader()
+        return True
+
+    def _no_loader(self) -> ValueError:
+        return with_way_out(
+            ValueError("You must set a data loader on the collection if loading from URIs"),
+            f"Open it with one: client.get_collection({self.name!r}, data_loader=...), a function of a list "
+            "of uris.",
+        )
+
+    def _load_data(self, uris: Sequence[str | None] | None) -> list[Any]:
+        if self._data_loader is None:
+            raise self._no_loader()
+        return list(self._data_loader(uris))
+
+    # -- which function -----------------------------------------------------------------------
+
+    def _function(self, instead: str) -> Any:
+        """Return what embeds: the handle's own, else what the collection records, else the default.
+
+        Args:
+            instead: The argument that needs no function, for the sentence of an error.
+
+        Raises:
+            ValueError: No function is given or recorded, and the collection has records of another one.
+        """
+        held = self._embedding_function
+        if held is not None and function_name(held) != "default":
+            return held
+        if self._built_function is None:
+            self._built_function = self._recorded_function()
+        if self._built_function is not None:
+            return self._built_function
+        if held is not None and held is not DEFAULT_EMBEDDING_FUNCTION:
+            # MiniLM, and asked for by name.
+            return held
+        if held is not None and not self._client.api.count(self.id, **self._in_database):
+            return self._choose_default(record=False)
+        why = f"Collection [{self.name}] was opened with embedding_function=None."
+        if held is not None:
+            why = (
+                f"Collection [{self.name}] has records and does not say what embedded them: their embeddings "
+                "were given, or their function has no name. The default would be another model."
+            )
+        raise with_way_out(
+            ValueError("You must provide an embedding function to compute embeddings"),
+            f"{why} Give {instead}=, or open it with a function: client.get_collection({self.name!r}, "
+            "embedding_function=...). See https://docs.trychroma.com/guides/embeddings",
+        )
+
+    def _recorded_function(self) -> Any:
+        settings = self._client.get_settings()
+        recorded = self._info.configuration.get("embedding_function")
+        if recorded == DEFAULT_CONFIG:
+            self._refresh()
+            recorded = self._info.configuration.get("embedding_function")
+            if recorded == DEFAULT_CONFIG and self._info.dimension is None:
+                # Nothing is embedded yet, so there is still a choice.
+                return self._choose_default(record=True)
+        return embedding_function_from_config(recorded, settings=settings)
+
+    def _choose_default(self, *, record: bool) -> Any:
+        """Choose between MiniLM and the static model, and record the choice in the collection."""
+        from chroma_nb.embedding import resolve_default
+
+        function = resolve_default(self._client.get_settings())
+        config = embedding_function_to_config(function)
+        if record and config != DEFAULT_CONFIG:
+            configuration = {"embedding_function": config}
+            self._info = self._client.api.modify(
+                self.id, configuration=configuration, **self._in_database
+            )
+        return function

@@ -1,0 +1,46 @@
+"""Which class a name in the settings stands for.
+
+This is the one module that names implementations. It names them as strings: a class is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.importing import import_module
+from chroma_nb.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Name in the settings -> "module:Class". A dotted path of one's own works as well.
+API_IMPLEMENTATIONS = {
+    "local": "chroma_nb.api._local:Local",
+    "fastapi": "chroma_nb.api._fastapi:FastAPI",
+}
+DB_IMPLEMENTATIONS = {
+    "duckdb": "chroma_nb.db._duckdb:DuckDB",
+    "persistent_duckdb": "chroma_nb.db._persistent_duckdb:PersistentDuckDB",
+}
+SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
+
+
+def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> Any:
+    """Import the class that a setting names.
+
+    Args:
+        setting: The setting's name, for the error.
+        name: One of `known`, or ``package.module:Class``.
+        known: Name -> ``package.module:Class``.
+
+    Raises:
+        InvalidArgumentError: The name is neither known nor ``package.module:Class``.
+    """
+    module, separator, attribute = known.get(name, name).partition(":")
+    if not separator:
+        hint = did_you_mean(name, known, " Did you mean {!r}?")
+        raise InvalidArgumentError(
+            f"Unknown {setting} {name!r}. Known: {', '.join(known)}, or 'package.module:Class'.{hint}"
+        )
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,48 @@
+"""The tables of implementations: names, dotted paths, and the APIs that ask a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chroma_nb import api_names, implementations
+from chroma_nb.api.base import API
+from chroma_nb.db.base import DB
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.server.base import Server
+from chroma_nb.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("setting", "known", "kind"),
+    [
+        ("api", implementations.API_IMPLEMENTATIONS, API),
+        ("db", implementations.DB_IMPLEMENTATIONS, DB),
+        ("server", implementations.SERVER_IMPLEMENTATIONS, Server),
+    ],
+)
+def test_names_lead_to_implementations(setting: str, known: dict[str, str], kind: Any) -> None:
+    for name, path in known.items():
+        found = implementations.load_implementation(setting, name, known)
+        assert issubclass(found, kind)
+        assert implementations.load_implementation(setting, path, known) is found, (
+            "a path works too"
+        )
+    first = next(iter(known))
+    with pytest.raises(InvalidArgumentError, match=f"Unknown {setting} '{first}x'.*Did you mean"):
+        implementations.load_implementation(setting, first + "x", known)
+
+
+def test_the_table_says_which_apis_are_remote() -> None:
+    for name in implementations.API_IMPLEMENTATIONS:
+        kind = implementations.load_implementation("api", name, implementations.API_IMPLEMENTATIONS)
+        assert api_names.is_remote(name) is not kind.is_near, name
+        assert Settings(api=name).is_remote is api_names.is_remote(name)
+    assert not api_names.is_remote("package.module:Class")
+
+
+@pytest.mark.parametrize("url", ["http://host:8000", "HTTPS://host", "host:8000", "ftp://host"])
+def test_an_address_leads_to_the_api_that_asks_it(url: str) -> None:
+    assert api_names.remote_api(url) == "fastapi"
+    assert Settings(url=url).is_remote
