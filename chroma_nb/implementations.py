@@ -20,8 +20,8 @@ API_IMPLEMENTATIONS = {
     "fastapi": "chroma_nb.api._fastapi:FastAPI",
 }
 DB_IMPLEMENTATIONS = {
-    "duckdb": "chroma_nb.db._duckdb:DuckDB",
-    "persistent_duckdb": "chroma_nb.db._persistent_duckdb:PersistentDuckDB",
+    "duckdb": "chroma_nb.db.duckdb.store:DuckDB",
+    "persistent_duckdb": "chroma_nb.db.duckdb.persistent:PersistentDuckDB",
 }
 SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
 
