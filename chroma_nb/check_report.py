@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.words import counted
 
 #: Ids that a sentence names.
@@ -73,6 +73,8 @@ class CheckReport(Displayed):
         unnamed: Files of vectors that no collection names: a process was killed before it had written their
             records, or the database is older than they are. The next write to the store deletes them.
     """
+
+    _view = "check"
 
     place: str
     collections: list[CollectionCheck]

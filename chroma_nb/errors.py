@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,8 @@ __all__ = [
 
 class ChromaError(Displayed, Exception):
     """Root of every error that chroma_nb raises on purpose."""
+
+    _view = "error"
 
     #: The server's trace id, where the error came over HTTP.
     trace_id: str | None = None
@@ -200,6 +202,8 @@ class MemoryBudgetError(ChromaError, MemoryError):
         budget: Bytes that the loaded collections may hold, where the budget is what was in the way.
         may_fit_later: Others use the memory at the moment.
     """
+
+    _view = "budget error"
 
     _http_status = 507
     _name = "MemoryBudgetError"

@@ -1,4 +1,4 @@
-"""Which class a name in the settings stands for, and which API asks the server of an address.
+"""Which class a name in the settings stands for.
 
 This is the one module that names implementations. It names them as strings: a class is imported when it is asked for.
 """
@@ -20,28 +20,10 @@ API_IMPLEMENTATIONS = {
     "fastapi": "chroma_nb.api._fastapi:FastAPI",
 }
 DB_IMPLEMENTATIONS = {
-    "duckdb": "chroma_nb.db._duckdb:DuckDB",
-    "persistent_duckdb": "chroma_nb.db._persistent_duckdb:PersistentDuckDB",
+    "duckdb": "chroma_nb.db.duckdb.store:DuckDB",
+    "persistent_duckdb": "chroma_nb.db.duckdb.persistent:PersistentDuckDB",
 }
 SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
-
-#: The API of a store in this process.
-LOCAL_API = "local"
-#: Scheme of a server's address -> the API that asks it. The APIs named here are remote, all others are not.
-REMOTE_APIS = {"http": "fastapi", "https": "fastapi"}
-
-
-def is_remote(api: str) -> bool:
-    """Say whether the API of this name asks a server."""
-    return api in REMOTE_APIS.values()
-
-
-def remote_api(url: str) -> str:
-    """Return the name of the API that asks the server of an address.
-
-    An address without a scheme, or with an unknown one, goes to the API for HTTP, whose error says what is wrong with it.
-    """
-    return REMOTE_APIS.get(url.partition("://")[0].lower(), REMOTE_APIS["http"])
 
 
 def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> Any:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.boundary import ends_at_caller
 from chroma_nb.importing import import_module
-from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -49,6 +47,10 @@ def lazy_attributes(package: str, attributes: Mapping[str, str], name: str) -> A
 
 
 def _no_attribute(package: str, name: str, known: Collection[str]) -> AttributeError:
+    # Needed for an error alone: ``import chroma_nb`` goes without them.
+    from chroma_nb.boundary import ends_at_caller
+    from chroma_nb.suggest import did_you_mean
+
     hint = "" if name.startswith("_") else did_you_mean(name, known, ". Did you mean {!r}?")
     return ends_at_caller(AttributeError(f"module {package!r} has no attribute {name!r}{hint}"))
 

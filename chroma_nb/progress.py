@@ -16,7 +16,7 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.words import counted
 
@@ -31,6 +31,8 @@ _UPDATE_SECONDS = 0.2
 @dataclass
 class ProgressState(Displayed):
     """How far some work is, or how it ended; what a notebook shows."""
+
+    _view = "progress"
 
     desc: str
     #: What has been done to the units in the end: "added", "embedded".

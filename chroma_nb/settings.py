@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from chroma_nb.api_names import LOCAL_API, is_remote, remote_api
 from chroma_nb.boundary import public_call
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.implementations import LOCAL_API, is_remote, remote_api
 from chroma_nb.suggest import did_you_mean
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
@@ -91,6 +91,8 @@ class Settings(Displayed):
     Raises:
         ValueError: An unknown name or a value that cannot be read.
     """
+
+    _view = "settings"
 
     path: str = _documented(
         "./chroma", "Folder of a persistent store. Setting it makes the store persistent."
@@ -280,6 +282,13 @@ class Settings(Displayed):
             return without_secrets(value)
         field = next(one for one in dataclasses.fields(self) if one.name == name)
         return MASK if field.metadata["secret"] and value else value
+
+    def described(self) -> list[tuple[str, Any, Any, str, str]]:
+        """Return (name, value as `shown`, default, environment variable, meaning) of every setting."""
+        return [
+            (name, self.shown(name), default, variable, meaning)
+            for name, variable, default, meaning in describe()
+        ]
 
     @property
     def is_remote(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from chroma_nb.displayed import bundle_of, html_of
+from chroma_nb import display
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -191,11 +191,15 @@ class IndexingStatus(NamedTuple):
     op_indexing_progress: float
 
     # As `Displayed` has them: a named tuple has no other bases.
+    @property
+    def _view(self) -> str:
+        return "indexing"
+
     def _repr_html_(self) -> str | None:
-        return html_of(self)
+        return display.html(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return bundle_of(self, include, exclude)
+        return display.bundle(self, include, exclude)
 
 
 class UserIdentity(NamedTuple):

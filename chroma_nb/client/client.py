@@ -14,7 +14,7 @@ from chroma_nb.client.places import with_path
 from chroma_nb.collection.collection import Collection, name_of
 from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION, configuration_for
 from chroma_nb.collection.results import CollectionList
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.conflicts import check_conflict_on_get
 from chroma_nb.embedding.protocol import checked_embedding_function
 from chroma_nb.errors import (
@@ -51,6 +51,8 @@ class ClientAPI(Connection, Displayed):
         NotFoundError: The tenant or the database does not exist.
         StoreLockedError: Another process has the folder open.
     """
+
+    _view = "client"
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.collection import Collection, name_of
 from chroma_nb.collection.configuration import configuration_for
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.report import Preview
@@ -32,6 +32,8 @@ class ClientMemory(Displayed):
         client: The client whose tenant and database the collections are in. The budget is the store's,
             shared by all its clients.
     """
+
+    _view = "memory"
 
     def __init__(self, client: ClientAPI) -> None:
         self._client = client

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from chroma_nb import factories
+from chroma_nb.api_names import LOCAL_API
 from chroma_nb.boundary import public_call
 from chroma_nb.client.admin import AdminClientAPI
 from chroma_nb.client.client import ClientAPI
 from chroma_nb.client.places import two_places, with_path
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.implementations import LOCAL_API
 from chroma_nb.settings import Settings
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from chroma_nb import factories, stores
+from chroma_nb.api_names import remote_api
 from chroma_nb.boundary import public_call
 from chroma_nb.client.client import ClientAPI
 from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
-from chroma_nb.implementations import remote_api
 from chroma_nb.settings import Settings, without_secrets
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 

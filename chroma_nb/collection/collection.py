@@ -52,6 +52,8 @@ class Collection(ReadingHandle):
             `where`, and Tab completes the keys; see `Fields`.
     """
 
+    _view = "collection"
+
     def __init__(
         self,
         client: ClientAPI,

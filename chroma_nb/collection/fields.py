@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.conditions import Key
 from chroma_nb.types import MOST_METADATA_KEYS
@@ -27,6 +27,8 @@ class Fields(Displayed):
         keys: Asks the store for the names alone.
         is_near: Is the store in this process? A display asks no server.
     """
+
+    _view = "fields"
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import public_class
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.registry import embedding_function_from_config
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.unpicklable import Unpicklable

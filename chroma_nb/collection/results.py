@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import ends_at_caller
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,8 @@ class GetResult(_Result):
     for is None.
     """
 
+    _view = "get"
+
     def to_pandas(self, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per record: id, document, then one column per metadata key.
 
@@ -72,6 +74,8 @@ class QueryResult(_Result):
         asked: What was asked, for display: one text per query, or None where embeddings were given.
     """
 
+    _view = "query"
+
     asked: list[str] | None = None
 
     def to_pandas(self, query: int | None = None, *, max_columns: int | None = 20) -> pd.DataFrame:
@@ -89,6 +93,10 @@ class QueryResult(_Result):
 class Explanation(Displayed, dict[str, Any]):
     """How a query is answered, and why; see `Collection.explain`."""
 
+    _view = "explanation"
+
 
 class CollectionList(Displayed, list["Collection"]):
     """Collections, in order of creation."""
+
+    _view = "collections"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from chroma_nb.db._duckdb import DuckDB as DuckDB
-    from chroma_nb.db._persistent_duckdb import PersistentDuckDB as PersistentDuckDB
     from chroma_nb.db.base import DB as DB
+    from chroma_nb.db.duckdb.persistent import PersistentDuckDB as PersistentDuckDB
+    from chroma_nb.db.duckdb.store import DuckDB as DuckDB
 
 _ATTRIBUTES = {
     "DB": "chroma_nb.db.base",
-    "DuckDB": "chroma_nb.db._duckdb",
-    "PersistentDuckDB": "chroma_nb.db._persistent_duckdb",
+    "DuckDB": "chroma_nb.db.duckdb.store",
+    "PersistentDuckDB": "chroma_nb.db.duckdb.persistent",
 }
 __all__ = ["DB", "DuckDB", "PersistentDuckDB"]
 

@@ -21,7 +21,9 @@ _Self = TypeVar("_Self", bound="Closing")
 class Closing(Protocol):
     """A DB that says whether it is being closed."""
 
-    is_closing: bool
+    @property
+    def is_closing(self) -> bool:
+        """It is being closed: nothing is repeated any more."""
 
 
 def is_fatal(error: BaseException) -> bool:

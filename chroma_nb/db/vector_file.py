@@ -11,13 +11,10 @@ file whose name is deleted at once, so that the system frees it with the process
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import mmap
 import os
-import stat
 import struct
-import tempfile
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -26,8 +23,10 @@ import numpy as np
 
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
-from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name, open_plain
-from chroma_nb.errors import InternalError, StoreCorruptError
+from chroma_nb.db.file_io import read_all, read_into, unnamed_file, write_all
+from chroma_nb.db.own_file import open_plain
+from chroma_nb.db.watched_file import WatchedFile
+from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,8 +39,6 @@ HEADER_BYTES = 4_096
 MAGIC = b"CNBVECT\x00"
 FORMAT_VERSION = 1
 _HEADER = struct.Struct("<8sII")
-#: Linux fails a single write of 2 GiB and more; smaller pieces also bound a partial write.
-_WRITE_BYTES = 64 << 20
 #: Vectors are copied, hashed and written in pieces that fit into the processor's cache.
 _PIECE_BYTES = 1 << 20
 #: Up to this size the vectors of a collection are kept or read as an array; larger ones are mapped.
@@ -58,11 +55,8 @@ _FEW_ROWS = 64
 _MOST_UNNAMED = 256
 
 
-class VectorFile(VectorSource):
+class VectorFile(WatchedFile, VectorSource):
     """The vectors of one generation of one collection. One writer, many readers.
-
-    A file with a path is opened for each operation, so that thousands of collections do not use up the process's
-    descriptors.
 
     Args:
         path: The file; None makes an unnamed temporary one in `folder`.
@@ -91,15 +85,11 @@ class VectorFile(VectorSource):
         create: bool = True,
         has_sums: bool = False,
     ) -> None:
-        self.path = path
-        super().__init__(dimension)
+        WatchedFile.__init__(self, path)
+        VectorSource.__init__(self, dimension)
         self.block_rows = rows_per_block(self.row_bytes)
         #: The file was missing and was made again, empty: every committed row is damaged.
         self.was_missing = False
-        #: The file as this process has left it: (device, inode, time of change, size).
-        self._identity: tuple[int, int, int, int] | None = None
-        #: One more at the beginning and at the end of each write, so it is odd while this process writes.
-        self._writes = 0
         #: None: there are no checksums, and nothing is checked.
         self.sums: BlockSums | None = None
         self._on_damage: Callable[[Sequence[Block]], None] | None = None
@@ -110,8 +100,6 @@ class VectorFile(VectorSource):
         self._lock = threading.Lock()
         self._map: mmap.mmap | None = None
         self._view: NDArray[np.float32] | None = None
-        #: The descriptor of an unnamed file, -1 while there is none.
-        self._fd = -1
         #: The rows of an unnamed file that is still an array, shape (capacity, dimension); else None.
         self._small: NDArray[np.float32] | None = None
         if path is None:
@@ -128,99 +116,6 @@ class VectorFile(VectorSource):
                         "written anew with the next write to the collection.",
                         wrong,
                     )
-
-    @contextlib.contextmanager
-    def _open(self, more_flags: int = 0, *, to_write: bool = False) -> Iterator[int]:
-        """Open the file for one operation; see the class.
-
-        Args:
-            more_flags: Flags of `os.open` beside those for reading and writing.
-            to_write: Raise errors of the disk unchanged: the caller has to say what became of the write.
-
-        Raises:
-            InternalError: The file could not be read.
-            StoreCorruptError: It is missing, or something else is in its place.
-        """
-        try:
-            with self._open_any(more_flags) as fd:
-                yield fd
-        except OSError as error:
-            if to_write or more_flags:
-                raise
-            raise InternalError(
-                f"Vector file {self.path!r} could not be read: {error.strerror or error}. Nothing is lost; repeat "
-                "the call."
-            ) from error
-
-    @contextlib.contextmanager
-    def _open_any(self, more_flags: int) -> Iterator[int]:
-        if self.path is None:
-            yield self._fd
-            return
-        try:
-            fd = open_plain(self.path, os.O_RDWR | more_flags, 0o644)
-        except FileNotFoundError as error:
-            raise self._missing() from error
-        except NotOurFileError as error:
-            raise self._not_ours() from error
-        try:
-            self._identify(lambda: os.fstat(fd))
-            yield fd
-        finally:
-            os.close(fd)
-
-    def _missing(self) -> StoreCorruptError:
-        return StoreCorruptError(
-            f"Vector file {self.path!r} is not there any more: it, or its whole folder, was moved or deleted "
-            "while the store was open. Put it back, or open a new client."
-        )
-
-    def _not_ours(self) -> StoreCorruptError:
-        return StoreCorruptError(
-            f"{self.path!r} is no plain file: it was replaced while the store was open, and is left alone. Put the "
-            "vector file back."
-        )
-
-    def _check_names(self, fd: int) -> None:
-        """Refuse to write to a file that has another name as well: whatever that is would be changed."""
-        if self.path is not None and has_second_name(os.fstat(fd)):
-            raise StoreCorruptError(
-                f"Vector file {self.path!r} {SECOND_NAME}, which would be changed together with it. Close the client, "
-                "copy the store's folder without links (cp -r), and open the copy; nothing was changed."
-            )
-
-    def _identify(self, look: Callable[[], os.stat_result]) -> None:
-        """Have every row checked again where the file was replaced, or another process has written to it.
-
-        Args:
-            look: Returns the file's state.
-        """
-        writes = self._writes
-        found = look()
-        if not stat.S_ISREG(found.st_mode):
-            raise self._not_ours()
-        identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-        if identity == self._identity or writes % 2 or writes != self._writes:
-            # Unchanged, or this process was writing to it at that moment.
-            return
-        if self._identity is not None:
-            logger.debug(
-                "%r is not as this process left it; its rows are checked again.", self.path
-            )
-            self.forget_checks()
-        self._identity = identity
-
-    @contextlib.contextmanager
-    def _changing(self, fd: int) -> Iterator[None]:
-        """Write to the file, and remember how it was left."""
-        self._check_names(fd)
-        self._writes += 1
-        try:
-            yield
-        finally:
-            found = os.fstat(fd)
-            self._identity = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
-            self._writes += 1
 
     def forget_checks(self) -> None:
         """Compare each block with its checksum again when it is next read."""
@@ -255,7 +150,7 @@ class VectorFile(VectorSource):
                 )
             self._write_header(fd)
             return ""
-        magic, version, dimension = _HEADER.unpack(_read_all(fd, _HEADER.size, 0))
+        magic, version, dimension = _HEADER.unpack(read_all(fd, _HEADER.size, 0))
         if magic != MAGIC or version != FORMAT_VERSION or dimension != self.dimension:
             return (
                 f"The header of vector file {self.path!r} is damaged: it is not one of {self.dimension} dimensions in "
@@ -266,7 +161,7 @@ class VectorFile(VectorSource):
     def _write_header(self, fd: int) -> None:
         self._check_names(fd)
         header = _HEADER.pack(MAGIC, FORMAT_VERSION, self.dimension)
-        _write_all(fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
+        write_all(fd, memoryview(header.ljust(HEADER_BYTES, b"\0")), 0)
         if self._fsync:
             os.fsync(fd)
 
@@ -320,16 +215,23 @@ class VectorFile(VectorSource):
     def _write_pieces(
         self, fd: int, first_label: int, vectors: NDArray[np.float32]
     ) -> Iterator[NDArray[np.float32]]:
-        """Write vectors, and yield each piece as it was written."""
+        """Write vectors, and yield each piece as it was written: float32, shape (m, dimension).
+
+        Args:
+            fd: The file.
+            first_label: The row of the first vector.
+            vectors: float32, shape (n, dimension).
+        """
         step = max(1, _PIECE_BYTES // self.row_bytes)
         for start in range(0, len(vectors), step):
             # The caller may change its array meanwhile. The checksum must be that of the bytes that are written.
             piece = vectors[start : start + step].copy()
             offset = HEADER_BYTES + (first_label + start) * self.row_bytes
-            _write_all(fd, piece.data.cast("B"), offset)
+            write_all(fd, piece.data.cast("B"), offset)
             yield piece
 
     def _append_small(self, first_label: int, vectors: NDArray[np.float32]) -> None:
+        """Put vectors (float32, shape (n, dimension)) into the array of a file that is still one."""
         assert self._small is not None
         end = first_label + len(vectors)
         rows = self._small
@@ -350,7 +252,7 @@ class VectorFile(VectorSource):
                 os.close(fd)
             self.path, self._small = self._spare_path, None
             return
-        fd = _unnamed_file(self._folder)
+        fd = unnamed_file(self._folder)
         try:
             self._write_small(fd, n_rows)
         except BaseException:
@@ -364,7 +266,7 @@ class VectorFile(VectorSource):
         self._write_header(fd)
         rows = np.ascontiguousarray(self._small[:n_rows])
         if n_rows:
-            _write_all(fd, rows.data.cast("B"), HEADER_BYTES)
+            write_all(fd, rows.data.cast("B"), HEADER_BYTES)
 
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         if self._small is not None:
@@ -383,8 +285,8 @@ class VectorFile(VectorSource):
         start = 0
         while start < len(rising):
             stop = int(np.searchsorted(rising, rising[start] + step))
-            places = slice(start, stop) if order is None else order[start:stop]
-            out[places] = self._read_close(rising[start:stop])
+            rows = slice(start, stop) if order is None else order[start:stop]
+            out[rows] = self._read_close(rising[start:stop])
             start = stop
         return out
 
@@ -392,7 +294,9 @@ class VectorFile(VectorSource):
         """Read a few rows one by one, such as the neighbours that a graph has found: float32, shape (n, dimension)."""
         n_bytes = self.row_bytes
         with self._open() as fd:
-            rows = [_read_all(fd, n_bytes, HEADER_BYTES + n_bytes * one) for one in labels.tolist()]
+            rows = [
+                read_all(fd, n_bytes, HEADER_BYTES + n_bytes * label) for label in labels.tolist()
+            ]
         flat = np.frombuffer(bytearray().join(rows), dtype="<f4")
         return flat.reshape(len(labels), self.dimension)
 
@@ -410,7 +314,7 @@ class VectorFile(VectorSource):
         n_bytes, view = self.row_bytes, out.data.cast("B")
         with self._open() as fd:
             for at, label in zip(range(0, len(view), n_bytes), labels.tolist(), strict=True):
-                _read_into(fd, view[at : at + n_bytes], HEADER_BYTES + label * n_bytes)
+                read_into(fd, view[at : at + n_bytes], HEADER_BYTES + label * n_bytes)
         return out
 
     def read_range(
@@ -438,7 +342,7 @@ class VectorFile(VectorSource):
         with self._open() as fd:
             view, offset = target.data.cast("B"), HEADER_BYTES + start * self.row_bytes
             # Rows that are missing at the end are read as zeros, and their checksums say that they are damaged.
-            _read_into(fd, view, offset, pad=self.sums is not None)
+            read_into(fd, view, offset, pad=self.sums is not None)
         return target
 
     def mapped(
@@ -467,6 +371,7 @@ class VectorFile(VectorSource):
         return view[:stop]
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
+        """Map the first `stop` rows anew: float32, shape (stop, dimension)."""
         if stop * self.row_bytes <= _SMALL_BYTES:
             # A mapping holds a descriptor, which so few bytes are not worth.
             return self._read_range(0, stop)
@@ -485,6 +390,7 @@ class VectorFile(VectorSource):
     # -- checking -----------------------------------------------------------------------------
 
     def _check_labels(self, labels: NDArray[np.int64]) -> None:
+        """Check the blocks of these labels (int64, shape (n,)); see `_check`."""
         sums = self.sums
         if sums is not None:
             self._check(sums, sums.unknown_of(labels))
@@ -534,7 +440,7 @@ class VectorFile(VectorSource):
     def _bytes_of(self, fd: int, start: int, stop: int, buffer: memoryview) -> memoryview:
         """Read rows into the buffer and return that part of it, which is shorter where the file ends."""
         data = buffer[: (stop - start) * self.row_bytes]
-        return data[: _read_into(fd, data, HEADER_BYTES + start * self.row_bytes, pad=True)]
+        return data[: read_into(fd, data, HEADER_BYTES + start * self.row_bytes, pad=True)]
 
     def damaged_blocks(self, on_bytes: Callable[[int], object]) -> list[Block]:
         """Read every block, whether it was checked before or not, and return those that are damaged.
@@ -602,76 +508,6 @@ class VectorFile(VectorSource):
             self._fd = -1
             _unnamed.discard(self)
 
-    @property
-    def bytes_on_disk(self) -> int:
-        """The file's size; 0 while there is none."""
-        if self.path is not None:
-            return os.stat(self.path).st_size
-        return 0 if self._fd < 0 else os.fstat(self._fd).st_size
-
 
 #: The unnamed files that are open.
 _unnamed: weakref.WeakSet[VectorFile] = weakref.WeakSet()
-
-
-def _unnamed_file(folder: str | None) -> int:
-    """Open a temporary file, delete its name, and return its descriptor."""
-    fd, path = tempfile.mkstemp(prefix="chroma-nb-", suffix=".f32", dir=folder or None)
-    try:
-        os.unlink(path)
-    except (
-        OSError
-    ):  # Windows keeps the name of an open file; the system's temp folder cleans it up.
-        os.set_inheritable(fd, False)
-    return fd
-
-
-def _write_all(fd: int, data: memoryview, offset: int) -> None:
-    position = 0
-    while position < len(data):
-        piece = data[position : position + _WRITE_BYTES]
-        if hasattr(os, "pwrite"):
-            position += os.pwrite(fd, piece, offset + position)
-        else:
-            os.lseek(fd, offset + position, os.SEEK_SET)
-            position += os.write(fd, piece)
-
-
-def _read_all(fd: int, n_bytes: int, offset: int) -> bytes | bytearray:
-    if hasattr(os, "pread"):
-        data = os.pread(fd, n_bytes, offset)
-        if len(data) == n_bytes:
-            return data
-    buffer = bytearray(n_bytes)
-    _read_into(fd, memoryview(buffer), offset)
-    return buffer
-
-
-_preadv = getattr(os, "preadv", None)
-
-
-def _read_into(fd: int, view: memoryview, offset: int, *, pad: bool = False) -> int:
-    """Fill a view from a file and return the bytes read.
-
-    Args:
-        fd: The file.
-        view: What to fill.
-        offset: The place in the file where reading begins.
-        pad: Fill what is past the file's end with zeros, instead of raising `StoreCorruptError`.
-    """
-    position = 0
-    while position < len(view):
-        if _preadv is not None:
-            got = _preadv(fd, [view[position : position + _WRITE_BYTES]], offset + position)
-        else:
-            os.lseek(fd, offset + position, os.SEEK_SET)
-            piece = os.read(fd, min(_WRITE_BYTES, len(view) - position))
-            view[position : position + len(piece)] = piece
-            got = len(piece)
-        if got == 0:
-            if not pad:
-                raise StoreCorruptError("A vector file ended before its committed rows did.")
-            view[position:] = bytes(len(view) - position)
-            break
-        position += got
-    return position

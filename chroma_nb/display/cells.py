@@ -6,7 +6,7 @@ import contextlib
 import json
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 #: Characters of a text that are shown at once, and up to which its folded rest goes.
 _limits: ContextVar[tuple[int, int]] = ContextVar("limits", default=(120, 2_000))
-#: Rows of a table, and metadata keys that get a column of their own.
+#: Rows of a table, metadata keys that get a column of their own, and characters of a name.
 ROWS = 10
 COLUMNS = 6
+NAME_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Cell:
     number: bool = False
     #: Length of a bar, 0 to 1.
     bar: float | None = None
+
+
+#: A template, and the values to fill it with.
+View: TypeAlias = tuple[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,18 @@ def vector_cell(vector: Any) -> Cell:
 
 def distance_cells(distances: Sequence[float]) -> list[Cell]:
     """Return distances with bars: the farthest of them has the longest."""
-    finite = [one for one in distances if np.isfinite(one)]
+    finite = [distance for distance in distances if np.isfinite(distance)]
     low, high = min([0.0, *finite]), max([0.0, *finite])
     span = high - low or 1.0
     return [
         Cell(
-            f"{one:.4f}" if abs(one) < 1e4 else f"{one:.5g}",
+            f"{distance:.4f}" if abs(distance) < 1e4 else f"{distance:.5g}",
             number=True,
-            bar=round(max(0.0, min(1.0, (one - low) / span)), 3) if np.isfinite(one) else 1.0,
+            bar=round(max(0.0, min(1.0, (distance - low) / span)), 3)
+            if np.isfinite(distance)
+            else 1.0,
         )
-        for one in distances
+        for distance in distances
     ]
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from chroma_nb.display.facts import within
 from chroma_nb.display.words import shorten
-from chroma_nb.filters.expression import Among, CompareDate, ListContains
 from chroma_nb.harmless import clean
 from chroma_nb.scalars import instant
 from chroma_nb.suggest import did_you_mean
@@ -49,7 +48,7 @@ def why_empty(shown: GetResult | QueryResult) -> str:
     # As many values as `fields` itself shows, as such an answer is kept.
     described = within(fields.describe) if there else []
     if not isinstance(described, Exception):
-        by_key = {one.key: one for one in described}
+        by_key = {field.key: field for field in described}
         hints += [_other_kind(leaf, by_key[leaf.key]) for leaf in there if leaf.key in by_key]
     return " ".join(dict.fromkeys(filter(None, hints)))
 
@@ -90,13 +89,17 @@ def _other_kind(leaf: FieldLeaf, field: FieldSummary) -> str:
 
 def _wanted(leaf: FieldLeaf) -> tuple[list[str], Scalar | None, str]:
     """Return which kinds of values may match, one value that is asked for, and the operator."""
-    if isinstance(leaf, ListContains):
+    if leaf.asks == "list":
         return ["lists"], leaf.value, "$contains"
-    if isinstance(leaf, CompareDate):
+    if leaf.asks == "date":
         return ["texts"], None, leaf.op
-    values: Sequence[Scalar] = leaf.values if isinstance(leaf, Among) else (leaf.value,)
-    kinds = [_WORDS[type(value).__name__] for value in values]
-    return kinds, values[0], "$in" if isinstance(leaf, Among) else leaf.op
+    if leaf.asks == "values":
+        return [_kind(value) for value in leaf.values], leaf.values[0], "$in"
+    return [_kind(leaf.value)], leaf.value, leaf.op
+
+
+def _kind(value: Scalar) -> str:
+    return _WORDS[type(value).__name__]
 
 
 def _way_out(
@@ -114,8 +117,8 @@ def _way_out(
             'where_document={"$contains": "..."}.'
         )
     if "texts" in has and operator in ("$gt", "$gte", "$lt", "$lte"):
-        texts = [one for one, _ in field.values if isinstance(one, str)]
-        date = next((one for one in texts if instant(one) is not None), None)
+        texts = [text for text, _ in field.values if isinstance(text, str)]
+        date = next((text for text in texts if instant(text) is not None), None)
         if date is not None:
             return f"They are dates: compare with a datetime, or with text such as {_shown(date)}."
         return "Store numbers to compare them, or dates in ISO form: '2024-05-01'."

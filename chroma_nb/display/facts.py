@@ -1,4 +1,4 @@
-"""`known` and `within`: an answer in time, or none."""
+"""`ask_store` and `within`: an answer in time, or none; `problem`: why there is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from chroma_nb.errors import ChromaError
+from chroma_nb.display.words import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What a display waits for a store that stands still, seconds: a cell's output should not hang on one.
+#: How long a display waits for a store that makes no progress, seconds: a cell should not hang on it.
 PATIENCE_SECONDS = 0.08
-#: A process that had the processor for this share of that time computes; others may want it as well.
+#: The store makes progress if this process used the CPU for this share of that time.
 _SHARE = 1 / 8
-#: What it waits at most while this process computes: the answer may be what is computed.
+#: The longest wait while this process computes, which may be the answer, seconds.
 LONGEST_SECONDS = 0.4
-#: A helper ends after so long without a question.
+#: A helper thread ends after this long without a question, seconds.
 _IDLE_SECONDS = 2.0
 
 
 class NotAsked(Exception):
-    """What is to be shown is at a server, and a display asks none."""
+    """The data is at a server, and a display sends no request."""
 
 
-def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
-    """Return what the client's store says, as `within`; `NotAsked` where it is at a server."""
+def ask_store(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
+    """Return what the client's store answers, as `within`; `NotAsked` where it is at a server."""
     try:
         api = client.api
-    except ChromaError as error:
+    except Exception as error:
+        # The client is closed.
         return error
     return within(lambda: ask(api)) if api.is_near else NotAsked()
 
@@ -43,8 +44,8 @@ def known(ask: Callable[[API], T], client: ClientAPI) -> T | Exception:
 def within(ask: Callable[[], T]) -> T | Exception:
     """Return what `ask` returns, or the exception that it raised; `TimeoutError` where it is late.
 
-    Late is `PATIENCE_SECONDS` in which the process had the processor for less than an eighth of the time:
-    then the store waits for a lock or a disk. What is late is left to finish in a daemon thread, and forgotten.
+    It is late after `PATIENCE_SECONDS` in which the process used the CPU for less than an eighth of the time: then
+    the store waits for a lock or a disk. A late answer is left to finish in a daemon thread, and is not used.
     """
     helper = _Helper.take()
     answers = helper.ask(ask)
@@ -62,10 +63,20 @@ def within(ask: Callable[[], T]) -> T | Exception:
     return TimeoutError("the store is busy")
 
 
-class _Helper:
-    """A daemon thread that asks, one question after the other, and ends when it is not asked.
+def problem(error: Exception, instead: str = "") -> str:
+    """Return why there is no answer, in a sentence; `instead` says what asks a server."""
+    if isinstance(error, NotAsked):
+        return f"Nothing is fetched from a server to show this. {instead}"
+    if isinstance(error, TimeoutError):
+        return "Unavailable: the store is busy. Show this again in a moment."
+    return f"Unavailable: {shorten(str(error), 300) or type(error).__name__}"
 
-    Beside a build a new thread waits some milliseconds for its first turn on a core, one that was there does not.
+
+class _Helper:
+    """A daemon thread that asks one question after the other, and ends when it is not used for a while.
+
+    While a graph is built, a new thread waits some milliseconds for its first turn on a core; a thread that exists
+    already does not.
     """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
@@ -78,28 +89,28 @@ class _Helper:
 
     @classmethod
     def take(cls) -> _Helper:
-        """Return a helper that has nothing to do."""
+        """Return an idle helper, or a new one."""
         with cls._lock:
             while cls._idle:
                 helper = cls._idle.pop()
-                # A forked process has the list and not the threads.
+                # A forked process has a copy of the list without the threads.
                 if helper._thread.is_alive():
                     return helper
         return cls()
 
     def give_back(self) -> None:
-        """Let others have it: it has answered."""
+        """Return it to the idle ones: it has answered."""
         with self._lock:
             self._idle.append(self)
 
     def ask(self, question: Callable[[], Any]) -> SimpleQueue[Any]:
-        """Have something asked; return where the answer, or the exception, will be."""
+        """Ask in its thread; return the queue that the answer, or the exception, will be put into."""
         answers: SimpleQueue[Any] = SimpleQueue()
         self._questions.put((question, answers))
         return answers
 
     def _work(self) -> None:
-        was_missing = False
+        was_taken = False
         while True:
             try:
                 question, answers = self._questions.get(timeout=_IDLE_SECONDS)
@@ -108,16 +119,16 @@ class _Helper:
                     if self in self._idle:
                         self._idle.remove(self)
                         return
-                if was_missing:
-                    # Nobody waited for its last answer, or somebody was stopped.
+                if was_taken:
+                    # Twice without a question, and not idle: nobody waited for its last answer.
                     return
-                # Unless somebody has just taken it.
-                was_missing = True
+                # It was taken: a question may come at any moment.
+                was_taken = True
                 continue
             try:
                 answers.put(question())
             except Exception as error:
                 answers.put(error)
-            # Nothing of a store is kept for the next question.
+            # Keep no reference to a store until the next question.
             del question, answers
-            was_missing = False
+            was_taken = False

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING, Any
 
-from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
-from chroma_nb.progress import ProgressState
 from chroma_nb.words import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
+    from chroma_nb.progress import ProgressState
 
 #: Records and characters of a line.
 _RECORDS = 5
@@ -18,20 +23,9 @@ _LINE = 100
 
 def plain(shown: object) -> str:
     """Return the text; an object without one of its own has its repr."""
-    if isinstance(shown, QueryResult):
-        return _query(shown)
-    if isinstance(shown, GetResult):
-        return _get(shown)
-    if isinstance(shown, CollectionList):
-        names = ", ".join(clean(one.name) for one in shown[:_RECORDS])
-        more = ", …" if len(shown) > _RECORDS else ""
-        return shorten(
-            f"{counted(len(shown), 'collection')}: {names}{more}" if shown else "[]", _LINE
-        )
-    if isinstance(shown, Explanation):
-        return _explanation(shown)
-    if isinstance(shown, ProgressState):
-        return clean(shown.sentence())
+    make = _TEXTS.get(getattr(shown, "_view", ""))
+    if make is not None:
+        return make(shown)
     if isinstance(shown, BaseException):
         return f"{type(shown).__name__}: {clean(str(shown))}"
     return clean(repr(shown))
@@ -46,11 +40,23 @@ def _first_of(values: list[str | None] | None, at: int) -> str:
     return "" if text is None else text[:_LINE]
 
 
+def _collections(shown: CollectionList) -> str:
+    if not shown:
+        return "[]"
+    names = ", ".join(clean(collection.name) for collection in shown[:_RECORDS])
+    more = ", …" if len(shown) > _RECORDS else ""
+    return shorten(f"{counted(len(shown), 'collection')}: {names}{more}", _LINE)
+
+
+def _progress(shown: ProgressState) -> str:
+    return clean(shown.sentence())
+
+
 def _get(shown: GetResult) -> str:
     ids = shown["ids"]
     lines = [f"GetResult: {counted(len(ids), 'record')}"]
-    for at, one in enumerate(ids[:_RECORDS]):
-        lines.append(_line(" ", one[:_LINE], _first_of(shown.get("documents"), at)))
+    for at, record in enumerate(ids[:_RECORDS]):
+        lines.append(_line(" ", record[:_LINE], _first_of(shown.get("documents"), at)))
     if len(ids) > _RECORDS:
         lines.append("  …")
     if not ids:
@@ -74,12 +80,22 @@ def _query(shown: QueryResult) -> str:
         asked = shorten(clean(shown.asked[row]), 60) if shown.asked else f"query {row + 1}"
         lines.append(f" {' '.join(asked.split())}: {counted(len(ids), 'record')}")
         distances, documents = shown.get("distances"), shown.get("documents")
-        for at, one in enumerate(ids[:_RECORDS]):
+        for at, record in enumerate(ids[:_RECORDS]):
             distance = "" if distances is None else f"{distances[row][at]:.4f}"
             document = _first_of(None if documents is None else documents[row], at)
-            lines.append(_line(" ", distance, one[:_LINE], document))
+            lines.append(_line(" ", distance, record[:_LINE], document))
     if len(queries) > _RECORDS:
         lines.append(" …")
     if not any(queries):
         lines.append(why_empty(shown))
     return "\n".join(filter(None, lines))
+
+
+#: What an object's `_view` may be -> its text, where that is not its repr.
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "collections": _collections,
+    "explanation": _explanation,
+    "get": _get,
+    "progress": _progress,
+    "query": _query,
+}

@@ -9,9 +9,9 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
+from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.views import view
 from chroma_nb.harmless import clean
-from chroma_nb.memory.sizes import format_bytes
 
 
 def render(shown: object) -> str:

@@ -8,7 +8,7 @@ The nodes are frozen and hashable, and their values are of Python's own types. (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool
 Comparison: TypeAlias = Literal["$eq", "$gt", "$gte", "$lt", "$lte"]
@@ -32,6 +32,8 @@ class Or:
 class Compare:
     """The field's value compares so with `value`; numbers by value, bool apart from numbers."""
 
+    asks: ClassVar[Literal["value"]] = "value"
+
     key: str
     op: Comparison
     value: Scalar
@@ -45,6 +47,8 @@ class CompareDate:
     `moment` is in nanoseconds since 1970 UTC, as `scalars.instant` reads it.
     """
 
+    asks: ClassVar[Literal["date"]] = "date"
+
     key: str
     op: Comparison
     moment: int
@@ -55,6 +59,8 @@ class CompareDate:
 class Among:
     """The field's value equals one of these."""
 
+    asks: ClassVar[Literal["values"]] = "values"
+
     key: str
     values: tuple[Scalar, ...]
     negated: bool = False
@@ -63,6 +69,8 @@ class Among:
 @dataclass(frozen=True)
 class ListContains:
     """The field is a list that holds a value of exactly this kind."""
+
+    asks: ClassVar[Literal["list"]] = "list"
 
     key: str
     value: Scalar

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 from chroma_nb.memory.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class MemoryReport(Displayed):
         short: The machine's memory is short: collections are unloaded, and no graph is built.
     """
 
+    _view = "memory report"
+
     budget: int
     used: int
     collections: list[CollectionMemory]
@@ -197,6 +199,8 @@ class Preview(Displayed, list[Eviction]):
         refused: Why this budget would be refused, and what to do instead; empty where it would be set.
     """
 
+    _view = "preview"
+
     def __init__(
         self, evictions: Iterable[Eviction], budget: int | float | str, refused: str = ""
     ) -> None:
@@ -228,6 +232,8 @@ class Estimate(Displayed):
         disk_bytes: Size of the vectors (float32) on the disk.
         budget: The budget that was assumed.
     """
+
+    _view = "estimate"
 
     n_records: int
     dimension: int

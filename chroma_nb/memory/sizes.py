@@ -6,6 +6,8 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+# Here as well: sizes are written where they are read.
+from chroma_nb.byte_sizes import format_bytes as format_bytes
 from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -84,18 +86,6 @@ def _unreadable(value: Any, whole: int | None) -> InvalidArgumentError:
     return InvalidArgumentError(
         f'Expected a size: bytes, or a text such as "512 MB" or "2 GiB"{share}; got {shown}.'
     )
-
-
-def format_bytes(n_bytes: float) -> str:
-    """Return a size in three digits and a decimal unit: ``"39.2 MB"``."""
-    size = float(n_bytes)
-    if abs(size) < 1000:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if abs(size) < 999.5:
-            return f"{size:.0f} {unit}" if abs(size) >= 99.95 else f"{size:.1f} {unit}"
-    return f"{size / 1000:,.1f} TB"
 
 
 def utf8_length(text: str | None) -> int:

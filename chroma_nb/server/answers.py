@@ -1,7 +1,7 @@
 """`Answers`: how much memory answers may hold until their clients have received them, and how slow a client may be.
 
-A client that asks for much and reads slowly would fill the memory. So answers are counted as bodies of requests are:
-one that is received too slowly is ended, and the slowest first where others need the memory.
+A client that asks for much and reads slowly would fill the memory. So answers are counted as bodies of requests are.
+An answer that is received too slowly is cut off; where others need the memory, the slowest is cut off first.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SMALL_BYTES = 2**16
 
 
 @dataclass(eq=False)
-class _Leaving:
+class _Sending:
     """An answer that is being sent."""
 
     n_bytes: int
@@ -39,7 +39,7 @@ class _Leaving:
 
 
 class Answers:
-    """Sends answers within limits, and counts what they hold until they are taken.
+    """Sends answers within limits, and counts their bytes until the clients have received them.
 
     Args:
         max_body: Bytes of the largest body.
@@ -50,10 +50,10 @@ class Answers:
         self._most = MAX_HELD * max_body
         self._seconds = seconds or float("inf")
         self._held = 0
-        self._leaving: dict[_Leaving, None] = {}
+        self._sending: dict[_Sending, None] = {}
 
     def make_room(self, n_bytes: int) -> None:
-        """Make room for an answer of `n_bytes` bytes, which exists already, until it is sent: end stalled ones.
+        """Make room for an answer of `n_bytes` bytes, which exists already, by cutting off stalled ones.
 
         Raises:
             Refused: There is no room, and no other answer has stalled.
@@ -62,7 +62,7 @@ class Answers:
             return
         # The free memory of the machine counts all answers, this one included.
         while self._held + n_bytes > self._most or (self._held and not WORKSPACE.free()):
-            slowest = min(self._leaving, key=lambda one: one.since, default=None)
+            slowest = min(self._sending, key=lambda answer: answer.since, default=None)
             if slowest is None:
                 return
             if anyio.current_time() - slowest.since < STALLED_SECONDS:
@@ -70,10 +70,10 @@ class Answers:
             self._end(slowest)
             slowest.scope.cancel()
 
-    def _end(self, one: _Leaving) -> None:
-        if one in self._leaving:
-            del self._leaving[one]
-            self._held -= one.n_bytes
+    def _end(self, answer: _Sending) -> None:
+        if answer in self._sending:
+            del self._sending[answer]
+            self._held -= answer.n_bytes
 
     async def send(self, content: bytes, send: Send) -> None:
         """Send the body of an answer. Where its client is too slow, stop in the middle, which ends the connection."""
@@ -81,13 +81,13 @@ class Answers:
             await send({"type": "http.response.body", "body": content})
             return
         with anyio.CancelScope() as scope:
-            one = _Leaving(len(content), anyio.current_time(), scope)
-            self._leaving[one] = None
-            self._held += one.n_bytes
+            answer = _Sending(len(content), anyio.current_time(), scope)
+            self._sending[answer] = None
+            self._held += answer.n_bytes
             try:
                 for start in range(0, len(content), STEP_BYTES):
-                    one.since = anyio.current_time()
-                    scope.deadline = one.since + self._seconds
+                    answer.since = anyio.current_time()
+                    scope.deadline = answer.since + self._seconds
                     stop = start + STEP_BYTES
                     await send(
                         {
@@ -97,7 +97,7 @@ class Answers:
                         }
                     )
             finally:
-                self._end(one)
+                self._end(answer)
         if scope.cancelled_caught:
             logger.info("an answer of %d bytes was taken too slowly", len(content))
 

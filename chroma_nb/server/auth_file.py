@@ -238,7 +238,8 @@ class AuthFile:
         salt = secrets.token_bytes(_SALT_BYTES)
         kept = f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
         return self._add(
-            *(name, tenants),
+            name,
+            tenants,
             lambda identifier: Credential(
                 name, "password", kept, tuple(tenants), identifier, _now()
             ),

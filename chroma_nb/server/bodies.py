@@ -109,29 +109,29 @@ class Bodies:
             raise self._too_large()
         body = Received()
         with anyio.CancelScope(deadline=anyio.current_time() + self._seconds) as scope:
-            one = _Arriving(scope, anyio.current_time())
-            self._arriving[one] = None
+            arriving = _Arriving(scope, anyio.current_time())
+            self._arriving[arriving] = None
             granted = _SMALL_BODY_BYTES
             try:
                 if declared > granted:
                     body.grant = await _room(declared)
                     granted = declared
                 async for part in request.stream():
-                    self._take(one, len(part))
-                    if one.n_bytes > granted:
+                    self._take(arriving, len(part))
+                    if arriving.n_bytes > granted:
                         # Larger than its Content-Length, or it has none: take memory for twice as much.
-                        granted = min(2 * one.n_bytes, self.max_body)
+                        granted = min(2 * arriving.n_bytes, self.max_body)
                         body.grant.give_back()
                         body.grant = await _room(granted)
                     body += part
-                body.n_held = one.n_bytes
+                body.n_held = arriving.n_bytes
             except BaseException:
-                self._held -= one.n_bytes
+                self._held -= arriving.n_bytes
                 body.grant.give_back()
                 raise
             finally:
-                del self._arriving[one]
-        if one.is_dropped:
+                del self._arriving[arriving]
+        if arriving.is_dropped:
             raise busy("this body came slowly, and others need the memory")
         if scope.cancelled_caught:
             raise Refused(
@@ -144,17 +144,17 @@ class Bodies:
             )
         return body
 
-    def _take(self, one: _Arriving, n_bytes: int) -> None:
-        one.n_bytes += n_bytes
+    def _take(self, arriving: _Arriving, n_bytes: int) -> None:
+        arriving.n_bytes += n_bytes
         self._held += n_bytes
-        if one.n_bytes > self.max_body:
+        if arriving.n_bytes > self.max_body:
             raise self._too_large()
         if self._held > MAX_HELD * self.max_body:
             self._drop_slowest()
-        if one.n_bytes >= one.next_step:
-            one.next_step = one.n_bytes + STEP_BYTES
-            one.since = anyio.current_time()
-            one.scope.deadline = one.since + self._seconds
+        if arriving.n_bytes >= arriving.next_step:
+            arriving.next_step = arriving.n_bytes + STEP_BYTES
+            arriving.since = anyio.current_time()
+            arriving.scope.deadline = arriving.since + self._seconds
 
     def _drop_slowest(self) -> None:
         """End the body that has made no progress for the longest time.
@@ -162,7 +162,7 @@ class Bodies:
         Raises:
             Refused: None has stalled.
         """
-        slowest = min(self._arriving, key=lambda one: one.since)
+        slowest = min(self._arriving, key=lambda arriving: arriving.since)
         if anyio.current_time() - slowest.since < STALLED_SECONDS:
             raise busy("too many large bodies at a time")
         slowest.is_dropped = True
@@ -283,9 +283,11 @@ def _width(body: bytes | bytearray) -> int:
 def _text_bytes(column: Sequence[Any]) -> int:
     """Return the bytes of memory that a column of texts, or the texts in a column of metadata, take."""
     n_bytes = 0
-    for one in column:
-        if isinstance(one, str):
-            n_bytes += sys.getsizeof(one)
-        elif one:
-            n_bytes += sum(sys.getsizeof(value) for value in one.values() if isinstance(value, str))
+    for item in column:
+        if isinstance(item, str):
+            n_bytes += sys.getsizeof(item)
+        elif item:
+            n_bytes += sum(
+                sys.getsizeof(value) for value in item.values() if isinstance(value, str)
+            )
     return n_bytes

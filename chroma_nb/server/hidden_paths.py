@@ -20,7 +20,7 @@ class HiddenPaths:
     """
 
     def __init__(self, *settings: Settings) -> None:
-        named = [path for one in settings for path in (one.path, one.temp_path) if path]
+        named = [path for each in settings for path in (each.path, each.temp_path) if path]
         folders = {
             whole
             for path in [*named, tempfile.gettempdir()]
@@ -28,7 +28,7 @@ class HiddenPaths:
             if os.path.dirname(whole) != whole
         }
         # In a path that `repr` has put in quotes each backslash is doubled.
-        folders |= {one.replace("\\", "\\\\") for one in folders}
+        folders |= {folder.replace("\\", "\\\\") for folder in folders}
         #: The longest first, as one folder may be in another.
         self._folders = sorted(folders, key=len, reverse=True)
 

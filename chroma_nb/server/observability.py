@@ -55,21 +55,25 @@ class Metrics:
     def __init__(self, api: API) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
-            *("chroma_nb_requests", "Requests answered.", ["operation", "status"]),
+            "chroma_nb_requests",
+            "Requests answered.",
+            ["operation", "status"],
             registry=self._registry,
         )
         self._seconds = Histogram(
-            *("chroma_nb_request_seconds", "Time from a request's body to its answer."),
+            "chroma_nb_request_seconds",
+            "Time from a request's body to its answer.",
             ["operation"],
             buckets=_BUCKETS,
             registry=self._registry,
         )
         self.in_flight = Gauge(
-            *("chroma_nb_requests_in_flight", "Requests worked on or waiting."),
+            "chroma_nb_requests_in_flight",
+            "Requests worked on or waiting.",
             registry=self._registry,
         )
         self.body_bytes = Counter(
-            *("chroma_nb_request_body_bytes", "Bytes of bodies received."), registry=self._registry
+            "chroma_nb_request_body_bytes", "Bytes of bodies received.", registry=self._registry
         )
         self._registry.register(_Memory(api))
 
@@ -123,8 +127,7 @@ def log_to_stderr(level: str = "INFO") -> None:
     """Write the server's log, and uvicorn's, as JSON lines to the standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    for name in ("chroma_nb.server", "uvicorn.error"):
-        logger = logging.getLogger(name)
+    for logger in (LOGGER, logging.getLogger("uvicorn.error")):
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level.upper())

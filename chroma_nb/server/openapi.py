@@ -124,10 +124,10 @@ def document_of(app: fastapi.FastAPI) -> dict[str, Any]:
         "basic": {"type": "http", "scheme": "basic"},
     }
     for operations in made["paths"].values():
-        for one in operations.values():
+        for operation in operations.values():
             # FastAPI adds its own response for 422, in a form that this server never sends.
-            problem = one["responses"].get("422", {}).get("content", {}).get(JSON, {})
+            problem = operation["responses"].get("422", {}).get("content", {}).get(JSON, {})
             if "HTTPValidationError" in str(problem):
-                del one["responses"]["422"]
+                del operation["responses"]["422"]
     app.openapi_schema = made
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chroma_nb.displayed import Displayed
+from chroma_nb.display.base import Displayed
 
 
 @dataclass
@@ -25,6 +25,8 @@ class TransferReport(Displayed):
         seconds: How long it took.
         did: What was done with the `added` records, in a word: "exported" where they went into a file.
     """
+
+    _view = "transfer"
 
     collection: str
     added: int = 0
@@ -72,6 +74,8 @@ class Transfers(Displayed, dict[str, int]):
     Attributes:
         reports: Name -> what was done; see `TransferReport`.
     """
+
+    _view = "transfers"
 
     def __init__(self) -> None:
         super().__init__()

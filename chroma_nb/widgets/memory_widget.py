@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb import display
 from chroma_nb.display.cells import Table, showing
 from chroma_nb.display.render import fill
-from chroma_nb.display.views import by_size, event_table, totals
+from chroma_nb.display.views.memory import by_size, event_table, totals
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import ChromaError, ServerUnavailableError
 from chroma_nb.harmless import clean

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chroma_nb.api._local import Local
-from chroma_nb.db._duckdb import DuckDB
+from chroma_nb.db import DuckDB
 from chroma_nb.errors import ConflictError, IDAlreadyExistsError, NotFoundError
 from chroma_nb.index import load_engine
 from chroma_nb.segment import writer

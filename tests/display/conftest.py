@@ -26,7 +26,10 @@ DOCUMENTS = [
 CHECKED = [
     CollectionCheck("notes", DEFAULT_TENANT, DEFAULT_DATABASE, 3, n_blocks=1),
     CollectionCheck(
-        *("papers", DEFAULT_TENANT, "team", 20_000),
+        "papers",
+        DEFAULT_TENANT,
+        "team",
+        20_000,
         n_blocks=8,
         n_damaged_blocks=1,
         damaged_ids=[f"paper-{row}" for row in range(2_730)],
@@ -47,7 +50,7 @@ def notes_in(client: Any) -> Any:
 
 
 def objects_of(client: Any, collection: Any) -> dict[str, Any]:
-    """Return everything that shows itself, by name."""
+    """Return one of each object that a notebook shows, by name."""
     asked = ["what is large and has fur?", "a vehicle on rails"]
     return {
         "client": client,

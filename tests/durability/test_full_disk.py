@@ -26,7 +26,7 @@ folder = sys.argv[1]
 headroom_off = sys.argv[2] == "real"
 if headroom_off:
     # Without the check before each write, so that DuckDB and the vector file meet the full disk themselves.
-    import chroma_nb.db._duckdb as module
+    import chroma_nb.db.duckdb.store as module
     module.DuckDB._check_space = lambda self, changes: None
 client = chroma_nb.PersistentClient(folder + "/store")
 notes = client.create_collection("notes", embedding_function=None)

@@ -111,17 +111,17 @@ class Spy:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked of a store's DuckDB from now on."""
-    from chroma_nb.db._duckdb import DuckDB
+    from chroma_nb.db.duckdb.connection import Connection
 
     queries: list[str] = []
-    reading = DuckDB._reading
+    reading = Connection.reading
 
     @contextlib.contextmanager
-    def spied(self: DuckDB) -> Iterator[Any]:
+    def spied(self: Connection) -> Iterator[Any]:
         with reading(self) as cursor:
             yield Spy(cursor, queries)
 
-    monkeypatch.setattr(DuckDB, "_reading", spied)
+    monkeypatch.setattr(Connection, "reading", spied)
     return queries
 
 
@@ -132,8 +132,8 @@ def sizes_of(client: Any, docs: Any) -> TextSizes:
 def measured(client: Any, docs: Any) -> TextSizes:
     """Return the sizes by reading every text."""
     db = client.api.db
-    with db._reading() as cursor:
-        return measure(cursor, db._entry(docs.id).table)
+    with db._database.reading() as cursor:
+        return measure(cursor, db._database.entry(docs.id).table)
 
 
 def measures(asked: list[str]) -> list[str]:
@@ -383,7 +383,7 @@ def test_a_log_of_long_texts_stays_where_there_is_no_memory_to_write_it_into_the
         f"    text = chr(97 + row % 26) * {size}\n"
         "    docs.add(ids=[str(row)], embeddings=np.ones((1, 2), np.float32), documents=[text])\n"
         "    if row == 40:\n"
-        "        client.api.db._checkpoint()\n"
+        "        client.api.db._database._checkpoint()\n"
         "os._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -39,21 +39,21 @@ def test_a_commit_comes_through_while_others_use_all_of_the_databases_memory(cli
     # DuckDB 2 ends where it has too little for a COMMIT; 1.3.2 joins texts with those that it takes back.
     db = client.api.segments.db
     share, expected = db.memory_share, []
-    with db._changing(), db._transaction() as con:
+    with db._database.changing(), db._database.transaction() as con:
         con.execute("CREATE TABLE texts (label BIGINT, text VARCHAR)")
     for number in range(30):
         rows = [(number * 50 + at, f"{number} " * (at % 9) * 30) for at in range(50)]
-        with db._changing(), db._transaction() as con:
+        with db._database.changing(), db._database.transaction() as con:
             con.execute(
                 "INSERT INTO texts SELECT unnest(?), unnest(?)",
                 [list(one) for one in zip(*rows, strict=True)],
             )
-            share.n_bytes = db._memory_used(con)
+            share.n_bytes = db._database._memory_used(con)
             share.apply()
         expected += rows
         share.n_bytes = 64 << 20
         share.apply()
-    with db._reading() as cursor:
+    with db._database.reading() as cursor:
         assert cursor.execute("SELECT * FROM texts ORDER BY label").fetchall() == expected
 
 
@@ -69,7 +69,7 @@ def test_a_commit_that_failed_when_it_was_there_says_so_and_is_not_made_again(
         monkeypatch.undo()
         raise duckdb.OutOfMemoryException("failed to pin block of size 256.0 KiB")
 
-    monkeypatch.setattr(db, "_memory_for_commit", too_late)
+    monkeypatch.setattr(db._database, "_memory_for_commit", too_late)
     with pytest.raises(InternalError, match="All of this call is there all the same"):
         written(collection, 1)
     assert collection.count() == N
@@ -90,7 +90,7 @@ def test_a_commit_that_failed_before_it_was_there_is_made_again(
         raise duckdb.OutOfMemoryException("failed to pin block of size 256.0 KiB")
         yield
 
-    monkeypatch.setattr(db, "_memory_for_commit", too_early)
+    monkeypatch.setattr(db._database, "_memory_for_commit", too_early)
     documents = written(collection, 1)
     assert collection.get()["documents"] == documents
 
@@ -98,12 +98,14 @@ def test_a_commit_that_failed_before_it_was_there_is_made_again(
 def test_checkpoints_are_made_here_and_not_in_the_middle_of_a_commit(client: Any) -> None:
     collection = client.create_collection("notes", embedding_function=None)
     db = client.api.segments.db
-    (limit,) = db._connection.execute("SELECT current_setting('checkpoint_threshold')").fetchone()
+    (limit,) = db._database.connection.execute(
+        "SELECT current_setting('checkpoint_threshold')"
+    ).fetchone()
     assert limit == "931.3 GiB"
     for version in range(12):
         documents = written(collection, version, size=1_500)
-    assert 0 < db._changed_bytes < 12 * N * 3_000
-    assert db._changed_bytes <= 20 << 20
+    assert 0 < db._database.checkpoint_memory.changed_bytes < 12 * N * 3_000
+    assert db._database.checkpoint_memory.changed_bytes <= 20 << 20
     assert collection.get()["documents"] == documents
 
 
@@ -134,10 +136,10 @@ def test_a_checkpoint_has_all_of_its_memory_or_is_put_off(
             with monkeypatch.context() as tight:
                 little(tight, 6 << 20)
                 with pytest.raises(MemoryBudgetError):
-                    db._checkpoint()
+                    db._database._checkpoint()
             assert collection.get(ids=["39"])["documents"] == ["w" * 100_000]
-            db._checkpoint()
-            assert not db._uncheckpointed
+            db._database._checkpoint()
+            assert not db._database.checkpoint_memory.uncheckpointed
 
 
 def test_a_few_long_texts_among_many_short_ones_are_reckoned_with(client: Any) -> None:
@@ -148,11 +150,11 @@ def test_a_few_long_texts_among_many_short_ones_are_reckoned_with(client: Any) -
         ids=ids, embeddings=np.ones((40, 2), dtype=np.float32), documents=["w" * 100_000] * 40
     )
     db = client.api.segments.db
-    assert db._checkpoint_bytes() > 2 * 40 * 100_000
+    assert db._database.checkpoint_memory.n_bytes() > 2 * 40 * 100_000
     written(collection, 2, n=6_000, size=600)
-    before = db._checkpoint_bytes()
-    assert db._measure_chunks()
-    assert 2 * 40 * 100_000 < db._checkpoint_bytes() < before
+    before = db._database.checkpoint_memory.n_bytes()
+    assert db._database.checkpoint_memory.measure_chunks(db._database.connection)
+    assert 2 * 40 * 100_000 < db._database.checkpoint_memory.n_bytes() < before
 
 
 def test_compression_is_left_out_where_there_is_no_memory_to_try_it_out(
@@ -166,11 +168,11 @@ def test_compression_is_left_out_where_there_is_no_memory_to_try_it_out(
         db.memory_share.n_bytes = 16 << 20
         with monkeypatch.context() as tight:
             little(tight, 8 << 20)
-            db._checkpoint()
-        assert not db._uncheckpointed
-        assert not db._is_broken
+            db._database._checkpoint()
+        assert not db._database.checkpoint_memory.uncheckpointed
+        assert not db._database._is_broken
         query = "SELECT current_setting('disabled_compression_methods')"
-        assert db._connection.execute(query).fetchall()[0][0].lower() == "zstd"
+        assert db._database.connection.execute(query).fetchall()[0][0].lower() == "zstd"
         assert collection.get(limit=9)["documents"] == documents[:9]
 
 
@@ -182,7 +184,7 @@ def test_a_store_in_memory_that_has_ended_says_that_it_is_lost(client: Any) -> N
     db.memory_share.n_bytes = 2 << 20
     db.memory_share.apply()
     with (
-        contextlib.closing(db._connection.cursor()) as cursor,
+        contextlib.closing(db._database.connection.cursor()) as cursor,
         pytest.raises(duckdb.FatalException),
     ):
         cursor.execute("CHECKPOINT")

@@ -145,8 +145,10 @@ def test_a_report_takes_a_time_that_grows_with_the_collections_and_no_faster() -
                     str(one),
                     *(template.tenant, template.database, template.configuration, None),
                 )
-                db._remember(
-                    type(db._entries[info.id])(copy, db._next_created(), db.extent(info.id))
+                db._cached.remember(
+                    type(db._cached.entries[info.id])(
+                        copy, db._cached.next_created(), db.extent(info.id)
+                    )
                 )
 
         add(1_000)

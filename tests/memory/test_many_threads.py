@@ -336,7 +336,7 @@ while sum(kinds.values()) < 400:
     try:
         in_cell = True
         try:
-            with client.api.db._reading():
+            with client.api.db._database.reading():
                 pass
         except Exception as error:
             in_cell = False

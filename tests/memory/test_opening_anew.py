@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 
 import chroma_nb
-from chroma_nb.db import _persistent_duckdb
+from chroma_nb.db.duckdb import folder_database
 from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def test_a_reader_is_not_cut_off_and_the_writer_comes_through(tmp_path: Path) ->
         begun = threading.Event()
 
         def read() -> None:
-            with db._reading() as cursor:
-                cursor.execute(f'SELECT id FROM "{db._entry(collection.id).table}"')
+            with db._database.reading() as cursor:
+                cursor.execute(f'SELECT id FROM "{db._database.entry(collection.id).table}"')
                 found.append(cursor.fetchmany(10))
                 begun.set()
                 time.sleep(0.3)
@@ -75,7 +75,7 @@ def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopene
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB waits for it otherwise, or gives the same instance once more."""
-    monkeypatch.setattr(_persistent_duckdb, "_READERS_SECONDS", 0.0)
+    monkeypatch.setattr(folder_database, "_READERS_SECONDS", 0.0)
     client, collection = filled(tmp_path / "store")
     with client:
         db = client.api.segments.db
@@ -84,7 +84,7 @@ def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopene
 
         def ask() -> None:
             try:
-                with db._reading() as cursor:
+                with db._database.reading() as cursor:
                     count_to(10**12, cursor, begun)
             except Exception as error:
                 errors.append(error)
@@ -115,7 +115,7 @@ def test_a_cursor_that_keeps_the_old_instance_for_a_moment_is_waited_for(tmp_pat
         def work() -> None:
             with (
                 contextlib.suppress(duckdb.Error),
-                contextlib.closing(db._connection.cursor()) as cursor,
+                contextlib.closing(db._database.connection.cursor()) as cursor,
             ):
                 count_to(10**6, cursor, begun)
 
@@ -138,7 +138,7 @@ def test_a_read_that_was_cut_off_is_repeated(
         collection.unload()
         db = client.api.segments.db
         calls = []
-        record_table = db._record_table
+        record_table = db.record_table
 
         def ends_once(cursor: Any, entry: Any) -> Any:
             calls.append(entry)
@@ -146,7 +146,7 @@ def test_a_read_that_was_cut_off_is_repeated(
                 raise duckdb.FatalException("FATAL Error: database has been invalidated")
             return record_table(cursor, entry)
 
-        monkeypatch.setattr(db, "_record_table", ends_once)
+        monkeypatch.setattr(db, "record_table", ends_once)
         assert collection.get(ids=["7"])["documents"] == ["7"]
         assert len(calls) > 1
 
@@ -155,8 +155,8 @@ def test_a_reader_that_was_cut_off_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not that its store is damaged."""
-    monkeypatch.setattr(_persistent_duckdb, "_READERS_SECONDS", 0.0)
-    monkeypatch.setattr(_persistent_duckdb, "_INTERRUPTED_SECONDS", 0.0)
+    monkeypatch.setattr(folder_database, "_READERS_SECONDS", 0.0)
+    monkeypatch.setattr(folder_database, "_INTERRUPTED_SECONDS", 0.0)
     client, collection = filled(tmp_path / "store")
     with client:
         db = client.api.segments.db
@@ -164,8 +164,8 @@ def test_a_reader_that_was_cut_off_is_told_so(
 
         def read() -> None:
             try:
-                with db._reading() as cursor:
-                    cursor.execute(f'SELECT id FROM "{db._entry(collection.id).table}"')
+                with db._database.reading() as cursor:
+                    cursor.execute(f'SELECT id FROM "{db._database.entry(collection.id).table}"')
                     begun.set()
                     reopened.wait()
                     cursor.fetchall()
@@ -190,7 +190,7 @@ def test_a_store_in_memory_has_memory_for_its_checkpoints_whatever_is_in_use() -
     settings = chroma_nb.Settings(progress=False, duckdb_memory_limit="12 MB")
     with chroma_nb.EphemeralClient(settings) as client:
         db = client.api.segments.db  # type: ignore[attr-defined]
-        with db._memory_for_checkpoint():
+        with db._database._memory_for_checkpoint():
             assert db.memory_share.limit >= db.memory_share.n_bytes + (32 << 20)
         assert db.memory_share.limit == db.memory_share.n_bytes
 
@@ -233,7 +233,7 @@ def test_a_commit_that_runs_out_of_memory_when_it_is_in_the_log_is_a_commit(
             raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data")
 
         with monkeypatch.context() as patched:
-            patched.setattr(db, "_memory_for_commit", too_little)
+            patched.setattr(db._database, "_memory_for_commit", too_little)
             collection.add(ids=["more"], embeddings=np.full((1, 4), 2.0, dtype=np.float32))
             collection.delete(ids=["7"])
         assert collection.get(ids=["7", "more"])["ids"] == ["more"]

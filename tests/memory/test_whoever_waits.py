@@ -164,7 +164,7 @@ def test_who_makes_room_for_opening_the_database_anew_can_read_it(
         reader.join(SECONDS / 4)
 
     asked = asking(db, read)
-    db._reopen_to_free_memory()
+    db._database._reopen_to_free_memory()
     assert asked.asked
     assert len(found) == asked.asked
     assert collection.count() == 221
@@ -180,7 +180,7 @@ def test_a_collection_that_makes_room_for_a_commits_checkpoint_leaves_the_catalo
     db = client.api.segments.db
     # As when a collection is saved before it goes.
     asked = asking(db, lambda: db.extent(collection.id))
-    db._log_limit = 0
+    db._database._log_limit = 0
     client.delete_collection("notes")
     assert asked.asked
     assert list(client) == ["books"]
@@ -204,9 +204,9 @@ def test_a_write_that_was_not_carried_through_is_looked_up_whatever_is_in_use(cl
     client.memory.unload_all()
     db = client.api.segments.db
     fill_up(db)
-    db._is_stale = True
+    db._database._is_stale = True
     assert list(client) == ["notes"]
-    assert not db._is_stale
+    assert not db._database._is_stale
     db.memory_share.n_bytes = 64 * MIB
     db.memory_share.apply()
     assert collection.count() == 400
@@ -219,7 +219,7 @@ def test_a_database_that_ended_for_want_of_memory_is_opened_anew_by_the_next_que
     db = client.api.segments.db
     fill_up(db)
     with (
-        contextlib.closing(db._connection.cursor()) as cursor,
+        contextlib.closing(db._database.connection.cursor()) as cursor,
         pytest.raises(duckdb.FatalException, match="checkpoint"),
     ):
         cursor.execute("CHECKPOINT")
@@ -230,8 +230,8 @@ def fill_up(db: Any) -> None:
     """Take a database's limit down to what cannot go, as where others use all of it."""
     share = db.memory_share
     step = 16 << 10
-    with db._reading() as cursor:
-        share.n_bytes = db._memory_used(cursor)
+    with db._database.reading() as cursor:
+        share.n_bytes = db._database._memory_used(cursor)
     # All of it may go, and DuckDB 1.3 takes a limit below zero for none.
     while not share.is_stale and share.n_bytes > step:
         share.n_bytes -= step

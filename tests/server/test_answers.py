@@ -97,7 +97,7 @@ def test_twenty_slow_clients_hold_no_more_than_is_allowed(monkeypatch: pytest.Mo
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert (answers._held, answers._leaving) == (0, {})
+        assert (answers._held, answers._sending) == (0, {})
 
     asyncio.run(main())
 

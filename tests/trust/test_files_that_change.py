@@ -197,6 +197,6 @@ def test_a_client_goes_on_after_its_folder_could_not_be_read_for_a_moment(
         raise OSError(errno.ESTALE, "Stale file handle")
 
     with monkeypatch.context() as patch:
-        patch.setattr("chroma_nb.db._persistent_duckdb.os.lstat", stale)
+        patch.setattr("chroma_nb.db.duckdb.folder_database.os.lstat", stale)
         notes.count()
     assert notes.count() == N

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import chroma_nb
-from chroma_nb.db._duckdb import DuckDB
+from chroma_nb.db import DuckDB
 from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:

@@ -599,8 +599,8 @@ def test_a_commit_that_failed_is_not_counted_and_one_that_came_through_is(
     with store(tmp_path) as client:
         notes = notes_of(client)
         notes.query(query_embeddings=rows[:1], n_results=1)
-        db = client.api.db
-        count = type(db)._number_commit
+        database = client.api.db._database
+        count = type(database)._number_commit
 
         def fails(self: Any, con: Any) -> Any:
             count(self, con)
@@ -610,7 +610,7 @@ def test_a_commit_that_failed_is_not_counted_and_one_that_came_through_is(
             raise duckdb.IOException("the disk has failed")
 
         with monkeypatch.context() as patch:
-            patch.setattr(type(db), "_number_commit", fails)
+            patch.setattr(type(database), "_number_commit", fails)
             with pytest.raises(InternalError):
                 notes.add(ids=["new"], embeddings=vectors(20, seed=8)[:1])
         n_there = N + (when == "after")

@@ -11,7 +11,7 @@ from benchmarks.servers import running, start_ours
 from chroma_nb import stores
 from chroma_nb.api._fastapi import FastAPI
 from chroma_nb.api._local import Local
-from chroma_nb.db._persistent_duckdb import PersistentDuckDB
+from chroma_nb.db import PersistentDuckDB
 from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
 from chroma_nb.settings import Settings
 

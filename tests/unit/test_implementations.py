@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chroma_nb import implementations
+from chroma_nb import api_names, implementations
 from chroma_nb.api.base import API
 from chroma_nb.db.base import DB
 from chroma_nb.errors import InvalidArgumentError
@@ -37,12 +37,12 @@ def test_names_lead_to_implementations(setting: str, known: dict[str, str], kind
 def test_the_table_says_which_apis_are_remote() -> None:
     for name in implementations.API_IMPLEMENTATIONS:
         kind = implementations.load_implementation("api", name, implementations.API_IMPLEMENTATIONS)
-        assert implementations.is_remote(name) is not kind.is_near, name
-        assert Settings(api=name).is_remote is implementations.is_remote(name)
-    assert not implementations.is_remote("package.module:Class")
+        assert api_names.is_remote(name) is not kind.is_near, name
+        assert Settings(api=name).is_remote is api_names.is_remote(name)
+    assert not api_names.is_remote("package.module:Class")
 
 
 @pytest.mark.parametrize("url", ["http://host:8000", "HTTPS://host", "host:8000", "ftp://host"])
 def test_an_address_leads_to_the_api_that_asks_it(url: str) -> None:
-    assert implementations.remote_api(url) == "fastapi"
+    assert api_names.remote_api(url) == "fastapi"
     assert Settings(url=url).is_remote

@@ -9,7 +9,7 @@ import pytest
 import chroma_nb
 from chroma_nb import stores
 from chroma_nb.api._local import Local
-from chroma_nb.db._duckdb import DuckDB
+from chroma_nb.db import DuckDB
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.server.base import Server
 from chroma_nb.settings import Settings

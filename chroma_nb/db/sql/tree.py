@@ -26,29 +26,28 @@ from chroma_nb.db.sql.allowed import (
     TABLES,
 )
 from chroma_nb.db.sql.names import fold
+from chroma_nb.db.sql.nodes import (
+    arguments,
+    cannot_name_field,
+    column_path,
+    is_orderless,
+    lambda_names,
+    name_of,
+    stars_of,
+    table_path,
+    text_of,
+    type_of,
+    words,
+)
 from chroma_nb.db.sql.statement import ColumnUse, MadeTable, Scope, Statement
 from chroma_nb.db.sql.tokens import without_explain
 from chroma_nb.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from chroma_nb.db.sql.statement import Source
 
 _ONE_SELECT = "client.sql() reads: give it one SELECT (or EXPLAIN). Use add, update, upsert and delete to write."
 
-#: Aggregates whose result does not depend on the order of the rows, ...
-_ORDERLESS = {
-    *("count", "count_star", "count_if", "sum", "min", "max", "avg", "median", "stddev"),
-    *("stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop", "approx_count_distinct"),
-    *("bool_and", "bool_or", "quantile_cont", "quantile_disc", "corr", "entropy"),
-}
-#: ... and those whose result does.
-_ORDERED = re.compile(
-    r"first|last|any_value|arbitrary|list|array_agg|string_agg|group_concat|listagg|mode|lttb|"
-    r"arg_?(min|max)\w*|(min|max)_by|json_group_\w+|reservoir_quantile",
-    re.IGNORECASE,
-)
 #: Functions that take a lambda.
 _LAMBDA_FUNCTION = re.compile(r"((list|array)_)?(transform|apply|filter|reduce)", re.IGNORECASE)
 #: Tables of WITH: name, folded -> as written, and the table.
@@ -133,7 +132,7 @@ class _TreeWalker:
         kind = node["type"]
         if kind not in QUERIES:
             raise InvalidArgumentError(
-                f"{_ONE_SELECT} Got a part that does not read: {_words(kind)}."
+                f"{_ONE_SELECT} Got a part that does not read: {words(kind)}."
             )
         scope = Scope(outer)
         before = ctes
@@ -147,7 +146,7 @@ class _TreeWalker:
         self._statement.cte_names.update(name for name, _ in ctes.values())
         read = {"cte_map", "from_table", "cte_name", "aliases", "type", "modifiers"}
         if kind == "SELECT_NODE":
-            scope.is_orderless = _is_orderless(node)
+            scope.is_orderless = is_orderless(node)
             self._table(node["from_table"], scope, ctes)
             self._find_starred(node, scope, outer)
             self._select(node["select_list"], scope)
@@ -203,14 +202,14 @@ class _TreeWalker:
             elif one["class"] == "COLUMN_REF":
                 made.uses.append(ColumnUse(tuple(one["column_names"]), scope))
             else:
-                for star in _stars(one):
+                for star in stars_of(one):
                     alias = star.get("relation_name") or ""
-                    renamed = [_column_path(each["key"]) for each in star.get("rename_list") or ()]
+                    renamed = [column_path(each["key"]) for each in star.get("rename_list") or ()]
                     without: list[tuple[str, ...]] = [
-                        (_name_of(each),) for each in star.get("exclude_list") or ()
+                        (name_of(each),) for each in star.get("exclude_list") or ()
                     ]
                     without += [
-                        _column_path(each) for each in star.get("qualified_exclude_list") or ()
+                        column_path(each) for each in star.get("qualified_exclude_list") or ()
                     ]
                     names = {fold(path[0]) for path in (*renamed, *without) if len(path) == 1}
                     made.stars += [(table, frozenset(names)) for table in _meant(scope, alias)]
@@ -275,7 +274,7 @@ class _TreeWalker:
         kind = ref["type"]
         if kind not in TABLES:
             raise InvalidArgumentError(
-                f"client.sql() does not know this kind of table and refuses it: {_words(kind)}."
+                f"client.sql() does not know this kind of table and refuses it: {words(kind)}."
             )
         alias = ref.get("alias") or ""
         names = ref.get("column_name_alias") or ()
@@ -326,7 +325,7 @@ class _TreeWalker:
             scope.add(alias, MadeTable(own=set(names)))
 
     def _base_table(self, ref: dict[str, Any], alias: str, scope: Scope, ctes: _Ctes) -> None:
-        path = _path(ref)
+        path = table_path(ref)
         name = path[-1]
         names = ref.get("column_name_alias") or ()
         scope.given.update(map(fold, names))
@@ -391,7 +390,7 @@ class _TreeWalker:
                     name for name in inner.tables.values() if isinstance(name, str)
                 )
             return
-        path = _path(ref)
+        path = table_path(ref)
         if ref["show_type"] in ("SHOW_SPECIAL", "SHOW_FROM") or path[-1].startswith(("__", '"')):
             self._statement.system_views.append("SHOW " + path[-1].strip('"_').replace("_", " "))
             return
@@ -416,7 +415,7 @@ class _TreeWalker:
                 self.query(value, scope, ctes)
             elif isinstance(kind, str) and kind not in MODIFIERS:
                 raise InvalidArgumentError(
-                    f"client.sql() does not know this part of a query and refuses it: {_words(kind)}."
+                    f"client.sql() does not know this part of a query and refuses it: {words(kind)}."
                 )
             else:
                 for one in value.values():
@@ -426,7 +425,7 @@ class _TreeWalker:
         kind = node["class"]
         if kind not in EXPRESSIONS:
             raise InvalidArgumentError(
-                f"client.sql() does not know this kind of expression and refuses it: {_words(kind)}."
+                f"client.sql() does not know this kind of expression and refuses it: {words(kind)}."
             )
         if kind == "CONSTANT":
             return
@@ -443,7 +442,7 @@ class _TreeWalker:
             self._function(node, scope)
         if node["type"] in ("ARRAY_EXTRACT", "STRUCT_EXTRACT"):
             self._fields(node["children"][1:])
-        if kind == "CAST" and "struct" in _type_of(node):
+        if kind == "CAST" and "struct" in type_of(node):
             self._statement.computed_fields = True
         has_lambda = kind == "FUNCTION" and _LAMBDA_FUNCTION.fullmatch(node["function_name"])
         for key, value in node.items():
@@ -459,16 +458,16 @@ class _TreeWalker:
     def _argument(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         """Read what a function that takes a lambda is given. Elsewhere an arrow reads JSON."""
         if node["class"] == "LAMBDA":
-            scope = scope.within_lambda(_lambda_names(node["lhs"]))
+            scope = scope.within_lambda(lambda_names(node["lhs"]))
         self._any(node, scope, ctes)
 
     def _fields(self, names: list[dict[str, Any]]) -> None:
         """Note the fields that are taken out of a value."""
         for name in names:
-            text = _text_of(name)
+            text = text_of(name)
             if text is not None:
                 self._statement.fields.append(text)
-            elif not _is_place(name):
+            elif not cannot_name_field(name):
                 self._statement.computed_fields = True
 
     def _function(self, node: dict[str, Any], scope: Scope) -> None:
@@ -487,12 +486,12 @@ class _TreeWalker:
             # Fields without a name of their own get that of the column.
             uses = [
                 ColumnUse(tuple(one["column_names"]), scope)
-                for one in _arguments(node)
+                for one in arguments(node)
                 if one["class"] == "COLUMN_REF" and not one.get("alias")
             ]
             self._use_row(MadeTable(uses=uses))
         if fold(name) in ("array_extract", "struct_extract"):
-            self._fields([one for one in _arguments(node) if one["class"] != "COLUMN_REF"])
+            self._fields([one for one in arguments(node) if one["class"] != "COLUMN_REF"])
 
     def _column(self, parts: tuple[str, ...], scope: Scope) -> None:
         self._statement.columns.append(ColumnUse(parts, scope))
@@ -504,11 +503,11 @@ class _TreeWalker:
             for table in _meant(scope, node.get("relation_name") or ""):
                 self._use_row(table)
         for one in node.get("exclude_list") or ():
-            self._column((_name_of(one),), scope)
+            self._column((name_of(one),), scope)
         for one in node.get("qualified_exclude_list") or ():
-            self._column(_column_path(one), scope)
+            self._column(column_path(one), scope)
         for one in node.get("rename_list") or ():
-            self._column(_column_path(one["key"]), scope)
+            self._column(column_path(one["key"]), scope)
         for one in node.get("replace_list") or ():
             self._column((one["key"],), scope)
             self._any(one["value"], scope, ctes)
@@ -516,8 +515,8 @@ class _TreeWalker:
         if expression is None:
             return
         called = fold(expression["function_name"]) if expression["class"] == "FUNCTION" else ""
-        names = _arguments(expression) if called == "list_value" else []
-        texts = [text for one in names if (text := _text_of(one)) is not None]
+        names = arguments(expression) if called == "list_value" else []
+        texts = [text for one in names if (text := text_of(one)) is not None]
         if len(texts) < len(names) or (
             called not in ("list_value", "list_filter") and expression["class"] != "CONSTANT"
         ):
@@ -528,7 +527,7 @@ class _TreeWalker:
         for text in texts:
             # Case does not count for DuckDB here, as it does in a pattern.
             self._column((text,), scope)
-        for one in _arguments(expression):
+        for one in arguments(expression):
             self._plain_stars.add(id(one))
             self._argument(one, scope, ctes)
 
@@ -538,115 +537,9 @@ class _TreeWalker:
         )
 
 
-def _is_orderless(node: dict[str, Any]) -> bool:
-    """Say whether a SELECT gives the same answer for every order of the rows that it reads."""
-    selected = node["select_list"]
-    called = list(_functions([selected, node["having"], node["qualify"]]))
-    if any(name is None or _ORDERED.fullmatch(name) for name in called):
-        return False
-    if node["group_expressions"] or any(
-        one["type"] == "ORDER_MODIFIER" for one in node["modifiers"]
-    ):
-        return True
-    return all(
-        one["class"] == "FUNCTION" and fold(one["function_name"]) in _ORDERLESS for one in selected
-    )
-
-
-def _functions(value: Any) -> Iterator[str | None]:
-    """Yield the names of the functions that are called, None for a window function."""
-    if isinstance(value, list):
-        for one in value:
-            yield from _functions(one)
-    elif isinstance(value, dict) and value.get("class") != "CONSTANT":
-        if value.get("class") == "WINDOW":
-            yield None
-        elif value.get("class") == "FUNCTION":
-            yield value["function_name"]
-        for one in value.values():
-            yield from _functions(one)
-
-
-def _stars(node: Any) -> Iterator[dict[str, Any]]:
-    """Yield each star of an expression, those of subqueries left out."""
-    if isinstance(node, list):
-        for one in node:
-            yield from _stars(one)
-    elif isinstance(node, dict) and node.get("class") != "SUBQUERY":
-        if node.get("class") == "STAR":
-            yield node
-        else:
-            for one in node.values():
-                yield from _stars(one)
-
-
 def _meant(scope: Scope, alias: str) -> list[Source]:
     """Return the tables whose columns a star means."""
     if not alias:
         return list(scope.tables.values())
     table = scope.find(alias)
     return [] if table is None else [table]
-
-
-def _arguments(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what a function is given. DuckDB before 2 calls it children."""
-    if "arguments" in node:
-        return [one["expression"] for one in node["arguments"]]
-    return list(node.get("children") or ())
-
-
-def _text_of(node: dict[str, Any]) -> str | None:
-    """Return the text that is written here; None for anything else."""
-    if node["class"] != "CONSTANT":
-        return None
-    if "literal" in node:
-        return str(node["literal"]["text"]) if node["literal"]["kind"] == "STRING" else None
-    value = node["value"]
-    return str(value["value"]) if value["type"]["id"] == "VARCHAR" else None
-
-
-def _type_of(cast: dict[str, Any]) -> str:
-    """Return the type of a CAST, in small letters. DuckDB before 2 calls it cast_type."""
-    return json.dumps(cast.get("type_expr") or cast.get("cast_type")).lower()
-
-
-def _is_place(node: dict[str, Any]) -> bool:
-    """Say whether this can be no name of a field: a number, or something that differs from row to row."""
-    if node["class"] == "CONSTANT":
-        return _text_of(node) is None
-    if node["class"] == "COLUMN_REF":
-        return True
-    children = _arguments(node)
-    if node["class"] == "FUNCTION" and node["function_name"] in ("-", "+"):
-        return all(map(_is_place, children))
-    return any(one["class"] == "COLUMN_REF" for one in children)
-
-
-def _path(ref: dict[str, Any]) -> tuple[str, ...]:
-    found = ref.get("qualified_name")
-    if found:
-        return tuple(found["path"]) or ("",)
-    before = (part for part in (ref.get("catalog_name"), ref.get("schema_name")) if part)
-    return (*before, ref.get("table_name") or "")
-
-
-def _column_path(node: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(part for part in (node.get("table"), node["column"]) if part)
-
-
-def _name_of(node: Any) -> str:
-    return node if isinstance(node, str) else str(node["column"])
-
-
-def _lambda_names(node: Any) -> list[str]:
-    if isinstance(node, list):
-        return [name for one in node for name in _lambda_names(one)]
-    if not isinstance(node, dict):
-        return []
-    if node.get("class") == "COLUMN_REF":
-        return list(node["column_names"])
-    return [name for value in node.values() for name in _lambda_names(value)]
-
-
-def _words(kind: object) -> str:
-    return str(kind).removesuffix("_QUERY_NODE").removesuffix("_NODE").replace("_", " ")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from chroma_nb.db._duckdb import DuckDB
+from chroma_nb.db import DuckDB
 from chroma_nb.index import load_engine
 from chroma_nb.segment.manager import SegmentManager
 from chroma_nb.segment.writer import Writer

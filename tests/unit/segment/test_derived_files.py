@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chroma_nb.db._persistent_duckdb import PersistentDuckDB
+from chroma_nb.db import PersistentDuckDB
 from chroma_nb.segment.derived_files import DerivedFiles
 from chroma_nb.settings import Settings
 from chroma_nb.types import CollectionInfo

@@ -120,7 +120,9 @@ def test_types_are_the_same_in_pieces_and_extracted_together(
         monkeypatch.setattr(_fields, "TEXT_FACTOR", db.memory_limit // 500)
     pd.testing.assert_frame_equal(client.sql("DESCRIBE mixed"), described)
     pd.testing.assert_frame_equal(client.sql("SELECT * FROM mixed"), star)
-    pieces = _fields.Pieces(db._connection, f'"{db._entries[mixed.id].table}"', db.memory_limit)
+    pieces = _fields.Pieces(
+        db._database.connection, f'"{db._cached.entries[mixed.id].table}"', db.memory_limit
+    )
     assert pieces.is_one == is_small
 
 

@@ -67,7 +67,7 @@ def test_an_interrupt_ends_a_query(client: Any, query: str, interrupting: thread
 
     def interrupt() -> None:
         # When the query has a cursor; it runs for years.
-        while not db._busy_cursors:
+        while not db._database._busy_cursors:
             time.sleep(0.001)
         time.sleep(0.02)
         while not has_ended.is_set():
@@ -82,7 +82,7 @@ def test_an_interrupt_ends_a_query(client: Any, query: str, interrupting: thread
     has_ended.set()
     thread.join()
     assert not [one for one in threading.enumerate() if one.name == "chroma_nb-sql"]
-    assert not db._busy_cursors
+    assert not db._database._busy_cursors
     assert client.sql("SELECT count(*) AS n FROM docs").n.tolist() == [len(DOCS)]
 
 
@@ -99,7 +99,7 @@ def test_closing_ends_a_query(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=ask)
     thread.start()
-    while not client.api.db._sql_cursors:
+    while not client.api.db._database._sql_cursors:
         time.sleep(0.001)
     client.close()
     thread.join()
@@ -117,14 +117,14 @@ def test_a_fault_of_duckdbs_own_is_no_argument_error_and_leaves_a_sound_store(
 
     with chroma_nb.PersistentClient(tmp_path / "store") as client:
         notes = make(client, "notes", [{"n": 1}])
-        before = client.api.db._connection
+        before = client.api.db._database.connection
         with monkeypatch.context() as patch:
             patch.setattr(query_module, "read_frame", fail)
             with pytest.raises(InternalError, match="as asked"):
                 client.sql("SELECT n FROM notes")
         # DuckDB may take nothing more from then on, so it is opened anew.
         assert client.sql("SELECT n FROM notes").n.tolist() == [1]
-        assert client.api.db._connection is not before
+        assert client.api.db._database.connection is not before
         notes.update(ids=["r0"], metadatas=[{"n": 2}])
         assert client.sql("SELECT n, embedding FROM notes").n.tolist() == [2]
 
@@ -167,9 +167,11 @@ def test_a_failed_query_leaves_nothing_behind(client: Any) -> None:
     for query in ("SELECT nothing FROM docs", "SELECT document::INT FROM docs", "SELEC"):
         with pytest.raises(ChromaError):
             client.sql(query)
-    assert not db._busy_cursors
+    assert not db._database._busy_cursors
     assert db.sql_vectors._opened == {}
-    views = db._connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal")
+    views = db._database.connection.execute(
+        "SELECT count(*) FROM duckdb_views() WHERE NOT internal"
+    )
     assert views.fetchall() == [(0,)]
 
 

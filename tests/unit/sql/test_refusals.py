@@ -40,8 +40,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def everything(client: Any, folder: Path) -> Any:
     db = client.api.db
-    tables = [row[0] for row in db._connection.execute("SHOW TABLES").fetchall()]
-    rows = {name: db._connection.execute(f'FROM "{name}"').fetchall() for name in tables}
+    tables = [row[0] for row in db._database.connection.execute("SHOW TABLES").fetchall()]
+    rows = {name: db._database.connection.execute(f'FROM "{name}"').fetchall() for name in tables}
     return rows, sorted(os.listdir(folder))
 
 

@@ -1,0 +1,282 @@
+"""`StoredCatalogue`: tenants, databases and collections, each change a transaction in DuckDB."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+from chroma_nb.db.base import DB, NO_TEXTS, Extent
+from chroma_nb.db.duckdb.cached_catalogue import (
+    CatalogueEntry,
+    entry_from_row,
+    is_in_step,
+    metadata_json,
+    text_bytes,
+)
+from chroma_nb.db.duckdb.schema import COLLECTION_COLUMNS, create_records, insert_defaults
+from chroma_nb.errors import StoreCorruptError, UniqueConstraintError
+from chroma_nb.memory.workspace import WORKSPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import duckdb
+
+    from chroma_nb.db.duckdb.database import Database
+    from chroma_nb.db.duckdb.vector_files import VectorFiles
+    from chroma_nb.types import CollectionInfo
+
+logger = logging.getLogger("chroma_nb")
+
+#: What DuckDB holds of each collection of a store in memory (measured).
+_COLLECTION_BYTES = 50 << 10
+#: Memory is checked each time that this many collections were made.
+_ROOM_FOR_COLLECTIONS = 64
+
+
+class StoredCatalogue(DB):
+    """The part of a `DB` that knows which collections there are.
+
+    Args:
+        database: The store's DuckDB, not opened yet.
+        files: The store's vector files.
+    """
+
+    def __init__(self, database: Database, files: VectorFiles) -> None:
+        self._database = database
+        self._files = files
+        self._cached = database.cached
+        database.read_catalogue = self._read_catalogue
+
+    def _read_catalogue(self) -> None:
+        """Read the catalogue from DuckDB into memory; vector files that are open stay so."""
+        con = self._database.connection
+        tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
+        rows = con.execute("SELECT id, name, tenant, created FROM databases ORDER BY created")
+        databases = {
+            (tenant, name): UUID(database_id) for database_id, name, tenant, _ in rows.fetchall()
+        }
+        entries: dict[UUID, CatalogueEntry] = {}
+        tails = "tail_rows, tail_sum" if self._database.format > 1 else "NULL, NULL"
+        query = (
+            f"SELECT {COLLECTION_COLUMNS}, {tails}, text_sizes FROM collections ORDER BY created"
+        )
+        for row in con.execute(query).fetchall():
+            try:
+                entry = entry_from_row(row)
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise StoreCorruptError(
+                    f"The catalogue of {self!r} has an entry for collection [{row[1]}] that cannot be read: {error}. "
+                    "Restore the store from a backup."
+                ) from error
+            key = entry.info.id, entry.extent.generation
+            before = self._cached.entries.get(entry.info.id)
+            if before is not None and before.extent.generation == entry.extent.generation:
+                entry.vectors = before.vectors
+            entry.vectors = self._files.compacting.get(key, entry.vectors)
+            if entry.vectors is not None and not is_in_step(entry, entry.vectors.sums):
+                # A commit succeeded after its writer was told that it had failed, or was interrupted.
+                try:
+                    self._files.attach_sums(entry, entry.vectors)
+                except StoreCorruptError:
+                    # Raised again when this collection is used. The others must stay usable.
+                    entry.vectors = None
+            entry.touched = self._cached.touched
+            entries[entry.info.id] = entry
+        last = con.execute(
+            "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
+            "SELECT created FROM collections)"
+        ).fetchall()
+        by_name = {
+            (entry.info.tenant, entry.info.database, entry.info.name): key
+            for key, entry in entries.items()
+        }
+        there = {(key, entry.extent.generation) for key, entry in entries.items()}
+        gone = [
+            entry
+            for key, entry in self._cached.entries.items()
+            if (key, entry.extent.generation) not in there
+        ]
+        cached = self._cached
+        # One assignment: other threads may be reading, and an interrupt may come between two statements.
+        (
+            cached.tenants,
+            cached.databases,
+            cached.created,
+            cached.entries,
+            cached.by_name,
+        ) = tenants, databases, last[0][0] or 0, entries, by_name
+        for entry in gone:
+            self._files.drop(entry)
+
+    def reset(self) -> None:
+        with self._database.changing():
+            with self._database.transaction() as con:
+                for entry in self._cached.entries.values():
+                    self._delete_collection(con, entry)
+                con.execute("DELETE FROM databases")
+                con.execute("DELETE FROM tenants")
+                insert_defaults(con)
+            self._database.load_catalogue()
+
+    # -- tenants and databases ----------------------------------------------------------------
+
+    def create_tenant(self, name: str) -> None:
+        with self._database.changing():
+            if name in self._cached.tenants:
+                raise UniqueConstraintError(f"Tenant [{name}] already exists")
+            with self._database.transaction() as con:
+                con.execute("INSERT INTO tenants VALUES (?)", [name])
+            self._cached.tenants.add(name)
+
+    def has_tenant(self, name: str) -> bool:
+        self._database.reload_if_stale()
+        return name in self._cached.tenants
+
+    def create_database(self, name: str, tenant: str) -> UUID:
+        with self._database.changing():
+            if (tenant, name) in self._cached.databases:
+                raise UniqueConstraintError(f"Database [{name}] already exists")
+            database_id = uuid4()
+            with self._database.transaction() as con:
+                row = [str(database_id), name, tenant, self._cached.next_created()]
+                con.execute("INSERT INTO databases VALUES (?, ?, ?, ?)", row)
+            self._cached.databases[tenant, name] = database_id
+            return database_id
+
+    def find_database(self, name: str, tenant: str) -> UUID | None:
+        self._database.reload_if_stale()
+        return self._cached.databases.get((tenant, name))
+
+    def list_databases(self, tenant: str) -> list[tuple[UUID, str]]:
+        self._database.reload_if_stale()
+        databases = list(self._cached.databases.items())
+        return [(key, name) for (owner, name), key in databases if owner == tenant]
+
+    def delete_database(self, name: str, tenant: str) -> None:
+        with self._database.changing():
+            entries = [
+                self._database.entry(info.id) for info in self.list_collections(tenant, name)
+            ]
+            with self._database.transaction() as con:
+                for entry in entries:
+                    self._delete_collection(con, entry)
+                con.execute("DELETE FROM databases WHERE name = ? AND tenant = ?", [name, tenant])
+            self._database.load_catalogue()
+
+    # -- collections --------------------------------------------------------------------------
+
+    def create_collection(self, info: CollectionInfo) -> None:
+        n = len(self._cached.entries)
+        if n % _ROOM_FOR_COLLECTIONS == 0 and n and not self.persists:
+            # DuckDB does not count this memory against its limit, so it is checked here.
+            WORKSPACE.take_all(
+                _ROOM_FOR_COLLECTIONS * _COLLECTION_BYTES,
+                f"A store in memory with more than {n:,} collections",
+                "keep them in a folder, where each takes a third: PersistentClient(path)",
+                "make one collection of several, with a metadata key that tells them apart",
+                "delete collections",
+            ).give_back()
+        self._database.retry_with_freed_memory(lambda: self._create_collection(info))
+
+    def _create_collection(self, info: CollectionInfo) -> None:
+        with self._database.changing():
+            if (info.tenant, info.database, info.name) in self._cached.by_name:
+                raise UniqueConstraintError(f"Collection [{info.name}] already exists")
+            entry = CatalogueEntry(
+                info, self._cached.next_created(), Extent(0, 0, 0, 0, 0), texts=NO_TEXTS
+            )
+            with self._database.transaction() as con:
+                con.execute(
+                    f"INSERT INTO collections ({COLLECTION_COLUMNS}) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
+                    [
+                        str(info.id),
+                        info.name,
+                        info.tenant,
+                        info.database,
+                        entry.created,
+                        json.dumps(info.configuration),
+                        metadata_json(info.metadata),
+                        info.dimension,
+                    ],
+                )
+                con.execute(create_records(entry.table))
+            self._cached.remember(entry)
+
+    def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
+        self._database.reload_if_stale()
+        collection_id = self._cached.by_name.get((tenant, database, name))
+        return None if collection_id is None else self._cached.entries[collection_id].info
+
+    def get_collection(self, collection_id: UUID) -> CollectionInfo:
+        return self._database.entry(collection_id).info
+
+    def list_collections(
+        self, tenant: str | None = None, database: str | None = None
+    ) -> list[CollectionInfo]:
+        self._database.check_open()
+        self._database.reload_if_stale()
+        infos = [
+            entry.info for entry in sorted(self._cached.entries.values(), key=lambda e: e.created)
+        ]
+        if tenant is None:
+            return infos
+        return [info for info in infos if (info.tenant, info.database) == (tenant, database)]
+
+    def update_collection(
+        self, collection_id: UUID, change: Callable[[CollectionInfo], CollectionInfo]
+    ) -> CollectionInfo:
+        with self._database.changing():
+            entry = self._database.entry(collection_id)
+            old = entry.info
+            info = replace(change(old), dimension=old.dimension)
+            taken = self._cached.by_name.get((info.tenant, info.database, info.name))
+            if taken is not None and taken != info.id:
+                raise UniqueConstraintError(f"Collection [{info.name}] already exists")
+            with self._database.transaction() as con:
+                con.execute(
+                    "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
+                    "ttl_seconds = ? WHERE id = ?",
+                    [
+                        info.name,
+                        metadata_json(info.metadata),
+                        json.dumps(info.configuration),
+                        info.ttl_seconds,
+                        str(info.id),
+                    ],
+                )
+            self._cached.by_name.pop((old.tenant, old.database, old.name), None)
+            entry.info = info
+            self._cached.remember(entry)
+            return info
+
+    def delete_collection(self, collection_id: UUID) -> None:
+        with self._database.changing():
+            entry = self._database.entry(collection_id)
+            with self._database.transaction() as con:
+                self._delete_collection(con, entry)
+            del self._cached.entries[collection_id]
+            info = entry.info
+            self._cached.by_name.pop((info.tenant, info.database, info.name), None)
+            self._files.drop(entry)
+
+    def _delete_collection(self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> None:
+        con.execute("DELETE FROM collections WHERE id = ?", [str(entry.info.id)])
+        con.execute(f'DROP TABLE "{entry.table}"')
+        self._files.delete_sums(con, entry.info.id)
+
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
+        found = super().sizes(collection_ids)
+        entries = [self._cached.entries.get(collection_id) for collection_id in collection_ids]
+        return [
+            (n_records, disk_bytes, 0 if entry is None else text_bytes(entry))
+            for (n_records, disk_bytes, _), entry in zip(found, entries, strict=True)
+        ]
+
+    def bytes_on_disk(self, collection_id: UUID) -> int:
+        entry = self._database.entry(collection_id)
+        return 0 if entry.vectors is None else entry.vectors.bytes_on_disk
