@@ -21,6 +21,7 @@
     `-- InternalError
         |-- IDNotFoundError (also a NotFoundError)
         |-- UniqueConstraintError
+        |-- ConflictError
         |-- VersionMismatchError
         |-- StoreLockedError
         `-- StoreCorruptError
@@ -46,6 +47,7 @@ __all__ = [
     "BatchSizeExceededError",
     "ChromaAuthError",
     "ChromaError",
+    "ConflictError",
     "DuplicateIDError",
     "IDAlreadyExistsError",
     "IDNotFoundError",
@@ -258,6 +260,13 @@ class UniqueConstraintError(InternalError):
     _name = "UniqueConstraintError"
 
 
+class ConflictError(InternalError):
+    """Other processes have written to the collection meanwhile; nothing of this call was kept."""
+
+    _http_status = 409
+    _name = "ConflictError"
+
+
 class VersionMismatchError(InternalError):
     """A store was written by a version that this one cannot read."""
 
@@ -303,6 +312,7 @@ error_types: dict[str, type[ChromaError]] = {
     "BatchSizeExceededError": BatchSizeExceededError,
     "RateLimitError": RateLimitError,
     "QuotaError": QuotaError,
+    "ConflictError": ConflictError,
     "VersionMismatchError": VersionMismatchError,
     "StoreLockedError": StoreLockedError,
     "StoreCorruptError": StoreCorruptError,

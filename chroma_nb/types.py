@@ -38,6 +38,8 @@ WhereDocument: TypeAlias = dict[str, Any]
 Include: TypeAlias = list[str]
 Space: TypeAlias = Literal["l2", "cosine", "ip"]
 OnConflict: TypeAlias = Literal["skip", "error", "replace"]
+#: What a write does about ids that exist: those of `OnConflict`; "merge" (upsert); "only" (update).
+Existing: TypeAlias = Literal["skip", "error", "replace", "merge", "only"]
 
 SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
 #: Links of a record in a graph (max_neighbors): with one a graph is a rope, and hnswlib has no more than this.

@@ -10,17 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
-import numpy as np
-
 from chroma_nb._version import __version__
-from chroma_nb.api._texts import WrittenTexts
 from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.check_report import CheckReport, CollectionCheck
-from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import (
     AuthorizationError,
     InternalError,
-    MemoryBudgetError,
     NotFoundError,
     UniqueConstraintError,
 )
@@ -28,13 +23,12 @@ from chroma_nb.filters.expression import And, Expression, patterns
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.filters.regex import rust_regex_to_re2
+from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
-from chroma_nb.memory.sizes import format_bytes
-from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.progress import progress_bar
-from chroma_nb.segment.described import Described
+from chroma_nb.segment import answers, memory_report
 from chroma_nb.segment.locks import release_stale
-from chroma_nb.segment.resident_set import graph_parameters
+from chroma_nb.segment.writer import Writer
 from chroma_nb.shielded import finish
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import (
@@ -50,105 +44,27 @@ from chroma_nb.types import (
 )
 from chroma_nb.validation import (
     check_dimension,
-    check_known,
     check_ttl,
-    ids_exist,
     updated_configuration,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from chroma_nb.memory.workspace import Grant
+    from chroma_nb.db.base import DB
     from chroma_nb.segment.manager import SegmentManager
-    from chroma_nb.segment.segment import Segment
     from chroma_nb.settings import Settings
-
-#: Bytes for each number of an embedding: as it is read, and as float64, which Chroma answers with.
-_VECTOR_COPIES = 4 + 8
-#: A distance as Python's float, with its place in a list.
-_FLOAT_BYTES = 32
-#: An answer's record without its texts, and how many times as much as their UTF-8 these may take as objects.
-_OBJECT_BYTES = 400
-_MOST_TIMES = 16
-#: What an answer is called that is refused, and what to do instead.
-_A_GET = (
-    "get() of {:,} records of collection [{}]",
-    "ask for them in parts: get(limit=..., offset=...)",
-    "write them to a file: collection.export(path)",
-)
-#: And where more than ids was asked for:
-_LESS_OF_EACH = "ask for less of each, for their ids alone: include=[]"
-_A_QUERY = (
-    "query() for {:,} results from collection [{}]",
-    "send fewer queries in one call",
-    "ask for fewer results: n_results=10",
-)
-
-
-class _Room:
-    """The memory of an answer, which grows where its texts turn out to take more than was thought.
-
-    Args:
-        grant: What was taken for it.
-        text_bytes: How much of that is for its texts.
-        take: Takes more.
-    """
-
-    def __init__(
-        self, grant: Grant, text_bytes: int, take: Callable[[int], Grant] | None = None
-    ) -> None:
-        self._grants = [grant]
-        self._thought = self._taken = text_bytes
-        self._take = take
-        self.measured = None if take is None or WORKSPACE.reads_a_piece else self._measured
-
-    def _measured(self, share: float, n_bytes: int) -> None:
-        """Take more where a share of the texts takes more than was thought of it.
-
-        Raises:
-            MemoryBudgetError: It is not free.
-        """
-        need = n_bytes + int((1 - share) * self._thought)
-        if self._take is None or need <= self._taken:
-            return
-        try:
-            self._grants.append(self._take(need - self._taken))
-        except MemoryBudgetError as error:
-            # Not kept in a variable: the texts read so far would stay in memory with this frame.
-            raise _discarded(error, need, error.free + self._taken) from None
-        self._taken = need
-
-    def __enter__(self) -> _Room:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for grant in self._grants:
-            grant.give_back()
-
-
-def _discarded(error: MemoryBudgetError, need: int, free: int) -> MemoryBudgetError:
-    """Return the error for an answer that turned out to take more while it was read, `need` bytes of `free`."""
-    said = error.message().replace("Nothing was allocated", "The texts read so far were discarded")
-    for before, now in ((error.need, need), (error.free, free)):
-        said = said.replace(format_bytes(before), format_bytes(now), 1)
-    told = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
-    told.may_fit_later = error.may_fit_later
-    return told
-
-
-#: For answers that are small.
-_NO_ROOM = _Room(NOTHING, 0)
 
 
 class Local(API):
     """Answers in this process.
 
     Args:
-        db: Where the truth is.
-        segments: What is in memory of it.
+        db: Holds all records.
+        segments: The collections that are in memory, and the background work.
         settings: `allow_reset`, `max_batch_size` and the limits of filters are used.
     """
 
@@ -159,7 +75,7 @@ class Local(API):
         self.db = db
         self.segments = segments
         self.settings = settings
-        self._described = Described(db)
+        self._writer = Writer(db, segments)
         self._filter_limits = FilterLimits.of(settings)
         self._pid = os.getpid()
         self._close_lock = threading.Lock()
@@ -221,7 +137,7 @@ class Local(API):
             finish(self.segments.close, self.db.close)
 
     def abandon(self) -> None:
-        """Close without writing anything more: the place that the store was opened on is gone."""
+        """Close without writing anything more: the store's folder is gone."""
         with self._close_lock:
             if not self._closed:
                 self._closed = True
@@ -319,7 +235,12 @@ class Local(API):
 
     def _info(self, collection_id: UUID, tenant: str, database: str) -> CollectionInfo:
         self._check_usable()
-        info = self.db.get_collection(collection_id)
+        try:
+            info = self.db.get_collection(collection_id)
+        except NotFoundError:
+            if self.db.shared:
+                self.segments.deleted_elsewhere(collection_id)
+            raise
         if info.tenant != tenant or info.database != database:
             raise NotFoundError(f"Collection [{collection_id}] does not exist.")
         return info
@@ -372,100 +293,20 @@ class Local(API):
         tenant: str,
         database: str,
     ) -> None:
-        info = self._info(collection_id, tenant, database)
-        with self.segments.writing(collection_id) as segment:
-            _check_dimensions(self.db.get_collection(info.id), batch)
-            labels = segment.metadata.find(batch.ids)
-            taken = labels >= 0
-            if on_conflict == "error" and taken.any():
-                there = [batch.ids[row] for row in np.flatnonzero(taken).tolist()]
-                raise ids_exist(there, len(batch), info.name)
-            if on_conflict == "skip":
-                labels = np.full(len(batch), -1, dtype=np.int64)
-                rows = np.flatnonzero(~taken)
-            else:
-                rows = np.arange(len(batch))
-            self._write(segment, batch, rows, labels[rows], merge=False)
+        self._info(collection_id, tenant, database)
+        self._writer.write(collection_id, batch, existing=on_conflict)
 
     def update(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
     ) -> None:
-        info = self._info(collection_id, tenant, database)
-        with self.segments.writing(collection_id) as segment:
-            _check_dimensions(self.db.get_collection(info.id), batch)
-            labels = segment.metadata.find(batch.ids)
-            rows = np.flatnonzero(labels >= 0)
-            self._write(segment, batch, rows, labels[rows], merge=True)
+        self._info(collection_id, tenant, database)
+        self._writer.write(collection_id, batch, existing="only")
 
     def upsert(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
     ) -> None:
-        info = self._info(collection_id, tenant, database)
-        with self.segments.writing(collection_id) as segment:
-            _check_dimensions(self.db.get_collection(info.id), batch)
-            labels = segment.metadata.find(batch.ids)
-            self._write(segment, batch, np.arange(len(batch)), labels, merge=True)
-
-    def _write(
-        self,
-        segment: Segment,
-        batch: RecordBatch,
-        rows: NDArray[np.int64],
-        labels: NDArray[np.int64],
-        *,
-        merge: bool,
-    ) -> None:
-        """Commit some rows of a batch.
-
-        Args:
-            segment: Where existing records are read from.
-            batch: The records.
-            rows: Rows of the batch to write.
-            labels: Shape (len(rows),): the label of the record that a row changes, -1 for a new one.
-            merge: Keep what a row does not give of the record that it changes; else replace it whole.
-        """
-        if not len(rows):
-            return
-        extent = self.db.extent(segment.info.id)
-        new = labels < 0
-        sequences = np.empty(len(rows), dtype=np.int64)
-        n_new = int(np.count_nonzero(new))
-        sequences[new] = np.arange(extent.next_sequence, extent.next_sequence + n_new)
-        # New vectors take the next labels; a record whose vector stays keeps its label.
-        embedded = _embedded(batch, rows)
-        after = labels.copy()
-        n_vectors = int(np.count_nonzero(embedded))
-        after[embedded] = np.arange(extent.next_label, extent.next_label + n_vectors)
-        everything = len(rows) == len(batch)
-        chosen: Any = slice(None) if everything else rows
-        texts = WrittenTexts(batch, rows, labels, sequences, segment.metadata, keep=merge)
-        vectors = np.empty((0, segment.info.dimension or 0), dtype=np.float32)
-        if batch.embeddings is not None and n_vectors:
-            vectors = batch.embeddings[chosen]
-            if n_vectors < len(rows):
-                vectors = np.ascontiguousarray(vectors[embedded])
-        with texts.merged(segment.info.name, self.segments.residents.budget, self.db):
-            self.segments.commit(
-                segment.info.id,
-                Changes(
-                    rows=RecordRows(
-                        labels=after,
-                        sequences=sequences,
-                        ids=batch.ids if everything else [batch.ids[row] for row in rows.tolist()],
-                        documents=texts.documents,
-                        uris=texts.uris,
-                        metadatas=texts.metadatas,
-                    ),
-                    removed=labels[~new],
-                    vectors=vectors,
-                    first_label=extent.next_label,
-                    n_new=n_new,
-                    dimension=vectors.shape[1] if n_vectors else None,
-                    n_records_delta=n_new,
-                ),
-            )
-        if texts.keys is not None and (n_new == len(rows) or (merge and not texts.drops_keys)):
-            self._described.grown(segment.info.id, extent, texts.keys)
+        self._info(collection_id, tenant, database)
+        self._writer.write(collection_id, batch, existing="merge")
 
     def delete(
         self,
@@ -480,27 +321,13 @@ class Local(API):
     ) -> int:
         self._info(collection_id, tenant, database)
         expression = self._expression(where, where_document)
-        with self.segments.writing(collection_id) as segment:
-            with self.segments.filtering(collection_id):
-                labels = segment.metadata.select(expression, ids=ids, limit=limit)
-            if len(labels):
-                next_label = self.db.extent(collection_id).next_label
-                changes = Changes(
-                    rows=RecordRows.empty(),
-                    removed=labels,
-                    vectors=np.empty((0, segment.info.dimension or 0), dtype=np.float32),
-                    first_label=next_label,
-                    n_new=0,
-                    n_records_delta=-len(labels),
-                )
-                self.segments.commit(collection_id, changes)
-        return len(labels)
+        return self._writer.delete(collection_id, expression, ids=ids, limit=limit)
 
     # -- reading ------------------------------------------------------------------------------
 
     def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         self._info(collection_id, tenant, database)
-        return self.db.extent(collection_id).n_records
+        return self.segments.extent(collection_id).n_records
 
     def record_bytes(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         info = self._info(collection_id, tenant, database)
@@ -522,17 +349,9 @@ class Local(API):
         self._info(collection_id, tenant, database)
         expression = self._expression(where, where_document)
         with self.segments.present(collection_id, expression) as segment:
-            reader = segment.metadata
-            labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
-            with self._room(segment, labels, include, _A_GET) as room:
-                texts = reader.read(labels, include, room.measured)
-                records = Records(texts.ids)
-                if "embeddings" in include:
-                    records.embeddings = _vectors(segment, labels)
-                records.documents = texts.documents
-                records.metadatas = texts.metadatas
-                records.uris = texts.uris
-        return records
+            return answers.records(
+                segment, expression, ids, limit, offset, include, budget=self._budget
+            )
 
     def query(
         self,
@@ -552,66 +371,9 @@ class Local(API):
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
-            if ids is not None and expression is None and info.dimension is not None:
-                check_known(ids, segment.metadata.find(ids) >= 0, info.name)
-            found, _ = segment.search(embeddings, n_results, expression, ids)
-            labels = found.labels.ravel()
-            n_queries, width = found.labels.shape
-            with self._room(segment, labels, include, _A_QUERY) as room:
-                texts = segment.metadata.read(labels, include, room.measured)
-                matches = Matches(_rows_of(texts.ids, width, n_queries))
-                if "distances" in include:
-                    matches.distances = found.distances.tolist()
-                matches.documents = _rows_of(texts.documents, width, n_queries)
-                matches.metadatas = _rows_of(texts.metadatas, width, n_queries)
-                matches.uris = _rows_of(texts.uris, width, n_queries)
-                if "embeddings" in include:
-                    vectors = _vectors(segment, labels)
-                    matches.embeddings = [
-                        vectors[row * width : (row + 1) * width] for row in range(n_queries)
-                    ]
-        return matches
-
-    def _room(
-        self,
-        segment: Segment,
-        labels: NDArray[np.int64],
-        include: Sequence[str],
-        asked: tuple[str, ...],
-    ) -> _Room:
-        """Take the memory of an answer; refuse one that does not fit, before any of it is made.
-
-        Args:
-            segment: What answers.
-            labels: The records.
-            include: What is answered of them.
-            asked: What was asked for, of how many records and of which collection; and what to do instead.
-        """
-        vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
-        each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
-        if len(labels) * each <= SMALL_BYTES:
-            # Few records need no closer look.
-            return _NO_ROOM
-        n_bytes = len(labels) * (vectors + _FLOAT_BYTES * ("distances" in include))
-        if WORKSPACE.reads_a_piece:
-            # Who reads it measures it afterwards: a closer look would read some of it twice.
-            texts = segment.metadata.text_bytes(labels, include)
-        else:
-            texts = segment.metadata.answer_bytes(labels, include)
-            once = np.unique(labels)
-            if WORKSPACE.keeps_answers and len(once) < len(labels):
-                # Records that several queries find have their texts in common, but not in JSON.
-                texts += segment.metadata.text_bytes(labels, include)
-                texts -= segment.metadata.text_bytes(once, include)
-        what, *ways = asked
-        if asked is _A_GET and include:
-            ways.insert(1, _LESS_OF_EACH)
-        what = what.format(len(labels), segment.info.name)
-
-        def take(more: int) -> Grant:
-            return WORKSPACE.take_answer(more, what, *ways, budget=self.segments.residents.budget)
-
-        return _Room(take(n_bytes + texts), texts, take)
+            return answers.matches(
+                segment, embeddings, n_results, expression, ids, include, budget=self._budget
+            )
 
     # -- memory and graphs --------------------------------------------------------------------
 
@@ -651,7 +413,11 @@ class Local(API):
         if collections is not None:
             wanted = set(collections)
             infos = [info for info in infos if info.id in wanted]
-        return self.segments.residents.report(infos, tenant, database)
+        return memory_report.report(self.segments.residents, infos, tenant, database)
+
+    def _budget(self) -> int:
+        """Return the bytes that the loaded collections may hold."""
+        return self.segments.residents.budget
 
     def get_memory_budget(self) -> int:
         self._check_usable()
@@ -683,17 +449,19 @@ class Local(API):
         self._check_usable()
         info = CollectionInfo(UUID(int=0), "", "", "", configuration, dimension=dimension)
         parameters = graph_parameters(info)
-        return self.segments.residents.estimate(n_records, dimension, parameters, text_bytes)
+        return memory_report.estimate(
+            self.segments.residents, n_records, dimension, parameters, text_bytes
+        )
 
     def describe_fields(
         self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str
     ) -> list[FieldSummary]:
         self._info(collection_id, tenant, database)
-        return self._described.fields(collection_id, n_values)
+        return self.segments.describe_fields(collection_id, n_values)
 
     def metadata_keys(self, collection_id: UUID, *, tenant: str, database: str) -> list[str]:
         self._info(collection_id, tenant, database)
-        return self._described.keys(collection_id)
+        return self.segments.metadata_keys(collection_id)
 
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         self._info(collection_id, tenant, database)
@@ -729,7 +497,7 @@ class Local(API):
                 **plan.to_dict(),
                 "n_found": int(found.labels.shape[1]),
                 "answered_from": "memory" if segment.resident_bytes else "disk",
-                "held_because": self.segments.why_this_form(segment),
+                "held_because": memory_report.why_this_form(self.segments.residents, segment),
                 "resident_bytes": segment.resident_bytes,
                 "elapsed_ms": round(elapsed * 1e3, 3),
             }
@@ -766,34 +534,6 @@ class Local(API):
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)
         return self.db.sql(query, parameters, tenant, database)
-
-
-def _check_dimensions(info: CollectionInfo, batch: RecordBatch) -> None:
-    if batch.embeddings is not None and info.dimension is not None:
-        check_dimension(info.dimension, batch.embeddings.shape[1], info.name)
-
-
-def _embedded(batch: RecordBatch, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which of the rows bring a vector."""
-    if batch.embeddings is None:
-        return np.zeros(len(rows), dtype=bool)
-    if batch.embedded is None:
-        return np.ones(len(rows), dtype=bool)
-    return batch.embedded[rows]
-
-
-def _vectors(segment: Segment, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    if segment.vectors is None:
-        return np.empty((0, 0), dtype=np.float32)
-    return segment.vectors.source.read(labels)
-
-
-def _rows_of(flat: list[Any] | None, width: int, n_rows: int) -> Any:
-    if flat is None:
-        return None
-    if n_rows == 1:
-        return [flat]
-    return [flat[row * width : (row + 1) * width] for row in range(n_rows)]
 
 
 def _page(items: list[Any], limit: int | None, offset: int | None) -> list[Any]:

@@ -1,21 +1,25 @@
-"""`DB`: keeps the catalogue, the records and the vectors. Everything else is derived from it.
+"""`Catalogue` and `DB`: tenants, databases and collections; their records and vectors. Everything else is derived.
 
 A record has a *label*, the row of its vector, and a *sequence* number, its place in storage order (the order in which
 ids were first added). Labels are never used twice within one *generation* of a collection. A compaction starts a new
 generation.
+
+A DB is *shared* where other processes may write to the same store. Then each process has a *view* of each collection:
+the state that it has looked at last. All reads answer from the view, and only `refresh`, `commit` and `compact` move
+it. A DB that is not shared has one view, which its own writes move.
 """
 
 from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from chroma_nb.errors import NotFoundError
+from chroma_nb.errors import NotFoundError, NotSupportedError
 from chroma_nb.memory.sizes import utf8_length
 
 if TYPE_CHECKING:
@@ -80,9 +84,12 @@ class TextSizes:
         """Return the sizes after these rows were written. Records that they replace stay counted."""
         ids, documents, uris, metadatas = rows.lengths.sum(axis=1).tolist()
         return TextSizes(
-            *(self.n_records + len(rows), self.ids + ids, self.documents + documents),
-            *(self.uris + uris, self.metadatas + metadatas),
-            max(self.longest, int(rows.text_bytes.max(initial=0))),
+            n_records=self.n_records + len(rows),
+            ids=self.ids + ids,
+            documents=self.documents + documents,
+            uris=self.uris + uris,
+            metadatas=self.metadatas + metadatas,
+            longest=max(self.longest, int(rows.text_bytes.max(initial=0))),
         )
 
 
@@ -162,24 +169,30 @@ class Changes:
     #: Set when this commit fixes the collection's dimension.
     dimension: int | None = None
     #: Added to `Extent.n_records`; negative where more records are deleted than added.
-    n_records_delta: int = field(default=0)
+    n_records_delta: int = 0
+    #: The `Extent.version` that the labels and sequence numbers were taken from. A commit is refused where the
+    #: collection is at another one. None: it is not compared.
+    base_version: int | None = None
 
 
 class VectorSource(ABC):
-    """Read access to one collection's vectors, by label.
+    """Read access to one collection's vectors, by label. `read` and `read_range` are all that has to be written.
 
-    What is read is compared with its checksum, where it has one.
+    What is read is compared with its checksum, where it has one. The defaults are those of vectors that have no
+    checksums and cannot be mapped into memory.
 
     Raises:
         StoreCorruptError: From any method that reads: rows are not as they were written, and one of them is a
             record's vector.
     """
 
-    dimension: int
-    #: Bytes of one vector.
-    row_bytes: int
     #: Vectors that are checked together when one of them is first read.
-    block_rows: int
+    block_rows: int = 1
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        #: Bytes of one vector.
+        self.row_bytes = 4 * dimension
 
     @abstractmethod
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -201,83 +214,48 @@ class VectorSource(ABC):
             out: Where to put them: at least (stop - start, dimension), float32, C-contiguous.
         """
 
-    @abstractmethod
     def mapped(
         self, stop: int, start: int = 0, labels: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of labels 0 .. stop - 1, without copying where possible: float32, (stop, dimension).
+    ) -> NDArray[np.float32] | None:
+        """Return the vectors of labels 0 .. stop - 1 without copying them: float32, (stop, dimension).
 
-        The array must not be written to.
+        The array must not be written to. None: they cannot be mapped, and are read piece by piece.
 
         Args:
             stop: One past the last label.
             start: The first label that the caller will read. Those before it are not checked.
             labels: The only labels that the caller will read, int64, shape (n,); None: all from `start`.
         """
+        return None
 
-    @abstractmethod
     def forget_checks(self) -> None:
         """Compare every vector with its checksum again when it is next read."""
+        return
 
-    @abstractmethod
     def digest(self, stop: int) -> int:
         """Return a checksum of the vectors of labels 0 .. stop - 1; 0 where there are no checksums."""
+        return 0
 
-    @abstractmethod
     def release(self) -> int:
         """Free the memory of `mapped` and return its bytes; the next use maps the file again."""
+        return 0
 
     @property
-    @abstractmethod
     def mapped_bytes(self) -> int:
         """Bytes that the current mapping can take in memory."""
+        return 0
 
-    @abstractmethod
     def mapping_cost(self, stop: int) -> int:
         """Return the bytes that `mapped(stop)` would add to `mapped_bytes`."""
+        return 0
 
 
-class DB(ABC):
-    """Keeps catalogue, records and vectors. Safe for threads; writes are made one after the other.
+class Catalogue(ABC):
+    """Tenants, databases and collections. Safe for threads; changes are made one after the other.
 
-    A method that names a collection raises `NotFoundError` when there is none.
+    A method that names a collection raises `NotFoundError` when there is none. In a shared DB every call sees what
+    other processes have made, renamed and deleted.
     """
-
-    #: Records outlive the process.
-    persists: ClassVar[bool]
-
-    # -- life cycle ---------------------------------------------------------------------------
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release every file, lock and byte. Closing twice is allowed."""
-
-    def is_there(self) -> bool:
-        """Say whether the folder that was opened is still there, and not moved, deleted or replaced."""
-        return True
-
-    def unnamed_files(self) -> list[str]:
-        """Return the paths of vector files that no collection names. The next write deletes those found at opening."""
-        return []
-
-    def abandon(self) -> None:
-        """Close without writing anything: the folder is gone, or holds another store now."""
-        self.close()
-
-    def __enter__(self) -> DB:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Delete everything, and make the default tenant and database again."""
 
     # -- tenants and databases ----------------------------------------------------------------
 
@@ -344,19 +322,96 @@ class DB(ABC):
     def delete_collection(self, collection_id: UUID) -> None:
         """Delete a collection, its records and its files."""
 
+
+class DB(Catalogue):
+    """A catalogue, and the records and vectors of its collections. Safe for threads.
+
+    A commit and a compaction of one collection are made one after the other, and atomically: a read sees all of them
+    or nothing.
+    """
+
+    #: Records outlive the process.
+    persists: ClassVar[bool]
+    #: Other processes may write to the same store at the same time.
+    shared: ClassVar[bool] = False
+
+    # -- life cycle ---------------------------------------------------------------------------
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release every file, lock and byte. Closing twice is allowed."""
+
+    def is_there(self) -> bool:
+        """Say whether the folder that was opened is still there, and not moved, deleted or replaced."""
+        return True
+
+    def unnamed_files(self) -> list[str]:
+        """Return the paths of vector files that no collection names. The next write deletes those found at opening."""
+        return []
+
+    def abandon(self) -> None:
+        """Close without writing anything: the folder is gone, or holds another store now."""
+        self.close()
+
+    def __enter__(self) -> DB:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Delete everything, and make the default tenant and database again."""
+
     # -- records ------------------------------------------------------------------------------
 
     @abstractmethod
     def extent(self, collection_id: UUID) -> Extent:
-        """Return the collection's extent; cheap, no I/O."""
+        """Return the extent of this process's view of a collection; cheap, no I/O."""
+
+    def is_behind(self, collection_id: UUID) -> bool:
+        """Say whether another process has committed since this one looked last. Moves nothing; asked before each read.
+
+        Called only where the DB is shared. The default always looks again, with `refresh`.
+        """
+        return True
+
+    def refresh(self, collection_id: UUID) -> Extent:
+        """Move the view to what is committed now, and return its extent. No I/O and no lock where not shared.
+
+        The caller keeps readers of the old view out.
+        """
+        return self.extent(collection_id)
+
+    def changes_since(self, collection_id: UUID, version: int) -> Iterator[Changes] | None:
+        """Return the commits between a version and the view, so that what is derived from that version can catch up.
+
+        Args:
+            collection_id: The collection.
+            version: An earlier `Extent.version`.
+
+        Returns:
+            The commits in their order, as they were given to `commit`; several may be made into one. None where they
+            are not known any more, as after a compaction: then the records are read again.
+        """
+        return None
 
     @abstractmethod
-    def commit(self, collection_id: UUID, changes: Changes) -> None:
-        """Write all changes durably, or none. When it returns, they are acknowledged.
+    def commit(self, collection_id: UUID, changes: Changes) -> Extent:
+        """Write all changes durably, or none. When it returns, they are acknowledged, and the view has them.
 
         The caller has taken `commit_bytes` of memory for it.
 
+        Returns:
+            The extent after the commit.
+
         Raises:
+            ConflictError: The collection is not at `changes.base_version`; nothing was written.
             InternalError: The disk is full or has failed.
             MemoryBudgetError: There is too little memory; nothing was written.
         """
@@ -371,7 +426,7 @@ class DB(ABC):
 
     @abstractmethod
     def find_labels(self, collection_id: UUID, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the label of each id, int64, shape (len(ids),); -1 where there is none."""
+        """Return the label of each id: int64, shape (len(ids),), -1 where there is none."""
 
     @abstractmethod
     def select(
@@ -403,7 +458,7 @@ class DB(ABC):
         labels: NDArray[np.int64],
         columns: Sequence[str] = TEXT_COLUMNS,
     ) -> RecordRows:
-        """Return the records of these labels in the order of `labels`; unknown ones are left out.
+        """Return the records of these labels in the order of `labels`, one row each; unknown labels are left out.
 
         Args:
             collection_id: The collection.
@@ -425,15 +480,26 @@ class DB(ABC):
 
     @abstractmethod
     def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
-        """Yield every record in the order of labels, in pieces that fit into memory. The caller keeps writers out."""
+        """Yield every record with all its texts in the order of labels, in pieces that fit into memory.
+
+        The caller keeps writers out.
+        """
 
     @abstractmethod
     def vectors(self, collection_id: UUID) -> VectorSource:
-        """Return the collection's vectors; valid until compaction, deletion or close."""
+        """Return the collection's vectors, once it has a dimension; valid until compaction, deletion or close.
+
+        What later commits append can be read from it, too. Where the DB is shared, the commit that has fixed the
+        dimension may be newer than the view.
+        """
 
     @abstractmethod
     def compact(self, collection_id: UUID) -> None:
-        """Rewrite a collection without dead rows, labels in storage order, as a new generation."""
+        """Rewrite a collection without dead rows, labels in storage order, as a new generation.
+
+        Raises:
+            ConflictError: Another process has committed since this one looked last; nothing was changed.
+        """
 
     def rows_to_skip(self, collection_id: UUID) -> int:
         """Return how many labels the next commit must leave unused.
@@ -461,40 +527,44 @@ class DB(ABC):
     # -- memory -------------------------------------------------------------------------------
 
     @property
-    @abstractmethod
     def memory_bytes(self) -> int:
-        """Bytes of memory that the database itself holds."""
+        """Bytes of this process's memory that the database itself holds."""
+        return 0
 
     @property
-    @abstractmethod
     def memory_limit(self) -> int:
-        """Bytes of memory that the database may hold; what does not fit goes to temporary files."""
+        """Bytes of memory that the database may hold; what does not fit goes to temporary files. 0: it has no limit."""
+        return 0
 
-    @abstractmethod
     def set_memory_limit(self, n_bytes: int) -> None:
-        """Change `memory_limit`, unless the settings name one."""
-
-    # -- beyond Chroma ------------------------------------------------------------------------
-
-    @abstractmethod
-    def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
-        """Run one read-only SQL statement, each collection a view; return a pandas DataFrame."""
-
-    @abstractmethod
-    def derived_path(self, collection_id: UUID) -> str:
-        """Return where derived files of the collection go: a path without a suffix.
-
-        Whatever is at that path plus a suffix is deleted with the collection, the generation or,
-        where the DB does not persist, at close.
-        """
-
-    @abstractmethod
-    def bytes_on_disk(self, collection_id: UUID) -> int:
-        """Return the bytes of the collection's own files."""
+        """Change `memory_limit`, unless the settings name one, or there is none."""
+        return
 
     @property
     def working_bytes(self) -> int:
         """Bytes of memory that the database may take for a moment beyond its limit."""
+        return 0
+
+    # -- beyond Chroma ------------------------------------------------------------------------
+
+    def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
+        """Run one read-only SQL statement, each collection a view; return a pandas DataFrame.
+
+        Raises:
+            NotSupportedError: The database has no SQL.
+        """
+        raise NotSupportedError(f"{type(self).__name__} has no SQL. Use get() and query().")
+
+    @property
+    def derived_folder(self) -> str | None:
+        """A local folder that belongs to the store, for what is derived from it (`segment/derived_files.py`).
+
+        None: there is none, and a temporary folder is used.
+        """
+        return None
+
+    def bytes_on_disk(self, collection_id: UUID) -> int:
+        """Return the bytes of the collection's own files on this machine."""
         return 0
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
@@ -503,9 +573,13 @@ class DB(ABC):
         A collection that was deleted meanwhile has (0, 0, 0).
         """
         found = []
-        for one in collection_ids:
+        for collection_id in collection_ids:
             size = 0, 0, 0
             with contextlib.suppress(NotFoundError):
-                size = self.extent(one).n_records, self.bytes_on_disk(one), 0
+                size = (
+                    self.extent(collection_id).n_records,
+                    self.bytes_on_disk(collection_id),
+                    0,
+                )
             found.append(size)
         return found

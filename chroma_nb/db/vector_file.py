@@ -85,9 +85,8 @@ class VectorFile(WatchedFile, VectorSource):
         create: bool = True,
         has_sums: bool = False,
     ) -> None:
-        super().__init__(path)
-        self.dimension = dimension
-        self.row_bytes = 4 * dimension
+        WatchedFile.__init__(self, path)
+        VectorSource.__init__(self, dimension)
         self.block_rows = rows_per_block(self.row_bytes)
         #: The file was missing and was made again, empty: every committed row is damaged.
         self.was_missing = False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from chroma_nb.types import Neighbors, Space
+    from chroma_nb.types import CollectionInfo, Neighbors, Space
 
 logger = logging.getLogger("chroma_nb")
 
@@ -38,6 +38,19 @@ class GraphParameters:
         if m != self.m:
             _warn_of_neighbors(self.m, m)
             object.__setattr__(self, "m", m)
+
+
+def graph_parameters(info: CollectionInfo) -> GraphParameters:
+    """Return the parameters of a collection's graph, from its configuration. The collection has a dimension."""
+    hnsw = info.configuration["hnsw"]
+    assert info.dimension is not None
+    return GraphParameters(
+        space=info.space,
+        dimension=info.dimension,
+        m=int(hnsw.get("max_neighbors") or 16),
+        ef_construction=int(hnsw.get("ef_construction") or 100),
+        ef_search=int(hnsw.get("ef_search") or 100),
+    )
 
 
 @cache

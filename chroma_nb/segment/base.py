@@ -42,15 +42,15 @@ class RecordTexts:
     metadatas: list[dict[str, Any] | None] | None = None
 
     def at(self, places: Sequence[int]) -> RecordTexts:
-        """Return the records at these places. One that is there twice has its texts in common, and a dict of its own."""
+        """Return the records at these positions. A repeated record shares its texts; its metadata is a dict of its own."""
         seen: set[int] = set()
         metadatas = self.metadatas
         if metadatas is not None:
             first = metadatas
             metadatas = []
             for at in places:
-                one = first[at]
-                metadatas.append(copy.deepcopy(one) if at in seen else one)
+                metadata = first[at]
+                metadatas.append(copy.deepcopy(metadata) if at in seen else metadata)
                 seen.add(at)
         return RecordTexts(
             [self.ids[at] for at in places],
@@ -75,7 +75,7 @@ class MetadataReader(ABC):
 
     @abstractmethod
     def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the label of each id, shape (len(ids),), -1 where there is none."""
+        """Return the label of each id: int64, shape (len(ids),), -1 where there is none."""
 
     @abstractmethod
     def select(
@@ -86,17 +86,17 @@ class MetadataReader(ABC):
         limit: int | None = None,
         offset: int = 0,
     ) -> NDArray[np.int64]:
-        """Return the labels of the matching records in storage order, int64."""
+        """Return the labels of the matching records in storage order: int64, shape (n,). See `DB.select`."""
 
     @abstractmethod
     def mask(
         self, expression: Expression | None, ids: Sequence[str] | None
     ) -> NDArray[np.bool_] | None:
-        """Return which labels match and are alive, shape (n_labels,); None where all labels do."""
+        """Return which labels match and are alive: bool, shape (n_labels,). None where all labels do."""
 
     @abstractmethod
     def sequences(self) -> NDArray[np.int64] | None:
-        """Return the place in storage order of each label; None where it is the label's own order."""
+        """Return the place in storage order of each label: int64, shape (n_labels,). None where labels are in order."""
 
     @abstractmethod
     def read(
@@ -108,10 +108,10 @@ class MetadataReader(ABC):
         """Return the ids of these labels, and what else is asked for.
 
         Args:
-            labels: Which; the same one may be there several times.
-            include: Of ``documents``, ``uris`` and ``metadatas``; other words are passed over. Metadata is a
-                new dict each time.
-            measured: Called after each piece of long texts: which share was read, and the bytes that the
+            labels: int64, shape (n,); labels may be repeated.
+            include: Of ``documents``, ``uris`` and ``metadatas``; other words are ignored. Metadata is a new dict
+                each time.
+            measured: Called after each piece of long texts with the share that was read, and the bytes that the
                 texts take as objects. A text with one emoji takes four bytes for each of its characters.
         """
 
@@ -122,10 +122,20 @@ class MetadataReader(ABC):
 
     @abstractmethod
     def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
-        """Return the UTF-8 bytes of what `read` would return; on average, where they are not at hand."""
+        """Return the UTF-8 bytes of what `read` would return; where they are not at hand, an estimate by the average.
+
+        Args:
+            labels: int64, shape (n,).
+            include: As for `read`.
+        """
 
     def answer_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
-        """Return what the objects take that `read` would return, judging by some of them."""
+        """Return the bytes that the objects take that `read` would return, estimated by a sample.
+
+        Args:
+            labels: int64, shape (n,).
+            include: As for `read`.
+        """
         once = np.unique(labels)
         if not len(once):
             return 0
@@ -154,7 +164,7 @@ class MetadataReader(ABC):
         """Return records as the DB holds them, for an update to start from: their numbers, and these columns.
 
         Args:
-            labels: Which, each once.
+            labels: int64, shape (n,), each once.
             columns: Of ``document``, ``uri`` and ``metadata``; the others are empty.
         """
 
@@ -179,10 +189,10 @@ class VectorReader(ABC):
             k: Neighbours wanted for each query, at least 1.
             plan: What `planner.plan` chose.
             mask: Shape (n_labels,), bool: labels that may be returned; None is all of them.
-            order: Shape (n_labels,): ties come in this order, else by label.
+            order: Shape (n_labels,), int64: ties come in this order; None: by label.
 
         Returns:
-            Exactly min(k, allowed labels) neighbours in each row.
+            Exactly min(k, allowed labels) neighbours in each row: labels int64, distances float32.
         """
 
 

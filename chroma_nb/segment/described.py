@@ -71,7 +71,9 @@ class Described:
                     kept = known.keys = (extent.version, frozenset(found))
         return sorted(kept[1])
 
-    def grown(self, collection_id: UUID, before: Extent, keys: AbstractSet[str]) -> None:
+    def grown(
+        self, collection_id: UUID, before: Extent, after: Extent, keys: AbstractSet[str]
+    ) -> None:
         """Take notice of a commit that took no key away.
 
         Called by the collection's only writer after the commit, so that the next look at the keys is
@@ -80,6 +82,7 @@ class Described:
         Args:
             collection_id: The collection.
             before: Its extent before the commit.
+            after: Its extent after the commit.
             keys: The keys of what was written.
         """
         known = self._of(collection_id)
@@ -92,7 +95,7 @@ class Described:
         now = had if keys <= had else had | keys
         # More than are listed: which ones, the DB says.
         if len(now) < MOST_METADATA_KEYS:
-            known.keys = (self._db.extent(collection_id).version, now)
+            known.keys = (after.version, now)
 
     def fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         """Return a description of the metadata; see `API.describe_fields`."""
@@ -111,4 +114,4 @@ class Described:
                     kept = {**dict(others), n_values: found}
                     known.fields = (extent.version, kept)
         # The caller's own: a list can be changed.
-        return [replace(one, values=list(one.values)) for one in kept[n_values]]
+        return [replace(summary, values=list(summary.values)) for summary in kept[n_values]]

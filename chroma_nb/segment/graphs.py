@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.index.base import graph_parameters
 from chroma_nb.index.cores import CORES, give_way
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.pressure import PRESSURE
@@ -22,7 +23,7 @@ from chroma_nb.progress import progress_bar
 from chroma_nb.segment import policy
 from chroma_nb.segment.index_file import has_died_building, has_graph, noted_build
 from chroma_nb.segment.pace import Pace
-from chroma_nb.segment.resident_set import graph_parameters
+from chroma_nb.segment.refusals import no_room
 from chroma_nb.segment.worker import Worker
 from chroma_nb.types import IndexingStatus
 
@@ -74,6 +75,7 @@ class Graphs:
     def __init__(self, db: DB, residents: ResidentSet, settings: Settings) -> None:
         self.db = db
         self._residents = residents
+        self._saved = residents.saved_graphs
         self.settings = settings
         self._closing = False
         self._saver = Worker("saver", self._save_when_unused)
@@ -94,7 +96,7 @@ class Graphs:
         vectors = segment.vectors
         # Vectors of very large or very small length are compared in float64, which no graph does.
         suited = vectors is not None and vectors.suits_graph
-        return suited and self._residents.wants_graph(segment.metadata.n_live)
+        return suited and self._saved.are_wanted(segment.metadata.n_live)
 
     def tail_is_long(self, segment: LoadedSegment) -> bool:
         """Say whether the graph is due to be built or brought up to date."""
@@ -174,7 +176,7 @@ class Graphs:
             if segment is not None and segment.vectors is not None and self.db.persists:
                 # Another build may have begun: it changes the graph while it holds the slot's lock for reading only.
                 with segment.vectors.graph_lock.read():
-                    self._residents.save_graph(segment)
+                    self._saved.save(segment)
 
     def _build_step(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
         """Build a first graph, or add one step to a graph in use; say whether there is more to do."""
@@ -304,11 +306,11 @@ class Graphs:
             form = self._choose_form(slot, segment, len(alive), must=must)
             if form is None:
                 return False
-            found = self._residents.saved_graph(segment, form, alive)
+            found = self._saved.open(segment, form, alive)
             if found is not None:
                 self._put_in(slot, segment, *found, alive, is_saved=True)
                 return True
-            prefix = self.db.derived_path(segment.info.id)
+            prefix = self._residents.derived.prefix(segment.info.id, segment.generation)
             with noted_build(prefix) if self.db.persists else contextlib.nullcontext():
                 return self._build_form(slot, segment, alive, form, bar, must=must)
         finally:
@@ -329,8 +331,8 @@ class Graphs:
         started = time.perf_counter()
         held = self._residents.ledger.held(slot.collection_id)
         room = self._residents.room_for(slot) - held
-        forms = self._residents.forms(n_records)
-        prefix = self.db.derived_path(segment.info.id)
+        forms = self._saved.forms(n_records)
+        prefix = self._residents.derived.prefix(segment.info.id, segment.generation)
         # A saved graph comes before a larger one that would have to be built.
         fitting = list(policy.forms_that_fit(forms, parameters, n_labels, room))
         fitting.sort(key=lambda form: not has_graph(prefix, form))
@@ -342,10 +344,11 @@ class Graphs:
                 return None
             if self._residents.reserve(slot, need, owner):
                 return form
-        *_, smallest = self._residents.forms(n_records)
+        *_, smallest = self._saved.forms(n_records)
         need = smallest.bytes_for(parameters, n_labels)
         if must:
-            raise self._residents.no_room(
+            raise no_room(
+                self._residents,
                 slot,
                 need,
                 f"The smallest graph of collection [{segment.info.name}]",

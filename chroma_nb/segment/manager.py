@@ -4,7 +4,8 @@ Each collection has a slot with locks. Readers, and the thread that builds the g
 a commit and an unload hold it for writing, for milliseconds. So nothing is freed while it is read. A collection is
 loaded under `Slot.write_lock`, so it is loaded once, however many threads ask for it.
 
-`ResidentSet` decides what is in memory; `Graphs` builds the graphs.
+`ResidentSet` decides what is in memory; `Graphs` builds the graphs; `SharedView` follows other processes' commits where
+the DB is shared.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import Changes, RecordRows
-from chroma_nb.errors import MemoryBudgetError, NotFoundError, StoreCorruptError
+from chroma_nb.errors import ConflictError, MemoryBudgetError, NotFoundError, StoreCorruptError
 from chroma_nb.filters.expression import patterns
-from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.trim import return_memory
-from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
+from chroma_nb.segment.commit_room import CommitRoom
+from chroma_nb.segment.derived_files import DerivedFiles
+from chroma_nb.segment.described import Described
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.locks import hands_over
+from chroma_nb.segment.refusals import no_room
 from chroma_nb.segment.resident_set import SAVING_SECONDS, ResidentSet
-from chroma_nb.segment.segment import LoadedSegment, Segment, stored_segment
+from chroma_nb.segment.segment import Segment, stored_segment
+from chroma_nb.segment.shared_view import SharedView
 from chroma_nb.segment.slot import Slot, Slots
 from chroma_nb.segment.worker import Worker
 from chroma_nb.shielded import finish, shielded
@@ -37,19 +41,16 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.check_report import CollectionCheck
-    from chroma_nb.db.base import DB
+    from chroma_nb.db.base import DB, Extent
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
-    from chroma_nb.memory.workspace import Grant
     from chroma_nb.settings import Settings
-    from chroma_nb.types import CollectionInfo, IndexingStatus
+    from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
 
 logger = logging.getLogger("chroma_nb")
 
 #: After a commit of this many records, freed memory is given back to the system; that takes some 10 ms.
 _MANY_RECORDS = 20_000
-#: Texts of so many bytes are written however little is free: imports and copies send pieces of about this size.
-_ALWAYS_WRITTEN_BYTES = 8 << 20
 #: Fewer bytes of deleted vectors are not worth a compaction.
 _MIN_DEAD_BYTES = 1 << 20
 #: `close` saves small collections for this long; the others are read from the DB when they are next used.
@@ -64,7 +65,7 @@ class SegmentManager:
     Args:
         db: Holds all records; what is in memory can be made again from it.
         engine: Returns the graph engine when the first graph is due; None for exact search only.
-        settings: `compact_ratio` is used here.
+        settings: `compact_ratio` and `temp_path` are used here.
     """
 
     def __init__(
@@ -73,7 +74,11 @@ class SegmentManager:
         self.db = db
         self.settings = settings
         self._slots = Slots(db)
-        self.residents = ResidentSet(db, engine, settings, self._slots)
+        self._derived = DerivedFiles(db, settings.temp_path)
+        self.residents = ResidentSet(db, engine, settings, self._slots, self._derived)
+        self.described = Described(db)
+        self._room = CommitRoom(db, self.residents)
+        self._view = SharedView(db, self._slots, self.residents, self._room, self._derived)
         self._graphs = Graphs(db, self.residents, settings)
         self._closing = False
         self._builder = Worker("builder", self._build_in_background)
@@ -91,7 +96,7 @@ class SegmentManager:
             collection_id: The collection; it is loaded first where it fits.
             expression: The filter of the query.
         """
-        slot = self._slots.get(collection_id)
+        slot = self._current(collection_id)
         with _between_commits(slot, expression):
             self._hold(slot)
             try:
@@ -106,21 +111,10 @@ class SegmentManager:
             finally:
                 slot.lock.release()
 
-    def _drop_if_in_doubt(self, slot: Slot) -> None:
-        """Drop a segment that lacks the changes of an interrupted commit. It is loaded again from the DB."""
-        if slot.in_doubt and slot.write_lock.acquire(wait=False):
-            try:
-                if slot.in_doubt:
-                    with slot.lock.write():
-                        self.residents.drop(slot, save=False, reason="a write was interrupted")
-                        slot.in_doubt = False
-            finally:
-                slot.write_lock.release()
-
     @hands_over
     def _hold(self, slot: Slot) -> None:
         """Take a slot's lock for reading; its segment is loaded first where it fits."""
-        self._drop_if_in_doubt(slot)
+        self.residents.drop_if_in_doubt(slot)
         slot.lock.acquire_read()
         if slot.segment is None and self.residents.may_fit(slot):
             slot.lock.release()
@@ -134,21 +128,53 @@ class SegmentManager:
         self, collection_id: UUID, expression: Expression | None = None
     ) -> Iterator[Segment]:
         """Hold the loaded segment, or one that reads the DB; loads nothing."""
-        slot = self._slots.get(collection_id)
+        slot = self._current(collection_id)
         with _between_commits(slot, expression):
-            self._drop_if_in_doubt(slot)
+            self.residents.drop_if_in_doubt(slot)
             with slot.lock.read():
                 slot.touch()
                 yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
+
+    def _current(self, collection_id: UUID) -> Slot:
+        """Return a collection's slot; where the DB is shared, what others have committed is seen from now on."""
+        slot = self._slots.get(collection_id)
+        if self.db.shared and self._view.catch_up(slot):
+            self._request_work(slot)
+        return slot
+
+    def extent(self, collection_id: UUID) -> Extent:
+        """Return the collection's counters as they are now."""
+        if self.db.shared:
+            self._current(collection_id)
+        return self.db.extent(collection_id)
+
+    def metadata_keys(self, collection_id: UUID) -> list[str]:
+        """Return the metadata keys; see `API.metadata_keys`."""
+        if self.db.shared:
+            self._current(collection_id)
+        return self.described.keys(collection_id)
+
+    def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
+        """Return a description of the metadata; see `API.describe_fields`."""
+        if self.db.shared:
+            self._current(collection_id)
+        return self.described.fields(collection_id, n_values)
+
+    def deleted_elsewhere(self, collection_id: UUID) -> None:
+        """Free what is held of a collection that another process has deleted."""
+        self._view.forget(collection_id)
 
     # -- writing ------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def writing(self, collection_id: UUID) -> Iterator[Segment]:
-        """Be the collection's only writer. Yields the segment of the existing records; see also `filtering`."""
+        """Be the collection's only writer in this process. Yields the segment of the existing records; see `filtering`."""
         slot = self._slots.get(collection_id)
         with slot.write_lock:
-            self._drop_if_in_doubt(slot)
+            self.residents.drop_if_in_doubt(slot)
+            if self.db.shared:
+                self._view.catch_up_alone(slot)
+            self._derived.remove_unnamed()
             # Raises where the collection was deleted while this writer waited.
             info = self.db.get_collection(collection_id)
             slot.touch()
@@ -170,42 +196,47 @@ class SegmentManager:
         """Write rows of zeros after damaged vectors, as nothing can be added to their checksum. No record uses them."""
         n_rows = self.db.rows_to_skip(collection_id)
         if n_rows:
-            zeros = np.zeros(
-                (n_rows, self.db.get_collection(collection_id).dimension or 0), dtype=np.float32
-            )
+            dimension = self.db.get_collection(collection_id).dimension or 0
+            extent = self.db.extent(collection_id)
             self.commit(
                 collection_id,
                 Changes(
                     rows=RecordRows.empty(),
                     removed=np.empty(0, dtype=np.int64),
-                    vectors=zeros,
-                    first_label=self.db.extent(collection_id).next_label,
+                    vectors=np.zeros((n_rows, dimension), dtype=np.float32),
+                    first_label=extent.next_label,
                     n_new=0,
+                    base_version=extent.version,
                 ),
             )
 
-    def commit(self, collection_id: UUID, changes: Changes) -> None:
+    def commit(self, collection_id: UUID, changes: Changes) -> Extent:
         """Write changes to the DB, then to the loaded segment. Call it inside `writing`.
 
+        Returns:
+            The extent after the commit.
+
         Raises:
+            ConflictError: Another process has committed since `writing` began; nothing was changed.
             MemoryBudgetError: There is not enough memory for it; nothing was changed.
         """
         slot = self._slots.get(collection_id)
-        with self._room_to_commit(slot, changes):
-            self._commit(slot, changes)
+        with self._room.for_db(slot, changes):
+            extent = self._commit(slot, changes)
         if len(changes.rows) >= _MANY_RECORDS:
             # Encoding and writing the rows has left free blocks all over the heap.
             return_memory()
         self._request_work(slot)
+        return extent
 
-    def _commit(self, slot: Slot, changes: Changes) -> None:
+    def _commit(self, slot: Slot, changes: Changes) -> Extent:
         collection_id, segment = slot.collection_id, slot.segment
         try:
             counted: frozenset[str] | None = None
             if segment is not None:
-                counted = self._make_room(slot, segment, changes)
+                counted = self._room.for_segment(slot, segment, changes)
                 if counted is None and slot.pinned:
-                    counted = self._make_room_by_dropping_graph(slot, segment, changes)
+                    counted = self._room.by_dropping_graph(slot, segment, changes)
                 elif counted is None:
                     with slot.lock.write():
                         self.residents.drop(
@@ -214,123 +245,25 @@ class SegmentManager:
             if segment is None or counted is None:
                 # Without a segment an answer takes several queries of the DB: no commit may come between them.
                 with slot.lock.write():
-                    self.db.commit(collection_id, changes)
+                    extent = self.db.commit(collection_id, changes)
                 slot.least_bytes = None
             else:
                 slot.in_doubt = True
-                self.db.commit(collection_id, changes)
-                with slot.lock.write():
-                    # No room was reserved for the growth of columns that readers have made since.
-                    segment.metadata.forget_columns(but=counted)
-                    segment.apply(self.db, changes)
-                    self.residents.ledger.hand_over(slot.growth_account, collection_id)
-                    self.residents.ledger.settle(collection_id, segment.resident_bytes)
+                extent = self.db.commit(collection_id, changes)
+                self._room.use(slot, segment, changes, extent.version, counted)
                 slot.in_doubt = False
+        except ConflictError:
+            # Nothing was committed, so the segment is as right as it was.
+            slot.in_doubt = False
+            raise
         except BaseException:
             # The DB has failed, or an interrupt came between the DB and the segment. Should this call be
             # interrupted as well, the next access finds `in_doubt` set.
-            self._drop_if_in_doubt(slot)
+            self.residents.drop_if_in_doubt(slot)
             raise
         finally:
             self.residents.ledger.settle(slot.growth_account, 0)
-
-    def _room_to_commit(self, slot: Slot, changes: Changes) -> Grant:
-        """Take what the DB needs for a commit; one of a few megabytes has to do with what there is.
-
-        The collection itself is unloaded for it where nothing else is left.
-
-        Raises:
-            MemoryBudgetError: It is not free.
-        """
-        text_bytes = changes.rows.text_bytes
-        n_bytes = self.db.commit_bytes(text_bytes)
-        if n_bytes <= SMALL_BYTES:
-            return NOTHING
-        if text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
-            return WORKSPACE.take(n_bytes)
-        name = self.db.get_collection(slot.collection_id).name
-        what = f"Writing {len(text_bytes):,} records to collection [{name}]"
-        try:
-            return WORKSPACE.take_all(n_bytes, what)
-        except MemoryBudgetError:
-            pass
-        if slot.segment is not None and not slot.pinned:
-            with slot.lock.write():
-                self.residents.drop(slot, save=True, reason="a write needed room")
-        longest = text_bytes.max(keepdims=True)
-        # Half of what is free: what was written last may not be out of memory yet.
-        half = (WORKSPACE.free() + LENDERS.lendable()) // 2
-        n_rows = max(
-            _ALWAYS_WRITTEN_BYTES // int(longest[0]), half // self.db.commit_bytes(longest)
-        )
-        ways = [f"write them in parts of {n_rows:,}"] if 0 < n_rows < len(text_bytes) else []
-        return WORKSPACE.take_all(
-            n_bytes,
-            what,
-            *ways,
-            *(() if ways else ("split the longest texts into several records",)),
-            "make room on the machine: restart notebooks that are not used",
-        )
-
-    def _make_room(
-        self, slot: Slot, segment: LoadedSegment, changes: Changes
-    ) -> frozenset[str] | None:
-        """Reserve the bytes that a commit will add, on the slot's `growth_account`.
-
-        Where they do not fit, the columns that filters have made are dropped first.
-
-        Returns:
-            The keys of the columns whose growth is included; None where there is no room even without columns.
-        """
-        counted = self._reserve_growth(slot, segment, changes)
-        if counted is None:
-            with slot.lock.write():
-                segment.metadata.forget_columns()
-                self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
-            counted = self._reserve_growth(slot, segment, changes)
-        return counted
-
-    def _reserve_growth(
-        self, slot: Slot, segment: LoadedSegment, changes: Changes
-    ) -> frozenset[str] | None:
-        # Read before reserving: readers may make more columns until the commit, whose growth is not included.
-        counted = segment.metadata.column_keys
-        is_had = self.residents.reserve(slot, segment.growth(changes), slot.growth_account)
-        return counted if is_had else None
-
-    def _make_room_by_dropping_graph(
-        self, slot: Slot, segment: LoadedSegment, changes: Changes
-    ) -> frozenset[str]:
-        """Reserve as `_make_room`, after dropping the graph of a pinned collection; it is built again in a form that fits.
-
-        Returns:
-            The keys of the columns whose growth is included.
-
-        Raises:
-            MemoryBudgetError: It does not fit without one; nothing is written.
-        """
-        vectors = segment.vectors
-        if vectors is not None and vectors.graph is not None:
-            self.residents.save_graph(segment)
-            with slot.lock.write():
-                vectors.drop_graph()
-                self.residents.ledger.settle(slot.collection_id, segment.resident_bytes)
-        counted = self._reserve_growth(slot, segment, changes)
-        if counted is None:
-            raise self._pin_outgrown(slot, segment, changes)
-        return counted
-
-    def _pin_outgrown(
-        self, slot: Slot, segment: LoadedSegment, changes: Changes
-    ) -> MemoryBudgetError:
-        """Return the error for a write after which a pinned collection could not stay in memory."""
-        return self.residents.no_room(
-            slot,
-            segment.growth(changes),
-            f"This write of {len(changes.rows):,} records to collection [{segment.info.name}], which is pinned,",
-            f"unpin it: client.memory.unpin({segment.info.name!r})",
-            self.residents.ledger.held(slot.collection_id),
-        )
+        return extent
 
     def check(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> CollectionCheck:
         """Read all of a collection that is on the disk, and report what is damaged; writers wait.
@@ -341,19 +274,15 @@ class SegmentManager:
         """
         slot = self._slots.get(collection_id)
         with slot.write_lock:
+            if self.db.shared:
+                self._view.catch_up_alone(slot)
             found = self.db.check(collection_id, on_bytes)
-            return replace(found, derived=self.residents.damaged_files(collection_id, on_bytes))
+            damaged = self.residents.saved_graphs.damaged_files(collection_id, on_bytes)
+            return replace(found, derived=damaged)
 
     def configuration_changed(self, info: CollectionInfo) -> None:
         """Apply a collection's new name, configuration or TTL to its segment."""
-        slot = self._slots.get(info.id)
-        with slot.lock.write():
-            if slot.segment is not None:
-                slot.segment.info = info
-                vectors = slot.segment.vectors
-                if vectors is not None and vectors.graph is not None:
-                    vectors.graph.set_ef_search(slot.segment.ef_search)
-        self.residents.expect_idleness(slot)
+        self._view.configure(self._slots.get(info.id), info)
 
     def forget(self, collection_ids: Iterable[UUID], delete: Callable[[], None]) -> None:
         """Delete collections: drop their segments and run `delete` while no thread reads them.
@@ -361,7 +290,7 @@ class SegmentManager:
         An interrupt is raised before or after all of it.
         """
         # Sorted, so that two threads that delete several do not wait for each other.
-        slots = [self._slots.get(one) for one in sorted(collection_ids)]
+        slots = [self._slots.get(collection_id) for collection_id in sorted(collection_ids)]
 
         def work() -> None:
             for slot in slots:
@@ -369,6 +298,7 @@ class SegmentManager:
             delete()
             for slot in slots:
                 self._slots.remove(slot.collection_id)
+            self._derived.remove(slot.collection_id for slot in slots)
 
         with contextlib.ExitStack() as held:
             for slot in slots:
@@ -377,13 +307,20 @@ class SegmentManager:
             shielded(work)
 
     def compact(self, collection_id: UUID) -> None:
-        """Rewrite a collection's files without deleted records; readers and writers wait."""
+        """Rewrite a collection's files without deleted records; readers and writers wait.
+
+        Raises:
+            ConflictError: Another process has committed meanwhile; nothing was changed.
+        """
         slot = self._slots.get(collection_id)
         with slot.write_lock:
+            if self.db.shared:
+                self._view.catch_up_alone(slot)
             with slot.lock.write():
                 was_loaded = slot.segment is not None
                 self.residents.drop(slot, save=False, reason="its file is compacted")
                 self.db.compact(collection_id)
+                self._derived.remove_earlier(collection_id)
             slot.least_bytes = None
             if was_loaded:
                 self._load(slot)
@@ -403,11 +340,12 @@ class SegmentManager:
         Raises:
             MemoryBudgetError: It does not fit.
         """
-        slot = self._slots.get(collection_id)
+        slot = self._current(collection_id)
         with slot.write_lock:
             if self._load(slot):
                 return self.residents.ledger.held(collection_id)
-        raise self.residents.no_room(
+        raise no_room(
+            self.residents,
             slot,
             slot.least_bytes or 0,
             f"Collection [{self.db.get_collection(collection_id).name}]",
@@ -471,8 +409,11 @@ class SegmentManager:
         keep = save and self.db.persists
         saving_until = time.perf_counter() + _CLOSING_SECONDS
         finish(
-            *(self._graphs.close, self._builder.close, self.residents.close),
+            self._graphs.close,
+            self._builder.close,
+            self.residents.close,
             *(partial(self._close_slot, slot, keep, saving_until) for slot in self._slots),
+            self._derived.close,
             return_memory,
         )
 
@@ -488,13 +429,12 @@ class SegmentManager:
                 self.residents.drop(slot, save=wanted, reason="the store is closed")
                 if compact:
                     self.db.compact(slot.collection_id)
+                    self._derived.remove_earlier(slot.collection_id)
             except StoreCorruptError as error:
                 # No reason not to close: reading the damaged records raises it, too.
-                logger.warning(
-                    "%s was not compacted: %s", self.db.derived_path(slot.collection_id), error
-                )
-            except NotFoundError:
-                pass  # The collection was deleted, with its database, while its slot was made.
+                logger.warning("Collection %s was not compacted: %s", slot.collection_id, error)
+            except (NotFoundError, ConflictError):
+                pass  # Deleted while its slot was made, or another process writes to it and can compact it.
             finally:
                 self.residents.drop(slot, save=False, reason="the store is closed")
                 self._slots.remove(slot.collection_id)
@@ -536,7 +476,7 @@ class SegmentManager:
         except NotFoundError:
             # Another thread has deleted it meanwhile.
             pass
-        except MemoryBudgetError as error:
+        except (MemoryBudgetError, ConflictError) as error:
             # The next write requests it again, and so does memory that becomes free.
             logger.debug("Put off: %s", error)
 
@@ -544,7 +484,7 @@ class SegmentManager:
         """Compact a collection, and bring its graph up to date, where that is worth it."""
         if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
-        self._drop_if_in_doubt(slot)
+        self.residents.drop_if_in_doubt(slot)
         with slot.lock.read():
             segment = slot.segment
             wanted = segment is not None and self._graphs.tail_is_long(segment)
@@ -553,8 +493,8 @@ class SegmentManager:
 
     def status(self, collection_id: UUID) -> IndexingStatus:
         """Return how much of the collection the graph covers."""
-        slot = self._slots.get(collection_id)
-        self._drop_if_in_doubt(slot)
+        slot = self._current(collection_id)
+        self.residents.drop_if_in_doubt(slot)
         # Not `present`, which counts as a use: that would keep it in memory, and slow its build down.
         with slot.lock.read():
             segment = slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
@@ -568,10 +508,6 @@ class SegmentManager:
         """
         self.load(collection_id)
         self._graphs.build(self._slots.get(collection_id), wait=True)
-
-    def why_this_form(self, segment: Segment) -> str:
-        """Say in words why a collection is held in its present form."""
-        return self.residents.explain_form(segment)
 
 
 def _between_commits(

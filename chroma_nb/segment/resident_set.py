@@ -6,70 +6,41 @@ the loaded collections never grow beyond the budget.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
 import threading
 import time
-from collections import deque
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import numpy as np
-
-from chroma_nb.db.base import TextSizes
-from chroma_nb.index import forms_of
-from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.budget import LEAST_DATABASE, database_share, is_auto, read_budget
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.lender import LENDERS, Lender
-from chroma_nb.memory.machine import MACHINE, process_rss
-from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.pressure import PRESSURE
-from chroma_nb.memory.report import (
-    ELSEWHERE,
-    CollectionMemory,
-    Estimate,
-    MemoryEvent,
-    MemoryReport,
-    MemorySample,
-)
 from chroma_nb.memory.shared_budget import SHARED_BUDGET
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.segment import policy
-from chroma_nb.segment.index_file import damaged_graphs, has_graph, open_graph, save_graph
-from chroma_nb.segment.segment import OBJECT_BYTES, LoadedSegment, Segment
-from chroma_nb.segment.slot import Slot
-from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
+from chroma_nb.segment import policy, refusals
+from chroma_nb.segment.history import History
+from chroma_nb.segment.index_file import has_graph
+from chroma_nb.segment.saved_graphs import SavedGraphs
+from chroma_nb.segment.segment import OBJECT_BYTES, LoadedSegment
 from chroma_nb.segment.snapshot import snapshot_bytes
+from chroma_nb.segment.unload_order import UnloadOrder
 from chroma_nb.segment.worker import Worker
-from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Hashable
 
     from chroma_nb.db.base import DB
-    from chroma_nb.errors import MemoryBudgetError
-    from chroma_nb.segment.slot import Slots
+    from chroma_nb.index.base import VectorIndex
+    from chroma_nb.segment.derived_files import DerivedFiles
+    from chroma_nb.segment.slot import Slot, Slots
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
 
-logger = logging.getLogger("chroma_nb")
-
-#: Events kept for the report.
-_EVENTS = 200
-#: Samples of what was held that are kept, and the least time between two of them: one that comes earlier replaces
-#: the last one.
-_SAMPLES = 1_000
-_SAMPLE_SECONDS = 0.5
-#: The size of the process is not read again within this time: reading it takes 0.1 ms.
-_RSS_SECONDS = 0.01
 #: The machine's free memory is checked once this many bytes were reserved since the last check: reading it takes
 #: 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
@@ -85,18 +56,16 @@ _TRIM_BYTES = 1 << 20
 SAVING_SECONDS = 0.02
 #: Up to this size, reading a collection from the DB again takes 1 or 2 ms.
 _SMALL_BYTES = 64 << 10
-#: An order of unloading is used for this many times as long as it took to make, and so is a search for leftover
-#: accounts. So both take at most 5 % of the time, however many collections there are.
-_REUSE_FACTOR = 20
 #: A collection that is in use when its idle time ends is looked at again after this long.
 _BUSY_SECONDS = 1.0
+#: No new search for leftover accounts begins for this many times as long as the last one took: so searching takes at
+#: most 5 % of the time, however many collections there are.
+_REUSE_FACTOR = 20
 #: `set_budget` gives up when nothing was released for this long.
 _PATIENCE_SECONDS = 30.0
 #: A request to the janitor with this id gives freed memory back, this long after the last collection was unloaded.
 _TRIM_REQUEST = UUID(int=0)
 _TRIM_DELAY_SECONDS = 0.05
-#: UTF-8 bytes of a record's texts where nothing is known of them: an id, a sentence, two metadata fields.
-_TYPICAL_TEXT_BYTES = 200
 
 
 class ResidentSet(Lender):
@@ -107,6 +76,7 @@ class ResidentSet(Lender):
         engine: Returns the graph engine; None for exact search only.
         settings: `memory_budget`, `idle_unload_seconds`, `graph_min_records` and `progress` are used.
         slots: The collections' slots.
+        derived: The collections' derived files.
     """
 
     def __init__(
@@ -115,22 +85,20 @@ class ResidentSet(Lender):
         engine: Callable[[], type[VectorIndex] | None],
         settings: Settings,
         slots: Slots,
+        derived: DerivedFiles,
     ) -> None:
         self.db = db
-        self._engine = engine
         self.settings = settings
-        self._slots = slots
+        self.slots = slots
+        self.derived = derived
+        self.saved_graphs = SavedGraphs(engine, settings.graph_min_records, derived)
         if is_auto(settings.memory_budget):
             self.ledger = Ledger(0, SHARED_BUDGET)
         else:
             budget = read_budget(settings.memory_budget)
             self.ledger = Ledger(budget)
             db.set_memory_limit(database_share(budget))
-        #: Each with the tenant and the database of its collection: only those are shown its name.
-        self._events: deque[tuple[tuple[str, str], MemoryEvent]] = deque(maxlen=_EVENTS)
-        self._history: deque[MemorySample] = deque(maxlen=_SAMPLES)
-        self._save_lock = threading.Lock()
-        self._sample_lock = threading.Lock()
+        self.history = History()
         self._budget_lock = threading.Lock()
         #: Bytes reserved since the machine's free memory was last checked.
         self._unchecked = 0
@@ -139,12 +107,7 @@ class ResidentSet(Lender):
         #: Little memory is left, so a small collection that is loaded replaces another one. This begins before there
         #: is too little: of many small collections, only a part of the memory goes back to the system.
         self._is_tight = False
-        #: The collections to unload, the first ones first: slot, last use when the order was made, reason.
-        self._order: deque[tuple[Slot, float, str]] = deque()
-        #: Until when (monotonic) this order is used.
-        self._order_until = 0.0
-        #: The size of the process in bytes, and when it was read (monotonic).
-        self._rss, self._rss_at = 0, float("-inf")
+        self._order = UnloadOrder(slots, self.residents, settings.idle_unload_seconds)
         #: No search for leftover accounts before this moment (monotonic).
         self._leftovers_from = 0.0
         self._janitor = Worker("janitor", self._unload_expired)
@@ -181,7 +144,7 @@ class ResidentSet(Lender):
                     if self.ledger.used < used:
                         used, until = self.ledger.used, time.monotonic() + _PATIENCE_SECONDS
                     elif time.monotonic() > until:
-                        raise self._still_held(budget)
+                        raise refusals.still_held(self, budget)
                     if not self._evict_one(
                         None, wait=True, saving_until=saving_until
                     ) and not self._settle_leftovers(now=True):
@@ -192,7 +155,7 @@ class ResidentSet(Lender):
             finally:
                 self.ledger.keep()
                 self._return_freed(at_once=True)
-                self._sample()
+                self.sample()
         self.db.set_memory_limit(database_share(budget))
         if budget > before:
             self.on_room()
@@ -201,43 +164,7 @@ class ResidentSet(Lender):
     def _check_pinned(self, budget: int) -> None:
         pinned = self.pinned_bytes()
         if budget < pinned:
-            held = [slot for slot in self._slots.pins() if slot.segment]
-            # The largest first: unpinning these frees the most.
-            held.sort(key=lambda slot: self.ledger.held(slot.collection_id), reverse=True)
-            names = [self._full_name(slot) for slot in held]
-            raise over_budget(
-                pinned,
-                budget,
-                self.budget,
-                f"A budget of {format_bytes(budget)} is too small: what is pinned "
-                f"({', '.join(names[:5])}{f' and {len(names) - 5:,} more' if len(names) > 5 else ''})",
-                "unpin one of them: client.memory.unpin(name)",
-                f"choose a budget that has room for it: client.memory.budget = {pinned:_}",
-            )
-
-    def _still_held(self, budget: int) -> MemoryBudgetError:
-        """Return the error for a budget that is smaller than what is in use."""
-        accounts = self.ledger.accounts()
-        used = sum(accounts.values())
-        largest = sorted(accounts, key=lambda owner: accounts[owner], reverse=True)
-        held = [f"{self._account_name(one)}: {format_bytes(accounts[one])}" for one in largest[:5]]
-        more = f" and {len(largest) - 5:,} more" if len(largest) > 5 else ""
-        return over_budget(
-            max(used, budget + 1),
-            budget,
-            self.budget,
-            f"A budget of {format_bytes(budget)} is too small at the moment: what is in use ({', '.join(held)}{more})",
-            "repeat the call when nobody builds a graph, writes or reads there",
-            f"choose a budget that has room for it: client.memory.budget = {used:_}",
-        )
-
-    def _account_name(self, owner: Hashable) -> str:
-        collection_id, doing = owner if isinstance(owner, tuple) else (owner, "")
-        slot = self._slots.find(collection_id)
-        if slot is None:
-            return f"a deleted collection ({collection_id})"
-        what = {"graph": ", its graph being built", "growth": ", a write to it"}.get(doing, "")
-        return f"{self._full_name(slot)}{what}"
+            raise refusals.pinned_too_large(self, pinned, budget)
 
     def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
         """Take bytes for a slot, and unload other collections where needed; say whether it was possible.
@@ -279,14 +206,14 @@ class ResidentSet(Lender):
         if self._unchecked < _UNCHECKED_BYTES:
             return 0
         PRESSURE.watch()
-        room = self._machine_room()
+        room = self.machine_room()
         self._is_tight = room < n_bytes + (_TIGHT_FACTOR - 1) * self.db.working_bytes
         shortfall = n_bytes - room
         if shortfall <= 0:
             self._unchecked = 0
         return max(0, shortfall)
 
-    def _machine_room(self) -> int:
+    def machine_room(self) -> int:
         """Return the machine's free bytes beyond the reserve: `Pressure` would unload what is loaded into that."""
         kept = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
         return WORKSPACE.free() - kept - self.db.working_bytes
@@ -318,7 +245,7 @@ class ResidentSet(Lender):
         before = self.ledger.used
         for owner in self.ledger.accounts():
             collection_id, doing = owner if isinstance(owner, tuple) else (owner, "")
-            slot = self._slots.find(collection_id)
+            slot = self.slots.find(collection_id)
             if slot is None:
                 # The collection was deleted, and what it held is freed.
                 self.ledger.settle(owner, 0)
@@ -354,35 +281,10 @@ class ResidentSet(Lender):
         """
         return max(0, self.ledger.most - self.pinned_bytes(but=slot))
 
-    def no_room(
-        self, slot: Slot, need: int, what: str, otherwise: str, held: int = 0
-    ) -> MemoryBudgetError:
-        """Return the error for bytes that a collection cannot get, because of the budget or of the machine.
-
-        Args:
-            slot: The collection's slot.
-            need: Bytes that it would have taken.
-            what: What needs them, as the start of a sentence.
-            otherwise: A way out that needs no more memory.
-            held: Bytes that the collection holds already, and goes on holding.
-        """
-        room = max(0, self.room_for(slot) - held)
-        if need > room:
-            budget = held + need + self.pinned_bytes(but=slot)
-            way = f"raise the budget: client.memory.budget = {budget:_}"
-        else:
-            there = self._machine_room()
-            way = "make room on the machine, such as by deleting arrays, and repeat the call"
-            if need <= there:
-                way = "repeat the call: others are in use at this moment, and could not go"
-            # More may be free by now than when it was refused; the error has to name less than the need.
-            room = max(0, min(room, there, self.ledger.free, need - 1))
-        return over_budget(need, room, self.budget, what, way, otherwise)
-
     def pinned_bytes(self, but: Slot | None = None) -> int:
         """Return the bytes that pinned collections hold, `but` left out."""
         return sum(
-            self.ledger.held(slot.collection_id) for slot in self._slots.pins() if slot is not but
+            self.ledger.held(slot.collection_id) for slot in self.slots.pins() if slot is not but
         )
 
     # -- unloading for others: `Lender` -------------------------------------------------------
@@ -392,20 +294,7 @@ class ResidentSet(Lender):
         return max(0, self.ledger.used - self.ledger.passing - self.pinned_bytes())
 
     def least_recent(self) -> float | None:
-        is_new = self._renew_order()
-        while True:
-            order = self._order
-            while order:
-                try:
-                    slot, last_used, _ = order[0]
-                    if _may_go(slot, last_used):
-                        return last_used
-                    order.popleft()
-                except IndexError:  # another thread has taken it
-                    break
-            if is_new:
-                return None
-            is_new = self._renew_order()
+        return self._order.least_recent()
 
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         returned, saving_until = 0, time.perf_counter() + SAVING_SECONDS
@@ -417,7 +306,7 @@ class ResidentSet(Lender):
                 break
         if returned:
             self._return_freed(at_once=True)
-            self._sample()
+            self.sample()
         return returned
 
     def tighten(self) -> None:
@@ -445,38 +334,14 @@ class ResidentSet(Lender):
             reason: Why, in words.
         """
         while True:
-            is_new = self._renew_order()
-            order = self._order
-            while order:
-                try:
-                    slot, last_used, why = order.popleft()
-                except IndexError:  # another thread has taken it
-                    break
-                if slot is keep or not _may_go(slot, last_used):
-                    continue
+            is_new = self._order.renew()
+            while (found := self._order.take(keep)) is not None:
+                slot, why = found
                 why = f"{why}, {reason}"
                 if released := self._try_unload(slot, why, wait=wait, saving_until=saving_until):
                     return released
             if is_new:
                 return 0
-
-    def _renew_order(self) -> bool:
-        """Make a new order of unloading if the last one is empty or too old; say whether that was done."""
-        is_over = time.monotonic() >= self._order_until or not self._order
-        if is_over:
-            self._make_order()
-        return is_over
-
-    def _make_order(self) -> None:
-        started = time.monotonic()
-        order = policy.unload_order(self.residents(), started, self.settings.idle_unload_seconds)
-        found: deque[tuple[Slot, float, str]] = deque()
-        for one, reason in order:
-            slot = self._slots.find(one.collection_id)
-            if slot is not None:
-                found.append((slot, one.last_used, reason))
-        ended = time.monotonic()
-        self._order, self._order_until = found, ended + _REUSE_FACTOR * (ended - started)
 
     def _try_unload(
         self, slot: Slot, reason: str, *, wait: bool = False, saving_until: float | None = None
@@ -529,8 +394,8 @@ class ResidentSet(Lender):
         started = time.perf_counter()
         released = self.ledger.held(slot.collection_id)
         if save and not slot.in_doubt:
-            self.save_graph(segment)
-            segment.save(self.db)
+            self.saved_graphs.save(segment)
+            segment.save(self.derived)
         slot.segment = None
         slot.in_doubt = False
         if segment.vectors is not None:
@@ -543,26 +408,16 @@ class ResidentSet(Lender):
         self.note("unload", slot, reason, released, seconds, sample=sample)
         return released
 
-    def save_graph(self, segment: LoadedSegment) -> None:
-        """Write a segment's graph to its file if it has changed since it was last saved."""
-        vectors = segment.vectors
-        if vectors is None or vectors.graph is None or not vectors.graph_changed:
-            return
-        with self._save_lock:
-            # Another thread may have saved it while this one waited.
-            if vectors.graph_changed:
-                prefix = self.db.derived_path(segment.info.id)
-                end = vectors.graph_end
-                if save_graph(prefix, vectors.graph, end, vectors.source.digest(end)):
-                    vectors.graph_changed = False
-
-    def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
-        """Read a collection's graphs and snapshot on the disk; return the paths of those that are damaged."""
-        prefix = self.db.derived_path(collection_id)
-        with self._save_lock:
-            found = damaged_graphs(prefix, on_bytes)
-        snapshot = snapshot_is_damaged(prefix, on_bytes)
-        return [*found, snapshot] if snapshot else found
+    def drop_if_in_doubt(self, slot: Slot) -> None:
+        """Drop a segment that lacks the changes of an interrupted commit. It is loaded again from the DB."""
+        if slot.in_doubt and slot.write_lock.acquire(wait=False):
+            try:
+                if slot.in_doubt:
+                    with slot.lock.write():
+                        self.drop(slot, save=False, reason="a write was interrupted")
+                        slot.in_doubt = False
+            finally:
+                slot.write_lock.release()
 
     def expect_idleness(self, slot: Slot) -> None:
         """Have the collection unloaded when it has not been used for its idle time."""
@@ -576,7 +431,7 @@ class ResidentSet(Lender):
             self._return_freed(at_once=True)
             self.db.settle()
             return
-        slot = self._slots.find(collection_id)
+        slot = self.slots.find(collection_id)
         if slot is None or slot.segment is None or slot.pinned:
             return
         ttl = self._ttl(slot)
@@ -607,15 +462,6 @@ class ResidentSet(Lender):
 
     # -- loading ------------------------------------------------------------------------------
 
-    def wants_graph(self, n_records: int) -> bool:
-        """Say whether a collection of `n_records` gets a graph. For a small one no engine is imported."""
-        return n_records >= self.settings.graph_min_records and self._engine() is not None
-
-    def forms(self, n_records: int) -> Iterator[type[VectorIndex]]:
-        """Yield the forms that a graph of `n_records` may take, the largest in memory first."""
-        engine = self._engine() if n_records >= self.settings.graph_min_records else None
-        return iter(()) if engine is None else forms_of(engine)
-
     def load(self, slot: Slot) -> bool:
         """Load a collection; the caller holds its `write_lock`. Returns False where it does not fit.
 
@@ -626,11 +472,9 @@ class ResidentSet(Lender):
         if not self.may_fit(slot):
             return False
         started = time.perf_counter()
-        info, extent = (
-            self.db.get_collection(slot.collection_id),
-            self.db.extent(slot.collection_id),
-        )
-        prefix = self.db.derived_path(info.id)
+        info = self.db.get_collection(slot.collection_id)
+        extent = self.db.extent(slot.collection_id)
+        prefix = self.derived.prefix(info.id, extent.generation)
         base = snapshot_bytes(prefix, extent.version)
         if base is None:
             base = LoadedSegment.bytes_for(extent.next_label, self.db.text_sizes(info.id))
@@ -640,7 +484,7 @@ class ResidentSet(Lender):
         if info.dimension is not None:
             parameters = graph_parameters(info)
             fitting = policy.forms_that_fit(
-                self.forms(extent.n_records),
+                self.saved_graphs.forms(extent.n_records),
                 parameters,
                 extent.next_label,
                 self.room_for(slot) - base,
@@ -681,64 +525,15 @@ class ResidentSet(Lender):
 
     def _read(self, slot: Slot, info: CollectionInfo, form: type[VectorIndex] | None) -> None:
         segment = LoadedSegment.load(
-            self.db, info, partial(self.reserve, slot), progress=self.settings.progress
+            self.db, info, self.derived, partial(self.reserve, slot), self.settings.progress
         )
         if form is not None and segment.vectors is not None:
-            found = self.saved_graph(segment, form, segment.metadata.alive)
+            found = self.saved_graphs.open(segment, form, segment.metadata.alive)
             if found is not None:
                 segment.vectors.graph, segment.vectors.graph_end = found
         with slot.lock.write():
             slot.segment = segment
             self.ledger.settle(slot.collection_id, segment.resident_bytes)
-
-    def saved_graph(
-        self, segment: LoadedSegment, form: type[VectorIndex], alive: NDArray[np.bool_]
-    ) -> tuple[VectorIndex, int] | None:
-        """Open a collection's saved graph, without the deleted labels.
-
-        Args:
-            segment: The loaded collection.
-            form: The form of the graph.
-            alive: bool, one value for each label: False for a deleted one.
-
-        Returns:
-            The graph, and the first label that is not in it; None where no usable graph of this form is saved.
-        """
-        vectors, prefix = segment.vectors, self.db.derived_path(segment.info.id)
-        if vectors is None or not has_graph(prefix, form):
-            return None
-        parameters = graph_parameters(segment.info)
-        found = open_graph(prefix, form, parameters, len(alive), vectors.source.digest)
-        if found is not None:
-            graph, end = found
-            graph.discard(np.flatnonzero(~alive[:end]))
-        return found
-
-    def explain_form(self, segment: Segment) -> str:
-        """Say in words why a collection is held in its present form."""
-        slot = self._slots.get(segment.info.id)
-        form = next(self.forms(segment.metadata.n_live), None)
-        if not isinstance(segment, LoadedSegment):
-            if not self.may_fit(slot):
-                need = format_bytes(slot.least_bytes or 0)
-                return f"{need} do not fit the budget of {format_bytes(self.budget)}"
-            return "there was no room at the moment"
-        if form is None or segment.vectors is None:
-            return "it is small, or graphs are switched off: exact search"
-        if segment.form == form.engine:
-            return "the full graph fits"
-        if not segment.vectors.suits_graph:
-            return "its vectors are too long or too short for a graph's float32: exact search"
-        full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
-        held = (
-            "no graph is loaded"
-            if segment.vectors.graph is None
-            else f"{segment.form} is a smaller form"
-        )
-        return (
-            f"{held}; the full graph ({form.engine}) takes {format_bytes(full)}, the budget is "
-            f"{format_bytes(self.budget)}, of which {format_bytes(self.ledger.free)} are free"
-        )
 
     # -- reports ------------------------------------------------------------------------------
 
@@ -753,50 +548,13 @@ class ResidentSet(Lender):
         sample: bool = True,
     ) -> None:
         """Keep an event for the report; see `MemoryEvent`."""
-        name, place = self._name_and_place(slot)
-        logger.debug("%s %s: %s, %d bytes, %.1f ms", action, name, reason, n_bytes, seconds * 1e3)
-        event = MemoryEvent(time.time(), action, name, reason, n_bytes, seconds)
-        self._events.append((place, event))
+        self.history.note(action, self.slots.name_of(slot), reason, n_bytes, seconds)
         if sample:
-            self._sample()
+            self.sample()
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
         """Take a sample of what is held, for the history."""
-        history = self._history
-        with self._sample_lock:
-            now = MemorySample(
-                *(time.time(), self.ledger.used, self.budget, self._process_bytes()),
-                short=PRESSURE.is_on,
-            )
-            if len(history) > 1:
-                before, last = history[-2], history[-1]
-                held = {(one.used, one.budget, one.short) for one in (before, last, now)}
-                # While nothing changes, the last sample is replaced, so that the history shows changes.
-                at_rest = len(held) == 1
-                if at_rest or now.time - before.time < _SAMPLE_SECONDS:
-                    history.pop()
-            history.append(now)
-
-    def _process_bytes(self) -> int:
-        """Return the resident memory of the process in bytes, read at most once in `_RSS_SECONDS`."""
-        now = time.monotonic()
-        if now - self._rss_at > _RSS_SECONDS:
-            self._rss, self._rss_at = process_rss(), now
-        return self._rss
-
-    def _name_and_place(self, slot: Slot) -> tuple[str, tuple[str, str]]:
-        info = None if slot.segment is None else slot.segment.info
-        if info is None:
-            with contextlib.suppress(Exception):
-                info = self.db.get_collection(slot.collection_id)
-        if info is None:
-            return str(slot.collection_id), ("", "")
-        return info.name, (info.tenant, info.database)
-
-    def _full_name(self, slot: Slot) -> str:
-        """Return ``name``, or ``tenant/database/name`` where these are not the defaults."""
-        name, place = self._name_and_place(slot)
-        return name if place == (DEFAULT_TENANT, DEFAULT_DATABASE) else "/".join((*place, name))
+        self.history.sample(self.ledger.used, self.budget, short=PRESSURE.is_on)
 
     def residents(self, but: Slot | None = None) -> list[policy.Resident]:
         """Return the loaded collections, pinned ones included."""
@@ -808,7 +566,7 @@ class ResidentSet(Lender):
                 self._ttl(slot),
                 slot.pinned,
             )
-            for slot in self._slots
+            for slot in self.slots
             if slot.segment is not None and slot is not but
         ]
 
@@ -823,142 +581,9 @@ class ResidentSet(Lender):
         order = policy.unload_order(
             self.residents(), time.monotonic(), self.settings.idle_unload_seconds
         )
-        for one, reason in order:
+        for resident, reason in order:
             if used <= budget:
                 break
-            used -= one.n_bytes
-            out.append((one.collection_id, reason, one.n_bytes))
+            used -= resident.n_bytes
+            out.append((resident.collection_id, reason, resident.n_bytes))
         return out
-
-    def estimate(
-        self,
-        n_records: int,
-        dimension: int,
-        parameters: GraphParameters,
-        text_bytes: int | None = None,
-    ) -> Estimate:
-        """Return what a collection would take; see `Estimate`.
-
-        Args:
-            n_records: Its records.
-            dimension: Floats of each embedding.
-            parameters: Of its graph.
-            text_bytes: UTF-8 bytes of a record's id, document, uri and metadata; None is a typical size.
-        """
-        each = _TYPICAL_TEXT_BYTES if text_bytes is None else text_bytes
-        base = LoadedSegment.bytes_for(n_records, TextSizes(n_records, n_records * each, 0, 0, 0))
-        disk = 4 * n_records * dimension
-        by_form = {
-            form.engine: base + form.bytes_for(parameters, n_records)
-            for form in self.forms(n_records)
-        }
-        if not by_form:
-            by_form = {"exact": base + disk}
-        budget = self.budget
-        chosen = next((name for name, size in by_form.items() if size <= budget), "on disk")
-        largest = {name: budget * n_records // size for name, size in by_form.items()}
-        return Estimate(
-            n_records=n_records,
-            dimension=dimension,
-            n_bytes=by_form.get(chosen, 0),
-            form=chosen,
-            by_form=by_form,
-            largest=largest,
-            disk_bytes=disk,
-            budget=budget,
-        )
-
-    def report(self, infos: list[CollectionInfo], tenant: str, database: str) -> MemoryReport:
-        """Return a report about these collections, the store and the process.
-
-        Args:
-            infos: The collections.
-            tenant: Events of other tenants and databases are shown without a name.
-            database: As `tenant`.
-        """
-        limit = MACHINE.limit()
-        self._sample()
-        sizes = self.db.sizes([info.id for info in infos])
-        now = time.monotonic()
-        return MemoryReport(
-            budget=self.budget,
-            used=self.ledger.used,
-            collections=[
-                self._report_on(info, *size, now) for info, size in zip(infos, sizes, strict=True)
-            ],
-            database_bytes=self.db.memory_bytes,
-            database_limit=self.db.memory_limit,
-            process_bytes=process_rss(),
-            limit_bytes=limit.total,
-            limit_source=limit.source,
-            free_bytes=MACHINE.free(),
-            idle_seconds=self.settings.idle_unload_seconds,
-            events=[
-                event if place == (tenant, database) else replace(event, collection=ELSEWHERE)
-                for place, event in list(self._events)
-            ],
-            history=list(self._history),
-            work_bytes=WORKSPACE.used,
-            short=PRESSURE.is_on,
-        )
-
-    def _report_on(
-        self, info: CollectionInfo, n_records: int, disk_bytes: int, text_bytes: int, now: float
-    ) -> CollectionMemory:
-        # A report makes no slot for a collection that was not used yet.
-        slot = self._slots.find(info.id) or _UNUSED
-        segment = slot.segment
-        state = "loaded"
-        if segment is None:
-            state = "on disk" if n_records else "empty"
-        parts = {} if segment is None else segment.parts_of(self.ledger.held(info.id))
-        # The reservations of an unfinished build or commit count as the collection's; mostly there are none.
-        if self.ledger.passing:
-            for name, account in (
-                ("being built", slot.graph_account),
-                ("being written", slot.growth_account),
-            ):
-                if held := self.ledger.held(account):
-                    parts[name] = held
-        used = slot.last_used
-        return CollectionMemory.of(
-            name=info.name,
-            id=str(info.id),
-            state="loading" if slot.loading else state,
-            form="exact" if segment is None else segment.form,
-            n_records=n_records,
-            resident_bytes=sum(parts.values()),
-            parts=parts,
-            disk_bytes=disk_bytes,
-            pinned=slot.pinned,
-            ttl_seconds=info.ttl_seconds,
-            idle_seconds=None if used is None else now - used,
-            hits=slot.hits,
-            misses=slot.misses,
-            loads=slot.loads,
-            unloads=slot.unloads,
-            built=slot.graph_progress,
-            text_bytes=text_bytes,
-        )
-
-
-def _may_go(slot: Slot, last_used: float) -> bool:
-    """Say whether an entry of the order still holds: loaded, not pinned, and not used since the order was made."""
-    return not slot.pinned and slot.segment is not None and (slot.last_used or 0.0) == last_used
-
-
-#: For the report on a collection that was not used yet.
-_UNUSED = Slot(UUID(int=0))
-
-
-def graph_parameters(info: CollectionInfo) -> GraphParameters:
-    """Return the parameters of a collection's graph, from its configuration."""
-    hnsw = info.configuration["hnsw"]
-    assert info.dimension is not None
-    return GraphParameters(
-        space=info.space,
-        dimension=info.dimension,
-        m=int(hnsw.get("max_neighbors") or 16),
-        ef_construction=int(hnsw.get("ef_construction") or 100),
-        ef_search=int(hnsw.get("ef_search") or 100),
-    )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import Extent, TextSizes
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.base import MetadataReader
+    from chroma_nb.segment.derived_files import DerivedFiles
 
 
 #: Vectors are looked through in pieces of this size while a collection is loaded.
@@ -116,6 +117,7 @@ class LoadedSegment(Segment):
     Args:
         db: Where the truth is.
         info: The collection.
+        extent: Its extent, to which this segment is brought by `load`.
         grant: Says whether so many more bytes may be held; asked by readers for what only makes later
             answers faster.
     """
@@ -123,12 +125,17 @@ class LoadedSegment(Segment):
     metadata: LoadedMetadata
     vectors: LoadedVectors | None
 
-    def __init__(self, db: DB, info: CollectionInfo, grant: Callable[[int], bool]) -> None:
+    def __init__(
+        self, db: DB, info: CollectionInfo, extent: Extent, grant: Callable[[int], bool]
+    ) -> None:
         def match(expression: Expression) -> NDArray[np.int64]:
             return db.select(info.id, expression)
 
         super().__init__(info, LoadedMetadata(match, grant), None)
         self._grant = grant
+        self.generation = extent.generation
+        #: The version of the collection that this segment has. Where the DB is shared, it may be behind the DB's.
+        self.version = extent.version
         #: The snapshot on disk is not of this state.
         self.changed = True
         #: What `parts_of` has found last, and the sum of it.
@@ -179,19 +186,32 @@ class LoadedSegment(Segment):
 
     @classmethod
     def load(
-        cls, db: DB, info: CollectionInfo, grant: Callable[[int], bool], *, progress: bool = False
+        cls,
+        db: DB,
+        info: CollectionInfo,
+        derived: DerivedFiles,
+        grant: Callable[[int], bool],
+        progress: bool,
     ) -> LoadedSegment:
-        """Bring a collection's records into memory: by its snapshot, or from the DB piece by piece."""
-        segment = cls(db, info, grant)
+        """Bring a collection's records into memory: by its snapshot, or from the DB piece by piece.
+
+        Args:
+            db: Where the truth is.
+            info: The collection.
+            derived: Where its snapshot is.
+            grant: As for the class.
+            progress: Show a progress bar.
+        """
         extent = db.extent(info.id)
-        prefix = db.derived_path(info.id)
+        segment = cls(db, info, extent, grant)
+        prefix = derived.prefix(info.id, extent.generation)
         sections = open_snapshot(prefix, extent.version)
         if sections is not None:
             try:
                 segment._restore(sections, extent)
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 pass_over(prefix, error)
-                segment = cls(db, info, grant)
+                segment = cls(db, info, extent, grant)
             else:
                 return segment
         n_labels = extent.next_label
@@ -229,19 +249,19 @@ class LoadedSegment(Segment):
             raise ValueError("it has other records")
         self.changed = False
 
-    def save(self, db: DB) -> None:
+    def save(self, derived: DerivedFiles) -> None:
         """Write the snapshot from which `load` is quick, unless it is there or not worth it."""
         if not self.changed or not self.metadata.n_labels or not self.metadata.is_worth_saving:
             return
         sections = self.metadata.sections()
         if self.vectors is not None:
             sections["norms"] = self.vectors.norms
-        version = db.extent(self.info.id).version
-        if save_snapshot(db.derived_path(self.info.id), version, sections):
+        prefix = derived.prefix(self.info.id, self.generation)
+        if save_snapshot(prefix, self.version, sections):
             self.changed = False
 
-    def apply(self, db: DB, changes: Changes) -> None:
-        """Take notice of a commit."""
+    def apply(self, db: DB, changes: Changes, version: int) -> None:
+        """Take notice of a commit, after which the collection has this version."""
         self.changed = True
         if self.vectors is None and len(changes.vectors):
             self.info = db.get_collection(self.info.id)
@@ -250,6 +270,7 @@ class LoadedSegment(Segment):
         if self.vectors is not None:
             self.vectors.append(changes.vectors)
             self.vectors.discard(dead)
+        self.version = version
 
 
 def stored_segment(db: DB, info: CollectionInfo) -> Segment:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chroma_nb.index.cores import CORES
 from chroma_nb.segment.locks import Mutex, RWLock
+from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +18,20 @@ if TYPE_CHECKING:
 
     from chroma_nb.db.base import DB
     from chroma_nb.segment.segment import LoadedSegment
+
+
+class CollectionName(NamedTuple):
+    """A collection's name, with whose it is."""
+
+    name: str
+    tenant: str
+    database: str
+
+    def __str__(self) -> str:
+        """Return ``name``, or ``tenant/database/name`` where these are not the defaults."""
+        if (self.tenant, self.database) in ((DEFAULT_TENANT, DEFAULT_DATABASE), ("", "")):
+            return self.name
+        return f"{self.tenant}/{self.database}/{self.name}"
 
 
 @dataclass(eq=False, slots=True)
@@ -92,6 +108,16 @@ class Slots:
     def find(self, collection_id: UUID) -> Slot | None:
         """Return a collection's slot if it has one."""
         return self._slots.get(collection_id)
+
+    def name_of(self, slot: Slot) -> CollectionName:
+        """Return a collection's name; its id where it was deleted."""
+        info = None if slot.segment is None else slot.segment.info
+        if info is None:
+            with contextlib.suppress(Exception):
+                info = self._db.get_collection(slot.collection_id)
+        if info is None:
+            return CollectionName(str(slot.collection_id), "", "")
+        return CollectionName(info.name, info.tenant, info.database)
 
     def remove(self, collection_id: UUID) -> None:
         """Forget a collection."""

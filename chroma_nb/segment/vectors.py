@@ -178,7 +178,8 @@ class LoadedVectors(ExactReader):
             cost = self.source.mapping_cost(self.n_labels)
             if cost and not self._grant(cost):
                 return super().rows()
-            return self.source.mapped(self.n_labels, start, labels)
+            found = self.source.mapped(self.n_labels, start, labels)
+            return super().rows() if found is None else found
 
     def expect(self, n_labels: int) -> None:
         """Make room for so many vectors, exactly."""

@@ -22,7 +22,7 @@ from chroma_nb.harmless import said
 _OURS = frozenset(
     (
         *("NotSupportedError", "MemoryBudgetError", "StoreLockedError", "StoreCorruptError"),
-        *("ServerUnavailableError", "IDNotFoundError"),
+        *("ServerUnavailableError", "IDNotFoundError", "ConflictError"),
     )
 )
 #: Ids that an error carries.

@@ -18,15 +18,11 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from chroma_nb.filters.expression import (
-    Among,
     And,
-    Compare,
-    CompareDate,
     DocumentContains,
     DocumentMatches,
     Expression,
     IdAmong,
-    ListContains,
     Or,
 )
 from chroma_nb.filters.mask import compile_mask
@@ -34,6 +30,7 @@ from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool
+from tests.support.plain_filter import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,12 +186,6 @@ where_documents = st.builds(
 )
 
 
-def kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    return "number" if isinstance(value, int | float) else type(value).__name__
-
-
 def moment(text: str) -> int | None:
     """Nanoseconds since 1970, by pandas where it reaches so far, by hand at the ends of the calendar."""
     if text not in DATES:
@@ -206,50 +197,6 @@ def moment(text: str) -> int | None:
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
     seconds = (stamp.tz_localize(None).floor("s") - pd.Timestamp(1970, 1, 1)) // pd.Timedelta("1s")
     return seconds * 10**9 + stamp.microsecond * 1_000 + stamp.nanosecond
-
-
-ORDERS: dict[str, Any] = {
-    "$eq": lambda left, right: left == right,
-    "$gt": lambda left, right: left > right,
-    "$gte": lambda left, right: left >= right,
-    "$lt": lambda left, right: left < right,
-    "$lte": lambda left, right: left <= right,
-}
-
-
-def matches(
-    expression: Expression, id: str, metadata: dict[str, Any] | None, document: str | None
-) -> bool:
-    """The referee: Python compares int and float by exact value."""
-    if isinstance(expression, And):
-        return all(matches(child, id, metadata, document) for child in expression.children)
-    if isinstance(expression, Or):
-        return any(matches(child, id, metadata, document) for child in expression.children)
-    if isinstance(expression, DocumentContains):
-        result = document is not None and expression.text in document
-    elif isinstance(expression, DocumentMatches):
-        result = document is not None and re.search(expression.pattern, document) is not None
-    elif isinstance(expression, IdAmong):
-        result = id in expression.ids
-    else:
-        value = (metadata or {}).get(expression.key)
-        if isinstance(expression, Compare):
-            result = value is not None and kind(value) == kind(expression.value)
-            if result:
-                result = ORDERS[expression.op](value, expression.value)
-        elif isinstance(expression, CompareDate):
-            then = moment(value) if isinstance(value, str) else None
-            result = then is not None and ORDERS[expression.op](then, expression.moment)
-        elif isinstance(expression, Among):
-            result = value is not None and any(
-                kind(value) == kind(one) and value == one for one in expression.values
-            )
-        else:
-            assert isinstance(expression, ListContains)
-            result = isinstance(value, list) and any(
-                type(item) is type(expression.value) and item == expression.value for item in value
-            )
-    return result != expression.negated
 
 
 class Reader:
@@ -322,7 +269,7 @@ def by_sql(expression: Expression, table: list[tuple[Any, Any]]) -> list[bool]:
 
 def check(expression: Expression, table: list[tuple[Any, Any]]) -> None:
     note(repr(expression))
-    expected = [matches(expression, f"r{at}", *row) for at, row in enumerate(table)]
+    expected = [matches(expression, f"r{at}", *row, moment) for at, row in enumerate(table)]
     assert compile_mask(expression, Reader(table)).tolist() == expected
     assert by_sql(expression, table) == expected
 

@@ -65,7 +65,7 @@ class UnderABudget(RuleBasedStateMachine):
         )
         residents = self.client.api.segments.residents  # type: ignore[attr-defined]
         self.ledger = residents.ledger = WatchedLedger(budget)
-        self.slots = residents._slots
+        self.slots = residents.slots
         for name in NAMES:
             for client in (self.twin, self.client):
                 client.create_collection(name, embedding_function=None)

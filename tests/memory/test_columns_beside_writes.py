@@ -82,11 +82,11 @@ def test_a_column_that_made_room_for_a_write_and_came_back_grows_within_what_was
     watched.ledger.lower(watched.ledger.used + 1_000)
     commit, forgotten = watched.segments.db.commit, []
 
-    def commit_beside_a_reader(*arguments: Any) -> None:
+    def commit_beside_a_reader(*arguments: Any) -> Any:
         forgotten.append(not watched.column_keys)
         watched.filter()
         assert watched.column_keys == {"n"}
-        commit(*arguments)
+        return commit(*arguments)
 
     monkeypatch.setattr(watched.segments.db, "commit", commit_beside_a_reader)
     watched.add(N_RECORDS + 1, 1)
@@ -103,9 +103,9 @@ def test_columns_that_a_write_took_no_room_for_are_let_go_and_the_others_stay(
     watched.filter("n")
     commit = watched.segments.db.commit
 
-    def commit_beside_a_reader(*arguments: Any) -> None:
+    def commit_beside_a_reader(*arguments: Any) -> Any:
         watched.filter("half")
-        commit(*arguments)
+        return commit(*arguments)
 
     monkeypatch.setattr(watched.segments.db, "commit", commit_beside_a_reader)
     watched.add(N_RECORDS + 1, 1)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.segment.graphs import Graphs
-from chroma_nb.segment.resident_set import ResidentSet, graph_parameters
+from chroma_nb.segment.resident_set import ResidentSet
 from tests.memory.fakes import MIB, FakeMachine, tight
 
 if TYPE_CHECKING:

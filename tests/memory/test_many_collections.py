@@ -20,7 +20,7 @@ from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.lender import LENDERS
-from chroma_nb.segment import manager, resident_set
+from chroma_nb.segment import manager, resident_set, unload_order
 from chroma_nb.segment.slot import Slots
 from chroma_nb.segment.worker import Worker
 from tests.memory.fakes import MIB, tight
@@ -106,7 +106,7 @@ def test_what_is_given_back_for_others_is_looked_for_once_and_goes_by_its_last_u
 
     each = Slots.__iter__
     # An order stands however little it took to make.
-    monkeypatch.setattr(resident_set, "_REUSE_FACTOR", 10**9)
+    monkeypatch.setattr(unload_order, "REUSE_FACTOR", 10**9)
     # Other settings make another store.
     first, second = (
         settings(idle_unload_seconds=0, memory_budget="1 GB", max_batch_size=most)

@@ -49,7 +49,7 @@ def filled(client: Any, name: str, n: int = 400, text: str = "text") -> Any:
 def test_a_budget_is_set_although_what_nobody_holds_is_still_on_the_account(client: Any) -> None:
     collection = filled(client, "notes")
     residents = client.api.segments.residents
-    slot = residents._slots.get(collection.id)
+    slot = residents.slots.get(collection.id)
     for owner in (slot.graph_account, slot.growth_account, uuid4(), (uuid4(), "graph")):
         assert residents.ledger.take(owner, 1_000_000)
     client.memory.budget = 500_000
@@ -62,7 +62,7 @@ def test_a_budget_that_waits_too_long_names_who_holds_it_up(
 ) -> None:
     collection = filled(client, "notes")
     residents = client.api.segments.residents
-    slot = residents._slots.get(collection.id)
+    slot = residents.slots.get(collection.id)
     monkeypatch.setattr(resident_set, "_PATIENCE_SECONDS", 0.2)
     built, ends = threading.Event(), threading.Event()
 
@@ -94,7 +94,7 @@ def test_what_takes_nothing_is_not_refused_however_little_there_is(
 ) -> None:
     collection = filled(client, "notes")
     residents = client.api.segments.residents
-    slot = residents._slots.get(collection.id)
+    slot = residents.slots.get(collection.id)
     tight(monkeypatch, 0)
     residents._unchecked = 2 * MIB
     assert not residents.reserve(slot, 1)

@@ -122,7 +122,7 @@ def test_background_work_writes_nothing_into_a_folder_that_was_replaced(store: P
     before = sorted(one.name for one in store.rglob("*"))
     # Calls of the DB, as background threads make them.
     with pytest.raises(InternalError, match=GONE):
-        db.derived_path(notes.id)
+        _ = db.derived_folder
     with pytest.raises(InternalError, match=GONE):
         db.compact(notes.id)
     with pytest.raises(InternalError, match=GONE):

@@ -42,9 +42,9 @@ def fill(path: Path) -> Any:
 def in_each_commit(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
     real = DuckDB.commit
 
-    def commit(self: Any, *arguments: Any) -> None:
+    def commit(self: Any, *arguments: Any) -> Any:
         work()
-        real(self, *arguments)
+        return real(self, *arguments)
 
     monkeypatch.setattr(DuckDB, "commit", commit)
 

@@ -27,7 +27,7 @@ ALLOWED = {
         "api/copying.py",
         "_FIRST_RECORDS",
     ): "the first piece, fewer where bytes say so, halved where it is too much",
-    ("api/_texts.py", "_PIECE_COPIES"): "a factor of bytes",
+    ("segment/written_texts.py", "_PIECE_COPIES"): "a factor of bytes",
     ("db/duckdb/inserts.py", "PIECE_COPIES"): "a factor of bytes",
     (
         "db/duckdb/checkpoint_memory.py",

@@ -269,10 +269,6 @@ class StoredCatalogue(DB):
         con.execute(f'DROP TABLE "{entry.table}"')
         self._files.delete_sums(con, entry.info.id)
 
-    def derived_path(self, collection_id: UUID) -> str:
-        self._database.check_not_replaced()
-        return self._files.derived_prefix(self._database.entry(collection_id))
-
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         found = super().sizes(collection_ids)
         entries = [self._cached.entries.get(collection_id) for collection_id in collection_ids]

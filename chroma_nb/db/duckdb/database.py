@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 logger = logging.getLogger("chroma_nb")
+
+_Found = TypeVar("_Found")
 
 #: In a folder DuckDB's limit is raised by at least this much for a checkpoint.
 _SAFE_CHECKPOINT_BYTES = 32 << 20
@@ -96,14 +98,14 @@ class Database(Transactions):
         if is_due or self.checkpoint_memory.holds_much():
             self._free_memory()
 
-    def retry_with_freed_memory(self, change: Callable[[], None]) -> None:
+    def retry_with_freed_memory(self, change: Callable[[], _Found]) -> _Found:
         """Make a change; where DuckDB has too little memory for it, free some and make it once more."""
         try:
-            change()
+            return change()
         except MemoryBudgetError:
             if not self._free_memory():
                 raise
-            change()
+            return change()
 
     def _free_memory(self) -> bool:
         """Make a checkpoint, so that DuckDB frees what it holds until then; say whether that was done."""

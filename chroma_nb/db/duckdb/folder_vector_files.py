@@ -1,4 +1,4 @@
-"""`FolderVectorFiles`: vector files with names, and the files that are derived from them.
+"""`FolderVectorFiles`: vector files with names.
 
 *Orphans* are files that no collection in the catalogue names: a killed process has left them, or the database is an
 older one than they are.
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from chroma_nb.db.duckdb.cached_catalogue import text_bytes
 from chroma_nb.db.duckdb.store_folder import flush_folder
 from chroma_nb.db.duckdb.vector_files import VectorFiles, remove_prefix
-from chroma_nb.db.folder_sizes import FolderSizes
 from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import StoreCorruptError
@@ -49,15 +48,11 @@ class FolderVectorFiles(VectorFiles):
         database.remove_orphans = self.remove_orphans
         self._folder = folder
         self._fsync = fsync
-        self._index_sizes = FolderSizes(folder.indexes)
         #: The orphans that were found at opening.
         self._orphans: list[str] = []
 
     def path(self, entry: CatalogueEntry) -> str:
         return os.path.join(self._folder.vectors, entry.file_stem + ".f32")
-
-    def derived_prefix(self, entry: CatalogueEntry) -> str:
-        return os.path.join(self._folder.indexes, entry.file_stem)
 
     def open(self, entry: CatalogueEntry, dimension: int, *, create: bool) -> VectorFile:
         path = self.path(entry)
@@ -87,7 +82,6 @@ class FolderVectorFiles(VectorFiles):
 
     def remove(self, entry: CatalogueEntry) -> None:
         remove_prefix(os.path.join(self._folder.vectors, entry.file_stem))
-        remove_prefix(self.derived_prefix(entry))
 
     # -- orphans ------------------------------------------------------------------------------
 
@@ -99,9 +93,8 @@ class FolderVectorFiles(VectorFiles):
         """Return files that no collection names: a killed process has left them, or the database is an older one."""
         known = {entry.file_stem for entry in self._database.cached.entries.values()}
         return [
-            os.path.join(folder, name)
-            for folder in (self._folder.vectors, self._folder.indexes)
-            for name in sorted(os.listdir(folder))
+            os.path.join(self._folder.vectors, name)
+            for name in sorted(os.listdir(self._folder.vectors))
             if _COLLECTION_FILE.match(name) and ".".join(name.split(".")[:2]) not in known
         ]
 
@@ -118,12 +111,11 @@ class FolderVectorFiles(VectorFiles):
 
     def unnamed(self) -> list[str]:
         """Return the paths of vector files that no collection names."""
-        return [one for one in self._find_orphans() if one.startswith(self._folder.vectors)]
+        return self._find_orphans()
 
     # -- sizes --------------------------------------------------------------------------------
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
-        derived = self._index_sizes.by_collection()
         found = []
         for collection_id in collection_ids:
             entry = self._database.cached.entries.get(collection_id)
@@ -134,18 +126,15 @@ class FolderVectorFiles(VectorFiles):
             extent, size = entry.extent, 0
             if extent.next_label:
                 size = HEADER_BYTES + 4 * (entry.info.dimension or 0) * extent.next_label
-            if derived:
-                size += derived.get((collection_id.int, extent.generation), 0)
             found.append((extent.n_records, size, text_bytes(entry)))
         return found
 
     def bytes_on_disk(self, collection_id: UUID) -> int:
         name = self._database.entry(collection_id).file_stem
         total = 0
-        for folder in (self._folder.vectors, self._folder.indexes):
-            for found in os.listdir(folder):
-                # A file may be renamed or deleted at this moment.
-                with contextlib.suppress(FileNotFoundError):
-                    if found.startswith(name + "."):
-                        total += os.path.getsize(os.path.join(folder, found))
+        for found in os.listdir(self._folder.vectors):
+            # A file may be renamed or deleted at this moment.
+            with contextlib.suppress(FileNotFoundError):
+                if found.startswith(name + "."):
+                    total += os.path.getsize(os.path.join(self._folder.vectors, found))
         return total

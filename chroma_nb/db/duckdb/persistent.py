@@ -99,6 +99,11 @@ class PersistentDuckDB(DuckDB):
     def is_there(self) -> bool:
         return self._database.is_there()
 
+    @property
+    def derived_folder(self) -> str:
+        self._database.check_not_replaced()
+        return self._folder.indexes
+
     def unnamed_files(self) -> list[str]:
         return self._files.unnamed()
 

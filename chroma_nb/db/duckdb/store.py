@@ -32,7 +32,7 @@ from chroma_nb.db.memory_share import MemoryShare, with_more_memory
 from chroma_nb.db.read_again import read_again
 from chroma_nb.db.sql import ColumnsCache, answer_sql
 from chroma_nb.db.temp_folder import TempFolder
-from chroma_nb.errors import InternalError
+from chroma_nb.errors import ConflictError, InternalError
 from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
@@ -124,14 +124,20 @@ class DuckDB(StoredRecords):
                 self._temp.close,
             )
 
+    @property
+    def derived_folder(self) -> str:
+        return self._temp.path
+
     # -- writing ------------------------------------------------------------------------------
 
     @with_more_memory
-    def commit(self, collection_id: UUID, changes: Changes) -> None:
+    def commit(self, collection_id: UUID, changes: Changes) -> Extent:
         more = self._more_for_commit(chunk_text_bytes(changes.rows.text_bytes))
         raised = self.memory_share.raised(more) if more else contextlib.nullcontext()
         with raised:
-            self._database.retry_with_freed_memory(lambda: self._commit(collection_id, changes))
+            return self._database.retry_with_freed_memory(
+                lambda: self._commit(collection_id, changes)
+            )
 
     def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
         total, chunk = int(text_bytes.sum()), chunk_text_bytes(text_bytes)
@@ -147,10 +153,14 @@ class DuckDB(StoredRecords):
             return 0
         return max(0, 2 * chunk_bytes + TEXT_PIECE_BYTES - self.memory_share.limit)
 
-    def _commit(self, collection_id: UUID, changes: Changes) -> None:
+    def _commit(self, collection_id: UUID, changes: Changes) -> Extent:
         with self._database.changing():
             entry = self._database.entry(collection_id)
             extent = entry.extent
+            if changes.base_version not in (None, extent.version):
+                raise ConflictError(
+                    f"Collection [{entry.info.name}] has changed since this write was prepared; nothing was written."
+                )
             if len(changes.vectors) and changes.first_label != extent.next_label:
                 raise InternalError(
                     f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
@@ -212,6 +222,7 @@ class DuckDB(StoredRecords):
             entry.extent, entry.texts = after, texts
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
+        return after
 
     def _check_space(self, changes: Changes) -> None:
         """Refuse a write that would not fit on the disk, before DuckDB's log fills it.

@@ -57,10 +57,6 @@ class VectorFiles:
         """Return the path of a vector file; None for one without a name."""
         return None
 
-    def derived_prefix(self, entry: CatalogueEntry) -> str:
-        """Return the path, without its suffix, of the files that are derived from a collection."""
-        return os.path.join(self._temp.path, entry.file_stem)
-
     def open(self, entry: CatalogueEntry, dimension: int, *, create: bool) -> VectorFile:
         """Open the vector file of one generation of a collection; `attach_sums` comes next.
 
@@ -77,13 +73,12 @@ class VectorFiles:
             self.path(entry),
             dimension,
             folder=self._temp.path,
-            spare_path=self.derived_prefix(entry) + ".f32",
+            spare_path=os.path.join(self._temp.path, f"{entry.file_stem}.f32"),
             fsync=False,
         )
 
     def remove(self, entry: CatalogueEntry) -> None:
-        """Delete the files of one generation of a collection."""
-        remove_prefix(self.derived_prefix(entry))
+        """Delete the files of one generation of a collection. Here its vectors have no name, and are gone once closed."""
 
     def of(self, collection_id: UUID) -> VectorFile:
         """Return a collection's vector file, which is opened where it is not open.

@@ -22,23 +22,23 @@ class FolderSizes:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self.folder = folder
         #: The folder's time of change and the sizes at that time. One tuple, as several threads read it.
         self._seen: tuple[int, dict[tuple[int, int], int]] = (-1, {})
 
     def by_collection(self) -> dict[tuple[int, int], int]:
         """Return the bytes of each collection's files, by its id (`UUID.int`) and generation."""
-        changed = os.stat(self._folder).st_mtime_ns
+        changed = os.stat(self.folder).st_mtime_ns
         if changed == self._seen[0]:
             return self._seen[1]
         now = time.time_ns()
         found: dict[tuple[int, int], int] = {}
-        with os.scandir(self._folder) as files:
-            for one in files:
+        with os.scandir(self.folder) as files:
+            for file in files:
                 # A file may be renamed or deleted at this moment; and a file of another name is no collection's.
                 with contextlib.suppress(FileNotFoundError, ValueError):
-                    first, second, _ = one.name.split(".", 2)
+                    first, second, _ = file.name.split(".", 2)
                     key = int(first.replace("-", ""), 16), int(second)
-                    found[key] = found.get(key, 0) + one.stat(follow_symlinks=False).st_size
+                    found[key] = found.get(key, 0) + file.stat(follow_symlinks=False).st_size
         self._seen = changed if now - changed > _SETTLED_NS else -1, found
         return found

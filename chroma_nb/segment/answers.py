@@ -1,0 +1,244 @@
+"""Answers of a segment: the records that `get` returns, and the matches of a query, within the memory that is free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chroma_nb.api.base import Matches, Records
+from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
+from chroma_nb.validation import check_dimension, check_known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.filters.expression import Expression
+    from chroma_nb.memory.workspace import Grant
+    from chroma_nb.segment.segment import Segment
+
+#: Bytes for each number of an embedding: as it is read, and as float64, which Chroma answers with.
+_VECTOR_COPIES = 4 + 8
+#: A distance as Python's float, with its place in a list.
+_FLOAT_BYTES = 32
+#: An answer's record without its texts, and how many times as much as their UTF-8 these may take as objects.
+_OBJECT_BYTES = 400
+_MOST_TIMES = 16
+#: What an answer is called that is refused, and what to do instead.
+_A_GET = (
+    "get() of {:,} records of collection [{}]",
+    "ask for them in parts: get(limit=..., offset=...)",
+    "write them to a file: collection.export(path)",
+)
+#: And where more than ids was asked for:
+_LESS_OF_EACH = "ask for less of each, for their ids alone: include=[]"
+_A_QUERY = (
+    "query() for {:,} results from collection [{}]",
+    "send fewer queries in one call",
+    "ask for fewer results: n_results=10",
+)
+
+
+def records(
+    segment: Segment,
+    expression: Expression | None,
+    ids: Sequence[str] | None,
+    limit: int | None,
+    offset: int,
+    include: Sequence[str],
+    *,
+    budget: Callable[[], int],
+) -> Records:
+    """Return the matching records in storage order.
+
+    Args:
+        segment: What answers; the caller holds it.
+        expression: The filter; None matches all.
+        ids: Only these records; None is all.
+        limit: At most this many; None is all.
+        offset: Leave this many matches out first.
+        include: What is wanted beside the ids.
+        budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
+
+    Raises:
+        MemoryBudgetError: The answer does not fit into memory.
+    """
+    reader = segment.metadata
+    labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
+    with _room(segment, labels, include, _A_GET, budget) as room:
+        texts = reader.read(labels, include, room.measured)
+        found = Records(texts.ids)
+        if "embeddings" in include:
+            found.embeddings = _vectors(segment, labels)
+        found.documents = texts.documents
+        found.metadatas = texts.metadatas
+        found.uris = texts.uris
+    return found
+
+
+def matches(
+    segment: Segment,
+    queries: NDArray[np.float32],
+    n_results: int,
+    expression: Expression | None,
+    ids: Sequence[str] | None,
+    include: Sequence[str],
+    *,
+    budget: Callable[[], int],
+) -> Matches:
+    """Return the nearest records of each query, nearest first.
+
+    Args:
+        segment: What answers; the caller holds it.
+        queries: Shape (n_queries, dimension), float32, C-contiguous.
+        n_results: Records wanted for each query, at least 1.
+        expression: The filter; None matches all.
+        ids: Only these records; None is all.
+        include: What is wanted beside the ids.
+        budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
+
+    Raises:
+        IDNotFoundError: `ids` names records that there are none of, and there is no filter beside it.
+        InvalidArgumentError: The queries are not of the collection's dimension.
+        MemoryBudgetError: The answer does not fit into memory.
+    """
+    info = segment.info
+    if info.dimension is not None:
+        check_dimension(info.dimension, queries.shape[1], info.name)
+        if ids is not None and expression is None:
+            check_known(ids, segment.metadata.find(ids) >= 0, info.name)
+    neighbors, _ = segment.search(queries, n_results, expression, ids)
+    labels = neighbors.labels.ravel()
+    n_queries, width = neighbors.labels.shape
+    with _room(segment, labels, include, _A_QUERY, budget) as room:
+        texts = segment.metadata.read(labels, include, room.measured)
+        found = Matches(_by_query(texts.ids, width, n_queries))
+        if "distances" in include:
+            found.distances = neighbors.distances.tolist()
+        found.documents = _by_query(texts.documents, width, n_queries)
+        found.metadatas = _by_query(texts.metadatas, width, n_queries)
+        found.uris = _by_query(texts.uris, width, n_queries)
+        if "embeddings" in include:
+            vectors = _vectors(segment, labels)
+            found.embeddings = [
+                vectors[row * width : (row + 1) * width] for row in range(n_queries)
+            ]
+    return found
+
+
+def _vectors(segment: Segment, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the vectors of these labels (int64, shape (n,)): float32, shape (n, dimension)."""
+    if segment.vectors is None:
+        return np.empty((0, 0), dtype=np.float32)
+    return segment.vectors.source.read(labels)
+
+
+def _by_query(flat: list[Any] | None, width: int, n_queries: int) -> Any:
+    """Return a list of the values of each query, given those of all queries one after the other."""
+    if flat is None:
+        return None
+    if n_queries == 1:
+        return [flat]
+    return [flat[row * width : (row + 1) * width] for row in range(n_queries)]
+
+
+class _Room:
+    """The memory of an answer, which grows where its texts turn out to take more than was estimated.
+
+    Args:
+        grant: What was taken for it.
+        text_bytes: How much of that is for its texts.
+        take: Takes more.
+    """
+
+    def __init__(
+        self, grant: Grant, text_bytes: int, take: Callable[[int], Grant] | None = None
+    ) -> None:
+        self._grants = [grant]
+        self._estimate = self._taken = text_bytes
+        self._take = take
+        self.measured = None if take is None or WORKSPACE.reads_a_piece else self._measured
+
+    def _measured(self, share: float, n_bytes: int) -> None:
+        """Take more where a share of the texts takes more than was estimated for it.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        need = n_bytes + int((1 - share) * self._estimate)
+        if self._take is None or need <= self._taken:
+            return
+        try:
+            self._grants.append(self._take(need - self._taken))
+        except MemoryBudgetError as error:
+            # Not kept in a variable: the texts read so far would stay in memory with this frame.
+            raise _discarded(error, need, error.free + self._taken) from None
+        self._taken = need
+
+    def __enter__(self) -> _Room:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for grant in self._grants:
+            grant.give_back()
+
+
+def _discarded(error: MemoryBudgetError, need: int, free: int) -> MemoryBudgetError:
+    """Return the error for an answer that turned out to take more while it was read, `need` bytes of `free`."""
+    said = error.message().replace("Nothing was allocated", "The texts read so far were discarded")
+    for before, now in ((error.need, need), (error.free, free)):
+        said = said.replace(format_bytes(before), format_bytes(now), 1)
+    told = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
+    told.may_fit_later = error.may_fit_later
+    return told
+
+
+#: For answers that are small.
+_NO_ROOM = _Room(NOTHING, 0)
+
+
+def _room(
+    segment: Segment,
+    labels: NDArray[np.int64],
+    include: Sequence[str],
+    asked: tuple[str, ...],
+    budget: Callable[[], int],
+) -> _Room:
+    """Take the memory of an answer; refuse one that does not fit, before any of it is made.
+
+    Args:
+        segment: What answers.
+        labels: The records, int64, shape (n,).
+        include: What is answered of them.
+        asked: What was asked for, of how many records and of which collection; and what to do instead.
+        budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
+    """
+    vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
+    each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
+    if len(labels) * each <= SMALL_BYTES:
+        # Few records need no closer look.
+        return _NO_ROOM
+    n_bytes = len(labels) * (vectors + _FLOAT_BYTES * ("distances" in include))
+    if WORKSPACE.reads_a_piece:
+        # Who reads it measures it afterwards: a closer look would read some of it twice.
+        texts = segment.metadata.text_bytes(labels, include)
+    else:
+        texts = segment.metadata.answer_bytes(labels, include)
+        once = np.unique(labels)
+        if WORKSPACE.keeps_answers and len(once) < len(labels):
+            # Records that several queries find have their texts in common, but not in JSON.
+            texts += segment.metadata.text_bytes(labels, include)
+            texts -= segment.metadata.text_bytes(once, include)
+    what, *ways = asked
+    if asked is _A_GET and include:
+        ways.insert(1, _LESS_OF_EACH)
+    what = what.format(len(labels), segment.info.name)
+
+    def take(more: int) -> Grant:
+        return WORKSPACE.take_answer(more, what, *ways, budget=budget())
+
+    return _Room(take(n_bytes + texts), texts, take)

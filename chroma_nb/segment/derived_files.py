@@ -1,0 +1,167 @@
+"""`DerivedFiles`: where the snapshots and graphs of a store's collections are kept.
+
+They are in the store's own folder where it has one (`DB.derived_folder`), else in a temporary folder. Their names begin
+with ``<id>.<generation>.``. Each of them can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from chroma_nb import forked
+from chroma_nb.db.own_file import COLLECTION_PREFIX
+from chroma_nb.db.temp_folder import TempFolder
+from chroma_nb.errors import NotFoundError
+from chroma_nb.segment.folder_sizes import FolderSizes
+from chroma_nb.segment.index_file import damaged_graphs
+from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from chroma_nb.db.base import DB
+
+#: The beginning of a derived file's name.
+_COLLECTION_FILE = re.compile(COLLECTION_PREFIX)
+
+
+class DerivedFiles:
+    """The derived files of one store.
+
+    Args:
+        db: The store. It is asked for its folder each time, as it refuses when the folder was replaced.
+        temp_path: Where to make a temporary folder if the store has none; empty is the system's place.
+    """
+
+    def __init__(self, db: DB, temp_path: str) -> None:
+        self._db = db
+        self._temp_path = temp_path
+        #: Made when it is first needed.
+        self._temp: TempFolder | None = None
+        self._lock = threading.Lock()
+        self._sizes: FolderSizes | None = None
+        #: The files that no collection names have been looked for.
+        self._is_swept = False
+        forked.watch(self)
+
+    @property
+    def folder(self) -> str:
+        """The folder that holds the files.
+
+        Raises:
+            InternalError: The store's folder was moved, deleted or replaced, or no temporary folder can be made.
+        """
+        folder = self._db.derived_folder
+        if folder is not None:
+            return folder
+        with self._lock:
+            if self._temp is None:
+                self._temp = TempFolder(self._temp_path)
+            return self._temp.path
+
+    def prefix(self, collection_id: UUID, generation: int | None = None) -> str:
+        """Return the path of a collection's derived files, to which each adds its suffix.
+
+        Args:
+            collection_id: The collection.
+            generation: Of its files; None is the present one.
+        """
+        if generation is None:
+            generation = self._db.extent(collection_id).generation
+        return os.path.join(self.folder, f"{collection_id}.{generation}")
+
+    def remove(self, collection_ids: Iterable[UUID]) -> None:
+        """Delete the files of collections that are deleted."""
+        doomed = {str(collection_id) for collection_id in collection_ids}
+        self._unlink(lambda name: name.partition(".")[0] in doomed)
+
+    def remove_earlier(self, collection_id: UUID) -> None:
+        """Delete the files of a collection's earlier generations, after it was compacted."""
+        start = f"{collection_id}."
+        kept = f"{start}{self._db.extent(collection_id).generation}."
+        self._unlink(lambda name: name.startswith(start) and not name.startswith(kept))
+
+    def remove_unnamed(self) -> None:
+        """Delete files of deleted collections and of earlier generations, which a killed process has left.
+
+        Called before a write: as long as nothing is written, a database that was put beside newer files by mistake can
+        be replaced by the right one. Looks once.
+        """
+        if self._is_swept or not self._db.persists:
+            return
+        self._is_swept = True
+        known: dict[str, bool] = {}
+
+        def is_unnamed(name: str) -> bool:
+            if not _COLLECTION_FILE.match(name):
+                return False
+            collection, generation = name.split(".", 2)[:2]
+            stem = f"{collection}.{generation}"
+            if stem not in known:
+                known[stem] = self._is_present(UUID(collection), int(generation))
+            return not known[stem]
+
+        self._unlink(is_unnamed)
+
+    def _is_present(self, collection_id: UUID, generation: int) -> bool:
+        with contextlib.suppress(NotFoundError):
+            return self._db.extent(collection_id).generation == generation
+        return False
+
+    def _unlink(self, is_chosen: Callable[[str], bool]) -> None:
+        """Delete the files with these names. One that cannot be deleted costs space and nothing else."""
+        if self._db.derived_folder is None and self._temp is None:
+            return
+        folder = self.folder
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                if is_chosen(name):
+                    with contextlib.suppress(OSError):
+                        os.unlink(os.path.join(folder, name))
+
+    def sizes(self, collection_ids: Sequence[UUID]) -> list[int]:
+        """Return the bytes of each collection's files; 0 where they go with the process."""
+        by_collection: dict[tuple[int, int], int] = {}
+        if self._db.persists:
+            folder = self.folder
+            if self._sizes is None or self._sizes.folder != folder:
+                self._sizes = FolderSizes(folder)
+            by_collection = self._sizes.by_collection()
+        if not by_collection:
+            return [0] * len(collection_ids)
+        return [self._size(collection_id, by_collection) for collection_id in collection_ids]
+
+    def _size(self, collection_id: UUID, by_collection: dict[tuple[int, int], int]) -> int:
+        with contextlib.suppress(NotFoundError):
+            generation = self._db.extent(collection_id).generation
+            return by_collection.get((collection_id.int, generation), 0)
+        return 0
+
+    def damaged(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
+        """Read a collection's graphs and snapshot; return the paths of those that are damaged.
+
+        Args:
+            collection_id: The collection.
+            on_bytes: Called with the size of each piece that was read.
+        """
+        prefix = self.prefix(collection_id)
+        found = damaged_graphs(prefix, on_bytes)
+        snapshot = snapshot_is_damaged(prefix, on_bytes)
+        return [*found, snapshot] if snapshot else found
+
+    def close(self) -> None:
+        """Delete the temporary folder, if one was made. Closing twice is allowed."""
+        with self._lock:
+            temp, self._temp = self._temp, None
+        if temp is not None:
+            temp.close()
+
+    def on_fork(self) -> None:
+        """In a forked child: leave the temporary folder to the parent."""
+        if self._temp is not None:
+            self._temp.on_fork()

@@ -1,0 +1,98 @@
+"""`SavedGraphs`: which forms of a graph a collection may get, and the graphs on the disk."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chroma_nb.index import forms_of
+from chroma_nb.index.base import graph_parameters
+from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from uuid import UUID
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.index.base import VectorIndex
+    from chroma_nb.segment.derived_files import DerivedFiles
+    from chroma_nb.segment.segment import LoadedSegment
+
+
+class SavedGraphs:
+    """The graphs of one store's collections, as far as they are on the disk.
+
+    Args:
+        engine: Returns the graph engine; None for exact search only.
+        min_records: A collection with fewer records gets no graph.
+        derived: Where the files are.
+    """
+
+    def __init__(
+        self,
+        engine: Callable[[], type[VectorIndex] | None],
+        min_records: int,
+        derived: DerivedFiles,
+    ) -> None:
+        self._engine = engine
+        self._min_records = min_records
+        self._derived = derived
+        self._save_lock = threading.Lock()
+
+    def are_wanted(self, n_records: int) -> bool:
+        """Say whether a collection of `n_records` gets a graph. For a small one no engine is imported."""
+        return n_records >= self._min_records and self._engine() is not None
+
+    def forms(self, n_records: int) -> Iterator[type[VectorIndex]]:
+        """Yield the forms that a graph of `n_records` may take, the largest in memory first."""
+        engine = self._engine() if n_records >= self._min_records else None
+        return iter(()) if engine is None else forms_of(engine)
+
+    def open(
+        self, segment: LoadedSegment, form: type[VectorIndex], alive: NDArray[np.bool_]
+    ) -> tuple[VectorIndex, int] | None:
+        """Open a collection's saved graph, without the deleted labels.
+
+        Args:
+            segment: The loaded collection.
+            form: The form of the graph.
+            alive: Shape (labels,), bool: False for a deleted label.
+
+        Returns:
+            The graph, and the first label that is not in it; None where no usable graph of this form is saved.
+        """
+        vectors, prefix = segment.vectors, self._derived.prefix(segment.info.id, segment.generation)
+        if vectors is None or not has_graph(prefix, form):
+            return None
+        parameters = graph_parameters(segment.info)
+        found = open_graph(prefix, form, parameters, len(alive), vectors.source.digest)
+        if found is not None:
+            graph, end = found
+            graph.discard(np.flatnonzero(~alive[:end]))
+        return found
+
+    def save(self, segment: LoadedSegment) -> None:
+        """Write a segment's graph to its file if it has changed since it was last saved."""
+        vectors = segment.vectors
+        if vectors is None or vectors.graph is None or not vectors.graph_changed:
+            return
+        with self._save_lock:
+            # Another thread may have saved it while this one waited.
+            if vectors.graph_changed:
+                prefix = self._derived.prefix(segment.info.id, segment.generation)
+                end = vectors.graph_end
+                if save_graph(prefix, vectors.graph, end, vectors.source.digest(end)):
+                    vectors.graph_changed = False
+
+    def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
+        """Read a collection's graphs and snapshot on the disk; return the paths of those that are damaged.
+
+        Args:
+            collection_id: The collection.
+            on_bytes: Called with the size of each piece that was read.
+        """
+        with self._save_lock:
+            return self._derived.damaged(collection_id, on_bytes)

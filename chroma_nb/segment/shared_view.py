@@ -1,0 +1,146 @@
+"""`SharedView`: sees what other processes have committed to a shared DB, and brings loaded segments up to date.
+
+A process has one view of each collection (`DB`). It is moved by a thread that holds the slot's `write_lock`; and where
+no segment is loaded, `lock` for writing, too, as an answer from the DB then takes several queries. So a segment and the
+view differ only while that thread brings the one to the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chroma_nb.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from chroma_nb.db.base import DB
+    from chroma_nb.segment.commit_room import CommitRoom
+    from chroma_nb.segment.derived_files import DerivedFiles
+    from chroma_nb.segment.resident_set import ResidentSet
+    from chroma_nb.segment.segment import LoadedSegment
+    from chroma_nb.segment.slot import Slot, Slots
+    from chroma_nb.types import CollectionInfo
+
+
+class SharedView:
+    """What this process sees of a shared DB.
+
+    Args:
+        db: A DB that other processes may write to.
+        slots: The collections' slots.
+        residents: The loaded collections.
+        room: Reserves the memory by which segments grow.
+        derived: The derived files of collections.
+    """
+
+    def __init__(
+        self,
+        db: DB,
+        slots: Slots,
+        residents: ResidentSet,
+        room: CommitRoom,
+        derived: DerivedFiles,
+    ) -> None:
+        self._db = db
+        self._slots = slots
+        self._residents = residents
+        self._room = room
+        self._derived = derived
+
+    def catch_up(self, slot: Slot) -> bool:
+        """See what is committed now; say whether that moved the view.
+
+        Takes no lock where others have committed nothing.
+
+        Raises:
+            NotFoundError: Another process has deleted the collection.
+        """
+        try:
+            if not self._is_behind(slot):
+                return False
+            with slot.write_lock:
+                self.catch_up_alone(slot)
+        except NotFoundError:
+            self.forget(slot.collection_id)
+            raise
+        return True
+
+    def _is_behind(self, slot: Slot) -> bool:
+        if self._db.is_behind(slot.collection_id):
+            return True
+        segment = slot.segment
+        if segment is None:
+            return False
+        # So it is where a thread was stopped between moving the view and applying the changes.
+        is_old = segment.version != self._db.extent(slot.collection_id).version
+        return is_old or segment.info != self._db.get_collection(slot.collection_id)
+
+    def catch_up_alone(self, slot: Slot) -> None:
+        """See what is committed now. The caller holds `write_lock`.
+
+        Raises:
+            NotFoundError: Another process has deleted the collection.
+        """
+        segment = slot.segment
+        if segment is None:
+            with slot.lock.write():
+                self._db.refresh(slot.collection_id)
+            slot.least_bytes = None
+            return
+        info = self._db.get_collection(slot.collection_id)
+        self._db.refresh(slot.collection_id)
+        self._bring_up(slot, segment)
+        if slot.segment is not None and segment.info != info:
+            self.configure(slot, info)
+
+    def _bring_up(self, slot: Slot, segment: LoadedSegment) -> None:
+        """Apply to a segment the commits that it lacks; drop it where they are not known or there is no room."""
+        extent = self._db.extent(slot.collection_id)
+        if (segment.version, segment.generation) == (extent.version, extent.generation):
+            return
+        lacking = None
+        if segment.generation == extent.generation:
+            lacking = self._db.changes_since(slot.collection_id, segment.version)
+        if lacking is None:
+            self._drop(slot, "others have written to it")
+            return
+        try:
+            slot.in_doubt = True
+            for changes in lacking:
+                counted = self._room.for_segment(slot, segment, changes)
+                if counted is None:
+                    self._drop(slot, "others have written to it, and it did not fit any more")
+                    return
+                self._room.use(slot, segment, changes, extent.version, counted)
+            segment.version = extent.version
+            slot.in_doubt = False
+        except BaseException:
+            self._residents.drop_if_in_doubt(slot)
+            raise
+        finally:
+            self._residents.ledger.settle(slot.growth_account, 0)
+
+    def _drop(self, slot: Slot, reason: str) -> None:
+        with slot.lock.write():
+            self._residents.drop(slot, save=False, reason=reason)
+
+    def configure(self, slot: Slot, info: CollectionInfo) -> None:
+        """Apply a collection's new name, configuration or TTL to its segment."""
+        with slot.lock.write():
+            if slot.segment is not None:
+                slot.segment.info = info
+                vectors = slot.segment.vectors
+                if vectors is not None and vectors.graph is not None:
+                    vectors.graph.set_ef_search(slot.segment.ef_search)
+        self._residents.expect_idleness(slot)
+
+    def forget(self, collection_id: UUID) -> None:
+        """Free what is held of a collection that another process has deleted."""
+        slot = self._slots.find(collection_id)
+        if slot is None:
+            return
+        with slot.write_lock:
+            self._drop(slot, "deleted by another process")
+            self._slots.remove(collection_id)
+        self._derived.remove([collection_id])

@@ -1,0 +1,68 @@
+"""`SegmentManager`: who gets which segment, and that a doubtful one is dropped."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chroma_nb.errors import ConflictError, NotFoundError
+from chroma_nb.segment.segment import LoadedSegment
+
+if TYPE_CHECKING:
+    from tests.unit.segment.conftest import Store
+
+
+def test_a_query_loads_and_a_get_does_not(store: Store) -> None:
+    store.write("a", "b")
+    assert store.segments.unload(store.id) > 0
+    with store.segments.present(store.id) as segment:
+        assert not isinstance(segment, LoadedSegment)
+        assert segment.resident_bytes == 0
+    with store.segments.answering(store.id) as segment:
+        assert isinstance(segment, LoadedSegment)
+        assert segment.version == store.db.extent(store.id).version
+    assert store.slot().loads == 1
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_segment_is_dropped_where_it_may_lack_a_commit(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    store.write("a")
+
+    def failed(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoadedSegment, "apply", failed)
+        with pytest.raises(error):
+            store.write("b")
+    assert store.slot().segment is None
+    assert list(store.texts()) == ["a", "b"], "it was committed"
+
+
+def test_a_conflict_drops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write("a")
+    segment, commit = store.slot().segment, store.db.commit
+
+    def late(collection_id: Any, changes: Any) -> Any:
+        return commit(collection_id, dataclasses.replace(changes, base_version=-1))
+
+    monkeypatch.setattr(store.db, "commit", late)
+    monkeypatch.setattr("chroma_nb.segment.writer._MOST_TRIES", 1)
+    with pytest.raises(ConflictError):
+        store.write("b")
+    assert store.slot().segment is segment
+    assert list(store.texts()) == ["a"]
+
+
+def test_a_deleted_collection_has_neither_slot_nor_memory(store: Store) -> None:
+    store.write("a")
+    other = store.create("other")
+    store.segments.forget([store.id], lambda: store.db.delete_collection(store.id))
+    assert store.segments.residents.ledger.used == 0
+    with pytest.raises(NotFoundError):
+        store.segments.extent(store.id)
+    assert store.segments.extent(other).n_records == 0
