@@ -101,8 +101,11 @@ class Place:
         """Return the documents of some records in some versions."""
         starts = (self._mixed(5, rows, versions) % np.uint64(1_000)).tolist()
         given = zip(
-            *(rows.tolist(), versions.tolist(), self.sizes(rows, versions).tolist()),
-            *(self.tags(rows, versions).tolist(), starts),
+            rows.tolist(),
+            versions.tolist(),
+            self.sizes(rows, versions).tolist(),
+            self.tags(rows, versions).tolist(),
+            starts,
             strict=True,
         )
         return [
@@ -128,8 +131,11 @@ class Place:
     def metadatas(self, rows: NDArray[Any], versions: NDArray[Any]) -> list[dict[str, Any] | None]:
         """Return the metadata of some records in some versions."""
         given = zip(
-            *(rows.tolist(), versions.tolist(), self.n_keys(rows, versions).tolist()),
-            *(self.groups(rows, versions).tolist(), self.values(rows, versions).tolist()),
+            rows.tolist(),
+            versions.tolist(),
+            self.n_keys(rows, versions).tolist(),
+            self.groups(rows, versions).tolist(),
+            self.values(rows, versions).tolist(),
             strict=True,
         )
         return [

@@ -285,8 +285,12 @@ def _at(rows: RecordRows, places: NDArray[np.int64]) -> RecordRows:
         return [column[at] for at in places.tolist()] if column else []
 
     return RecordRows(
-        *(rows.labels[places], rows.sequences[places], chosen(rows.ids)),
-        *(chosen(rows.documents), chosen(rows.uris), chosen(rows.metadatas)),
+        rows.labels[places],
+        rows.sequences[places],
+        chosen(rows.ids),
+        chosen(rows.documents),
+        chosen(rows.uris),
+        chosen(rows.metadatas),
     )
 
 

@@ -154,7 +154,9 @@ class EmbeddingMap(Picture):
             label(self.name, 60), loc="left", color=INK, fontsize=12, pad=22, weight="bold"
         )
         axes.text(
-            *(0, 1.02, self.subtitle),
+            0,
+            1.02,
+            self.subtitle,
             transform=axes.transAxes,
             color=FAINT,
             fontsize=9,
@@ -190,7 +192,8 @@ class EmbeddingMap(Picture):
         near = np.flatnonzero(self.points.ranks)
         if len(near):
             axes.scatter(
-                *(x[near], y[near]),
+                x[near],
+                y[near],
                 s=70,
                 facecolors="none",
                 edgecolors=_DARK,
@@ -208,7 +211,8 @@ class EmbeddingMap(Picture):
                 )
         if self.asked is not None:
             axes.scatter(
-                *([self.asked[0]], [self.asked[1]]),
+                [self.asked[0]],
+                [self.asked[1]],
                 marker="*",
                 s=190,
                 c=_DARK,

@@ -60,7 +60,7 @@ class MemoryPlot(Picture):
         budget_now = format_bytes(self.report.budget)
         index.set_title("Memory", loc="left", color=INK, fontsize=12, weight="bold", pad=22)
         about = f"collections in the index, of a budget of {budget_now}; below, the whole kernel"
-        index.text(*(0, 1.03, about), transform=index.transAxes, color=FAINT, fontsize=9)
+        index.text(0, 1.03, about, transform=index.transAxes, color=FAINT, fontsize=9)
         index.set_ylabel(unit, color=FAINT, fontsize=9)
         unit, divisor = _unit(max((sample.process for sample in history), default=0))
         process = [sample.process / divisor for sample in history]
@@ -81,7 +81,7 @@ class MemoryPlot(Picture):
             calm(axes)
         if len(history) < 2:
             words = "nothing has happened yet"
-            index.text(*(0.5, 0.5, words), transform=index.transAxes, ha="center", color=FAINT)
+            index.text(0.5, 0.5, words, transform=index.transAxes, ha="center", color=FAINT)
         return figure
 
     def _mark_events(self, axes: Any, start: float, divisor: float) -> None:

@@ -30,7 +30,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         make(client, "docs", [{"n": 1}, {"n": 2}])
         client.api.create_database("theirs", client.tenant)
         others = client.api.create_collection(
-            *("hidden", {"hnsw": {"space": "l2"}}, {"about": "SECRET"}),
+            "hidden",
+            {"hnsw": {"space": "l2"}},
+            {"about": "SECRET"},
             get_or_create=False,
             tenant=client.tenant,
             database="theirs",
