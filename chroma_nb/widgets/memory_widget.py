@@ -148,13 +148,11 @@ class MemoryWidget(Panel):
             self._update_snapshots()
 
     def _show(self, report: MemoryReport) -> None:
-        lines = totals(report)
         if abs(report.process_bytes - self._process) > _RESTLESS * self._process:
             self._process = report.process_bytes
         if abs(report.free_bytes - self._free) > _RESTLESS * self._free:
             self._free = report.free_bytes
-        lines[1] = (lines[1][0], self._process, *lines[1][2:])
-        lines[2] = (*lines[2][:3], f"by {report.limit_source}, {format_bytes(self._free)} free")
+        lines = totals(report, process_bytes=self._process, free_bytes=self._free)
         self._set(self._totals, "value", fill("totals", totals=lines))
         largest_ones = {one.id for one in by_size(report)[:_ROWS]}
         # In their own order: a row must not run away from under the mouse that unloads it.

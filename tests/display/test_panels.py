@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.byte_sizes import format_bytes
+from chroma_nb.display.views.memory import totals
 from chroma_nb.errors import NotSupportedError
 from tests.display.tiers import Page
 
@@ -112,6 +115,26 @@ def test_three_figures_are_three(client: Any) -> None:
         text = said(panel._totals)
         assert text.index("index") < text.index("this kernel") < text.index("machine limit")
         assert client.memory.report().limit_source in text
+
+
+def test_work_and_short_memory_have_lines_of_their_own(client: Any) -> None:
+    with client.memory.widget() as panel:
+        report = client.memory.report()
+        busy = replace(
+            report, work_bytes=7_000_000, process_bytes=2 * report.process_bytes, short=True
+        )
+        panel._show(busy)
+        lines = {
+            name: (n_bytes, note)
+            for name, n_bytes, _, note in totals(busy, busy.process_bytes, busy.free_bytes)
+        }
+        text = said(panel._totals)
+        for name in ("index", "work", "this kernel", "machine limit"):
+            n_bytes, note = lines[name]
+            shown = text[text.index(name) :]
+            assert shown.index(format_bytes(n_bytes)) < shown.index(note), name
+        assert lines["work"][0] == 7_000_000
+        assert "memory is short" in text
 
 
 def test_an_error_is_shown_and_the_button_works_again(

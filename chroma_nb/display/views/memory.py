@@ -40,12 +40,22 @@ def _sparkline(history: Sequence[MemorySample], points: int = 40) -> str:
     return "".join(_BLOCKS[min(7, value * 8 // (top + 1))] for value in values)
 
 
-def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
-    """Return (what, bytes, of how many, a note): three figures that are not the same thing."""
+def totals(
+    report: MemoryReport, process_bytes: int | None = None, free_bytes: int | None = None
+) -> list[tuple[str, int, int, str]]:
+    """Return a line for each figure: (what, bytes, of how many, a note).
+
+    Args:
+        report: What is held.
+        process_bytes: Shown as the memory of the process; None is the report's.
+        free_bytes: Shown as what is free; None is the report's.
+    """
+    process_bytes = report.process_bytes if process_bytes is None else process_bytes
+    free_bytes = report.free_bytes if free_bytes is None else free_bytes
     loaded = sum(collection.resident_bytes > 0 for collection in report.collections)
     line = _sparkline(report.history)
     note = f"{loaded} of {len(report.collections)} collections loaded"
-    free = f"by {report.limit_source}, {format_bytes(report.free_bytes)} free"
+    free = f"by {report.limit_source}, {format_bytes(free_bytes)} free"
     if report.short:
         free += "; memory is short, so what is loaded gives way"
     work = ("work", report.work_bytes, 0, "answers, scans and copies of this moment")
@@ -54,7 +64,7 @@ def totals(report: MemoryReport) -> list[tuple[str, int, int, str]]:
         *([work] if report.work_bytes else []),
         (
             "the server" if report.server else "this kernel",
-            report.process_bytes,
+            process_bytes,
             report.limit_bytes,
             "everything in the process, with code that others share",
         ),
