@@ -33,7 +33,7 @@ from chroma_nb.filters.operators import (
     ORDERED,
     PATTERNS,
 )
-from chroma_nb.filters.plain import plain_filter
+from chroma_nb.filters.plain_values import plain_filter
 from chroma_nb.filters.ways_out import (
     instead_in_documents,
     instead_of_value,

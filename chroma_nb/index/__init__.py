@@ -51,13 +51,12 @@ def _not_installed(name: str) -> ImportError:
 def forms_of(engine: type[VectorIndex]) -> Iterator[type[VectorIndex]]:
     """Yield the forms that a graph of this engine may take, the largest in memory first.
 
-    Each is imported when it is asked for. usearch is one of the package's own requirements, so its forms
-    are always at hand.
+    Each is imported when it is asked for. Those that are not installed are left out.
     """
     yield engine
     names = list(ENGINES)
     for name in names[names.index(engine.engine) + 1 :] if engine.engine in names else []:
-        form = load_engine(name)
+        form = load_engine(name) if is_installed(ENGINES[name][0]) else None
         if form is not None:
             yield form
 

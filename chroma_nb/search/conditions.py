@@ -14,7 +14,7 @@ from chroma_nb.boundary import ends_at_caller, public_call, public_class
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.operators import LOGICAL, OPERATORS
 from chroma_nb.filters.parsing import parse_where
-from chroma_nb.filters.plain import is_plain_list, plain_filter
+from chroma_nb.filters.plain_values import is_plain_list, plain_filter
 from chroma_nb.filters.where import where_of
 from chroma_nb.search.shown import shown
 from chroma_nb.suggest import did_you_mean

@@ -36,7 +36,7 @@ def expiry(ttl_seconds: float | None, idle_seconds: float) -> float | None:
     return idle_seconds or None
 
 
-def unload_order(
+def ranked_for_unload(
     residents: Sequence[Resident], now: float, idle_seconds: float
 ) -> list[tuple[Resident, str]]:
     """Return the collections to unload, in order, each with the reason: TTL over, idle, least recently used.

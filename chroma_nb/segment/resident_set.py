@@ -578,7 +578,7 @@ class ResidentSet(Lender):
         """
         self._check_pinned(budget)
         used, out = self.ledger.used, []
-        order = policy.unload_order(
+        order = policy.ranked_for_unload(
             self.residents(), time.monotonic(), self.settings.idle_unload_seconds
         )
         for resident, reason in order:

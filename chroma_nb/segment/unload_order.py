@@ -51,7 +51,9 @@ class UnloadOrder:
     def _make(self) -> None:
         started = time.monotonic()
         found: deque[tuple[Slot, float, str]] = deque()
-        for resident, reason in policy.unload_order(self._residents(), started, self._idle_seconds):
+        for resident, reason in policy.ranked_for_unload(
+            self._residents(), started, self._idle_seconds
+        ):
             slot = self._slots.find(resident.collection_id)
             if slot is not None:
                 found.append((slot, resident.last_used, reason))

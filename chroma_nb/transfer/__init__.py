@@ -7,8 +7,8 @@ To resume an interrupted transfer, run the same call again: ids that are already
 
 from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.transfer.arrow import add_arrow, collection_to_arrow
+from chroma_nb.transfer.export import export_collection, import_collection
 from chroma_nb.transfer.frames import add_frame
-from chroma_nb.transfer.parquet import export_collection, import_collection
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.transfer.stores import copy_collections
 

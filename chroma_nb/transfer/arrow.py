@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.api.copying import COPIES, PIECE_BYTES, PIECE_RECORDS, pieces_by_id
 from chroma_nb.memory.preflight import require
 from chroma_nb.transfer.decoded import Expansion
-from chroma_nb.transfer.frames import add_frame
-from chroma_nb.transfer.own_format import (
+from chroma_nb.transfer.export_format import (
     arrow_schema,
     pyarrow_for,
     read_description,
     record_batches,
 )
-from chroma_nb.transfer.own_rows import OwnRows
+from chroma_nb.transfer.export_rows import ExportedRows
+from chroma_nb.transfer.frames import add_frame
 from chroma_nb.transfer.pieces import add_pieces
 from chroma_nb.transfer.stores import check_function, place_of
 from chroma_nb.transfer.tables import ArrowTable, cells_of
@@ -100,7 +100,7 @@ def add_arrow(
             on_conflict=on_conflict,
         )
     check_function(collection, description["configuration"])
-    own = OwnRows(TableReader(rows.table), rows.columns)
+    own = ExportedRows(TableReader(rows.table), rows.columns)
     report = add_pieces(collection, own, on_conflict)
     own.describe(report)
     report.seconds = time.monotonic() - started

@@ -11,8 +11,8 @@ from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.preflight import require
-from chroma_nb.transfer.chunks import measure_chunks
 from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
+from chroma_nb.transfer.parquet_chunks import measure_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ import pytest
 
 from chroma_nb.index import ENGINES, forms_of, load_engine
 from chroma_nb.index.base import GraphParameters
-from chroma_nb.segment.policy import Resident, expiry, forms_that_fit, unload_order
+from chroma_nb.segment.policy import Resident, expiry, forms_that_fit, ranked_for_unload
 
 
 def resident(last_used: float, ttl: float | None = None, *, pinned: bool = False) -> Resident:
@@ -21,7 +21,7 @@ def test_ttl_goes_before_idle_before_least_recently_used() -> None:
     waiting = resident(100, ttl=5_000)
     pinned = resident(0, ttl=1, pinned=True)
     everybody = [more_recent, idle, pinned, expired, waiting, recent, older_idle, older_expired]
-    order = unload_order(everybody, now, idle_seconds=500)
+    order = ranked_for_unload(everybody, now, idle_seconds=500)
     assert [one for one, _ in order] == [
         *(older_expired, expired),
         *(older_idle, idle),
@@ -36,7 +36,7 @@ def test_ttl_goes_before_idle_before_least_recently_used() -> None:
 
 
 def test_without_an_interval_nobody_is_idle() -> None:
-    order = unload_order([resident(1), resident(0)], 10**6, idle_seconds=0)
+    order = ranked_for_unload([resident(1), resident(0)], 10**6, idle_seconds=0)
     assert {reason for _, reason in order} == {"least recently used"}
 
 

@@ -20,7 +20,7 @@ import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.transfer import decoded
-from chroma_nb.transfer.pages import read_pages
+from chroma_nb.transfer.parquet_pages import read_pages
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.transfer.tables import cells_of
 

@@ -14,13 +14,13 @@ from chroma_nb.api.copying import pieces_of
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
-from chroma_nb.transfer.own_format import (
+from chroma_nb.transfer.export_format import (
     arrow_schema,
     pyarrow_for,
     read_description,
     record_batches,
 )
-from chroma_nb.transfer.own_rows import OwnRows
+from chroma_nb.transfer.export_rows import ExportedRows
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.transfer.pieces import add_pieces
 from chroma_nb.transfer.report import TransferReport
@@ -194,7 +194,7 @@ def import_collection(
                 f"{shown} was not written by Collection.export(). For any other Parquet "
                 "file: collection.from_arrow(pyarrow.parquet.read_table(path))."
             )
-        rows = OwnRows(reader, reader.schema.names)
+        rows = ExportedRows(reader, reader.schema.names)
         name = description["name"] if name is None else name
         is_new = not exists(client, name)
         collection = like(client, name, description["configuration"], description["metadata"])

@@ -1,4 +1,4 @@
-"""`OwnRows`: rows of a table that chroma_nb made, on their way into a collection."""
+"""`ExportedRows`: rows of a table that chroma_nb made, on their way into a collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.transfer.cells import MetadataCells
 from chroma_nb.transfer.decoded import row_bytes
-from chroma_nb.transfer.own_format import COLUMNS
+from chroma_nb.transfer.export_format import COLUMNS
 from chroma_nb.transfer.pieces import Rows
 from chroma_nb.transfer.tables import cells_of, table_row_bytes
 from chroma_nb.validation import check_ids, check_metadatas
@@ -43,7 +43,7 @@ class RowReader(Protocol):
         """Return rows start .. stop - 1 as a table."""
 
 
-class OwnRows(Rows):
+class ExportedRows(Rows):
     """The rows of a table that `collection_to_arrow` made.
 
     Args:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.transfer.pages import read_pages
+from chroma_nb.transfer.parquet_pages import read_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-    from chroma_nb.transfer.pages import Pages
+    from chroma_nb.transfer.parquet_pages import Pages
 
 #: Bytes of the physical types of one width. The two others have a width of the column, and one of each value.
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
