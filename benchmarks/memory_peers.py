@@ -259,7 +259,7 @@ def _trial(name: str, mb: int, store: str, title: str, *questions: Question) -> 
 
 
 TRIALS = (
-    _trial("M1-ties", 200, "SAME", "10 nearest of 100,000 x 384 that are equal", ties),
+    _trial("M1-ties", 200, "SAME", "10 nearest of 100,000 equal vectors x 384", ties),
     _trial("M2-queries", 200, "B384", "100 queries at once, 100,000 x 384", queries(100, 10)),
     _trial("M2-results", 300, "B384", "60,000 results, 100,000 x 384", queries(1, 60_000)),
     *(
@@ -271,18 +271,16 @@ TRIALS = (
     _trial("M3-index", 300, "WIDE", "add and index 36,000 x 3,072, in pieces", index),
     _trial("M4-texts", 300, "TEXT", "export 20,000 documents of 5 kB to Parquet", export),
     _trial("M4-vectors", 200, "B384", "export 100,000 x 384 to Parquet", export),
-    _trial("M5-ids", 200, "TEXT", "all ids beside 100 MB of documents", ids_alone),
-    _trial("M6-get-all", 350, "TEXT", "get everything: 20,000 documents of 5 kB", get_all),
+    _trial("M5-ids", 200, "TEXT", "all ids of records with 100 MB of documents", ids_alone),
+    _trial("M6-get-all", 350, "TEXT", "get all of 20,000 documents of 5 kB", get_all),
     _trial(
         "M7-add", 200, "EMPTY", "add 8,000 documents of 5 kB at once", add_at_once, add_in_parts
     ),
     _trial("M8-filters", 300, "KEYS", "filter by five of 20 keys, 100,000 records", key_filters),
-    _trial("M10-growing", 400, "TEN", "ten collections asked while arrays grow to 90 %", growing),
-    _trial("M12-get", 300, "LONG", "one of 300 documents of 1 MB by its id", long_get),
+    _trial("M10-growing", 400, "TEN", "query ten collections while arrays grow to 90 %", growing),
+    _trial("M12-get", 300, "LONG", "get one of 300 documents of 1 MB by its id", long_get),
     _trial("M12-query", 300, "LONG", "the 10 nearest with documents of 1 MB", long_query),
-    _trial(
-        "M12-contains", 300, "LONG", "a search for words in 300 documents of 1 MB", long_contains
-    ),
+    _trial("M12-contains", 300, "LONG", "search for words in 300 documents of 1 MB", long_contains),
 )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHROMADB_NOTE = (
-    "* chromadb has no way to unload a collection: its figure is after `del collection` and "
+    "* chromadb cannot unload a collection. Its figure is after `del collection` and "
     "`gc.collect()`, with the client open."
 )
 
@@ -29,8 +29,8 @@ def text(results: Mapping[str, Any]) -> str:
     parts = [_about(results)]
     for title, table in (
         ("Ten collections under a limit", survival_table(results)),
-        ("What unloading gives back", unload_table(results)),
-        ("What loading again costs", latency_table(results)),
+        ("Memory that `unload` releases", unload_table(results)),
+        ("Time to load again", latency_table(results)),
     ):
         if len(table) > 2:
             name = title.replace("Ten", _count(results["plan"]["collections"]))

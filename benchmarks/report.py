@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,7 @@ def targets_table(results: Mapping[str, Any], name: str) -> list[str]:
             "",
             results["engines"][name]["label"],
             "target",
-            "here that is",
+            "target here",
             "met",
             "times better than",
         ]
@@ -130,6 +131,13 @@ def text(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
+def _wrapped(item: str) -> str:
+    """Break an item of a Markdown list into lines of at most 120 characters."""
+    return textwrap.fill(
+        item, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
 def _about(results: Mapping[str, Any]) -> str:
     return (
         f"{results['records']:,} x {results['dimensions']}, cosine ({results['data']}); "
@@ -144,7 +152,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     for engine in results["engines"].values():
         for key, note in engine["notes"].items():
             if not note.startswith(("no ", "not a ")):
-                lines.append(f"* {engine['label']}, {titles.get(key, key)}: {note}")
+                lines.append(_wrapped(f"* {engine['label']}, {titles.get(key, key)}: {note}"))
     return lines
 
 
@@ -156,21 +164,23 @@ def page(results: Mapping[str, Any], image: str) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "One command measures chroma_nb beside the stores and graph libraries that a notebook "
-        "could use instead, in one run, and writes this page:",
+        "One command measures chroma_nb and other stores and graph libraries for notebooks, in one "
+        "run, and writes this page:",
         "",
         "```",
         "pip install -e '.[bench]'",
         results["command"],
         "```",
         "",
-        f"* **Data**: {_about(results)} Vectors take {results['vector_mb']:.0f} MB as float32; "
-        f"ids, documents and metadata {results['record_mb']:.1f} MB as text.",
+        _wrapped(
+            f"* **Data**: {_about(results)} Vectors take {results['vector_mb']:.0f} MB as float32; "
+            f"ids, documents and metadata {results['record_mb']:.1f} MB as text."
+        ),
         f"* **Machine**: {machine['processor']}, {machine['memory']}; {machine['system']}; "
         f"{machine['python']}.",
         f"* **Versions**: {unique}.",
-        f"* The run took {results.get('minutes', 0):.0f} minutes. Seconds depend on the machine; "
-        "the ratios are what to look at.",
+        f"* The run took {results.get('minutes', 0):.0f} minutes. Times depend on the machine; "
+        "compare the ratios.",
         "",
         f"![The main figures as bars]({image})",
         "",
@@ -193,7 +203,7 @@ def page(results: Mapping[str, Any], image: str) -> str:
     if reading.RESULTS.exists():
         lines += ["", *_reading()]
     lines += ["", "## What each row is", ""]
-    lines += [f"* **{row.title}**: {row.about}" for row in ROWS]
+    lines += [_wrapped(f"* **{row.title}**: {row.about}") for row in ROWS]
     lines += ["", *HOW]
     return "\n".join(lines) + "\n"
 
@@ -207,12 +217,13 @@ def _reading() -> list[str]:
         "## Reading while a graph grows",
         "",
         f"`python -m benchmarks.reading`: a collection grows from {records // 2:,} to {records:,} records "
-        f"({engines[0]['data']}), and its graph after it, in the background; one thread calls all of these in turn "
-        f"meanwhile, as fast as it can. The ratio is that of the 99th percentiles; a *quiet* store has all records and "
-        f"builds nothing. Promised are at most {reading.MOST_MS:.0f} ms, and at most {reading.MOST_RATIO:.0f} times the "
-        "quiet store, of queries, gets and displays. ({processor}, {memory}; {python}.)".format(
-            **machine
-        ),
+        f"({engines[0]['data']}).",
+        "Its graph grows in the background. Meanwhile, one thread makes all calls of this table in turn, as fast as it can.",
+        "A *quiet* store has all records and builds nothing. The ratio compares the 99th percentiles.",
+        "",
+        "The target for queries, gets and displays: the 99th percentile is at most "
+        f"{reading.MOST_MS:.0f} ms, and at most {reading.MOST_RATIO:.0f} times that of the quiet store.",
+        "({processor}, {memory}; {python}.)".format(**machine),
         "",
         *reading.page(engines).splitlines(),
     ]
@@ -220,40 +231,43 @@ def _reading() -> list[str]:
 
 HOW = """## How it is measured
 
-* Each engine has a fresh process of its own. The processes live side by side and are asked in
-  turn, a part of the queries per round and in another order each round, so that a machine that
-  gets slower on the way does so for everybody. Adding and building is repeated in further fresh
-  processes where it takes less than a minute; the median counts.
-* All graphs have the same parameters (M 16, ef_construction 100, ef_search 100) and the same
-  number of threads; LanceDB's index is
-  `HnswSq` in one partition with `refine_factor(2)`, the fastest of its indexes that reached recall
-  0.99 here. Qdrant's local mode has no
-  graph.
-* Every engine gets the same Python objects: a list of ids, a float32 array, a list of documents, a
-  list of metadata. Turning them into the engine's own form is part of its time.
-* "Durable" is what an engine's own default is: chroma_nb calls `fsync` at each commit; chromadb
-  leaves it to SQLite; LanceDB and Qdrant's local mode write files without flushing them; the raw
-  graphs keep nothing.
-* What misses its target pays for something: the distances of an answer are computed in float64 from the
-  records' own vectors, whatever found them, so that they are the same bits everywhere (queries); a commit
-  counts itself, adds up what it writes and looks whether the folder is still its own (one record).
-* The queries are glosses that are in no index, and their embeddings are ready: no figure holds the
-  time of an embedding model.
+* Each engine runs in its own fresh process. The processes exist at the same time and are queried in turn: in
+  each round every process gets a part of the queries, in another order each round. So if the machine becomes
+  slower, it becomes slower for all engines. If adding and building takes less than a minute, it is repeated in further fresh processes,
+  and the median is shown.
+* All graphs have the same parameters (M 16, ef_construction 100, ef_search 100) and the same number of
+  threads. LanceDB's index is `HnswSq` in one partition with `refine_factor(2)`, the fastest of its indexes
+  that reached recall 0.99 here. Qdrant's local mode has no graph.
+* Every engine gets the same Python objects: a list of ids, a float32 array, a list of documents, a list of
+  metadata. The time includes the conversion to the engine's own format.
+* "Durable" means each engine's own default. chroma_nb calls `fsync` at each commit. chromadb leaves it to
+  SQLite. LanceDB and Qdrant's local mode write files without flushing them. The raw graphs save nothing.
+* chroma_nb misses some targets for a reason. Queries compute the distances in float64 from the records' own
+  vectors, so that a record's distance is always the same to the last bit. Adding one record also counts
+  the commit, updates checksums, and checks that the folder was not replaced.
+* The queries are glosses that are in no index. Their embeddings are computed beforehand, so no figure
+  includes the time of an embedding model.
 
 ## The data
 
-The definitions of WordNet 3.0 as "word: gloss", embedded with all-MiniLM-L6-v2 (ONNX). One seeded
-order over all 117,659 of them gives the queries and the records, so everybody measures the same.
-`--data FOLDER` names a folder of prepared embeddings (`*.jsonl.gz` with `*-minilm-f16.npy`);
-what it lacks is embedded once, from WordNet's files (Debian: `apt-get install wordnet-base`, or
-`--wordnet FOLDER`) with chroma_nb's MiniLM (in `--minilm FOLDER`, `CHROMA_NB_MINILM_PATH` or
-Chroma's cache folder, else downloaded), and kept in `CHROMA_NB_BENCH_CACHE` (default: `chroma_nb/benchmarks` in the user's
-cache folder). `python -m benchmarks.data` does only that.
+The data are the definitions of WordNet 3.0 as "word: gloss", embedded with all-MiniLM-L6-v2 (ONNX). The
+queries and the records come from one seeded order of all 117,659 definitions, so every run measures the same
+data.
 
-`python -m benchmarks.run --quick` needs none of it: 6,000 made-up vectors, a few seconds, no page.
-It exists so that the benchmarks are run with the tests and never rot. `--engines a,b` chooses
-engines; one that is not installed is reported as such. `python -m benchmarks.profile_query` shows
-where the time of one query goes. WordNet 3.0 is copyright 2006 by Princeton University.
+`--data FOLDER` names a folder of prepared embeddings (`*.jsonl.gz` with `*-minilm-f16.npy`). Missing
+embeddings are computed once:
+
+* from WordNet's files (Debian: `apt-get install wordnet-base`, or `--wordnet FOLDER`);
+* with chroma_nb's MiniLM (in `--minilm FOLDER`, `CHROMA_NB_MINILM_PATH` or Chroma's cache folder, else
+  downloaded);
+* and saved in `CHROMA_NB_BENCH_CACHE` (default: `chroma_nb/benchmarks` in the user's cache folder).
+
+`python -m benchmarks.data` does only this.
+
+`python -m benchmarks.run --quick` needs none of these data: it uses 6,000 random vectors, takes a few
+seconds, and writes no page. The tests run it to check that the benchmarks still work. `--engines a,b` chooses
+engines; an engine that is not installed is reported. `python -m benchmarks.profile_query` shows where the time
+of one query goes. WordNet 3.0 is copyright 2006 by Princeton University.
 """.splitlines()
 
 

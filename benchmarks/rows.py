@@ -68,10 +68,10 @@ ROWS = (
         True,
         ">= LanceDB",
         _of_engine("lancedb", "add"),
-        "From the first call of `add` until a query has found the last record: everything in one "
-        "call where an engine takes that (chroma_nb, LanceDB, the raw graphs), else in batches of "
-        "5,000. chromadb's and the raw graphs' time holds their graph as well; the others have "
-        "none yet and scan, or build it in the background.",
+        "The time from the first call of `add` until a query finds the last record. All records are "
+        "added in one call if the engine accepts it (chroma_nb, LanceDB, the raw graphs), else in "
+        "batches of 5,000. chromadb and the raw graphs build their graph during this time. The "
+        "others scan, or build it later in the background.",
     ),
     Row(
         "add_batches",
@@ -80,7 +80,7 @@ ROWS = (
         True,
         "",
         None,
-        "The same records in 20 calls of 5,000; a batch is durable when its call returns.",
+        "The same records in 20 calls of 5,000. A batch is durable when its call returns.",
     ),
     Row(
         "graph",
@@ -89,9 +89,9 @@ ROWS = (
         True,
         ">= 0.9 x raw, same engine",
         _of_raw("graph", 0.9),
-        "Records divided by the time from the end of `add` until the graph covers all of them "
-        "(chroma_nb: `build_index()`, LanceDB: `create_index`). For engines that build inside "
-        "`add` it is the time of `add`.",
+        "The number of records divided by the time from the end of `add` until the graph covers all "
+        "of them (chroma_nb: `build_index()`, LanceDB: `create_index`). For engines that build the "
+        "graph inside `add`, it is the time of `add`.",
     ),
     Row(
         "complete",
@@ -100,8 +100,8 @@ ROWS = (
         True,
         "",
         None,
-        "Records divided by the time of both together, which no engine can shift from one row to "
-        "the other.",
+        "The number of records divided by the time of both steps. It does not matter here in which "
+        "step an engine does the work.",
     ),
     Row(
         "plain",
@@ -110,10 +110,12 @@ ROWS = (
         False,
         "<= 1.5 x raw, same engine and ef",
         _of_raw("plain", 1.5),
-        "The ten nearest of one held-out gloss, with documents, metadata and distances (the raw "
-        "graphs return numbers and distances only), one query per call.",
+        "The ten records nearest to one held-out gloss, one query per call. Documents, metadata and "
+        "distances are returned (the raw graphs return only row numbers and distances).",
     ),
-    Row("plain_p95", "query p95, ms", 2, False, "", None, "The same queries' 95th percentile."),
+    Row(
+        "plain_p95", "query p95, ms", 2, False, "", None, "The 95th percentile of the same queries."
+    ),
     Row(
         "plain_recall",
         "recall@10",
@@ -121,8 +123,9 @@ ROWS = (
         True,
         ">= 0.99",
         _absolute(0.99),
-        "The share of the exact ten nearest (float32, NumPy) among the ten returned; equal glosses "
-        "count for each other. All graphs have M = 16, ef_construction = 100, ef_search = 100.",
+        "The share of the exact ten nearest records (float32, NumPy) that the ten returned ones "
+        "contain. Records with the same gloss count as equal. All graphs have M = 16, "
+        "ef_construction = 100, ef_search = 100.",
     ),
     Row(
         "shard",
@@ -131,8 +134,8 @@ ROWS = (
         False,
         "<= 2.5",
         _absolute(2.5),
-        'As above with `where={"shard": k}`, which 9.1 % of the records match; k changes from '
-        "query to query. For the raw graphs: the matching rows gathered from the caller's array "
+        'The same with `where={"shard": k}`, which 9.1 % of the records match. k changes from '
+        "query to query. For the raw graphs, the matching rows are taken from the caller's array "
         "and searched exactly in NumPy.",
     ),
     Row(
@@ -151,9 +154,9 @@ ROWS = (
         False,
         "<= 20",
         _absolute(20),
-        "As above with a word that 1 to 2 % of the documents contain, another word each time "
-        "(LanceDB: `LIKE '%word%'`; Qdrant's local text filter matches whole words only and is "
-        "left out).",
+        "The same with a word that 1 to 2 % of the documents contain, another word each time. "
+        "LanceDB uses `LIKE '%word%'`. Qdrant's local text filter matches only whole words, so it "
+        "is left out.",
     ),
     Row(
         "contains_recall",
@@ -171,8 +174,8 @@ ROWS = (
         True,
         ">= 0.8 x raw, same engine",
         _of_raw("many", 0.8),
-        "One call with 500 vectors, documents and metadata returned (engines whose single query "
-        "takes more than 50 ms get 20).",
+        "One call with 500 query vectors that returns documents and metadata. Engines whose single "
+        "query takes more than 50 ms get 20 vectors.",
     ),
     Row(
         "add_one",
@@ -181,7 +184,7 @@ ROWS = (
         False,
         "<= 2",
         _absolute(2),
-        "Median of 200 calls that add one record each to the full, persistent collection.",
+        "The median of 200 calls. Each adds one record to the full, persistent collection.",
     ),
     Row(
         "get_all",
@@ -190,7 +193,7 @@ ROWS = (
         False,
         "works, <= 1",
         _absolute(1),
-        "Every id, document and metadata as Python objects, in one call.",
+        "All ids, documents and metadata as Python objects, in one call.",
     ),
     Row(
         "memory",
@@ -199,9 +202,9 @@ ROWS = (
         False,
         "<= 1.15 x raw + the records' text",
         _memory,
-        "Resident memory after adding, building and 100 queries, less that of the same process "
-        "before (with the engine imported and tried on 200 records, so that its code is not "
-        "counted). The vectors handed to `add` are a copy that is dropped after the call.",
+        "Resident memory (RSS) after adding, building and 100 queries, minus the RSS of the same "
+        "process before. Even earlier, the engine was imported and used on 200 records, so its code "
+        "is not counted. `add` gets a copy of the vectors, which is deleted after the call.",
     ),
     Row(
         "memory_trimmed",
@@ -210,7 +213,7 @@ ROWS = (
         False,
         "",
         None,
-        "The same after the C library has returned what was freed: what the engine holds.",
+        "The same after the C library has returned freed memory to the system.",
     ),
     Row(
         "memory_file",
@@ -219,7 +222,7 @@ ROWS = (
         False,
         "",
         None,
-        "The part that the system can drop without swapping; it is contained in the growth.",
+        "The part of the growth that the system can free without swapping.",
     ),
     Row(
         "import",
@@ -228,7 +231,7 @@ ROWS = (
         False,
         "<= 0.3",
         _absolute(0.3),
-        "`import` in a fresh interpreter, median of five.",
+        "`import` in a fresh interpreter, the median of five.",
     ),
     Row(
         "first",
@@ -237,7 +240,7 @@ ROWS = (
         False,
         "",
         None,
-        "In a fresh interpreter that has NumPy: import, a new persistent store, ten records with "
-        "their embeddings, one query. It shows what an `import` puts off.",
+        "In a fresh interpreter with NumPy imported: import, a new persistent store, ten records "
+        "with embeddings, one query. It includes work that `import` postpones.",
     ),
 )
