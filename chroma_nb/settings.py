@@ -123,7 +123,7 @@ class Settings(Displayed):
     memory_budget: str = _documented(
         "auto",
         "What the loaded collections may hold together: bytes, `2 GB`, `25%` of the machine's limit, or "
-        "`auto` (60 % of what is free when the store is opened).",
+        "`auto` (60 % of what is free or held by loaded collections, recomputed all the time).",
     )
     idle_unload_seconds: float = _documented(
         900.0, "After so long without use a collection's memory is given back; 0 is never."
