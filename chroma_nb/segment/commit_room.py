@@ -84,7 +84,7 @@ class CommitRoom:
         if counted is None:
             with slot.lock.write():
                 segment.metadata.forget_columns()
-                self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+                self._settle(slot, segment)
             counted = self._reserve(slot, segment, changes)
         return counted
 
@@ -114,7 +114,7 @@ class CommitRoom:
             self._residents.saved_graphs.save(segment)
             with slot.lock.write():
                 vectors.drop_graph()
-                self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+                self._settle(slot, segment)
         counted = self._reserve(slot, segment, changes)
         if counted is None:
             raise no_room(
@@ -145,8 +145,16 @@ class CommitRoom:
             counted: The keys of the columns for whose growth bytes were reserved.
         """
         with slot.lock.write():
+            if slot.segment is not segment:
+                # The DB needed room for the commit, and the collection was evicted for it.
+                return
             # No room was reserved for the growth of columns that readers have made since.
             segment.metadata.forget_columns(but=counted)
             segment.apply(self._db, changes, version)
             self._residents.ledger.hand_over(slot.growth_account, slot.collection_id)
+            self._settle(slot, segment)
+
+    def _settle(self, slot: Slot, segment: LoadedSegment) -> None:
+        """Set the account to what the segment holds, if it is still the loaded one."""
+        if slot.segment is segment:
             self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)

@@ -12,7 +12,7 @@ import time
 import zlib
 from dataclasses import is_dataclass
 from types import SimpleNamespace, UnionType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import numpy as np
@@ -226,7 +226,9 @@ def fits(value: Any, kind: Any) -> bool:
         case origin if is_dataclass(origin) or hasattr(origin, "_fields"):
             hints = get_type_hints(origin)
             return isinstance(value, origin) and all(
-                fits(getattr(value, name), hint) for name, hint in hints.items()
+                fits(getattr(value, name), hint)
+                for name, hint in hints.items()
+                if get_origin(hint) is not ClassVar
             )
         case origin if origin is float:
             return type(value) in (int, float)

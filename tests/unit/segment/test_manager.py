@@ -43,6 +43,23 @@ def test_a_segment_is_dropped_where_it_may_lack_a_commit(
     assert list(store.texts()) == ["a", "b"], "it was committed"
 
 
+def test_a_collection_that_is_evicted_during_its_own_commit_holds_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a")
+    residents, commit = store.segments.residents, store.db.commit
+
+    def evicting(collection_id: Any, changes: Any) -> Any:
+        residents.drop(store.slot(), save=False, reason="the database needed room")
+        return commit(collection_id, changes)
+
+    monkeypatch.setattr(store.db, "commit", evicting)
+    store.write("b")
+    assert store.slot().segment is None
+    assert residents.ledger.used == 0
+    assert list(store.texts()) == ["a", "b"]
+
+
 def test_a_conflict_drops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write("a")
     segment, commit = store.slot().segment, store.db.commit
