@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 #: How many records an answer's size is judged by, and how much of them is read for that at most.
 _SAMPLE = 32
 _SAMPLE_BYTES = 2 << 20
+#: What a Python string takes beside its letters: one of ASCII alone, any other.
+_ASCII_HEADER = sys.getsizeof("")
+_OTHER_HEADER = sys.getsizeof("\u20ac") - 2
 
 
 @dataclass
@@ -156,7 +160,11 @@ class MetadataReader(ABC):
                     self.text_bytes(wanted, ()) if name else 0
                 )
                 length = sum(map(_text_bytes, column))
-                total += max(n_bytes * len(wanted) // len(column), text * n_bytes // max(1, length))
+                # What each text takes beside its letters does not grow with them: short texts say nothing of long ones.
+                headers = sum(map(_header_bytes, column))
+                by_text = headers * len(wanted) // len(column)
+                by_text += text * (n_bytes - headers) // max(1, length)
+                total += max(n_bytes * len(wanted) // len(column), by_text)
         return total
 
     @abstractmethod
@@ -194,6 +202,13 @@ class VectorReader(ABC):
         Returns:
             Exactly min(k, allowed labels) neighbours in each row: labels int64, distances float32.
         """
+
+
+def _header_bytes(value: str | dict[str, Any] | None) -> int:
+    """Return what a text takes beside its letters; 0 for metadata, whose values have a header each."""
+    if not isinstance(value, str):
+        return 0
+    return _ASCII_HEADER if value.isascii() else _OTHER_HEADER
 
 
 def _text_bytes(value: str | dict[str, Any] | None) -> int:

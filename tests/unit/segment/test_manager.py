@@ -60,6 +60,18 @@ def test_a_collection_that_is_evicted_during_its_own_commit_holds_nothing(
     assert list(store.texts()) == ["a", "b"]
 
 
+def test_short_texts_among_long_ones_are_not_taken_for_long_ones(store: Store) -> None:
+    long, short = [f"long{i}" for i in range(20)], [f"short{i}" for i in range(60)]
+    store.write(*long, embeddings=store.vectors(20), documents=["y" * 100_000] * 20)
+    store.write(*short, embeddings=store.vectors(60), documents=["short \U0001f98a"] * 60)
+    store.segments.unload(store.id)
+    labels = store.db.find_labels(store.id, short[:30])
+    with store.segments.present(store.id) as segment:
+        average = 20 * 100_000 // 80
+        # Four bytes for a letter, as in the sample; a header is no letter.
+        assert segment.metadata.answer_bytes(labels, ["documents"]) < 30 * average * 4
+
+
 def test_a_conflict_drops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write("a")
     segment, commit = store.slot().segment, store.db.commit
