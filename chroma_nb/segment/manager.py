@@ -282,7 +282,7 @@ class SegmentManager:
 
     def configuration_changed(self, info: CollectionInfo) -> None:
         """Apply a collection's new name, configuration or TTL to its segment."""
-        self._view.configure(self._slots.get(info.id), info)
+        self.residents.configure(self._slots.get(info.id))
 
     def forget(self, collection_ids: Iterable[UUID], delete: Callable[[], None]) -> None:
         """Delete collections: drop their segments and run `delete` while no thread reads them.

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from chroma_nb.segment.resident_set import ResidentSet
     from chroma_nb.segment.segment import LoadedSegment
     from chroma_nb.segment.slot import Slot, Slots
-    from chroma_nb.types import CollectionInfo
 
 
 class SharedView:
@@ -92,7 +91,7 @@ class SharedView:
         self._db.refresh(slot.collection_id)
         self._bring_up(slot, segment)
         if slot.segment is not None and segment.info != info:
-            self.configure(slot, info)
+            self._residents.configure(slot)
 
     def _bring_up(self, slot: Slot, segment: LoadedSegment) -> None:
         """Apply to a segment the commits that it lacks; drop it where they are not known or there is no room."""
@@ -124,16 +123,6 @@ class SharedView:
     def _drop(self, slot: Slot, reason: str) -> None:
         with slot.lock.write():
             self._residents.drop(slot, save=False, reason=reason)
-
-    def configure(self, slot: Slot, info: CollectionInfo) -> None:
-        """Apply a collection's new name, configuration or TTL to its segment."""
-        with slot.lock.write():
-            if slot.segment is not None:
-                slot.segment.info = info
-                vectors = slot.segment.vectors
-                if vectors is not None and vectors.graph is not None:
-                    vectors.graph.set_ef_search(slot.segment.ef_search)
-        self._residents.expect_idleness(slot)
 
     def forget(self, collection_id: UUID) -> None:
         """Free what is held of a collection that another process has deleted."""
