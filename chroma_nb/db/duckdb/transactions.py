@@ -222,7 +222,7 @@ class Transactions(Connection):
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Hold the write lock and one transaction; when the body raises, the transaction is rolled back.
 
-        Use it within `_changing`.
+        Use it within `changing`.
         """
         with self.write_lock, interruptible():
             self.check_open()

@@ -176,7 +176,7 @@ class VectorFiles:
         first, found = growth.first_block, growth.sums.tobytes()
         if entry.tail is None:
             # These are the first checksums of the collection. An older chroma_nb may have written vectors before:
-            # `_writable_vectors` has computed theirs.
+            # `writable` has computed theirs.
             first, found = 0, entry.vectors.sums.stored() + found
         if found:
             con.execute(
