@@ -81,6 +81,8 @@ class SharedView:
         Raises:
             NotFoundError: Another process has deleted the collection.
         """
+        # One that lacks changes although it names their version would be trusted again once it has caught up.
+        self._residents.drop_if_in_doubt(slot)
         segment = slot.segment
         if segment is None:
             with slot.lock.write():

@@ -331,6 +331,36 @@ def test_a_segment_that_was_stopped_while_it_caught_up_is_not_used(
     assert other.nearest("c") == "c"
 
 
+def test_a_segment_in_doubt_does_not_catch_up(
+    two: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    one.add("a")
+    other.load()
+    one.add("b")
+    one.add("c")
+    apply, n_calls = LoadedSegment.apply, iter(range(10))
+
+    def stopped(*given: Any) -> None:
+        if next(n_calls):
+            raise KeyboardInterrupt
+        apply(*given)
+
+    def stopped_again(slot: Any) -> None:
+        if slot.in_doubt:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoadedSegment, "apply", stopped)
+        # A second interrupt, while the first one is dealt with.
+        patch.setattr(other.segments.residents, "drop_if_in_doubt", stopped_again)
+        with pytest.raises(KeyboardInterrupt):
+            other.records()
+    assert other.slot.in_doubt
+    one.add("d")
+    assert other.records() == records_of({"a": 0, "b": 0, "c": 0, "d": 0})
+
+
 # -- conflicts --------------------------------------------------------------------------------------
 
 
