@@ -72,8 +72,9 @@ class SharedView:
         if segment is None:
             return False
         # So it is where a thread was stopped between moving the view and applying the changes.
-        is_old = segment.version != self._db.extent(slot.collection_id).version
-        return is_old or segment.info != self._db.get_collection(slot.collection_id)
+        return not self._has_state_of_view(segment) or segment.info != self._db.get_collection(
+            slot.collection_id
+        )
 
     def catch_up_alone(self, slot: Slot) -> None:
         """See what is committed now. The caller holds `write_lock`.
@@ -97,9 +98,9 @@ class SharedView:
 
     def _bring_up(self, slot: Slot, segment: LoadedSegment) -> None:
         """Apply to a segment the commits that it lacks; drop it where they are not known or there is no room."""
-        extent = self._db.extent(slot.collection_id)
-        if (segment.version, segment.generation) == (extent.version, extent.generation):
+        if self._has_state_of_view(segment):
             return
+        extent = self._db.extent(slot.collection_id)
         lacking = None
         if segment.generation == extent.generation:
             lacking = self._db.changes_since(slot.collection_id, segment.version)
@@ -121,6 +122,10 @@ class SharedView:
             raise
         finally:
             self._residents.ledger.settle(slot.growth_account, 0)
+
+    def _has_state_of_view(self, segment: LoadedSegment) -> bool:
+        extent = self._db.extent(segment.info.id)
+        return (segment.version, segment.generation) == (extent.version, extent.generation)
 
     def _drop(self, slot: Slot, reason: str) -> None:
         with slot.lock.write():

@@ -449,6 +449,21 @@ def test_a_compaction_that_comes_second_is_refused(
     assert one.records() == other.records() == records_of({"b": 0, "c": 0})
 
 
+def test_a_write_that_comes_after_a_compaction_is_made_again(
+    two: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    one.add("a", "b", "c", "d")
+    one.delete("a")
+    other.load()
+    # The labels that it was prepared with are other records' now.
+    interfering(other, monkeypatch, lambda: one.segments.compact(one.id))
+    assert other.delete("c") == 1
+    interfering(other, monkeypatch, lambda: one.segments.compact(one.id))
+    other.upsert("d", version=1)
+    assert one.records() == other.records() == records_of({"b": 0, "d": 1})
+
+
 # -- many at once -----------------------------------------------------------------------------------
 
 
