@@ -147,9 +147,12 @@ class DerivedFiles:
             if self._sizes is None or self._sizes.folder != folder:
                 self._sizes = FolderSizes(folder)
             by_collection = self._sizes.by_collection()
-        if not by_collection:
-            return [0] * len(collection_ids)
-        return [self._size(collection_id, by_collection) for collection_id in collection_ids]
+        # Of many collections few have files.
+        with_files = {collection for collection, _ in by_collection}
+        return [
+            self._size(collection_id, by_collection) if collection_id.int in with_files else 0
+            for collection_id in collection_ids
+        ]
 
     def _size(self, collection_id: UUID, by_collection: dict[tuple[int, int], int]) -> int:
         with contextlib.suppress(NotFoundError):
