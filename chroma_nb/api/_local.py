@@ -511,8 +511,9 @@ class Local(API):
             infos = self.db.list_collections()
         started = time.monotonic()
         found: list[CollectionCheck] = []
+        n_derived = sum(self.segments.residents.derived.sizes([info.id for info in infos]))
         with progress_bar(
-            sum(self.db.bytes_on_disk(info.id) for info in infos),
+            sum(self.db.bytes_on_disk(info.id) for info in infos) + n_derived,
             "Checking the store",
             unit="B",
             did="read",

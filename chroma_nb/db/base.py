@@ -497,6 +497,8 @@ class DB(Catalogue):
     def compact(self, collection_id: UUID) -> None:
         """Rewrite a collection without dead rows, labels in storage order, as a new generation.
 
+        Where the DB is shared, it gets a new version as well: a write that another process has prepared has old labels.
+
         Raises:
             ConflictError: Another process has committed since this one looked last; nothing was changed.
         """

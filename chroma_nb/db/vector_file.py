@@ -87,6 +87,8 @@ class VectorFile(WatchedFile, VectorSource):
     ) -> None:
         WatchedFile.__init__(self, path)
         VectorSource.__init__(self, dimension)
+        #: It cannot be opened again, also where it has got a name since.
+        self.is_temporary = path is None
         self.block_rows = rows_per_block(self.row_bytes)
         #: The file was missing and was made again, empty: every committed row is damaged.
         self.was_missing = False

@@ -16,13 +16,11 @@ from uuid import UUID
 from chroma_nb import forked
 from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.temp_folder import TempFolder
-from chroma_nb.errors import NotFoundError
+from chroma_nb.errors import ConflictError, MemoryBudgetError, NotFoundError
 from chroma_nb.segment.folder_sizes import FolderSizes
-from chroma_nb.segment.index_file import damaged_graphs
-from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from chroma_nb.db.base import DB
 
@@ -45,7 +43,7 @@ class DerivedFiles:
         self._temp: TempFolder | None = None
         self._lock = threading.Lock()
         self._sizes: FolderSizes | None = None
-        #: The files that no collection names have been looked for.
+        #: The files that no collection names have been looked for: see `remove_unnamed`.
         self._is_swept = False
         forked.watch(self)
 
@@ -90,11 +88,10 @@ class DerivedFiles:
         """Delete files of deleted collections and of earlier generations, which a killed process has left.
 
         Called before a write: as long as nothing is written, a database that was put beside newer files by mistake can
-        be replaced by the right one. Looks once.
+        be replaced by the right one. Looks once, and again after a change has failed; see `looking_again`.
         """
         if self._is_swept or not self._db.persists:
             return
-        self._is_swept = True
         known: dict[str, bool] = {}
 
         def is_unnamed(name: str) -> bool:
@@ -106,7 +103,25 @@ class DerivedFiles:
                 known[stem] = self._is_present(UUID(collection), int(generation))
             return not known[stem]
 
-        self._unlink(is_unnamed)
+        with self.looking_again():
+            # Set first, so that a change that fails meanwhile is not overlooked.
+            self._is_swept = True
+            self._unlink(is_unnamed)
+
+    @contextlib.contextmanager
+    def looking_again(self) -> Iterator[None]:
+        """Have the next write look for files that no collection names, where what is done here fails or is interrupted.
+
+        The DB may have committed it all the same.
+        """
+        try:
+            yield
+        except (MemoryBudgetError, ConflictError):
+            # Nothing was changed. A compaction that is put off is tried again with each write.
+            raise
+        except BaseException:
+            self._is_swept = False
+            raise
 
     def _is_present(self, collection_id: UUID, generation: int) -> bool:
         with contextlib.suppress(NotFoundError):
@@ -132,27 +147,18 @@ class DerivedFiles:
             if self._sizes is None or self._sizes.folder != folder:
                 self._sizes = FolderSizes(folder)
             by_collection = self._sizes.by_collection()
-        if not by_collection:
-            return [0] * len(collection_ids)
-        return [self._size(collection_id, by_collection) for collection_id in collection_ids]
+        # Of many collections few have files.
+        with_files = {collection for collection, _ in by_collection}
+        return [
+            self._size(collection_id, by_collection) if collection_id.int in with_files else 0
+            for collection_id in collection_ids
+        ]
 
     def _size(self, collection_id: UUID, by_collection: dict[tuple[int, int], int]) -> int:
         with contextlib.suppress(NotFoundError):
             generation = self._db.extent(collection_id).generation
             return by_collection.get((collection_id.int, generation), 0)
         return 0
-
-    def damaged(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
-        """Read a collection's graphs and snapshot; return the paths of those that are damaged.
-
-        Args:
-            collection_id: The collection.
-            on_bytes: Called with the size of each piece that was read.
-        """
-        prefix = self.prefix(collection_id)
-        found = damaged_graphs(prefix, on_bytes)
-        snapshot = snapshot_is_damaged(prefix, on_bytes)
-        return [*found, snapshot] if snapshot else found
 
     def close(self) -> None:
         """Delete the temporary folder, if one was made. Closing twice is allowed."""

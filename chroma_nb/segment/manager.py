@@ -282,7 +282,7 @@ class SegmentManager:
 
     def configuration_changed(self, info: CollectionInfo) -> None:
         """Apply a collection's new name, configuration or TTL to its segment."""
-        self._view.configure(self._slots.get(info.id), info)
+        self.residents.configure(self._slots.get(info.id))
 
     def forget(self, collection_ids: Iterable[UUID], delete: Callable[[], None]) -> None:
         """Delete collections: drop their segments and run `delete` while no thread reads them.
@@ -295,7 +295,8 @@ class SegmentManager:
         def work() -> None:
             for slot in slots:
                 self.residents.drop(slot, save=False, reason="deleted")
-            delete()
+            with self._derived.looking_again():
+                delete()
             for slot in slots:
                 self._slots.remove(slot.collection_id)
             self._derived.remove(slot.collection_id for slot in slots)
@@ -319,11 +320,15 @@ class SegmentManager:
             with slot.lock.write():
                 was_loaded = slot.segment is not None
                 self.residents.drop(slot, save=False, reason="its file is compacted")
-                self.db.compact(collection_id)
-                self._derived.remove_earlier(collection_id)
+                self._compact_files(collection_id)
             slot.least_bytes = None
             if was_loaded:
                 self._load(slot)
+
+    def _compact_files(self, collection_id: UUID) -> None:
+        with self._derived.looking_again():
+            self.db.compact(collection_id)
+            self._derived.remove_earlier(collection_id)
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -428,8 +433,7 @@ class SegmentManager:
                 wanted = wanted and self.residents.is_worth_saving(slot, saving_until)
                 self.residents.drop(slot, save=wanted, reason="the store is closed")
                 if compact:
-                    self.db.compact(slot.collection_id)
-                    self._derived.remove_earlier(slot.collection_id)
+                    self._compact_files(slot.collection_id)
             except StoreCorruptError as error:
                 # No reason not to close: reading the damaged records raises it, too.
                 logger.warning("Collection %s was not compacted: %s", slot.collection_id, error)

@@ -419,6 +419,21 @@ class ResidentSet(Lender):
             finally:
                 slot.write_lock.release()
 
+    def configure(self, slot: Slot) -> None:
+        """Apply a collection's new name, configuration or TTL to its segment.
+
+        Raises:
+            NotFoundError: The collection was deleted meanwhile.
+        """
+        with slot.lock.write():
+            segment = slot.segment
+            if segment is not None:
+                # Read under the lock, so that nobody puts back what is older: the first commit adds the dimension.
+                segment.info = self.db.get_collection(slot.collection_id)
+                if segment.vectors is not None and segment.vectors.graph is not None:
+                    segment.vectors.graph.set_ef_search(segment.ef_search)
+        self.expect_idleness(slot)
+
     def expect_idleness(self, slot: Slot) -> None:
         """Have the collection unloaded when it has not been used for its idle time."""
         after = policy.expiry(self._ttl(slot), self.settings.idle_unload_seconds)

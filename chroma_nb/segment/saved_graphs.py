@@ -9,7 +9,8 @@ import numpy as np
 
 from chroma_nb.index import forms_of
 from chroma_nb.index.base import graph_parameters
-from chroma_nb.segment.index_file import has_graph, open_graph, save_graph
+from chroma_nb.segment.index_file import damaged_graphs, has_graph, open_graph, save_graph
+from chroma_nb.segment.snapshot import is_damaged as snapshot_is_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,5 +95,9 @@ class SavedGraphs:
             collection_id: The collection.
             on_bytes: Called with the size of each piece that was read.
         """
+        # Before the lock: it may read the catalogue again, for which graphs of this store may have to be saved.
+        prefix = self._derived.prefix(collection_id)
         with self._save_lock:
-            return self._derived.damaged(collection_id, on_bytes)
+            found = damaged_graphs(prefix, on_bytes)
+        snapshot = snapshot_is_damaged(prefix, on_bytes)
+        return [*found, snapshot] if snapshot else found

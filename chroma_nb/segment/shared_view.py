@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from chroma_nb.segment.resident_set import ResidentSet
     from chroma_nb.segment.segment import LoadedSegment
     from chroma_nb.segment.slot import Slot, Slots
-    from chroma_nb.types import CollectionInfo
 
 
 class SharedView:
@@ -73,8 +72,9 @@ class SharedView:
         if segment is None:
             return False
         # So it is where a thread was stopped between moving the view and applying the changes.
-        is_old = segment.version != self._db.extent(slot.collection_id).version
-        return is_old or segment.info != self._db.get_collection(slot.collection_id)
+        return not self._has_state_of_view(segment) or segment.info != self._db.get_collection(
+            slot.collection_id
+        )
 
     def catch_up_alone(self, slot: Slot) -> None:
         """See what is committed now. The caller holds `write_lock`.
@@ -82,6 +82,8 @@ class SharedView:
         Raises:
             NotFoundError: Another process has deleted the collection.
         """
+        # One that lacks changes although it names their version would be trusted again once it has caught up.
+        self._residents.drop_if_in_doubt(slot)
         segment = slot.segment
         if segment is None:
             with slot.lock.write():
@@ -92,13 +94,13 @@ class SharedView:
         self._db.refresh(slot.collection_id)
         self._bring_up(slot, segment)
         if slot.segment is not None and segment.info != info:
-            self.configure(slot, info)
+            self._residents.configure(slot)
 
     def _bring_up(self, slot: Slot, segment: LoadedSegment) -> None:
         """Apply to a segment the commits that it lacks; drop it where they are not known or there is no room."""
-        extent = self._db.extent(slot.collection_id)
-        if (segment.version, segment.generation) == (extent.version, extent.generation):
+        if self._has_state_of_view(segment):
             return
+        extent = self._db.extent(slot.collection_id)
         lacking = None
         if segment.generation == extent.generation:
             lacking = self._db.changes_since(slot.collection_id, segment.version)
@@ -121,19 +123,13 @@ class SharedView:
         finally:
             self._residents.ledger.settle(slot.growth_account, 0)
 
+    def _has_state_of_view(self, segment: LoadedSegment) -> bool:
+        extent = self._db.extent(segment.info.id)
+        return (segment.version, segment.generation) == (extent.version, extent.generation)
+
     def _drop(self, slot: Slot, reason: str) -> None:
         with slot.lock.write():
             self._residents.drop(slot, save=False, reason=reason)
-
-    def configure(self, slot: Slot, info: CollectionInfo) -> None:
-        """Apply a collection's new name, configuration or TTL to its segment."""
-        with slot.lock.write():
-            if slot.segment is not None:
-                slot.segment.info = info
-                vectors = slot.segment.vectors
-                if vectors is not None and vectors.graph is not None:
-                    vectors.graph.set_ef_search(slot.segment.ef_search)
-        self._residents.expect_idleness(slot)
 
     def forget(self, collection_id: UUID) -> None:
         """Free what is held of a collection that another process has deleted."""

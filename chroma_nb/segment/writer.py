@@ -115,7 +115,7 @@ class Writer:
 
     def _write(self, collection_id: UUID, batch: RecordBatch, existing: Existing) -> None:
         with self._segments.writing(collection_id) as segment:
-            info = segment.info
+            info = self._db.get_collection(collection_id)
             if batch.embeddings is not None and info.dimension is not None:
                 check_dimension(info.dimension, batch.embeddings.shape[1], info.name)
             labels = segment.metadata.find(batch.ids)

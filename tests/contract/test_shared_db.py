@@ -331,6 +331,36 @@ def test_a_segment_that_was_stopped_while_it_caught_up_is_not_used(
     assert other.nearest("c") == "c"
 
 
+def test_a_segment_in_doubt_does_not_catch_up(
+    two: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    one.add("a")
+    other.load()
+    one.add("b")
+    one.add("c")
+    apply, n_calls = LoadedSegment.apply, iter(range(10))
+
+    def stopped(*given: Any) -> None:
+        if next(n_calls):
+            raise KeyboardInterrupt
+        apply(*given)
+
+    def stopped_again(slot: Any) -> None:
+        if slot.in_doubt:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LoadedSegment, "apply", stopped)
+        # A second interrupt, while the first one is dealt with.
+        patch.setattr(other.segments.residents, "drop_if_in_doubt", stopped_again)
+        with pytest.raises(KeyboardInterrupt):
+            other.records()
+    assert other.slot.in_doubt
+    one.add("d")
+    assert other.records() == records_of({"a": 0, "b": 0, "c": 0, "d": 0})
+
+
 # -- conflicts --------------------------------------------------------------------------------------
 
 
@@ -417,6 +447,21 @@ def test_a_compaction_that_comes_second_is_refused(
     with pytest.raises(ConflictError):
         other.segments.compact(other.id)
     assert one.records() == other.records() == records_of({"b": 0, "c": 0})
+
+
+def test_a_write_that_comes_after_a_compaction_is_made_again(
+    two: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = two
+    one.add("a", "b", "c", "d")
+    one.delete("a")
+    other.load()
+    # The labels that it was prepared with are other records' now.
+    interfering(other, monkeypatch, lambda: one.segments.compact(one.id))
+    assert other.delete("c") == 1
+    interfering(other, monkeypatch, lambda: one.segments.compact(one.id))
+    other.upsert("d", version=1)
+    assert one.records() == other.records() == records_of({"b": 0, "d": 1})
 
 
 # -- many at once -----------------------------------------------------------------------------------

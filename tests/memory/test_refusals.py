@@ -548,7 +548,7 @@ def test_an_update_that_would_not_fit_is_refused_before_it_reads_and_fits_in_par
 def test_an_update_does_not_read_what_it_replaces_nor_parse_what_it_keeps(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chroma_nb.api import _texts
+    from chroma_nb.segment import written_texts
 
     client.memory.unload_all()
     docs = docs_of(client)
@@ -560,7 +560,7 @@ def test_an_update_does_not_read_what_it_replaces_nor_parse_what_it_keeps(
         return fetch(self, collection_id, labels, columns)
 
     monkeypatch.setattr(type(client.api.db), "fetch", spied)
-    monkeypatch.setattr(_texts, "_json_of", None)
+    monkeypatch.setattr(written_texts, "_json_of", None)
     docs.update(ids=IDS[:3], embeddings=VECTORS[3:6], documents=["a", "b", "c"], uris=["u"] * 3)
     assert asked == [("metadata",)]
     got = docs.get(ids=IDS[:3], include=["documents", "metadatas", "uris"])

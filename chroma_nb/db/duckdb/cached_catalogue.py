@@ -42,8 +42,8 @@ class CatalogueEntry:
     def vectors(self) -> VectorFile | None:
         """Its vector file, where that is open.
 
-        A file with a name is held weakly here. Its users and `VectorFiles.recent` keep it alive, so there is never a
-        second object for the same file.
+        A file that can be opened again is held weakly here. Its users and `VectorFiles.recent` keep it alive, so there
+        is never a second object for the same file. A temporary one is lost with its object.
         """
         return self.find_vectors()
 
@@ -51,7 +51,7 @@ class CatalogueEntry:
     def vectors(self, vectors: VectorFile | None) -> None:
         if vectors is None:
             self.find_vectors = _no_vectors
-        elif vectors.path is None:
+        elif vectors.is_temporary:
             self.find_vectors = lambda: vectors
         else:
             self.find_vectors = weakref.ref(vectors)

@@ -246,7 +246,7 @@ class Connection(ABC):
             self._apply_stale_memory_limit()
             with self._cursor_lock:
                 self._sql_cursors.add(cursor)
-            # Checked after the cursor was added: from then on `_end_queries` interrupts it.
+            # Checked after the cursor was added: from then on `end_queries` interrupts it.
             if self.is_closing:
                 raise InternalError(f"{self.name} is being closed. Open a new client to go on.")
             yield cursor

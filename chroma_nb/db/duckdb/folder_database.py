@@ -92,7 +92,7 @@ class FolderDatabase(Database):
     """
 
     persists: ClassVar[bool] = True
-    #: Deletes the files that no collection names. `PersistentDuckDB` sets it, before anything is written.
+    #: Deletes the files that no collection names. `FolderVectorFiles` sets it, before anything is written.
     remove_orphans: Callable[[], None]
 
     def __init__(

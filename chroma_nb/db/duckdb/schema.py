@@ -27,7 +27,7 @@ CREATE TABLE collections (
   ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT, text_sizes VARCHAR);
 CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
 """
-#: What `CatalogueEntry.from_row` reads, in its order; after these come tail_rows, tail_sum and text_sizes.
+#: What `cached_catalogue.entry_from_row` reads, in its order; after these come tail_rows, tail_sum and text_sizes.
 COLLECTION_COLUMNS = (
     "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
     "next_label, next_sequence, generation, ttl_seconds, version"

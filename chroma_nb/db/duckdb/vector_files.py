@@ -73,12 +73,18 @@ class VectorFiles:
             self.path(entry),
             dimension,
             folder=self._temp.path,
-            spare_path=os.path.join(self._temp.path, f"{entry.file_stem}.f32"),
+            spare_path=self._spare_path(entry),
             fsync=False,
         )
 
+    def _spare_path(self, entry: CatalogueEntry) -> str:
+        """Return the name that a vector file gets where there are too many without one."""
+        return os.path.join(self._temp.path, f"{entry.file_stem}.f32")
+
     def remove(self, entry: CatalogueEntry) -> None:
-        """Delete the files of one generation of a collection. Here its vectors have no name, and are gone once closed."""
+        """Delete the files of one generation of a collection. One without a name is gone once it is closed."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._spare_path(entry))
 
     def of(self, collection_id: UUID) -> VectorFile:
         """Return a collection's vector file, which is opened where it is not open.
@@ -176,7 +182,7 @@ class VectorFiles:
         first, found = growth.first_block, growth.sums.tobytes()
         if entry.tail is None:
             # These are the first checksums of the collection. An older chroma_nb may have written vectors before:
-            # `_writable_vectors` has computed theirs.
+            # `writable` has computed theirs.
             first, found = 0, entry.vectors.sums.stored() + found
         if found:
             con.execute(

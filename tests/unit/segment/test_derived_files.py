@@ -6,12 +6,16 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from chroma_nb.db import PersistentDuckDB
+from chroma_nb.errors import ConflictError, InternalError
 from chroma_nb.segment.derived_files import DerivedFiles
+from chroma_nb.segment.manager import SegmentManager
+from chroma_nb.segment.writer import Writer
 from chroma_nb.settings import Settings
-from chroma_nb.types import CollectionInfo
+from chroma_nb.types import CollectionInfo, RecordBatch
 from tests.support.shared_memory_db import SharedMemoryDB
 from tests.unit.segment.conftest import CONFIGURATION
 
@@ -83,3 +87,55 @@ def test_what_nobody_names_is_removed_once(in_folder: PersistentDuckDB) -> None:
     late = put(derived, f"{uuid.uuid4()}.0.segment")
     derived.remove_unnamed()
     assert os.path.exists(late), "it has looked already"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_removed"),
+    [(KeyboardInterrupt, True), (InternalError, True), (ConflictError, False)],
+)
+def test_a_change_that_fails_may_have_left_files(
+    in_folder: PersistentDuckDB, error: type[BaseException], is_removed: bool
+) -> None:
+    derived = DerivedFiles(in_folder, "")
+    derived.remove_unnamed()
+    left = put(derived, f"{uuid.uuid4()}.0.segment")
+    with pytest.raises(error), derived.looking_again():
+        raise error("it was committed all the same, or not at all")
+    derived.remove_unnamed()
+    assert os.path.exists(left) is not is_removed
+
+
+@pytest.mark.parametrize("name", ["delete_collection", "compact"])
+def test_files_go_also_where_the_commit_came_before_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings = Settings(path=str(tmp_path), progress=False, index_engine="none")
+    db = PersistentDuckDB(settings)
+    segments = SegmentManager(db, lambda: None, settings)
+    writer = Writer(db, segments)
+    notes, other = create(db, "notes"), create(db, "other")
+    change = getattr(db, name)
+
+    def changed(collection_id: uuid.UUID) -> None:
+        change(collection_id)
+        raise InternalError("All of this call is there, and may not outlive a power cut.")
+
+    def write(collection: uuid.UUID) -> None:
+        embeddings = np.ones((1, 3), dtype=np.float32)
+        writer.write(collection, RecordBatch(["a"], embeddings=embeddings), "skip")
+
+    def delete(collection_id: uuid.UUID) -> None:
+        segments.forget([collection_id], lambda: db.delete_collection(collection_id))
+
+    try:
+        write(notes)
+        put(segments.residents.derived, f"{notes}.0.segment")
+        monkeypatch.setattr(db, name, changed)
+        called = segments.compact if name == "compact" else delete
+        with pytest.raises(InternalError, match="power cut"):
+            called(notes)
+        write(other)
+        assert os.listdir(segments.residents.derived.folder) == []
+    finally:
+        segments.close()
+        db.close()

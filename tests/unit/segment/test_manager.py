@@ -95,3 +95,18 @@ def test_a_deleted_collection_has_neither_slot_nor_memory(store: Store) -> None:
     with pytest.raises(NotFoundError):
         store.segments.extent(store.id)
     assert store.segments.extent(other).n_records == 0
+
+
+def test_a_check_reads_the_catalogue_before_it_keeps_graphs_from_being_saved(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("a")
+    extent, saved = store.db.extent, store.segments.residents.saved_graphs
+
+    def slow(collection_id: Any) -> Any:
+        # Reading the catalogue again may unload collections of this store, which saves their graphs.
+        assert not saved._save_lock.locked()
+        return extent(collection_id)
+
+    monkeypatch.setattr(store.db, "extent", slow)
+    assert store.segments.check(store.id, lambda _: None).derived == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,3 +89,22 @@ def test_a_conflict_is_tried_again_a_few_times(
     with pytest.raises(ConflictError, match="4 times"):
         store.write("b")
     assert (list(store.texts()), n_tries) == (["a"], 4)
+
+
+@pytest.mark.parametrize("has_old_info", [False, True])
+def test_a_rename_that_is_applied_late_takes_no_dimension_away(
+    store: Store, has_old_info: bool
+) -> None:
+    with store.segments.writing(store.id):
+        pass  # an empty segment, as a first write finds it
+    renamed = store.db.update_collection(store.id, lambda info: replace(info, name="other"))
+    store.write("a", "b")
+    store.segments.configuration_changed(renamed)
+    segment = store.slot().segment
+    assert segment is not None
+    assert (segment.info.name, segment.info.dimension) == ("other", 3)
+    if has_old_info:
+        segment.info = renamed
+    with pytest.raises(InvalidArgumentError, match="dimension of 3, got 9"):
+        store.write("c", embeddings=np.zeros((1, 9), dtype=np.float32))
+    assert list(store.texts()) == ["a", "b"]
