@@ -77,7 +77,7 @@ class EmbeddingHandle(CollectionHandle):
             row_bytes * len(documents),
             f"Embedding {len(documents):,} documents for collection [{self.name}]",
             f"add them in parts of {max(1, (SMALL_NEED - 1) // row_bytes):,}",
-            "make room on the machine: restart notebooks that are not used",
+            "make room on the machine: delete arrays, or restart notebooks that are not used",
         )
         return embed_documents(
             function,

@@ -37,7 +37,7 @@ def import_pandas() -> Any:
         require(
             _PANDAS_BYTES,
             "Importing pandas",
-            "make room on the machine: restart notebooks that are not used",
+            "make room on the machine: delete arrays, or restart notebooks that are not used",
             "write the records to a file: collection.export(path)",
         )
     import pandas as pd

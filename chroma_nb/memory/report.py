@@ -154,7 +154,9 @@ class MemoryReport(Displayed):
         if self.work_bytes:
             lines.append(f"work      {format_bytes(self.work_bytes):>9} for the moment")
         if self.short:
-            lines.append("The machine's memory is short: what is loaded gives way.")
+            lines.append(
+                "The machine's memory is short: collections that are not pinned are unloaded."
+            )
         shown = self.collections
         if len(shown) > _LINES:
             shown = sorted(shown, key=lambda one: -one.resident_bytes)[:_LINES]
@@ -245,7 +247,9 @@ class Estimate(Displayed):
     budget: int
 
     def __repr__(self) -> str:
-        size = format_bytes(self.n_bytes) if self.n_bytes else f"{format_bytes(self.disk_bytes)}"
+        size = format_bytes(self.n_bytes or self.disk_bytes)
+        if not self.n_bytes:
+            size += " of vectors"
         return (
             f"Estimate({self.n_records:,} x {self.dimension}: {self.form}, {size}, "
             f"budget {format_bytes(self.budget)}, which holds {max(self.largest.values(), default=0):,} in memory)"

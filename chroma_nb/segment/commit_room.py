@@ -67,7 +67,7 @@ class CommitRoom:
             what,
             *ways,
             *(() if ways else ("split the longest texts into several records",)),
-            "make room on the machine: restart notebooks that are not used",
+            "make room on the machine: delete arrays, or restart notebooks that are not used",
         )
 
     def for_segment(

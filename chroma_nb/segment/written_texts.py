@@ -140,7 +140,7 @@ class WrittenTexts:
             f"Writing {n_rows:,} records to collection [{name}]"
             + (", with what they keep," if kept else ""),
             *ways,
-            "make room on the machine: restart notebooks that are not used",
+            "make room on the machine: delete arrays, or restart notebooks that are not used",
             budget=budget,
         )
 

@@ -395,7 +395,9 @@ def test_embedding(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         part = slice(start, min(start + step, len(texts)))
         docs.add(ids=IDS[part], documents=texts[part])
     assert docs.count() == 4_001
-    assert ways[1] == "make room on the machine: restart notebooks that are not used"
+    assert (
+        ways[1] == "make room on the machine: delete arrays, or restart notebooks that are not used"
+    )
 
 
 def test_to_arrow(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def totals(
     note = f"{loaded} of {len(report.collections)} collections loaded"
     free = f"by {report.limit_source}, {format_bytes(free_bytes)} free"
     if report.short:
-        free += "; memory is short, so what is loaded gives way"
+        free += "; memory is short, so collections that are not pinned are unloaded"
     work = ("work", report.work_bytes, 0, "answers, scans and copies of this moment")
     return [
         ("index", report.used, report.budget, f"{note} {line}".strip()),
