@@ -11,8 +11,8 @@ import pytest
 from chroma_nb.db import PersistentDuckDB
 from chroma_nb.segment.derived_files import DerivedFiles
 from chroma_nb.settings import Settings
+from chroma_nb.testing import SharedMemoryDB
 from chroma_nb.types import CollectionInfo
-from tests.support.shared_memory_db import SharedMemoryDB
 from tests.unit.segment.conftest import CONFIGURATION
 
 if TYPE_CHECKING:
