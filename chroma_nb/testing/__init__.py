@@ -80,7 +80,7 @@ def _prepare(name: str) -> None:
     """
     needed = ("pytest", "hypothesis") if name == "SharedDBContract" else ("pytest",)
     for module in needed:
-        require_extra(module, extra="test", needed_by=f"chroma_nb.testing.{name}")
+        require_extra(module, extra="test", needed_by=f"{__name__}.{name}")
     import pytest
 
     pytest.register_assert_rewrite(_CONTRACTS[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -447,6 +448,51 @@ class DBContract:
         assert again.get_collection(notes).dimension == 2
         assert again.fetch(notes, again.select(notes)).documents == ["new", "text of b"]
         np.testing.assert_array_equal(again.vectors(notes).read(np.array([2])), vectors_of([2]))
+
+    def test_what_a_store_says_of_itself(self, db: DB, notes: uuid.UUID) -> None:
+        insert(db, notes, ["a", "b"])
+        assert db.is_there()
+        assert db.unnamed_files() == []
+        assert db.derived_folder is None or os.path.isdir(db.derived_folder)
+        assert db.commit_bytes(np.array([10, 20])) >= 0
+        assert db.working_bytes >= 0
+        (records, files, texts), gone = db.sizes([notes, uuid.uuid4()])
+        assert (records, files) == (2, db.bytes_on_disk(notes))
+        # 0 is "not counted".
+        assert texts in (0, db.text_sizes(notes).n_bytes)
+        assert gone == (0, 0, 0)
+
+    def test_vectors_are_read_in_each_way(self, db: DB, notes: uuid.UUID) -> None:
+        ids = [f"{n}" for n in range(50)]
+        insert(db, notes, ids)
+        vectors, expected = db.vectors(notes), vectors_of(np.arange(50))
+        assert (vectors.dimension, vectors.row_bytes) == (2, 8)
+        labels = np.array([49, 0, 7, 7])
+        for _ in range(2):
+            np.testing.assert_array_equal(vectors.read(labels), expected[labels])
+            np.testing.assert_array_equal(vectors.read_range(10, 30), expected[10:30])
+            out = np.zeros((64, 2), dtype=np.float32)
+            found = vectors.read_range(10, 30, out)
+            np.testing.assert_array_equal(found, expected[10:30])
+            assert np.shares_memory(found, out)
+            assert vectors.mapping_cost(50) >= 0
+            mapped = vectors.mapped(50)
+            if mapped is not None:
+                np.testing.assert_array_equal(mapped, expected)
+                assert vectors.mapped_bytes >= 0
+            del mapped
+            # As they are after a while without use.
+            vectors.forget_checks()
+            assert vectors.release() >= 0
+            assert vectors.mapped_bytes == 0
+        assert vectors.digest(50) == vectors.digest(50)
+        insert(db, notes, ["more"])
+        np.testing.assert_array_equal(vectors.read(np.array([50])), vectors_of([50]))
+
+    def test_an_abandoned_db_is_closed(self, db: DB, notes: uuid.UUID) -> None:
+        db.abandon()
+        with pytest.raises(Exception, match=self.says_closed):
+            db.select(notes)
 
     def test_a_closed_db_says_so(self, db: DB, notes: uuid.UUID) -> None:
         db.close()

@@ -16,6 +16,8 @@ from chroma_nb.index.exact import search as exact_search
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from chroma_nb.types import Space
+
 N, DIMENSION = 3_000, 24
 
 
@@ -27,14 +29,14 @@ def _clusters() -> np.ndarray:
     return points.astype(np.float32)
 
 
-def build(engine: type[VectorIndex], vectors: np.ndarray, space: str = "l2") -> VectorIndex:
+def build(engine: type[VectorIndex], vectors: np.ndarray, space: Space = "l2") -> VectorIndex:
     graph = engine.create(GraphParameters(space, DIMENSION), len(vectors))
     graph.add(np.arange(len(vectors)), vectors, 0)
     return graph
 
 
 def recall(
-    graph: VectorIndex, vectors: np.ndarray, space: str, labels: np.ndarray | None = None
+    graph: VectorIndex, vectors: np.ndarray, space: Space, labels: np.ndarray | None = None
 ) -> float:
     queries = vectors[:100] + np.float32(0.1)
     truth = exact_search(space, queries, vectors, 10, labels=labels).labels
@@ -73,13 +75,16 @@ class VectorIndexContract:
         return _clusters().copy()
 
     @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
-    def test_recall(self, engine: type[VectorIndex], vectors: np.ndarray, space: str) -> None:
+    def test_recall(self, engine: type[VectorIndex], vectors: np.ndarray, space: Space) -> None:
         graph = build(engine, vectors, space)
         assert len(graph) == N
         # Inner product is no metric: a graph over raw vectors loses some there.
         assert recall(graph, vectors, space) >= (0.8 if space == "ip" else 0.95)
         assert graph.resident_bytes > N * DIMENSION
         assert graph.resident_bytes == engine.bytes_for(graph.parameters, N)
+        assert graph.n_held == N
+        more = engine.bytes_for(graph.parameters, N + 100)
+        assert graph.growth(100) >= more - graph.resident_bytes
 
     def test_distances_and_padding(self, engine: type[VectorIndex], vectors: np.ndarray) -> None:
         graph = build(engine, vectors[:5])
@@ -105,6 +110,7 @@ class VectorIndexContract:
         graph.discard(gone[:5])
         graph.discard(np.array([N + 5]))
         assert len(graph) == N - len(gone)
+        assert N >= graph.n_held >= len(graph)
         found = graph.search(vectors[:50], 20, 0).labels
         assert not set(found.ravel().tolist()) & set(gone.tolist())
         assert recall(graph, vectors, "l2", np.setdiff1d(np.arange(N), gone)) >= 0.9

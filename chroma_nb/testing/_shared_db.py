@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.db.base import DB
 
-PLACE = {"tenant": "default_tenant", "database": "default_database"}
+PLACE: Any = {"tenant": "default_tenant", "database": "default_database"}
 CONFIGURATION = {
     "hnsw": {"space": "l2", "ef_search": 100},
     "spann": None,
@@ -296,6 +296,28 @@ class SharedDBContract:
         other.api.build_index(other.id, **PLACE)
         assert other.api.indexing_status(other.id, **PLACE).num_unindexed_ops == 0
         assert other.records() == one.records()
+
+    def test_the_commits_since_a_version(self, two: list[Process]) -> None:
+        one, other = two
+        one.add("a")
+        base = other.db.refresh(other.id)
+        assert not other.db.is_behind(other.id)
+        assert not list(other.db.changes_since(other.id, base.version) or ())
+        one.add("b", "c")
+        one.delete("a")
+        assert other.db.is_behind(other.id)
+        assert other.db.extent(other.id) == base, "only refresh moves the view"
+        now = other.db.refresh(other.id)
+        assert now == one.db.extent(one.id)
+        commits = other.db.changes_since(other.id, base.version)
+        if not self.knows_changes:
+            assert commits is None
+            return
+        assert commits is not None
+        changes = list(commits)
+        assert base.n_records + sum(each.n_records_delta for each in changes) == now.n_records
+        assert [id for each in changes for id in each.rows.ids] == ["b", "c"]
+        assert other.db.changes_since(other.id, base.version + now.version + 1) is None
 
     def test_commits_that_are_not_known_any_more_are_read_again(
         self,

@@ -10,6 +10,7 @@ import pytest
 HEAVY = (
     *("duckdb", "numpy", "pandas", "pyarrow", "onnxruntime", "tokenizers", "tqdm", "requests"),
     *("ipywidgets", "usearch", "hnswlib", "psutil", "chromadb", "matplotlib"),
+    *("pytest", "hypothesis"),
 )
 
 
