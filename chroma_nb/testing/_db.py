@@ -270,13 +270,20 @@ class DBContract:
         )
 
     def test_each_commit_has_a_version_of_its_own(self, db: DB, notes: uuid.UUID) -> None:
-        versions = [db.extent(notes).version]
+        def state() -> tuple[int, int]:
+            extent = db.extent(notes)
+            return extent.generation, extent.version
+
+        states = [state()]
         for id in ("a", "b", "c"):
             insert(db, notes, [id])
-            versions.append(db.extent(notes).version)
+            states.append(state())
+        assert len({version for _, version in states}) == 4
         db.compact(notes)
-        versions.append(db.extent(notes).version)
-        assert len(set(versions)) == 5
+        states.append(state())
+        insert(db, notes, ["d"])
+        states.append(state())
+        assert len(set(states)) == 6
 
     def test_a_changed_record_keeps_its_place(self, db: DB, notes: uuid.UUID) -> None:
         insert(db, notes, ["a", "b", "c"])

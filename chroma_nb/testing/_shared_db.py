@@ -167,9 +167,14 @@ class SharedDBContract:
         values = {"memory_budget": "1 GB", "idle_unload_seconds": 0, **values}
         chosen = Settings(temp_path=temp_path, progress=False, **values)
         processes = [Process(db, chosen) for db in self.make_dbs(chosen, n, n_kept)]
-        info = processes[0].api.create_collection(
-            "notes", CONFIGURATION, None, get_or_create=False, **PLACE
-        )
+        try:
+            info = processes[0].api.create_collection(
+                "notes", CONFIGURATION, None, get_or_create=False, **PLACE
+            )
+        except BaseException:
+            for process in processes:
+                process.api.close()
+            raise
         for process in processes:
             process.id = info.id
         return processes
