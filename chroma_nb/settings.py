@@ -114,7 +114,7 @@ class Settings(Displayed):
     index_engine: str = _documented(
         "auto",
         "Engine of vector graphs: `auto` (hnswlib where it can be imported, else usearch), "
-        "`hnswlib`, `usearch`, or `exact` (no graph).",
+        "`hnswlib`, `usearch`, `exact` (no graph), or `package.module:Class`.",
     )
     graph_min_records: int = _documented(
         5_000, "Collections smaller than this are searched exactly and get no graph."

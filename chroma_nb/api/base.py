@@ -356,12 +356,16 @@ class API(ABC):
             collection_id: The collection.
             embeddings: Shape (n_queries, dimension), float32, C-contiguous.
             n_results: Records wanted for each query, at least 1.
-            ids: Only these records; unknown ids are ignored.
+            ids: Only these records. Beside a filter, unknown ids are ignored.
             where: Metadata filter.
             where_document: Document filter.
             include: What to return beside the ids.
             tenant: The tenant.
             database: The database.
+
+        Raises:
+            IDNotFoundError: Some of `ids` are unknown, and there is no filter.
+            InvalidArgumentError: The dimension is not the collection's.
         """
 
     @abstractmethod

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.importing import import_module
 from chroma_nb.index.base import GraphParameters as GraphParameters
+from chroma_nb.index.base import VectorIndex as VectorIndex
 from chroma_nb.lazy import is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from chroma_nb.index.base import VectorIndex as VectorIndex
 
 #: Engine -> (module that it needs, what installs that, where its class is), the largest in memory
 #: first; `auto` takes the first that is installed.
@@ -25,7 +24,7 @@ ENGINES = {
 
 
 def check_engine(name: str) -> None:
-    """Raise what `load_engine` would, without importing the engine.
+    """Raise what `load_engine` would, without importing any of `ENGINES`. A class of one's own is imported.
 
     Raises:
         InvalidArgumentError: No engine has that name.
@@ -33,11 +32,27 @@ def check_engine(name: str) -> None:
     """
     if name in ("auto", "exact"):
         return
+    if ":" in name:
+        _load_own(name)
+        return
     if name not in ENGINES:
         known = ", ".join(["auto", "exact", *ENGINES])
-        raise InvalidArgumentError(f"Unknown index_engine {name!r}. Known: {known}.")
+        raise InvalidArgumentError(
+            f"Unknown index_engine {name!r}. Known: {known}, or 'package.module:Class'."
+        )
     if not is_installed(ENGINES[name][0]):
         raise _not_installed(name)
+
+
+def _load_own(name: str) -> type[VectorIndex]:
+    """Import the class that ``package.module:Class`` names."""
+    module, _, attribute = name.partition(":")
+    found = getattr(import_module(module), attribute)
+    if not (isinstance(found, type) and issubclass(found, VectorIndex)):
+        raise InvalidArgumentError(
+            f"index_engine={name!r} is no class of VectorIndex. Name one, as 'package.module:Class'."
+        )
+    return found
 
 
 def _not_installed(name: str) -> ImportError:
@@ -65,12 +80,17 @@ def forms_of(engine: type[VectorIndex]) -> Iterator[type[VectorIndex]]:
 def load_engine(name: str) -> type[VectorIndex] | None:
     """Return the engine's class; None for ``exact``, which builds no graph.
 
+    Args:
+        name: ``auto``, ``exact``, one of `ENGINES`, or ``package.module:Class``.
+
     Raises:
-        InvalidArgumentError: No engine has that name.
+        InvalidArgumentError: No engine has that name, or the class is no `VectorIndex`.
         ImportError: The engine is not installed.
     """
     if name == "exact":
         return None
+    if ":" in name:
+        return _load_own(name)
     if name == "auto":
         for candidate in ENGINES:
             try:

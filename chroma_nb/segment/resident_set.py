@@ -1,7 +1,6 @@
 """`ResidentSet`: which collections of a store are in memory, under which budget, and why.
 
-Memory grows only after `reserve` has allowed it, and `reserve` unloads other collections first. So by the ledger
-the loaded collections never grow beyond the budget.
+Memory grows only after `reserve` has allowed it, and `reserve` unloads others first: they never exceed the budget.
 """
 
 from __future__ import annotations
@@ -41,18 +40,15 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
 
-#: The machine's free memory is checked once this many bytes were reserved since the last check: reading it takes
-#: 0.1 ms.
+#: The machine's free memory is checked once this many bytes were reserved since the last check, as it takes 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
-#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is loaded replaces
-#: another one, ...
+#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is loaded replaces another, ...
 _TIGHT_FACTOR = 10
 #: ... if the loaded ones hold more than the budget divided by this.
 _REPLACE_FROM = 64
 #: Freed memory is given back to the system when this much was unloaded: it takes some ms each time.
 _TRIM_BYTES = 1 << 20
-#: Where many collections are unloaded at once, small ones are saved for this long. The others are read from the
-#: DB when they are next used.
+#: Where many collections are unloaded at once, small ones are saved for this long; others are read from the DB again.
 SAVING_SECONDS = 0.02
 #: Up to this size, reading a collection from the DB again takes 1 or 2 ms.
 _SMALL_BYTES = 64 << 10

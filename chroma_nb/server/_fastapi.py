@@ -68,6 +68,7 @@ class FastAPI(Server):
         self._rest = RestApplication(self._service)
         self.application = make_application(self._rest)
         self._socket: socket.socket | None = None
+        self._port = self.settings.server_port
         self._uvicorn: Any = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
@@ -78,18 +79,17 @@ class FastAPI(Server):
     @property
     def url(self) -> str:
         """Where clients reach the server; the port is known once it listens."""
-        port = self.settings.server_port
-        if self._socket is not None:
-            port = self._socket.getsockname()[1]
         host = self.settings.server_host
         if host in ("0.0.0.0", "::"):
             host = "localhost"
         scheme = "https" if self.settings.server_tls_certificate else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
 
     def listen(self) -> None:
         if self._socket is None:
             self._socket = self._new_socket()
+            # Kept, as a closed socket does not say it any more.
+            self._port = self._socket.getsockname()[1]
 
     def _new_socket(self) -> socket.socket:
         settings = self.settings

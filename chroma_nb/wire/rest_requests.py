@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
     from chroma_nb.wire.operations import Operation
 
-#: The parameters of a graph that can be changed once it is built.
-_HNSW_CHANGES = ("ef_search", "resize_factor", "sync_threshold")
 _READ_LEVELS = ("index_and_wal", "index_only", "index_and_bounded_wal")
 _CONFLICTS = ("skip", "error", "replace")
 
@@ -218,10 +216,10 @@ def _read_new_collection(arrived: Arrived) -> NewCollection:
 def _write_changes(path: dict[str, str], request: Changes, base64: Base64) -> Sent:
     changes = None
     if request.configuration is not None:
-        hnsw = request.configuration.get("hnsw") or {}
+        # What cannot be changed is sent, too: the server says so.
         changes = {
-            "hnsw": {key: hnsw[key] for key in _HNSW_CHANGES if hnsw.get(key) is not None},
-            "spann": None,
+            "hnsw": _without_none(request.configuration.get("hnsw") or {}),
+            "spann": request.configuration.get("spann"),
             "embedding_function": request.configuration.get("embedding_function"),
         }
     body = {

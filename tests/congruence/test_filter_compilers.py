@@ -30,7 +30,7 @@ from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool
-from tests.support.plain_filter import matches
+from chroma_nb.testing import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,145 +1,24 @@
-"""One suite for every engine of vector graphs, against exact search on the same vectors."""
+"""`VectorIndexContract` over every engine of vector graphs, and over one of one's own."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
-from chroma_nb.index import base
-from chroma_nb.index.base import GraphParameters, VectorIndex
-from chroma_nb.index.exact import search as exact_search
+import chroma_nb.testing
+from tests.support.own_index import OwnIndex
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-N, DIMENSION = 3_000, 24
+    from chroma_nb.index.base import VectorIndex
 
 
-@pytest.fixture(scope="module")
-def vectors() -> np.ndarray:
-    rng = np.random.default_rng(0)
-    centres = rng.standard_normal((40, DIMENSION)) * 3
-    points = centres[rng.integers(0, 40, N)] + rng.standard_normal((N, DIMENSION))
-    return points.astype(np.float32)
+class TestEveryEngine(chroma_nb.testing.VectorIndexContract):
+    @pytest.fixture
+    def engine(self, engine: type[VectorIndex]) -> type[VectorIndex]:
+        return engine
 
 
-def build(engine: type[VectorIndex], vectors: np.ndarray, space: str = "l2") -> VectorIndex:
-    graph = engine.create(GraphParameters(space, DIMENSION), len(vectors))
-    graph.add(np.arange(len(vectors)), vectors, 0)
-    return graph
-
-
-def recall(
-    graph: VectorIndex, vectors: np.ndarray, space: str, labels: np.ndarray | None = None
-) -> float:
-    queries = vectors[:100] + np.float32(0.1)
-    truth = exact_search(space, queries, vectors, 10, labels=labels).labels
-    found = graph.search(queries, 10, 0).labels
-    return float(
-        np.mean(
-            [len(set(a) & set(b)) / 10 for a, b in zip(truth.tolist(), found.tolist(), strict=True)]
-        )
-    )
-
-
-@pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
-def test_recall(engine: type[VectorIndex], vectors: np.ndarray, space: str) -> None:
-    graph = build(engine, vectors, space)
-    assert len(graph) == N
-    # Inner product is no metric: a graph over raw vectors loses some there.
-    assert recall(graph, vectors, space) >= (0.8 if space == "ip" else 0.95)
-    assert graph.resident_bytes > N * DIMENSION
-    assert graph.resident_bytes == engine.bytes_for(graph.parameters, N)
-
-
-def test_distances_and_padding(engine: type[VectorIndex], vectors: np.ndarray) -> None:
-    graph = build(engine, vectors[:5])
-    found = graph.search(vectors[:1], 10, 1)
-    labels = found.labels[0][found.labels[0] >= 0]
-    assert sorted(labels.tolist()) == [0, 1, 2, 3, 4]
-    assert labels[0] == 0
-    near = found.distances[0][found.labels[0] >= 0]
-    assert np.all(np.diff(near) >= 0)
-    if graph.engine == "hnswlib":
-        # The vectors themselves are in it.
-        expected = ((vectors[labels] - vectors[0]) ** 2).sum(axis=1)
-        np.testing.assert_allclose(near, expected, rtol=1e-4, atol=1e-4)
-    assert found.labels.dtype == np.int64
-    assert found.distances.dtype == np.float32
-
-
-def test_discarded_labels_are_never_found(engine: type[VectorIndex], vectors: np.ndarray) -> None:
-    graph = build(engine, vectors)
-    gone = np.arange(0, N, 3)
-    graph.discard(gone)
-    graph.discard(gone[:5])
-    graph.discard(np.array([N + 5]))
-    assert len(graph) == N - len(gone)
-    found = graph.search(vectors[:50], 20, 0).labels
-    assert not set(found.ravel().tolist()) & set(gone.tolist())
-    assert recall(graph, vectors, "l2", np.setdiff1d(np.arange(N), gone)) >= 0.9
-
-
-def test_it_grows_past_its_capacity(engine: type[VectorIndex], vectors: np.ndarray) -> None:
-    graph = engine.create(GraphParameters("l2", DIMENSION), 10)
-    for start in range(0, N, 700):
-        graph.add(np.arange(start, min(start + 700, N)), vectors[start : start + 700], 0)
-    assert len(graph) == N
-    assert recall(graph, vectors, "l2") >= 0.95
-
-
-def test_a_saved_graph_answers_the_same(
-    engine: type[VectorIndex], vectors: np.ndarray, tmp_path: Path
-) -> None:
-    graph = build(engine, vectors)
-    graph.save(str(tmp_path / "graph"))
-    again = engine.open(str(tmp_path / "graph"), graph.parameters, N, graph.state())
-    before, after = graph.search(vectors[:20], 5, 1), again.search(vectors[:20], 5, 1)
-    np.testing.assert_array_equal(before.labels, after.labels)
-    np.testing.assert_array_equal(before.distances, after.distances)
-    again.add(np.array([N]), vectors[:1] + 100, 1)
-    assert again.search(vectors[:1] + 100, 1, 1).labels[0, 0] == N
-
-
-def test_zero_vectors_and_many_readers(engine: type[VectorIndex], vectors: np.ndarray) -> None:
-    with_zero = vectors.copy()
-    with_zero[7] = 0
-    graph = build(engine, with_zero, "cosine")
-    expected = graph.search(with_zero[:50], 5, 1).labels
-
-    def ask(_: int) -> bool:
-        return bool(np.array_equal(graph.search(with_zero[:50], 5, 1).labels, expected))
-
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(ask, range(20)))
-    assert graph.search(np.zeros((1, DIMENSION), np.float32), 3, 1).labels.shape[1] <= 3
-
-
-@pytest.mark.parametrize("ef", [2**31, 2**63 - 1])
-def test_a_graph_may_be_asked_to_look_at_everything(
-    engine: type[VectorIndex], vectors: np.ndarray, ef: int
-) -> None:
-    some = vectors[:500]
-    parameters = GraphParameters("l2", DIMENSION, ef_construction=ef, ef_search=ef)
-    graph = engine.create(parameters, len(some))
-    graph.add(np.arange(len(some)), some, 1)
-    graph.set_ef_search(ef)
-    assert (graph.search(some[:50], 1, 1).labels[:, 0] == np.arange(50)).mean() > 0.9
-
-
-@pytest.mark.parametrize("recorded", [1, 2**40])
-def test_a_number_of_links_that_older_versions_took_is_replaced_with_one_warning(
-    engine: type[VectorIndex], vectors: np.ndarray, recorded: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    base._warn_of_neighbors.cache_clear()
-    some = vectors[:200]
-    for _ in range(2):
-        parameters = GraphParameters("l2", DIMENSION, m=recorded)
-        assert parameters.m in (2, 10_000)
-        graph = engine.create(parameters, len(some))
-        graph.add(np.arange(len(some)), some, 1)
-        assert len(graph) == len(some)
-    assert caplog.text.count(f"max_neighbors={recorded}") == 1
+class TestOwnIndex(chroma_nb.testing.VectorIndexContract):
+    def index_class(self) -> type[VectorIndex]:
+        return OwnIndex

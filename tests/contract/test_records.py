@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chroma_nb.testing.cases import MERGES
+
 EVERYTHING = ["embeddings", "documents", "metadatas", "uris"]
 
 
@@ -383,23 +385,10 @@ def test_update_several_with_parts_left_out(notes: Any) -> None:
     }
 
 
-MERGES = [
-    pytest.param({"a": 2, "c": True}, {"a": 2, "b": "x", "l": ["p"], "c": True}, id="merge"),
-    pytest.param({"l": ["q", "r"]}, {"a": 1, "b": "x", "l": ["q", "r"]}, id="list-replaced"),
-    pytest.param({"b": None}, {"a": 1, "l": ["p"]}, id="none-deletes"),
-    pytest.param({"l": None}, {"a": 1, "b": "x"}, id="none-deletes-list"),
-    pytest.param({"l": 5}, {"a": 1, "b": "x", "l": 5}, id="list-to-int"),
-    pytest.param({"a": ["s"]}, {"a": ["s"], "b": "x", "l": ["p"]}, id="int-to-list"),
-    pytest.param({"a": "1"}, {"a": "1", "b": "x", "l": ["p"]}, id="int-to-str"),
-    pytest.param({"a": True}, {"a": True, "b": "x", "l": ["p"]}, id="int-to-bool"),
-    pytest.param({"a": 1.0}, {"a": 1.0, "b": "x", "l": ["p"]}, id="int-to-float"),
-    pytest.param({"zz": None}, {"a": 1, "b": "x", "l": ["p"]}, id="none-of-a-missing-key"),
-    pytest.param({"a": None, "b": None, "l": None}, None, id="last-key-gone"),
-]
-
-
 @pytest.mark.parametrize("method", ["update", "upsert"])
-@pytest.mark.parametrize(("given", "expected"), MERGES)
+@pytest.mark.parametrize(
+    ("given", "expected"), [pytest.param(*rest, id=name) for name, *rest in MERGES]
+)
 def test_metadata_is_merged(create: Any, method: str, given: Any, expected: Any) -> None:
     notes = create()
     notes.add(ids="i", embeddings=[1.0], metadatas={"a": 1, "b": "x", "l": ["p"]}, documents="d")

@@ -38,6 +38,42 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_the_database_of_the_page_on_extending_works(tmp_path: Path) -> None:
+    """Each block names its file. The tests of the page pass, but for those that it says fail."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    files: dict[str, str] = {}
+    for name, code in re.findall(r"```python\n# (\w+\.py)\n(.*?)```", page, flags=re.DOTALL):
+        files[name] = files.get(name, "") + code
+    assert len(files) == 4
+    assert page.count("```python") == page.count("```python\n# "), "a block that is not run"
+    for name, code in files.items():
+        (tmp_path / name).write_text(code, encoding="utf-8")
+    told = re.findall(r"^FAILED (.+)$", page, flags=re.MULTILINE)
+    assert told
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    # Of the tests of the API those that read and write in every way.
+    chosen = "TestSqliteDB or TestCarelessDB or records or conditions or threads or changed"
+    done = run("-m", "pytest", "-q", "-rf", "--tb=short", "-p", "no:cacheprovider", "-k", chosen)
+    failed = re.findall(r"^FAILED (\S+)", done.stdout, flags=re.MULTILINE)
+    assert failed == told, done.stdout
+    assert done.returncode == 1, done.stdout
+    assert not re.search(r"\d error", done.stdout.splitlines()[-1])
+    assert re.search(r"\d\d passed", done.stdout.splitlines()[-1])
+
+    done = run("use_it.py")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / "store" / "chroma.sqlite").exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

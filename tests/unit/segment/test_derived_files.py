@@ -15,8 +15,8 @@ from chroma_nb.segment.derived_files import DerivedFiles
 from chroma_nb.segment.manager import SegmentManager
 from chroma_nb.segment.writer import Writer
 from chroma_nb.settings import Settings
+from chroma_nb.testing import SharedMemoryDB
 from chroma_nb.types import CollectionInfo, RecordBatch
-from tests.support.shared_memory_db import SharedMemoryDB
 from tests.unit.segment.conftest import CONFIGURATION
 
 if TYPE_CHECKING:

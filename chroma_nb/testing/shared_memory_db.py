@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import threading
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from uuid import UUID, uuid4
@@ -32,13 +30,11 @@ from chroma_nb.db.base import (
 from chroma_nb.errors import (
     ConflictError,
     InternalError,
-    InvalidArgumentError,
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.scalars import instant
+from chroma_nb.testing.plain import describe, matches
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, CollectionInfo, FieldSummary
-from tests.support.plain_filter import matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,8 +43,6 @@ if TYPE_CHECKING:
 
     from chroma_nb.filters.expression import Expression
     from chroma_nb.settings import Settings
-
-_KINDS = {str: "str", int: "int", float: "float", bool: "bool", list: "list"}
 
 
 class Row(NamedTuple):
@@ -339,15 +333,9 @@ class SharedMemoryDB(DB):
         for label, row in self._view(collection_id).rows.items():
             if wanted is not None and row.id not in wanted:
                 continue
-            try:
-                if expression is None or matches(
-                    expression, row.id, _parsed(row.metadata), row.document, instant
-                ):
-                    found.append((row.sequence, label))
-            except re.error as error:
-                raise InvalidArgumentError(
-                    f"Invalid where clause: the regular expression {error.pattern!r} cannot be read: {error}."
-                ) from error
+            metadata = _parsed(row.metadata)
+            if expression is None or matches(expression, row.id, metadata, row.document):
+                found.append((row.sequence, label))
         labels = [label for _, label in sorted(found)]
         stop = None if limit is None else offset + limit
         return np.array(labels[offset:stop], dtype=np.int64)
@@ -377,21 +365,11 @@ class SharedMemoryDB(DB):
         return vectors
 
     def metadata_keys(self, collection_id: UUID) -> list[str]:
-        return sorted(self._values(collection_id))
+        return sorted(field.key for field in self.describe_fields(collection_id, 0))
 
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
-        found = [
-            _summary(key, values, n_values) for key, values in self._values(collection_id).items()
-        ]
-        return sorted(found, key=lambda summary: (-summary.n_records, summary.key))
-
-    def _values(self, collection_id: UUID) -> dict[str, list[Any]]:
-        """Return all values of each metadata key."""
-        values: dict[str, list[Any]] = {}
-        for row in self._view(collection_id).rows.values():
-            for key, value in (_parsed(row.metadata) or {}).items():
-                values.setdefault(key, []).append(value)
-        return values
+        rows = self._view(collection_id).rows.values()
+        return describe((_parsed(row.metadata) for row in rows), n_values)
 
     def check(
         self, collection_id: UUID, on_bytes: Callable[[int], object] = lambda _: None
@@ -444,18 +422,3 @@ def _rows(rows: dict[int, Row], columns: Sequence[str] = TEXT_COLUMNS) -> Record
 
 def _parsed(metadata: str | None) -> dict[str, Any] | None:
     return None if metadata is None else json.loads(metadata)
-
-
-def _summary(key: str, values: list[Any], n_values: int) -> FieldSummary:
-    kinds = {_KINDS[type(value)] for value in values}
-    numbers = [value for value in values if type(value) in (int, float)]
-    counts = Counter(value for value in values if not isinstance(value, list))
-    return FieldSummary(
-        key,
-        tuple(kind for kind in _KINDS.values() if kind in kinds),
-        len(values),
-        min(numbers, default=None),
-        max(numbers, default=None),
-        len(counts),
-        counts.most_common() if len(counts) <= n_values else [],
-    )

@@ -1,0 +1,53 @@
+"""`APIContract` over every `API` that there is: in this process, over a DB that is shared or not, and over a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+
+import chroma_nb.testing
+from chroma_nb.api import FastAPI
+from chroma_nb.db import DuckDB
+from chroma_nb.server import FastAPI as Server
+from chroma_nb.settings import Settings
+from chroma_nb.testing import SharedMemoryDB, local_api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chroma_nb.api.base import API
+
+
+class TestLocal(chroma_nb.testing.APIContract):
+    def make_api(self, settings: Settings) -> API:
+        return local_api(DuckDB(settings), settings)
+
+
+class TestLocalOverASharedDB(chroma_nb.testing.APIContract):
+    lacks: ClassVar[frozenset[str]] = frozenset({"sql"})
+
+    def make_api(self, settings: Settings) -> API:
+        return local_api(SharedMemoryDB(settings), settings)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all tests; each empties its store."""
+    temp_path = str(tmp_path_factory.mktemp("served"))
+    settings = Settings(temp_path=temp_path, allow_reset=True, progress=False, server_port=0)
+    with Server(local_api(DuckDB(settings), settings), settings) as server:
+        yield server.start()
+
+
+class TestFastAPI(chroma_nb.testing.APIContract):
+    lacks: ClassVar[frozenset[str]] = frozenset({"check", "sql"})
+
+    @pytest.fixture(autouse=True)
+    def address(self, url: str) -> None:
+        self.url = url
+
+    def make_api(self, settings: Settings) -> API:
+        api = FastAPI.open(Settings(api="fastapi", url=self.url, progress=False))
+        api.reset()
+        return api
