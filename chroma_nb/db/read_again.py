@@ -34,18 +34,22 @@ def is_fatal(error: BaseException) -> bool:
 def read_again(
     read: Callable[Concatenate[_Self, _Arguments], _Result],
 ) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Repeat a method that only reads, once, where a failed write or checkpoint of another thread has ended it."""
+    """Repeat a method that only reads, at most twice, where a failed write or checkpoint of another thread has ended it.
+
+    Twice, as the other thread may reopen the database while this one begins again.
+    """
 
     @functools.wraps(read)
     def repeated(
         self: _Self, /, *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
-        try:
-            return read(self, *arguments, **named)
-        except InternalError as error:
-            cause: Any = error.__cause__
-            if cause is None or not (is_fatal(cause) or was_cut_off(cause)) or self.is_closing:
-                raise
+        for _ in range(2):
+            try:
+                return read(self, *arguments, **named)
+            except InternalError as error:
+                cause: Any = error.__cause__
+                if cause is None or not (is_fatal(cause) or was_cut_off(cause)) or self.is_closing:
+                    raise
         return read(self, *arguments, **named)
 
     return repeated
