@@ -20,9 +20,24 @@ ISO_DATE = (
     r"([Zz]|([+-])([01][0-9]|2[0-3])(:{0,1}([0-5][0-9])(:{0,1}([0-5][0-9])){0,1}){0,1}){0,1}){0,1}$"
 )
 ISO_GROUPS = (
-    *("year", "month", "day", "time", "hour", "from_minute", "minute", "from_second", "second"),
-    *("point", "fraction", "zone", "sign", "offset_hour", "from_offset_minute", "offset_minute"),
-    *("from_offset_second", "offset_second"),
+    "year",
+    "month",
+    "day",
+    "time",
+    "hour",
+    "from_minute",
+    "minute",
+    "from_second",
+    "second",
+    "point",
+    "fraction",
+    "zone",
+    "sign",
+    "offset_hour",
+    "from_offset_minute",
+    "offset_minute",
+    "from_offset_second",
+    "offset_second",
 )
 _ISO_DATE = re.compile(ISO_DATE)
 _MIDNIGHT = "T00:00:00"

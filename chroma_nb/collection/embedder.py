@@ -15,7 +15,7 @@ from chroma_nb.embedding.registry import (
     embedding_function_to_config,
 )
 from chroma_nb.errors import with_way_out
-from chroma_nb.memory.preflight import SMALL_NEED, require
+from chroma_nb.memory.preflight import MAKE_ROOM, SMALL_NEED, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ class EmbeddingHandle(CollectionHandle):
             row_bytes * len(documents),
             f"Embedding {len(documents):,} documents for collection [{self.name}]",
             f"add them in parts of {max(1, (SMALL_NEED - 1) // row_bytes):,}",
-            "make room on the machine: delete arrays, or restart notebooks that are not used",
+            MAKE_ROOM,
         )
         return embed_documents(
             function,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.memory.preflight import require
+from chroma_nb.memory.preflight import MAKE_ROOM, require
 from chroma_nb.types import OTHER_METADATA
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def import_pandas() -> Any:
         require(
             _PANDAS_BYTES,
             "Importing pandas",
-            "make room on the machine: delete arrays, or restart notebooks that are not used",
+            MAKE_ROOM,
             "write the records to a file: collection.export(path)",
         )
     import pandas as pd

@@ -139,7 +139,9 @@ class DuckDBDialect(Dialect):
             # One list, however long: as many marks as values would be a plan of that size.
             members, operand = f"IN (SELECT unnest(?::{column}[]))", values
         return f"json_type({place}, ?) IN {kinds} AND {value} {members}", [
-            *(pointer, pointer, operand)
+            pointer,
+            pointer,
+            operand,
         ]
 
     def integer(self, key: str, op: str | None, value: int) -> tuple[str, list[Any]]:
@@ -171,7 +173,10 @@ class DuckDBDialect(Dialect):
             f"FROM (SELECT regexp_extract(json_extract_string({place}, ?), ?, [{groups}]) AS iso))"
         )
         return f"json_type({place}, ?) = 'VARCHAR' AND {condition}", [
-            *(pointer, moment, pointer, ISO_DATE)
+            pointer,
+            moment,
+            pointer,
+            ISO_DATE,
         ]
 
     def id_in(self, ids: tuple[str, ...]) -> tuple[str, list[Any]]:

@@ -11,6 +11,8 @@ from chroma_nb.memory.sizes import format_bytes
 SMALL_NEED = 16 << 20
 #: Not given out: allocators and the interpreter need room to work in.
 _HEADROOM_BYTES = 8 << 20
+#: A way out where the machine, and not the budget, has too little.
+MAKE_ROOM = "make room on the machine: delete arrays, or restart notebooks that are not used"
 _REASON = "something large needed room"
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-# Here as well: sizes are written where they are read.
+# Given here, too: most modules that read sizes also print them.
 from chroma_nb.byte_sizes import format_bytes as format_bytes
 from chroma_nb.errors import InvalidArgumentError
 

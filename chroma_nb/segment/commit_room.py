@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.lender import LENDERS
+from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
 from chroma_nb.segment.refusals import no_room
 
@@ -67,7 +68,7 @@ class CommitRoom:
             what,
             *ways,
             *(() if ways else ("split the longest texts into several records",)),
-            "make room on the machine: delete arrays, or restart notebooks that are not used",
+            MAKE_ROOM,
         )
 
     def for_segment(
@@ -152,7 +153,7 @@ class CommitRoom:
             segment.metadata.forget_columns(but=counted)
             segment.apply(self._db, changes, version)
             self._residents.ledger.hand_over(slot.growth_account, slot.collection_id)
-            self._settle(slot, segment)
+            self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
 
     def _settle(self, slot: Slot, segment: LoadedSegment) -> None:
         """Set the account to what the segment holds, if it is still the loaded one."""

@@ -247,8 +247,15 @@ class RWLock:
     """
 
     __slots__ = (
-        *("__weakref__", "_made_for_readers", "_made_for_writers", "_more", "_mutex", "_readers"),
-        *("_waiting", "_waiting_readers", "_writer"),
+        "__weakref__",
+        "_made_for_readers",
+        "_made_for_writers",
+        "_more",
+        "_mutex",
+        "_readers",
+        "_waiting",
+        "_waiting_readers",
+        "_writer",
     )
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.memory.lender import LENDERS
+from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.memory.workspace import NOTHING, SMALL_BYTES, WORKSPACE
@@ -140,7 +141,7 @@ class WrittenTexts:
             f"Writing {n_rows:,} records to collection [{name}]"
             + (", with what they keep," if kept else ""),
             *ways,
-            "make room on the machine: delete arrays, or restart notebooks that are not used",
+            MAKE_ROOM,
             budget=budget,
         )
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InternalError, InvalidArgumentError, NotFoundError
+from chroma_nb.flush import flush_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -379,7 +380,7 @@ class AuthFile:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _flush_folder(folder)
+        flush_folder(folder)
 
     def _keep_owner(self, handle: int) -> None:
         """Give the new file the old one's owner and group: the server often runs as another user.
@@ -551,16 +552,6 @@ def _user() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
-
-
-def _flush_folder(folder: str) -> None:
-    """Flush a folder, so that a rename in it survives a power cut; where the system can do that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 if sys.platform == "win32":

@@ -40,6 +40,12 @@ _CONTRACTS = {
     "SharedDBContract": "chroma_nb.testing._shared_db",
     "VectorIndexContract": "chroma_nb.testing._index",
 }
+#: What the contracts are made of.
+_PARTS = (
+    "chroma_nb.testing._api_base",
+    "chroma_nb.testing._api_records",
+    "chroma_nb.testing._processes",
+)
 _ATTRIBUTES = {
     **_CONTRACTS,
     "SharedMemory": "chroma_nb.testing.shared_memory_db",
@@ -83,4 +89,4 @@ def _prepare(name: str) -> None:
         require_extra(module, extra="test", needed_by=f"{__name__}.{name}")
     import pytest
 
-    pytest.register_assert_rewrite(_CONTRACTS[name], f"{__name__}._api_records")
+    pytest.register_assert_rewrite(_CONTRACTS[name], *_PARTS)

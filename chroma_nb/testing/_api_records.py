@@ -84,7 +84,7 @@ class RecordTests(APITests):
         with pytest.raises(InvalidArgumentError, match="dimension of 2, got 3"):
             api.add(notes, batch, **PLACE)
 
-    def test_texts_and_values_come_back_as_they_were(self, api: API) -> None:
+    def test_texts_and_values_are_returned_unchanged(self, api: API) -> None:
         docs = create(api, "docs").id
         texts = ["", "a'b\"c", "näïve 😀", "line\nbreak\ttab\\", "%_", "null", "\x01", "a\0b"]
         values = ["", 1, 0, -5, 2**62, -(2**63), 1.5, 1.0, 1e300, True, False]

@@ -339,7 +339,7 @@ class DBContract:
     @pytest.mark.parametrize(
         "text", ["", "\0", "a\0b", "'; DROP TABLE x; --", "\U0001f600" * 3, "é", "x" * 1_000_000]
     )
-    def test_texts_come_back_as_they_were(self, db: DB, notes: uuid.UUID, text: str) -> None:
+    def test_texts_are_returned_unchanged(self, db: DB, notes: uuid.UUID, text: str) -> None:
         rows = rows_of([text or "id"], 0, 0, [{text or "key": text}])
         rows.documents, rows.uris = [text], [text]
         nothing = np.empty(0, dtype=np.int64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.segment import writer
+from chroma_nb.testing._api_base import EVERYTHING, PLACE
 from chroma_nb.testing.local import local_api
 from chroma_nb.types import RecordBatch
 
@@ -20,14 +21,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import DB
     from chroma_nb.settings import Settings
 
-PLACE: Any = {"tenant": "default_tenant", "database": "default_database"}
-CONFIGURATION = {
-    "hnsw": {"space": "l2", "ef_search": 100},
-    "spann": None,
-    "embedding_function": None,
-}
 DIMENSION = 4
-EVERYTHING = ("documents", "metadatas", "uris", "embeddings")
 
 
 def vector_of(id: str, version: int = 0) -> np.ndarray:

@@ -20,10 +20,8 @@ from chroma_nb.errors import ConflictError, IDAlreadyExistsError, NotFoundError
 from chroma_nb.segment import writer
 from chroma_nb.segment.segment import LoadedSegment
 from chroma_nb.settings import Settings
+from chroma_nb.testing._api_base import EVERYTHING, PLACE, configuration_of
 from chroma_nb.testing._processes import (
-    CONFIGURATION,
-    EVERYTHING,
-    PLACE,
     Process,
     interfering,
     record_of,
@@ -86,7 +84,7 @@ class SharedDBContract:
         processes = [Process(db, chosen) for db in self.make_dbs(chosen, n, n_kept)]
         try:
             info = processes[0].api.create_collection(
-                "notes", CONFIGURATION, None, get_or_create=False, **PLACE
+                "notes", configuration_of(), None, get_or_create=False, **PLACE
             )
         except BaseException:
             for process in processes:

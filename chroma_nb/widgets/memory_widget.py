@@ -115,8 +115,14 @@ class MemoryWidget(Panel):
         bar = w.HBox([self.budget, self.apply, self.unload_all])
         return w.VBox(
             [
-                *(self._totals, self._count, self._head, self._list),
-                *(bar, self._preview, self._events, self._status),
+                self._totals,
+                self._count,
+                self._head,
+                self._list,
+                bar,
+                self._preview,
+                self._events,
+                self._status,
             ]
         )
 

@@ -21,8 +21,13 @@ from chroma_nb.harmless import said
 
 _OURS = frozenset(
     (
-        *("NotSupportedError", "MemoryBudgetError", "StoreLockedError", "StoreCorruptError"),
-        *("ServerUnavailableError", "IDNotFoundError", "ConflictError"),
+        "NotSupportedError",
+        "MemoryBudgetError",
+        "StoreLockedError",
+        "StoreCorruptError",
+        "ServerUnavailableError",
+        "IDNotFoundError",
+        "ConflictError",
     )
 )
 #: Ids that an error carries.

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chroma_nb.db import DuckDB
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedDBContract, SharedMemory, SharedMemoryDB
-from chroma_nb.testing._shared_db import CONFIGURATION, PLACE, Process, records_of
+from chroma_nb.testing._api_base import PLACE, configuration_of
+from chroma_nb.testing._processes import Process, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +52,9 @@ def test_a_db_that_is_not_shared_is_never_asked_for_others_commits(
         monkeypatch.setattr(DuckDB, name, asked)
     chosen = Settings(temp_path=str(tmp_path), progress=False)
     process = Process(DuckDB(chosen), chosen)
-    info = process.api.create_collection("notes", CONFIGURATION, None, get_or_create=False, **PLACE)
+    info = process.api.create_collection(
+        "notes", configuration_of(), None, get_or_create=False, **PLACE
+    )
     process.id = info.id
     process.add("a", "b")
     process.upsert("a", version=1)

@@ -89,7 +89,7 @@ def clients(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=records)
-def test_records_come_back_as_they_were(
+def test_records_are_returned_unchanged(
     clients: tuple[Any, Any], tmp_path: Path, rows: dict[str, Any]
 ) -> None:
     near, far = clients

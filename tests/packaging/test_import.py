@@ -8,9 +8,22 @@ import sys
 import pytest
 
 HEAVY = (
-    *("duckdb", "numpy", "pandas", "pyarrow", "onnxruntime", "tokenizers", "tqdm", "requests"),
-    *("ipywidgets", "usearch", "hnswlib", "psutil", "chromadb", "matplotlib"),
-    *("pytest", "hypothesis"),
+    "duckdb",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "onnxruntime",
+    "tokenizers",
+    "tqdm",
+    "requests",
+    "ipywidgets",
+    "usearch",
+    "hnswlib",
+    "psutil",
+    "chromadb",
+    "matplotlib",
+    "pytest",
+    "hypothesis",
 )
 
 

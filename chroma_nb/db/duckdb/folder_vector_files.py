@@ -12,11 +12,11 @@ import re
 from typing import TYPE_CHECKING
 
 from chroma_nb.db.duckdb.cached_catalogue import text_bytes
-from chroma_nb.db.duckdb.store_folder import flush_folder
 from chroma_nb.db.duckdb.vector_files import VectorFiles, remove_prefix
 from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.flush import flush_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,6 +12,7 @@ from chroma_nb.db.duckdb.schema import create_schema
 from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
+from chroma_nb.flush import flush_file, flush_folder
 
 #: The newest storage format that all supported versions of DuckDB read correctly, as folders move between machines.
 #: With "v1.3.0", and with the default, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 reads NULL for every value.
@@ -206,18 +207,3 @@ def _check_links(path: str, given: str) -> None:
                         f"The folder {given!r} cannot be opened as a store: {entry.path!r} {what}. Put a file or "
                         "folder in its place (a link to the whole store is fine); nothing was changed."
                     )
-
-
-def flush_folder(folder: str) -> None:
-    """Flush a folder, so that the name of a new file in it survives a power cut; where the system can do that."""
-    with contextlib.suppress(OSError):
-        flush_file(folder)
-
-
-def flush_file(path: str) -> None:
-    """Flush a file or a folder to the disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -17,8 +17,8 @@ from chroma_nb.db.commit_file import (
     header_sum,
     log_start,
 )
-from chroma_nb.db.duckdb.store_folder import flush_file
 from chroma_nb.errors import InternalError, StoreCorruptError
+from chroma_nb.flush import flush_file
 
 
 class WriteAheadLog:

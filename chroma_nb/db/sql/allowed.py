@@ -84,9 +84,20 @@ SYSTEM_FUNCTIONS = {
 }
 #: ... by name without a schema, ...
 SYSTEM_VIEWS = {
-    *("duckdb_columns", "duckdb_databases", "duckdb_schemas", "duckdb_tables", "duckdb_types"),
-    *("duckdb_views", "sqlite_master", "sqlite_schema", "pg_tables", "pg_class", "pg_attribute"),
-    *("pg_namespace", "pg_views", "pg_type"),
+    "duckdb_columns",
+    "duckdb_databases",
+    "duckdb_schemas",
+    "duckdb_tables",
+    "duckdb_types",
+    "duckdb_views",
+    "sqlite_master",
+    "sqlite_schema",
+    "pg_tables",
+    "pg_class",
+    "pg_attribute",
+    "pg_namespace",
+    "pg_views",
+    "pg_type",
 }
 #: ... and all views of these schemas, but those in `REFUSED_SYSTEM_VIEWS`.
 SYSTEM_SCHEMAS = {"information_schema", "pg_catalog"}

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 #: System views that say nothing about columns.
 _NAMES_ALONE = {
-    *("show tables", "show databases", "information_schema.tables", "information_schema.schemata"),
-    *("pg_catalog.pg_tables", "pg_tables", "duckdb_databases()", "duckdb_schemas()"),
+    "show tables",
+    "show databases",
+    "information_schema.tables",
+    "information_schema.schemata",
+    "pg_catalog.pg_tables",
+    "pg_tables",
+    "duckdb_databases()",
+    "duckdb_schemas()",
 }
 #: Names that views of DuckDB's may have. SHOW TABLES is a query over one of them.
 _VIEW_NAME = re.compile("duckdb_|sqlite_|pragma_|pg_", re.IGNORECASE)

@@ -107,7 +107,17 @@ def _nested(levels: int) -> Any:
         ({"k" * 10**6: {"k" * 10**6: float("inf")}}, "to be finite"),
     ],
     ids=[
-        *("inf", "nan", "1e30", "digits", "int64", "text", "key", "key type", "set", "deep", "long")
+        "inf",
+        "nan",
+        "1e30",
+        "digits",
+        "int64",
+        "text",
+        "key",
+        "key type",
+        "set",
+        "deep",
+        "long",
     ],
 )
 def test_what_is_recorded_of_a_function_can_be_given_back_to_everybody(
