@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -51,10 +52,14 @@ def test_the_database_of_the_page_on_extending_works(tmp_path: Path) -> None:
     told = re.findall(r"^FAILED (.+)$", page, flags=re.MULTILINE)
     assert told
 
+    # What this run of pytest was asked for (PYTEST_ADDOPTS, its workers) is not asked of the page's.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-W", "error", *command],
             cwd=tmp_path,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
