@@ -359,9 +359,9 @@ def test_unloading_under_readers(client: Any) -> None:
     for thread in (*readers, unloader):
         thread.start()
     for thread in readers:
-        thread.join(60)
+        thread.join(180)
     stop.set()
-    unloader.join(60)
+    unloader.join(180)
     assert not any(thread.is_alive() for thread in (*readers, unloader))
     assert not wrong, wrong[0]
 

@@ -259,7 +259,7 @@ def test_a_late_description_goes_on_and_is_there_the_next_time(
 
     def late(*arguments: Any) -> Any:
         calls.append(arguments)
-        assert go.wait(20)
+        assert go.wait(180)
         return describe(*arguments)
 
     monkeypatch.setattr(db, "describe_fields", late)

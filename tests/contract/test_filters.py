@@ -231,6 +231,6 @@ def test_a_regex_takes_linear_time(create: Any) -> None:
     """^(a+)+$ takes a backtracking engine 2**26 steps on twenty-six a's: several seconds."""
     notes = create()
     notes.add(ids="x", embeddings=[1.0], documents="a" * 26 + "b")
-    started = time.perf_counter()
+    started = time.process_time()
     assert notes.get(where_document={"$regex": "^(a+)+$"})["ids"] == []
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -101,7 +101,7 @@ def test_a_thread_that_is_not_asked_ends(monkeypatch: pytest.MonkeyPatch) -> Non
     within(lambda: asked(True))
     gone.set()
     for thread in started:
-        thread.join(5)
+        thread.join(180)
         assert not thread.is_alive()
     assert within(lambda: 7) == 7
 

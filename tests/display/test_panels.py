@@ -219,7 +219,7 @@ def test_closing_leaves_no_widget_and_no_thread(client: Any) -> None:
     def count() -> tuple[int, set[threading.Thread]]:
         for thread in threading.enumerate():
             if thread.name.startswith("chroma_nb memory widget"):
-                thread.join(5)
+                thread.join(180)
         gc.collect()
         # Others, the helper of displays and the builder of graphs, end in their own time.
         return len(instances()), set(threading.enumerate())

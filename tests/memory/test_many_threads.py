@@ -285,7 +285,7 @@ def look():
 client.count_collections()
 thread = threading.Thread(target=check)
 thread.start()
-thread.join(60)
+thread.join(180)
 assert not thread.is_alive(), "a deadlock"
 for error in failed:
     raise error

@@ -91,7 +91,7 @@ def test_a_query_that_does_not_end_is_interrupted_before_the_database_is_reopene
 
         asker = threading.Thread(target=ask)
         asker.start()
-        assert begun.wait(60)
+        assert begun.wait(180)
         db.mark_broken()
         assert collection.get(ids=["7"])["documents"] == ["7"]
         asker.join()
@@ -121,7 +121,7 @@ def test_a_cursor_that_keeps_the_old_instance_for_a_moment_is_waited_for(tmp_pat
 
         worker = threading.Thread(target=work)
         worker.start()
-        assert begun.wait(60)
+        assert begun.wait(180)
         # It cannot share the old instance, as it wants another limit.
         db.memory_share.n_bytes += 1 << 20
         db.mark_broken()

@@ -67,7 +67,7 @@ def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
         hold, done = threading.Event(), []
 
         def work(name: str) -> str:
-            assert hold.wait(60)
+            assert hold.wait(180)
             done.append(name)
             return name
 

@@ -106,7 +106,7 @@ def said_of_a_pipe(folder: Path, read: Callable[[Path], str]) -> list[str]:
     said: list[str] = []
     thread = threading.Thread(target=lambda: said.append(read(pipe)), daemon=True)
     thread.start()
-    thread.join(60)
+    thread.join(180)
     return said
 
 

@@ -58,7 +58,7 @@ def delete_by_two(notes: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
         assert not thread.is_alive(), "a lock was lost"
 
 
@@ -104,7 +104,7 @@ def test_everything_is_closed_while_clients_are_freed(
     Holder(tmp_path / "other")
     thread = threading.Thread(target=client.clear_system_cache, daemon=True)
     thread.start()
-    thread.join(60)
+    thread.join(180)
     assert not thread.is_alive()
     with chroma_nb.PersistentClient(tmp_path / "store") as again:
         assert again.get_collection("notes", embedding_function=None).count() == N

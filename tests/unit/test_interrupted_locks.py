@@ -193,12 +193,12 @@ def stopped_while_it_waits(lock: Any, use: Callable[[Any], None], n: int) -> str
     gone = threading.Event()
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(180)
     where = interrupted_at(n, lambda: use(lock))
     gone.set()
     # The next operation of the thread begins so.
     release_stale()
-    holder.join(10)
+    holder.join(180)
     assert not holder.is_alive(), where
     return where
 
@@ -247,14 +247,14 @@ def test_an_interrupt_of_the_wait_itself_leaves_nothing(use: Any, was_let_in: bo
 
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(180)
     condition.wait = stopped
     with pytest.raises(KeyboardInterrupt):
         use(lock)
     condition.wait = wait
     # Even before this thread's next operation: it was told, and could see to it.
     assert others_can_take(lock)
-    holder.join(10)
+    holder.join(180)
     release_stale()
     assert not locks._noted.locks
 
@@ -280,7 +280,7 @@ def test_those_who_wait_for_a_stopped_thread_get_their_turn(side: str) -> None:
         where = interrupted_at(n, lock.release)
         release_stale()
         for thread in threads:
-            thread.join(10)
+            thread.join(180)
             assert not thread.is_alive(), where
         if where is None:
             break

@@ -73,8 +73,8 @@ def test_a_waiting_writer_goes_before_new_readers() -> None:
         reader.start()
         time.sleep(0.05)
         assert order == []
-    writer.join(5)
-    reader.join(5)
+    writer.join(180)
+    reader.join(180)
     assert order == ["writer", "reader"]
 
 
@@ -108,7 +108,7 @@ class Cast:
 
     def end(self) -> list[str]:
         for thread in self._threads:
-            thread.join(10)
+            thread.join(180)
             assert not thread.is_alive(), self.order
         return self.order
 
@@ -223,7 +223,7 @@ def test_many_threads_never_meet() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(180)
         assert not thread.is_alive()
     assert not problems
 
@@ -342,7 +342,7 @@ def test_a_nested_operation_while_the_outer_one_waits_is_refused(
 
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(180)
     condition = lock._to_readers if use is read_once else lock._to_writers
     wait, refused = condition.wait, []
 
@@ -358,7 +358,7 @@ def test_a_nested_operation_while_the_outer_one_waits_is_refused(
     condition.wait = interrupted
     assert use(lock) in ("read", "wrote")
     assert refused
-    holder.join(10)
+    holder.join(180)
     assert elsewhere(lambda: write_once(lock)) == "wrote"
 
 
@@ -373,11 +373,11 @@ def test_what_a_thread_does_not_have_it_cannot_give_back() -> None:
 
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
-    assert held.wait(10)
+    assert held.wait(180)
     mutex.release()
     assert not mutex.acquire(wait=False)
     go.set()
-    holder.join(10)
+    holder.join(180)
     assert mutex.acquire(wait=False)
     mutex.release()
 

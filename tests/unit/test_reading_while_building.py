@@ -70,7 +70,7 @@ class Growing:
         self.events.append("step")
         # Inside the step: whoever waits for it cannot go on.
         self.first.set()
-        assert self.go.wait(20)
+        assert self.go.wait(180)
 
     def _found(self, *arguments: Any) -> Any:
         self.events.append("search")
@@ -91,12 +91,12 @@ class Growing:
     def build(self) -> None:
         """Start building, and wait until the first step is being taken."""
         self.start(self.notes.build_index)
-        assert self.first.wait(20)
+        assert self.first.wait(180)
 
     def end(self) -> None:
         self.go.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(180)
             assert not thread.is_alive()
 
 
@@ -178,7 +178,7 @@ def test_answers_are_whole_at_every_moment(growing: Growing) -> None:
     for seed in range(3):
         growing.start(lambda seed=seed: ask(seed))
     builder = growing.start(notes.build_index)
-    builder.join(60)
+    builder.join(180)
     is_built.set()
     growing.end()
     assert not growing.errors, growing.errors[0]
@@ -385,7 +385,7 @@ def test_a_graph_that_is_being_saved_does_not_grow(growing: Growing) -> None:
 
     def saved(path: str) -> None:
         saving.set()
-        assert go.wait(20)
+        assert go.wait(180)
         growing.events.append("saved")
         save(path)
 
@@ -394,7 +394,7 @@ def test_a_graph_that_is_being_saved_does_not_grow(growing: Growing) -> None:
     growing.vectors.graph_changed = True
     graphs: Any = growing.client.api.segments._graphs  # type: ignore[attr-defined]
     growing.start(lambda: graphs._save(growing.slot))
-    assert saving.wait(20)
+    assert saving.wait(180)
     growing.start(notes.build_index)
     until(lambda: growing.vectors.graph_lock._waiting)
     assert growing.events == []

@@ -142,5 +142,5 @@ def test_a_reader_leaves_nothing_open_that_a_checkpoint_would_wait_for(tmp_path:
             collection.upsert(ids=["c"], embeddings=[[3.0]])
             thread = threading.Thread(target=db.settle, daemon=True)
             thread.start()
-            thread.join(20)
+            thread.join(180)
             assert not thread.is_alive(), "the checkpoint waits for a reader that has gone"

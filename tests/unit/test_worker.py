@@ -99,7 +99,7 @@ def test_closing_waits_for_what_is_being_done_and_drops_the_rest() -> None:
     owner = Owner()
     owner.worker.request(UUID(int=2), 0)
     owner.worker.request(uuid4(), 0.1)
-    assert owner.busy.wait(5)
+    assert owner.busy.wait(180)
     owner.worker.close()
     assert [key for key, _ in owner.done] == [UUID(int=2)]
     owner.worker.request(uuid4(), 0)
@@ -170,7 +170,7 @@ def test_a_thread_that_died_is_started_by_the_next_request(monkeypatch: pytest.M
     with monkeypatch.context() as patched:
         patched.setattr(Worker, "step", lambda _: 1 // 0)
         owner.worker.request(uuid4(), 100.0)
-        assert died.wait(5)
+        assert died.wait(180)
     # The thread that died is still being taken down: it is alive, and does nothing more.
     owner.worker.request(key, 0.0)
     assert wait_for(lambda: owner.done)

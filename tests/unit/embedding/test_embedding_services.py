@@ -189,7 +189,7 @@ def test_openai_without_a_server() -> None:
         InternalError, match=r"No answer from the embedding service at .*Check the network"
     ) as caught:
         function(["a"])
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 20
     assert KEY not in str(caught.value)
     assert "pw" not in str(caught.value)
 

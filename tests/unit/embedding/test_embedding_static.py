@@ -137,12 +137,13 @@ def test_recall_is_as_documented(model: StaticModel, glosses: list[str]) -> None
 
 @pytest.mark.slow
 def test_speed(glosses: list[str]) -> None:
-    """25,000 texts/s were asked for and 31,000 measured; a busy machine has half of it."""
+    """25,000 texts/s were asked for and 31,000 measured; other processes take their share of the caches."""
     function = StaticEmbeddingFunction()
     embed_documents(function, glosses[:1000])
-    started = time.perf_counter()
+    # The time of this process alone: others may have the cores at the moment.
+    started = time.process_time()
     embed_documents(function, glosses[:20000])
-    assert 20000 / (time.perf_counter() - started) > 8000
+    assert 20000 / (time.process_time() - started) > 8000
 
 
 def test_config() -> None:
