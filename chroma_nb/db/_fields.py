@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.db.chunks import CHUNK_ROWS
 from chroma_nb.filters.sql import json_pointer
 from chroma_nb.types import MOST_METADATA_KEYS, FieldSummary
 

@@ -1,7 +1,7 @@
 """`RecordTable`: reads one collection's records from DuckDB, only the wanted columns, in pieces that fit into memory.
 
 A *label* is the number of a record in the vector file and in the graph. Its *sequence* is its place in storage order.
-A *chunk* is the 2,048 rows that DuckDB reads at a time (DuckDB calls it a vector).
+Between the records of a table there may be rows of *padding* (`chunks.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import duckdb
 import numpy as np
 
 from chroma_nb.db.base import TEXT_COLUMNS, RecordRows, TextSizes
+from chroma_nb.db.chunks import CHUNK_ROWS, IS_RECORD, pad_stored
 from chroma_nb.filters.sql import json_pointer
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Rows that DuckDB reads at a time (its STANDARD_VECTOR_SIZE).
-CHUNK_ROWS = 2_048
-#: `largest_chunk_bytes` adds texts up in parts of this many rows.
-_PART_ROWS = 256
 #: A chunk may take DuckDB's memory limit divided by this. Where it would take more, rows are read in ranges of labels.
 _READ_SHARE = 8
 #: A JSON function parses its text into this many times as many bytes (measured with 200 keys) ...
@@ -176,9 +173,9 @@ class RecordTable:
         return everything[order]
 
     def copy_to(self, table: str) -> None:
-        """Copy all records into an empty table, with new labels in storage order."""
+        """Copy all records into an empty table, with new labels in storage order and with padding."""
         sequences = self._cursor.execute(
-            f'SELECT sequence FROM "{self._table}" ORDER BY sequence'
+            f'SELECT sequence FROM "{self._table}" WHERE {IS_RECORD} ORDER BY sequence'
         ).fetchnumpy()["sequence"]
         step = max(1, self._read_bytes // self.row_bytes())
         for start in range(0, len(sequences), step):
@@ -186,8 +183,9 @@ class RecordTable:
             self._cursor.execute(
                 f'INSERT INTO "{table}" SELECT {start} + row_number() OVER (ORDER BY sequence) - 1, '
                 f'sequence, id, document, uri, metadata FROM "{self._table}" '
-                f"WHERE sequence BETWEEN {piece[0]} AND {piece[-1]}"
+                f"WHERE sequence BETWEEN {piece[0]} AND {piece[-1]} AND {IS_RECORD}"
             )
+            pad_stored(self._cursor, table, start, start + len(piece))
 
 
 def key_columns(keys: Sequence[str]) -> dict[str, str]:
@@ -207,24 +205,9 @@ def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
     # fetchall, not fetchone, here and everywhere: in DuckDB 1.3 a result that is not read to its end holds a lock,
     # and the next checkpoint would wait for it forever.
     rows = cursor.execute(
-        f'SELECT count(*), {sums}, coalesce(max({longest}), 0) FROM "{table}"'
+        f'SELECT count(*), {sums}, coalesce(max({longest}), 0) FROM "{table}" WHERE {IS_RECORD}'
     ).fetchall()
     return TextSizes(*(int(value) for value in rows[0]))
-
-
-def largest_chunk_bytes(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
-    """Return an upper bound of the bytes of texts in a chunk of this table. Reads all texts."""
-    length = " + ".join(f"coalesce(strlen({name}), 0)" for name in TEXT_COLUMNS)
-    # It is not known at which rows chunks begin. So sums are taken over one part more than a chunk has.
-    sums = np.array(
-        cursor.execute(
-            f'SELECT sum({length})::BIGINT FROM "{table}" GROUP BY rowid // {_PART_ROWS} '
-            f"ORDER BY rowid // {_PART_ROWS}"
-        ).fetchall(),
-        dtype=np.int64,
-    ).ravel()
-    parts = np.ones(CHUNK_ROWS // _PART_ROWS + 1, dtype=np.int64)
-    return int(np.convolve(sums, parts).max(initial=0)) if len(sums) else 0
 
 
 def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS) -> RecordRows:

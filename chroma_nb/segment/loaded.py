@@ -150,6 +150,13 @@ class LoadedMetadata(MetadataReader):
         if not but.issuperset(self._columns):
             self._columns = {key: one for key, one in self._columns.items() if key in but}
 
+    def release(self) -> None:
+        """Free everything. This object cannot be used afterwards.
+
+        Otherwise a writer whose commit needs the room would keep it, as it has the segment in a variable.
+        """
+        vars(self).clear()
+
     # -- saving -------------------------------------------------------------------------------
 
     def sections(self) -> dict[str, bytearray | NDArray[Any]]:

@@ -396,6 +396,7 @@ class ResidentSet(Lender):
         if segment.vectors is not None:
             segment.vectors.graph = None
             segment.vectors.source.release()
+        segment.metadata.release()
         self.ledger.settle(slot.collection_id, 0)
         slot.unloads += 1
         slot.least_bytes = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from chroma_nb.db.base import NO_TEXTS, Extent, TextSizes
+from chroma_nb.db.chunks import Padding
 from chroma_nb.types import CollectionInfo
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class CatalogueEntry:
     find_vectors: Callable[[], VectorFile | None] = _no_vectors
     #: Rows after the last full block of vectors, and their checksum; None where the DB has no checksums of it.
     tail: tuple[int, int] | None = None
+    #: Which records of its table have padding.
+    padding: Padding = Padding.NONE
     #: `CachedCatalogue.touched`.
     touched: set[UUID] | None = None
 
@@ -109,6 +112,7 @@ class CachedCatalogue:
                 entry.info.ttl_seconds,
                 metadata_json(entry.info.metadata),
                 json.dumps(entry.info.configuration),
+                int(entry.padding),
             )
             for key, entry in sorted(self.entries.items())
         ]
@@ -117,7 +121,7 @@ class CachedCatalogue:
 
 
 def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
-    """Return the entry for a row of `schema.COLLECTION_COLUMNS`, tail_rows, tail_sum and text_sizes."""
+    """Return the entry for a row of `schema.COLLECTION_COLUMNS`, tail_rows, tail_sum, text_sizes and padding."""
     info = CollectionInfo(
         id=UUID(row[0]),
         name=row[1],
@@ -130,7 +134,8 @@ def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
     )
     extent = Extent(row[8], row[9], row[10], row[11], row[13])
     tail = None if row[14] is None else (int(row[14]), int(row[15]))
-    return CatalogueEntry(info, row[4], extent, texts=_read_texts(row[16], extent), tail=tail)
+    texts, padding = _read_texts(row[16], extent), Padding(row[17] or 0)
+    return CatalogueEntry(info, row[4], extent, texts=texts, tail=tail, padding=padding)
 
 
 def _read_texts(stored: str | None, extent: Extent) -> TextSizes | None:

@@ -62,7 +62,8 @@ class StoredCatalogue(DB):
         entries: dict[UUID, CatalogueEntry] = {}
         tails = "tail_rows, tail_sum" if self._database.format > 1 else "NULL, NULL"
         query = (
-            f"SELECT {COLLECTION_COLUMNS}, {tails}, text_sizes FROM collections ORDER BY created"
+            f"SELECT {COLLECTION_COLUMNS}, {tails}, text_sizes, padding FROM collections "
+            "ORDER BY created"
         )
         for row in con.execute(query).fetchall():
             try:

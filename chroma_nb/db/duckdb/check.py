@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from chroma_nb.check_report import CollectionCheck, some_ids
+from chroma_nb.db.chunks import IS_RECORD
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _check_records(
     with database.reading() as cursor:
         found = cursor.execute(
             "SELECT count(*), count(DISTINCT label), count(DISTINCT id), coalesce(min(label), 0), "
-            f'coalesce(max(label), -1) FROM "{entry.table}"'
+            f'coalesce(max(label), -1) FROM "{entry.table}" WHERE {IS_RECORD}'
         ).fetchall()
     n_records, n_labels, n_ids, first, last = found[0]
     extent = entry.extent

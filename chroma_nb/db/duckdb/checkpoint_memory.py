@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from chroma_nb.db.chunks import (
+    CHUNK_ROWS,
+    PADDED_BYTES,
+    Padding,
+    largest_chunk_bytes,
+    padded_chunk_bytes,
+)
 from chroma_nb.db.memory_share import is_out_of_memory
-from chroma_nb.db.record_table import CHUNK_ROWS, largest_chunk_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
@@ -100,6 +106,8 @@ class CheckpointMemory:
         """Return the most bytes of texts that a checkpoint of one collection reads at the same time."""
         at_once = self._groups_at_once(texts)
         most = min(texts.n_bytes, at_once * CHUNK_ROWS * (texts.longest or texts.n_bytes))
+        if entry.padding == Padding.ALL:
+            most = min(most, at_once * padded_chunk_bytes(texts.longest))
         measured = self.chunk_bytes.get((entry.info.id, entry.extent.generation))
         if measured is not None and measured[1] <= texts.n_bytes:
             most = min(most, at_once * measured[0] + texts.n_bytes - measured[1])
@@ -107,7 +115,8 @@ class CheckpointMemory:
 
     def _groups_at_once(self, texts: TextSizes) -> int:
         """Return how many row groups of a table DuckDB writes at the same time."""
-        return min(self._threads, -(-texts.n_records // GROUP_ROWS) or 1)
+        n_rows = texts.n_records + texts.n_bytes // PADDED_BYTES
+        return min(self._threads, -(-n_rows // GROUP_ROWS) or 1)
 
     def compression_bytes(self) -> int:
         """Return the bytes of memory that DuckDB takes to try several compressions of texts."""
@@ -129,7 +138,13 @@ class CheckpointMemory:
         Returns:
             Whether something new was measured.
         """
-        least = (min(CHUNK_ROWS, texts.n_records) * texts.row_bytes() for _, texts in self.texts())
+        least = (
+            min(
+                min(CHUNK_ROWS, texts.n_records) * texts.row_bytes(),
+                self._text_bytes(entry, texts),
+            )
+            for entry, texts in self.texts()
+        )
         grant = self.grant(_CHECKPOINT_COPIES * max(least, default=0))
         if grant is None:
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from chroma_nb.db.chunks import PADDED_BYTES, Padding
 from chroma_nb.db.duckdb.cached_catalogue import CatalogueEntry
 from chroma_nb.db.duckdb.schema import SET_TAIL, create_records
 from chroma_nb.memory.workspace import WORKSPACE
@@ -35,8 +36,14 @@ def compact(
         # Damage that came after a row was checked must not get a right checksum in the new file.
         source.forget_checks()
         extent = old.extent
+        pads = store.text_sizes(collection_id).longest > PADDED_BYTES
+        if pads:
+            database.allow_padding()
         new = CatalogueEntry(
-            old.info, old.created, replace(extent, generation=extent.generation + 1)
+            old.info,
+            old.created,
+            replace(extent, generation=extent.generation + 1),
+            padding=Padding.ALL if pads else Padding.NONE,
         )
         target = files.open(new, old.info.dimension, create=True)
         # `new` still has the old extent, but its file is empty so far.
@@ -68,9 +75,15 @@ def compact(
                     )
                     tail = new.tail = target.sums.tail
                 con.execute(
-                    f"UPDATE collections SET next_label = ?, generation = ?{SET_TAIL if tail else ''} "
+                    f"UPDATE collections SET next_label = ?, generation = ?, padding = ?{SET_TAIL if tail else ''} "
                     "WHERE id = ?",
-                    [new.extent.next_label, new.extent.generation, *tail, str(collection_id)],
+                    [
+                        new.extent.next_label,
+                        new.extent.generation,
+                        int(new.padding),
+                        *tail,
+                        str(collection_id),
+                    ],
                 )
         except BaseException:
             # An interrupt may have come after the COMMIT: DuckDB's catalogue says which generation counts.

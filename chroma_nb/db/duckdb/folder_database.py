@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 
 from chroma_nb.db._versions import IS_OLD_DUCKDB
+from chroma_nb.db.chunks import PADDED_BYTES, Padding
 from chroma_nb.db.duckdb.checkpoint_memory import GROUP_ROWS, ROW_BYTES
 from chroma_nb.db.duckdb.connection import has_failed, is_disk_full
 from chroma_nb.db.duckdb.database import HEADROOM_BYTES, Database
@@ -39,7 +40,8 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue
+    from chroma_nb.db.base import TextSizes
+    from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue, CatalogueEntry
     from chroma_nb.db.duckdb.write_ahead_log import WriteAheadLog
     from chroma_nb.db.memory_share import MemoryShare
     from chroma_nb.db.temp_folder import TempFolder
@@ -402,8 +404,7 @@ class FolderDatabase(Database):
         """Return the bytes of the disk that a checkpoint of `log` bytes may need before it deletes the log."""
         # Changed row groups are written once more before their old blocks are free.
         rewritten = sum(
-            min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
-            for entry, texts in self.checkpoint_memory.texts()
+            _group_bytes(entry, texts) for entry, texts in self.checkpoint_memory.texts()
         )
         return 2 * log + rewritten + HEADROOM_BYTES
 
@@ -548,3 +549,11 @@ class FolderDatabase(Database):
             time.sleep(0.01)
         self.cached.touched.clear()
         self._next_memory_check = _MEMORY_CHECK_TABLES
+
+
+def _group_bytes(entry: CatalogueEntry, texts: TextSizes) -> int:
+    """Return an upper bound of the bytes of a row group of a collection."""
+    n_bytes = min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
+    if entry.padding == Padding.ALL:
+        n_bytes = min(n_bytes, GROUP_ROWS * (PADDED_BYTES + ROW_BYTES) + texts.longest)
+    return n_bytes

@@ -9,7 +9,7 @@ import duckdb
 import numpy as np
 
 from chroma_nb.db.base import text_pieces
-from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.db.chunks import TEXT_PIECE_BYTES, Padding, insert_padding, padding_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,7 @@ _COLUMNAR_ROWS = 512
 _PIECE_BYTES = 8 << 20
 #: ... where each row takes 8 bytes in each of ten arrays. Its texts are not copied into them.
 _ROW_ARRAY_BYTES = 10 * 8
-#: A piece has at most this many bytes of text, or one longer row. DuckDB frees its copies of a piece before the next.
-TEXT_PIECE_BYTES = 4 << 20
-#: How many copies of a piece's texts exist while it is inserted.
+#: How many copies of a piece's texts exist while it is inserted; DuckDB frees them before the next piece.
 PIECE_COPIES = 3
 #: The name under which DuckDB reads the arrays of a piece.
 ROWS_VIEW = "chroma_nb_rows"
@@ -38,36 +36,40 @@ _LONG_TEXT = 1 << 10
 
 
 def write_rows(
-    con: duckdb.DuckDBPyConnection, table: str, changes: Changes, bar: ProgressBar
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    changes: Changes,
+    bar: ProgressBar,
+    padding: Padding,
 ) -> None:
-    """Delete the removed rows of a commit and insert its new ones; the caller has begun the transaction."""
+    """Delete the removed rows of a commit and insert its new ones; the caller has begun the transaction.
+
+    Args:
+        con: The connection of the transaction.
+        table: The collection's table.
+        changes: What is written.
+        bar: Moves on with each piece.
+        padding: Which records of the table had padding before.
+    """
     rows = changes.rows
     if len(changes.removed):
-        con.execute(
-            f'DELETE FROM "{table}" WHERE label IN (SELECT unnest(?))', [changes.removed.tolist()]
-        )
+        condition = "label IN (SELECT unnest($1::BIGINT[]))"
+        if padding:
+            condition += " OR (label IS NULL AND sequence IN (SELECT unnest($1::BIGINT[])))"
+        con.execute(f'DELETE FROM "{table}" WHERE {condition}', [changes.removed.tolist()])
     if not len(rows):
         return
     step = _PIECE_BYTES // _ROW_ARRAY_BYTES
+    n_padding = padding_rows(rows.text_bytes)
     for piece in text_pieces(rows, step, TEXT_PIECE_BYTES):
-        _insert_piece(con, table, rows, piece, is_long=piece.stop - piece.start < len(rows))
+        _insert_piece(con, table, rows, piece, is_part=piece.stop - piece.start < len(rows))
+        if n_padding[piece].any():
+            insert_padding(con, table, np.repeat(rows.labels[piece], n_padding[piece]))
         bar.update(piece.stop - piece.start)
 
 
-def chunk_text_bytes(text_bytes: NDArray[np.int64]) -> int:
-    """Return the most bytes of texts in any chunk (2,048 successive rows), which COMMIT handles at a time.
-
-    Args:
-        text_bytes: UTF-8 bytes of each row's texts, int64, shape (n,).
-    """
-    if len(text_bytes) <= CHUNK_ROWS:
-        return int(text_bytes.sum())
-    ends = np.concatenate([[0], np.cumsum(text_bytes)])
-    return int((ends[CHUNK_ROWS:] - ends[:-CHUNK_ROWS]).max())
-
-
 def _insert_piece(
-    con: duckdb.DuckDBPyConnection, table: str, rows: RecordRows, piece: slice, *, is_long: bool
+    con: duckdb.DuckDBPyConnection, table: str, rows: RecordRows, piece: slice, *, is_part: bool
 ) -> None:
     """Insert some rows in the fastest way.
 
@@ -76,10 +78,11 @@ def _insert_piece(
         table: The collection's table.
         rows: Rows of a commit.
         piece: Which of them.
-        is_long: Their texts are long: they are inserted as arrays, as the other ways copy each text five times.
+        is_part: Others of the same commit are inserted apart, since their texts are many or long. They are inserted
+            as arrays then, as the other ways copy each text five times.
     """
     n_rows = piece.stop - piece.start
-    if n_rows >= _COLUMNAR_ROWS or is_long:
+    if n_rows >= _COLUMNAR_ROWS or is_part:
         _insert_columns(con, table, rows, piece)
         return
     texts = [column[piece] for column in (rows.ids, rows.documents, rows.uris, rows.metadatas)]

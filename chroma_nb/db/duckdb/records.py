@@ -10,6 +10,7 @@ import numpy as np
 
 from chroma_nb.db import _fields
 from chroma_nb.db.base import TEXT_COLUMNS, RecordRows, TextSizes
+from chroma_nb.db.chunks import IS_RECORD
 from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.duckdb.catalogue import StoredCatalogue
 from chroma_nb.db.memory_share import with_more_memory
@@ -104,9 +105,12 @@ class StoredRecords(StoredCatalogue):
         entry = self._database.entry(collection_id)
         keys = list(dict.fromkeys(leaf.key for leaf in field_conditions(expression)))
         every, parameters = _condition(expression, ids, DuckDBDialect())
+        conditions = [every] if every else []
+        if entry.padding:
+            conditions.append(IS_RECORD)
         query = f'SELECT label FROM "{entry.table}"'
-        if every:
-            query += f" WHERE {every}"
+        if conditions:
+            query += f" WHERE {' AND '.join(conditions)}"
         query += " ORDER BY sequence"
         with self._database.reading() as cursor:
             try:

@@ -10,11 +10,14 @@ from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 if TYPE_CHECKING:
     import duckdb
 
-#: Raise this when the tables or the vector file change, and teach `Transactions.upgrade` the older format.
+#: The format of a new store. Raise this when the tables or the vector file change, and teach `Transactions.upgrade`
+#: the older format.
 FORMAT_VERSION = 2
+#: The format of a store that has padding (`db/chunks.py`), which an older chroma_nb would take for records.
+PADDED_FORMAT = 3
 #: Format 1 has no checksums of vectors. Such a store is read as it is, and becomes format 2 when vectors are next
 #: written to it. Until then the older chroma_nb that wrote it can still open it.
-READABLE = ("1", "2")
+READABLE = ("1", "2", "3")
 
 _SCHEMA = """
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
@@ -24,10 +27,12 @@ CREATE TABLE collections (
   id VARCHAR, name VARCHAR, tenant VARCHAR, database VARCHAR, created BIGINT,
   configuration VARCHAR, metadata VARCHAR, dimension BIGINT,
   n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT,
-  ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT, text_sizes VARCHAR);
+  ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT, text_sizes VARCHAR,
+  padding BIGINT);
 CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
 """
-#: What `cached_catalogue.entry_from_row` reads, in its order; after these come tail_rows, tail_sum and text_sizes.
+#: What `cached_catalogue.entry_from_row` reads, in its order; after these come tail_rows, tail_sum, text_sizes and
+#: padding.
 COLLECTION_COLUMNS = (
     "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
     "next_label, next_sequence, generation, ttl_seconds, version"
@@ -38,6 +43,7 @@ LATER_COLUMNS = {
     "ttl_seconds": "DOUBLE",
     "version": "BIGINT DEFAULT 0",
     "text_sizes": "VARCHAR",
+    "padding": "BIGINT",
 }
 #: What format 1 lacks.
 _FORMAT_2 = """

@@ -14,17 +14,19 @@ import numpy as np
 from chroma_nb import forked
 from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.base import Changes, Extent
+from chroma_nb.db.chunks import (
+    PADDED_BYTES,
+    TEXT_PIECE_BYTES,
+    Padding,
+    chunk_text_bytes,
+    padding_rows,
+)
 from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue, close_vectors, stored_texts
 from chroma_nb.db.duckdb.check import check_collection
 from chroma_nb.db.duckdb.checkpoint_memory import ROW_BYTES
 from chroma_nb.db.duckdb.compaction import compact
 from chroma_nb.db.duckdb.database import Database
-from chroma_nb.db.duckdb.inserts import (
-    PIECE_COPIES,
-    TEXT_PIECE_BYTES,
-    chunk_text_bytes,
-    write_rows,
-)
+from chroma_nb.db.duckdb.inserts import PIECE_COPIES, write_rows
 from chroma_nb.db.duckdb.records import StoredRecords
 from chroma_nb.db.duckdb.schema import SET_TAIL
 from chroma_nb.db.duckdb.vector_files import VectorFiles
@@ -49,7 +51,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.check_report import CollectionCheck
+    from chroma_nb.db.base import RecordRows
     from chroma_nb.db.block_sums import Growth
+    from chroma_nb.db.duckdb.cached_catalogue import CatalogueEntry
     from chroma_nb.db.sql import VectorFunction
     from chroma_nb.db.vector_file import VectorFile
     from chroma_nb.errors import MemoryBudgetError
@@ -190,14 +194,17 @@ class DuckDB(StoredRecords):
                     secrets.randbits(_VERSION_BITS),
                 )
                 texts = None if entry.texts is None else entry.texts.plus(changes.rows)
+                padding = _padding_after(entry, changes.rows)
+                if padding:
+                    self._database.allow_padding()
                 if len(changes.removed):
                     self._database.checkpoint_memory.with_removals.add(collection_id)
                 with self._database.transaction() as con:
-                    write_rows(con, entry.table, changes, bar)
+                    write_rows(con, entry.table, changes, bar, entry.padding)
                     tail = self._files.write_sums(con, entry, growth)
                     con.execute(
                         "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, next_sequence = ?, "
-                        f"version = ?, text_sizes = ?{SET_TAIL if tail else ''} WHERE id = ?",
+                        f"version = ?, text_sizes = ?, padding = ?{SET_TAIL if tail else ''} WHERE id = ?",
                         [
                             dimension,
                             after.n_records,
@@ -205,6 +212,7 @@ class DuckDB(StoredRecords):
                             after.next_sequence,
                             after.version,
                             stored_texts(texts, after),
+                            int(padding),
                             *tail,
                             str(collection_id),
                         ],
@@ -219,7 +227,7 @@ class DuckDB(StoredRecords):
             if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
                 entry.vectors.sums.adopt(growth)
                 entry.tail = entry.vectors.sums.tail
-            entry.extent, entry.texts = after, texts
+            entry.extent, entry.texts, entry.padding = after, texts, padding
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
         return after
@@ -308,6 +316,15 @@ class DuckDB(StoredRecords):
     def mark_broken(self) -> None:
         """Have DuckDB reopened before the next access."""
         self._database.mark_broken()
+
+
+def _padding_after(entry: CatalogueEntry, rows: RecordRows) -> Padding:
+    """Return which long texts of a collection have padding after these rows are written."""
+    if entry.padding or not padding_rows(rows.text_bytes).any():
+        return entry.padding
+    texts = entry.texts
+    is_known = texts is not None and (texts.longest or texts.n_bytes) <= PADDED_BYTES
+    return Padding.ALL if is_known else Padding.SOME
 
 
 def _check_tail(vectors: VectorFile, changes: Changes) -> None:

@@ -17,6 +17,7 @@ from chroma_nb.db.duckdb.inserts import ROWS_VIEW
 from chroma_nb.db.duckdb.schema import (
     FORMAT_VERSION,
     LATER_COLUMNS,
+    PADDED_FORMAT,
     READABLE,
     create_schema,
     upgrade_schema,
@@ -135,7 +136,7 @@ class Transactions(Connection):
             self.format = int(found)
         else:
             raise VersionMismatchError(
-                f"{self.name} is in format {found}, this chroma-nb reads formats up to {FORMAT_VERSION}. "
+                f"{self.name} is in format {found}, this chroma-nb reads formats up to {READABLE[-1]}. "
                 "Open it with the version that wrote it, export its collections "
                 "(collection.export), and import them here; nothing was changed."
             )
@@ -147,6 +148,16 @@ class Transactions(Connection):
         with self.transaction() as con:
             upgrade_schema(con)
         self.format = FORMAT_VERSION
+
+    def allow_padding(self) -> None:
+        """Turn a store into the format in which tables may have padding; an older chroma_nb then refuses it."""
+        self.upgrade()
+        if self.format < PADDED_FORMAT:
+            with self.transaction() as con:
+                con.execute(
+                    "UPDATE meta SET value = ? WHERE key = 'format_version'", [str(PADDED_FORMAT)]
+                )
+            self.format = PADDED_FORMAT
 
     # -- the catalogue in memory --------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from chroma_nb.db._fields import TEXT_FACTOR, Pieces
-from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.db.chunks import CHUNK_ROWS
 from chroma_nb.db.sql.names import fold, sql_identifier, sql_string
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.sql import json_pointer

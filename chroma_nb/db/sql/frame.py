@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.db.chunks import CHUNK_ROWS
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.preflight import require
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import duckdb
 
-from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.db.chunks import CHUNK_ROWS, IS_RECORD
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
@@ -171,7 +171,7 @@ class _Query:
             cursor.execute(f"USE {EMPTY_DATABASE}")
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         cursor.execute(
-            "SELECT id, name, dimension, n_records, generation, version FROM "
+            "SELECT id, name, dimension, n_records, generation, version, coalesce(padding, 0) > 0 FROM "
             f"{snapshot.database}.main.collections WHERE tenant = ? AND database = ? ORDER BY created",
             [self._tenant, self._database],
         )
@@ -345,7 +345,8 @@ class _Query:
         ]
         order = "" if name in statement.unordered else " ORDER BY sequence"
         # The order is inside, so that LIMIT spares what is computed outside.
-        records = f"(SELECT * FROM {self._table(collection)}{order})"
+        where = f" WHERE {IS_RECORD}" if collection.has_padding else ""
+        records = f"(SELECT * FROM {self._table(collection)}{where}{order})"
         if needed:
             records = f"(SELECT *, {', '.join(needed)} FROM {records})"
         return f"SELECT {', '.join(selected)} FROM {records} AS r"

@@ -67,6 +67,8 @@ class CollectionVersion:
     n_records: int
     generation: int
     version: int
+    #: Its table has rows that are no records (`db/chunks.py`).
+    has_padding: bool = False
 
     @property
     def table(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
-from chroma_nb.db.record_table import CHUNK_ROWS
+from chroma_nb.db.chunks import CHUNK_ROWS
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.lazy import is_installed
 from chroma_nb.memory.preflight import over_budget
