@@ -85,17 +85,47 @@ def log_start(path: str, n_bytes: int = _LOG_START_BYTES) -> LogStart:
     return LogStart(len(start), xxhash.xxh3_64_intdigest(start)) if start else ANY_LOG
 
 
-def header_sum(path: str) -> int:
-    """Return the checksum of a database's header; 0 where there is none.
+class DatabaseHeader:
+    """Reads the header of a database that DuckDB may have open.
 
-    Raises:
-        OSError: It cannot be read.
+    DuckDB locks the file, so that no other process opens it. A process loses such a lock as soon as it closes any
+    descriptor of the file (POSIX, fcntl). So this one stays open until DuckDB has closed the file.
+
+    Args:
+        path: The database.
     """
-    try:
-        with open(path, "rb", buffering=0, opener=open_plain) as file:
-            return xxhash.xxh3_64_intdigest(file.read(_HEADER_BYTES)) or 1
-    except FileNotFoundError:
-        return 0
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fd = -1
+
+    def checksum(self) -> int:
+        """Return the checksum of the header; 0 where there is no database.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return 0
+        if self._fd >= 0 and not os.path.samestat(found, os.fstat(self._fd)):
+            # Another file was put in its place.
+            self.close()
+        if self._fd < 0:
+            self._fd = open_plain(self.path, os.O_RDONLY)
+        if hasattr(os, "pread"):
+            header = os.pread(self._fd, _HEADER_BYTES, 0)
+        else:
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            header = os.read(self._fd, _HEADER_BYTES)
+        return xxhash.xxh3_64_intdigest(header) or 1
+
+    def close(self) -> None:
+        """Close the descriptor, after DuckDB has closed the database. Closing twice is allowed."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class CommitFile:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import hnswlib
 import numpy as np
 
-from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.index.base import GraphParameters, VectorIndex, check_whole
 from chroma_nb.types import Neighbors
 
 if TYPE_CHECKING:
@@ -104,3 +104,4 @@ class Hnswlib(VectorIndex):
 
     def save(self, path: str) -> None:
         self._index.save_index(path)
+        check_whole(path, self._index.index_file_size())

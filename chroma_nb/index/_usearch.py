@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from usearch.index import Index
 
-from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.index.base import GraphParameters, VectorIndex, check_whole
 from chroma_nb.types import Neighbors
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ class Usearch(VectorIndex):
 
     def save(self, path: str) -> None:
         self._index.save(path)
+        check_whole(path, self._index.serialized_length)
 
 
 class UsearchI8(Usearch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
@@ -138,7 +140,11 @@ class VectorIndex(ABC):
 
     @abstractmethod
     def save(self, path: str) -> None:
-        """Write the index to a file."""
+        """Write the index to a file.
+
+        Raises:
+            OSError: The disk is full or has failed.
+        """
 
     def state(self) -> dict[str, float]:
         """Return what `open` needs beside the file."""
@@ -162,3 +168,21 @@ class VectorIndex(ABC):
     @abstractmethod
     def create(cls, parameters: GraphParameters, capacity: int) -> VectorIndex:
         """Make an empty index with room for `capacity` labels; it grows past that by itself."""
+
+
+def check_whole(path: str, n_bytes: int) -> None:
+    """Check that an engine has written all of a file: on a full disk, some notice nothing.
+
+    Args:
+        path: What it has written.
+        n_bytes: The bytes that it has.
+
+    Raises:
+        OSError: Some are missing.
+    """
+    found = os.path.getsize(path)
+    if found != n_bytes:
+        raise OSError(
+            errno.ENOSPC,
+            f"{os.strerror(errno.ENOSPC)}: {found:,} of {n_bytes:,} bytes were written",
+        )

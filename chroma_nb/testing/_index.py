@@ -136,6 +136,23 @@ class VectorIndexContract:
         again.add(np.array([N]), vectors[:1] + 100, 1)
         assert again.search(vectors[:1] + 100, 1, 1).labels[0, 0] == N
 
+    def test_a_file_that_was_cut_by_a_full_disk_is_an_error(
+        self, engine: type[VectorIndex], vectors: np.ndarray, tmp_path: Path
+    ) -> None:
+        resource = pytest.importorskip("resource")
+        graph = build(engine, vectors)
+        graph.save(str(tmp_path / "whole"))
+        n_bytes = (tmp_path / "whole").stat().st_size
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        for room in (1, n_bytes // 2, n_bytes - 1_000, n_bytes - 1):
+            # As on a full disk, no file grows beyond this.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+            try:
+                with pytest.raises((OSError, RuntimeError)):
+                    graph.save(str(tmp_path / f"cut-{room}"))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
     def test_zero_vectors_and_many_readers(
         self, engine: type[VectorIndex], vectors: np.ndarray
     ) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb import cli
+from chroma_nb.db.duckdb import database as database_module
 from chroma_nb.db.vector_file import HEADER_BYTES
 from chroma_nb.errors import InternalError, StoreCorruptError, StoreLockedError
 
@@ -265,3 +266,50 @@ def test_settings_that_an_open_store_does_not_take_over_are_named(store: Path) -
             warnings.simplefilter("error")
             opened(store, memory_budget="100 MB", embedding="static").close()
         assert first.memory.budget == 100_000_000
+
+
+def test_nobody_else_opens_the_database_of_an_open_store(store: Path) -> None:
+    """DuckDB's lock is lost as soon as this process closes any descriptor of the file."""
+    if sys.platform == "win32":
+        pytest.skip("about locks of POSIX")
+    code = f"import duckdb; duckdb.connect({str(store / 'records.duckdb')!r})"
+
+    def opens() -> bool:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        return done.returncode == 0
+
+    with opened(store) as client:
+        notes = notes_of(client)
+        assert not opens()
+        add(notes, 10, "more")
+        assert not opens()
+        # Checkpoints, which look at the header as well.
+        client.api.db.settle()
+        add(notes, 10, "again")
+        assert not opens()
+        client.check()
+        assert not opens()
+    assert opens()
+    with opened(store) as client:
+        assert notes_of(client).count() == N + 20
+
+
+def test_an_interrupt_after_a_checkpoint_is_not_taken_for_a_lost_log(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(store) as client:
+        add(notes_of(client), 10, "more")
+        database = client.api.db._database
+        write = database_module.Database._write_checkpoint
+
+        def interrupted(self: Any) -> None:
+            write(self)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(database_module.Database, "_write_checkpoint", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            database._checkpoint()
+        monkeypatch.undo()
+        assert not database.log.is_lost()
+        add(notes_of(client), 10, "again")
+        assert notes_of(client).count() == N + 20

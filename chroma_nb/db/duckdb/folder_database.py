@@ -383,8 +383,14 @@ class FolderDatabase(Database):
 
     def _write_checkpoint(self) -> None:
         self.log.clear_note()
-        super()._write_checkpoint()
-        self.log.identity = None
+        # DuckDB deletes the log. An interrupt may come right after that.
+        identity, self.log.identity = self.log.identity, None
+        try:
+            super()._write_checkpoint()
+        except BaseException:
+            if self.log.n_bytes():
+                self.log.identity = identity
+            raise
         self._log_limit = _LOG_BYTES
         self._write_commit_file()
 

@@ -60,7 +60,7 @@ class PersistentDuckDB(DuckDB):
         self._folder = StoreFolder(self.path, settings.path)
         try:
             self._log = WriteAheadLog(
-                self._folder.database_file, self._folder.commit_file, fsync=settings.fsync
+                self._folder.database_header, self._folder.commit_file, fsync=settings.fsync
             )
             with interruptible():
                 if not os.path.exists(self._folder.database_file):

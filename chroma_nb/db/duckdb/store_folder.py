@@ -7,7 +7,7 @@ import os
 
 import duckdb
 
-from chroma_nb.db.commit_file import CommitFile
+from chroma_nb.db.commit_file import CommitFile, DatabaseHeader
 from chroma_nb.db.duckdb.schema import create_schema
 from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name
 from chroma_nb.db.store_lock import StoreLock
@@ -51,6 +51,7 @@ class StoreFolder:
     def __init__(self, path: str, given: str) -> None:
         self.path = path
         self.database_file = os.path.join(path, "records.duckdb")
+        self.database_header = DatabaseHeader(self.database_file)
         self.vectors = os.path.join(path, "vectors")
         self.indexes = os.path.join(path, "indexes")
         _check_folder(path, given)
@@ -106,13 +107,15 @@ class StoreFolder:
             flush_folder(self.path)
 
     def close(self) -> None:
-        """Close the file `commits` and release the lock."""
+        """Close its files, after DuckDB has closed the database, and release the lock."""
         self.commit_file.close()
+        self.database_header.close()
         self.lock.release()
 
     def on_fork(self) -> None:
-        """Let go of both, in the child."""
+        """Let go of them, in the child."""
         self.commit_file.close()
+        self.database_header.close()
         self.lock.on_fork()
 
 

@@ -13,8 +13,8 @@ from chroma_nb.db.commit_file import (
     ANY_LOG,
     NO_LOG,
     CommitFile,
+    DatabaseHeader,
     LastCommit,
-    header_sum,
     log_start,
 )
 from chroma_nb.errors import InternalError, StoreCorruptError
@@ -25,18 +25,19 @@ class WriteAheadLog:
     """The commits that are not in the database yet.
 
     Args:
-        database_file: The path of the database.
+        header: The header of the database.
         commit_file: The file `commits`.
         fsync: Flush what was written. Without it nothing is compared but the number of commits.
     """
 
-    def __init__(self, database_file: str, commit_file: CommitFile, *, fsync: bool) -> None:
-        self._database_file = database_file
-        self._folder = os.path.dirname(database_file)
+    def __init__(self, header: DatabaseHeader, commit_file: CommitFile, *, fsync: bool) -> None:
+        self._database_header = header
+        self._database_file = header.path
+        self._folder = os.path.dirname(header.path)
         self._fsync = fsync
         self.commit_file = commit_file
         #: Its file.
-        self.path = database_file + ".wal"
+        self.path = header.path + ".wal"
         #: What `commits` says; None where it says nothing.
         self.noted: LastCommit | None = commit_file.read()
         #: How the log begins, as far as that is known.
@@ -72,7 +73,7 @@ class WriteAheadLog:
         if noted is None:
             return
         try:
-            header = header_sum(self._database_file) if noted.header else 0
+            header = self._database_header.checksum() if noted.header else 0
             log = log_start(self.path, noted.log.n_bytes) if noted.log.n_bytes else noted.log
         except OSError as error:
             raise InternalError(
@@ -132,7 +133,7 @@ class WriteAheadLog:
             # Where it cannot be read, 0 is noted, and the next opening checks no header.
             self._header = 0
             with contextlib.suppress(OSError):
-                self._header = header_sum(self._database_file)
+                self._header = self._database_header.checksum()
         self._look_at_log(is_committed=is_committed)
         before, after = self.noted, LastCommit(number, self._header, self._start)
         if not self._fsync:
