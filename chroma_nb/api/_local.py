@@ -524,6 +524,9 @@ class Local(API):
                 with contextlib.suppress(NotFoundError):
                     found.append(self.segments.check(info.id, bar.update))
             n_bytes = bar.done
+        for one in self.db.damaged_collections():
+            if tenant is None or (one.tenant, one.database) == (tenant, database):
+                found.append(one)
         return CheckReport(
             self.settings.place,
             found,
