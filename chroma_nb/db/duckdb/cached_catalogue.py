@@ -131,6 +131,11 @@ class CachedCatalogue:
         self.entries[info.id] = entry
         self.by_name[info.tenant, info.database, info.name] = info.id
 
+    @property
+    def described_bytes(self) -> int:
+        """About how many bytes the names, configurations and metadata of all collections have."""
+        return sum(entry.described for entry in self.entries.values())
+
     def check_not_damaged(
         self, *, collection_id: UUID | None = None, key: tuple[str, str, str] | None = None
     ) -> None:
@@ -198,6 +203,12 @@ def is_in_step(entry: CatalogueEntry, sums: BlockSums | None) -> bool:
     if entry.tail is None or sums is None:
         return entry.tail is None and sums is None
     return sums.n_rows == entry.extent.next_label and sums.tail == entry.tail
+
+
+def described(info: CollectionInfo) -> int:
+    """Return the characters of a collection's names, configuration and metadata, as they are stored."""
+    texts = info.name, info.tenant, info.database, json.dumps(info.configuration)
+    return sum(map(len, texts)) + len(metadata_json(info.metadata) or "")
 
 
 def metadata_json(metadata: dict[str, Any] | None) -> str | None:

@@ -13,6 +13,7 @@ from chroma_nb.db.base import DB, NO_TEXTS, Extent
 from chroma_nb.db.duckdb.cached_catalogue import (
     CatalogueEntry,
     DamagedEntry,
+    described,
     entry_from_row,
     is_in_step,
     metadata_json,
@@ -253,7 +254,22 @@ class StoredCatalogue(DB):
                 "make one collection of several, with a metadata key that tells them apart",
                 "delete collections",
             ).give_back()
+        self._check_catalogue(info, described(info))
         self._database.retry_with_freed_memory(lambda: self._create_collection(info))
+
+    def _check_catalogue(self, info: CollectionInfo, more: int) -> None:
+        """Refuse a description, of `more` bytes, where the store could not write all of them to the disk any more.
+
+        Raises:
+            MemoryBudgetError: There is too little memory for that. Deleting collections is still possible.
+        """
+        WORKSPACE.take_all(
+            self._database.checkpoint_memory.catalogue_bytes(more),
+            f"Writing the metadata and configurations of all collections, with those of [{info.name}],",
+            "give collections less metadata",
+            "delete collections",
+            waits=False,
+        ).give_back()
 
     def _create_collection(self, info: CollectionInfo) -> None:
         with self._database.changing():
@@ -262,7 +278,11 @@ class StoredCatalogue(DB):
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
             self._cached.check_not_damaged(key=key)
             entry = CatalogueEntry(
-                info, self._cached.next_created(), Extent(0, 0, 0, 0, 0), texts=NO_TEXTS
+                info,
+                self._cached.next_created(),
+                Extent(0, 0, 0, 0, 0),
+                texts=NO_TEXTS,
+                described=described(info),
             )
             with self._database.transaction() as con:
                 con.execute(
@@ -316,6 +336,9 @@ class StoredCatalogue(DB):
             if taken is not None and taken != info.id:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
             self._cached.check_not_damaged(key=(info.tenant, info.database, info.name))
+            size = described(info)
+            if size > entry.described:
+                self._check_catalogue(info, size - entry.described)
             with self._database.transaction() as con:
                 con.execute(
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
@@ -329,7 +352,7 @@ class StoredCatalogue(DB):
                     ],
                 )
             self._cached.by_name.pop((old.tenant, old.database, old.name), None)
-            entry.info = info
+            entry.info, entry.described = info, size
             self._cached.remember(entry)
             return info
 
