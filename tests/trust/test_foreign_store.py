@@ -13,7 +13,7 @@ import chroma_nb as chroma
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 #: Leads out of the folder, to files that a store must not touch.
@@ -105,7 +105,7 @@ SUMS = {
 
 
 @pytest.fixture
-def forged(tmp_path: Path) -> Callable[..., str]:
+def forged(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Return a maker of a store with the collections notes and others, whose database is then changed by statements."""
     victim = tmp_path / "victim"
     victim.mkdir()
