@@ -66,6 +66,7 @@ _SIZES = (
     "server_max_body",
     "server_max_head",
     "max_answer",
+    "max_description",
 )
 
 #: What `embedding` may be.
@@ -159,6 +160,10 @@ class Settings(Displayed):
     max_pattern_length: int = _documented(
         1_000,
         "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",
+    )
+    max_description: str = _documented(
+        "1 MB",
+        "Largest description of a collection: its name, metadata and configuration. All of them are in memory while the store is open.",
     )
     compact_ratio: float = _documented(
         0.5, "Compact a collection when this share of its vector rows is dead."

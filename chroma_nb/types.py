@@ -44,6 +44,10 @@ Existing: TypeAlias = Literal["skip", "error", "replace", "merge", "only"]
 SPACES: tuple[Space, ...] = ("l2", "cosine", "ip")
 #: Links of a record in a graph (max_neighbors): with one a graph is a rope, and hnswlib has no more than this.
 MIN_NEIGHBORS, MAX_NEIGHBORS = 2, 10_000
+#: Neighbours that are looked at while a graph is built or searched (ef_construction, ef_search).
+MAX_EF = 1_000_000
+#: Floats of an embedding: 64 MiB.
+MAX_DIMENSION = 1 << 24
 #: Metadata keys that are listed at most.
 MOST_METADATA_KEYS = 20_000
 #: The column of a DataFrame that has the metadata for which there is no column of its own, as dicts.

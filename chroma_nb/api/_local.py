@@ -25,6 +25,7 @@ from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
+from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import answers, memory_report
 from chroma_nb.segment.locks import release_stale
@@ -43,7 +44,9 @@ from chroma_nb.types import (
     Where,
 )
 from chroma_nb.validation import (
+    check_description,
     check_dimension,
+    check_new_name,
     check_ttl,
     updated_configuration,
 )
@@ -77,6 +80,7 @@ class Local(API):
         self.settings = settings
         self._writer = Writer(db, segments)
         self._filter_limits = FilterLimits.of(settings)
+        self._most_description = parse_bytes(settings.max_description)
         self._pid = os.getpid()
         self._close_lock = threading.Lock()
         self._closed = False
@@ -162,6 +166,7 @@ class Local(API):
 
     def create_tenant(self, name: str) -> None:
         self._check_usable()
+        check_new_name(name, "tenant")
         self.db.create_tenant(name)
 
     def get_tenant(self, name: str) -> str:
@@ -172,6 +177,7 @@ class Local(API):
 
     def create_database(self, name: str, tenant: str) -> None:
         self.get_tenant(tenant)
+        check_new_name(name, "database")
         self.db.create_database(name, tenant)
 
     def get_database(self, name: str, tenant: str) -> UUID:
@@ -208,6 +214,7 @@ class Local(API):
         found = self.db.find_collection(name, tenant, database)
         if found is None:
             info = CollectionInfo(uuid4(), name, tenant, database, configuration, metadata)
+            check_description(info, self._most_description)
             try:
                 self.db.create_collection(info)
             except UniqueConstraintError:
@@ -267,12 +274,13 @@ class Local(API):
         self._info(collection_id, tenant, database)
 
         def change(info: CollectionInfo) -> CollectionInfo:
-            return replace(
+            changed = replace(
                 info,
                 name=info.name if name is None else name,
                 metadata=info.metadata if metadata is None else metadata,
                 configuration=updated_configuration(info.configuration, configuration or {}),
             )
+            return check_description(changed, self._most_description, info)
 
         current = self.db.update_collection(collection_id, change)
         self.segments.configuration_changed(current)
@@ -524,6 +532,9 @@ class Local(API):
                 with contextlib.suppress(NotFoundError):
                     found.append(self.segments.check(info.id, bar.update))
             n_bytes = bar.done
+        for one in self.db.damaged_collections():
+            if tenant is None or (one.tenant, one.database) == (tenant, database):
+                found.append(one)
         return CheckReport(
             self.settings.place,
             found,

@@ -345,6 +345,10 @@ class DB(Catalogue):
         """Say whether the folder that was opened is still there, and not moved, deleted or replaced."""
         return True
 
+    def damaged_collections(self) -> list[CollectionCheck]:
+        """Return what is wrong with collections that are left out of lists, as what the DB has of them cannot be right."""
+        return []
+
     def unnamed_files(self) -> list[str]:
         """Return the paths of vector files that no collection names. The next write deletes those found at opening."""
         return []

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 65_536
 #: A block in the DB: its sum, and how many rows have gone into it.
 _SUM = np.dtype([("sum", "<u8"), ("rows", "<u4")])
+SUM_BYTES = _SUM.itemsize
 #: What is known of a block. An abandoned one is damaged and holds no record's vector.
 _UNKNOWN, _WHOLE, _ABANDONED = 0, 1, 2
 
@@ -78,6 +79,9 @@ class BlockSums:
         sums: The sums of full blocks as the DB keeps them (`_SUM`), joined.
         tail_rows: Rows after the full blocks.
         tail_sum: The sum of these rows.
+
+    Raises:
+        ValueError: `sums` are none.
     """
 
     def __init__(
@@ -87,6 +91,11 @@ class BlockSums:
         self.block_rows = rows_per_block(row_bytes)
         self._lock = threading.Lock()
         self._sums: NDArray[np.void] = np.frombuffer(sums, dtype=_SUM)
+        if (
+            len(self._sums)
+            and not 0 < self._sums["rows"].min() <= self._sums["rows"].max() <= self.block_rows
+        ):
+            raise ValueError(f"a block has {self.block_rows:,} rows at most, and one at least")
         self._tail_rows = tail_rows
         self._tail_sum = tail_sum
         #: `_UNKNOWN`, `_WHOLE` or `_ABANDONED` for each full block, and last for the tail.

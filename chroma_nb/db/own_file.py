@@ -11,6 +11,9 @@ import errno
 import os
 import secrets
 import stat
+from uuid import UUID
+
+from chroma_nb.errors import StoreCorruptError
 
 
 class NotOurFileError(OSError):
@@ -28,6 +31,20 @@ SECOND_NAME = "has a second name somewhere (a hard link)"
 _UNFINISHED = ".new"
 #: How the name of a collection's file begins, as a regular expression: ``<id>.<generation>.``
 COLLECTION_PREFIX = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.\d+\."
+
+
+def collection_stem(collection_id: UUID, generation: int) -> str:
+    """Return how the names of a collection's files begin: ``<id>.<generation>``. No other name is made of stored values.
+
+    Raises:
+        StoreCorruptError: They are no UUID and no number: the name could lead out of the store's folder.
+    """
+    if not isinstance(collection_id, UUID) or type(generation) is not int or generation < 0:
+        raise StoreCorruptError(
+            f"No file is named after collection {str(collection_id)[:100]!r}, generation {str(generation)[:100]!r}. "
+            "Restore the store from a backup."
+        )
+    return f"{collection_id}.{generation}"
 
 
 def open_plain(path: str, flags: int, mode: int = 0o600) -> int:

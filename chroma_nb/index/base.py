@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
-from chroma_nb.types import MAX_NEIGHBORS, MIN_NEIGHBORS
+from chroma_nb.types import MAX_EF, MAX_NEIGHBORS, MIN_NEIGHBORS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +40,9 @@ class GraphParameters:
         if m != self.m:
             _warn_of_neighbors(self.m, m)
             object.__setattr__(self, "m", m)
+        # Older versions took any number of 64 bits, with which a graph would never be built.
+        for name in ("ef_construction", "ef_search"):
+            object.__setattr__(self, name, min(max(getattr(self, name), 1), MAX_EF))
 
 
 def graph_parameters(info: CollectionInfo) -> GraphParameters:

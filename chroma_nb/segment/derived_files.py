@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chroma_nb import forked
-from chroma_nb.db.own_file import COLLECTION_PREFIX
+from chroma_nb.db.own_file import COLLECTION_PREFIX, collection_stem
 from chroma_nb.db.temp_folder import TempFolder
-from chroma_nb.errors import ConflictError, MemoryBudgetError, NotFoundError
+from chroma_nb.errors import ConflictError, MemoryBudgetError, NotFoundError, StoreCorruptError
 from chroma_nb.segment.folder_sizes import FolderSizes
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class DerivedFiles:
         """
         if generation is None:
             generation = self._db.extent(collection_id).generation
-        return os.path.join(self.folder, f"{collection_id}.{generation}")
+        return os.path.join(self.folder, collection_stem(collection_id, generation))
 
     def remove(self, collection_ids: Iterable[UUID]) -> None:
         """Delete the files of collections that are deleted."""
@@ -124,9 +124,13 @@ class DerivedFiles:
             raise
 
     def _is_present(self, collection_id: UUID, generation: int) -> bool:
-        with contextlib.suppress(NotFoundError):
+        try:
             return self._db.extent(collection_id).generation == generation
-        return False
+        except NotFoundError:
+            return False
+        except StoreCorruptError:
+            # It is not known which files the collection has.
+            return True
 
     def _unlink(self, is_chosen: Callable[[str], bool]) -> None:
         """Delete the files with these names. One that cannot be deleted costs space and nothing else."""

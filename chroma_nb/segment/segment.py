@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.db.base import DB, Changes, RecordRows
+from chroma_nb.errors import StoreCorruptError
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import planner
 from chroma_nb.segment.loaded import LoadedMetadata
@@ -222,6 +223,12 @@ class LoadedSegment(Segment):
             for rows in db.scan(info.id):
                 segment.metadata.load(rows, n_labels)
                 bar.update(len(rows))
+        if segment.metadata.n_live != extent.n_records:
+            # Some have labels that no record can have, or share one. None is left out without a word.
+            raise StoreCorruptError(
+                f"Collection [{info.name}] counts {extent.n_records:,} records, and {segment.metadata.n_live:,} of them "
+                "can be read. client.check() says what is damaged. Restore the store from a backup."
+            )
         if segment.vectors is not None:
             source = segment.vectors.source
             segment.vectors.expect(n_labels)

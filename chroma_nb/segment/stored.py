@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chroma_nb.db.stored_metadata import read_metadatas
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
@@ -98,7 +98,7 @@ class StoredMetadata(MetadataReader):
                 if found.uris is not None:
                     found.uris += rows.uris
                 if found.metadatas is not None:
-                    found.metadatas += _parsed(rows.metadatas)
+                    found.metadatas += read_metadatas(rows.metadatas)
                 if measured is not None:
                     n_bytes += objects_bytes(rows.ids)
                     n_bytes += objects_bytes(rows.documents) + objects_bytes(rows.uris)
@@ -117,7 +117,3 @@ class StoredMetadata(MetadataReader):
 
     def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
         return self._db.fetch(self._collection_id, labels, columns)
-
-
-def _parsed(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
-    return [None if text is None else json.loads(text) for text in texts]

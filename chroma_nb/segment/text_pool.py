@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.memory.sizes import utf8_length
 
 if TYPE_CHECKING:
@@ -210,9 +211,13 @@ class TextPool:
                     at = buffer.find(needle, at + 1, end)
                 if at < 0:
                     continue
-                value = decode(buffer[at + len(needle) : end].decode())[0]
+                try:
+                    value = decode(buffer[at + len(needle) : end].decode())[0]
+                except (ValueError, RecursionError):
+                    # Says that it cannot be read.
+                    value = (read_metadata(buffer[start:end].decode()) or {}).get(key)
             else:
-                value = json.loads(buffer[start:end].decode()).get(key)
+                value = (read_metadata(buffer[start:end].decode()) or {}).get(key)
             if value is not None:
                 found.append(label)
                 values.append(value)

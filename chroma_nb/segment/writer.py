@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from chroma_nb.db.base import Changes, RecordRows
-from chroma_nb.errors import ConflictError
+from chroma_nb.errors import ConflictError, InvalidDimensionException
 from chroma_nb.segment.written_texts import WrittenTexts
+from chroma_nb.types import MAX_DIMENSION
 from chroma_nb.validation import check_dimension, ids_exist
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class Writer:
     def _write(self, collection_id: UUID, batch: RecordBatch, existing: Existing) -> None:
         with self._segments.writing(collection_id) as segment:
             info = self._db.get_collection(collection_id)
+            if batch.embeddings is not None and batch.embeddings.shape[1] > MAX_DIMENSION:
+                raise InvalidDimensionException(
+                    f"Expected embeddings of at most {MAX_DIMENSION:,} dimensions, got {batch.embeddings.shape[1]:,}. "
+                    "Embed shorter parts, or store the arrays in files that the metadata names."
+                )
             if batch.embeddings is not None and info.dimension is not None:
                 check_dimension(info.dimension, batch.embeddings.shape[1], info.name)
             labels = segment.metadata.find(batch.ids)

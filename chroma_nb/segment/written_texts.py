@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
@@ -185,7 +186,7 @@ class WrittenTexts:
                 self.metadatas[at] = text
             else:
                 self._note(given)
-                had = {} if text is None else json.loads(text)
+                had = read_metadata(text) or {}
                 self.metadatas[at] = _json_of({**had, **given})
 
     def _columns(self) -> tuple[tuple[str, list[str | None]], ...]:

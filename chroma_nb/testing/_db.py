@@ -469,6 +469,7 @@ class DBContract:
         insert(db, notes, ["a", "b"])
         assert db.is_there()
         assert db.unnamed_files() == []
+        assert db.damaged_collections() == []
         assert db.derived_folder is None or os.path.isdir(db.derived_folder)
         assert db.commit_bytes(np.array([10, 20])) >= 0
         assert db.working_bytes >= 0

@@ -11,6 +11,7 @@ from chroma_nb.validation.configuration import (
     recorded_configuration,
     updated_configuration,
 )
+from chroma_nb.validation.descriptions import check_description
 from chroma_nb.validation.embeddings import check_dimension, check_embeddings
 from chroma_nb.validation.ids import check_ids, check_known, check_query_ids, ids_exist
 from chroma_nb.validation.metadata import (
@@ -21,6 +22,7 @@ from chroma_nb.validation.metadata import (
 from chroma_nb.validation.names import (
     check_collection_name,
     check_database_name,
+    check_new_name,
     check_tenant_name,
 )
 from chroma_nb.validation.reading import (
@@ -39,6 +41,7 @@ __all__ = [
     "check_collection_name",
     "check_database_name",
     "check_delete",
+    "check_description",
     "check_dimension",
     "check_embeddings",
     "check_ids",
@@ -49,6 +52,7 @@ __all__ = [
     "check_metadata_value",
     "check_metadatas",
     "check_n_results",
+    "check_new_name",
     "check_on_conflict",
     "check_queries",
     "check_query_ids",

@@ -8,7 +8,7 @@ from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
-from chroma_nb.types import MAX_NEIGHBORS, MIN_NEIGHBORS, SPACES, Space
+from chroma_nb.types import MAX_EF, MAX_NEIGHBORS, MIN_NEIGHBORS, SPACES, Space
 from chroma_nb.validation.texts import check_texts
 from chroma_nb.words import brief, with_article
 
@@ -21,6 +21,13 @@ _HNSW_DEFAULTS: dict[str, Any] = {
     "max_neighbors": 16,
     "resize_factor": 1.2,
     "sync_threshold": 1000,
+}
+#: More than this is no better, and takes time or threads without end; what is usual.
+_HNSW_MOST = {"ef_construction": MAX_EF, "ef_search": MAX_EF, "num_threads": 1_024}
+_HNSW_USUAL = {
+    "ef_construction": "100 to 500",
+    "ef_search": "10 to 1,000",
+    "num_threads": "as many as the machine has cores",
 }
 #: Accepted but not stored, as in Chroma.
 _HNSW_IGNORED = ("num_threads", "batch_size")
@@ -253,6 +260,11 @@ def _check_hnsw_field(key: str, value: Any) -> None:
         raise InvalidArgumentError(
             f"Expected {key} to be a positive int, got {brief(value)}"
             f"{', which 64 bits cannot hold' if beyond else ''}"
+        )
+    elif key in _HNSW_MOST and value > _HNSW_MOST[key]:
+        raise InvalidArgumentError(
+            f"Expected {key} to be a positive int of at most {_HNSW_MOST[key]:,}, got {value}. Usual are "
+            f"{_HNSW_USUAL[key]}"
         )
     elif key == "max_neighbors" and not MIN_NEIGHBORS <= value <= MAX_NEIGHBORS:
         raise InvalidArgumentError(

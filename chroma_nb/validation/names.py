@@ -43,6 +43,27 @@ def check_collection_name(name: Any) -> None:
     )
 
 
+#: Characters of a tenant's or a database's name, as many as a collection's may have.
+_MOST_CHARACTERS = 512
+
+
+def check_new_name(name: str, what: str) -> None:
+    """Refuse a long name for a new tenant or database: the names of all are in memory while the store is open.
+
+    Args:
+        name: The name, which has passed the other checks.
+        what: "tenant" or "database".
+
+    Raises:
+        InvalidArgumentError: It is longer than a collection's name may be.
+    """
+    if len(name) > _MOST_CHARACTERS:
+        raise InvalidArgumentError(
+            f"{what.capitalize()} name must be at most {_MOST_CHARACTERS} characters long, got {len(name):,} "
+            f"({brief(name)!r}). Choose a shorter one."
+        )
+
+
 def check_tenant_name(name: Any) -> None:
     """Refuse a tenant's name as `check_database_name` does."""
     _check_short_name(name, "tenant")

@@ -6,17 +6,28 @@ import json
 import weakref
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from chroma_nb.db.base import NO_TEXTS, Extent, TextSizes
 from chroma_nb.db.chunks import Padding
-from chroma_nb.types import CollectionInfo
+from chroma_nb.db.duckdb.stored_rows import (
+    read_extent,
+    read_info,
+    read_padding,
+    read_tail,
+    read_texts,
+    whole,
+)
+from chroma_nb.db.own_file import collection_stem
+from chroma_nb.errors import StoreCorruptError
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
+    from chroma_nb.db.base import Extent, TextSizes
     from chroma_nb.db.block_sums import BlockSums
     from chroma_nb.db.vector_file import VectorFile
+    from chroma_nb.types import CollectionInfo
 
 
 def _no_vectors() -> None:
@@ -38,6 +49,8 @@ class CatalogueEntry:
     tail: tuple[int, int] | None = None
     #: Which records of its table have padding.
     padding: Padding = Padding.NONE
+    #: Characters of its names, configuration and metadata, as they are stored.
+    described: int = 0
     #: `CachedCatalogue.touched`.
     touched: set[UUID] | None = None
 
@@ -69,7 +82,31 @@ class CatalogueEntry:
     @property
     def file_stem(self) -> str:
         """The first part of the names of its files: ``<id>.<generation>``."""
-        return f"{self.info.id}.{self.extent.generation}"
+        return collection_stem(self.info.id, self.extent.generation)
+
+
+@dataclass(frozen=True)
+class DamagedEntry:
+    """A row of the catalogue that no store of ours has. Nothing is done with the collection but to say so."""
+
+    #: The first part of the names of its files, as far as it is an id; None: files of any collection may be its.
+    collection_id: str | None
+    tenant: str
+    database: str
+    name: str
+    #: What is wrong, in words.
+    problem: str
+    #: How the store is named.
+    store: str
+
+    @property
+    def error(self) -> StoreCorruptError:
+        """The error for a call that names the collection."""
+        return StoreCorruptError(
+            f"The catalogue of {self.store} has an entry for collection [{brief(self.name)}] that cannot be right: "
+            f"{self.problem}. The other collections can be used. Restore the store from a backup; or copy the others "
+            "into a new store (client.copy_to(other))."
+        )
 
 
 class CachedCatalogue:
@@ -82,6 +119,8 @@ class CachedCatalogue:
         self.entries: dict[UUID, CatalogueEntry] = {}
         #: (tenant, database, name) -> the collection's id.
         self.by_name: dict[tuple[str, str, str], UUID] = {}
+        #: Collections whose rows cannot be right.
+        self.damaged: list[DamagedEntry] = []
         self.tenants: set[str] = set()
         #: (tenant, name) -> the database's id.
         self.databases: dict[tuple[str, str], UUID] = {}
@@ -102,6 +141,28 @@ class CachedCatalogue:
         self.entries[info.id] = entry
         self.by_name[info.tenant, info.database, info.name] = info.id
 
+    @property
+    def described_bytes(self) -> int:
+        """About how many bytes the names, configurations and metadata of all collections have."""
+        return sum(entry.described for entry in self.entries.values())
+
+    def check_not_damaged(
+        self, *, collection_id: UUID | None = None, key: tuple[str, str, str] | None = None
+    ) -> None:
+        """Raise `StoreCorruptError` where a collection's entry cannot be right.
+
+        Args:
+            collection_id: Which one.
+            key: Which one: (tenant, database, name).
+        """
+        for one in self.damaged:
+            if one.collection_id == str(collection_id) or key == (
+                one.tenant,
+                one.database,
+                one.name,
+            ):
+                raise one.error
+
     def comparable(self) -> list[tuple[Any, ...]]:
         """Return the catalogue in memory as plain values that can be compared with ``==``."""
         collections = [
@@ -121,34 +182,21 @@ class CachedCatalogue:
 
 
 def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
-    """Return the entry for a row of `schema.COLLECTION_COLUMNS`, tail_rows, tail_sum, text_sizes and padding."""
-    info = CollectionInfo(
-        id=UUID(row[0]),
-        name=row[1],
-        tenant=row[2],
-        database=row[3],
-        configuration=json.loads(row[5]),
-        metadata=None if row[6] is None else json.loads(row[6]),
-        dimension=row[7],
-        ttl_seconds=row[12],
-    )
-    extent = Extent(row[8], row[9], row[10], row[11], row[13])
-    tail = None if row[14] is None else (int(row[14]), int(row[15]))
-    texts, padding = _read_texts(row[16], extent), Padding(row[17] or 0)
-    return CatalogueEntry(info, row[4], extent, texts=texts, tail=tail, padding=padding)
+    """Return the entry for a row of `schema.COLLECTION_COLUMNS`, tail_rows, tail_sum, text_sizes and padding.
 
-
-def _read_texts(stored: str | None, extent: Extent) -> TextSizes | None:
-    """Return the sizes that the last commit has stored; None where it stored none.
-
-    Sizes of an earlier version are left from before an older chroma_nb, which stores none, wrote to the collection.
+    Raises:
+        BadRowError: It is not a row as we write it.
     """
-    if not extent.n_records and not extent.next_label:
-        return NO_TEXTS
-    if stored is None:
-        return None
-    version, *sizes = json.loads(stored)
-    return TextSizes(*sizes) if version == extent.version else None
+    extent = read_extent(row)
+    return CatalogueEntry(
+        read_info(row),
+        whole(row[4], "created"),
+        extent,
+        texts=read_texts(row[16], extent),
+        tail=read_tail(row),
+        padding=read_padding(row[17]),
+        described=sum(len(one or "") for one in (*row[1:4], *row[5:7])),
+    )
 
 
 def text_bytes(entry: CatalogueEntry) -> int:
@@ -158,7 +206,7 @@ def text_bytes(entry: CatalogueEntry) -> int:
 
 
 def stored_texts(sizes: TextSizes | None, extent: Extent) -> str | None:
-    """Return what a commit stores of the sizes of texts; `_read_texts` reads it."""
+    """Return what a commit stores of the sizes of texts; `read_texts` reads it."""
     return None if sizes is None else json.dumps([extent.version, *astuple(sizes)])
 
 
@@ -167,6 +215,12 @@ def is_in_step(entry: CatalogueEntry, sums: BlockSums | None) -> bool:
     if entry.tail is None or sums is None:
         return entry.tail is None and sums is None
     return sums.n_rows == entry.extent.next_label and sums.tail == entry.tail
+
+
+def described(info: CollectionInfo) -> int:
+    """Return the characters of a collection's names, configuration and metadata, as they are stored."""
+    texts = info.name, info.tenant, info.database, json.dumps(info.configuration)
+    return sum(map(len, texts)) + len(metadata_json(info.metadata) or "")
 
 
 def metadata_json(metadata: dict[str, Any] | None) -> str | None:

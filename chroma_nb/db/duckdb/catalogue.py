@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from chroma_nb.check_report import CollectionCheck
 from chroma_nb.db.base import DB, NO_TEXTS, Extent
 from chroma_nb.db.duckdb.cached_catalogue import (
     CatalogueEntry,
+    DamagedEntry,
+    described,
     entry_from_row,
     is_in_step,
     metadata_json,
     text_bytes,
 )
+from chroma_nb.db.duckdb.catalogue_rows import read_collections
 from chroma_nb.db.duckdb.schema import COLLECTION_COLUMNS, create_records, insert_defaults
+from chroma_nb.db.duckdb.schema_check import check_tables
+from chroma_nb.db.duckdb.stored_rows import BadRowError, uuid, whole
 from chroma_nb.errors import StoreCorruptError, UniqueConstraintError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +42,8 @@ logger = logging.getLogger("chroma_nb")
 _COLLECTION_BYTES = 50 << 10
 #: Memory is checked each time that this many collections were made.
 _ROOM_FOR_COLLECTIONS = 64
+#: A collection that counts more vectors is compared with what there is when the store is opened.
+_MANY_LABELS = 10_000_000
 
 
 class StoredCatalogue(DB):
@@ -50,29 +59,33 @@ class StoredCatalogue(DB):
         self._files = files
         self._cached = database.cached
         database.read_catalogue = self._read_catalogue
+        #: What is wrong with the tables that were there at opening, by their names; an empty text where nothing is.
+        self._tables: dict[str, str] | None = None
+        #: The catalogue was read once: from then on tables come and go.
+        self._has_read = False
 
     def _read_catalogue(self) -> None:
         """Read the catalogue from DuckDB into memory; vector files that are open stay so."""
         con = self._database.connection
+        if self._tables is None and self.persists:
+            self._tables = check_tables(con, repr(self))
         tenants = {name for (name,) in con.execute("SELECT name FROM tenants").fetchall()}
         rows = con.execute("SELECT id, name, tenant, created FROM databases ORDER BY created")
         databases = {
-            (tenant, name): UUID(database_id) for database_id, name, tenant, _ in rows.fetchall()
+            (tenant, name): self._database_id(database_id, name, created)
+            for database_id, name, tenant, created in rows.fetchall()
         }
         entries: dict[UUID, CatalogueEntry] = {}
+        damaged: list[DamagedEntry] = []
         tails = "tail_rows, tail_sum" if self._database.format > 1 else "NULL, NULL"
-        query = (
-            f"SELECT {COLLECTION_COLUMNS}, {tails}, text_sizes, padding FROM collections "
-            "ORDER BY created"
-        )
-        for row in con.execute(query).fetchall():
+        columns = f"{COLLECTION_COLUMNS}, {tails}, text_sizes, padding"
+        for row in read_collections(con, columns, self._database.memory_share):
             try:
                 entry = entry_from_row(row)
-            except (ValueError, TypeError, OverflowError, RecursionError) as error:
-                raise StoreCorruptError(
-                    f"The catalogue of {self!r} has an entry for collection [{row[1]}] that cannot be read: {error}. "
-                    "Restore the store from a backup."
-                ) from error
+                self._check_entry(con, entry, entries)
+            except BadRowError as error:
+                damaged.append(self._damaged(row, str(error)))
+                continue
             key = entry.info.id, entry.extent.generation
             before = self._cached.entries.get(entry.info.id)
             if before is not None and before.extent.generation == entry.extent.generation:
@@ -109,15 +122,72 @@ class StoredCatalogue(DB):
             cached.created,
             cached.entries,
             cached.by_name,
-        ) = tenants, databases, last[0][0] or 0, entries, by_name
+            cached.damaged,
+        ) = tenants, databases, last[0][0] or 0, entries, by_name, damaged
+        self._has_read = True
         for entry in gone:
             self._files.drop(entry)
+
+    def _database_id(self, stored: Any, name: str, created: Any) -> UUID:
+        """Return the id of a tenant's database, as it is stored."""
+        try:
+            whole(created, "created")
+            return uuid(stored, "id")
+        except BadRowError as error:
+            raise StoreCorruptError(
+                f"The catalogue of {self!r} has an entry for database [{brief(name)}] that cannot be right: {error}. "
+                "Restore the store from a backup."
+            ) from error
+
+    def _check_entry(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        entry: CatalogueEntry,
+        others: dict[UUID, CatalogueEntry],
+    ) -> None:
+        """Compare an entry with the tables that it names; `BadRowError` where they do not belong together."""
+        info, extent = entry.info, entry.extent
+        if info.id in others:
+            raise BadRowError("its id is there twice")
+        if self._tables is not None:
+            table = f"records_{info.id.hex}_{extent.generation}"
+            wrong = self._tables.get(table, "" if self._has_read else "its table is missing")
+            if wrong:
+                raise BadRowError(wrong)
+        if extent.next_label <= _MANY_LABELS or not self.persists:
+            return
+        # Work and memory are proportional to the labels, so a number that large is not believed without proof.
+        there = self._files.stored_rows(con, entry)
+        if there < extent.next_label:
+            raise BadRowError(
+                f"it counts {extent.next_label:,} vectors, of which {there:,} can be there"
+            )
+
+    def _damaged(self, row: Sequence[Any], problem: str) -> DamagedEntry:
+        """Return what is known of a collection whose row cannot be right."""
+        try:
+            collection_id = str(uuid(row[0], "id"))
+        except BadRowError:
+            collection_id = None
+        tenant, database, name = (str(one) for one in (row[2], row[3], row[1]))
+        one = DamagedEntry(collection_id, tenant, database, name, problem, repr(self))
+        if one not in self._cached.damaged:
+            logger.warning("%s", one.error)
+        return one
+
+    def damaged_collections(self) -> list[CollectionCheck]:
+        self._database.reload_if_stale()
+        return [
+            CollectionCheck(one.name, one.tenant, one.database, 0, problems=[one.problem])
+            for one in self._cached.damaged
+        ]
 
     def reset(self) -> None:
         with self._database.changing():
             with self._database.transaction() as con:
                 for entry in self._cached.entries.values():
                     self._delete_collection(con, entry)
+                con.execute("DELETE FROM collections")
                 con.execute("DELETE FROM databases")
                 con.execute("DELETE FROM tenants")
                 insert_defaults(con)
@@ -165,7 +235,10 @@ class StoredCatalogue(DB):
             with self._database.transaction() as con:
                 for entry in entries:
                     self._delete_collection(con, entry)
-                con.execute("DELETE FROM databases WHERE name = ? AND tenant = ?", [name, tenant])
+                for table, column in (("collections", "database"), ("databases", "name")):
+                    con.execute(
+                        f"DELETE FROM {table} WHERE {column} = ? AND tenant = ?", [name, tenant]
+                    )
             self._database.load_catalogue()
 
     # -- collections --------------------------------------------------------------------------
@@ -181,14 +254,35 @@ class StoredCatalogue(DB):
                 "make one collection of several, with a metadata key that tells them apart",
                 "delete collections",
             ).give_back()
+        self._check_catalogue(info, described(info))
         self._database.retry_with_freed_memory(lambda: self._create_collection(info))
+
+    def _check_catalogue(self, info: CollectionInfo, more: int) -> None:
+        """Refuse a description, of `more` bytes, where the store could not write all of them to the disk any more.
+
+        Raises:
+            MemoryBudgetError: There is too little memory for that. Deleting collections is still possible.
+        """
+        WORKSPACE.take_all(
+            self._database.checkpoint_memory.catalogue_bytes(more),
+            f"Writing the metadata and configurations of all collections, with those of [{info.name}],",
+            "give collections less metadata",
+            "delete collections",
+            waits=False,
+        ).give_back()
 
     def _create_collection(self, info: CollectionInfo) -> None:
         with self._database.changing():
-            if (info.tenant, info.database, info.name) in self._cached.by_name:
+            key = info.tenant, info.database, info.name
+            if key in self._cached.by_name:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
+            self._cached.check_not_damaged(key=key)
             entry = CatalogueEntry(
-                info, self._cached.next_created(), Extent(0, 0, 0, 0, 0), texts=NO_TEXTS
+                info,
+                self._cached.next_created(),
+                Extent(0, 0, 0, 0, 0),
+                texts=NO_TEXTS,
+                described=described(info),
             )
             with self._database.transaction() as con:
                 con.execute(
@@ -211,7 +305,10 @@ class StoredCatalogue(DB):
     def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
         self._database.reload_if_stale()
         collection_id = self._cached.by_name.get((tenant, database, name))
-        return None if collection_id is None else self._cached.entries[collection_id].info
+        if collection_id is None:
+            self._cached.check_not_damaged(key=(tenant, database, name))
+            return None
+        return self._cached.entries[collection_id].info
 
     def get_collection(self, collection_id: UUID) -> CollectionInfo:
         return self._database.entry(collection_id).info
@@ -238,6 +335,10 @@ class StoredCatalogue(DB):
             taken = self._cached.by_name.get((info.tenant, info.database, info.name))
             if taken is not None and taken != info.id:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
+            self._cached.check_not_damaged(key=(info.tenant, info.database, info.name))
+            size = described(info)
+            if size > entry.described:
+                self._check_catalogue(info, size - entry.described)
             with self._database.transaction() as con:
                 con.execute(
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
@@ -251,7 +352,7 @@ class StoredCatalogue(DB):
                     ],
                 )
             self._cached.by_name.pop((old.tenant, old.database, old.name), None)
-            entry.info = info
+            entry.info, entry.described = info, size
             self._cached.remember(entry)
             return info
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from chroma_nb.check_report import CollectionCheck, some_ids
 from chroma_nb.db.chunks import IS_RECORD
+from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def _check_records(
             n_bytes += len(text or "")
         for record_id, text in zip(rows.ids, rows.metadatas, strict=True):
             try:
-                json.loads(text or "null")
-            except ValueError:
+                read_metadata(text)
+            except StoreCorruptError:
                 unreadable.append(record_id)
         on_bytes(n_bytes)
     with database.reading() as cursor:

@@ -41,6 +41,8 @@ _COMPRESSION_COPIES = 2
 _COMPRESSED_TEXT_BYTES = 4_096
 #: Rows of one of DuckDB's row groups. A checkpoint rewrites a changed row group whole.
 GROUP_ROWS = 122_880
+#: Up to this many bytes the descriptions of all collections are part of `CHECKPOINT_BYTES`.
+_LONG_CATALOGUE = 16 << 20
 #: A store in memory makes a checkpoint after about this many bytes were written: it frees the rows that were removed.
 CHANGED_BYTES = 16 << 20
 #: Bytes that a row takes in DuckDB beside its texts.
@@ -100,7 +102,16 @@ class CheckpointMemory:
     def n_bytes(self) -> int:
         """Return an upper bound of the bytes of memory that a checkpoint takes, without trying compressions."""
         need = (self._text_bytes(entry, texts) for entry, texts in self.texts())
-        return _CHECKPOINT_COPIES * max(need, default=0) + CHECKPOINT_BYTES
+        return _CHECKPOINT_COPIES * max(need, default=0) + CHECKPOINT_BYTES + self.catalogue_bytes()
+
+    def catalogue_bytes(self, more: int = 0) -> int:
+        """Return what a checkpoint takes for the descriptions of collections, where these are long.
+
+        Args:
+            more: Bytes that will be added to them.
+        """
+        n_bytes = self._cached.described_bytes + more
+        return _CHECKPOINT_COPIES * n_bytes if n_bytes > _LONG_CATALOGUE else 0
 
     def _text_bytes(self, entry: CatalogueEntry, texts: TextSizes) -> int:
         """Return the most bytes of texts that a checkpoint of one collection reads at the same time."""

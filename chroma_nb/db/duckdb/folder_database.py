@@ -20,6 +20,7 @@ from chroma_nb.db.chunks import PADDED_BYTES, Padding
 from chroma_nb.db.duckdb.checkpoint_memory import GROUP_ROWS, ROW_BYTES
 from chroma_nb.db.duckdb.connection import has_failed, is_disk_full
 from chroma_nb.db.duckdb.database import HEADROOM_BYTES, Database
+from chroma_nb.db.duckdb.schema_check import check_objects
 from chroma_nb.db.duckdb.store_folder import STORAGE, StoreFolder
 from chroma_nb.db.interrupted import interrupt, interruptible, path_to_open, was_cut_off
 from chroma_nb.db.memory_share import is_out_of_memory
@@ -112,6 +113,8 @@ class FolderDatabase(Database):
         self.log = log
         #: DuckDB was given the database to open.
         self._was_opened = False
+        #: It was looked for views and functions in it.
+        self._is_checked = False
         #: The log has commits of an earlier process.
         self._has_found_log = False
         #: The database's file, as (device, inode).
@@ -158,6 +161,9 @@ class FolderDatabase(Database):
                     # Reading the log takes more than the limit.
                     self.memory_share.n_bytes = self._more_memory(more)
                     connection = super()._connect()
+                if not self._is_checked:
+                    # Before anything is asked of it. Later nobody else can have it open.
+                    self._check_objects(connection)
                 if self.log.n_bytes() and 3 * self._memory_used(connection) > limit:
                     connection = self._write_long_log(connection, self._more_memory(more))
             except duckdb.InterruptException:
@@ -169,6 +175,15 @@ class FolderDatabase(Database):
                     self.memory_share.n_bytes = limit
                     self.memory_share.is_stale = True
         return connection
+
+    def _check_objects(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Refuse a database with views or functions of its own; the connection is closed then."""
+        try:
+            check_objects(connection, self.name)
+        except BaseException:
+            connection.close()
+            raise
+        self._is_checked = True
 
     def _more_memory(self, held: contextlib.ExitStack) -> int:
         """Take half of the free memory for opening the database; return the limit that DuckDB may then have, bytes.

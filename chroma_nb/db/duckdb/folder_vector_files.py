@@ -92,10 +92,16 @@ class FolderVectorFiles(VectorFiles):
     def _find_orphans(self) -> list[str]:
         """Return files that no collection names: a killed process has left them, or the database is an older one."""
         known = {entry.file_stem for entry in self._database.cached.entries.values()}
+        # Files of a collection whose entry is damaged are all that is left of it.
+        kept = {one.collection_id for one in self._database.cached.damaged}
+        if None in kept:
+            return []
         return [
             os.path.join(self._folder.vectors, name)
             for name in sorted(os.listdir(self._folder.vectors))
-            if _COLLECTION_FILE.match(name) and ".".join(name.split(".")[:2]) not in known
+            if _COLLECTION_FILE.match(name)
+            and ".".join(name.split(".")[:2]) not in known
+            and name.split(".")[0] not in kept
         ]
 
     def remove_orphans(self) -> None:

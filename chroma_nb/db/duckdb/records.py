@@ -87,6 +87,8 @@ class StoredRecords(StoredCatalogue):
                     [list(ids)],
                 )
                 found = dict(cursor.fetchall())
+        if found:
+            _check_labels(entry, np.fromiter(map(_number, found.values()), dtype=np.int64))
         return np.fromiter(
             (found.get(record_id, -1) for record_id in ids), dtype=np.int64, count=len(ids)
         )
@@ -132,6 +134,7 @@ class StoredRecords(StoredCatalogue):
                 if is_damage(error):
                     raise
                 raise InternalError(f"The filter could not be evaluated: {error}") from error
+        _check_labels(entry, labels)
         # Cut here and not by SQL's LIMIT, which loses rows: see `chroma_nb.db.duckdb.connection._disable_pruner`.
         chosen = labels[offset : None if limit is None else offset + limit]
         return np.ascontiguousarray(chosen, dtype=np.int64)
@@ -160,6 +163,7 @@ class StoredRecords(StoredCatalogue):
             table = self.record_table(cursor, entry)
             with WORKSPACE.take(len(wanted) * table.row_bytes(columns)) as room:
                 rows = joined(list(table.fetch(wanted, columns, room.n_bytes)))
+        _check_rows(entry, rows, len(wanted), columns)
         return in_order(rows, labels)
 
     def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
@@ -264,6 +268,44 @@ class StoredRecords(StoredCatalogue):
             # Deleting needs no vectors, so it must not fail here. A write opens the file and raises this itself.
             return 0
         return vectors.rows_to_skip() if isinstance(vectors, VectorFile) else 0
+
+
+def _check_labels(entry: CatalogueEntry, labels: NDArray[np.int64]) -> None:
+    """Check that these labels (shape (n,), in any order) can be records'; a missing one is masked.
+
+    Raises:
+        StoreCorruptError: One is missing, or no vector was written for it.
+    """
+    if not len(labels):
+        return
+    if np.ma.is_masked(labels) or labels.min() < 0 or labels.max() >= entry.extent.next_label:
+        raise _corrupt(entry, "a record names a vector that was never written")
+
+
+def _check_rows(
+    entry: CatalogueEntry, rows: RecordRows, n_wanted: int, columns: Sequence[str]
+) -> None:
+    """Check rows that were read for `n_wanted` labels, each of which one record can have.
+
+    Raises:
+        StoreCorruptError: There are more rows, or a record has no id.
+    """
+    if len(rows) > n_wanted:
+        raise _corrupt(entry, "a label is there twice")
+    if "id" in columns and None in rows.ids:
+        raise _corrupt(entry, "a record has no id")
+
+
+def _corrupt(entry: CatalogueEntry, problem: str) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"The records of collection [{entry.info.name}] in the database cannot be right: {problem}. client.check() says "
+        "what else is damaged. Restore the store from a backup."
+    )
+
+
+def _number(label: int | None) -> int:
+    """Return a label, -2 for a missing one: -1 says that there is no such record."""
+    return -2 if label is None else label
 
 
 def _condition(

@@ -19,7 +19,8 @@ PADDED_FORMAT = 3
 #: written to it. Until then the older chroma_nb that wrote it can still open it.
 READABLE = ("1", "2", "3")
 
-_SCHEMA = """
+#: `schema_check` reads the names and types of columns from it.
+SCHEMA = """
 CREATE TABLE meta (key VARCHAR, value VARCHAR);
 CREATE TABLE tenants (name VARCHAR);
 CREATE TABLE databases (id VARCHAR, name VARCHAR, tenant VARCHAR, created BIGINT);
@@ -56,7 +57,7 @@ UPDATE meta SET value = '2' WHERE key = 'format_version';
 
 def create_schema(con: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store, with the default tenant and database."""
-    for statement in _SCHEMA.split(";"):
+    for statement in SCHEMA.split(";"):
         if statement.strip():
             con.execute(statement)
     con.execute("INSERT INTO meta VALUES ('format_version', ?)", [str(FORMAT_VERSION)])

@@ -29,9 +29,11 @@ from chroma_nb.errors import (
     InternalError,
     MemoryBudgetError,
     NotFoundError,
+    StoreCorruptError,
     VersionMismatchError,
 )
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,7 +126,13 @@ class Transactions(Connection):
     def _read_commit_number(self) -> int | None:
         """Return the number of the last commit that DuckDB has; None where none was counted."""
         rows = self.connection.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
-        return int(rows[0][0]) if rows else None
+        try:
+            return int(rows[0][0]) if rows else None
+        except (ValueError, TypeError) as error:
+            raise StoreCorruptError(
+                f"The database of {self.name} does not say how many commits it has ({brief(rows[0][0])!r}). Restore the "
+                "store from a backup."
+            ) from error
 
     def _check_version(self) -> None:
         """Raise `VersionMismatchError` where the format is not one of `READABLE`."""
@@ -167,6 +175,7 @@ class Transactions(Connection):
         entry = self.cached.entries.get(collection_id)
         if entry is None:
             self.check_open()
+            self.cached.check_not_damaged(collection_id=collection_id)
             raise NotFoundError(f"Collection [{collection_id}] does not exist.")
         return entry
 

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from chroma_nb.check_report import some_ids
-from chroma_nb.db.block_sums import BlockSums
+from chroma_nb.db.block_sums import SUM_BYTES, BlockSums, rows_per_block
 from chroma_nb.db.duckdb.cached_catalogue import close_vectors
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import InternalError, StoreCorruptError
@@ -160,18 +160,40 @@ class VectorFiles:
             return
         else:
             with self._database.reading() as cursor:
-                rows = cursor.execute(
-                    "SELECT sums FROM vector_sums WHERE collection = ? AND generation = ? "
-                    "ORDER BY first_block",
-                    [str(collection_id), extent.generation],
-                ).fetchall()
-            sums = BlockSums(vectors.row_bytes, b"".join(piece for (piece,) in rows), *entry.tail)
+                stored = self._stored_sums(cursor, entry)
+            try:
+                sums = BlockSums(vectors.row_bytes, stored, *entry.tail)
+            except ValueError as error:
+                raise StoreCorruptError(
+                    f"The checksums of vectors of collection [{entry.info.name}] in the database of "
+                    f"{self._database.name} cannot be read: {error}. Restore the store from a backup."
+                ) from error
             if sums.n_rows != extent.next_label:
                 raise StoreCorruptError(
                     f"The database of {self._database.name} has checksums of {sums.n_rows:,} vectors of collection "
                     f"[{entry.info.name}], which has {extent.next_label:,}. Restore the store from a backup."
                 )
         vectors.check_against(sums, lambda blocks: self._report_damage(collection_id, blocks))
+
+    def _stored_sums(self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> bytes:
+        """Return the checksums of the full blocks of a collection, as DuckDB has them."""
+        rows = con.execute(
+            "SELECT sums FROM vector_sums WHERE collection = ? AND generation = ? ORDER BY first_block",
+            [str(entry.info.id), entry.extent.generation],
+        ).fetchall()
+        return b"".join(piece or b"" for (piece,) in rows)
+
+    def stored_rows(self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> int:
+        """Return how many vectors a collection can have: by its checksums, or else by the size of its file."""
+        row_bytes = 4 * (entry.info.dimension or 1)
+        if entry.tail is not None:
+            n_blocks = len(self._stored_sums(con, entry)) // SUM_BYTES
+            return n_blocks * rows_per_block(row_bytes) + entry.tail[0]
+        path = self.path(entry)
+        with contextlib.suppress(OSError):
+            return max(0, os.path.getsize(path or "") - HEADER_BYTES) // row_bytes
+        # It is missing, which its first use says.
+        return entry.extent.next_label
 
     def write_sums(
         self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry, growth: Growth | None

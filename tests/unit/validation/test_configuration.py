@@ -8,6 +8,7 @@ import pytest
 
 from chroma_nb import validation
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.index.base import GraphParameters
 
 DEFAULTS = {
     "space": "l2",
@@ -171,3 +172,21 @@ def test_a_ttl_is_a_number_that_is_more_than_0_and_finite(odd: Any) -> None:
         validation.check_ttl(odd)
     assert validation.check_ttl(10**30) == 1e30
     assert validation.check_ttl(None) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "most"),
+    [("ef_construction", 1_000_000), ("ef_search", 1_000_000), ("num_threads", 1_024)],
+)
+def test_numbers_that_take_time_without_end_are_refused(key: str, most: int) -> None:
+    validation.created_configuration({"hnsw": {key: most}}, None, "l2")
+    for value in (most + 1, 2**62):
+        with pytest.raises(InvalidArgumentError, match=f"{key}.*at most {most:,}"):
+            validation.created_configuration({"hnsw": {key: value}}, None, "l2")
+        with pytest.raises(InvalidArgumentError, match=f"at most {most:,}"):
+            validation.recorded_configuration({"hnsw": {key: value}})
+
+
+def test_numbers_that_older_versions_took_are_replaced_where_a_graph_is_built() -> None:
+    parameters = GraphParameters("l2", 2, ef_construction=2**62, ef_search=-5)
+    assert (parameters.ef_construction, parameters.ef_search) == (1_000_000, 1)
