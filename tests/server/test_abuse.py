@@ -540,13 +540,17 @@ def test_filters_and_queries_are_refused_for_their_size_before_any_work(server: 
     """Each of these is small as a body and took gigabytes, or minutes."""
     raw = Raw(server.url)
     path = raw.collection("docs")
-    made = {"ids": ["a", "b"], "embeddings": [[1.0], [2.0]], "documents": ["x", "y"]}
+    made = {"ids": ["a", "b"], "embeddings": [[1.0], [2.0]], "documents": ["a" * 3 * MB, "y"]}
     assert raw("POST", path + "/add", made).status_code == 201
     vectors = [[1.0]] * 1_000
+    vast = {"$regex": "(a?){500}a{500}b"}
     process = psutil.Process(server.process.pid)
     for route, body, setting in (
         ("get", {"where_document": {"$regex": r"[" + r"\W" * 20_000 + "]"}}, "max_pattern_length"),
         ("get", {"where_document": {"$regex": r"[" + r"\W" * 400 + "]"}}, "max_pattern_length"),
+        ("get", {"where_document": vast}, "max_pattern_work"),
+        ("delete", {"where_document": vast}, "max_pattern_work"),
+        ("query", {"query_embeddings": [[1.0]], "where_document": vast}, "max_pattern_work"),
         ("get", {"where": {"$or": [{f"k{n}": n} for n in range(20_000)]}}, "max_filter_conditions"),
         (
             "delete",
