@@ -130,7 +130,7 @@ def test_the_limit_is_a_setting() -> None:
         notes = client.create_collection("notes", embedding_function=None)
         notes.add(ids=["a"], embeddings=[[1.0]], documents=["ten bytes."])
         assert notes.get(where_document={"$regex": "t.n"})["ids"] == ["a"]
-        with pytest.raises(InvalidArgumentError, match="has 4 parts .* has 10 bytes"):
+        with pytest.raises(InvalidArgumentError, match=r"has 4 parts .* has 10 bytes"):
             notes.get(where_document={"$regex": "te.."})
 
 
