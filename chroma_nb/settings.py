@@ -161,6 +161,11 @@ class Settings(Displayed):
         1_000,
         "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",
     )
+    max_pattern_work: int = _documented(
+        500_000_000,
+        "Most parts of the regular expressions of one call, with their repetitions written out, times the bytes of "
+        "the longest document: about 20 s in the worst case, as DuckDB cannot be interrupted within a document.",
+    )
     max_description: str = _documented(
         "1 MB",
         "Largest description of a collection: its name, metadata and configuration. All of them are in memory while the store is open.",

@@ -85,6 +85,7 @@ _STORE_SETTINGS = (
     "max_filter_conditions",
     "max_filter_depth",
     "max_pattern_length",
+    "max_pattern_work",
     "memory_budget",
     "temp_path",
     "threads",

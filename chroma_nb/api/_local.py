@@ -22,6 +22,7 @@ from chroma_nb.errors import (
 from chroma_nb.filters.expression import And, Expression, patterns
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.filters.pattern_parts import count_parts
 from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
@@ -98,19 +99,34 @@ class Local(API):
     def get_version(self) -> str:
         return __version__
 
-    def _expression(self, where: Where | None, where_document: Where | None) -> Expression | None:
+    def _expression(
+        self, collection_id: UUID, where: Where | None, where_document: Where | None
+    ) -> Expression | None:
         self._filter_limits.check(where, where_document)
         parts = [
             part
             for part in (parse_where(where), parse_where_document(where_document))
             if part is not None
         ]
-        for part in parts:
-            for pattern in patterns(part):
-                self._filter_limits.check_spelt(pattern, rust_regex_to_re2(pattern))
+        self._check_patterns(collection_id, [one for part in parts for one in patterns(part)])
         if len(parts) == 2:
             return And(tuple(parts))
         return parts[0] if parts else None
+
+    def _check_patterns(self, collection_id: UUID, given: Sequence[str]) -> None:
+        """Refuse regular expressions that would be too large, or work too long on one document."""
+        n_parts = 0
+        for pattern in given:
+            spelt = rust_regex_to_re2(pattern)
+            self._filter_limits.check_spelt(pattern, spelt)
+            n_parts += count_parts(spelt)
+        if not n_parts:
+            return
+        # Known without a look at the records, and never less: it counts all texts, and those of deleted records.
+        longest = self.db.text_sizes(collection_id).longest
+        if n_parts * longest > self._filter_limits.pattern_work:
+            longest = self.db.longest_document(collection_id)
+        self._filter_limits.check_work(given, n_parts, longest)
 
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
@@ -328,7 +344,7 @@ class Local(API):
         database: str,
     ) -> int:
         self._info(collection_id, tenant, database)
-        expression = self._expression(where, where_document)
+        expression = self._expression(collection_id, where, where_document)
         return self._writer.delete(collection_id, expression, ids=ids, limit=limit)
 
     # -- reading ------------------------------------------------------------------------------
@@ -355,7 +371,7 @@ class Local(API):
         database: str,
     ) -> Records:
         self._info(collection_id, tenant, database)
-        expression = self._expression(where, where_document)
+        expression = self._expression(collection_id, where, where_document)
         with self.segments.present(collection_id, expression) as segment:
             return answers.records(
                 segment, expression, ids, limit, offset, include, budget=self._budget
@@ -375,7 +391,7 @@ class Local(API):
         database: str,
     ) -> Matches:
         info = self._info(collection_id, tenant, database)
-        expression = self._expression(where, where_document)
+        expression = self._expression(collection_id, where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
@@ -492,7 +508,7 @@ class Local(API):
         database: str,
     ) -> dict[str, Any]:
         info = self._info(collection_id, tenant, database)
-        expression = self._expression(where, where_document)
+        expression = self._expression(collection_id, where, where_document)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         started = time.perf_counter()

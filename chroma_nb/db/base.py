@@ -470,6 +470,10 @@ class DB(Catalogue):
             columns: The texts that are wanted; others are not read.
         """
 
+    def longest_document(self, collection_id: UUID) -> int:
+        """Return the UTF-8 bytes of the longest document, or of more: by default of the longest record's texts."""
+        return self.text_sizes(collection_id).longest
+
     @abstractmethod
     def text_sizes(self, collection_id: UUID) -> TextSizes:
         """Return how large the collection's texts are. Cheap: each commit stores it."""

@@ -17,7 +17,7 @@ from chroma_nb.db.chunks import CHUNK_ROWS, IS_RECORD, pad_stored
 from chroma_nb.filters.sql import json_pointer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -86,6 +86,27 @@ class RecordTable:
         parsed = metadata + values + _JSON_BYTES * n_functions
         return max(1, min(rows, self._json_bytes // parsed))
 
+    def ends(self, n_bytes: int) -> NDArray[np.int64] | None:
+        """Return where pieces end that have at most so many bytes of documents, or one document: int64, ascending labels.
+
+        Each is one past the last label of a piece; None: all of it is one piece.
+        """
+        if self._sizes.documents <= n_bytes:
+            return None
+        found = self._cursor.execute(
+            f'SELECT label, coalesce(strlen(document), 0)::BIGINT AS size FROM "{self._table}" ORDER BY label'
+        ).fetchnumpy()
+        ends, held = [], 0
+        sizes = np.asarray(found["size"], dtype=np.int64).tolist()
+        for label, size in zip(
+            np.asarray(found["label"], dtype=np.int64).tolist(), sizes, strict=True
+        ):
+            if held and held + size > n_bytes:
+                ends.append(label)
+                held = 0
+            held += size
+        return np.asarray(ends, dtype=np.int64)
+
     def fetch(
         self, labels: NDArray[np.int64], columns: Sequence[str], room: int
     ) -> Iterator[RecordRows]:
@@ -124,6 +145,8 @@ class RecordTable:
         first: int,
         stop: int,
         keys: Sequence[str] = (),
+        ends: NDArray[np.int64] | None = None,
+        check: Callable[[], object] = lambda: None,
     ) -> NDArray[np.int64]:
         """Return the labels of the matching records of a range, in storage order: int64, shape (n,).
 
@@ -133,6 +156,8 @@ class RecordTable:
             first: The first label.
             stop: One past the last label.
             keys: The metadata keys that it is about, each once.
+            ends: Ascending labels before which a piece has to end: int64.
+            check: Called before each piece; raises to end it.
         """
         labels, sequences = [], []
         step = self._rows_of_keys(condition, keys)
@@ -149,7 +174,10 @@ class RecordTable:
             ]
         start = first
         while start < stop:
+            check()
             end = min(start + step, stop)
+            if ends is not None and (place := int(ends.searchsorted(start, "right"))) < len(ends):
+                end = min(end, int(ends[place]))
             try:
                 # MATERIALIZED: otherwise DuckDB would evaluate the condition for all rows, not for those of the range.
                 found = self._cursor.execute(

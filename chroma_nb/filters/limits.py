@@ -13,6 +13,8 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.operators import LOGICAL, PATTERNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chroma_nb.settings import Settings
 
 #: How many other conditions a regular expression costs as much as, measured with 20,000 documents.
@@ -30,17 +32,23 @@ class FilterLimits:
             ten.
         depth: How deep ``$and`` and ``$or`` may be nested.
         pattern_length: Characters of one regular expression.
+        pattern_work: Parts of all regular expressions of a call, as `count_parts` counts them, times the bytes of the
+            longest document.
     """
 
     conditions: int
     depth: int
     pattern_length: int
+    pattern_work: int
 
     @classmethod
     def of(cls, settings: Settings) -> FilterLimits:
         """Return the limits that settings set."""
         return cls(
-            settings.max_filter_conditions, settings.max_filter_depth, settings.max_pattern_length
+            settings.max_filter_conditions,
+            settings.max_filter_depth,
+            settings.max_pattern_length,
+            settings.max_pattern_work,
         )
 
     def check(self, *filters: Any) -> None:
@@ -104,6 +112,29 @@ class FilterLimits:
                 f"classes are spelt out, the limit is {limit:,} ({_GROWTH} times Settings.max_pattern_length). "
                 "Negated classes such as \\W within [...] are long: write [^...] with what is not wanted."
             )
+
+    def check_work(self, patterns: Sequence[str], n_parts: int, longest: int) -> None:
+        """Check what regular expressions may cost on the longest document. That cannot be interrupted.
+
+        Args:
+            patterns: As they were given.
+            n_parts: Their parts together, see `count_parts`.
+            longest: The bytes of the longest document.
+
+        Raises:
+            InvalidArgumentError: It is too much.
+        """
+        if n_parts * longest <= self.pattern_work:
+            return
+        which, has = f"the regular expression {patterns[0][:60]!r}", "has"
+        if len(patterns) > 1:
+            which, has = f"the {len(patterns):,} regular expressions", "have"
+        raise InvalidArgumentError(
+            f"Invalid where clause: {which} {has} {n_parts:,} parts when repetitions such as {{1,100}} are written out, "
+            f"and the longest document of the collection has {longest:,} bytes: in the worst case each part is tried at "
+            f"each byte, and the limit is {self.pattern_work:,} (Settings.max_pattern_work). Write + or * in place of a "
+            "large repetition, look for plain text with $contains, or store long documents in parts."
+        )
 
     def _too_many(self, n_conditions: int, n_patterns: int) -> InvalidArgumentError:
         counted = ""

@@ -103,6 +103,7 @@ class RestApplication:
             except BaseException:
                 self.bodies.release(body)
                 raise
+            begin_work(request)
             work = functools.partial(
                 self.execute,
                 endpoint,
@@ -162,14 +163,15 @@ class RestApplication:
             ClientDisconnect: The client has gone.
         """
         connection = getattr(request.state, "connection", None)
+        address = address_of(request.client)
+        if connection is not None:
+            connection.count_for(address)
 
         def check_connected() -> None:
             if connection is not None and connection.is_closed:
                 raise ClientDisconnect
 
-        return await self.service.identify(
-            request.headers, address_of(request.client), check_connected
-        )
+        return await self.service.identify(request.headers, address, check_connected)
 
     async def _body(self, endpoint: Endpoint, request: Request) -> Received:
         """Read a request's body within the limits of `Bodies`, and check its content type."""
@@ -282,6 +284,13 @@ class RestApplication:
         return "Forbidden: this origin may not ask (Settings.server_cors_origins)."
 
 
+def begin_work(request: Request) -> None:
+    """Note that all of a request is there and that its sender may ask: its connection is not closed to make room."""
+    connection = getattr(request.state, "connection", None)
+    if connection is not None:
+        connection.is_worked_on = True
+
+
 def answer_of(error: Refused | ChromaError) -> tuple[int, bytes, dict[str, str]]:
     """Return the status, the body and the additional headers of the answer that reports an error."""
     if isinstance(error, Refused):
@@ -363,6 +372,7 @@ def make_application(rest: RestApplication) -> fastapi.FastAPI:
     async def metrics(request: Request) -> Response:
         try:
             (await rest.identify(request)).check_admin("read the metrics")
+            begin_work(request)
             text = await service.in_thread(_METRICS, service.metrics.text)
         except (Refused, ChromaError) as error:
             status, content, extra = answer_of(error)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import functools
 import ipaddress
+import itertools
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,8 @@ _MAX_CONNECTIONS = 8_192
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 #: How long to wait after a connection could not be accepted, seconds.
 _ACCEPT_AGAIN = 0.05
+#: Among so many of an address's connections, those that have been still for longest, one is chosen to be closed.
+_LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,26 @@ def default_max_connections() -> int:
     return max(1, min(_MAX_CONNECTIONS, files // _SHARE_OF_FILES))
 
 
-class Connections:
-    """The connections of one server. When there are too many, an idle one is closed.
+class Hold(enum.IntEnum):
+    """What a connection is held for. Where there are too many, those with a low number are closed first."""
 
-    It is the one that has been idle for longest of the address that has most connections. So an address that opens
-    many connections and sends nothing loses its own, and others keep theirs.
+    #: It is idle: no request, or the beginning of a head.
+    IDLE = 0
+    #: Its request is not worked on yet: its password waits to be checked, or its body arrives.
+    ARRIVING = 1
+    #: Its client does not take the answer.
+    UNREAD = 2
+    #: Its request is worked on, or the answer is being sent. It is never closed to make room.
+    WORKED_ON = 3
+
+
+class Connections:
+    """The connections of one server. When there are too many, one whose request is not worked on yet is closed.
+
+    It is one of the address that has most connections: an idle one if there is one, else the one that has been still
+    for longest. So an address that opens many connections, and sends nothing, guesses of passwords or halves of bodies,
+    loses its own, and others keep theirs. A new connection never takes the place of a request of an address that has
+    fewer.
 
     Args:
         limit: How many connections there may be.
@@ -124,20 +143,35 @@ class Connections:
             if not theirs:
                 del self._of_address[connection.address]
 
+    def count_for(self, connection: Any, address: str) -> None:
+        """Count a connection for the client that sends its present request: not the same where a proxy is trusted."""
+        if connection.address != address and connection in self._of_address.get(
+            connection.address, ()
+        ):
+            self.leave(connection)
+            connection.address = address
+            self._of_address.setdefault(address, {})[connection] = None
+            self._n += 1
+
     def used(self, connection: Any) -> None:
-        """Note that a request of this connection has been answered."""
+        """Note that a part of a request of this connection has come, or that one has been answered."""
         theirs = self._of_address.get(connection.address)
         if theirs is not None and connection in theirs:
             del theirs[connection]
             theirs[connection] = None
 
     def _make_room(self, newest: Any) -> bool:
+        n_of_newest = len(self._of_address[newest.address])
         for theirs in sorted(self._of_address.values(), key=len, reverse=True):
-            for one in theirs:
-                if one is not newest and one.is_waiting:
-                    self.leave(one)
-                    one.drop()
-                    return True
+            may_go = (one for one in theirs if one is not newest and one.hold is not Hold.WORKED_ON)
+            chosen = min(
+                itertools.islice(may_go, _LOOKED_AT), key=lambda one: one.hold, default=None
+            )
+            if chosen is None or (chosen.hold is not Hold.IDLE and len(theirs) < n_of_newest):
+                continue
+            self.leave(chosen)
+            chosen.drop()
+            return True
         return False
 
 
@@ -175,6 +209,8 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().__init__(*arguments, **options)
         self.address = ""
         self.is_closed = False
+        #: Set by the application when it knows who sends the present request, and has all of it.
+        self.is_worked_on = False
         self._deadline: asyncio.TimerHandle | None = None
         self._write_check: asyncio.TimerHandle | None = None
         self._unsent = 0
@@ -209,6 +245,7 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().data_received(data)
         if self.transport.is_closing():
             return
+        self.all_connections.used(self)
         if self._unused > self.limits.max_head and self._counts_bytes:
             self._refuse(_HEAD_TOO_LARGE, self.limits.head_too_large)
         elif not self.is_waiting:
@@ -274,6 +311,8 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     # -- from the application -----------------------------------------------------------------
 
     def on_response_complete(self) -> None:
+        # Before the next request that was sent ahead begins.
+        self.is_worked_on = False
         super().on_response_complete()
         self.all_connections.used(self)
 
@@ -285,6 +324,19 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         return self.cycle is None or self.cycle.response_complete
 
     @property
+    def hold(self) -> Hold:
+        """What it is held for."""
+        if self.is_waiting:
+            return Hold.IDLE
+        if not self.is_worked_on:
+            return Hold.ARRIVING
+        return Hold.UNREAD if self._write_check is not None else Hold.WORKED_ON
+
+    def count_for(self, address: str) -> None:
+        """Count it for the client that sends its present request."""
+        self.all_connections.count_for(self, address)
+
+    @property
     def _counts_bytes(self) -> bool:
         # Only with httptools. h11 has its own limit for a head, and no callback that would reset the count.
         return hasattr(self, "parser")
@@ -294,11 +346,21 @@ class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         scope["state"]["connection"] = self
 
     def drop(self) -> None:
-        """Close it at once."""
+        """Close it at once, after telling a client whose request is not answered why, if that needs no waiting."""
         if self.transport is not None:
-            self.transport.abort()
+            if self.hold is Hold.ARRIVING and self._can_tell:
+                self._refuse(b"503 Service Unavailable", self.limits.too_many)
+            else:
+                self.transport.abort()
         elif self.handshake is not None:
             self.handshake.cancel()
+
+    @property
+    def _can_tell(self) -> bool:
+        # With TLS the end of a connection waits for the client, and so do bytes that it has not taken.
+        is_plain = self.transport.get_extra_info("sslcontext") is None
+        waits = self.transport.get_write_buffer_size() or self.cycle.response_started
+        return is_plain and not waits
 
     def _set_deadline(self) -> None:
         if self.limits.seconds:

@@ -253,6 +253,51 @@ def other_address(server: Running, stack: contextlib.ExitStack) -> socket.socket
     return wire
 
 
+GUESS = (
+    f"GET {PLACE}/collections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic ".encode()
+    + b"%s\r\n\r\n"
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs ulimit and a second address")
+@pytest.mark.parametrize("kind", ["guesses", "halves of bodies", "halves of bodies, forwarded"])
+def test_requests_that_are_not_worked_on_yet_leave_connections_for_others(
+    tmp_path: Path, kind: str
+) -> None:
+    """By guesses of passwords or halves of bodies an address loses its own connections, not those of others."""
+    file = AuthFile(str(tmp_path / "auth.json"))
+    alice, bob = file.add_token("alice", ["acme"]), file.add_token("bob", ["bolt"])
+    file.add_password("carol", "carol's own horse", ["acme"])
+    # With the proxy named, all come from one address, and the header says for whom.
+    forwarded = kind.endswith("forwarded")
+    proxies = {"CHROMA_NB_SERVER_TRUSTED_PROXIES": "127.0.0.1"} if forwarded else {}
+    bolt = PLACE.replace("default_tenant", "bolt")
+    asked = f"GET {bolt}/collections HTTP/1.1\r\nHost: localhost\r\nX-Chroma-Token: {bob}\r\n"
+    asked += "X-Forwarded-For: 10.0.0.2\r\n" if forwarded else ""
+    half = f"POST {PLACE.replace('default_tenant', 'acme')}/collections HTTP/1.1\r\nHost: localhost\r\n"
+    half += f"X-Chroma-Token: {alice}\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
+    half += "X-Forwarded-For: 10.0.0.1\r\n" if forwarded else ""
+    source = "127.0.0.1" if forwarded else "127.0.0.2"
+    with (
+        running(start_ours(tmp_path, "--auth", file.path, under=FEW_FILES, **proxies)) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        # Uploads under way: of another address, and the last part of it comes after the flood.
+        begun = stack.enter_context(wire_to(server, source))
+        body = b'{"name": "docs"}'
+        head = asked.replace("GET", "POST", 1) + "Content-Type: application/json\r\n"
+        begun.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:5])
+        for number in range(150):
+            wire = stack.enter_context(wire_to(server))
+            guess = base64.b64encode(f"carol:{number}".encode())
+            with contextlib.suppress(OSError):
+                wire.sendall(GUESS % guess if kind == "guesses" else f"{half}\r\n{{".encode())
+        for _ in range(10):
+            with wire_to(server, source) as wire:
+                assert head_of(wire, asked.encode() + b"\r\n").endswith(b"200 OK")
+        assert head_of(begun, body[5:]).endswith(b"200 OK"), "another address lost its upload"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs ulimit")
 def test_handshakes_that_do_not_begin(tmp_path: Path) -> None:
     trustme = pytest.importorskip("trustme")
@@ -569,4 +614,21 @@ def test_filters_and_queries_are_refused_for_their_size_before_any_work(server: 
         else:
             assert answers[0].status_code == 200
         assert peak < 60 * MB, f"{route}, {setting}: {peak / MB:.0f} MB"
+    raw.close()
+
+
+def test_a_pattern_that_would_run_for_minutes_is_refused(server: Running) -> None:
+    """Sixteen characters, which repeat a thousand parts at each of three million bytes."""
+    raw = Raw(server.url)
+    path = raw.collection("long")
+    made = {"ids": ["a"], "embeddings": [[1.0]], "documents": ["a" * 3 * MB]}
+    assert raw("POST", path + "/add", made).status_code == 201
+    for operator in ("$regex", "$not_regex"):
+        body = {"where_document": {operator: "(a?){500}a{500}b"}, "query_embeddings": [[1.0]]}
+        for route in ("get", "delete", "query"):
+            answer = raw("POST", f"{path}/{route}", body)
+            assert answer.status_code == 400, answer.text
+            assert "max_pattern_work" in answer.json()["message"]
+    assert raw("GET", path + "/count").json() == 1
+    raw("DELETE", f"{PLACE}/collections/long")
     raw.close()

@@ -19,6 +19,8 @@ from chroma_nb.db.record_table import RecordTable, in_order, joined, key_columns
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
 from chroma_nb.filters.expression import Expression, field_conditions, patterns
+from chroma_nb.filters.pattern_parts import count_parts
+from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
 from chroma_nb.memory.workspace import WORKSPACE
 
@@ -38,6 +40,9 @@ _Found = TypeVar("_Found")
 
 #: Added to DuckDB's limit for a filter on long metadata, where it is free: enough for 2,048 rows of 4 kB.
 _FILTER_BYTES = 64 << 20
+#: Regular expressions are evaluated in pieces of so many bytes of documents times the expressions' parts. DuckDB looks
+#: for an interrupt once for 2,048 rows, whatever their size; between two pieces Python does. 4 s in the worst case.
+_PIECE_WORK = 100_000_000
 #: A scan yields pieces of at most this many bytes.
 _SCAN_BYTES = 8 << 20
 #: The sizes of a collection's texts still count deleted records. They are measured again when they count more than
@@ -117,13 +122,15 @@ class StoredRecords(StoredCatalogue):
         with self._database.reading() as cursor:
             try:
                 table = None if expression is None else self.record_table(cursor, entry)
-                if table is not None and table.is_large_for(every, keys):
+                ends = None if table is None else _ends(table, patterns(expression))
+                if table is not None and (ends is not None or table.is_large_for(every, keys)):
                     end = entry.extent.next_label
                     dialect = DuckDBDialect(key_columns(keys))
                     every, parameters = _condition(expression, ids, dialect)
                     with self._more_for_filters(cursor):
                         table = self.record_table(cursor, entry)
-                        labels = table.select(every, parameters, 0, end, keys)
+                        check = self._check_not_closing
+                        labels = table.select(every, parameters, 0, end, keys, ends, check)
                 else:
                     labels = cursor.execute(query, parameters).fetchnumpy()["label"]
             except duckdb.InvalidInputException as error:
@@ -138,6 +145,13 @@ class StoredRecords(StoredCatalogue):
         # Cut here and not by SQL's LIMIT, which loses rows: see `chroma_nb.db.duckdb.connection._disable_pruner`.
         chosen = labels[offset : None if limit is None else offset + limit]
         return np.ascontiguousarray(chosen, dtype=np.int64)
+
+    def _check_not_closing(self) -> None:
+        """End a filter that takes several statements when the store is being closed."""
+        if self.is_closing:
+            raise InternalError(
+                f"{self._database.name} is being closed. Open a new client to go on."
+            )
 
     @contextlib.contextmanager
     def _more_for_filters(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
@@ -198,6 +212,16 @@ class StoredRecords(StoredCatalogue):
             with self._database.reading() as cursor:
                 known = entry.texts = measure(cursor, entry.table)
         return known
+
+    @with_more_memory
+    @read_again
+    def longest_document(self, collection_id: UUID) -> int:
+        entry = self._database.entry(collection_id)
+        with self._database.reading() as cursor:
+            rows = cursor.execute(
+                f'SELECT coalesce(max(strlen(document)), 0) FROM "{entry.table}"'
+            ).fetchall()
+        return int(rows[0][0])
 
     # -- metadata -----------------------------------------------------------------------------
 
@@ -321,6 +345,12 @@ def _condition(
         conditions.append(f"id IN (SELECT unnest(${len(parameters) + 1}::VARCHAR[]))")
         parameters = [*parameters, list(ids)]
     return " AND ".join(conditions), parameters
+
+
+def _ends(table: RecordTable, expressions: Sequence[str]) -> NDArray[np.int64] | None:
+    """Return where the pieces end in which regular expressions are evaluated; None where one statement is enough."""
+    n_parts = sum(count_parts(rust_regex_to_re2(pattern)) for pattern in expressions)
+    return table.ends(_PIECE_WORK // n_parts) if n_parts else None
 
 
 def _bad_filter(expression: Expression | None, error: duckdb.Error) -> InvalidArgumentError:
