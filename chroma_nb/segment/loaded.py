@@ -482,7 +482,7 @@ class LoadedMetadata(MetadataReader):
             labels = np.flatnonzero(self.alive[start:stop]) + start
             texts = self._metadatas.get(labels)
             for label, text in zip(labels.tolist(), texts, strict=True):
-                metadata = {} if text is None else json.loads(text)
+                metadata = read_metadata(text) or {}
                 for key in keys & metadata.keys():
                     if metadata[key] is not None:
                         found[key][0].append(label)
