@@ -93,7 +93,7 @@ class RemoteAPI(API):
 
     @abstractmethod
     def _call(self, operation: Operation, target: Target, request: Request | None) -> Any:
-        """Ask the server, and return what the method of `API` of that name returns.
+        """Ask the server, and return what the method of `API` of that name returns; `get_max_batch_size`: a `ServerInfo`.
 
         Args:
             operation: What to do. It says how long the answer may take, and whether `request` may be sent again.

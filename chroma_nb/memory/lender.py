@@ -34,7 +34,7 @@ class Lender(ABC):
         """Bytes that could be given back if none of them were in use at this moment."""
 
     @abstractmethod
-    def least_recent(self) -> float | None:
+    def oldest_use(self) -> float | None:
         """Return the last use (monotonic clock) of what would be unloaded first; None where there is nothing."""
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Lenders:
         returned = 0
         left = [lender for lender in self if lender is not but]
         while returned < n_bytes and left:
-            ages = [(age, lender) for lender in left if (age := lender.least_recent()) is not None]
+            ages = [(age, lender) for lender in left if (age := lender.oldest_use()) is not None]
             if not ages:
                 break
             ages.sort(key=itemgetter(0))

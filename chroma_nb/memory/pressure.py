@@ -58,20 +58,20 @@ class Pressure:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ends = threading.Event()
-        self._loaded_at = 0.0
+        self._last_loaded = 0.0
         #: Memory is short: what can wait, such as building a graph, waits.
         self.is_on = False
         #: Since when (monotonic) there has been room again, while `is_on`.
         self._calm_since: float | None = None
         #: The lenders were told to shrink their caches, too.
-        self._is_tight = False
+        self._has_tightened = False
         self._reserve, self._reserve_until = 0, float("-inf")
         #: The least shared budget (bytes) since the lenders were last told that there is room.
         self._least_total = 1 << 62
 
     def watch(self) -> None:
         """Start the thread where it does not run; called when something is loaded."""
-        self._loaded_at = time.monotonic()
+        self._last_loaded = time.monotonic()
         thread = self._thread
         if thread is not None and thread.is_alive():
             return
@@ -117,12 +117,14 @@ class Pressure:
             self._calm_since = None
             self.is_on = self.is_on or free < reserve
             reason = (
-                "the machine's memory is short" if free < reserve else "less is free than before"
+                "the machine's memory is short"
+                if free < reserve
+                else "the automatic budget shrank, as less memory is free"
             )
             returned = self._lenders.give_back(missing, reason)
-            if self.is_on and returned < missing and not self._is_tight:
+            if self.is_on and returned < missing and not self._has_tightened:
                 # The databases' caches go last: they are small, and make everything faster.
-                self._is_tight = True
+                self._has_tightened = True
                 for lender in self._lenders:
                     lender.tighten()
             self._least_total = min(self._least_total, total)
@@ -141,7 +143,7 @@ class Pressure:
         return min(max(free / _BYTES_PER_SECOND, _LEAST_SECONDS), _MOST_SECONDS)
 
     def _announce_room(self) -> None:
-        self._is_tight = False
+        self._has_tightened = False
         for lender in self._lenders:
             lender.room_returned()
 
@@ -157,8 +159,8 @@ class Pressure:
                 logger.exception("Looking at the machine's memory failed")
                 pause = _MOST_SECONDS
             if self.is_on or any(lender.lendable for lender in self._lenders):
-                self._loaded_at = time.monotonic()
-            elif time.monotonic() - self._loaded_at > _IDLE_SECONDS:
+                self._last_loaded = time.monotonic()
+            elif time.monotonic() - self._last_loaded > _IDLE_SECONDS:
                 with self._lock:
                     if self._thread is threading.current_thread():
                         self._thread = None

@@ -138,7 +138,7 @@ class Workspace:
         #: When plenty was free (monotonic clock).
         self._plenty = -1.0
         self._lenders = lenders
-        #: What this thread's answers are kept for; None: nothing is kept.
+        #: This thread's blocks of `kept` and `reading_pieces`.
         self._threads = threading.local()
 
     @property
@@ -157,13 +157,13 @@ class Workspace:
             return self._free()
 
     def _free(self) -> int:
-        now = max(0, self._machine.free() - _HEADROOM_BYTES)
+        free_now = max(0, self._machine.free() - _HEADROOM_BYTES)
         granted = self.used
-        if now - granted > _PLENTY * _MODEST_BYTES:
+        if free_now - granted > _PLENTY * _MODEST_BYTES:
             self._plenty = time.monotonic()
         # With grants outstanding, a lower figure may be the grants themselves; a higher one is memory that was freed.
-        self._free_before = max(now, self._free_before) if granted else now
-        room = max(0, min(now, self._free_before - granted))
+        self._free_before = max(free_now, self._free_before) if granted else free_now
+        room = max(0, min(free_now, self._free_before - granted))
         self._most_free = max(self._most_free, room)
         return room
 
@@ -187,7 +187,7 @@ class Workspace:
             return self._granted(max(SMALL_BYTES, min(wanted, room)))
 
     def take_now(self, n_bytes: int) -> Grant | None:
-        """Return `n_bytes` bytes, or None where they are not free: nobody waits for other threads.
+        """Return `n_bytes` bytes, or None where they are not free: it does not wait for other threads.
 
         Collections are unloaded for it.
         """

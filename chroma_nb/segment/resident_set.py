@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 #: The machine's free memory is checked once this many bytes were reserved since the last check, as it takes 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
-#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is loaded replaces another, ...
+#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is being loaded replaces another, ...
 _TIGHT_FACTOR = 10
 #: ... if the loaded ones hold more than the budget divided by this.
 _REPLACE_FROM = 64
@@ -100,7 +100,7 @@ class ResidentSet(Lender):
         self._freed = 0
         #: Little memory is left, so a small collection that is loaded replaces another one. This begins before there
         #: is too little: of many small collections, only a part of the memory goes back to the system.
-        self._is_tight = False
+        self._replaces_small = False
         self._order = UnloadOrder(slots, self.residents, settings.idle_unload_seconds)
         #: No search for leftover accounts before this moment (monotonic).
         self._leftovers_from = 0.0
@@ -176,7 +176,7 @@ class ResidentSet(Lender):
             return self.ledger.take(account, n_bytes)
         self._unchecked += n_bytes
         if (
-            self._is_tight
+            self._replaces_small
             and n_bytes < _SMALL_BYTES
             and self.ledger.used > self.budget // _REPLACE_FROM
             and self._evict_one(slot)
@@ -201,7 +201,7 @@ class ResidentSet(Lender):
             return 0
         PRESSURE.watch()
         room = self.machine_room()
-        self._is_tight = room < n_bytes + (_TIGHT_FACTOR - 1) * self.db.working_bytes
+        self._replaces_small = room < n_bytes + (_TIGHT_FACTOR - 1) * self.db.working_bytes
         shortfall = n_bytes - room
         if shortfall <= 0:
             self._unchecked = 0
@@ -288,15 +288,15 @@ class ResidentSet(Lender):
     def lendable(self) -> int:
         return max(0, self.ledger.used - self.ledger.passing - self.pinned_bytes())
 
-    def least_recent(self) -> float | None:
-        return self._order.least_recent()
+    def oldest_use(self) -> float | None:
+        return self._order.oldest_use()
 
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         returned, saving_until = 0, time.perf_counter() + SAVING_SECONDS
         while returned < n_bytes:
             released = self._evict_one(None, saving_until=saving_until, reason=reason)
             returned += released
-            following = self.least_recent() if released else None
+            following = self.oldest_use() if released else None
             if following is None or following > until:
                 break
         if returned:

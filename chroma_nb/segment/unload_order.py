@@ -76,7 +76,7 @@ class UnloadOrder:
                 return slot, reason
         return None
 
-    def least_recent(self) -> float | None:
+    def oldest_use(self) -> float | None:
         """Return when the first collection was last used (monotonic); None where there is none to unload."""
         is_new = self.renew()
         while True:

@@ -197,6 +197,7 @@ class Writer:
                     base_version=extent.version,
                 ),
             )
+        # Where no record lost a key, the known keys can only have grown.
         if texts.keys is not None and (n_new == len(rows) or (keep and not texts.drops_keys)):
             self._segments.described.grown(info.id, extent, after, texts.keys)
 

@@ -1,9 +1,9 @@
 """`Service`: everything that requests of a server share, whichever transport brings them.
 
-A transport asks it three things. `identify` and `check_scope` say who sends a request and whether that one may.
-`run` does its work in a worker thread, when it is its sender's turn, within the deadline. In this thread the
-transport reads the request, has `answer` carry it out, and writes the answer. `told` says what a client learns of
-an error, and `note` counts and logs what was answered.
+For each request a transport calls some of its methods, in this order. `identify` and `check_scope` say who sends it and
+whether that one may. `run` does its work in a worker thread, when it is its sender's turn, within the deadline. In this
+thread the transport reads the request, has `answer` carry it out, and writes the answer. `told` says what a client
+learns of an error, and `note` counts and logs what was answered.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class Service:
             operation: What it is.
             who: The client in whose share it counts.
             work: The function that does it.
-            ended: Called when that has ended, or was not begun. Work that took too long goes on, for it may be a
+            ended: Called once, when `work` has ended or will not be begun. Work that took too long goes on, for it may be a
                 write.
 
         Raises:

@@ -80,7 +80,7 @@ class FakeLender(Lender):
     def lendable(self) -> int:
         return sum(self._pieces)
 
-    def least_recent(self) -> float | None:
+    def oldest_use(self) -> float | None:
         return self._age if self._pieces else None
 
     def tighten(self) -> None:

@@ -120,7 +120,7 @@ class Asking(Lender):
     def lendable(self) -> int:
         return 100 * MIB
 
-    def least_recent(self) -> float | None:
+    def oldest_use(self) -> float | None:
         return -1.0
 
     def tighten(self) -> None:

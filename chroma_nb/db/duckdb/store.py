@@ -167,7 +167,8 @@ class DuckDB(StoredRecords):
                 )
             if len(changes.vectors) and changes.first_label != extent.next_label:
                 raise InternalError(
-                    f"Labels start at {changes.first_label}, the next free one is {extent.next_label}."
+                    f"Collection [{entry.info.name}]: the labels of a write start at {changes.first_label}, and the next free one "
+                    f"is {extent.next_label}; nothing was written."
                 )
             dimension = entry.info.dimension or changes.dimension
             self._database.checkpoint_memory.uncheckpointed.add(collection_id)

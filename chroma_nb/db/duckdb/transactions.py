@@ -275,7 +275,7 @@ class Transactions(Connection):
             if not (failed and is_written):
                 self._undo(failed=failed)
                 raise
-            if not self._undo_commit(error, number):
+            if not self._survived_failed_commit(error, number):
                 raise
         self._commits = number
         self._write_commit_file(is_committed=True)
@@ -325,7 +325,7 @@ class Transactions(Connection):
             self._reopen_after_failure()
             self._is_broken = False
 
-    def _undo_commit(self, error: BaseException, number: int | None) -> bool:
+    def _survived_failed_commit(self, error: BaseException, number: int | None) -> bool:
         """Undo a transaction whose COMMIT has failed; say whether it was committed all the same, and is safe.
 
         DuckDB truncates its log to what it was before the COMMIT. Where the disk refuses that as well, the
@@ -354,15 +354,15 @@ class Transactions(Connection):
                 raise self._fatal(reason) from error
             needs = "there is memory" if is_out_of_memory(error) else "the disk works"
             raise InternalError(
-                f"Writing to {self.name} failed: {error}. When {needs} again, all of this call is there or "
-                f"nothing of it. {reason}"
+                f"Writing to {self.name} failed: {error}. Whether it was written is not known yet: read the "
+                f"records again when {needs}. It is there as a whole or not at all. {reason}"
             ) from error
         if number is not None and self._commits == number:
             if is_out_of_memory(error) and self._flush_log():
                 # It was in the log already when memory ran out.
                 return True
             raise InternalError(
-                f"Writing to {self.name} failed: {error}. All of this call is there, and may not outlive a power cut. "
+                f"Writing to {self.name} failed: {error}. Everything was written, but may be lost in a power cut. "
                 "Repeat the call."
             ) from error
         if number is None and self.cached.comparable() != before:
