@@ -351,6 +351,7 @@ class DBContract:
         assert db.find_labels(notes, [text or "id"]).tolist() == [0]
         sizes = db.text_sizes(notes)
         assert (sizes.ids, sizes.documents) == (len((text or "id").encode()), len(text.encode()))
+        assert len(text.encode()) <= db.longest_document(notes) <= max(sizes.longest, sizes.n_bytes)
 
     def test_records_are_selected(self, db: DB, notes: uuid.UUID) -> None:
         ids = [f"{n:02}" for n in range(20)]

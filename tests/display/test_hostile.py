@@ -84,7 +84,8 @@ def test_settings(hostile: str) -> None:
 
 @pytest.fixture
 def client() -> Iterator[Any]:
-    settings = chroma_nb.Settings(embedding="static", allow_reset=True)
+    # An older store may have collections with long metadata.
+    settings = chroma_nb.Settings(embedding="static", allow_reset=True, max_description="16 MB")
     client = chroma_nb.EphemeralClient(settings)
     client.reset()
     yield client

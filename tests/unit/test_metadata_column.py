@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import chroma_nb as chroma
+from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.filters.expression import Among, Compare, ListContains
 from chroma_nb.segment.metadata_column import MetadataColumn
 
@@ -167,11 +166,11 @@ def test_metadata_are_parsed_once_however_many_columns_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One record of many keys would else hold up a collection whose keys were asked for, for minutes."""
-    texts: list[str] = []
+    texts: list[str | None] = []
 
-    def loads(text: str) -> Any:
+    def read(text: str | None) -> Any:
         texts.append(text)
-        return json.loads(text)
+        return read_metadata(text)
 
     with chroma.EphemeralClient() as client:
         docs = client.create_collection("docs", embedding_function=None)
@@ -181,7 +180,7 @@ def test_metadata_are_parsed_once_however_many_columns_there_are(
         keys = [f"k{n}" for n in range(50)]
         for key in ("kept", "gone", *keys):
             docs.get(where={key: 1})
-        monkeypatch.setattr("chroma_nb.segment.loaded.json", SimpleNamespace(loads=loads))
+        monkeypatch.setattr("chroma_nb.segment.loaded.read_metadata", read)
         new = {"kept": 2, "k2": 1}
         docs.upsert(ids=["b", "c"], embeddings=[[3.0], [4.0]], metadatas=[new, new])
         docs.update(ids=["a"], metadatas=[{"gone": None, "k3": 1}])

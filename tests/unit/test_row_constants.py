@@ -37,10 +37,15 @@ ALLOWED = {
     ("db/duckdb/inserts.py", "_PLAIN_ROWS"): "which way of writing is faster",
     ("db/duckdb/records.py", "_FEW_RECORDS"): "when sizes are measured anew",
     (
-        "db/record_table.py",
+        "db/chunks.py",
         "CHUNK_ROWS",
     ): "what DuckDB reads at a time: bytes are reckoned from it",
-    ("db/record_table.py", "_PART_ROWS"): "rows whose sizes are added up in DuckDB",
+    ("db/chunks.py", "_PART_ROWS"): "rows whose sizes are added up in DuckDB",
+    (
+        "db/duckdb/catalogue_rows.py",
+        "_FIRST_ROWS",
+    ): "the first piece, halved where it is too much",
+    ("db/duckdb/records.py", "_PIECE_WORK"): "bytes, times the parts of patterns",
     ("validation/texts.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
     ("db/record_table.py", "_ROWS_PER_WANTED"): "a share: whether a range is read whole",
     ("db/sql/columns.py", "_KEYS_AT_ONCE"): "keys, not records: their names",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def db(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DuckDB]:
 @pytest.fixture
 def notes(db: DuckDB) -> uuid.UUID:
     """A collection of `N` records, of which the first half was deleted."""
-    configuration = {"hnsw": {"space": "l2"}}
+    configuration: dict[str, Any] = {"hnsw": {"space": "l2"}, "embedding_function": None}
     info = CollectionInfo(
         uuid.uuid4(), "notes", "default_tenant", "default_database", configuration
     )
