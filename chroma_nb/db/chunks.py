@@ -4,6 +4,8 @@ DuckDB reads, commits and writes a chunk at a time. With texts of 1 MB it would 
 rows without a record, in which all texts are NULL: one for each further `PADDED_BYTES` of text. Then a chunk has some
 megabytes of texts, however long they are. DuckDB stores NULLs in next to no space.
 
+DuckDB before 2.0 writes none.
+
 The `label` of a padding row is NULL. Its `sequence` is the label of the record that it belongs to, with which it is
 deleted.
 """
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.base import TEXT_COLUMNS
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ def padding_rows(text_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
     Args:
         text_bytes: UTF-8 bytes of all texts of each record, int64, shape (n,).
     """
+    if IS_OLD_DUCKDB:
+        # Its COMMIT took 90 MB for a text of 2 MB with padding, and failed.
+        return np.zeros(len(text_bytes), dtype=np.int64)
     # With as many as a chunk has rows, a text is alone in its chunk.
     found: NDArray[np.int64] = np.minimum(np.maximum(text_bytes - 1, 0) // PADDED_BYTES, CHUNK_ROWS)
     return found
@@ -97,6 +103,8 @@ def chunk_text_bytes(text_bytes: NDArray[np.int64]) -> int:
     else:
         ends = np.concatenate([[0], np.cumsum(text_bytes)])
         most = int((ends[CHUNK_ROWS:] - ends[:-CHUNK_ROWS]).max())
+    if IS_OLD_DUCKDB:
+        return most
     return min(most, padded_chunk_bytes(int(text_bytes.max(initial=0))))
 
 

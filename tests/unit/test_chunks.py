@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 
 import chroma_nb
 from chroma_nb.db import chunks
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.chunks import CHUNK_ROWS, Padding, chunk_text_bytes, padded_chunk_bytes
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+pytestmark = pytest.mark.skipif(IS_OLD_DUCKDB, reason="DuckDB before 2.0 writes no padding")
 
 LENGTHS = (0, 1, 4_000, 4_096, 4_097, 9_000, 30_000)
 

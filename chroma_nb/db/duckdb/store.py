@@ -321,6 +321,8 @@ class DuckDB(StoredRecords):
 
 def _padding_after(entry: CatalogueEntry, rows: RecordRows) -> Padding:
     """Return which long texts of a collection have padding after these rows are written."""
+    if IS_OLD_DUCKDB and entry.padding and (rows.text_bytes > PADDED_BYTES).any():
+        return Padding.SOME
     if entry.padding or not padding_rows(rows.text_bytes).any():
         return entry.padding
     texts = entry.texts
