@@ -66,7 +66,7 @@ class TextSizes:
     documents: int
     uris: int
     metadatas: int
-    #: All texts of the longest record.
+    #: All texts of the longest record; 0 where an older chroma_nb has stored the sizes without it.
     longest: int = 0
 
     def row_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
@@ -74,6 +74,11 @@ class TextSizes:
         total = self.ids * ("id" in columns) + self.documents * ("document" in columns)
         total += self.uris * ("uri" in columns) + self.metadatas * ("metadata" in columns)
         return -(-total // max(1, self.n_records))
+
+    @property
+    def most_in_record(self) -> int:
+        """Bytes of the texts of one record at most."""
+        return self.longest or self.n_bytes
 
     @property
     def n_bytes(self) -> int:

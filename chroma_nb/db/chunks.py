@@ -4,8 +4,6 @@ DuckDB reads, commits and writes a chunk at a time. With texts of 1 MB it would 
 rows without a record, in which all texts are NULL: one for each further `PADDED_BYTES` of text. Then a chunk has some
 megabytes of texts, however long they are. DuckDB stores NULLs in next to no space.
 
-DuckDB before 2.0 writes none.
-
 The `label` of a padding row is NULL. Its `sequence` is the label of the record that it belongs to, with which it is
 deleted.
 """
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
+#: Whether padding is written. With it the COMMIT of DuckDB before 2.0 took 90 MB for a text of 2 MB, and failed.
+WRITES_PADDING = not IS_OLD_DUCKDB
 #: Rows of a chunk (DuckDB's STANDARD_VECTOR_SIZE).
 CHUNK_ROWS = 2_048
 #: UTF-8 bytes of texts that a record has without padding. DuckDB gives each text of more bytes a block of its own.
@@ -41,7 +41,7 @@ class Padding(IntEnum):
     """Which long texts of a table have padding."""
 
     NONE = 0
-    #: Not those that an older chroma_nb has written.
+    #: Not those that an older chroma_nb, or one with an older DuckDB, has written.
     SOME = 1
     ALL = 2
 
@@ -52,8 +52,7 @@ def padding_rows(text_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
     Args:
         text_bytes: UTF-8 bytes of all texts of each record, int64, shape (n,).
     """
-    if IS_OLD_DUCKDB:
-        # Its COMMIT took 90 MB for a text of 2 MB with padding, and failed.
+    if not WRITES_PADDING:
         return np.zeros(len(text_bytes), dtype=np.int64)
     # With as many as a chunk has rows, a text is alone in its chunk.
     found: NDArray[np.int64] = np.minimum(np.maximum(text_bytes - 1, 0) // PADDED_BYTES, CHUNK_ROWS)
@@ -103,7 +102,7 @@ def chunk_text_bytes(text_bytes: NDArray[np.int64]) -> int:
     else:
         ends = np.concatenate([[0], np.cumsum(text_bytes)])
         most = int((ends[CHUNK_ROWS:] - ends[:-CHUNK_ROWS]).max())
-    if IS_OLD_DUCKDB:
+    if not WRITES_PADDING:
         return most
     return min(most, padded_chunk_bytes(int(text_bytes.max(initial=0))))
 

@@ -379,7 +379,7 @@ def test_a_log_of_long_texts_stays_where_there_is_no_memory_to_write_it_into_the
         "import os, chroma_nb, numpy as np\n"
         "from chroma_nb.db.duckdb import inserts, store\n"
         # As an older chroma_nb has written them: many long texts in the 2,048 rows that a checkpoint handles at a time.
-        "inserts.padding_rows = store.padding_rows = np.zeros_like\n"
+        "inserts.padding_rows, store.WRITES_PADDING = np.zeros_like, False\n"
         f"client = chroma_nb.PersistentClient({str(tmp_path)!r}, chroma_nb.Settings(progress=False))\n"
         "docs = client.create_collection('docs', embedding_function=None)\n"
         f"for row in range({n}):\n"

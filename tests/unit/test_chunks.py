@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,7 @@ def test_long_texts_of_an_older_store_get_padding_with_a_compaction(
     with monkeypatch.context() as patched:
         # As before there was padding.
         patched.setattr("chroma_nb.db.duckdb.inserts.padding_rows", np.zeros_like)
-        patched.setattr("chroma_nb.db.duckdb.store.padding_rows", np.zeros_like)
+        patched.setattr("chroma_nb.db.duckdb.store.WRITES_PADDING", False)
         with open_store(tmp_path / "store") as client:
             notes = client.create_collection("notes", embedding_function=None)
             given = records(rng, [f"id{row}" for row in range(30)])
@@ -226,6 +227,31 @@ def test_long_texts_of_an_older_store_get_padding_with_a_compaction(
         remember(known, given)
         assert entry_of(notes).padding == Padding.SOME
         check_everywhere(client, notes, known)
+        compact(notes)
+        assert entry_of(notes).padding == Padding.ALL
+        check_everywhere(client, notes, known)
+
+
+def test_sizes_without_the_longest_record_are_enough_to_know_that_there_are_long_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(9)
+    given = records(rng, [f"id{row}" for row in range(30)])
+    known: dict[str, Any] = {}
+    remember(known, given)
+    with monkeypatch.context() as patched:
+        patched.setattr("chroma_nb.db.duckdb.inserts.padding_rows", np.zeros_like)
+        patched.setattr("chroma_nb.db.duckdb.store.WRITES_PADDING", False)
+        with open_store(tmp_path / "store") as client:
+            client.create_collection("notes", embedding_function=None).add(**given)
+    with duckdb.connect(str(tmp_path / "store" / "records.duckdb")) as connection:
+        ((stored,),) = connection.execute("SELECT text_sizes FROM collections").fetchall()
+        older = json.dumps(json.loads(stored)[:6])
+        connection.execute("UPDATE collections SET text_sizes = ?", [older])
+        connection.execute("CHECKPOINT")
+    (tmp_path / "store" / "commits").unlink()
+    with open_store(tmp_path / "store") as client:
+        notes = client.get_collection("notes", embedding_function=None)
         compact(notes)
         assert entry_of(notes).padding == Padding.ALL
         check_everywhere(client, notes, known)

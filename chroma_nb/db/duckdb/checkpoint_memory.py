@@ -116,9 +116,9 @@ class CheckpointMemory:
     def _text_bytes(self, entry: CatalogueEntry, texts: TextSizes) -> int:
         """Return the most bytes of texts that a checkpoint of one collection reads at the same time."""
         at_once = self._groups_at_once(texts)
-        most = min(texts.n_bytes, at_once * CHUNK_ROWS * (texts.longest or texts.n_bytes))
+        most = min(texts.n_bytes, at_once * CHUNK_ROWS * texts.most_in_record)
         if entry.padding == Padding.ALL:
-            most = min(most, at_once * padded_chunk_bytes(texts.longest))
+            most = min(most, at_once * padded_chunk_bytes(texts.most_in_record))
         measured = self.chunk_bytes.get((entry.info.id, entry.extent.generation))
         if measured is not None and measured[1] <= texts.n_bytes:
             most = min(most, at_once * measured[0] + texts.n_bytes - measured[1])

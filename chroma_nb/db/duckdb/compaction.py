@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from chroma_nb.db._versions import IS_OLD_DUCKDB
-from chroma_nb.db.chunks import PADDED_BYTES, Padding
+from chroma_nb.db.chunks import PADDED_BYTES, WRITES_PADDING, Padding
 from chroma_nb.db.duckdb.cached_catalogue import CatalogueEntry
 from chroma_nb.db.duckdb.schema import SET_TAIL, create_records
 from chroma_nb.memory.workspace import WORKSPACE
@@ -37,7 +36,7 @@ def compact(
         # Damage that came after a row was checked must not get a right checksum in the new file.
         source.forget_checks()
         extent = old.extent
-        pads = not IS_OLD_DUCKDB and store.text_sizes(collection_id).longest > PADDED_BYTES
+        pads = WRITES_PADDING and store.text_sizes(collection_id).most_in_record > PADDED_BYTES
         if pads:
             database.allow_padding()
         new = CatalogueEntry(

@@ -576,5 +576,5 @@ def _group_bytes(entry: CatalogueEntry, texts: TextSizes) -> int:
     """Return an upper bound of the bytes of a row group of a collection."""
     n_bytes = min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
     if entry.padding == Padding.ALL:
-        n_bytes = min(n_bytes, GROUP_ROWS * (PADDED_BYTES + ROW_BYTES) + texts.longest)
+        n_bytes = min(n_bytes, GROUP_ROWS * (PADDED_BYTES + ROW_BYTES) + texts.most_in_record)
     return n_bytes

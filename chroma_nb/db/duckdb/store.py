@@ -17,9 +17,9 @@ from chroma_nb.db.base import Changes, Extent
 from chroma_nb.db.chunks import (
     PADDED_BYTES,
     TEXT_PIECE_BYTES,
+    WRITES_PADDING,
     Padding,
     chunk_text_bytes,
-    padding_rows,
 )
 from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue, close_vectors, stored_texts
 from chroma_nb.db.duckdb.check import check_collection
@@ -321,13 +321,14 @@ class DuckDB(StoredRecords):
 
 def _padding_after(entry: CatalogueEntry, rows: RecordRows) -> Padding:
     """Return which long texts of a collection have padding after these rows are written."""
-    if IS_OLD_DUCKDB and entry.padding and (rows.text_bytes > PADDED_BYTES).any():
-        return Padding.SOME
-    if entry.padding or not padding_rows(rows.text_bytes).any():
+    if not (rows.text_bytes > PADDED_BYTES).any():
         return entry.padding
-    texts = entry.texts
-    is_known = texts is not None and (texts.longest or texts.n_bytes) <= PADDED_BYTES
-    return Padding.ALL if is_known else Padding.SOME
+    if not WRITES_PADDING:
+        return min(entry.padding, Padding.SOME)
+    if entry.padding:
+        return entry.padding
+    had_none = entry.texts is not None and entry.texts.most_in_record <= PADDED_BYTES
+    return Padding.ALL if had_none else Padding.SOME
 
 
 def _check_tail(vectors: VectorFile, changes: Changes) -> None:
