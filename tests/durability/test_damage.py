@@ -13,6 +13,7 @@ import pytest
 import chroma_nb
 from chroma_nb.errors import StoreCorruptError, VersionMismatchError
 from chroma_nb.segment.snapshot import FORMAT_VERSION
+from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,10 +169,8 @@ def test_a_short_vector_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_store_of_another_format_is_refused_and_left_alone(tmp_path: Path) -> None:
-    import duckdb
-
     make_store(tmp_path)
-    with duckdb.connect(str(tmp_path / "records.duckdb")) as connection:
+    with edited_database(tmp_path) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE key = 'format_version'")
     before = (tmp_path / "records.duckdb").read_bytes()
     with pytest.raises(VersionMismatchError, match="format 99"):

@@ -21,6 +21,7 @@ from chroma_nb.db.sql.frame import read_frame
 from chroma_nb.errors import MemoryBudgetError
 from tests.memory.fakes import tight
 from tests.stores import private_settings
+from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -231,7 +232,7 @@ def test_sizes_that_an_older_version_has_not_noted_are_measured_once(
     with reopened(tmp_path) as client:
         docs = fill(client, 100)
         right = measured(client, docs)
-    with contextlib.closing(duckdb.connect(str(tmp_path / "records.duckdb"))) as connection:
+    with edited_database(tmp_path) as connection:
         connection.execute(f"UPDATE collections SET text_sizes = {stored}")
     asked.clear()
     with reopened(tmp_path) as client:

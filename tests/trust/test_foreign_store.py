@@ -6,11 +6,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import StoreCorruptError
+from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,7 +133,7 @@ def forged(tmp_path: Path) -> Iterator[Callable[..., str]]:
         for name in os.listdir(path / "indexes"):
             if os.path.isfile(path / "indexes" / name):
                 os.unlink(path / "indexes" / name)
-        with duckdb.connect(str(path / "records.duckdb")) as con:
+        with edited_database(path) as con:
             for statement in statements:
                 con.execute(statement.format(table=f"records_{key.hex}_0"))
         return str(path)

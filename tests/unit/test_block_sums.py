@@ -27,6 +27,7 @@ from chroma_nb.errors import (
     NotSupportedError,
     StoreCorruptError,
 )
+from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -235,7 +236,7 @@ def vector_file(path: Path) -> Path:
 
 
 def in_database(path: Path, query: str) -> list[Any]:
-    with duckdb.connect(str(path / "records.duckdb")) as connection:
+    with duckdb.connect(str(path / "records.duckdb"), read_only=True) as connection:
         rows: list[Any] = connection.execute(query).fetchall()
     return rows
 
@@ -402,7 +403,7 @@ def test_damage_neither_compacts_nor_keeps_a_store_open(tmp_path: Path) -> None:
 
 def make_old(path: Path) -> None:
     """Take out of a store what format 2 brought."""
-    with duckdb.connect(str(path / "records.duckdb")) as connection:
+    with edited_database(path) as connection:
         connection.execute("DROP TABLE vector_sums")
         connection.execute("ALTER TABLE collections DROP COLUMN tail_rows")
         connection.execute("ALTER TABLE collections DROP COLUMN tail_sum")

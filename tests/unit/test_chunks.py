@@ -18,6 +18,7 @@ from chroma_nb.db import chunks
 from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.db.chunks import CHUNK_ROWS, Padding, chunk_text_bytes, padded_chunk_bytes
 from tests.stores import private_settings
+from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,7 +218,7 @@ def test_long_texts_of_an_older_store_get_padding_with_a_compaction(
             notes.add(**given)
             remember(known, given)
     assert format_of(tmp_path / "store") == "2"
-    with duckdb.connect(str(tmp_path / "store" / "records.duckdb")) as connection:
+    with edited_database(tmp_path / "store") as connection:
         connection.execute("ALTER TABLE collections DROP COLUMN padding")
     with open_store(tmp_path / "store") as client:
         notes = client.get_collection("notes", embedding_function=None)
@@ -244,11 +245,10 @@ def test_sizes_without_the_longest_record_are_enough_to_know_that_there_are_long
         patched.setattr("chroma_nb.db.duckdb.store.WRITES_PADDING", False)
         with open_store(tmp_path / "store") as client:
             client.create_collection("notes", embedding_function=None).add(**given)
-    with duckdb.connect(str(tmp_path / "store" / "records.duckdb")) as connection:
+    with edited_database(tmp_path / "store") as connection:
         ((stored,),) = connection.execute("SELECT text_sizes FROM collections").fetchall()
         older = json.dumps(json.loads(stored)[:6])
         connection.execute("UPDATE collections SET text_sizes = ?", [older])
-        connection.execute("CHECKPOINT")
     (tmp_path / "store" / "commits").unlink()
     with open_store(tmp_path / "store") as client:
         notes = client.get_collection("notes", embedding_function=None)
