@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 import duckdb
 
 from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 
@@ -125,7 +126,7 @@ class MemoryShare:
         way = (
             "give it more: Settings(duckdb_memory_limit='1 GB')"
             if self.is_fixed
-            else "make room on the machine; or write and ask for longer texts in smaller parts"
+            else f"ask for fewer records at once, or write fewer at once; or {MAKE_ROOM}"
         )
         return OutOfShareError(
             f"The database would need more than {format_bytes(self.limit)} of memory for this; nothing was "

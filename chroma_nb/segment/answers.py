@@ -38,9 +38,10 @@ _A_GET = (
 _LESS_OF_EACH = "ask for less of each, for their ids alone: include=[]"
 _A_QUERY = (
     "query() for {:,} results from collection [{}]",
-    "send fewer queries in one call",
     "ask for fewer results: n_results=10",
 )
+#: And where there is more than one query:
+_FEWER_QUERIES = "send fewer queries in one call"
 
 
 def records(
@@ -114,7 +115,8 @@ def matches(
     neighbors, _ = segment.search(queries, n_results, expression, ids)
     labels = neighbors.labels.ravel()
     n_queries, width = neighbors.labels.shape
-    with _room(segment, labels, include, _A_QUERY, budget) as room:
+    asked = _A_QUERY if n_queries == 1 else (_A_QUERY[0], _FEWER_QUERIES, *_A_QUERY[1:])
+    with _room(segment, labels, include, asked, budget) as room:
         texts = segment.metadata.read(labels, include, room.measured)
         found = Matches(_by_query(texts.ids, width, n_queries))
         if "distances" in include:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.preflight import MAKE_ROOM, over_budget
 from chroma_nb.memory.sizes import format_bytes
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def no_room(
     if need > room:
         budget = held + need + residents.pinned_bytes(but=slot)
         way = f"raise the budget: client.memory.budget = {budget:_}"
+        if need > residents.machine_room() + residents.lendable:
+            way = f"{MAKE_ROOM}; then {way}"
     else:
         there = residents.machine_room()
         way = "make room on the machine, such as by deleting arrays, and repeat the call"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +15,6 @@ from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 #: Leads out of the folder, to files that a store must not touch.
 _OUTSIDE = "0/../../../victim/precious"
@@ -182,14 +182,24 @@ def test_a_collection_whose_entry_cannot_be_right_is_named_and_the_others_are_us
         assert client.get_collection("others", embedding_function=None).count() == 3
 
 
-def test_a_database_is_deleted_with_its_damaged_collections(forged: Callable[..., str]) -> None:
+@pytest.mark.parametrize("call", ["reset", "delete_database"])
+def test_a_database_is_deleted_with_its_damaged_collections(
+    forged: Callable[..., str], call: str
+) -> None:
     path = forged("UPDATE collections SET generation = -1 WHERE name = 'notes'")
     with chroma.Client(settings=chroma.Settings(path=path, allow_reset=True)) as client:
-        client.reset()
+        if call == "reset":
+            client.reset()
+        else:
+            client.api.delete_database("default_database", "default_tenant")
+            client.api.create_database("default_database", "default_tenant")
         client.create_collection("notes", embedding_function=None)
     with chroma.Client(path) as client:
         assert [one.name for one in client.list_collections()] == ["notes"]
         assert client.check().is_whole
+    with edited_database(Path(path)) as con:
+        tables = con.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+    assert len([name for (name,) in tables if name.startswith("records_")]) == 1
 
 
 @pytest.mark.parametrize("load", [False, True])

@@ -187,6 +187,7 @@ class StoredCatalogue(DB):
             with self._database.transaction() as con:
                 for entry in self._cached.entries.values():
                     self._delete_collection(con, entry)
+                self._drop_damaged(con, self._cached.damaged)
                 con.execute("DELETE FROM collections")
                 con.execute("DELETE FROM databases")
                 con.execute("DELETE FROM tenants")
@@ -235,6 +236,10 @@ class StoredCatalogue(DB):
             with self._database.transaction() as con:
                 for entry in entries:
                     self._delete_collection(con, entry)
+                damaged = self._cached.damaged
+                self._drop_damaged(
+                    con, [one for one in damaged if (one.tenant, one.database) == (tenant, name)]
+                )
                 for table, column in (("collections", "database"), ("databases", "name")):
                     con.execute(
                         f"DELETE FROM {table} WHERE {column} = ? AND tenant = ?", [name, tenant]
@@ -370,6 +375,19 @@ class StoredCatalogue(DB):
         con.execute("DELETE FROM collections WHERE id = ?", [str(entry.info.id)])
         con.execute(f'DROP TABLE "{entry.table}"')
         self._files.delete_sums(con, entry.info.id)
+
+    def _drop_damaged(
+        self, con: duckdb.DuckDBPyConnection, damaged: Sequence[DamagedEntry]
+    ) -> None:
+        """Drop the tables of collections whose rows in the catalogue cannot be right."""
+        ids = {UUID(one.collection_id) for one in damaged if one.collection_id}
+        # A second row may have the id of a collection that is whole.
+        stems = {f"records_{one.hex}" for one in ids - self._cached.entries.keys()}
+        tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+        for (table,) in tables:
+            stem, _, generation = table.rpartition("_")
+            if stem in stems and generation.isdecimal():
+                con.execute(f'DROP TABLE "{table}"')
 
     def sizes(self, collection_ids: Sequence[UUID]) -> list[tuple[int, int, int]]:
         found = super().sizes(collection_ids)

@@ -54,6 +54,8 @@ class StoreFolder:
         self.database_header = DatabaseHeader(self.database_file)
         self.vectors = os.path.join(path, "vectors")
         self.indexes = os.path.join(path, "indexes")
+        #: The database was made just now.
+        self.is_new = False
         _check_folder(path, given)
         try:
             for folder in (path, self.vectors, self.indexes):
@@ -96,6 +98,7 @@ class StoreFolder:
             if fsync:
                 flush_file(unfinished)
             os.replace(unfinished, self.database_file)
+            self.is_new = True
         except duckdb.InterruptException:
             raise
         except (duckdb.Error, OSError) as error:

@@ -149,11 +149,11 @@ def view_client_memory(shown: ClientMemory) -> View:
 
 def _calls_for(report: MemoryReport) -> list[str]:
     """Return the calls that do what the widget's controls do."""
-    names = [collection.name for collection in by_size(report)[:_IN_CALLS]]
     calls = []
-    for name in names:
-        quoted = repr(shorten(name, NAME_CHARACTERS))
-        calls += [f"client.memory.unload({quoted})", f"client.memory.pin({quoted})"]
+    for collection in by_size(report)[:_IN_CALLS]:
+        quoted = repr(shorten(collection.name, NAME_CHARACTERS))
+        pin = "unpin" if collection.pinned else "pin"
+        calls += [f"client.memory.unload({quoted})", f"client.memory.{pin}({quoted})"]
         calls.append(f"client.memory.set_ttl({quoted}, 60)")
     calls += ["client.memory.unload_all()", 'client.memory.budget = "500 MB"']
     return [*calls, 'client.memory.preview("500 MB")', "client.memory.widget()"]
