@@ -34,10 +34,9 @@ main_environment() { # EXTRAS, with commas between them
   "$main" -m pip install --quiet --no-compile --editable ".[$1]"
 }
 
-# An environment of another Python with the parallel-safe tests run in it.
+# An environment of another Python, with what a user installs and pytest.
 leg() { # FOLDER PYTHON PIP-OPTIONS...
   [ -x "$work/$1/bin/python" ] || "$2" -m venv "$work/$1"
   "$work/$1/bin/python" -m pip install --quiet --no-compile --only-binary :all: \
     --no-binary chroma-nb "${@:3}" --editable ".[test]"
-  "$work/$1/bin/python" -m pytest -q -m "not slow and not serial" -n 2 tests
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-N = 60
+N = 20
 
 
 class Holder:
