@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from chroma_nb.index.base import VectorIndex
 
 TESTS = Path(__file__).parent
-#: Folders whose tests measure time or memory, or use every core.
+#: Folders whose tests measure time or memory, or use every core. One that leaves that to a process of its own is marked
+#: `own_process`, and others run beside it.
 SERIAL = {"browser", "display", "memory", "packaging"}
 #: Folders whose tests are in `scripts/test --quick`.
 QUICK = {"unit"}
@@ -29,13 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # A browser leaves an event loop in the main thread, which keeps others from having one of their own.
-    items.sort(key=lambda item: item.path.is_relative_to(TESTS / "browser"))
+    # The slow ones first, so that no worker is left alone with one. A browser last: it leaves an event loop in the main
+    # thread, which keeps others from having one of their own.
+    items.sort(
+        key=lambda item: (
+            item.path.is_relative_to(TESTS / "browser"),
+            item.get_closest_marker("slow") is None,
+        )
+    )
     for item in items:
         if not item.path.is_relative_to(TESTS):
             continue
         folder = item.path.relative_to(TESTS).parts[0]
-        if folder in SERIAL:
+        if folder in SERIAL and item.get_closest_marker("own_process") is None:
             item.add_marker(pytest.mark.serial)
         if folder in QUICK and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)

@@ -84,6 +84,7 @@ def run(script: str, path: Path, *, enter: list[str] | None = None) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 def test_ten_collections_answer_in_two_hundred_megabytes(tmp_path: Path) -> None:
     with limit(200_000_000) as group:
         if group.folder is None:

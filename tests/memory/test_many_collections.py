@@ -374,6 +374,7 @@ def test_a_store_in_memory_refuses_the_collection_that_there_is_no_room_for(
         client.create_collection("another", embedding_function=None)
 
 
+@pytest.mark.own_process
 def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
     # DuckDB 1.3 takes more for each table.
     with limit(250_000_000 if IS_OLD_DUCKDB else 150_000_000) as group:

@@ -148,7 +148,7 @@ class Actor(threading.Thread):
         self.client.memory.unpin(name)
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [8, pytest.param(30, marks=pytest.mark.slow)])
 def test_eight_threads_lose_nothing_and_keep_the_budget(tmp_path: Path, seconds: int) -> None:
     settings = chroma_nb.Settings(graph_min_records=400, fsync=False, idle_unload_seconds=0.05)
     with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:

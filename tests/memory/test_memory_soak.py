@@ -18,6 +18,7 @@ MINUTES = 3.0
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 def test_three_minutes_of_anything_in_three_hundred_megabytes(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     with limit(LIMIT_MB * 1_000_000) as group:

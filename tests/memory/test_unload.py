@@ -49,6 +49,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize("store", ["ephemeral", "persistent"])
 @pytest.mark.parametrize("engine", ["exact", "hnswlib", "usearch"])
 def test_the_process_gets_smaller(tmp_path: Path, engine: str, store: str) -> None:

@@ -56,6 +56,7 @@ with chroma_nb.PersistentClient(path, settings) as client:
 
 
 @pytest.mark.slow
+@pytest.mark.own_process
 @pytest.mark.skipif(IS_OLD_DUCKDB, reason="DuckDB before 2.0 writes no padding")
 def test_two_hundred_and_fifty_in_two_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")

@@ -21,7 +21,6 @@ from tests.trust.every_system_call.walk import KILLS, MODES
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.serial,
     pytest.mark.skipif(sys.platform != "linux", reason="a preloaded shim in this form is Linux's"),
 ]
 
