@@ -10,15 +10,7 @@ import numpy as np
 
 from chroma_nb.db.base import RecordRows
 from chroma_nb.db.stored_metadata import read_metadata, read_metadatas
-from chroma_nb.filters.expression import (
-    Among,
-    Compare,
-    CompareDate,
-    DocumentMatches,
-    Expression,
-    ListContains,
-    field_conditions,
-)
+from chroma_nb.filters.expression import DocumentMatches, Expression, field_conditions
 from chroma_nb.filters.mask import compile_mask
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
@@ -437,7 +429,7 @@ class LoadedMetadata(MetadataReader):
 
     # -- what filters ask for -----------------------------------------------------------------
 
-    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
+    def match(self, leaf: FieldLeaf) -> NDArray[np.bool_]:
         """Return which labels match, `negated` not looked at; the key's column is made once, if there is room."""
         column = self._columns.get(leaf.key)
         if column is None and self._too_large.get(leaf.key) != self._n_labels:
