@@ -77,7 +77,7 @@ class StoredCatalogue(DB):
         }
         entries: dict[UUID, CatalogueEntry] = {}
         damaged: list[DamagedEntry] = []
-        tails = "tail_rows, tail_sum" if self._database.format > 1 else "NULL, NULL"
+        tails = "tail_rows, tail_sum" if self._database.has_checksums else "NULL, NULL"
         columns = f"{COLLECTION_COLUMNS}, {tails}, text_sizes, padding"
         for row in read_collections(con, columns, self._database.memory_share):
             try:

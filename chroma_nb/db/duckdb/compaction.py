@@ -31,7 +31,7 @@ def compact(
         old = database.entry(collection_id)
         if old.info.dimension is None:
             return
-        database.upgrade()
+        database.add_checksums()
         source = store.vectors(collection_id)
         # Damage that came after a row was checked must not get a right checksum in the new file.
         source.forget_checks()

@@ -182,7 +182,7 @@ class DuckDB(StoredRecords):
             growth: Growth | None = None
             with bar:
                 if len(changes.vectors):
-                    self._database.upgrade()
+                    self._database.add_checksums()
                     vectors = self._files.writable(entry, changes.vectors.shape[1])
                     _check_tail(vectors, changes)
                     growth = vectors.append(changes.first_label, changes.vectors)
