@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from chroma_nb.db.duckdb.connection import Connection
+from chroma_nb.db.duckdb.connection import DuckDBConnection
 from chroma_nb.db.duckdb.inserts import ROWS_VIEW
 from chroma_nb.db.duckdb.schema import (
     CHECKSUM_FORMAT,
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 
-class Transactions(Connection):
+class Transactions(DuckDBConnection):
     """Writes, and keeps the catalogue in memory up to date with what DuckDB has.
 
     Args:
-        settings: See `Connection`; so are `name`, `cached`, `share` and `temp`.
+        settings: See `DuckDBConnection`; so are `name`, `cached`, `share` and `temp`.
     """
 
     #: Reads the catalogue from DuckDB into `cached`. `StoredCatalogue` sets it, before anything is opened.
