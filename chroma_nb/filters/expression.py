@@ -1,8 +1,9 @@
 """A filter as a small tree: `parsing` makes it, and `mask` and `sql` compile it.
 
-A node is an `And`, an `Or`, or a *leaf*: one condition, on a field, the id or the document. The nodes are frozen and hashable, and their values are of Python's own types. (Do not cache results by expression:
-1, 1.0 and True are equal in Python, and so are nodes that hold them.) Negation is a flag of the leaves and means
-"not": a record that has no such field, or no document, matches it.
+A node is an `And`, an `Or`, or a *leaf*: one condition, on a metadata field, the id or the document. The nodes are
+frozen and hashable, and their values are of Python's own types. (Do not cache results by expression: 1, 1.0 and True
+are equal in Python, and so are nodes that hold them.) Negation is a flag of the leaves and means "not": a record that
+has no such field, or no document, matches it.
 """
 
 from __future__ import annotations
