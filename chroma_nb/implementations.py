@@ -1,6 +1,6 @@
-"""Which class a name in the settings stands for.
+"""Which class of `API`, `DB` or `Server` a name in the settings stands for.
 
-This is the one module that names implementations. It names them as strings: a class is imported when it is asked for.
+They are named as strings: a class is imported when it is asked for. Graph engines are in `ENGINES` of `index/__init__.py`.
 """
 
 from __future__ import annotations

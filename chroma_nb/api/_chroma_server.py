@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.api._http import Connection
+    from chroma_nb.api._http import ServerConnection
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, OnConflict, RecordBatch, Where
     from chroma_nb.wire.operations import Operation
@@ -59,7 +59,7 @@ class ChromaServer(RestAPI):
         server: The server's name, version and limits.
     """
 
-    def __init__(self, settings: Settings, http: Connection, server: ServerInfo) -> None:
+    def __init__(self, settings: Settings, http: ServerConnection, server: ServerInfo) -> None:
         super().__init__(settings, http, server)
         # It takes and returns the embeddings of queries as numbers only.
         self._base64 = Base64(writes=server.base64, queries=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chroma_nb.api._chroma_server import ChromaServer
-from chroma_nb.api._http import Connection
+from chroma_nb.api._http import ServerConnection
 from chroma_nb.api._rest import RestAPI, reading_answers
 from chroma_nb.api._server_info import find_out
 
@@ -24,7 +24,7 @@ class FastAPI(RestAPI):
             ServerUnavailableError: No Chroma server answers at that address.
             AuthorizationError, ChromaAuthError: It refuses what was shown to it.
         """
-        http = Connection(settings)
+        http = ServerConnection(settings)
         try:
             with reading_answers(http):
                 server = find_out(http)

@@ -1,4 +1,4 @@
-"""`Connection`: requests to one server, pooled, repeated where that is safe, and what went wrong in words."""
+"""`ServerConnection`: requests to one server, pooled, repeated where that is safe, and what went wrong in words."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _NOT_BEGUN = frozenset((429, 503))
 _UNKNOWN = frozenset((502, 504))
 
 
-class Connection:
+class ServerConnection:
     """A server's address, and the way there.
 
     Args:

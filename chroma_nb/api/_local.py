@@ -140,7 +140,9 @@ class Local(API):
                 "Reset is disabled by config: it deletes every collection. "
                 "Open the client with Settings(allow_reset=True) to allow it."
             )
-        self.segments.forget([info.id for info in self.db.list_collections()], self.db.reset)
+        self.segments.delete_collections(
+            [info.id for info in self.db.list_collections()], self.db.reset
+        )
         return True
 
     def close(self) -> None:
@@ -212,7 +214,7 @@ class Local(API):
     def delete_database(self, name: str, tenant: str) -> None:
         self.get_database(name, tenant)
         doomed = [info.id for info in self.db.list_collections(tenant, name)]
-        self.segments.forget(doomed, lambda: self.db.delete_database(name, tenant))
+        self.segments.delete_collections(doomed, lambda: self.db.delete_database(name, tenant))
 
     # -- collections --------------------------------------------------------------------------
 
@@ -304,7 +306,7 @@ class Local(API):
 
     def delete_collection(self, name: str, *, tenant: str, database: str) -> None:
         doomed = self.get_collection(name, tenant=tenant, database=database).id
-        self.segments.forget([doomed], lambda: self.db.delete_collection(doomed))
+        self.segments.delete_collections([doomed], lambda: self.db.delete_collection(doomed))
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -457,7 +459,7 @@ class Local(API):
         names = {
             info.id: info.name for info in self.list_collections(tenant=tenant, database=database)
         }
-        n_bytes = self.segments.residents.read_budget(budget)
+        n_bytes = self.segments.residents.budget_bytes(budget)
         return [
             Eviction(names.get(key, ELSEWHERE), size, reason)
             for key, reason, size in self.segments.residents.would_unload(n_bytes)

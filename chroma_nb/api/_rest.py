@@ -15,7 +15,7 @@ from chroma_nb.wire.rest_requests import Base64, write_request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chroma_nb.api._http import Connection
+    from chroma_nb.api._http import ServerConnection
     from chroma_nb.settings import Settings
     from chroma_nb.wire.operations import Operation
     from chroma_nb.wire.requests import Request, Target
@@ -37,7 +37,7 @@ _UNUSABLE = (
 
 
 @contextlib.contextmanager
-def reading_answers(http: Connection) -> Iterator[None]:
+def reading_answers(http: ServerConnection) -> Iterator[None]:
     """Turn errors of reading a server's answer into one error that says that the answer cannot be used."""
     n_answers = http.n_answers
     try:
@@ -58,7 +58,7 @@ class RestAPI(RemoteAPI):
         server: The server's name, version and limits.
     """
 
-    def __init__(self, settings: Settings, http: Connection, server: ServerInfo) -> None:
+    def __init__(self, settings: Settings, http: ServerConnection, server: ServerInfo) -> None:
         super().__init__(settings, http.url, server)
         self._http = http
         self._base64 = Base64()

@@ -15,7 +15,7 @@ from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.server_info import ServerInfo
 
 if TYPE_CHECKING:
-    from chroma_nb.api._http import Connection
+    from chroma_nb.api._http import ServerConnection
 
 #: Chroma's server takes bodies of 40 MB; a request stays well below.
 _CHROMA_BODY = 24 * 2**20
@@ -23,7 +23,7 @@ _CHROMA_BODY = 24 * 2**20
 _LOOK_SECONDS = 5.0
 
 
-def find_out(http: Connection) -> ServerInfo:
+def find_out(http: ServerConnection) -> ServerInfo:
     """Ask a server what it is.
 
     Raises:
@@ -63,7 +63,7 @@ def find_out(http: Connection) -> ServerInfo:
     )
 
 
-def _old_server(http: Connection) -> ServerUnavailableError | None:
+def _old_server(http: ServerConnection) -> ServerUnavailableError | None:
     """Return the error for a server of Chroma's first API, if it is one."""
     try:
         http.request("GET", ("api", "v1", "heartbeat"), seconds=_LOOK_SECONDS)
@@ -76,6 +76,6 @@ def _old_server(http: Connection) -> ServerUnavailableError | None:
     )
 
 
-def _ask(http: Connection, operation: str) -> Any:
+def _ask(http: ServerConnection, operation: str) -> Any:
     route = ROUTE_OF[operation]
     return http.request(route.method, route.parts, safe=True)

@@ -21,7 +21,7 @@ from chroma_nb.validation import check_ttl, ids_exist
 from chroma_nb.wire.operations import OPERATIONS
 from chroma_nb.wire.requests import (
     Budget,
-    Changes,
+    CollectionChanges,
     Delete,
     Estimate,
     Fields,
@@ -217,7 +217,7 @@ class RemoteAPI(API):
     ) -> CollectionInfo:
         target = Target(tenant, database, collection_id)
         changed: CollectionInfo = self._ask(
-            "modify", target, Changes(name, metadata, configuration)
+            "modify", target, CollectionChanges(name, metadata, configuration)
         )
         return changed
 

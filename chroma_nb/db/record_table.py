@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 #: A chunk may take DuckDB's memory limit divided by this. Where it would take more, rows are read in ranges of labels.
 _READ_SHARE = 8
-#: A JSON function parses its text into this many times as many bytes (measured with 200 keys) ...
+#: A JSON function parses its text into this many times as many bytes (measured with 200 keys).
 _JSON_TIMES = 5
-#: ... and into at least this many bytes for each row (measured: 60 to 110).
+#: What it is parsed into has at least this many bytes for each row (measured: 60 to 110).
 _JSON_BYTES = 128
 #: These may take DuckDB's memory limit divided by this.
 _JSON_SHARE = 2

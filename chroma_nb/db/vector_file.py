@@ -43,9 +43,9 @@ _HEADER = struct.Struct("<8sII")
 _PIECE_BYTES = 1 << 20
 #: Up to this size the vectors of a collection are kept or read as an array; larger ones are mapped.
 _SMALL_BYTES = 1 << 20
-#: Scattered rows are read from ranges of the file of up to this size, ...
+#: Scattered rows are read from ranges of the file of up to this size.
 _RANGE_BYTES = 4 << 20
-#: ... each range in one piece where at least one row in this many is wanted, else row by row (1.5 microseconds
+#: A range is read in one piece where at least one row in this many is wanted, else row by row (1.5 microseconds
 #: each, as long as 8 rows of 384 dimensions take in one piece).
 _RANGE_ROWS_PER_ROW = 8
 #: Up to this many rows are read one by one, wherever they are.

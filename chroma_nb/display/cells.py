@@ -95,8 +95,8 @@ def vector_cell(vector: Any) -> Cell:
     if vector is None:
         return Cell("")
     values = np.asarray(vector).ravel()
-    head = ", ".join(f"{value:.3g}" for value in values[:3].tolist())
-    return Cell(f"[{head}{', …' if len(values) > 3 else ''}] {len(values)}-d")
+    first = ", ".join(f"{value:.3g}" for value in values[:3].tolist())
+    return Cell(f"[{first}{', …' if len(values) > 3 else ''}] {len(values)}-d")
 
 
 def distance_cells(distances: Sequence[float]) -> list[Cell]:

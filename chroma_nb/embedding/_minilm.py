@@ -53,10 +53,10 @@ _TEXTS_PER_BATCH = 32
 _TOKENS_PER_BATCH = 2048
 #: What a token takes on its way through the model, bytes (measured: 8 texts of 256 tokens, 60 MB).
 _TOKEN_BYTES = 30_000
-#: The model in memory is so many times its file (90 MB), and is there once more while it is read.
+#: The model in memory takes this many times its file (90 MB), and is there once more while it is read.
 _MODEL_TIMES = 2.2
 _TEXTS_PER_WINDOW = 512
-#: 256 tokens of English are about 1,100 characters. What comes after so many is looked at only if needed.
+#: 256 tokens of English are about 1,100 characters. What comes after this many is looked at only if needed.
 _HEAD_CHARACTERS = 4000
 
 _CONNECT_SECONDS = 5.0

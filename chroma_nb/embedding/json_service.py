@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _CONNECT_SECONDS = 5.0
 _LONGEST_WAIT_SECONDS = 60.0
-#: What an answer may have, bytes: so much, and so much for each text. 10,000 numbers take 220 kB.
+#: What an answer may have, bytes: the first for itself, the second for each text. 10,000 numbers take 220 kB.
 _ANSWER_BYTES, _TEXT_BYTES = 1 << 20, 1 << 18
-#: It may hold a JSON value for so many bytes that it may have.
+#: It may hold one JSON value for each this many of those bytes.
 _BYTES_PER_VALUE = 16
 #: What a number, and a list or a dict, takes in memory at most, bytes.
 _NUMBER_BYTES, _CONTAINER_BYTES = 40, 240

@@ -1,14 +1,15 @@
 """A filter as a small tree: `parsing` makes it, and `mask` and `sql` compile it.
 
-The nodes are frozen and hashable, and their values are of Python's own types. (Do not cache results by expression:
-1, 1.0 and True are equal in Python, and so are nodes that hold them.) Negation is a flag of the leaves and means
-"not": a record that has no such field, or no document, matches it.
+A node is an `And`, an `Or`, or a *leaf*: one condition, on a metadata field, the id or the document. The nodes are
+frozen and hashable, and their values are of Python's own types. (Do not cache results by expression: 1, 1.0 and True
+are equal in Python, and so are nodes that hold them.) Negation is a flag of the leaves and means "not": a record that
+has no such field, or no document, matches it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, NoReturn, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool
 Comparison: TypeAlias = Literal["$eq", "$gt", "$gte", "$lt", "$lte"]
@@ -105,6 +106,11 @@ class DocumentMatches:
 FieldLeaf: TypeAlias = Compare | CompareDate | Among | ListContains
 Leaf: TypeAlias = FieldLeaf | IdAmong | DocumentContains | DocumentMatches
 Expression: TypeAlias = And | Or | Leaf
+
+
+def unknown_leaf(leaf: NoReturn) -> AssertionError:
+    """Return the error for a leaf that is not evaluated. mypy finds each place that a new kind of leaf would reach."""
+    return AssertionError(f"A leaf of filters that nothing evaluates here: {leaf!r}")
 
 
 def patterns(expression: Expression | None) -> list[str]:

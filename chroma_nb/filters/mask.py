@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from chroma_nb.filters.expression import (
-    Among,
     And,
-    Compare,
-    CompareDate,
     DocumentContains,
     DocumentMatches,
     Expression,
     IdAmong,
-    ListContains,
     Or,
 )
 
@@ -26,11 +22,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.filters.expression import FieldLeaf
+
 
 class FilterReader(Protocol):
     """What a filter is evaluated on. All methods return masks of shape (n_labels,), bool."""
 
-    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
+    def match(self, leaf: FieldLeaf) -> NDArray[np.bool_]:
         """Return which labels match a condition on a metadata key; `negated` is ignored."""
         ...
 

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.filters.expression import (
+    Among,
     And,
     Compare,
     CompareDate,
@@ -21,6 +22,7 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
     Scalar,
+    unknown_leaf,
 )
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
 from chroma_nb.filters.regex import rust_regex_to_re2
@@ -247,7 +249,9 @@ def _leaf(leaf: Leaf, dialect: Dialect) -> tuple[str, list[Any]]:
         return dialect.list_has(leaf.key, leaf.value)
     if isinstance(leaf, Compare):
         return _compare(leaf.key, leaf.op, leaf.value, dialect)
-    return _equal(leaf.key, leaf.values, dialect)
+    if isinstance(leaf, Among):
+        return _equal(leaf.key, leaf.values, dialect)
+    raise unknown_leaf(leaf)
 
 
 def _equal(key: str, values: tuple[Scalar, ...], dialect: Dialect) -> tuple[str, list[Any]]:

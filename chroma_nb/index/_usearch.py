@@ -36,7 +36,7 @@ def _interruptible() -> Iterator[None]:
 #: records, and leave some that no search reaches: of 100,000 (40 graphs of 2,500, dimension 16, two threads)
 #: 165 did not find themselves, with this 47.
 _FOUNDATION = 1_024
-#: usearch takes memory for all candidates of a search beforehand (16 MB for so many), also where the graph has
+#: usearch takes memory for all candidates of a search beforehand (16 MB for this many), also where the graph has
 #: fewer records. Who asks for more wants them all: the planner scans then.
 _MOST_CANDIDATES = 1 << 20
 _METRICS = {"l2": "l2sq", "cosine": "cos", "ip": "ip"}

@@ -27,7 +27,7 @@ class Cores:
         self._last_written = time.monotonic()
 
     @property
-    def are_used(self) -> bool:
+    def used_lately(self) -> bool:
         """Did somebody read or write lately? Then a build leaves one core to answers, and takes short steps.
 
         A build itself begins when nobody has written for a while.

@@ -30,12 +30,12 @@ _SCAN_BYTES = 16 << 20
 _READ_BYTES = 1 << 20
 #: The product of a query and a row, which is float64 for very long or very short vectors.
 _PRODUCT_BYTES = 8
-#: Beside the products of a group of queries, a row takes so many bytes of work: its rank, what `partition`
+#: Beside the products of a group of queries, a row takes this many bytes of work: its rank, what `partition`
 #: copies of it, and its norm where that is not known.
 _ROW_BYTES = 16
 _EPSILON = float(np.finfo(np.float32).eps)
 _LARGEST = np.finfo(np.float32).max
-#: Vectors are taken to float64 in pieces of so many bytes.
+#: Vectors are taken to float64 in pieces of this many bytes.
 _WIDE_BYTES = 4 << 20
 #: What chosen rows take at most while their distances are computed: more at once is no faster. A row is there as
 #: float32, twice where rows between others are read, and for a piece in float64.
@@ -332,21 +332,21 @@ def _ranks(
 
 
 def _blocks(
-    vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64] | None, beside: int
+    vectors: NDArray[np.float32] | Rows, labels: NDArray[np.int64] | None, work_bytes: int
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """Yield (start, stop, rows) of all rows, or of chosen ones copied piece by piece.
 
     Args:
         vectors: The rows.
         labels: Those to look at; None is all.
-        beside: Bytes that the caller computes from each row, such as its products with the queries. A piece has
+        work_bytes: Bytes that the caller computes from each row, such as its products with the queries. A piece has
             fewer rows the more these are.
     """
     n_rows, dimension = vectors.shape
     row_bytes = 4 * dimension
     if labels is None:
         if isinstance(vectors, np.ndarray):
-            step = max(1, _SCAN_BYTES // (row_bytes + beside))
+            step = max(1, _SCAN_BYTES // (row_bytes + work_bytes))
             for start in range(0, n_rows, step):
                 block = vectors[start : start + step]
                 yield start, start + len(block), block

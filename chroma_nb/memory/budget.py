@@ -9,7 +9,7 @@ from chroma_nb.memory.sizes import parse_bytes
 
 #: Shares of the free memory: most for the loaded collections, some for DuckDB. The rest is for the notebook's
 #: own data and for temporary memory, such as that of a query.
-_INDEX_SHARE = 0.6
+_LOADED_SHARE = 0.6
 _DATABASE_SHARE = 0.15
 #: DuckDB needs the lower one to sort and to write. More than the upper one made nothing faster here.
 _DATABASE_LEAST = 32 << 20
@@ -20,9 +20,9 @@ LEAST_DATABASE = 12 << 20
 
 @dataclass(frozen=True)
 class Shares:
-    """Bytes for the loaded collections (`index`), and for DuckDB (`database`)."""
+    """Bytes for the loaded collections (`loaded`), and for DuckDB (`database`)."""
 
-    index: int
+    loaded: int
     database: int
 
 
@@ -30,17 +30,17 @@ def default_budget(machine: Machine = MACHINE) -> Shares:
     """Return the shares of the memory that is free now."""
     free = machine.free()
     database = min(max(int(free * _DATABASE_SHARE), _DATABASE_LEAST), _DATABASE_MOST)
-    return Shares(index_share(free), database)
+    return Shares(loaded_share(free), database)
 
 
-def index_share(free: int) -> int:
+def loaded_share(free: int) -> int:
     """Return how many of `free` bytes loaded collections may hold."""
-    return int(free * _INDEX_SHARE)
+    return int(free * _LOADED_SHARE)
 
 
 def database_share(budget: int) -> int:
     """Return DuckDB's limit in bytes, in proportion to the budget of the collections."""
-    part = int(budget * _DATABASE_SHARE / _INDEX_SHARE)
+    part = int(budget * _DATABASE_SHARE / _LOADED_SHARE)
     return min(max(part, _DATABASE_LEAST), _DATABASE_MOST)
 
 
@@ -56,5 +56,5 @@ def read_budget(value: int | float | str, machine: Machine = MACHINE) -> int:
         InvalidArgumentError: It cannot be read.
     """
     if is_auto(value):
-        return default_budget(machine).index
+        return default_budget(machine).loaded
     return parse_bytes(value, whole=machine.limit().total)

@@ -47,7 +47,7 @@ class Ledger:
 
     def __init__(self, budget: int, shared: SharedBudget | None = None) -> None:
         #: Returns the bytes of pinned collections, which are not unloaded for others.
-        self.kept: Callable[[], int] = lambda: 0
+        self.pinned_bytes: Callable[[], int] = lambda: 0
         self._lock = threading.Lock()
         self._shared = shared
         if shared is not None:
@@ -70,7 +70,7 @@ class Ledger:
     def most(self) -> int:
         """Bytes that the accounts could hold if the other ledgers of a shared budget held only what is pinned."""
         shared = self._shared
-        return self._budget if shared is None else max(0, shared.total - shared.kept(self))
+        return self._budget if shared is None else max(0, shared.total - shared.pinned_bytes(self))
 
     @property
     def is_shared(self) -> bool:
@@ -128,7 +128,7 @@ class Ledger:
                 self._set({owner: self.held(owner) + n_bytes})
                 return True
 
-    def settle(self, owner: Hashable, n_bytes: int) -> None:
+    def set_held(self, owner: Hashable, n_bytes: int) -> None:
         """Set an account to the bytes that are really used; 0 closes it."""
         with self._lock:
             self._set({owner: n_bytes})
@@ -176,7 +176,7 @@ class Ledger:
         with self._lock:
             self._shared, self._ceiling = shared, None
 
-    def keep(self) -> None:
+    def end_lowering(self) -> None:
         """End what `lower` began: the budget in force counts, whether `lower` succeeded or not."""
         with self._lock:
             self._ceiling = self._budget if self._shared is None else None

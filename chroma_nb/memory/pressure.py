@@ -26,10 +26,12 @@ _MOST_RESERVE = 512 << 20
 _BYTES_PER_SECOND = 3e9
 _LEAST_SECONDS = 0.01
 _MOST_SECONDS = 0.25
-#: The shortage is over when this many times the reserve has been free for this long, ...
+#: The shortage is over when this many times the reserve is free.
 _ROOM_AGAIN = 2
+#: It has to be free for this long.
 _ROOM_SECONDS = 0.5
-#: ... or, where only the shared budget had shrunk, when it has grown by this factor (and by the least reserve).
+#: Where only the shared budget had shrunk, there is room again when it has grown by this factor, and by the least
+#: reserve.
 _MUCH_MORE = 1.2
 #: The limit itself is read again after this long: it hardly ever changes.
 _LIMIT_SECONDS = 1.0

@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from chroma_nb import forked
-from chroma_nb.memory.budget import index_share
+from chroma_nb.memory.budget import loaded_share
 from chroma_nb.memory.machine import MACHINE, Machine
 
 if TYPE_CHECKING:
@@ -80,17 +80,17 @@ class SharedBudget:
             free = max(0, self.total - self.used)
             return ledger.used + free // max(1, len(self._ledgers))
 
-    def kept(self, but: Ledger) -> int:
+    def pinned_bytes(self, but: Ledger) -> int:
         """Return the bytes of the pinned collections of all ledgers, `but` left out."""
         with self.lock:
-            return sum(ledger.kept() for ledger in self._ledgers if ledger is not but)
+            return sum(ledger.pinned_bytes() for ledger in self._ledgers if ledger is not but)
 
     def reckon(self) -> int:
         """Read how much is free, compute the total anew and return it, bytes."""
         with self.lock:
             # Without unfinished commits and builds: their bytes are not written yet, so they count as free still.
             loaded = sum(ledger.used - ledger.passing for ledger in self._ledgers)
-            self._total = index_share(self._machine.free() + loaded)
+            self._total = loaded_share(self._machine.free() + loaded)
             self._until = time.monotonic() + _KEPT_SECONDS
             return self._total
 
@@ -100,7 +100,7 @@ class SharedBudget:
             if ledger in self._ledgers:
                 self.reckon()
                 return self.part_of(ledger)
-            total = self.reckon() + index_share(ledger.used)
+            total = self.reckon() + loaded_share(ledger.used)
             free = max(0, total - self.used - ledger.used)
             return ledger.used + free // (len(self._ledgers) + 1)
 

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 #: Always granted, without reading the machine's free memory, which takes 0.1 ms.
 SMALL_BYTES = 1 << 20
-#: Requests of up to this size are granted without another look, for this long after one ...
+#: For a moment after plenty was free, requests of up to this size are granted without another look.
 _MODEST_BYTES = 8 << 20
+#: How long that moment is.
 _MOMENT_SECONDS = 0.05
-#: ... that found more than this many times `_MODEST_BYTES` free.
+#: Plenty is more than this many times `_MODEST_BYTES`.
 _PLENTY = 16
 #: Never granted: the interpreter, allocators and the database need room to work in.
 _HEADROOM_BYTES = 16 << 20
@@ -85,8 +86,8 @@ class Grant:
 NOTHING = Grant(0)
 
 
-class _Keeping:
-    """A `kept` block: what it has taken, and how long it may wait."""
+class _Holding:
+    """A `holding_answers` block: what it has taken, and how long it may wait."""
 
     def __init__(self, times: float, patience: float, ended: Callable[[], bool]) -> None:
         self.grants: list[Grant] = []
@@ -138,7 +139,7 @@ class Workspace:
         #: When plenty was free (monotonic clock).
         self._plenty = -1.0
         self._lenders = lenders
-        #: This thread's blocks of `kept` and `reading_pieces`.
+        #: This thread's blocks of `holding_answers` and `reading_pieces`.
         self._threads = threading.local()
 
     @property
@@ -205,8 +206,8 @@ class Workspace:
             return self._granted(n_bytes) if n_bytes <= self._free() else None
 
     @contextlib.contextmanager
-    def kept(self, times: float, ended: Callable[[], bool] = _never) -> Iterator[None]:
-        """Keep what this thread takes for answers until the end of the block, and take `times` as much.
+    def holding_answers(self, times: float, ended: Callable[[], bool] = _never) -> Iterator[None]:
+        """Hold what this thread takes for answers until the end of the block, and take `times` as much.
 
         For code that turns an answer into another form, and so holds both for a moment. All waits of the block
         together last no longer than one may.
@@ -215,19 +216,19 @@ class Workspace:
             times: The factor.
             ended: Says that nobody needs the answer any more: waiting ends.
         """
-        before = self._keeping
-        keeping = _Keeping(times, self._patience, ended)
-        self._threads.keeping = keeping
+        before = self._holding
+        holding = _Holding(times, self._patience, ended)
+        self._threads.holding = holding
         try:
             yield
         finally:
-            self._threads.keeping = before
-            for grant in keeping.grants:
+            self._threads.holding = before
+            for grant in holding.grants:
                 self.end(grant)
 
     @contextlib.contextmanager
     def reading_pieces(self, waits: bool = False, copies: int = 1) -> Iterator[None]:
-        """What the block reads is a piece that is used up and dropped, and no answer: `kept` does not keep it.
+        """What the block reads is a piece that is used up and dropped, and no answer: `holding_answers` lets it go.
 
         Args:
             waits: Whether to wait for memory; who can do with a smaller piece does not.
@@ -241,9 +242,9 @@ class Workspace:
             self._threads.piece = before
 
     @property
-    def keeps_answers(self) -> bool:
-        """Whether this thread is in a `kept` block: its answer is turned into another form, such as JSON."""
-        return self._keeping is not None
+    def holds_answers(self) -> bool:
+        """Whether this thread is in a `holding_answers` block: its answer is turned into another form, such as JSON."""
+        return self._holding is not None
 
     @property
     def reads_a_piece(self) -> bool:
@@ -256,19 +257,19 @@ class Workspace:
         return getattr(self._threads, "piece", None)
 
     @property
-    def _keeping(self) -> _Keeping | None:
-        """This thread's `kept` block."""
-        return getattr(self._threads, "keeping", None)
+    def _holding(self) -> _Holding | None:
+        """This thread's `holding_answers` block."""
+        return getattr(self._threads, "holding", None)
 
     def take_answer(self, n_bytes: int, what: str, *ways: str, budget: int | None = None) -> Grant:
-        """Return memory for an answer, as `take_all` does; within `kept`, until the end of that block."""
-        keeping, piece = self._keeping, self._piece
+        """Return memory for an answer, as `take_all` does; within `holding_answers`, until the end of that block."""
+        holding, piece = self._holding, self._piece
         if piece is not None:
             return self.take_all(piece.copies * n_bytes, what, *ways, budget=budget)
-        if keeping is None:
+        if holding is None:
             return self.take_all(n_bytes, what, *ways, budget=budget)
-        grant = self.take_all(int(keeping.times * n_bytes), what, *ways, budget=budget)
-        keeping.grants.append(grant)
+        grant = self.take_all(int(holding.times * n_bytes), what, *ways, budget=budget)
+        holding.grants.append(grant)
         # Given back at the end of the block.
         return Grant(n_bytes)
 
@@ -291,8 +292,8 @@ class Workspace:
         """
         if n_bytes <= SMALL_BYTES:
             return Grant(n_bytes)
-        keeping, piece = self._keeping, self._piece
-        patience = self._patience if keeping is None else keeping.patience
+        holding, piece = self._holding, self._piece
+        patience = self._patience if holding is None else holding.patience
         if not waits or (piece is not None and not piece.waits):
             patience = 0.0
         started = time.monotonic()
@@ -314,7 +315,7 @@ class Workspace:
                         return self._granted(n_bytes)
                     left = started + patience - time.monotonic()
                     could_come = self._could_come(n_bytes)
-                    is_over = left <= 0 or (keeping is not None and keeping.ended())
+                    is_over = left <= 0 or (holding is not None and holding.ended())
                     if not could_come or is_over:
                         # Not kept in a variable: this frame would then keep what those above it have read so far.
                         raise over_budget(
@@ -323,12 +324,12 @@ class Workspace:
                     waited = True
                     self._changed.wait(min(left, _LOOK_SECONDS))
         finally:
-            if keeping is not None and waited:
-                keeping.patience -= time.monotonic() - started
+            if holding is not None and waited:
+                holding.patience -= time.monotonic() - started
 
     def _could_come(self, n_bytes: int) -> bool:
         """Say whether there may be enough once other threads give back their grants."""
-        if self._keeping is not None and n_bytes <= self._most_free - self._mine():
+        if self._holding is not None and n_bytes <= self._most_free - self._mine():
             # In a server: the memory may be that of answers that are being sent to clients.
             return True
         others = self._others()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.collection.collection import Collection
 
-#: Records are chosen in so many pieces, spread over the collection.
+#: Records are chosen in this many pieces, spread over the collection.
 _PIECES = 50
 _WAY_OUT = "show fewer of them: plot(limit=1_000)"
 _OTHER = "other"

@@ -21,8 +21,9 @@ _SMALL_DIMENSION = 1_024
 _GUESSES = 8
 _MOST_STEPS = 100
 _TOLERANCE = 1e-4
-#: Embeddings are moved and multiplied in pieces of this size, each of which is there so many times.
+#: Embeddings are moved and multiplied in pieces of this size.
 _PIECE_BYTES = 1 << 20
+#: How many copies of a piece there are.
 _COPIES = 3
 #: Matrices of dimension x dimension: the covariance, its axes, and what LAPACK works in.
 _SQUARES = 6

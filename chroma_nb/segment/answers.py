@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,23 +25,32 @@ if TYPE_CHECKING:
 _VECTOR_COPIES = 4 + 8
 #: A distance as Python's float, with its place in a list.
 _FLOAT_BYTES = 32
-#: An answer's record without its texts, and how many times as much as their UTF-8 these may take as objects.
+#: An answer's record without its texts.
 _OBJECT_BYTES = 400
+#: Texts as objects may take this many times the bytes of their UTF-8.
 _MOST_TIMES = 16
-#: What an answer is called that is refused, and what to do instead.
-_A_GET = (
-    "get() of {:,} records of collection [{}]",
-    "ask for them in parts: get(limit=..., offset=...)",
-    "write them to a file: collection.export(path)",
+
+
+class _Asked(NamedTuple):
+    """What an answer that may be refused is called, and what to do instead of asking for it."""
+
+    #: A format, of the number of records and the collection's name.
+    what: str
+    #: The best first.
+    ways: tuple[str, ...]
+
+
+_QUERY = "query() for {:,} results from collection [{}]"
+_FEWER_RESULTS = "ask for fewer results: n_results=10"
+_GET = "get() of {:,} records of collection [{}]"
+_IN_PARTS = "ask for them in parts: get(limit=..., offset=...)"
+_TO_A_FILE = "write them to a file: collection.export(path)"
+_IDS_OF_A_GET = _Asked(_GET, (_IN_PARTS, _TO_A_FILE))
+_A_GET = _Asked(
+    _GET, (_IN_PARTS, "ask for less of each, for their ids alone: include=[]", _TO_A_FILE)
 )
-#: And where more than ids was asked for:
-_LESS_OF_EACH = "ask for less of each, for their ids alone: include=[]"
-_A_QUERY = (
-    "query() for {:,} results from collection [{}]",
-    "ask for fewer results: n_results=10",
-)
-#: And where there is more than one query:
-_FEWER_QUERIES = "send fewer queries in one call"
+_A_QUERY = _Asked(_QUERY, (_FEWER_RESULTS,))
+_MANY_QUERIES = _Asked(_QUERY, ("send fewer queries in one call", _FEWER_RESULTS))
 
 
 def records(
@@ -70,7 +79,7 @@ def records(
     """
     reader = segment.metadata
     labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
-    with _room(segment, labels, include, _A_GET, budget) as room:
+    with _room(segment, labels, include, _A_GET if include else _IDS_OF_A_GET, budget) as room:
         texts = reader.read(labels, include, room.measured)
         found = Records(texts.ids)
         if "embeddings" in include:
@@ -115,7 +124,7 @@ def matches(
     neighbors, _ = segment.search(queries, n_results, expression, ids)
     labels = neighbors.labels.ravel()
     n_queries, width = neighbors.labels.shape
-    asked = _A_QUERY if n_queries == 1 else (_A_QUERY[0], _FEWER_QUERIES, *_A_QUERY[1:])
+    asked = _A_QUERY if n_queries == 1 else _MANY_QUERIES
     with _room(segment, labels, include, asked, budget) as room:
         texts = segment.metadata.read(labels, include, room.measured)
         found = Matches(_by_query(texts.ids, width, n_queries))
@@ -194,9 +203,9 @@ def _discarded(error: MemoryBudgetError, need: int, free: int) -> MemoryBudgetEr
     said = error.message().replace("Nothing was allocated", "The texts read so far were discarded")
     for before, now in ((error.need, need), (error.free, free)):
         said = said.replace(format_bytes(before), format_bytes(now), 1)
-    told = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
-    told.may_fit_later = error.may_fit_later
-    return told
+    discarded = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
+    discarded.may_fit_later = error.may_fit_later
+    return discarded
 
 
 #: For answers that are small.
@@ -207,7 +216,7 @@ def _room(
     segment: Segment,
     labels: NDArray[np.int64],
     include: Sequence[str],
-    asked: tuple[str, ...],
+    asked: _Asked,
     budget: Callable[[], int],
 ) -> _Room:
     """Take the memory of an answer; refuse one that does not fit, before any of it is made.
@@ -216,7 +225,7 @@ def _room(
         segment: What answers.
         labels: The records, int64, shape (n,).
         include: What is answered of them.
-        asked: What was asked for, of how many records and of which collection; and what to do instead.
+        asked: What the error says where it is refused.
         budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
     """
     vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
@@ -231,16 +240,13 @@ def _room(
     else:
         texts = segment.metadata.answer_bytes(labels, include)
         once = np.unique(labels)
-        if WORKSPACE.keeps_answers and len(once) < len(labels):
+        if WORKSPACE.holds_answers and len(once) < len(labels):
             # Records that several queries find have their texts in common, but not in JSON.
             texts += segment.metadata.text_bytes(labels, include)
             texts -= segment.metadata.text_bytes(once, include)
-    what, *ways = asked
-    if asked is _A_GET and include:
-        ways.insert(1, _LESS_OF_EACH)
-    what = what.format(len(labels), segment.info.name)
+    what = asked.what.format(len(labels), segment.info.name)
 
     def take(more: int) -> Grant:
-        return WORKSPACE.take_answer(more, what, *ways, budget=budget())
+        return WORKSPACE.take_answer(more, what, *asked.ways, budget=budget())
 
     return _Room(take(n_bytes + texts), texts, take)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import LoadedSegment
     from chroma_nb.segment.slot import Slot
 
-#: Texts of so many bytes are written however little is free: imports and copies send pieces of about this size.
+#: Texts of up to this many bytes are written however little is free: imports and copies send pieces of about this size.
 _ALWAYS_WRITTEN_BYTES = 8 << 20
 
 
@@ -85,7 +85,7 @@ class CommitRoom:
         if counted is None:
             with slot.lock.write():
                 segment.metadata.forget_columns()
-                self._settle(slot, segment)
+                self._correct_account(slot, segment)
             counted = self._reserve(slot, segment, changes)
         return counted
 
@@ -115,7 +115,7 @@ class CommitRoom:
             self._residents.saved_graphs.save(segment)
             with slot.lock.write():
                 vectors.drop_graph()
-                self._settle(slot, segment)
+                self._correct_account(slot, segment)
         counted = self._reserve(slot, segment, changes)
         if counted is None:
             raise no_room(
@@ -153,9 +153,9 @@ class CommitRoom:
             segment.metadata.forget_columns(but=counted)
             segment.apply(self._db, changes, version)
             self._residents.ledger.hand_over(slot.growth_account, slot.collection_id)
-            self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+            self._residents.ledger.set_held(slot.collection_id, segment.resident_bytes)
 
-    def _settle(self, slot: Slot, segment: LoadedSegment) -> None:
+    def _correct_account(self, slot: Slot, segment: LoadedSegment) -> None:
         """Set the account to what the segment holds, if it is still the loaded one."""
         if slot.segment is segment:
-            self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+            self._residents.ledger.set_held(slot.collection_id, segment.resident_bytes)

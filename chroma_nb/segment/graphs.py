@@ -39,19 +39,22 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 #: A step of a first graph, which no query searches yet: long enough to keep the cores busy, short enough that a
-#: query that begins soon gets a core. While other threads read or write (`_BESIDE`), steps are shorter. A step
-#: reads at most `_BUILD_BYTES` of vectors.
+#: query that begins soon gets a core.
 _BUILD_SECONDS = 0.1
-_BUILD_SECONDS_BESIDE = 0.002
+#: The same while other threads read or write.
+_BUILD_SECONDS_WHILE_USED = 0.002
+#: The vectors that such a step reads at most.
 _BUILD_BYTES = 6 << 20
-#: The same for a graph in use. Searches wait until a step ends, so while others read, a step takes no longer than
-#: a search.
+#: A step of a graph in use. Searches wait until it ends.
 _EXTEND_SECONDS = 0.015
-_EXTEND_SECONDS_BESIDE = 0.0005
+#: The same while other threads read or write: no longer than a search takes.
+_EXTEND_SECONDS_WHILE_USED = 0.0005
+#: The vectors that such a step reads at most.
 _EXTEND_BYTES = 3 << 19
-#: A graph that was built while others read is saved when nobody has read for `_SAVE_SECONDS`, and after
-#: `_SAVE_WITHIN_SECONDS` in any case. The engines hold Python's global lock while they write, some 2 ms per MB.
+#: A graph that was built while others read is saved when nobody has read for this long: the engines hold Python's
+#: global lock while they write, some 2 ms per MB.
 _SAVE_SECONDS = 1.0
+#: It is saved after this long in any case.
 _SAVE_WITHIN_SECONDS = 60.0
 #: A tail longer than both (records, and share of the graph) is added to the graph: scanning it costs about as much
 #: as searching the graph.
@@ -122,18 +125,18 @@ class Graphs:
         done = total - unindexed
         return IndexingStatus(done, unindexed, total, done / total if total else 1.0)
 
-    def build(self, slot: Slot, *, wait: bool) -> None:
+    def build(self, slot: Slot, *, in_background: bool) -> None:
         """Bring a loaded collection's graph up to date.
 
         Args:
             slot: The collection's.
-            wait: Wait for a build that is running and then add the rest, and raise where there is no memory for a
-                graph. Otherwise return without an error in both cases.
+            in_background: Nobody waits for it. Otherwise wait for a build that is running and then add the rest,
+                show the progress, and raise where there is no memory for a graph.
 
         Raises:
             MemoryBudgetError: The smallest form of the graph does not fit, or the memory got short meanwhile.
         """
-        if not slot.build_lock.acquire(wait=wait):
+        if not slot.build_lock.acquire(wait=not in_background):
             return
         try:
             CORES.start_building()
@@ -145,18 +148,20 @@ class Graphs:
                 and segment.vectors.graph is not None
             ):
                 total -= segment.vectors.graph_end
-            shown = wait and self.settings.progress
+            shown = self.settings.progress and not in_background
             threads = self.settings.threads
             dimension = 1 if segment is None else segment.info.dimension or 1
             most = max(1, _EXTEND_BYTES // (4 * dimension))
-            pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_BESIDE, most)
+            pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_WHILE_USED, most)
             with progress_bar(total, "Building the graph", did="linked", enabled=shown) as bar:
-                while not self.closing and self._build_step(slot, pace, bar, must=wait):
+                while not self.closing and self._build_or_extend(
+                    slot, pace, bar, must=not in_background
+                ):
                     pass
         finally:
             CORES.stop_building()
             slot.build_lock.release()
-        if wait or not CORES.are_used:
+        if not in_background or not CORES.used_lately:
             self._save(slot)
         else:
             self._to_save[slot.collection_id] = (slot, time.monotonic() + _SAVE_WITHIN_SECONDS)
@@ -164,7 +169,7 @@ class Graphs:
 
     def _save_when_unused(self, collection_id: UUID) -> None:
         slot, until = self._to_save.pop(collection_id)
-        if CORES.are_used and time.monotonic() < until:
+        if CORES.used_lately and time.monotonic() < until:
             self._to_save.setdefault(collection_id, (slot, until))
             self._saver.request(collection_id, _SAVE_SECONDS)
         else:
@@ -178,7 +183,7 @@ class Graphs:
                 with segment.vectors.graph_lock.read():
                     self._saved.save(segment)
 
-    def _build_step(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
+    def _build_or_extend(self, slot: Slot, pace: Pace, bar: ProgressBar, *, must: bool) -> bool:
         """Build a first graph, or add one step to a graph in use; say whether there is more to do."""
         with slot.lock.read():
             segment = slot.segment
@@ -253,8 +258,8 @@ class Graphs:
             raise
         finally:
             if ledger.held(owner):
-                ledger.settle(owner, 0)
-        if pace.is_beside:
+                ledger.set_held(owner, 0)
+        if pace.others_work:
             give_way()
         bar.update(stop - start)
         return True
@@ -267,7 +272,7 @@ class Graphs:
             if vectors.graph_claimed > vectors.graph_end:
                 vectors.drop_graph()
             if slot.segment is segment:
-                self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+                self._residents.ledger.set_held(slot.collection_id, segment.resident_bytes)
 
     def _release_mapping(self, slot: Slot, segment: LoadedSegment) -> None:
         """Unmap vectors that were mapped to scan a long tail; the graph has its own copy."""
@@ -277,7 +282,7 @@ class Graphs:
         with slot.lock.write():
             if slot.segment is segment and vectors.graph_end >= vectors.n_labels:
                 vectors.source.release()
-                self._residents.ledger.settle(slot.collection_id, segment.resident_bytes)
+                self._residents.ledger.set_held(slot.collection_id, segment.resident_bytes)
 
     def _build_first(
         self,
@@ -316,7 +321,7 @@ class Graphs:
         finally:
             slot.graph_progress = None
             # 0 already where the graph was put in.
-            ledger.settle(owner, 0)
+            ledger.set_held(owner, 0)
 
     def _choose_form(
         self, slot: Slot, segment: LoadedSegment, n_labels: int, *, must: bool
@@ -381,7 +386,7 @@ class Graphs:
         end = len(alive)
         graph = form.create(graph_parameters(segment.info), end + end // 8)
         most = max(1, _BUILD_BYTES // vectors.source.row_bytes)
-        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_BESIDE, most)
+        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_WHILE_USED, most)
         start = 0
         while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
@@ -404,7 +409,7 @@ class Graphs:
             started = time.perf_counter()
             graph.add(labels, block, pace.threads)
             pace.took(stop - start, time.perf_counter() - started)
-            if pace.is_beside:
+            if pace.others_work:
                 give_way()
             bar.update(stop - start)
             start = stop
@@ -464,7 +469,7 @@ class Graphs:
                 vectors.source.release()
                 ledger = self._residents.ledger
                 ledger.hand_over(slot.graph_account, slot.collection_id)
-                ledger.settle(slot.collection_id, segment.resident_bytes)
+                ledger.set_held(slot.collection_id, segment.resident_bytes)
         self.db.settle()
         if end >= _MANY_RECORDS:
             return_memory()

@@ -10,15 +10,7 @@ import numpy as np
 
 from chroma_nb.db.base import RecordRows
 from chroma_nb.db.stored_metadata import read_metadata, read_metadatas
-from chroma_nb.filters.expression import (
-    Among,
-    Compare,
-    CompareDate,
-    DocumentMatches,
-    Expression,
-    ListContains,
-    field_conditions,
-)
+from chroma_nb.filters.expression import DocumentMatches, Expression, field_conditions
 from chroma_nb.filters.mask import compile_mask
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
@@ -37,15 +29,17 @@ if TYPE_CHECKING:
     from chroma_nb.filters.mask import FilterReader
 
 
-#: The JSON of a piece of metadata is there so many times while it is parsed: the texts, and all in one.
+#: This many copies of a piece's JSON exist while it is parsed: one text for each record, and one of all.
 _JSON_COPIES = 2
-#: A filter reads the values of a key in pieces of so many bytes; a value may take so many times its JSON.
+#: Metadata and texts are read in pieces that take about this many bytes.
 _PIECE_BYTES = 4 << 20
+#: A value as an object may take this many times the bytes of its JSON.
 _OBJECT_TIMES = 8
-#: From so many keys on whose columns are not made yet, each piece of metadata is parsed once for all of them. Below it is
-#: quicker to look for each key in the text (measured with records of 10 to 20,000 keys).
+#: A filter that has to make the columns of this many keys or more parses each piece of metadata once for all of them. With
+#: fewer keys it is quicker to look for each of them in the text (measured with records of 10 to 20,000 keys).
 _MANY_KEYS = 16
-#: From this share of texts that nobody has any more on, a pool is made anew when it is next loaded.
+#: Where more than this share of a pool is texts of no record, as they were replaced, no snapshot of it is saved: it is
+#: read from the DB again, which leaves them out.
 _SPARE_SHARE = 0.25
 
 
@@ -78,17 +72,17 @@ class LoadedMetadata(MetadataReader):
 
     Args:
         match_documents: Evaluates a regular expression in the DB: labels whose document matches.
-        grant: Asked before bytes are kept that are not needed again for sure; where it says no, what was
+        may_hold: Asked before bytes are kept that are not needed again for sure; where it says no, what was
             made serves once and is let go.
     """
 
     def __init__(
         self,
         match_documents: Callable[[Expression], NDArray[np.int64]],
-        grant: Callable[[int], bool],
+        may_hold: Callable[[int], bool],
     ) -> None:
         self._match_documents = match_documents
-        self._grant = grant
+        self._may_hold = may_hold
         self._ids = TextPool(hashed=True)
         self._documents = TextPool()
         self._uris: TextPool | None = None
@@ -437,7 +431,7 @@ class LoadedMetadata(MetadataReader):
 
     # -- what filters ask for -----------------------------------------------------------------
 
-    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
+    def match(self, leaf: FieldLeaf) -> NDArray[np.bool_]:
         """Return which labels match, `negated` not looked at; the key's column is made once, if there is room."""
         column = self._columns.get(leaf.key)
         if column is None and self._too_large.get(leaf.key) != self._n_labels:
@@ -502,7 +496,7 @@ class LoadedMetadata(MetadataReader):
         for key in keys:
             some, values = found.pop(key)
             column = MetadataColumn.build(self._n_labels, np.asarray(some, dtype=np.int64), values)
-            if self._grant(column.nbytes):
+            if self._may_hold(column.nbytes):
                 self._columns[key] = column
             else:
                 self._too_large[key] = self._n_labels
@@ -535,7 +529,7 @@ class LoadedMetadata(MetadataReader):
                 values += some
             everything = np.concatenate([np.empty(0, dtype=np.int64), *found])
             column = MetadataColumn.build(self._n_labels, everything, values)
-        if self._grant(column.nbytes):
+        if self._may_hold(column.nbytes):
             self._columns[key] = column
         else:
             self._too_large[key] = self._n_labels
@@ -557,7 +551,7 @@ class LoadedMetadata(MetadataReader):
 
     def document_contains(self, text: str) -> NDArray[np.bool_]:
         """Return which labels' documents contain the text."""
-        return self._documents.contains(text, self._grant)
+        return self._documents.contains(text, self._may_hold)
 
     def document_matches(self, pattern: str) -> NDArray[np.bool_]:
         """Return which labels' documents match the pattern, by the DB's regular expressions."""

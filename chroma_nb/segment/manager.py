@@ -162,7 +162,7 @@ class SegmentManager:
 
     def deleted_elsewhere(self, collection_id: UUID) -> None:
         """Free what is held of a collection that another process has deleted."""
-        self._view.forget(collection_id)
+        self._view.free_deleted(collection_id)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class SegmentManager:
         with slot.write_lock:
             self.residents.drop_if_in_doubt(slot)
             if self.db.shared:
-                self._view.catch_up_alone(slot)
+                self._view.catch_up_locked(slot)
             self._derived.remove_unnamed()
             # Raises where the collection was deleted while this writer waited.
             info = self.db.get_collection(collection_id)
@@ -262,7 +262,7 @@ class SegmentManager:
             self.residents.drop_if_in_doubt(slot)
             raise
         finally:
-            self.residents.ledger.settle(slot.growth_account, 0)
+            self.residents.ledger.set_held(slot.growth_account, 0)
         return extent
 
     def check(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> CollectionCheck:
@@ -275,7 +275,7 @@ class SegmentManager:
         slot = self._slots.get(collection_id)
         with slot.write_lock:
             if self.db.shared:
-                self._view.catch_up_alone(slot)
+                self._view.catch_up_locked(slot)
             found = self.db.check(collection_id, on_bytes)
             damaged = self.residents.saved_graphs.damaged_files(collection_id, on_bytes)
             return replace(found, derived=damaged)
@@ -284,10 +284,16 @@ class SegmentManager:
         """Apply a collection's new name, configuration or TTL to its segment."""
         self.residents.configure(self._slots.get(info.id))
 
-    def forget(self, collection_ids: Iterable[UUID], delete: Callable[[], None]) -> None:
-        """Delete collections: drop their segments and run `delete` while no thread reads them.
+    def delete_collections(
+        self, collection_ids: Iterable[UUID], delete: Callable[[], None]
+    ) -> None:
+        """Delete collections: free what is held of them, and have the DB delete them, while no thread reads them.
 
         An interrupt is raised before or after all of it.
+
+        Args:
+            collection_ids: The collections.
+            delete: Deletes them in the DB.
         """
         # Sorted, so that two threads that delete several do not wait for each other.
         slots = [self._slots.get(collection_id) for collection_id in sorted(collection_ids)]
@@ -316,7 +322,7 @@ class SegmentManager:
         slot = self._slots.get(collection_id)
         with slot.write_lock:
             if self.db.shared:
-                self._view.catch_up_alone(slot)
+                self._view.catch_up_locked(slot)
             with slot.lock.write():
                 was_loaded = slot.segment is not None
                 self.residents.drop(slot, save=False, reason="its file is compacted")
@@ -493,7 +499,7 @@ class SegmentManager:
             segment = slot.segment
             wanted = segment is not None and self._graphs.tail_is_long(segment)
         if wanted:
-            self._graphs.build(slot, wait=False)
+            self._graphs.build(slot, in_background=True)
 
     def status(self, collection_id: UUID) -> IndexingStatus:
         """Return how much of the collection the graph covers."""
@@ -511,7 +517,7 @@ class SegmentManager:
             MemoryBudgetError: The collection, or the smallest form of its graph, does not fit.
         """
         self.load(collection_id)
-        self._graphs.build(self._slots.get(collection_id), wait=True)
+        self._graphs.build(self._slots.get(collection_id), in_background=False)
 
 
 def _between_commits(

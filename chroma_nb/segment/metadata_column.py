@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.filters.expression import Among, Compare, CompareDate, ListContains
+from chroma_nb.filters.expression import Among, Compare, CompareDate, ListContains, unknown_leaf
 from chroma_nb.filters.numbers import Bound, equal_numbers, float_bound, int_bound
 from chroma_nb.scalars import SECOND, instant
 from chroma_nb.segment.text_pool import grown
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from chroma_nb.filters.expression import FieldLeaf
 
 _MISSING, _TEXT, _INT, _FLOAT, _BOOL, _LIST = range(6)
 _PLAIN_KINDS: dict[type, int] = {str: _TEXT, int: _INT, float: _FLOAT, bool: _BOOL}
@@ -234,7 +236,7 @@ class MetadataColumn:
             sys.getsizeof(text) + sys.getsizeof(code) for text, code in self._texts.items()
         ) + sum(map(_size_of_list, self._lists))
 
-    def match(self, leaf: Compare | CompareDate | Among | ListContains) -> NDArray[np.bool_]:
+    def match(self, leaf: FieldLeaf) -> NDArray[np.bool_]:
         """Return which labels match, shape (n_labels,), bool; `negated` is not looked at."""
         places = self._match_places(leaf)
         if self._labels is None:
@@ -243,9 +245,7 @@ class MetadataColumn:
         mask[self._labels[: self._n_places][places]] = True
         return mask
 
-    def _match_places(
-        self, leaf: Compare | CompareDate | Among | ListContains
-    ) -> NDArray[np.bool_]:
+    def _match_places(self, leaf: FieldLeaf) -> NDArray[np.bool_]:
         kinds = self._kinds[: self._n_places]
         payload = self._payload[: self._n_places]
         if isinstance(leaf, CompareDate):
@@ -260,6 +260,13 @@ class MetadataColumn:
             return _both(kinds == _LIST, np.isin(payload, codes))
         if isinstance(leaf, Compare):
             return self._compare(leaf.op, leaf.value, kinds, payload)
+        if isinstance(leaf, Among):
+            return self._equals_one(leaf, kinds, payload)
+        raise unknown_leaf(leaf)
+
+    def _equals_one(
+        self, leaf: Among, kinds: NDArray[np.uint8], payload: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         if isinstance(leaf.values[0], str):
             texts = [self._texts.get(str(value), -1) for value in leaf.values]
             return _both(kinds == _TEXT, np.isin(payload, texts))

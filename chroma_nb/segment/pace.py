@@ -16,38 +16,38 @@ class Pace:
     Args:
         threads: How many threads a build may have; 0 is one per core.
         seconds: What a step should take where nobody waits for answers.
-        seconds_beside: The same beside somebody who reads or writes.
+        seconds_while_used: The same where others read or write meanwhile.
         most: Vectors of a step at most.
     """
 
-    def __init__(self, threads: int, seconds: float, seconds_beside: float, most: int) -> None:
+    def __init__(self, threads: int, seconds: float, seconds_while_used: float, most: int) -> None:
         self._all_threads = threads
-        self._seconds = {False: seconds, True: seconds_beside}
+        self._seconds = {False: seconds, True: seconds_while_used}
         self._most = most
-        #: Vectors of the next step, by whether it is beside somebody.
+        #: Vectors of the next step, by whether others read or write meanwhile.
         self._size = {False: min(_FIRST, most), True: 1}
-        self._beside = False
+        self._others_work = False
 
     def next(self) -> int:
-        """Look around, and return how many vectors the next step takes."""
-        self._beside = CORES.are_used
-        return self._size[self._beside]
+        """Find out whether others work, and return how many vectors the next step takes."""
+        self._others_work = CORES.used_lately
+        return self._size[self._others_work]
 
     @property
-    def is_beside(self) -> bool:
-        """Is this step one beside somebody who reads or writes?"""
-        return self._beside
+    def others_work(self) -> bool:
+        """Whether others read or wrote just before this step, so that it leaves them a core."""
+        return self._others_work
 
     @property
     def threads(self) -> int:
         """Threads of this step, 0 is one per core: one core is left to others."""
-        if not self._beside:
+        if not self._others_work:
             return self._all_threads
         return max(1, (self._all_threads or os.cpu_count() or 1) - 1)
 
     def took(self, n: int, seconds: float) -> None:
         """Learn from a step: how many vectors it had, and its time."""
-        fitting = int(n * self._seconds[self._beside] / max(seconds, 1e-9))
-        size = self._size[self._beside]
+        fitting = int(n * self._seconds[self._others_work] / max(seconds, 1e-9))
+        size = self._size[self._others_work]
         # By half of the difference and to the double at most: a step may have had to wait for a core.
-        self._size[self._beside] = max(1, min((size + fitting + 1) // 2, 2 * size, self._most))
+        self._size[self._others_work] = max(1, min((size + fitting + 1) // 2, 2 * size, self._most))

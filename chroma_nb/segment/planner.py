@@ -12,8 +12,8 @@ _SECONDS_PER_CANDIDATE = 2.9e-6 / 384
 #: Bytes per second that one core compares exactly: rows in order, and chosen rows copied together.
 _SCAN_RATE = 10e9
 _GATHER_RATE = 5e9
-#: HNSW misses more of the neighbours the nearer their number is to that of the candidates it examines: so many for
-#: each wanted one (50,000 MiniLM embeddings, 100 results: recall 0.985 with 2, 0.96 with 1).
+#: HNSW misses more of the neighbours the nearer their number is to that of the candidates it examines. So it examines
+#: this many for each wanted one (50,000 MiniLM embeddings, 100 results: recall 0.985 with 2, 0.96 with 1).
 _CANDIDATES_PER_RESULT = 2
 #: Candidates beyond what the share of matches asks for, as matches do not lie evenly.
 _OVERFETCH = 3.0

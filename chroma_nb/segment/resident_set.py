@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 #: The machine's free memory is checked once this many bytes were reserved since the last check, as it takes 0.1 ms.
 _UNCHECKED_BYTES = 1 << 20
-#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is being loaded replaces another, ...
+#: Memory is tight below this many times `DB.working_bytes`. Then a small collection that is loaded replaces another one.
 _TIGHT_FACTOR = 10
-#: ... if the loaded ones hold more than the budget divided by this.
+#: It does so only where the loaded collections hold more than the budget divided by this.
 _REPLACE_FROM = 64
 #: Freed memory is given back to the system when this much was unloaded: it takes some ms each time.
 _TRIM_BYTES = 1 << 20
@@ -57,8 +57,9 @@ _SMALL_BYTES = 64 << 10
 _BUSY_SECONDS = 1.0
 #: `set_budget` gives up when nothing was released for this long.
 _PATIENCE_SECONDS = 30.0
-#: A request to the janitor with this id gives freed memory back, this long after the last collection was unloaded.
-_TRIM_REQUEST = UUID(int=0)
+#: Asks the janitor to give freed memory back, in the place of a collection's id. No collection has this one.
+_RETURN_FREED = UUID(int=0)
+#: It is asked this long after the last collection was unloaded.
 _TRIM_DELAY_SECONDS = 0.05
 
 
@@ -101,13 +102,13 @@ class ResidentSet(Lender):
         #: Little memory is left, so a small collection that is loaded replaces another one. This begins before there
         #: is too little: of many small collections, only a part of the memory goes back to the system.
         self._replaces_small = False
-        self._order = UnloadOrder(slots, self.residents, settings.idle_unload_seconds)
+        self._order = UnloadOrder(slots, self.loaded_collections, settings.idle_unload_seconds)
         #: No search for leftover accounts before this moment (monotonic).
         self._leftovers_from = 0.0
         self._janitor = Worker("janitor", self._unload_expired)
         #: Called when there is room again; collections may lack a graph for which there was none.
         self.on_room: Callable[[], None] = lambda: None
-        self.ledger.kept = self.pinned_bytes
+        self.ledger.pinned_bytes = self.pinned_bytes
         LENDERS.add(self)
 
     # -- the budget ---------------------------------------------------------------------------
@@ -117,7 +118,7 @@ class ResidentSet(Lender):
         """Bytes that the loaded collections may hold together."""
         return self.ledger.budget
 
-    def read_budget(self, value: int | float | str) -> int:
+    def budget_bytes(self, value: int | float | str) -> int:
         """Return a budget in bytes; of ``"auto"``, this store's part."""
         return SHARED_BUDGET.with_ledger(self.ledger) if is_auto(value) else read_budget(value)
 
@@ -128,7 +129,7 @@ class ResidentSet(Lender):
             MemoryBudgetError: The pinned collections alone are larger, or collections were in use all the time and
                 could not be unloaded. The budget does not change.
         """
-        before, budget = self.budget, self.read_budget(value)
+        before, budget = self.budget, self.budget_bytes(value)
         saving_until = time.perf_counter() + SAVING_SECONDS
         with self._budget_lock:
             try:
@@ -141,13 +142,13 @@ class ResidentSet(Lender):
                         raise refusals.still_held(self, budget)
                     if not self._evict_one(
                         None, wait=True, saving_until=saving_until
-                    ) and not self._settle_leftovers(now=True):
+                    ) and not self._correct_leftovers(now=True):
                         # A graph is being built: its builder sees that the ledger is over the new budget, and stops.
                         time.sleep(0.005)
                 if is_auto(value):
                     self.ledger.share(SHARED_BUDGET)
             finally:
-                self.ledger.keep()
+                self.ledger.end_lowering()
                 self._return_freed(at_once=True)
                 self.sample()
         self.db.set_memory_limit(database_share(budget))
@@ -156,8 +157,7 @@ class ResidentSet(Lender):
         return budget
 
     def _check_pinned(self, budget: int) -> None:
-        pinned = self.pinned_bytes()
-        if budget < pinned:
+        if budget < (pinned := self.pinned_bytes()):
             raise refusals.pinned_too_large(self, pinned, budget)
 
     def reserve(self, slot: Slot, n_bytes: int, owner: Hashable | None = None) -> bool:
@@ -192,7 +192,7 @@ class ResidentSet(Lender):
                 self._return_freed()
             elif not (
                 shortfall and self._return_freed(at_once=True)
-            ) and not self._settle_leftovers(slot):
+            ) and not self._correct_leftovers(slot):
                 return False
 
     def _machine_shortfall(self, n_bytes: int) -> int:
@@ -209,8 +209,8 @@ class ResidentSet(Lender):
 
     def machine_room(self) -> int:
         """Return the machine's free bytes beyond the reserve: `Pressure` would unload what is loaded into that."""
-        kept = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
-        return WORKSPACE.free() - kept - self.db.working_bytes
+        reserve = max(0, PRESSURE.reserve() - WORKSPACE.headroom)
+        return WORKSPACE.free() - reserve - self.db.working_bytes
 
     def _could_fit(self, slot: Slot, n_bytes: int, shortfall: int) -> bool:
         """Say whether unloading everything that is not pinned would make room."""
@@ -226,7 +226,7 @@ class ResidentSet(Lender):
         reason = "another store needed room"
         return wanted > 0 and LENDERS.give_back(wanted, reason, but=self) > 0
 
-    def _settle_leftovers(self, but: Slot | None = None, *, now: bool = False) -> int:
+    def _correct_leftovers(self, but: Slot | None = None, *, now: bool = False) -> int:
         """Correct accounts that hold more than there is, as an interrupted call leaves them; return the bytes.
 
         Args:
@@ -242,28 +242,28 @@ class ResidentSet(Lender):
             slot = self.slots.find(collection_id)
             if slot is None:
                 # The collection was deleted, and what it held is freed.
-                self.ledger.settle(owner, 0)
+                self.ledger.set_held(owner, 0)
             elif slot is not but:
-                self._settle_unused(slot, is_graph=doing == "graph")
+                self._correct_unused(slot, is_graph=doing == "graph")
         ended = time.monotonic()
         # As for orders: so searching takes at most 5 % of the time.
         self._leftovers_from = ended + REUSE_FACTOR * (ended - started)
         return max(0, before - self.ledger.used)
 
-    def _settle_unused(self, slot: Slot, *, is_graph: bool) -> None:
+    def _correct_unused(self, slot: Slot, *, is_graph: bool) -> None:
         """Set a slot's accounts to what is really held, if no other thread is working on it."""
         lock = slot.build_lock if is_graph else slot.write_lock
         if lock.is_mine or not lock.acquire(wait=False):
             return
         try:
             if is_graph:
-                self.ledger.settle(slot.graph_account, 0)
+                self.ledger.set_held(slot.graph_account, 0)
             elif slot.lock.acquire_write(wait=False):
                 try:
                     there = 0 if slot.segment is None else slot.segment.resident_bytes
                     if there < self.ledger.held(slot.collection_id):
-                        self.ledger.settle(slot.collection_id, there)
-                    self.ledger.settle(slot.growth_account, 0)
+                        self.ledger.set_held(slot.collection_id, there)
+                    self.ledger.set_held(slot.growth_account, 0)
                 finally:
                     slot.lock.release()
         finally:
@@ -314,7 +314,7 @@ class ResidentSet(Lender):
 
     def _evict_one(
         self,
-        keep: Slot | None,
+        but: Slot | None,
         *,
         wait: bool = False,
         saving_until: float | None = None,
@@ -323,14 +323,14 @@ class ResidentSet(Lender):
         """Unload the first collection in the order that is not in use; return its bytes, 0 where there is none.
 
         Args:
-            keep: A slot that is left alone.
+            but: A slot that is left alone.
             wait: Wait for collections that are in use.
             saving_until: Of many, small ones are saved until then (`time.perf_counter`); None saves it.
             reason: Why, in words.
         """
         while True:
             is_new = self._order.renew()
-            while (found := self._order.take(keep)) is not None:
+            while (found := self._order.take(but)) is not None:
                 slot, why = found
                 why = f"{why}, {reason}"
                 if released := self._try_unload(slot, why, wait=wait, saving_until=saving_until):
@@ -397,7 +397,7 @@ class ResidentSet(Lender):
             segment.vectors.graph = None
             segment.vectors.source.release()
         segment.metadata.release()
-        self.ledger.settle(slot.collection_id, 0)
+        self.ledger.set_held(slot.collection_id, 0)
         slot.unloads += 1
         slot.least_bytes = None
         seconds = time.perf_counter() - started
@@ -438,7 +438,7 @@ class ResidentSet(Lender):
             self._janitor.request(slot.collection_id, max(0.0, after - idle))
 
     def _unload_expired(self, collection_id: UUID) -> None:
-        if collection_id == _TRIM_REQUEST:
+        if collection_id == _RETURN_FREED:
             self._return_freed(at_once=True)
             self.db.settle()
             return
@@ -456,7 +456,7 @@ class ResidentSet(Lender):
         reason = f"not used for {after:g} s ({'idle' if ttl is None else 'its TTL'})"
         if self._try_unload(slot, reason):
             # Once for all collections whose time ends at this moment.
-            self._janitor.request(_TRIM_REQUEST, _TRIM_DELAY_SECONDS)
+            self._janitor.request(_RETURN_FREED, _TRIM_DELAY_SECONDS)
         elif slot.segment is not None:
             self._janitor.request(collection_id, _BUSY_SECONDS)
 
@@ -517,7 +517,7 @@ class ResidentSet(Lender):
         except BaseException:
             with slot.lock.write():
                 slot.segment = None
-            self.ledger.settle(slot.collection_id, 0)
+            self.ledger.set_held(slot.collection_id, 0)
             raise
         finally:
             slot.loading = False
@@ -544,7 +544,7 @@ class ResidentSet(Lender):
                 segment.vectors.graph, segment.vectors.graph_end = found
         with slot.lock.write():
             slot.segment = segment
-            self.ledger.settle(slot.collection_id, segment.resident_bytes)
+            self.ledger.set_held(slot.collection_id, segment.resident_bytes)
 
     # -- reports ------------------------------------------------------------------------------
 
@@ -567,7 +567,7 @@ class ResidentSet(Lender):
         """Take a sample of what is held, for the history."""
         self.history.sample(self.ledger.used, self.budget, short=PRESSURE.is_on)
 
-    def residents(self, but: Slot | None = None) -> list[policy.Resident]:
+    def loaded_collections(self, but: Slot | None = None) -> list[policy.Resident]:
         """Return the loaded collections, pinned ones included."""
         return [
             policy.Resident(
@@ -590,7 +590,7 @@ class ResidentSet(Lender):
         self._check_pinned(budget)
         used, out = self.ledger.used, []
         order = policy.ranked_for_unload(
-            self.residents(), time.monotonic(), self.settings.idle_unload_seconds
+            self.loaded_collections(), time.monotonic(), self.settings.idle_unload_seconds
         )
         for resident, reason in order:
             if used <= budget:

@@ -107,8 +107,8 @@ class Segment:
         return self.vectors.search(queries, k, plan=plan, mask=mask, order=order), plan
 
 
-#: What a loaded collection's Python objects and empty buffers take, whatever is in it (measured: 6.6 kB). Of
-#: one it is nothing, of ten thousand more than all their records.
+#: What a loaded collection's Python objects and empty buffers take, whatever is in it (measured: 6.6 kB). It is
+#: counted because of stores with ten thousand small collections, where it is more than all their records.
 OBJECT_BYTES = 7_000
 
 
@@ -119,7 +119,7 @@ class LoadedSegment(Segment):
         db: Where the truth is.
         info: The collection.
         extent: Its extent, to which this segment is brought by `load`.
-        grant: Says whether so many more bytes may be held; asked by readers for what only makes later
+        may_hold: Says whether so many more bytes may be held; asked by readers for what only makes later
             answers faster.
     """
 
@@ -127,13 +127,13 @@ class LoadedSegment(Segment):
     vectors: LoadedVectors | None
 
     def __init__(
-        self, db: DB, info: CollectionInfo, extent: Extent, grant: Callable[[int], bool]
+        self, db: DB, info: CollectionInfo, extent: Extent, may_hold: Callable[[int], bool]
     ) -> None:
         def match(expression: Expression) -> NDArray[np.int64]:
             return db.select(info.id, expression)
 
-        super().__init__(info, LoadedMetadata(match, grant), None)
-        self._grant = grant
+        super().__init__(info, LoadedMetadata(match, may_hold), None)
+        self._may_hold = may_hold
         self.generation = extent.generation
         #: The version of the collection that this segment has. Where the DB is shared, it may be behind the DB's.
         self.version = extent.version
@@ -146,7 +146,7 @@ class LoadedSegment(Segment):
     def _open_vectors(self, db: DB) -> None:
         if self.info.dimension is not None:
             source = db.vectors(self.info.id)
-            self.vectors = LoadedVectors(source, self.info.space, self._grant)
+            self.vectors = LoadedVectors(source, self.info.space, self._may_hold)
 
     @property
     def form(self) -> str:
@@ -191,7 +191,7 @@ class LoadedSegment(Segment):
         db: DB,
         info: CollectionInfo,
         derived: DerivedFiles,
-        grant: Callable[[int], bool],
+        may_hold: Callable[[int], bool],
         progress: bool,
     ) -> LoadedSegment:
         """Bring a collection's records into memory: by its snapshot, or from the DB piece by piece.
@@ -200,11 +200,11 @@ class LoadedSegment(Segment):
             db: Where the truth is.
             info: The collection.
             derived: Where its snapshot is.
-            grant: As for the class.
+            may_hold: As for the class.
             progress: Show a progress bar.
         """
         extent = db.extent(info.id)
-        segment = cls(db, info, extent, grant)
+        segment = cls(db, info, extent, may_hold)
         prefix = derived.prefix(info.id, extent.generation)
         sections = open_snapshot(prefix, extent.version)
         if sections is not None:
@@ -212,7 +212,7 @@ class LoadedSegment(Segment):
                 segment._restore(sections, extent)
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 pass_over(prefix, error)
-                segment = cls(db, info, extent, grant)
+                segment = cls(db, info, extent, may_hold)
             else:
                 return segment
         n_labels = extent.next_label

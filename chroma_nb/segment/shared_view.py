@@ -59,9 +59,9 @@ class SharedView:
             if not self._is_behind(slot):
                 return False
             with slot.write_lock:
-                self.catch_up_alone(slot)
+                self.catch_up_locked(slot)
         except NotFoundError:
-            self.forget(slot.collection_id)
+            self.free_deleted(slot.collection_id)
             raise
         return True
 
@@ -71,18 +71,19 @@ class SharedView:
         segment = slot.segment
         if segment is None:
             return False
-        # So it is where a thread was stopped between moving the view and applying the changes.
+        # The two differ where a thread was stopped between moving the view and applying the changes.
         return not self._has_state_of_view(segment) or segment.info != self._db.get_collection(
             slot.collection_id
         )
 
-    def catch_up_alone(self, slot: Slot) -> None:
+    def catch_up_locked(self, slot: Slot) -> None:
         """See what is committed now. The caller holds `write_lock`.
 
         Raises:
             NotFoundError: Another process has deleted the collection.
         """
-        # One that lacks changes although it names their version would be trusted again once it has caught up.
+        # A segment in doubt may have the version of a commit that was applied to it only in part. Once newer commits
+        # are applied, nothing would show that it lacks the rest.
         self._residents.drop_if_in_doubt(slot)
         segment = slot.segment
         if segment is None:
@@ -121,7 +122,7 @@ class SharedView:
             self._residents.drop_if_in_doubt(slot)
             raise
         finally:
-            self._residents.ledger.settle(slot.growth_account, 0)
+            self._residents.ledger.set_held(slot.growth_account, 0)
 
     def _has_state_of_view(self, segment: LoadedSegment) -> bool:
         extent = self._db.extent(segment.info.id)
@@ -131,7 +132,7 @@ class SharedView:
         with slot.lock.write():
             self._residents.drop(slot, save=False, reason=reason)
 
-    def forget(self, collection_id: UUID) -> None:
+    def free_deleted(self, collection_id: UUID) -> None:
         """Free what is held of a collection that another process has deleted."""
         slot = self._slots.find(collection_id)
         if slot is None:

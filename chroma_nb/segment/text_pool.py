@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Between two texts: a byte that UTF-8 never contains, so that no match runs over a border.
 _BORDER = b"\xff"
 _NONE = -1
-#: Texts are encoded and put in so many letters at a time.
+#: Texts are encoded and put in this many letters at a time.
 _PUT_BYTES = 4 << 20
 #: What stands before the quote of a key in compact JSON, and what may stand after the quote that ends a text.
 _BEFORE_A_KEY = b"{,"
@@ -263,13 +263,13 @@ class TextPool:
         return out
 
     def contains(
-        self, text: str, grant: Callable[[int], bool] = lambda n_bytes: True
+        self, text: str, may_hold: Callable[[int], bool] = lambda n_bytes: True
     ) -> NDArray[np.bool_]:
         """Return which labels' texts have `text` in them, shape (n,).
 
         Args:
             text: What to look for.
-            grant: Asked whether so many bytes may be kept for the next search.
+            may_hold: Asked whether so many bytes may be kept for the next search.
         """
         if not text:
             return self.present()
@@ -289,7 +289,7 @@ class TextPool:
         if by_start is None:
             order = np.argsort(self._starts[: self._n], kind="stable")
             by_start = order[self._lengths[order] >= 0]
-            if grant(by_start.nbytes):
+            if may_hold(by_start.nbytes):
                 self._by_start = by_start
         starts = self._starts[by_start]
         found = np.asarray(places, dtype=np.int64)

@@ -60,11 +60,11 @@ class UnloadOrder:
         ended = time.monotonic()
         self._order, self._until = found, ended + REUSE_FACTOR * (ended - started)
 
-    def take(self, keep: Slot | None) -> tuple[Slot, str] | None:
+    def take(self, but: Slot | None) -> tuple[Slot, str] | None:
         """Take the first collection out of the order; return it with the reason, or None where there is none.
 
         Args:
-            keep: A slot that is left out.
+            but: A slot that is left alone.
         """
         order = self._order
         while order:
@@ -72,7 +72,7 @@ class UnloadOrder:
                 slot, last_used, reason = order.popleft()
             except IndexError:  # another thread has taken it
                 break
-            if slot is not keep and _may_go(slot, last_used):
+            if slot is not but and _may_go(slot, last_used):
                 return slot, reason
         return None
 

@@ -114,9 +114,9 @@ _READ_BYTES = 6 << 20
 #: Bytes that a graph's answer takes for each neighbour: label and distance by the engine, both again in order, and
 #: whether it is wanted.
 _FOUND_BYTES = 40
-#: Norms are computed in pieces of so many bytes of vectors.
+#: Norms are computed in pieces of this many bytes of vectors.
 _NORM_BYTES = 8 << 20
-#: A tail of which so many rows may not be returned is looked through as a whole.
+#: A tail is looked through as a whole where the filter leaves out up to this many of its rows.
 _LEFT_OUT_ROWS = 512
 #: Neighbours that a graph is asked for beyond those wanted, at least.
 _FETCH_MORE = 4
@@ -128,12 +128,12 @@ class LoadedVectors(ExactReader):
     Args:
         source: The vectors.
         space: The distance.
-        grant: Asked before the vectors are mapped into memory; where it says no they are read.
+        may_hold: Asked before the vectors are mapped into memory; where it says no they are read.
     """
 
-    def __init__(self, source: VectorSource, space: Space, grant: Callable[[int], bool]) -> None:
+    def __init__(self, source: VectorSource, space: Space, may_hold: Callable[[int], bool]) -> None:
         super().__init__(source, space, 0)
-        self._grant = grant
+        self._may_hold = may_hold
         self._map_lock = threading.Lock()
         self._norms = np.empty(0, dtype=np.float32)
         #: Every vector can be compared in float32, as a graph does it.
@@ -176,7 +176,7 @@ class LoadedVectors(ExactReader):
     ) -> NDArray[np.float32] | StoredRows:
         with self._map_lock:
             cost = self.source.mapping_cost(self.n_labels)
-            if cost and not self._grant(cost):
+            if cost and not self._may_hold(cost):
                 return super().rows()
             found = self.source.mapped(self.n_labels, start, labels)
             return super().rows() if found is None else found
@@ -258,10 +258,10 @@ class LoadedVectors(ExactReader):
         with self.graph_lock.read():
             found = self.graph.search(queries, fetch, threads).labels
             end = self.graph_end
-        beside = self._scan_tail(end, queries, k, mask, order)
+        in_tail = self._scan_tail(end, queries, k, mask, order)
         found[found >= end] = -1
-        kept = mask if plan.strategy is Strategy.GRAPH_FILTERED else None
-        return self._merge(queries, k, found, beside, kept, plan, order, mask)
+        filtered = mask if plan.strategy is Strategy.GRAPH_FILTERED else None
+        return self._merge(queries, k, found, in_tail, filtered, plan, order, mask)
 
     def scan(
         self,
@@ -335,26 +335,26 @@ class LoadedVectors(ExactReader):
         queries: NDArray[np.float32],
         k: int,
         found: NDArray[np.int64],
-        beside: Neighbors | None,
-        kept: NDArray[np.bool_] | None,
+        in_tail: Neighbors | None,
+        filtered: NDArray[np.bool_] | None,
         plan: Plan,
         order: NDArray[np.int64] | None,
         mask: NDArray[np.bool_] | None,
     ) -> Neighbors:
-        """Return the k nearest of what the graph found and of what lies beside it, by exact distances."""
+        """Return the k nearest of what the graph found and of the nearest in the tail, by exact distances."""
         n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
         wanted = min(k, n_allowed)
-        # A label's bit in `kept` is the filter; the graph itself knows only living labels.
+        # A label's bit in `filtered` says whether it matches; the graph itself knows only living labels.
         usable = found >= 0
-        if kept is not None:
-            usable &= kept[found]
+        if filtered is not None:
+            usable &= filtered[found]
         out_labels = np.empty((len(queries), wanted), dtype=np.int64)
         out_distances = np.empty((len(queries), wanted), dtype=np.float32)
         short: list[int] = []
         for row, labels, near in self._graph_distances(queries, found, usable):
-            if beside is not None:
-                labels = np.concatenate([labels, beside.labels[row]])
-                near = np.concatenate([near, beside.distances[row]])
+            if in_tail is not None:
+                labels = np.concatenate([labels, in_tail.labels[row]])
+                near = np.concatenate([near, in_tail.distances[row]])
             if len(labels) < wanted:
                 short.append(row)
                 continue

@@ -19,13 +19,13 @@ logger = logging.getLogger("chroma_nb")
 
 #: The thread ends after this long without anything to wait for; the next request starts another.
 _IDLE_SECONDS = 2.0
-#: Asking again and again moves the work back to so many delays after the first time, and no further: else
+#: Asking again and again moves the work back to this many delays after the first time, and no further: else
 #: it would never be done where somebody asks all the time.
 _MOST_DELAYS = 20
-#: The thread looks again after so long, whatever it waits for: a system has a longest wait (on Linux some
+#: The thread looks again after this many seconds, whatever it waits for: a system has a longest wait (on Linux some
 #: hundred years of seconds), and a TTL may be longer.
 _LONGEST_WAIT = 3_600.0
-#: The heap is made anew when it has so many moments too many, and more than as many again as there should be.
+#: The heap is made anew when it has more moments than twice those that are waited for, and this many.
 _MOST_OUTDATED = 64
 #: What is to be done later than this is never done. It keeps sums of times finite.
 _LONGEST_DELAY = 1e12

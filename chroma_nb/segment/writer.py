@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-#: A write is tried so many times. Each time but the last, another process has committed.
+#: A write is tried up to this many times, where another process commits before it each time.
 _MOST_TRIES = 50
-#: It waits before it tries again: a random time of up to so many seconds, twice as many each time, up to a longest.
+#: It waits before it tries again: a random time of up to this many seconds, twice as many each time.
 _FIRST_WAIT = 0.001
+#: It waits no longer than this, seconds.
 _LONGEST_WAIT = 0.1
 
 

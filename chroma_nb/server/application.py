@@ -32,7 +32,7 @@ from chroma_nb.server.connections import address_of
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.limits import check_n_records
 from chroma_nb.server.observability import trace_id_of
-from chroma_nb.server.openapi import JSON, described, document_of, tag_of
+from chroma_nb.server.openapi import JSON, description_of, document_of, tag_of
 from chroma_nb.server.refusals import Refused
 from chroma_nb.wire.errors import error_to_json
 from chroma_nb.wire.rest import ROUTES
@@ -212,7 +212,7 @@ class RestApplication:
         """
         try:
             # Memory for the answer's objects and for the JSON that is made of them.
-            with WORKSPACE.kept(_JSON_TIMES, lambda: self.service.stopping):
+            with WORKSPACE.holding_answers(_JSON_TIMES, lambda: self.service.stopping):
                 data = body.take_bytes()
                 with self.bodies.parsing(data):
                     parsed = None
@@ -228,10 +228,10 @@ class RestApplication:
         except Refused:
             raise
         except Exception as error:
-            told = self.service.told(error, endpoint.route.name, trace_id)
-            if isinstance(told, Refused):
-                raise told from error
-            status, answer = error_to_json(told)
+            shown = self.service.error_for_client(error, endpoint.route.name, trace_id)
+            if isinstance(shown, Refused):
+                raise shown from error
+            status, answer = error_to_json(shown)
             return status, dumps(answer)
 
     def _answer(self, endpoint: Endpoint, arrived: Arrived, identity: Identity) -> Any:
@@ -433,7 +433,7 @@ def _add(app: fastapi.FastAPI, rest: RestApplication, endpoint: Endpoint) -> Non
         summary=endpoint.summary,
         tags=[tag_of(endpoint.route)],
         response_model=None,
-        openapi_extra=described(endpoint),
-        # `described` has the responses; FastAPI would describe the return type of `answer`.
+        openapi_extra=description_of(endpoint),
+        # `description_of` has the responses; FastAPI would describe the return type of `answer`.
         responses={},
     )

@@ -33,7 +33,7 @@ _MAX_CONNECTIONS = 8_192
 _HEAD_TOO_LARGE = b"431 Request Header Fields Too Large"
 #: How long to wait after a connection could not be accepted, seconds.
 _ACCEPT_AGAIN = 0.05
-#: Among so many of an address's connections, those that have been still for longest, one is chosen to be closed.
+#: Among this many of an address's connections, those that have been still for longest, one is chosen to be closed.
 _LOOKED_AT = 100
 
 

@@ -1,4 +1,4 @@
-"""What one request may hold, whichever transport brings it."""
+"""Limits of what is asked of a server, whichever transport brings it. All of them are of one request so far."""
 
 from __future__ import annotations
 

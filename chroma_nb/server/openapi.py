@@ -29,7 +29,7 @@ def tag_of(route: Route) -> str:
     return "catalogue"
 
 
-def described(endpoint: Endpoint) -> dict[str, Any]:
+def description_of(endpoint: Endpoint) -> dict[str, Any]:
     """Return the parts of a route's description that FastAPI does not know: responses, parameters, body, security."""
     problem = {"$ref": "#/components/schemas/Problem"}
     statuses = {400, 413, 415, 500, 503, 504, *endpoint.problems}

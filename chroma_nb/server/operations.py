@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
     from chroma_nb.wire.requests import (
         Budget,
-        Changes,
+        CollectionChanges,
         Delete,
         Estimate,
         Fields,
@@ -335,7 +335,7 @@ def get_collection(call: Call[Name]) -> CollectionInfo:
 
 
 @handles
-def modify(call: Call[Changes]) -> CollectionInfo:
+def modify(call: Call[CollectionChanges]) -> CollectionInfo:
     """Change a collection's name, metadata (replaced whole) or configuration."""
     asked = call.request
     if asked.name is not None:

@@ -2,7 +2,7 @@
 
 For each request a transport calls some of its methods, in this order. `identify` and `check_scope` say who sends it and
 whether that one may. `run` does its work in a worker thread, when it is its sender's turn, within the deadline. In this
-thread the transport reads the request, has `answer` carry it out, and writes the answer. `told` says what a client
+thread the transport reads the request, has `answer` carry it out, and writes the answer. `error_for_client` says what a client
 learns of an error, and `note` counts and logs what was answered.
 """
 
@@ -81,7 +81,7 @@ class Service:
         self._passwords.close()
         self._threads.close()
 
-    # -- who may ------------------------------------------------------------------------------
+    # -- credentials and permissions ----------------------------------------------------------
 
     async def identify(
         self, headers: Mapping[str, str], address: str, check_connected: Callable[[], None]
@@ -113,14 +113,14 @@ class Service:
         elif operation.scope == "tenant":
             identity.check_tenant(tenant)
 
-    # -- when ---------------------------------------------------------------------------------
+    # -- threads, shares and deadlines --------------------------------------------------------
 
     async def run(
         self,
         operation: Operation,
         who: str,
         work: Callable[[], T],
-        ended: Callable[[], object] = lambda: None,
+        on_end: Callable[[], object] = lambda: None,
     ) -> T:
         """Do the work of a request: in a worker thread, unless nothing is asked of the store.
 
@@ -128,7 +128,7 @@ class Service:
             operation: What it is.
             who: The client in whose share it counts.
             work: The function that does it.
-            ended: Called once, when `work` has ended or will not be begun. Work that took too long goes on, for it may be a
+            on_end: Called once, when `work` has ended or will not be begun. Work that took too long goes on, for it may be a
                 write.
 
         Raises:
@@ -139,15 +139,15 @@ class Service:
                 raise busy("it is stopping")
             future = None if operation.scope == "open" else self.in_thread(who, work)
         except Refused:
-            ended()
+            on_end()
             raise
         if future is None:
             # Open to everybody, so it must take no slot or thread of authenticated clients.
             try:
                 return work()
             finally:
-                ended()
-        future.add_done_callback(lambda _: ended())
+                on_end()
+        future.add_done_callback(lambda _: on_end())
         seconds = self.settings.server_timeout_seconds
         if not operation.long and seconds:
             done, _ = await asyncio.wait((future,), timeout=seconds)
@@ -180,7 +180,7 @@ class Service:
             )
         self.metrics.in_flight.inc()
 
-        def ended(future: asyncio.Future[T]) -> None:
+        def work_has_ended(future: asyncio.Future[T]) -> None:
             # When the work has ended, and not the waiting: until then the request counts.
             self._slots.give_back(who)
             self.metrics.in_flight.dec()
@@ -188,10 +188,10 @@ class Service:
                 future.exception()
 
         future = self._threads.submit(who, work)
-        future.add_done_callback(ended)
+        future.add_done_callback(work_has_ended)
         return future
 
-    # -- what ---------------------------------------------------------------------------------
+    # -- carrying out a request ---------------------------------------------------------------
 
     def answer(
         self, operation: Operation, target: Target, request: Request | None, identity: Identity
@@ -205,7 +205,7 @@ class Service:
             identity: Who asks.
 
         Raises:
-            ChromaError, ValueError, TypeError: What is wrong with it; see `told`.
+            ChromaError, ValueError, TypeError: What is wrong with it; see `error_for_client`.
         """
         self.check_scope(operation, target.tenant, identity)
         handle = HANDLERS[operation.name]
@@ -245,10 +245,10 @@ class Service:
             return False
         return True
 
-    # -- what is said of it -------------------------------------------------------------------
+    # -- errors, metrics and log --------------------------------------------------------------
 
-    def told(self, error: Exception, name: str, trace_id: str) -> Exception:
-        """Return what a client is told of an error; what is none of its business stays in the log.
+    def error_for_client(self, error: Exception, name: str, trace_id: str) -> Exception:
+        """Return the error that a client gets; what is none of its business stays in the log.
 
         Args:
             error: What `answer` raised, or what happened beside it.
@@ -300,9 +300,9 @@ class Service:
 def _with_message(error: ChromaError, message: str) -> ChromaError:
     """Return an error of the same class, with the same attributes and another message."""
     kind = type(error)
-    told = kind.__new__(kind, message)
-    told.__dict__.update(error.__dict__)
-    return told
+    shown = kind.__new__(kind, message)
+    shown.__dict__.update(error.__dict__)
+    return shown
 
 
 def _log_failure(error: Exception, name: str, trace_id: str) -> None:

@@ -22,6 +22,7 @@ from chroma_nb.filters.expression import (
     IdAmong,
     ListContains,
     Or,
+    unknown_leaf,
 )
 from chroma_nb.scalars import instant
 from chroma_nb.types import FieldSummary
@@ -89,11 +90,12 @@ def matches(
             result = value is not None and any(
                 _kind(value) == _kind(each) and value == each for each in expression.values
             )
-        else:
-            assert isinstance(expression, ListContains)
+        elif isinstance(expression, ListContains):
             result = isinstance(value, list) and any(
                 type(item) is type(expression.value) and item == expression.value for item in value
             )
+        else:
+            raise unknown_leaf(expression)
     return result != expression.negated
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _TYPICAL_RECORD_BYTES = 300
 #: What a record takes beside its texts: their offsets, and the allocator's rounding.
 _CELLS_BYTES = 32
-#: A table takes so many times the bytes of its records.
+#: A table takes this many times the bytes of its records.
 _TABLE_FACTOR = 1.1
 
 

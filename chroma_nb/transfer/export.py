@@ -118,6 +118,8 @@ def export_collection(
         ):
             pieces = pieces_of(place_of(collection), on_damaged=left_out if skip_damaged else None)
             for piece in record_batches(pa, pieces, schema):
+                # Each piece becomes a row group. So nothing of it is held any more once it is written; and a reader,
+                # which decodes row groups one by one, needs no more memory than the piece did.
                 writer.write_batch(piece)
                 written += piece.num_rows
                 bar.update(piece.num_rows)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from chroma_nb.wire.requests import (
     Budget,
-    Changes,
+    CollectionChanges,
     Delete,
     Estimate,
     Fields,
@@ -80,7 +80,7 @@ _ALL = (
     Operation("get_collection_by_id", repeatable=True),
     Operation("list_collections", Page, repeatable=True),
     Operation("count_collections", repeatable=True),
-    Operation("modify", Changes),
+    Operation("modify", CollectionChanges),
     Operation("delete_collection", Name),
     Operation("fork", Name, long=True),
     # Records.

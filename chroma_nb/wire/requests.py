@@ -82,8 +82,8 @@ class NewCollection(Request):
 
 
 @dataclass(frozen=True)
-class Changes(Request):
-    """Changes of a collection; None leaves what is there.
+class CollectionChanges(Request):
+    """CollectionChanges of a collection; None leaves what is there.
 
     Args:
         name: The new name.

@@ -17,7 +17,7 @@ from chroma_nb.types import RecordBatch
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.requests import (
     Budget,
-    Changes,
+    CollectionChanges,
     Delete,
     Estimate,
     Fields,
@@ -213,7 +213,7 @@ def _read_new_collection(arrived: Arrived) -> NewCollection:
     return NewCollection(body.name, body.configuration, body.metadata, body.get_or_create)
 
 
-def _write_changes(path: dict[str, str], request: Changes, base64: Base64) -> Sent:
+def _write_changes(path: dict[str, str], request: CollectionChanges, base64: Base64) -> Sent:
     changes = None
     if request.configuration is not None:
         # What cannot be changed is sent, too: the server says so.
@@ -230,7 +230,7 @@ def _write_changes(path: dict[str, str], request: Changes, base64: Base64) -> Se
     return Sent(path, body, None)
 
 
-def _read_changes(arrived: Arrived) -> Changes:
+def _read_changes(arrived: Arrived) -> CollectionChanges:
     body = arrived.body
     configuration = None
     changes = body.new_configuration
@@ -242,7 +242,7 @@ def _read_changes(arrived: Arrived) -> Changes:
         }
         if changes.embedding_function is not None:
             configuration["embedding_function"] = changes.embedding_function
-    return Changes(body.new_name, body.new_metadata, configuration)
+    return CollectionChanges(body.new_name, body.new_metadata, configuration)
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

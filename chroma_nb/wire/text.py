@@ -16,7 +16,7 @@ try:
 except ImportError:  # The extra `server` brings it; a client does without.
     orjson = None  # type: ignore[assignment, unused-ignore]
 
-#: What is received may hold one JSON value for so many bytes that it may have.
+#: What is received may hold one JSON value for each this many bytes of its limit.
 BYTES_PER_VALUE = 8
 #: What a value may take while it is parsed, however short its text is: the parser's own form of it, Python's, and
 #: the list or dictionary that grows around it. Measured; the worst are ``{"key": 1}`` and ``"key": 1``, all keys different.

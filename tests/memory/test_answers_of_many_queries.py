@@ -62,5 +62,5 @@ def test_an_answer_that_becomes_json_counts_a_text_for_each_query(
 ) -> None:
     tight(monkeypatch, 30 * MIB)
     docs.query(query_embeddings=QUERIES, n_results=N)
-    with WORKSPACE.kept(1.0), pytest.raises(MemoryBudgetError):
+    with WORKSPACE.holding_answers(1.0), pytest.raises(MemoryBudgetError):
         docs.query(query_embeddings=QUERIES, n_results=N)

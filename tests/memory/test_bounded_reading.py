@@ -112,17 +112,17 @@ class Spy:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked of a store's DuckDB from now on."""
-    from chroma_nb.db.duckdb.connection import Connection
+    from chroma_nb.db.duckdb.connection import DuckDBConnection
 
     queries: list[str] = []
-    reading = Connection.reading
+    reading = DuckDBConnection.reading
 
     @contextlib.contextmanager
-    def spied(self: Connection) -> Iterator[Any]:
+    def spied(self: DuckDBConnection) -> Iterator[Any]:
         with reading(self) as cursor:
             yield Spy(cursor, queries)
 
-    monkeypatch.setattr(Connection, "reading", spied)
+    monkeypatch.setattr(DuckDBConnection, "reading", spied)
     return queries
 
 

@@ -40,10 +40,10 @@ class WatchedLedger(Ledger):
         if self.used > max(before, self.budget):
             self.broken.append((tuple(changed), self.used, self.budget))
 
-    def settle(self, owner: Hashable, n_bytes: int) -> None:
+    def set_held(self, owner: Hashable, n_bytes: int) -> None:
         if n_bytes > (held := self.held(owner)):
             self.broken.append((owner, n_bytes, held))
-        super().settle(owner, n_bytes)
+        super().set_held(owner, n_bytes)
 
 
 class UnderABudget(RuleBasedStateMachine):

@@ -144,20 +144,20 @@ def test_a_filter_may_make_a_column_while_a_write_reckons_what_it_takes(
 def test_what_a_deletes_filter_makes_is_counted_whoever_counts_meanwhile(watched: Watched) -> None:
     """Whoever builds a graph sets the account to what is there, with the collection's lock to itself."""
     metadata, slot = watched.segment.metadata, watched.slot
-    grant, asked = metadata._grant, []
+    may_hold, asked = metadata._may_hold, []
 
     def count() -> None:
         if slot.lock.acquire_write(wait=False):
-            watched.ledger.settle(slot.collection_id, watched.segment.resident_bytes)
+            watched.ledger.set_held(slot.collection_id, watched.segment.resident_bytes)
             slot.lock.release()
 
     def granted(n_bytes: int) -> bool:
-        is_had = bool(grant(n_bytes))
+        is_had = bool(may_hold(n_bytes))
         asked.append(n_bytes)
         in_a_thread(count)
         return is_had
 
-    metadata._grant = granted
+    metadata._may_hold = granted
     watched.notes.delete(where={"n": 50})  # matches nothing: no commit counts again
 
     assert asked

@@ -239,11 +239,11 @@ def test_garbled_files_raise_nothing(tree: Tree, text: str) -> None:
 
 
 def test_shares_of_what_is_free(tree: Tree) -> None:
-    assert default_budget(tree.machine).index == int(6_000 * MB * 0.6)
+    assert default_budget(tree.machine).loaded == int(6_000 * MB * 0.6)
     assert default_budget(tree.machine).database == 256 * MB
     tree.write("proc/self/cgroup", "0::/\n")
     tree.v2("sys/fs/cgroup", str(100 * MB), current=90 * MB)
-    assert default_budget(tree.machine).index == int(10 * MB * 0.6)
+    assert default_budget(tree.machine).loaded == int(10 * MB * 0.6)
     assert default_budget(tree.machine).database == 32 * MB
     assert read_budget("auto", tree.machine) == int(10 * MB * 0.6)
     assert read_budget("50%", tree.machine) == 50 * MB

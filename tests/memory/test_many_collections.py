@@ -86,7 +86,7 @@ def test_a_change_of_the_ledger_takes_the_same_steps_however_many_accounts() -> 
         assert ledger.used == 7 * n
         before, accounts = Counted.looks, ledger._state.accounts
         assert ledger.take(Counted(n), 7)
-        ledger.settle(Counted(n + 1), 7)
+        ledger.set_held(Counted(n + 1), 7)
         # Nor are they copied.
         assert ledger._state.accounts is accounts
         return Counted.looks - before

@@ -51,14 +51,14 @@ def test_what_one_holds_another_cannot_have(shared: SharedBudget) -> None:
     assert (two.free, two.most) == (15 * MIB, 60 * MIB)
     assert not two.take("a", 15 * MIB + 1)
     assert two.take("a", 15 * MIB)
-    one.settle("a", 5 * MIB)
+    one.set_held("a", 5 * MIB)
     assert two.take("a", 40 * MIB)
     assert (one.free, two.free) == (0, 0)
 
 
 def test_what_is_pinned_is_promised_to_nobody_else(shared: SharedBudget) -> None:
     one, two = Ledger(0, shared), Ledger(0, shared)
-    one.kept = lambda: 25 * MIB
+    one.pinned_bytes = lambda: 25 * MIB
     assert (one.most, two.most) == (60 * MIB, 35 * MIB)
 
 

@@ -185,7 +185,7 @@ def test_a_server_that_had_the_room_before_may_have_it_again(
     workspace.free()
     give(workspace, machine, 10 * MIB)
     for times, later in ((1.0, True), (10.0, False)):
-        with workspace.kept(times), pytest.raises(MemoryBudgetError) as refused:
+        with workspace.holding_answers(times), pytest.raises(MemoryBudgetError) as refused:
             workspace.take_answer(50 * MIB, "An answer")
         assert refused.value.may_fit_later is later
 
@@ -208,7 +208,7 @@ def test_giving_back_twice_does_no_harm(workspace: Workspace) -> None:
 
 
 def test_what_is_kept_holds_until_its_block_ends(workspace: Workspace) -> None:
-    with workspace.kept(2.0):
+    with workspace.holding_answers(2.0):
         with workspace.take_answer(20 * MIB, "An answer") as grant:
             assert grant.n_bytes == 20 * MIB
         assert workspace.used == 40 * MIB
@@ -216,7 +216,7 @@ def test_what_is_kept_holds_until_its_block_ends(workspace: Workspace) -> None:
         workspace.take(10 * MIB).give_back()
         assert workspace.used == 40 * MIB
     assert workspace.used == 0
-    with contextlib.suppress(MemoryBudgetError), workspace.kept(2.0):
+    with contextlib.suppress(MemoryBudgetError), workspace.holding_answers(2.0):
         workspace.take_answer(40 * MIB, "An answer")
         workspace.take_answer(40 * MIB, "Another")
     assert workspace.used == 0
@@ -225,8 +225,8 @@ def test_what_is_kept_holds_until_its_block_ends(workspace: Workspace) -> None:
 
 
 def test_blocks_that_keep_lie_in_each_other(workspace: Workspace) -> None:
-    with workspace.kept(2.0):
-        with workspace.kept(1.0):
+    with workspace.holding_answers(2.0):
+        with workspace.holding_answers(1.0):
             workspace.take_answer(20 * MIB, "An answer").give_back()
         assert workspace.used == 0
         workspace.take_answer(20 * MIB, "Another").give_back()
@@ -236,7 +236,7 @@ def test_blocks_that_keep_lie_in_each_other(workspace: Workspace) -> None:
 
 def test_pieces_that_are_read_within_a_kept_block_are_given_back(workspace: Workspace) -> None:
     """A copy within one request reads more, all in all, than there is memory."""
-    with workspace.kept(2.0):
+    with workspace.holding_answers(2.0):
         for _ in range(10):
             with workspace.reading_pieces(), workspace.take_answer(80 * MIB, "A piece"):
                 assert workspace.used == 80 * MIB
@@ -256,7 +256,7 @@ def patient(machine: FakeMachine, lenders: Lenders) -> tuple[Workspace, NoticedC
 
 def test_nobody_waits_for_what_his_own_block_keeps(machine: FakeMachine, lenders: Lenders) -> None:
     workspace, noticed = patient(machine, lenders)
-    with workspace.kept(1.0):
+    with workspace.holding_answers(1.0):
         workspace.take_answer(80 * MIB, "The first").give_back()
         with pytest.raises(MemoryBudgetError) as refused:
             workspace.take_answer(50 * MIB, "The second")
@@ -286,7 +286,7 @@ def test_a_wait_ends_when_nobody_needs_the_answer_any_more(
     is_over = threading.Event()
 
     def ask() -> None:
-        with workspace.kept(1.0, is_over.is_set):
+        with workspace.holding_answers(1.0, is_over.is_set):
             workspace.take_answer(50 * MIB, "An answer")
 
     held = workspace.take_all(80 * MIB, "Another's")
@@ -308,7 +308,7 @@ def test_all_waits_of_a_block_last_no_longer_than_one_may(
 
     def ask() -> list[bool]:
         waited = []
-        with workspace.kept(1.0):
+        with workspace.holding_answers(1.0):
             for _ in range(3):
                 noticed.somebody_waits.clear()
                 with contextlib.suppress(MemoryBudgetError):
@@ -351,7 +351,7 @@ def test_what_a_thread_adopts_it_does_not_wait_for(machine: FakeMachine, lenders
 
 
 def test_what_is_kept_is_the_threads_own(workspace: Workspace) -> None:
-    with workspace.kept(2.0), ThreadPoolExecutor(1) as pool:
+    with workspace.holding_answers(2.0), ThreadPoolExecutor(1) as pool:
         pool.submit(lambda: workspace.take_answer(20 * MIB, "Another's").give_back()).result(LONG)
         assert workspace.used == 0
 

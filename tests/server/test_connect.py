@@ -25,7 +25,7 @@ from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_ch
 from chroma_nb import errors
 from chroma_nb.api import API, FastAPI, Local
 from chroma_nb.api._chroma_server import ChromaServer
-from chroma_nb.api._http import Connection
+from chroma_nb.api._http import ServerConnection
 from chroma_nb.client import (
     AsyncClientAPI,
     AsyncClientMemory,
@@ -662,7 +662,7 @@ def test_a_server_that_ends_while_it_works_may_have_written() -> None:
         server = threading.Thread(target=end_at_work)
         server.start()
         port = listener.getsockname()[1]
-        connection = Connection(chroma_nb.Settings(url=f"http://127.0.0.1:{port}"))
+        connection = ServerConnection(chroma_nb.Settings(url=f"http://127.0.0.1:{port}"))
         connection.is_known = True
         with pytest.raises(errors.ServerUnavailableError, match="look before you repeat it"):
             connection.request("POST", ["add"], {"ids": ["a"]}, safe=True)

@@ -36,7 +36,7 @@ REQUESTS: dict[Any, Any] = {
         r.Name("x"),
         r.Page(1, 2),
         r.NewCollection("x", {"hnsw": {"space": "ip"}}, {"a": 1}, get_or_create=True),
-        r.Changes(
+        r.CollectionChanges(
             "x",
             {"a": 1},
             {"hnsw": {"ef_search": 5}, "spann": None, "embedding_function": FUNCTION},

@@ -54,7 +54,7 @@ class Direct(RemoteAPI):
         try:
             return asyncio.run_coroutine_threadsafe(running, self._loop).result(LONG)
         except Exception as error:
-            raise self._service.told(error, operation.name, "trace-1") from error
+            raise self._service.error_for_client(error, operation.name, "trace-1") from error
 
     def _discover(self) -> ServerInfo:
         info: ServerInfo = self._call(OPERATIONS["get_max_batch_size"], Target(), None)
@@ -286,16 +286,16 @@ def test_a_tenant_that_a_credential_names_is_made_on_its_first_use(
 
 def test_a_client_learns_what_concerns_it(idle: Service, caplog: pytest.LogCaptureFixture) -> None:
     missing = errors.NotFoundError("Collection [a] does not exist")
-    assert idle.told(missing, "count", "trace-1") is missing
+    assert idle.error_for_client(missing, "count", "trace-1") is missing
     odd = TypeError("Expected a text")
-    assert idle.told(odd, "count", "trace-1") is odd
+    assert idle.error_for_client(odd, "count", "trace-1") is odd
     taken = errors.UniqueConstraintError("Collection [a] already exists")
-    assert idle.told(taken, "create_collection", "trace-1") is taken
+    assert idle.error_for_client(taken, "create_collection", "trace-1") is taken
     assert not caplog.records
     full = errors.MemoryBudgetError("It does not fit")
-    assert idle.told(full, "load", "trace-1") is full
+    assert idle.error_for_client(full, "load", "trace-1") is full
     full.may_fit_later = True
-    later = idle.told(full, "load", "trace-1")
+    later = idle.error_for_client(full, "load", "trace-1")
     assert isinstance(later, Refused)
     assert (later.status, later.headers) == (503, {"Retry-After": "1"})
 
@@ -306,11 +306,11 @@ def test_what_is_none_of_a_clients_business_stays_in_the_log(
     service = Service(shared_store, chroma_nb.Settings(path=str(tmp_path)))
     with caplog.at_level(logging.ERROR, "chroma_nb.server"):
         damaged = errors.StoreCorruptError(f"{tmp_path}/vectors.bin is damaged", ids=["a"])
-        told = service.told(damaged, "get", "trace-1")
+        told = service.error_for_client(damaged, "get", "trace-1")
         assert isinstance(told, errors.StoreCorruptError)
         assert (str(told), told.ids) == (".../vectors.bin is damaged", ["a"])
         assert str(tmp_path) in str(damaged)
-        failed = service.told(RuntimeError(f"a bug at {tmp_path}"), "get", "trace-2")
+        failed = service.error_for_client(RuntimeError(f"a bug at {tmp_path}"), "get", "trace-2")
         assert isinstance(failed, errors.InternalError)
         assert "trace-2" in str(failed)
         assert str(tmp_path) not in str(failed)

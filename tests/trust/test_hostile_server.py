@@ -20,7 +20,7 @@ import pytest
 
 import chroma_nb as chroma
 from chroma_nb import deadline
-from chroma_nb.api._http import Connection
+from chroma_nb.api._http import ServerConnection
 from chroma_nb.collection import CollectionList, Explanation, GetResult, QueryResult
 from chroma_nb.errors import ChromaError, MemoryBudgetError, ServerUnavailableError
 from chroma_nb.memory import preflight
@@ -553,7 +553,7 @@ def test_control_characters_of_a_server_do_not_reach_a_terminal(answer: bytes) -
     """Such characters clear the screen, set its title, or overwrite text on it."""
     odd = b"\x1b[2J\x1b]0;title\x07\x9b\x08"
     server = Dripping(lambda: iter([answer.replace(b"ODD", odd)]))
-    connection = Connection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=0))
+    connection = ServerConnection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=0))
     with pytest.raises(ChromaError) as caught:
         connection.request("GET", ("x",))
     shown = f"{caught.value}{caught.value.trace_id}"
@@ -570,7 +570,7 @@ def test_the_body_of_a_redirect_has_a_limit() -> None:
 
     server = Dripping(pieces)
     limits = chroma.Settings(url=server.url, max_answer="1 MB", timeout_seconds=30.0, retries=0)
-    connection = Connection(limits)
+    connection = ServerConnection(limits)
     with pytest.raises(ServerUnavailableError, match=r"larger than 1 MB \(Settings\.max_answer\)"):
         connection.request("GET", ("x",))
     connection.close()
@@ -605,7 +605,7 @@ def test_the_body_of_a_redirect_has_a_limit() -> None:
 def test_odd_heads_are_errors_of_ours(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chroma_nb.api._http._LONGEST_WAIT", 0.01)
     server = Dripping(lambda: iter([answer]))
-    connection = Connection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=1))
+    connection = ServerConnection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=1))
     with pytest.raises(ChromaError):
         connection.request("GET", ("x",))
     connection.close()
@@ -625,7 +625,7 @@ def test_a_large_answer_has_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
         yield b"{}"
 
     server = Dripping(pieces)
-    connection = Connection(chroma.Settings(url=server.url, timeout_seconds=1.0))
+    connection = ServerConnection(chroma.Settings(url=server.url, timeout_seconds=1.0))
     assert connection.request("GET", ("x",)) == {}
     connection.close()
     server.close()

@@ -20,6 +20,7 @@ import chroma_nb
 from chroma_nb import cli
 from chroma_nb.db.block_sums import Block, BlockSums, rows_per_block
 from chroma_nb.db.commit_file import CommitFile
+from chroma_nb.db.duckdb import transactions
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import (
     InternalError,
@@ -436,6 +437,23 @@ def test_an_old_store_gets_sums_with_its_next_vectors(tmp_path: Path) -> None:
         snapshot.unlink()
     with store(tmp_path) as client, pytest.raises(StoreCorruptError):
         notes_of(client).query(query_embeddings=rows[:1], n_results=1)
+
+
+def test_an_old_store_gets_sums_whatever_format_new_stores_are_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in memory of the format is what is written down, so that the next step of it is taken, too."""
+    fill(tmp_path)
+    make_old(tmp_path)
+    monkeypatch.setattr(transactions, "NEW_STORE_FORMAT", 4)
+    with store(tmp_path) as client:
+        notes_of(client).add(ids=["new"], embeddings=vectors(1, seed=1))
+        database = client.api.db._database
+        assert (database.format, database.has_checksums) == (2, True)
+        with database.changing():
+            database.allow_padding()
+        assert database.format == 3
+    assert format_of(tmp_path) == "3"
 
 
 def test_an_old_store_is_compacted_with_sums(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ SIZES = st.integers(0, 120)
 TAKE = st.tuples(st.just("take"), OWNERS, st.integers(-20, 120))
 LOWER = st.tuples(st.just("lower"), st.integers(0, 200))
 STEPS = st.one_of(
-    *(TAKE, LOWER, st.tuples(st.just("keep"))),
-    st.tuples(st.just("settle"), OWNERS, SIZES),
+    *(TAKE, LOWER, st.tuples(st.just("end_lowering"))),
+    st.tuples(st.just("set_held"), OWNERS, SIZES),
     st.tuples(st.just("hand_over"), OWNERS, OWNERS),
 )
 
@@ -41,8 +41,8 @@ def test_every_history_is_that_of_a_plain_dictionary(budget: int, steps: list[tu
                 assert ledger.take(owner, size) is fits
                 if fits:
                     held[owner] = held.get(owner, 0) + size
-            case ("settle", owner, size):
-                ledger.settle(owner, size)
+            case ("set_held", owner, size):
+                ledger.set_held(owner, size)
                 held[owner] = size
             case ("hand_over", source, target):
                 ledger.hand_over(source, target)
@@ -54,7 +54,7 @@ def test_every_history_is_that_of_a_plain_dictionary(budget: int, steps: list[tu
                 assert ledger.lower(wanted) is kept
                 budget = wanted if kept else budget
             case _:
-                ledger.keep()
+                ledger.end_lowering()
                 ceiling = budget
         used = sum(held.values())
         assert [ledger.held(owner) for owner in held] == list(held.values())
@@ -85,20 +85,20 @@ def test_a_refusal_changes_nothing() -> None:
 
 def test_a_smaller_budget_is_in_force_at_once_and_the_budget_once_it_is_kept() -> None:
     ledger = Ledger(100)
-    ledger.settle("one", 80)
+    ledger.set_held("one", 80)
     assert not ledger.lower(50)
     assert (ledger.budget, ledger.free, ledger.is_over) == (100, 0, True)
     assert not ledger.take("two", 1)
-    ledger.settle("one", 50)
+    ledger.set_held("one", 50)
     assert ledger.lower(50)
     assert (ledger.budget, ledger.free, ledger.is_over) == (50, 0, False)
 
 
 def test_what_could_not_be_lowered_leaves_the_budget_as_it_was() -> None:
     ledger = Ledger(100)
-    ledger.settle("one", 80)
+    ledger.set_held("one", 80)
     ledger.lower(50)
-    ledger.keep()
+    ledger.end_lowering()
     assert (ledger.budget, ledger.free, ledger.is_over) == (100, 20, False)
 
 
@@ -116,7 +116,7 @@ def test_threads_never_pass_the_budget_and_no_byte_is_lost() -> None:
                     problems.append(ledger.used)
                 ledger.hand_over((number, "part"), number)
             # What is really used is never more than was taken.
-            ledger.settle(number, chance.randrange(ledger.held(number) + 1))
+            ledger.set_held(number, chance.randrange(ledger.held(number) + 1))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
@@ -126,7 +126,7 @@ def test_threads_never_pass_the_budget_and_no_byte_is_lost() -> None:
     assert not problems
     assert ledger.used == sum(ledger.held(number) for number in range(6))
     for number in range(6):
-        ledger.settle(number, 0)
+        ledger.set_held(number, 0)
     assert ledger.used == 0
 
 
@@ -146,11 +146,11 @@ class Key:
     "step",
     [
         lambda ledger, key, other: ledger.take(key, 30),
-        lambda ledger, key, other: ledger.settle(key, 20),
-        lambda ledger, key, other: ledger.settle(key, 0),
+        lambda ledger, key, other: ledger.set_held(key, 20),
+        lambda ledger, key, other: ledger.set_held(key, 0),
         lambda ledger, key, other: ledger.hand_over(key, other),
     ],
-    ids=["take", "settle", "close", "hand_over"],
+    ids=["take", "set_held", "close", "hand_over"],
 )
 def test_a_stopped_step_was_taken_whole_or_not_at_all(
     step: Callable[[Ledger, Key, Key], object],
@@ -158,8 +158,8 @@ def test_a_stopped_step_was_taken_whole_or_not_at_all(
     seen = []
     for n in range(50):
         key, other, ledger = Key(), Key(), Ledger(100)
-        ledger.settle(key, 40)
-        ledger.settle(other, 10)
+        ledger.set_held(key, 40)
+        ledger.set_held(other, 10)
         Key.left = n
         with contextlib.suppress(KeyboardInterrupt):
             step(ledger, key, other)

@@ -285,7 +285,7 @@ def test_a_look_at_the_status_is_no_use(growing: Growing, monkeypatch: Any) -> N
     forget()
     used = growing.slot.last_used
     growing.notes.get_indexing_status()
-    assert not CORES.are_used
+    assert not CORES.used_lately
     assert growing.slot.last_used == used
     for use in (
         lambda: growing.notes.get(limit=1),
@@ -294,7 +294,7 @@ def test_a_look_at_the_status_is_no_use(growing: Growing, monkeypatch: Any) -> N
     ):
         forget()
         use()
-        assert CORES.are_used
+        assert CORES.used_lately
 
 
 # -- the pace ----------------------------------------------------------------------------------------
@@ -304,12 +304,12 @@ def test_a_look_at_the_status_is_no_use(growing: Growing, monkeypatch: Any) -> N
 def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether somebody reads or writes, to be set."""
     reads = [False]
-    monkeypatch.setattr(cores.Cores, "are_used", property(lambda self: reads[0]))
+    monkeypatch.setattr(cores.Cores, "used_lately", property(lambda self: reads[0]))
     return reads
 
 
 def test_steps_take_their_time_whatever_a_vector_takes(read: list[bool]) -> None:
-    pace = Pace(0, seconds=0.1, seconds_beside=0.001, most=10_000)
+    pace = Pace(0, seconds=0.1, seconds_while_used=0.001, most=10_000)
     for seconds_per_vector, expected in ((0.0001, 1_000), (0.001, 100), (0.000001, 10_000)):
         for _ in range(40):
             step = pace.next()
@@ -328,10 +328,10 @@ def test_a_step_is_never_empty_and_one_that_had_to_wait_does_not_count_for_much(
     read: list[bool],
 ) -> None:
     read[0] = True
-    pace = Pace(0, seconds=0.1, seconds_beside=0.001, most=10_000)
+    pace = Pace(0, seconds=0.1, seconds_while_used=0.001, most=10_000)
     pace.took(pace.next(), 60.0)
     assert pace.next() == 1
-    pace = Pace(0, seconds=0.1, seconds_beside=0.01, most=10_000)
+    pace = Pace(0, seconds=0.1, seconds_while_used=0.01, most=10_000)
     for _ in range(40):
         step = pace.next()
         pace.took(step, step * 0.0001)
@@ -420,7 +420,7 @@ def test_what_was_built_beside_somebody_is_saved_when_nobody_reads(
     growing.graph.save = saved
     growing.go.set()
     read[0] = True
-    graphs.build(growing.slot, wait=False)
+    graphs.build(growing.slot, in_background=True)
     assert growing.vectors.graph_end == OLD + NEW
     # The saver's thread comes to this by itself, every second.
     graphs._save_when_unused(growing.notes.id)

@@ -50,7 +50,7 @@ class CatalogueEntry:
     #: Which records of its table have padding.
     padding: Padding = Padding.NONE
     #: Characters of its names, configuration and metadata, as they are stored.
-    described: int = 0
+    description_characters: int = 0
     #: `CachedCatalogue.touched`.
     touched: set[UUID] | None = None
 
@@ -142,9 +142,9 @@ class CachedCatalogue:
         self.by_name[info.tenant, info.database, info.name] = info.id
 
     @property
-    def described_bytes(self) -> int:
-        """About how many bytes the names, configurations and metadata of all collections have."""
-        return sum(entry.described for entry in self.entries.values())
+    def description_bytes(self) -> int:
+        """About how many bytes the names, configurations and metadata of all collections have: one for a character."""
+        return sum(entry.description_characters for entry in self.entries.values())
 
     def check_not_damaged(
         self, *, collection_id: UUID | None = None, key: tuple[str, str, str] | None = None
@@ -195,7 +195,7 @@ def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
         texts=read_texts(row[16], extent),
         tail=read_tail(row),
         padding=read_padding(row[17]),
-        described=sum(len(one or "") for one in (*row[1:4], *row[5:7])),
+        description_characters=sum(len(one or "") for one in (*row[1:4], *row[5:7])),
     )
 
 
@@ -217,7 +217,7 @@ def is_in_step(entry: CatalogueEntry, sums: BlockSums | None) -> bool:
     return sums.n_rows == entry.extent.next_label and sums.tail == entry.tail
 
 
-def described(info: CollectionInfo) -> int:
+def characters_of_description(info: CollectionInfo) -> int:
     """Return the characters of a collection's names, configuration and metadata, as they are stored."""
     texts = info.name, info.tenant, info.database, json.dumps(info.configuration)
     return sum(map(len, texts)) + len(metadata_json(info.metadata) or "")

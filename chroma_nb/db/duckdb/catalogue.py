@@ -13,7 +13,7 @@ from chroma_nb.db.base import DB, NO_TEXTS, Extent
 from chroma_nb.db.duckdb.cached_catalogue import (
     CatalogueEntry,
     DamagedEntry,
-    described,
+    characters_of_description,
     entry_from_row,
     is_in_step,
     metadata_json,
@@ -77,7 +77,7 @@ class StoredCatalogue(DB):
         }
         entries: dict[UUID, CatalogueEntry] = {}
         damaged: list[DamagedEntry] = []
-        tails = "tail_rows, tail_sum" if self._database.format > 1 else "NULL, NULL"
+        tails = "tail_rows, tail_sum" if self._database.has_checksums else "NULL, NULL"
         columns = f"{COLLECTION_COLUMNS}, {tails}, text_sizes, padding"
         for row in read_collections(con, columns, self._database.memory_share):
             try:
@@ -259,7 +259,7 @@ class StoredCatalogue(DB):
                 "make one collection of several, with a metadata key that tells them apart",
                 "delete collections",
             ).give_back()
-        self._check_catalogue(info, described(info))
+        self._check_catalogue(info, characters_of_description(info))
         self._database.retry_with_freed_memory(lambda: self._create_collection(info))
 
     def _check_catalogue(self, info: CollectionInfo, more: int) -> None:
@@ -287,7 +287,7 @@ class StoredCatalogue(DB):
                 self._cached.next_created(),
                 Extent(0, 0, 0, 0, 0),
                 texts=NO_TEXTS,
-                described=described(info),
+                description_characters=characters_of_description(info),
             )
             with self._database.transaction() as con:
                 con.execute(
@@ -341,9 +341,9 @@ class StoredCatalogue(DB):
             if taken is not None and taken != info.id:
                 raise UniqueConstraintError(f"Collection [{info.name}] already exists")
             self._cached.check_not_damaged(key=(info.tenant, info.database, info.name))
-            size = described(info)
-            if size > entry.described:
-                self._check_catalogue(info, size - entry.described)
+            size = characters_of_description(info)
+            if size > entry.description_characters:
+                self._check_catalogue(info, size - entry.description_characters)
             with self._database.transaction() as con:
                 con.execute(
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
@@ -357,7 +357,7 @@ class StoredCatalogue(DB):
                     ],
                 )
             self._cached.by_name.pop((old.tenant, old.database, old.name), None)
-            entry.info, entry.described = info, size
+            entry.info, entry.description_characters = info, size
             self._cached.remember(entry)
             return info
 

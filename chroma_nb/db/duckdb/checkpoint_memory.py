@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from chroma_nb.db.memory_share import MemoryShare
     from chroma_nb.memory.workspace import Grant
 
-#: What DuckDB holds of a small table from one checkpoint to the next, where rows were added (measured in 2.0.1: 25 kB),
-#: ...
+#: What DuckDB holds of a small table from one checkpoint to the next, where rows were added (measured in 2.0.1: 25 kB).
 UNCHECKPOINTED_BYTES = 32 << 10
-#: ... and where rows were removed: everything in the same block.
+#: The same where rows were removed: everything in the same block.
 _REMOVALS_BYTES = 320 << 10
-#: A checkpoint holds a chunk in two forms (measured: 0.6 to 1.4 times its texts; a text may take a block of its own), ...
+#: A checkpoint holds a chunk in two forms (measured: 0.6 to 1.4 times its texts; a text may take a block of its own).
 _CHECKPOINT_COPIES = 2
-#: ... and this much beside.
+#: What a checkpoint takes besides.
 CHECKPOINT_BYTES = 4 << 20
 #: In a folder a checkpoint tries several compressions of a row group's texts, which takes this many times their bytes
 #: (measured: 2). It tries them on texts of up to `_COMPRESSED_TEXT_BYTES`.
@@ -110,7 +109,7 @@ class CheckpointMemory:
         Args:
             more: Bytes that will be added to them.
         """
-        n_bytes = self._cached.described_bytes + more
+        n_bytes = self._cached.description_bytes + more
         return _CHECKPOINT_COPIES * n_bytes if n_bytes > _LONG_CATALOGUE else 0
 
     def _text_bytes(self, entry: CatalogueEntry, texts: TextSizes) -> int:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from chroma_nb.db.duckdb.records import StoredRecords
     from chroma_nb.db.duckdb.vector_files import VectorFiles
 
-#: A compaction copies vectors in pieces of at most this many bytes, ...
+#: A compaction copies vectors in pieces of at most this many bytes.
 _COMPACT_BYTES = 32 << 20
-#: ... each of which is in memory twice: the range that was read from the file, and the live rows of it.
+#: Each piece is in memory twice: the range that was read from the file, and the live rows of it.
 _COMPACT_COPIES = 2
 
 
@@ -31,7 +31,7 @@ def compact(
         old = database.entry(collection_id)
         if old.info.dimension is None:
             return
-        database.upgrade()
+        database.add_checksums()
         source = store.vectors(collection_id)
         # Damage that came after a row was checked must not get a right checksum in the new file.
         source.forget_checks()

@@ -1,4 +1,4 @@
-"""`Connection`: one DuckDB instance of this process, and the cursors by which threads read from it.
+"""`DuckDBConnection`: one DuckDB instance of this process, and the cursors by which threads read from it.
 
 Any number of threads read at the same time, each with a cursor of its own, which goes back to a list of idle ones.
 When the database has to be reopened, idle cursors are dropped and busy ones are waited for, then interrupted.
@@ -46,7 +46,7 @@ class _ThreadState(threading.local):
     n_cursors = 0
 
 
-class Connection(ABC):
+class DuckDBConnection(ABC):
     """Opens and closes DuckDB, and hands out cursors.
 
     Args:

@@ -67,17 +67,17 @@ _LOG_BYTES = 16 << 20
 #: What DuckDB holds at most of a small table after it was read or written, until it is closed; some 30 kB of it are
 #: not counted against its limit.
 _TABLE_BYTES = 64 << 10
-#: After this many tables were touched, the machine's free memory is checked, ...
+#: After this many tables were touched, the machine's free memory is checked.
 _MEMORY_CHECK_TABLES = 256
-#: ... and the database is reopened where less than about this is free.
+#: The database is reopened then, where less than about this is free.
 _LOW_MEMORY_BYTES = 48 << 20
 #: The least memory that a checkpoint gets under a low limit, beside what DuckDB holds already.
 _SMALL_CHECKPOINT_BYTES = 8 << 20
 #: How long reopening the database waits for readers, seconds.
 _READERS_SECONDS = 10.0
-#: ... and so long for those that it has interrupted.
+#: How long it then waits for the readers that it has interrupted, seconds.
 _INTERRUPTED_SECONDS = 10.0
-#: ... and so long for cursors that are busy for a moment and are not counted.
+#: How long it waits for cursors that are busy for a moment and are not counted, seconds.
 _OTHERS_SECONDS = 10.0
 
 

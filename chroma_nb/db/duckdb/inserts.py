@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 _PLAIN_ROWS = 8
 #: From this many rows on columns are inserted as NumPy arrays; in between, list parameters are faster.
 _COLUMNAR_ROWS = 512
-#: Arrays are inserted in pieces of at most this many bytes, so that a progress bar can move during a long write ...
+#: Arrays are inserted in pieces of at most this many bytes, so that a progress bar can move during a long write.
 _PIECE_BYTES = 8 << 20
-#: ... where each row takes 8 bytes in each of ten arrays. Its texts are not copied into them.
+#: A row takes 8 bytes in each of ten arrays. Its texts are not copied into them.
 _ROW_ARRAY_BYTES = 10 * 8
 #: How many copies of a piece's texts exist while it is inserted; DuckDB frees them before the next piece.
 PIECE_COPIES = 3

@@ -40,7 +40,7 @@ _Found = TypeVar("_Found")
 
 #: Added to DuckDB's limit for a filter on long metadata, where it is free: enough for 2,048 rows of 4 kB.
 _FILTER_BYTES = 64 << 20
-#: Regular expressions are evaluated in pieces of so many bytes of documents times the expressions' parts. DuckDB looks
+#: Regular expressions are evaluated in pieces of at most this many bytes of documents, times the parts of the expressions. DuckDB looks
 #: for an interrupt once for 2,048 rows, whatever their size; between two pieces Python does. 4 s in the worst case.
 _PIECE_WORK = 100_000_000
 #: A scan yields pieces of at most this many bytes.

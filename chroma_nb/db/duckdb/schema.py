@@ -10,13 +10,18 @@ from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 if TYPE_CHECKING:
     import duckdb
 
-#: The format of a new store. Raise this when the tables or the vector file change, and teach `Transactions.upgrade`
-#: the older format.
-FORMAT_VERSION = 2
-#: The format of a store that has padding (`db/chunks.py`), which an older chroma_nb would take for records.
+# A store is in the lowest format that says what it holds, so that the older chroma_nb that wrote it can open it for as
+# long as that is safe. It is raised by the write that needs more. A new format is a constant here that is named after
+# what it brings, a method of `Transactions` that turns an older store into it, and a number in `READABLE`.
+#: The first format with checksums of vectors. A store of format 1 gets them when vectors are next written to it
+#: (`Transactions.add_checksums`).
+CHECKSUM_FORMAT = 2
+#: The first format with padding (`db/chunks.py`), which an older chroma_nb would take for records
+#: (`Transactions.allow_padding`).
 PADDED_FORMAT = 3
-#: Format 1 has no checksums of vectors. Such a store is read as it is, and becomes format 2 when vectors are next
-#: written to it. Until then the older chroma_nb that wrote it can still open it.
+#: The format of a new store.
+NEW_STORE_FORMAT = CHECKSUM_FORMAT
+#: The formats that are read.
 READABLE = ("1", "2", "3")
 
 #: `schema_check` reads the names and types of columns from it.
@@ -46,12 +51,11 @@ LATER_COLUMNS = {
     "text_sizes": "VARCHAR",
     "padding": "BIGINT",
 }
-#: What format 1 lacks.
-_FORMAT_2 = """
+#: What `CHECKSUM_FORMAT` adds to format 1, but for its number.
+_CHECKSUM_TABLES = """
 ALTER TABLE collections ADD COLUMN tail_rows BIGINT;
 ALTER TABLE collections ADD COLUMN tail_sum UBIGINT;
 CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
-UPDATE meta SET value = '2' WHERE key = 'format_version';
 """
 
 
@@ -60,15 +64,21 @@ def create_schema(con: duckdb.DuckDBPyConnection) -> None:
     for statement in SCHEMA.split(";"):
         if statement.strip():
             con.execute(statement)
-    con.execute("INSERT INTO meta VALUES ('format_version', ?)", [str(FORMAT_VERSION)])
+    con.execute("INSERT INTO meta VALUES ('format_version', ?)", [str(NEW_STORE_FORMAT)])
     insert_defaults(con)
 
 
-def upgrade_schema(con: duckdb.DuckDBPyConnection) -> None:
-    """Turn the tables of format 1 into those of format 2."""
-    for statement in _FORMAT_2.split(";"):
+def add_checksum_tables(con: duckdb.DuckDBPyConnection) -> None:
+    """Add to the tables of format 1 what `CHECKSUM_FORMAT` has, and write that format down."""
+    for statement in _CHECKSUM_TABLES.split(";"):
         if statement.strip():
             con.execute(statement)
+    write_format(con, CHECKSUM_FORMAT)
+
+
+def write_format(con: duckdb.DuckDBPyConnection, number: int) -> None:
+    """Write down which format a store is in."""
+    con.execute("UPDATE meta SET value = ? WHERE key = 'format_version'", [str(number)])
 
 
 def insert_defaults(con: duckdb.DuckDBPyConnection) -> None:

@@ -60,9 +60,9 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 #: How many copies of the texts of a chunk (2,048 rows) a COMMIT makes beside the table's own: in a folder, where they
-#: are written to the write-ahead log (measured: 2.9), ...
+#: are written to the write-ahead log (measured: 2.9).
 _LOG_COPIES = 3.0
-#: ... and in memory (measured: 0.9, and half as much for the checkpoint after it).
+#: The same for a store in memory (measured: 0.9, and half as much for the checkpoint after it).
 _COMMIT_COPIES = 1.5
 #: DuckDB before 2.0 makes this many more, which it frees only at the COMMIT (measured: 2.4).
 _OLD_COPIES = 2.5 if IS_OLD_DUCKDB else 0.0
@@ -182,7 +182,7 @@ class DuckDB(StoredRecords):
             growth: Growth | None = None
             with bar:
                 if len(changes.vectors):
-                    self._database.upgrade()
+                    self._database.add_checksums()
                     vectors = self._files.writable(entry, changes.vectors.shape[1])
                     _check_tail(vectors, changes)
                     growth = vectors.append(changes.first_label, changes.vectors)

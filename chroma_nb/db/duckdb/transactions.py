@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from chroma_nb.db.duckdb.connection import Connection
+from chroma_nb.db.duckdb.connection import DuckDBConnection
 from chroma_nb.db.duckdb.inserts import ROWS_VIEW
 from chroma_nb.db.duckdb.schema import (
-    FORMAT_VERSION,
+    CHECKSUM_FORMAT,
     LATER_COLUMNS,
+    NEW_STORE_FORMAT,
     PADDED_FORMAT,
     READABLE,
+    add_checksum_tables,
     create_schema,
-    upgrade_schema,
+    write_format,
 )
 from chroma_nb.db.interrupted import interruptible
 from chroma_nb.db.memory_share import is_out_of_memory
@@ -45,11 +47,11 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 
-class Transactions(Connection):
+class Transactions(DuckDBConnection):
     """Writes, and keeps the catalogue in memory up to date with what DuckDB has.
 
     Args:
-        settings: See `Connection`; so are `name`, `cached`, `share` and `temp`.
+        settings: See `DuckDBConnection`; so are `name`, `cached`, `share` and `temp`.
     """
 
     #: Reads the catalogue from DuckDB into `cached`. `StoredCatalogue` sets it, before anything is opened.
@@ -64,7 +66,8 @@ class Transactions(Connection):
         temp: TempFolder,
     ) -> None:
         super().__init__(settings, name, cached, share, temp)
-        self.format = FORMAT_VERSION
+        #: Which format the store is in; compare it with the constants of `schema`.
+        self.format = NEW_STORE_FORMAT
         #: The number of the last commit; None where none was counted yet, as by an older chroma_nb.
         self._commits: int | None = None
         #: True while the holder of the write lock has a transaction, its rollback included.
@@ -149,22 +152,25 @@ class Transactions(Connection):
                 "(collection.export), and import them here; nothing was changed."
             )
 
-    def upgrade(self) -> None:
-        """Turn a store of format 1 into format 2, which has checksums; an older chroma_nb then refuses it."""
-        if self.format > 1 or not self.persists:
+    @property
+    def has_checksums(self) -> bool:
+        """Whether the store's format has checksums of vectors."""
+        return self.format >= CHECKSUM_FORMAT
+
+    def add_checksums(self) -> None:
+        """Turn a store of format 1 into one that has checksums of vectors; an older chroma_nb then refuses it."""
+        if self.has_checksums or not self.persists:
             return
         with self.transaction() as con:
-            upgrade_schema(con)
-        self.format = FORMAT_VERSION
+            add_checksum_tables(con)
+        self.format = CHECKSUM_FORMAT
 
     def allow_padding(self) -> None:
         """Turn a store into the format in which tables may have padding; an older chroma_nb then refuses it."""
-        self.upgrade()
+        self.add_checksums()
         if self.format < PADDED_FORMAT:
             with self.transaction() as con:
-                con.execute(
-                    "UPDATE meta SET value = ? WHERE key = 'format_version'", [str(PADDED_FORMAT)]
-                )
+                write_format(con, PADDED_FORMAT)
             self.format = PADDED_FORMAT
 
     # -- the catalogue in memory --------------------------------------------------------------

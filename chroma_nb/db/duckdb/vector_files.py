@@ -215,7 +215,7 @@ class VectorFiles:
 
     def delete_sums(self, con: duckdb.DuckDBPyConnection, collection_id: UUID) -> None:
         """Delete the checksums of a collection, within a transaction."""
-        if self._database.format > 1 and self._database.persists:
+        if self._database.has_checksums and self._database.persists:
             con.execute("DELETE FROM vector_sums WHERE collection = ?", [str(collection_id)])
 
     def ids_in(self, collection_id: UUID, blocks: Sequence[Block]) -> list[str]:

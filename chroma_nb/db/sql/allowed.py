@@ -71,7 +71,7 @@ TABLE_FUNCTIONS = {
     "repeat_row",
 }
 #: System views: they list collections and columns, and are answered by an instance without records (`system_views`).
-#: As table functions, ...
+#: Those that may be called as table functions.
 SYSTEM_FUNCTIONS = {
     "duckdb_columns",
     "duckdb_databases",
@@ -82,7 +82,7 @@ SYSTEM_FUNCTIONS = {
     "duckdb_types",
     "duckdb_views",
 }
-#: ... by name without a schema, ...
+#: Those that may be named without a schema.
 SYSTEM_VIEWS = {
     "duckdb_columns",
     "duckdb_databases",
@@ -99,7 +99,7 @@ SYSTEM_VIEWS = {
     "pg_views",
     "pg_type",
 }
-#: ... and all views of these schemas, but those in `REFUSED_SYSTEM_VIEWS`.
+#: All views of these schemas may be named, but those in `REFUSED_SYSTEM_VIEWS`.
 SYSTEM_SCHEMAS = {"information_schema", "pg_catalog"}
 
 # -- refused ----------------------------------------------------------------------------------

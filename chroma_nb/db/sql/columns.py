@@ -36,7 +36,7 @@ _MOST_STARRED = 2_000
 _MOST_KEPT = 64
 #: Before a key that cannot have a column of its plain name.
 _PREFIX = "metadata."
-#: Decimals of DuckDB have so many digits at most; an integer of 64 bits has up to 19 of them.
+#: Digits that a decimal of DuckDB has at most, and an integer of 64 bits.
 _DECIMAL_DIGITS, _INTEGER_DIGITS = 38, 19
 #: Keys of large records that are looked for together, as many as `_fields` describes. Chosen, not measured.
 _KEYS_AT_ONCE = 200

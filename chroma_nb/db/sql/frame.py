@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-#: Types that come as arrays, ten times as fast as rows. Integers beside gaps come as floats, ...
+#: Types that come as arrays, ten times as fast as rows. Integers beside gaps come as floats.
 _AS_ARRAYS = re.compile(
     r"VARCHAR|JSON|BOOLEAN|FLOAT|DOUBLE|U?(TINYINT|SMALLINT|INTEGER)|BIGINT|(FLOAT|DOUBLE)\[\d+\]"
 )
@@ -38,11 +38,11 @@ WAYS_OUT = (
     "let SQL count or add up instead",
 )
 _VECTOR = re.compile(r"(FLOAT|DOUBLE)\[(\d+)\]")
-#: ... which are exact below this.
+#: Integers below this are exact as floats.
 _EXACT = 2**53
 #: Microseconds of an array have 64 bits.
 _LONGEST_SPAN = datetime.timedelta(microseconds=2**63 - 1)
-#: Rows that are fetched together at most, fewer where they have vectors: so many numbers (16 MB of floats) in all.
+#: Rows that are fetched together at most, and numbers in their vectors at most (16 MB of floats).
 #: Chosen, not measured.
 _ROWS, _NUMBERS = 20_000, 4_000_000
 #: How much an answer may grow before the free memory is looked at again: `require` ignores smaller needs.

@@ -11,7 +11,7 @@ from chroma_nb.db.sql.names import fold
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Aggregates whose result does not depend on the order of the rows, ...
+#: Aggregates whose result does not depend on the order of the rows.
 _ORDERLESS = {
     "count",
     "count_star",
@@ -35,7 +35,7 @@ _ORDERLESS = {
     "corr",
     "entropy",
 }
-#: ... and those whose result does.
+#: Aggregates whose result does.
 _ORDERED = re.compile(
     r"first|last|any_value|arbitrary|list|array_agg|string_agg|group_concat|listagg|mode|lttb|"
     r"arg_?(min|max)\w*|(min|max)_by|json_group_\w+|reservoir_quantile",

@@ -49,9 +49,10 @@ _LONG_BYTES = 8 << 20
 #: all of texts, 5 to 7 of embeddings).
 _CHUNK_COPIES = 6
 _FLOAT_BYTES = 4
-#: DuckDB has the embeddings of 2,048 rows so many times (measured with 4,096 numbers: 4.1 in WHERE, in sums, in distances) ...
+#: How many copies of the embeddings of 2,048 rows DuckDB has (measured with 4,096 numbers: 4.1 in WHERE, in sums, in
+#: distances).
 _VECTOR_COPIES = 4.2
-#: ... and more for each function that makes another list of them (measured: 3.1), or another type.
+#: How many more it has for each function that makes another list of them (measured: 3.1), or another type.
 _MADE_COPIES = 3.5
 _MAKES_VECTORS = re.compile(
     r"\b(?:list|array)_(?!dot_|inner_|negative_|cosine_|distance\b|extract\b|element\b)\w+\s*\("

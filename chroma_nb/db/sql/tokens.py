@@ -13,7 +13,7 @@ from chroma_nb.db.sql.names import sql_identifier
 from chroma_nb.errors import InvalidArgumentError
 
 _BEFORE_WORDS = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)*", re.DOTALL)
-#: `first_word` looks at so many characters: the words that it is compared with are shorter.
+#: Characters that `first_word` looks at: the words that it is compared with are shorter.
 _LONGEST_WORD = 20
 #: Words that are quoted to see whether a text can be read then. Chosen, not measured.
 _MOST_QUOTED = 5

@@ -32,7 +32,7 @@ _NAME = "chroma_nb_vectors"
 _NAME_ARROW = "chroma_nb_vectors_arrow"
 #: From here on pyarrow is worth its import: 5,000 embeddings of 384 numbers take 0.19 s one by one, 0.01 s with it.
 _MANY_RECORDS = 5_000
-#: Vectors that are asked for one by one are read from the file in blocks of so many. Chosen, not measured.
+#: Vectors that are asked for one by one are read from the file in blocks of this many. Chosen, not measured.
 _BLOCK = 64
 #: Blocks that are kept: threads of DuckDB's are at work in different places. Chosen, not measured.
 _BLOCKS = 4

@@ -125,7 +125,7 @@ def test_files_go_also_where_the_commit_came_before_an_error(
         writer.write(collection, RecordBatch(["a"], embeddings=embeddings), "skip")
 
     def delete(collection_id: uuid.UUID) -> None:
-        segments.forget([collection_id], lambda: db.delete_collection(collection_id))
+        segments.delete_collections([collection_id], lambda: db.delete_collection(collection_id))
 
     try:
         write(notes)

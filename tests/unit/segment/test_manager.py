@@ -90,7 +90,7 @@ def test_a_conflict_drops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch)
 def test_a_deleted_collection_has_neither_slot_nor_memory(store: Store) -> None:
     store.write("a")
     other = store.create("other")
-    store.segments.forget([store.id], lambda: store.db.delete_collection(store.id))
+    store.segments.delete_collections([store.id], lambda: store.db.delete_collection(store.id))
     assert store.segments.residents.ledger.used == 0
     with pytest.raises(NotFoundError):
         store.segments.extent(store.id)

@@ -86,7 +86,7 @@ def test_columns_are_made_together(
     if not is_kept:
         original = LoadedMetadata.__init__
 
-        def without_room(self: LoadedMetadata, match: Any, grant: Any) -> None:
+        def without_room(self: LoadedMetadata, match: Any, may_hold: Any) -> None:
             original(self, match, lambda n_bytes: False)
 
         monkeypatch.setattr(LoadedMetadata, "__init__", without_room)

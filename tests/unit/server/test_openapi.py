@@ -11,7 +11,7 @@ import pytest
 import chroma_nb
 from chroma_nb.server.application import RestApplication, make_application
 from chroma_nb.server.endpoints import ENDPOINTS
-from chroma_nb.server.openapi import described, document_of, tag_of
+from chroma_nb.server.openapi import description_of, document_of, tag_of
 from chroma_nb.server.service import Service
 from chroma_nb.wire.rest import ROUTES
 
@@ -55,7 +55,7 @@ def test_fastapis_own_form_of_errors_is_nowhere(document: dict[str, Any]) -> Non
 
 
 def test_what_is_open_to_everybody_asks_for_no_credentials() -> None:
-    heartbeat, count = described(ENDPOINTS["heartbeat"]), described(ENDPOINTS["count"])
+    heartbeat, count = description_of(ENDPOINTS["heartbeat"]), description_of(ENDPOINTS["count"])
     assert "security" not in heartbeat
     assert "401" not in heartbeat["responses"]
     assert count["security"]
@@ -63,7 +63,7 @@ def test_what_is_open_to_everybody_asks_for_no_credentials() -> None:
 
 
 def test_the_parameters_of_a_path_are_described() -> None:
-    parameters = described(ENDPOINTS["count"])["parameters"]
+    parameters = description_of(ENDPOINTS["count"])["parameters"]
     assert [one["name"] for one in parameters if one["in"] == "path"] == [
         "tenant",
         "database",

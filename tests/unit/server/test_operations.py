@@ -22,7 +22,7 @@ from chroma_nb.server.auth import ANONYMOUS, Identity
 from chroma_nb.server.operations import HANDLERS, Call
 from chroma_nb.types import RecordBatch
 from chroma_nb.wire.requests import (
-    Changes,
+    CollectionChanges,
     Delete,
     Fields,
     Get,
@@ -132,10 +132,10 @@ def test_a_delete_says_which_records(asked: Asked, notes: Target) -> None:
 
 
 def test_changes_of_nothing_return_the_collection_as_it_is(asked: Asked, notes: Target) -> None:
-    assert asked("modify", Changes(), notes).name == "notes"
-    assert asked("modify", Changes(name="others"), notes).name == "others"
+    assert asked("modify", CollectionChanges(), notes).name == "notes"
+    assert asked("modify", CollectionChanges(name="others"), notes).name == "others"
     with pytest.raises(ValueError, match="name"):
-        asked("modify", Changes(name="?"), notes)
+        asked("modify", CollectionChanges(name="?"), notes)
 
 
 def test_a_request_that_names_no_collection_is_refused(asked: Asked) -> None:
