@@ -2,6 +2,7 @@
 
 * A keyword that a function does not have is answered with the one that was probably meant.
 * The sentence of an argument's error ends with the method's name, as Chroma's does.
+* A file that cannot be opened because too many are open, wherever that was met, is an `InternalError` that says so.
 * In IPython a traceback ends at the caller's own line. The frames of this package say nothing about an error
   that was raised on purpose or about an interrupt, and would push its sentence off the screen. Where a function
   of the caller's own failed, an embedding function say, its frames are shown and those between are not. The
@@ -10,14 +11,16 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from chroma_nb.errors import ChromaError, DuplicateIDError
+from chroma_nb.errors import ChromaError, DuplicateIDError, InternalError
 from chroma_nb.suggest import did_you_mean
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -127,7 +130,10 @@ def public_call(function: _F) -> _F:
                 _explain_keyword(function, error, kwargs)
             if type(error) in _NAMED_ERRORS and name in _NAMED and _is_ours(error):
                 _add_name(error, name)
-            if _is_expected(error) or _is_others(error):
+            is_others = _is_others(error)
+            if _has_too_many_files(error) and not is_others:
+                raise ends_at_caller(_too_many_files(error)) from error
+            if is_others or _is_expected(error):
                 ends_at_caller(error)
             raise
         except KeyboardInterrupt as error:
@@ -201,6 +207,22 @@ def _is_expected(error: BaseException) -> bool:
     if isinstance(error, ChromaError):
         return True
     return type(error) in (ValueError, TypeError, ImportError) and _is_ours(error)
+
+
+def _has_too_many_files(error: BaseException) -> bool:
+    if isinstance(error, ChromaError):
+        return False
+    if isinstance(error, OSError):
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    # DuckDB's errors have no number. Its name is asked for, as importing it would take a while.
+    return "duckdb" in type(error).__module__ and os.strerror(errno.EMFILE) in str(error)
+
+
+def _too_many_files(error: BaseException) -> InternalError:
+    return InternalError(
+        f"Too many files are open: {error}. Nothing is lost or damaged. Close some, or have the system allow more "
+        "(ulimit -n; resource.setrlimit(resource.RLIMIT_NOFILE, ...)), and repeat the call."
+    )
 
 
 def _is_others(error: BaseException) -> bool:
