@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chroma_nb.check_report import CollectionCheck, some_ids
 from chroma_nb.db.chunks import IS_RECORD
+from chroma_nb.db.read_again import read_again
 from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.errors import StoreCorruptError
 
@@ -73,12 +74,7 @@ def _check_records(
             except StoreCorruptError:
                 unreadable.append(record_id)
         on_bytes(n_bytes)
-    with database.reading() as cursor:
-        found = cursor.execute(
-            "SELECT count(*), count(DISTINCT label), count(DISTINCT id), coalesce(min(label), 0), "
-            f'coalesce(max(label), -1) FROM "{entry.table}" WHERE {IS_RECORD}'
-        ).fetchall()
-    n_records, n_labels, n_ids, first, last = found[0]
+    n_records, n_labels, n_ids, first, last = _counts(database, entry)
     extent = entry.extent
     if unreadable:
         n = f"{len(unreadable):,} record{'' if len(unreadable) == 1 else 's'}"
@@ -92,3 +88,15 @@ def _check_records(
     if first < 0 or last >= extent.next_label:
         problems.append("a record names a vector that was never written")
     return problems
+
+
+@read_again
+def _counts(database: Database, entry: CatalogueEntry) -> tuple[int, ...]:
+    """Return the numbers of records, of different labels and of different ids, the first label and the last."""
+    with database.reading() as cursor:
+        found = cursor.execute(
+            "SELECT count(*), count(DISTINCT label), count(DISTINCT id), coalesce(min(label), 0), "
+            f'coalesce(max(label), -1) FROM "{entry.table}" WHERE {IS_RECORD}'
+        ).fetchall()
+    counts: tuple[int, ...] = found[0]
+    return counts

@@ -17,7 +17,7 @@ from chroma_nb.db.duckdb.connection import limit_text_compression
 from chroma_nb.db.duckdb.transactions import Transactions
 from chroma_nb.db.interrupted import interruptible
 from chroma_nb.db.memory_share import is_out_of_memory
-from chroma_nb.db.read_again import is_fatal
+from chroma_nb.db.read_again import is_fatal, read_again
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.workspace import WORKSPACE
 
@@ -49,16 +49,20 @@ class Database(Transactions):
     def memory_bytes(self) -> int:
         """Bytes of memory that DuckDB says it uses."""
         try:
-            with self.reading() as cursor:
-                return self._memory_used(cursor)
+            return self._ask_memory()
         except MemoryBudgetError:
             pass
         # The query itself takes a little memory, and other statements use all that the limit allows.
         try:
-            with self.memory_share.raised(_ASKING_BYTES), self.reading() as cursor:
-                return self._memory_used(cursor)
+            with self.memory_share.raised(_ASKING_BYTES):
+                return self._ask_memory()
         except MemoryBudgetError:
             return self.memory_share.limit
+
+    @read_again
+    def _ask_memory(self) -> int:
+        with self.reading() as cursor:
+            return self._memory_used(cursor)
 
     def _memory_used(self, connection: duckdb.DuckDBPyConnection) -> int:
         """Return the bytes of memory that DuckDB says it uses."""

@@ -182,8 +182,7 @@ class StoredRecords(StoredCatalogue):
 
     def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
         entry = self._database.entry(collection_id)
-        with self._database.reading() as cursor:
-            row_bytes = self.record_table(cursor, entry).row_bytes()
+        row_bytes = self._row_bytes(entry)
         start, end = 0, entry.extent.next_label
         while start < end:
             with WORKSPACE.take(min((end - start) * row_bytes, _SCAN_BYTES)) as room:
@@ -192,6 +191,13 @@ class StoredRecords(StoredCatalogue):
                 if len(rows):
                     yield rows
             start = stop
+
+    @with_more_memory
+    @read_again
+    def _row_bytes(self, entry: CatalogueEntry) -> int:
+        """Return how many bytes a row of a collection takes, about."""
+        with self._database.reading() as cursor:
+            return self.record_table(cursor, entry).row_bytes()
 
     def record_table(self, cursor: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> RecordTable:
         """Return a reader of the collection's table; the sizes of its texts are measured where they are not known."""

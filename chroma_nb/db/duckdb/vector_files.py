@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from chroma_nb.check_report import some_ids
 from chroma_nb.db.block_sums import SUM_BYTES, BlockSums, rows_per_block
 from chroma_nb.db.duckdb.cached_catalogue import close_vectors
+from chroma_nb.db.read_again import read_again
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import InternalError, StoreCorruptError
 
@@ -50,6 +51,11 @@ class VectorFiles:
         self.recent: deque[VectorFile] = deque(maxlen=_RECENT_FILES)
         #: Vector files of compactions under way, by collection and generation.
         self.compacting: dict[tuple[UUID, int], VectorFile] = {}
+
+    @property
+    def is_closing(self) -> bool:
+        """The store is being closed: nothing is repeated any more."""
+        return self._database.is_closing
 
     # -- files --------------------------------------------------------------------------------
 
@@ -159,8 +165,7 @@ class VectorFiles:
             vectors.sums = None
             return
         else:
-            with self._database.reading() as cursor:
-                stored = self._stored_sums(cursor, entry)
+            stored = self._read_sums(entry)
             try:
                 sums = BlockSums(vectors.row_bytes, stored, *entry.tail)
             except ValueError as error:
@@ -174,6 +179,11 @@ class VectorFiles:
                     f"[{entry.info.name}], which has {extent.next_label:,}. Restore the store from a backup."
                 )
         vectors.check_against(sums, lambda blocks: self._report_damage(collection_id, blocks))
+
+    @read_again
+    def _read_sums(self, entry: CatalogueEntry) -> bytes:
+        with self._database.reading() as cursor:
+            return self._stored_sums(cursor, entry)
 
     def _stored_sums(self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> bytes:
         """Return the checksums of the full blocks of a collection, as DuckDB has them."""
@@ -218,6 +228,7 @@ class VectorFiles:
         if self._database.has_checksums and self._database.persists:
             con.execute("DELETE FROM vector_sums WHERE collection = ?", [str(collection_id)])
 
+    @read_again
     def ids_in(self, collection_id: UUID, blocks: Sequence[Block]) -> list[str]:
         """Return the ids of the records whose vectors are in these blocks, in storage order."""
         entry = self._database.entry(collection_id)

@@ -1,0 +1,83 @@
+"""DuckDB ends while something is read, as after a checkpoint that failed: the read is repeated, whichever it is."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb.db.duckdb.connection import DuckDBConnection
+from tests.stores import private_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+VECTORS = np.random.default_rng(0).standard_normal((60, 4), dtype=np.float32)
+
+
+def notes_of(client: Any) -> Any:
+    return client.get_collection("notes", embedding_function=None)
+
+
+READS: dict[str, Callable[[Any], object]] = {
+    "get": lambda client: notes_of(client).get(),
+    "get where": lambda client: notes_of(client).get(where={"n": {"$gt": 3}})["ids"],
+    "query": lambda client: notes_of(client).query(query_embeddings=VECTORS[3], n_results=3)["ids"],
+    "load": lambda client: client.memory.load("notes"),
+    "fields": lambda client: repr(notes_of(client).fields),
+    "report": lambda client: client.memory.report().budget > 0,
+    "check": lambda client: client.check().is_whole,
+    "pandas": lambda client: notes_of(client).to_pandas()["id"].tolist(),
+}
+
+
+class Ending:
+    """Has DuckDB end at one of the reads."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        #: How many reads there were, and the one at which DuckDB ends; 0: at none.
+        self.n, self.at = 0, 0
+        real = DuckDBConnection.reading
+
+        @contextlib.contextmanager
+        def reading(database: DuckDBConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+            with real(database) as cursor:
+                self.n += 1
+                if self.n == self.at:
+                    raise duckdb.FatalException("database has been invalidated")
+                yield cursor
+
+        monkeypatch.setattr(DuckDBConnection, "reading", reading)
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_goes_on_wherever_duckdb_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def opened() -> Any:
+        return chroma_nb.PersistentClient(tmp_path / "store", private_settings(progress=False))
+
+    with opened() as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(
+            ids=[f"id{row}" for row in range(60)],
+            embeddings=VECTORS,
+            documents=[f"text {row}" for row in range(60)],
+            metadatas=[{"n": row} for row in range(60)],
+        )
+    ending = Ending(monkeypatch)
+    with opened() as client:
+        ending.n = 0
+        expected = READS[name](client)
+        n = ending.n
+    assert n, "nothing was read from DuckDB"
+    for at in range(1, n + 1):
+        ending.at = 0
+        with opened() as client:
+            ending.n, ending.at = 0, at
+            assert READS[name](client) == expected, f"DuckDB ended at read {at} of {n}"
