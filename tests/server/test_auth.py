@@ -742,14 +742,14 @@ def test_one_of_several_credentials_is_removed(
     # The beginning of two ids: it says so, and does not ask for what was given.
     path = tmp_path / "auth.json"
     path.write_text(
-        path.read_text().replace(ids[0], "3f" + "0" * 6).replace(ids[1], "3f" + "1" * 6)
+        path.read_text().replace(ids[0], "3f3f" + "0" * 4).replace(ids[1], "3f3f" + "1" * 4)
     )
-    ids[:2] = ["3f000000", "3f111111"]
+    ids[:2] = ["3f3f0000", "3f3f1111"]
     capsys.readouterr()
-    assert cli.main(["auth", "remove", file, "alice", "--token", "3f"]) == 2
+    assert cli.main(["auth", "remove", file, "alice", "--token", "3f3f"]) == 2
     said = capsys.readouterr().err
-    assert "--token '3f' fits 2 ids of 'alice': token 3f000000 of " in said
-    assert "; token 3f111111 of " in said
+    assert "--token '3f3f' fits 2 ids of 'alice': token 3f3f0000 of " in said
+    assert "; token 3f3f1111 of " in said
     assert said.endswith(". Give more of the id.\n")
     assert ids[2] not in said
     assert cli.main(["auth", "remove", file, "alice", "--token", ids[0][:6]]) == 0

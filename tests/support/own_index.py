@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -53,8 +54,11 @@ class OwnIndex(VectorIndex):
         return Neighbors(self._labels[found.labels], found.distances)
 
     def save(self, path: str) -> None:
+        # Not into the file itself: on a full disk the archive would be left open.
+        made = io.BytesIO()
+        np.savez(made, labels=self._labels, vectors=self._vectors)
         with open(path, "wb") as file:
-            np.savez(file, labels=self._labels, vectors=self._vectors)
+            file.write(made.getbuffer())
 
     @classmethod
     def open(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_six_threads(tmp_path: Path, store: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not errors, errors[0]
+    assert not errors, "".join(traceback.format_exception(errors[0]))
     expected = {one: vector for state in mine for one, vector in state.items()}
     got = notes.get(include=["embeddings"])
     assert sorted(got["ids"]) == sorted(expected)
