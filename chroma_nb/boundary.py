@@ -130,10 +130,9 @@ def public_call(function: _F) -> _F:
                 _explain_keyword(function, error, kwargs)
             if type(error) in _NAMED_ERRORS and name in _NAMED and _is_ours(error):
                 _add_name(error, name)
-            is_others = _is_others(error)
-            if _has_too_many_files(error) and not is_others:
+            if _has_too_many_files(error) and not _is_others(error):
                 raise ends_at_caller(_too_many_files(error)) from error
-            if is_others or _is_expected(error):
+            if _is_expected(error) or _is_others(error):
                 ends_at_caller(error)
             raise
         except KeyboardInterrupt as error:

@@ -42,7 +42,7 @@ _TIMES = 2.25
 #: Texts that are written take this many times their size in addition, in the checks here (measured with few texts of a
 #: megabyte each, which is the worst case).
 _TEXT_TIMES = 3
-#: The same in the database, which takes it from the workspace itself.
+#: They take this many times their size in the database, which takes it from the workspace itself.
 _DATABASE_TIMES = 4
 _WAYS = ("send it in smaller parts", "make room on the server's machine")
 

@@ -83,7 +83,7 @@ class NewCollection(Request):
 
 @dataclass(frozen=True)
 class CollectionChanges(Request):
-    """CollectionChanges of a collection; None leaves what is there.
+    """Changes of a collection; None leaves what is there.
 
     Args:
         name: The new name.

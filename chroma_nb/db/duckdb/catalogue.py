@@ -383,6 +383,8 @@ class StoredCatalogue(DB):
         ids = {UUID(one.collection_id) for one in damaged if one.collection_id}
         # A second row may have the id of a collection that is whole.
         stems = {f"records_{one.hex}" for one in ids - self._cached.entries.keys()}
+        if not stems:
+            return
         tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
         for (table,) in tables:
             stem, _, generation = table.rpartition("_")

@@ -35,7 +35,7 @@ _ORDERLESS = {
     "corr",
     "entropy",
 }
-#: Aggregates whose result does.
+#: Aggregates whose result depends on the order of the rows.
 _ORDERED = re.compile(
     r"first|last|any_value|arbitrary|list|array_agg|string_agg|group_concat|listagg|mode|lttb|"
     r"arg_?(min|max)\w*|(min|max)_by|json_group_\w+|reservoir_quantile",
