@@ -211,13 +211,24 @@ def chromas_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
         yield server
 
 
+@pytest.fixture(scope="session")
+def held_store(
+    store_kind: str, lib: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    """A store of this process that stays open: to open one for each test takes longer than most of them."""
+    store = Store(lib, store_kind == "persistent", tmp_path_factory.mktemp("held") / "store")
+    store.open()
+    yield store
+    store.close()
+
+
 @pytest.fixture
 def store(
     request: pytest.FixtureRequest, store_kind: str, lib: ModuleType, tmp_path: Path
 ) -> Iterator[Store]:
-    """An empty store. In memory, equal settings share one store, so it is emptied on both sides."""
-    store = Store(lib, store_kind == "persistent", tmp_path / "store")
+    """An empty store. Clients of other tests were there before, so it is emptied first."""
     server = KINDS[store_kind][1]
+    store = Store(lib, store_kind == "persistent", tmp_path / "store")
     if server:
         fixture = "our_server" if server == "chroma_nb" else "chromas_server"
         store.address = ("127.0.0.1", request.getfixturevalue(fixture).port)
@@ -225,11 +236,11 @@ def store(
         requests.post(
             f"http://127.0.0.1:{store.address[1]}/api/v2/reset", timeout=60
         ).raise_for_status()
-    elif not store.is_persistent:
+    else:
+        # In memory, equal settings share one store, whatever its path.
+        store.path = request.getfixturevalue("held_store").path
         store.open().reset()
     yield store
-    if store.address is None and not store.is_persistent:
-        store.open().reset()
     store.close()
 
 
