@@ -167,7 +167,15 @@ def _embeddings(values: Any, size: int) -> Any:
 
 
 def _metadatas(values: Any, size: int) -> list[Any]:
-    found = _listed(values, "metadatas", size)
+    return check_metadatas(_listed(values, "metadatas", size))
+
+
+def check_metadatas(found: list[Any]) -> list[Any]:
+    """Return metadata as records have them, None in the place of empty ones.
+
+    Raises:
+        AnswerError: One is no metadata.
+    """
     for metadata in found:
         if metadata is None:
             continue

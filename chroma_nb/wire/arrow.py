@@ -1,0 +1,293 @@
+"""Records, queries and answers as Arrow batches. For each kind its two directions stand together; no end trusts the other.
+
+A column that is missing was not given, or not asked for. Embeddings are ``fixed_size_list<float32>``, metadata are JSON texts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from chroma_nb.api.base import Matches, Records
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.wire.answers import AnswerError, check_metadatas
+from chroma_nb.wire.text import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from chroma_nb.types import RecordBatch
+
+#: Name of a column -> the part of an answer, and the name in `include`.
+PARTS = {
+    "embedding": "embeddings",
+    "document": "documents",
+    "uri": "uris",
+    "metadata": "metadatas",
+}
+_TEXTS = ("document", "uri", "metadata")
+
+
+# -- embeddings -----------------------------------------------------------------------------------
+
+
+def to_lists(vectors: NDArray[np.float32], given: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return embeddings as an Arrow array, without a copy.
+
+    Args:
+        vectors: Shape (n, dimension), float32.
+        given: Shape (n,), bool: the others are null; None is all.
+    """
+    flat = pa.array(np.ascontiguousarray(vectors, dtype="<f4").reshape(-1))
+    dimension = vectors.shape[1]
+    kind = pa.list_(pa.float32(), dimension)
+    valid = None
+    if given is not None and not given.all():
+        valid = pa.py_buffer(np.packbits(given, bitorder="little").tobytes())
+    return pa.FixedSizeListArray.from_buffers(kind, len(vectors), [valid], children=[flat])
+
+
+def from_lists(
+    column: Any, what: str, refuse: Callable[[str], Exception]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Return embeddings, shape (n, dimension) and float32, and which are given: shape (n,), None where all are.
+
+    Args:
+        column: An Arrow array of lists of numbers, all of one length.
+        what: What it is, for the error.
+        refuse: Makes the error of a sentence.
+    """
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+        raise refuse(f"Expected {what} to be lists of float32, got {kind}"[:300])
+    if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        raise refuse(f"Expected {what} to be lists of float32, got {kind}"[:300])
+    given = None if not column.null_count else np.asarray(column.is_valid())
+    present = column if given is None else column.drop_null()
+    values = present.flatten()
+    if values.null_count:
+        raise refuse(f"Expected {what} without missing numbers")
+    n_rows = len(present)
+    dimension = len(values) // n_rows if n_rows else 0
+    if n_rows and not pa.types.is_fixed_size_list(kind):
+        lengths = np.diff(np.asarray(present.offsets))
+        if not (lengths == dimension).all():
+            raise refuse(f"Expected {what} of one length, got {lengths.min():,} to {lengths.max():,} numbers")
+    with np.errstate(over="ignore"):
+        rows = np.asarray(values).astype(np.float32, copy=False).reshape(n_rows, dimension)
+    if given is None:
+        return rows, None
+    everything = np.zeros((len(column), dimension), dtype=np.float32)
+    everything[given] = rows
+    return everything, given
+
+
+# -- records to write -----------------------------------------------------------------------------
+
+
+def write_batch(batch: RecordBatch) -> pa.RecordBatch:
+    """Return records as they are sent."""
+    columns = {"id": pa.array(batch.ids, pa.string())}
+    if batch.embeddings is not None:
+        columns["embedding"] = to_lists(batch.embeddings, batch.embedded)
+    for name, values in (("document", batch.documents), ("uri", batch.uris)):
+        if values is not None:
+            columns[name] = pa.array(list(values), pa.string())
+    if batch.metadatas is not None:
+        texts = [None if one is None else dumps(one).decode() for one in batch.metadatas]
+        columns["metadata"] = pa.array(texts, pa.string())
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def read_batch(table: Any) -> dict[str, Any]:
+    """Return the columns of records that were sent: ``ids``, ``embeddings``, ``documents``, ``uris`` and ``metadatas``.
+
+    ``embeddings`` is an array of shape (n, dimension), float32, or a list in which None stands for a missing one.
+
+    Raises:
+        InvalidArgumentError: A column is missing, unknown, or of another type.
+    """
+    known = ("id", *PARTS)
+    for name in table.schema.names:
+        if name not in known:
+            raise InvalidArgumentError(
+                f"Unknown column {str(name)[:80]!r}. Expected {', '.join(known)}: metadata is one column of JSON texts"
+            )
+    if len(set(table.schema.names)) < len(table.schema.names):
+        raise InvalidArgumentError("Expected each column once")
+    if "id" not in table.schema.names:
+        raise InvalidArgumentError("Expected a column 'id' of texts")
+    found: dict[str, Any] = {"ids": _texts(table.column("id"), "id", InvalidArgumentError)}
+    if None in found["ids"]:
+        raise InvalidArgumentError(f"Expected IDs to be texts, got None in row {found['ids'].index(None)}")
+    for name in ("document", "uri"):
+        found[PARTS[name]] = None
+        if name in table.schema.names:
+            found[PARTS[name]] = _texts(table.column(name), name, InvalidArgumentError)
+    found["metadatas"] = None
+    if "metadata" in table.schema.names:
+        texts = _texts(table.column("metadata"), "metadata", InvalidArgumentError)
+        found["metadatas"] = [_metadata(text, row) for row, text in enumerate(texts)]
+    found["embeddings"] = None
+    if "embedding" in table.schema.names:
+        column = _one_array(table.column("embedding"))
+        vectors, given = from_lists(column, "embeddings", InvalidArgumentError)
+        found["embeddings"] = vectors
+        if given is not None:
+            rows = zip(vectors, given.tolist(), strict=True)
+            found["embeddings"] = [row if there else None for row, there in rows]
+    return found
+
+
+def _metadata(text: str | None, row: int) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if not isinstance(value, dict):
+        raise InvalidArgumentError(f"Expected metadata to be JSON objects, got {text[:80]!r} in row {row}")
+    return value or None
+
+
+# -- answers --------------------------------------------------------------------------------------
+
+
+def write_records(records: Records) -> pa.RecordBatch:
+    """Return an answer to `get` as it is sent."""
+    columns = {"id": pa.array(records.ids, pa.string())}
+    if records.embeddings is not None:
+        columns["embedding"] = to_lists(records.embeddings)
+    for name, values in (("document", records.documents), ("uri", records.uris)):
+        if values is not None:
+            columns[name] = pa.array(values, pa.string())
+    if records.metadatas is not None:
+        columns["metadata"] = _json_texts(records.metadatas)
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def read_records(table: Any, include: Sequence[str]) -> Records:
+    """Return an answer to `get`.
+
+    Raises:
+        AnswerError: It is none.
+    """
+    found = Records(_ids(table))
+    for name, part in PARTS.items():
+        if part in include:
+            setattr(found, part, _part(table, name))
+    return found
+
+
+def write_matches(matches: Matches) -> pa.RecordBatch:
+    """Return an answer to `query` as it is sent: the matches of all queries, one below the other."""
+    sizes = [len(ids) for ids in matches.ids]
+    columns = {
+        "query": pa.array(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)),
+        "id": pa.array([one for ids in matches.ids for one in ids], pa.string()),
+    }
+    if matches.distances is not None:
+        flat = np.array([one for row in matches.distances for one in row], dtype=np.float32)
+        columns["distance"] = pa.array(flat)
+    if matches.embeddings is not None:
+        some = [rows for rows in matches.embeddings if len(rows)]
+        vectors = np.concatenate(some) if some else np.empty((0, 1), np.float32)
+        columns["embedding"] = to_lists(vectors)
+    for name, rows in (("document", matches.documents), ("uri", matches.uris)):
+        if rows is not None:
+            columns[name] = pa.array([one for row in rows for one in row], pa.string())
+    if matches.metadatas is not None:
+        columns["metadata"] = _json_texts([one for row in matches.metadatas for one in row])
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
+    """Return an answer to `query`.
+
+    Raises:
+        AnswerError: It is none, or one to another number of queries.
+    """
+    ids = _ids(table)
+    numbers = _column(table, "query")
+    if not pa.types.is_int32(numbers.type) or numbers.null_count:
+        raise AnswerError("'query' has something else than the numbers of queries")
+    queries = np.asarray(numbers)
+    if len(queries) and (queries[0] < 0 or queries[-1] >= n_queries or (np.diff(queries) < 0).any()):
+        raise AnswerError(f"'query' has other numbers than those of {n_queries:,} queries")
+    ends = np.searchsorted(queries, np.arange(n_queries + 1)).tolist()
+
+    def split(values: Any) -> list[Any]:
+        return [values[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+
+    found = Matches(split(ids))
+    if "distances" in include:
+        distances = _column(table, "distance")
+        if not pa.types.is_float32(distances.type) or distances.null_count:
+            raise AnswerError("'distance' has something else than float32")
+        found.distances = split(np.asarray(distances).tolist())
+    for name, part in PARTS.items():
+        if part in include:
+            setattr(found, part, split(_part(table, name)))
+    return found
+
+
+def _json_texts(values: Sequence[dict[str, Any] | None]) -> pa.Array:
+    return pa.array([None if one is None else dumps(one).decode() for one in values], pa.string())
+
+
+def _ids(table: Any) -> list[str]:
+    ids = _texts(_column(table, "id"), "id", AnswerError)
+    if None in ids:
+        raise AnswerError("'id' has something else than texts")
+    return ids
+
+
+def _part(table: Any, name: str) -> Any:
+    column = _column(table, name)
+    if name == "embedding":
+        vectors, given = from_lists(column, "'embedding'", AnswerError)
+        if given is not None:
+            raise AnswerError("'embedding' has missing ones")
+        return vectors if len(vectors) else np.empty((0, 0), np.float32)
+    texts = _texts(column, name, AnswerError)
+    if name != "metadata":
+        return texts
+    try:
+        return check_metadatas([None if text is None else json.loads(text) for text in texts])
+    except (ValueError, RecursionError) as error:
+        raise AnswerError(f"'metadata' cannot be read: {error}") from None
+
+
+def _column(table: Any, name: str) -> Any:
+    if table.schema.names.count(name) != 1:
+        raise AnswerError(f"no column {name!r}")
+    return _one_array(table.column(name))
+
+
+def _one_array(column: Any) -> Any:
+    """Return a column, which may be in chunks, as one array."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    whole = column.combine_chunks()
+    # pyarrow gives chunks again where the texts are too long for one array.
+    if isinstance(whole, pa.ChunkedArray):
+        raise InvalidArgumentError("More than 2 GiB of texts in one column: send them in parts")
+    return whole
+
+
+def _texts(column: Any, name: str, refuse: Callable[[str], Exception]) -> list[Any]:
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        raise refuse(f"Expected column {name!r} to be texts, got {kind}"[:300])
+    try:
+        texts: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        # Arrow does not look whether what calls itself UTF-8 is that.
+        raise refuse(f"Column {name!r} has texts that are not UTF-8") from None
+    return texts
