@@ -8,7 +8,12 @@ from __future__ import annotations
 #: The API of a store in this process.
 LOCAL_API = "local"
 #: Scheme of a server's address -> the API that asks it. The APIs named here are remote, all others are not.
-REMOTE_APIS = {"http": "fastapi", "https": "fastapi"}
+REMOTE_APIS = {
+    "http": "fastapi",
+    "https": "fastapi",
+    "grpc": "arrowflight",
+    "grpc+tls": "arrowflight",
+}
 
 
 def is_remote(api: str) -> bool:

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 API_IMPLEMENTATIONS = {
     "local": "chroma_nb.api._local:Local",
     "fastapi": "chroma_nb.api._fastapi:FastAPI",
+    "arrowflight": "chroma_nb.api._arrowflight:ArrowFlight",
 }
 DB_IMPLEMENTATIONS = {
     "duckdb": "chroma_nb.db.duckdb.store:DuckDB",
     "persistent_duckdb": "chroma_nb.db.duckdb.persistent:PersistentDuckDB",
 }
-SERVER_IMPLEMENTATIONS = {"fastapi": "chroma_nb.server._fastapi:FastAPI"}
+SERVER_IMPLEMENTATIONS = {
+    "fastapi": "chroma_nb.server._fastapi:FastAPI",
+    "arrowflight": "chroma_nb.server._arrowflight:ArrowFlight",
+}
 
 
 def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> Any:

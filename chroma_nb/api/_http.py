@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 import os
 import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -23,6 +21,7 @@ from urllib3.exceptions import (
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
+from chroma_nb.api.address import parts_of, shown_headers
 from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
     AuthorizationError,
@@ -70,7 +69,15 @@ class ServerConnection:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.url, self._headers = _address(settings)
+        parts, place = parts_of(settings, ("http", "https"))
+        path = parts.path.rstrip("/").removesuffix("/api/v2")
+        self.url = f"{parts.scheme}://{place}{path}"
+        self._headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": f"chroma_nb/{__version__}",
+            **shown_headers(settings, parts),
+        }
         self._settings = settings
         self._lock = threading.Lock()
         self._session: requests.Session | None = None
@@ -386,90 +393,6 @@ class ServerConnection:
             f"The connection to {self.url} broke: {_sentence(reason)}. Either the server stopped, or what "
             "answers there does not speak HTTP (https:// where the server has no TLS, or the reverse)."
         )
-
-
-def _address(settings: Settings) -> tuple[str, dict[str, str]]:
-    """Return a server's URL without secrets, and the headers of each request."""
-    parts = urlsplit(settings.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgumentError(
-            f"Expected a server's address such as 'http://host:8000', got {without_secrets(settings.url)!r}."
-        )
-    try:
-        port = parts.port
-    except ValueError:
-        raise InvalidArgumentError(
-            f"Expected a port from 1 to 65535 in {without_secrets(settings.url)!r}."
-        ) from None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    path = parts.path.rstrip("/").removesuffix("/api/v2")
-    url = urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", path, "", ""))
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "User-Agent": f"chroma_nb/{__version__}",
-    }
-    credentials: dict[str, str] = {}
-    token, basic = _credentials(settings, parts)
-    if basic:
-        if ":" not in basic:
-            raise InvalidArgumentError("Expected basic_auth to be 'user:password'.")
-        credentials["Authorization"] = f"Basic {base64.b64encode(basic.encode()).decode()}"
-    if token:
-        credentials[settings.token_header] = f"Bearer {token}" if _is_bearer(settings) else token
-    more = _more_headers(settings.headers)
-    for name in more:
-        if name.lower() in (known.lower() for known in credentials):
-            raise InvalidArgumentError(
-                f"headers holds {name!r}, which token or basic_auth sets as well. Leave one of them out "
-                "(token='' where the environment has CHROMA_NB_TOKEN)."
-            )
-    headers.update(credentials)
-    headers.update(more)
-    for name, value in headers.items():
-        if any(character in value for character in "\r\n\0") or not value.isascii():
-            raise InvalidArgumentError(
-                f"The header {name!r} holds a line break or a character that HTTP cannot carry."
-            )
-    return url, headers
-
-
-def _is_bearer(settings: Settings) -> bool:
-    return settings.token_header.lower() == "authorization"
-
-
-def _credentials(settings: Settings, parts: SplitResult) -> tuple[str, str]:
-    """Return the token, and user and password, that requests show.
-
-    Raises:
-        InvalidArgumentError: There are both, and one header to show them in.
-    """
-    token, basic = settings.token, settings.basic_auth
-    is_in_url = not basic and parts.username is not None
-    if is_in_url:
-        basic = f"{parts.username}:{parts.password or ''}"
-    if not (token and basic and _is_bearer(settings)):
-        return token, basic
-    where = "a user in the address" if is_in_url else "basic_auth"
-    raise InvalidArgumentError(
-        f"Expected a token or a user with a password, got both: token and {where}. Leave one of them out "
-        "(token='' where the environment has CHROMA_NB_TOKEN), or show the token in a header of its own: "
-        "Settings(token_header='X-Chroma-Token')."
-    )
-
-
-def _more_headers(text: str) -> dict[str, str]:
-    if not text:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-        raise InvalidArgumentError(
-            'Expected headers to be a JSON object of texts: {"X-Name": "value"}.'
-        )
-    return found
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -14,7 +14,6 @@ import time
 from typing import TYPE_CHECKING
 
 import fastapi
-import pydantic
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -23,26 +22,22 @@ from starlette.responses import Response
 from chroma_nb._version import __version__
 from chroma_nb.errors import ChromaAuthError, ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import parse_bytes
-from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server import schemas
 from chroma_nb.server.answers import Answer, Answers
 from chroma_nb.server.auth import ANONYMOUS
 from chroma_nb.server.bodies import Bodies, Received
 from chroma_nb.server.connections import address_of
 from chroma_nb.server.endpoints import ENDPOINTS
-from chroma_nb.server.limits import check_n_records
+from chroma_nb.server.json_requests import JsonRequests
 from chroma_nb.server.observability import trace_id_of
 from chroma_nb.server.openapi import JSON, description_of, document_of, tag_of
 from chroma_nb.server.refusals import Refused
 from chroma_nb.wire.errors import error_to_json
 from chroma_nb.wire.rest import ROUTES
-from chroma_nb.wire.rest_answers import write_answer
-from chroma_nb.wire.rest_requests import Arrived, read_request, read_target
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Mapping
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -50,8 +45,6 @@ if TYPE_CHECKING:
     from chroma_nb.server.endpoints import Endpoint
     from chroma_nb.server.service import Service
 
-#: An answer's JSON takes about as much memory as its objects, and both exist at the same time.
-_JSON_TIMES = 2.0
 #: The name under which requests for the metrics count in the shares, so that the metrics can be read while other
 #: requests of the same client wait.
 _METRICS = "/metrics"
@@ -72,6 +65,7 @@ class RestApplication:
         self.bodies = Bodies(
             parse_bytes(settings.server_max_body), settings.server_body_timeout_seconds
         )
+        self.requests = JsonRequests(service, self.bodies)
         self.answers = Answers(self.bodies.max_body, settings.server_body_timeout_seconds)
         self.origins = [
             one.strip() for one in settings.server_cors_origins.split(",") if one.strip()
@@ -210,45 +204,7 @@ class RestApplication:
         Raises:
             Refused: It cannot be answered now.
         """
-        try:
-            # Memory for the answer's objects and for the JSON that is made of them.
-            with WORKSPACE.holding_answers(_JSON_TIMES, lambda: self.service.stopping):
-                data = body.take_bytes()
-                with self.bodies.parsing(data):
-                    parsed = None
-                    if endpoint.body is not None:
-                        parsed = endpoint.body.model_validate_json(data or b"{}")
-                    # The parsed values take its place in the memory that was granted.
-                    del data
-                    with self.bodies.writing(*_texts_to_write(parsed)):
-                        answer = self._answer(endpoint, Arrived(path, query, parsed), identity)
-                        return endpoint.status, dumps(answer)
-        except pydantic.ValidationError as error:
-            return _wrong_body(error)
-        except Refused:
-            raise
-        except Exception as error:
-            shown = self.service.error_for_client(error, endpoint.route.name, trace_id)
-            if isinstance(shown, Refused):
-                raise shown from error
-            status, answer = error_to_json(shown)
-            return status, dumps(answer)
-
-    def _answer(self, endpoint: Endpoint, arrived: Arrived, identity: Identity) -> Any:
-        """Return the answer to a request as JSON values."""
-        operation = endpoint.route.operation
-        if isinstance(arrived.body, schemas.NewRecords | schemas.RecordChanges):
-            # Before anything is made of them.
-            check_n_records(self.service.settings, len(arrived.body.ids))
-        target = read_target(arrived)
-        request = read_request(operation, arrived)
-        return write_answer(
-            endpoint.route.name,
-            self.service.answer(operation, target, request, identity),
-            request,
-            target,
-            base64=arrived.query.get("embeddings") == "base64",
-        )
+        return self.requests.execute(endpoint, path, query, identity, body.take_bytes, trace_id)
 
     # -- other origins ------------------------------------------------------------------------
 
@@ -314,13 +270,6 @@ class _OriginCheck:
         await app(scope, receive, send)
 
 
-def _texts_to_write(body: schemas.Body | None) -> tuple[Sequence[Any] | None, ...]:
-    """Return the columns of texts and metadata that a request will write."""
-    if not isinstance(body, schemas.NewRecords | schemas.RecordChanges):
-        return ()
-    return body.documents, body.uris, body.metadatas
-
-
 def _is_local_name(host: str) -> bool:
     """Say whether a Host header is ``localhost`` or an address, which no other site can have as its name."""
     found = _HOST.fullmatch(host)
@@ -332,18 +281,6 @@ def _is_local_name(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _wrong_body(error: pydantic.ValidationError) -> tuple[int, bytes]:
-    """Return the status and the body that Chroma answers to a body that is no JSON or has a wrong field."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    if first["type"] == "json_invalid":
-        message = f"Failed to parse the request body as JSON: {first['msg']}"
-        return 400, dumps({"error": "InvalidArgumentError", "message": message})
-    place = ".".join(str(part)[:60] for part in first["loc"])
-    what = f"missing field `{place}`" if first["type"] == "missing" else f"{place}: {first['msg']}"
-    message = f"Failed to deserialize the JSON body into the target type: {what}"
-    return 422, dumps({"error": "ChromaError", "message": message})
 
 
 # -- the application ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A column that is missing was not given, or not asked for. Embeddings are ``fixed
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,9 @@ def from_lists(
         refuse: Makes the error of a sentence.
     """
     kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
+    if not (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
         raise refuse(f"Expected {what} to be lists of float32, got {kind}"[:300])
     if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise refuse(f"Expected {what} to be lists of float32, got {kind}"[:300])
@@ -77,7 +80,9 @@ def from_lists(
     if n_rows and not pa.types.is_fixed_size_list(kind):
         lengths = np.diff(np.asarray(present.offsets))
         if not (lengths == dimension).all():
-            raise refuse(f"Expected {what} of one length, got {lengths.min():,} to {lengths.max():,} numbers")
+            raise refuse(
+                f"Expected {what} of one length, got {lengths.min():,} to {lengths.max():,} numbers"
+            )
     with np.errstate(over="ignore"):
         rows = np.asarray(values).astype(np.float32, copy=False).reshape(n_rows, dimension)
     if given is None:
@@ -124,7 +129,9 @@ def read_batch(table: Any) -> dict[str, Any]:
         raise InvalidArgumentError("Expected a column 'id' of texts")
     found: dict[str, Any] = {"ids": _texts(table.column("id"), "id", InvalidArgumentError)}
     if None in found["ids"]:
-        raise InvalidArgumentError(f"Expected IDs to be texts, got None in row {found['ids'].index(None)}")
+        raise InvalidArgumentError(
+            f"Expected IDs to be texts, got None in row {found['ids'].index(None)}"
+        )
     for name in ("document", "uri"):
         found[PARTS[name]] = None
         if name in table.schema.names:
@@ -152,7 +159,9 @@ def _metadata(text: str | None, row: int) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         value = text
     if not isinstance(value, dict):
-        raise InvalidArgumentError(f"Expected metadata to be JSON objects, got {text[:80]!r} in row {row}")
+        raise InvalidArgumentError(
+            f"Expected metadata to be JSON objects, got {text[:80]!r} in row {row}"
+        )
     return value or None
 
 
@@ -218,12 +227,14 @@ def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
     if not pa.types.is_int32(numbers.type) or numbers.null_count:
         raise AnswerError("'query' has something else than the numbers of queries")
     queries = np.asarray(numbers)
-    if len(queries) and (queries[0] < 0 or queries[-1] >= n_queries or (np.diff(queries) < 0).any()):
+    if len(queries) and (
+        queries[0] < 0 or queries[-1] >= n_queries or (np.diff(queries) < 0).any()
+    ):
         raise AnswerError(f"'query' has other numbers than those of {n_queries:,} queries")
     ends = np.searchsorted(queries, np.arange(n_queries + 1)).tolist()
 
     def split(values: Any) -> list[Any]:
-        return [values[start:end] for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        return [values[start:end] for start, end in itertools.pairwise(ends)]
 
     found = Matches(split(ids))
     if "distances" in include:

@@ -6,6 +6,7 @@ For each kind of request its two directions stand together.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -313,6 +314,21 @@ def _read_updated(arrived: Arrived) -> Write:
     return Write(checked.batch)
 
 
+def written(name: str, columns: Mapping[str, Any], arrived: Arrived) -> Write:
+    """Return the arguments of `add`, `update` or `upsert` whose records came as columns.
+
+    Args:
+        name: The operation.
+        columns: ``ids``, ``embeddings`` (shape (n, dimension), float32, or a list with None), ``metadatas``,
+            ``documents`` and ``uris``; None where a column was not given.
+        arrived: The rest of the request.
+
+    Raises:
+        ValueError: They cannot be used.
+    """
+    return _FORMS[name].read(arrived._replace(body=SimpleNamespace(**columns)))  # type: ignore[return-value]
+
+
 def _inserted(ids: Any, embeddings: Any, metadatas: Any, documents: Any, uris: Any) -> RecordBatch:
     if not ids:
         return _nothing(embeddings)
@@ -354,11 +370,11 @@ def _metadatas(given: list[dict[str, Any] | None] | None) -> list[dict[str, Any]
     return None if given is None else [one or None for one in given]
 
 
-def _vectors(given: Sequence[Any]) -> NDArray[np.float32]:
+def _vectors(given: Sequence[Any] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Return embeddings, which came as lists of numbers or as base64, as an array: float32, shape (n, dimension)."""
-    if given and isinstance(given[0], str):
+    if len(given) and isinstance(given[0], str):
         return validation.check_embeddings(from_base64(given))
-    return validation.check_embeddings(list(given))
+    return validation.check_embeddings(given if isinstance(given, np.ndarray) else list(given))
 
 
 def _write_conditions(request: Get | Query | Delete) -> dict[str, Any]:

@@ -1,0 +1,204 @@
+"""`ArrowFlight`: carries what `RemoteAPI` asks for over Arrow Flight, to chroma_nb's own server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from chroma_nb.api._flight_connection import FlightConnection, Said
+from chroma_nb.api.remote import RemoteAPI
+from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
+from chroma_nb.wire.answers import check_page
+from chroma_nb.wire.arrow import read_matches, read_records, to_lists, write_batch
+from chroma_nb.wire.flight import QUESTION, Command, error_from_bytes
+from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
+from chroma_nb.wire.requests import Query, Write
+from chroma_nb.wire.rest import ROUTE_OF
+from chroma_nb.wire.rest_answers import read_answer
+from chroma_nb.wire.rest_requests import write_request
+from chroma_nb.wire.text import loads
+
+if TYPE_CHECKING:
+    from chroma_nb.settings import Settings
+    from chroma_nb.wire.operations import Operation
+    from chroma_nb.wire.requests import Request, Target
+    from chroma_nb.wire.server_info import ServerInfo
+
+#: An answer that is JSON holds at most so many values.
+_MOST_VALUES = 1 << 26
+#: Errors that reading an answer of an unexpected form may raise.
+_UNUSABLE = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
+
+
+class ArrowFlight(RemoteAPI):
+    """Asks chroma_nb's own server over Arrow Flight.
+
+    Args:
+        settings: `progress` is used.
+        flight: The connection.
+        server: The server's name, version and limits.
+    """
+
+    def __init__(self, settings: Settings, flight: FlightConnection, server: ServerInfo) -> None:
+        super().__init__(settings, flight.url, server)
+        self._flight = flight
+
+    @classmethod
+    def open(cls, settings: Settings) -> ArrowFlight:
+        """Return the API of the server at `Settings.url`.
+
+        Raises:
+            ServerUnavailableError: No chroma_nb server answers at that address.
+            AuthorizationError, ChromaAuthError: It refuses what was shown to it.
+        """
+        flight = FlightConnection(settings)
+        try:
+            server = _act(flight, OPERATIONS["get_max_batch_size"], {}, None, None)
+            _act(flight, OPERATIONS["get_user_identity"], {}, None, None)
+        except (AuthorizationError, ChromaAuthError) as error:
+            flight.close()
+            shown = (
+                "what was shown to it" if flight.shows_credentials else "to go on without a token"
+            )
+            raise type(error)(
+                f"The server at {flight.url} refuses {shown}: {error}. Pass connect(..., token=...) or "
+                "basic_auth=..., or set CHROMA_NB_TOKEN."
+            ) from None
+        except BaseException:
+            flight.close()
+            raise
+        return cls(settings, flight, server)
+
+    def _call(self, operation: Operation, target: Target, request: Request | None) -> Any:
+        if isinstance(request, Write):
+            return self._put(operation, target, request)
+        if operation.name in ("get", "query"):
+            return self._read(operation, target, request)
+        sent = write_request(operation, target, request)
+        path, query = _texts(operation, sent.path, sent.params)
+        found = _act(self._flight, operation, path, query, sent.body, request)
+        if operation.name == "modify":
+            # Its route answers with an empty object, as Chroma's does.
+            return self._call(OPERATIONS["get_collection_by_id"], target, None)
+        return found
+
+    def _put(self, operation: Operation, target: Target, request: Write) -> None:
+        """Send records: one put is one commit."""
+        sent = write_request(operation, target, replace(request, batch=request.batch.at([])))
+        path, query = _texts(operation, sent.path, sent.params)
+        descriptor = fl.FlightDescriptor.for_command(
+            Command(operation.name, path, query).to_bytes()
+        )
+        batch = write_batch(request.batch)
+
+        def put(line: Any, seconds: float) -> None:
+            writer, reader = self._flight.client.do_put(
+                descriptor, batch.schema, self._flight.options(seconds)
+            )
+            try:
+                writer.write_batch(batch)
+                writer.done_writing()
+                reader.read()
+            finally:
+                # The server's error comes here.
+                writer.close()
+
+        self._flight.call(put, safe=operation.may_repeat(request))
+
+    def _read(self, operation: Operation, target: Target, request: Any) -> Any:
+        """Ask on the thread's stream, and return records or matches."""
+        batch = None
+        if isinstance(request, Query):
+            batch = pa.RecordBatch.from_arrays([_question(request.embeddings)], schema=QUESTION)
+            sent = write_request(
+                operation, target, replace(request, embeddings=np.empty((0, 0), np.float32))
+            )
+        else:
+            sent = write_request(operation, target, request)
+        path, _ = _texts(operation, sent.path, None)
+        command = Command(operation.name, path, {}, sent.body).to_bytes()
+
+        def ask(line: Any, seconds: float) -> Any:
+            found, said = line.exchange(batch, command)
+            if found is None:
+                error = error_from_bytes(said)
+                if error is None:
+                    raise ValueError("an answer without records")
+                raise Said(*error)
+            if isinstance(request, Query):
+                return read_matches(found, request.include, len(request.embeddings))
+            records = read_records(found, request.include)
+            check_page(records.ids, None, ids=request.ids, limit=request.limit)
+            return records
+
+        try:
+            return self._flight.call(ask, safe=operation.may_repeat(request))
+        except _UNUSABLE as error:
+            if isinstance(error, ChromaError):
+                raise
+            raise self._flight.unusable(error) from error
+
+    def _discover(self) -> ServerInfo:
+        info: ServerInfo = self._ask("get_max_batch_size")
+        return info
+
+    def close(self) -> None:
+        super().close()
+        self._flight.close()
+
+
+def _question(embeddings: Any) -> pa.Array:
+    """Return the embeddings of queries as the column of `QUESTION`."""
+    column = to_lists(embeddings)
+    n, dimension = embeddings.shape
+    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * dimension)
+    return pa.ListArray.from_arrays(offsets, column.flatten())
+
+
+def _texts(
+    operation: Operation, path: dict[str, str], params: dict[str, Any] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the path's parameters that the operation has, and the query string's as texts."""
+    route = ROUTE_OF[operation.name].path
+    query = {name: str(value) for name, value in (params or {}).items() if value is not None}
+    return {name: text for name, text in path.items() if f"{{{name}}}" in route}, query
+
+
+def _act(
+    flight: FlightConnection,
+    operation: Operation,
+    path: dict[str, str],
+    query: dict[str, str] | None,
+    body: Any,
+    request: Request | None = None,
+) -> Any:
+    """Ask for an operation by an action, and return what it answers."""
+    action = fl.Action(operation.name, Command(operation.name, path, query or {}, body).to_bytes())
+
+    def act(line: Any, seconds: float) -> bytes:
+        results = list(flight.client.do_action(action, flight.options(seconds)))
+        return results[0].body.to_pybytes()  # type: ignore[no-any-return]
+
+    answer = flight.call(
+        act,
+        safe=operation.may_repeat(request),
+        seconds=LONG_SECONDS if operation.long else None,
+    )
+    try:
+        return read_answer(operation, loads(answer, _MOST_VALUES), request)
+    except _UNUSABLE as error:
+        if isinstance(error, ChromaError):
+            raise
+        raise flight.unusable(error) from error

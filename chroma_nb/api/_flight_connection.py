@@ -1,0 +1,337 @@
+"""`FlightConnection`: calls of one Arrow Flight server, repeated where that is safe, and what went wrong in words."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from chroma_nb import forked
+from chroma_nb.api.address import parts_of, shown_headers
+from chroma_nb.errors import ChromaError, InvalidArgumentError, ServerUnavailableError
+from chroma_nb.harmless import said_in_line
+from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.wire.flight import QUESTION, error_from_flight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chroma_nb.settings import Settings
+
+T = TypeVar("T")
+
+#: Wait before the first repetition, seconds; each further wait is twice as long.
+_BACKOFF_SECONDS = 0.1
+_LONGEST_WAIT = 5.0
+#: A thread that asks nothing for so long gives its stream back, seconds.
+_IDLE_SECONDS = 60.0
+#: Beyond a call's own deadline, which gRPC keeps only roughly.
+_GRACE_SECONDS = 2.0
+#: The server says that it has not started on the request.
+_NOT_BEGUN = (429, 503)
+#: What gRPC says where nobody has got the request.
+_NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
+
+
+class FlightConnection:
+    """A server's address, and the way there.
+
+    Args:
+        settings: `url`, what to show to the server, timeouts and TLS.
+
+    Raises:
+        InvalidArgumentError: `url` or another setting cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        parts, place = parts_of(settings, ("grpc", "grpc+tls"))
+        self.url = f"{parts.scheme}://{place}"
+        self._settings = settings
+        self._headers = [
+            (name.lower().encode(), value.encode())
+            for name, value in shown_headers(settings, parts).items()
+        ]
+        self._location = f"{'grpc+tls' if parts.scheme == 'grpc+tls' else 'grpc+tcp'}://{place}"
+        self._options = _tls_options(settings) if parts.scheme == "grpc+tls" else {}
+        self._most_bytes = min(parse_bytes(settings.max_answer), 2**31 - 1)
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._threads = threading.local()
+        #: The lines that threads have open.
+        self._lines: set[_Line] = set()
+        self._closed = False
+        forked.watch(self)
+
+    def on_fork(self) -> None:
+        """In a forked child: it must not use its parent's connection."""
+        forked.keep_for_ever(self._client, self._threads, self._lines)
+        self._lock = threading.Lock()
+        self._client, self._threads, self._lines = None, threading.local(), set()
+
+    @property
+    def shows_credentials(self) -> bool:
+        """Does it show the server who asks?"""
+        return any(name in (b"authorization", b"x-chroma-token") for name, _ in self._headers)
+
+    def close(self) -> None:
+        """Close the streams, and then the connection. Closing twice is allowed."""
+        with self._lock:
+            self._closed = True
+            lines, self._lines = self._lines, set()
+            client, self._client = self._client, None
+        for line in lines:
+            line.end()
+        if client is not None:
+            client.close()
+
+    @property
+    def client(self) -> Any:
+        """The `FlightClient`."""
+        with self._lock:
+            if self._client is None:
+                options = [("grpc.max_receive_message_length", self._most_bytes)]
+                self._client = fl.FlightClient(
+                    self._location, generic_options=options, **self._options
+                )
+            return self._client
+
+    def options(self, seconds: float | None) -> Any:
+        """Return the options of a call: its headers, and how long it may take (None: as long as it takes)."""
+        return fl.FlightCallOptions(timeout=seconds, headers=self._headers)
+
+    def call(
+        self, work: Callable[[_Line, float], T], *, safe: bool, seconds: float | None = None
+    ) -> T:
+        """Ask the server, in a thread that may be left waiting: where a call is stopped, or takes too long.
+
+        Args:
+            work: Asks, and returns the answer; it gets the line and the seconds that the answer may take.
+            safe: Doing it twice is as good as once, so it may be repeated after any failure.
+            seconds: How long the answer may take; None is as the settings say.
+
+        Raises:
+            ServerUnavailableError: Nothing answers, or not in time.
+            ChromaError: What the server says.
+        """
+        limit = seconds or self._settings.timeout_seconds
+        attempts = self._settings.retries + 1
+        for attempt in range(attempts):
+            line = self._line()
+            shown: ChromaError
+            try:
+                return line.ask(lambda line=line: work(line, limit), limit + _GRACE_SECONDS)  # type: ignore[misc]
+            except queue.Empty:
+                self._drop(line)
+                raise self._late(limit) from None
+            except (pa.ArrowException, fl.FlightError, StopIteration) as error:
+                line.drop_stream()
+                said = error_from_flight(error)
+                if said is None:
+                    again, shown = _may_repeat(error, safe), self._unavailable(error, limit)
+                else:
+                    again, shown = said[0] in _NOT_BEGUN, said[1]
+            except Said as error:
+                again, shown = error.status in _NOT_BEGUN, error.error
+            except BaseException:
+                # A stopped cell: the answer may still come, and is nobody's.
+                self._drop(line)
+                raise
+            if not again or attempt + 1 == attempts:
+                raise shown
+            wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
+            time.sleep(wait * random.uniform(0.5, 1.0))
+        raise AssertionError("unreachable")
+
+    def _line(self) -> _Line:
+        line: _Line | None = getattr(self._threads, "line", None)
+        if line is None or line.is_over:
+            line = _Line(self)
+            with self._lock:
+                if self._closed:
+                    raise ServerUnavailableError(f"The connection to {self.url} is closed.")
+                self._lines.add(line)
+            self._threads.line = line
+        return line
+
+    def _drop(self, line: _Line) -> None:
+        with self._lock:
+            self._lines.discard(line)
+        line.abandon()
+
+    # -- errors -------------------------------------------------------------------------------
+
+    def unusable(self, error: Exception) -> ServerUnavailableError:
+        """Return the error for an answer that is not what was asked for, or cannot be read."""
+        reason = said_in_line(f"{type(error).__name__}: {error}", 200)
+        return ServerUnavailableError(
+            f"The server at {self.url} gave an answer that cannot be used ({reason}). Is it a chroma_nb server?"
+        )
+
+    def _late(self, seconds: float) -> ServerUnavailableError:
+        return ServerUnavailableError(
+            f"The server at {self.url} did not answer within {seconds:g} s. It may still be at work; set "
+            "Settings.timeout_seconds to wait longer."
+        )
+
+    def _unavailable(self, error: Exception, seconds: float) -> ServerUnavailableError:
+        if isinstance(error, fl.FlightTimedOutError):
+            return self._late(seconds)
+        reason = said_in_line(str(error).partition(". gRPC client debug context")[0], 200).rstrip(
+            "."
+        )
+        if _was_not_sent(error):
+            return ServerUnavailableError(
+                f"Could not connect to a chroma_nb server at {self.url}: {reason}. Are you sure it serves Arrow Flight "
+                "there (`chroma-nb run --flight-port 8815`)? Or work in this process: chroma_nb.connect(None)."
+            )
+        return ServerUnavailableError(
+            f"The connection to {self.url} broke: {reason}. Either the server stopped, or what answers there does not "
+            "speak Arrow Flight (grpc+tls:// where the server has TLS, or the reverse)."
+        )
+
+
+class Said(Exception):
+    """An error that the server said within a stream, which goes on."""
+
+    def __init__(self, status: int, error: ChromaError) -> None:
+        super().__init__(str(error))
+        self.status = status
+        self.error = error
+
+
+class _Line:
+    """A thread that asks for another one, and the stream that it keeps open.
+
+    Args:
+        connection: Where it asks.
+    """
+
+    def __init__(self, connection: FlightConnection) -> None:
+        self._connection = connection
+        self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stream: tuple[Any, Any] | None = None
+        self.is_over = False
+        threading.Thread(target=self._run, name="chroma_nb flight call", daemon=True).start()
+
+    def ask(self, work: Callable[[], T], seconds: float) -> T:
+        """Do some work in the line's thread, and return what it returns.
+
+        Raises:
+            queue.Empty: It takes longer than this.
+        """
+        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self._work.put((work, done))
+        found, error = done.get(timeout=seconds)
+        if error is not None:
+            raise error
+        return found  # type: ignore[no-any-return]
+
+    def exchange(self, batch: Any, metadata: bytes) -> tuple[Any, bytes]:
+        """Send a batch (None: metadata alone) on the stream, and return the answer's batch and metadata."""
+        if self._stream is None:
+            descriptor = fl.FlightDescriptor.for_command(b"{}")
+            self._stream = self._connection.client.do_exchange(
+                descriptor, self._connection.options(None)
+            )
+            self._stream[0].begin(QUESTION)
+        writer, reader = self._stream
+        if batch is None:
+            writer.write_metadata(metadata)
+        else:
+            writer.write_with_metadata(batch, metadata)
+        chunk = reader.read_chunk()
+        return chunk.data, bytes(chunk.app_metadata or b"")
+
+    def drop_stream(self) -> None:
+        """Let go of a stream that has failed."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(Exception):
+                stream[1].cancel()
+            with contextlib.suppress(Exception):
+                stream[0].close()
+
+    def end(self) -> None:
+        """Close the stream, and end the thread."""
+        self.is_over = True
+        self._work.put(None)
+
+    def abandon(self) -> None:
+        """Leave the thread with what it does: nobody waits for it any more."""
+        stream = self._stream
+        self.end()
+        if stream is not None:
+            with contextlib.suppress(Exception):
+                stream[1].cancel()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                asked = self._work.get(timeout=_IDLE_SECONDS)
+            except queue.Empty:
+                self.is_over = True
+                asked = None
+                with contextlib.suppress(queue.Empty):
+                    # One that was put in at this moment.
+                    asked = self._work.get_nowait()
+            if asked is None:
+                break
+            work, done = asked
+            try:
+                done.put((work(), None))
+            except BaseException as error:
+                done.put((None, error))
+            del asked, work, done
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with contextlib.suppress(Exception):
+                stream[0].done_writing()
+            with contextlib.suppress(Exception):
+                stream[0].close()
+
+
+def _tls_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of TLS.
+
+    Raises:
+        InvalidArgumentError: A file does not exist.
+    """
+    found: dict[str, Any] = {}
+    verify = settings.tls_verify
+    for name, file in (
+        ("tls_verify", "" if verify.lower() in ("true", "false") else verify),
+        ("tls_certificate", settings.tls_certificate),
+    ):
+        if file and not os.path.exists(file):
+            raise InvalidArgumentError(
+                f"Setting {name} names the file {file!r}, which does not exist."
+            )
+        if file:
+            with open(file, "rb") as opened:
+                data = opened.read()
+            if name == "tls_verify":
+                found["tls_root_certs"] = data
+            else:
+                found["cert_chain"] = found["private_key"] = data
+    if verify.lower() == "false":
+        found["disable_server_verification"] = True
+    return found
+
+
+def _was_not_sent(error: Exception) -> bool:
+    said = str(error).lower()
+    return isinstance(error, fl.FlightUnavailableError) and any(one in said for one in _NOT_SENT)
+
+
+def _may_repeat(error: Exception, safe: bool) -> bool:
+    """Nothing was sent, or sending it again does no harm."""
+    if _was_not_sent(error):
+        return True
+    return safe and not isinstance(error, fl.FlightTimedOutError)

@@ -1,0 +1,371 @@
+"""`FlightCalls`: carries requests that come by Arrow Flight to a service, and its answers back.
+
+gRPC calls these methods in threads of its own. Who asks, whose turn it is and how long it may take is the service's
+business, as for HTTP; so is what a client learns of an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from chroma_nb import validation
+from chroma_nb.errors import BatchSizeExceededError, ChromaError, InvalidArgumentError
+from chroma_nb.memory.sizes import format_bytes
+from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.server.auth import ANONYMOUS
+from chroma_nb.server.endpoints import ENDPOINTS
+from chroma_nb.server.limits import check_n_records
+from chroma_nb.server.observability import trace_id_of
+from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.wire.arrow import from_lists, read_batch, write_matches, write_records
+from chroma_nb.wire.errors import error_to_json
+from chroma_nb.wire.flight import ANSWER, Command, as_answer, flight_error
+from chroma_nb.wire.operations import OPERATIONS
+from chroma_nb.wire.requests import Query
+from chroma_nb.wire.rest import ROUTE_OF
+from chroma_nb.wire.rest_requests import Arrived, read_request, read_target, written
+from chroma_nb.wire.text import dumps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from chroma_nb.server.auth import Identity
+    from chroma_nb.server.bodies import Bodies
+    from chroma_nb.server.json_requests import JsonRequests
+    from chroma_nb.server.service import Service
+    from chroma_nb.wire.operations import Operation
+
+T = TypeVar("T")
+
+#: Memory that a batch takes while its records are checked and written, in multiples of its size: as Arrow, as texts
+#: and objects, and merged.
+_BATCH_TIMES = 4.0
+#: Memory that an answer takes, in multiples of its objects: these, and Arrow's columns.
+_ANSWER_TIMES = 2.0
+_WRITES = ("add", "update", "upsert")
+_READS = ("get", "query")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What is known of a call before it is looked at.
+
+    Args:
+        headers: Its headers, names in lower case.
+        address: Where it comes from.
+        trace_id: Its name in the log.
+    """
+
+    headers: Mapping[str, str]
+    address: str
+    trace_id: str
+
+
+class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
+    """Keeps the headers of each call for its handler."""
+
+    def start_call(self, info: Any, headers: Mapping[str, Any]) -> Any:
+        """Return what the handler finds under `NAME`."""
+        found = {name.lower(): str(values[0]) for name, values in headers.items() if len(values)}
+        return _Kept(found)
+
+
+class _Kept(fl.ServerMiddleware):  # type: ignore[misc]
+    def __init__(self, headers: dict[str, str]) -> None:
+        super().__init__()
+        self.headers = headers
+        self.trace_id = trace_id_of(
+            headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
+        )
+
+    def sending_headers(self) -> dict[str, str]:
+        return {"chroma-trace-id": self.trace_id}
+
+
+#: The middleware's name in a call's context.
+NAME = "headers"
+
+
+class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
+    """Answers Flight's calls.
+
+    Args:
+        service: What answers.
+        requests: Carries out what comes as JSON.
+        bodies: Counts the memory of what is parsed.
+        loop: The service's event loop, which runs in another thread.
+        location: Where to listen: ``grpc://host:port``.
+        **options: `FlightServerBase`'s: TLS.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        requests: JsonRequests,
+        bodies: Bodies,
+        loop: asyncio.AbstractEventLoop,
+        location: str,
+        **options: Any,
+    ) -> None:
+        self._service = service
+        self._requests = requests
+        self._bodies = bodies
+        self._loop = loop
+        # It accepts calls from here on.
+        super().__init__(location, middleware={NAME: Headers()}, **options)
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
+        """Carry out an operation that needs no batches; the result is its answer as JSON."""
+        with _flight_errors():
+            return iter(
+                [self._act(context, Command.from_bytes(action.body.to_pybytes(), action.type))]
+            )
+
+    def _act(self, context: Any, command: Command) -> bytes:
+        operation = _known(command, OPERATIONS)
+        endpoint = ENDPOINTS[ROUTE_OF[operation.name].name]
+        body = dumps(command.body) if command.body is not None else b""
+
+        def work(identity: Identity, caller: Caller) -> bytes:
+            status, content = self._requests.execute(
+                endpoint, command.path, command.query, identity, lambda: body, caller.trace_id
+            )
+            if status >= 400:
+                raise _Failed(status, content)
+            return content
+
+        return self._carry_out(context, "action", operation, command.path, work)
+
+    def list_actions(self, context: Any) -> list[tuple[str, str]]:
+        """Return the operations."""
+        return [(name, ENDPOINTS[ROUTE_OF[name].name].summary) for name in OPERATIONS]
+
+    def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        """Write all batches of a stream in one commit, and acknowledge it."""
+        with _flight_errors():
+            self._write(context, Command.from_bytes(descriptor.command or b""), reader)
+        writer.write(pa.py_buffer(b'{"status":200}'))
+
+    def _write(self, context: Any, command: Command, reader: Any) -> None:
+        operation = _known(command, _WRITES)
+        # Before anything is received: whoever may not write sends nothing.
+        self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
+        batches = self._receive(reader)
+
+        def work(identity: Identity, caller: Caller) -> None:
+            target = read_target(Arrived(command.path, command.query, None))
+            size = sum(batch.nbytes for batch in batches)
+            what = f"Writing {format_bytes(size)} of records"
+            with WORKSPACE.take_all(int(_BATCH_TIMES * size), what, "send them in smaller parts"):
+                columns = read_batch(pa.Table.from_batches(batches))
+                batches.clear()
+                request = written(
+                    operation.name, columns, Arrived(command.path, command.query, None)
+                )
+                self._service.answer(operation, target, request, identity)
+
+        self._carry_out(context, "put", operation, command.path, work)
+
+    def _receive(self, reader: Any) -> list[Any]:
+        """Return the batches of a put.
+
+        Raises:
+            InvalidArgumentError: There are none, or one cannot be read.
+            BatchSizeExceededError: They are too many or too large.
+        """
+        limit = self._bodies.max_body
+        batches, n_bytes, n_records = [], 0, 0
+        for chunk in reader:
+            if chunk.data is None:
+                continue
+            try:
+                chunk.data.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise InvalidArgumentError(
+                    f"A batch of records cannot be read: {error}"[:300]
+                ) from None
+            n_bytes += chunk.data.nbytes
+            n_records += chunk.data.num_rows
+            check_n_records(self._service.settings, n_records)
+            if n_bytes > limit:
+                raise BatchSizeExceededError(
+                    f"The records take more than {format_bytes(limit)}: send them in parts (Settings.server_max_body)."
+                )
+            batches.append(chunk.data)
+        if not batches:
+            raise InvalidArgumentError("Expected at least one batch of records")
+        return batches
+
+    def do_get(self, context: Any, ticket: Any) -> Any:
+        """Send the records that a ticket names."""
+        with _flight_errors():
+            batch = self._read(context, Command.from_bytes(ticket.ticket), None)
+        return fl.RecordBatchStream(pa.Table.from_batches([batch]))
+
+    def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        """Answer each `get` or `query` of a stream, one after the other."""
+        writer.begin(ANSWER)
+        for chunk in reader:
+            try:
+                command = Command.from_bytes(bytes(chunk.app_metadata or b""))
+                batch = as_answer(self._read(context, command, chunk.data))
+            except _Failed as failed:
+                # The stream goes on.
+                writer.write_metadata(pa.py_buffer(failed.with_status))
+                if self._service.stopping:
+                    return
+                continue
+            except ChromaError as error:
+                writer.write_metadata(pa.py_buffer(_Failed.of(error).with_status))
+                continue
+            writer.write_with_metadata(batch, pa.py_buffer(b'{"status":200}'))
+
+    def _read(self, context: Any, command: Command, data: Any) -> Any:
+        """Return the answer to a `get` or a `query` as a batch."""
+        operation = _known(command, _READS)
+        endpoint = ENDPOINTS[ROUTE_OF[operation.name].name]
+
+        def work(identity: Identity, caller: Caller) -> Any:
+            with WORKSPACE.holding_answers(_ANSWER_TIMES, lambda: self._service.stopping):
+                body = command.body if command.body is not None else {}
+                if operation.name == "query":
+                    body = {**body, "query_embeddings": []}
+                assert endpoint.body is not None
+                arrived = Arrived(command.path, command.query, endpoint.body.model_validate(body))
+                request: Any = read_request(operation, arrived)
+                if isinstance(request, Query) and data is not None:
+                    vectors, given = from_lists(
+                        data.column("embedding"), "query_embeddings", InvalidArgumentError
+                    )
+                    if given is not None:
+                        raise InvalidArgumentError("Expected query_embeddings without missing ones")
+                    request = replace(request, embeddings=validation.check_embeddings(vectors))
+                found = self._service.answer(operation, read_target(arrived), request, identity)
+                return write_matches(found) if operation.name == "query" else write_records(found)
+
+        return self._carry_out(context, operation.name, operation, command.path, work)
+
+    # -- what all calls share -----------------------------------------------------------------
+
+    def _carry_out(
+        self,
+        context: Any,
+        method: str,
+        operation: Operation,
+        path: Mapping[str, str],
+        work: Callable[[Identity, Caller], T],
+        *,
+        is_noted: bool = True,
+    ) -> T:
+        """Do the work of a call, if whoever asks may: in a thread of the service, when it is their turn.
+
+        Raises:
+            _Failed: What a client learns of what went wrong.
+        """
+        kept = context.get_middleware(NAME)
+        caller = Caller(kept.headers, _address(context.peer()), kept.trace_id)
+        started = time.perf_counter()
+        who = [ANONYMOUS]
+
+        def check_connected() -> None:
+            if context.is_cancelled():
+                raise busy("the client has gone")
+
+        async def serve() -> T:
+            if operation.scope != "open":
+                who[0] = await self._service.identify(
+                    caller.headers, caller.address, check_connected
+                )
+                self._service.check_scope(operation, path.get("tenant", ""), who[0])
+            identity = who[0]
+            return await self._service.run(
+                operation, identity.name or caller.address, lambda: work(identity, caller)
+            )
+
+        failed: _Failed | None = None
+        try:
+            return asyncio.run_coroutine_threadsafe(serve(), self._loop).result()
+        except Exception as error:
+            failed = self._failure(error, operation.name, caller.trace_id)
+            raise failed from None
+        finally:
+            if is_noted or failed is not None:
+                self._service.note(
+                    operation.name,
+                    f"flight {method}",
+                    200 if failed is None else failed.status,
+                    time.perf_counter() - started,
+                    caller.trace_id,
+                    user=who[0].name,
+                    tenant=path.get("tenant", ""),
+                )
+
+    def _failure(self, error: Exception, name: str, trace_id: str) -> _Failed:
+        try:
+            if isinstance(error, _Failed):
+                return error
+            if not isinstance(error, Refused):
+                return _Failed(*self._requests.failure(error, name, trace_id))
+        except Refused as refused:
+            error = refused
+        return _Failed.of(error.error, error.status)
+
+
+@contextlib.contextmanager
+def _flight_errors() -> Iterator[None]:
+    """Turn what was raised on purpose into the errors that Flight carries."""
+    try:
+        yield
+    except _Failed as error:
+        raise flight_error(error.status, error.body) from None
+    except ChromaError as error:
+        failed = _Failed.of(error)
+        raise flight_error(failed.status, failed.body) from None
+
+
+def _known(command: Command, names: Collection[str]) -> Operation:
+    """Return the operation that a command names, one of `names`.
+
+    Raises:
+        InvalidArgumentError: It names another.
+    """
+    if command.operation not in names:
+        raise InvalidArgumentError(
+            f"Expected one of {', '.join(names)}, got {command.operation!r:.80}"
+        )
+    return OPERATIONS[command.operation]
+
+
+class _Failed(Exception):
+    """An answer that reports an error."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+
+    @classmethod
+    def of(cls, error: ChromaError, status: int | None = None) -> _Failed:
+        """Return the answer that reports an error."""
+        code, body = error_to_json(error)
+        return cls(code if status is None else status, dumps(body))
+
+    @property
+    def with_status(self) -> bytes:
+        """The error with its status, as JSON."""
+        return b'{"status":%d,' % self.status + self.body[1:]
+
+
+def _address(peer: str) -> str:
+    """Return the address in gRPC's name of a peer: ``ipv4:127.0.0.1:1234``, ``ipv6:[::1]:1234``."""
+    address = peer.partition(":")[2].rpartition(":")[0]
+    return address.replace("%5B", "").replace("%5D", "").strip("[]") or peer

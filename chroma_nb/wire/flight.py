@@ -1,0 +1,165 @@
+"""What Arrow Flight's calls mean here: commands, tickets and errors, which client and server both read.
+
+* An action's type is an operation's name; its body and its result are JSON of the REST API.
+* `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches. One put is one commit.
+* `DoExchange`: each batch of the client is a `get` or a `query`, named by its application metadata; each has one answer.
+* `DoGet`: a ticket names a `get`. A collection's flight is found by the path (tenant, database, name).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.flight as fl
+
+from chroma_nb.errors import ChromaError, InvalidArgumentError
+from chroma_nb.wire.errors import error_from_json
+from chroma_nb.wire.text import NoJsonError, dumps, loads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: gRPC sends an error among the headers of an answer, which may be 8 KiB together.
+_MOST_EXTRA_BYTES = 4_096
+_MOST_TEXT = 1_000
+#: A command has few values: ids and filters among them are in the body of a request.
+_MOST_VALUES = 1 << 20
+#: HTTP status -> Flight's nearest error. Others are a `FlightServerError`.
+_KINDS = {
+    401: fl.FlightUnauthenticatedError,
+    403: fl.FlightUnauthorizedError,
+    503: fl.FlightUnavailableError,
+    504: fl.FlightTimedOutError,
+}
+#: What the server's half of a `DoExchange` is made of. A column that was not asked for is null.
+ANSWER = pa.schema(
+    [
+        ("query", pa.int32()),
+        ("id", pa.string()),
+        ("distance", pa.float32()),
+        ("embedding", pa.list_(pa.float32())),
+        ("document", pa.string()),
+        ("uri", pa.string()),
+        ("metadata", pa.string()),
+    ]
+)
+#: The client's half: the embeddings of queries.
+QUESTION = pa.schema([("embedding", pa.list_(pa.float32()))])
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request beside its batches: the operation, and the parts of a request of the REST API.
+
+    Args:
+        operation: Its name.
+        path: The path's parameters.
+        query: The query string.
+        body: The JSON body, without embeddings that come as batches; None: it has none.
+    """
+
+    operation: str
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+    def to_bytes(self) -> bytes:
+        """Return it as it is sent."""
+        given = {"operation": self.operation, "path": dict(self.path)}
+        if self.query:
+            given["query"] = dict(self.query)
+        if self.body is not None:
+            given["body"] = self.body
+        return dumps(given)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, operation: str | None = None) -> Command:
+        """Read one.
+
+        Args:
+            data: JSON.
+            operation: Its operation, where it is named beside it.
+
+        Raises:
+            InvalidArgumentError: It is none.
+        """
+        try:
+            found = loads(data or b"{}", _MOST_VALUES)
+        except (NoJsonError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"Failed to parse the command as JSON: {error}"[:300]
+            ) from None
+        if not isinstance(found, dict):
+            raise InvalidArgumentError("Expected a command that is a JSON object")
+        operation = found.get("operation") if operation is None else operation
+        path, query = found.get("path", {}), found.get("query", {})
+        if not isinstance(operation, str) or not _is_texts(path) or not _is_texts(query):
+            raise InvalidArgumentError(
+                'Expected a command such as {"operation": "get", "path": {"tenant": ..., "database": ..., '
+                '"collection_id": ...}, "query": {}, "body": {}}, all values of path and query texts'
+            )
+        return cls(operation, path, query, found.get("body"))
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def flight_error(status: int, body: bytes) -> Exception:
+    """Return Flight's error for an answer that reports one.
+
+    Args:
+        status: As of HTTP, 400 or above.
+        body: The error as JSON.
+    """
+    found = loads(body, _MOST_VALUES)
+    message = str(found.get("message", ""))
+    extra = dumps({"status": status, **found})
+    if len(extra) > _MOST_EXTRA_BYTES:
+        # The ids of damaged records, as many as go in.
+        cut = {**found, "status": status, "message": message[:_MOST_TEXT], "ids": []}
+        for one in found.get("ids", []):
+            if len(dumps(cut)) + len(one.encode()) + 8 > _MOST_EXTRA_BYTES:
+                break
+            cut["ids"].append(one)
+        extra = dumps(cut)
+    kind = _KINDS.get(status, fl.FlightServerError)
+    shown = f"{found.get('kind') or found.get('error')}: {message}"[:_MOST_TEXT]
+    error: Exception = kind(shown.encode("ascii", "replace").decode(), extra)
+    return error
+
+
+def error_from_flight(error: Any) -> tuple[int, ChromaError] | None:
+    """Return the status and the exception that a server of ours said; None where the error is not one of its."""
+    return error_from_bytes(bytes(getattr(error, "extra_info", b"") or b""))
+
+
+def error_from_bytes(data: bytes) -> tuple[int, ChromaError] | None:
+    """Return the status and the exception of an error with its status, as JSON; None where it is none."""
+    try:
+        found = loads(data, _MOST_VALUES)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or type(found.get("status")) is not int:
+        return None
+    status: int = found["status"]
+    return None if status < 400 else (status, error_from_json(status, found))
+
+
+def as_answer(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with the columns of `ANSWER`."""
+    n = batch.num_rows
+    columns = []
+    for one in ANSWER:
+        if one.name not in batch.schema.names:
+            columns.append(pa.nulls(n, one.type))
+            continue
+        column = batch.column(one.name)
+        if one.name == "embedding":
+            dimension = column.type.list_size
+            offsets = pa.array(range(0, n * dimension + 1, dimension or 1), pa.int32())
+            column = pa.ListArray.from_arrays(offsets, column.flatten())
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=ANSWER)
