@@ -392,7 +392,8 @@ class Graphs:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
                 return not self.closing and slot.segment is not None
             if PRESSURE.is_on:
-                return self._give_up(slot, segment, form, must=must)
+                need = form.bytes_for(graph_parameters(segment.info), end)
+                return self._give_up(slot, segment, need, must=must)
             slot.graph_progress = start / end
             stop = min(start + pace.next(), end)
             labels = np.flatnonzero(alive[start:stop]) + start
@@ -416,11 +417,15 @@ class Graphs:
         self._put_in(slot, segment, graph, end, alive, is_saved=False)
         return True
 
-    def _give_up(
-        self, slot: Slot, segment: LoadedSegment, form: type[VectorIndex], *, must: bool
-    ) -> bool:
-        """Stop building, as the memory is short. The build starts from the beginning when there is room again."""
-        need = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
+    def _give_up(self, slot: Slot, segment: LoadedSegment, need: int, *, must: bool) -> bool:
+        """Stop building, as the memory is short. The build starts from the beginning when there is room again.
+
+        Args:
+            slot: The collection's slot.
+            segment: The loaded collection.
+            need: Bytes of the graph.
+            must: Raise.
+        """
         if must:
             # Without the reserve. More may be free by now; the error has to name less than the need.
             free = min(max(0, WORKSPACE.free() - PRESSURE.reserve()), need - 1)

@@ -83,20 +83,28 @@ class LoadedMetadata(MetadataReader):
     ) -> None:
         self._match_documents = match_documents
         self._may_hold = may_hold
+        self._column_lock = threading.Lock()
+        self.release()
+
+    def release(self) -> None:
+        """Become what a collection without records has: what was held is freed, although others still have this object.
+
+        A writer whose commit needs the room has the segment in a variable; and a report or a builder may look at the sizes
+        of one that was unloaded a moment ago, as they take no lock for that.
+        """
+        self._n_labels = 0
+        self._n_live = 0
         self._ids = TextPool(hashed=True)
         self._documents = TextPool()
         self._uris: TextPool | None = None
         self._metadatas = TextPool()
         self._sequences = np.empty(0, dtype=np.int64)
         self._alive = np.empty(0, dtype=bool)
-        self._n_labels = 0
-        self._n_live = 0
         #: Storage order is the order of labels, as long as no embedding was ever updated.
         self._in_order = True
         self._last_sequence = -1
         self._last_label = -1
         self._columns: dict[str, MetadataColumn] = {}
-        self._column_lock = threading.Lock()
         #: Key -> the number of labels for which there was no room for its column.
         self._too_large: dict[str, int] = {}
 
@@ -171,13 +179,6 @@ class LoadedMetadata(MetadataReader):
         """Let go of what filters have made, but for these keys; the next filter makes it again."""
         if not but.issuperset(self._columns):
             self._columns = {key: one for key, one in self._columns.items() if key in but}
-
-    def release(self) -> None:
-        """Free everything. This object cannot be used afterwards.
-
-        Otherwise a writer whose commit needs the room would keep it, as it has the segment in a variable.
-        """
-        vars(self).clear()
 
     # -- saving -------------------------------------------------------------------------------
 

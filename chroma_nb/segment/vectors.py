@@ -157,8 +157,10 @@ class LoadedVectors(ExactReader):
     def parts(self) -> dict[str, int]:
         """Return the bytes of memory held, by part."""
         found = {"norms": self._norms.nbytes, "vectors": self.source.mapped_bytes}
-        if self.graph is not None:
-            found["graph"] = self.graph.resident_bytes
+        # Once: a report takes no lock, and the graph may be dropped at any moment.
+        graph = self.graph
+        if graph is not None:
+            found["graph"] = graph.resident_bytes
         return found
 
     def growth(self, n_vectors: int) -> int:

@@ -43,6 +43,21 @@ def test_a_segment_is_dropped_where_it_may_lack_a_commit(
     assert list(store.texts()) == ["a", "b"], "it was committed"
 
 
+def test_one_that_was_unloaded_a_moment_ago_can_be_looked_at(store: Store) -> None:
+    """A report and a builder look at sizes without a lock, so what they look at may be unloaded meanwhile."""
+    store.write("a", "b")
+    with store.segments.answering(store.id) as segment:
+        assert isinstance(segment, LoadedSegment)
+    held = segment.metadata.parts()
+    store.segments.unload(store.id)
+    parts = segment.parts_of(0)
+    assert set(held) <= set(parts)
+    assert sum(segment.metadata.parts().values()) < sum(held.values())
+    assert (segment.metadata.n_labels, segment.metadata.n_live) == (0, 0)
+    assert not segment.metadata.alive.size
+    assert not store.segments._graphs.tail_is_long(segment)
+
+
 def test_a_collection_that_is_evicted_during_its_own_commit_holds_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
