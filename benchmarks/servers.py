@@ -64,7 +64,7 @@ def start_ours(
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
     line = process.stdout.readline().decode() if ready else ""
-    found = re.search(r"https?://\S+?:(\d+) ", line)
+    found = re.search(r"(?:https?|grpc(?:\+tls)?)://\S+?:(\d+) ", line)
     if found is None:
         process.kill()
         raise AssertionError(f"chroma-nb run did not start: {line!r}\n{log.read_text()[-2_000:]}")

@@ -44,6 +44,7 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 if AGAINST == "chroma_nb":
     KINDS["on_our_server"] = ("chroma_nb", "chroma_nb")
+    KINDS["over_flight"] = ("chroma_nb", "chroma_nb")
     KINDS["on_chromas_server"] = ("chroma_nb", "chromadb")
     KINDS["chromas_client"] = ("chromadb", "chroma_nb")
 
@@ -150,12 +151,16 @@ class Store:
     path: Path
     #: Host and port of a server, where there is one.
     address: tuple[str, int] | None = None
+    #: How it is spoken to.
+    scheme: str = "http"
     _opened: list[Any] = field(default_factory=list)
 
     def open(self, **place: str) -> Any:
         """Return a client; keywords are `tenant` and `database`."""
         chosen = settings(self.lib)
-        if self.address is not None:
+        if self.scheme == "grpc":
+            client = self.lib.Client(self._remote_settings(*self.address), **place)
+        elif self.address is not None:
             host, port = self.address
             client = self.lib.HttpClient(host=host, port=port, settings=chosen, **place)
         elif self.is_persistent:
@@ -178,7 +183,8 @@ class Store:
 
     def _remote_settings(self, host: str, port: int) -> Any:
         if self.lib.__name__ == "chroma_nb":
-            return settings(self.lib, api="fastapi", url=f"http://{host}:{port}")
+            api = "fastapi" if self.scheme == "http" else "arrowflight"
+            return settings(self.lib, api=api, url=f"{self.scheme}://{host}:{port}")
         return settings(
             self.lib,
             chroma_api_impl="chromadb.api.fastapi.FastAPI",
@@ -201,6 +207,14 @@ class Store:
 def our_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """chroma_nb's server, over a store in memory."""
     with running(start_ours(tmp_path_factory.mktemp("ours"), "--allow-reset")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def our_flight_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """chroma_nb's Arrow Flight server, over a store in memory."""
+    folder = tmp_path_factory.mktemp("flight")
+    with running(start_ours(folder, "--allow-reset", CHROMA_NB_SERVER="arrowflight")) as server:
         yield server
 
 
@@ -229,7 +243,11 @@ def store(
     """An empty store. Clients of other tests were there before, so it is emptied first."""
     server = KINDS[store_kind][1]
     store = Store(lib, store_kind == "persistent", tmp_path / "store")
-    if server:
+    if store_kind == "over_flight":
+        store.scheme = "grpc"
+        store.address = ("127.0.0.1", request.getfixturevalue("our_flight_server").port)
+        store.open().reset()
+    elif server:
         fixture = "our_server" if server == "chroma_nb" else "chromas_server"
         store.address = ("127.0.0.1", request.getfixturevalue(fixture).port)
         # By hand: a client of its own for this would take longer than many a test.
