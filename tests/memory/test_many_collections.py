@@ -120,7 +120,9 @@ def test_a_creation_looks_at_no_other_collection(
 
     monkeypatch.setattr(checkpoint_memory, "_group_bytes", counted)
     monkeypatch.setattr(catalogue, "CatalogueEntry", Looked)
-    with chroma_nb.PersistentClient(str(tmp_path), settings(duckdb_memory_limit="200 MB")) as client:
+    with chroma_nb.PersistentClient(
+        str(tmp_path), settings(duckdb_memory_limit="200 MB")
+    ) as client:
 
         def looks(start: int) -> int:
             looked_at.clear()
