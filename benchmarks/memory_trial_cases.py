@@ -248,6 +248,27 @@ def add_at_once(stage: Stage) -> str:
     return "8,000 records"
 
 
+def add_long_texts(stage: Stage) -> str:
+    """Add 20 documents of 100 kB, sixty times."""
+    part = stores.Part("added", 1_200, 64, text=100_000)
+    rng = np.random.default_rng(5)
+    with stage.open() as client:
+        collection = client.create_collection("added", embedding_function=None)
+        for first in range(0, part.n, 20):
+            stage.step(f"{first:,} added")
+            rows = range(first, first + 20)
+            collection.add(
+                ids=[stores.record_id(row) for row in rows],
+                embeddings=rng.standard_normal((20, part.dimension), dtype=np.float32),
+                documents=[stores.document(part, row) for row in rows],
+                metadatas=[stores.metadata(part, row) for row in rows],
+            )
+        check(collection.count() == part.n, f"{collection.count():,} records")
+        last = range(part.n - 1, part.n)
+        check_records(part, collection.get(ids=[stores.record_id(last[0])]), last)
+    return f"{part.n:,} records"
+
+
 # -- M8: filters on metadata ------------------------------------------------------------------
 
 
@@ -319,6 +340,28 @@ def embed(stage: Stage) -> str:
     check(answer["ids"] == [["r17"]], f"{answer['ids']} comes first")
     check(answer["distances"][0][0] < 1e-3, f"at a distance of {answer['distances'][0][0]}")
     return "200 documents"
+
+
+# -- SQL ----------------------------------------------------------------------------------------
+
+
+def sql_embeddings(stage: Stage) -> str:
+    """Read all embeddings with SQL; if that is refused, those of 100 records."""
+    part = stage.recipe.parts[0]
+    query = f"SELECT id, embedding FROM {part.name}"
+    with stage.open() as client:
+        try:
+            frame = client.sql(query)
+        except MemoryBudgetError:
+            few = client.sql(f"{query} LIMIT 100")
+            check(len(few) == 100, f"{len(few)} rows")
+            raise
+        right = collection_of(client, part.name).get(
+            ids=[str(frame["id"].iloc[-1])], include=["embeddings"]
+        )
+    check(len(frame) == part.n, f"{len(frame):,} rows")
+    check((frame["embedding"].iloc[-1] == right["embeddings"][0]).all(), "an embedding differs")
+    return f"{len(frame):,} rows"
 
 
 # -- M12: long texts --------------------------------------------------------------------------
@@ -401,6 +444,7 @@ TRIALS = (
     Trial("M5-ids-COLS", 200, "COLS", ids_alone),
     *(Trial(f"M6-get-all-{mb}", mb, "TEXT", get_all) for mb in (300, 350)),
     Trial("M7-add-at-once", 200, "EMPTY", add_at_once),
+    *(Trial(f"M7-long-texts-{mb}", mb, "EMPTY", add_long_texts) for mb in (200, 220)),
     Trial("M7-server-upserts", 300, "EMPTY", servers.upserts, server=True),
     Trial("M8-key-filters", 300, "COLS", key_filters),
     Trial("M8-list-filter", 200, "COLS", list_filter),
@@ -410,6 +454,7 @@ TRIALS = (
     Trial("M10-growing-at-once-200", 400, "TEN", budgets.growing_at_once(200 * MB)),
     Trial("M10-shrinking", 400, "TEN", budgets.shrinking),
     Trial("M11-server-gets", 400, "TEXT", servers.gets, server=True),
+    Trial("SQL-embeddings", 220, "D4096", sql_embeddings),
     *(
         Trial(
             f"M12-{name}-{action}-{'300' if mb else 'budget-50'}",

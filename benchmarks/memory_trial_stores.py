@@ -105,6 +105,7 @@ STORES = {
     "SAME": Recipe((Part("same", 100_000, 384, equal=True),)),
     "WIDE": Recipe((Part("wide", 36_000, 3_072),), stored=False),
     "D3072": Recipe((Part("wide", 36_000, 3_072),), exported=True),
+    "D4096": Recipe((Part("wide", 6_000, 4_096),), graphs=False),
     "B384": Recipe((Part("many", 100_000, 384, graph=True, queries=300, top=1_000),)),
     "BIG": Recipe((Part("big", 200_000, 384, queries=100),), graphs=False),
     "DUP": Recipe((Part("dup", 200_000, 768, equal=True),), graphs=False),

@@ -2,6 +2,7 @@
 
 * A keyword that a function does not have is answered with the one that was probably meant.
 * The sentence of an argument's error ends with the method's name, as Chroma's does.
+* An answer that memory is refused for has the name of the method that was called, whatever that asks the store for.
 * A file that cannot be opened because too many are open, wherever that was met, is an `InternalError` that says so.
 * In IPython a traceback ends at the caller's own line. The frames of this package say nothing about an error
   that was raised on purpose or about an interrupt, and would push its sentence off the screen. Where a function
@@ -15,12 +16,13 @@ import errno
 import functools
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from chroma_nb.errors import ChromaError, DuplicateIDError, InternalError
+from chroma_nb.errors import ChromaError, DuplicateIDError, InternalError, MemoryBudgetError
 from chroma_nb.suggest import did_you_mean
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -54,6 +56,8 @@ _CHECKS = tuple(
         "validation",
     )
 )
+#: How a refused answer is named, at the beginning of a sentence: "get() of 8,000 records", "query() for 10 results".
+_REFUSED_ANSWER = re.compile(r"(^|: )\w+\(\) (?=(?:of|for) [\d,]+ (?:records|results) )")
 #: Where functions are called that are not this package's: (module, function). What they raise is the caller's
 #: affair, and so are their frames.
 _CALLS_OTHERS = {
@@ -119,6 +123,10 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
 
 def public_call(function: _F) -> _F:
     """Return a function that does the same, and whose errors are easy to read."""
+    return _public(function, is_method=True)
+
+
+def _public(function: _F, *, is_method: bool) -> _F:
     name = function.__name__
 
     @functools.wraps(function)
@@ -130,6 +138,9 @@ def public_call(function: _F) -> _F:
                 _explain_keyword(function, error, kwargs)
             if type(error) in _NAMED_ERRORS and name in _NAMED and _is_ours(error):
                 _add_name(error, name)
+            # The outermost method is the caller's.
+            if isinstance(error, MemoryBudgetError) and is_method and not name.startswith("_"):
+                _name_answer(error, name)
             if _has_too_many_files(error) and not _is_others(error):
                 raise ends_at_caller(_too_many_files(error)) from error
             if _is_expected(error) or _is_others(error):
@@ -158,8 +169,8 @@ def public_class(cls: _C) -> _C:
         if inspect.isfunction(member):
             setattr(cls, name, public_call(member))
         elif isinstance(member, property):
-            read = None if member.fget is None else public_call(member.fget)
-            write = None if member.fset is None else public_call(member.fset)
+            read = None if member.fget is None else _public(member.fget, is_method=False)
+            write = None if member.fset is None else _public(member.fset, is_method=False)
             setattr(cls, name, property(read, write, doc=member.__doc__))
     return cls
 
@@ -238,6 +249,13 @@ def _add_name(error: Exception, name: str) -> None:
     sentence = sentence.removesuffix(".")
     error.args = (f"{sentence} in {name}. {way_out}".rstrip(), *error.args[1:])
     error.method = name  # type: ignore[attr-defined]
+
+
+def _name_answer(error: MemoryBudgetError, name: str) -> None:
+    """Let the refusal of an answer name the method that wanted it."""
+    if error.args and isinstance(error.args[0], str):
+        said = _REFUSED_ANSWER.sub(rf"\g<1>{name}() ", error.args[0], count=1)
+        error.args = (said, *error.args[1:])
 
 
 def _rendered(error: BaseException) -> list[str]:

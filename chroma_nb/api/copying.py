@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import ChromaError, MemoryBudgetError, StoreCorruptError
-from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.preflight import over_budget, with_ways
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.types import RecordBatch
@@ -31,6 +31,7 @@ _FIRST_RECORDS = 64
 _GROWTH = 8
 #: Records that the size of a piece's metadata is judged by.
 _SAMPLE = 32
+_MORE_MEMORY = "do this where there is more memory"
 _EVERYTHING = ("embeddings", "documents", "metadatas", "uris")
 
 
@@ -58,6 +59,26 @@ class Place:
         """
         with WORKSPACE.reading_pieces(waits, copies):
             return self.api.get(self.collection_id, **arguments, **self.where_to)
+
+    def ids(
+        self, where: Where | None = None, where_document: Where | None = None, way: str = ""
+    ) -> list[str]:
+        """Return the ids of the matching records, in storage order.
+
+        Args:
+            where: Metadata filter.
+            where_document: Document filter.
+            way: What else the caller can do where there are too many.
+
+        Raises:
+            MemoryBudgetError: There is no room for them.
+        """
+        try:
+            return self.get(where=where, where_document=where_document, include=()).ids
+        except MemoryBudgetError as error:
+            in_parts = "read them in parts: collection.get(limit=..., offset=...)"
+            with_ways(error, *filter(None, (way, in_parts, _MORE_MEMORY)))
+            raise
 
     def record_bytes(self) -> int | None:
         """Return what a record takes on average, bytes; None: not known."""
@@ -92,7 +113,7 @@ def pieces_of(
         on_damaged: Called with the number of records that were left out, as their embeddings are damaged;
             None: such a record is an error.
     """
-    ids = source.get(where=where, where_document=where_document, include=()).ids
+    ids = source.ids(where, where_document)
     yield from pieces_by_id(source, ids, on_damaged)
 
 
@@ -153,7 +174,7 @@ def _a_record(wanted: list[str]) -> tuple[str, ...]:
     return (
         f"A copy of the record {wanted[0]!r:.80}, in any form,",
         f"read it alone, and part by part: get(ids=[{wanted[0]!r:.80}], include=[...])",
-        "do this where there is more memory",
+        _MORE_MEMORY,
     )
 
 
@@ -227,9 +248,9 @@ def copy_records(
         on_total: Called once, with the number of records that are to be looked at or sent.
     """
     copied = Copied()
-    ids = source.get(include=()).ids
+    ids = source.ids()
     # Asked once, where nothing else needs it: `replace` looks at each piece when its turn has come.
-    there = set(target.get(include=()).ids) if mirror or not replace else set()
+    there = set(target.ids()) if mirror or not replace else set()
     wanted = ids
     if not replace:
         # Records that are there stay, and need not even be read.
@@ -280,8 +301,8 @@ def is_unfinished_copy(
         copy.metadata,
     ):
         return False
-    there = target.get(include=()).ids
-    if not set(there).issubset(source.get(include=()).ids):
+    there = target.ids()
+    if not set(there).issubset(source.ids()):
         return False
     for found in pieces_by_id(source, there):
         known, same = _compare(found, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chroma_nb.display.base import Displayed
 from chroma_nb.memory.sizes import format_bytes
 
 #: Numbers from here on (bytes, an exabyte) mean "no limit": cgroup v1 writes the largest multiple of a page.
@@ -59,8 +60,10 @@ class ExplainedLimit:
         )
 
 
-class ExplainedLimits(list[ExplainedLimit]):
+class ExplainedLimits(Displayed, list[ExplainedLimit]):
     """Every limit of this process's memory; shown as a table."""
+
+    _view = "limits"
 
     def __str__(self) -> str:
         rows = [row.cells() for row in self]

@@ -11,6 +11,7 @@ from chroma_nb.memory.sizes import format_bytes
 SMALL_NEED = 16 << 20
 #: Not given out: allocators and the interpreter need room to work in.
 _HEADROOM_BYTES = 8 << 20
+_WAYS_OUT = "Ways out: "
 #: A way out where the machine, and not the budget, has too little.
 MAKE_ROOM = "make room on the machine: delete arrays, or restart notebooks that are not used"
 _REASON = "something large needed room"
@@ -59,10 +60,21 @@ def over_budget(
     error = MemoryBudgetError(
         f"{what} needs about {format_bytes(n_bytes)}; {format_bytes(free)} are free{allowed}, the "
         f"limit {format_bytes(limit.total)} ({limit.source}). Nothing was allocated. "
-        f"Ways out: {'; or '.join(ways)}.",
+        f"{_joined(ways)}",
         need=n_bytes,
         free=free,
         budget=budget,
     )
     error.may_fit_later = may_fit_later
     return error
+
+
+def with_ways(error: MemoryBudgetError, *ways: str) -> None:
+    """Give an error other ways out: who reads for somebody else knows theirs."""
+    refused, named, _ = error.message().partition(_WAYS_OUT)
+    if named:
+        error.args = (f"{refused}{_joined(ways)}",)
+
+
+def _joined(ways: tuple[str, ...]) -> str:
+    return f"{_WAYS_OUT}{'; or '.join(ways)}."

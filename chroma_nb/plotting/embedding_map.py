@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.copying import Place, pieces_by_id
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
+from chroma_nb.memory.preflight import with_ways
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, Picture, calm, label, new_figure
@@ -301,7 +302,19 @@ def _embedded(collection: Collection, query: Any) -> NDArray[np.float32]:
 
 
 def _spread(collection: Collection, n_records: int, where: Any, limit: int) -> list[str]:
-    """Return the ids of at most `limit` records: pieces that lie evenly over the collection."""
+    """Return the ids of at most `limit` records: pieces that lie evenly over the collection.
+
+    Raises:
+        MemoryBudgetError: There is no room for them.
+    """
+    try:
+        return _spread_ids(collection, n_records, where, limit)
+    except MemoryBudgetError as error:
+        with_ways(error, _WAY_OUT)
+        raise
+
+
+def _spread_ids(collection: Collection, n_records: int, where: Any, limit: int) -> list[str]:
     if n_records <= limit or where is not None:
         found: list[str] = collection.get(where=where, limit=limit, include=[])["ids"]
         return found

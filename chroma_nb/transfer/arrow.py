@@ -33,6 +33,7 @@ _TYPICAL_RECORD_BYTES = 300
 _CELLS_BYTES = 32
 #: A table takes this many times the bytes of its records.
 _TABLE_FACTOR = 1.1
+_CHOOSE = "choose some: to_arrow(where=...)"
 
 
 def collection_to_arrow(
@@ -49,7 +50,7 @@ def collection_to_arrow(
     pa = pyarrow_for("Collection.to_arrow()")
     schema = arrow_schema(pa, collection)
     place = place_of(collection)
-    ids = place.get(where=where, where_document=where_document, include=()).ids
+    ids = place.ids(where, where_document, way=_CHOOSE)
     each = place.record_bytes()
     if each is None:
         each = 4 * schema.field("embedding").type.list_size + _TYPICAL_RECORD_BYTES
@@ -57,7 +58,7 @@ def collection_to_arrow(
         table_bytes(len(ids), each),
         f"to_arrow() of {len(ids):,} records",
         "write them to a file, which goes piece by piece: collection.export(path)",
-        "choose some: to_arrow(where=...)",
+        _CHOOSE,
     )
     pieces = list(record_batches(pa, pieces_by_id(place, ids), schema))
     return pa.Table.from_batches(pieces, schema=schema)

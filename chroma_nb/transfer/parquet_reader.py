@@ -27,6 +27,8 @@ _BUFFER_BYTES = 1 << 20
 #: A row group is decoded in at most `_BATCHES` batches, unless its texts have fewer bytes than `_LITTLE_TEXT`.
 _BATCHES = 16
 _LITTLE_TEXT = 4 << 20
+#: Bytes and rows of a row group at most, where the way out of a refusal makes smaller ones.
+_REWRITTEN_BYTES, _REWRITTEN_ROWS = 4 << 20, 1_000
 
 
 class ParquetReader:
@@ -117,13 +119,27 @@ class ParquetReader:
             rows = min(rows, max(1, at_once // max(1, each)))
             least = -(-n_rows // _BATCHES) if texts.get(group, 0) > _LITTLE_TEXT else 1
             batch = min(n_rows, max(rows, least))
+            ways = ["read it where there is more memory"]
+            if n_rows > 1:
+                ways.insert(0, self._with_smaller_groups(each))
             require(
                 2 * texts.get(group, 0) + batch * (others.get(group, 0) // n_rows),
                 f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
-                "read it where there is more memory",
-                "write it anew with smaller row groups",
+                *ways,
             )
         return rows
+
+    def _with_smaller_groups(self, row_bytes: int) -> str:
+        """Return the way out that holds a few rows at a time: code that writes a file of smaller row groups."""
+        n_rows = min(_REWRITTEN_ROWS, max(1, _REWRITTEN_BYTES // max(1, row_bytes)))
+        root, extension = os.path.splitext(self._path)
+        copy = f"{root}.smaller{extension}"
+        return (
+            f"write it anew with smaller row groups, and import {copy!r}: import pyarrow.parquet as pq; "
+            f"old = pq.ParquetFile({self._path!r}, buffer_size=1 << 20); "
+            f"new = pq.ParquetWriter({copy!r}, old.schema_arrow); "
+            f"[new.write_batch(rows) for rows in old.iter_batches({n_rows})]; new.close()"
+        )
 
     def __enter__(self) -> ParquetReader:
         return self

@@ -85,8 +85,8 @@ def copy_collection(
     check_alike(copy, source.configuration_json, source.get_model().dimension)
     here, there = place_of(source), place_of(copy)
     if on_conflict == "error":
-        taken = set(there.get(include=()).ids)
-        both = [one for one in here.get(include=()).ids if one in taken]
+        taken = set(there.ids())
+        both = [one for one in here.ids() if one in taken]
         if both:
             raise ids_exist(both, source.count(), name)
     enabled = source.client.get_settings().progress

@@ -10,6 +10,7 @@ import pytest
 import chroma_nb
 from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory.limits import Limit, explained
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
@@ -67,6 +68,12 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
         "report": client.memory.report(),
         "preview": client.memory.preview(0),
         "estimate": client.memory.estimate(20_000, 384),
+        "limits": explained(
+            [
+                Limit("cgroup v2", 2_000_000, 1_500_000, "/sys/fs/cgroup/memory.max"),
+                Limit("physical memory", 9_000_000, 1_000_000, "/proc/meminfo"),
+            ]
+        ),
         "settings": client.get_settings(),
         "check": CheckReport(
             "./store", CHECKED, n_bytes=3_000_000, unnamed=["./store/3f2c.vectors"]

@@ -14,11 +14,13 @@ import pytest
 
 import chroma_nb
 from chroma_nb.display.render import style
+from chroma_nb.memory.limits import ExplainedLimits
 from tests.display.tiers import Page
 
 NAMES = [
     *("client", "collections", "collection", "get", "query", "by embedding", "nothing", "fields"),
-    *("explain", "status", "memory", "report", "preview", "estimate", "settings", "check"),
+    *("explain", "status", "memory", "report", "preview", "estimate", "limits"),
+    *("settings", "check"),
     *("transfer", "error", "budget error"),
 ]
 
@@ -52,7 +54,8 @@ def test_the_bundle_agrees_with_the_single_methods(objects: dict[str, Any], name
 @pytest.mark.parametrize("name", NAMES)
 def test_one_line_says_what_it_is(objects: dict[str, Any], name: str) -> None:
     # A result's repr is its dict's, as with Chroma; NumPy writes arrays in several lines.
-    assert "\n" not in repr(objects[name]) or name == "get"
+    # That of the limits is the table that print() shows.
+    assert "\n" not in repr(objects[name]) or name in ("get", "limits")
     if name in ("client", "collection", "fields", "memory", "report", "estimate", "settings"):
         assert len(repr(objects[name])) < 110
 
@@ -138,6 +141,16 @@ print(hashlib.sha256(collection._repr_html_().replace(str(collection.id), "").en
     ]
     assert runs[0].stdout == runs[1].stdout
     assert len(runs[0].stdout.splitlines()) == 9
+
+
+def test_the_limits_are_a_table_that_says_which_is_reached_first(objects: dict[str, Any]) -> None:
+    shown = objects["limits"]
+    page = Page(shown._repr_html_())
+    assert "500 kB are free. The limit that is reached first: cgroup v2." in page.text
+    assert page.text.count("(reached first)") == 1
+    assert "/proc/meminfo" in page.text
+    assert shown._repr_mimebundle_()["text/plain"] == str(shown)
+    assert "No limit" in ExplainedLimits()._repr_html_()
 
 
 def test_results_are_plain_dicts(collection: Any) -> None:

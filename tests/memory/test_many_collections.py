@@ -17,6 +17,8 @@ import chroma_nb
 from benchmarks.memory_limit import limit
 from chroma_nb.db import vector_file
 from chroma_nb.db._versions import IS_OLD_DUCKDB
+from chroma_nb.db.duckdb import catalogue, checkpoint_memory
+from chroma_nb.db.duckdb.cached_catalogue import CatalogueEntry
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.lender import LENDERS
@@ -92,6 +94,90 @@ def test_a_change_of_the_ledger_takes_the_same_steps_however_many_accounts() -> 
         return Counted.looks - before
 
     assert steps(10) == steps(10_000)
+
+
+def test_a_creation_looks_at_no_other_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[UUID] = []
+    group_bytes = checkpoint_memory._group_bytes
+
+    def counted(entry: Any, texts: Any) -> int:
+        looked_at.append(entry.info.id)
+        return group_bytes(entry, texts)
+
+    class Looked(CatalogueEntry):
+        """An entry that counts how often its description is added up."""
+
+        @property  # type: ignore[override]
+        def description_characters(self) -> int:
+            looked_at.append(self.info.id)
+            return self.characters
+
+        @description_characters.setter
+        def description_characters(self, n: int) -> None:
+            self.characters = n
+
+    monkeypatch.setattr(checkpoint_memory, "_group_bytes", counted)
+    monkeypatch.setattr(catalogue, "CatalogueEntry", Looked)
+    with chroma_nb.PersistentClient(
+        str(tmp_path), settings(duckdb_memory_limit="200 MB")
+    ) as client:
+
+        def looks(start: int) -> int:
+            looked_at.clear()
+            fill(client, start, start + 10)
+            return len(looked_at)
+
+        few = looks(0)
+        fill(client, 10, 80)
+        assert looks(80) == few > 0
+
+
+def test_what_a_checkpoint_will_write_is_added_up_as_it_changes(tmp_path: Path) -> None:
+    def known(client: Any) -> tuple[int, int]:
+        database = client.api.db._database
+        held = database.checkpoint_memory
+        assert held.rewritten_bytes() == sum(
+            checkpoint_memory._group_bytes(*each) for each in held.texts()
+        )
+        cached = database.cached
+        assert cached.description_bytes == sum(
+            one.description_characters for one in cached.entries.values()
+        )
+        return held.rewritten_bytes(), cached.description_bytes
+
+    with chroma_nb.PersistentClient(str(tmp_path), settings()) as client:
+        fill(client, 0, 5)
+        before = known(client)
+        docs = client.get_collection("small-000002", embedding_function=None)
+        docs.add(ids=["long"], embeddings=VECTORS[:1], documents=["long" * 10_000])
+        docs.modify(metadata={"said": "x" * 1_000})
+        after = known(client)
+        assert after[0] > before[0] + 40_000
+        assert after[1] > before[1] + 1_000
+        docs.delete(ids=["long"])
+        known(client)
+        client.api.db.compact(docs.id)
+        known(client)
+        client.api.db._database._reload_catalogue()
+        known(client)
+        client.delete_collection("small-000002")
+        client.delete_collection("small-000003")
+        assert known(client) < before
+        client.api.db._database._free_memory()
+        assert known(client)[0] == 0
+    script = (
+        "import os, chroma_nb\n"
+        "from tests.memory.test_many_collections import fill, settings\n"
+        f"fill(chroma_nb.PersistentClient({str(tmp_path)!r}, settings()), 5, 9)\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with chroma_nb.PersistentClient(str(tmp_path), settings()) as client:
+        # A log that was found may be of any collection.
+        assert IS_OLD_DUCKDB or known(client)[0] > 0
+        known(client)
 
 
 def test_what_is_given_back_for_others_is_looked_for_once_and_goes_by_its_last_use(

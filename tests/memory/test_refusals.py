@@ -284,6 +284,52 @@ def test_get_of_ids_alone_is_not_told_to_ask_for_less(
     assert len(docs.get(limit=100, offset=N, include=[])["ids"]) == 100
 
 
+READERS: dict[str, Callable[[Any, Path], object]] = {
+    "get": lambda docs, _: docs.get(include=[]),
+    "peek": lambda docs, _: docs.peek(limit=300),
+    "to_pandas": lambda docs, _: docs.to_pandas(include=[]),
+    "to_arrow": lambda docs, _: docs.to_arrow(),
+    "export": lambda docs, path: docs.export(path / "out.parquet"),
+    "fork": lambda docs, _: docs.fork("forked"),
+    "copy_to": lambda docs, _: docs.client.copy_to(chroma_nb.EphemeralClient(), "long"),
+    "plot": lambda docs, _: docs.plot(),
+}
+
+
+@pytest.mark.parametrize("method", READERS)
+def test_a_refusal_names_the_method_that_was_called(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    docs = client.create_collection("long", embedding_function=None)
+    docs.add(
+        ids=["i" * 30_000 + str(row) for row in range(300)],
+        embeddings=VECTORS[:300],
+        metadatas=[{"row": row} for row in range(300)],
+    )
+    if method == "to_pandas":
+        pytest.importorskip("pandas")
+    if method == "plot":
+        pytest.importorskip("matplotlib")
+    if method in ("to_arrow", "export"):
+        pytest.importorskip("pyarrow")
+    tight(monkeypatch, 5 * MIB)
+    error, ways = refused_once(lambda: READERS[method](docs, tmp_path))
+    # A fork says first that its copy is empty.
+    sentence = str(error).rpartition("none was copied: ")[2]
+    assert sentence.startswith(f"{method}() of 300 records of collection [long] needs")
+    said = "; ".join(ways)
+    assert ("export" in said) == (method in ("get", "peek", "to_pandas"))
+    if method == "plot":
+        assert ways == ["show fewer of them: plot(limit=1_000)"]
+        assert len(docs.plot(limit=50).to_pandas()) == 50
+        return
+    assert "get(limit=..., offset=...)" in said
+    assert len(docs.get(limit=100, offset=100, include=[])["ids"]) == 100
+    assert ("choose some: to_arrow(where=...)" in ways) == (method == "to_arrow")
+    if method == "to_arrow":
+        assert docs.to_arrow(where={"row": {"$lt": 10}}).num_rows == 10
+
+
 @pytest.mark.parametrize("is_loaded", [True, False])
 def test_texts_that_take_more_than_the_sample_showed(
     client: Any, is_loaded: bool, monkeypatch: pytest.MonkeyPatch
@@ -445,9 +491,13 @@ def test_an_import_of_a_file_with_one_large_row_group(
     machine_with(monkeypatch, 32 * MIB)
     error, ways = refused(lambda: client.import_(path, "imported"))
     assert str(error).startswith("Reading row group 0 (8,000 rows) of the file")
-    assert ways[1] == "write it anew with smaller row groups"
-    pq.write_table(table, path, row_group_size=500)
-    assert client.import_(path, "imported").count() == N
+    assert ways[1] == "read it where there is more memory"
+    copy = tmp_path / "long.smaller.parquet"
+    exec(code_of(ways, f"write it anew with smaller row groups, and import {str(copy)!r}"), {})
+    assert client.import_(copy, "imported").count() == N
+    found = docs_of(client, "imported").get(ids=[IDS[77]], include=["documents", "embeddings"])
+    assert found["documents"] == [f"{77:03000}"]
+    assert np.array_equal(found["embeddings"][0], VECTORS[77])
 
 
 def test_sql(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

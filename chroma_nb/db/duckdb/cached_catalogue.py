@@ -128,6 +128,8 @@ class CachedCatalogue:
         self.created = 0
         #: Collections whose table a statement has named since DuckDB was opened: DuckDB holds some memory for each.
         self.touched: set[UUID] = set()
+        #: The sum of `description_bytes`, as each new collection asks for it; None: to be added up again.
+        self.described: int | None = None
 
     def next_created(self) -> int:
         """Return the number of the next database or collection."""
@@ -138,13 +140,26 @@ class CachedCatalogue:
         """Add a new entry, or one in the place of an older one of the same collection."""
         info = entry.info
         entry.touched = self.touched
+        before, self.described = self.described, None
+        is_new = info.id not in self.entries
         self.entries[info.id] = entry
+        if before is not None and is_new:
+            self.described = before + entry.description_characters
         self.by_name[info.tenant, info.database, info.name] = info.id
+
+    def forget(self, entry: CatalogueEntry) -> None:
+        """Leave out a collection that was deleted."""
+        info = entry.info
+        self.described = None
+        del self.entries[info.id]
+        self.by_name.pop((info.tenant, info.database, info.name), None)
 
     @property
     def description_bytes(self) -> int:
         """About how many bytes the names, configurations and metadata of all collections have: one for a character."""
-        return sum(entry.description_characters for entry in self.entries.values())
+        if self.described is None:
+            self.described = sum(entry.description_characters for entry in self.entries.values())
+        return self.described
 
     def check_not_damaged(
         self, *, collection_id: UUID | None = None, key: tuple[str, str, str] | None = None

@@ -123,7 +123,8 @@ class StoredCatalogue(DB):
             cached.entries,
             cached.by_name,
             cached.damaged,
-        ) = tenants, databases, last[0][0] or 0, entries, by_name, damaged
+            cached.described,
+        ) = tenants, databases, last[0][0] or 0, entries, by_name, damaged, None
         self._has_read = True
         for entry in gone:
             self._files.drop(entry)
@@ -366,9 +367,7 @@ class StoredCatalogue(DB):
             entry = self._database.entry(collection_id)
             with self._database.transaction() as con:
                 self._delete_collection(con, entry)
-            del self._cached.entries[collection_id]
-            info = entry.info
-            self._cached.by_name.pop((info.tenant, info.database, info.name), None)
+            self._cached.forget(entry)
             self._files.drop(entry)
 
     def _delete_collection(self, con: duckdb.DuckDBPyConnection, entry: CatalogueEntry) -> None:

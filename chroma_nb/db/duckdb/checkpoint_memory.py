@@ -67,8 +67,9 @@ class CheckpointMemory:
         self._share = share
         self._threads = threads
         self._persists = persists
-        #: Collections that were written to since the last checkpoint: DuckDB holds more memory for these, ...
-        self.uncheckpointed: set[UUID] = set()
+        #: Collections that were written to since the last checkpoint: DuckDB holds more memory for these, ... With the
+        #: bytes that the checkpoint rewrites of each, as each write asks for their sum; None where they are not known.
+        self.uncheckpointed: dict[UUID, int | None] = {}
         #: ... and most for those of which records were deleted or replaced.
         self.with_removals: set[UUID] = set()
         #: (collection, generation) -> (bytes of the texts of its largest chunk, bytes of all its texts at that time).
@@ -79,9 +80,30 @@ class CheckpointMemory:
         #: ... and at how many the next one is due.
         self.changed_limit = CHANGED_BYTES
 
+    def changed(self, entry: CatalogueEntry) -> None:
+        """Take note that a collection is written to."""
+        known = entry.texts
+        rewritten = None if known is None else _group_bytes(entry, known)
+        self.uncheckpointed[entry.info.id] = rewritten
+
+    def measured(self, entry: CatalogueEntry) -> None:
+        """Take note that a collection's entry says now what it has after a write."""
+        # A checkpoint may have been made after the commit.
+        if entry.info.id in self.uncheckpointed:
+            self.changed(entry)
+
+    def reloaded(self) -> None:
+        """Take note that the catalogue was read again: collections may have more or less than before."""
+        for collection_id in list(self.uncheckpointed):
+            entry = self._cached.entries.get(collection_id)
+            if entry is None:
+                self.uncheckpointed[collection_id] = 0
+            else:
+                self.changed(entry)
+
     def forget(self, collection_id: UUID) -> None:
         """Leave out a collection that was deleted."""
-        self.uncheckpointed.discard(collection_id)
+        self.uncheckpointed.pop(collection_id, None)
         self.with_removals.discard(collection_id)
 
     def written(self) -> None:
@@ -97,6 +119,14 @@ class CheckpointMemory:
             + len(self.with_removals) * _REMOVALS_BYTES
         )
         return 3 * held > 2 * self._share.n_bytes
+
+    def rewritten_bytes(self) -> int:
+        """Return the bytes that a checkpoint writes of changed row groups, at most."""
+        known = list(self.uncheckpointed.values())
+        if None in known:
+            # Texts that an older chroma_nb has written are measured when they are first read.
+            return sum(_group_bytes(entry, texts) for entry, texts in self.texts())
+        return sum(known)  # type: ignore[arg-type]
 
     def n_bytes(self) -> int:
         """Return an upper bound of the bytes of memory that a checkpoint takes, without trying compressions."""
@@ -186,3 +216,11 @@ class CheckpointMemory:
         if self._persists:
             n_bytes = 0 if self._share.is_fixed else n_bytes - self._share.limit
         return WORKSPACE.take_now(max(0, n_bytes))
+
+
+def _group_bytes(entry: CatalogueEntry, texts: TextSizes) -> int:
+    """Return an upper bound of the bytes of a row group of a collection."""
+    n_bytes = min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
+    if entry.padding == Padding.ALL:
+        n_bytes = min(n_bytes, GROUP_ROWS * (PADDED_BYTES + ROW_BYTES) + texts.most_in_record)
+    return n_bytes

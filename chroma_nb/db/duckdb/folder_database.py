@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 
 from chroma_nb.db._versions import IS_OLD_DUCKDB
-from chroma_nb.db.chunks import PADDED_BYTES, Padding
-from chroma_nb.db.duckdb.checkpoint_memory import GROUP_ROWS, ROW_BYTES
 from chroma_nb.db.duckdb.connection import has_failed, is_disk_full
 from chroma_nb.db.duckdb.database import HEADROOM_BYTES, Database
 from chroma_nb.db.duckdb.schema_check import check_objects
@@ -41,8 +39,7 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chroma_nb.db.base import TextSizes
-    from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue, CatalogueEntry
+    from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue
     from chroma_nb.db.duckdb.write_ahead_log import WriteAheadLog
     from chroma_nb.db.memory_share import MemoryShare
     from chroma_nb.db.temp_folder import TempFolder
@@ -223,9 +220,11 @@ class FolderDatabase(Database):
 
     def load_catalogue(self) -> None:
         super().load_catalogue()
+        self.checkpoint_memory.reloaded()
         if self._has_found_log and self.log.n_bytes():
             # DuckDB does not say which collections are in the log: it may be any of them.
-            self.checkpoint_memory.uncheckpointed.update(self.cached.entries)
+            for entry in self.cached.entries.values():
+                self.checkpoint_memory.changed(entry)
 
     def _check_commits(self) -> None:
         counted = self._commits or 0
@@ -424,10 +423,7 @@ class FolderDatabase(Database):
     def _space_for_checkpoint(self, log: int) -> int:
         """Return the bytes of the disk that a checkpoint of `log` bytes may need before it deletes the log."""
         # Changed row groups are written once more before their old blocks are free.
-        rewritten = sum(
-            _group_bytes(entry, texts) for entry, texts in self.checkpoint_memory.texts()
-        )
-        return 2 * log + rewritten + HEADROOM_BYTES
+        return 2 * log + self.checkpoint_memory.rewritten_bytes() + HEADROOM_BYTES
 
     def space_for_log(self, n_bytes: int, free: int) -> int:
         log = self.log.n_bytes()
@@ -570,11 +566,3 @@ class FolderDatabase(Database):
             time.sleep(0.01)
         self.cached.touched.clear()
         self._next_memory_check = _MEMORY_CHECK_TABLES
-
-
-def _group_bytes(entry: CatalogueEntry, texts: TextSizes) -> int:
-    """Return an upper bound of the bytes of a row group of a collection."""
-    n_bytes = min(GROUP_ROWS, entry.extent.n_records) * (texts.row_bytes() + ROW_BYTES)
-    if entry.padding == Padding.ALL:
-        n_bytes = min(n_bytes, GROUP_ROWS * (PADDED_BYTES + ROW_BYTES) + texts.most_in_record)
-    return n_bytes

@@ -171,7 +171,7 @@ class DuckDB(StoredRecords):
                     f"is {extent.next_label}; nothing was written."
                 )
             dimension = entry.info.dimension or changes.dimension
-            self._database.checkpoint_memory.uncheckpointed.add(collection_id)
+            self._database.checkpoint_memory.changed(entry)
             self._check_space(changes)
             bar = progress_bar(
                 len(changes.rows),
@@ -229,6 +229,7 @@ class DuckDB(StoredRecords):
                 entry.vectors.sums.adopt(growth)
                 entry.tail = entry.vectors.sums.tail
             entry.extent, entry.texts, entry.padding = after, texts, padding
+            self._database.checkpoint_memory.measured(entry)
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
         return after

@@ -29,6 +29,7 @@ VIEWS: dict[str, Callable[[Any], View]] = {
     "memory report": memory.view_report,
     "preview": memory.view_preview,
     "estimate": memory.view_estimate,
+    "limits": memory.view_limits,
     "progress": reports.view_progress,
     "indexing": reports.view_indexing,
     "check": reports.view_check,

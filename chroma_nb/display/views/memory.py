@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.client.memory import ClientMemory
     from chroma_nb.display.cells import View
+    from chroma_nb.memory.limits import ExplainedLimits
     from chroma_nb.memory.report import (
         CollectionMemory,
         Estimate,
@@ -206,3 +207,27 @@ def view_estimate(shown: Estimate) -> View:
     ]
     caption = f"{format_bytes(shown.disk_bytes)} of vectors on the disk"
     return "table", {"lead": lead, "table": Table(caption, heads, rows)}
+
+
+def view_limits(shown: ExplainedLimits) -> View:
+    """Return the limits of a process's memory; the lead says which one is reached first."""
+    first = next((limit for limit in shown if limit.binds), None)
+    lead = "No limit of this process's memory is known."
+    if first is not None:
+        lead = (
+            f"{format_bytes(first.free)} are free. The limit that is reached first: {first.source}."
+        )
+    heads = [head("limit"), head("read from"), head("total", number=True)]
+    heads += [head("used", number=True), head("free", number=True)]
+    rows = [
+        [
+            Cell(limit.source + (" (reached first)" if limit.binds else "")),
+            text_cell(limit.where),
+            *(Cell(format_bytes(n), number=True) for n in (limit.total, limit.used, limit.free)),
+        ]
+        for limit in shown[:ROWS]
+    ]
+    return "table", {
+        "lead": lead,
+        "table": Table(showing(len(rows), len(shown), "limit"), heads, rows),
+    }
