@@ -159,12 +159,13 @@ class Settings(Displayed):
     max_filter_depth: int = _documented(64, "How deep `$and` and `$or` may be nested in a filter.")
     max_pattern_length: int = _documented(
         1_000,
-        "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",
+        "Most characters of one regular expression, in filters and in SQL; spelt out for the database one of a filter may "
+        "have 100 times as many.",
     )
     max_pattern_work: int = _documented(
         500_000_000,
         "Most parts of the regular expressions of one call, with their repetitions written out, times the bytes of "
-        "the longest document: about 20 s in the worst case, as DuckDB cannot be interrupted within a document.",
+        "the longest document (in SQL: the longest text): about 20 s in the worst case, as DuckDB cannot be interrupted within a document.",
     )
     max_description: str = _documented(
         "1 MB",

@@ -24,6 +24,27 @@ _GROWTH = 100
 
 
 @dataclass(frozen=True)
+class _Words:
+    """What a refusal of a regular expression says, in the terms of whoever has written it."""
+
+    the: str
+    joined: str
+    plain_text: str
+    longest: str
+
+
+_IN_FILTER = _Words(
+    "Invalid where clause: the", "$or", "$contains", "the longest document of the collection"
+)
+_IN_SQL = _Words(
+    "client.sql() refuses the",
+    "OR",
+    "contains(document, 'text')",
+    "the longest text of the collections in the query",
+)
+
+
+@dataclass(frozen=True)
 class FilterLimits:
     """What `where` and `where_document` of one call may hold, together.
 
@@ -83,16 +104,21 @@ class FilterLimits:
         if n_conditions > self.conditions:
             raise self._too_many(n_conditions, n_patterns)
 
-    def check_pattern(self, pattern: str) -> None:
+    def check_pattern(self, pattern: str, *, in_sql: bool = False) -> None:
         """Check a regular expression before it is translated.
+
+        Args:
+            pattern: As it was given.
+            in_sql: It was given in SQL, and the error says so.
 
         Raises:
             InvalidArgumentError: It is too long.
         """
         if len(pattern) > self.pattern_length:
+            words = _IN_SQL if in_sql else _IN_FILTER
             raise InvalidArgumentError(
-                f"Invalid where clause: the regular expression {pattern[:60]!r}... has {len(pattern):,} characters, "
-                f"the limit is {self.pattern_length:,} (Settings.max_pattern_length). Split it into several, joined with $or."
+                f"{words.the} regular expression {pattern[:60]!r}... has {len(pattern):,} characters, the limit is "
+                f"{self.pattern_length:,} (Settings.max_pattern_length). Split it into several, joined with {words.joined}."
             )
 
     def check_spelt(self, pattern: str, spelt: str) -> None:
@@ -113,27 +139,31 @@ class FilterLimits:
                 "Negated classes such as \\W within [...] are long: write [^...] with what is not wanted."
             )
 
-    def check_work(self, patterns: Sequence[str], n_parts: int, longest: int) -> None:
+    def check_work(
+        self, patterns: Sequence[str], n_parts: int, longest: int, *, in_sql: bool = False
+    ) -> None:
         """Check what regular expressions may cost on the longest document. That cannot be interrupted.
 
         Args:
             patterns: As they were given.
             n_parts: Their parts together, see `count_parts`.
             longest: The bytes of the longest document.
+            in_sql: They were given in SQL, and the error says so.
 
         Raises:
             InvalidArgumentError: It is too much.
         """
         if n_parts * longest <= self.pattern_work:
             return
-        which, has = f"the regular expression {patterns[0][:60]!r}", "has"
+        words = _IN_SQL if in_sql else _IN_FILTER
+        which, has = f"{words.the} regular expression {patterns[0][:60]!r}", "has"
         if len(patterns) > 1:
-            which, has = f"the {len(patterns):,} regular expressions", "have"
+            which, has = f"{words.the} {len(patterns):,} regular expressions", "have"
         raise InvalidArgumentError(
-            f"Invalid where clause: {which} {has} {n_parts:,} parts when repetitions such as {{1,100}} are written out, "
-            f"and the longest document of the collection has {longest:,} bytes: in the worst case each part is tried at "
+            f"{which} {has} {n_parts:,} parts when repetitions such as {{1,100}} are written out, "
+            f"and {words.longest} has {longest:,} bytes: in the worst case each part is tried at "
             f"each byte, and the limit is {self.pattern_work:,} (Settings.max_pattern_work). Write + or * in place of a "
-            "large repetition, look for plain text with $contains, or store long documents in parts."
+            f"large repetition, look for plain text with {words.plain_text}, or store long documents in parts."
         )
 
     def _too_many(self, n_conditions: int, n_patterns: int) -> InvalidArgumentError:
