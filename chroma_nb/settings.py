@@ -157,6 +157,10 @@ class Settings(Displayed):
         "Most conditions in `where` and `where_document` of one call; a regular expression counts as ten.",
     )
     max_filter_depth: int = _documented(64, "How deep `$and` and `$or` may be nested in a filter.")
+    max_filter_values: int = _documented(
+        1_000_000,
+        "Most values of one call in `ids` and in the lists of `$in` and `$nin` together: about 5 s of work.",
+    )
     max_pattern_length: int = _documented(
         1_000,
         "Most characters of one regular expression, in filters and in SQL; spelt out for the database one of a filter may "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.operators import LOGICAL, PATTERNS
+from chroma_nb.filters.operators import LOGICAL, MEMBERSHIP, PATTERNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,12 +46,13 @@ _IN_SQL = _Words(
 
 @dataclass(frozen=True)
 class FilterLimits:
-    """What `where` and `where_document` of one call may hold, together.
+    """What `where`, `where_document` and `ids` of one call may hold, together.
 
     Attributes:
         conditions: Conditions, without the ``$and`` and ``$or`` that join them; a regular expression counts as
             ten.
         depth: How deep ``$and`` and ``$or`` may be nested.
+        values: Values of all lists of ``$in`` and ``$nin``, and of `ids`.
         pattern_length: Characters of one regular expression.
         pattern_work: Parts of all regular expressions of a call, as `count_parts` counts them, times the bytes of the
             longest document.
@@ -59,6 +60,7 @@ class FilterLimits:
 
     conditions: int
     depth: int
+    values: int
     pattern_length: int
     pattern_work: int
 
@@ -68,17 +70,22 @@ class FilterLimits:
         return cls(
             settings.max_filter_conditions,
             settings.max_filter_depth,
+            settings.max_filter_values,
             settings.max_pattern_length,
             settings.max_pattern_work,
         )
 
-    def check(self, *filters: Any) -> None:
+    def check(self, *filters: Any, ids: Sequence[str] | None = None) -> None:
         """Check filters as they were given; what is not a filter is left to the parser.
+
+        Args:
+            *filters: `where` and `where_document`.
+            ids: The ids that the call names.
 
         Raises:
             InvalidArgumentError: They are too large; the message names the limit and its setting.
         """
-        n_conditions = n_patterns = 0
+        n_conditions = n_patterns = n_listed = 0
         # No recursion: a filter may be nested more deeply than Python's stack.
         left = [(1, part) for part in filters]
         while left:
@@ -99,10 +106,14 @@ class FilterLimits:
                 found = _patterns_of(key, value)
                 n_conditions += _PATTERN_COUNTS * len(found) or 1
                 n_patterns += len(found)
+                n_listed += _n_listed(value)
                 for pattern in found:
                     self.check_pattern(pattern)
         if n_conditions > self.conditions:
             raise self._too_many(n_conditions, n_patterns)
+        n_ids = 0 if ids is None else len(ids)
+        if n_ids + n_listed > self.values:
+            raise self._too_many_values(n_ids, n_listed)
 
     def check_pattern(self, pattern: str, *, in_sql: bool = False) -> None:
         """Check a regular expression before it is translated.
@@ -178,6 +189,25 @@ class FilterLimits:
             f"Invalid where clause: the filter has {n_conditions:,} conditions{counted}; the limit is "
             f"{self.conditions:,} (Settings.max_filter_conditions). {way_out}"
         )
+
+    def _too_many_values(self, n_ids: int, n_listed: int) -> InvalidArgumentError:
+        parts = []
+        if n_listed:
+            parts.append(f"{n_listed:,} values in its lists of $in and $nin")
+        if n_ids:
+            parts.append(f"{n_ids:,} ids")
+        return InvalidArgumentError(
+            f"This call has {' and '.join(parts)}; the limit is {self.values:,} for both together "
+            "(Settings.max_filter_values). Ask in several calls, or by a range ($gte, $lt)."
+        )
+
+
+def _n_listed(value: Any) -> int:
+    """Return how many values the lists in one entry of a filter have."""
+    if not isinstance(value, dict):
+        return 0
+    lists = (part for name, part in value.items() if name in MEMBERSHIP and isinstance(part, list))
+    return sum(map(len, lists))
 
 
 def _patterns_of(key: Any, value: Any) -> list[str]:
