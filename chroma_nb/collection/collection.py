@@ -25,6 +25,7 @@ from chroma_nb.types import (
     Where,
     WhereDocument,
 )
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     import os
@@ -465,7 +466,7 @@ def name_of(collection: Any) -> str:
         return collection.name
     if not isinstance(collection, str):
         raise InvalidArgumentError(
-            f"Expected the name of a collection, got {str(collection)[:100]} "
+            f"Expected the name of a collection, got {brief(collection, 100)} "
             f"({type(collection).__name__})."
         )
     return collection

@@ -203,14 +203,16 @@ class _Query:
         try:
             return read_statement(self._cursor, query)
         except InvalidArgumentError as error:
+            if not isinstance(query, str):
+                raise
             # DuckDB makes two statements of some PIVOTs. Those with parameters it refuses when it parses them.
             if isinstance(error, NotSelectError) or "PIVOT statements" in error.message():
-                expanded = self._with_pivot_values(str(query), parameters)
+                expanded = self._with_pivot_values(query, parameters)
                 if expanded is not None:
                     return read_statement(self._cursor, expanded)
-            hint = self._errors.quoting_hint(str(query))
+            hint = self._errors.quoting_hint(query)
             if isinstance(error, UnreadableError) and not hint:
-                hint = self._reserved_hint(str(query))
+                hint = self._reserved_hint(query)
             raise InvalidArgumentError(f"{error.message()}{hint}") from error.__cause__
 
     def _reserved_hint(self, query: str) -> str:
