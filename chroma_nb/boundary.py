@@ -12,10 +12,8 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import inspect
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any, TypeVar
 
 from chroma_nb.errors import ChromaError, DuplicateIDError, InternalError, MemoryBudgetError
 from chroma_nb.suggest import did_you_mean
+from chroma_nb.system_errors import is_too_many_files, way_out
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _C = TypeVar("_C", bound=type[Any])
@@ -222,16 +221,14 @@ def _is_expected(error: BaseException) -> bool:
 def _has_too_many_files(error: BaseException) -> bool:
     if isinstance(error, ChromaError):
         return False
-    if isinstance(error, OSError):
-        return error.errno in (errno.EMFILE, errno.ENFILE)
-    # DuckDB's errors have no number. Its name is asked for, as importing it would take a while.
-    return "duckdb" in type(error).__module__ and os.strerror(errno.EMFILE) in str(error)
+    # DuckDB's name is asked for, as importing it would take a while.
+    is_systems = isinstance(error, OSError) or "duckdb" in type(error).__module__
+    return is_systems and is_too_many_files(error)
 
 
 def _too_many_files(error: BaseException) -> InternalError:
     return InternalError(
-        f"Too many files are open: {error}. Nothing is lost or damaged. Close some, or have the system allow more "
-        "(ulimit -n; resource.setrlimit(resource.RLIMIT_NOFILE, ...)), and repeat the call."
+        f"Too many files are open: {error}. Nothing is lost or damaged. {way_out(error)}, and repeat the call."
     )
 
 

@@ -76,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chroma-nb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="serve a folder over HTTP")
+    run = commands.add_parser(
+        "run",
+        help="serve a folder to other processes, over HTTP unless CHROMA_NB_SERVER names another server",
+    )
     run.set_defaults(run=_run)
     run.add_argument("folder", nargs="?", help=argparse.SUPPRESS)
     run.add_argument("--path", help="folder of the store; without it the store is in memory")
@@ -146,12 +149,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from chroma_nb.lazy import require_extra
-
-    require_extra("uvicorn", extra="server", needed_by="chroma-nb run")
-    from chroma_nb.server._fastapi import check_settings
-    from chroma_nb.server.observability import log_to_stderr
-
     if options.folder is not None:
         raise InvalidArgumentError(
             f"{options.folder!r} has no option before it. For the folder of the store: --path {shlex.quote(options.folder)}."
@@ -177,7 +174,9 @@ def _run(options: argparse.Namespace) -> int:
     values: dict[str, Any] = {"api": "local", "progress": False}
     values.update({name: value for name, value in given.items() if value is not None})
     settings = factories.configure(**values)
-    check_settings(settings)
+    factories.server_class(settings).check_settings(settings)
+    from chroma_nb.server.observability import log_to_stderr
+
     log_to_stderr(options.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     _allow_open_files()

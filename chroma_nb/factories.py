@@ -97,10 +97,20 @@ def get_server() -> Server:
     Clients of this process may use the same store beside it.
     """
     settings = get_settings()
-    kind = load_implementation("server", settings.server, SERVER_IMPLEMENTATIONS)
+    kind = server_class(settings)
+    kind.check_settings(settings)
     store = stores.open_and_acquire(settings)
-    server: Server = kind(store.api, settings, partial(stores.release, store))
-    return server
+    return kind(store.api, settings, partial(stores.release, store))
+
+
+def server_class(settings: Settings) -> type[Server]:
+    """Return the class of `Server` that settings choose.
+
+    Raises:
+        InvalidArgumentError: There is none of that name.
+    """
+    kind: type[Server] = load_implementation("server", settings.server, SERVER_IMPLEMENTATIONS)
+    return kind
 
 
 @_argument_free

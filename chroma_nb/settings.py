@@ -19,6 +19,7 @@ from chroma_nb.boundary import public_call
 from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
+from chroma_nb.words import brief
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
 
@@ -71,6 +72,9 @@ _SIZES = (
 
 #: What `embedding` may be.
 EMBEDDINGS = ("auto", "minilm", "static")
+
+#: No setting is as large: more than what a file or a memory can hold.
+_TOO_LARGE = 2**63
 
 #: What is shown of a secret that is set.
 MASK = "********"
@@ -157,14 +161,19 @@ class Settings(Displayed):
         "Most conditions in `where` and `where_document` of one call; a regular expression counts as ten.",
     )
     max_filter_depth: int = _documented(64, "How deep `$and` and `$or` may be nested in a filter.")
+    max_filter_values: int = _documented(
+        1_000_000,
+        "Most values of one call in `ids` and in the lists of `$in` and `$nin` together: about 5 s of work.",
+    )
     max_pattern_length: int = _documented(
         1_000,
-        "Most characters of one regular expression; spelt out for the database it may have 100 times as many.",
+        "Most characters of one regular expression, in filters and in SQL; spelt out for the database one of a filter may "
+        "have 100 times as many.",
     )
     max_pattern_work: int = _documented(
         500_000_000,
         "Most parts of the regular expressions of one call, with their repetitions written out, times the bytes of "
-        "the longest document: about 20 s in the worst case, as DuckDB cannot be interrupted within a document.",
+        "the longest document (in SQL: the longest text): about 20 s in the worst case, as DuckDB cannot be interrupted within a document.",
     )
     max_description: str = _documented(
         "1 MB",
@@ -533,7 +542,9 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
         words.update({"0": False, "false": False, "no": False, "off": False})
         if isinstance(value, str) and value.strip().lower() in words:
             return words[value.strip().lower()]
-        raise ValueError(f"Setting {source} must be true or false, got {value!r}.")
+        raise ValueError(
+            f"Setting {source} must be true or false, got {brief(value, quoted=True)}."
+        )
     if kind is str:
         if name == "embedding":
             return _read_embedding(value, source)
@@ -541,17 +552,24 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
             return value
         if name == "headers" and isinstance(value, Mapping):
             return json.dumps(dict(value), sort_keys=True)
-        if name in _SIZES and isinstance(value, int | float) and not isinstance(value, bool):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in _SIZES and is_number and abs(value) < _TOO_LARGE:
             return str(value)
-        raise ValueError(f"Setting {source} must be a text, got {value!r}.")
+        raise ValueError(f"Setting {source} must be a text, got {brief(value, quoted=True)}.")
     if isinstance(value, bool):
         raise ValueError(f"Setting {source} must be a number, got {value!r}.")
     try:
         number = kind(value)
     except (TypeError, ValueError):
-        raise ValueError(f"Setting {source} must be a number, got {value!r}.") from None
+        raise ValueError(
+            f"Setting {source} must be a number, got {brief(value, quoted=True)}."
+        ) from None
     if number < 0:
-        raise ValueError(f"Setting {source} must not be negative, got {value!r}.")
+        raise ValueError(f"Setting {source} must not be negative, got {brief(value, quoted=True)}.")
+    if kind is int and number >= _TOO_LARGE:
+        raise ValueError(
+            f"Setting {source} must be less than 2**63, got {brief(value, quoted=True)}."
+        )
     return number
 
 

@@ -84,6 +84,7 @@ _STORE_SETTINGS = (
     "max_batch_size",
     "max_filter_conditions",
     "max_filter_depth",
+    "max_filter_values",
     "max_pattern_length",
     "max_pattern_work",
     "memory_budget",

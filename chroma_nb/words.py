@@ -20,11 +20,21 @@ def with_article(kind: type[Any]) -> str:
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
-def brief(value: Any, limit: int = 200) -> str:
-    """Return a value's text for a message: at most `limit` characters of it, and how many there are."""
+def brief(value: Any, limit: int = 200, *, quoted: bool = False) -> str:
+    """Return a value's text for a message: at most `limit` characters of it, and how many there are.
+
+    Args:
+        value: Anything. An integer of a thousand digits is named by its size.
+        limit: Characters of the text.
+        quoted: As Python writes it, a text in quotes.
+    """
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return f"one of {value.bit_length():,} bits"
-    text = str(value)
+    try:
+        text = repr(value) if quoted else str(value)
+    except ValueError:
+        # It holds an integer that Python does not write out.
+        return f"{with_article(type(value))} with an integer of thousands of digits in it"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"

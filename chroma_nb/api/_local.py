@@ -100,9 +100,13 @@ class Local(API):
         return __version__
 
     def _expression(
-        self, collection_id: UUID, where: Where | None, where_document: Where | None
+        self,
+        collection_id: UUID,
+        where: Where | None,
+        where_document: Where | None,
+        ids: Sequence[str] | None,
     ) -> Expression | None:
-        self._filter_limits.check(where, where_document)
+        self._filter_limits.check(where, where_document, ids=ids)
         parts = [
             part
             for part in (parse_where(where), parse_where_document(where_document))
@@ -346,7 +350,7 @@ class Local(API):
         database: str,
     ) -> int:
         self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document)
+        expression = self._expression(collection_id, where, where_document, ids)
         return self._writer.delete(collection_id, expression, ids=ids, limit=limit)
 
     # -- reading ------------------------------------------------------------------------------
@@ -373,7 +377,7 @@ class Local(API):
         database: str,
     ) -> Records:
         self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document)
+        expression = self._expression(collection_id, where, where_document, ids)
         with self.segments.present(collection_id, expression) as segment:
             return answers.records(
                 segment, expression, ids, limit, offset, include, budget=self._budget
@@ -393,7 +397,7 @@ class Local(API):
         database: str,
     ) -> Matches:
         info = self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document)
+        expression = self._expression(collection_id, where, where_document, ids)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
@@ -510,7 +514,7 @@ class Local(API):
         database: str,
     ) -> dict[str, Any]:
         info = self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document)
+        expression = self._expression(collection_id, where, where_document, ids)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         started = time.perf_counter()

@@ -11,6 +11,7 @@ from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.lazy import lazily
 from chroma_nb.memory.report import Preview
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -175,12 +176,14 @@ class ClientMemory(Displayed):
         for name, value in (("n", count), ("dim", dim)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InvalidArgumentError(
-                    f"Expected {name} to be a whole number, at least 1, got {value!r}."
+                    f"Expected {name} to be a whole number, at least 1, got {brief(value, quoted=True)}."
                 )
         if text_bytes is not None and (
             isinstance(text_bytes, bool) or not isinstance(text_bytes, int) or text_bytes < 0
         ):
-            raise InvalidArgumentError(f"Expected text_bytes to be at least 0, got {text_bytes!r}.")
+            raise InvalidArgumentError(
+                f"Expected text_bytes to be at least 0, got {brief(text_bytes, quoted=True)}."
+            )
         settings = self._client.get_settings()
         complete = configuration_for(None, configuration, None, settings)
         if text_bytes is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.settings import real_path
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings
@@ -20,7 +21,7 @@ def with_path(settings: Settings, path: str | os.PathLike[str]) -> Settings:
     """
     if not isinstance(path, str | os.PathLike):
         raise InvalidArgumentError(
-            f"Expected a path to be a text or a Path, got {path!r}. A variable of the environment may not be "
+            f"Expected a path to be a text or a Path, got {brief(path, quoted=True)}. A variable of the environment may not be "
             "set; for a store in memory use chroma_nb.EphemeralClient()."
         )
     chosen = os.fspath(path)

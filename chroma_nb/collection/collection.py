@@ -15,6 +15,7 @@ from chroma_nb.embedding.registry import embedding_function_to_config
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
 from chroma_nb.lazy import lazily
 from chroma_nb.progress import progress_bar
+from chroma_nb.transfer.pieces import known_ids
 from chroma_nb.types import (
     CollectionInfo,
     IndexingStatus,
@@ -24,6 +25,7 @@ from chroma_nb.types import (
     Where,
     WhereDocument,
 )
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     import os
@@ -174,11 +176,9 @@ class Collection(ReadingHandle):
     def _without_known(self, given: validation.Given) -> validation.Given:
         """Leave out what would be skipped, before it is embedded: running a cell again costs nothing."""
         batch = given.batch
-        if batch.embeddings is not None or not self._client.api.count(self.id, **self._in_database):
+        if batch.embeddings is not None:
             return given
-        known = set(
-            self._client.api.get(self.id, ids=batch.ids, include=[], **self._in_database).ids
-        )
+        known = known_ids(self, batch.ids)
         if not known:
             return given
         rows = [row for row, one in enumerate(batch.ids) if one not in known]
@@ -466,7 +466,7 @@ def name_of(collection: Any) -> str:
         return collection.name
     if not isinstance(collection, str):
         raise InvalidArgumentError(
-            f"Expected the name of a collection, got {str(collection)[:100]} "
+            f"Expected the name of a collection, got {brief(collection, 100)} "
             f"({type(collection).__name__})."
         )
     return collection

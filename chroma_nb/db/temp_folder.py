@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, StoreLockedError
+from chroma_nb.system_errors import way_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +54,8 @@ class TempFolder:
             self._path, self._lock = _make(parent)
         except OSError as error:
             raise InternalError(
-                f"The folder for temporary files {parent!r} cannot be written ({error.strerror}). Set "
-                "Settings.temp_path to one that can."
+                f"The folder for temporary files {parent!r} cannot be written ({error.strerror}). "
+                f"{way_out(error)}, or set Settings.temp_path to another folder."
             ) from error
 
     @property
@@ -90,8 +91,8 @@ class TempFolder:
         except (OSError, StoreLockedError) as error:
             raise InternalError(
                 f"The folder for temporary files {self._path!r} was removed, and cannot be made again: {error}. "
-                "Make room for it, or write what you need to files (collection.export(path)) and restart the "
-                "kernel; Settings.temp_path names another place."
+                f"{way_out(error)}, and repeat the call; or write what you need to files (collection.export(path)) and "
+                "restart the kernel; Settings.temp_path names another place."
             ) from error
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name, open_plain
 from chroma_nb.errors import InternalError, StoreCorruptError
+from chroma_nb.system_errors import way_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,8 +61,8 @@ class WatchedFile(ABC):
             if to_write or more_flags:
                 raise
             raise InternalError(
-                f"Vector file {self.path!r} could not be read: {error.strerror or error}. Nothing is lost; repeat "
-                "the call."
+                f"Vector file {self.path!r} could not be read: {error.strerror or error}. Nothing is lost. "
+                f"{way_out(error)}, and repeat the call."
             ) from error
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.filters.operators import LOGICAL, PATTERNS
+from chroma_nb.filters.operators import LOGICAL, MEMBERSHIP, PATTERNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +24,35 @@ _GROWTH = 100
 
 
 @dataclass(frozen=True)
+class _Words:
+    """What a refusal of a regular expression says, in the terms of whoever has written it."""
+
+    the: str
+    joined: str
+    plain_text: str
+    longest: str
+
+
+_IN_FILTER = _Words(
+    "Invalid where clause: the", "$or", "$contains", "the longest document of the collection"
+)
+_IN_SQL = _Words(
+    "client.sql() refuses the",
+    "OR",
+    "contains(document, 'text')",
+    "the longest text of the collections in the query",
+)
+
+
+@dataclass(frozen=True)
 class FilterLimits:
-    """What `where` and `where_document` of one call may hold, together.
+    """What `where`, `where_document` and `ids` of one call may hold, together.
 
     Attributes:
         conditions: Conditions, without the ``$and`` and ``$or`` that join them; a regular expression counts as
             ten.
         depth: How deep ``$and`` and ``$or`` may be nested.
+        values: Values of all lists of ``$in`` and ``$nin``, and of `ids`.
         pattern_length: Characters of one regular expression.
         pattern_work: Parts of all regular expressions of a call, as `count_parts` counts them, times the bytes of the
             longest document.
@@ -38,6 +60,7 @@ class FilterLimits:
 
     conditions: int
     depth: int
+    values: int
     pattern_length: int
     pattern_work: int
 
@@ -47,17 +70,22 @@ class FilterLimits:
         return cls(
             settings.max_filter_conditions,
             settings.max_filter_depth,
+            settings.max_filter_values,
             settings.max_pattern_length,
             settings.max_pattern_work,
         )
 
-    def check(self, *filters: Any) -> None:
+    def check(self, *filters: Any, ids: Sequence[str] | None = None) -> None:
         """Check filters as they were given; what is not a filter is left to the parser.
+
+        Args:
+            *filters: `where` and `where_document`.
+            ids: The ids that the call names.
 
         Raises:
             InvalidArgumentError: They are too large; the message names the limit and its setting.
         """
-        n_conditions = n_patterns = 0
+        n_conditions = n_patterns = n_listed = 0
         # No recursion: a filter may be nested more deeply than Python's stack.
         left = [(1, part) for part in filters]
         while left:
@@ -78,21 +106,30 @@ class FilterLimits:
                 found = _patterns_of(key, value)
                 n_conditions += _PATTERN_COUNTS * len(found) or 1
                 n_patterns += len(found)
+                n_listed += _n_listed(value)
                 for pattern in found:
                     self.check_pattern(pattern)
         if n_conditions > self.conditions:
             raise self._too_many(n_conditions, n_patterns)
+        n_ids = 0 if ids is None else len(ids)
+        if n_ids + n_listed > self.values:
+            raise self._too_many_values(n_ids, n_listed)
 
-    def check_pattern(self, pattern: str) -> None:
+    def check_pattern(self, pattern: str, *, in_sql: bool = False) -> None:
         """Check a regular expression before it is translated.
+
+        Args:
+            pattern: As it was given.
+            in_sql: It was given in SQL, and the error says so.
 
         Raises:
             InvalidArgumentError: It is too long.
         """
         if len(pattern) > self.pattern_length:
+            words = _IN_SQL if in_sql else _IN_FILTER
             raise InvalidArgumentError(
-                f"Invalid where clause: the regular expression {pattern[:60]!r}... has {len(pattern):,} characters, "
-                f"the limit is {self.pattern_length:,} (Settings.max_pattern_length). Split it into several, joined with $or."
+                f"{words.the} regular expression {pattern[:60]!r}... has {len(pattern):,} characters, the limit is "
+                f"{self.pattern_length:,} (Settings.max_pattern_length). Split it into several, joined with {words.joined}."
             )
 
     def check_spelt(self, pattern: str, spelt: str) -> None:
@@ -113,27 +150,31 @@ class FilterLimits:
                 "Negated classes such as \\W within [...] are long: write [^...] with what is not wanted."
             )
 
-    def check_work(self, patterns: Sequence[str], n_parts: int, longest: int) -> None:
+    def check_work(
+        self, patterns: Sequence[str], n_parts: int, longest: int, *, in_sql: bool = False
+    ) -> None:
         """Check what regular expressions may cost on the longest document. That cannot be interrupted.
 
         Args:
             patterns: As they were given.
             n_parts: Their parts together, see `count_parts`.
             longest: The bytes of the longest document.
+            in_sql: They were given in SQL, and the error says so.
 
         Raises:
             InvalidArgumentError: It is too much.
         """
         if n_parts * longest <= self.pattern_work:
             return
-        which, has = f"the regular expression {patterns[0][:60]!r}", "has"
+        words = _IN_SQL if in_sql else _IN_FILTER
+        which, has = f"{words.the} regular expression {patterns[0][:60]!r}", "has"
         if len(patterns) > 1:
-            which, has = f"the {len(patterns):,} regular expressions", "have"
+            which, has = f"{words.the} {len(patterns):,} regular expressions", "have"
         raise InvalidArgumentError(
-            f"Invalid where clause: {which} {has} {n_parts:,} parts when repetitions such as {{1,100}} are written out, "
-            f"and the longest document of the collection has {longest:,} bytes: in the worst case each part is tried at "
+            f"{which} {has} {n_parts:,} parts when repetitions such as {{1,100}} are written out, "
+            f"and {words.longest} has {longest:,} bytes: in the worst case each part is tried at "
             f"each byte, and the limit is {self.pattern_work:,} (Settings.max_pattern_work). Write + or * in place of a "
-            "large repetition, look for plain text with $contains, or store long documents in parts."
+            f"large repetition, look for plain text with {words.plain_text}, or store long documents in parts."
         )
 
     def _too_many(self, n_conditions: int, n_patterns: int) -> InvalidArgumentError:
@@ -148,6 +189,25 @@ class FilterLimits:
             f"Invalid where clause: the filter has {n_conditions:,} conditions{counted}; the limit is "
             f"{self.conditions:,} (Settings.max_filter_conditions). {way_out}"
         )
+
+    def _too_many_values(self, n_ids: int, n_listed: int) -> InvalidArgumentError:
+        parts = []
+        if n_listed:
+            parts.append(f"{n_listed:,} values in its lists of $in and $nin")
+        if n_ids:
+            parts.append(f"{n_ids:,} ids")
+        return InvalidArgumentError(
+            f"This call has {' and '.join(parts)}; the limit is {self.values:,} for both together "
+            "(Settings.max_filter_values). Ask in several calls, or by a range ($gte, $lt)."
+        )
+
+
+def _n_listed(value: Any) -> int:
+    """Return how many values the lists in one entry of a filter have."""
+    if not isinstance(value, dict):
+        return 0
+    lists = (part for name, part in value.items() if name in MEMBERSHIP and isinstance(part, list))
+    return sum(map(len, lists))
 
 
 def _patterns_of(key: Any, value: Any) -> list[str]:

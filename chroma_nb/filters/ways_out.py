@@ -102,8 +102,9 @@ def mixed_list(operand: Any) -> ValueError:
 
 def instead_in_documents(operator: Any, where_document: Any) -> str:
     """Return what to write instead of an operator that documents do not have."""
-    if not str(operator).startswith("$"):
+    name = brief(operator)
+    if not name.startswith("$"):
         return f"Metadata is filtered by where={brief(where_document)}."
-    if str(operator).lower() in ("$not", "$nor", "$ne"):
+    if name.lower() in ("$not", "$nor", "$ne"):
         return "Negate each condition: $not_contains, $not_regex."
     return "For a piece of text use $contains, for a pattern $regex ('(?i)' in front of it ignores case)."

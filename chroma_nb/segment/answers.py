@@ -186,8 +186,10 @@ class _Room:
         try:
             self._grants.append(self._take(need - self._taken))
         except MemoryBudgetError as error:
+            # As much of it is there already; within `holding_answers`, which takes several times as much, so many times.
+            held = self._taken * error.need // (need - self._taken)
             # Not kept in a variable: the texts read so far would stay in memory with this frame.
-            raise _discarded(error, need, error.free + self._taken) from None
+            raise _discarded(error, held) from None
         self._taken = need
 
     def __enter__(self) -> _Room:
@@ -198,11 +200,21 @@ class _Room:
             grant.give_back()
 
 
-def _discarded(error: MemoryBudgetError, need: int, free: int) -> MemoryBudgetError:
-    """Return the error for an answer that turned out to take more while it was read, `need` bytes of `free`."""
-    said = error.message().replace("Nothing was allocated", "The texts read so far were discarded")
-    for before, now in ((error.need, need), (error.free, free)):
-        said = said.replace(format_bytes(before), format_bytes(now), 1)
+def _discarded(error: MemoryBudgetError, held: int) -> MemoryBudgetError:
+    """Return the error for an answer that turned out to take more while it was read.
+
+    Args:
+        error: What was said of the rest of it.
+        held: Bytes that it has taken already: needed as well, and free once it is discarded.
+    """
+
+    def figures(need: int, free: int) -> str:
+        return f"{format_bytes(need)}; {format_bytes(free)} are free"
+
+    need, free = error.need + held, error.free + held
+    # Both at once: one of the new figures may contain an old one, as "15 MB" contains "5 MB".
+    said = error.message().replace(figures(error.need, error.free), figures(need, free), 1)
+    said = said.replace("Nothing was allocated", "The texts read so far were discarded")
     discarded = MemoryBudgetError(said, need=need, free=free, budget=error.budget)
     discarded.may_fit_later = error.may_fit_later
     return discarded

@@ -49,13 +49,17 @@ class DerivedFiles:
 
     @property
     def folder(self) -> str:
-        """The folder that holds the files.
+        """The folder that holds the files. Where somebody has removed it from the store's folder, it is made again.
 
         Raises:
             InternalError: The store's folder was moved, deleted or replaced, or no temporary folder can be made.
         """
         folder = self._db.derived_folder
         if folder is not None:
+            if not os.path.isdir(folder):
+                # Where that fails, nothing is saved.
+                with contextlib.suppress(OSError):
+                    os.mkdir(folder)
             return folder
         with self._lock:
             if self._temp is None:
@@ -150,7 +154,9 @@ class DerivedFiles:
             folder = self.folder
             if self._sizes is None or self._sizes.folder != folder:
                 self._sizes = FolderSizes(folder)
-            by_collection = self._sizes.by_collection()
+            # What cannot be read is not used either.
+            with contextlib.suppress(OSError):
+                by_collection = self._sizes.by_collection()
         # Of many collections few have files.
         with_files = {collection for collection, _ in by_collection}
         return [

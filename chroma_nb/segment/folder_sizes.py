@@ -27,7 +27,11 @@ class FolderSizes:
         self._seen: tuple[int, dict[tuple[int, int], int]] = (-1, {})
 
     def by_collection(self) -> dict[tuple[int, int], int]:
-        """Return the bytes of each collection's files, by its id (`UUID.int`) and generation."""
+        """Return the bytes of each collection's files, by its id (`UUID.int`) and generation.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
         changed = os.stat(self.folder).st_mtime_ns
         if changed == self._seen[0]:
             return self._seen[1]

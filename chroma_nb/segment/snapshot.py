@@ -108,7 +108,12 @@ def _read_header(file: BinaryIO) -> dict[str, Any] | None:
     if checksum != b"%08x" % crc32(text):
         raise ValueError("its description's checksum is wrong")
     header = json.loads(text)
-    return header if header["format"] == FORMAT_VERSION else None
+    if header["format"] != FORMAT_VERSION:
+        return None
+    # Somebody else may have made the file: of sizes below 0, the sum would be right whatever memory the others take.
+    if any(type(size) is not int or size < 0 for size in header["sections"].values()):
+        raise ValueError("the size of a section is no number of bytes")
+    return header  # type: ignore[no-any-return]
 
 
 def is_damaged(prefix: str, on_bytes: Callable[[int], object]) -> str:

@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
-from chroma_nb.memory.budget import read_budget
-from chroma_nb.memory.sizes import parse_bytes
-from chroma_nb.server.auth_file import AuthFile, check_token
 from chroma_nb.server.base import Server
+from chroma_nb.server.settings_check import check_sizes, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +30,6 @@ _KEEP_ALIVE_SECONDS = 75
 _LAST_SECONDS = 30
 _BACKLOG = 2_048
 _START_SECONDS = 30.0
-_MAX_PORT = 65_535
 
 
 class FastAPI(Server):
@@ -45,7 +42,7 @@ class FastAPI(Server):
             client = chroma_nb.connect(server.start())
 
     Raises:
-        InvalidArgumentError: A setting cannot be used; see `check_settings`.
+        InvalidArgumentError: A setting cannot be used; see `Server.check_settings`.
         ImportError: The extra ``server`` is not installed.
     """
 
@@ -56,13 +53,10 @@ class FastAPI(Server):
         release: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(api, settings, release)
-        require_extra("uvicorn", extra="server", needed_by="chroma_nb.server.FastAPI")
-        require_extra("fastapi", extra="server", needed_by="chroma_nb.server.FastAPI")
-        require_extra("prometheus_client", extra="server", needed_by="chroma_nb.server.FastAPI")
+        self.check_settings(self.settings)
         from chroma_nb.server.application import RestApplication, make_application
         from chroma_nb.server.service import Service
 
-        check_settings(self.settings)
         self._tls = _tls_context(self.settings.server_tls_certificate, self.settings.server_tls_key)
         self._service = Service(api, self.settings)
         self._rest = RestApplication(self._service)
@@ -72,6 +66,15 @@ class FastAPI(Server):
         self._uvicorn: Any = None
         self._thread: threading.Thread | None = None
         self._stopped = threading.Event()
+
+    @classmethod
+    def check_settings(cls, settings: Settings) -> None:
+        for extra in ("uvicorn", "fastapi", "prometheus_client"):
+            require_extra(extra, extra="server", needed_by="chroma_nb.server.FastAPI")
+        super().check_settings(settings)
+        trusted_proxies(settings)
+        check_sizes(settings, "server_max_head")
+        _tls_context(settings.server_tls_certificate, settings.server_tls_key)
 
     def __repr__(self) -> str:
         return f"FastAPI({self.url})"
@@ -233,35 +236,6 @@ def _make_uvicorn(
     return Server(config)
 
 
-def check_settings(settings: Settings) -> None:
-    """Check the settings of a server before it opens a store or a port.
-
-    Raises:
-        InvalidArgumentError: The port is out of range; the address is public and there is no authentication; an auth
-            file, a token or a certificate cannot be used; a proxy is no address; or a size cannot be read.
-    """
-    if not 0 <= settings.server_port <= _MAX_PORT:
-        raise InvalidArgumentError(
-            f"Expected a port from 0 to {_MAX_PORT:,}, got {settings.server_port}."
-        )
-    _check_exposure(settings)
-    trusted_proxies(settings)
-    if settings.server_token:
-        check_token(settings.server_token)
-    if settings.server_auth_file:
-        AuthFile(settings.server_auth_file).read()
-    for name, read in (
-        ("server_max_body", parse_bytes),
-        ("server_max_head", parse_bytes),
-        ("memory_budget", read_budget),
-    ):
-        try:
-            read(getattr(settings, name))
-        except InvalidArgumentError as error:
-            raise InvalidArgumentError(f"{name} cannot be used. {error}") from None
-    _tls_context(settings.server_tls_certificate, settings.server_tls_key)
-
-
 def trusted_proxies(settings: Settings) -> list[str]:
     """Return the addresses and networks of the proxies whose X-Forwarded-For is believed.
 
@@ -281,27 +255,11 @@ def trusted_proxies(settings: Settings) -> list[str]:
     return found
 
 
-def _check_exposure(settings: Settings) -> None:
-    """Refuse to serve a network without authentication, unless `server_public` allows it.
-
-    Raises:
-        InvalidArgumentError: The address is public, and there is no authentication.
-    """
-    authenticates = bool(settings.server_token or settings.server_auth_file)
-    if authenticates or settings.server_public or _is_loopback(settings.server_host):
-        return
-    raise InvalidArgumentError(
-        f"Refusing to serve on {settings.server_host!r} without authentication: whoever reaches this "
-        "machine could read and delete everything. Set a token (CHROMA_NB_SERVER_TOKEN, or `chroma-nb "
-        "auth add`), or allow it with --public (CHROMA_NB_SERVER_PUBLIC=1) behind a proxy that authenticates."
-    )
-
-
 def _sends_secrets_in_plain_text(settings: Settings) -> bool:
     """Say whether credentials would cross a network without TLS."""
     authenticates = bool(settings.server_token or settings.server_auth_file)
     is_plain = not (settings.server_tls_certificate or settings.server_public)
-    return authenticates and is_plain and not _is_loopback(settings.server_host)
+    return authenticates and is_plain and not is_loopback(settings.server_host)
 
 
 def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
@@ -351,13 +309,3 @@ def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
 
 class _EncryptedError(Exception):
     """The key is encrypted with a password."""
-
-
-def _is_loopback(host: str) -> bool:
-    """Say whether an address can be reached only from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -33,6 +33,20 @@ class Server(ABC):
         self.settings = Settings() if settings is None else settings
         self._release = api.close if release is None else release
 
+    @classmethod
+    def check_settings(cls, settings: Settings) -> None:
+        """Check the settings before a store or a port is opened.
+
+        A transport of its own calls this one and checks what only it uses: a certificate, say.
+
+        Raises:
+            InvalidArgumentError: A setting cannot be used, or the address is public and there is no authentication.
+            ImportError: A package that the server needs is not installed.
+        """
+        from chroma_nb.server.settings_check import check_server_settings
+
+        check_server_settings(settings)
+
     @property
     @abstractmethod
     def url(self) -> str:

@@ -53,7 +53,9 @@ def check_n_results(n_results: Any) -> int:
         )
     if n_results <= 0:
         raise with_way_out(
-            TypeError(f"Number of requested results {n_results}, cannot be negative, or zero"),
+            TypeError(
+                f"Number of requested results {brief(n_results)}, cannot be negative, or zero"
+            ),
             "Ask for at least 1; without n_results it is 10.",
         )
     return int(n_results)

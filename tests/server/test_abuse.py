@@ -593,6 +593,8 @@ def test_filters_and_queries_are_refused_for_their_size_before_any_work(server: 
         ("get", {"where_document": {"$regex": r"[" + r"\W" * 20_000 + "]"}}, "max_pattern_length"),
         ("get", {"where_document": {"$regex": r"[" + r"\W" * 400 + "]"}}, "max_pattern_length"),
         ("get", {"where": {"$or": [{f"k{n}": n} for n in range(20_000)]}}, "max_filter_conditions"),
+        ("get", {"ids": ["x"] * 1_000_001}, "max_filter_values"),
+        ("delete", {"where": {"k": {"$in": [1] * 1_000_001}}}, "max_filter_values"),
         (
             "delete",
             {"where": {"$or": [{f"k{n}": n} for n in range(20_000)]}},

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb.index import cores
 from chroma_nb.index.cores import CORES
-from chroma_nb.segment.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,63 +293,6 @@ def test_a_look_at_the_status_is_no_use(growing: Growing, monkeypatch: Any) -> N
         forget()
         use()
         assert CORES.used_lately
-
-
-# -- the pace ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether somebody reads or writes, to be set."""
-    reads = [False]
-    monkeypatch.setattr(cores.Cores, "used_lately", property(lambda self: reads[0]))
-    return reads
-
-
-def test_steps_take_their_time_whatever_a_vector_takes(read: list[bool]) -> None:
-    pace = Pace(0, seconds=0.1, seconds_while_used=0.001, most=10_000)
-    for seconds_per_vector, expected in ((0.0001, 1_000), (0.001, 100), (0.000001, 10_000)):
-        for _ in range(40):
-            step = pace.next()
-            pace.took(step, step * seconds_per_vector)
-        assert expected * 0.9 <= pace.next() <= expected * 1.1
-    read[0] = True
-    for _ in range(40):
-        step = pace.next()
-        pace.took(step, step * 0.0001)
-    assert 9 <= pace.next() <= 11
-    read[0] = False
-    assert pace.next() > 5_000
-
-
-def test_a_step_is_never_empty_and_one_that_had_to_wait_does_not_count_for_much(
-    read: list[bool],
-) -> None:
-    read[0] = True
-    pace = Pace(0, seconds=0.1, seconds_while_used=0.001, most=10_000)
-    pace.took(pace.next(), 60.0)
-    assert pace.next() == 1
-    pace = Pace(0, seconds=0.1, seconds_while_used=0.01, most=10_000)
-    for _ in range(40):
-        step = pace.next()
-        pace.took(step, step * 0.0001)
-    before = pace.next()
-    pace.took(before, 60.0)
-    assert pace.next() >= before // 2
-
-
-def test_a_core_is_left_to_those_who_read(
-    read: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
-    for given, alone, beside in ((0, 0, 3), (1, 1, 1), (8, 8, 7)):
-        pace = Pace(given, 0.1, 0.1, 100)
-        read[0] = False
-        pace.next()
-        assert pace.threads == alone
-        read[0] = True
-        pace.next()
-        assert pace.threads == beside
 
 
 @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])

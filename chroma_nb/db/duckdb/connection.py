@@ -7,7 +7,6 @@ When the database has to be reopened, idle cursors are dropped and busy ones are
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import threading
 import time
@@ -26,6 +25,7 @@ from chroma_nb.db.read_again import is_fatal
 from chroma_nb.db.sql import EMPTY_DATABASE, VectorFunction
 from chroma_nb.db.temp_folder import DUCKDB_FOLDER
 from chroma_nb.errors import ChromaError, InternalError, StoreCorruptError
+from chroma_nb.system_errors import system_code, way_out, why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -329,11 +329,12 @@ class DuckDBConnection(ABC):
         if self.persists and isinstance(error, duckdb.Error) and is_damage(error):
             # Repeating the call does not help.
             return StoreCorruptError(f"{self.read_error(error)} Nothing of this call was kept.")
-        way_out = "Repeat the call."
-        if is_disk_full(error):
-            way_out = "The disk is full: free some space, or delete what is not needed, and repeat the call."
+        what_to_do = "Repeat the call."
+        if system_code(error):
+            cause = why(error)
+            what_to_do = f"{cause[:1].upper()}{cause[1:]}. {way_out(error)}, and repeat the call."
         return InternalError(
-            f"Writing to {self.name} failed, nothing of this call was kept: {error}. {way_out}"
+            f"Writing to {self.name} failed, nothing of this call was kept: {error}. {what_to_do}"
         )
 
     # -- closing ------------------------------------------------------------------------------
@@ -383,15 +384,3 @@ def limit_text_compression(
     methods = "zstd,fsst,dictionary,dict_fsst" if uncompressed else "zstd"
     with contextlib.suppress(duckdb.Error):
         connection.execute(f"SET disabled_compression_methods = '{methods}'")
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Say whether an error of the system's or of DuckDB's means that the disk (or a quota) is full."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "No space left" in str(error) or "quota exceeded" in str(error)
-
-
-def has_failed(error: BaseException) -> bool:
-    """Say whether an error of DuckDB's means that the disk is full or has failed, and not that data is damaged."""
-    return is_disk_full(error) or os.strerror(errno.EIO) in str(error)

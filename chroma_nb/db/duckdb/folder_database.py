@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import duckdb
 
 from chroma_nb.db._versions import IS_OLD_DUCKDB
-from chroma_nb.db.duckdb.connection import has_failed, is_disk_full
 from chroma_nb.db.duckdb.database import HEADROOM_BYTES, Database
 from chroma_nb.db.duckdb.schema_check import check_objects
 from chroma_nb.db.duckdb.store_folder import STORAGE, StoreFolder
@@ -35,6 +34,7 @@ from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.system_errors import is_disk_failure, is_disk_full, keeps_from_opening, way_out, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +50,6 @@ logger = logging.getLogger("chroma_nb")
 #: DuckDB 1.3 does not know the length of a found log. When a commit fails, it truncates that log too far, and
 #: acknowledged records are lost. So a found log is written into the database before the first commit.
 _TRUNCATES_FOUND_LOGS = IS_OLD_DUCKDB
-#: Errors that keep a file from being opened and do not mean that it is damaged.
-_ACCESS_ERRORS = (
-    errno.EACCES,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EPERM,
-    errno.EROFS,
-)
 #: A checkpoint is due when the log has more bytes than this, which is DuckDB's own default.
 _LOG_BYTES = 16 << 20
 #: What DuckDB holds at most of a small table after it was read or written, until it is closed; some 30 kB of it are
@@ -267,10 +258,9 @@ class FolderDatabase(Database):
         if is_out_of_memory(error):
             return self.memory_error()
         said = f"The store in {self._folder.path!r} cannot be opened"
-        if has_failed(error):
+        if is_disk_failure(error) or keeps_from_opening(error):
             return InternalError(
-                f"{said}, as its disk is full or has failed: {error}. Open it again when the disk works; nothing is "
-                "lost."
+                f"{said}, as {why(error)}: {error}. {way_out(error)}, and open it again; nothing is lost or damaged."
             )
         if isinstance(error, duckdb.ConnectionException):
             return InternalError(
@@ -282,21 +272,19 @@ class FolderDatabase(Database):
                 f"{said}, as another program has its database open, such as DuckDB itself: {error}. Close it there. "
                 "Nothing is damaged."
             )
-        if any(os.strerror(code) in str(error) for code in _ACCESS_ERRORS):
-            return InternalError(f"{said}: {error}. Nothing is damaged.")
         if "with version number" in str(error):
             return VersionMismatchError(
                 f"The store in {self._folder.path!r} was written by a newer DuckDB, and DuckDB "
                 f"{duckdb.__version__} cannot read it. Upgrade it (pip install --upgrade duckdb) and restart "
                 "the kernel; nothing was changed."
             )
-        way_out = "Restore the whole folder from a backup."
+        repair = "Restore the whole folder from a backup."
         if "WAL" in str(error):
-            way_out += (
+            repair += (
                 f" Without one: copy the folder, then move {self.log.path!r} and "
                 f"{self.log.commit_file.path!r} out of it. That opens what was in the database before the damaged log."
             )
-        return StoreCorruptError(f"{said}: {error}. {way_out}")
+        return StoreCorruptError(f"{said}: {error}. {repair}")
 
     def read_error(self, error: duckdb.Error) -> Exception:
         if is_out_of_memory(error):
@@ -306,9 +294,10 @@ class FolderDatabase(Database):
             self.mark_broken()
         if was_cut_off(error):
             return self._cut_off_error()
-        if is_disk_full(error):
+        if is_disk_full(error) or keeps_from_opening(error):
             return InternalError(
-                f"The store in {self._folder.path!r} could not be read, as the disk is full: {error}. Free some space."
+                f"The store in {self._folder.path!r} could not be read, as {why(error)}: {error}. {way_out(error)}, and "
+                "repeat the call; nothing is lost or damaged."
             )
         return StoreCorruptError(
             f"The database {self._database_file()!r} could not be read: {error}. Restore the whole folder from a "

@@ -26,6 +26,7 @@ from chroma_nb.db.duckdb.write_ahead_log import WriteAheadLog
 from chroma_nb.db.interrupted import interruptible
 from chroma_nb.errors import InternalError
 from chroma_nb.settings import expand_path
+from chroma_nb.system_errors import way_out, why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,8 +72,8 @@ class PersistentDuckDB(DuckDB):
             self._folder.close()
             if isinstance(error, OSError):
                 raise InternalError(
-                    f"The store in {self.path!r} cannot be opened, as its disk is full or has failed: {error}. "
-                    "Open it again when the disk works; nothing is lost."
+                    f"The store in {self.path!r} cannot be opened, as {why(error)}: {error}. "
+                    f"{way_out(error)}, and open it again; nothing is lost."
                 ) from error
             if isinstance(error, duckdb.Error):
                 raise self._database.open_error(error) from error

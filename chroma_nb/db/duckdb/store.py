@@ -35,6 +35,7 @@ from chroma_nb.db.read_again import read_again
 from chroma_nb.db.sql import ColumnsCache, answer_sql
 from chroma_nb.db.temp_folder import TempFolder
 from chroma_nb.errors import ConflictError, InternalError
+from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.memory.budget import default_budget
 from chroma_nb.memory.machine import MACHINE
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
@@ -82,6 +83,7 @@ class DuckDB(StoredRecords):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.sql_columns = ColumnsCache()
+        self.filter_limits = FilterLimits.of(settings)
         return_large_at_once(MACHINE.limit().total)
         limit = settings.duckdb_memory_limit
         share = MemoryShare(

@@ -13,6 +13,7 @@ from chroma_nb.db.own_file import SECOND_NAME, NotOurFileError, has_second_name
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
 from chroma_nb.flush import flush_file, flush_folder
+from chroma_nb.system_errors import way_out, why
 
 #: The newest storage format that all supported versions of DuckDB read correctly, as folders move between machines.
 #: With "v1.3.0", and with the default, DuckDB 2.0.1 writes files in which DuckDB 1.3.2 reads NULL for every value.
@@ -73,8 +74,8 @@ class StoreFolder:
             ) from error
         except OSError as error:
             raise InternalError(
-                f"The folder {given!r} cannot be written ({error.strerror}). Give a folder "
-                "that you may write to, or use chroma_nb.EphemeralClient()."
+                f"The folder {given!r} cannot be written ({error.strerror}). {way_out(error)}; or give another folder, "
+                "or use chroma_nb.EphemeralClient()."
             ) from error
 
     def make_database(self, *, fsync: bool) -> None:
@@ -86,7 +87,7 @@ class StoreFolder:
             fsync: Flush it to the disk.
 
         Raises:
-            InternalError: The disk is full or has failed.
+            InternalError: The system does not allow it: the disk is full, say, or too many files are open.
         """
         unfinished = self.database_file + _UNFINISHED
         try:
@@ -103,8 +104,8 @@ class StoreFolder:
             raise
         except (duckdb.Error, OSError) as error:
             raise InternalError(
-                f"A store cannot be made in {self.path!r}: {error}. Free some disk space, or give another "
-                "folder."
+                f"A store cannot be made in {self.path!r}, as {why(error)}: {error}. {way_out(error)}, and repeat the "
+                "call, or give another folder."
             ) from error
         if fsync:
             flush_folder(self.path)
@@ -151,7 +152,7 @@ def _check_folder(path: str, given: str) -> None:
         found = set(os.listdir(path))
     except OSError as error:
         raise InternalError(
-            f"The folder {given!r} cannot be read ({error.strerror}). Give a folder that you may read and write."
+            f"The folder {given!r} cannot be read ({error.strerror}). {way_out(error)}, or give another folder."
         ) from error
     _check_links(path, given)
     if "records.duckdb" in found:

@@ -35,6 +35,7 @@ from chroma_nb.errors import (
     VersionMismatchError,
 )
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.system_errors import is_too_many_files
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -358,7 +359,11 @@ class Transactions(DuckDBConnection):
         except (InternalError, MemoryBudgetError, duckdb.Error) as reason:
             if not self.persists and is_fatal(reason):
                 raise self._fatal(reason) from error
-            needs = "there is memory" if is_out_of_memory(error) else "the disk works"
+            needs = "the disk works"
+            if is_out_of_memory(error):
+                needs = "there is memory"
+            elif is_too_many_files(error):
+                needs = "fewer files are open"
             raise InternalError(
                 f"Writing to {self.name} failed: {error}. Whether it was written is not known yet: read the "
                 f"records again when {needs}. It is there as a whole or not at all. {reason}"

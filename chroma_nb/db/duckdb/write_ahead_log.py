@@ -19,6 +19,7 @@ from chroma_nb.db.commit_file import (
 )
 from chroma_nb.errors import InternalError, StoreCorruptError
 from chroma_nb.flush import flush_file
+from chroma_nb.system_errors import way_out
 
 
 class WriteAheadLog:
@@ -77,7 +78,8 @@ class WriteAheadLog:
             log = log_start(self.path, noted.log.n_bytes) if noted.log.n_bytes else noted.log
         except OSError as error:
             raise InternalError(
-                f"The database {self._database_file!r} cannot be read: {error}. Nothing is damaged; repeat the call."
+                f"The database {self._database_file!r} cannot be read: {error}. Nothing is damaged. "
+                f"{way_out(error)}, and repeat the call."
             ) from error
         # Of one that was cut the number of commits says more: see `FolderDatabase._check_commits`.
         is_other_log = log == NO_LOG or (log != noted.log and log.n_bytes == noted.log.n_bytes)

@@ -41,6 +41,8 @@ _ORDERED = re.compile(
     r"arg_?(min|max)\w*|(min|max)_by|json_group_\w+|reservoir_quantile",
     re.IGNORECASE,
 )
+#: Functions whose second argument is a regular expression. DuckDB writes SIMILAR TO and ~ as such functions, too.
+_PATTERN_FUNCTION = re.compile(r"regexp_(?!escape)\w+|str(ing)?_split_regex", re.IGNORECASE)
 
 
 def is_orderless(node: dict[str, Any]) -> bool:
@@ -100,6 +102,18 @@ def text_of(node: dict[str, Any]) -> str | None:
         return str(node["literal"]["text"]) if node["literal"]["kind"] == "STRING" else None
     value = node["value"]
     return str(value["value"]) if value["type"]["id"] == "VARCHAR" else None
+
+
+def pattern_of(node: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the regular expression that a function is given, a constant or not; None for any other function."""
+    if not _PATTERN_FUNCTION.fullmatch(node["function_name"]):
+        return None
+    # DuckDB reads the column of ``document.regexp_matches('x')`` as a schema.
+    is_method = fold(node.get("schema") or "") not in ("", "main", "pg_catalog")
+    found = arguments(node)[0 if is_method else 1 :][:1]
+    while found and found[0]["class"] == "CAST":
+        found = [found[0]["child"]]
+    return found[0] if found else None
 
 
 def type_of(cast: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.words import brief
 
 #: What the values of one list are called. The order matters: a bool is an integer of Python's, too.
 _KINDS: dict[type, str] = {
@@ -39,7 +40,7 @@ def plain_parameters(given: object) -> Any:
         return [_checked(value) for value in given]  # type: ignore[attr-defined]
     raise InvalidArgumentError(
         f"Expected parameters to be a list (for ? and $1) or a dict (for $name), got "
-        f"{type(given).__name__}: {given!r:.80}."
+        f"{type(given).__name__}: {brief(given, 80, quoted=True)}."
     )
 
 
@@ -58,7 +59,7 @@ def _check(values: list[Any]) -> None:
         integers = [value for value in values if _kind(type(value)) == "integers"]
     if integers and not (min(integers) >= -(2**63) and max(integers) < 2**64):
         raise InvalidArgumentError(
-            f"The parameter {max(integers, key=abs)} has more than 64 bits, and some versions of DuckDB round it. Give it "
+            f"The parameter {brief(max(integers, key=abs))} has more than 64 bits, and some versions of DuckDB round it. Give it "
             "as a text: CAST(? AS HUGEINT)."
         )
     if kinds == {"integers", "floats"}:

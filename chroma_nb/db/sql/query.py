@@ -19,6 +19,7 @@ from chroma_nb.db.sql.interrupt import Work, run_interruptibly
 from chroma_nb.db.sql.letters import check_names
 from chroma_nb.db.sql.names import fold, sql_identifier
 from chroma_nb.db.sql.parameters import plain_parameters
+from chroma_nb.db.sql.patterns import check_patterns
 from chroma_nb.db.sql.pivot import PivotValues
 from chroma_nb.db.sql.store import CollectionVersion, Snapshot
 from chroma_nb.db.sql.system_views import ListedCollection, need_names_alone, open_system_views
@@ -31,10 +32,11 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
 
+    from chroma_nb.db.sql.patterns import LongestText
     from chroma_nb.db.sql.statement import Statement
     from chroma_nb.db.sql.store import SqlStore
 
@@ -139,7 +141,7 @@ class _Query:
         try:
             self._begin()
             statement = self._read(query, parameters)
-            system_views = self._prepare(statement)
+            system_views = self._prepare(statement, parameters)
             if system_views:
                 with open_system_views(self._listed_collections(system_views)) as cursor:
                     self._work.attach(cursor)
@@ -201,14 +203,16 @@ class _Query:
         try:
             return read_statement(self._cursor, query)
         except InvalidArgumentError as error:
+            if not isinstance(query, str):
+                raise
             # DuckDB makes two statements of some PIVOTs. Those with parameters it refuses when it parses them.
             if isinstance(error, NotSelectError) or "PIVOT statements" in error.message():
-                expanded = self._with_pivot_values(str(query), parameters)
+                expanded = self._with_pivot_values(query, parameters)
                 if expanded is not None:
                     return read_statement(self._cursor, expanded)
-            hint = self._errors.quoting_hint(str(query))
+            hint = self._errors.quoting_hint(query)
             if isinstance(error, UnreadableError) and not hint:
-                hint = self._reserved_hint(str(query))
+                hint = self._reserved_hint(query)
             raise InvalidArgumentError(f"{error.message()}{hint}") from error.__cause__
 
     def _reserved_hint(self, query: str) -> str:
@@ -234,7 +238,7 @@ class _Query:
         pivots = PivotValues(query)
         while (values_query := pivots.next_values_query()) is not None:
             statement = read_statement(self._cursor, values_query)
-            if self._prepare(statement):
+            if self._prepare(statement, parameters):
                 raise InvalidArgumentError(
                     "PIVOT of a system view needs its columns written out: ON name IN ('a', 'b')."
                 )
@@ -248,7 +252,7 @@ class _Query:
 
     # -- names --------------------------------------------------------------------------------
 
-    def _prepare(self, statement: Statement) -> list[str]:
+    def _prepare(self, statement: Statement, parameters: Any) -> list[str]:
         """Make a view of each collection that the statement names, with the columns that it needs.
 
         Returns:
@@ -264,6 +268,9 @@ class _Query:
                     f"({', '.join(map(repr, used))}). Use two queries."
                 )
             return system_views
+        if statement.patterns or statement.pattern_parameters:
+            longest = self._longest_text(used)
+            check_patterns(statement, parameters, self._store.filter_limits, longest)
         # Finding the columns reads all metadata. A query for columns of every record need not wait for that.
         has_keys = not statement.names() <= set(RECORD_COLUMNS)
         columns = {
@@ -281,6 +288,20 @@ class _Query:
             self._work.check()
             self._make_view(name, self._view(one, columns[name], statement))
         return []
+
+    def _longest_text(self, used: Mapping[str, CollectionVersion]) -> LongestText:
+        """Return the bytes of the longest text in these collections: at most, and counted."""
+
+        def counted() -> int:
+            longest = "max(greatest(strlen(id), strlen(document), strlen(uri), strlen(metadata)))"
+            tables = [f"SELECT {longest} AS n FROM {self._table(one)}" for one in used.values()]
+            query = f"SELECT coalesce(max(n), 0) FROM ({' UNION ALL '.join(tables)})"
+            return int(self._cursor.execute(query).fetchall()[0][0])
+
+        most = max(
+            (self._store.text_sizes(one.id).most_in_record for one in used.values()), default=0
+        )
+        return most, counted
 
     def _make_view(self, name: str, query: str) -> None:
         self._cursor.execute(f"CREATE OR REPLACE TEMP VIEW {sql_identifier(name)} AS {query}")

@@ -156,6 +156,8 @@ class Statement:
         computed_fields: Some of these names are not written out.
         system_views: System views that cannot be collections: functions, names with a schema, SHOW.
         parameters: Names of its parameters; numbers for those without one.
+        patterns: Regular expressions that are written out.
+        pattern_parameters: Names of the parameters that are regular expressions.
         starred_alone: The one table of a query that selects its ``*`` and columns by name, and nothing else.
     """
 
@@ -174,6 +176,8 @@ class Statement:
     computed_fields: bool = False
     system_views: list[str] = field(default_factory=list)
     parameters: set[str] = field(default_factory=set)
+    patterns: list[str] = field(default_factory=list)
+    pattern_parameters: set[str] = field(default_factory=set)
     starred_alone: str | None = None
 
     def names(self) -> set[str]:

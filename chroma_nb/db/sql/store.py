@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.sql.columns import ColumnsCache
     from chroma_nb.db.sql.vectors import VectorFunction
     from chroma_nb.errors import MemoryBudgetError
+    from chroma_nb.filters.limits import FilterLimits
 
 
 class SqlStore(Protocol):
@@ -31,6 +32,10 @@ class SqlStore(Protocol):
     @property
     def memory_limit(self) -> int:
         """Bytes of memory that DuckDB may take."""
+
+    @property
+    def filter_limits(self) -> FilterLimits:
+        """How large filters may be; its limits of regular expressions hold in SQL as well."""
 
     def sql_cursor(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """Open a cursor for one query; closing it ends its transaction."""

@@ -33,6 +33,7 @@ from chroma_nb.db.sql.nodes import (
     is_orderless,
     lambda_names,
     name_of,
+    pattern_of,
     stars_of,
     table_path,
     text_of,
@@ -490,8 +491,19 @@ class _TreeWalker:
                 if one["class"] == "COLUMN_REF" and not one.get("alias")
             ]
             self._use_row(MadeTable(uses=uses))
+        pattern = pattern_of(node)
+        if pattern is not None:
+            self._pattern(pattern)
         if fold(name) in ("array_extract", "struct_extract"):
             self._fields([one for one in arguments(node) if one["class"] != "COLUMN_REF"])
+
+    def _pattern(self, node: dict[str, Any]) -> None:
+        """Note a regular expression. What one is that differs from row to row, or is computed, is not known here."""
+        text = text_of(node)
+        if text is not None:
+            self._statement.patterns.append(text)
+        elif node["class"] == "PARAMETER":
+            self._statement.pattern_parameters.add(node["identifier"])
 
     def _column(self, parts: tuple[str, ...], scope: Scope) -> None:
         self._statement.columns.append(ColumnUse(parts, scope))

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT = 20
+N_VALUES = 10_000
+MANY = [str(n) for n in range(N_VALUES + 1)]
+HALF = MANY[: N_VALUES // 2 + 1]
 
 
 @pytest.fixture
 def notes() -> Iterator[Any]:
     settings = private_settings(
-        max_filter_conditions=LIMIT, max_filter_depth=4, max_pattern_length=50
+        max_filter_conditions=LIMIT,
+        max_filter_depth=4,
+        max_filter_values=N_VALUES,
+        max_pattern_length=50,
     )
     with chroma.Client(settings) as client:
         notes = client.create_collection("notes", embedding_function=None)
@@ -44,7 +50,9 @@ def test_up_to_the_limits_filters_are_answered(notes: Any) -> None:
     found = notes.get(where_document={"$or": [{"$regex": "^one$"}, {"$regex": "x" * 50}]})
     assert found["ids"] == ["a"]
     # One condition, however long its list is.
-    assert notes.get(where={"k": {"$nin": list(range(10_000))}})["ids"] == ["a", "b"]
+    assert notes.get(where={"k": {"$nin": list(range(N_VALUES))}})["ids"] == ["a", "b"]
+    ids = [str(n) for n in range(N_VALUES - 2)]
+    assert notes.get(ids=["a", *ids], where={"k": {"$ne": 1}})["ids"] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +64,11 @@ def test_up_to_the_limits_filters_are_answered(notes: Any) -> None:
         ({"where_document": {"$or": [{"$regex": "x"}] * 3}}, "max_filter_conditions"),
         ({"where": {"#document": {"$regex": "x" * 51}}}, "max_pattern_length"),
         ({"where_document": {"$not_regex": r"[\W\W]"}}, "max_pattern_length"),
+        ({"ids": MANY}, "max_filter_values"),
+        ({"where": {"k": {"$in": MANY}}}, "max_filter_values"),
+        ({"where": {"#id": {"$nin": MANY}}}, "max_filter_values"),
+        ({"where": {"$or": [{"k": {"$in": HALF}}, {"j": {"$nin": HALF}}]}}, "max_filter_values"),
+        ({"ids": HALF, "where": {"k": {"$in": HALF}}}, "max_filter_values"),
         (
             {
                 "where": {"$or": [{f"k{n}": n} for n in range(LIMIT - 1)]},
@@ -96,6 +109,11 @@ def test_beyond_them_the_setting_is_named(notes: Any, filters: Any, setting: str
             'conditions of one operator in one list: {"$and": [a, b, c]}.',
         ),
         (
+            {"ids": HALF, "where": {"k": {"$in": MANY}}},
+            "This call has 10,001 values in its lists of $in and $nin and 5,001 ids; the limit is 10,000 for both "
+            "together (Settings.max_filter_values). Ask in several calls, or by a range ($gte, $lt).",
+        ),
+        (
             {"where_document": {"$regex": "x" * 51}},
             "has 51 characters, the limit is 50 (Settings.max_pattern_length). Split it into several, joined with "
             "$or.",
@@ -106,6 +124,16 @@ def test_a_refusal_says_how_large_it_is_and_what_to_do(notes: Any, filters: Any,
     with pytest.raises(InvalidArgumentError) as refused:
         notes.get(**filters)
     assert said in str(refused.value)
+
+
+def test_adding_more_records_than_a_call_may_name() -> None:
+    """What is there already is looked up in parts."""
+    with chroma.Client(private_settings(max_filter_values=5_000, embedding="static")) as client:
+        notes = client.create_collection("notes")
+        ids = [str(n) for n in range(6_000)]
+        notes.add(ids=ids[:1], documents=["x"])
+        notes.add(ids=ids, documents=["x"] * len(ids))
+        assert notes.count() == len(ids)
 
 
 @pytest.mark.parametrize("depth", [1_000, 100_000])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,12 @@ from chroma_nb.segment.manager import SegmentManager
 from chroma_nb.segment.writer import Writer
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedMemoryDB
-from chroma_nb.types import CollectionInfo, RecordBatch
-from tests.unit.segment.conftest import CONFIGURATION
+from chroma_nb.types import RecordBatch
+from tests.unit.segment.conftest import create
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from chroma_nb.db.base import DB
-
-
-def create(db: DB, name: str) -> uuid.UUID:
-    info = CollectionInfo(uuid.uuid4(), name, "default_tenant", "default_database", CONFIGURATION)
-    db.create_collection(info)
-    return info.id
 
 
 def put(derived: DerivedFiles, name: str) -> str:
@@ -139,3 +132,25 @@ def test_files_go_also_where_the_commit_came_before_an_error(
     finally:
         segments.close()
         db.close()
+
+
+def test_a_folder_that_somebody_has_removed_is_made_again(in_folder: PersistentDuckDB) -> None:
+    derived = DerivedFiles(in_folder, "")
+    notes = create(in_folder, "notes")
+    put(derived, f"{notes}.0.segment")
+    assert derived.sizes([notes]) == [7]
+    shutil.rmtree(os.path.join(in_folder.path, "indexes"))
+    assert derived.sizes([notes]) == [0]
+    put(derived, f"{notes}.0.segment")
+    assert derived.sizes([notes]) == [7]
+
+
+def test_a_folder_that_cannot_be_made_again_holds_nothing(in_folder: PersistentDuckDB) -> None:
+    derived = DerivedFiles(in_folder, "")
+    notes = create(in_folder, "notes")
+    folder = derived.folder
+    os.rmdir(folder)
+    with open(folder, "wb"):
+        pass  # a file in its place
+    assert derived.sizes([notes]) == [0]
+    derived.remove([notes])

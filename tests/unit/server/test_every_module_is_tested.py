@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from chroma_nb import server
+from tests.support.module_tests import has_tests, modules_of
 
-TESTS = Path(__file__).parents[2]
-MODULES = sorted(path.stem for path in Path(server.__file__).parent.glob("[!_]*.py"))
+FOLDERS = ("unit/server", "server")
+MODULES = modules_of(server)
 
 
 @pytest.mark.parametrize("module", [*MODULES, "fastapi"])
 def test_a_module_has_a_file_of_tests(module: str) -> None:
-    places = [TESTS / folder / f"test_{module}.py" for folder in ("unit/server", "server")]
-    assert any(place.is_file() for place in places), f"None of {', '.join(map(str, places))}."
+    assert has_tests(module, FOLDERS), f"No test_{module}.py in {' or '.join(FOLDERS)}."
 
 
 def test_the_modules_are_found() -> None:

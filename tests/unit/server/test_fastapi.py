@@ -10,7 +10,7 @@ import pytest
 import chroma_nb
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.server import FastAPI
-from chroma_nb.server._fastapi import check_settings, trusted_proxies
+from chroma_nb.server._fastapi import trusted_proxies
 
 if TYPE_CHECKING:
     from chroma_nb.api.base import API
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 def test_a_setting_that_cannot_be_used_is_named(values: Any, words: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        check_settings(chroma_nb.Settings(**values))
+        FastAPI.check_settings(chroma_nb.Settings(**values))
     assert words in str(caught.value)
 
 
@@ -48,7 +48,7 @@ def test_a_setting_that_cannot_be_used_is_named(values: Any, words: str) -> None
     ],
 )
 def test_what_is_safe_may_be_served(values: Any) -> None:
-    check_settings(chroma_nb.Settings(**values))
+    FastAPI.check_settings(chroma_nb.Settings(**values))
 
 
 def test_proxies_are_addresses_and_networks() -> None:

@@ -13,6 +13,7 @@ import chroma_nb
 from chroma_nb.db.sql import query as query_module
 from chroma_nb.db.sql.statement import Statement
 from chroma_nb.errors import InvalidArgumentError
+from tests.stores import private_settings
 from tests.unit.sql.conftest import NAMES, make, refusal
 
 if TYPE_CHECKING:
@@ -45,6 +46,79 @@ def everything(client: Any, folder: Path) -> Any:
     tables = [row[0] for row in db._database.connection.execute("SHOW TABLES").fetchall()]
     rows = {name: db._database.connection.execute(f'FROM "{name}"').fetchall() for name in tables}
     return rows, sorted(os.listdir(folder))
+
+
+#: Takes a character of a text in 1,500 ways.
+LARGE = "(a?){750}b"
+#: The expression, and what the patterns in it have together.
+PATTERNS = [
+    (f"regexp_matches(document, '{LARGE}')", "1,501 parts"),
+    (f"document.regexp_matches('{LARGE}')", "1,501 parts"),
+    (f"lower(document).regexp_matches('{LARGE}')", "1,501 parts"),
+    (f"main.regexp_matches(document, '{LARGE}')", "1,501 parts"),
+    (f"document SIMILAR TO '{LARGE}'", "1,501 parts"),
+    (f"document NOT SIMILAR TO '{LARGE}'", "1,501 parts"),
+    (f"document ~ '{LARGE}'", "1,501 parts"),
+    (f"regexp_matches(document, CAST('{LARGE}' AS VARCHAR))", "1,501 parts"),
+    (f"document ~ '{LARGE}' OR uri !~ '{LARGE}'", "3,002 parts"),
+    (f"regexp_replace(document, '{LARGE}', 'x', 'g')", "1,501 parts"),
+    (f"regexp_extract(document, '{LARGE}')", "1,501 parts"),
+    (f"REGEXP_EXTRACT_ALL(document, '{LARGE}')", "1,501 parts"),
+    (f"string_split_regex(document, '{LARGE}')", "1,501 parts"),
+    (f"regexp_split_to_array(document, '{LARGE}')", "1,501 parts"),
+    (f"list_filter([document], lambda x: regexp_matches(x, '{LARGE}'))", "1,501 parts"),
+    (f"(SELECT max(d.document ~ '{LARGE}') FROM docs AS d)", "1,501 parts"),
+]
+
+
+@pytest.fixture(scope="module")
+def long_text() -> Iterator[Any]:
+    """A client whose longest document has a million bytes, and a longer one that was deleted."""
+    with chroma_nb.Client(private_settings(max_pattern_length=100)) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        vectors = [[1.0]] * 2
+        docs.add(ids=["a", "b"], embeddings=vectors, documents=["a" * 1_000_000, "c" * 5_000_000])
+        docs.delete(ids=["b"])
+        yield client
+
+
+@pytest.mark.parametrize(("expression", "said"), PATTERNS)
+def test_a_pattern_that_would_run_for_minutes(long_text: Any, expression: str, said: str) -> None:
+    message = refusal(long_text, f"SELECT {expression} FROM docs")
+    assert message.startswith("client.sql() refuses the")
+    assert said in message
+    assert "1,000,000 bytes" in message
+    assert "500,000,000 (Settings.max_pattern_work)" in message
+
+
+def test_patterns_in_parameters_are_checked_as_well(long_text: Any) -> None:
+    for query, parameters in (
+        ("SELECT id FROM docs WHERE id = ? AND document ~ ?", ["a", LARGE]),
+        ("SELECT id FROM docs WHERE regexp_matches(document, $2) AND id = $1", ["a", LARGE]),
+        ("SELECT id FROM docs WHERE document ~ $p::VARCHAR", {"p": LARGE}),
+        ("FROM (PIVOT docs ON document ~ $p USING count(*))", {"p": LARGE}),
+    ):
+        assert "max_pattern_work" in refusal(long_text, query, parameters)
+
+
+def test_a_long_pattern_is_refused_whatever_the_texts_are(long_text: Any) -> None:
+    message = refusal(long_text, f"SELECT id ~ '{'x' * 101}' FROM docs")
+    assert "101 characters, the limit is 100 (Settings.max_pattern_length)" in message
+    assert "joined with OR" in message
+
+
+def test_ordinary_patterns_are_answered(long_text: Any) -> None:
+    """The other arguments are no patterns, and what was deleted does not count."""
+    for expression in (
+        "document ~ '[0-9]{4}-[0-9]{2}'",
+        "document LIKE '%' || repeat('b_', 100) || '%'",
+        f"regexp_replace(id, 'a', '{'y' * 200}')",
+        f"regexp_escape('{'y' * 200}')",
+        "id ~ ('a' || '')",
+        "document ~ '(a?){50}c'",
+    ):
+        assert len(long_text.sql(f"SELECT {expression} FROM docs")) == 1
+    assert "Values were not provided" in refusal(long_text, "SELECT id ~ $p FROM docs", {})
 
 
 WRITES = [
