@@ -216,7 +216,8 @@ class Settings(Displayed):
         secret=True,
     )
     server: str = _documented(
-        "fastapi", "Which `Server` `get_server()` makes: `fastapi`, or `package.module:Class`."
+        "fastapi",
+        "Which `Server` `get_server()` makes: `fastapi` (HTTP), `arrowflight` (Arrow Flight), or `package.module:Class`.",
     )
     server_host: str = _documented(
         "127.0.0.1",
@@ -253,6 +254,11 @@ class Settings(Displayed):
     server_max_concurrency: int = _documented(
         128,
         "Requests worked on or waiting at a time; further ones are asked to try again. One client may have half of them.",
+    )
+    server_max_streams: int = _documented(
+        256,
+        "Streams of queries that clients of Arrow Flight may keep open. One client may have half of them; without one its "
+        "queries take longer.",
     )
     server_threads: int = _documented(
         0, "Threads that answer requests; 0 is eight per core. One client may have half of them."

@@ -1,4 +1,4 @@
-"""APIs: `API` is the interface; `Local` answers in this process, `FastAPI` asks a server.
+"""APIs: `API` is the interface; `Local` answers in this process, `FastAPI` and `ArrowFlight` ask a server.
 
 `client`, `collection_configuration`, `models`, `shared_system_client` and `types` are Chroma's import paths.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes, lazy_modules
 
 if TYPE_CHECKING:
+    from chroma_nb.api._arrowflight import ArrowFlight as ArrowFlight
     from chroma_nb.api._fastapi import FastAPI as FastAPI
     from chroma_nb.api._local import Local as Local
     from chroma_nb.api.base import API as API
@@ -20,13 +21,22 @@ if TYPE_CHECKING:
 _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
     "AdminClientAPI": "chroma_nb.client.admin",
+    "ArrowFlight": "chroma_nb.api._arrowflight",
     "AsyncClientAPI": "chroma_nb.client.async_client",
     "ClientAPI": "chroma_nb.client.client",
     "FastAPI": "chroma_nb.api._fastapi",
     "Local": "chroma_nb.api._local",
 }
 _MODULES = ("client", "collection_configuration", "models", "shared_system_client", "types")
-__all__ = ["API", "AdminClientAPI", "AsyncClientAPI", "ClientAPI", "FastAPI", "Local"]
+__all__ = [
+    "API",
+    "AdminClientAPI",
+    "ArrowFlight",
+    "AsyncClientAPI",
+    "ClientAPI",
+    "FastAPI",
+    "Local",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from chroma_nb.api._flight_connection import FlightConnection, Said
+from chroma_nb.api._flight_connection import FlightConnection, NoStreamError, Said
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
 from chroma_nb.wire.answers import check_page
@@ -145,6 +145,11 @@ class ArrowFlight(RemoteAPI):
 
         try:
             return self._flight.call(ask, safe=operation.may_repeat(request))
+        except NoStreamError:
+            # Without a stream, as JSON like any other operation.
+            sent = write_request(operation, target, request)
+            path, query = _texts(operation, sent.path, sent.params)
+            return _act(self._flight, operation, path, query, sent.body, request)
         except _UNUSABLE as error:
             if isinstance(error, ChromaError):
                 raise

@@ -206,6 +206,10 @@ class Said(Exception):
         self.error = error
 
 
+class NoStreamError(Exception):
+    """The server keeps no more streams open."""
+
+
 class _Line:
     """A thread that asks for another one, and the stream that it keeps open.
 
@@ -217,6 +221,8 @@ class _Line:
         self._connection = connection
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stream: tuple[Any, Any] | None = None
+        #: Nothing was answered on it yet.
+        self._is_new = False
         self.is_over = False
         threading.Thread(target=self._run, name="chroma_nb flight call", daemon=True).start()
 
@@ -241,12 +247,20 @@ class _Line:
                 descriptor, self._connection.options(None)
             )
             self._stream[0].begin(QUESTION)
+            self._is_new = True
         writer, reader = self._stream
-        if batch is None:
-            writer.write_metadata(metadata)
-        else:
-            writer.write_with_metadata(batch, metadata)
-        chunk = reader.read_chunk()
+        try:
+            if batch is None:
+                writer.write_metadata(metadata)
+            else:
+                writer.write_with_metadata(batch, metadata)
+            chunk = reader.read_chunk()
+        except fl.FlightUnavailableError as error:
+            if self._is_new and error_from_flight(error) is not None:
+                self.drop_stream()
+                raise NoStreamError from error
+            raise
+        self._is_new = False
         return chunk.data, bytes(chunk.app_metadata or b"")
 
     def drop_stream(self) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
 from chroma_nb.memory.sizes import parse_bytes
-from chroma_nb.server._fastapi import check_settings
 from chroma_nb.server.base import Server
+from chroma_nb.server.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,18 +39,23 @@ class ArrowFlight(Server):
         release: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(api, settings, release)
-        require_extra("pyarrow", extra="flight", needed_by="chroma_nb.server.ArrowFlight")
-        require_extra("fastapi", extra="server", needed_by="chroma_nb.server.ArrowFlight")
+        self.check_settings(self.settings)
         from chroma_nb.server.service import Service
 
-        check_settings(self.settings)
         self._service = Service(api, self.settings)
         self._port = self.settings.server_port
         self._calls: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
         self._stopped = threading.Event()
-        self._runs = False
+
+    @classmethod
+    def check_settings(cls, settings: Settings) -> None:
+        require_extra("pyarrow", extra="flight", needed_by="chroma_nb.server.ArrowFlight")
+        for package in ("fastapi", "prometheus_client"):
+            require_extra(package, extra="server", needed_by="chroma_nb.server.ArrowFlight")
+        super().check_settings(settings)
+        tls_context(settings.server_tls_certificate, settings.server_tls_key)
 
     def __repr__(self) -> str:
         return f"ArrowFlight({self.url})"
@@ -76,7 +81,7 @@ class ArrowFlight(Server):
         settings = self.settings
         self._loop = asyncio.new_event_loop()
         threading.Thread(
-            target=self._loop.run_forever, name="chroma_nb flight loop", daemon=True
+            target=_run_loop, args=(self._loop,), name="chroma_nb flight loop", daemon=True
         ).start()
         bodies = Bodies(parse_bytes(settings.server_max_body), settings.server_body_timeout_seconds)
         host = settings.server_host
@@ -141,6 +146,13 @@ class ArrowFlight(Server):
         assert self._loop is not None
         self._calls.shutdown()
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 def _pair(settings: Settings) -> tuple[bytes, bytes]:

@@ -6,7 +6,6 @@ import contextlib
 import ipaddress
 import signal
 import socket
-import ssl
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,10 @@ from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
 from chroma_nb.server.base import Server
 from chroma_nb.server.settings_check import check_sizes, is_loopback
+from chroma_nb.server.tls import tls_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
     from types import FrameType
 
@@ -57,7 +58,7 @@ class FastAPI(Server):
         from chroma_nb.server.application import RestApplication, make_application
         from chroma_nb.server.service import Service
 
-        self._tls = _tls_context(self.settings.server_tls_certificate, self.settings.server_tls_key)
+        self._tls = tls_context(self.settings.server_tls_certificate, self.settings.server_tls_key)
         self._service = Service(api, self.settings)
         self._rest = RestApplication(self._service)
         self.application = make_application(self._rest)
@@ -74,7 +75,7 @@ class FastAPI(Server):
         super().check_settings(settings)
         trusted_proxies(settings)
         check_sizes(settings, "server_max_head")
-        _tls_context(settings.server_tls_certificate, settings.server_tls_key)
+        tls_context(settings.server_tls_certificate, settings.server_tls_key)
 
     def __repr__(self) -> str:
         return f"FastAPI({self.url})"
@@ -260,52 +261,3 @@ def _sends_secrets_in_plain_text(settings: Settings) -> bool:
     authenticates = bool(settings.server_token or settings.server_auth_file)
     is_plain = not (settings.server_tls_certificate or settings.server_public)
     return authenticates and is_plain and not is_loopback(settings.server_host)
-
-
-def _tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
-    """Return the TLS context of a certificate and its key; None where neither is given.
-
-    Raises:
-        InvalidArgumentError: A file is missing, cannot be read, is no PEM or is encrypted; or key and certificate do
-            not belong together.
-    """
-    if not certificate and not key:
-        return None
-    if not certificate:
-        raise InvalidArgumentError(
-            f"--tls-key {key!r} needs the certificate beside it: --tls-certificate FILE."
-        )
-    for option, path in (("--tls-certificate", certificate), ("--tls-key", key)):
-        try:
-            if path:
-                with open(path, "rb") as file:
-                    file.read(1)
-        except OSError as error:
-            raise InvalidArgumentError(
-                f"{option} {path!r} cannot be read: {error.strerror or error}. Name a PEM file that the "
-                "server's user may read."
-            ) from None
-
-    def password() -> str:
-        # Otherwise OpenSSL would ask for the password at the terminal.
-        raise _EncryptedError
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(certificate, key or None, password)
-    except _EncryptedError:
-        raise InvalidArgumentError(
-            f"The key {key or certificate!r} is encrypted, and a server cannot ask for its password. "
-            "Write it without: `openssl pkey -in KEY -out PLAIN`."
-        ) from None
-    except (ssl.SSLError, OSError, ValueError) as error:
-        why = getattr(error, "reason", None) or error
-        raise InvalidArgumentError(
-            f"--tls-certificate {certificate!r} and the key in {key or certificate!r} cannot be used ({why}). "
-            "Expected PEM: the certificate chain, and the private key that belongs to it."
-        ) from None
-    return context
-
-
-class _EncryptedError(Exception):
-    """The key is encrypted with a password."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,10 +21,12 @@ from chroma_nb.errors import BatchSizeExceededError, ChromaError, InvalidArgumen
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.auth import ANONYMOUS
+from chroma_nb.server.bodies import MAX_HELD
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.limits import check_n_records
 from chroma_nb.server.observability import trace_id_of
 from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.server.shares import Shares
 from chroma_nb.wire.arrow import from_lists, read_batch, write_matches, write_records
 from chroma_nb.wire.errors import error_to_json
 from chroma_nb.wire.flight import ANSWER, Command, as_answer, flight_error
@@ -118,6 +121,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         self._requests = requests
         self._bodies = bodies
         self._loop = loop
+        self._lock = threading.Lock()
+        #: Streams that are open, and bytes of the batches that are received.
+        self._streams = Shares(service.settings.server_max_streams)
+        self._received = 0
         # It accepts calls from here on.
         super().__init__(location, middleware={NAME: Headers()}, **options)
 
@@ -159,11 +166,14 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         operation = _known(command, _WRITES)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
-        batches = self._receive(reader)
+        with self._receiving(reader) as (batches, size):
+            self._write_all(context, command, operation, batches, size)
 
+    def _write_all(
+        self, context: Any, command: Command, operation: Operation, batches: list[Any], size: int
+    ) -> None:
         def work(identity: Identity, caller: Caller) -> None:
             target = read_target(Arrived(command.path, command.query, None))
-            size = sum(batch.nbytes for batch in batches)
             what = f"Writing {format_bytes(size)} of records"
             with WORKSPACE.take_all(int(_BATCH_TIMES * size), what, "send them in smaller parts"):
                 columns = read_batch(pa.Table.from_batches(batches))
@@ -175,35 +185,47 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
         self._carry_out(context, "put", operation, command.path, work)
 
-    def _receive(self, reader: Any) -> list[Any]:
-        """Return the batches of a put.
+    @contextlib.contextmanager
+    def _receiving(self, reader: Any) -> Iterator[tuple[list[Any], int]]:
+        """Hold the batches of a put, and count their bytes (both returned) among those of all puts.
 
         Raises:
             InvalidArgumentError: There are none, or one cannot be read.
             BatchSizeExceededError: They are too many or too large.
+            Refused: All puts hold too much at the moment.
         """
         limit = self._bodies.max_body
-        batches, n_bytes, n_records = [], 0, 0
-        for chunk in reader:
-            if chunk.data is None:
-                continue
-            try:
-                chunk.data.validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise InvalidArgumentError(
-                    f"A batch of records cannot be read: {error}"[:300]
-                ) from None
-            n_bytes += chunk.data.nbytes
-            n_records += chunk.data.num_rows
-            check_n_records(self._service.settings, n_records)
-            if n_bytes > limit:
-                raise BatchSizeExceededError(
-                    f"The records take more than {format_bytes(limit)}: send them in parts (Settings.server_max_body)."
-                )
-            batches.append(chunk.data)
-        if not batches:
-            raise InvalidArgumentError("Expected at least one batch of records")
-        return batches
+        batches: list[Any] = []
+        n_bytes = n_records = 0
+        try:
+            for chunk in reader:
+                if chunk.data is None:
+                    continue
+                n_records += chunk.data.num_rows
+                check_n_records(self._service.settings, n_records)
+                n_bytes += chunk.data.nbytes
+                with self._lock:
+                    self._received += chunk.data.nbytes
+                    is_full = self._received > MAX_HELD * limit
+                if n_bytes > limit:
+                    raise BatchSizeExceededError(
+                        f"The records take more than {format_bytes(limit)}: send them in parts (Settings.server_max_body)."
+                    )
+                if is_full:
+                    raise busy("too many large writes at a time")
+                try:
+                    chunk.data.validate(full=True)
+                except pa.ArrowInvalid as error:
+                    raise InvalidArgumentError(
+                        f"A batch of records cannot be read: {error}"[:300]
+                    ) from None
+                batches.append(chunk.data)
+            if not batches:
+                raise InvalidArgumentError("Expected at least one batch of records")
+            yield batches, n_bytes
+        finally:
+            with self._lock:
+                self._received -= n_bytes
 
     def do_get(self, context: Any, ticket: Any) -> Any:
         """Send the records that a ticket names."""
@@ -213,7 +235,21 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Answer each `get` or `query` of a stream, one after the other."""
-        writer.begin(ANSWER)
+        kept = context.get_middleware(NAME)
+        who = kept.headers.get("authorization", "") or _address(context.peer())
+        with self._lock:
+            has_room = self._streams.take(who)
+        if not has_room:
+            with _flight_errors():
+                raise busy("it has as many streams open as it may (Settings.server_max_streams)")
+        try:
+            writer.begin(ANSWER)
+            self._answer_all(context, reader, writer)
+        finally:
+            with self._lock:
+                self._streams.give_back(who)
+
+    def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
         for chunk in reader:
             try:
                 command = Command.from_bytes(bytes(chunk.app_metadata or b""))
@@ -327,8 +363,12 @@ def _flight_errors() -> Iterator[None]:
         yield
     except _Failed as error:
         raise flight_error(error.status, error.body) from None
-    except ChromaError as error:
-        failed = _Failed.of(error)
+    except (ChromaError, Refused) as error:
+        failed = (
+            _Failed.of(error.error, error.status)
+            if isinstance(error, Refused)
+            else _Failed.of(error)
+        )
         raise flight_error(failed.status, failed.body) from None
 
 

@@ -371,10 +371,12 @@ def _metadatas(given: list[dict[str, Any] | None] | None) -> list[dict[str, Any]
 
 
 def _vectors(given: Sequence[Any] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return embeddings, which came as lists of numbers or as base64, as an array: float32, shape (n, dimension)."""
-    if len(given) and isinstance(given[0], str):
+    """Return embeddings, which came as lists of numbers, as base64 or as an array: float32, shape (n, dimension)."""
+    if isinstance(given, np.ndarray):
+        return validation.check_embeddings(given)
+    if given and isinstance(given[0], str):
         return validation.check_embeddings(from_base64(given))
-    return validation.check_embeddings(given if isinstance(given, np.ndarray) else list(given))
+    return validation.check_embeddings(list(given))
 
 
 def _write_conditions(request: Get | Query | Delete) -> dict[str, Any]:

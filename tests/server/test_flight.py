@@ -1,0 +1,360 @@
+"""Arrow Flight: what a plain pyarrow client sends and gets, who is refused, and how streams end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import chroma_nb
+from chroma_nb import Settings
+from chroma_nb.errors import ChromaError, ServerUnavailableError
+
+fl = pytest.importorskip("pyarrow.flight")
+import pyarrow as pa  # noqa: E402
+
+from chroma_nb.server import ArrowFlight  # noqa: E402
+from chroma_nb.server.auth_file import AuthFile  # noqa: E402
+from chroma_nb.wire.flight import QUESTION  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TENANT = {"tenant": "default_tenant", "database": "default_database"}
+
+
+@contextlib.contextmanager
+def served(**chosen: Any) -> Iterator[ArrowFlight]:
+    """A server over a store in memory, which is empty."""
+    with chroma_nb.EphemeralClient(Settings(allow_reset=True, progress=False)) as client:
+        client.reset()
+        settings = Settings(server_port=0, **chosen)
+        server = ArrowFlight(client.api, settings, release=lambda: None)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def server() -> Iterator[ArrowFlight]:
+    with served() as server:
+        yield server
+
+
+class Plain:
+    """A plain Flight client."""
+
+    def __init__(self, url: str, token: str = "", **options: Any) -> None:
+        self.client = fl.FlightClient(url, **options)
+        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+        self.options = fl.FlightCallOptions(headers=headers, timeout=60)
+
+    def act(self, name: str, body: Any = None, **path: str) -> Any:
+        command = {"path": path, **({} if body is None else {"body": body})}
+        action = fl.Action(name, json.dumps(command).encode())
+        (result,) = self.client.do_action(action, self.options)
+        return json.loads(result.body.to_pybytes())
+
+    def put(self, operation: str, path: dict[str, str], *batches: Any) -> Any:
+        command = json.dumps({"operation": operation, "path": path}).encode()
+        descriptor = fl.FlightDescriptor.for_command(command)
+        writer, reader = self.client.do_put(descriptor, batches[0].schema, self.options)
+        try:
+            for batch in batches:
+                writer.write_batch(batch)
+            writer.done_writing()
+            return json.loads(reader.read().to_pybytes())
+        finally:
+            writer.close()
+
+    def get(self, path: dict[str, str], **body: Any) -> Any:
+        ticket = fl.Ticket(json.dumps({"operation": "get", "path": path, "body": body}).encode())
+        return self.client.do_get(ticket, self.options).read_all()
+
+    def notes(self) -> dict[str, str]:
+        """Make a collection; return the path of its requests."""
+        made = self.act("create_collection", {"name": "notes", "get_or_create": True}, **TENANT)
+        return {**TENANT, "collection_id": made["id"]}
+
+
+@pytest.fixture
+def plain(server: ArrowFlight) -> Iterator[Plain]:
+    plain = Plain(server.url)
+    yield plain
+    plain.client.close()
+
+
+def records(*ids: str | None, dimension: int = 2, **columns: Any) -> Any:
+    vectors = np.arange(len(ids) * dimension, dtype=np.float32)
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors), dimension)
+    return pa.record_batch({"id": pa.array(ids, pa.string()), "embedding": embedding, **columns})
+
+
+def said(error: Any) -> tuple[int, str]:
+    body = json.loads(error.value.extra_info)
+    return body["status"], body["message"]
+
+
+def test_a_plain_client_writes_and_reads(plain: Plain) -> None:
+    path = plain.notes()
+    batch = records("a", "b", document=["one", None], metadata=['{"k": 1, "l": [1, 2]}', None])
+    assert plain.put("add", path, batch) == {"status": 200}
+    table = plain.get(path, include=["embeddings", "documents", "metadatas"])
+    assert table.to_pydict() == {
+        "id": ["a", "b"],
+        "embedding": [[0.0, 1.0], [2.0, 3.0]],
+        "document": ["one", None],
+        "metadata": ['{"k":1,"l":[1,2]}', None],
+    }
+    assert plain.act("count", **path) == 2
+    assert {action.type for action in plain.client.list_actions()} >= {"count", "unload"}
+
+
+def test_one_put_is_one_commit(plain: Plain) -> None:
+    path = plain.notes()
+    plain.put("add", path, records("a"), records("b"), records("c"))
+    assert plain.act("count", **path) == 3
+    with pytest.raises(fl.FlightServerError) as error:
+        plain.put("upsert", path, records("d"), records("e", metadata=["[1]"]))
+    assert said(error)[0] == 400
+    with pytest.raises((fl.FlightServerError, pa.ArrowInvalid)):
+        plain.put("upsert", path, records("d"), records("e"), records(None))
+    assert plain.get(path)["id"].to_pylist() == ["a", "b", "c"], "nothing of a put that was refused"
+
+
+@pytest.mark.parametrize(
+    ("batch", "word"),
+    [
+        (pa.record_batch({"id": ["a"], "vector": [[1.0, 2.0]]}), "Unknown column 'vector'"),
+        (pa.record_batch({"document": ["a"]}), "column 'id'"),
+        (pa.record_batch({"id": [1]}), "'id' to be texts"),
+        (pa.record_batch({"id": ["a"], "embedding": ["x"]}), "lists of float32"),
+        (pa.record_batch({"id": ["a", "b"], "embedding": [[1.0], [1.0, 2.0]]}), "of one length"),
+        (pa.record_batch({"id": ["a"], "embedding": [[1.0, None]]}), "missing numbers"),
+        (records("a", metadata=["{"]), "JSON objects"),
+        (records("a", metadata=['{"k": {"a": 1}}']), "metadata"),
+        (records("a", "a", document=["x", "y"], metadata=[None, "no"]), "JSON objects"),
+        (records(None), "IDs to be texts"),
+        (records("a", embedding=pa.array([[float("nan"), 1.0]])), "nan"),
+    ],
+)
+def test_what_is_no_record_is_an_argument_that_is_wrong(
+    plain: Plain, batch: Any, word: str
+) -> None:
+    path = plain.notes()
+    with pytest.raises(fl.FlightServerError) as error:
+        plain.put("add", path, batch)
+    status, message = said(error)
+    assert status == 400
+    assert word.lower() in message.lower()
+    assert plain.act("count", **path) == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b'{"operation": 1}',
+        b'{"operation": "get", "path": {"tenant": 1}}',
+        b'{"operation": "reset"}',
+    ],
+)
+def test_what_is_no_command_is_refused(plain: Plain, command: bytes) -> None:
+    for ask in (
+        lambda: plain.client.do_get(fl.Ticket(command), plain.options).read_all(),
+        lambda: list(plain.client.do_action(fl.Action("count", command), plain.options)),
+        lambda: list(plain.client.do_action(fl.Action("no such thing", b"{}"), plain.options)),
+    ):
+        with pytest.raises(fl.FlightServerError) as error:
+            ask()
+        assert said(error)[0] in (400, 422)
+
+
+def test_errors_are_those_of_http(plain: Plain, server: ArrowFlight) -> None:
+    with pytest.raises(fl.FlightServerError) as error:
+        plain.act("get_collection", name="nobody", **TENANT)
+    assert said(error) == (404, "Collection [nobody] does not exist")
+    with (
+        chroma_nb.connect(server.url) as client,
+        pytest.raises(
+            chroma_nb.errors.NotFoundError, match=r"Collection \[nobody\] does not exist"
+        ),
+    ):
+        client.get_collection("nobody")
+
+
+def test_an_error_with_many_ids_fits_its_headers() -> None:
+    from chroma_nb.errors import StoreCorruptError
+    from chroma_nb.wire.errors import error_to_json
+    from chroma_nb.wire.flight import error_from_flight, flight_error
+    from chroma_nb.wire.text import dumps
+
+    status, body = error_to_json(
+        StoreCorruptError("x" * 1_500, ids=[f"id-{n}" for n in range(9_000)])
+    )
+    error = flight_error(status, dumps(body))
+    assert len(error.extra_info) + len(str(error)) < 8_000
+    found = error_from_flight(error)
+    assert found is not None
+    assert isinstance(found[1], StoreCorruptError)
+    assert found[1].ids[:2] == ["id-0", "id-1"]
+
+
+# -- limits ---------------------------------------------------------------------------------------
+
+
+def test_too_many_and_too_large_are_refused() -> None:
+    with served(server_max_batch_size=3, server_max_body="100 KB") as server:
+        plain = Plain(server.url)
+        path = plain.notes()
+        for batches, word in (
+            ([records("a", "b"), records("c", "d")], "server_max_batch_size"),
+            ([records("a", document=["x" * 200_000])], "server_max_body"),
+        ):
+            with pytest.raises(fl.FlightServerError) as error:
+                plain.put("add", path, *batches)
+            status, message = said(error)
+            assert status == 413
+            assert word in message
+        assert plain.act("count", **path) == 0
+        plain.client.close()
+
+
+def test_without_a_stream_queries_are_answered_all_the_same() -> None:
+    with served(server_max_streams=2) as server:
+        plain = Plain(server.url)
+        writer, _ = plain.client.do_exchange(fl.FlightDescriptor.for_command(b"{}"), plain.options)
+        writer.begin(QUESTION)
+        with chroma_nb.connect(server.url) as client:
+            notes = client.create_collection("notes", embedding_function=None)
+            notes.add(ids=["a", "b"], embeddings=[[0.0, 1.0], [2.0, 3.0]], documents=["x", "y"])
+            found = notes.query(query_embeddings=[[2.0, 3.0]], n_results=1)
+            assert found["ids"] == [["b"]]
+            assert notes.get(ids=["a"])["documents"] == ["x"]
+        writer.close()
+        plain.client.close()
+
+
+def test_threads_have_streams_of_their_own(server: ArrowFlight) -> None:
+    with chroma_nb.connect(server.url) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        vectors = np.eye(8, dtype=np.float32)
+        notes.add(ids=[str(n) for n in range(8)], embeddings=vectors)
+        wrong: list[Any] = []
+
+        def ask(n: int) -> None:
+            for _ in range(20):
+                found = notes.query(query_embeddings=vectors[n : n + 1], n_results=1)["ids"]
+                if found != [[str(n)]]:
+                    wrong.append(found)
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+
+
+def test_a_stream_goes_on_after_an_error(server: ArrowFlight) -> None:
+    with chroma_nb.connect(server.url) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
+        for _ in range(3):
+            with pytest.raises(ChromaError, match="dimension"):
+                notes.query(query_embeddings=[[1.0]], n_results=1)
+            assert notes.query(query_embeddings=[[1.0, 2.0]], n_results=1)["ids"] == [["a"]]
+
+
+# -- who may --------------------------------------------------------------------------------------
+
+
+def test_tokens_and_tenants_count_as_over_http(tmp_path: Path) -> None:
+    path = str(tmp_path / "auth.json")
+    file = AuthFile(path)
+    ours = file.add_token("ours", ["acme"])
+    theirs = file.add_token("theirs", ["other"])
+    with served(server_auth_file=path) as server:
+        with pytest.raises(chroma_nb.errors.AuthorizationError):
+            chroma_nb.connect(server.url)
+        stranger = Plain(server.url, "chroma_wrong")
+        with pytest.raises(fl.FlightUnauthenticatedError):
+            stranger.act("count_collections", **TENANT)
+        with pytest.raises(fl.FlightUnauthenticatedError):
+            stranger.put("add", {**TENANT, "collection_id": "x"}, records("a"))
+        with chroma_nb.connect(server.url, token=ours) as client:
+            notes = client.create_collection("notes", embedding_function=None)
+            notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
+            foreign = {
+                "tenant": "acme",
+                "database": "default_database",
+                "collection_id": str(notes.id),
+            }
+            plain = Plain(server.url, theirs)
+            for ask in (
+                lambda: plain.get(foreign),
+                lambda: plain.act("count", **foreign),
+                lambda: plain.put("add", foreign, records("b")),
+            ):
+                with pytest.raises(fl.FlightUnauthorizedError):
+                    ask()
+            # A token that is taken away counts no more, also on a stream that is open.
+            assert notes.get()["ids"] == ["a"]
+            file.remove("ours")
+            with pytest.raises(chroma_nb.errors.AuthorizationError):
+                notes.get()
+            plain.client.close()
+        stranger.client.close()
+
+
+# -- TLS ------------------------------------------------------------------------------------------
+
+
+def test_tls_and_a_wrong_name(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for name in ("localhost", "elsewhere.example"):
+        issued = authority.issue_cert(name)
+        chain, key = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
+        chain.write_bytes(b"".join(one.bytes() for one in issued.cert_chain_pems))
+        key.write_bytes(issued.private_key_pem.bytes())
+        with served(server_tls_certificate=str(chain), server_tls_key=str(key)) as server:
+            url = server.url.replace("127.0.0.1", "localhost")
+            assert url.startswith("grpc+tls://")
+            if name == "localhost":
+                with chroma_nb.connect(url, tls_verify=str(tmp_path / "ca.pem")) as client:
+                    assert client.heartbeat() > 0
+            else:
+                with pytest.raises(ServerUnavailableError):
+                    chroma_nb.connect(url, tls_verify=str(tmp_path / "ca.pem"))
+
+
+# -- the end --------------------------------------------------------------------------------------
+
+
+def test_a_stop_does_not_wait_for_idle_streams(server: ArrowFlight) -> None:
+    client = chroma_nb.connect(server.url)
+    notes = client.create_collection("notes", embedding_function=None)
+    assert notes.get()["ids"] == []
+    server.stop()
+    with pytest.raises(ServerUnavailableError):
+        notes.get()
+    client.close()
+
+
+def test_a_closed_client_asks_nothing(server: ArrowFlight) -> None:
+    client = chroma_nb.connect(server.url)
+    notes = client.create_collection("notes", embedding_function=None)
+    client.close()
+    with pytest.raises(ChromaError, match="closed"):
+        notes.count()
