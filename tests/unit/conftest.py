@@ -6,6 +6,7 @@ import os
 import pytest
 
 from chroma_nb.db import store_lock
+from chroma_nb.index import cores
 
 
 @pytest.fixture
@@ -16,3 +17,11 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(store_lock, "_lock", refuse)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether somebody reads or writes, to be set."""
+    reads = [False]
+    monkeypatch.setattr(cores.Cores, "used_lately", property(lambda self: reads[0]))
+    return reads

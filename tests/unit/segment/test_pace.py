@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import TYPE_CHECKING
 
-from chroma_nb.index import cores
 from chroma_nb.segment.pace import Pace
 
-
-@pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether somebody reads or writes, to be set."""
-    reads = [False]
-    monkeypatch.setattr(cores.Cores, "used_lately", property(lambda self: reads[0]))
-    return reads
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_steps_take_their_time_whatever_a_vector_takes(read: list[bool]) -> None:
