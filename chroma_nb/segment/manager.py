@@ -25,9 +25,9 @@ from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.segment.commit_room import CommitRoom
 from chroma_nb.segment.derived_files import DerivedFiles
-from chroma_nb.segment.described import Described
 from chroma_nb.segment.graphs import Graphs
 from chroma_nb.segment.locks import hands_over
+from chroma_nb.segment.metadata_cache import MetadataCache
 from chroma_nb.segment.refusals import no_room
 from chroma_nb.segment.resident_set import SAVING_SECONDS, ResidentSet
 from chroma_nb.segment.segment import Segment, stored_segment
@@ -76,7 +76,7 @@ class SegmentManager:
         self._slots = Slots(db)
         self._derived = DerivedFiles(db, settings.temp_path)
         self.residents = ResidentSet(db, engine, settings, self._slots, self._derived)
-        self.described = Described(db)
+        self.metadata_cache = MetadataCache(db)
         self._room = CommitRoom(db, self.residents)
         self._view = SharedView(db, self._slots, self.residents, self._room, self._derived)
         self._graphs = Graphs(db, self.residents, settings)
@@ -152,13 +152,13 @@ class SegmentManager:
         """Return the metadata keys; see `API.metadata_keys`."""
         if self.db.shared:
             self._current(collection_id)
-        return self.described.keys(collection_id)
+        return self.metadata_cache.keys(collection_id)
 
     def describe_fields(self, collection_id: UUID, n_values: int) -> list[FieldSummary]:
         """Return a description of the metadata; see `API.describe_fields`."""
         if self.db.shared:
             self._current(collection_id)
-        return self.described.fields(collection_id, n_values)
+        return self.metadata_cache.fields(collection_id, n_values)
 
     def deleted_elsewhere(self, collection_id: UUID) -> None:
         """Free what is held of a collection that another process has deleted."""
@@ -177,7 +177,7 @@ class SegmentManager:
             self._derived.remove_unnamed()
             # Raises where the collection was deleted while this writer waited.
             info = self.db.get_collection(collection_id)
-            slot.touch()
+            slot.touch(writing=True)
             if slot.segment is None and self.db.extent(collection_id).next_label == 0:
                 # A new collection has nothing to read, and is in memory from its first record on.
                 self._load(slot)

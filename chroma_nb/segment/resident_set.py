@@ -521,7 +521,7 @@ class ResidentSet(Lender):
             raise
         finally:
             slot.loading = False
-        slot.touch()
+        slot.last_used = time.monotonic()
         if extent.next_label:
             # A new collection is empty: nothing was loaded.
             slot.loads += 1

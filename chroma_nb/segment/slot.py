@@ -77,10 +77,10 @@ class Slot:
         """The ledger's account for a graph that is being built, until queries use it."""
         return (self.collection_id, "graph")
 
-    def touch(self) -> None:
-        """Note a use: a write if this thread holds `write_lock`, else a read."""
+    def touch(self, *, writing: bool = False) -> None:
+        """Note a use: a write, or a read, which may hold `write_lock` as well."""
         self.last_used = time.monotonic()
-        if self.write_lock.is_mine:
+        if writing:
             CORES.note_writing()
         else:
             CORES.note_reading()

@@ -68,7 +68,7 @@ class Writer:
             MemoryBudgetError: There is not enough memory for it.
             ConflictError: Other processes have written to the collection again and again.
         """
-        self._repeat(collection_id, lambda: self._write(collection_id, batch, existing))
+        self._retry_conflicts(collection_id, lambda: self._write(collection_id, batch, existing))
 
     def delete(
         self,
@@ -93,9 +93,9 @@ class Writer:
         def delete() -> int:
             return self._delete(collection_id, expression, ids, limit)
 
-        return self._repeat(collection_id, delete)
+        return self._retry_conflicts(collection_id, delete)
 
-    def _repeat(self, collection_id: UUID, work: Callable[[], _Result]) -> _Result:
+    def _retry_conflicts(self, collection_id: UUID, work: Callable[[], _Result]) -> _Result:
         """Do what ends in a commit; where another process has committed first, do it again with what is there now."""
         longest_wait = _FIRST_WAIT
         for _ in range(_MOST_TRIES - 1):
@@ -200,7 +200,7 @@ class Writer:
             )
         # Where no record lost a key, the known keys can only have grown.
         if texts.keys is not None and (n_new == len(rows) or (keep and not texts.drops_keys)):
-            self._segments.described.grown(info.id, extent, after, texts.keys)
+            self._segments.metadata_cache.grown(info.id, extent, after, texts.keys)
 
     def _delete(
         self,

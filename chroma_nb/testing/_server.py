@@ -98,6 +98,11 @@ class ServerContract:
         for client in opened:
             client.close()
 
+    def test_a_public_address_wants_authentication(self, api: API) -> None:
+        settings = Settings(server_host="0.0.0.0", server_port=0, progress=False)
+        with pytest.raises(InvalidArgumentError, match="without authentication"):
+            self.make_server(api, settings, lambda: None)
+
     # -- starting -----------------------------------------------------------------------------
 
     def test_a_started_server_answers(

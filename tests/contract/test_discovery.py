@@ -204,7 +204,7 @@ def test_many_values_and_many_keys_are_bounded(client: Any) -> None:
 
 
 def test_more_keys_than_are_listed(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place in ("collection.fields", "segment.described", "db._fields"):
+    for place in ("collection.fields", "segment.metadata_cache", "db._fields"):
         monkeypatch.setattr(f"chroma_nb.{place}.MOST_METADATA_KEYS", 3)
     wide = client.create_collection("wide", embedding_function=None)
     wide.add(ids=["a"], embeddings=[[1.0]], metadatas=[{"d": 1, "b": 2, "e": 3}])

@@ -138,9 +138,9 @@ class _TreeWalker:
         scope = Scope(outer)
         before = ctes
         ctes = dict(before)
-        for one in node["cte_map"]["map"]:
+        for entry in node["cte_map"]["map"]:
             # A table of WITH sees those before it. It sees itself only if it is recursive.
-            ctes[fold(one["key"])] = one["key"], self._with(one["value"], outer, dict(ctes))
+            ctes[fold(entry["key"])] = entry["key"], self._with(entry["value"], outer, dict(ctes))
         own = MadeTable()
         if kind in ("CTE_NODE", "RECURSIVE_CTE_NODE"):
             ctes[fold(node["cte_name"])] = node["cte_name"], own
@@ -195,15 +195,15 @@ class _TreeWalker:
     def _select(self, selected: list[dict[str, Any]], scope: Scope) -> None:
         """Note the names of what a SELECT gives."""
         made = scope.made
-        for one in selected:
-            if one["class"] == "STAR":
-                self._plain_stars.add(id(one))
-            if one.get("alias"):
-                made.own.add(one["alias"])
-            elif one["class"] == "COLUMN_REF":
-                made.uses.append(ColumnUse(tuple(one["column_names"]), scope))
+        for column in selected:
+            if column["class"] == "STAR":
+                self._plain_stars.add(id(column))
+            if column.get("alias"):
+                made.own.add(column["alias"])
+            elif column["class"] == "COLUMN_REF":
+                made.uses.append(ColumnUse(tuple(column["column_names"]), scope))
             else:
-                for star in stars_of(one):
+                for star in stars_of(column):
                     alias = star.get("relation_name") or ""
                     renamed = [column_path(each["key"]) for each in star.get("rename_list") or ()]
                     without: list[tuple[str, ...]] = [
@@ -226,7 +226,9 @@ class _TreeWalker:
 
     def _modifiers(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         """Read ORDER BY, LIMIT and DISTINCT."""
-        given = {fold(one["alias"]) for one in node.get("select_list") or () if one.get("alias")}
+        given = {
+            fold(column["alias"]) for column in node.get("select_list") or () if column.get("alias")
+        }
         for modifier in node["modifiers"]:
             if modifier["type"] == "ORDER_MODIFIER":
                 # In ORDER BY a name that the query gives to a column comes before all others.
@@ -261,8 +263,14 @@ class _TreeWalker:
     def _find_starred(self, node: dict[str, Any], scope: Scope, outer: Scope | None) -> None:
         selected = node["select_list"]
         if outer is None and len(scope.tables) == 1 and node["from_table"]["type"] == "BASE_TABLE":
-            stars = [one for one in selected if one["class"] == "STAR" and not one["columns"]]
-            plain = [one for one in selected if one["class"] == "COLUMN_REF" and not one["alias"]]
+            stars = [
+                column for column in selected if column["class"] == "STAR" and not column["columns"]
+            ]
+            plain = [
+                column
+                for column in selected
+                if column["class"] == "COLUMN_REF" and not column["alias"]
+            ]
             if len(stars) == 1 and len(stars) + len(plain) == len(selected):
                 table = next(iter(scope.tables.values()))
                 self._statement.starred_alone = table if isinstance(table, str) else None
@@ -309,12 +317,12 @@ class _TreeWalker:
             for name in ref.get("groups") or ():
                 self._column((name,), source)
             made = MadeTable([(table, frozenset()) for table in source.tables.values()])
-            for one in (ref, *ref["pivots"]):
-                made.own.update(one.get("unpivot_names") or ())
-            for one in ref["pivots"]:
-                if one.get("unpivot_names"):
+            for pivot in (ref, *ref["pivots"]):
+                made.own.update(pivot.get("unpivot_names") or ())
+            for pivot in ref["pivots"]:
+                if pivot.get("unpivot_names"):
                     # DuckDB before 2 has the columns of UNPIVOT as texts.
-                    for entry in one["entries"]:
+                    for entry in pivot["entries"]:
                         for value in entry.get("values") or ():
                             self._column((str(value["value"]),), source)
             self._any([ref["aggregates"], ref["pivots"]], source, ctes)
@@ -385,7 +393,9 @@ class _TreeWalker:
             inner = self.query(query, scope, ctes)
             table = query.get("from_table") or {}
             # DuckDB reads DESCRIBE of a table as DESCRIBE of a SELECT * that the text does not hold.
-            unwritten = all(one["query_location"] == _NO_PLACE for one in query["select_list"])
+            unwritten = all(
+                column["query_location"] == _NO_PLACE for column in query["select_list"]
+            )
             if table.get("type") == "BASE_TABLE" and unwritten and ref["show_type"] != "SUMMARY":
                 self._statement.described_tables.update(
                     name for name in inner.tables.values() if isinstance(name, str)
@@ -406,8 +416,8 @@ class _TreeWalker:
 
     def _any(self, value: Any, scope: Scope, ctes: _Ctes) -> None:
         if isinstance(value, list):
-            for one in value:
-                self._any(one, scope, ctes)
+            for part in value:
+                self._any(part, scope, ctes)
         elif isinstance(value, dict):
             kind = value.get("type")
             if "class" in value:
@@ -419,8 +429,8 @@ class _TreeWalker:
                     f"client.sql() does not know this part of a query and refuses it: {words(kind)}."
                 )
             else:
-                for one in value.values():
-                    self._any(one, scope, ctes)
+                for part in value.values():
+                    self._any(part, scope, ctes)
 
     def _expression(self, node: dict[str, Any], scope: Scope, ctes: _Ctes) -> None:
         kind = node["class"]
@@ -451,8 +461,8 @@ class _TreeWalker:
             if key in ("class", "type", "alias", "cast_type"):
                 continue
             if has_lambda and key in ("arguments", "children"):
-                for one in value:
-                    self._argument(one.get("expression", one), scope, ctes)
+                for argument in value:
+                    self._argument(argument.get("expression", argument), scope, ctes)
             else:
                 self._any(value, scope, ctes)
 
@@ -486,16 +496,16 @@ class _TreeWalker:
         if fold(name) == "struct_pack":
             # Fields without a name of their own get that of the column.
             uses = [
-                ColumnUse(tuple(one["column_names"]), scope)
-                for one in arguments(node)
-                if one["class"] == "COLUMN_REF" and not one.get("alias")
+                ColumnUse(tuple(field["column_names"]), scope)
+                for field in arguments(node)
+                if field["class"] == "COLUMN_REF" and not field.get("alias")
             ]
             self._use_row(MadeTable(uses=uses))
         pattern = pattern_of(node)
         if pattern is not None:
             self._pattern(pattern)
         if fold(name) in ("array_extract", "struct_extract"):
-            self._fields([one for one in arguments(node) if one["class"] != "COLUMN_REF"])
+            self._fields([part for part in arguments(node) if part["class"] != "COLUMN_REF"])
 
     def _pattern(self, node: dict[str, Any]) -> None:
         """Note a regular expression. What one is that differs from row to row, or is computed, is not known here."""
@@ -514,21 +524,21 @@ class _TreeWalker:
             # Within an expression it may make a value of all columns.
             for table in _meant(scope, node.get("relation_name") or ""):
                 self._use_row(table)
-        for one in node.get("exclude_list") or ():
-            self._column((name_of(one),), scope)
-        for one in node.get("qualified_exclude_list") or ():
-            self._column(column_path(one), scope)
-        for one in node.get("rename_list") or ():
-            self._column(column_path(one["key"]), scope)
-        for one in node.get("replace_list") or ():
-            self._column((one["key"],), scope)
-            self._any(one["value"], scope, ctes)
+        for column in node.get("exclude_list") or ():
+            self._column((name_of(column),), scope)
+        for column in node.get("qualified_exclude_list") or ():
+            self._column(column_path(column), scope)
+        for column in node.get("rename_list") or ():
+            self._column(column_path(column["key"]), scope)
+        for column in node.get("replace_list") or ():
+            self._column((column["key"],), scope)
+            self._any(column["value"], scope, ctes)
         expression = node.get("expr")
         if expression is None:
             return
         called = fold(expression["function_name"]) if expression["class"] == "FUNCTION" else ""
         names = arguments(expression) if called == "list_value" else []
-        texts = [text for one in names if (text := text_of(one)) is not None]
+        texts = [text for name in names if (text := text_of(name)) is not None]
         if len(texts) < len(names) or (
             called not in ("list_value", "list_filter") and expression["class"] != "CONSTANT"
         ):
@@ -539,9 +549,9 @@ class _TreeWalker:
         for text in texts:
             # Case does not count for DuckDB here, as it does in a pattern.
             self._column((text,), scope)
-        for one in arguments(expression):
-            self._plain_stars.add(id(one))
-            self._argument(one, scope, ctes)
+        for argument in arguments(expression):
+            self._plain_stars.add(id(argument))
+            self._argument(argument, scope, ctes)
 
     def _mark_starred(self, scope: Scope, alias: str) -> None:
         self._statement.starred.update(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chroma_nb.errors import ConflictError, NotFoundError
+from chroma_nb.filters.parsing import parse_where_document
+from chroma_nb.index.cores import CORES
 from chroma_nb.segment.segment import LoadedSegment
 
 if TYPE_CHECKING:
@@ -24,6 +26,23 @@ def test_a_query_loads_and_a_get_does_not(store: Store) -> None:
         assert isinstance(segment, LoadedSegment)
         assert segment.version == store.db.extent(store.id).version
     assert store.slot().loads == 1
+
+
+def test_only_a_write_is_noted_as_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query with a regular expression holds the lock of writers, too."""
+    noted: list[str] = []
+    monkeypatch.setattr(CORES, "note_reading", lambda: noted.append("read"))
+    monkeypatch.setattr(CORES, "note_writing", lambda: noted.append("written"))
+    store.write("a")
+    assert set(noted) == {"written"}
+    noted.clear()
+    pattern = parse_where_document({"$regex": "a"})
+    for unloaded in (False, True):
+        if unloaded:
+            store.segments.unload(store.id)
+        with store.segments.present(store.id, pattern), store.segments.answering(store.id, pattern):
+            pass
+    assert set(noted) == {"read"}
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])

@@ -1,4 +1,4 @@
-"""`Described`: what is known of the collections' metadata, kept as long as it is true."""
+"""`MetadataCache`: what is known of the collections' metadata, kept as long as it is true."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Known:
     fields: tuple[int, dict[int, list[FieldSummary]]] = (-1, {})
 
 
-class Described:
+class MetadataCache:
     """Keys and descriptions of metadata, by the version of the collection that they were made from.
 
     Args:
