@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.api.copying import PagedScan, Place
+from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
     BatchSizeExceededError,
     ChromaError,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from chroma_nb.api.scanning import Scan
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate as MemoryEstimate
     from chroma_nb.memory.report import Eviction, MemoryReport
@@ -369,6 +372,29 @@ class RemoteAPI(API):
         request = Get(ids, where, where_document, limit, offset, include)
         records: Records = self._ask("get", Target(tenant, database, collection_id), request)
         return records
+
+    def scan(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = EVERYTHING,
+        piece_bytes: int | None = None,
+        skip_damaged: bool = False,
+        tenant: str,
+        database: str,
+    ) -> Scan:
+        _check_filters(where, where_document)
+        return PagedScan(
+            Place(self, collection_id, tenant, database),
+            ids=ids,
+            where=where,
+            where_document=where_document,
+            include=include,
+            piece_bytes=piece_bytes,
+        )
 
     def query(
         self,
