@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.api.copying import PagedScan, Place
+from chroma_nb.api.remote_scan import RemoteScans
 from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
     BatchSizeExceededError,
@@ -35,6 +37,7 @@ from chroma_nb.wire.requests import (
     Query,
     Report,
     Request,
+    ScanStep,
     Target,
     TimeToLive,
     Write,
@@ -88,6 +91,7 @@ class RemoteAPI(API):
         self.server = server
         self._progress = settings.progress
         self._closed = False
+        self._scans = RemoteScans(partial(self._ask, "scan"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url})"
@@ -140,6 +144,8 @@ class RemoteAPI(API):
         return done
 
     def close(self) -> None:
+        if not self._closed:
+            self._scans.close_dropped()
         self._closed = True
 
     # -- tenants and databases ----------------------------------------------------------------
@@ -387,14 +393,12 @@ class RemoteAPI(API):
         database: str,
     ) -> Scan:
         _check_filters(where, where_document)
-        return PagedScan(
-            Place(self, collection_id, tenant, database),
-            ids=ids,
-            where=where,
-            where_document=where_document,
-            include=include,
-            piece_bytes=piece_bytes,
-        )
+        arguments: Any = {"ids": ids, "where": where, "where_document": where_document}
+        arguments |= {"include": include, "piece_bytes": piece_bytes}
+        if not self.server.scans:
+            return PagedScan(Place(self, collection_id, tenant, database), **arguments)
+        step = ScanStep(skip_damaged=skip_damaged, **arguments)
+        return self._scans.begin(Target(tenant, database, collection_id), step)
 
     def query(
         self,

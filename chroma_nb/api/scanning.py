@@ -303,6 +303,11 @@ def _text_bytes(found: _Columns) -> int:
     return objects_bytes(found.documents or ()) + objects_bytes(found.uris or ())
 
 
+def piece_bytes(piece: ScanPiece) -> int:
+    """Return what the records of a piece take, their texts in UTF-8; bytes."""
+    return _piece_bytes(piece, _utf8_bytes)
+
+
 def _utf8_bytes(texts: Sequence[str | None]) -> int:
     return sum(map(utf8_length, texts))
 
