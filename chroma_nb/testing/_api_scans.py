@@ -104,7 +104,9 @@ class ScanTests(APITests):
                 api.delete(many, ids=some[:1], **PLACE)
                 api.update(many, batch_of(some[1:2], documents=["new"]), **PLACE)
                 api.update(many, batch_of(some[2:], vectors[2:]), **PLACE)
-                api.upsert(many, batch_of([some[0], f"new{len(pieces)}"], vectors[:2]), **PLACE)
+                api.upsert(
+                    many, batch_of([some[0], f"new{load}{len(pieces)}"], vectors[:2]), **PLACE
+                )
                 if len(pieces) % 3 == 0:
                     api.unload(many, **PLACE)
             assert joined(pieces) == expected

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
+import tracemalloc
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from chroma_nb.server.service import Service
 from chroma_nb.types import RecordBatch
 from chroma_nb.wire.operations import OPERATIONS
 from chroma_nb.wire.requests import ScanStep, Target
+from chroma_nb.wire.rest_answers import write_answer
+from chroma_nb.wire.text import dumps
 from tests.server.test_service import PLACE, Direct, made
 from tests.stores import private_settings
 
@@ -184,8 +188,6 @@ def test_a_server_that_stops_closes_them(store: API) -> None:
 
 
 def test_a_server_that_has_no_scans_is_read_page_by_page(far: Direct) -> None:
-    from dataclasses import replace
-
     far.server = replace(far.server, scans=False)
     far.asked.clear()
     scan = far.scan(docs_of(far), **PLACE)
@@ -205,3 +207,29 @@ def test_a_server_that_repeats_a_piece_for_ever_is_not_believed(
     with pytest.raises(errors.InternalError, match="more records than the 200"):
         list(scan)
     scan._ask = ask
+
+
+def test_a_server_holds_a_few_pieces_whatever_the_size(store: API, service: Service) -> None:
+    docs = docs_of(store)
+    n, text = 10_000, "x" * 3_000
+    for start in range(0, 40_000, n):
+        ids = [f"more{row}" for row in range(start, start + n)]
+        store.add(docs, RecordBatch(ids, np.ones((n, 4), np.float32), [text] * n), **PLACE)
+    target = Target(**PLACE, collection_id=docs)
+    for load in (False, True):
+        (store.load if load else store.unload)(docs, **PLACE)
+        tracemalloc.start()
+        try:
+            asked, n_sent = ScanStep(), 0
+            while True:
+                answer = step(service, asked)
+                n_sent += len(dumps(write_answer("scan", answer, asked, target, base64=True)))
+                if answer.piece is None:
+                    break
+                asked = ScanStep(scan=answer.scan, piece=asked.piece + 1)
+            del answer
+            held = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert n_sent > 120_000_000
+        assert held < 50_000_000
