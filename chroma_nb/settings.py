@@ -260,6 +260,13 @@ class Settings(Displayed):
         "Streams of queries that clients of Arrow Flight may keep open. One client may have half of them; without one its "
         "queries take longer.",
     )
+    server_max_scans: int = _documented(
+        16,
+        "Scans (`to_arrow`, `export`, copies) that clients may read at a time. One client may have half of them.",
+    )
+    server_scan_idle_seconds: float = _documented(
+        300.0, "A scan that its client does not go on with for this long is closed; 0 is never."
+    )
     server_threads: int = _documented(
         0, "Threads that answer requests; 0 is eight per core. One client may have half of them."
     )

@@ -7,11 +7,13 @@ import os
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 from chroma_nb._version import __version__
 from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.errors import (
     AuthorizationError,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from chroma_nb.api.scanning import Scan
     from chroma_nb.db.base import DB
     from chroma_nb.segment.manager import SegmentManager
     from chroma_nb.settings import Settings
@@ -382,6 +385,25 @@ class Local(API):
             return answers.records(
                 segment, expression, ids, limit, offset, include, budget=self._budget
             )
+
+    def scan(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = EVERYTHING,
+        piece_bytes: int | None = None,
+        skip_damaged: bool = False,
+        tenant: str,
+        database: str,
+    ) -> Scan:
+        check = partial(self._info, collection_id, tenant, database)
+        check()
+        expression = self._expression(collection_id, where, where_document, ids)
+        options: Any = {"skip_damaged": skip_damaged, "piece_bytes": piece_bytes, "check": check}
+        return self.segments.scan(collection_id, expression, ids, include, **options)
 
     def query(
         self,

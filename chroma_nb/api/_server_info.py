@@ -58,6 +58,7 @@ def find_out(http: ServerConnection) -> ServerInfo:
         version=said_in_line(checks["version"] if ours else _ask(http, "get_version"), 40),
         max_batch_size=size,
         base64=bool(checks.get("supports_base64_encoding")),
+        scans=ours and bool(checks.get("supports_scan")),
         max_records=max(1, int(checks["max_records"])) if ours else size,
         max_body=max(1, int(checks["max_body"])) if ours else _CHROMA_BODY,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy, say_what_is_copied
+from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import ChromaError, UniqueConstraintError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chroma_nb.api.scanning import Scan
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
     from chroma_nb.settings import Settings
@@ -335,6 +337,47 @@ class API(ABC):
         database: str,
     ) -> Records:
         """Return the records that match all conditions, in storage order."""
+
+    @abstractmethod
+    def scan(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = EVERYTHING,
+        piece_bytes: int | None = None,
+        skip_damaged: bool = False,
+        tenant: str,
+        database: str,
+    ) -> Scan:
+        """Return an iterator over the matching records as they are now, in storage order, piece by piece.
+
+        What is written, deleted or compacted afterwards is not seen by it, and waits for it no longer than for a
+        piece. Only for a server that cannot do this (Chroma's own) the records are chosen now, and read as they are
+        when their piece is due; one that was deleted by then is left out.
+
+        Args:
+            collection_id: The collection.
+            ids: Only these records; unknown ids are ignored. None is all.
+            where: Metadata filter.
+            where_document: Document filter.
+            include: What to return beside the ids: of ``embeddings``, ``documents``, ``metadatas``, ``uris``.
+            piece_bytes: What a piece may have, bytes, where there is that much memory; a single record may have
+                more. None: 8 MiB.
+            skip_damaged: Leave out records whose embeddings are damaged; each piece says how many (`n_damaged`).
+            tenant: The tenant.
+            database: The database.
+
+        Returns:
+            A `Scan`. It knows `n_records` and `dimension`, and yields a `ScanPiece` at a time: columns of n rows,
+            embeddings as float32 of shape (n, dimension), metadata as JSON text.
+
+        Raises:
+            InvalidArgumentError: The filter cannot be evaluated.
+            MemoryBudgetError: There is no room for it.
+        """
 
     @abstractmethod
     def query(

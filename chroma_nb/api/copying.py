@@ -1,38 +1,26 @@
-"""Copy a collection's records to another collection, in one store or between two."""
+"""Copy a collection's records to another collection, in one store or between two; `PagedScan`."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.errors import ChromaError, MemoryBudgetError, StoreCorruptError
-from chroma_nb.memory.preflight import over_budget, with_ways
-from chroma_nb.memory.sizes import objects_bytes, utf8_length
+from chroma_nb.api.scanning import COPIES, EVERYTHING, PIECE_BYTES, Pieces, Scan, ScanPiece
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from uuid import UUID
 
     from chroma_nb.api.base import API, Records
+    from chroma_nb.errors import ChromaError
     from chroma_nb.types import CollectionInfo, Where
 
 #: Records of a piece at most, whatever their size: Chroma's servers take no more at a time.
 PIECE_RECORDS = 5_000
-#: What a piece takes on its way: the records, and what is made of them to be written or sent.
-PIECE_BYTES = 32 << 20
-COPIES = 4
-#: Long texts take more where they are written.
-_TEXT_COPIES = 8
-#: The first piece at most, where the sizes of texts are known, else it is one record; the next ones grow so much.
-_FIRST_RECORDS = 64
-_GROWTH = 8
-#: Records that the size of a piece's metadata is judged by.
-_SAMPLE = 32
-_MORE_MEMORY = "do this where there is more memory"
-_EVERYTHING = ("embeddings", "documents", "metadatas", "uris")
 
 
 @dataclass(frozen=True)
@@ -60,25 +48,21 @@ class Place:
         with WORKSPACE.reading_pieces(waits, copies):
             return self.api.get(self.collection_id, **arguments, **self.where_to)
 
-    def ids(
-        self, where: Where | None = None, where_document: Where | None = None, way: str = ""
-    ) -> list[str]:
-        """Return the ids of the matching records, in storage order.
-
-        Args:
-            where: Metadata filter.
-            where_document: Document filter.
-            way: What else the caller can do where there are too many.
+    def ids(self) -> list[str]:
+        """Return all ids, in storage order.
 
         Raises:
             MemoryBudgetError: There is no room for them.
         """
-        try:
-            return self.get(where=where, where_document=where_document, include=()).ids
-        except MemoryBudgetError as error:
-            in_parts = "read them in parts: collection.get(limit=..., offset=...)"
-            with_ways(error, *filter(None, (way, in_parts, _MORE_MEMORY)))
-            raise
+        return self.get(include=()).ids
+
+    def scan(self, **arguments: Any) -> Scan:
+        """Return a scan of the collection.
+
+        Args:
+            **arguments: As for `API.scan`.
+        """
+        return self.api.scan(self.collection_id, **arguments, **self.where_to)
 
     def record_bytes(self) -> int | None:
         """Return what a record takes on average, bytes; None: not known."""
@@ -95,137 +79,101 @@ class Copied:
     removed: int = 0
 
 
-def pieces_of(
-    source: Place,
-    where: Where | None = None,
-    where_document: Where | None = None,
-    on_damaged: Callable[[int], object] | None = None,
-) -> Iterator[Records]:
-    """Yield a collection's matching records with everything that is in them, in storage order.
-
-    Which they are is decided once, at the beginning. So a record that is deleted meanwhile is left out, and
-    never moves another one out of its place: paging by an offset would pass over it.
+class _ById(Pieces["Records"]):
+    """Reads the records of ids that are still there, piece by piece.
 
     Args:
         source: Where from.
-        where: Metadata filter.
-        where_document: Document filter.
-        on_damaged: Called with the number of records that were left out, as their embeddings are damaged;
-            None: such a record is an error.
+        ids: Which.
+        include: What is wanted beside the ids.
+        piece_bytes: What a piece may have, bytes.
     """
-    ids = source.ids(where, where_document)
-    yield from pieces_by_id(source, ids, on_damaged)
+
+    def __init__(
+        self,
+        source: Place,
+        ids: list[str],
+        include: Sequence[str] = EVERYTHING,
+        piece_bytes: int = PIECE_BYTES // COPIES,
+    ) -> None:
+        super().__init__(len(ids), source.record_bytes(), piece_bytes, PIECE_RECORDS)
+        self._source = source
+        self._ids = ids
+        self._include = include
+        self._names_rows = source.api.is_near
+
+    def read(self, start: int, stop: int, waits: bool) -> Records:
+        wanted = self._ids[start:stop]
+        return self._source.get(ids=wanted, include=self._include, waits=waits, copies=COPIES)
+
+    def name(self, row: int) -> str:
+        return self._ids[row]
 
 
-def pieces_by_id(
-    source: Place, ids: list[str], on_damaged: Callable[[int], object] | None = None
-) -> Iterator[Records]:
-    """Yield the records of these ids that are still there, piece by piece; see `pieces_of`.
+def pieces_by_id(source: Place, ids: list[str]) -> Iterator[Records]:
+    """Yield the records of these ids that are still there, with everything that is in them, piece by piece.
 
     Until the next one is asked for, a piece has its memory, and that of what is made of it.
 
     Raises:
         MemoryBudgetError: There is no room for a record alone.
     """
-    known = source.record_bytes()
-    each, most = (1, 1) if known is None else (known, _FIRST_RECORDS)
-    start = 0
-    while start < len(ids):
-        with WORKSPACE.take(PIECE_BYTES) as room:
-            n_records = min(most, PIECE_RECORDS, room.rows(COPIES * each))
-            n_free = room.n_bytes
-        wanted = ids[start : start + n_records]
-        try:
-            # Those of a piece may be longer than others: refused before they are read, where that is known.
-            # Half of them now are better than all of them later.
-            found = _whole(source, wanted, on_damaged, waits=len(wanted) == 1)
-            n_bytes = made = to_write = 0
-            if found is not None:
-                n_bytes = _piece_bytes(found, objects_bytes)
-                # What is made of it is in UTF-8: of most texts beyond Latin less than what was read.
-                made = _piece_bytes(found, _utf8_bytes)
-                to_write = _TEXT_COPIES * _text_bytes(found)
-            held = WORKSPACE.take_all((COPIES - 1) * made, *_a_record(wanted))
-        except MemoryBudgetError as error:
-            found = None
-            if len(wanted) == 1:
-                if not source.api.is_near:
-                    raise
-                raise _too_large(error, wanted) from error
-            most = len(wanted) // 2
-            continue
-        if len(wanted) > 1 and to_write > n_free:
-            # Long texts after short ones: to write them at once takes many times their size.
-            found = None
-            held.give_back()
-            most = len(wanted) // 2
-            continue
-        start += len(wanted)
-        with held:
-            if found is not None and found.ids:
-                # The next piece is not read twice because its texts are too long to be written at once.
-                each = max(n_bytes, to_write // COPIES) // len(found.ids)
-                most = _GROWTH * len(wanted)
-                yield found
+    pieces = _ById(source, ids)
+    try:
+        while (found := pieces.next()) is not None:
+            yield found
+    finally:
+        pieces.release()
 
 
-def _a_record(wanted: list[str]) -> tuple[str, ...]:
-    """Return what is said of a record that does not fit: what it is, and the ways out."""
-    return (
-        f"A copy of the record {wanted[0]!r:.80}, in any form,",
-        f"read it alone, and part by part: get(ids=[{wanted[0]!r:.80}], include=[...])",
-        _MORE_MEMORY,
-    )
+class PagedScan(Scan):
+    """A scan of an API that has no snapshots: its ids are chosen at the beginning, and read when their turn comes.
 
-
-def _too_large(error: MemoryBudgetError, wanted: list[str]) -> MemoryBudgetError:
-    """Return the error of one record that does not fit."""
-    made = over_budget(error.need, error.free, error.budget, *_a_record(wanted))
-    made.may_fit_later = error.may_fit_later
-    return made
-
-
-def _whole(
-    source: Place,
-    wanted: list[str],
-    on_damaged: Callable[[int], object] | None,
-    *,
-    waits: bool = True,
-) -> Records | None:
-    """Return these records without the damaged ones; None where nothing else is left."""
-    while wanted:
-        try:
-            return source.get(ids=wanted, include=_EVERYTHING, waits=waits, copies=COPIES)
-        except StoreCorruptError as error:
-            damaged = set(error.ids).intersection(wanted)
-            if on_damaged is None or not damaged:
-                raise
-            on_damaged(len(damaged))
-            wanted = [one for one in wanted if one not in damaged]
-    return None
-
-
-def _text_bytes(found: Records) -> int:
-    """Return the bytes of the documents and uris of these records."""
-    return objects_bytes(found.documents or ()) + objects_bytes(found.uris or ())
-
-
-def _utf8_bytes(texts: Sequence[str | None]) -> int:
-    return sum(map(utf8_length, texts))
-
-
-def _piece_bytes(found: Records, of_texts: Callable[[Sequence[Any]], int]) -> int:
-    """Return what these records take, bytes: of their metadata, judged by some of them.
+    So a record that is deleted meanwhile is left out, and never moves another one out of its place, as paging by an
+    offset would; one that is changed meanwhile is returned as it is then.
 
     Args:
-        found: The records.
-        of_texts: Returns what a column of texts takes.
+        source: The collection.
+        ids, where, where_document, include, piece_bytes: As for `API.scan`.
     """
-    n_bytes = 0 if found.embeddings is None else found.embeddings.nbytes
-    for column in (found.ids, found.documents, found.uris):
-        n_bytes += of_texts(column or ())
-    some = (found.metadatas or [])[:: max(1, len(found.ids) // _SAMPLE)]
-    return n_bytes + objects_bytes(some) * len(found.ids) // max(1, len(some))
+
+    def __init__(
+        self,
+        source: Place,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = EVERYTHING,
+        piece_bytes: int | None = None,
+    ) -> None:
+        found = source.get(ids=ids, where=where, where_document=where_document, include=()).ids
+        info = source.api.get_collection_by_id(source.collection_id, **source.where_to)
+        super().__init__(len(found), info.dimension or 0)
+        self._pieces: _ById | None = _ById(
+            source, found, include, piece_bytes or PIECE_BYTES // COPIES
+        )
+
+    def _next(self) -> ScanPiece | None:
+        assert self._pieces is not None
+        found = self._pieces.next()
+        if found is None:
+            return None
+        metadatas = found.metadatas
+        texts = None if metadatas is None else [_as_json(one) for one in metadatas]
+        return ScanPiece(found.ids, found.embeddings, found.documents, texts, found.uris)
+
+    def _end(self, reason: str) -> None:
+        super()._end(reason)
+        if self._pieces is not None:
+            self._pieces.release()
+        self._pieces = None
+
+
+def _as_json(metadata: dict[str, Any] | None) -> str | None:
+    if metadata is None:
+        return None
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def copy_records(
@@ -248,38 +196,49 @@ def copy_records(
         on_total: Called once, with the number of records that are to be looked at or sent.
     """
     copied = Copied()
-    ids = source.ids()
     # Asked once, where nothing else needs it: `replace` looks at each piece when its turn has come.
-    there = set(target.ids()) if mirror or not replace else set()
-    wanted = ids
-    if not replace:
-        # Records that are there stay, and need not even be read.
-        wanted = [one for one in ids if one not in there]
-        copied.skipped = len(ids) - len(wanted)
-    if on_total is not None:
-        on_total(len(wanted))
-    for found in pieces_by_id(source, wanted):
-        batch = RecordBatch(
-            found.ids, found.embeddings, found.documents, found.uris, found.metadatas
-        )
-        known, same = _compare(found, target) if replace else (set(), set())
-        if same:
-            batch = batch.at([row for row, one in enumerate(found.ids) if one not in same])
-        if len(batch):
-            # Chroma's server knows "skip" alone, which is enough where none of the records is there.
-            on_conflict: Any = "replace" if known else "skip"
-            target.api.add(target.collection_id, batch, on_conflict=on_conflict, **target.where_to)
-        copied.skipped += len(same)
-        copied.changed += len(known) - len(same)
-        copied.added += len(found.ids) - len(known)
-        if on_progress is not None:
-            on_progress(len(found.ids))
-    if mirror:
-        surplus = list(there.difference(ids))
-        for start in range(0, len(surplus), PIECE_RECORDS):
-            part = surplus[start : start + PIECE_RECORDS]
-            copied.removed += target.api.delete(target.collection_id, ids=part, **target.where_to)
+    there = set(target.get(include=()).ids) if mirror or not replace else set()
+    surplus = set(there) if mirror else set()
+    batches: Iterable[RecordBatch]
+    with contextlib.ExitStack() as held:
+        if there and not replace:
+            # Records that are there stay, and need not even be read. A copy that is resumed is of several versions.
+            ids = source.get(include=()).ids
+            wanted = [one for one in ids if one not in there]
+            copied.skipped = len(ids) - len(wanted)
+            n_records, batches = len(wanted), map(_batch, pieces_by_id(source, wanted))
+            surplus.difference_update(ids)
+        else:
+            scan = held.enter_context(source.scan())
+            n_records, batches = scan.n_records, (piece.batch() for piece in scan)
+        if on_total is not None:
+            on_total(n_records)
+        for found in batches:
+            known, same = _compare(found, target) if replace else (set(), set())
+            batch = found
+            if same:
+                batch = found.at([row for row, one in enumerate(found.ids) if one not in same])
+            if len(batch):
+                # Chroma's server knows "skip" alone, which is enough where none of the records is there.
+                on_conflict: Any = "replace" if known else "skip"
+                target.api.add(
+                    target.collection_id, batch, on_conflict=on_conflict, **target.where_to
+                )
+            copied.skipped += len(same)
+            copied.changed += len(known) - len(same)
+            copied.added += len(found.ids) - len(known)
+            surplus.difference_update(found.ids)
+            if on_progress is not None:
+                on_progress(len(found.ids))
+    doomed = list(surplus)
+    for start in range(0, len(doomed), PIECE_RECORDS):
+        part = doomed[start : start + PIECE_RECORDS]
+        copied.removed += target.api.delete(target.collection_id, ids=part, **target.where_to)
     return copied
+
+
+def _batch(found: Records) -> RecordBatch:
+    return RecordBatch(found.ids, found.embeddings, found.documents, found.uris, found.metadatas)
 
 
 def say_what_is_copied(error: ChromaError, state: str) -> None:
@@ -311,9 +270,9 @@ def is_unfinished_copy(
     return True
 
 
-def _compare(found: Records, target: Place) -> tuple[set[str], set[str]]:
+def _compare(found: Records | RecordBatch, target: Place) -> tuple[set[str], set[str]]:
     """Return which ids the target has at this moment, and which of them with the same record."""
-    there = target.get(ids=found.ids, include=_EVERYTHING)
+    there = target.get(ids=found.ids, include=EVERYTHING)
     rows = {one: row for row, one in enumerate(there.ids)}
     same: set[str] = set()
     for row, one in enumerate(found.ids):
@@ -325,7 +284,7 @@ def _compare(found: Records, target: Place) -> tuple[set[str], set[str]]:
     return set(rows), same
 
 
-def _record(records: Records, row: int) -> str:
+def _record(records: Records | RecordBatch, row: int) -> str:
     """Return a record's texts and metadata as JSON: Python's == takes 1, 1.0 and True for equal."""
     parts = (records.documents, records.metadatas, records.uris)
     return json.dumps([None if part is None else part[row] for part in parts], sort_keys=True)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.api.copying import PagedScan, Place
+from chroma_nb.api.remote_scan import RemoteScans
+from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
     BatchSizeExceededError,
     ChromaError,
@@ -33,6 +37,7 @@ from chroma_nb.wire.requests import (
     Query,
     Report,
     Request,
+    ScanStep,
     Target,
     TimeToLive,
     Write,
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from chroma_nb.api.scanning import Scan
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate as MemoryEstimate
     from chroma_nb.memory.report import Eviction, MemoryReport
@@ -85,6 +91,7 @@ class RemoteAPI(API):
         self.server = server
         self._progress = settings.progress
         self._closed = False
+        self._scans = RemoteScans(partial(self._ask, "scan"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url})"
@@ -137,6 +144,8 @@ class RemoteAPI(API):
         return done
 
     def close(self) -> None:
+        if not self._closed:
+            self._scans.close_dropped()
         self._closed = True
 
     # -- tenants and databases ----------------------------------------------------------------
@@ -369,6 +378,27 @@ class RemoteAPI(API):
         request = Get(ids, where, where_document, limit, offset, include)
         records: Records = self._ask("get", Target(tenant, database, collection_id), request)
         return records
+
+    def scan(
+        self,
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        include: Sequence[str] = EVERYTHING,
+        piece_bytes: int | None = None,
+        skip_damaged: bool = False,
+        tenant: str,
+        database: str,
+    ) -> Scan:
+        _check_filters(where, where_document)
+        arguments: Any = {"ids": ids, "where": where, "where_document": where_document}
+        arguments |= {"include": include, "piece_bytes": piece_bytes}
+        if not self.server.scans:
+            return PagedScan(Place(self, collection_id, tenant, database), **arguments)
+        step = ScanStep(skip_damaged=skip_damaged, **arguments)
+        return self._scans.begin(Target(tenant, database, collection_id), step)
 
     def query(
         self,

@@ -380,11 +380,26 @@ class Collection(ReadingHandle):
         self,
         where: Where | Condition | None = None,
         where_document: WhereDocument | Condition | None = None,
+        *,
+        batches: bool = False,
     ) -> Any:
-        """Return the records, embeddings included, as a `pyarrow.Table`; see `chroma_nb.transfer`."""
+        """Return the records of this moment, embeddings included, as a `pyarrow.Table`.
+
+        Its columns are id, document, uri, metadata (JSON) and embedding (fixed-size list of float32).
+
+        Args:
+            where: Only records whose metadata matches.
+            where_document: Only records whose document matches.
+            batches: Return a `pyarrow.RecordBatchReader` instead, which reads the records when they are asked for:
+                a few megabytes at a time, whatever the collection's size. DuckDB, Polars and pandas take it as it
+                is. What is written meanwhile is not in it. Drop or close it if it is not read to its end.
+
+        Raises:
+            MemoryBudgetError: There is no room for the table.
+        """
         from chroma_nb.transfer import collection_to_arrow
 
-        return collection_to_arrow(self, **plain_filters(where, where_document))
+        return collection_to_arrow(self, **plain_filters(where, where_document), batches=batches)
 
     def from_pandas(
         self,

@@ -508,7 +508,7 @@ class DB(Catalogue):
 
     @abstractmethod
     def compact(self, collection_id: UUID) -> None:
-        """Rewrite a collection without dead rows, labels in storage order, as a new generation.
+        """Rewrite a collection without dead rows, labels 0, 1, 2, ... in storage order, as a new generation.
 
         Where the DB is shared, it gets a new version as well: a write that another process has prepared has old labels.
 

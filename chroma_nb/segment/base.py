@@ -169,11 +169,11 @@ class MetadataReader(ABC):
 
     @abstractmethod
     def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
-        """Return records as the DB holds them, for an update to start from: their numbers, and these columns.
+        """Return records as the DB holds them, for an update or a scan: their numbers, and these columns.
 
         Args:
             labels: int64, shape (n,), each once.
-            columns: Of ``document``, ``uri`` and ``metadata``; the others are empty.
+            columns: Of ``id``, ``document``, ``uri`` and ``metadata``; the others are empty.
         """
 
 

@@ -424,7 +424,7 @@ class LoadedMetadata(MetadataReader):
         return RecordRows(
             labels,
             self._sequences[labels],
-            [],
+            self._ids.get(labels) if "id" in columns else [],  # type: ignore[arg-type]
             self._documents.get(labels) if "document" in columns else [],
             uris,
             self._metadatas.get(labels) if "metadata" in columns else [],

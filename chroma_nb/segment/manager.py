@@ -15,7 +15,7 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from chroma_nb.segment.locks import hands_over
 from chroma_nb.segment.metadata_cache import MetadataCache
 from chroma_nb.segment.refusals import no_room
 from chroma_nb.segment.resident_set import SAVING_SECONDS, ResidentSet
+from chroma_nb.segment.scans import Scans
 from chroma_nb.segment.segment import Segment, stored_segment
 from chroma_nb.segment.shared_view import SharedView
 from chroma_nb.segment.slot import Slot, Slots
@@ -37,13 +38,14 @@ from chroma_nb.segment.worker import Worker
 from chroma_nb.shielded import finish, shielded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from uuid import UUID
 
     from chroma_nb.check_report import CollectionCheck
     from chroma_nb.db.base import DB, Extent
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
+    from chroma_nb.segment.scans import LocalScan
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
 
@@ -78,7 +80,10 @@ class SegmentManager:
         self.residents = ResidentSet(db, engine, settings, self._slots, self._derived)
         self.metadata_cache = MetadataCache(db)
         self._room = CommitRoom(db, self.residents)
-        self._view = SharedView(db, self._slots, self.residents, self._room, self._derived)
+        self._scans = Scans(db, self.present, settings.temp_path)
+        self._view = SharedView(
+            db, self._slots, self.residents, self._room, self._derived, self._scans
+        )
         self._graphs = Graphs(db, self.residents, settings)
         self._closing = False
         self._builder = Worker("builder", self._build_in_background)
@@ -134,6 +139,32 @@ class SegmentManager:
             with slot.lock.read():
                 slot.touch()
                 yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
+
+    def scan(
+        self,
+        collection_id: UUID,
+        expression: Expression | None,
+        ids: Sequence[str] | None,
+        include: Sequence[str],
+        **options: Any,
+    ) -> LocalScan:
+        """Return a scan of the matching records as they are now; see `Scans.start` for the options."""
+        slot = self._current(collection_id)
+        # No writer: a commit is in the DB a moment before it is in the segment.
+        with slot.write_lock:
+            return self._start_scan(slot, expression, ids, include, options)
+
+    def _start_scan(
+        self,
+        slot: Slot,
+        expression: Expression | None,
+        ids: Sequence[str] | None,
+        include: Sequence[str],
+        options: dict[str, Any],
+    ) -> LocalScan:
+        with self.present(slot.collection_id, expression) as segment:
+            labels = segment.metadata.select(expression, ids=ids)
+            return self._scans.start(slot, segment, labels, include, **options)
 
     def _current(self, collection_id: UUID) -> Slot:
         """Return a collection's slot; where the DB is shared, what others have committed is seen from now on."""
@@ -221,6 +252,7 @@ class SegmentManager:
             MemoryBudgetError: There is not enough memory for it; nothing was changed.
         """
         slot = self._slots.get(collection_id)
+        self._scans.before_commit(slot, changes.removed)
         with self._room.for_db(slot, changes):
             extent = self._commit(slot, changes)
         if len(changes.rows) >= _MANY_RECORDS:
@@ -304,6 +336,7 @@ class SegmentManager:
             with self._derived.looking_again():
                 delete()
             for slot in slots:
+                self._scans.end(slot, "its collection was deleted")
                 self._slots.remove(slot.collection_id)
             self._derived.remove(slot.collection_id for slot in slots)
 
@@ -326,7 +359,8 @@ class SegmentManager:
             with slot.lock.write():
                 was_loaded = slot.segment is not None
                 self.residents.drop(slot, save=False, reason="its file is compacted")
-                self._compact_files(collection_id)
+                with self._scans.compacting(slot):
+                    self._compact_files(collection_id)
             slot.least_bytes = None
             if was_loaded:
                 self._load(slot)
@@ -432,6 +466,7 @@ class SegmentManager:
         # An interrupted cell may have left the lock held by this thread.
         slot.lock.abandon()
         with slot.write_lock, slot.lock.write():
+            self._scans.end(slot, "the store was closed")
             try:
                 # The disk space of deleted records is given back now at the latest.
                 compact = keep and self._is_worth_compacting(slot.collection_id)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chroma_nb.segment.commit_room import CommitRoom
     from chroma_nb.segment.derived_files import DerivedFiles
     from chroma_nb.segment.resident_set import ResidentSet
+    from chroma_nb.segment.scans import Scans
     from chroma_nb.segment.segment import LoadedSegment
     from chroma_nb.segment.slot import Slot, Slots
 
@@ -31,6 +32,7 @@ class SharedView:
         residents: The loaded collections.
         room: Reserves the memory by which segments grow.
         derived: The derived files of collections.
+        scans: The scans that are under way.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class SharedView:
         residents: ResidentSet,
         room: CommitRoom,
         derived: DerivedFiles,
+        scans: Scans,
     ) -> None:
         self._db = db
         self._slots = slots
         self._residents = residents
         self._room = room
         self._derived = derived
+        self._scans = scans
 
     def catch_up(self, slot: Slot) -> bool:
         """See what is committed now; say whether that moved the view.
@@ -85,6 +89,9 @@ class SharedView:
         # A segment in doubt may have the version of a commit that was applied to it only in part. Once newer commits
         # are applied, nothing would show that it lacks the rest.
         self._residents.drop_if_in_doubt(slot)
+        if slot.scans and self._db.is_behind(slot.collection_id):
+            # Which records the others have removed is known only when those are gone from the view.
+            self._scans.before_refresh(slot)
         segment = slot.segment
         if segment is None:
             with slot.lock.write():
@@ -139,5 +146,7 @@ class SharedView:
             return
         with slot.write_lock:
             self._drop(slot, "deleted by another process")
+            with slot.lock.write():
+                self._scans.end(slot, "its collection was deleted")
             self._slots.remove(collection_id)
         self._derived.remove([collection_id])

@@ -13,10 +13,12 @@ from chroma_nb.segment.locks import Mutex, RWLock
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Iterator
     from uuid import UUID
 
     from chroma_nb.db.base import DB
+    from chroma_nb.segment.scans import LocalScan
     from chroma_nb.segment.segment import LoadedSegment
 
 
@@ -62,6 +64,8 @@ class Slot:
     last_used: float | None = None
     #: The bytes that loading takes at least. Set when they did not fit, until the collection changes.
     least_bytes: int | None = None
+    #: The scans that are under way; None where there never was one. Used under `write_lock`.
+    scans: weakref.WeakSet[LocalScan] | None = None
     hits: int = 0
     misses: int = 0
     loads: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,9 @@ class ArrowFlight(Server):
         from chroma_nb.server.json_requests import JsonRequests
 
         settings = self.settings
+        if settings.server_port:
+            # gRPC lets two servers listen at one port.
+            self._check_free()
         self._loop = asyncio.new_event_loop()
         threading.Thread(
             target=_run_loop, args=(self._loop,), name="chroma_nb flight loop", daemon=True
@@ -100,11 +104,22 @@ class ArrowFlight(Server):
                 **options,
             )
         except Exception as error:
-            raise InvalidArgumentError(
-                f"Cannot serve on {host}:{settings.server_port}: {error}"[:300]
-                + ". Choose another --port; 0 is any that is free."
-            ) from error
+            raise self._cannot_listen(str(error)[:200]) from error
         self._port = self._calls.port
+
+    def _check_free(self) -> None:
+        host, port = self.settings.server_host, self.settings.server_port
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            socket.create_server((host, port), family=family).close()
+        except OSError as error:
+            raise self._cannot_listen(error.strerror or str(error)) from error
+
+    def _cannot_listen(self, why: str) -> InvalidArgumentError:
+        return InvalidArgumentError(
+            f"Cannot serve on {self.settings.server_host}:{self.settings.server_port}: {why}. Choose another --port; 0 "
+            "is any that is free."
+        )
 
     def run(self) -> None:
         self.start()

@@ -55,6 +55,7 @@ def _endpoint(name: str, answer: Any, body: type[s.Body] | None = None, **option
 
 # Records.
 _endpoint("query", s.QueryAnswer, s.QueryBody, query=(_EMBEDDINGS,))
+_endpoint("scan", s.ScanAnswer, s.ScanBody)
 _endpoint("get", s.GetAnswer, s.GetBody, query=(_EMBEDDINGS,))
 _endpoint(
     "add",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from chroma_nb.memory.report import Estimate as MemoryEstimate
     from chroma_nb.memory.report import Eviction, MemoryReport
     from chroma_nb.server.auth import Identity
+    from chroma_nb.server.scans import OpenScans
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
     from chroma_nb.wire.requests import (
@@ -73,6 +74,7 @@ class Call(Generic[R]):
         identity: The caller.
         target: What it is about.
         request: Its arguments, an `Operation.request`; None where that is None.
+        scans: The scans that clients of the server are reading.
     """
 
     api: API
@@ -80,6 +82,7 @@ class Call(Generic[R]):
     identity: Identity
     target: Target
     request: R
+    scans: OpenScans | None = None
 
     @property
     def where_to(self) -> Any:
@@ -116,7 +119,7 @@ def handles(function: F) -> F:
 def query(call: Call[Query]) -> Matches:
     """Return the nearest matching records of each query."""
     asked = call.request
-    _check_include(asked.include)
+    check_include(asked.include)
     n_queries = len(asked.embeddings)
     if not n_queries or asked.n_results == 0:
         call.api.get_collection_by_id(call.collection_id, **call.where_to)
@@ -138,7 +141,7 @@ def query(call: Call[Query]) -> Matches:
 def get(call: Call[Get]) -> Records:
     """Return the records that match all conditions, in storage order."""
     asked = call.request
-    _check_include(asked.include)
+    check_include(asked.include)
     return call.api.get(
         call.collection_id,
         ids=asked.ids,
@@ -228,6 +231,7 @@ def get_max_batch_size(call: Call[None]) -> ServerInfo:
         max_records=call.settings.server_max_batch_size,
         # Depends on the memory that is free now: clients ask again before they send much.
         max_body=largest_part(parse_bytes(call.settings.server_max_body)),
+        scans=True,
     )
 
 
@@ -536,7 +540,8 @@ def _locate(call: Call[None]) -> CollectionInfo:
     raise NotFoundError(f"Collection [{call.collection_id}] does not exist.")
 
 
-def _check_include(given: Sequence[str]) -> None:
+def check_include(given: Sequence[str]) -> None:
+    """Refuse what no record has: `InvalidArgumentError`."""
     for item in given:
         if item not in _INCLUDES:
             raise InvalidArgumentError(

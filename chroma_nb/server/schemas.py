@@ -136,6 +136,20 @@ class GetBody(Body):
     include: Texts = ["metadatas", "documents"]
 
 
+class ScanBody(Body):
+    """The beginning of a scan (no `scan`); a further piece of it (`scan`, `piece`); or its end (`scan`, `close`)."""
+
+    scan: str = ""
+    piece: int = Field(default=0, ge=0)
+    close: bool = False
+    ids: Texts | None = None
+    where: Where | None = None
+    where_document: Where | None = None
+    include: Texts = ["embeddings", "documents", "metadatas", "uris"]
+    piece_bytes: int | None = Field(default=None, ge=1)
+    skip_damaged: bool = False
+
+
 class QueryBody(Body):
     """Queries, and what to return of the records that are found."""
 
@@ -288,6 +302,29 @@ class GetAnswer(Answer):
     metadatas: list[Metadata | None] | None
     uris: list[str | None] | None
     include: list[str]
+
+
+class ScanPiece(Answer):
+    """Some records as columns; what was not asked for is null."""
+
+    ids: list[str]
+    #: base64 of little-endian float32, one embedding after the other.
+    embeddings: str | None
+    documents: list[str | None] | None
+    #: Each a JSON object, as text.
+    metadatas: list[str | None] | None
+    uris: list[str | None] | None
+    #: Records left out here, as their embeddings are damaged.
+    n_damaged: int
+
+
+class ScanAnswer(Answer):
+    """A piece of a scan; null after the last one, which closes the scan."""
+
+    scan: str
+    n_records: int
+    dimension: int
+    piece: ScanPiece | None
 
 
 class QueryAnswer(Answer):

@@ -28,6 +28,7 @@ from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics
 from chroma_nb.server.operations import HANDLERS, Call
 from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.server.scans import OpenScans
 from chroma_nb.server.shares import Shares, Threads
 from chroma_nb.types import DEFAULT_DATABASE
 
@@ -66,6 +67,7 @@ class Service:
         self._threads = Threads(threads)
         self._passwords = PasswordQueue(self.authenticator)
         self._hidden = HiddenPaths(settings, getattr(api, "settings", settings))
+        self.scans = OpenScans(settings)
         self._making_tenants = threading.Lock()
         self._made_tenants: set[str] = set()
         self.stopping = False
@@ -80,6 +82,7 @@ class Service:
         self.begin_stop()
         self._passwords.close()
         self._threads.close()
+        self.scans.close()
 
     # -- credentials and permissions ----------------------------------------------------------
 
@@ -209,7 +212,7 @@ class Service:
         """
         self.check_scope(operation, target.tenant, identity)
         handle = HANDLERS[operation.name]
-        call: Call[Any] = Call(self.api, self.settings, identity, target, request)
+        call: Call[Any] = Call(self.api, self.settings, identity, target, request, self.scans)
         try:
             return handle(call)
         except NotFoundError:

@@ -35,13 +35,14 @@ from chroma_nb.testing._api_base import (
     vectors_of,
 )
 from chroma_nb.testing._api_records import RecordTests
+from chroma_nb.testing._api_scans import ScanTests
 from chroma_nb.types import UserIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class APIContract(RecordTests):
+class APIContract(RecordTests, ScanTests):
     """The tests of every `API`.
 
     A subclass says how one is made::

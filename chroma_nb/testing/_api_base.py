@@ -31,6 +31,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "update": lambda api, id, at: api.update(id, batch_of(["a"], documents=["z"]), **at),
     "upsert": lambda api, id, at: api.upsert(id, batch_of(["a"], [[1.0, 0.0]]), **at),
     "get": lambda api, id, at: api.get(id, **at),
+    "scan": lambda api, id, at: list(api.scan(id, **at)),
     "query": lambda api, id, at: api.query(id, vectors_of([[1.0, 0.0]]), 1, **at),
     "delete": lambda api, id, at: api.delete(id, ids=["a"], **at),
     "unload": lambda api, id, at: api.unload(id, **at),

@@ -102,6 +102,11 @@ class ServerContract:
         settings = Settings(server_host="0.0.0.0", server_port=0, progress=False)
         with pytest.raises(InvalidArgumentError, match="without authentication"):
             self.make_server(api, settings, lambda: None)
+        local = Settings(server_host="127.0.0.1", server_port=0, progress=False)
+        kind = type(self.make_server(api, local, lambda: None))
+        kind.check_settings(local)
+        with pytest.raises(InvalidArgumentError, match="without authentication"):
+            kind.check_settings(settings)
 
     # -- starting -----------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.api.copying import COPIES, PIECE_BYTES, PIECE_RECORDS, pieces_by_id
+from chroma_nb.api.copying import PIECE_RECORDS
+from chroma_nb.api.scanning import COPIES, PIECE_BYTES
 from chroma_nb.memory.preflight import require
 from chroma_nb.transfer.decoded import Expansion
 from chroma_nb.transfer.export_format import (
@@ -21,8 +22,9 @@ from chroma_nb.transfer.stores import check_function, place_of
 from chroma_nb.transfer.tables import ArrowTable, cells_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from chroma_nb.api.scanning import Scan
     from chroma_nb.collection.collection import Collection
     from chroma_nb.transfer.report import TransferReport
     from chroma_nb.types import OnConflict, Where, WhereDocument
@@ -37,31 +39,51 @@ _CHOOSE = "choose some: to_arrow(where=...)"
 
 
 def collection_to_arrow(
-    collection: Collection, where: Where | None = None, where_document: WhereDocument | None = None
+    collection: Collection,
+    where: Where | None = None,
+    where_document: WhereDocument | None = None,
+    *,
+    batches: bool = False,
 ) -> Any:
-    """Return records as a `pyarrow.Table`.
+    """Return records as a `pyarrow.Table`, or as a `pyarrow.RecordBatchReader` that reads them piece by piece.
 
     Columns: id (string), document (string), uri (string), metadata (string, JSON), embedding
-    (fixed-size list of float32). The schema's metadata holds the collection's name and configuration.
+    (fixed-size list of float32). The schema's metadata holds the collection's name and configuration. The records
+    are those of this moment, however long a reader takes to be read.
+
+    Args:
+        collection: What to read.
+        where: Metadata filter.
+        where_document: Document filter.
+        batches: Return a reader.
 
     Raises:
-        MemoryBudgetError: There is no room for the table.
+        MemoryBudgetError: There is no room for the table; a reader raises it where a record alone does not fit.
     """
     pa = pyarrow_for("Collection.to_arrow()")
-    schema = arrow_schema(pa, collection)
     place = place_of(collection)
-    ids = place.ids(where, where_document, way=_CHOOSE)
-    each = place.record_bytes()
-    if each is None:
-        each = 4 * schema.field("embedding").type.list_size + _TYPICAL_RECORD_BYTES
-    require(
-        table_bytes(len(ids), each),
-        f"to_arrow() of {len(ids):,} records",
-        "write them to a file, which goes piece by piece: collection.export(path)",
-        _CHOOSE,
-    )
-    pieces = list(record_batches(pa, pieces_by_id(place, ids), schema))
-    return pa.Table.from_batches(pieces, schema=schema)
+    scan = place.scan(where=where, where_document=where_document)
+    schema = arrow_schema(pa, collection, scan.dimension)
+    if batches:
+        return pa.RecordBatchReader.from_batches(schema, _read_lazily(pa, scan, schema))
+    with scan:
+        each = place.record_bytes()
+        if each is None:
+            each = 4 * scan.dimension + _TYPICAL_RECORD_BYTES
+        require(
+            table_bytes(scan.n_records, each),
+            f"to_arrow() of {scan.n_records:,} records",
+            "read them piece by piece: to_arrow(batches=True)",
+            "write them to a file, which goes piece by piece: collection.export(path)",
+            "choose some: to_arrow(where=...)",
+        )
+        return pa.Table.from_batches(list(record_batches(pa, scan, schema)), schema=schema)
+
+
+def _read_lazily(pa: Any, scan: Scan, schema: Any) -> Iterator[Any]:
+    """Yield the batches of a scan, and close it with the last one, or when this is dropped."""
+    with scan:
+        yield from record_batches(pa, scan, schema)
 
 
 def table_bytes(n_records: int, record_bytes: int) -> int:

@@ -10,7 +10,6 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from chroma_nb.api.copying import pieces_of
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
@@ -27,6 +26,9 @@ from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, exists, like, place_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chroma_nb.api.scanning import Scan, ScanPiece
     from chroma_nb.client.client import ClientAPI
     from chroma_nb.collection.collection import Collection
     from chroma_nb.types import OnConflict
@@ -77,7 +79,7 @@ def export_collection(
     """Write a collection to a Parquet file, complete or not at all.
 
     Any Parquet reader can open it; its columns are those of `collection_to_arrow`. It holds the records that the
-    collection had when the call began, without those that were deleted meanwhile.
+    collection had when the call began, as they were then.
 
     Args:
         collection: What to write.
@@ -101,23 +103,26 @@ def export_collection(
     written = 0
     report = TransferReport(collection.name, did="exported")
 
-    def left_out(n: int) -> None:
-        report.damaged += n
+    def counted(scan: Scan) -> Iterator[ScanPiece]:
+        for piece in scan:
+            report.damaged += piece.n_damaged
+            yield piece
 
     enabled = collection.client.get_settings().progress
-    schema = arrow_schema(pa, collection)
     try:
         with (
+            place_of(collection).scan(skip_damaged=skip_damaged) as scan,
             # With O_EXCL: a link that somebody put there is not followed.
             os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
             # With checksums, so that readers notice damage: a backup may be years old.
-            parquet.ParquetWriter(file, schema, write_page_checksum=True) as writer,
+            parquet.ParquetWriter(
+                file, arrow_schema(pa, collection, scan.dimension), write_page_checksum=True
+            ) as writer,
             progress_bar(
-                collection.count(), f"Exporting {collection.name}", did="exported", enabled=enabled
+                scan.n_records, f"Exporting {collection.name}", did="exported", enabled=enabled
             ) as bar,
         ):
-            pieces = pieces_of(place_of(collection), on_damaged=left_out if skip_damaged else None)
-            for piece in record_batches(pa, pieces, schema):
+            for piece in record_batches(pa, counted(scan), writer.schema):
                 # Each piece becomes a row group. So nothing of it is held any more once it is written; and a reader,
                 # which decodes row groups one by one, needs no more memory than the piece did.
                 writer.write_batch(piece)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.errors import InvalidArgumentError, StoreCorruptError
+from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import require_extra
-from chroma_nb.transfer.stores import place_of
 from chroma_nb.validation import (
     check_collection_metadata,
     check_collection_name,
@@ -22,9 +21,9 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from chroma_nb.api.base import Records
+    from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.collection.collection import Collection
 
 #: Key of our description in the metadata of a table's schema.
@@ -48,8 +47,14 @@ def pyarrow_for(needed_by: str) -> Any:
     return require_extra("pyarrow", extra="arrow", needed_by=needed_by)
 
 
-def arrow_schema(pa: Any, collection: Collection) -> Any:
-    """Return the schema of a collection's table, with its description."""
+def arrow_schema(pa: Any, collection: Collection, dimension: int) -> Any:
+    """Return the schema of a collection's table, with its description.
+
+    Args:
+        pa: The module pyarrow.
+        collection: The collection.
+        dimension: Floats of an embedding; 0 where there is no record.
+    """
     description = {
         "format": FORMAT_VERSION,
         "name": collection.name,
@@ -57,7 +62,7 @@ def arrow_schema(pa: Any, collection: Collection) -> Any:
         "configuration": collection.configuration_json,
     }
     texts = [pa.field(name, pa.string()) for name in _TEXTS]
-    vector = pa.field("embedding", pa.list_(pa.float32(), _dimension(collection)))
+    vector = pa.field("embedding", pa.list_(pa.float32(), dimension))
     text = json.dumps(description).encode()
     return pa.schema(
         [*texts, vector],
@@ -65,30 +70,19 @@ def arrow_schema(pa: Any, collection: Collection) -> Any:
     )
 
 
-def _dimension(collection: Collection) -> int:
-    try:
-        first = collection.get(limit=1, include=["embeddings"])["embeddings"]
-    except StoreCorruptError:
-        place = place_of(collection)
-        return place.api.get_collection_by_id(place.collection_id, **place.where_to).dimension or 0
-    return int(first.shape[1]) if len(first) else 0
-
-
 def _sum(text: bytes) -> bytes:
     return str(zlib.crc32(text)).encode()
 
 
-def record_batches(pa: Any, pieces: Iterator[Records], schema: Any) -> Iterator[Any]:
-    """Yield a `pyarrow.RecordBatch` of the schema for each piece of records."""
+def record_batches(pa: Any, scan: Iterable[ScanPiece], schema: Any) -> Iterator[Any]:
+    """Yield a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records."""
     dimension = schema.field("embedding").type.list_size
-    for records in pieces:
-        flat = np.ascontiguousarray(records.embeddings, dtype=np.float32).ravel()
-        metadatas = [
-            None if metadata is None else json.dumps(metadata, ensure_ascii=False)
-            for metadata in records.metadatas or ()
-        ]
+    for piece in scan:
+        if not piece.ids:
+            continue
+        flat = np.ascontiguousarray(piece.embeddings, dtype=np.float32).ravel()
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension)
-        texts = [records.ids, records.documents, records.uris, metadatas]
+        texts = [piece.ids, piece.documents, piece.uris, piece.metadatas]
         columns = [pa.array(column, type=pa.string()) for column in texts]
         yield pa.record_batch([*columns, vectors], schema=schema)
 

@@ -37,7 +37,7 @@ def records_from_json(found: Any, include: Sequence[str]) -> Records:
     if "uris" in include:
         records.uris = _texts(found.get("uris"), "uris", len(ids), gaps=True)
     if "metadatas" in include:
-        records.metadatas = _metadatas(found.get("metadatas"), len(ids))
+        records.metadatas = check_metadatas(found.get("metadatas"), len(ids))
     return records
 
 
@@ -93,18 +93,26 @@ def matches_from_json(found: Any, include: Sequence[str], n_queries: int) -> Mat
         ]
     if "metadatas" in include:
         matches.metadatas = [
-            _metadatas(row, size) for row, size in _sized(found, "metadatas", sizes)
+            check_metadatas(row, size) for row, size in _sized(found, "metadatas", sizes)
         ]
     return matches
 
 
-def check_texts(values: Any, what: str) -> list[str]:
+def check_texts(
+    values: Any, what: str, size: int | None = None, *, gaps: bool = False
+) -> list[Any]:
     """Return a list of texts.
+
+    Args:
+        values: The list.
+        what: What it is.
+        size: How many there are; None is any number.
+        gaps: Whether it may have None.
 
     Raises:
         AnswerError: It is none.
     """
-    return _texts(values, what)
+    return _texts(values, what, size, gaps=gaps)
 
 
 def check_kind(value: Any, kinds: Any, what: str) -> Any:
@@ -166,16 +174,13 @@ def _embeddings(values: Any, size: int) -> Any:
     return array
 
 
-def _metadatas(values: Any, size: int) -> list[Any]:
-    return check_metadatas(_listed(values, "metadatas", size))
-
-
-def check_metadatas(found: list[Any]) -> list[Any]:
-    """Return metadata as records have them, None in the place of empty ones.
+def check_metadatas(values: Any, size: int) -> list[Any]:
+    """Return a list of the metadata of `size` records; an empty one is None.
 
     Raises:
-        AnswerError: One is no metadata.
+        AnswerError: It is none.
     """
+    found = _listed(values, "metadatas", size)
     for metadata in found:
         if metadata is None:
             continue

@@ -265,12 +265,14 @@ def _part(table: Any, name: str) -> Any:
         vectors, given = from_lists(column, "'embedding'", AnswerError)
         if given is not None:
             raise AnswerError("'embedding' has missing ones")
-        return vectors if len(vectors) else np.empty((0, 0), np.float32)
+        # The caller's own: Arrow's memory cannot be written to.
+        return vectors.copy() if len(vectors) else np.empty((0, 0), np.float32)
     texts = _texts(column, name, AnswerError)
     if name != "metadata":
         return texts
     try:
-        return check_metadatas([None if text is None else json.loads(text) for text in texts])
+        found = [None if text is None else json.loads(text) for text in texts]
+        return check_metadatas(found, len(found))
     except (ValueError, RecursionError) as error:
         raise AnswerError(f"'metadata' cannot be read: {error}") from None
 

@@ -22,6 +22,7 @@ from chroma_nb.wire.requests import (
     Query,
     Report,
     Request,
+    ScanStep,
     TimeToLive,
     Write,
 )
@@ -89,6 +90,7 @@ _ALL = (
     Operation("update", Write, repeatable=True),
     Operation("upsert", Write, repeatable=True),
     Operation("get", Get, repeatable=True),
+    Operation("scan", ScanStep, repeatable=True),
     Operation("query", Query, repeatable=True),
     Operation("delete", Delete),
     # Memory and graphs.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.types import OnConflict, RecordBatch, Where
 
 
@@ -133,6 +134,50 @@ class Get(Request):
     limit: int | None = None
     offset: int = 0
     include: Sequence[str] = ("metadatas", "documents")
+
+
+@dataclass(frozen=True)
+class ScanStep(Request):
+    """A step of a scan: its beginning, a further piece, or its end. Each can be asked for again.
+
+    Args:
+        scan: The token of the scan that goes on; "": a new one begins, for which the rest below counts.
+        piece: The number of the piece that is wanted; the first one, 0, comes with the beginning.
+        close: Read no further.
+        ids: Only these; None is all.
+        where: Metadata filter.
+        where_document: Document filter.
+        include: What to return beside the ids.
+        piece_bytes: What a piece may have, bytes; None is the server's choice.
+        skip_damaged: Leave out records whose embeddings are damaged.
+    """
+
+    scan: str = ""
+    piece: int = 0
+    close: bool = False
+    ids: Sequence[str] | None = None
+    where: Where | None = None
+    where_document: Where | None = None
+    include: Sequence[str] = ("embeddings", "documents", "metadatas", "uris")
+    piece_bytes: int | None = None
+    skip_damaged: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ScanAnswer:
+    """What a server says to a `ScanStep`.
+
+    Args:
+        scan: The scan's token.
+        n_records: How many records it has.
+        dimension: Floats of an embedding, 0 where there are none.
+        piece: The piece; None: there is no more, and the scan is closed.
+    """
+
+    scan: str
+    n_records: int
+    dimension: int
+    piece: ScanPiece | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -58,6 +58,7 @@ _ALL = (
     # A request takes the first route that matches, so the most frequent ones come first.
     _route("POST", _COLLECTION + "/query", "query"),
     _route("POST", _COLLECTION + "/get", "get"),
+    _route("POST", _COLLECTION + "/scan", "scan"),
     _route("POST", _COLLECTION + "/add", "add"),
     _route("POST", _COLLECTION + "/upsert", "upsert"),
     _route("POST", _COLLECTION + "/update", "update"),

@@ -21,6 +21,7 @@ from chroma_nb.wire.answers import (
 from chroma_nb.wire.collections import collection_from_json, collection_to_json
 from chroma_nb.wire.fields import fields_from_json
 from chroma_nb.wire.memory import estimate_from_json, evictions_from_json, report_from_json
+from chroma_nb.wire.rest_scan import read_scan_answer, write_scan_answer
 from chroma_nb.wire.server_info import ServerInfo
 from chroma_nb.wire.vectors import to_base64
 
@@ -92,6 +93,7 @@ def _read_server_info(found: Any, request: None) -> ServerInfo:
         max_records=max(1, int(found["max_records"])),
         max_body=max(1, int(found["max_body"])),
         base64=bool(found.get("supports_base64_encoding")),
+        scans=bool(found.get("supports_scan")),
     )
 
 
@@ -99,6 +101,7 @@ def _write_server_info(info: ServerInfo) -> dict[str, Any]:
     return {
         "max_batch_size": info.max_batch_size,
         "supports_base64_encoding": info.base64,
+        "supports_scan": info.scans,
         "server": info.name,
         "version": info.version,
         "max_records": info.max_records,
@@ -323,6 +326,7 @@ _READS: dict[str, Callable[[Any, Any], Any]] = {
     "fork": _read_collection,
     "count": _read_count,
     "get": _read_records,
+    "scan": read_scan_answer,
     "query": _read_matches,
     "delete": _read_deleted,
     "unload": _read_released,
@@ -364,6 +368,7 @@ _WRITES: dict[str, Callable[[Any], Any]] = {
     "fork": collection_to_json,
     "fork_count": _write_fork_count,
     "count": _write_as_it_is,
+    "scan": write_scan_answer,
     "delete": _write_deleted,
     "unload": _write_released,
     "unload_v1": _write_released,

@@ -34,6 +34,7 @@ from chroma_nb.wire.requests import (
     TimeToLive,
     Write,
 )
+from chroma_nb.wire.rest_scan import read_step, write_step
 from chroma_nb.wire.vectors import from_base64, to_base64
 
 if TYPE_CHECKING:
@@ -578,6 +579,10 @@ _FORMS = {
     "update": _Form(_write_records, _read_updated),
     "upsert": _Form(_write_records, _read_upserted),
     "get": _Form(_write_get, _read_get),
+    "scan": _Form(
+        lambda path, step, _: Sent(path, write_step(step), None),
+        lambda arrived: read_step(arrived.body),
+    ),
     "query": _Form(_write_query, _read_query),
     "delete": _Form(_write_delete, _read_delete),
     "pin": _Form(_write_pin, _read_pin),

@@ -16,6 +16,7 @@ class ServerInfo:
         max_records: Records that one request may hold.
         max_body: Bytes that one request may take.
         base64: It reads embeddings in base64, where they cross the wire as JSON.
+        scans: It reads a collection at one version, piece by piece (`API.scan`).
     """
 
     name: str
@@ -24,6 +25,7 @@ class ServerInfo:
     max_records: int
     max_body: int
     base64: bool = True
+    scans: bool = False
 
     @property
     def ours(self) -> bool:

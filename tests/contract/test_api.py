@@ -9,6 +9,7 @@ import pytest
 import chroma_nb.testing
 from chroma_nb.api import FastAPI
 from chroma_nb.db import DuckDB
+from chroma_nb.server import ArrowFlight as FlightServer
 from chroma_nb.server import FastAPI as Server
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedMemoryDB, local_api
@@ -49,5 +50,30 @@ class TestFastAPI(chroma_nb.testing.APIContract):
 
     def make_api(self, settings: Settings) -> API:
         api = FastAPI.open(Settings(api="fastapi", url=self.url, progress=False))
+        api.reset()
+        return api
+
+
+@pytest.fixture(scope="module")
+def flight_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all tests; each empties its store."""
+    pytest.importorskip("pyarrow.flight")
+    temp_path = str(tmp_path_factory.mktemp("flown"))
+    settings = Settings(temp_path=temp_path, allow_reset=True, progress=False, server_port=0)
+    with FlightServer(local_api(DuckDB(settings), settings), settings) as server:
+        yield server.start()
+
+
+class TestArrowFlight(chroma_nb.testing.APIContract):
+    lacks: ClassVar[frozenset[str]] = frozenset({"check", "sql"})
+
+    @pytest.fixture(autouse=True)
+    def address(self, flight_url: str) -> None:
+        self.url = flight_url
+
+    def make_api(self, settings: Settings) -> API:
+        from chroma_nb.api import ArrowFlight
+
+        api = ArrowFlight.open(Settings(api="arrowflight", url=self.url, progress=False))
         api.reset()
         return api

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 import chroma_nb.testing
-from chroma_nb.server import FastAPI
+from chroma_nb.server import ArrowFlight, FastAPI
+from chroma_nb.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chroma_nb.api.base import API
     from chroma_nb.server.base import Server
-    from chroma_nb.settings import Settings
 
 
 class TestFastAPI(chroma_nb.testing.ServerContract):
@@ -20,3 +22,19 @@ class TestFastAPI(chroma_nb.testing.ServerContract):
         self, api: API, settings: Settings, release: Callable[[], object] | None = None
     ) -> Server:
         return FastAPI(api, settings, release)
+
+
+class TestArrowFlight(chroma_nb.testing.ServerContract):
+    @pytest.fixture(autouse=True)
+    def needs_flight(self) -> None:
+        pytest.importorskip("pyarrow.flight")
+
+    def make_server(
+        self, api: API, settings: Settings, release: Callable[[], object] | None = None
+    ) -> Server:
+        return ArrowFlight(api, settings, release)
+
+    def connect(self, url: str) -> API:
+        from chroma_nb.api import ArrowFlight
+
+        return ArrowFlight.open(Settings(api="arrowflight", url=url, retries=0, progress=False))

@@ -11,7 +11,8 @@ import pytest
 
 import chroma_nb
 from chroma_nb.api import copying
-from chroma_nb.api.copying import COPIES, PIECE_BYTES, pieces_of
+from chroma_nb.api.copying import pieces_by_id
+from chroma_nb.api.scanning import COPIES, PIECE_BYTES
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import preflight
 from chroma_nb.plotting.projection import project, projection_bytes
@@ -48,7 +49,7 @@ def place(client: Any, name: str) -> Any:
 
 
 def bytes_of_pieces(source: Any) -> list[int]:
-    return [sum(map(len, piece.documents)) for piece in pieces_of(source)]
+    return [sum(map(len, piece.documents)) for piece in source.scan()]
 
 
 def traced(call: Callable[[], object]) -> int:
@@ -80,7 +81,9 @@ def test_where_no_sizes_are_known_one_record_is_read_first(
     client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copying.Place, "record_bytes", lambda _: None)
-    found = bytes_of_pieces(place(client, "long"))
+    source = place(client, "long")
+    pieces = pieces_by_id(source, source.get(include=()).ids)
+    found = [sum(map(len, piece.documents or ())) for piece in pieces]
     assert found[0] == MIB
     assert COPIES * max(found) <= PIECE_BYTES
 

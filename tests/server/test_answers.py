@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb.api import copying
+from chroma_nb.api import scanning
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server import answers as answers_module
 from chroma_nb.server.answers import Answers
@@ -304,7 +304,7 @@ def test_a_fork_of_more_than_there_is_memory_for(
         def __getattr__(self, name: str) -> Any:
             return getattr(WORKSPACE, name)
 
-    monkeypatch.setattr(copying, "WORKSPACE", Noticing())
+    monkeypatch.setattr(scanning, "WORKSPACE", Noticing())
     # The records take more all in all.
     machine.n_bytes = 12 * MIB + WORKSPACE.headroom
     WORKSPACE._most_free = 100 * MIB

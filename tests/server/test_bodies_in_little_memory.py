@@ -168,7 +168,7 @@ def test_a_copy_takes_long_texts_that_follow_short_ones_in_smaller_pieces(
         docs.add(ids=[str(i) for i in range(616)], embeddings=[[1.0]] * 616, documents=texts)
         free(machine, 64 * MIB)
         place = copying.Place(store.api, docs.id, docs.tenant, docs.database)
-        pieces = [found.documents or [] for found in copying.pieces_of(place)]
+        pieces = [found.documents or [] for found in place.scan()]
     assert [text for piece in pieces for text in piece] == texts
     # To write a text takes eight times its size, and a piece has 32 MiB at most.
     assert max(sum(len(text or "") for text in piece) for piece in pieces) <= 4 * MIB

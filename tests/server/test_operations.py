@@ -44,6 +44,7 @@ REQUESTS: dict[Any, Any] = {
         r.Write(RecordBatch(["a", "b"], VECTORS, ["x", None], [None, "u"], [{"n": 1}, None])),
         r.Get(**FILTERS, limit=3, offset=4, include=["uris"]),
         r.Query(VECTORS, 2, **FILTERS, include=["uris"]),
+        r.ScanStep("token", 2, True, **FILTERS, include=["uris"], piece_bytes=5, skip_damaged=True),
         r.Delete(**FILTERS, limit=3),
         r.Pin(True),
         r.TimeToLive(1.0),

@@ -155,6 +155,8 @@ def test_a_transport_without_a_wire_does_all_that_a_store_does(store: API, far: 
     ):
         np.testing.assert_equal(vars_of(found), vars_of(wanted))
 
+    for one, other in zip(far.scan(docs, **PLACE), store.scan(docs, **PLACE), strict=True):
+        np.testing.assert_equal(vars_of(one), vars_of(other))
     assert far.memory_report([docs], **PLACE).server == "direct"
     assert far.load(docs, **PLACE) > 0
     far.pin(docs, True, **PLACE)

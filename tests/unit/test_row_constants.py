@@ -24,7 +24,7 @@ ALLOWED = {
     ("api/_chroma_server.py", "_PAGE"): "Chroma's server takes no more at a time",
     ("api/copying.py", "PIECE_RECORDS"): "an upper bound above one in bytes; ids alone",
     (
-        "api/copying.py",
+        "api/scanning.py",
         "_FIRST_RECORDS",
     ): "the first piece, fewer where bytes say so, halved where it is too much",
     ("transfer/parquet_reader.py", "_REWRITTEN_ROWS"): "an upper bound beside one in bytes",

@@ -1,4 +1,4 @@
-"""`Described`: asked of the DB once for each version of a collection, and never out of date."""
+"""`MetadataCache`: asked of the DB once for each version of a collection, and never out of date."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from chroma_nb.db.base import Changes, Extent, RecordRows
 from chroma_nb.errors import NotFoundError
-from chroma_nb.segment import described
-from chroma_nb.segment.described import Described
+from chroma_nb.segment import metadata_cache
+from chroma_nb.segment.metadata_cache import MetadataCache
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedMemoryDB
 from tests.unit.segment.conftest import create
@@ -55,11 +55,11 @@ def db() -> Asked:
 
 
 @pytest.fixture
-def known(db: Asked) -> Described:
-    return Described(db)
+def known(db: Asked) -> MetadataCache:
+    return MetadataCache(db)
 
 
-def test_keys_are_asked_for_once_per_version(db: Asked, known: Described) -> None:
+def test_keys_are_asked_for_once_per_version(db: Asked, known: MetadataCache) -> None:
     assert known.keys(db.id) == []
     assert not db.n, "a collection without records has none"
     db.put('{"b":1,"a":2}')
@@ -70,7 +70,7 @@ def test_keys_are_asked_for_once_per_version(db: Asked, known: Described) -> Non
     assert db.n["keys"] == 2
 
 
-def test_what_grew_is_not_asked_for(db: Asked, known: Described) -> None:
+def test_what_grew_is_not_asked_for(db: Asked, known: MetadataCache) -> None:
     known.grown(db.id, *db.put('{"a":1}'), {"a"})
     assert known.keys(db.id) == ["a"], "as there was no record before"
     known.grown(db.id, *db.put('{"b":1}'), {"b"})
@@ -84,16 +84,16 @@ def test_what_grew_is_not_asked_for(db: Asked, known: Described) -> None:
 
 
 def test_where_there_are_too_many_keys_the_db_says_which(
-    db: Asked, known: Described, monkeypatch: pytest.MonkeyPatch
+    db: Asked, known: MetadataCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(described, "MOST_METADATA_KEYS", 2)
+    monkeypatch.setattr(metadata_cache, "MOST_METADATA_KEYS", 2)
     known.grown(db.id, *db.put('{"a":1}'), {"a"})
     known.grown(db.id, *db.put('{"b":1}'), {"b"})
     assert known.keys(db.id) == ["a", "b"]
     assert db.n["keys"] == 1
 
 
-def test_the_callers_lists_are_their_own(db: Asked, known: Described) -> None:
+def test_the_callers_lists_are_their_own(db: Asked, known: MetadataCache) -> None:
     db.put('{"a":1}')
     known.keys(db.id).append("mine")
     assert known.keys(db.id) == ["a"]
@@ -106,7 +106,7 @@ def test_the_callers_lists_are_their_own(db: Asked, known: Described) -> None:
     assert db.n["fields"] == 1
 
 
-def test_descriptions_are_kept_by_the_number_of_values(db: Asked, known: Described) -> None:
+def test_descriptions_are_kept_by_the_number_of_values(db: Asked, known: MetadataCache) -> None:
     db.put('{"a":1}', '{"a":2}')
     for n_values in (1, 2, 3, 4, 1, 2, 3, 4):
         known.fields(db.id, n_values)
@@ -120,9 +120,9 @@ def test_descriptions_are_kept_by_the_number_of_values(db: Asked, known: Describ
 
 
 def test_a_deleted_collection_is_not_found_and_many_are_not_all_kept(
-    db: Asked, known: Described, monkeypatch: pytest.MonkeyPatch
+    db: Asked, known: MetadataCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(described, "_COLLECTIONS", 2)
+    monkeypatch.setattr(metadata_cache, "_COLLECTIONS", 2)
     db.put('{"a":1}')
     known.keys(db.id)
     others = [create(db, f"other{n}") for n in range(3)]
