@@ -150,7 +150,7 @@ class Workspace:
     @property
     def used(self) -> int:
         """Bytes that are granted at the moment."""
-        return sum(grant.n_bytes for grant in list(self._grants))
+        return sum(grant.n_bytes for grant in self._outstanding())
 
     def free(self) -> int:
         """Return what can still be granted, bytes."""
@@ -338,12 +338,18 @@ class Workspace:
     def _mine(self) -> int:
         """Return the bytes that are granted to this thread, which nobody else gives back."""
         me = threading.get_ident()
-        return sum(grant.n_bytes for grant in list(self._grants) if grant.thread == me)
+        return sum(grant.n_bytes for grant in self._outstanding() if grant.thread == me)
 
     def _others(self) -> int:
         """Return the bytes that are granted to other threads."""
         me = threading.get_ident()
-        return sum(grant.n_bytes for grant in list(self._grants) if grant.thread != me)
+        return sum(grant.n_bytes for grant in self._outstanding() if grant.thread != me)
+
+    def _outstanding(self) -> list[Grant]:
+        """Return the grants that are held."""
+        # A set that another thread adds to cannot be read meanwhile.
+        with self._lock:
+            return list(self._grants)
 
     def _granted(self, n_bytes: int) -> Grant:
         grant = Grant(n_bytes, self)

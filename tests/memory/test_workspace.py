@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import workspace as workspace_module
 from chroma_nb.memory.lender import Lenders
-from chroma_nb.memory.workspace import SMALL_BYTES, Workspace
+from chroma_nb.memory.workspace import SMALL_BYTES, Grant, Workspace
 from tests.memory.fakes import MIB, FakeLender, FakeMachine, give
 
 #: So long nobody has to wait here unless something is broken.
@@ -427,3 +429,37 @@ def test_a_lender_that_is_gone_is_not_asked(machine: FakeMachine, lenders: Lende
     gc.collect()
     assert list(lenders) == []
     assert lenders.give_back(MIB, "a test") == 0
+
+
+def test_it_can_be_looked_at_while_others_take(machine: FakeMachine, lenders: Lenders) -> None:
+    """What is used is shown in reports, and added up by whoever waits, at any moment."""
+    workspace = Workspace(machine, lenders)
+    give(workspace, machine, 1 << 40)
+    over = threading.Event()
+    wrong: list[Exception] = []
+
+    def take() -> None:
+        held: deque[Grant] = deque(maxlen=50)
+        while not over.is_set():
+            held.append(workspace.take_all(SMALL_BYTES + 1, "This"))
+
+    def look() -> None:
+        try:
+            for _ in range(3_000):
+                assert workspace.used >= 0
+                assert workspace._others() >= 0
+        except Exception as error:
+            wrong.append(error)
+        over.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work) for work in (take, take, look)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
