@@ -20,7 +20,7 @@ from chroma_nb import validation
 from chroma_nb.errors import BatchSizeExceededError, ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.server.auth import ANONYMOUS
+from chroma_nb.server.auth import ANONYMOUS, Identity
 from chroma_nb.server.bodies import MAX_HELD
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.limits import check_n_records
@@ -39,7 +39,6 @@ from chroma_nb.wire.text import dumps
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from chroma_nb.server.auth import Identity
     from chroma_nb.server.bodies import Bodies
     from chroma_nb.server.json_requests import JsonRequests
     from chroma_nb.server.service import Service
@@ -52,6 +51,8 @@ T = TypeVar("T")
 _BATCH_TIMES = 4.0
 #: Memory that an answer takes, in multiples of its objects: these, and Arrow's columns.
 _ANSWER_TIMES = 2.0
+#: What everybody may ask has no arguments, so its command is short.
+_OPEN_BYTES = 4_096
 _WRITES = ("add", "update", "upsert")
 _READS = ("get", "query")
 
@@ -133,9 +134,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
         """Carry out an operation that needs no batches; the result is its answer as JSON."""
         with _flight_errors():
-            return iter(
-                [self._act(context, Command.from_bytes(action.body.to_pybytes(), action.type))]
-            )
+            command = self._command(context, action.body.to_pybytes(), action.type)
+            return iter([self._act(context, command)])
 
     def _act(self, context: Any, command: Command) -> bytes:
         operation = _known(command, OPERATIONS)
@@ -159,7 +159,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Write all batches of a stream in one commit, and acknowledge it."""
         with _flight_errors():
-            self._write(context, Command.from_bytes(descriptor.command or b""), reader)
+            self._write(context, self._command(context, descriptor.command or b""), reader)
         writer.write(pa.py_buffer(b'{"status":200}'))
 
     def _write(self, context: Any, command: Command, reader: Any) -> None:
@@ -208,9 +208,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                     self._received += chunk.data.nbytes
                     is_full = self._received > MAX_HELD * limit
                 if n_bytes > limit:
-                    raise BatchSizeExceededError(
-                        f"The records take more than {format_bytes(limit)}: send them in parts (Settings.server_max_body)."
-                    )
+                    raise self._too_large("The records take")
                 if is_full:
                     raise busy("too many large writes at a time")
                 try:
@@ -230,13 +228,14 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def do_get(self, context: Any, ticket: Any) -> Any:
         """Send the records that a ticket names."""
         with _flight_errors():
-            batch = self._read(context, Command.from_bytes(ticket.ticket), None)
+            batch = self._read(context, self._command(context, ticket.ticket), None)
         return fl.RecordBatchStream(pa.Table.from_batches([batch]))
 
     def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Answer each `get` or `query` of a stream, one after the other."""
-        kept = context.get_middleware(NAME)
-        who = kept.headers.get("authorization", "") or _address(context.peer())
+        caller = _caller(context)
+        with _flight_errors():
+            who = self._identify(context, caller).name or caller.address
         with self._lock:
             has_room = self._streams.take(who)
         if not has_room:
@@ -252,7 +251,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
         for chunk in reader:
             try:
-                command = Command.from_bytes(bytes(chunk.app_metadata or b""))
+                command = self._command(context, bytes(chunk.app_metadata or b""))
+                if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
+                    raise self._too_large("The queries take")
                 batch = as_answer(self._read(context, command, chunk.data))
             except _Failed as failed:
                 # The stream goes on.
@@ -292,6 +293,41 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     # -- what all calls share -----------------------------------------------------------------
 
+    def _command(self, context: Any, data: bytes, name: str | None = None) -> Command:
+        """Return a call's command; it is not looked at before it is known who asks, unless that does not matter.
+
+        Raises:
+            AuthorizationError: The credentials are missing or not known.
+            BatchSizeExceededError: It is too large.
+            InvalidArgumentError: It is none.
+        """
+        if name in OPERATIONS and OPERATIONS[name].scope == "open":
+            if len(data) > _OPEN_BYTES:
+                raise InvalidArgumentError(f"{name} has no arguments")
+        else:
+            if len(data) > self._bodies.max_body:
+                raise self._too_large("The command takes")
+            self._identify(context, _caller(context))
+        return Command.from_bytes(data, name)
+
+    def _too_large(self, what: str) -> BatchSizeExceededError:
+        return BatchSizeExceededError(
+            f"{what} more than {format_bytes(self._bodies.max_body)}: send less at a time (Settings.server_max_body)."
+        )
+
+    def _identify(self, context: Any, caller: Caller) -> Identity:
+        """Return who asks.
+
+        Raises:
+            AuthorizationError: The credentials are missing or not known.
+        """
+        found = self._service.authenticator.identify(caller.headers)
+        if isinstance(found, Identity):
+            return found
+        # A password is checked in its turn.
+        checked = self._service.identify(caller.headers, caller.address, _check_connected(context))
+        return asyncio.run_coroutine_threadsafe(checked, self._loop).result()
+
     def _carry_out(
         self,
         context: Any,
@@ -307,19 +343,14 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         Raises:
             _Failed: What a client learns of what went wrong.
         """
-        kept = context.get_middleware(NAME)
-        caller = Caller(kept.headers, _address(context.peer()), kept.trace_id)
+        caller = _caller(context)
         started = time.perf_counter()
         who = [ANONYMOUS]
-
-        def check_connected() -> None:
-            if context.is_cancelled():
-                raise busy("the client has gone")
 
         async def serve() -> T:
             if operation.scope != "open":
                 who[0] = await self._service.identify(
-                    caller.headers, caller.address, check_connected
+                    caller.headers, caller.address, _check_connected(context)
                 )
                 self._service.check_scope(operation, path.get("tenant", ""), who[0])
             identity = who[0]
@@ -370,6 +401,21 @@ def _flight_errors() -> Iterator[None]:
             else _Failed.of(error)
         )
         raise flight_error(failed.status, failed.body) from None
+
+
+def _caller(context: Any) -> Caller:
+    kept = context.get_middleware(NAME)
+    return Caller(kept.headers, _address(context.peer()), kept.trace_id)
+
+
+def _check_connected(context: Any) -> Callable[[], None]:
+    """Return a function that raises where the client has gone."""
+
+    def check() -> None:
+        if context.is_cancelled():
+            raise busy("the client has gone")
+
+    return check
 
 
 def _known(command: Command, names: Collection[str]) -> Operation:

@@ -318,6 +318,44 @@ def test_tokens_and_tenants_count_as_over_http(tmp_path: Path) -> None:
         stranger.client.close()
 
 
+def test_nothing_of_a_stranger_is_looked_at(tmp_path: Path) -> None:
+    path = str(tmp_path / "auth.json")
+    AuthFile(path).add_token("ours", ["acme"])
+    with served(server_auth_file=path, server_max_streams=2) as server:
+        stranger = Plain(server.url, "chroma_wrong")
+        nonsense = b"[" * 1_000_000
+        descriptor = fl.FlightDescriptor.for_command(b"{}")
+
+        def exchange() -> None:
+            writer, reader = stranger.client.do_exchange(descriptor, stranger.options)
+            with contextlib.closing(writer):
+                writer.begin(QUESTION)
+                reader.read_chunk()
+
+        for ask in (
+            lambda: list(stranger.client.do_action(fl.Action("count", nonsense), stranger.options)),
+            lambda: stranger.client.do_get(fl.Ticket(nonsense), stranger.options).read_all(),
+            exchange,
+            exchange,
+            exchange,
+        ):
+            with pytest.raises(fl.FlightUnauthenticatedError):
+                ask()
+        assert stranger.act("heartbeat")
+        with pytest.raises(fl.FlightServerError, match="no arguments"):
+            stranger.act("heartbeat", "x" * 5_000)
+        stranger.client.close()
+
+
+def test_a_command_beyond_the_limit_is_not_parsed() -> None:
+    with served(server_max_body="10 KB") as server:
+        plain = Plain(server.url)
+        with pytest.raises(fl.FlightServerError) as error:
+            plain.act("count", "x" * 20_000, **TENANT)
+        assert said(error)[0] == 413
+        plain.client.close()
+
+
 # -- TLS ------------------------------------------------------------------------------------------
 
 
