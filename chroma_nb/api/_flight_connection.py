@@ -8,6 +8,7 @@ import queue
 import random
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -15,7 +16,12 @@ import pyarrow.flight as fl
 
 from chroma_nb import forked
 from chroma_nb.api.address import parts_of, shown_headers
-from chroma_nb.errors import ChromaError, InvalidArgumentError, ServerUnavailableError
+from chroma_nb.errors import (
+    ChromaError,
+    InternalError,
+    InvalidArgumentError,
+    ServerUnavailableError,
+)
 from chroma_nb.harmless import said_in_line
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.wire.flight import QUESTION, error_from_flight
@@ -32,6 +38,8 @@ _BACKOFF_SECONDS = 0.1
 _LONGEST_WAIT = 5.0
 #: A thread that asks nothing for so long gives its stream back, seconds.
 _IDLE_SECONDS = 60.0
+#: How long the end of a stream is waited for.
+_CLOSE_SECONDS = 2.0
 #: Beyond a call's own deadline, which gRPC keeps only roughly.
 _GRACE_SECONDS = 2.0
 #: The server says that it has not started on the request.
@@ -61,19 +69,18 @@ class FlightConnection:
         self._location = f"{'grpc+tls' if parts.scheme == 'grpc+tls' else 'grpc+tcp'}://{place}"
         self._options = _tls_options(settings) if parts.scheme == "grpc+tls" else {}
         self._most_bytes = min(parse_bytes(settings.max_answer), 2**31 - 1)
-        self._lock = threading.Lock()
-        self._client: Any = None
         self._threads = threading.local()
-        #: The lines that threads have open.
-        self._lines: set[_Line] = set()
-        self._closed = False
+        self._open = _Open()
+        self._pid = os.getpid()
+        # Also where a notebook ends without closing its client: gRPC would wait for its streams.
+        self._finalizer = weakref.finalize(self, self._open.close)
         forked.watch(self)
 
     def on_fork(self) -> None:
-        """In a forked child: it must not use its parent's connection."""
-        forked.keep_for_ever(self._client, self._threads, self._lines)
-        self._lock = threading.Lock()
-        self._client, self._threads, self._lines = None, threading.local(), set()
+        """In a forked child: it must not use its parent's connection, nor end it."""
+        self._finalizer.detach()
+        forked.keep_for_ever(self._open, self._threads)
+        self._open, self._threads = _Open(), threading.local()
 
     @property
     def shows_credentials(self) -> bool:
@@ -82,25 +89,19 @@ class FlightConnection:
 
     def close(self) -> None:
         """Close the streams, and then the connection. Closing twice is allowed."""
-        with self._lock:
-            self._closed = True
-            lines, self._lines = self._lines, set()
-            client, self._client = self._client, None
-        for line in lines:
-            line.end()
-        if client is not None:
-            client.close()
+        self._finalizer()
 
     @property
     def client(self) -> Any:
         """The `FlightClient`."""
-        with self._lock:
-            if self._client is None:
+        opened = self._open
+        with opened.lock:
+            if opened.client is None:
                 options = [("grpc.max_receive_message_length", self._most_bytes)]
-                self._client = fl.FlightClient(
+                opened.client = fl.FlightClient(
                     self._location, generic_options=options, **self._options
                 )
-            return self._client
+            return opened.client
 
     def options(self, seconds: float | None) -> Any:
         """Return the options of a call: its headers, and how long it may take (None: as long as it takes)."""
@@ -152,17 +153,28 @@ class FlightConnection:
     def _line(self) -> _Line:
         line: _Line | None = getattr(self._threads, "line", None)
         if line is None or line.is_over:
-            line = _Line(self)
-            with self._lock:
-                if self._closed:
-                    raise ServerUnavailableError(f"The connection to {self.url} is closed.")
-                self._lines.add(line)
+            if os.getpid() != self._pid:
+                raise InternalError(
+                    f"The connection to {self.url} was made before this process was forked, and gRPC cannot be used after a "
+                    "fork. Connect over http:// in the child, or start it another way: "
+                    "multiprocessing.set_start_method('spawn')."
+                )
+            line = _Line(weakref.ref(self))
+            with self._open.lock:
+                if self._open.is_closed:
+                    line.end()
+                    raise InternalError(
+                        f"The connection to {self.url} is closed. Open a new client."
+                    )
+                # Those of threads that have ended, or were idle.
+                self._open.lines = {one for one in self._open.lines if not one.is_over}
+                self._open.lines.add(line)
             self._threads.line = line
         return line
 
     def _drop(self, line: _Line) -> None:
-        with self._lock:
-            self._lines.discard(line)
+        with self._open.lock:
+            self._open.lines.discard(line)
         line.abandon()
 
     # -- errors -------------------------------------------------------------------------------
@@ -197,6 +209,29 @@ class FlightConnection:
         )
 
 
+class _Open:
+    """What a connection has open: the streams and gRPC's channel, closed in this order."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.client: Any = None
+        self.lines: set[_Line] = set()
+        self.is_closed = False
+
+    def close(self) -> None:
+        """Close everything; a thread that still waits for an answer is not waited for."""
+        with self.lock:
+            self.is_closed = True
+            lines, self.lines = self.lines, set()
+            client, self.client = self.client, None
+        for line in lines:
+            line.end()
+        for line in lines:
+            line.thread.join(_CLOSE_SECONDS)
+        if client is not None:
+            client.close()
+
+
 class Said(Exception):
     """An error that the server said within a stream, which goes on."""
 
@@ -214,17 +249,18 @@ class _Line:
     """A thread that asks for another one, and the stream that it keeps open.
 
     Args:
-        connection: Where it asks.
+        connection: Where it asks; weak, so that a client that nobody has any more is closed.
     """
 
-    def __init__(self, connection: FlightConnection) -> None:
+    def __init__(self, connection: weakref.ref[FlightConnection]) -> None:
         self._connection = connection
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stream: tuple[Any, Any] | None = None
         #: Nothing was answered on it yet.
         self._is_new = False
         self.is_over = False
-        threading.Thread(target=self._run, name="chroma_nb flight call", daemon=True).start()
+        self.thread = threading.Thread(target=self._run, name="chroma_nb flight call", daemon=True)
+        self.thread.start()
 
     def ask(self, work: Callable[[], T], seconds: float) -> T:
         """Do some work in the line's thread, and return what it returns.
@@ -243,9 +279,11 @@ class _Line:
         """Send a batch (None: metadata alone) on the stream, and return the answer's batch and metadata."""
         if self._stream is None:
             descriptor = fl.FlightDescriptor.for_command(b"{}")
-            self._stream = self._connection.client.do_exchange(
-                descriptor, self._connection.options(None)
-            )
+            connection = self._connection()
+            # The caller has it.
+            assert connection is not None
+            self._stream = connection.client.do_exchange(descriptor, connection.options(None))
+            del connection
             self._stream[0].begin(QUESTION)
             self._is_new = True
         writer, reader = self._stream

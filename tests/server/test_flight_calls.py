@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -398,3 +401,43 @@ def test_a_closed_client_asks_nothing(server: ArrowFlight) -> None:
     client.close()
     with pytest.raises(ChromaError, match="closed"):
         notes.count()
+
+
+ENDING = """
+import os, sys
+import chroma_nb
+client = chroma_nb.connect(sys.argv[1])
+notes = client.get_or_create_collection("notes", embedding_function=None)
+notes.upsert(ids=["a"], embeddings=[[1.0, 2.0]])
+assert notes.get()["ids"] == ["a"]
+if sys.argv[2] == "fork":
+    child = os.fork()
+    if not child:
+        try:
+            notes.get()
+        except chroma_nb.errors.InternalError as error:
+            assert "spawn" in str(error), error
+            os._exit(7)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert notes.get()["ids"] == ["a"]
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("how", ["end", "fork"])
+def test_a_process_ends_although_its_client_is_open(server: ArrowFlight, how: str) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", ENDING, server.url, how]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_client_that_is_dropped_is_closed(server: ArrowFlight) -> None:
+    client = chroma_nb.connect(server.url)
+    notes = client.create_collection("notes", embedding_function=None)
+    assert notes.get()["ids"] == []
+    opened = client.api._flight._open
+    del client, notes
+    gc.collect()
+    assert opened.is_closed
+    assert opened.client is None
