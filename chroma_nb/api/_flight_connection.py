@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -42,6 +43,8 @@ _IDLE_SECONDS = 60.0
 _CLOSE_SECONDS = 2.0
 #: Beyond a call's own deadline, which gRPC keeps only roughly.
 _GRACE_SECONDS = 2.0
+#: No message of gRPC is larger.
+_GRPC_BYTES = 2**31 - 1
 #: The server says that it has not started on the request.
 _NOT_BEGUN = (429, 503)
 #: What gRPC says where nobody has got the request.
@@ -68,7 +71,15 @@ class FlightConnection:
         ]
         self._location = f"{'grpc+tls' if parts.scheme == 'grpc+tls' else 'grpc+tcp'}://{place}"
         self._options = _tls_options(settings) if parts.scheme == "grpc+tls" else {}
-        self._most_bytes = min(parse_bytes(settings.max_answer), 2**31 - 1)
+        try:
+            self._most_bytes = min(parse_bytes(settings.max_answer), _GRPC_BYTES)
+        except ValueError as error:
+            raise InvalidArgumentError(f"Setting max_answer: {error}") from None
+        if settings.proxy:
+            raise InvalidArgumentError(
+                "Setting proxy is for http:// alone: gRPC takes its proxy from the environment variables grpc_proxy and "
+                "http_proxy."
+            )
         self._threads = threading.local()
         self._open = _Open()
         self._pid = os.getpid()
@@ -127,7 +138,7 @@ class FlightConnection:
             line = self._line()
             shown: ChromaError
             try:
-                return line.ask(lambda line=line: work(line, limit), limit + _GRACE_SECONDS)  # type: ignore[misc]
+                return line.ask(partial(work, line, limit), limit + _GRACE_SECONDS)
             except queue.Empty:
                 self._drop(line)
                 raise self._late(limit) from None

@@ -441,3 +441,23 @@ def test_a_client_that_is_dropped_is_closed(server: ArrowFlight) -> None:
     gc.collect()
     assert opened.is_closed
     assert opened.client is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "word"),
+    [
+        ({"proxy": "http://proxy:3128"}, "proxy"),
+        ({"max_answer": "much"}, "max_answer"),
+        ({"tls_verify": "/no/such/file"}, "tls_verify"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(chosen: Any, word: str) -> None:
+    with pytest.raises(chroma_nb.errors.InvalidArgumentError, match=word):
+        chroma_nb.connect("grpc+tls://localhost:1", settings=Settings(**chosen))
+
+
+def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(
+        ServerUnavailableError, match=r"Could not connect to a chroma_nb server at grpc://"
+    ):
+        chroma_nb.connect("grpc://127.0.0.1:1", settings=Settings(retries=0))
