@@ -97,7 +97,9 @@ def plain(server: ArrowFlight) -> Iterator[Plain]:
 def records(*ids: str | None, dimension: int = 2, **columns: Any) -> Any:
     vectors = np.arange(len(ids) * dimension, dtype=np.float32)
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors), dimension)
-    return pa.record_batch({"id": pa.array(ids, pa.string()), "embedding": embedding, **columns})
+    return pa.RecordBatch.from_pydict(
+        {"id": pa.array(ids, pa.string()), "embedding": embedding, **columns}
+    )
 
 
 def said(error: Any) -> tuple[int, str]:
@@ -137,12 +139,18 @@ def test_one_put_is_one_commit(plain: Plain) -> None:
 @pytest.mark.parametrize(
     ("batch", "word"),
     [
-        (pa.record_batch({"id": ["a"], "vector": [[1.0, 2.0]]}), "Unknown column 'vector'"),
-        (pa.record_batch({"document": ["a"]}), "column 'id'"),
-        (pa.record_batch({"id": [1]}), "'id' to be texts"),
-        (pa.record_batch({"id": ["a"], "embedding": ["x"]}), "lists of float32"),
-        (pa.record_batch({"id": ["a", "b"], "embedding": [[1.0], [1.0, 2.0]]}), "of one length"),
-        (pa.record_batch({"id": ["a"], "embedding": [[1.0, None]]}), "missing numbers"),
+        (
+            pa.RecordBatch.from_pydict({"id": ["a"], "vector": [[1.0, 2.0]]}),
+            "Unknown column 'vector'",
+        ),
+        (pa.RecordBatch.from_pydict({"document": ["a"]}), "column 'id'"),
+        (pa.RecordBatch.from_pydict({"id": [1]}), "'id' to be texts"),
+        (pa.RecordBatch.from_pydict({"id": ["a"], "embedding": ["x"]}), "lists of float32"),
+        (
+            pa.RecordBatch.from_pydict({"id": ["a", "b"], "embedding": [[1.0], [1.0, 2.0]]}),
+            "of one length",
+        ),
+        (pa.RecordBatch.from_pydict({"id": ["a"], "embedding": [[1.0, None]]}), "missing numbers"),
         (records("a", metadata=["{"]), "JSON objects"),
         (records("a", metadata=['{"k": {"a": 1}}']), "metadata"),
         (records("a", "a", document=["x", "y"], metadata=[None, "no"]), "JSON objects"),
