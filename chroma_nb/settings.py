@@ -216,12 +216,10 @@ class Settings(Displayed):
         secret=True,
     )
     server: str = _documented(
-        "fastapi",
-        "Which `Server` `get_server()` makes: `fastapi` (HTTP), `arrowflight` (Arrow Flight), or `package.module:Class`.",
+        "fastapi", "Which `Server` is made: `fastapi`, `arrowflight`, or `package.module:Class`."
     )
     server_host: str = _documented(
-        "127.0.0.1",
-        "Address to serve on; on any other than this machine's own the server needs authentication.",
+        "127.0.0.1", "Address to serve on; any but this machine's own needs authentication."
     )
     server_port: int = _documented(8_000, "Port to serve on; 0 is any that is free.")
     server_token: str = _documented(
@@ -231,12 +229,10 @@ class Settings(Displayed):
         "", "File of tokens and users, hashed, that `chroma-nb auth` writes; changes count at once."
     )
     server_public: bool = _documented(
-        False,
-        "Serve on a public address without authentication: a proxy in front of it authenticates.",
+        False, "Serve a public address without authentication: a proxy in front authenticates."
     )
     server_trusted_proxies: str = _documented(
-        "",
-        "Addresses or networks, separated by commas, whose `X-Forwarded-For` says who asks. Empty is none.",
+        "", "Addresses or networks, with commas, whose `X-Forwarded-For` says who asks."
     )
     server_max_body: str = _documented("256 MB", "Largest body of a request.")
     server_max_head: str = _documented("64 KB", "Largest request line with its headers.")
@@ -252,17 +248,13 @@ class Settings(Displayed):
         100_000, "Most answers of one request: `n_results` times the queries in it."
     )
     server_max_concurrency: int = _documented(
-        128,
-        "Requests worked on or waiting at a time; further ones are asked to try again. One client may have half of them.",
+        128, "Most requests at a time; others are asked to try again. One client may have half."
     )
     server_max_streams: int = _documented(
-        256,
-        "Streams of queries that clients of Arrow Flight may keep open. One client may have half of them; without one its "
-        "queries take longer.",
+        256, "Most streams of queries over Arrow Flight. One client may have half of them."
     )
     server_max_scans: int = _documented(
-        16,
-        "Scans (`to_arrow`, `export`, copies) that clients may read at a time. One client may have half of them.",
+        16, "Most scans (`to_arrow`, `export`, copies) at a time. One client may have half of them."
     )
     server_scan_idle_seconds: float = _documented(
         300.0, "A scan that its client does not go on with for this long is closed; 0 is never."
