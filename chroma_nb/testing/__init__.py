@@ -44,6 +44,7 @@ _CONTRACTS = {
 _PARTS = (
     "chroma_nb.testing._api_base",
     "chroma_nb.testing._api_records",
+    "chroma_nb.testing._api_scans",
     "chroma_nb.testing._processes",
 )
 _ATTRIBUTES = {

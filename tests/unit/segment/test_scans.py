@@ -21,9 +21,12 @@ from chroma_nb.errors import ChromaError, InternalError, MemoryBudgetError, NotF
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment import scans as module
 from chroma_nb.settings import Settings
-from chroma_nb.testing import SharedMemoryDB, local_api
-from chroma_nb.testing._api_base import PLACE, batch_of, create
+from chroma_nb.testing import APIContract, SharedMemoryDB, local_api
 from tests.memory.fakes import MIB, tight
+
+# After the contract, which has pytest rewrite the assertions of its parts.
+assert APIContract
+from chroma_nb.testing._api_base import PLACE, batch_of, create  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
