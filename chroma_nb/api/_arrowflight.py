@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from chroma_nb.api._flight_connection import FlightConnection, NoStreamError, Said
+from chroma_nb.api.address import refused
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
-from chroma_nb.wire.answers import check_page
-from chroma_nb.wire.arrow import read_matches, read_records, to_lists, write_batch
+from chroma_nb.wire.answers import UNUSABLE, check_page
+from chroma_nb.wire.arrow import read_matches, read_records, variable_lists, write_records
 from chroma_nb.wire.flight import QUESTION, Command, error_from_bytes
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
 from chroma_nb.wire.requests import Query, Write
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
 
 #: An answer that is JSON holds at most so many values.
 _MOST_VALUES = 1 << 26
-#: Errors that reading an answer of an unexpected form may raise.
-_UNUSABLE = (
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-)
 
 
 class ArrowFlight(RemoteAPI):
@@ -69,13 +60,7 @@ class ArrowFlight(RemoteAPI):
             _act(flight, OPERATIONS["get_user_identity"], {}, None, None)
         except (AuthorizationError, ChromaAuthError) as error:
             flight.close()
-            shown = (
-                "what was shown to it" if flight.shows_credentials else "to go on without a token"
-            )
-            raise type(error)(
-                f"The server at {flight.url} refuses {shown}: {error}. Pass connect(..., token=...) or "
-                "basic_auth=..., or set CHROMA_NB_TOKEN."
-            ) from None
+            raise refused(flight.url, flight.shows_credentials, error) from None
         except BaseException:
             flight.close()
             raise
@@ -101,7 +86,7 @@ class ArrowFlight(RemoteAPI):
         descriptor = fl.FlightDescriptor.for_command(
             Command(operation.name, path, query).to_bytes()
         )
-        batch = write_batch(request.batch)
+        batch = write_records(request.batch, request.batch.embedded)
 
         def put(line: Any, seconds: float) -> None:
             writer, reader = self._flight.client.do_put(
@@ -121,7 +106,9 @@ class ArrowFlight(RemoteAPI):
         """Ask on the thread's stream, and return records or matches."""
         batch = None
         if isinstance(request, Query):
-            batch = pa.RecordBatch.from_arrays([_question(request.embeddings)], schema=QUESTION)
+            flat = pa.array(request.embeddings.reshape(-1))
+            column = variable_lists(flat, len(request.embeddings))
+            batch = pa.RecordBatch.from_arrays([column], schema=QUESTION)
             sent = write_request(
                 operation, target, replace(request, embeddings=np.empty((0, 0), np.float32))
             )
@@ -150,7 +137,7 @@ class ArrowFlight(RemoteAPI):
             sent = write_request(operation, target, request)
             path, query = _texts(operation, sent.path, sent.params)
             return _act(self._flight, operation, path, query, sent.body, request)
-        except _UNUSABLE as error:
+        except UNUSABLE as error:
             if isinstance(error, ChromaError):
                 raise
             raise self._flight.unusable(error) from error
@@ -162,14 +149,6 @@ class ArrowFlight(RemoteAPI):
     def close(self) -> None:
         super().close()
         self._flight.close()
-
-
-def _question(embeddings: Any) -> pa.Array:
-    """Return the embeddings of queries as the column of `QUESTION`."""
-    column = to_lists(embeddings)
-    n, dimension = embeddings.shape
-    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * dimension)
-    return pa.ListArray.from_arrays(offsets, column.flatten())
 
 
 def _texts(
@@ -203,7 +182,7 @@ def _act(
     )
     try:
         return read_answer(operation, loads(answer, _MOST_VALUES), request)
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         if isinstance(error, ChromaError):
             raise
         raise flight.unusable(error) from error

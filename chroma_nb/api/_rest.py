@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import ChromaError
+from chroma_nb.wire.answers import UNUSABLE
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_answers import read_answer
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 #: Bytes of a float32 as JSON: base64 is 4/3 of its bytes, a number has up to 22 characters.
 _BASE64_BYTES = 6
 _NUMBER_BYTES = 22
-#: Errors that reading an answer of an unexpected form may raise.
-_UNUSABLE = (
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-)
 
 
 @contextlib.contextmanager
@@ -42,7 +33,7 @@ def reading_answers(http: ServerConnection) -> Iterator[None]:
     n_answers = http.n_answers
     try:
         yield
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         # Without an answer since, nothing of it was read.
         if isinstance(error, ChromaError) or http.n_answers == n_answers:
             raise

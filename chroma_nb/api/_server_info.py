@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.api.address import refused
 from chroma_nb.errors import (
     AuthorizationError,
     ChromaAuthError,
@@ -39,11 +40,7 @@ def find_out(http: ServerConnection) -> ServerInfo:
             raise
         raise _old_server(http) or error from None
     except (AuthorizationError, ChromaAuthError) as error:
-        shown = "what was shown to it" if http.shows_credentials else "to go on without a token"
-        raise type(error)(
-            f"The server at {http.url} refuses {shown}: {error}. Pass connect(..., token=...) "
-            "or basic_auth=..., or set CHROMA_NB_TOKEN."
-        ) from None
+        raise refused(http.url, http.shows_credentials, error) from None
     except ChromaError as error:
         raise _old_server(http) or error from None
     if not isinstance(checks, dict) or not isinstance(checks.get("max_batch_size"), int):

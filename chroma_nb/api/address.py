@@ -13,6 +13,7 @@ from chroma_nb.settings import without_secrets
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chroma_nb.errors import ChromaError
     from chroma_nb.settings import Settings
 
 
@@ -70,6 +71,21 @@ def shown_headers(settings: Settings, parts: SplitResult) -> dict[str, str]:
                 f"The header {name!r} holds a line break or a character that HTTP cannot carry."
             )
     return headers
+
+
+def refused(url: str, shows_credentials: bool, error: ChromaError) -> ChromaError:
+    """Return the error of a server that does not let its client in.
+
+    Args:
+        url: The server's address.
+        shows_credentials: Whether the client has shown any.
+        error: What the server said.
+    """
+    shown = "what was shown to it" if shows_credentials else "to go on without a token"
+    return type(error)(
+        f"The server at {url} refuses {shown}: {error}. Pass connect(..., token=...) or basic_auth=..., or set "
+        "CHROMA_NB_TOKEN."
+    )
 
 
 def _is_bearer(settings: Settings) -> bool:

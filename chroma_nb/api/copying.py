@@ -197,13 +197,13 @@ def copy_records(
     """
     copied = Copied()
     # Asked once, where nothing else needs it: `replace` looks at each piece when its turn has come.
-    there = set(target.get(include=()).ids) if mirror or not replace else set()
+    there = set(target.ids()) if mirror or not replace else set()
     surplus = set(there) if mirror else set()
     batches: Iterable[RecordBatch]
     with contextlib.ExitStack() as held:
         if there and not replace:
             # Records that are there stay, and need not even be read. A copy that is resumed is of several versions.
-            ids = source.get(include=()).ids
+            ids = source.ids()
             wanted = [one for one in ids if one not in there]
             copied.skipped = len(ids) - len(wanted)
             n_records, batches = len(wanted), map(_batch, pieces_by_id(source, wanted))

@@ -25,7 +25,7 @@ _GROWTH = 100
 
 @dataclass(frozen=True)
 class _Words:
-    """What a refusal of a regular expression says, in the terms of whoever has written it."""
+    """Words of the error for a regular expression: those of filters, or those of SQL."""
 
     the: str
     joined: str

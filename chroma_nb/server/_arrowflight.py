@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.errors import InternalError
 from chroma_nb.lazy import require_extra
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.server.addresses import cannot_serve, in_url, listening_socket, url_of
 from chroma_nb.server.base import Server
 from chroma_nb.server.tls import tls_context
 
@@ -64,11 +64,11 @@ class ArrowFlight(Server):
     @property
     def url(self) -> str:
         """Where clients reach the server; the port is known once it listens."""
-        host = self.settings.server_host
-        if host in ("0.0.0.0", "::"):
-            host = "localhost"
-        scheme = "grpc+tls" if self.settings.server_tls_certificate else "grpc"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        return url_of(self._scheme, self.settings.server_host, self._port)
+
+    @property
+    def _scheme(self) -> str:
+        return "grpc+tls" if self.settings.server_tls_certificate else "grpc"
 
     def listen(self) -> None:
         if self._calls is not None:
@@ -82,44 +82,28 @@ class ArrowFlight(Server):
         settings = self.settings
         if settings.server_port:
             # gRPC lets two servers listen at one port.
-            self._check_free()
+            listening_socket(settings).close()
         self._loop = asyncio.new_event_loop()
         threading.Thread(
             target=_run_loop, args=(self._loop,), name="chroma_nb flight loop", daemon=True
         ).start()
         bodies = Bodies(parse_bytes(settings.server_max_body), settings.server_body_timeout_seconds)
-        host = settings.server_host
-        location = f"://{f'[{host}]' if ':' in host else host}:{settings.server_port}"
+        location = f"{self._scheme}://{in_url(settings.server_host)}:{settings.server_port}"
         options: dict[str, Any] = {}
         if settings.server_tls_certificate:
             options["tls_certificates"] = [_pair(settings)]
-        scheme = "grpc+tls" if options else "grpc"
         try:
             self._calls = FlightCalls(
                 self._service,
                 JsonRequests(self._service, bodies),
                 bodies,
                 self._loop,
-                scheme + location,
+                location,
                 **options,
             )
         except Exception as error:
-            raise self._cannot_listen(str(error)[:200]) from error
+            raise cannot_serve(settings, str(error)[:200]) from error
         self._port = self._calls.port
-
-    def _check_free(self) -> None:
-        host, port = self.settings.server_host, self.settings.server_port
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            socket.create_server((host, port), family=family).close()
-        except OSError as error:
-            raise self._cannot_listen(error.strerror or str(error)) from error
-
-    def _cannot_listen(self, why: str) -> InvalidArgumentError:
-        return InvalidArgumentError(
-            f"Cannot serve on {self.settings.server_host}:{self.settings.server_port}: {why}. Choose another --port; 0 "
-            "is any that is free."
-        )
 
     def run(self) -> None:
         self.start()

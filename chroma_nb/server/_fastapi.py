@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import signal
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
+from chroma_nb.server.addresses import listening_socket, url_of
 from chroma_nb.server.base import Server
 from chroma_nb.server.settings_check import check_sizes, is_loopback
 from chroma_nb.server.tls import tls_context
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Callable, Iterator
     from types import FrameType
@@ -83,30 +84,14 @@ class FastAPI(Server):
     @property
     def url(self) -> str:
         """Where clients reach the server; the port is known once it listens."""
-        host = self.settings.server_host
-        if host in ("0.0.0.0", "::"):
-            host = "localhost"
         scheme = "https" if self.settings.server_tls_certificate else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self._port}"
+        return url_of(scheme, self.settings.server_host, self._port)
 
     def listen(self) -> None:
         if self._socket is None:
-            self._socket = self._new_socket()
+            self._socket = listening_socket(self.settings, _BACKLOG)
             # Kept, as a closed socket does not say it any more.
             self._port = self._socket.getsockname()[1]
-
-    def _new_socket(self) -> socket.socket:
-        settings = self.settings
-        family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
-        try:
-            return socket.create_server(
-                (settings.server_host, settings.server_port), family=family, backlog=_BACKLOG
-            )
-        except OSError as error:
-            raise InvalidArgumentError(
-                f"Cannot serve on {settings.server_host}:{settings.server_port}: "
-                f"{error.strerror or error}. Choose another --port; 0 is any that is free."
-            ) from error
 
     def _prepare(self) -> None:
         import uvicorn

@@ -338,7 +338,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         *,
         is_noted: bool = True,
     ) -> T:
-        """Do the work of a call, if whoever asks may: in a thread of the service, when it is their turn.
+        """Check that the caller may do this, and do it in a thread of the service.
 
         Raises:
             _Failed: What a client learns of what went wrong.

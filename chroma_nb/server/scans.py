@@ -93,7 +93,7 @@ class OpenScans:
             with self._lock:
                 self._shares.give_back(who)
             raise
-        # Nobody can guess it; whoever has it may do no more than read this collection, which is checked each time.
+        # Random, so that it cannot be guessed. It gives no permission: each request is authorised by its own credentials.
         token = secrets.token_urlsafe(24)
         with self._lock:
             self._open[token] = _Open(scan, who, target, self._clock())

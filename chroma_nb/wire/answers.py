@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 _SCALARS = frozenset((str, int, float, bool, list))
 _ITEMS = _SCALARS - {list}
 _NONE = type(None)
+#: Errors that reading an answer of an unexpected form may raise.
+UNUSABLE = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class AnswerError(ValueError):

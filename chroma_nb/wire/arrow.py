@@ -18,7 +18,7 @@ from chroma_nb.wire.answers import AnswerError, check_metadatas
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,6 @@ PARTS = {
     "uri": "uris",
     "metadata": "metadatas",
 }
-_TEXTS = ("document", "uri", "metadata")
 
 
 # -- embeddings -----------------------------------------------------------------------------------
@@ -51,6 +50,19 @@ def to_lists(vectors: NDArray[np.float32], given: NDArray[np.bool_] | None = Non
     if given is not None and not given.all():
         valid = pa.py_buffer(np.packbits(given, bitorder="little").tobytes())
     return pa.FixedSizeListArray.from_buffers(kind, len(vectors), [valid], children=[flat])
+
+
+def variable_lists(flat: pa.Array, n_rows: int) -> pa.Array:
+    """Return embeddings, one after the other, as lists whose type does not say their length.
+
+    Args:
+        flat: All numbers, float32.
+        n_rows: How many embeddings there are.
+    """
+    dimension = len(flat) // n_rows if n_rows else 0
+    return pa.ListArray.from_arrays(
+        pa.array(np.arange(n_rows + 1, dtype=np.int32) * dimension), flat
+    )
 
 
 def from_lists(
@@ -92,20 +104,26 @@ def from_lists(
     return everything, given
 
 
-# -- records to write -----------------------------------------------------------------------------
+# -- records, to write or in an answer -----------------------------------------------------------------------------
 
 
-def write_batch(batch: RecordBatch) -> pa.RecordBatch:
-    """Return records as they are sent."""
-    columns = {"id": pa.array(batch.ids, pa.string())}
-    if batch.embeddings is not None:
-        columns["embedding"] = to_lists(batch.embeddings, batch.embedded)
-    for name, values in (("document", batch.documents), ("uri", batch.uris)):
+def write_records(
+    records: RecordBatch | Records, given: NDArray[np.bool_] | None = None
+) -> pa.RecordBatch:
+    """Return records as they are sent: those of a write, or of an answer to `get`.
+
+    Args:
+        records: The records.
+        given: Which embeddings are given: shape (n,), bool; None is all.
+    """
+    columns = {"id": pa.array(records.ids, pa.string())}
+    if records.embeddings is not None:
+        columns["embedding"] = to_lists(records.embeddings, given)
+    for name, values in (("document", records.documents), ("uri", records.uris)):
         if values is not None:
             columns[name] = pa.array(list(values), pa.string())
-    if batch.metadatas is not None:
-        texts = [None if one is None else dumps(one).decode() for one in batch.metadatas]
-        columns["metadata"] = pa.array(texts, pa.string())
+    if records.metadatas is not None:
+        columns["metadata"] = _json_texts(records.metadatas)
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -166,19 +184,6 @@ def _metadata(text: str | None, row: int) -> dict[str, Any] | None:
 
 
 # -- answers --------------------------------------------------------------------------------------
-
-
-def write_records(records: Records) -> pa.RecordBatch:
-    """Return an answer to `get` as it is sent."""
-    columns = {"id": pa.array(records.ids, pa.string())}
-    if records.embeddings is not None:
-        columns["embedding"] = to_lists(records.embeddings)
-    for name, values in (("document", records.documents), ("uri", records.uris)):
-        if values is not None:
-            columns[name] = pa.array(values, pa.string())
-    if records.metadatas is not None:
-        columns["metadata"] = _json_texts(records.metadatas)
-    return pa.RecordBatch.from_pydict(columns)
 
 
 def read_records(table: Any, include: Sequence[str]) -> Records:
@@ -248,7 +253,7 @@ def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
     return found
 
 
-def _json_texts(values: Sequence[dict[str, Any] | None]) -> pa.Array:
+def _json_texts(values: Sequence[Mapping[str, Any] | None]) -> pa.Array:
     return pa.array([None if one is None else dumps(one).decode() for one in values], pa.string())
 
 

@@ -3,7 +3,7 @@
 * An action's type is an operation's name; its body and its result are JSON of the REST API.
 * `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches. One put is one commit.
 * `DoExchange`: each batch of the client is a `get` or a `query`, named by its application metadata; each has one answer.
-* `DoGet`: a ticket names a `get`. A collection's flight is found by the path (tenant, database, name).
+* `DoGet`: a ticket names a `get`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from chroma_nb.errors import ChromaError, InvalidArgumentError
+from chroma_nb.wire.arrow import variable_lists
 from chroma_nb.wire.errors import error_from_json
 from chroma_nb.wire.text import NoJsonError, dumps, loads
 
@@ -158,8 +159,6 @@ def as_answer(batch: pa.RecordBatch) -> pa.RecordBatch:
             continue
         column = batch.column(one.name)
         if one.name == "embedding":
-            dimension = column.type.list_size
-            offsets = pa.array(range(0, n * dimension + 1, dimension or 1), pa.int32())
-            column = pa.ListArray.from_arrays(offsets, column.flatten())
+            column = variable_lists(column.flatten(), n)
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=ANSWER)
