@@ -15,9 +15,10 @@ from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
 from chroma_nb.wire.answers import UNUSABLE, check_page
 from chroma_nb.wire.arrow import read_matches, read_records, variable_lists, write_records
-from chroma_nb.wire.flight import QUESTION, Command, error_from_bytes
+from chroma_nb.wire.arrow_scan import read_scan_answer
+from chroma_nb.wire.flight import QUESTION, READS, Command, error_from_bytes
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
-from chroma_nb.wire.requests import Query, Write
+from chroma_nb.wire.requests import Query, ScanStep, Write
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_answers import read_answer
 from chroma_nb.wire.rest_requests import write_request
@@ -69,7 +70,7 @@ class ArrowFlight(RemoteAPI):
     def _call(self, operation: Operation, target: Target, request: Request | None) -> Any:
         if isinstance(request, Write):
             return self._put(operation, target, request)
-        if operation.name in ("get", "query"):
+        if operation.name in READS and not (isinstance(request, ScanStep) and request.close):
             return self._read(operation, target, request)
         sent = write_request(operation, target, request)
         path, query = _texts(operation, sent.path, sent.params)
@@ -103,7 +104,7 @@ class ArrowFlight(RemoteAPI):
         self._flight.call(put, safe=operation.may_repeat(request))
 
     def _read(self, operation: Operation, target: Target, request: Any) -> Any:
-        """Ask on the thread's stream, and return records or matches."""
+        """Ask on the thread's stream, and return records, matches or a piece of a scan."""
         batch = None
         if isinstance(request, Query):
             flat = pa.array(request.embeddings.reshape(-1))
@@ -121,9 +122,12 @@ class ArrowFlight(RemoteAPI):
             found, said = line.exchange(batch, command)
             if found is None:
                 error = error_from_bytes(said)
-                if error is None:
-                    raise ValueError("an answer without records")
-                raise Said(*error)
+                if error is not None:
+                    raise Said(*error)
+            if isinstance(request, ScanStep):
+                return read_scan_answer(found, said, request)
+            if found is None:
+                raise ValueError("an answer without records")
             if isinstance(request, Query):
                 return read_matches(found, request.include, len(request.embeddings))
             records = read_records(found, request.include)

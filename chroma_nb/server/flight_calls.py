@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -17,21 +18,30 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from chroma_nb import validation
+from chroma_nb.api.base import Matches
 from chroma_nb.errors import BatchSizeExceededError, ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.auth import ANONYMOUS, Identity
 from chroma_nb.server.bodies import MAX_HELD
 from chroma_nb.server.endpoints import ENDPOINTS
+from chroma_nb.server.flight_listing import flight_of_path, flights, read_criteria
 from chroma_nb.server.limits import check_n_records
 from chroma_nb.server.observability import trace_id_of
 from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares
-from chroma_nb.wire.arrow import from_lists, read_batch, write_matches, write_records
+from chroma_nb.wire.arrow import (
+    from_lists,
+    read_batch,
+    records_schema,
+    write_matches,
+    write_records,
+)
+from chroma_nb.wire.arrow_scan import write_scan_answer
 from chroma_nb.wire.errors import error_to_json
-from chroma_nb.wire.flight import ANSWER, Command, as_answer, flight_error
+from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command, as_answer, flight_error
 from chroma_nb.wire.operations import OPERATIONS
-from chroma_nb.wire.requests import Query
+from chroma_nb.wire.requests import Query, ScanAnswer
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_requests import Arrived, read_request, read_target, written
 from chroma_nb.wire.text import dumps
@@ -43,6 +53,7 @@ if TYPE_CHECKING:
     from chroma_nb.server.json_requests import JsonRequests
     from chroma_nb.server.service import Service
     from chroma_nb.wire.operations import Operation
+    from chroma_nb.wire.requests import Request, Target
 
 T = TypeVar("T")
 
@@ -53,8 +64,6 @@ _BATCH_TIMES = 4.0
 _ANSWER_TIMES = 2.0
 #: What everybody may ask has no arguments, so its command is short.
 _OPEN_BYTES = 4_096
-_WRITES = ("add", "update", "upsert")
-_READS = ("get", "query")
 
 
 @dataclass(frozen=True)
@@ -163,7 +172,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         writer.write(pa.py_buffer(b'{"status":200}'))
 
     def _write(self, context: Any, command: Command, reader: Any) -> None:
-        operation = _known(command, _WRITES)
+        operation = _known(command, WRITES)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
         with self._receiving(reader) as (batches, size):
@@ -226,10 +235,66 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 self._received -= n_bytes
 
     def do_get(self, context: Any, ticket: Any) -> Any:
-        """Send the records that a ticket names."""
+        """Send the records that a ticket names: those of a `get` in one batch, those of a `scan` in many.
+
+        All are of one version, also of a scan. Its next piece is read when the client has taken the one before.
+        """
         with _flight_errors():
-            batch = self._read(context, self._command(context, ticket.ticket), None)
-        return fl.RecordBatchStream(pa.Table.from_batches([batch]))
+            command = self._command(context, ticket.ticket)
+            body = command.body if isinstance(command.body, dict) else {}
+            if command.operation == "scan" and (body.get("scan") or body.get("close")):
+                raise InvalidArgumentError("A ticket begins a scan. Its steps go by DoExchange")
+            batch, said = self._read(context, command, None)
+            if command.operation != "scan":
+                return fl.RecordBatchStream(pa.Table.from_batches([batch]))
+            schema = records_schema(said["dimension"], body.get("include"))
+        return fl.GeneratorStream(schema, self._pieces(context, command, schema, batch, said))
+
+    def _pieces(
+        self, context: Any, command: Command, schema: Any, batch: Any, said: dict[str, Any]
+    ) -> Iterator[Any]:
+        """Yield the pieces of a scan, the first of which was read, and close it, also where the client goes away."""
+        token = said["scan"]
+        try:
+            with _flight_errors():
+                for number in itertools.count(1):
+                    if batch is None:
+                        return
+                    if not batch.num_rows:
+                        batch = schema.empty_table().to_batches()
+                    yield batch, pa.py_buffer(dumps({"n_damaged": said["n_damaged"]}))
+                    # Authorised like any request: a credential may be taken away meanwhile.
+                    step = replace(command, body={"scan": token, "piece": number})
+                    batch, said = self._read(context, step, None)
+        finally:
+            self._service.scans.end(token, read_target(Arrived(command.path, {}, None)))
+
+    def list_flights(self, context: Any, criteria: bytes) -> Iterator[Any]:
+        """Return the collections of the caller's tenants as flights."""
+        with _flight_errors():
+            if len(criteria) > _OPEN_BYTES:
+                raise InvalidArgumentError("Criteria of flights are a tenant and a database")
+            tenants, database = read_criteria(criteria, self._identify(context, _caller(context)))
+            return iter(list(flights(self._asking(context), tenants, database)))
+
+    def get_flight_info(self, context: Any, descriptor: Any) -> Any:
+        """Return the flight of a path."""
+        with _flight_errors():
+            self._identify(context, _caller(context))
+            return flight_of_path(self._asking(context), descriptor.path or [])
+
+    def _asking(self, context: Any) -> Callable[[str, Target, Request | None], Any]:
+        """Return a function that carries out operations for a caller."""
+
+        def ask(name: str, target: Target, request: Request | None) -> Any:
+            operation = OPERATIONS[name]
+
+            def work(identity: Identity, caller: Caller) -> Any:
+                return self._service.answer(operation, target, request, identity)
+
+            return self._carry_out(context, "flights", operation, {"tenant": target.tenant}, work)
+
+        return ask
 
     def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Answer each `get` or `query` of a stream, one after the other."""
@@ -254,7 +319,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
                     raise self._too_large("The queries take")
-                batch = as_answer(self._read(context, command, chunk.data))
+                batch, said = self._read(context, command, chunk.data)
             except _Failed as failed:
                 # The stream goes on.
                 writer.write_metadata(pa.py_buffer(failed.with_status))
@@ -264,14 +329,18 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             except ChromaError as error:
                 writer.write_metadata(pa.py_buffer(_Failed.of(error).with_status))
                 continue
-            writer.write_with_metadata(batch, pa.py_buffer(b'{"status":200}'))
+            metadata = pa.py_buffer(dumps({"status": 200, **said}))
+            if batch is None:
+                writer.write_metadata(metadata)
+            else:
+                writer.write_with_metadata(as_answer(batch), metadata)
 
-    def _read(self, context: Any, command: Command, data: Any) -> Any:
-        """Return the answer to a `get` or a `query` as a batch."""
-        operation = _known(command, _READS)
+    def _read(self, context: Any, command: Command, data: Any) -> tuple[Any, dict[str, Any]]:
+        """Return an answer as a batch (None: there are no records), and what is said beside it."""
+        operation = _known(command, READS)
         endpoint = ENDPOINTS[ROUTE_OF[operation.name].name]
 
-        def work(identity: Identity, caller: Caller) -> Any:
+        def work(identity: Identity, caller: Caller) -> tuple[Any, dict[str, Any]]:
             with WORKSPACE.holding_answers(_ANSWER_TIMES, lambda: self._service.stopping):
                 body = command.body if command.body is not None else {}
                 if operation.name == "query":
@@ -287,7 +356,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                         raise InvalidArgumentError("Expected query_embeddings without missing ones")
                     request = replace(request, embeddings=validation.check_embeddings(vectors))
                 found = self._service.answer(operation, read_target(arrived), request, identity)
-                return write_matches(found) if operation.name == "query" else write_records(found)
+                if isinstance(found, ScanAnswer):
+                    return write_scan_answer(found)
+                return (write_matches if isinstance(found, Matches) else write_records)(found), {}
 
         return self._carry_out(context, operation.name, operation, command.path, work)
 

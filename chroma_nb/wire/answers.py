@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +137,18 @@ def check_kind(value: Any, kinds: Any, what: str) -> Any:
     return value
 
 
+def check_count(found: dict[str, Any], name: str) -> int:
+    """Return a number that counts something.
+
+    Raises:
+        AnswerError: It is none.
+    """
+    number: int = check_kind(found.get(name), int, f"{name!r}")
+    if number < 0:
+        raise AnswerError(f"{name!r} is negative")
+    return number
+
+
 def _each(kinds: Any) -> tuple[type[Any], ...]:
     return kinds if isinstance(kinds, tuple) else (kinds,)
 
@@ -201,3 +214,17 @@ def check_metadatas(values: Any, size: int) -> list[Any]:
             if type(value) is list and not _ITEMS.issuperset(map(type, value)):
                 raise AnswerError("'metadatas' has lists that no metadata has")
     return [metadata or None for metadata in found]
+
+
+def read_metadatas(texts: Sequence[str | None]) -> list[Any]:
+    """Return the metadata of records that came as JSON texts; an empty one is None.
+
+    Raises:
+        AnswerError: One is none.
+    """
+    try:
+        # Each by itself: two halves that are no JSON may be some when they are put together.
+        found = [None if text is None else json.loads(text) for text in texts]
+    except (ValueError, RecursionError) as error:
+        raise AnswerError(f"metadata cannot be read: {error}") from None
+    return check_metadatas(found, len(found))

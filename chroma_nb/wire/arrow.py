@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from chroma_nb.api.base import Matches, Records
+from chroma_nb.api.scanning import ScanPiece
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.wire.answers import AnswerError, check_metadatas
+from chroma_nb.wire.answers import AnswerError, read_metadatas
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
@@ -253,6 +254,63 @@ def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
     return found
 
 
+# -- pieces of scans ------------------------------------------------------------------------------
+
+
+def records_schema(dimension: int, include: Sequence[str] | None = None) -> pa.Schema:
+    """Return the schema of records as they are sent: those of the pieces of a scan.
+
+    Args:
+        dimension: Floats of an embedding.
+        include: What there is beside the id; None is everything.
+    """
+    kinds = dict.fromkeys(PARTS, pa.string())
+    kinds["embedding"] = pa.list_(pa.float32(), dimension)
+    given = [name for name, part in PARTS.items() if include is None or part in include]
+    return pa.schema([("id", pa.string()), *((name, kinds[name]) for name in given)])
+
+
+def write_piece(piece: ScanPiece) -> pa.RecordBatch:
+    """Return a piece of a scan as it is sent. Its metadata go as the texts that they are."""
+    columns = {"id": pa.array(piece.ids, pa.string())}
+    for name, part in PARTS.items():
+        column = getattr(piece, part)
+        if column is not None:
+            columns[name] = (
+                to_lists(column) if name == "embedding" else pa.array(column, pa.string())
+            )
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def read_piece(table: Any, include: Sequence[str], dimension: int) -> ScanPiece:
+    """Return a piece of a scan.
+
+    Args:
+        table: The batch.
+        include: What was asked for.
+        dimension: Floats of an embedding.
+
+    Raises:
+        AnswerError: It is none.
+    """
+    piece = ScanPiece(_ids(table))
+    for name, part in PARTS.items():
+        if part not in include:
+            continue
+        column = _column(table, name)
+        if name != "embedding":
+            setattr(piece, part, _texts(column, name, AnswerError))
+            continue
+        piece.embeddings = _vectors(column)
+        if piece.ids and piece.embeddings.shape[1] != dimension:
+            raise AnswerError(
+                f"'embedding' has {piece.embeddings.shape[1]:,} numbers, not {dimension:,}"
+            )
+    # Whoever gets the texts writes them to a file as they are.
+    read_metadatas(piece.metadatas or ())
+    return piece
+
+
 def _json_texts(values: Sequence[Mapping[str, Any] | None]) -> pa.Array:
     return pa.array([None if one is None else dumps(one).decode() for one in values], pa.string())
 
@@ -267,19 +325,17 @@ def _ids(table: Any) -> list[str]:
 def _part(table: Any, name: str) -> Any:
     column = _column(table, name)
     if name == "embedding":
-        vectors, given = from_lists(column, "'embedding'", AnswerError)
-        if given is not None:
-            raise AnswerError("'embedding' has missing ones")
-        # The caller's own: Arrow's memory cannot be written to.
-        return vectors.copy() if len(vectors) else np.empty((0, 0), np.float32)
+        return _vectors(column)
     texts = _texts(column, name, AnswerError)
-    if name != "metadata":
-        return texts
-    try:
-        found = [None if text is None else json.loads(text) for text in texts]
-        return check_metadatas(found, len(found))
-    except (ValueError, RecursionError) as error:
-        raise AnswerError(f"'metadata' cannot be read: {error}") from None
+    return read_metadatas(texts) if name == "metadata" else texts
+
+
+def _vectors(column: Any) -> NDArray[np.float32]:
+    vectors, given = from_lists(column, "'embedding'", AnswerError)
+    if given is not None:
+        raise AnswerError("'embedding' has missing ones")
+    # The caller's own: Arrow's memory cannot be written to.
+    return vectors.copy() if len(vectors) else np.empty((0, 0), np.float32)
 
 
 def _column(table: Any, name: str) -> Any:

@@ -2,7 +2,8 @@
 
 * An action's type is an operation's name; its body and its result are JSON of the REST API.
 * `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches. One put is one commit.
-* `DoExchange`: each batch of the client is a `get` or a `query`, named by its application metadata; each has one answer.
+* `DoExchange`: each batch of the client is a `get`, a `query` or a step of a `scan`, named by its application metadata; each has one
+  answer.
 * `DoGet`: a ticket names a `get`.
 """
 
@@ -34,6 +35,9 @@ _KINDS = {
     503: fl.FlightUnavailableError,
     504: fl.FlightTimedOutError,
 }
+#: What batches are sent for, and what they answer.
+WRITES = ("add", "update", "upsert")
+READS = ("get", "query", "scan")
 #: What the server's half of a `DoExchange` is made of. A column that was not asked for is null.
 ANSWER = pa.schema(
     [

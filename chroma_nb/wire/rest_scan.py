@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chroma_nb.api.scanning import ScanPiece
-from chroma_nb.wire.answers import AnswerError, check_kind, check_metadatas, check_texts
+from chroma_nb.wire.answers import AnswerError, check_count, check_kind, check_texts, read_metadatas
 from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.requests import ScanAnswer, ScanStep
 
@@ -77,11 +76,11 @@ def read_scan_answer(found: Any, step: ScanStep) -> ScanAnswer:
         AnswerError, or another error of reading: It is none.
     """
     check_kind(found, dict, "the answer")
-    dimension = _count(found, "dimension")
+    dimension = check_count(found, "dimension")
     piece = found.get("piece")
     return ScanAnswer(
         check_kind(found.get("scan"), str, "'scan'"),
-        _count(found, "n_records"),
+        check_count(found, "n_records"),
         dimension,
         None if piece is None else _read_piece(piece, dimension, step),
     )
@@ -90,7 +89,7 @@ def read_scan_answer(found: Any, step: ScanStep) -> ScanAnswer:
 def _read_piece(found: Any, dimension: int, step: ScanStep) -> ScanPiece:
     check_kind(found, dict, "'piece'")
     ids = check_texts(found.get("ids"), "ids")
-    piece = ScanPiece(ids, n_damaged=_count(found, "n_damaged"))
+    piece = ScanPiece(ids, n_damaged=check_count(found, "n_damaged"))
     if not ids and not piece.n_damaged:
         raise AnswerError("a piece has no records")
     if "embeddings" in step.include:
@@ -98,10 +97,8 @@ def _read_piece(found: Any, dimension: int, step: ScanStep) -> ScanPiece:
     for name in ("documents", "metadatas", "uris"):
         if name in step.include:
             setattr(piece, name, check_texts(found.get(name), name, len(ids), gaps=True))
-    if piece.metadatas is not None:
-        texts = ["null" if one is None else one for one in piece.metadatas]
-        # Whoever gets the texts writes them to a file as they are.
-        check_metadatas(json.loads(f"[{','.join(texts)}]"), len(ids))
+    # Whoever gets the texts writes them to a file as they are.
+    read_metadatas(piece.metadatas or ())
     return piece
 
 
@@ -120,10 +117,3 @@ def _from_text(text: Any, n: int, dimension: int) -> NDArray[np.float32]:
         .reshape(n, dimension)
         .astype(np.float32, copy=False)
     )
-
-
-def _count(found: dict[str, Any], name: str) -> int:
-    number: int = check_kind(found.get(name), int, f"{name!r}")
-    if number < 0:
-        raise AnswerError(f"{name!r} is negative")
-    return number
