@@ -63,10 +63,10 @@ _endpoint(
     s.NewRecords,
     status=201,
     query=(("on_conflict", "What happens to ids that exist: `skip`, `error` or `replace`"),),
-    problems=(409, 413, 507),
+    problems=(409,),
 )
-_endpoint("upsert", s.Nothing, s.NewRecords, problems=(413, 507))
-_endpoint("update", s.Nothing, s.RecordChanges, problems=(413, 507))
+_endpoint("upsert", s.Nothing, s.NewRecords)
+_endpoint("update", s.Nothing, s.RecordChanges)
 _endpoint("delete", s.Deleted, s.DeleteBody)
 _endpoint(
     "count", int, query=(("read_level", "Chroma's read levels; a store is always up to date"),)
@@ -104,7 +104,7 @@ _endpoint("get_collection_by_id", s.CollectionAnswer)
 _endpoint("get_collection", s.CollectionAnswer)
 _endpoint("update_collection", s.Nothing, s.CollectionChanges, problems=(409,))
 _endpoint("delete_collection", s.Nothing)
-_endpoint("fork", s.CollectionAnswer, s.ForkBody, problems=(409, 507))
+_endpoint("fork", s.CollectionAnswer, s.ForkBody, problems=(409,))
 _endpoint(
     "fork_count",
     s.ForkCount,
@@ -123,8 +123,8 @@ _endpoint(
     s.Released,
     query=(("tenant", "The collection's tenant"), ("database", "The collection's database")),
 )
-_endpoint("load", s.Loaded, problems=(507,))
-_endpoint("pin", s.Nothing, s.PinBody, problems=(507,))
+_endpoint("load", s.Loaded)
+_endpoint("pin", s.Nothing, s.PinBody)
 _endpoint("set_ttl", s.CollectionAnswer, s.TtlBody)
 _endpoint(
     "describe_fields",
@@ -132,11 +132,11 @@ _endpoint(
     query=(("n_values", "The values of a key are counted where it has at most this many"),),
 )
 _endpoint("metadata_keys", list[str])
-_endpoint("build_index", s.Nothing, problems=(507,))
+_endpoint("build_index", s.Nothing)
 _endpoint("explain", dict[str, Any], s.ExplainBody)
 _endpoint("memory_report", s.Report, s.ReportBody)
 _endpoint("unload_all", s.Released)
 _endpoint("preview_memory_budget", list[s.EvictionAnswer], s.BudgetBody)
 _endpoint("get_memory_budget", s.Budget)
-_endpoint("set_memory_budget", s.Budget, s.BudgetBody, problems=(507,))
+_endpoint("set_memory_budget", s.Budget, s.BudgetBody)
 _endpoint("estimate_memory", s.EstimateAnswer, s.EstimateBody)

@@ -32,7 +32,8 @@ def tag_of(route: Route) -> str:
 def description_of(endpoint: Endpoint) -> dict[str, Any]:
     """Return the parts of a route's description that FastAPI does not know: responses, parameters, body, security."""
     problem = {"$ref": "#/components/schemas/Problem"}
-    statuses = {400, 413, 415, 500, 503, 504, *endpoint.problems}
+    # 507: reading a body, the store or the catalogue takes memory.
+    statuses = {400, 413, 415, 500, 503, 504, 507, *endpoint.problems}
     if endpoint.body is not None:
         statuses |= {408, 422}
     if endpoint.route.operation.scope != "open":

@@ -54,6 +54,11 @@ def test_fastapis_own_form_of_errors_is_nowhere(document: dict[str, Any]) -> Non
     assert "HTTPValidationError" not in str(responses)
 
 
+def test_whatever_is_asked_a_server_may_be_busy_late_or_out_of_memory() -> None:
+    for name, endpoint in ENDPOINTS.items():
+        assert {"503", "504", "507"} <= description_of(endpoint)["responses"].keys(), name
+
+
 def test_what_is_open_to_everybody_asks_for_no_credentials() -> None:
     heartbeat, count = description_of(ENDPOINTS["heartbeat"]), description_of(ENDPOINTS["count"])
     assert "security" not in heartbeat
