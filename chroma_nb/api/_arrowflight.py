@@ -15,6 +15,7 @@ from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
 from chroma_nb.wire.answers import UNUSABLE, check_page
 from chroma_nb.wire.arrow import read_matches, read_records, variable_lists, write_records
+from chroma_nb.wire.arrow_columns import from_numbers
 from chroma_nb.wire.arrow_scan import read_scan_answer
 from chroma_nb.wire.flight import QUESTION, READS, Command, error_from_bytes
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
@@ -107,7 +108,7 @@ class ArrowFlight(RemoteAPI):
         """Ask on the thread's stream, and return records, matches or a piece of a scan."""
         batch = None
         if isinstance(request, Query):
-            flat = pa.array(request.embeddings.reshape(-1))
+            flat = from_numbers(request.embeddings.reshape(-1))
             column = variable_lists(flat, len(request.embeddings))
             batch = pa.RecordBatch.from_arrays([column], schema=QUESTION)
             sent = write_request(

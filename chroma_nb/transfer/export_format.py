@@ -10,8 +10,6 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import require_extra
 from chroma_nb.validation import (
@@ -76,15 +74,15 @@ def _sum(text: bytes) -> bytes:
 
 def record_batches(pa: Any, scan: Iterable[ScanPiece], schema: Any) -> Iterator[Any]:
     """Yield a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records."""
-    dimension = schema.field("embedding").type.list_size
+    from chroma_nb.wire.arrow_columns import from_texts, from_vectors
+
     for piece in scan:
         if not piece.ids:
             continue
-        flat = np.ascontiguousarray(piece.embeddings, dtype=np.float32).ravel()
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension)
-        texts = [piece.ids, piece.documents, piece.uris, piece.metadatas]
-        columns = [pa.array(column, type=pa.string()) for column in texts]
-        yield pa.record_batch([*columns, vectors], schema=schema)
+        texts: list[Any] = [piece.ids, piece.documents, piece.uris, piece.metadatas]
+        vectors: Any = piece.embeddings
+        columns = [*map(from_texts, texts), from_vectors(vectors)]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def read_description(schema: Any, what: str) -> dict[str, Any] | None:

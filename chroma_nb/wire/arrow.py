@@ -16,6 +16,14 @@ from chroma_nb.api.base import Matches, Records
 from chroma_nb.api.scanning import ScanPiece
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.wire.answers import AnswerError, read_metadatas
+from chroma_nb.wire.arrow_columns import (
+    from_numbers,
+    from_texts,
+    from_vectors,
+    is_given,
+    to_numbers,
+    too_much_text,
+)
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
@@ -37,22 +45,6 @@ PARTS = {
 # -- embeddings -----------------------------------------------------------------------------------
 
 
-def to_lists(vectors: NDArray[np.float32], given: NDArray[np.bool_] | None = None) -> pa.Array:
-    """Return embeddings as an Arrow array, without a copy.
-
-    Args:
-        vectors: Shape (n, dimension), float32.
-        given: Shape (n,), bool: the others are null; None is all.
-    """
-    flat = pa.array(np.ascontiguousarray(vectors, dtype="<f4").reshape(-1))
-    dimension = vectors.shape[1]
-    kind = pa.list_(pa.float32(), dimension)
-    valid = None
-    if given is not None and not given.all():
-        valid = pa.py_buffer(np.packbits(given, bitorder="little").tobytes())
-    return pa.FixedSizeListArray.from_buffers(kind, len(vectors), [valid], children=[flat])
-
-
 def variable_lists(flat: pa.Array, n_rows: int) -> pa.Array:
     """Return embeddings, one after the other, as lists whose type does not say their length.
 
@@ -62,7 +54,7 @@ def variable_lists(flat: pa.Array, n_rows: int) -> pa.Array:
     """
     dimension = len(flat) // n_rows if n_rows else 0
     return pa.ListArray.from_arrays(
-        pa.array(np.arange(n_rows + 1, dtype=np.int32) * dimension), flat
+        from_numbers(np.arange(n_rows + 1, dtype=np.int32) * np.int32(dimension)), flat
     )
 
 
@@ -83,7 +75,7 @@ def from_lists(
         raise refuse(f"Expected {what} to be lists of float32, got {kind}"[:300])
     if not (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
         raise refuse(f"Expected {what} to be lists of float32, got {kind}"[:300])
-    given = None if not column.null_count else np.asarray(column.is_valid())
+    given = None if not column.null_count else is_given(column)
     present = column if given is None else column.drop_null()
     values = present.flatten()
     if values.null_count:
@@ -91,13 +83,13 @@ def from_lists(
     n_rows = len(present)
     dimension = len(values) // n_rows if n_rows else 0
     if n_rows and not pa.types.is_fixed_size_list(kind):
-        lengths = np.diff(np.asarray(present.offsets))
+        lengths = np.diff(to_numbers(present.offsets))
         if not (lengths == dimension).all():
             raise refuse(
                 f"Expected {what} of one length, got {lengths.min():,} to {lengths.max():,} numbers"
             )
     with np.errstate(over="ignore"):
-        rows = np.asarray(values).astype(np.float32, copy=False).reshape(n_rows, dimension)
+        rows = to_numbers(values).astype(np.float32, copy=False).reshape(n_rows, dimension)
     if given is None:
         return rows, None
     everything = np.zeros((len(column), dimension), dtype=np.float32)
@@ -117,12 +109,12 @@ def write_records(
         records: The records.
         given: Which embeddings are given: shape (n,), bool; None is all.
     """
-    columns = {"id": pa.array(records.ids, pa.string())}
+    columns = {"id": from_texts(records.ids)}
     if records.embeddings is not None:
-        columns["embedding"] = to_lists(records.embeddings, given)
+        columns["embedding"] = from_vectors(records.embeddings, given)
     for name, values in (("document", records.documents), ("uri", records.uris)):
         if values is not None:
-            columns[name] = pa.array(list(values), pa.string())
+            columns[name] = from_texts(values)
     if records.metadatas is not None:
         columns["metadata"] = _json_texts(records.metadatas)
     return pa.RecordBatch.from_pydict(columns)
@@ -204,19 +196,19 @@ def write_matches(matches: Matches) -> pa.RecordBatch:
     """Return an answer to `query` as it is sent: the matches of all queries, one below the other."""
     sizes = [len(ids) for ids in matches.ids]
     columns = {
-        "query": pa.array(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)),
-        "id": pa.array([one for ids in matches.ids for one in ids], pa.string()),
+        "query": from_numbers(np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)),
+        "id": from_texts(one for ids in matches.ids for one in ids),
     }
     if matches.distances is not None:
         flat = np.array([one for row in matches.distances for one in row], dtype=np.float32)
-        columns["distance"] = pa.array(flat)
+        columns["distance"] = from_numbers(flat)
     if matches.embeddings is not None:
         some = [rows for rows in matches.embeddings if len(rows)]
         vectors = np.concatenate(some) if some else np.empty((0, 1), np.float32)
-        columns["embedding"] = to_lists(vectors)
+        columns["embedding"] = from_vectors(vectors)
     for name, rows in (("document", matches.documents), ("uri", matches.uris)):
         if rows is not None:
-            columns[name] = pa.array([one for row in rows for one in row], pa.string())
+            columns[name] = from_texts(one for row in rows for one in row)
     if matches.metadatas is not None:
         columns["metadata"] = _json_texts([one for row in matches.metadatas for one in row])
     return pa.RecordBatch.from_pydict(columns)
@@ -232,7 +224,7 @@ def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
     numbers = _column(table, "query")
     if not pa.types.is_int32(numbers.type) or numbers.null_count:
         raise AnswerError("'query' has something else than the numbers of queries")
-    queries = np.asarray(numbers)
+    queries = to_numbers(numbers)
     if len(queries) and (
         queries[0] < 0 or queries[-1] >= n_queries or (np.diff(queries) < 0).any()
     ):
@@ -247,7 +239,7 @@ def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
         distances = _column(table, "distance")
         if not pa.types.is_float32(distances.type) or distances.null_count:
             raise AnswerError("'distance' has something else than float32")
-        found.distances = split(np.asarray(distances).tolist())
+        found.distances = split(to_numbers(distances).tolist())
     for name, part in PARTS.items():
         if part in include:
             setattr(found, part, split(_part(table, name)))
@@ -272,13 +264,11 @@ def records_schema(dimension: int, include: Sequence[str] | None = None) -> pa.S
 
 def write_piece(piece: ScanPiece) -> pa.RecordBatch:
     """Return a piece of a scan as it is sent. Its metadata go as the texts that they are."""
-    columns = {"id": pa.array(piece.ids, pa.string())}
+    columns = {"id": from_texts(piece.ids)}
     for name, part in PARTS.items():
         column = getattr(piece, part)
         if column is not None:
-            columns[name] = (
-                to_lists(column) if name == "embedding" else pa.array(column, pa.string())
-            )
+            columns[name] = from_vectors(column) if name == "embedding" else from_texts(column)
     return pa.RecordBatch.from_pydict(columns)
 
 
@@ -312,7 +302,7 @@ def read_piece(table: Any, include: Sequence[str], dimension: int) -> ScanPiece:
 
 
 def _json_texts(values: Sequence[Mapping[str, Any] | None]) -> pa.Array:
-    return pa.array([None if one is None else dumps(one).decode() for one in values], pa.string())
+    return from_texts(None if one is None else dumps(one).decode() for one in values)
 
 
 def _ids(table: Any) -> list[str]:
@@ -351,7 +341,7 @@ def _one_array(column: Any) -> Any:
     whole = column.combine_chunks()
     # pyarrow gives chunks again where the texts are too long for one array.
     if isinstance(whole, pa.ChunkedArray):
-        raise InvalidArgumentError("More than 2 GiB of texts in one column: send them in parts")
+        raise too_much_text()
     return whole
 
 

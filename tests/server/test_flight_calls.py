@@ -469,3 +469,27 @@ def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
         ServerUnavailableError, match=r"Could not connect to a chroma_nb server at grpc://"
     ):
         chroma_nb.connect("grpc://127.0.0.1:1", settings=Settings(retries=0))
+
+
+def test_neither_end_imports_pandas() -> None:
+    """It takes half a second and 40 MB."""
+    code = """
+import sys
+import chroma_nb
+from chroma_nb.server import ArrowFlight
+
+settings = chroma_nb.Settings(server_port=0, progress=False)
+with chroma_nb.EphemeralClient(settings) as local:
+    with ArrowFlight(local.api, settings, release=lambda: None) as server:
+        with chroma_nb.connect(server.start()) as client:
+            notes = client.create_collection("notes", embedding_function=None)
+            notes.add(
+                ids=["a", "b"], embeddings=[[1.0, 2.0], [3.0, 4.0]], documents=["x", None], metadatas=[{"n": 1}, None]
+            )
+            notes.query(query_embeddings=[[1.0, 2.0]], include=["embeddings", "distances"])
+            notes.get(include=["embeddings", "documents"])
+            assert [batch.num_rows for batch in notes.to_arrow(batches=True)] == [2]
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
