@@ -58,6 +58,9 @@ class MemoryShare:
         self.is_fixed = is_fixed
         self._cursor = cursor
         self._lock = threading.Lock()
+        #: Held from the moment a limit is looked up until DuckDB has it: an older, lower one would end the statement for
+        #: which it was just raised.
+        self._setting = threading.Lock()
         #: Bytes that the last repeated statement needed beside the limit: the next one is likely to need as much.
         self.last_more = 0
         #: Bytes by which the limit is raised at the moment, by all threads together.
@@ -83,7 +86,8 @@ class MemoryShare:
             self.is_stale = True
             return
         try:
-            cursor.execute(f"SET memory_limit = '{self.limit}B'")
+            with self._setting:
+                cursor.execute(f"SET memory_limit = '{self.limit}B'")
             self.is_stale = False
         except (duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.FatalException):
             # DuckDB uses more at the moment, or has ended: the next statement sets the limit, or raises.

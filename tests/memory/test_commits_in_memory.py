@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -11,6 +13,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb.db._versions import IS_OLD_DUCKDB
+from chroma_nb.db.memory_share import MemoryShare
 from chroma_nb.errors import InternalError, MemoryBudgetError
 from chroma_nb.memory.workspace import WORKSPACE
 from tests.memory.fakes import FakeMachine
@@ -55,6 +58,33 @@ def test_a_commit_comes_through_while_others_use_all_of_the_databases_memory(cli
         share.apply()
     with db._database.reading() as cursor:
         assert cursor.execute("SELECT * FROM texts ORDER BY label").fetchall() == expected
+
+
+def test_no_thread_lowers_the_limit_while_another_one_has_it_raised() -> None:
+    # A limit was looked up, another thread raised it, and the first one set what it had looked up.
+    with duckdb.connect() as connection:
+        own, looked_up, may_go_on = connection.cursor(), threading.Event(), threading.Event()
+
+        class Late:
+            """A cursor that is slow to set a limit."""
+
+            def execute(self, statement: str) -> None:
+                looked_up.set()
+                may_go_on.wait(0.2)
+                own.execute(statement)
+
+            def close(self) -> None:
+                """Nothing to close."""
+
+        share = MemoryShare(64 << 20, False, Late)  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as pool:
+            lowered = pool.submit(share.apply)
+            looked_up.wait()
+            with share.raised(64 << 20, connection):
+                may_go_on.set()
+                lowered.result()
+                (limit,) = connection.execute("SELECT current_setting('memory_limit')").fetchone()  # type: ignore[misc]
+                assert limit == "128.0 MiB"
 
 
 def test_a_commit_that_failed_when_it_was_there_says_so_and_is_not_made_again(

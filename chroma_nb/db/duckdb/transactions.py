@@ -323,8 +323,9 @@ class Transactions(DuckDBConnection):
             failed: DuckDB itself has failed, so its state is not trusted: it is reopened as well.
         """
         self._is_broken = self._is_broken or failed
-        # No transaction is left where COMMIT itself failed.
-        with contextlib.suppress(duckdb.Error):
+        # A ROLLBACK that runs out of memory would leave the transaction open. The limit is set through another cursor, as a
+        # failed transaction refuses that. Where COMMIT itself failed, there may be no transaction any more.
+        with contextlib.suppress(duckdb.Error), self.memory_share.raised(WORKSPACE.headroom):
             self.connection.execute("ROLLBACK")
         with contextlib.suppress(duckdb.Error):
             self.connection.unregister(ROWS_VIEW)
