@@ -117,7 +117,7 @@ def test_a_cursor_that_keeps_the_old_instance_for_a_moment_is_waited_for(tmp_pat
                 contextlib.suppress(duckdb.Error),
                 contextlib.closing(db._database.connection.cursor()) as cursor,
             ):
-                count_to(10**6, cursor, begun)
+                count_to(10**5, cursor, begun)
 
         worker = threading.Thread(target=work)
         worker.start()
