@@ -56,6 +56,7 @@ class Plain:
 
     def __init__(self, url: str, token: str = "", **options: Any) -> None:
         self.client = fl.FlightClient(url, **options)
+        self.token = token
         headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
         self.options = fl.FlightCallOptions(headers=headers, timeout=60)
 
