@@ -216,12 +216,11 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         batches: list[Any] = []
         n_bytes = n_records = 0
         seconds = self._service.settings.server_body_timeout_seconds
-        next_step, due = STEP_BYTES, time.monotonic() + seconds
+        started = time.monotonic()
         try:
             for chunk in _chunks(reader):
-                if n_bytes >= next_step:
-                    next_step, due = n_bytes + STEP_BYTES, time.monotonic() + seconds
-                elif time.monotonic() > due:
+                size = 0 if chunk.data is None else chunk.data.nbytes
+                if time.monotonic() - started > seconds * (1 + (n_bytes + size) // STEP_BYTES):
                     raise _too_slow(seconds)
                 if chunk.data is None or (batches and not chunk.data.num_rows):
                     continue
