@@ -32,10 +32,12 @@ class Running:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    #: Or `grpc`.
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -64,11 +66,11 @@ def start_ours(
     assert process.stdout is not None
     ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
     line = process.stdout.readline().decode() if ready else ""
-    found = re.search(r"(?:https?|grpc(?:\+tls)?)://\S+?:(\d+) ", line)
+    found = re.search(r"(http|grpc)\S*?://\S+?:(\d+) ", line)
     if found is None:
         process.kill()
         raise AssertionError(f"chroma-nb run did not start: {line!r}\n{log.read_text()[-2_000:]}")
-    return Running(process, int(found[1]), log)
+    return Running(process, int(found[2]), log, found[1])
 
 
 def start_chromas(folder: Path, port: int = 0) -> Running:

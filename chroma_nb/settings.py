@@ -251,7 +251,8 @@ class Settings(Displayed):
         128, "Most requests at a time; others are asked to try again. One client may have half."
     )
     server_max_streams: int = _documented(
-        256, "Most streams of queries over Arrow Flight. One client may have half of them."
+        256,
+        "Most streams of queries over Arrow Flight, and as many writes and reads at a time. One client may have half of them.",
     )
     server_max_scans: int = _documented(
         16, "Most scans (`to_arrow`, `export`, copies) at a time. One client may have half of them."

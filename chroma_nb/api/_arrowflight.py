@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from chroma_nb.api._flight_connection import FlightConnection, NoStreamError, Sa
 from chroma_nb.api.address import refused
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
-from chroma_nb.wire.answers import UNUSABLE, check_page
+from chroma_nb.wire.answers import UNUSABLE, AnswerError, check_page
 from chroma_nb.wire.arrow import read_matches, read_records, variable_lists, write_records
 from chroma_nb.wire.arrow_columns import from_numbers
 from chroma_nb.wire.arrow_scan import read_scan_answer
@@ -97,12 +98,16 @@ class ArrowFlight(RemoteAPI):
             try:
                 writer.write_batch(batch)
                 writer.done_writing()
-                reader.read()
+                if reader.read() is None:
+                    raise AnswerError("a write that was not acknowledged")
             finally:
                 # The server's error comes here.
                 writer.close()
 
-        self._flight.call(put, safe=operation.may_repeat(request))
+        try:
+            self._flight.call(put, safe=operation.may_repeat(request))
+        except AnswerError as error:
+            raise self._flight.unusable(error) from None
 
     def _read(self, operation: Operation, target: Target, request: Any) -> Any:
         """Ask on the thread's stream, and return records, matches or a piece of a scan."""
@@ -177,15 +182,20 @@ def _act(
     action = fl.Action(operation.name, Command(operation.name, path, query or {}, body).to_bytes())
 
     def act(line: Any, seconds: float) -> bytes:
-        results = list(flight.client.do_action(action, flight.options(seconds)))
+        # One more is looked for, for its error; not all of them, as there may be no end.
+        results = list(
+            itertools.islice(flight.client.do_action(action, flight.options(seconds)), 2)
+        )
+        if len(results) != 1:
+            raise AnswerError(f"{len(results)} results where one was asked for")
         return results[0].body.to_pybytes()  # type: ignore[no-any-return]
 
-    answer = flight.call(
-        act,
-        safe=operation.may_repeat(request),
-        seconds=LONG_SECONDS if operation.long else None,
-    )
     try:
+        answer = flight.call(
+            act,
+            safe=operation.may_repeat(request),
+            seconds=LONG_SECONDS if operation.long else None,
+        )
         return read_answer(operation, loads(answer, _MOST_VALUES), request)
     except UNUSABLE as error:
         if isinstance(error, ChromaError):

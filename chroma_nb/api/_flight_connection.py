@@ -25,6 +25,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.harmless import said_in_line
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.wire.answers import AnswerError
 from chroma_nb.wire.flight import QUESTION, error_from_flight
 
 if TYPE_CHECKING:
@@ -108,7 +109,11 @@ class FlightConnection:
         opened = self._open
         with opened.lock:
             if opened.client is None:
-                options = [("grpc.max_receive_message_length", self._most_bytes)]
+                options = [
+                    ("grpc.max_receive_message_length", self._most_bytes),
+                    # A message that is compressed may unpack to any size.
+                    ("grpc.compression_enabled_algorithms_bitset", 1),
+                ]
                 opened.client = fl.FlightClient(
                     self._location, generic_options=options, **self._options
                 )
@@ -310,6 +315,12 @@ class _Line:
                 raise NoStreamError from error
             raise
         self._is_new = False
+        if chunk.data is not None:
+            # Arrow takes offsets and texts as they come.
+            try:
+                chunk.data.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise AnswerError(str(error)) from None
         return chunk.data, bytes(chunk.app_metadata or b"")
 
     def drop_stream(self) -> None:

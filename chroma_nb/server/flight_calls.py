@@ -19,15 +19,21 @@ import pyarrow.flight as fl
 
 from chroma_nb import validation
 from chroma_nb.api.base import Matches
-from chroma_nb.errors import BatchSizeExceededError, ChromaError, InvalidArgumentError
+from chroma_nb.errors import (
+    BatchSizeExceededError,
+    ChromaError,
+    InternalError,
+    InvalidArgumentError,
+)
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.auth import ANONYMOUS, Identity
-from chroma_nb.server.bodies import MAX_HELD
+from chroma_nb.server.bodies import MAX_HELD, STEP_BYTES
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.flight_listing import flight_of_path, flights, read_criteria
+from chroma_nb.server.flight_streams import NAME, Calls, Headers
 from chroma_nb.server.limits import check_n_records
-from chroma_nb.server.observability import trace_id_of
+from chroma_nb.server.observability import LOGGER
 from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares
 from chroma_nb.wire.arrow import (
@@ -64,6 +70,8 @@ _BATCH_TIMES = 4.0
 _ANSWER_TIMES = 2.0
 #: What everybody may ask has no arguments, so its command is short.
 _OPEN_BYTES = 4_096
+#: A larger answer to an action counts until its client has taken it.
+_LARGE_ANSWER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -79,31 +87,6 @@ class Caller:
     headers: Mapping[str, str]
     address: str
     trace_id: str
-
-
-class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
-    """Keeps the headers of each call for its handler."""
-
-    def start_call(self, info: Any, headers: Mapping[str, Any]) -> Any:
-        """Return what the handler finds under `NAME`."""
-        found = {name.lower(): str(values[0]) for name, values in headers.items() if len(values)}
-        return _Kept(found)
-
-
-class _Kept(fl.ServerMiddleware):  # type: ignore[misc]
-    def __init__(self, headers: dict[str, str]) -> None:
-        super().__init__()
-        self.headers = headers
-        self.trace_id = trace_id_of(
-            headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
-        )
-
-    def sending_headers(self) -> dict[str, str]:
-        return {"chroma-trace-id": self.trace_id}
-
-
-#: The middleware's name in a call's context.
-NAME = "headers"
 
 
 class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
@@ -135,8 +118,11 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         #: Streams that are open, and bytes of the batches that are received.
         self._streams = Shares(service.settings.server_max_streams)
         self._received = 0
+        #: Calls whose end is up to their clients.
+        self._open_calls = Calls(service.settings.server_max_streams)
+        headers = Headers(service.authenticator, self._open_calls)
         # It accepts calls from here on.
-        super().__init__(location, middleware={NAME: Headers()}, **options)
+        super().__init__(location, middleware={NAME: headers}, **options)
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -144,7 +130,22 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Carry out an operation that needs no batches; the result is its answer as JSON."""
         with _flight_errors():
             command = self._command(context, action.body.to_pybytes(), action.type)
-            return iter([self._act(context, command)])
+            return self._sent(context, self._act(context, command))
+
+    def _sent(self, context: Any, answer: bytes) -> Iterator[bytes]:
+        """Return an action's answer; gRPC waits until the client has taken it."""
+        if len(answer) <= _LARGE_ANSWER_BYTES:
+            return iter([answer])
+        caller = _caller(context)
+        held = self._open_calls.take(self._identify(context, caller).name or caller.address)
+
+        def until_taken() -> Iterator[bytes]:
+            try:
+                yield answer
+            finally:
+                held.give_back()
+
+        return until_taken()
 
     def _act(self, context: Any, command: Command) -> bytes:
         operation = _known(command, OPERATIONS)
@@ -173,6 +174,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def _write(self, context: Any, command: Command, reader: Any) -> None:
         operation = _known(command, WRITES)
+        kept, caller = context.get_middleware(NAME), _caller(context)
+        kept.held.belongs_to(self._identify(context, caller).name or caller.address)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
         with self._receiving(reader) as (batches, size):
@@ -182,6 +185,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         self, context: Any, command: Command, operation: Operation, batches: list[Any], size: int
     ) -> None:
         def work(identity: Identity, caller: Caller) -> None:
+            # gRPC lets a stream end in the same way where the client has died or given up: that is no whole write.
+            _check_connected(context)()
             target = read_target(Arrived(command.path, command.query, None))
             what = f"Writing {format_bytes(size)} of records"
             with WORKSPACE.take_all(int(_BATCH_TIMES * size), what, "send them in smaller parts"):
@@ -206,9 +211,14 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         limit = self._bodies.max_body
         batches: list[Any] = []
         n_bytes = n_records = 0
+        seconds = self._service.settings.server_body_timeout_seconds
+        started = time.monotonic()
         try:
-            for chunk in reader:
-                if chunk.data is None:
+            for chunk in _chunks(reader):
+                size = 0 if chunk.data is None else chunk.data.nbytes
+                if time.monotonic() - started > seconds * (1 + (n_bytes + size) // STEP_BYTES):
+                    raise _too_slow(seconds)
+                if chunk.data is None or (batches and not chunk.data.num_rows):
                     continue
                 n_records += chunk.data.num_rows
                 check_n_records(self._service.settings, n_records)
@@ -220,13 +230,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                     raise self._too_large("The records take")
                 if is_full:
                     raise busy("too many large writes at a time")
-                try:
-                    chunk.data.validate(full=True)
-                except pa.ArrowInvalid as error:
-                    raise InvalidArgumentError(
-                        f"A batch of records cannot be read: {error}"[:300]
-                    ) from None
-                batches.append(chunk.data)
+                batches.append(_checked(chunk.data))
             if not batches:
                 raise InvalidArgumentError("Expected at least one batch of records")
             yield batches, n_bytes
@@ -306,15 +310,17 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         if not has_room:
             with _flight_errors():
                 raise busy("it has as many streams open as it may (Settings.server_max_streams)")
+        context.get_middleware(NAME).held.give_back()
         try:
             writer.begin(ANSWER)
-            self._answer_all(context, reader, writer)
+            with _flight_errors():
+                self._answer_all(context, reader, writer)
         finally:
             with self._lock:
                 self._streams.give_back(who)
 
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
-        for chunk in reader:
+        for chunk in _chunks(reader):
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
@@ -343,14 +349,20 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         def work(identity: Identity, caller: Caller) -> tuple[Any, dict[str, Any]]:
             with WORKSPACE.holding_answers(_ANSWER_TIMES, lambda: self._service.stopping):
                 body = command.body if command.body is not None else {}
-                if operation.name == "query":
+                if operation.name == "query" and isinstance(body, dict):
                     body = {**body, "query_embeddings": []}
                 assert endpoint.body is not None
                 arrived = Arrived(command.path, command.query, endpoint.body.model_validate(body))
                 request: Any = read_request(operation, arrived)
                 if isinstance(request, Query) and data is not None:
+                    if data.schema.names != ["embedding"]:
+                        raise InvalidArgumentError(
+                            f"Expected queries with one column 'embedding', got {data.schema.names}"[
+                                :300
+                            ]
+                        )
                     vectors, given = from_lists(
-                        data.column("embedding"), "query_embeddings", InvalidArgumentError
+                        _checked(data).column("embedding"), "query_embeddings", InvalidArgumentError
                     )
                     if given is not None:
                         raise InvalidArgumentError("Expected query_embeddings without missing ones")
@@ -472,6 +484,56 @@ def _flight_errors() -> Iterator[None]:
             else _Failed.of(error)
         )
         raise flight_error(failed.status, failed.body) from None
+    except Exception:
+        # pyarrow would send the traceback.
+        LOGGER.exception("request failed")
+        failed = _Failed.of(InternalError("Something failed in the server; its log says what."))
+        raise flight_error(failed.status, failed.body) from None
+
+
+def _chunks(reader: Any) -> Iterator[Any]:
+    """Return what a client sends.
+
+    Raises:
+        InvalidArgumentError: It cannot be read, or the client has gone.
+    """
+    while True:
+        try:
+            chunk = reader.read_chunk()
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise _unreadable(error) from None
+        yield chunk
+
+
+def _checked(batch: Any) -> Any:
+    """Return a batch whose offsets lie within it, and whose texts are UTF-8: Arrow reads what it is sent as it is.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise _unreadable(error) from None
+    return batch
+
+
+def _unreadable(error: Exception) -> InvalidArgumentError:
+    # gRPC's own words name addresses, and sources of C++.
+    shown = str(error).partition(". Detail:")[0].partition(". gRPC ")[0]
+    return InvalidArgumentError(f"A batch cannot be read: {shown}"[:300])
+
+
+def _too_slow(seconds: float) -> Refused:
+    return Refused(
+        408,
+        InvalidArgumentError(
+            f"The records did not come: each {format_bytes(STEP_BYTES)} of them may take {seconds:g} s "
+            "(Settings.server_body_timeout_seconds)."
+        ),
+    )
 
 
 def _caller(context: Any) -> Caller:

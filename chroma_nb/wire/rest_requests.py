@@ -339,7 +339,7 @@ def _inserted(ids: Any, embeddings: Any, metadatas: Any, documents: Any, uris: A
 
 
 def _nothing(embeddings: Sequence[Any] | None) -> RecordBatch:
-    _check_length(0, embeddings or [])
+    _check_length(0, [] if embeddings is None else embeddings)
     return RecordBatch([])
 
 

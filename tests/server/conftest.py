@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib.util
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,3 +52,53 @@ def raw(server: Running) -> Iterator[Raw]:
     assert raw("POST", "/api/v2/reset").json() is True
     yield raw
     raw.close()
+
+
+#: What makes a server of a transport.
+TRANSPORTS = {"http": {}, "grpc": {"CHROMA_NB_SERVER": "arrowflight"}}
+
+
+@pytest.fixture(params=list(TRANSPORTS))
+def transport(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of a server, of each transport."""
+    skip_without(request.param)
+    return TRANSPORTS[request.param]
+
+
+def skip_without(scheme: str) -> None:
+    if scheme == "grpc" and importlib.util.find_spec("pyarrow") is None:
+        pytest.skip("needs pyarrow")
+
+
+def asked(url: str, headers: dict[str, str], tenant: str | None = None) -> tuple[int, Any]:
+    """Ask, by HTTP or by Arrow Flight, who one is, or for the collections of a tenant.
+
+    Returns:
+        The status and the answer.
+    """
+    if url.startswith("grpc"):
+        return _asked_by_flight(url, headers, tenant)
+    raw = Raw(url)
+    where = f"/api/v2/tenants/{tenant}/databases/default_database/collections"
+    answer = raw("GET", where if tenant else "/api/v2/auth/identity", headers=headers)
+    raw.close()
+    return answer.status_code, answer.json()
+
+
+def _asked_by_flight(url: str, headers: dict[str, str], tenant: str | None) -> tuple[int, Any]:
+    import pyarrow.flight as fl
+
+    path = {"tenant": tenant, "database": "default_database"} if tenant else {}
+    action = fl.Action(
+        "list_collections" if tenant else "get_user_identity", json.dumps({"path": path}).encode()
+    )
+    options = fl.FlightCallOptions(
+        timeout=60, headers=[(name.lower().encode(), one.encode()) for name, one in headers.items()]
+    )
+    with fl.FlightClient(url) as client:
+        try:
+            (result,) = client.do_action(action, options)
+        except fl.FlightError as error:
+            found = json.loads(error.extra_info)
+            return found["status"], found
+    return 200, json.loads(result.body.to_pybytes())

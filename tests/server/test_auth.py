@@ -30,7 +30,7 @@ from chroma_nb.server import auth_file
 from chroma_nb.server.auth import Authenticator, Identity, Login, PasswordQueue
 from chroma_nb.server.auth_file import AuthFile
 from chroma_nb.wire.operations import OPERATIONS
-from tests.server.conftest import PLACE, Raw
+from tests.server.conftest import PLACE, TRANSPORTS, Raw, asked, skip_without
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,6 +76,24 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield place
 
 
+@pytest.fixture(scope="module")
+def over_flight(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server over Arrow Flight with the same auth file."""
+    folder = tmp_path_factory.mktemp("flight")
+    with running(start_ours(folder, "--auth", place.file.path, **TRANSPORTS["grpc"])) as server:
+        yield server
+
+
+@pytest.fixture(params=list(TRANSPORTS))
+def there(request: pytest.FixtureRequest, place: Place) -> Running:
+    """The server, of each transport."""
+    skip_without(request.param)
+    if request.param == "http":
+        return place.server
+    found: Running = request.getfixturevalue("over_flight")
+    return found
+
+
 def in_tenant(tenant: str) -> str:
     return f"/api/v2/tenants/{tenant}/databases/default_database"
 
@@ -84,10 +102,7 @@ def basic(name: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"}
 
 
-def test_nobody_is_let_in_without_a_token(place: Place) -> None:
-    unknown = Raw(place.server.url)
-    for path in ("/api/v2/heartbeat", "/api/v2/version", "/api/v2/healthcheck"):
-        assert unknown("GET", path).status_code == 200
+def test_nobody_is_let_in_without_a_token(place: Place, there: Running) -> None:
     for headers in (
         {},
         {"Authorization": "Bearer "},
@@ -102,18 +117,25 @@ def test_nobody_is_let_in_without_a_token(place: Place) -> None:
         basic("", ""),
         {"Authorization": "Digest username=carol"},
     ):
-        answer = unknown("GET", f"{in_tenant('acme')}/collections", headers=headers)
-        assert answer.status_code == 401, headers
-        assert answer.json()["error"] == "AuthorizationError"
-        assert "WWW-Authenticate" in answer.headers
-        assert SECRET not in answer.text
+        status, found = asked(there.url, headers, "acme")
+        assert status == 401, headers
+        assert found["error"] == "AuthorizationError"
+        assert SECRET not in str(found)
+
+
+def test_what_is_open_to_strangers(place: Place) -> None:
+    unknown = Raw(place.server.url)
+    for path in ("/api/v2/heartbeat", "/api/v2/version", "/api/v2/healthcheck"):
+        assert unknown("GET", path).status_code == 200
+    answer = unknown("GET", f"{in_tenant('acme')}/collections")
+    assert "WWW-Authenticate" in answer.headers
     assert unknown("GET", "/metrics").status_code == 401
     # A body is not even read of somebody who is not known.
     assert unknown("POST", "/api/v2/tenants", data=b"x" * 1_000).status_code == 401
     unknown.close()
 
 
-def test_each_way_to_say_who_one_is(place: Place) -> None:
+def test_each_way_to_say_who_one_is(place: Place, there: Running) -> None:
     token = place.tokens["alice"]
     for headers in (
         {"Authorization": f"Bearer {token}"},
@@ -122,17 +144,15 @@ def test_each_way_to_say_who_one_is(place: Place) -> None:
         basic("carol", SECRET),
         basic("carol", SECRET),  # remembered by now
     ):
-        raw = Raw(place.server.url, **headers)
-        identity = raw("GET", "/api/v2/auth/identity").json()
-        assert identity["tenant"] == "acme"
-        assert raw("GET", f"{in_tenant('acme')}/collections").status_code == 200
-        raw.close()
+        assert asked(there.url, headers)[1]["tenant"] == "acme"
+        assert asked(there.url, headers, "acme")[0] == 200
+        assert asked(there.url, headers, "bolt")[0] == 403
 
 
 def test_the_credentials_of_an_argument_count_more_than_the_environments(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, there: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, token = place.server.url, place.tokens["bob"]
+    url, token = there.url, place.tokens["bob"]
 
     def who(**given: Any) -> str:
         return str(
@@ -157,9 +177,9 @@ def test_the_credentials_of_an_argument_count_more_than_the_environments(
 
 
 def test_a_header_that_shows_other_credentials_is_refused(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, there: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, token = place.server.url, place.tokens["bob"]
+    url, token = there.url, place.tokens["bob"]
     headers = {"authorization": f"Bearer {place.tokens['alice']}"}
     assert chroma_nb.connect(url, headers=headers).api.get_user_identity().user_id == "alice"
     monkeypatch.setenv("CHROMA_NB_TOKEN", token)
@@ -464,17 +484,18 @@ def test_files_of_older_versions_are_read(tmp_path: Path) -> None:
     assert asks.identify({"x-chroma-token": token}) == Identity("al", ("ab", "*"))
 
 
-def test_a_file_that_goes_wrong_lets_nobody_in(place: Place) -> None:
+def test_a_file_that_goes_wrong_lets_nobody_in(place: Place, there: Running) -> None:
     """Until it is right again; each change is one line in the log."""
     path = place.folder / "auth.json"
     good = path.read_text()
-    raws = [place.raw("alice"), Raw(place.server.url, **basic("carol", SECRET))]
-    anybody = Raw(place.server.url)
-    lines = place.server.log.read_text().count("Its credentials are refused")
+    shown = [
+        {"Authorization": f"Bearer {place.tokens['alice']}"},
+        basic("carol", SECRET),
+    ]
+    lines = there.log.read_text().count("Its credentials are refused")
 
     def codes() -> set[int]:
-        assert anybody("GET", "/api/v2/heartbeat").status_code == 200
-        return {raw("GET", "/api/v2/auth/identity").status_code for raw in raws}
+        return {asked(there.url, headers)[0] for headers in shown}
 
     def restore() -> None:
         path.write_text(good)
@@ -495,17 +516,15 @@ def test_a_file_that_goes_wrong_lets_nobody_in(place: Place) -> None:
         change()
         for _ in range(3):
             assert codes() == {401}, number
-        said = raws[0]("GET", "/api/v2/auth/identity").json()["message"]
+        said = asked(there.url, shown[0])[1]["message"]
         assert said == "Unauthorized: the server's auth file cannot be used now"
-        assert place.server.log.read_text().count("Its credentials are refused") == lines + number
+        assert there.log.read_text().count("Its credentials are refused") == lines + number
         if path.is_dir():
             path.rmdir()
         elif path.is_symlink() or not path.is_file():
             path.unlink(missing_ok=True)
         restore()
     assert codes() == {200}
-    for raw in (*raws, anybody):
-        raw.close()
 
 
 def wait_for(condition: Any) -> None:
@@ -581,12 +600,12 @@ def test_secrets_are_kept_nowhere(place: Place) -> None:
         assert SECRET not in text
 
 
-def test_a_refused_token_is_explained(place: Place) -> None:
+def test_a_refused_token_is_explained(there: Running) -> None:
     with pytest.raises(errors.AuthorizationError, match=r"token=") as refused:
-        chroma_nb.connect(place.server.url)
+        chroma_nb.connect(there.url)
     assert "without a token: Unauthorized: no token was shown. Pass connect(" in str(refused.value)
     with pytest.raises(errors.AuthorizationError, match=r"what was shown"):
-        chroma_nb.connect(place.server.url, token="wrong")
+        chroma_nb.connect(there.url, token="wrong")
 
 
 def test_one_token_from_the_environment(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Plain:
 
     def __init__(self, url: str, token: str = "", **options: Any) -> None:
         self.client = fl.FlightClient(url, **options)
+        self.token = token
         headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
         self.options = fl.FlightCallOptions(headers=headers, timeout=60)
 
@@ -238,6 +240,29 @@ def test_too_many_and_too_large_are_refused() -> None:
             status, message = said(error)
             assert status == 413
             assert word in message
+        assert plain.act("count", **path) == 0
+        plain.client.close()
+
+
+def test_a_write_that_comes_slowly_is_ended() -> None:
+    """Also where nothing comes but empty batches, which have no end."""
+    with served(server_body_timeout_seconds=0.2) as server:
+        plain = Plain(server.url)
+        path = plain.notes()
+        descriptor = fl.FlightDescriptor.for_command(
+            json.dumps({"operation": "upsert", "path": path}).encode()
+        )
+        for part in (records(), records("a")):
+            writer, _ = plain.client.do_put(descriptor, part.schema, plain.options)
+            with contextlib.suppress(pa.ArrowException):
+                for _ in range(6_000):
+                    writer.write_batch(part)
+                    time.sleep(0.01)
+            with pytest.raises(fl.FlightServerError) as error:
+                writer.close()
+            status, message = said(error)
+            assert status == 408
+            assert "server_body_timeout_seconds" in message
         assert plain.act("count", **path) == 0
         plain.client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -47,11 +48,11 @@ def test_a_stop_finishes_requests_and_saves_graphs(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path, transport: dict[str, str]) -> None:
     store = str(tmp_path / "store")
     acknowledged: list[str] = []
     for round_ in range(3):
-        with running(start_ours(tmp_path, "--path", store)) as server:
+        with running(start_ours(tmp_path, "--path", store, **transport)) as server:
             client = chroma_nb.connect(server.url, settings=chroma_nb.Settings(retries=0))
             docs = client.get_or_create_collection("docs", embedding_function=None)
             assert set(docs.get(include=[])["ids"]) >= set(acknowledged)
@@ -77,15 +78,15 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
             client.close()
     assert len(acknowledged) > 60
     with (
-        running(start_ours(tmp_path, "--path", store)) as server,
+        running(start_ours(tmp_path, "--path", store, **transport)) as server,
         chroma_nb.connect(server.url) as client,
     ):
         assert set(client["docs"].get(include=[])["ids"]) >= set(acknowledged)
 
 
-def test_a_client_outlives_its_server(tmp_path: Path) -> None:
+def test_a_client_outlives_its_server(tmp_path: Path, transport: dict[str, str]) -> None:
     store = str(tmp_path / "store")
-    with running(start_ours(tmp_path, "--path", store)) as server:
+    with running(start_ours(tmp_path, "--path", store, **transport)) as server:
         client = chroma_nb.connect(server.url)
         docs = client.create_collection("docs", embedding_function=None)
         docs.add(ids="a", embeddings=[1.0])
@@ -95,20 +96,21 @@ def test_a_client_outlives_its_server(tmp_path: Path) -> None:
         docs.count()
     with pytest.raises(ValueError, match="does not any more"):
         docs.count()
-    with running(start_ours(tmp_path, "--path", store, port=port)):
+    with running(start_ours(tmp_path, "--path", store, port=port, **transport)):
         assert docs.count() == 1
     client.close()
 
 
-def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
+def test_two_servers_do_not_share_a_folder(tmp_path: Path, transport: dict[str, str]) -> None:
     store = str(tmp_path / "store")
-    with running(start_ours(tmp_path, "--path", store)) as server:
+    with running(start_ours(tmp_path, "--path", store, **transport)) as server:
         second = subprocess.run(
             [sys.executable, "-m", "chroma_nb", "run", "--path", store, "--port", "0"],
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
+            env={**os.environ, **transport},
         )
         assert second.returncode == 1
         assert "Traceback" not in second.stderr
@@ -118,6 +120,7 @@ def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
             text=True,
             timeout=60,
             check=False,
+            env={**os.environ, **transport},
         )
         assert third.returncode == 1
         assert f"127.0.0.1:{server.port}" in third.stderr
