@@ -6,7 +6,6 @@ business, as for HTTP; so is what a client learns of an error.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
@@ -20,8 +19,8 @@ from chroma_nb import validation
 from chroma_nb.errors import BatchSizeExceededError, ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.server.addresses import address_of
 from chroma_nb.server.auth import ANONYMOUS, Identity
-from chroma_nb.server.bodies import MAX_HELD
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.limits import check_n_records
 from chroma_nb.server.observability import trace_id_of
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.server.bodies import Bodies
     from chroma_nb.server.json_requests import JsonRequests
+    from chroma_nb.server.loop_calls import LoopCalls
     from chroma_nb.server.service import Service
     from chroma_nb.wire.operations import Operation
 
@@ -75,22 +75,33 @@ class Caller:
 class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
     """Keeps the headers of each call for its handler."""
 
+    def __init__(self, calls: LoopCalls) -> None:
+        super().__init__()
+        self._calls = calls
+
     def start_call(self, info: Any, headers: Mapping[str, Any]) -> Any:
         """Return what the handler finds under `NAME`."""
         found = {name.lower(): str(values[0]) for name, values in headers.items() if len(values)}
-        return _Kept(found)
+        return _Kept(found, self._calls)
 
 
 class _Kept(fl.ServerMiddleware):  # type: ignore[misc]
-    def __init__(self, headers: dict[str, str]) -> None:
+    def __init__(self, headers: dict[str, str], calls: LoopCalls) -> None:
         super().__init__()
         self.headers = headers
+        self._calls = calls
+        #: Who asks, from when it is known until it is used: what comes later on a stream is authorised anew.
+        self.identity: Identity | None = None
         self.trace_id = trace_id_of(
             headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
         )
 
     def sending_headers(self) -> dict[str, str]:
         return {"chroma-trace-id": self.trace_id}
+
+    def call_completed(self, exception: Any) -> None:
+        # The whole answer is sent.
+        self._calls.answered(self)
 
 
 #: The middleware's name in a call's context.
@@ -104,7 +115,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         service: What answers.
         requests: Carries out what comes as JSON.
         bodies: Counts the memory of what is parsed.
-        loop: The service's event loop, which runs in another thread.
+        loop: What calls ask of the service's event loop, which runs in another thread.
         location: Where to listen: ``grpc://host:port``.
         **options: `FlightServerBase`'s: TLS.
     """
@@ -114,7 +125,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         service: Service,
         requests: JsonRequests,
         bodies: Bodies,
-        loop: asyncio.AbstractEventLoop,
+        loop: LoopCalls,
         location: str,
         **options: Any,
     ) -> None:
@@ -123,11 +134,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         self._bodies = bodies
         self._loop = loop
         self._lock = threading.Lock()
-        #: Streams that are open, and bytes of the batches that are received.
+        #: Streams that are open.
         self._streams = Shares(service.settings.server_max_streams)
-        self._received = 0
         # It accepts calls from here on.
-        super().__init__(location, middleware={NAME: Headers()}, **options)
+        super().__init__(location, middleware={NAME: Headers(loop)}, **options)
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -166,7 +176,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         operation = _known(command, _WRITES)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
-        with self._receiving(reader) as (batches, size):
+        with self._receiving(context, reader) as (batches, size):
             self._write_all(context, command, operation, batches, size)
 
     def _write_all(
@@ -186,7 +196,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         self._carry_out(context, "put", operation, command.path, work)
 
     @contextlib.contextmanager
-    def _receiving(self, reader: Any) -> Iterator[tuple[list[Any], int]]:
+    def _receiving(self, context: Any, reader: Any) -> Iterator[tuple[list[Any], int]]:
         """Hold the batches of a put, and count their bytes (both returned) among those of all puts.
 
         Raises:
@@ -197,6 +207,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         limit = self._bodies.max_body
         batches: list[Any] = []
         n_bytes = n_records = 0
+        # What a client has yet to send is not waited for at the end.
+        self._loop.answered(context.get_middleware(NAME))
         try:
             for chunk in reader:
                 if chunk.data is None:
@@ -204,13 +216,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 n_records += chunk.data.num_rows
                 check_n_records(self._service.settings, n_records)
                 n_bytes += chunk.data.nbytes
-                with self._lock:
-                    self._received += chunk.data.nbytes
-                    is_full = self._received > MAX_HELD * limit
                 if n_bytes > limit:
+                    n_bytes -= chunk.data.nbytes
                     raise self._too_large("The records take")
-                if is_full:
-                    raise busy("too many large writes at a time")
+                self._bodies.hold(chunk.data.nbytes)
                 try:
                     chunk.data.validate(full=True)
                 except pa.ArrowInvalid as error:
@@ -222,8 +231,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 raise InvalidArgumentError("Expected at least one batch of records")
             yield batches, n_bytes
         finally:
-            with self._lock:
-                self._received -= n_bytes
+            self._bodies.let_go(n_bytes)
+            self._service.metrics.body_bytes.inc(n_bytes)
 
     def do_get(self, context: Any, ticket: Any) -> Any:
         """Send the records that a ticket names."""
@@ -233,13 +242,11 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Answer each `get` or `query` of a stream, one after the other."""
-        caller = _caller(context)
-        with _flight_errors():
-            who = self._identify(context, caller).name or caller.address
-        with self._lock:
-            has_room = self._streams.take(who)
-        if not has_room:
-            with _flight_errors():
+        with _flight_errors(), self._refusals_noted(context, "flight_stream"):
+            who = self._identify(context).name or _caller(context).address
+            with self._lock:
+                has_room = self._streams.take(who)
+            if not has_room:
                 raise busy("it has as many streams open as it may (Settings.server_max_streams)")
         try:
             writer.begin(ANSWER)
@@ -249,6 +256,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 self._streams.give_back(who)
 
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
+        kept = context.get_middleware(NAME)
+        self._loop.answered(kept)
         for chunk in reader:
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
@@ -258,13 +267,16 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             except _Failed as failed:
                 # The stream goes on.
                 writer.write_metadata(pa.py_buffer(failed.with_status))
+                self._loop.answered(kept)
                 if self._service.stopping:
                     return
                 continue
             except ChromaError as error:
                 writer.write_metadata(pa.py_buffer(_Failed.of(error).with_status))
+                self._loop.answered(kept)
                 continue
             writer.write_with_metadata(batch, pa.py_buffer(b'{"status":200}'))
+            self._loop.answered(kept)
 
     def _read(self, context: Any, command: Command, data: Any) -> Any:
         """Return the answer to a `get` or a `query` as a batch."""
@@ -301,32 +313,62 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             BatchSizeExceededError: It is too large.
             InvalidArgumentError: It is none.
         """
-        if name in OPERATIONS and OPERATIONS[name].scope == "open":
-            if len(data) > _OPEN_BYTES:
-                raise InvalidArgumentError(f"{name} has no arguments")
-        else:
-            if len(data) > self._bodies.max_body:
-                raise self._too_large("The command takes")
-            self._identify(context, _caller(context))
-        return Command.from_bytes(data, name)
+        with self._refusals_noted(context, name if name in OPERATIONS else "flight_command"):
+            if name in OPERATIONS and OPERATIONS[name].scope == "open":
+                if len(data) > _OPEN_BYTES:
+                    raise InvalidArgumentError(f"{name} has no arguments")
+            else:
+                if len(data) > self._bodies.max_body:
+                    raise self._too_large("The command takes")
+                self._identify(context)
+            return Command.from_bytes(data, name)
+
+    @contextlib.contextmanager
+    def _refusals_noted(self, context: Any, name: str) -> Iterator[None]:
+        """Count and log what is refused before it is known what is asked.
+
+        Args:
+            context: The call's.
+            name: What it is called in metrics and log.
+
+        Raises:
+            _Failed: What a client learns of it.
+        """
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            trace_id = _caller(context).trace_id
+            failed = self._failure(error, name, trace_id)
+            seconds = time.perf_counter() - started
+            self._service.note(name, "flight", failed.status, seconds, trace_id)
+            raise failed from None
 
     def _too_large(self, what: str) -> BatchSizeExceededError:
         return BatchSizeExceededError(
             f"{what} more than {format_bytes(self._bodies.max_body)}: send less at a time (Settings.server_max_body)."
         )
 
-    def _identify(self, context: Any, caller: Caller) -> Identity:
-        """Return who asks.
+    def _identify(self, context: Any) -> Identity:
+        """Return who asks; `_carry_out` does not find it out once more.
 
         Raises:
             AuthorizationError: The credentials are missing or not known.
+            Refused: The server is stopping, or the client has gone.
         """
+        caller, kept = _caller(context), context.get_middleware(NAME)
+        kept.identity = None
         found = self._service.authenticator.identify(caller.headers)
-        if isinstance(found, Identity):
-            return found
-        # A password is checked in its turn.
-        checked = self._service.identify(caller.headers, caller.address, _check_connected(context))
-        return asyncio.run_coroutine_threadsafe(checked, self._loop).result()
+        if not isinstance(found, Identity):
+            # A password is checked in its turn.
+            found = self._loop.run(
+                kept,
+                lambda: self._service.identify(
+                    caller.headers, caller.address, _check_connected(context)
+                ),
+            )
+        kept.identity = found
+        return found
 
     def _carry_out(
         self,
@@ -343,13 +385,14 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         Raises:
             _Failed: What a client learns of what went wrong.
         """
-        caller = _caller(context)
+        caller, kept = _caller(context), context.get_middleware(NAME)
         started = time.perf_counter()
         who = [ANONYMOUS]
+        known, kept.identity = kept.identity, None
 
         async def serve() -> T:
             if operation.scope != "open":
-                who[0] = await self._service.identify(
+                who[0] = known or await self._service.identify(
                     caller.headers, caller.address, _check_connected(context)
                 )
                 self._service.check_scope(operation, path.get("tenant", ""), who[0])
@@ -360,7 +403,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
         failed: _Failed | None = None
         try:
-            return asyncio.run_coroutine_threadsafe(serve(), self._loop).result()
+            return self._loop.run(kept, serve)
         except Exception as error:
             failed = self._failure(error, operation.name, caller.trace_id)
             raise failed from None
@@ -452,6 +495,7 @@ class _Failed(Exception):
 
 
 def _address(peer: str) -> str:
-    """Return the address in gRPC's name of a peer: ``ipv4:127.0.0.1:1234``, ``ipv6:[::1]:1234``."""
+    """Return who a peer counts as, as over HTTP, from gRPC's name of it: ``ipv4:127.0.0.1:1234``, ``ipv6:[::1]:1234``."""
     address = peer.partition(":")[2].rpartition(":")[0]
-    return address.replace("%5B", "").replace("%5D", "").strip("[]") or peer
+    address = address.replace("%5B", "").replace("%5D", "").strip("[]")
+    return address_of((address, 0)) if address else peer
