@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--path", help="folder of the store; without it the store is in memory")
     run.add_argument("--host", help="address to serve on (127.0.0.1)")
     run.add_argument("--port", type=int, help="port to serve on (8000; 0 is any that is free)")
+    run.add_argument(
+        "--flight-port",
+        type=int,
+        metavar="PORT",
+        help="serve Arrow Flight beside HTTP at this port (usually 8815; 0 is any that is free)",
+    )
     run.add_argument("--auth", metavar="FILE", help="file of tokens and users: chroma-nb auth")
     run.add_argument(
         "--public",
@@ -95,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--memory", metavar="SIZE", help="memory budget: '2 GB', '25%%', auto")
     run.add_argument("--tls-certificate", metavar="FILE", help="serve HTTPS with this certificate")
     run.add_argument("--tls-key", metavar="FILE", help="the certificate's key")
+    run.add_argument(
+        "--tls-client-ca",
+        metavar="FILE",
+        help="serve only clients that show a certificate of this authority",
+    )
     run.add_argument(
         "--allow-reset", action="store_true", default=None, help="let clients delete all"
     )
@@ -153,7 +164,7 @@ def _run(options: argparse.Namespace) -> int:
         raise InvalidArgumentError(
             f"{options.folder!r} has no option before it. For the folder of the store: --path {shlex.quote(options.folder)}."
         )
-    for option in ("path", "host", "auth", "memory", "tls_certificate", "tls_key"):
+    for option in ("path", "host", "auth", "memory", "tls_certificate", "tls_key", "tls_client_ca"):
         if getattr(options, option) == "":
             # A shell's variable that is not set must not mean a server without authentication.
             name = option.replace("_", "-")
@@ -163,11 +174,13 @@ def _run(options: argparse.Namespace) -> int:
         "is_persistent": True if options.path else None,
         "server_host": options.host,
         "server_port": options.port,
+        "server_flight_port": options.flight_port,
         "server_auth_file": options.auth and expand_path(options.auth),
         "server_public": options.public,
         "memory_budget": options.memory,
         "server_tls_certificate": options.tls_certificate,
         "server_tls_key": options.tls_key,
+        "server_tls_client_ca": options.tls_client_ca,
         "allow_reset": options.allow_reset,
     }
     # A server is the store, wherever the environment sends its clients.
@@ -185,7 +198,7 @@ def _run(options: argparse.Namespace) -> int:
     server.listen()
     everywhere = settings.server_host in ("0.0.0.0", "::")
     print(
-        f"chroma-nb {__version__} serves {settings.place} on {server.url}"
+        f"chroma-nb {__version__} serves {settings.place} on {' and '.join(server.urls)}"
         f"{' and every other address of this machine' if everywhere else ''} "
         f"(memory budget {format_bytes(budget)}). Ctrl-C stops it.",
         flush=True,

@@ -16,32 +16,13 @@ from typing import Any, ClassVar
 
 from chroma_nb.api_names import LOCAL_API, is_remote, remote_api
 from chroma_nb.boundary import public_call
+from chroma_nb.chroma_settings import CHROMA_NAMES, CHROMA_WITHOUT_EFFECT, chroma_client
 from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.words import brief
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
-
-#: Chroma's names of settings that mean the same here.
-_CHROMA_NAMES = {"persist_directory": "path", "chroma_memory_limit_bytes": "memory_budget"}
-
-#: Chroma's settings that have nothing to act on here. The value given is the one that changes
-#: nothing: chroma_nb sends no telemetry, so switching it off is simply true.
-_CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
-    "anonymized_telemetry": False,
-    "chroma_product_telemetry_impl": None,
-    "chroma_telemetry_impl": None,
-    # There is one policy here, and it is the one that could be chosen there.
-    "chroma_segment_cache_policy": "LRU",
-    "chroma_server_nofile": None,
-    "chroma_server_thread_pool_size": 40,
-    "chroma_sysdb_impl": None,
-    "chroma_db_impl": None,
-    "migrations": None,
-    "environment": "",
-}
-
 
 #: Names that people try, of things that are called otherwise here.
 _SYNONYMS = {
@@ -222,6 +203,9 @@ class Settings(Displayed):
         "127.0.0.1", "Address to serve on; any but this machine's own needs authentication."
     )
     server_port: int = _documented(8_000, "Port to serve on; 0 is any that is free.")
+    server_flight_port: int | None = _documented(
+        None, "Port of Arrow Flight beside HTTP; 0 is any that is free. Not set, HTTP is alone."
+    )
     server_token: str = _documented(
         "", "One token that opens everything. For more than one: `server_auth_file`.", secret=True
     )
@@ -273,6 +257,10 @@ class Settings(Displayed):
     )
     server_tls_certificate: str = _documented("", "File of the server's certificate chain (PEM).")
     server_tls_key: str = _documented("", "File of the certificate's private key (PEM).")
+    server_tls_client_ca: str = _documented(
+        "",
+        "File of the authority (PEM) whose certificates clients must show; empty asks for none.",
+    )
 
     _given: ClassVar[frozenset[str]] = frozenset()
 
@@ -372,16 +360,16 @@ def read_explicit(values: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: An unknown name, or a value that is not of its field's kind.
     """
     fields = {f.name: f for f in dataclasses.fields(Settings)}
-    found, values = _chroma_client(values)
+    found, values = chroma_client(values)
     for given, value in values.items():
-        name = _CHROMA_NAMES.get(given, given)
+        name = CHROMA_NAMES.get(given, given)
         if given == "chroma_memory_limit_bytes" and value == 0:
             # Chroma's "no limit", which is its default.
             continue
         if name in fields:
             found[name] = value
-        elif given in _CHROMA_WITHOUT_EFFECT:
-            if value != _CHROMA_WITHOUT_EFFECT[given] and value is not None:
+        elif given in CHROMA_WITHOUT_EFFECT:
+            if value != CHROMA_WITHOUT_EFFECT[given] and value is not None:
                 warnings.warn(
                     f"Setting {given}={value!r} is Chroma's and has no effect in chroma_nb.",
                     UserWarning,
@@ -390,7 +378,7 @@ def read_explicit(values: Mapping[str, Any]) -> dict[str, Any]:
         else:
             meant = _SYNONYMS.get(given)
             hint = f" Did you mean {meant!r}?" if meant else ""
-            hint = hint or did_you_mean(given, [*fields, *_CHROMA_NAMES], " Did you mean {!r}?")
+            hint = hint or did_you_mean(given, [*fields, *CHROMA_NAMES], " Did you mean {!r}?")
             raise ValueError(f"Unknown setting {given!r}.{hint} Known: {', '.join(fields)}.")
     return {name: _read(name, value, fields[name].default, name) for name, value in found.items()}
 
@@ -492,52 +480,12 @@ def _decide_place(
         values["api"] = LOCAL_API
 
 
-def _chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Translate how Chroma's settings say where a server is and what to show it; return that, and the rest.
-
-    Raises:
-        ValueError: A provider of another kind than Chroma's two, or a port without a host.
-    """
-    rest = dict(values)
-    found: dict[str, Any] = {}
-    implementation = str(rest.pop("chroma_api_impl", None) or "").lower()
-    host = rest.pop("chroma_server_host", None)
-    port = rest.pop("chroma_server_http_port", None)
-    tls = rest.pop("chroma_server_ssl_enabled", None)
-    headers = rest.pop("chroma_server_headers", None)
-    if implementation:
-        found["api"] = "fastapi" if "fastapi" in implementation else "local"
-    if headers:
-        found["headers"] = headers
-    if host:
-        scheme = "https" if tls else "http"
-        found["url"] = host if "://" in host else f"{scheme}://{host}:{port or 8000}"
-    elif port is not None:
-        raise ValueError(
-            f"Setting chroma_server_http_port={port!r} is the port of a server: say chroma_server_host, too."
-        )
-    verify = rest.pop("chroma_server_ssl_verify", None)
-    if verify is not None:
-        found["tls_verify"] = str(verify).lower() if isinstance(verify, bool) else verify
-    provider = rest.pop("chroma_client_auth_provider", None)
-    credentials = rest.pop("chroma_client_auth_credentials", None)
-    header = rest.pop("chroma_auth_token_transport_header", None)
-    if provider is not None:
-        kind = {"TokenAuthClientProvider": "token", "BasicAuthClientProvider": "basic_auth"}.get(
-            str(provider).rpartition(".")[2]
-        )
-        if kind is None:
-            raise ValueError(
-                f"Setting chroma_client_auth_provider must be Chroma's TokenAuthClientProvider or "
-                f"BasicAuthClientProvider, got {provider!r}. Use token= or basic_auth= instead."
-            )
-        found[kind] = credentials or ""
-        if header is not None:
-            found["token_header"] = str(getattr(header, "value", header))
-    return found, rest
-
-
 def _read(name: str, value: Any, default: Any, source: str) -> Any:
+    if default is None:
+        # A number that may be missing.
+        if value is None or value == "":
+            return None
+        default = 0
     kind = type(default)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from chroma_nb.api.base import API
+    from chroma_nb.server.flight_listener import FlightListener
     from chroma_nb.settings import Settings
 
 #: Chroma's clients keep an idle connection for 40 s. The server keeps it longer, so that it never closes a connection
@@ -32,10 +34,14 @@ _KEEP_ALIVE_SECONDS = 75
 _LAST_SECONDS = 30
 _BACKLOG = 2_048
 _START_SECONDS = 30.0
+#: How often it is asked whether Arrow Flight has ended, seconds.
+_TICK_SECONDS = 0.02
 
 
 class FastAPI(Server):
-    """Serves an API over HTTP.
+    """Serves an API over HTTP, and over Arrow Flight beside it where `Settings.server_flight_port` says so.
+
+    Both transports ask one service: limits, shares, open scans, metrics and log are the same.
 
     `run()` serves until the process is told to end; `start()` and `stop()` do it beside other work, in a
     notebook or a test::
@@ -45,8 +51,10 @@ class FastAPI(Server):
 
     Raises:
         InvalidArgumentError: A setting cannot be used; see `Server.check_settings`.
-        ImportError: The extra ``server`` is not installed.
+        ImportError: The extra ``server`` is not installed; or ``flight``, which Arrow Flight needs.
     """
+
+    has_flight_port: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -59,11 +67,12 @@ class FastAPI(Server):
         from chroma_nb.server.application import RestApplication, make_application
         from chroma_nb.server.service import Service
 
-        self._tls = tls_context(self.settings.server_tls_certificate, self.settings.server_tls_key)
+        self._tls = _tls_of(self.settings)
         self._service = Service(api, self.settings)
         self._rest = RestApplication(self._service)
         self.application = make_application(self._rest)
         self._socket: socket.socket | None = None
+        self._flight: FlightListener | None = None
         self._port = self.settings.server_port
         self._uvicorn: Any = None
         self._thread: threading.Thread | None = None
@@ -76,7 +85,9 @@ class FastAPI(Server):
         super().check_settings(settings)
         trusted_proxies(settings)
         check_sizes(settings, "server_max_head")
-        tls_context(settings.server_tls_certificate, settings.server_tls_key)
+        _tls_of(settings)
+        if settings.server_flight_port is not None:
+            require_extra("pyarrow", extra="flight", needed_by="Settings.server_flight_port")
 
     def __repr__(self) -> str:
         return f"FastAPI({self.url})"
@@ -87,11 +98,39 @@ class FastAPI(Server):
         scheme = "https" if self.settings.server_tls_certificate else "http"
         return url_of(scheme, self.settings.server_host, self._port)
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        if self._flight is not None:
+            return self.url, self._flight.url
+        port = self.settings.server_flight_port
+        if port is None:
+            return (self.url,)
+        from chroma_nb.server.flight_listener import scheme_of
+
+        return self.url, url_of(scheme_of(self.settings), self.settings.server_host, port)
+
     def listen(self) -> None:
-        if self._socket is None:
-            self._socket = listening_socket(self.settings, _BACKLOG)
-            # Kept, as a closed socket does not say it any more.
-            self._port = self._socket.getsockname()[1]
+        if self._socket is not None:
+            return
+        opened = listening_socket(self.settings.server_host, self.settings.server_port, _BACKLOG)
+        try:
+            self._flight = self._listen_for_flight()
+        except BaseException:
+            opened.close()
+            raise
+        self._socket = opened
+        # Kept, as a closed socket does not say it any more.
+        self._port = opened.getsockname()[1]
+
+    def _listen_for_flight(self) -> FlightListener | None:
+        port = self.settings.server_flight_port
+        if port is None:
+            return None
+        from chroma_nb.server.flight_listener import FlightListener
+
+        # The same counts of memory as over HTTP.
+        requests, bodies = self._rest.requests, self._rest.bodies
+        return FlightListener(self._service, requests, bodies, port, "--flight-port")
 
     def _prepare(self) -> None:
         import uvicorn
@@ -118,7 +157,9 @@ class FastAPI(Server):
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_LAST_SECONDS,
         )
-        self._uvicorn = _make_uvicorn(uvicorn.Server, config, self._tls, self._service.begin_stop)
+        self._uvicorn = _make_uvicorn(
+            uvicorn.Server, config, self._tls, self._service.begin_stop, self._flight
+        )
 
         if _sends_secrets_in_plain_text(self.settings):
             LOGGER.warning(
@@ -165,6 +206,10 @@ class FastAPI(Server):
         if self._stopped.is_set():
             return
         self._stopped.set()
+        self._service.begin_stop()
+        if self._flight is not None:
+            # Has happened already, unless the server never ran or was told twice to end.
+            self._flight.end()
         self._service.close()
         # Saves graphs, and releases files and locks.
         self._release()
@@ -173,7 +218,11 @@ class FastAPI(Server):
 
 
 def _make_uvicorn(
-    kind: Any, config: Any, tls: ssl.SSLContext | None, on_exit: Callable[[], object]
+    kind: Any,
+    config: Any,
+    tls: ssl.SSLContext | None,
+    on_exit: Callable[[], object],
+    flight: FlightListener | None,
 ) -> Any:
     """Return a uvicorn server that does not end the process when it ends.
 
@@ -185,6 +234,7 @@ def _make_uvicorn(
         config: uvicorn's configuration.
         tls: The TLS context; None is plain HTTP.
         on_exit: Called when a signal tells the server to end.
+        flight: Arrow Flight beside HTTP, on the same event loop.
     """
     from chroma_nb.server.connections import SecureListener
 
@@ -207,6 +257,8 @@ def _make_uvicorn(
             super().handle_exit(sig, frame)
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            if flight is not None:
+                flight.use(asyncio.get_running_loop())
             if tls is None or not sockets:
                 await super().startup(sockets)
                 return
@@ -214,12 +266,30 @@ def _make_uvicorn(
             await super().startup([])
             self.servers += [SecureListener(one, tls, self._new_connection) for one in sockets]
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if flight is not None:
+                flight.refuse()
+            await super().shutdown(sockets)
+            if flight is None:
+                return
+            # The loop goes on for the calls under way. Who presses Ctrl-C again does not wait for them.
+            ending = threading.Thread(target=flight.end, name="chroma_nb flight last", daemon=True)
+            ending.start()
+            while ending.is_alive() and not self.force_exit:
+                await asyncio.sleep(_TICK_SECONDS)
+
         def _new_connection(self) -> Any:
             return config.http_protocol_class(
                 config=config, server_state=self.server_state, app_state=self.lifespan.state
             )
 
     return Server(config)
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    return tls_context(
+        settings.server_tls_certificate, settings.server_tls_key, settings.server_tls_client_ca
+    )
 
 
 def trusted_proxies(settings: Settings) -> list[str]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from chroma_nb.settings import Settings
 
 
 def in_url(host: str) -> str:
@@ -27,23 +24,44 @@ def url_of(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://{in_url('localhost' if host in ('0.0.0.0', '::') else host)}:{port}"
 
 
-def listening_socket(settings: Settings, backlog: int | None = None) -> socket.socket:
-    """Return a socket that listens at the address of the settings.
+def address_of(client: tuple[str, int] | None) -> str:
+    """Return the client in whose name a connection counts: its IPv4 address, or its /64 network of IPv6."""
+    if client is None:
+        return ""
+    try:
+        address = ipaddress.ip_address(client[0].partition("%")[0])
+    except ValueError:
+        return client[0]
+    if address.version == 6:
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def listening_socket(
+    host: str, port: int, backlog: int | None = None, *, option: str = "--port"
+) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Args:
+        host: An address of this machine.
+        port: The port; 0 is any that is free.
+        backlog: How many connections may wait to be accepted; None is as the system has it.
+        option: What chooses the port.
 
     Raises:
         InvalidArgumentError: The address is taken, or is not one of this machine.
     """
-    host, port = settings.server_host, settings.server_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
-        raise cannot_serve(settings, error.strerror or str(error)) from error
+        raise cannot_serve(host, port, error.strerror or str(error), option) from error
 
 
-def cannot_serve(settings: Settings, why: str) -> InvalidArgumentError:
+def cannot_serve(host: str, port: int, why: str, option: str = "--port") -> InvalidArgumentError:
     """Return the error of an address at which no server can listen."""
     return InvalidArgumentError(
-        f"Cannot serve on {settings.server_host}:{settings.server_port}: {why}. Choose another --port; 0 is any that is "
-        "free."
+        f"Cannot serve on {host}:{port}: {why}. Choose another {option}; 0 is any that is free."
     )

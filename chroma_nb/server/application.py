@@ -23,10 +23,10 @@ from chroma_nb._version import __version__
 from chroma_nb.errors import ChromaAuthError, ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server import schemas
+from chroma_nb.server.addresses import address_of
 from chroma_nb.server.answers import Answer, Answers
 from chroma_nb.server.auth import ANONYMOUS
 from chroma_nb.server.bodies import Bodies, Received
-from chroma_nb.server.connections import address_of
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.json_requests import JsonRequests
 from chroma_nb.server.observability import trace_id_of

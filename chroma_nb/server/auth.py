@@ -26,6 +26,7 @@ from chroma_nb.server.auth_file import (
     token_hash,
 )
 from chroma_nb.server.observability import LOGGER
+from chroma_nb.server.refusals import STOPPING, busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -307,6 +308,7 @@ class PasswordQueue:
         self._lanes: weakref.WeakValueDictionary[Hashable, asyncio.Lock] = (
             weakref.WeakValueDictionary()
         )
+        self._is_closed = False
 
     async def check(
         self, login: Login, headers: Mapping[str, str], address: str, before: Callable[[], None]
@@ -321,6 +323,7 @@ class PasswordQueue:
 
         Raises:
             AuthorizationError: The user is not known, or the password is wrong.
+            Refused: The server is stopping.
         """
         of_login, of_address = self._lane((address, login)), self._lane(address)
         async with of_login, of_address, self._turns:
@@ -329,11 +332,14 @@ class PasswordQueue:
             found = self._authenticator.identify(headers)
             if isinstance(found, Identity):
                 return found
+            if self._is_closed:
+                raise busy(STOPPING)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._authenticator.check, login)
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; passwords that wait to be checked are refused. Called by any thread."""
+        self._is_closed = True
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _lane(self, key: Hashable) -> asyncio.Lock:

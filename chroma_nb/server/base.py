@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from chroma_nb.settings import Settings
 
@@ -22,6 +22,9 @@ class Server(ABC):
         settings: `server_*` are used; None is `Settings()`, which reads environment variables.
         release: Called once when the server has stopped; None closes `api`.
     """
+
+    #: It serves Arrow Flight, too, at `Settings.server_flight_port`.
+    has_flight_port: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -45,12 +48,17 @@ class Server(ABC):
         """
         from chroma_nb.server.settings_check import check_server_settings
 
-        check_server_settings(settings)
+        check_server_settings(settings, has_flight_port=cls.has_flight_port)
 
     @property
     @abstractmethod
     def url(self) -> str:
         """Where clients reach the server once it runs."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every address at which it answers: `url`, and those of other protocols beside it."""
+        return (self.url,)
 
     @abstractmethod
     def listen(self) -> None:

@@ -95,6 +95,8 @@ class Bodies:
         self._arriving: dict[_Arriving, None] = {}
         self._lock = threading.Lock()
         self._parsed = 0
+        #: Bytes of what `hold` counts.
+        self._batches = 0
 
     async def receive(self, request: Request) -> Received:
         """Return a request's body; the caller has to `release` it.
@@ -149,7 +151,7 @@ class Bodies:
         self._held += n_bytes
         if arriving.n_bytes > self.max_body:
             raise self._too_large()
-        if self._held > MAX_HELD * self.max_body:
+        if self._held + self._batches > MAX_HELD * self.max_body:
             self._drop_slowest()
         if arriving.n_bytes >= arriving.next_step:
             arriving.next_step = arriving.n_bytes + STEP_BYTES
@@ -170,6 +172,23 @@ class Bodies:
         slowest.n_bytes = 0
         slowest.since = anyio.current_time()
         slowest.scope.cancel()
+
+    def hold(self, n_bytes: int) -> None:
+        """Count what a transport with threads of its own has received, until `let_go`. Called by threads.
+
+        Raises:
+            Refused: Everything that is received takes too much; it is counted all the same.
+        """
+        with self._lock:
+            self._batches += n_bytes
+            is_full = self._held + self._batches > MAX_HELD * self.max_body
+        if is_full:
+            raise busy("too many large writes at a time")
+
+    def let_go(self, n_bytes: int) -> None:
+        """Count no longer what `hold` has counted. Called by threads."""
+        with self._lock:
+            self._batches -= n_bytes
 
     def release(self, body: Received) -> None:
         """Give a body's memory back. Called on the event loop, when the work on the body has ended."""

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import enum
 import functools
-import ipaddress
 import itertools
 import sys
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.server.addresses import address_of
 
 if TYPE_CHECKING:
     import socket
@@ -173,21 +173,6 @@ class Connections:
             chosen.drop()
             return True
         return False
-
-
-def address_of(client: tuple[str, int] | None) -> str:
-    """Return the client in whose name a connection counts: its IPv4 address, or its /64 network of IPv6."""
-    if client is None:
-        return ""
-    try:
-        address = ipaddress.ip_address(client[0].partition("%")[0])
-    except ValueError:
-        return client[0]
-    if address.version == 6:
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 class _LimitExceeded(Exception):

@@ -6,12 +6,11 @@ business, as for HTTP; so is what a client learns of an error.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -19,21 +18,15 @@ import pyarrow.flight as fl
 
 from chroma_nb import validation
 from chroma_nb.api.base import Matches
-from chroma_nb.errors import (
-    BatchSizeExceededError,
-    ChromaError,
-    InternalError,
-    InvalidArgumentError,
-)
+from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.auth import ANONYMOUS, Identity
-from chroma_nb.server.bodies import MAX_HELD, STEP_BYTES
 from chroma_nb.server.endpoints import ENDPOINTS
+from chroma_nb.server.flight_batches import checked, chunks, receiving, too_large
+from chroma_nb.server.flight_errors import Failed, flight_errors
 from chroma_nb.server.flight_listing import flight_of_path, flights, read_criteria
-from chroma_nb.server.flight_streams import NAME, Calls, Headers
-from chroma_nb.server.limits import check_n_records
-from chroma_nb.server.observability import LOGGER
+from chroma_nb.server.flight_streams import NAME, Calls, Headers, caller_of, check_connected
 from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares
 from chroma_nb.wire.arrow import (
@@ -44,8 +37,7 @@ from chroma_nb.wire.arrow import (
     write_records,
 )
 from chroma_nb.wire.arrow_scan import write_scan_answer
-from chroma_nb.wire.errors import error_to_json
-from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command, as_answer, flight_error
+from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command, as_answer
 from chroma_nb.wire.operations import OPERATIONS
 from chroma_nb.wire.requests import Query, ScanAnswer
 from chroma_nb.wire.rest import ROUTE_OF
@@ -56,7 +48,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from chroma_nb.server.bodies import Bodies
+    from chroma_nb.server.flight_streams import Caller
     from chroma_nb.server.json_requests import JsonRequests
+    from chroma_nb.server.loop_calls import LoopCalls
     from chroma_nb.server.service import Service
     from chroma_nb.wire.operations import Operation
     from chroma_nb.wire.requests import Request, Target
@@ -74,21 +68,6 @@ _OPEN_BYTES = 4_096
 _LARGE_ANSWER_BYTES = 2**16
 
 
-@dataclass(frozen=True)
-class Caller:
-    """What is known of a call before it is looked at.
-
-    Args:
-        headers: Its headers, names in lower case.
-        address: Where it comes from.
-        trace_id: Its name in the log.
-    """
-
-    headers: Mapping[str, str]
-    address: str
-    trace_id: str
-
-
 class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     """Answers Flight's calls.
 
@@ -96,7 +75,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         service: What answers.
         requests: Carries out what comes as JSON.
         bodies: Counts the memory of what is parsed.
-        loop: The service's event loop, which runs in another thread.
+        loop: What calls ask of the service's event loop, which runs in another thread.
         location: Where to listen: ``grpc://host:port``.
         **options: `FlightServerBase`'s: TLS.
     """
@@ -106,7 +85,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         service: Service,
         requests: JsonRequests,
         bodies: Bodies,
-        loop: asyncio.AbstractEventLoop,
+        loop: LoopCalls,
         location: str,
         **options: Any,
     ) -> None:
@@ -115,12 +94,11 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         self._bodies = bodies
         self._loop = loop
         self._lock = threading.Lock()
-        #: Streams that are open, and bytes of the batches that are received.
+        #: Streams that are open.
         self._streams = Shares(service.settings.server_max_streams)
-        self._received = 0
         #: Calls whose end is up to their clients.
         self._open_calls = Calls(service.settings.server_max_streams)
-        headers = Headers(service.authenticator, self._open_calls)
+        headers = Headers(service, self._open_calls, loop)
         # It accepts calls from here on.
         super().__init__(location, middleware={NAME: headers}, **options)
 
@@ -128,7 +106,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
         """Carry out an operation that needs no batches; the result is its answer as JSON."""
-        with _flight_errors():
+        with flight_errors():
             command = self._command(context, action.body.to_pybytes(), action.type)
             return self._sent(context, self._act(context, command))
 
@@ -136,8 +114,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Return an action's answer; gRPC waits until the client has taken it."""
         if len(answer) <= _LARGE_ANSWER_BYTES:
             return iter([answer])
-        caller = _caller(context)
-        held = self._open_calls.take(self._identify(context, caller).name or caller.address)
+        held = self._open_calls.take(self._identify(context).name or caller_of(context).address)
 
         def until_taken() -> Iterator[bytes]:
             try:
@@ -157,7 +134,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 endpoint, command.path, command.query, identity, lambda: body, caller.trace_id
             )
             if status >= 400:
-                raise _Failed(status, content)
+                raise Failed(status, content)
             return content
 
         return self._carry_out(context, "action", operation, command.path, work)
@@ -168,25 +145,28 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def do_put(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Write all batches of a stream in one commit, and acknowledge it."""
-        with _flight_errors():
+        with flight_errors():
             self._write(context, self._command(context, descriptor.command or b""), reader)
         writer.write(pa.py_buffer(b'{"status":200}'))
 
     def _write(self, context: Any, command: Command, reader: Any) -> None:
         operation = _known(command, WRITES)
-        kept, caller = context.get_middleware(NAME), _caller(context)
-        kept.held.belongs_to(self._identify(context, caller).name or caller.address)
+        kept = context.get_middleware(NAME)
+        kept.held.belongs_to(self._identify(context).name or caller_of(context).address)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
-        with self._receiving(reader) as (batches, size):
+        # What a client has yet to send is not waited for at the end.
+        self._loop.answered(kept)
+        with receiving(reader, self._bodies, self._service.settings) as (batches, size):
             self._write_all(context, command, operation, batches, size)
+            self._service.metrics.body_bytes.inc(size)
 
     def _write_all(
         self, context: Any, command: Command, operation: Operation, batches: list[Any], size: int
     ) -> None:
         def work(identity: Identity, caller: Caller) -> None:
             # gRPC lets a stream end in the same way where the client has died or given up: that is no whole write.
-            _check_connected(context)()
+            check_connected(context)()
             target = read_target(Arrived(command.path, command.query, None))
             what = f"Writing {format_bytes(size)} of records"
             with WORKSPACE.take_all(int(_BATCH_TIMES * size), what, "send them in smaller parts"):
@@ -199,51 +179,12 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
         self._carry_out(context, "put", operation, command.path, work)
 
-    @contextlib.contextmanager
-    def _receiving(self, reader: Any) -> Iterator[tuple[list[Any], int]]:
-        """Hold the batches of a put, and count their bytes (both returned) among those of all puts.
-
-        Raises:
-            InvalidArgumentError: There are none, or one cannot be read.
-            BatchSizeExceededError: They are too many or too large.
-            Refused: All puts hold too much at the moment.
-        """
-        limit = self._bodies.max_body
-        batches: list[Any] = []
-        n_bytes = n_records = 0
-        seconds = self._service.settings.server_body_timeout_seconds
-        started = time.monotonic()
-        try:
-            for chunk in _chunks(reader):
-                size = 0 if chunk.data is None else chunk.data.nbytes
-                if time.monotonic() - started > seconds * (1 + (n_bytes + size) // STEP_BYTES):
-                    raise _too_slow(seconds)
-                if chunk.data is None or (batches and not chunk.data.num_rows):
-                    continue
-                n_records += chunk.data.num_rows
-                check_n_records(self._service.settings, n_records)
-                n_bytes += chunk.data.nbytes
-                with self._lock:
-                    self._received += chunk.data.nbytes
-                    is_full = self._received > MAX_HELD * limit
-                if n_bytes > limit:
-                    raise self._too_large("The records take")
-                if is_full:
-                    raise busy("too many large writes at a time")
-                batches.append(_checked(chunk.data))
-            if not batches:
-                raise InvalidArgumentError("Expected at least one batch of records")
-            yield batches, n_bytes
-        finally:
-            with self._lock:
-                self._received -= n_bytes
-
     def do_get(self, context: Any, ticket: Any) -> Any:
         """Send the records that a ticket names: those of a `get` in one batch, those of a `scan` in many.
 
         All are of one version, also of a scan. Its next piece is read when the client has taken the one before.
         """
-        with _flight_errors():
+        with flight_errors():
             command = self._command(context, ticket.ticket)
             body = command.body if isinstance(command.body, dict) else {}
             if command.operation == "scan" and (body.get("scan") or body.get("close")):
@@ -260,7 +201,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Yield the pieces of a scan, the first of which was read, and close it, also where the client goes away."""
         token = said["scan"]
         try:
-            with _flight_errors():
+            with flight_errors():
                 for number in itertools.count(1):
                     if batch is None:
                         return
@@ -275,16 +216,16 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def list_flights(self, context: Any, criteria: bytes) -> Iterator[Any]:
         """Return the collections of the caller's tenants as flights."""
-        with _flight_errors():
+        with flight_errors():
             if len(criteria) > _OPEN_BYTES:
                 raise InvalidArgumentError("Criteria of flights are a tenant and a database")
-            tenants, database = read_criteria(criteria, self._identify(context, _caller(context)))
+            tenants, database = read_criteria(criteria, self._identify(context))
             return iter(list(flights(self._asking(context), tenants, database)))
 
     def get_flight_info(self, context: Any, descriptor: Any) -> Any:
         """Return the flight of a path."""
-        with _flight_errors():
-            self._identify(context, _caller(context))
+        with flight_errors():
+            self._identify(context)
             return flight_of_path(self._asking(context), descriptor.path or [])
 
     def _asking(self, context: Any) -> Callable[[str, Target, Request | None], Any]:
@@ -302,44 +243,47 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Answer each `get` or `query` of a stream, one after the other."""
-        caller = _caller(context)
-        with _flight_errors():
-            who = self._identify(context, caller).name or caller.address
-        with self._lock:
-            has_room = self._streams.take(who)
-        if not has_room:
-            with _flight_errors():
+        with flight_errors(), self._refusals_noted(context, "flight_stream"):
+            who = self._identify(context).name or caller_of(context).address
+            with self._lock:
+                has_room = self._streams.take(who)
+            if not has_room:
                 raise busy("it has as many streams open as it may (Settings.server_max_streams)")
         context.get_middleware(NAME).held.give_back()
         try:
             writer.begin(ANSWER)
-            with _flight_errors():
+            with flight_errors():
                 self._answer_all(context, reader, writer)
         finally:
             with self._lock:
                 self._streams.give_back(who)
 
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
-        for chunk in _chunks(reader):
+        kept = context.get_middleware(NAME)
+        self._loop.answered(kept)
+        for chunk in chunks(reader):
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
-                    raise self._too_large("The queries take")
+                    raise too_large("The queries take", self._bodies.max_body)
                 batch, said = self._read(context, command, chunk.data)
-            except _Failed as failed:
+            except Failed as failed:
                 # The stream goes on.
                 writer.write_metadata(pa.py_buffer(failed.with_status))
+                self._loop.answered(kept)
                 if self._service.stopping:
                     return
                 continue
             except ChromaError as error:
-                writer.write_metadata(pa.py_buffer(_Failed.of(error).with_status))
+                writer.write_metadata(pa.py_buffer(Failed.of(error).with_status))
+                self._loop.answered(kept)
                 continue
             metadata = pa.py_buffer(dumps({"status": 200, **said}))
             if batch is None:
                 writer.write_metadata(metadata)
             else:
                 writer.write_with_metadata(as_answer(batch), metadata)
+            self._loop.answered(kept)
 
     def _read(self, context: Any, command: Command, data: Any) -> tuple[Any, dict[str, Any]]:
         """Return an answer as a batch (None: there are no records), and what is said beside it."""
@@ -362,7 +306,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                             ]
                         )
                     vectors, given = from_lists(
-                        _checked(data).column("embedding"), "query_embeddings", InvalidArgumentError
+                        checked(data).column("embedding"), "query_embeddings", InvalidArgumentError
                     )
                     if given is not None:
                         raise InvalidArgumentError("Expected query_embeddings without missing ones")
@@ -384,32 +328,57 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             BatchSizeExceededError: It is too large.
             InvalidArgumentError: It is none.
         """
-        if name in OPERATIONS and OPERATIONS[name].scope == "open":
-            if len(data) > _OPEN_BYTES:
-                raise InvalidArgumentError(f"{name} has no arguments")
-        else:
-            if len(data) > self._bodies.max_body:
-                raise self._too_large("The command takes")
-            self._identify(context, _caller(context))
-        return Command.from_bytes(data, name)
+        with self._refusals_noted(context, name if name in OPERATIONS else "flight_command"):
+            if name in OPERATIONS and OPERATIONS[name].scope == "open":
+                if len(data) > _OPEN_BYTES:
+                    raise InvalidArgumentError(f"{name} has no arguments")
+            else:
+                if len(data) > self._bodies.max_body:
+                    raise too_large("The command takes", self._bodies.max_body)
+                self._identify(context)
+            return Command.from_bytes(data, name)
 
-    def _too_large(self, what: str) -> BatchSizeExceededError:
-        return BatchSizeExceededError(
-            f"{what} more than {format_bytes(self._bodies.max_body)}: send less at a time (Settings.server_max_body)."
-        )
+    @contextlib.contextmanager
+    def _refusals_noted(self, context: Any, name: str) -> Iterator[None]:
+        """Count and log what is refused before it is known what is asked.
 
-    def _identify(self, context: Any, caller: Caller) -> Identity:
-        """Return who asks.
+        Args:
+            context: The call's.
+            name: What it is called in metrics and log.
+
+        Raises:
+            Failed: What a client learns of it.
+        """
+        started = time.perf_counter()
+        try:
+            yield
+        except Exception as error:
+            trace_id = caller_of(context).trace_id
+            failed = self._failure(error, name, trace_id)
+            seconds = time.perf_counter() - started
+            self._service.note(name, "flight", failed.status, seconds, trace_id)
+            raise failed from None
+
+    def _identify(self, context: Any) -> Identity:
+        """Return who asks; `_carry_out` does not find it out once more.
 
         Raises:
             AuthorizationError: The credentials are missing or not known.
+            Refused: The server is stopping, or the client has gone.
         """
+        caller, kept = caller_of(context), context.get_middleware(NAME)
+        kept.identity = None
         found = self._service.authenticator.identify(caller.headers)
-        if isinstance(found, Identity):
-            return found
-        # A password is checked in its turn.
-        checked = self._service.identify(caller.headers, caller.address, _check_connected(context))
-        return asyncio.run_coroutine_threadsafe(checked, self._loop).result()
+        if not isinstance(found, Identity):
+            # A password is checked in its turn.
+            found = self._loop.run(
+                kept,
+                lambda: self._service.identify(
+                    caller.headers, caller.address, check_connected(context)
+                ),
+            )
+        kept.identity = found
+        return found
 
     def _carry_out(
         self,
@@ -424,16 +393,17 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Check that the caller may do this, and do it in a thread of the service.
 
         Raises:
-            _Failed: What a client learns of what went wrong.
+            Failed: What a client learns of what went wrong.
         """
-        caller = _caller(context)
+        caller, kept = caller_of(context), context.get_middleware(NAME)
         started = time.perf_counter()
         who = [ANONYMOUS]
+        known, kept.identity = kept.identity, None
 
         async def serve() -> T:
             if operation.scope != "open":
-                who[0] = await self._service.identify(
-                    caller.headers, caller.address, _check_connected(context)
+                who[0] = known or await self._service.identify(
+                    caller.headers, caller.address, check_connected(context)
                 )
                 self._service.check_scope(operation, path.get("tenant", ""), who[0])
             identity = who[0]
@@ -441,9 +411,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 operation, identity.name or caller.address, lambda: work(identity, caller)
             )
 
-        failed: _Failed | None = None
+        failed: Failed | None = None
         try:
-            return asyncio.run_coroutine_threadsafe(serve(), self._loop).result()
+            return self._loop.run(kept, serve)
         except Exception as error:
             failed = self._failure(error, operation.name, caller.trace_id)
             raise failed from None
@@ -459,96 +429,15 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                     tenant=path.get("tenant", ""),
                 )
 
-    def _failure(self, error: Exception, name: str, trace_id: str) -> _Failed:
+    def _failure(self, error: Exception, name: str, trace_id: str) -> Failed:
         try:
-            if isinstance(error, _Failed):
+            if isinstance(error, Failed):
                 return error
             if not isinstance(error, Refused):
-                return _Failed(*self._requests.failure(error, name, trace_id))
+                return Failed(*self._requests.failure(error, name, trace_id))
         except Refused as refused:
             error = refused
-        return _Failed.of(error.error, error.status)
-
-
-@contextlib.contextmanager
-def _flight_errors() -> Iterator[None]:
-    """Turn what was raised on purpose into the errors that Flight carries."""
-    try:
-        yield
-    except _Failed as error:
-        raise flight_error(error.status, error.body) from None
-    except (ChromaError, Refused) as error:
-        failed = (
-            _Failed.of(error.error, error.status)
-            if isinstance(error, Refused)
-            else _Failed.of(error)
-        )
-        raise flight_error(failed.status, failed.body) from None
-    except Exception:
-        # pyarrow would send the traceback.
-        LOGGER.exception("request failed")
-        failed = _Failed.of(InternalError("Something failed in the server; its log says what."))
-        raise flight_error(failed.status, failed.body) from None
-
-
-def _chunks(reader: Any) -> Iterator[Any]:
-    """Return what a client sends.
-
-    Raises:
-        InvalidArgumentError: It cannot be read, or the client has gone.
-    """
-    while True:
-        try:
-            chunk = reader.read_chunk()
-        except StopIteration:
-            return
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise _unreadable(error) from None
-        yield chunk
-
-
-def _checked(batch: Any) -> Any:
-    """Return a batch whose offsets lie within it, and whose texts are UTF-8: Arrow reads what it is sent as it is.
-
-    Raises:
-        InvalidArgumentError: It is none.
-    """
-    try:
-        batch.validate(full=True)
-    except pa.ArrowInvalid as error:
-        raise _unreadable(error) from None
-    return batch
-
-
-def _unreadable(error: Exception) -> InvalidArgumentError:
-    # gRPC's own words name addresses, and sources of C++.
-    shown = str(error).partition(". Detail:")[0].partition(". gRPC ")[0]
-    return InvalidArgumentError(f"A batch cannot be read: {shown}"[:300])
-
-
-def _too_slow(seconds: float) -> Refused:
-    return Refused(
-        408,
-        InvalidArgumentError(
-            f"The records did not come: each {format_bytes(STEP_BYTES)} of them may take {seconds:g} s "
-            "(Settings.server_body_timeout_seconds)."
-        ),
-    )
-
-
-def _caller(context: Any) -> Caller:
-    kept = context.get_middleware(NAME)
-    return Caller(kept.headers, _address(context.peer()), kept.trace_id)
-
-
-def _check_connected(context: Any) -> Callable[[], None]:
-    """Return a function that raises where the client has gone."""
-
-    def check() -> None:
-        if context.is_cancelled():
-            raise busy("the client has gone")
-
-    return check
+        return Failed.of(error.error, error.status)
 
 
 def _known(command: Command, names: Collection[str]) -> Operation:
@@ -562,29 +451,3 @@ def _known(command: Command, names: Collection[str]) -> Operation:
             f"Expected one of {', '.join(names)}, got {command.operation!r:.80}"
         )
     return OPERATIONS[command.operation]
-
-
-class _Failed(Exception):
-    """An answer that reports an error."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
-
-    @classmethod
-    def of(cls, error: ChromaError, status: int | None = None) -> _Failed:
-        """Return the answer that reports an error."""
-        code, body = error_to_json(error)
-        return cls(code if status is None else status, dumps(body))
-
-    @property
-    def with_status(self) -> bytes:
-        """The error with its status, as JSON."""
-        return b'{"status":%d,' % self.status + self.body[1:]
-
-
-def _address(peer: str) -> str:
-    """Return the address in gRPC's name of a peer: ``ipv4:127.0.0.1:1234``, ``ipv6:[::1]:1234``."""
-    address = peer.partition(":")[2].rpartition(":")[0]
-    return address.replace("%5B", "").replace("%5D", "").strip("[]") or peer

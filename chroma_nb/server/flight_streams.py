@@ -7,23 +7,25 @@ it cannot be told to wait no longer. So calls whose end is up to the client are 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.flight as fl
 
-from chroma_nb.errors import ChromaError, NotSupportedError
+from chroma_nb.errors import NotSupportedError
+from chroma_nb.server.addresses import address_of
 from chroma_nb.server.auth import Identity
+from chroma_nb.server.flight_errors import flight_errors
 from chroma_nb.server.observability import trace_id_of
-from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.server.refusals import busy
 from chroma_nb.server.shares import Shares
-from chroma_nb.wire.errors import error_to_json
-from chroma_nb.wire.flight import flight_error
-from chroma_nb.wire.text import dumps
+from chroma_nb.wire.flight import error_from_flight
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from chroma_nb.server.auth import Authenticator
+    from chroma_nb.server.loop_calls import LoopCalls
+    from chroma_nb.server.service import Service
 
 #: The middleware's name in a call's context.
 NAME = "headers"
@@ -31,6 +33,37 @@ NAME = "headers"
 _OPEN_ENDED = (fl.FlightMethod.DO_PUT, fl.FlightMethod.DO_GET, fl.FlightMethod.DO_EXCHANGE)
 #: In whose share a call counts while it is not known who asks.
 _UNKNOWN = ""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What is known of a call before it is looked at.
+
+    Args:
+        headers: Its headers, names in lower case.
+        address: Where it comes from.
+        trace_id: Its name in the log.
+    """
+
+    headers: Mapping[str, str]
+    address: str
+    trace_id: str
+
+
+def caller_of(context: Any) -> Caller:
+    """Return the caller of a call."""
+    kept = context.get_middleware(NAME)
+    return Caller(kept.headers, _address(context.peer()), kept.trace_id)
+
+
+def check_connected(context: Any) -> Callable[[], None]:
+    """Return a function that raises where the client has gone."""
+
+    def check() -> None:
+        if context.is_cancelled():
+            raise busy("the client has gone")
+
+    return check
 
 
 class Calls:
@@ -92,65 +125,83 @@ class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
     """Keeps the headers of each call for its handler, and refuses strangers before anything is received of them.
 
     Args:
-        authenticator: Knows who asks.
+        service: Knows who asks, and notes refusals.
         calls: Where calls are counted.
+        loop: Is told when a call has ended.
     """
 
-    def __init__(self, authenticator: Authenticator, calls: Calls) -> None:
+    def __init__(self, service: Service, calls: Calls, loop: LoopCalls) -> None:
         super().__init__()
-        self._authenticator = authenticator
+        self._service = service
         self._calls = calls
+        self._loop = loop
 
     def start_call(self, info: Any, headers: Mapping[str, Any]) -> Kept:
         """Return what the handler finds under `NAME`."""
         found = {name.lower(): str(values[0]) for name, values in headers.items() if len(values)}
-        held = None
-        if info.method == fl.FlightMethod.GET_SCHEMA:
+        kept = Kept(found, self._loop)
+        try:
+            with flight_errors():
+                self._admit(info.method, kept)
+        except fl.FlightError as error:
+            said = error_from_flight(error)
+            status = 500 if said is None else said[0]
+            self._service.note("flight_call", "flight", status, 0.0, kept.trace_id)
+            raise
+        return kept
+
+    def _admit(self, method: Any, kept: Kept) -> None:
+        """Count a call that may last.
+
+        Raises:
+            NotSupportedError: There is no such call.
+            AuthorizationError: The credentials are missing or not known.
+            Refused: There are too many calls.
+        """
+        if method == fl.FlightMethod.GET_SCHEMA:
             # Here, as pyarrow sends the traceback of whatever its method raises.
-            raise _not_there()
-        if info.method in _OPEN_ENDED:
-            try:
-                who = self._authenticator.identify(found)
-                # A password that is not known yet is checked in its turn, by the handler.
-                held = self._calls.take(who.name if isinstance(who, Identity) else _UNKNOWN)
-            except ChromaError as error:
-                status, body = error_to_json(error)
-                raise flight_error(status, dumps(body)) from None
-            except Refused as refused:
-                _, body = error_to_json(refused.error)
-                raise flight_error(refused.status, dumps(body)) from None
-        return Kept(found, held)
-
-
-def _not_there() -> Exception:
-    status, body = error_to_json(
-        NotSupportedError("This server tells no schemas: that of a ticket comes with its records")
-    )
-    return flight_error(status, dumps(body))
+            raise NotSupportedError(
+                "This server tells a schema with the flight of a path: get_flight_info"
+            )
+        if method in _OPEN_ENDED:
+            who = self._service.authenticator.identify(kept.headers)
+            # A password that is not known yet is checked in its turn, by the handler.
+            kept.held = self._calls.take(who.name if isinstance(who, Identity) else _UNKNOWN)
 
 
 class Kept(fl.ServerMiddleware):  # type: ignore[misc]
-    """The headers of one call.
+    """What is kept of one call while it lasts.
 
     Attributes:
         headers: Names in lower case.
         trace_id: Its name in the log.
         held: Its place among the calls that are counted; None where it is not.
+        identity: Who asks, from when it is known until it is used: what comes later on a stream is authorised anew.
     """
 
-    def __init__(self, headers: dict[str, str], held: Held | None) -> None:
+    def __init__(self, headers: dict[str, str], loop: LoopCalls) -> None:
         super().__init__()
         self.headers = headers
         self.trace_id = trace_id_of(
             headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
         )
-        self.held = held
+        self.held: Held | None = None
+        self.identity: Identity | None = None
+        self._loop = loop
 
     def sending_headers(self) -> dict[str, str]:
         """Return the headers of the answer."""
         return {"chroma-trace-id": self.trace_id}
 
     def call_completed(self, exception: Any) -> None:
-        """The call has ended, however it did."""
+        """The call has ended, however it did: its whole answer is sent, or its client has gone."""
+        self._loop.answered(self)
         if self.held is not None:
             self.held.give_back()
+
+
+def _address(peer: str) -> str:
+    """Return who a peer counts as, as over HTTP, from gRPC's name of it: ``ipv4:127.0.0.1:1234``, ``ipv6:[::1]:1234``."""
+    address = peer.partition(":")[2].rpartition(":")[0]
+    address = address.replace("%5B", "").replace("%5D", "").strip("[]")
+    return address_of((address, 0)) if address else peer

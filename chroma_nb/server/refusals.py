@@ -9,6 +9,9 @@ from chroma_nb.errors import RateLimitError
 if TYPE_CHECKING:
     from chroma_nb.errors import ChromaError
 
+#: Why a server refuses what comes after it was told to stop.
+STOPPING = "it is stopping"
+
 
 class Refused(Exception):
     """A request that is answered before it reaches the store.

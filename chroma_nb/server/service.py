@@ -27,7 +27,7 @@ from chroma_nb.server.auth import Authenticator, Identity, PasswordQueue
 from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics
 from chroma_nb.server.operations import HANDLERS, Call
-from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.server.refusals import STOPPING, Refused, busy
 from chroma_nb.server.scans import OpenScans
 from chroma_nb.server.shares import Shares, Threads
 from chroma_nb.types import DEFAULT_DATABASE
@@ -139,7 +139,7 @@ class Service:
         """
         try:
             if self.stopping:
-                raise busy("it is stopping")
+                raise busy(STOPPING)
             future = None if operation.scope == "open" else self.in_thread(who, work)
         except Refused:
             on_end()

@@ -16,16 +16,30 @@ if TYPE_CHECKING:
 _MAX_PORT = 65_535
 
 
-def check_server_settings(settings: Settings) -> None:
+def check_server_settings(settings: Settings, *, has_flight_port: bool = False) -> None:
     """Check the settings that every server has.
 
+    Args:
+        settings: The settings.
+        has_flight_port: The server serves Arrow Flight beside what else it speaks.
+
     Raises:
-        InvalidArgumentError: The port is out of range; the address is public and there is no authentication; an auth
+        InvalidArgumentError: A port is out of range, or is for another kind of server; the address is public and there is no authentication; an auth
             file or a token cannot be used; or a size cannot be read.
     """
-    if not 0 <= settings.server_port <= _MAX_PORT:
+    flight = settings.server_flight_port
+    if flight is not None and not has_flight_port:
         raise InvalidArgumentError(
-            f"Expected a port from 0 to {_MAX_PORT:,}, got {settings.server_port}."
+            f"server_flight_port={flight} (--flight-port) is for server='fastapi', which serves Arrow Flight beside HTTP. "
+            f"The server {settings.server!r} has one port: server_port (--port). Leave server_flight_port out."
+        )
+    for port in (settings.server_port, flight or 0):
+        if not 0 <= port <= _MAX_PORT:
+            raise InvalidArgumentError(f"Expected a port from 0 to {_MAX_PORT:,}, got {port}.")
+    if flight and flight == settings.server_port:
+        raise InvalidArgumentError(
+            f"server_port and server_flight_port are both {flight}. HTTP and Arrow Flight need a port each: choose another "
+            "--flight-port; 0 is any that is free."
         )
     _check_exposure(settings)
     if settings.server_token:

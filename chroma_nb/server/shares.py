@@ -7,6 +7,8 @@ import concurrent.futures
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.server.refusals import STOPPING, busy
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -60,6 +62,7 @@ class Threads:
         self._threads = concurrent.futures.ThreadPoolExecutor(n_threads, "chroma_nb server")
         #: Client -> its waiting work, in order. The client that has waited longest for its turn comes first.
         self._waiting: dict[Hashable, deque[tuple[Callable[[], Any], asyncio.Future[Any]]]] = {}
+        self._is_closed = False
 
     def submit(self, who: Hashable, work: Callable[[], Any]) -> asyncio.Future[Any]:
         """Call a function in a thread, when it is the client's turn.
@@ -77,7 +80,8 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Wait until all work that has begun has ended."""
+        """Wait until all work that has begun has ended; what waits for its turn is refused. Called by any thread."""
+        self._is_closed = True
         self._threads.shutdown(wait=True)
 
     def _begin(self) -> None:
@@ -112,8 +116,8 @@ class Threads:
         try:
             begun = asyncio.get_running_loop().run_in_executor(self._threads, work)
         except RuntimeError as error:
-            # The machine has no thread left.
+            # It is closed, or the machine has no thread left.
             self._shares.give_back(who)
-            future.set_exception(error)
+            future.set_exception(busy(STOPPING) if self._is_closed else error)
             return
         begun.add_done_callback(ended)

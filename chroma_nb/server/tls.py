@@ -1,4 +1,4 @@
-"""A server's certificate and key, checked before it opens a port."""
+"""A server's certificate and key, and whose certificates its clients must show, checked before it opens a port."""
 
 from __future__ import annotations
 
@@ -7,20 +7,34 @@ import ssl
 from chroma_nb.errors import InvalidArgumentError
 
 
-def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
-    """Return the TLS context of a certificate and its key; None where neither is given.
+def tls_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLContext | None:
+    """Return the TLS context of a certificate and its key; None where nothing is given.
+
+    Args:
+        certificate: File of the server's certificate chain.
+        key: File of its key; empty where the first file has it.
+        client_ca: File of the authority whose certificates clients must show; empty asks for none.
 
     Raises:
-        InvalidArgumentError: A file is missing, cannot be read, is no PEM or is encrypted; or key and certificate do
-            not belong together.
+        InvalidArgumentError: A file is missing, cannot be read, is no PEM or is encrypted; key and certificate do
+            not belong together; or there is one of the others and no certificate.
     """
-    if not certificate and not key:
-        return None
     if not certificate:
-        raise InvalidArgumentError(
-            f"--tls-key {key!r} needs the certificate beside it: --tls-certificate FILE."
-        )
-    for option, path in (("--tls-certificate", certificate), ("--tls-key", key)):
+        if key:
+            raise InvalidArgumentError(
+                f"--tls-key {key!r} needs the certificate beside it: --tls-certificate FILE."
+            )
+        if client_ca:
+            raise InvalidArgumentError(
+                f"--tls-client-ca {client_ca!r} needs the server's own certificate: --tls-certificate FILE. Clients show "
+                "theirs only over TLS."
+            )
+        return None
+    for option, path in (
+        ("--tls-certificate", certificate),
+        ("--tls-key", key),
+        ("--tls-client-ca", client_ca),
+    ):
         try:
             if path:
                 with open(path, "rb") as file:
@@ -49,6 +63,15 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext | None:
             f"--tls-certificate {certificate!r} and the key in {key or certificate!r} cannot be used ({why}). "
             "Expected PEM: the certificate chain, and the private key that belongs to it."
         ) from None
+    if client_ca:
+        try:
+            context.load_verify_locations(client_ca)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            raise InvalidArgumentError(
+                f"--tls-client-ca {client_ca!r} cannot be used ({getattr(error, 'reason', None) or error}). Expected PEM: "
+                "the certificate of the authority that signs those of the clients."
+            ) from None
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

@@ -139,6 +139,7 @@ class ServerContract:
         url = server.url
         port = urlsplit(url).port
         assert port
+        assert url in server.urls
         with pytest.raises(InvalidArgumentError, match=str(port)):
             serve(api, port=port).listen()
         server.listen()

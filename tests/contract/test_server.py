@@ -38,3 +38,20 @@ class TestArrowFlight(chroma_nb.testing.ServerContract):
         from chroma_nb.api import ArrowFlight
 
         return ArrowFlight.open(Settings(api="arrowflight", url=url, retries=0, progress=False))
+
+
+class Beside(FastAPI):
+    """Arrow Flight beside HTTP, looked at from there."""
+
+    @property
+    def url(self) -> str:
+        port = self.settings.server_flight_port if self._flight is None else self._flight.port
+        return f"grpc://127.0.0.1:{port}"
+
+
+class TestFlightBesideHTTP(TestArrowFlight):
+    def make_server(
+        self, api: API, settings: Settings, release: Callable[[], object] | None = None
+    ) -> Server:
+        beside = {"server_port": 0, "server_flight_port": settings.server_port}
+        return Beside(api, settings.replace(**beside), release)

@@ -29,6 +29,7 @@ from chroma_nb import cli, errors
 from chroma_nb.server import auth_file
 from chroma_nb.server.auth import Authenticator, Identity, Login, PasswordQueue
 from chroma_nb.server.auth_file import AuthFile
+from chroma_nb.server.refusals import Refused
 from chroma_nb.wire.operations import OPERATIONS
 from tests.server.conftest import PLACE, TRANSPORTS, Raw, asked, skip_without
 
@@ -983,6 +984,18 @@ def test_a_password_waits_for_one_guess_of_another_address(
     # Its second password is known by then, and is not checked again.
     assert checked.count("carol") == 1
     assert len(checked) == 7
+
+
+def test_a_password_that_comes_when_the_server_has_stopped_is_refused(tmp_path: Path) -> None:
+    file = AuthFile(str(tmp_path / "auth.json"))
+    file.add_password("carol", SECRET, ["acme"])
+    queue = PasswordQueue(Authenticator(chroma_nb.Settings(server_auth_file=file.path)))
+    queue.close()
+    shown = queue.check(
+        Login("carol", SECRET), basic_headers("carol", SECRET), "192.0.2.1", lambda: None
+    )
+    with pytest.raises(Refused, match="it is stopping"):
+        asyncio.run(shown)
 
 
 def basic_headers(name: str, password: str) -> dict[str, str]:

@@ -135,7 +135,6 @@ def refusal(ask: Callable[[], Any]) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda who: list(who.client.list_flights(b"", who.options)),
         lambda who: who.client.get_flight_info(fl.FlightDescriptor.for_command(b"{}"), who.options),
         lambda who: who.client.get_schema(fl.FlightDescriptor.for_command(b"{}"), who.options),
         lambda who: who.client.authenticate_basic_token(b"alice", b"guess"),

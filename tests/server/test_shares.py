@@ -17,6 +17,7 @@ import pytest
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.server.auth_file import AuthFile
+from chroma_nb.server.refusals import Refused
 from chroma_nb.server.shares import Shares, Threads
 from tests.server.conftest import Raw
 
@@ -57,6 +58,23 @@ def test_a_machine_without_a_thread_left_costs_no_share(monkeypatch: pytest.Monk
         assert threads._shares.n_free == 4
         assert await asyncio.wait_for(threads.submit("a", lambda: 2), 60) == 2
         threads.close()
+
+    asyncio.run(main())
+
+
+def test_what_waits_when_the_threads_are_closed_is_refused() -> None:
+    async def main() -> None:
+        threads, hold = Threads(1), threading.Event()
+        begun = threads.submit("a", hold.wait)
+        waiting = threads.submit("b", lambda: 1)
+        closing = asyncio.create_task(asyncio.to_thread(threads.close))
+        while not threads._is_closed:
+            await asyncio.sleep(0.001)
+        hold.set()
+        assert await asyncio.wait_for(begun, 60)
+        with pytest.raises(Refused, match="it is stopping"):
+            await asyncio.wait_for(waiting, 60)
+        await closing
 
     asyncio.run(main())
 

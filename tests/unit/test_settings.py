@@ -28,6 +28,10 @@ def test_an_argument_comes_before_the_environment_before_the_default() -> None:
         ("fsync", " OFF ", False),
         ("fsync", False, False),
         ("graph_min_records", "12", 12),
+        ("server_flight_port", "8815", 8_815),
+        ("server_flight_port", 0, 0),
+        ("server_flight_port", None, None),
+        ("server_flight_port", "", None),
         ("idle_unload_seconds", "1.5", 1.5),
         ("idle_unload_seconds", 3, 3.0),
         ("path", Path("a") / "b", str(Path("a") / "b")),
@@ -49,6 +53,9 @@ def test_a_value_is_read(name: str, given: Any, read: Any) -> None:
         ("graph_min_records", True, "must be a number, got True"),
         ("graph_min_records", None, "must be a number, got None"),
         ("graph_min_records", -1, "must not be negative, got -1"),
+        ("server_flight_port", "any", "must be a number, got 'any'"),
+        ("server_flight_port", False, "must be a number, got False"),
+        ("server_flight_port", -1, "must not be negative, got -1"),
         ("path", 7, "must be a text, got 7"),
         ("memory_budget", True, "must be a text, got True"),
     ],
@@ -67,7 +74,8 @@ def test_every_setting_is_explained() -> None:
     for name, variable, default, meaning in describe():
         assert variable == f"CHROMA_NB_{name.upper()}"
         assert meaning.endswith((".", ")")), name
-        assert type(default) in (str, int, float, bool), name
+        # None: a number that may be missing.
+        assert type(default) in (str, int, float, bool, type(None)), name
 
 
 @pytest.mark.parametrize("name", SECRETS)

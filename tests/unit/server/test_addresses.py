@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from chroma_nb import Settings
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.server.addresses import in_url, listening_socket, url_of
 
@@ -24,9 +23,9 @@ def test_the_url_is_one_that_clients_can_use(host: str, url: str) -> None:
 
 
 def test_an_address_that_is_taken_is_named() -> None:
-    with listening_socket(Settings(server_port=0)) as taken:
+    with listening_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(
             InvalidArgumentError, match=f"127.0.0.1:{port}: .*Choose another --port"
         ):
-            listening_socket(Settings(server_port=port))
+            listening_socket("127.0.0.1", port)

@@ -140,6 +140,21 @@ def test_one_that_has_stalled_makes_way_for_another(
     asyncio.run(work())
 
 
+def test_batches_of_another_transport_count_beside_bodies() -> None:
+    bodies = Bodies(100, 60.0)
+    bodies.hold(390)
+    with pytest.raises(Refused, match="too many large writes"):
+        bodies.hold(20)
+    bodies.let_go(20)
+
+    async def main() -> None:
+        with pytest.raises(Refused, match="too many large bodies"):
+            await bodies.receive(Client([b"x" * 20]).request)
+
+    asyncio.run(main())
+    bodies.let_go(390)
+
+
 def test_a_body_of_more_values_than_allowed_is_not_parsed() -> None:
     bodies = Bodies(MIB, LONG)
     with (

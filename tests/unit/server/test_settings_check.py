@@ -15,6 +15,7 @@ from chroma_nb.server.settings_check import check_server_settings, check_sizes, 
     ("values", "words"),
     [
         ({"server_port": 65_536}, "a port from 0 to 65,535, got 65536"),
+        ({"server_flight_port": 8_815}, "server_flight_port=8815 (--flight-port) is for"),
         ({"server_host": "0.0.0.0"}, "without authentication"),
         ({"server_host": "example.org"}, "without authentication"),
         ({"server_token": " token"}, "server_token"),
@@ -27,6 +28,21 @@ def test_a_setting_that_cannot_be_used_is_named(values: Any, words: str) -> None
     with pytest.raises(InvalidArgumentError) as caught:
         check_server_settings(chroma_nb.Settings(**values))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flight", "words"),
+    [(65_536, "a port from 0 to 65,535, got 65536"), (8_000, "are both 8000")],
+)
+def test_a_second_port_is_one_of_its_own(flight: int, words: str) -> None:
+    settings = chroma_nb.Settings(server_flight_port=flight)
+    with pytest.raises(InvalidArgumentError, match=words):
+        check_server_settings(settings, has_flight_port=True)
+    for free in (
+        settings.replace(server_flight_port=8_815),
+        settings.replace(server_port=0, server_flight_port=0),
+    ):
+        check_server_settings(free, has_flight_port=True)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,25 @@ def test_what_cannot_be_used(tmp_path: Path, certificate: str, key: str, word: s
         tls_context(str(tmp_path / certificate) if certificate else "", key)
 
 
+def test_an_authority_of_clients(tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    own, ca, no = (str(tmp_path / name) for name in ("own.pem", "ca.pem", "no.pem"))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(own)
+    authority.cert_pem.write_to_path(ca)
+    (tmp_path / "no.pem").write_text("nothing")
+    assert tls_context(own, "").verify_mode is ssl.CERT_NONE  # type: ignore[union-attr]
+    assert tls_context(own, "", ca).verify_mode is ssl.CERT_REQUIRED  # type: ignore[union-attr]
+    for certificate, given, word in (
+        ("", ca, "--tls-certificate FILE"),
+        (own, no, "Expected PEM"),
+        (own, str(tmp_path / "none.pem"), "--tls-client-ca .*cannot be read"),
+        (own, str(tmp_path), "--tls-client-ca .*cannot be read"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=word):
+            tls_context(certificate, "", given)
+
+
 def test_what_is_no_pem(tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("nothing")
     with pytest.raises(InvalidArgumentError, match="Expected PEM"):
