@@ -78,7 +78,10 @@ def read_scan_answer(found: Any, step: ScanStep) -> ScanAnswer:
     """
     check_kind(found, dict, "the answer")
     dimension = _count(found, "dimension")
-    piece = found.get("piece")
+    if "piece" not in found:
+        # Without one it is the end of the scan, which has to be said.
+        raise AnswerError("'piece' is missing")
+    piece = found["piece"]
     return ScanAnswer(
         check_kind(found.get("scan"), str, "'scan'"),
         _count(found, "n_records"),
@@ -99,9 +102,10 @@ def _read_piece(found: Any, dimension: int, step: ScanStep) -> ScanPiece:
         if name in step.include:
             setattr(piece, name, check_texts(found.get(name), name, len(ids), gaps=True))
     if piece.metadatas is not None:
-        texts = ["null" if one is None else one for one in piece.metadatas]
-        # Whoever gets the texts writes them to a file as they are.
-        check_metadatas(json.loads(f"[{','.join(texts)}]"), len(ids))
+        # One by one: whoever gets the texts writes them to a file as they are, and texts that are no JSON could be some
+        # when they are joined.
+        read = [None if one is None else json.loads(one) for one in piece.metadatas]
+        check_metadatas(read, len(ids))
     return piece
 
 
