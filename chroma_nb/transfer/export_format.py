@@ -21,7 +21,7 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.collection.collection import Collection
@@ -74,17 +74,46 @@ def _sum(text: bytes) -> bytes:
     return str(zlib.crc32(text)).encode()
 
 
-def record_batches(pa: Any, scan: Iterable[ScanPiece], schema: Any) -> Iterator[Any]:
-    """Yield a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records."""
-    dimension = schema.field("embedding").type.list_size
-    for piece in scan:
-        if not piece.ids:
-            continue
+class RecordBatches:
+    """Yields a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records.
+
+    No generator: that is over after an error. Whoever read on after an interrupt, or once there is memory again, would be
+    told that these were all records. This one goes on with the record at which it was stopped, as scans do.
+
+    Args:
+        pa: The module pyarrow.
+        scan: The pieces.
+        schema: Of the batches.
+    """
+
+    def __init__(self, pa: Any, scan: Iterator[ScanPiece], schema: Any) -> None:
+        self._pa = pa
+        self._scan = scan
+        self._schema = schema
+        #: What was read and not returned yet.
+        self._piece: ScanPiece | None = None
+
+    def __iter__(self) -> RecordBatches:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            piece = self._piece
+            if piece is None:
+                piece = self._piece = next(self._scan)
+            batch = self._batch(piece) if piece.ids else None
+            self._piece = None
+            if batch is not None:
+                return batch
+
+    def _batch(self, piece: ScanPiece) -> Any:
+        pa, schema = self._pa, self._schema
+        dimension = schema.field("embedding").type.list_size
         flat = np.ascontiguousarray(piece.embeddings, dtype=np.float32).ravel()
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat), dimension)
         texts = [piece.ids, piece.documents, piece.uris, piece.metadatas]
         columns = [pa.array(column, type=pa.string()) for column in texts]
-        yield pa.record_batch([*columns, vectors], schema=schema)
+        return pa.record_batch([*columns, vectors], schema=schema)
 
 
 def read_description(schema: Any, what: str) -> dict[str, Any] | None:
