@@ -98,13 +98,16 @@ class Scan(ABC):
         """
         if self._ended == _READ:
             raise StopIteration
-        if self._ended:
-            raise InternalError(f"The scan was ended before all was read: {self._ended}.")
+        self._check_not_ended()
         piece = self._next()
         if piece is None:
             self._end(_READ)
             raise StopIteration
         return piece
+
+    def _check_not_ended(self) -> None:
+        if self._ended:
+            raise InternalError(f"The scan was ended before all was read: {self._ended}.")
 
     @abstractmethod
     def _next(self) -> ScanPiece | None:
@@ -231,16 +234,19 @@ class Pieces(ABC, Generic[C]):
                 held.give_back()
                 self._most = n_rows // 2
                 continue
-            self.at = stop
             if found is None:
                 held.give_back()
+                self.at = stop
                 continue
             if found.ids:
                 # The next piece is not read twice because its texts are too long to be written at once.
                 self._each = max(n_bytes, to_write // COPIES) // len(found.ids)
                 self._most = _GROWTH * n_rows
             self._held = held
-            if found.ids or (isinstance(found, ScanPiece) and found.n_damaged):
+            says_something = found.ids or (isinstance(found, ScanPiece) and found.n_damaged)
+            # Last: a piece that an interrupt keeps from the caller is read again.
+            self.at = stop
+            if says_something:
                 return found
         return None
 

@@ -115,8 +115,7 @@ class LocalScan(SizedScan):
     def _end(self, reason: str) -> None:
         super()._end(reason)
         self._room.give_back()
-        if self._file is not None:
-            self._file.close()
+        # Not closed here: a commit of another thread may be writing to it at this moment, see `_Kept`.
         self._file = self._places = None
         self._labels = self._labels[:0]
 
@@ -150,6 +149,8 @@ class LocalScan(SizedScan):
 
     def read(self, start: int, stop: int, waits: bool) -> ScanPiece:
         with self._scans.present(self._slot) as segment:
+            # It may have been ended while this thread waited for the collection: then its labels are gone.
+            self._check_not_ended()
             rows = np.arange(start, stop)
             touched = self._is_touched(start, stop)
             # What is kept needs no labels, such as all that others have compacted.
@@ -284,10 +285,16 @@ class LocalScan(SizedScan):
             rows: Which rows of the scan, int64, shape (n,).
         """
         with_vectors = "embeddings" in self._include and segment.vectors is not None
-        if self._file is None:
-            self._file = _Kept(self._scans.folder, self.dimension if with_vectors else 0)
-        if self._places is None:
-            self._places = np.full(self.n_records, _UNTOUCHED, dtype=np.int64)
+        file, places = self._file, self._places
+        if file is None:
+            file = _Kept(self._scans.folder, self.dimension if with_vectors else 0)
+        if places is None:
+            places = np.full(self.n_records, _UNTOUCHED, dtype=np.int64)
+        self._file, self._places = file, places
+        if self._ended:
+            # By its reader, just now: what is kept for it would stay until it is dropped.
+            self._file = self._places = None
+            return
         labels = self._labels[rows].astype(np.int64)
         stored = segment.metadata.stored(labels, self._columns)
         if len(stored) != len(labels):
@@ -298,7 +305,7 @@ class LocalScan(SizedScan):
                 vectors = segment.vectors.source.read(labels)
             except StoreCorruptError:
                 if len(rows) == 1:
-                    self._places[rows] = _DAMAGED
+                    places[rows] = _DAMAGED
                     return
                 for row in rows:
                     self.keep(segment, np.array([row]))
@@ -313,7 +320,7 @@ class LocalScan(SizedScan):
                 strict=True,
             )
         )
-        self._places[rows] = self._file.put(texts, vectors)
+        places[rows] = file.put(texts, vectors)
 
     def move(self, labels: NDArray[np.int64], generation: int) -> None:
         """Take over the labels that a compaction has given the records.
@@ -491,9 +498,12 @@ def _open_scans(slot: Slot) -> list[LocalScan]:
 
 
 class _Kept:
-    """The temporary file of a scan: records one after the other. It is gone when it is closed or dropped.
+    """The temporary file of a scan: records one after the other. It is gone when it is dropped.
 
     Each is the length of its texts, these as JSON, and its embedding.
+
+    It has no `close`: the thread that reads a scan may end it while a commit of another thread writes to the file. The
+    system gives the number of a closed descriptor to the next file that is opened, and the rest would be written there.
     """
 
     def __init__(self, folder: str, dimension: int) -> None:
@@ -542,15 +552,9 @@ class _Kept:
             vectors[row] = np.frombuffer(data[length:], dtype=np.float32)
         return texts, vectors
 
-    def close(self) -> None:
-        """Delete the file."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
-            self.close()
+            os.close(self._fd)
 
 
 def _check_metadatas(texts: Sequence[str | None]) -> None:

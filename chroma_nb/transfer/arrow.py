@@ -10,10 +10,10 @@ from chroma_nb.api.scanning import COPIES, PIECE_BYTES
 from chroma_nb.memory.preflight import require
 from chroma_nb.transfer.decoded import Expansion
 from chroma_nb.transfer.export_format import (
+    RecordBatches,
     arrow_schema,
     pyarrow_for,
     read_description,
-    record_batches,
 )
 from chroma_nb.transfer.export_rows import ExportedRows
 from chroma_nb.transfer.frames import add_frame
@@ -22,9 +22,8 @@ from chroma_nb.transfer.stores import check_function, place_of
 from chroma_nb.transfer.tables import ArrowTable, cells_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from chroma_nb.api.scanning import Scan
     from chroma_nb.collection.collection import Collection
     from chroma_nb.transfer.report import TransferReport
     from chroma_nb.types import OnConflict, Where, WhereDocument
@@ -55,7 +54,8 @@ def collection_to_arrow(
         collection: What to read.
         where: Metadata filter.
         where_document: Document filter.
-        batches: Return a reader.
+        batches: Return a reader. It is closed when it is read to its end, or dropped. After an error or an interrupt it
+            goes on where it was stopped.
 
     Raises:
         MemoryBudgetError: There is no room for the table; a reader raises it where a record alone does not fit.
@@ -65,7 +65,7 @@ def collection_to_arrow(
     scan = place.scan(where=where, where_document=where_document)
     schema = arrow_schema(pa, collection, scan.dimension)
     if batches:
-        return pa.RecordBatchReader.from_batches(schema, _read_lazily(pa, scan, schema))
+        return pa.RecordBatchReader.from_batches(schema, RecordBatches(pa, scan, schema))
     with scan:
         each = place.record_bytes()
         if each is None:
@@ -77,13 +77,7 @@ def collection_to_arrow(
             "write them to a file, which goes piece by piece: collection.export(path)",
             "choose some: to_arrow(where=...)",
         )
-        return pa.Table.from_batches(list(record_batches(pa, scan, schema)), schema=schema)
-
-
-def _read_lazily(pa: Any, scan: Scan, schema: Any) -> Iterator[Any]:
-    """Yield the batches of a scan, and close it with the last one, or when this is dropped."""
-    with scan:
-        yield from record_batches(pa, scan, schema)
+        return pa.Table.from_batches(list(RecordBatches(pa, scan, schema)), schema=schema)
 
 
 def table_bytes(n_records: int, record_bytes: int) -> int:

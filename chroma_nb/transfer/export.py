@@ -14,10 +14,10 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
 from chroma_nb.transfer.export_format import (
+    RecordBatches,
     arrow_schema,
     pyarrow_for,
     read_description,
-    record_batches,
 )
 from chroma_nb.transfer.export_rows import ExportedRows
 from chroma_nb.transfer.parquet_reader import ParquetReader
@@ -122,7 +122,7 @@ def export_collection(
                 scan.n_records, f"Exporting {collection.name}", did="exported", enabled=enabled
             ) as bar,
         ):
-            for piece in record_batches(pa, counted(scan), writer.schema):
+            for piece in RecordBatches(pa, counted(scan), writer.schema):
                 # Each piece becomes a row group. So nothing of it is held any more once it is written; and a reader,
                 # which decodes row groups one by one, needs no more memory than the piece did.
                 writer.write_batch(piece)

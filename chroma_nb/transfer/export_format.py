@@ -19,7 +19,7 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.collection.collection import Collection
@@ -72,17 +72,45 @@ def _sum(text: bytes) -> bytes:
     return str(zlib.crc32(text)).encode()
 
 
-def record_batches(pa: Any, scan: Iterable[ScanPiece], schema: Any) -> Iterator[Any]:
-    """Yield a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records."""
-    from chroma_nb.wire.arrow_columns import from_texts, from_vectors
+class RecordBatches:
+    """Yields a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records.
 
-    for piece in scan:
-        if not piece.ids:
-            continue
+    No generator: that is over after an error. Whoever read on after an interrupt, or once there is memory again, would be
+    told that these were all records. This one goes on with the record at which it was stopped, as scans do.
+
+    Args:
+        pa: The module pyarrow.
+        scan: The pieces.
+        schema: Of the batches.
+    """
+
+    def __init__(self, pa: Any, scan: Iterator[ScanPiece], schema: Any) -> None:
+        self._pa = pa
+        self._scan = scan
+        self._schema = schema
+        #: What was read and not returned yet.
+        self._piece: ScanPiece | None = None
+
+    def __iter__(self) -> RecordBatches:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            piece = self._piece
+            if piece is None:
+                piece = self._piece = next(self._scan)
+            batch = self._batch(piece) if piece.ids else None
+            self._piece = None
+            if batch is not None:
+                return batch
+
+    def _batch(self, piece: ScanPiece) -> Any:
+        from chroma_nb.wire.arrow_columns import from_texts, from_vectors
+
         texts: list[Any] = [piece.ids, piece.documents, piece.uris, piece.metadatas]
         vectors: Any = piece.embeddings
         columns = [*map(from_texts, texts), from_vectors(vectors)]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        return self._pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
 
 def read_description(schema: Any, what: str) -> dict[str, Any] | None:

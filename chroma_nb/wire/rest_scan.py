@@ -77,7 +77,10 @@ def read_scan_answer(found: Any, step: ScanStep) -> ScanAnswer:
     """
     check_kind(found, dict, "the answer")
     dimension = check_count(found, "dimension")
-    piece = found.get("piece")
+    if "piece" not in found:
+        # Without one it is the end of the scan, which has to be said.
+        raise AnswerError("'piece' is missing")
+    piece = found["piece"]
     return ScanAnswer(
         check_kind(found.get("scan"), str, "'scan'"),
         check_count(found, "n_records"),

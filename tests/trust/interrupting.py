@@ -87,6 +87,32 @@ def interrupted_at(n: int, act: Callable[[], object]) -> str | None:
     return where
 
 
+def interrupted_at_call(n: int, act: Callable[[], object]) -> bool:
+    """Run `act` with a KeyboardInterrupt at the n-th place of the package where Python looks for signals; say whether it had one.
+
+    These are the beginning of a function and the return from one that is written in C. (Python also looks where a loop
+    goes back.) So unlike at any line, none comes between a statement that calls nothing and the `return` after it.
+    """
+    left = n
+
+    def profile(frame: Any, event: str, argument: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return") and frame.f_code.co_filename.startswith(PACKAGE):
+            left -= 1
+            if not left:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        act()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.setprofile(None)
+    return left <= 0
+
+
 def open_store(path: Path) -> Any:
     return chroma_nb.PersistentClient(path, chroma_nb.Settings(**SETTINGS))
 

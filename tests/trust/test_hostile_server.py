@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
@@ -38,6 +39,7 @@ PREFLIGHT = {
     "server": "chroma_nb",
     "version": "1",
     "supports_base64_encoding": True,
+    "supports_scan": True,
     "max_records": 100,
     "max_body": 10_000_000,
 }
@@ -71,6 +73,19 @@ GOOD: dict[str, Any] = {
         "documents": [["x"]],
         "metadatas": [[{"k": 1}]],
         "embeddings": [[[1.0, 2.0]]],
+    },
+    "scan": {
+        "scan": "token",
+        "n_records": 1,
+        "dimension": 2,
+        "piece": {
+            "ids": ["a"],
+            "embeddings": "AACAPwAAAEA=",
+            "documents": ["x"],
+            "metadatas": ['{"k": 1}'],
+            "uris": [None],
+            "n_damaged": 0,
+        },
     },
     "delete": {"deleted": 1},
     "unload": {"released": 1},
@@ -162,6 +177,9 @@ class Hostile(Listening):
         name = path.partition("?")[0].rpartition("/")[2]
         if name == ID:
             name = "docs"
+        if name == "scan" and json.loads(asked)["scan"]:
+            # After its first piece.
+            return ok({**GOOD[name], "piece": None})
         return self.odd.get(name) or ok(GOOD.get(name, {}))
 
 
@@ -193,6 +211,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
         query_embeddings=[[1.0, 2.0]],
         include=["documents", "metadatas", "embeddings", "distances"],
     ),
+    "scan": lambda _, docs: docs.to_arrow(),
     "delete": lambda _, docs: docs.delete(ids=["a"]),
     "unload": lambda _, docs: docs.unload(),
     "load": lambda client, _: client.memory.load("docs"),
@@ -263,6 +282,19 @@ def are_records(ids: Any, found: Any, of: Callable[[Any], Any] = lambda part: pa
     )
 
 
+def is_table(found: Any, odd: Any) -> bool:
+    piece = {"ids": [], "n_damaged": 0} if odd["piece"] is None else odd["piece"]
+    columns = found.to_pydict()
+    metadatas = [None if one is None else json.loads(one) for one in columns["metadata"]]
+    return (
+        columns["id"] == piece["ids"]
+        and fits(metadatas, Metadatas)
+        and fits(columns["document"], list[str | None])
+        and all(len(one) == odd["dimension"] for one in columns["embedding"])
+        and len(columns["id"]) + piece["n_damaged"] <= odd["n_records"]
+    )
+
+
 def are_matches(found: Any) -> bool:
     # One query was asked.
     return (
@@ -288,6 +320,7 @@ RIGHT: dict[str, Callable[[Any, Any], bool]] = {
         type(shown) is GetResult and are_records(shown["ids"], shown) and shown["ids"] == odd["ids"]
     ),
     "query": lambda shown, odd: are_matches(shown) and shown["ids"] == odd["ids"],
+    "scan": is_table,
     "delete": lambda shown, odd: fits(shown, dict[str, int]) and shown == odd,
     "unload": lambda shown, odd: fits(odd["released"], int) and shown == odd["released"],
     "load": lambda shown, odd: fits(odd["resident_bytes"], int) and shown == odd["resident_bytes"],
@@ -449,6 +482,25 @@ def test_an_answer_that_is_compressed_several_times_is_not_taken(hostile: Hostil
         hostile.odd = {"get": (200, {"Content-Encoding": "gzip, gzip"}, body)}
         with pytest.raises(ServerUnavailableError, match="compressed more than once"):
             docs.get()
+
+
+def test_a_piece_whose_metadata_is_json_only_when_it_is_joined_is_refused(hostile: Hostile) -> None:
+    """Its texts go into files as they are."""
+    texts = ['{"k": 1', '"k": 2}', '{"k": 3}, {"k": 4}']
+    piece = {
+        **GOOD["scan"]["piece"],
+        "ids": ["a", "b", "c"],
+        "embeddings": base64.b64encode(np.ones((3, 2), np.float32).tobytes()).decode(),
+        "documents": [None] * 3,
+        "metadatas": texts,
+        "uris": [None] * 3,
+    }
+    hostile.odd = {"scan": ok({**GOOD["scan"], "n_records": 3, "piece": piece})}
+    with (
+        asking(hostile) as client,
+        pytest.raises(ChromaError, match="an answer that cannot be used"),
+    ):
+        client.get_collection("docs", embedding_function=None).to_arrow()
 
 
 def test_a_redirect_does_not_take_the_token_along(hostile: Hostile) -> None:

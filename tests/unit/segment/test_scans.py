@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import weakref
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from chroma_nb.segment import scans as module
 from chroma_nb.settings import Settings
 from chroma_nb.testing import APIContract, SharedMemoryDB, local_api
 from tests.memory.fakes import MIB, tight
+from tests.trust.interrupting import interrupted_at_call
 
 # After the contract, which has pytest rewrite the assertions of its parts.
 assert APIContract
@@ -294,6 +296,74 @@ def test_an_interrupt_in_a_piece_skips_nothing(api: Any, monkeypatch: pytest.Mon
     change(api, docs, ("delete", 19))
     found += [record for piece in one for record in rows(piece)]
     assert found == expected
+
+
+def test_an_interrupt_anywhere_in_a_piece_skips_and_repeats_nothing(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    with local_api(DuckDB(settings), settings) as api:
+        docs = filled(api)
+        expected, used = state(api, docs), WORKSPACE.used
+        for n in count(1):
+            one, found = scan(api, docs), []
+            was_interrupted = interrupted_at_call(
+                n,
+                lambda: found.append(next(one)),  # noqa: B023
+            )
+            found += list(one)
+            assert [record for piece in found for record in rows(piece)] == expected, n
+            assert WORKSPACE.used == used, n
+            if not was_interrupted:
+                break
+        assert n > 50
+
+
+def test_one_that_ends_while_it_waits_for_its_collection_says_so(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = filled(api)
+    one = scan(api, docs)
+    next(one)
+    slot = api.segments._slots.get(docs)
+    present = module.Scans.present
+
+    def ended_before(scans: Any, slot: Any) -> Any:
+        # What the thread that closes the store does: its collections first, and then the DB.
+        scans.end(slot, "the store was closed")
+        return present(scans, slot)
+
+    monkeypatch.setattr(module.Scans, "present", ended_before)
+    for _ in range(2):
+        with pytest.raises(InternalError, match="ended before all was read: the store was closed"):
+            next(one)
+    assert slot.lock.acquire_write(wait=False)
+    slot.lock.release()
+
+
+def test_one_that_ends_while_records_are_kept_for_it_has_nothing_written_to_other_files(
+    api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = filled(api)
+    one = scan(api, docs)
+    next(one)
+    write, others = module.write_all, []
+
+    def ending(fd: int, data: memoryview, offset: int) -> None:
+        # What the thread does that reads the scan. Then somebody opens a file, which gets the lowest free number.
+        one.close()
+        others.append((tmp_path / f"other{len(others)}").open("w+b"))
+        write(fd, data, offset)
+
+    monkeypatch.setattr(module, "write_all", ending)
+    gc.collect()
+    n_open = len(os.listdir("/proc/self/fd"))
+    change(api, docs, ("delete", 19))
+    assert others
+    for other in others:
+        assert os.fstat(other.fileno()).st_size == 0
+        other.close()
+    assert one._file is None
+    assert len(os.listdir("/proc/self/fd")) <= n_open, "its own file is closed, too"
+    assert api.count(docs, **PLACE) == N - 20
 
 
 ENDS: dict[str, tuple[Callable[..., object], type[ChromaError], str]] = {

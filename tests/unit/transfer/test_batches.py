@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb.errors import NotFoundError
+from chroma_nb.errors import MemoryBudgetError, NotFoundError
+from chroma_nb.segment.scans import LocalScan
+from chroma_nb.transfer.export_format import RecordBatches
 from tests.stores import private_settings
 
 if TYPE_CHECKING:
@@ -85,6 +87,26 @@ def test_one_that_is_not_read_leaves_nothing(docs: Any, way: str) -> None:
     del reader
     gc.collect()
     assert scans_of(docs) == 0
+
+
+def test_a_reader_goes_on_where_an_error_or_an_interrupt_has_stopped_it(
+    docs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = docs.to_arrow()
+    for error in (KeyboardInterrupt(), MemoryBudgetError("no room now")):
+        for part in ((LocalScan, "read"), (RecordBatches, "_batch")):
+            reader = docs.to_arrow(batches=True)
+            batches = [reader.read_next_batch()]
+
+            def fail(*_: Any, error: BaseException = error) -> None:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(*part, fail)
+                with pytest.raises((type(error), pa.ArrowException)):
+                    reader.read_next_batch()
+            batches += list(reader)
+            assert pa.Table.from_batches(batches).equals(expected), "not the end of all records"
 
 
 def test_one_whose_collection_is_deleted_says_so(docs: Any) -> None:

@@ -60,7 +60,7 @@ def test_an_interrupted_export_leaves_nothing(notes: Any, tmp_path: Path, monkey
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(transfer.export, "record_batches", fail)
+    monkeypatch.setattr(transfer.export, "RecordBatches", fail)
     with pytest.raises(KeyboardInterrupt):
         notes.export(tmp_path / "half.parquet")
     assert [one.name for one in tmp_path.iterdir()] == ["store"]
