@@ -152,7 +152,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def _write(self, context: Any, command: Command, reader: Any) -> None:
         operation = _known(command, WRITES)
         kept = context.get_middleware(NAME)
-        kept.held.belongs_to(self._identify(context).name or caller_of(context).address)
+        kept.held.belongs_to(kept.identity.name or caller_of(context).address)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
         # What a client has yet to send is not waited for at the end.
@@ -262,6 +262,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         kept = context.get_middleware(NAME)
         self._loop.answered(kept)
         for chunk in chunks(reader):
+            # A credential may have been taken away since the last question.
+            kept.identity = None
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
@@ -367,8 +369,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             Refused: The server is stopping, or the client has gone.
         """
         caller, kept = caller_of(context), context.get_middleware(NAME)
-        kept.identity = None
-        found = self._service.authenticator.identify(caller.headers)
+        found = kept.identity or self._service.authenticator.identify(caller.headers)
         if not isinstance(found, Identity):
             # A password is checked in its turn.
             found = self._loop.run(

@@ -146,7 +146,10 @@ class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
         except fl.FlightError as error:
             said = error_from_flight(error)
             status = 500 if said is None else said[0]
-            self._service.note("flight_call", "flight", status, 0.0, kept.trace_id)
+            name = (
+                "flight_stream" if info.method == fl.FlightMethod.DO_EXCHANGE else "flight_command"
+            )
+            self._service.note(name, "flight", status, 0.0, kept.trace_id)
             raise
         return kept
 
@@ -166,7 +169,8 @@ class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
         if method in _OPEN_ENDED:
             who = self._service.authenticator.identify(kept.headers)
             # A password that is not known yet is checked in its turn, by the handler.
-            kept.held = self._calls.take(who.name if isinstance(who, Identity) else _UNKNOWN)
+            kept.identity = who if isinstance(who, Identity) else None
+            kept.held = self._calls.take(_UNKNOWN if kept.identity is None else kept.identity.name)
 
 
 class Kept(fl.ServerMiddleware):  # type: ignore[misc]

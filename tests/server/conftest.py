@@ -8,9 +8,12 @@ import pytest
 import requests
 
 from benchmarks.servers import Running, running, start_ours
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.server.flight_clients import Place
 
 PLACE = "/api/v2/tenants/default_tenant/databases/default_database"
 
@@ -102,3 +105,35 @@ def _asked_by_flight(url: str, headers: dict[str, str], tenant: str | None) -> t
             found = json.loads(error.extra_info)
             return found["status"], found
     return 200, json.loads(result.body.to_pybytes())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A server of Arrow Flight with two tenants."""
+    pytest.importorskip("pyarrow.flight")
+    from chroma_nb.server.auth_file import AuthFile
+    from tests.server.flight_clients import MOST_OPEN, Place, served
+
+    file = AuthFile(str(tmp_path_factory.mktemp("flight") / "auth.json"))
+    tokens = {"alice": file.add_token("alice", ["acme"]), "bob": file.add_token("bob", ["bolt"])}
+    with served(
+        server_auth_file=file.path,
+        server_max_body="2 MB",
+        server_max_streams=2 * MOST_OPEN,
+    ) as server:
+        place = Place(server, tokens)
+        yield place
+        for one in (place.plain, place.bob, place.stranger):
+            one.client.close()
+
+
+@pytest.fixture
+def place(whole: Place) -> Iterator[Place]:
+    from tests.server.flight_clients import MOST_OPEN, records
+
+    yield whole
+    # No thread is left, and nothing was written.
+    for calls in (whole.calls, whole.streams):
+        wait_until(lambda calls=calls: calls.n_free == 2 * MOST_OPEN)  # type: ignore[misc]
+    assert whole.plain.get(whole.path)["id"].to_pylist() == ["kept"]
+    whole.plain.put("upsert", whole.path, records("kept"))

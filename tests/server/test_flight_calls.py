@@ -21,29 +21,15 @@ from chroma_nb.errors import ChromaError, ServerUnavailableError
 fl = pytest.importorskip("pyarrow.flight")
 import pyarrow as pa  # noqa: E402
 
-from chroma_nb.server import ArrowFlight  # noqa: E402
 from chroma_nb.server.auth_file import AuthFile  # noqa: E402
 from chroma_nb.wire.flight import QUESTION  # noqa: E402
+from tests.server.flight_clients import TENANT, Plain, records, said, served  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-TENANT = {"tenant": "default_tenant", "database": "default_database"}
-
-
-@contextlib.contextmanager
-def served(**chosen: Any) -> Iterator[ArrowFlight]:
-    """A server over a store in memory, which is empty."""
-    with chroma_nb.EphemeralClient(Settings(allow_reset=True, progress=False)) as client:
-        client.reset()
-        settings = Settings(server_port=0, **chosen)
-        server = ArrowFlight(client.api, settings, release=lambda: None)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+    from chroma_nb.server import ArrowFlight
 
 
 @pytest.fixture
@@ -52,61 +38,11 @@ def server() -> Iterator[ArrowFlight]:
         yield server
 
 
-class Plain:
-    """A plain Flight client."""
-
-    def __init__(self, url: str, token: str = "", **options: Any) -> None:
-        self.client = fl.FlightClient(url, **options)
-        self.token = token
-        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
-        self.options = fl.FlightCallOptions(headers=headers, timeout=60)
-
-    def act(self, name: str, /, body: Any = None, **path: str) -> Any:
-        command = {"path": path, **({} if body is None else {"body": body})}
-        action = fl.Action(name, json.dumps(command).encode())
-        (result,) = self.client.do_action(action, self.options)
-        return json.loads(result.body.to_pybytes())
-
-    def put(self, operation: str, path: dict[str, str], *batches: Any) -> Any:
-        command = json.dumps({"operation": operation, "path": path}).encode()
-        descriptor = fl.FlightDescriptor.for_command(command)
-        writer, reader = self.client.do_put(descriptor, batches[0].schema, self.options)
-        try:
-            for batch in batches:
-                writer.write_batch(batch)
-            writer.done_writing()
-            return json.loads(reader.read().to_pybytes())
-        finally:
-            writer.close()
-
-    def get(self, path: dict[str, str], **body: Any) -> Any:
-        ticket = fl.Ticket(json.dumps({"operation": "get", "path": path, "body": body}).encode())
-        return self.client.do_get(ticket, self.options).read_all()
-
-    def notes(self) -> dict[str, str]:
-        """Make a collection; return the path of its requests."""
-        made = self.act("create_collection", {"name": "notes", "get_or_create": True}, **TENANT)
-        return {**TENANT, "collection_id": made["id"]}
-
-
 @pytest.fixture
 def plain(server: ArrowFlight) -> Iterator[Plain]:
     plain = Plain(server.url)
     yield plain
     plain.client.close()
-
-
-def records(*ids: str | None, dimension: int = 2, **columns: Any) -> Any:
-    vectors = np.arange(len(ids) * dimension, dtype=np.float32)
-    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors), dimension)
-    return pa.RecordBatch.from_pydict(
-        {"id": pa.array(ids, pa.string()), "embedding": embedding, **columns}
-    )
-
-
-def said(error: Any) -> tuple[int, str]:
-    body = json.loads(error.value.extra_info)
-    return body["status"], body["message"]
 
 
 def test_a_plain_client_writes_and_reads(plain: Plain) -> None:

@@ -28,7 +28,7 @@ fl = pytest.importorskip("pyarrow.flight")
 from chroma_nb.server import ArrowFlight, FastAPI  # noqa: E402
 from chroma_nb.server.auth_file import AuthFile  # noqa: E402
 from chroma_nb.wire.flight import QUESTION  # noqa: E402
-from tests.server.test_flight_calls import TENANT, Plain, records  # noqa: E402
+from tests.server.flight_clients import TENANT, Plain, records  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,7 +191,7 @@ def test_it_is_found_out_once_who_asks(tmp_path: Path) -> None:
         assert len(asked) == 1
         # Before its batches come, and again when all are there: a token may be taken away meanwhile.
         plain.put("add", path, records("a"))
-        assert len(asked) == 3
+        assert len(asked) == 3, "one of them for the action"
         plain.client.close()
 
 

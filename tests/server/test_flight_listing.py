@@ -14,7 +14,7 @@ from chroma_nb.server.auth_file import AuthFile
 from tests.support.waiting import wait_until
 
 fl = pytest.importorskip("pyarrow.flight")
-from tests.server.test_flight_calls import TENANT, Plain, said, served  # noqa: E402
+from tests.server.flight_clients import TENANT, Plain, said, served  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
