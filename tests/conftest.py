@@ -29,19 +29,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _folder(path: Path) -> str | None:
+    """Return the folder in tests/ that a test is in; None where it is not there, as notebooks."""
+    return path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The slow ones first, so that no worker is left alone with one. A browser last: it leaves an event loop in the main
     # thread, which keeps others from having one of their own.
+    folders = {path: _folder(path) for path in {item.path for item in items}}
     items.sort(
         key=lambda item: (
-            item.path.is_relative_to(TESTS / "browser"),
+            folders[item.path] == "browser",
             item.get_closest_marker("slow") is None,
         )
     )
     for item in items:
-        if not item.path.is_relative_to(TESTS):
+        folder = folders[item.path]
+        if folder is None:
             continue
-        folder = item.path.relative_to(TESTS).parts[0]
         if folder in SERIAL and item.get_closest_marker("own_process") is None:
             item.add_marker(pytest.mark.serial)
         if folder in QUICK and item.get_closest_marker("slow") is None:

@@ -57,12 +57,12 @@ def read_state(path: Path) -> dict[str, int]:
             return {}
         notes = client.get_collection("notes", embedding_function=None)
         records = notes.get(include=["embeddings", "documents", "metadatas"])
-        state = {}
-        for row, one in enumerate(records["ids"]):
-            token = records["metadatas"][row]["token"]
-            assert records["documents"][row] == f"document {token}"
-            np.testing.assert_array_equal(records["embeddings"][row], np.float32(vector(token)))
-            state[one] = token
+        tokens = [metadata["token"] for metadata in records["metadatas"]]
+        assert records["documents"] == [f"document {token}" for token in tokens]
+        if tokens:
+            expected = np.array([vector(token) for token in tokens], dtype=np.float32)
+            np.testing.assert_array_equal(np.asarray(records["embeddings"]), expected)
+        state = dict(zip(records["ids"], tokens, strict=True))
         assert notes.count() == len(state)
         if state:
             some = random.Random(1).sample(sorted(state), min(5, len(state)))

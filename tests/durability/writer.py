@@ -5,6 +5,7 @@ Before an operation it prints ``try <json>``, after it ``ok <number>``. Run: ``p
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import sys
@@ -17,6 +18,7 @@ import chroma_nb
 DIMENSION = 16
 
 
+@functools.cache
 def vector(token: int) -> list[float]:
     """The embedding that belongs to a token; the parent can compute it, too."""
     return np.random.default_rng(token).standard_normal(DIMENSION).astype(np.float32).tolist()
@@ -62,7 +64,8 @@ def main(path: str, seed: int) -> None:
             ids = rng.sample(known, min(len(known), rng.choice([1, 5, 50])))
             say("try", number, json.dumps({"delete": ids}))
             collection.delete(ids=ids)
-            known = [one for one in known if one not in set(ids)]
+            gone = set(ids)
+            known = [one for one in known if one not in gone]
         else:
             say("try", number, json.dumps({"unload": True}))
             collection.unload()

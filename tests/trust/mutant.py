@@ -7,6 +7,7 @@ input, and answers each with a line (`Said`).
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -51,6 +52,7 @@ def settings() -> chroma_nb.Settings:
     )
 
 
+@functools.cache
 def vectors(seed: int, n: int, dimension: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, dimension)).astype(np.float32)
 

@@ -118,16 +118,20 @@ def kind(file: str) -> str:
     return "graph.json" if name.endswith(".graph.json") else name.rsplit(".", 1)[1]
 
 
-def other_numbers(file: Path) -> list[tuple[int, int]]:
-    """Return the bit flips (place, bit) that change a digit of a description's format, version or end to another."""
+def other_numbers(file: Path, *, everything: bool) -> list[tuple[int, int]]:
+    """Return the bit flips (place, bit) that change a digit of a description's format, version or end to another.
+
+    A format is changed in every way. A version is a random number of many digits, each of which is changed once, unless
+    `everything`.
+    """
     head = file.read_bytes().split(b"\n", 1)[0]
-    return [
-        (at, bit)
-        for number in re.finditer(rb'"(?:format|version|end)": ([0-9]+)', head)
-        for at in range(*number.span(1))
-        for bit in (1, 2, 4, 8)
-        if head[at] ^ bit in b"0123456789"
-    ]
+    found: list[tuple[int, int]] = []
+    for number in re.finditer(rb'"(format|version|end)": ([0-9]+)', head):
+        for at in range(*number.span(2)):
+            bits = [bit for bit in (1, 2, 4, 8) if head[at] ^ bit in b"0123456789"]
+            once = number[1] != b"format" and not everything
+            found += [(at, bit) for bit in ([bits[at % len(bits)]] if once else bits)]
+    return found
 
 
 def mutations(folder: Path, *, everything: bool) -> list[Mutation]:
@@ -150,7 +154,8 @@ def mutations(folder: Path, *, everything: bool) -> list[Mutation]:
         rest = [rng.randrange(head, size) for _ in range(n_rest)] if size > head else []
         found += [(file, "flip", at, 1 << rng.randrange(8)) for at in (*chosen, *rest)]
         if what in ("graph.json", "segment"):
-            found += [(file, "flip", at, bit) for at, bit in other_numbers(folder / "store" / file)]
+            numbers = other_numbers(folder / "store" / file, everything=everything)
+            found += [(file, "flip", at, bit) for at, bit in numbers]
         zeroed = [*rng.sample(chosen, min(len(chosen), 4)), *rest[: len(rest) // 4]]
         found += [
             (file, "zero", at, rng.choice([1, 16, 512, SECTOR])) for at in (zeroed if size else ())

@@ -12,6 +12,7 @@ import random
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ pytestmark = [
 HERE = Path(__file__).parent
 #: Calls of the sample, for each mode.
 SAMPLE = 8
-#: Walks that run at the same time.
+#: Walks that run at the same time where every call is broken. For a sample, starting a second takes longer than it saves.
 BESIDE = 2
 
 
@@ -51,7 +52,7 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def begin_walk(shim: Path, folder: Path, mode: str, numbers: list[int]) -> subprocess.Popen[str]:
+def begin_walk(shim: Path, folder: Path, mode: str) -> subprocess.Popen[str]:
     (folder / "disk").mkdir(parents=True)
     environment = {
         **os.environ,
@@ -61,53 +62,72 @@ def begin_walk(shim: Path, folder: Path, mode: str, numbers: list[int]) -> subpr
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "tests.trust.every_system_call.walk", str(folder), mode]
-    return subprocess.Popen(
-        [*command, *map(str, numbers)],
-        env=environment,
-        cwd=HERE.parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with (folder / "errors").open("w") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.trust.every_system_call.walk", str(folder), mode],
+            env=environment,
+            cwd=HERE.parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
 
 
-def end_walk(walk: subprocess.Popen[str], timeout: float) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many calls an unbroken scenario has, and the cases."""
-    try:
-        said, errors = walk.communicate(timeout=timeout)
-    finally:
-        walk.kill()
-    assert walk.returncode == 0, errors[-6000:]
-    count, *cases = map(json.loads, said.splitlines())
-    return count, cases
-
-
-@pytest.fixture(scope="module")
-def count(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> int:
+def calls_of(walk: subprocess.Popen[str], folder: Path) -> int:
     """How many calls an unbroken scenario has: a few more or less each time, as some come in the background."""
-    found, _ = end_walk(begin_walk(shim, tmp_path_factory.mktemp("count"), "kill", []), 120)
-    assert found > 150, "the shim sees hardly a call"
-    return found
+    assert walk.stdout is not None
+    said = walk.stdout.readline()
+    assert said, (folder / "errors").read_text()[-6000:]
+    count = int(said)
+    assert count > 150, "the shim sees hardly a call"
+    return count
+
+
+def break_calls(walk: subprocess.Popen[str], numbers: list[int]) -> None:
+    assert walk.stdin is not None
+    walk.stdin.write(" ".join(map(str, numbers)) + "\n")
+    walk.stdin.flush()
+
+
+def end_walk(walk: subprocess.Popen[str], folder: Path, timeout: float) -> list[dict[str, Any]]:
+    """Return the cases."""
+    said, _ = walk.communicate(timeout=timeout)
+    assert walk.returncode == 0, (folder / "errors").read_text()[-6000:]
+    return [json.loads(line) for line in said.splitlines()]
 
 
 @pytest.mark.parametrize("mode", list(MODES))
 def test_a_store_outlives_every_broken_system_call(
-    tmp_path: Path, shim: Path, count: int, mode: str, request: pytest.FixtureRequest
+    tmp_path: Path, shim: Path, mode: str, request: pytest.FixtureRequest
 ) -> None:
-    numbers = list(range(1, count + 1))
-    if not request.config.getoption("all"):
-        # The same sample in every run, so that a change of the code does not fail by chance.
-        numbers = random.Random(mode).sample(numbers, SAMPLE)
-    walks = [begin_walk(shim, tmp_path / f"{n}", mode, numbers[n::BESIDE]) for n in range(BESIDE)]
-    cases = [case for walk in walks for case in end_walk(walk, 60 + 10 * len(numbers))[1]]
+    everything = bool(request.config.getoption("all"))
+    folders = [tmp_path / f"{n}" for n in range(BESIDE if everything else 1)]
+    with ExitStack() as ended:
+        walks = [ended.enter_context(begin_walk(shim, folder, mode)) for folder in folders]
+        for walk in walks:
+            # The process is waited for after this.
+            ended.callback(walk.kill)
+        count = max(calls_of(*one) for one in zip(walks, folders, strict=True))
+        numbers = list(range(1, count + 1))
+        if not everything:
+            # The same sample in every run, so that a change of the code does not fail by chance.
+            numbers = random.Random(mode).sample(numbers, SAMPLE)
+        parts = [numbers[n :: len(walks)] for n in range(len(walks))]
+        for walk, part in zip(walks, parts, strict=True):
+            break_calls(walk, part)
+        cases = [
+            case
+            for walk, folder, part in zip(walks, folders, parts, strict=True)
+            for case in end_walk(walk, folder, 60 + 20 * len(part))
+        ]
     n_fired, n_kills = (sum(case[what] for case in cases) for what in ("fired", "kills"))
     print(f"{mode}: {len(cases)} of {count} calls, {n_fired} broken, {n_kills} kills")
     wrong = [case for case in cases if case["wrong"]]
     assert not wrong, f"{len(wrong)} of {len(cases)}:\n" + "\n".join(
         f"{mode} at call {case['n']}: {''.join(case['wrong'])}" for case in wrong[:5]
     )
-    assert [case["n"] for case in cases] == [n for k in range(BESIDE) for n in numbers[k::BESIDE]]
+    assert [case["n"] for case in cases] == [n for part in parts for n in part]
     # On a full disk calls that take no space succeed, so these could not be broken.
     could = [case for case in cases if mode != "ENOSPC once" or case["met"] != 1]
     assert len(could) > len(cases) / 2, f"{mode}: hardly a call takes space"

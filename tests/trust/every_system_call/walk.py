@@ -1,8 +1,8 @@
 """For each system call: fork a process that runs the scenario, break that call, and check the store that is left.
 
-Run with the shim preloaded: ``python -m tests.trust.every_system_call.walk FOLDER MODE N...``. Prints the number of
-calls of a scenario that nothing breaks, then one line of JSON for each N: whether its call was broken, how the
-processes ended, and what was wrong.
+Run with the shim preloaded: ``python -m tests.trust.every_system_call.walk FOLDER MODE``. Prints the number of calls of
+a scenario that nothing breaks, reads a line with the numbers N of the calls to break, and prints one line of JSON for
+each N: whether its call was broken, how the processes ended, and what was wrong.
 """
 
 from __future__ import annotations
@@ -127,12 +127,12 @@ def one_case(folder: Path, mode: str, n: int) -> dict[str, object]:
     }
 
 
-def main(folder: str, mode: str, *numbers: str) -> None:
+def main(folder: str, mode: str) -> None:
     # This also imports everything, once for all the processes that are forked.
     places = [Path(folder, name) for name in ("disk", "journal", "broken")]
     Scenario(places[0] / "whole", *places[1:], lambda: False).run()
     print(shim.fault_count(), flush=True)
-    for number in numbers:
+    for number in sys.stdin.readline().split():
         print(json.dumps(one_case(Path(folder), mode, int(number))), flush=True)
 
 
