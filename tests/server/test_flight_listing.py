@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +22,10 @@ from tests.server.flight_clients import TENANT, Plain, said, served  # noqa: E40
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from chroma_nb.server import ArrowFlight
 
+PAGE = Path(__file__).parents[2] / "docs" / "server.md"
 #: Records of 4 KB, so that a scan of them has several pieces.
 N_RECORDS = 2_000
 PATH = ("default_tenant", "default_database", "notes")
@@ -198,6 +202,19 @@ def test_duckdb_and_polars_take_a_flight_as_it_is(plain: Plain) -> None:
     frame = polars.from_arrow(read(plain, ticket_of(plain, *PATH)).read_all())
     assert frame.height == N_RECORDS
     assert frame["embedding"][1].to_list() == [4.0, 5.0, 6.0, 7.0]
+
+
+def test_the_example_of_the_docs_needs_nothing_of_ours(server: ArrowFlight) -> None:
+    pytest.importorskip("polars")
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    with chroma_nb.connect(server.url) as client:
+        glosses = client.get_or_create_collection("glosses", embedding_function=None)
+        glosses.add(ids=["a"], embeddings=[[1.0, 2.0]], metadatas=[{"pos": "noun"}])
+    code = example.replace("grpc://host:8815", server.url)
+    code += "\nimport sys\nassert frame.height == 1 and 'chroma_nb' not in sys.modules\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "noun" in done.stdout
 
 
 # -- who may --------------------------------------------------------------------------------------
