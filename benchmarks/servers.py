@@ -50,6 +50,13 @@ class Running:
         return self.process.wait(60)
 
 
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 def start_ours(
     folder: Path, *arguments: str, port: int = 0, under: tuple[str, ...] = (), **environment: str
 ) -> Running:
@@ -75,9 +82,7 @@ def start_ours(
 
 def start_chromas(folder: Path, port: int = 0) -> Running:
     """Start ``chroma run``, which may be reset; its data and its log are in `folder`."""
-    if not port:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+    port = port or free_port()
     settings = folder / "chroma.yaml"
     settings.write_text(
         f'port: {port}\nlisten_address: "127.0.0.1"\npersist_path: "{folder}/chroma"\nallow_reset: true\n'

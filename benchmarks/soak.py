@@ -1,7 +1,7 @@
 """Load chroma_nb's server for long, and end it in the middle: ``python -m benchmarks.soak``.
 
-Clients add, query, get and delete in several collections under a budget that holds only some of them. The
-server is killed (SIGKILL) and started again, several times. At the end: is every acknowledged record
+Clients add, query, get and delete in several collections under a budget that holds only some of them; half of them over HTTP,
+half over Arrow Flight, unless ``--transports`` says otherwise. The server is killed (SIGKILL) and started again, several times. At the end: is every acknowledged record
 there, was every answer right, was the budget kept?
 """
 
@@ -18,15 +18,19 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
 import chroma_nb
-from benchmarks.servers import Running, running, start_ours
+from benchmarks.servers import Running, free_port, running, start_ours
 from chroma_nb import errors
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TRANSPORTS = ("http", "grpc")
 DIMENSION = 64
 COLLECTIONS = 8
 #: Records in each collection before the load.
@@ -64,9 +68,18 @@ class Soak:
         n_clients: Clients at a time.
         seconds: How long.
         kills: How often the server is ended.
+        transports: Each client has the next one of these: "http" or "grpc".
     """
 
-    def __init__(self, folder: Path, n_clients: int, seconds: float, kills: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        n_clients: int,
+        seconds: float,
+        kills: int,
+        transports: Sequence[str] = TRANSPORTS,
+    ) -> None:
+        self.transports = transports
         self.folder = folder
         self.n_clients = n_clients
         self.seconds = seconds
@@ -74,22 +87,27 @@ class Soak:
         self.book = Book()
         self.budget = 0
         self.port = 0
+        self.flight_port = free_port() if "grpc" in transports else 0
         self.stopped = threading.Event()
         self.server: Running | None = None
 
     def start(self) -> Running:
         """Start the server, on the same port each time."""
         arguments = ["--path", str(self.folder / "store"), "--log-level", "error"]
+        if self.flight_port:
+            arguments += ["--flight-port", str(self.flight_port)]
         if self.budget:
             arguments += ["--memory", str(self.budget)]
         server = start_ours(self.folder, *arguments, port=self.port)
         self.port = server.port
         return server
 
-    def connect(self) -> Any:
-        """Return a client of its own connections."""
+    def connect(self, number: int = 0) -> Any:
+        """Return a client of its own connections, over the transport of the client of this number."""
+        scheme = self.transports[number % len(self.transports)]
+        port = self.flight_port if scheme == "grpc" else self.port
         settings = chroma_nb.Settings(retries=0, timeout_seconds=60.0 + random.random())
-        return chroma_nb.connect(f"http://127.0.0.1:{self.port}", settings=settings)
+        return chroma_nb.connect(f"{scheme}://127.0.0.1:{port}", settings=settings)
 
     def fill(self) -> None:
         """Make the collections, and find out what they would take."""
@@ -122,7 +140,7 @@ class Soak:
             ids: list[str] = []
             try:
                 if client is None:
-                    client = self.connect()
+                    client = self.connect(number)
                 docs = client.get_collection(name, embedding_function=None)
                 if kind == "add":
                     seeds = [
@@ -285,9 +303,12 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--transports", nargs="+", choices=TRANSPORTS, default=TRANSPORTS)
     options = parser.parse_args(given)
     with tempfile.TemporaryDirectory() as folder:
-        found = Soak(Path(folder), options.clients, options.seconds, options.kills).run()
+        found = Soak(
+            Path(folder), options.clients, options.seconds, options.kills, options.transports
+        ).run()
     print(json.dumps(found, indent=1))
     problems = broken(found)
     if problems:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import socket
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import psutil
 import chroma_nb
 from benchmarks import data
 from benchmarks.machine import machine
-from benchmarks.servers import HAS_CHROMA, Running, running, start_chromas, start_ours
+from benchmarks.servers import HAS_CHROMA, Running, free_port, running, start_chromas, start_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,8 +166,7 @@ def measure(records: data.Dataset, rounds: int, n_queries: int) -> list[Transpor
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "ours").mkdir()
         (folder / "chromas").mkdir()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         ours = start_ours(
             folder / "ours",
             *("--path", str(folder / "ours" / "store"), "--log-level", "warning"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.slow
 def test_nothing_is_lost_under_load(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.flight")
     found = Soak(tmp_path, n_clients=16, seconds=15.0, kills=2).run()
     problems = broken(found)
     assert not problems, json.dumps(found, indent=1)
