@@ -206,7 +206,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                     if batch is None:
                         return
                     if not batch.num_rows:
-                        batch = schema.empty_table().to_batches()
+                        # All were left out as damaged. Its own columns do not have the types of the schema.
+                        columns = [pa.nulls(0, one.type) for one in schema]
+                        batch = pa.RecordBatch.from_arrays(columns, schema=schema)
                     yield batch, pa.py_buffer(dumps({"n_damaged": said["n_damaged"]}))
                     # Authorised like any request: a credential may be taken away meanwhile.
                     step = replace(command, body={"scan": token, "piece": number})
