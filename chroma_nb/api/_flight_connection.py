@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import random
 import threading
-import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +15,7 @@ import pyarrow.flight as fl
 
 from chroma_nb import forked
 from chroma_nb.api.address import parts_of, shown_headers
+from chroma_nb.api.repeating import NOT_BEGUN, pause, wait_before
 from chroma_nb.errors import (
     ChromaError,
     InternalError,
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Wait before the first repetition, seconds; each further wait is twice as long.
-_BACKOFF_SECONDS = 0.1
-_LONGEST_WAIT = 5.0
 #: A thread that asks nothing for so long gives its stream back, seconds.
 _IDLE_SECONDS = 60.0
 #: How long the end of a stream is waited for.
@@ -46,8 +42,6 @@ _CLOSE_SECONDS = 2.0
 _GRACE_SECONDS = 2.0
 #: No message of gRPC is larger.
 _GRPC_BYTES = 2**31 - 1
-#: The server says that it has not started on the request.
-_NOT_BEGUN = (429, 503)
 #: What gRPC says where nobody has got the request.
 _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
 
@@ -153,17 +147,16 @@ class FlightConnection:
                 if said is None:
                     again, shown = _may_repeat(error, safe), self._unavailable(error, limit)
                 else:
-                    again, shown = said[0] in _NOT_BEGUN, said[1]
+                    again, shown = said[0] in NOT_BEGUN, said[1]
             except Said as error:
-                again, shown = error.status in _NOT_BEGUN, error.error
+                again, shown = error.status in NOT_BEGUN, error.error
             except BaseException:
                 # A stopped cell: the answer may still come, and is nobody's.
                 self._drop(line)
                 raise
             if not again or attempt + 1 == attempts:
                 raise shown
-            wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
-            time.sleep(wait * random.uniform(0.5, 1.0))
+            pause(wait_before(attempt))
         raise AssertionError("unreachable")
 
     def _line(self) -> _Line:
