@@ -152,10 +152,6 @@ class ArrowFlight(RemoteAPI):
                 raise
             raise self._flight.unusable(error) from error
 
-    def _discover(self) -> ServerInfo:
-        info: ServerInfo = self._ask("get_max_batch_size")
-        return info
-
     def close(self) -> None:
         super().close()
         self._flight.close()
