@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent / "transports_results.json"
 NAME = "glosses"
-#: Records sent in one call, and queries of a batch.
+#: Records sent in one call.
 BATCH = 5_000
+#: Queries of a call that asks many.
 QUERIES = 500
+#: Threads that ask at the same time.
 THREADS = 8
+#: Results of a query.
 K = 10
 #: The lines of the table: figure -> what it is, and whether less is better.
 LINES = {

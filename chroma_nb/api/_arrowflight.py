@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.flight as fl
 
-from chroma_nb.api._flight_connection import FlightConnection, NoStreamError, Said
+from chroma_nb.api._flight_connection import ErrorOnStream, FlightConnection, NoStreamError
 from chroma_nb.api.address import refused
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
@@ -75,7 +75,7 @@ class ArrowFlight(RemoteAPI):
         if operation.name in READS and not (isinstance(request, ScanStep) and request.close):
             return self._read(operation, target, request)
         sent = write_request(operation, target, request)
-        path, query = _texts(operation, sent.path, sent.params)
+        path, query = _path_and_query(operation, sent.path, sent.params)
         found = _act(self._flight, operation, path, query, sent.body, request)
         if operation.name == "modify":
             # Its route answers with an empty object, as Chroma's does.
@@ -85,13 +85,13 @@ class ArrowFlight(RemoteAPI):
     def _put(self, operation: Operation, target: Target, request: Write) -> None:
         """Send records: one put is one commit."""
         sent = write_request(operation, target, replace(request, batch=request.batch.at([])))
-        path, query = _texts(operation, sent.path, sent.params)
+        path, query = _path_and_query(operation, sent.path, sent.params)
         descriptor = fl.FlightDescriptor.for_command(
             Command(operation.name, path, query).to_bytes()
         )
         batch = write_records(request.batch, request.batch.embedded)
 
-        def put(line: Any, seconds: float) -> None:
+        def put(worker: Any, seconds: float) -> None:
             writer, reader = self._flight.client.do_put(
                 descriptor, batch.schema, self._flight.options(seconds)
             )
@@ -121,15 +121,15 @@ class ArrowFlight(RemoteAPI):
             )
         else:
             sent = write_request(operation, target, request)
-        path, _ = _texts(operation, sent.path, None)
+        path, _ = _path_and_query(operation, sent.path, None)
         command = Command(operation.name, path, {}, sent.body).to_bytes()
 
-        def ask(line: Any, seconds: float) -> Any:
-            found, said = line.exchange(batch, command)
+        def ask(worker: Any, seconds: float) -> Any:
+            found, said = worker.exchange(batch, command)
             if found is None:
                 error = error_from_bytes(said)
                 if error is not None:
-                    raise Said(*error)
+                    raise ErrorOnStream(*error)
             if isinstance(request, ScanStep):
                 return read_scan_answer(found, said, request)
             if found is None:
@@ -145,23 +145,19 @@ class ArrowFlight(RemoteAPI):
         except NoStreamError:
             # Without a stream, as JSON like any other operation.
             sent = write_request(operation, target, request)
-            path, query = _texts(operation, sent.path, sent.params)
+            path, query = _path_and_query(operation, sent.path, sent.params)
             return _act(self._flight, operation, path, query, sent.body, request)
         except UNUSABLE as error:
             if isinstance(error, ChromaError):
                 raise
             raise self._flight.unusable(error) from error
 
-    def _discover(self) -> ServerInfo:
-        info: ServerInfo = self._ask("get_max_batch_size")
-        return info
-
     def close(self) -> None:
         super().close()
         self._flight.close()
 
 
-def _texts(
+def _path_and_query(
     operation: Operation, path: dict[str, str], params: dict[str, Any] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the path's parameters that the operation has, and the query string's as texts."""
@@ -181,7 +177,7 @@ def _act(
     """Ask for an operation by an action, and return what it answers."""
     action = fl.Action(operation.name, Command(operation.name, path, query or {}, body).to_bytes())
 
-    def act(line: Any, seconds: float) -> bytes:
+    def act(worker: Any, seconds: float) -> bytes:
         # One more is looked for, for its error; not all of them, as there may be no end.
         results = list(
             itertools.islice(flight.client.do_action(action, flight.options(seconds)), 2)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import random
 import threading
-import time
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +15,7 @@ import pyarrow.flight as fl
 
 from chroma_nb import forked
 from chroma_nb.api.address import parts_of, shown_headers
+from chroma_nb.api.repeating import NOT_BEGUN, pause, wait_before
 from chroma_nb.errors import (
     ChromaError,
     InternalError,
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Wait before the first repetition, seconds; each further wait is twice as long.
-_BACKOFF_SECONDS = 0.1
-_LONGEST_WAIT = 5.0
 #: A thread that asks nothing for so long gives its stream back, seconds.
 _IDLE_SECONDS = 60.0
 #: How long the end of a stream is waited for.
@@ -46,8 +42,6 @@ _CLOSE_SECONDS = 2.0
 _GRACE_SECONDS = 2.0
 #: No message of gRPC is larger.
 _GRPC_BYTES = 2**31 - 1
-#: The server says that it has not started on the request.
-_NOT_BEGUN = (429, 503)
 #: What gRPC says where nobody has got the request.
 _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
 
@@ -124,12 +118,12 @@ class FlightConnection:
         return fl.FlightCallOptions(timeout=seconds, headers=self._headers)
 
     def call(
-        self, work: Callable[[_Line, float], T], *, safe: bool, seconds: float | None = None
+        self, work: Callable[[_Worker, float], T], *, safe: bool, seconds: float | None = None
     ) -> T:
         """Ask the server, in a thread that may be left waiting: where a call is stopped, or takes too long.
 
         Args:
-            work: Asks, and returns the answer; it gets the line and the seconds that the answer may take.
+            work: Asks, and returns the answer; it gets the thread's worker and the seconds that the answer may take.
             safe: Doing it twice is as good as once, so it may be repeated after any failure.
             seconds: How long the answer may take; None is as the settings say.
 
@@ -140,58 +134,57 @@ class FlightConnection:
         limit = seconds or self._settings.timeout_seconds
         attempts = self._settings.retries + 1
         for attempt in range(attempts):
-            line = self._line()
+            worker = self._worker()
             shown: ChromaError
             try:
-                return line.ask(partial(work, line, limit), limit + _GRACE_SECONDS)
+                return worker.ask(partial(work, worker, limit), limit + _GRACE_SECONDS)
             except queue.Empty:
-                self._drop(line)
+                self._drop(worker)
                 raise self._late(limit) from None
             except (pa.ArrowException, fl.FlightError, StopIteration) as error:
-                line.drop_stream()
+                worker.drop_stream()
                 said = error_from_flight(error)
                 if said is None:
                     again, shown = _may_repeat(error, safe), self._unavailable(error, limit)
                 else:
-                    again, shown = said[0] in _NOT_BEGUN, said[1]
-            except Said as error:
-                again, shown = error.status in _NOT_BEGUN, error.error
+                    again, shown = said[0] in NOT_BEGUN, said[1]
+            except ErrorOnStream as error:
+                again, shown = error.status in NOT_BEGUN, error.error
             except BaseException:
                 # A stopped cell: the answer may still come, and is nobody's.
-                self._drop(line)
+                self._drop(worker)
                 raise
             if not again or attempt + 1 == attempts:
                 raise shown
-            wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
-            time.sleep(wait * random.uniform(0.5, 1.0))
+            pause(wait_before(attempt))
         raise AssertionError("unreachable")
 
-    def _line(self) -> _Line:
-        line: _Line | None = getattr(self._threads, "line", None)
-        if line is None or line.is_over:
+    def _worker(self) -> _Worker:
+        worker: _Worker | None = getattr(self._threads, "worker", None)
+        if worker is None or worker.is_over:
             if os.getpid() != self._pid:
                 raise InternalError(
                     f"The connection to {self.url} was made before this process was forked, and gRPC cannot be used after a "
                     "fork. Connect over http:// in the child, or start it another way: "
                     "multiprocessing.set_start_method('spawn')."
                 )
-            line = _Line(weakref.ref(self))
+            worker = _Worker(weakref.ref(self))
             with self._open.lock:
                 if self._open.is_closed:
-                    line.end()
+                    worker.end()
                     raise InternalError(
                         f"The connection to {self.url} is closed. Open a new client."
                     )
                 # Those of threads that have ended, or were idle.
-                self._open.lines = {one for one in self._open.lines if not one.is_over}
-                self._open.lines.add(line)
-            self._threads.line = line
-        return line
+                self._open.workers = {one for one in self._open.workers if not one.is_over}
+                self._open.workers.add(worker)
+            self._threads.worker = worker
+        return worker
 
-    def _drop(self, line: _Line) -> None:
+    def _drop(self, worker: _Worker) -> None:
         with self._open.lock:
-            self._open.lines.discard(line)
-        line.abandon()
+            self._open.workers.discard(worker)
+        worker.abandon()
 
     # -- errors -------------------------------------------------------------------------------
 
@@ -231,24 +224,24 @@ class _Open:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.client: Any = None
-        self.lines: set[_Line] = set()
+        self.workers: set[_Worker] = set()
         self.is_closed = False
 
     def close(self) -> None:
         """Close everything; a thread that still waits for an answer is not waited for."""
         with self.lock:
             self.is_closed = True
-            lines, self.lines = self.lines, set()
+            workers, self.workers = self.workers, set()
             client, self.client = self.client, None
-        for line in lines:
-            line.end()
-        for line in lines:
-            line.thread.join(_CLOSE_SECONDS)
+        for worker in workers:
+            worker.end()
+        for worker in workers:
+            worker.thread.join(_CLOSE_SECONDS)
         if client is not None:
             client.close()
 
 
-class Said(Exception):
+class ErrorOnStream(Exception):
     """An error that the server said within a stream, which goes on."""
 
     def __init__(self, status: int, error: ChromaError) -> None:
@@ -261,8 +254,8 @@ class NoStreamError(Exception):
     """The server keeps no more streams open."""
 
 
-class _Line:
-    """A thread that asks for another one, and the stream that it keeps open.
+class _Worker:
+    """Asks on behalf of one thread of the program, in a thread of its own, and keeps a stream open for it.
 
     Args:
         connection: Where it asks; weak, so that a client that nobody has any more is closed.
@@ -279,7 +272,7 @@ class _Line:
         self.thread.start()
 
     def ask(self, work: Callable[[], T], seconds: float) -> T:
-        """Do some work in the line's thread, and return what it returns.
+        """Do some work in the worker's thread, and return what it returns.
 
         Raises:
             queue.Empty: It takes longer than this.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -22,6 +20,7 @@ from urllib3.exceptions import (
 from chroma_nb import forked
 from chroma_nb._version import __version__
 from chroma_nb.api.address import parts_of, shown_headers
+from chroma_nb.api.repeating import LONGEST_WAIT_SECONDS, NOT_BEGUN, pause, wait_before
 from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
     AuthorizationError,
@@ -45,15 +44,10 @@ if TYPE_CHECKING:
 
 #: How long the first packet of a connection may take, seconds. A host that is there answers at once.
 _CONNECT_SECONDS = 5.0
-#: Wait before the first repetition, seconds; each further wait is twice as long.
-_BACKOFF_SECONDS = 0.1
-_LONGEST_WAIT = 5.0
 #: An answer is read in pieces of this size.
 _PIECE_BYTES = 1 << 16
 #: Connections kept open; more threads than that open ones of their own for a moment.
 _POOL = 32
-#: A server (or a proxy in front of it) says that it has not started on the request.
-_NOT_BEGUN = frozenset((429, 503))
 #: A proxy says that it got no answer: begun or not, who knows.
 _UNKNOWN = frozenset((502, 504))
 
@@ -176,7 +170,6 @@ class ServerConnection:
         attempts = self._settings.retries + 1
         was_sent = False
         for attempt in range(attempts):
-            wait = min(_LONGEST_WAIT, _BACKOFF_SECONDS * 2**attempt)
             set_deadline(timeout[1], len(data or b""))
             try:
                 # Not `session.send`: it reads what a redirect says, all of it, even where it is not to follow.
@@ -187,7 +180,7 @@ class ServerConnection:
             except requests.RequestException as error:
                 if attempt + 1 < attempts and _may_repeat(error, safe):
                     was_sent = was_sent or not _is_refused(_innermost(error))
-                    time.sleep(wait * random.uniform(0.5, 1.0))
+                    pause(wait_before(attempt))
                     continue
                 raise self._unavailable(error, timeout[1], was_sent) from error
             except Exception as error:
@@ -196,9 +189,9 @@ class ServerConnection:
             status = response.status_code
             if status < 300:
                 return self._read(response)
-            again = status in _NOT_BEGUN or (safe and status in _UNKNOWN)
+            again = status in NOT_BEGUN or (safe and status in _UNKNOWN)
             if again and attempt + 1 < attempts:
-                time.sleep(_asked_to_wait(response, wait) * random.uniform(0.5, 1.0))
+                pause(_asked_to_wait(response, wait_before(attempt)))
                 continue
             raise self._failure(response)
         raise AssertionError("unreachable")
@@ -446,4 +439,4 @@ def _asked_to_wait(response: requests.Response, otherwise: float) -> float:
         asked = float(response.headers.get("Retry-After", ""))
     except ValueError:
         return otherwise
-    return min(_LONGEST_WAIT, max(0.0, asked)) if math.isfinite(asked) else otherwise
+    return min(LONGEST_WAIT_SECONDS, max(0.0, asked)) if math.isfinite(asked) else otherwise

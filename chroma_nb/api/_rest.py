@@ -72,10 +72,6 @@ class RestAPI(RemoteAPI):
                 return self._call(OPERATIONS["get_collection_by_id"], target, None)
             return read_answer(operation, found, request)
 
-    def _discover(self) -> ServerInfo:
-        info: ServerInfo = self._ask("get_max_batch_size")
-        return info
-
     def close(self) -> None:
         super().close()
         self._http.close()

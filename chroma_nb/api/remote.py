@@ -112,9 +112,10 @@ class RemoteAPI(API):
             ChromaError: What the server says.
         """
 
-    @abstractmethod
     def _discover(self) -> ServerInfo:
         """Return what the server says of itself now: how much it takes at a time follows its memory."""
+        info: ServerInfo = self._ask("get_max_batch_size")
+        return info
 
     def _ask(self, name: str, target: Target = _SERVER, request: Request | None = None) -> Any:
         """Ask for an operation by its name."""

@@ -20,20 +20,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: What a piece takes on its way: the records, and what is made of them to be written or sent.
+#: Memory of a piece on its way: of its records, and of all that is made of them to be written or sent; bytes.
 PIECE_BYTES = 32 << 20
+#: The same in multiples of its records.
 COPIES = 4
 #: All that a scan can return beside the ids.
 EVERYTHING = ("embeddings", "documents", "metadatas", "uris")
-#: Long texts take more where they are written.
+#: Long texts take this many times their size where they are written.
 _TEXT_COPIES = 8
-#: The first piece at most, where the sizes of texts are known, else it is one record; the next ones grow so much.
+#: Records of the first piece at most; it is one record where the sizes of texts are not known.
 _FIRST_RECORDS = 64
+#: A piece has at most this many times the records of the one before.
 _GROWTH = 8
 #: Records that the size of a piece's metadata is judged by, where it is objects.
 _SAMPLE = 32
 #: What a record takes beside its texts and its embedding: places in lists, offsets, the allocator's rounding.
 _RECORD_BYTES = 100
+#: The reason of a scan that was read to its end.
+_READ = "read"
 
 
 @dataclass
@@ -132,10 +136,6 @@ class Scan(ABC):
         self.close()
 
 
-#: The reason of a scan that was read to its end.
-_READ = "read"
-
-
 class _Columns(Protocol):
     """Records as columns: a `ScanPiece`, or `Records`."""
 
@@ -174,9 +174,9 @@ class Pieces(ABC, Generic[C]):
         self._piece_bytes = piece_bytes
         self._most_rows = most_rows or n_rows
         if row_bytes is None:
-            self._each, self._most = 1, 1
+            self._average_bytes, self._next_rows = 1, 1
         else:
-            self._each, self._most = row_bytes, _FIRST_RECORDS
+            self._average_bytes, self._next_rows = row_bytes, _FIRST_RECORDS
         self._held = NOTHING
 
     @abstractmethod
@@ -205,7 +205,9 @@ class Pieces(ABC, Generic[C]):
         self.release()
         while self.at < self.n_rows:
             with WORKSPACE.take(COPIES * self._piece_bytes) as room:
-                n_rows = min(self._most, self._most_rows, room.rows(COPIES * self._each))
+                n_rows = min(
+                    self._next_rows, self._most_rows, room.rows(COPIES * self._average_bytes)
+                )
                 n_free = room.n_bytes
             stop = min(self.at + n_rows, self.n_rows)
             n_rows = stop - self.at
@@ -226,13 +228,13 @@ class Pieces(ABC, Generic[C]):
                     if not self._names_rows:
                         raise
                     raise _too_large(error, self._said_of(self.at, 1)) from error
-                self._most = n_rows // 2
+                self._next_rows = n_rows // 2
                 continue
             if n_rows > 1 and to_write > n_free:
                 # Long texts after short ones: to write them at once takes many times their size.
                 found = None
                 held.give_back()
-                self._most = n_rows // 2
+                self._next_rows = n_rows // 2
                 continue
             if found is None:
                 held.give_back()
@@ -240,8 +242,8 @@ class Pieces(ABC, Generic[C]):
                 continue
             if found.ids:
                 # The next piece is not read twice because its texts are too long to be written at once.
-                self._each = max(n_bytes, to_write // COPIES) // len(found.ids)
-                self._most = _GROWTH * n_rows
+                self._average_bytes = max(n_bytes, to_write // COPIES) // len(found.ids)
+                self._next_rows = _GROWTH * n_rows
             self._held = held
             says_something = found.ids or (isinstance(found, ScanPiece) and found.n_damaged)
             # Last: a piece that an interrupt keeps from the caller is read again.

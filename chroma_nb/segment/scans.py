@@ -48,7 +48,14 @@ _KEEP_COPIES = 3
 _PLACE_BYTES = 16
 #: The metadata of a piece is parsed in parts of about this many bytes of JSON, to see whether it is whole.
 _CHECK_BYTES = 1 << 20
+#: A record in the temporary file begins with the length of its texts.
 _LENGTH_BYTES = 8
+#: What does not fit into the memory, and the ways out, for the error.
+_PIECE = "A piece of a scan"
+_WAYS = (
+    "scan less of each record: include=[...]",
+    "do this where there is more memory",
+)
 
 
 class LocalScan(SizedScan):
@@ -338,13 +345,6 @@ class LocalScan(SizedScan):
         moved[touched] = 0
         self._set_labels(moved)
         self._generation = generation
-
-
-_PIECE = "A piece of a scan"
-_WAYS = (
-    "scan less of each record: include=[...]",
-    "do this where there is more memory",
-)
 
 
 class Scans:

@@ -13,7 +13,7 @@ from chroma_nb.lazy import require_extra
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server.addresses import url_of
 from chroma_nb.server.base import Server
-from chroma_nb.server.tls import tls_context
+from chroma_nb.server.tls import tls_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,7 @@ class ArrowFlight(Server):
         for package in ("fastapi", "prometheus_client"):
             require_extra(package, extra="server", needed_by="chroma_nb.server.ArrowFlight")
         super().check_settings(settings)
-        tls_context(
-            settings.server_tls_certificate, settings.server_tls_key, settings.server_tls_client_ca
-        )
+        tls_of(settings)
 
     def __repr__(self) -> str:
         return f"ArrowFlight({self.url})"

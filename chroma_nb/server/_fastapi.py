@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
 from chroma_nb.server.addresses import listening_socket, url_of
-from chroma_nb.server.base import Server
+from chroma_nb.server.base import LAST_SECONDS, Server
 from chroma_nb.server.settings_check import check_sizes, is_loopback
-from chroma_nb.server.tls import tls_context
+from chroma_nb.server.tls import tls_of
 
 if TYPE_CHECKING:
     import socket
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 #: Chroma's clients keep an idle connection for 40 s. The server keeps it longer, so that it never closes a connection
 #: which a client is about to use.
 _KEEP_ALIVE_SECONDS = 75
-#: How long requests under way may take after the server was told to stop.
-_LAST_SECONDS = 30
 _BACKLOG = 2_048
 _START_SECONDS = 30.0
 #: How often it is asked whether Arrow Flight has ended, seconds.
@@ -67,7 +65,7 @@ class FastAPI(Server):
         from chroma_nb.server.application import RestApplication, make_application
         from chroma_nb.server.service import Service
 
-        self._tls = _tls_of(self.settings)
+        self._tls = tls_of(self.settings)
         self._service = Service(api, self.settings)
         self._rest = RestApplication(self._service)
         self.application = make_application(self._rest)
@@ -80,12 +78,12 @@ class FastAPI(Server):
 
     @classmethod
     def check_settings(cls, settings: Settings) -> None:
-        for extra in ("uvicorn", "fastapi", "prometheus_client"):
-            require_extra(extra, extra="server", needed_by="chroma_nb.server.FastAPI")
+        for package in ("uvicorn", "fastapi", "prometheus_client"):
+            require_extra(package, extra="server", needed_by="chroma_nb.server.FastAPI")
         super().check_settings(settings)
         trusted_proxies(settings)
         check_sizes(settings, "server_max_head")
-        _tls_of(settings)
+        tls_of(settings)
         if settings.server_flight_port is not None:
             require_extra("pyarrow", extra="flight", needed_by="Settings.server_flight_port")
 
@@ -155,7 +153,7 @@ class FastAPI(Server):
             forwarded_allow_ips=trusted,
             lifespan="off",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_LAST_SECONDS,
+            timeout_graceful_shutdown=LAST_SECONDS,
         )
         self._uvicorn = _make_uvicorn(
             uvicorn.Server, config, self._tls, self._service.begin_stop, self._flight
@@ -199,7 +197,7 @@ class FastAPI(Server):
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(_LAST_SECONDS + 10)
+            self._thread.join(LAST_SECONDS + 10)
         self._end()
 
     def _end(self) -> None:
@@ -284,12 +282,6 @@ def _make_uvicorn(
             )
 
     return Server(config)
-
-
-def _tls_of(settings: Settings) -> ssl.SSLContext | None:
-    return tls_context(
-        settings.server_tls_certificate, settings.server_tls_key, settings.server_tls_client_ca
-    )
 
 
 def trusted_proxies(settings: Settings) -> list[str]:

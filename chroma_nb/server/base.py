@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from chroma_nb.api.base import API
 
 
+#: How long requests under way may take after a server was told to stop, seconds.
+LAST_SECONDS = 30
+
+
 class Server(ABC):
     """Serves any API, a local or a remote one.
 

@@ -28,7 +28,7 @@ def receiving(reader: Any, bodies: Bodies, settings: Settings) -> Iterator[tuple
     Raises:
         InvalidArgumentError: There are none, or one cannot be read.
         BatchSizeExceededError: They are too many or too large.
-        Refused: All puts hold too much at the moment.
+        Refused: All puts hold too much at the moment, or these come too slowly.
     """
     limit = bodies.max_body
     batches: list[Any] = []
@@ -44,11 +44,11 @@ def receiving(reader: Any, bodies: Bodies, settings: Settings) -> Iterator[tuple
                 continue
             n_records += chunk.data.num_rows
             check_n_records(settings, n_records)
-            n_bytes += chunk.data.nbytes
-            if n_bytes > limit:
-                n_bytes -= chunk.data.nbytes
+            if n_bytes + size > limit:
                 raise too_large("The records take", limit)
-            bodies.hold(chunk.data.nbytes)
+            # Before `hold`: it counts them also where it raises.
+            n_bytes += size
+            bodies.hold(size)
             batches.append(checked(chunk.data))
         if not batches:
             raise InvalidArgumentError("Expected at least one batch of records")

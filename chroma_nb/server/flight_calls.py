@@ -23,10 +23,16 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.auth import ANONYMOUS, Identity
 from chroma_nb.server.endpoints import ENDPOINTS
+from chroma_nb.server.flight_admission import (
+    MIDDLEWARE,
+    Admission,
+    OpenCalls,
+    caller_of,
+    check_connected,
+)
 from chroma_nb.server.flight_batches import checked, chunks, receiving, too_large
 from chroma_nb.server.flight_errors import Failed, flight_errors
 from chroma_nb.server.flight_listing import flight_of_path, flights, read_criteria
-from chroma_nb.server.flight_streams import NAME, Calls, Headers, caller_of, check_connected
 from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares
 from chroma_nb.wire.arrow import (
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from chroma_nb.server.bodies import Bodies
-    from chroma_nb.server.flight_streams import Caller
+    from chroma_nb.server.flight_admission import Caller
     from chroma_nb.server.json_requests import JsonRequests
     from chroma_nb.server.loop_calls import LoopCalls
     from chroma_nb.server.service import Service
@@ -62,8 +68,8 @@ T = TypeVar("T")
 _BATCH_TIMES = 4.0
 #: Memory that an answer takes, in multiples of its objects: these, and Arrow's columns.
 _ANSWER_TIMES = 2.0
-#: What everybody may ask has no arguments, so its command is short.
-_OPEN_BYTES = 4_096
+#: Bytes of a command without arguments, as everybody may send it, and of the criteria of flights.
+_SHORT_BYTES = 4_096
 #: A larger answer to an action counts until its client has taken it.
 _LARGE_ANSWER_BYTES = 2**16
 
@@ -75,7 +81,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         service: What answers.
         requests: Carries out what comes as JSON.
         bodies: Counts the memory of what is parsed.
-        loop: What calls ask of the service's event loop, which runs in another thread.
+        loop_calls: What calls ask of the service's event loop, which runs in another thread.
         location: Where to listen: ``grpc://host:port``.
         **options: `FlightServerBase`'s: TLS.
     """
@@ -85,22 +91,22 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         service: Service,
         requests: JsonRequests,
         bodies: Bodies,
-        loop: LoopCalls,
+        loop_calls: LoopCalls,
         location: str,
         **options: Any,
     ) -> None:
         self._service = service
         self._requests = requests
         self._bodies = bodies
-        self._loop = loop
+        self._loop_calls = loop_calls
         self._lock = threading.Lock()
         #: Streams that are open.
         self._streams = Shares(service.settings.server_max_streams)
         #: Calls whose end is up to their clients.
-        self._open_calls = Calls(service.settings.server_max_streams)
-        headers = Headers(service, self._open_calls, loop)
+        self._open_calls = OpenCalls(service.settings.server_max_streams)
+        admission = Admission(service, self._open_calls, loop_calls)
         # It accepts calls from here on.
-        super().__init__(location, middleware={NAME: headers}, **options)
+        super().__init__(location, middleware={MIDDLEWARE: admission}, **options)
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -114,13 +120,13 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Return an action's answer; gRPC waits until the client has taken it."""
         if len(answer) <= _LARGE_ANSWER_BYTES:
             return iter([answer])
-        held = self._open_calls.take(self._identify(context).name or caller_of(context).address)
+        slot = self._open_calls.take(self._identify(context).name or caller_of(context).address)
 
         def until_taken() -> Iterator[bytes]:
             try:
                 yield answer
             finally:
-                held.give_back()
+                slot.give_back()
 
         return until_taken()
 
@@ -151,12 +157,12 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def _write(self, context: Any, command: Command, reader: Any) -> None:
         operation = _known(command, WRITES)
-        kept = context.get_middleware(NAME)
-        kept.held.belongs_to(kept.identity.name or caller_of(context).address)
+        state = context.get_middleware(MIDDLEWARE)
+        state.slot.belongs_to(state.identity.name or caller_of(context).address)
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
-        # What a client has yet to send is not waited for at the end.
-        self._loop.answered(kept)
+        # A server that stops does not wait for what a client has yet to send.
+        self._loop_calls.answered(state)
         with receiving(reader, self._bodies, self._service.settings) as (batches, size):
             self._write_all(context, command, operation, batches, size)
             self._service.metrics.body_bytes.inc(size)
@@ -206,7 +212,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                     if batch is None:
                         return
                     if not batch.num_rows:
-                        batch = schema.empty_table().to_batches()
+                        # All were left out as damaged. Its own columns do not have the types of the schema.
+                        columns = [pa.nulls(0, one.type) for one in schema]
+                        batch = pa.RecordBatch.from_arrays(columns, schema=schema)
                     yield batch, pa.py_buffer(dumps({"n_damaged": said["n_damaged"]}))
                     # Authorised like any request: a credential may be taken away meanwhile.
                     step = replace(command, body={"scan": token, "piece": number})
@@ -217,7 +225,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def list_flights(self, context: Any, criteria: bytes) -> Iterator[Any]:
         """Return the collections of the caller's tenants as flights."""
         with flight_errors():
-            if len(criteria) > _OPEN_BYTES:
+            if len(criteria) > _SHORT_BYTES:
                 raise InvalidArgumentError("Criteria of flights are a tenant and a database")
             tenants, database = read_criteria(criteria, self._identify(context))
             return iter(list(flights(self._asking(context), tenants, database)))
@@ -249,7 +257,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 has_room = self._streams.take(who)
             if not has_room:
                 raise busy("it has as many streams open as it may (Settings.server_max_streams)")
-        context.get_middleware(NAME).held.give_back()
+        context.get_middleware(MIDDLEWARE).slot.give_back()
         try:
             writer.begin(ANSWER)
             with flight_errors():
@@ -259,11 +267,11 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 self._streams.give_back(who)
 
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
-        kept = context.get_middleware(NAME)
-        self._loop.answered(kept)
+        state = context.get_middleware(MIDDLEWARE)
+        self._loop_calls.answered(state)
         for chunk in chunks(reader):
             # A credential may have been taken away since the last question.
-            kept.identity = None
+            state.identity = None
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
@@ -272,20 +280,20 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             except Failed as failed:
                 # The stream goes on.
                 writer.write_metadata(pa.py_buffer(failed.with_status))
-                self._loop.answered(kept)
+                self._loop_calls.answered(state)
                 if self._service.stopping:
                     return
                 continue
             except ChromaError as error:
                 writer.write_metadata(pa.py_buffer(Failed.of(error).with_status))
-                self._loop.answered(kept)
+                self._loop_calls.answered(state)
                 continue
             metadata = pa.py_buffer(dumps({"status": 200, **said}))
             if batch is None:
                 writer.write_metadata(metadata)
             else:
                 writer.write_with_metadata(as_answer(batch), metadata)
-            self._loop.answered(kept)
+            self._loop_calls.answered(state)
 
     def _read(self, context: Any, command: Command, data: Any) -> tuple[Any, dict[str, Any]]:
         """Return an answer as a batch (None: there are no records), and what is said beside it."""
@@ -332,7 +340,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """
         with self._refusals_noted(context, name if name in OPERATIONS else "flight_command"):
             if name in OPERATIONS and OPERATIONS[name].scope == "open":
-                if len(data) > _OPEN_BYTES:
+                if len(data) > _SHORT_BYTES:
                     raise InvalidArgumentError(f"{name} has no arguments")
             else:
                 if len(data) > self._bodies.max_body:
@@ -368,17 +376,17 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             AuthorizationError: The credentials are missing or not known.
             Refused: The server is stopping, or the client has gone.
         """
-        caller, kept = caller_of(context), context.get_middleware(NAME)
-        found = kept.identity or self._service.authenticator.identify(caller.headers)
+        caller, state = caller_of(context), context.get_middleware(MIDDLEWARE)
+        found = state.identity or self._service.authenticator.identify(caller.headers)
         if not isinstance(found, Identity):
             # A password is checked in its turn.
-            found = self._loop.run(
-                kept,
+            found = self._loop_calls.run(
+                state,
                 lambda: self._service.identify(
                     caller.headers, caller.address, check_connected(context)
                 ),
             )
-        kept.identity = found
+        state.identity = found
         return found
 
     def _carry_out(
@@ -396,10 +404,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         Raises:
             Failed: What a client learns of what went wrong.
         """
-        caller, kept = caller_of(context), context.get_middleware(NAME)
+        caller, state = caller_of(context), context.get_middleware(MIDDLEWARE)
         started = time.perf_counter()
         who = [ANONYMOUS]
-        known, kept.identity = kept.identity, None
+        known, state.identity = state.identity, None
 
         async def serve() -> T:
             if operation.scope != "open":
@@ -414,7 +422,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
         failed: Failed | None = None
         try:
-            return self._loop.run(kept, serve)
+            return self._loop_calls.run(state, serve)
         except Exception as error:
             failed = self._failure(error, operation.name, caller.trace_id)
             raise failed from None

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.server.addresses import cannot_serve, in_url, listening_socket, url_of
+from chroma_nb.server.base import LAST_SECONDS
 from chroma_nb.server.flight_calls import FlightCalls
 from chroma_nb.server.loop_calls import LoopCalls
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from chroma_nb.server.service import Service
     from chroma_nb.settings import Settings
 
-#: How long calls under way may take after the server was told to stop; as over HTTP.
-_LAST_SECONDS = 30.0
 #: How long the end of streams is waited for, after the last answer.
 _CLOSE_SECONDS = 1.0
 
@@ -55,7 +54,8 @@ class FlightListener:
         self._loop_calls = LoopCalls()
         self._ending = threading.Lock()
         self._is_over = False
-        self._last = 0.0
+        #: Until when calls under way are waited for (the monotonic clock); 0: the server was not told to stop.
+        self._deadline = 0.0
         if port:
             # gRPC lets two servers listen at one port.
             listening_socket(self._host, port, option=option).close()
@@ -84,7 +84,7 @@ class FlightListener:
     def refuse(self) -> None:
         """Begin no more calls; those under way go on."""
         self._loop_calls.close()
-        self._last = self._last or time.monotonic() + _LAST_SECONDS
+        self._deadline = self._deadline or time.monotonic() + LAST_SECONDS
 
     def end(self) -> None:
         """Answer the calls under way, close the service, and end the streams. May be called twice, by any thread but the loop's.
@@ -97,7 +97,7 @@ class FlightListener:
             if self._is_over:
                 return
             self._is_over = True
-            self._loop_calls.wait(self._last - time.monotonic())
+            self._loop_calls.wait(self._deadline - time.monotonic())
             # Waits for work that has begun, however long it takes: it may be a write.
             self._service.close()
             self._loop_calls.wait(_CLOSE_SECONDS)

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import ssl
+from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from chroma_nb.settings import Settings
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS context of the files that the settings name; see `tls_context`."""
+    return tls_context(
+        settings.server_tls_certificate, settings.server_tls_key, settings.server_tls_client_ca
+    )
 
 
 def tls_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLContext | None:

@@ -75,8 +75,8 @@ def _sum(text: bytes) -> bytes:
 class RecordBatches:
     """Yields a `pyarrow.RecordBatch` of the schema for each piece of a scan that has records.
 
-    No generator: that is over after an error. Whoever read on after an interrupt, or once there is memory again, would be
-    told that these were all records. This one goes on with the record at which it was stopped, as scans do.
+    This is no generator, as a generator ends with its first error: whoever reads on after an interrupt, or once there is
+    memory again, would take the records so far for all of them. This one goes on where it was stopped, as scans do.
 
     Args:
         pa: The module pyarrow.

@@ -1,6 +1,7 @@
-"""Records, queries and answers as Arrow batches. For each kind its two directions stand together; no end trusts the other.
+"""Records, matches and pieces of scans as Arrow batches. For each kind its two directions stand together; no end trusts the other.
 
-A column that is missing was not given, or not asked for. Embeddings are ``fixed_size_list<float32>``, metadata are JSON texts.
+A column that is missing was not given, or not asked for. Embeddings are lists of float32: written with a fixed size (which
+`flight.as_answer` takes away, as all answers of a stream have one schema), and read with or without. Metadata are JSON texts.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def from_lists(
     return everything, given
 
 
-# -- records, to write or in an answer -----------------------------------------------------------------------------
+# -- records, to write or in an answer -------------------------------------------------------------
 
 
 def write_records(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MOST_TEXT = np.iinfo(np.int32).max
+#: Offsets of a column of strings are int32.
+_MOST_TEXT_BYTES = np.iinfo(np.int32).max
 
 
 def from_texts(texts: Iterable[str | None]) -> pa.Array:
@@ -35,7 +36,7 @@ def from_texts(texts: Iterable[str | None]) -> pa.Array:
             data += text.encode()
         ends.append(len(data))
         given.append(text is not None)
-    if len(data) > _MOST_TEXT:
+    if len(data) > _MOST_TEXT_BYTES:
         raise too_much_text()
     offsets = pa.py_buffer(np.array(ends, np.int32))
     valid = None if all(given) else _to_bits(np.array(given, dtype=bool))

@@ -34,7 +34,7 @@ def read_scan_answer(batch: pa.RecordBatch | None, said: bytes, step: ScanStep) 
     """Return an answer.
 
     Raises:
-        AnswerError, or another error of reading: It is none.
+        AnswerError, or another of `UNUSABLE`: It is none.
     """
     found = check_kind(loads(said, _MOST_VALUES), dict, "the answer")
     dimension = check_count(found, "dimension")

@@ -4,7 +4,7 @@
 * `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches. One put is one commit.
 * `DoExchange`: each batch of the client is a `get`, a `query` or a step of a `scan`, named by its application metadata; each has one
   answer.
-* `DoGet`: a ticket names a `get`.
+* `DoGet`: a ticket names a `get`, which is answered by one batch, or begins a `scan`, which is answered by one for each piece.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: gRPC sends an error among the headers of an answer, which may be 8 KiB together.
 _MOST_EXTRA_BYTES = 4_096
-_MOST_TEXT = 1_000
-#: A command has few values: ids and filters among them are in the body of a request.
+#: Characters of an error's message among them.
+_MOST_CHARACTERS = 1_000
+#: JSON values of a command, which has the ids and the filters of a request, but no records.
 _MOST_VALUES = 1 << 20
 #: HTTP status -> Flight's nearest error. Others are a `FlightServerError`.
 _KINDS = {
@@ -35,10 +36,10 @@ _KINDS = {
     503: fl.FlightUnavailableError,
     504: fl.FlightTimedOutError,
 }
-#: What batches are sent for, and what they answer.
+#: Operations whose records come by `DoPut`, and those that `DoExchange` and `DoGet` answer by batches.
 WRITES = ("add", "update", "upsert")
 READS = ("get", "query", "scan")
-#: What the server's half of a `DoExchange` is made of. A column that was not asked for is null.
+#: Schema of the server's half of a `DoExchange`, for all answers of a stream. A column that was not asked for is null.
 ANSWER = pa.schema(
     [
         ("query", pa.int32()),
@@ -50,7 +51,7 @@ ANSWER = pa.schema(
         ("metadata", pa.string()),
     ]
 )
-#: The client's half: the embeddings of queries.
+#: Schema of the client's half: the embeddings of queries.
 QUESTION = pa.schema([("embedding", pa.list_(pa.float32()))])
 
 
@@ -124,14 +125,14 @@ def flight_error(status: int, body: bytes) -> Exception:
     extra = dumps({"status": status, **found})
     if len(extra) > _MOST_EXTRA_BYTES:
         # The ids of damaged records, as many as go in.
-        cut = {**found, "status": status, "message": message[:_MOST_TEXT], "ids": []}
+        cut = {**found, "status": status, "message": message[:_MOST_CHARACTERS], "ids": []}
         for one in found.get("ids", []):
             if len(dumps(cut)) + len(one.encode()) + 8 > _MOST_EXTRA_BYTES:
                 break
             cut["ids"].append(one)
         extra = dumps(cut)
     kind = _KINDS.get(status, fl.FlightServerError)
-    shown = f"{found.get('kind') or found.get('error')}: {message}"[:_MOST_TEXT]
+    shown = f"{found.get('kind') or found.get('error')}: {message}"[:_MOST_CHARACTERS]
     error: Exception = kind(shown.encode("ascii", "replace").decode(), extra)
     return error
 

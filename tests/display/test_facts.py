@@ -11,6 +11,7 @@ import pytest
 
 from chroma_nb.display import facts
 from chroma_nb.display.facts import LONGEST_SECONDS, PATIENCE_SECONDS, within
+from tests.support.waiting import wait_until
 
 
 def compute(seconds: float) -> int:
@@ -81,10 +82,7 @@ def test_nothing_of_a_question_is_kept() -> None:
     reference = weakref.ref(asked)
     assert within(asked.answer) == 7
     del asked
-    until = time.monotonic() + 5
-    while reference() is not None and time.monotonic() < until:
-        time.sleep(0.001)
-    assert reference() is None
+    wait_until(lambda: reference() is None)
 
 
 def test_a_thread_that_is_not_asked_ends(monkeypatch: pytest.MonkeyPatch) -> None:

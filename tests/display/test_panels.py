@@ -6,7 +6,6 @@ import gc
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.views.memory import totals
 from chroma_nb.errors import NotSupportedError
 from tests.display.tiers import Page
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,10 +209,7 @@ def test_nothing_is_sent_when_nothing_changes(client: Any, monkeypatch: pytest.M
 def test_it_refreshes_by_itself(client: Any) -> None:
     with client.memory.widget(refresh_seconds=0.5) as panel:
         client.memory.unload_all()
-        until = time.monotonic() + 10
-        while not row(panel, "alpha").unload.disabled and time.monotonic() < until:
-            time.sleep(0.05)
-        assert row(panel, "alpha").unload.disabled
+        wait_until(lambda: row(panel, "alpha").unload.disabled)
 
 
 def test_closing_leaves_no_widget_and_no_thread(client: Any) -> None:
@@ -334,12 +331,12 @@ def test_a_question_is_answered_as_the_code_says(glosses: Any) -> None:
     with glosses.widget(n_results=4) as panel:
         assert panel.result["ids"] == glosses.get(limit=4)["ids"], "before anybody asks"
         panel.question.value = "a large furry animal"
-        wait_for(lambda: panel.code.startswith("collection.query"))
+        wait_until(lambda: panel.code.startswith("collection.query"))
         panel.filters["pos"].value = "noun"
         low, high = panel.filters["words"].value
         panel.filters["words"].value = (low, high - 1)
         panel.contains.value = "a"
-        wait_for(lambda: "where_document" in panel.code)
+        wait_until(lambda: "where_document" in panel.code)
         again = eval(panel.code, {"collection": glosses})
         assert panel.result == again
         assert all(one["pos"] == "noun" for one in again["metadatas"][0])
@@ -362,7 +359,7 @@ def test_typing_asks_once(glosses: Any, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(type(glosses.api), "query", query)
         for end in range(1, len("a furry animal") + 1):
             panel.question.value = "a furry animal"[:end]
-        wait_for(lambda: "a furry animal" in panel.code)
+        wait_until(lambda: "a furry animal" in panel.code)
         assert asked == ["query"]
 
 
@@ -370,11 +367,11 @@ def test_own_embeddings_are_asked_by_id(client: Any) -> None:
     alpha = client.get_collection("alpha", embedding_function=None)
     with alpha.widget(n_results=3) as panel:
         panel.question.value = "17"
-        wait_for(lambda: "query" in panel.code)
+        wait_until(lambda: "query" in panel.code)
         assert panel.result["ids"][0][0] == "17"
         assert panel.result == eval(panel.code, {"collection": alpha})
         panel.question.value = "nobody"
-        wait_for(lambda: "nobody" in panel.code)
+        wait_until(lambda: "nobody" in panel.code)
         assert "no record of this id" in said(panel._about)
 
 
@@ -384,10 +381,3 @@ def test_an_error_while_searching_is_shown(glosses: Any) -> None:
         panel.search = panel._safely(panel.search)
         panel.search()
         assert "NotFoundError" in said(panel._status)
-
-
-def wait_for(happened: Any) -> None:
-    until = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < until
-        time.sleep(0.02)

@@ -27,6 +27,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,10 +148,7 @@ def test_lesson_06_clients_on_fresh_folders_leave_nothing(tmp_path: Path, how: s
 
     def wait_until_closed() -> None:
         """Wait until the thread that closes dropped clients has done so, and has ended."""
-        end = time.monotonic() + 60
-        while any(thread.name == "chroma_nb closer" for thread in threading.enumerate()):
-            assert time.monotonic() < end
-            time.sleep(0.005)
+        wait_until(lambda: all(one.name != "chroma_nb closer" for one in threading.enumerate()))
 
     use(0)  # what is imported and allocated once
     gc.collect()
@@ -569,10 +567,7 @@ def test_lesson_20_replaced_and_deleted_vectors_are_reclaimed(tmp_path: Path) ->
     path = tmp_path / "store"
     with chroma_nb.Client(path) as client:
         collection = mostly_dead(client)
-        deadline = time.monotonic() + 20
-        while vector_bytes(path) > 100 * 128 * 4 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert vector_bytes(path) <= 100 * 128 * 4
+        wait_until(lambda: vector_bytes(path) <= 100 * 128 * 4)
         is_what_mostly_dead_left(collection)
     with chroma_nb.Client(path) as client:
         is_what_mostly_dead_left(client.get_collection("docs"))

@@ -13,9 +13,10 @@ import pytest
 
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError, NotFoundError
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 VECTORS = np.random.default_rng(2).standard_normal((1_000, 64)).astype(np.float32)
@@ -55,15 +56,6 @@ def states(client: Any) -> dict[str, str]:
 
 def loaded(client: Any) -> list[str]:
     return [name for name, state in states(client).items() if state == "loaded"]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_the_least_recently_used_goes_first(client: Any) -> None:
@@ -151,7 +143,7 @@ def test_a_ttl_is_kept_in_the_catalogue_and_works_by_itself(tmp_path: Path) -> N
         use(client, "short")
         assert loaded(client) == ["short", "long"]
         # Nobody touches the store: the report looks without using.
-        assert wait_for(lambda: loaded(client) == ["long"])
+        wait_until(lambda: loaded(client) == ["long"])
         event = client.memory.report().events[-1]
         assert (event.collection, event.reason) == ("short", "not used for 0.3 s (its TTL)")
         use(client, "short")
@@ -184,7 +176,7 @@ def test_what_is_used_again_and_again_stays_and_what_is_idle_goes(tmp_path: Path
         time.sleep(0.8)
         assert loaded(client) == ["busy"]
         client.memory.unpin("busy")
-        assert wait_for(lambda: loaded(client) == [])
+        wait_until(lambda: loaded(client) == [])
 
 
 def test_the_report_counts_and_adds_up(client: Any) -> None:
@@ -276,7 +268,7 @@ def test_a_client_that_is_collected_leaves_no_thread_and_no_lock(tmp_path: Path)
     segments = weakref.ref(client.api.segments)  # type: ignore[attr-defined]
     del client, collection
     gc.collect()
-    assert wait_for(lambda: {thread.name for thread in threading.enumerate()} <= before)
+    wait_until(lambda: {thread.name for thread in threading.enumerate()} <= before)
     gc.collect()
     assert segments() is None
     # The folder is free for another process, and for this one.
@@ -289,7 +281,7 @@ def test_nothing_is_printed(client: Any, capfd: pytest.CaptureFixture[str]) -> N
     client.memory.budget = 0
     client.memory.budget = "auto"
     use(client, "alpha")
-    assert wait_for(lambda: "alpha" not in loaded(client))
+    wait_until(lambda: "alpha" not in loaded(client))
     client.close()
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")

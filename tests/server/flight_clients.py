@@ -19,7 +19,9 @@ from chroma_nb.wire.flight import QUESTION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+#: Paths of requests for a database.
 TENANT = {"tenant": "default_tenant", "database": "default_database"}
+ACME = {**TENANT, "tenant": "acme"}
 MB = 1_000_000
 #: Calls that one client may have open: half of `server_max_streams`.
 MOST_OPEN = 8
@@ -133,9 +135,6 @@ class Place:
         finally:
             with contextlib.suppress(Exception):
                 writer.close()
-
-
-ACME = {**TENANT, "tenant": "acme"}
 
 
 def with_options(who: Plain, **options: Any) -> Any:

@@ -23,6 +23,7 @@ from chroma_nb.server.auth_file import AuthFile
 from chroma_nb.server.bodies import Bodies
 from chroma_nb.server.refusals import Refused
 from tests.server.conftest import PLACE, Raw
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,13 +59,6 @@ def alive(server: Running) -> None:
     with wire_to(server) as wire:
         wire.sendall(HEAD + b"Connection: close\r\n\r\n")
         assert wire.recv(100).startswith(b"HTTP/1.1 200")
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # -- heads ----------------------------------------------------------------------------------------
@@ -196,7 +190,7 @@ def test_heads_and_bodies_that_do_not_end(hasty: Running) -> None:
                     del open_ones[wire]
             return not open_ones
 
-        wait_for(all_ended)
+        wait_until(all_ended)
     for start, answer in answers:
         if start == body:
             assert answer.startswith(b"HTTP/1.1 408")
@@ -345,7 +339,7 @@ def test_slow_bodies_make_room_for_others(tmp_path: Path) -> None:
             begin(wire, path + "/add", 1_999_999, b" " * 1_950_000)
         body = {"ids": ["a"], "embeddings": [[1.0]], "documents": ["x" * 1_500_000]}
         # At most those that stand still are ended; until then it says when to try again.
-        wait_for(lambda: raw("POST", path + "/add", body).status_code == 201)
+        wait_until(lambda: raw("POST", path + "/add", body).status_code == 201)
         ready, _, _ = select.select(slow, [], [], 30)
         assert ready[0].recv(100).startswith(b"HTTP/1.1 503")
         for _ in range(10):
@@ -363,8 +357,8 @@ def test_an_answer_that_nobody_reads(hasty: Running) -> None:
     before = process.num_fds()
     with wire_to(hasty) as wire:
         begin(wire, path + "/get", 2, b"{}")
-        wait_for(lambda: process.num_fds() > before)
-        wait_for(lambda: process.num_fds() <= before)
+        wait_until(lambda: process.num_fds() > before)
+        wait_until(lambda: process.num_fds() <= before)
     # Who reads, if slowly, gets all of it.
     with wire_to(hasty) as wire:
         begin(wire, path + "/get", 2, b"{}", "Connection: close\r\n")

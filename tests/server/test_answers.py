@@ -8,7 +8,6 @@ import json
 import signal
 import socket
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,10 @@ from chroma_nb.server.refusals import Refused
 from tests.memory.fakes import MIB, tight
 from tests.server.conftest import PLACE, Raw
 from tests.stores import private_settings
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 LONG = 60.0
 #: All answers together may hold four times the largest body.
@@ -179,13 +179,6 @@ def test_small_answers_are_not_counted() -> None:
 # -- a server ---------------------------------------------------------------------------------
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def served() -> Iterator[tuple[Any, Raw, str]]:
     """A server that lets its answers hold 8 MB, the requests for it, and a collection of 3 MB."""
@@ -247,7 +240,7 @@ def test_clients_that_ask_for_much_and_read_nothing(
         assert heads.count(b"HTTP/1.1 200") <= 8_000_000 // 3_000_000
         assert 3_000_000 < answers._held <= 8_000_000
         assert highest <= 8_000_000
-        wait_for(lambda: 8_000_000 - answers._held < 3_000_000)
+        wait_until(lambda: 8_000_000 - answers._held < 3_000_000)
         told = raw("POST", path, {"include": ["documents"]})
         assert (told.status_code, told.headers["Retry-After"]) == (503, "1")
         assert told.json()["error"] == "RateLimitError"
@@ -259,7 +252,7 @@ def test_clients_that_ask_for_much_and_read_nothing(
         assert found.status_code == 200
         assert found.json()["documents"] == [f"{row:03000}" for row in range(1_000)]
         assert highest <= 8_000_000
-    wait_for(lambda: answers._held == 0)
+    wait_until(lambda: answers._held == 0)
 
 
 def test_an_answer_that_others_are_in_the_way_of_may_be_asked_for_again(

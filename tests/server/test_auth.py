@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from chroma_nb.server.auth_file import AuthFile
 from chroma_nb.server.refusals import Refused
 from chroma_nb.wire.operations import OPERATIONS
 from tests.server.conftest import PLACE, TRANSPORTS, Raw, asked, skip_without
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -353,10 +353,10 @@ def test_access_ends_with_the_next_request(place: Place) -> None:
     threads = [threading.Thread(target=ask, args=(how,)) for how in raws]
     for thread in threads:
         thread.start()
-    wait_for(lambda: all(len(found) > 2 for found in codes.values()))
+    wait_until(lambda: all(len(found) > 2 for found in codes.values()))
     assert len(place.file.remove("dora", all_of_them=True)) == 2
     # What is asked from here on is asked after the change.
-    wait_for(lambda: all(found[-1] == 401 for found in codes.values()))
+    wait_until(lambda: all(found[-1] == 401 for found in codes.values()))
     for how, headers in shown.items():
         fresh = Raw(place.server.url, **headers)
         assert fresh("GET", "/api/v2/auth/identity").status_code == 401, how
@@ -526,13 +526,6 @@ def test_a_file_that_goes_wrong_lets_nobody_in(place: Place, there: Running) -> 
             path.unlink(missing_ok=True)
         restore()
     assert codes() == {200}
-
-
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_tenant_is_made_when_its_user_comes(place: Place) -> None:

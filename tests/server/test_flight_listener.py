@@ -22,6 +22,7 @@ import chroma_nb
 from chroma_nb import Settings, cli
 from chroma_nb.errors import InvalidArgumentError, RateLimitError, ServerUnavailableError
 from tests.server.conftest import Raw
+from tests.support.waiting import wait_until
 
 fl = pytest.importorskip("pyarrow.flight")
 
@@ -59,13 +60,6 @@ def server() -> Iterator[FastAPI]:
 
 def connect(url: str, **chosen: Any) -> Any:
     return chroma_nb.connect(url, settings=Settings(retries=0, progress=False, **chosen))
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LONG
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @contextlib.contextmanager
@@ -203,7 +197,7 @@ def test_a_call_that_comes_early_is_answered() -> None:
         server.listen()
         plain = Plain(server.urls[1])
         early = threads.submit(plain.act, "count_collections", **TENANT)
-        until(lambda: server._flight._loop_calls._under_way)
+        wait_until(lambda: server._flight._loop_calls._under_way)
         server.start()
         assert early.result(LONG) == 0
         plain.client.close()
@@ -214,7 +208,7 @@ def test_a_call_to_a_server_that_never_runs_is_refused() -> None:
         server.listen()
         plain = Plain(server.urls[1])
         early = threads.submit(plain.act, "count_collections", **TENANT)
-        until(lambda: server._flight._loop_calls._under_way)
+        wait_until(lambda: server._flight._loop_calls._under_way)
         server.stop()
         with pytest.raises(fl.FlightUnavailableError, match="it is stopping"):
             early.result(LONG)
@@ -378,10 +372,10 @@ def test_what_waits_for_a_thread_is_under_way_too() -> None:
             first = threads.submit(plain.act, "count", **path)
             assert begun.wait(LONG)
             second = threads.submit(plain.act, "count", **path)
-            until(lambda: len(server._flight._loop_calls._under_way) == 2)
-            until(lambda: server._service._threads._waiting)
+            wait_until(lambda: len(server._flight._loop_calls._under_way) == 2)
+            wait_until(lambda: server._service._threads._waiting)
             ending = threads.submit(server.stop)
-            until(lambda: server._flight._ending.locked())
+            wait_until(lambda: server._flight._ending.locked())
             # Where the threads were closed now, the second would be refused.
             with pytest.raises(NotYet):
                 second.result(0.3)
@@ -405,7 +399,7 @@ def test_an_idle_stream_and_half_a_put_hold_up_no_end(kind: type[Server]) -> Non
             fl.FlightDescriptor.for_command(command), batch.schema, plain.options
         )
         half.write_batch(batch)
-        until(lambda: _bodies_of(server)._batches)
+        wait_until(lambda: _bodies_of(server)._batches)
         began = time.monotonic()
         server.stop()
         # Not the half minute that calls under way have.

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.api.scanning import Scan, ScanPiece
 from chroma_nb.server import flight_listing
 from chroma_nb.server.auth_file import AuthFile
 from tests.support.waiting import wait_until
@@ -190,6 +191,33 @@ def test_what_a_scan_leaves_out_is_said(plain: Plain) -> None:
     reader = read(plain, ticket_of(plain, *PATH))
     assert json.loads(reader.read_chunk().app_metadata.to_pybytes()) == {"n_damaged": 0}
     reader.cancel()
+
+
+class Damaged(Scan):
+    """A scan of four records. All of the first and of the third piece are left out, as they are damaged."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 2)
+        vectors = np.array([[1.0, 2.0]], np.float32)
+        nothing = np.empty((0, 0), np.float32)
+        self._pieces = [
+            ScanPiece([], nothing, [], [], [], n_damaged=1),
+            ScanPiece(["a"], vectors, [None], [None], [None]),
+            ScanPiece([], nothing, [], [], [], n_damaged=2),
+        ]
+
+    def _next(self) -> ScanPiece | None:
+        return self._pieces.pop(0) if self._pieces else None
+
+
+def test_a_piece_of_damaged_records_alone_says_how_many(
+    server: ArrowFlight, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.api, "scan", lambda *given, **named: Damaged())
+    chunks = list(read(plain, ticket_of(plain, *PATH)))
+    assert [one.data.column("id").to_pylist() for one in chunks] == [[], ["a"], []]
+    said_beside = [json.loads(one.app_metadata.to_pybytes()) for one in chunks]
+    assert [one["n_damaged"] for one in said_beside] == [1, 0, 2]
 
 
 def test_duckdb_and_polars_take_a_flight_as_it_is(plain: Plain) -> None:

@@ -19,9 +19,10 @@ from benchmarks.servers import Running, running, start_ours
 from chroma_nb import errors
 from chroma_nb.progress import ProgressBar
 from tests.server.conftest import PLACE, Raw
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 MB = 1_000_000
@@ -178,13 +179,6 @@ def metric(raw: Raw, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def test_too_many_requests_are_told_to_try_again() -> None:
     """And a client of ours does so by itself."""
     n_slots = 4
@@ -215,7 +209,7 @@ def test_too_many_requests_are_told_to_try_again() -> None:
         with writing:
             waiting = [pool.submit(add, number) for number in range(n_slots)]
             # What asks for the figures is one more.
-            wait_for(lambda: metric(raw, "chroma_nb_requests_in_flight ") == n_slots + 1)
+            wait_until(lambda: metric(raw, "chroma_nb_requests_in_flight ") == n_slots + 1)
             answer = raw("GET", path + "/count")
             assert answer.status_code == 503, "there were no slots left"
             assert answer.headers["Retry-After"] == "1"
@@ -223,7 +217,7 @@ def test_too_many_requests_are_told_to_try_again() -> None:
             # What asks nothing of the store is answered all the same.
             assert raw("GET", "/api/v2/heartbeat").status_code == 200
             patient = pool.submit(docs.count)
-            wait_for(lambda: metric(raw, COUNTED + 'status="503"}') > 1)
+            wait_until(lambda: metric(raw, COUNTED + 'status="503"}') > 1)
         assert [one.result() for one in waiting] == [201] * n_slots
         assert patient.result() == n_slots
         assert raw("GET", path + "/count").status_code == 200
@@ -247,7 +241,7 @@ def test_a_request_that_takes_too_long() -> None:
             assert (answer.status_code, answer.json()["error"]) == (504, "InternalError")
             assert "may yet succeed" in answer.json()["message"]
             assert docs.count() == 0
-        wait_for(lambda: docs.count() == 2)
+        wait_until(lambda: docs.count() == 2)
         raw.close()
 
 

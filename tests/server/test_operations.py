@@ -84,7 +84,7 @@ def test_every_kind_of_request_is_some_operations() -> None:
 
 def test_every_method_is_written_once() -> None:
     """A transport adds no method of `API`, and no way of asking but its own."""
-    for kind, own in ((RestAPI, {"_call", "_discover", "close"}), (FastAPI, {"open"})):
+    for kind, own in ((RestAPI, {"_call", "close"}), (FastAPI, {"open"})):
         functions = {name for name, one in vars(kind).items() if callable(getattr(kind, name))}
         assert functions - {"__init__", "__doc__", "__abstractmethods__"} == own, kind
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from chroma_nb.api.base import API
     from chroma_nb.wire.operations import Operation
-    from chroma_nb.wire.server_info import ServerInfo
 
 LONG = 60.0
 N = 50
@@ -44,7 +43,8 @@ class Direct(RemoteAPI):
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.asked: set[str] = set()
-        super().__init__(chroma_nb.Settings(progress=False), "direct", self._discover())
+        info = self._call(OPERATIONS["get_max_batch_size"], Target(), None)
+        super().__init__(chroma_nb.Settings(progress=False), "direct", info)
 
     def _call(self, operation: Operation, target: Target, request: Request | None) -> Any:
         self.asked.add(operation.name)
@@ -55,10 +55,6 @@ class Direct(RemoteAPI):
             return asyncio.run_coroutine_threadsafe(running, self._loop).result(LONG)
         except Exception as error:
             raise self._service.error_for_client(error, operation.name, "trace-1") from error
-
-    def _discover(self) -> ServerInfo:
-        info: ServerInfo = self._call(OPERATIONS["get_max_batch_size"], Target(), None)
-        return info
 
     def close(self) -> None:
         super().close()

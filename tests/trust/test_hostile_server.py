@@ -655,7 +655,7 @@ def test_the_body_of_a_redirect_has_a_limit() -> None:
     ],
 )
 def test_odd_heads_are_errors_of_ours(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chroma_nb.api._http._LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("chroma_nb.api._http.LONGEST_WAIT_SECONDS", 0.01)
     server = Dripping(lambda: iter([answer]))
     connection = ServerConnection(chroma.Settings(url=server.url, timeout_seconds=5.0, retries=1))
     with pytest.raises(ChromaError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb.index.cores import CORES
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,14 +20,6 @@ DIMENSION = 8
 #: So many that a search goes through the graph; so many that the rest is mapped to be scanned.
 OLD, NEW = 3_000, 4_500
 VECTORS = np.random.default_rng(5).standard_normal((OLD + NEW, DIMENSION)).astype(np.float32)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait for another thread."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "it never came to it"
-        time.sleep(0.001)
 
 
 def add(collection: Any, start: int, stop: int) -> None:
@@ -127,7 +119,7 @@ def test_only_searches_of_the_graph_wait_for_a_step_and_go_before_the_next(
         growing.start(
             lambda row=row: found.append(notes.query(query_embeddings=VECTORS[row], n_results=1))
         )
-    until(lambda: len(growing.vectors.graph_lock._waiting_readers) == 2)
+    wait_until(lambda: len(growing.vectors.graph_lock._waiting_readers) == 2)
     growing.events.clear()
     growing.end()
     assert not growing.errors
@@ -141,7 +133,7 @@ def test_a_write_goes_before_the_next_step(growing: Growing) -> None:
     growing.build()
     growing.start(lambda: notes.update(ids=["3"], embeddings=VECTORS[:1]))
     growing.start(lambda: notes.delete(ids=["5"]))
-    until(lambda: growing.slot.lock._waiting)
+    wait_until(lambda: growing.slot.lock._waiting)
     growing.events.clear()
     seen: list[list[str]] = []
     apply = growing.slot.segment.apply
@@ -337,7 +329,7 @@ def test_a_graph_that_is_being_saved_does_not_grow(growing: Growing) -> None:
     growing.start(lambda: graphs._save(growing.slot))
     assert saving.wait(180)
     growing.start(notes.build_index)
-    until(lambda: growing.vectors.graph_lock._waiting)
+    wait_until(lambda: growing.vectors.graph_lock._waiting)
     assert growing.events == []
     found = notes.query(query_embeddings=VECTORS[3], n_results=1, ids=["3", "4"])
     assert found["ids"] == [["3"]]

@@ -11,6 +11,7 @@ import pytest
 
 from chroma_nb.segment import locks
 from chroma_nb.segment.locks import Mutex, RWLock, release_stale
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -270,13 +271,10 @@ def test_those_who_wait_for_a_stopped_thread_get_their_turn(side: str) -> None:
             for use in (with_write, with_read, with_read)
         ]
         threads[0].start()
-        end = time.monotonic() + 10
-        while not lock._waiting and time.monotonic() < end:
-            time.sleep(0.0005)
+        wait_until(lambda lock=lock: lock._waiting)
         for thread in threads[1:]:
             thread.start()
-        while len(lock._waiting_readers) < 2 and time.monotonic() < end:
-            time.sleep(0.0005)
+        wait_until(lambda lock=lock: len(lock._waiting_readers) == 2)
         where = interrupted_at(n, lock.release)
         release_stale()
         for thread in threads:

@@ -12,6 +12,7 @@ import pytest
 from chroma_nb.errors import InternalError
 from chroma_nb.segment import locks
 from chroma_nb.segment.locks import Mutex, RWLock, hands_over, release_stale
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,14 +79,6 @@ def test_a_waiting_writer_goes_before_new_readers() -> None:
     assert order == ["writer", "reader"]
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Wait for another thread."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end, "it never came to it"
-        time.sleep(0.0005)
-
-
 class Cast:
     """Threads that take locks, and the order in which they got them."""
 
@@ -118,7 +111,7 @@ def test_readers_that_wait_go_before_a_writer_that_comes_back_at_once() -> None:
     with lock.write():
         for name in ("a reader", "another"):
             cast.start(name, lock.read())
-        until(lambda: len(lock._waiting_readers) == 2)
+        wait_until(lambda: len(lock._waiting_readers) == 2)
     # A builder between two steps: the readers have not even woken up.
     with lock.write():
         cast.order.append("the writer again")
@@ -131,9 +124,9 @@ def test_readers_that_wait_go_before_the_next_writer_though_it_came_first() -> N
     with lock.write():
         for name in ("next writer", "writer after it"):
             cast.start(name, lock.write())
-        until(lambda: len(lock._waiting) == 2)
+        wait_until(lambda: len(lock._waiting) == 2)
         cast.start("reader", lock.read())
-        until(lambda: lock._waiting_readers)
+        wait_until(lambda: lock._waiting_readers)
     assert cast.end()[0] == "reader"
     assert sorted(cast.order[1:]) == ["next writer", "writer after it"]
 
@@ -141,12 +134,12 @@ def test_readers_that_wait_go_before_the_next_writer_though_it_came_first() -> N
 def test_a_writer_that_waits_is_not_passed_by_readers_that_keep_coming() -> None:
     lock, cast, go = RWLock(), Cast(), threading.Event()
     cast.start("first reader", lock.read(), go)
-    until(lambda: cast.order)
+    wait_until(lambda: cast.order)
     cast.start("writer", lock.write())
-    until(lambda: lock._waiting)
+    wait_until(lambda: lock._waiting)
     for number in range(3):
         cast.start(f"late reader {number}", lock.read())
-    until(lambda: len(lock._waiting_readers) == 3)
+    wait_until(lambda: len(lock._waiting_readers) == 3)
     assert cast.order == ["first reader"]
     go.set()
     assert cast.end()[:2] == ["first reader", "writer"]
@@ -159,7 +152,7 @@ def test_writers_go_in_the_order_in_which_they_came() -> None:
     with lock.write():
         for at, name in enumerate(names):
             cast.start(name, lock.write())
-            until(lambda: len(lock._waiting) == at + 1)  # noqa: B023
+            wait_until(lambda: len(lock._waiting) == at + 1)  # noqa: B023
     assert cast.end() == names
 
 
@@ -167,10 +160,10 @@ def test_a_try_does_not_pass_those_who_wait() -> None:
     lock, mutex, cast, go = RWLock(), Mutex(), Cast(), threading.Event()
     cast.start("reader", lock.read(), go)
     cast.start("owner", mutex, go)
-    until(lambda: len(cast.order) == 2)
+    wait_until(lambda: len(cast.order) == 2)
     cast.start("writer", lock.write())
     cast.start("next", mutex)
-    until(lambda: lock._waiting and mutex._waiting)
+    wait_until(lambda: lock._waiting and mutex._waiting)
     assert not lock.acquire_write(wait=False)
     assert not mutex.acquire(wait=False)
     go.set()
@@ -185,7 +178,7 @@ def test_a_mutex_goes_to_whoever_waited_longest() -> None:
     with mutex:
         for at, name in enumerate(names):
             cast.start(name, mutex)
-            until(lambda: len(mutex._waiting) == at + 1)  # noqa: B023
+            wait_until(lambda: len(mutex._waiting) == at + 1)  # noqa: B023
     # A loop of writes takes it again at once.
     with mutex:
         cast.order.append("the first again")

@@ -5,15 +5,12 @@ import logging
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import pytest
 
 from chroma_nb.segment.worker import Worker
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.support.waiting import wait_until
 
 
 class Owner:
@@ -38,21 +35,12 @@ class Owner:
         return [thread for thread in threading.enumerate() if thread.name == name]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
-
-
 def test_work_is_done_when_it_is_due_and_not_before() -> None:
     owner, late, soon = Owner(), uuid4(), uuid4()
     start = time.monotonic()
     owner.worker.request(late, 0.3)
     owner.worker.request(soon, 0.1)
-    assert wait_for(lambda: len(owner.done) == 2)
+    wait_until(lambda: len(owner.done) == 2)
     assert [key for key, _ in owner.done] == [soon, late]
     assert owner.done[0][1] - start >= 0.1
     assert owner.done[1][1] - start >= 0.3
@@ -67,7 +55,7 @@ def test_asking_again_moves_it_back() -> None:
     for _ in range(4):
         owner.worker.request(key, 0.2)
         time.sleep(0.1)
-    assert wait_for(lambda: owner.done)
+    wait_until(lambda: owner.done)
     assert owner.done[0][1] - start >= 0.5
     time.sleep(0.3)
     assert len(owner.done) == 1
@@ -81,7 +69,7 @@ def test_what_is_asked_for_all_the_time_is_done_in_the_end() -> None:
         owner.worker.request(key, 0.02)
         return bool(owner.done)
 
-    assert wait_for(asked_again)
+    wait_until(asked_again)
     owner.worker.close()
 
 
@@ -90,7 +78,7 @@ def test_an_error_is_logged_and_the_rest_goes_on(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.ERROR, logger="chroma_nb"):
         owner.worker.request(UUID(int=1), 0)
         owner.worker.request(key, 0.05)
-        assert wait_for(lambda: owner.done)
+        wait_until(lambda: owner.done)
     assert "as asked" in caplog.text
     owner.worker.close()
 
@@ -109,10 +97,10 @@ def test_closing_waits_for_what_is_being_done_and_drops_the_rest() -> None:
 def test_the_thread_goes_when_idle_and_comes_again() -> None:
     owner = Owner()
     owner.worker.request(uuid4(), 0)
-    assert wait_for(lambda: owner.done)
-    assert wait_for(lambda: not owner.threads)
+    wait_until(lambda: owner.done)
+    wait_until(lambda: not owner.threads)
     owner.worker.request(uuid4(), 0)
-    assert wait_for(lambda: len(owner.done) == 2)
+    wait_until(lambda: len(owner.done) == 2)
     owner.worker.close()
 
 
@@ -124,7 +112,7 @@ def test_an_owner_that_is_collected_takes_the_thread_along() -> None:
     del owner
     gc.collect()
     assert reference() is None
-    assert wait_for(lambda: not thread.is_alive(), 2.0)
+    wait_until(lambda: not thread.is_alive())
 
 
 @pytest.mark.parametrize("seconds", [1e10, 1e308, float("inf"), 10**400])
@@ -135,7 +123,7 @@ def test_what_is_due_in_a_thousand_years_keeps_nothing_else_waiting(seconds: flo
     for _ in range(3):
         owner.worker.request(late, seconds)
     owner.worker.request(soon, 0.05)
-    assert wait_for(lambda: owner.done)
+    wait_until(lambda: owner.done)
     assert [key for key, _ in owner.done] == [soon]
     assert thread.is_alive()
     owner.worker.close()
@@ -154,7 +142,8 @@ def test_a_thread_that_cannot_be_started_is_started_by_the_next_request(
         owner.worker.request(first, 0.0)
     assert "can't start new thread" in caplog.text
     owner.worker.request(second, 0.0)
-    assert wait_for(lambda: len(owner.done) == 2), "what was asked for first is not forgotten"
+    # What was asked for first is not forgotten.
+    wait_until(lambda: len(owner.done) == 2)
     owner.worker.close()
 
 
@@ -173,6 +162,6 @@ def test_a_thread_that_died_is_started_by_the_next_request(monkeypatch: pytest.M
         assert died.wait(180)
     # The thread that died is still being taken down: it is alive, and does nothing more.
     owner.worker.request(key, 0.0)
-    assert wait_for(lambda: owner.done)
+    wait_until(lambda: owner.done)
     go_on.set()
     owner.worker.close()

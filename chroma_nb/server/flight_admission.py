@@ -1,4 +1,4 @@
-"""`Headers`: what is known of a call of Arrow Flight before gRPC hands it over, and how many calls may be under way.
+"""`Admission`: what is known of a call of Arrow Flight before gRPC hands it over, and how many calls may last.
 
 gRPC gives each call a thread, and waits in it for what the client sends, or until the client takes the answer. From here
 it cannot be told to wait no longer. So calls whose end is up to the client are counted before anything of them is received.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chroma_nb.server.service import Service
 
 #: The middleware's name in a call's context.
-NAME = "headers"
+MIDDLEWARE = "admission"
 #: Calls that last as long as their client likes.
 _OPEN_ENDED = (fl.FlightMethod.DO_PUT, fl.FlightMethod.DO_GET, fl.FlightMethod.DO_EXCHANGE)
 #: In whose share a call counts while it is not known who asks.
@@ -52,8 +52,8 @@ class Caller:
 
 def caller_of(context: Any) -> Caller:
     """Return the caller of a call."""
-    kept = context.get_middleware(NAME)
-    return Caller(kept.headers, _address(context.peer()), kept.trace_id)
+    state = context.get_middleware(MIDDLEWARE)
+    return Caller(state.headers, _address(context.peer()), state.trace_id)
 
 
 def check_connected(context: Any) -> Callable[[], None]:
@@ -66,7 +66,7 @@ def check_connected(context: Any) -> Callable[[], None]:
     return check
 
 
-class Calls:
+class OpenCalls:
     """Calls that keep a thread for as long as their client likes.
 
     Args:
@@ -77,7 +77,7 @@ class Calls:
         self._lock = threading.Lock()
         self._shares = Shares(n_calls)
 
-    def take(self, who: str) -> Held:
+    def take(self, who: str) -> CallSlot:
         """Count a call.
 
         Raises:
@@ -88,7 +88,7 @@ class Calls:
                 raise busy(
                     f"{self._shares.held(who)} calls of yours have not ended (Settings.server_max_streams)"
                 )
-        return Held(self, who)
+        return CallSlot(self, who)
 
     def give_back(self, who: str) -> None:
         """Count a call no more."""
@@ -96,10 +96,10 @@ class Calls:
             self._shares.give_back(who)
 
 
-class Held:
+class CallSlot:
     """A call that is counted, until `give_back`."""
 
-    def __init__(self, calls: Calls, who: str) -> None:
+    def __init__(self, calls: OpenCalls, who: str) -> None:
         self._calls = calls
         self._who: str | None = who
 
@@ -121,39 +121,39 @@ class Held:
             self._calls.give_back(who)
 
 
-class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
+class Admission(fl.ServerMiddlewareFactory):  # type: ignore[misc]
     """Keeps the headers of each call for its handler, and refuses strangers before anything is received of them.
 
     Args:
         service: Knows who asks, and notes refusals.
         calls: Where calls are counted.
-        loop: Is told when a call has ended.
+        loop_calls: Is told when a call has ended.
     """
 
-    def __init__(self, service: Service, calls: Calls, loop: LoopCalls) -> None:
+    def __init__(self, service: Service, calls: OpenCalls, loop_calls: LoopCalls) -> None:
         super().__init__()
         self._service = service
         self._calls = calls
-        self._loop = loop
+        self._loop_calls = loop_calls
 
-    def start_call(self, info: Any, headers: Mapping[str, Any]) -> Kept:
-        """Return what the handler finds under `NAME`."""
+    def start_call(self, info: Any, headers: Mapping[str, Any]) -> CallState:
+        """Return what the handler finds under `MIDDLEWARE`."""
         found = {name.lower(): str(values[0]) for name, values in headers.items() if len(values)}
-        kept = Kept(found, self._loop)
+        state = CallState(found, self._loop_calls)
         try:
             with flight_errors():
-                self._admit(info.method, kept)
+                self._admit(info.method, state)
         except fl.FlightError as error:
             said = error_from_flight(error)
             status = 500 if said is None else said[0]
             name = (
                 "flight_stream" if info.method == fl.FlightMethod.DO_EXCHANGE else "flight_command"
             )
-            self._service.note(name, "flight", status, 0.0, kept.trace_id)
+            self._service.note(name, "flight", status, 0.0, state.trace_id)
             raise
-        return kept
+        return state
 
-    def _admit(self, method: Any, kept: Kept) -> None:
+    def _admit(self, method: Any, state: CallState) -> None:
         """Count a call that may last.
 
         Raises:
@@ -167,31 +167,33 @@ class Headers(fl.ServerMiddlewareFactory):  # type: ignore[misc]
                 "This server tells a schema with the flight of a path: get_flight_info"
             )
         if method in _OPEN_ENDED:
-            who = self._service.authenticator.identify(kept.headers)
+            who = self._service.authenticator.identify(state.headers)
             # A password that is not known yet is checked in its turn, by the handler.
-            kept.identity = who if isinstance(who, Identity) else None
-            kept.held = self._calls.take(_UNKNOWN if kept.identity is None else kept.identity.name)
+            state.identity = who if isinstance(who, Identity) else None
+            state.slot = self._calls.take(
+                _UNKNOWN if state.identity is None else state.identity.name
+            )
 
 
-class Kept(fl.ServerMiddleware):  # type: ignore[misc]
+class CallState(fl.ServerMiddleware):  # type: ignore[misc]
     """What is kept of one call while it lasts.
 
     Attributes:
         headers: Names in lower case.
         trace_id: Its name in the log.
-        held: Its place among the calls that are counted; None where it is not.
+        slot: Its place among the calls that are counted; None where it is not.
         identity: Who asks, from when it is known until it is used: what comes later on a stream is authorised anew.
     """
 
-    def __init__(self, headers: dict[str, str], loop: LoopCalls) -> None:
+    def __init__(self, headers: dict[str, str], loop_calls: LoopCalls) -> None:
         super().__init__()
         self.headers = headers
         self.trace_id = trace_id_of(
             headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
         )
-        self.held: Held | None = None
+        self.slot: CallSlot | None = None
         self.identity: Identity | None = None
-        self._loop = loop
+        self._loop_calls = loop_calls
 
     def sending_headers(self) -> dict[str, str]:
         """Return the headers of the answer."""
@@ -199,9 +201,9 @@ class Kept(fl.ServerMiddleware):  # type: ignore[misc]
 
     def call_completed(self, exception: Any) -> None:
         """The call has ended, however it did: its whole answer is sent, or its client has gone."""
-        self._loop.answered(self)
-        if self.held is not None:
-            self.held.give_back()
+        self._loop_calls.answered(self)
+        if self.slot is not None:
+            self.slot.give_back()
 
 
 def _address(peer: str) -> str:
