@@ -40,6 +40,7 @@ def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> An
 
     Raises:
         InvalidArgumentError: The name is neither known nor ``package.module:Class``.
+        ImportError: A package that it needs is not installed.
     """
     module, separator, attribute = known.get(name, name).partition(":")
     if not separator:
@@ -47,4 +48,11 @@ def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> An
         raise InvalidArgumentError(
             f"Unknown {setting} {name!r}. Known: {', '.join(known)}, or 'package.module:Class'.{hint}"
         )
-    return getattr(import_module(module), attribute)
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if name != "arrowflight" or (error.name or "").partition(".")[0] != "pyarrow":
+            raise
+        raise ImportError(
+            f'{setting} {name!r} needs pyarrow, which is not installed: pip install "chroma-nb[flight]"'
+        ) from error

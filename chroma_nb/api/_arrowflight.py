@@ -18,7 +18,7 @@ from chroma_nb.wire.answers import UNUSABLE, AnswerError, check_page
 from chroma_nb.wire.arrow import read_matches, read_records, variable_lists, write_records
 from chroma_nb.wire.arrow_columns import from_numbers
 from chroma_nb.wire.arrow_scan import read_scan_answer
-from chroma_nb.wire.flight import QUESTION, READS, Command, error_from_bytes
+from chroma_nb.wire.flight import COMMIT, QUESTION, READS, Command, error_from_bytes
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
 from chroma_nb.wire.requests import Query, ScanStep, Write
 from chroma_nb.wire.rest import ROUTE_OF
@@ -96,7 +96,7 @@ class ArrowFlight(RemoteAPI):
                 descriptor, batch.schema, self._flight.options(seconds)
             )
             try:
-                writer.write_batch(batch)
+                writer.write_with_metadata(batch, COMMIT)
                 writer.done_writing()
                 if reader.read() is None:
                     raise AnswerError("a write that was not acknowledged")

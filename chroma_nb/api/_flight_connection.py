@@ -24,6 +24,7 @@ from chroma_nb.errors import (
 )
 from chroma_nb.harmless import said_in_line
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.settings import without_secrets
 from chroma_nb.wire.answers import AnswerError
 from chroma_nb.wire.flight import QUESTION, error_from_flight
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Where an address has none; gRPC would take 443.
+_PORT = 8815
 #: A thread that asks nothing for so long gives its stream back, seconds.
 _IDLE_SECONDS = 60.0
 #: How long the end of a stream is waited for.
@@ -58,6 +61,12 @@ class FlightConnection:
 
     def __init__(self, settings: Settings) -> None:
         parts, place = parts_of(settings, ("grpc", "grpc+tls"))
+        if parts.path.strip("/") or parts.query or parts.fragment:
+            raise InvalidArgumentError(
+                f"An address of Arrow Flight ends with its port, got {without_secrets(settings.url)!r}."
+            )
+        if parts.port is None:
+            place = f"{place}:{_PORT}"
         self.url = f"{parts.scheme}://{place}"
         self._settings = settings
         self._headers = [
@@ -207,14 +216,21 @@ class FlightConnection:
         reason = said_in_line(str(error).partition(". gRPC client debug context")[0], 200).rstrip(
             "."
         )
+        tls = ""
+        if self.url.startswith("grpc+tls:"):
+            tls = (
+                " gRPC says the same where it does not trust the server's certificate (tls_verify=FILE), where one of "
+                "your own cannot be used or is missing (Settings.tls_certificate, with its key), and where the server "
+                "has no TLS (grpc://)."
+            )
         if _was_not_sent(error):
             return ServerUnavailableError(
                 f"Could not connect to a chroma_nb server at {self.url}: {reason}. Are you sure it serves Arrow Flight "
-                "there (`chroma-nb run --flight-port 8815`)? Or work in this process: chroma_nb.connect(None)."
+                f"there (`chroma-nb run --flight-port 8815`)?{tls} Or work in this process: chroma_nb.connect(None)."
             )
         return ServerUnavailableError(
             f"The connection to {self.url} broke: {reason}. Either the server stopped, or what answers there does not "
-            "speak Arrow Flight (grpc+tls:// where the server has TLS, or the reverse)."
+            f"speak Arrow Flight{'.' + tls if tls else ', or has TLS: grpc+tls://.'}"
         )
 
 

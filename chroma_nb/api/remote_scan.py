@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from chroma_nb.api.scanning import COPIES, Scan, piece_bytes
-from chroma_nb.errors import ChromaError, InternalError
+from chroma_nb.errors import ChromaError, InternalError, ServerUnavailableError
 from chroma_nb.memory.workspace import NOTHING, WORKSPACE
 from chroma_nb.wire.requests import ScanStep
 
@@ -61,7 +63,14 @@ class RemoteScan(Scan):
         self._token = ""
         self._dropped = dropped
         self._held = NOTHING
-        answer = ask(step)
+        # Chosen here: what was begun can be closed although its answer never came.
+        key = secrets.token_urlsafe(24)
+        try:
+            answer = ask(replace(step, key=key))
+        except BaseException as error:
+            if not isinstance(error, ChromaError) or isinstance(error, ServerUnavailableError):
+                dropped.append(lambda: _close(ask, key))
+            raise
         super().__init__(answer.n_records, answer.dimension)
         self._ask = ask
         self._include = step.include

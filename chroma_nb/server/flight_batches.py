@@ -13,6 +13,7 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.server.bodies import STEP_BYTES
 from chroma_nb.server.limits import check_n_records
 from chroma_nb.server.refusals import Refused
+from chroma_nb.wire.flight import COMMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ def receiving(reader: Any, bodies: Bodies, settings: Settings) -> Iterator[tuple
     """Hold the batches of a put, and count their bytes (both returned) among those of all puts.
 
     Raises:
-        InvalidArgumentError: There are none, or one cannot be read.
+        InvalidArgumentError: There are none, one cannot be read, or no message says that they are all.
         BatchSizeExceededError: They are too many or too large.
         Refused: All puts hold too much at the moment, or these come too slowly.
     """
@@ -35,8 +36,12 @@ def receiving(reader: Any, bodies: Bodies, settings: Settings) -> Iterator[tuple
     n_bytes = n_records = 0
     seconds = settings.server_body_timeout_seconds
     started = time.monotonic()
+    is_whole = False
     try:
         for chunk in chunks(reader):
+            if is_whole:
+                raise InvalidArgumentError("Expected nothing after the message that commits")
+            is_whole = bytes(chunk.app_metadata or b"") == COMMIT
             size = 0 if chunk.data is None else chunk.data.nbytes
             if time.monotonic() - started > seconds * (1 + (n_bytes + size) // STEP_BYTES):
                 raise _too_slow(seconds)
@@ -52,6 +57,11 @@ def receiving(reader: Any, bodies: Bodies, settings: Settings) -> Iterator[tuple
             batches.append(checked(chunk.data))
         if not batches:
             raise InvalidArgumentError("Expected at least one batch of records")
+        if not is_whole:
+            raise InvalidArgumentError(
+                "Nothing was written: the stream ended without a message that commits it, as that of an interrupted client "
+                f"does. After the last batch: writer.write_metadata({COMMIT!r})"
+            )
         yield batches, n_bytes
     finally:
         bodies.let_go(n_bytes)

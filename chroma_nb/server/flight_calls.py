@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import threading
 import time
 from dataclasses import replace
@@ -157,6 +158,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
 
     def _write(self, context: Any, command: Command, reader: Any) -> None:
         operation = _known(command, WRITES)
+        if command.body is not None:
+            raise InvalidArgumentError(
+                "A command that writes has no body: records come as batches, and on_conflict goes in its query"
+            )
         state = context.get_middleware(MIDDLEWARE)
         state.slot.belongs_to(state.identity.name or caller_of(context).address)
         # Before anything is received: whoever may not write sends nothing.
@@ -177,6 +182,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             what = f"Writing {format_bytes(size)} of records"
             with WORKSPACE.take_all(int(_BATCH_TIMES * size), what, "send them in smaller parts"):
                 columns = read_batch(pa.Table.from_batches(batches))
+                if columns["embeddings"] is None and operation.name != "update":
+                    raise InvalidArgumentError(
+                        "Expected a column 'embedding': a server embeds nothing, clients do"
+                    )
                 batches.clear()
                 request = written(
                     operation.name, columns, Arrived(command.path, command.query, None)
@@ -192,6 +201,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """
         with flight_errors():
             command = self._command(context, ticket.ticket)
+            # The embeddings of a query have no place in a ticket.
+            _known(command, ("get", "scan"))
             body = command.body if isinstance(command.body, dict) else {}
             if command.operation == "scan" and (body.get("scan") or body.get("close")):
                 raise InvalidArgumentError("A ticket begins a scan. Its steps go by DoExchange")
@@ -253,6 +264,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Answer each `get` or `query` of a stream, one after the other."""
         with flight_errors(), self._refusals_noted(context, "flight_stream"):
             who = self._identify(context).name or caller_of(context).address
+            if descriptor.command not in (b"", b"{}", None):
+                raise InvalidArgumentError(
+                    "The descriptor of an exchange has no command: one goes with each batch, as its metadata"
+                )
             with self._lock:
                 has_room = self._streams.take(who)
             if not has_room:
@@ -277,23 +292,23 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
                     raise too_large("The queries take", self._bodies.max_body)
                 batch, said = self._read(context, command, chunk.data)
+                metadata = dumps({"status": 200, **said})
             except Failed as failed:
                 # The stream goes on.
-                writer.write_metadata(pa.py_buffer(failed.with_status))
-                self._loop_calls.answered(state)
-                if self._service.stopping:
-                    return
-                continue
+                batch, metadata = None, failed.with_status
             except ChromaError as error:
-                writer.write_metadata(pa.py_buffer(Failed.of(error).with_status))
-                self._loop_calls.answered(state)
-                continue
-            metadata = pa.py_buffer(dumps({"status": 200, **said}))
-            if batch is None:
-                writer.write_metadata(metadata)
-            else:
-                writer.write_with_metadata(as_answer(batch), metadata)
+                batch, metadata = None, Failed.of(error).with_status
+            try:
+                if batch is None:
+                    writer.write_metadata(pa.py_buffer(metadata))
+                else:
+                    writer.write_with_metadata(as_answer(batch), pa.py_buffer(metadata))
+            except (pa.ArrowException, OSError):
+                # The client has gone, which is nobody's fault.
+                return
             self._loop_calls.answered(state)
+            if self._service.stopping:
+                return
 
     def _read(self, context: Any, command: Command, data: Any) -> tuple[Any, dict[str, Any]]:
         """Return an answer as a batch (None: there are no records), and what is said beside it."""
@@ -453,10 +468,16 @@ def _known(command: Command, names: Collection[str]) -> Operation:
     """Return the operation that a command names, one of `names`.
 
     Raises:
-        InvalidArgumentError: It names another.
+        InvalidArgumentError: It names another, or its path lacks something.
     """
     if command.operation not in names:
         raise InvalidArgumentError(
             f"Expected one of {', '.join(names)}, got {command.operation!r:.80}"
+        )
+    needed = re.findall(r"{(\w+)}", ROUTE_OF[command.operation].path)
+    missing = [name for name in needed if name not in command.path]
+    if missing:
+        raise InvalidArgumentError(
+            f"{command.operation} needs a path with {', '.join(needed)}; missing: {', '.join(missing)}"
         )
     return OPERATIONS[command.operation]

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: What a piece may have at most, and what it has where the client does not say; bytes.
 _MOST_BYTES = 8 << 20
 _PIECE_BYTES = 2 << 20
+#: A client that has used up its share loses, for a new scan, the one that it has not used for the longest time, if that is at
+#: least so long, seconds: interrupted cells and ended kernels leave scans behind.
+_STALE_SECONDS = 10.0
 
 
 @dataclass(eq=False)
@@ -69,23 +72,31 @@ class OpenScans:
     def __len__(self) -> int:
         return len(self._open)
 
-    def begin(self, who: str, target: Target, make: Callable[[], Scan]) -> tuple[str, Scan]:
+    def begin(
+        self, who: str, target: Target, make: Callable[[], Scan], key: str = ""
+    ) -> tuple[str, Scan]:
         """Open a scan, and return its token.
 
         Args:
             who: The client in whose share it counts.
             target: The collection.
             make: Makes the scan.
+            key: The token that it is to have. Where that client has opened it already, it is this one. "": a new token.
 
         Raises:
             Refused: Too many are open.
         """
+        known = self._open.get(key)
+        if known is not None and (known.who, known.target) == (who, target):
+            return key, known.scan
         self.close_idle()
-        with self._lock:
-            if self._is_closed or not self._shares.take(who):
+        if not self._take(who):
+            self._close_stale(who)
+            if not self._take(who):
                 raise busy(
                     f"{len(self._open)} scans are being read, {self._shares.held(who)} of them yours "
-                    "(Settings.server_max_scans)"
+                    "(Settings.server_max_scans). Read fewer collections at a time, and close readers that are not read to "
+                    "their end"
                 )
         try:
             scan = make()
@@ -94,7 +105,7 @@ class OpenScans:
                 self._shares.give_back(who)
             raise
         # Random, so that it cannot be guessed. It gives no permission: each request is authorised by its own credentials.
-        token = secrets.token_urlsafe(24)
+        token = key if key and known is None else secrets.token_urlsafe(24)
         with self._lock:
             self._open[token] = _Open(scan, who, target, self._clock())
             self._watch()
@@ -147,8 +158,8 @@ class OpenScans:
     def _not_open(self) -> NotFoundError:
         return NotFoundError(
             "This scan is not open at the server: it was read to its end or closed, it was not used for "
-            f"{self._idle_seconds:g} s (Settings.server_scan_idle_seconds), or the server has been started again. Begin "
-            "it again."
+            f"{self._idle_seconds:g} s (Settings.server_scan_idle_seconds), it gave way to a newer one of the same client, or "
+            "the server has been started again. Begin it again."
         )
 
     def _close(self, token: str, opened: _Open) -> None:
@@ -159,17 +170,36 @@ class OpenScans:
         opened.piece = None
         opened.scan.close()
 
+    def _take(self, who: str) -> bool:
+        with self._lock:
+            return not self._is_closed and self._shares.take(who)
+
     def close_idle(self) -> None:
         """Close the scans that were not used for too long."""
-        if not self._idle_seconds:
-            return
         before = self._clock() - self._idle_seconds
         for token, opened in list(self._open.items()):
-            if opened.used <= before and opened.lock.acquire(blocking=False):
-                try:
-                    self._close(token, opened)
-                finally:
-                    opened.lock.release()
+            if self._idle_seconds and opened.used <= before:
+                self._close_if_unread(token, opened)
+
+    def _close_stale(self, who: str) -> None:
+        """Close the scan of a client that was not used for the longest time, if that is long enough."""
+        before = self._clock() - _STALE_SECONDS
+        stale = [
+            (one.used, token, one) for token, one in list(self._open.items()) if one.who == who
+        ]
+        for used, token, opened in sorted(stale, key=lambda one: one[0]):
+            if used <= before and self._close_if_unread(token, opened):
+                return
+
+    def _close_if_unread(self, token: str, opened: _Open) -> bool:
+        """Close a scan, unless a thread is reading it; say whether it was closed."""
+        if not opened.lock.acquire(blocking=False):
+            return False
+        try:
+            self._close(token, opened)
+        finally:
+            opened.lock.release()
+        return True
 
     def _watch(self) -> None:
         """Have idle scans closed although nobody asks for anything. The caller holds the lock."""
@@ -227,6 +257,7 @@ def scan(call: Call[ScanStep]) -> ScanAnswer:
             skip_damaged=asked.skip_damaged,
             **call.where_to,
         ),
+        asked.key,
     )
     try:
         return scans.read(token, call.target, 0)

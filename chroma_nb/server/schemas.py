@@ -137,7 +137,12 @@ class GetBody(Body):
 
 
 class ScanBody(Body):
-    """The beginning of a scan (no `scan`); a further piece of it (`scan`, `piece`); or its end (`scan`, `close`)."""
+    """The beginning of a scan (no `scan`); a further piece of it (`scan`, `piece`); or its end (`scan`, `close`).
+
+    Unknown members are refused: one that is misspelt would read another part of the collection.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     scan: str = ""
     piece: int = Field(default=0, ge=0)
@@ -148,6 +153,8 @@ class ScanBody(Body):
     include: Texts = ["embeddings", "documents", "metadatas", "uris"]
     piece_bytes: int | None = Field(default=None, ge=1)
     skip_damaged: bool = False
+    #: The token of a new scan, chosen by its client.
+    key: str = Field(default="", pattern=r"^([A-Za-z0-9_-]{16,64})?$")
 
 
 class QueryBody(Body):

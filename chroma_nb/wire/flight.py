@@ -1,7 +1,8 @@
 """What Arrow Flight's calls mean here: commands, tickets and errors, which client and server both read.
 
 * An action's type is an operation's name; its body and its result are JSON of the REST API.
-* `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches. One put is one commit.
+* `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches, the
+  last of which has the metadata `COMMIT`. One put is one commit.
 * `DoExchange`: each batch of the client is a `get`, a `query` or a step of a `scan`, named by its application metadata; each has one
   answer.
 * `DoGet`: a ticket names a `get`, which is answered by one batch, or begins a `scan`, which is answered by one for each piece.
@@ -39,6 +40,9 @@ _KINDS = {
 #: Operations whose records come by `DoPut`, and those that `DoExchange` and `DoGet` answer by batches.
 WRITES = ("add", "update", "upsert")
 READS = ("get", "query", "scan")
+#: The metadata of the last batch of a put, or of a message after it. A client that is interrupted, or whose script fails, ends
+#: its stream like one that has sent everything, so the end of a stream alone commits nothing.
+COMMIT = b"commit"
 #: Schema of the server's half of a `DoExchange`, for all answers of a stream. A column that was not asked for is null.
 ANSWER = pa.schema(
     [

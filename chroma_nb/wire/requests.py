@@ -150,6 +150,8 @@ class ScanStep(Request):
         include: What to return beside the ids.
         piece_bytes: What a piece may have, bytes; None is the server's choice.
         skip_damaged: Leave out records whose embeddings are damaged.
+        key: The token that a new scan is to have. Its client can close it although the answer was lost, or begin it again
+            and get the same one. "": the server chooses.
     """
 
     scan: str = ""
@@ -161,6 +163,7 @@ class ScanStep(Request):
     include: Sequence[str] = ("embeddings", "documents", "metadatas", "uris")
     piece_bytes: int | None = None
     skip_damaged: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, eq=False)

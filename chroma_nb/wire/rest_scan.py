@@ -30,6 +30,7 @@ def write_step(step: ScanStep) -> dict[str, Any]:
         "include": list(step.include),
         "piece_bytes": step.piece_bytes,
         "skip_damaged": step.skip_damaged,
+        "key": step.key,
     }
 
 
@@ -45,6 +46,7 @@ def read_step(body: Any) -> ScanStep:
         include=body.include,
         piece_bytes=body.piece_bytes,
         skip_damaged=body.skip_damaged,
+        key=body.key,
     )
 
 

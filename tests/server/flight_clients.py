@@ -14,7 +14,7 @@ import pytest
 import chroma_nb
 from chroma_nb import Settings
 from chroma_nb.server import ArrowFlight
-from chroma_nb.wire.flight import QUESTION
+from chroma_nb.wire.flight import COMMIT, QUESTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +63,7 @@ class Plain:
         try:
             for batch in batches:
                 writer.write_batch(batch)
+            writer.write_metadata(COMMIT)
             writer.done_writing()
             return json.loads(reader.read().to_pybytes())
         finally:
