@@ -67,6 +67,7 @@ class ArrowFlight(RemoteAPI):
         except BaseException:
             flight.close()
             raise
+        flight.is_known = True
         return cls(settings, flight, server)
 
     def _call(self, operation: Operation, target: Target, request: Request | None) -> Any:

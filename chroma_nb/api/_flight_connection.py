@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from chroma_nb import forked
-from chroma_nb.api.address import parts_of, shown_headers
+from chroma_nb.api.address import gone, parts_of, shown_headers
 from chroma_nb.api.repeating import NOT_BEGUN, pause, wait_before
 from chroma_nb.errors import (
     ChromaError,
@@ -84,6 +84,8 @@ class FlightConnection:
                 "Setting proxy is for http:// alone: gRPC takes its proxy from the environment variables grpc_proxy and "
                 "http_proxy."
             )
+        #: Has a chroma_nb server answered there?
+        self.is_known = False
         self._threads = threading.local()
         self._open = _Open()
         self._pid = os.getpid()
@@ -142,6 +144,7 @@ class FlightConnection:
         """
         limit = seconds or self._settings.timeout_seconds
         attempts = self._settings.retries + 1
+        was_sent = False
         for attempt in range(attempts):
             worker = self._worker()
             shown: ChromaError
@@ -154,7 +157,9 @@ class FlightConnection:
                 worker.drop_stream()
                 said = error_from_flight(error)
                 if said is None:
-                    again, shown = _may_repeat(error, safe), self._unavailable(error, limit)
+                    was_sent = was_sent or not _was_not_sent(error)
+                    again = _may_repeat(error, safe)
+                    shown = self._unavailable(error, limit, was_sent)
                 else:
                     again, shown = said[0] in NOT_BEGUN, said[1]
             except ErrorOnStream as error:
@@ -210,12 +215,16 @@ class FlightConnection:
             "Settings.timeout_seconds to wait longer."
         )
 
-    def _unavailable(self, error: Exception, seconds: float) -> ServerUnavailableError:
+    def _unavailable(
+        self, error: Exception, seconds: float, was_sent: bool
+    ) -> ServerUnavailableError:
         if isinstance(error, fl.FlightTimedOutError):
             return self._late(seconds)
         reason = said_in_line(str(error).partition(". gRPC client debug context")[0], 200).rstrip(
             "."
         )
+        if _was_not_sent(error) and self.is_known:
+            return gone(self.url, reason, was_sent)
         tls = ""
         if self.url.startswith("grpc+tls:"):
             tls = (

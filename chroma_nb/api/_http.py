@@ -19,7 +19,7 @@ from urllib3.exceptions import (
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
-from chroma_nb.api.address import parts_of, shown_headers
+from chroma_nb.api.address import gone, parts_of, shown_headers
 from chroma_nb.api.repeating import LONGEST_WAIT_SECONDS, NOT_BEGUN, pause, wait_before
 from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
@@ -367,16 +367,7 @@ class ServerConnection:
                 f"it. {advice}"
             )
         if _is_refused(reason) and self.is_known:
-            state = (
-                "A write of this call may be there or not: look before you repeat it."
-                if was_sent
-                else "Nothing of this call was sent."
-            )
-            return ServerUnavailableError(
-                f"The server at {self.url} answered before and does not any more: {_sentence(reason)}. It has ended, or "
-                "is being restarted. Its log may say why; where the system ended it for lack of memory, nothing is "
-                f"there. {state}"
-            )
+            return gone(self.url, _sentence(reason), was_sent)
         if _is_refused(reason):
             return ServerUnavailableError(
                 f"Could not connect to a Chroma server at {self.url}: {_sentence(reason)}. Are you sure it "

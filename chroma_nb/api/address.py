@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
 from chroma_nb.settings import without_secrets
 
 if TYPE_CHECKING:
@@ -85,6 +85,25 @@ def refused(url: str, shows_credentials: bool, error: ChromaError) -> ChromaErro
     return type(error)(
         f"The server at {url} refuses {shown}: {error}. Pass connect(..., token=...) or basic_auth=..., or set "
         "CHROMA_NB_TOKEN."
+    )
+
+
+def gone(url: str, reason: str, was_sent: bool) -> ServerUnavailableError:
+    """Return the error of a server that has answered before, and accepts no connections any more.
+
+    Args:
+        url: The server's address.
+        reason: What the system says of it.
+        was_sent: Whether the request may have reached the server before.
+    """
+    state = (
+        "A write of this call may be there or not: look before you repeat it."
+        if was_sent
+        else "Nothing of this call was sent."
+    )
+    return ServerUnavailableError(
+        f"The server at {url} answered before and does not any more: {reason}. It has ended, or is being restarted. Its "
+        f"log may say why; where the system ended it for lack of memory, nothing is there. {state}"
     )
 
 
