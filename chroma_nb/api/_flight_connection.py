@@ -261,7 +261,9 @@ class _Open:
         for worker in workers:
             worker.end()
         for worker in workers:
-            worker.thread.join(_CLOSE_SECONDS)
+            # The last one to have the client may be a worker, which has just answered.
+            if worker.thread is not threading.current_thread():
+                worker.thread.join(_CLOSE_SECONDS)
         if client is not None:
             client.close()
 

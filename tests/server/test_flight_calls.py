@@ -22,8 +22,9 @@ fl = pytest.importorskip("pyarrow.flight")
 import pyarrow as pa  # noqa: E402
 
 from chroma_nb.server.auth_file import AuthFile  # noqa: E402
-from chroma_nb.wire.flight import QUESTION  # noqa: E402
+from chroma_nb.wire.flight import COMMIT, QUESTION  # noqa: E402
 from tests.server.flight_clients import TENANT, Plain, records, said, served  # noqa: E402
+from tests.support.waiting import wait_until  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,6 +106,59 @@ def test_what_is_no_record_is_an_argument_that_is_wrong(
     status, message = said(error)
     assert status == 400
     assert word.lower() in message.lower()
+    assert plain.act("count", **path) == 0
+
+
+def test_a_write_that_is_not_said_to_be_whole_writes_nothing(plain: Plain) -> None:
+    """A script that fails within a `with` ends its stream like one that is done."""
+    path = plain.notes()
+    descriptor = fl.FlightDescriptor.for_command(
+        json.dumps({"operation": "add", "path": path}).encode()
+    )
+    writer, _ = plain.client.do_put(descriptor, records("a").schema, plain.options)
+    with pytest.raises(fl.FlightServerError, match="Nothing was written: the stream ended"), writer:
+        writer.write_batch(records("a"))
+    writer, _ = plain.client.do_put(descriptor, records("a").schema, plain.options)
+    writer.write_with_metadata(records("a"), COMMIT)
+    writer.write_batch(records("b"))
+    with pytest.raises(fl.FlightServerError, match="nothing after the message that commits"):
+        writer.close()
+    assert plain.act("count", **path) == 0
+
+
+def test_what_does_not_belong_in_a_call_is_refused(plain: Plain) -> None:
+    path = plain.notes()
+
+    def get(command: Any) -> Any:
+        return plain.client.do_get(fl.Ticket(json.dumps(command).encode()), plain.options)
+
+    def put(command: Any, batch: Any) -> None:
+        descriptor = fl.FlightDescriptor.for_command(json.dumps(command).encode())
+        writer, _ = plain.client.do_put(descriptor, batch.schema, plain.options)
+        with writer:
+            writer.write_with_metadata(batch, COMMIT)
+
+    def exchange() -> Any:
+        descriptor = fl.FlightDescriptor.for_command(b'{"operation": "query"}')
+        return plain.client.do_exchange(descriptor, plain.options)[1].read_chunk()
+
+    write = {"operation": "add", "path": path}
+    only_ids = pa.RecordBatch.from_pydict({"id": ["a"]})
+    for ask, word in (
+        (lambda: get({"operation": "query", "path": path}), "Expected one of get, scan"),
+        (lambda: get({"operation": "scan", "path": path, "body": {"limit": 5}}), "limit"),
+        (lambda: get({"operation": "scan", "path": path, "body": {"wher": {}}}), "wher"),
+        (lambda: get({"operation": "get", "path": TENANT}), "missing: collection_id"),
+        (lambda: plain.act("get_collection", **TENANT), "missing: name"),
+        (lambda: put({**write, "body": {"on_conflict": "error"}}, records("a")), "has no body"),
+        (lambda: put(write, only_ids), "a column 'embedding'"),
+        (exchange, "goes with each batch"),
+    ):
+        with pytest.raises(fl.FlightServerError) as error:
+            ask()
+        status, message = said(error)
+        assert status in (400, 422)
+        assert word in message
     assert plain.act("count", **path) == 0
 
 
@@ -408,8 +462,8 @@ def test_a_client_that_is_dropped_is_closed(server: ArrowFlight) -> None:
     opened = client.api._flight._open
     del client, notes
     gc.collect()
-    assert opened.is_closed
-    assert opened.client is None
+    # The worker that has answered may have it a moment longer.
+    wait_until(lambda: opened.is_closed and opened.client is None)
 
 
 @pytest.mark.parametrize(
@@ -425,11 +479,27 @@ def test_a_setting_that_cannot_be_used_is_named(chosen: Any, word: str) -> None:
         chroma_nb.connect("grpc+tls://localhost:1", settings=Settings(**chosen))
 
 
+def test_an_address_has_a_port_and_no_path() -> None:
+    with pytest.raises(ServerUnavailableError, match=r"at grpc://127\.0\.0\.1:8815: "):
+        chroma_nb.connect("grpc://127.0.0.1", settings=Settings(retries=0))
+    with pytest.raises(chroma_nb.errors.InvalidArgumentError, match="ends with its port"):
+        chroma_nb.connect("grpc://127.0.0.1:1/vectors")
+
+
+def test_without_pyarrow_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['pyarrow'] = None; import chroma_nb; chroma_nb.connect('grpc://x:1')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert 'needs pyarrow, which is not installed: pip install "chroma-nb[flight]"' in done.stderr
+
+
 def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         ServerUnavailableError, match=r"Could not connect to a chroma_nb server at grpc://"
     ):
         chroma_nb.connect("grpc://127.0.0.1:1", settings=Settings(retries=0))
+    # gRPC does not say why.
+    with pytest.raises(ServerUnavailableError, match="does not trust the server's certificate"):
+        chroma_nb.connect("grpc+tls://127.0.0.1:1", settings=Settings(retries=0))
 
 
 def test_neither_end_imports_pandas() -> None:

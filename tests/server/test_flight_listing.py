@@ -234,15 +234,19 @@ def test_duckdb_and_polars_take_a_flight_as_it_is(plain: Plain) -> None:
 
 def test_the_example_of_the_docs_needs_nothing_of_ours(server: ArrowFlight) -> None:
     pytest.importorskip("polars")
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    read, write = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     with chroma_nb.connect(server.url) as client:
         glosses = client.get_or_create_collection("glosses", embedding_function=None)
-        glosses.add(ids=["a"], embeddings=[[1.0, 2.0]], metadatas=[{"pos": "noun"}])
-    code = example.replace("grpc://host:8815", server.url)
+        glosses.add(ids=["b"], embeddings=[[1.0, 2.0]], metadatas=[{"pos": "noun"}])
+    code = (read + write).replace("grpc://host:8815", server.url)
     code += "\nimport sys\nassert frame.height == 1 and 'chroma_nb' not in sys.modules\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "noun" in done.stdout
+    with chroma_nb.connect(server.url) as client:
+        found = client.get_collection("glosses", embedding_function=None).get()
+    assert found["ids"] == ["b", "a"]
+    assert found["metadatas"] == [{"pos": "noun"}] * 2
 
 
 # -- who may --------------------------------------------------------------------------------------

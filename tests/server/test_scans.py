@@ -157,6 +157,53 @@ def test_no_client_has_all_of_them(service: Service) -> None:
             step(service, ScanStep(where={"n": {"$no": 1}}), other)
 
 
+def test_what_interrupted_cells_left_behind_gives_way(service: Service) -> None:
+    clock: Any = service.scans._clock
+    first = step(service, ScanStep(piece_bytes=100))
+    clock.now += 5
+    second = step(service, ScanStep(piece_bytes=100))
+    with pytest.raises(Refused):
+        step(service, ScanStep(piece_bytes=100))
+    clock.now += 6
+    third = step(service, ScanStep(piece_bytes=100))
+    assert len(service.scans) == 2
+    # The one that was not used for the longest time.
+    with pytest.raises(errors.NotFoundError, match="gave way to a newer one"):
+        step(service, ScanStep(scan=first.scan, piece=1))
+    for one in (second, third):
+        assert step(service, ScanStep(scan=one.scan, piece=1)).piece is not None
+
+
+def test_a_beginning_whose_answer_was_lost_is_the_same_scan(service: Service) -> None:
+    asked = ScanStep(piece_bytes=100, key="k" * 20)
+    answers = [step(service, asked) for _ in range(3)]
+    assert {one.scan for one in answers} == {"k" * 20}
+    assert len({tuple(one.piece.ids) for one in answers}) == 1
+    assert len(service.scans) == 1
+    # Another client's key is none of its business.
+    stranger = Identity("else", ("*",))
+    assert step(service, asked, stranger).scan != "k" * 20
+
+
+def test_an_interrupt_before_the_first_answer_leaves_nothing(
+    service: Service, far: Direct, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docs = docs_of(far)
+    ask = far._call
+
+    def interrupted(*asked: Any) -> Any:
+        ask(*asked)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(far, "_call", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        far.scan(docs, **PLACE)
+    monkeypatch.undo()
+    assert len(service.scans) == 1
+    assert len(list(far.scan(docs, piece_bytes=100, **PLACE))) > 1
+    assert not service.scans
+
+
 def test_a_token_is_of_one_tenant_and_one_collection(store: API, service: Service) -> None:
     store.create_tenant("acme")
     store.create_database("default_database", "acme")
