@@ -12,18 +12,16 @@ A commit changes what readers see under `Slot.lock` for writing, so what a piece
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chroma_nb.api.scanning import COPIES, EVERYTHING, ScanPiece, SizedScan
-from chroma_nb.db.file_io import read_all, unnamed_file, write_all
 from chroma_nb.db.stored_metadata import read_metadatas
-from chroma_nb.errors import ChromaError, InternalError, StoreCorruptError
+from chroma_nb.errors import ChromaError, InternalError, MemoryBudgetError, StoreCorruptError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment.kept_records import KeptRecords
 from chroma_nb.segment.segment import stored_segment
 
 if TYPE_CHECKING:
@@ -49,7 +47,6 @@ _PLACE_BYTES = 16
 #: The metadata of a piece is parsed in parts of about this many bytes of JSON, to see whether it is whole.
 _CHECK_BYTES = 1 << 20
 #: A record in the temporary file begins with the length of its texts.
-_LENGTH_BYTES = 8
 #: What does not fit into the memory, and the ways out, for the error.
 _PIECE = "A piece of a scan"
 _WAYS = (
@@ -101,10 +98,12 @@ class LocalScan(SizedScan):
         self._slot = slot
         self._check = check
         self._generation = scans.generation(slot)
+        #: Why records could not be kept, where that was for memory.
+        self._lacked: MemoryBudgetError | None = None
         self._set_labels(labels)
         #: Where each record is kept, int64, shape (n,); None: none is.
         self._places: NDArray[np.int64] | None = None
-        self._file: _Kept | None = None
+        self._file: KeptRecords | None = None
 
     def _set_labels(self, labels: NDArray[np.int64]) -> None:
         is_small = not len(labels) or labels.max() <= np.iinfo(np.uint32).max
@@ -122,7 +121,7 @@ class LocalScan(SizedScan):
     def _end(self, reason: str) -> None:
         super()._end(reason)
         self._room.give_back()
-        # Not closed here: a commit of another thread may be writing to it at this moment, see `_Kept`.
+        # Not closed here: a commit of another thread may be writing to it at this moment, see `KeptRecords`.
         self._file = self._places = None
         self._labels = self._labels[:0]
 
@@ -135,9 +134,30 @@ class LocalScan(SizedScan):
         """End it, and let go of what it holds. The caller keeps its reader out."""
         self._end(reason)
 
-    def fail(self, reason: str) -> None:
-        """Let the next piece be an error. A thread may be reading one now, so nothing is taken away from it."""
+    def fail(self, reason: str, error: Exception) -> None:
+        """Let the next piece be an error. A thread may be reading one now, so nothing is taken away from it.
+
+        Args:
+            reason: Why, after "The scan was ended before all was read".
+            error: What was raised. Where memory was lacking, that is what the reader is told.
+        """
+        if isinstance(error, MemoryBudgetError):
+            self._lacked = error
         self._ended = self._ended or reason
+
+    def _check_not_ended(self) -> None:
+        try:
+            super()._check_not_ended()
+        except InternalError as error:
+            lacked = self._lacked
+            if lacked is None:
+                raise
+            raise MemoryBudgetError(
+                f"{error} Begin it again when there is more memory, or nobody writes.",
+                need=lacked.need,
+                free=lacked.free,
+                budget=lacked.budget,
+            ) from lacked
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -294,7 +314,7 @@ class LocalScan(SizedScan):
         with_vectors = "embeddings" in self._include and segment.vectors is not None
         file, places = self._file, self._places
         if file is None:
-            file = _Kept(self._scans.folder, self.dimension if with_vectors else 0)
+            file = KeptRecords(self._scans.folder, self.dimension if with_vectors else 0)
         if places is None:
             places = np.full(self.n_records, _UNTOUCHED, dtype=np.int64)
         self._file, self._places = file, places
@@ -446,20 +466,29 @@ class Scans:
     def _keep(self, slot: Slot, scan: LocalScan, removed: NDArray[np.int64] | None) -> None:
         try:
             rows = scan.lacking(removed)
-            start = 0
+            start, most = 0, len(rows)
             while start < len(rows):
                 n_bytes = min((len(rows) - start) * scan.row_bytes, _KEEP_BYTES)
                 with WORKSPACE.take(_KEEP_COPIES * n_bytes) as room, slot.lock.read():
-                    stop = start + room.rows(_KEEP_COPIES * scan.row_bytes)
+                    stop = start + min(most, room.rows(_KEEP_COPIES * scan.row_bytes))
                     segment = slot.segment or stored_segment(
                         self._db, self._db.get_collection(slot.collection_id)
                     )
-                    scan.keep(segment, rows[start:stop])
+                    try:
+                        scan.keep(segment, rows[start:stop])
+                    except MemoryBudgetError:
+                        # These may be longer than others.
+                        most = len(rows[start:stop]) // 2
+                        if not most:
+                            raise
+                        continue
                 start = stop
         except Exception as error:
             # No reason not to write. The scan cannot go on: its records will be gone.
+            said = str(error).partition(" Ways out:")[0]
             scan.fail(
-                f"records that were deleted or changed meanwhile could not be kept for it ({error})"
+                f"records that were deleted or changed meanwhile could not be kept for it ({said})",
+                error,
             )
 
     @contextlib.contextmanager
@@ -495,66 +524,6 @@ class Scans:
 
 def _open_scans(slot: Slot) -> list[LocalScan]:
     return [] if slot.scans is None else [scan for scan in slot.scans if scan.is_open]
-
-
-class _Kept:
-    """The temporary file of a scan: records one after the other. It is gone when it is dropped.
-
-    Each is the length of its texts, these as JSON, and its embedding.
-
-    It has no `close`: the thread that reads a scan may end it while a commit of another thread writes to the file. The
-    system gives the number of a closed descriptor to the next file that is opened, and the rest would be written there.
-    """
-
-    def __init__(self, folder: str, dimension: int) -> None:
-        self._fd = unnamed_file(folder)
-        self._end = 0
-        self._dimension = dimension
-
-    def put(
-        self, texts: Sequence[tuple[str | None, ...]], vectors: NDArray[np.float32] | None
-    ) -> NDArray[np.int64]:
-        """Write records, and return their places: int64, shape (n,).
-
-        Args:
-            texts: For each its id, document, uri and metadata.
-            vectors: Shape (n, dimension), float32; None: there are none.
-        """
-        data = bytearray()
-        places = np.empty(len(texts), dtype=np.int64)
-        for row, record in enumerate(texts):
-            places[row] = self._end + len(data)
-            text = json.dumps(record).encode()
-            data += len(text).to_bytes(_LENGTH_BYTES, "little") + text
-            if vectors is not None:
-                data += vectors[row].tobytes()
-        write_all(self._fd, memoryview(data), self._end)
-        self._end += len(data)
-        return places
-
-    def size(self, places: NDArray[np.int64]) -> int:
-        """Return the bytes of the records at these places (int64, shape (n,))."""
-        return sum(self._length(place) + 4 * self._dimension for place in places.tolist())
-
-    def _length(self, place: int) -> int:
-        return int.from_bytes(read_all(self._fd, _LENGTH_BYTES, place), "little")
-
-    def get(self, places: NDArray[np.int64]) -> tuple[list[list[Any]], NDArray[np.float32]]:
-        """Return the texts and the embeddings, float32, shape (n, dimension), at these places (int64, shape (n,))."""
-        texts = []
-        vectors = np.empty((len(places), self._dimension), dtype=np.float32)
-        for row, place in enumerate(places.tolist()):
-            length = self._length(place)
-            data = read_all(
-                self._fd, length + vectors.itemsize * self._dimension, place + _LENGTH_BYTES
-            )
-            texts.append(json.loads(data[:length]))
-            vectors[row] = np.frombuffer(data[length:], dtype=np.float32)
-        return texts, vectors
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            os.close(self._fd)
 
 
 def _check_metadatas(texts: Sequence[str | None]) -> None:

@@ -20,6 +20,7 @@ from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.db import DuckDB
 from chroma_nb.errors import ChromaError, InternalError, MemoryBudgetError, NotFoundError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment import kept_records
 from chroma_nb.segment import scans as module
 from chroma_nb.settings import Settings
 from chroma_nb.testing import APIContract, SharedMemoryDB, local_api
@@ -345,7 +346,7 @@ def test_one_that_ends_while_records_are_kept_for_it_has_nothing_written_to_othe
     docs = filled(api)
     one = scan(api, docs)
     next(one)
-    write, others = module.write_all, []
+    write, others = kept_records.write_all, []
 
     def ending(fd: int, data: memoryview, offset: int) -> None:
         # What the thread does that reads the scan. Then somebody opens a file, which gets the lowest free number.
@@ -353,7 +354,7 @@ def test_one_that_ends_while_records_are_kept_for_it_has_nothing_written_to_othe
         others.append((tmp_path / f"other{len(others)}").open("w+b"))
         write(fd, data, offset)
 
-    monkeypatch.setattr(module, "write_all", ending)
+    monkeypatch.setattr(kept_records, "write_all", ending)
     gc.collect()
     n_open = len(os.listdir("/proc/self/fd"))
     change(api, docs, ("delete", 19))
@@ -411,11 +412,39 @@ def test_a_write_does_not_fail_because_a_scan_cannot_keep_records(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_all", full)
+    monkeypatch.setattr(kept_records, "write_all", full)
     change(api, docs, ("delete", 19))
     assert api.count(docs, **PLACE) == N - 20
     with pytest.raises(InternalError, match=r"could not be kept for it \(.*No space left"):
         next(one)
+
+
+@pytest.mark.parametrize("most", [3, 0])
+def test_records_are_kept_a_few_at_a_time_where_memory_is_short(
+    api: Any, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    docs = filled(api)
+    one = scan(api, docs)
+    seen = next(one).ids
+    keep = module.LocalScan.keep
+
+    def short(self: Any, segment: Any, rows: Any) -> None:
+        if len(rows) > most:
+            raise MemoryBudgetError("It needs 9 B. Ways out: none.", need=9)
+        keep(self, segment, rows)
+
+    monkeypatch.setattr(module.LocalScan, "keep", short)
+    change(api, docs, ("delete", 19))
+    if most:
+        assert len(seen) + sum(len(piece) for piece in one) == N
+        return
+    for _ in range(2):
+        # A refusal as any other, and no fault of the store.
+        with pytest.raises(
+            MemoryBudgetError, match=r"kept for it \(It needs 9 B\.\)\. Begin it"
+        ) as error:
+            next(one)
+        assert error.value.need == 9
 
 
 def test_a_compaction_that_was_interrupted_is_noticed(
