@@ -48,6 +48,13 @@ _GRPC_BYTES = 2**31 - 1
 #: What gRPC says where nobody has got the request.
 _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
 
+#: gRPC waits before it connects anew, by default up to two minutes, and refuses calls meanwhile: also those to a server that
+#: is back. Milliseconds.
+_RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
 
 class FlightConnection:
     """A server's address, and the way there.
@@ -118,6 +125,7 @@ class FlightConnection:
                     ("grpc.max_receive_message_length", self._most_bytes),
                     # A message that is compressed may unpack to any size.
                     ("grpc.compression_enabled_algorithms_bitset", 1),
+                    *_RECONNECT,
                 ]
                 opened.client = fl.FlightClient(
                     self._location, generic_options=options, **self._options

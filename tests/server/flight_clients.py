@@ -15,6 +15,7 @@ import chroma_nb
 from chroma_nb import Settings
 from chroma_nb.server import ArrowFlight
 from chroma_nb.wire.flight import COMMIT, QUESTION
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +31,7 @@ MOST_OPEN = 8
 @contextlib.contextmanager
 def served(**chosen: Any) -> Iterator[ArrowFlight]:
     """A server over a store in memory, which is empty."""
-    with chroma_nb.EphemeralClient(Settings(allow_reset=True, progress=False)) as client:
-        client.reset()
+    with chroma_nb.EphemeralClient(private_settings(allow_reset=True, progress=False)) as client:
         settings = Settings(server_port=0, **chosen)
         server = ArrowFlight(client.api, settings, release=lambda: None)
         server.start()

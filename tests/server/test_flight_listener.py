@@ -30,6 +30,7 @@ from chroma_nb.server import ArrowFlight, FastAPI  # noqa: E402
 from chroma_nb.server.auth_file import AuthFile  # noqa: E402
 from chroma_nb.wire.flight import QUESTION  # noqa: E402
 from tests.server.flight_clients import TENANT, Plain, records  # noqa: E402
+from tests.stores import private_settings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,8 +45,7 @@ LONG = 60.0
 def made(kind: type[Server] = FastAPI, **chosen: Any) -> Iterator[Any]:
     """A server over a store in memory, which is empty; it does not run yet."""
     beside = {"server_flight_port": 0} if kind is FastAPI else {}
-    with chroma_nb.EphemeralClient(Settings(allow_reset=True, progress=False)) as client:
-        client.reset()
+    with chroma_nb.EphemeralClient(private_settings(allow_reset=True, progress=False)) as client:
         settings = Settings(**{"server_port": 0, **beside, **chosen})
         with kind(client.api, settings, release=lambda: None) as server:
             yield server
