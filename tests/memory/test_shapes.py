@@ -169,7 +169,9 @@ def add(client: Any, name: str, shape: Shape) -> Any:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(shapes())
 @example(Shape(5, 1, 1, 2_000_000, 0, "l2", "0 MB", 6 * MIB, False, 0))
 def test_a_few_megabytes_change_no_answer(shape: Shape) -> None:
