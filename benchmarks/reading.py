@@ -22,6 +22,7 @@ import psutil
 
 from benchmarks import data
 from benchmarks.machine import machine
+from benchmarks.saying import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ class Phases:
         self.found["seconds"][phase] = seconds
         share = others / seconds / (psutil.cpu_count() or 1)
         self.found["others"][phase] = max(0.0, share)
-        _say(
+        say(
             f"{self.found['engine']}: {phase}: {seconds:.1f} s ({share:.0%} of the cores by others)"
         )
 
@@ -308,10 +309,6 @@ def main(given: list[str] | None = None) -> None:
     if not options.quick:
         print(page(results))
         RESULTS.write_text(json.dumps({"machine": machine(), "engines": results}, indent=1) + "\n")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

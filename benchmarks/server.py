@@ -23,6 +23,7 @@ import psutil
 
 from benchmarks import data
 from benchmarks.machine import machine
+from benchmarks.saying import say
 from benchmarks.servers import Running, running, start_chromas, start_ours
 
 #: Records sent in one call.
@@ -93,7 +94,7 @@ def measure(
             with contextlib.suppress(Exception):
                 client.delete_collection(NAME)
             found.add_rows[kind] = _add(client, records)
-            _say(f"{server}: {kind} adds {found.add_rows[kind]:,.0f} rows/s")
+            say(f"{server}: {kind} adds {found.add_rows[kind]:,.0f} rows/s")
         collection = client.get_collection(NAME, embedding_function=None)
         _wait_for_the_graph(server, process.port)
         hits = 0
@@ -110,7 +111,7 @@ def measure(
                 if n_clients == 1:
                     found.query_p50[kind] = statistics.median(each[0])
                     found.query_p95[kind] = float(np.percentile(each[0], 95))
-                _say(f"{server}: {n_clients} of {kind}'s clients get {total:,.0f} queries/s")
+                say(f"{server}: {n_clients} of {kind}'s clients get {total:,.0f} queries/s")
         found.full_mb = _rss(process)
     return found
 
@@ -245,10 +246,6 @@ def main(given: list[str] | None = None) -> None:
     if not options.quick:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -24,6 +23,7 @@ import psutil
 import chroma_nb
 from benchmarks import data
 from benchmarks.machine import machine
+from benchmarks.saying import say
 from benchmarks.servers import HAS_CHROMA, Running, free_port, running, start_chromas, start_ours
 
 if TYPE_CHECKING:
@@ -179,8 +179,9 @@ def measure(records: data.Dataset, rounds: int, n_queries: int) -> list[Transpor
         port = free_port()
         ours = start_ours(
             folder / "ours",
-            *("--path", str(folder / "ours" / "store"), "--log-level", "warning"),
-            *("--flight-port", str(port)),
+            f"--path={folder / 'ours' / 'store'}",
+            f"--flight-port={port}",
+            "--log-level=warning",
         )
         stack.enter_context(running(ours))
         transports = [
@@ -195,7 +196,7 @@ def measure(records: data.Dataset, rounds: int, n_queries: int) -> list[Transpor
             one.client = one.connect()
         for number in range(rounds):
             for one in transports:
-                _say(f"round {number + 1} of {rounds}: {one.name}")
+                say(f"round {number + 1} of {rounds}: {one.name}")
                 add(one, records)
                 if one.name != "Chroma's":
                     # Its graph is there when add returns; ours is built beside, and waited for here.
@@ -255,10 +256,6 @@ def main(given: list[str] | None = None) -> None:
         }
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(transports))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -162,9 +162,9 @@ def _path_and_query(
     operation: Operation, path: dict[str, str], params: dict[str, Any] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the path's parameters that the operation has, and the query string's as texts."""
-    route = ROUTE_OF[operation.name].path
+    names = ROUTE_OF[operation.name].parameters
     query = {name: str(value) for name, value in (params or {}).items() if value is not None}
-    return {name: text for name, text in path.items() if f"{{{name}}}" in route}, query
+    return {name: text for name, text in path.items() if name in names}, query
 
 
 def _act(

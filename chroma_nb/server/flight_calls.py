@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import threading
 import time
 from dataclasses import replace
@@ -461,7 +460,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 return Failed(*self._requests.failure(error, name, trace_id))
         except Refused as refused:
             error = refused
-        return Failed.of(error.error, error.status)
+        return Failed.of(error)
 
 
 def _known(command: Command, names: Collection[str]) -> Operation:
@@ -474,7 +473,7 @@ def _known(command: Command, names: Collection[str]) -> Operation:
         raise InvalidArgumentError(
             f"Expected one of {', '.join(names)}, got {command.operation!r:.80}"
         )
-    needed = re.findall(r"{(\w+)}", ROUTE_OF[command.operation].path)
+    needed = ROUTE_OF[command.operation].parameters
     missing = [name for name in needed if name not in command.path]
     if missing:
         raise InvalidArgumentError(

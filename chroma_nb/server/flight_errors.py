@@ -25,10 +25,12 @@ class Failed(Exception):
         self.body = body
 
     @classmethod
-    def of(cls, error: ChromaError, status: int | None = None) -> Failed:
+    def of(cls, error: ChromaError | Refused) -> Failed:
         """Return the answer that reports an error."""
-        code, body = error_to_json(error)
-        return cls(code if status is None else status, dumps(body))
+        if isinstance(error, Refused):
+            return cls(error.status, dumps(error_to_json(error.error)[1]))
+        status, body = error_to_json(error)
+        return cls(status, dumps(body))
 
     @property
     def with_status(self) -> bytes:
@@ -44,9 +46,7 @@ def flight_errors() -> Iterator[None]:
     except Failed as error:
         raise flight_error(error.status, error.body) from None
     except (ChromaError, Refused) as error:
-        failed = (
-            Failed.of(error.error, error.status) if isinstance(error, Refused) else Failed.of(error)
-        )
+        failed = Failed.of(error)
         raise flight_error(failed.status, failed.body) from None
     except Exception:
         # pyarrow would send the traceback.

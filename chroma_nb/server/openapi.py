@@ -11,6 +11,8 @@ from pydantic.json_schema import models_json_schema
 from chroma_nb.server import schemas
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import fastapi
 
     from chroma_nb.server.endpoints import Endpoint
@@ -55,7 +57,7 @@ def description_of(endpoint: Endpoint) -> dict[str, Any]:
     found: dict[str, Any] = {"responses": answers}
     found["parameters"] = [
         {"name": name, "in": "path", "required": True, "schema": kind}
-        for name, kind in _path_parameters(endpoint.route.path)
+        for name, kind in _path_parameters(endpoint.route.parameters)
     ] + [
         {
             "name": name,
@@ -76,8 +78,7 @@ def description_of(endpoint: Endpoint) -> dict[str, Any]:
     return found
 
 
-def _path_parameters(path: str) -> list[tuple[str, dict[str, Any]]]:
-    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+def _path_parameters(names: Iterable[str]) -> list[tuple[str, dict[str, Any]]]:
     return [
         (name, {"type": "string", **({"format": "uuid"} if name == "collection_id" else {})})
         for name in names

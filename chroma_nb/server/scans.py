@@ -184,11 +184,9 @@ class OpenScans:
     def _close_stale(self, who: str) -> None:
         """Close the scan of a client that was not used for the longest time, if that is long enough."""
         before = self._clock() - _STALE_SECONDS
-        stale = [
-            (one.used, token, one) for token, one in list(self._open.items()) if one.who == who
-        ]
-        for used, token, opened in sorted(stale, key=lambda one: one[0]):
-            if used <= before and self._close_if_unread(token, opened):
+        for token, opened in sorted(self._open.items(), key=lambda item: item[1].used):
+            is_stale = opened.who == who and opened.used <= before
+            if is_stale and self._close_if_unread(token, opened):
                 return
 
     def _close_if_unread(self, token: str, opened: _Open) -> bool:

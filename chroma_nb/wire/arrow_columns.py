@@ -1,7 +1,7 @@
 """Columns of texts and numbers to Arrow and back, through their buffers.
 
-pyarrow's own ways, `pyarrow.array` and `numpy.asarray` of an Arrow array, import pandas where it is installed: half a second
-and 40 MB of a process that needs nothing of it.
+pyarrow's own ways, `pyarrow.array` and `numpy.asarray` of an Arrow array, import pandas where it is installed: a long import,
+and tens of megabytes, for a process that needs nothing of it.
 """
 
 from __future__ import annotations

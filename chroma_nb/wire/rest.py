@@ -6,6 +6,7 @@ The JSON of requests is in `wire.rest_requests`, that of answers in `wire.rest_a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from chroma_nb.wire.operations import OPERATIONS, Operation
@@ -39,6 +40,11 @@ class Route:
     def parts(self) -> tuple[str, ...]:
         """The parts of the path between slashes."""
         return tuple(self.path.strip("/").split("/"))
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the path's parameters."""
+        return tuple(part[1:-1] for part in self.parts if part.startswith("{"))
 
     def filled(self, values: Mapping[str, str]) -> list[str]:
         """Return the parts of the path with the parameters replaced by these values, which are not quoted."""

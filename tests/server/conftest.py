@@ -13,7 +13,7 @@ from tests.support.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.server.flight_clients import Place
+    from tests.server.flight_clients import Place, Plain
 
 PLACE = "/api/v2/tenants/default_tenant/databases/default_database"
 
@@ -137,3 +137,13 @@ def place(whole: Place) -> Iterator[Place]:
         wait_until(lambda calls=calls: calls.n_free == 2 * MOST_OPEN)  # type: ignore[misc]
     assert whole.plain.get(whole.path)["id"].to_pylist() == ["kept"]
     whole.plain.put("upsert", whole.path, records("kept"))
+
+
+@pytest.fixture
+def plain(server: Any) -> Iterator[Plain]:
+    """A plain client of Arrow Flight, of the module's `server`."""
+    from tests.server.flight_clients import Plain
+
+    plain = Plain(server.url)
+    yield plain
+    plain.client.close()

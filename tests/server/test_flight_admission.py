@@ -89,7 +89,7 @@ def end(open_ones: list[Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["put", "exchange"])
 def test_silent_calls_take_few_threads(place: Place, kind: str) -> None:
-    """Neither a stranger's, which get none, nor those of somebody who may write, who gets half of what there are."""
+    """A stranger's calls get no thread; those of a client who may write get half of `server_max_streams`."""
     process = psutil.Process()
     for who, most in ((place.stranger, 0), (place.plain, MOST_OPEN)):
         before = process.num_threads()

@@ -39,13 +39,6 @@ def server() -> Iterator[ArrowFlight]:
         yield server
 
 
-@pytest.fixture
-def plain(server: ArrowFlight) -> Iterator[Plain]:
-    plain = Plain(server.url)
-    yield plain
-    plain.client.close()
-
-
 def test_a_plain_client_writes_and_reads(plain: Plain) -> None:
     path = plain.notes()
     batch = records("a", "b", document=["one", None], metadata=['{"k": 1, "l": [1, 2]}', None])
@@ -506,7 +499,7 @@ def test_nobody_there_is_one_sentence(tmp_path: Path) -> None:
     int(pa.__version__.split(".")[0]) < 15, reason="pyarrow 14 imports it, whatever is asked of it"
 )
 def test_neither_end_imports_pandas() -> None:
-    """It takes half a second and 40 MB."""
+    """Its import takes long, and memory."""
     code = """
 import sys
 import chroma_nb

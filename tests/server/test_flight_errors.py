@@ -10,7 +10,7 @@ fl = pytest.importorskip("pyarrow.flight")
 
 from chroma_nb.errors import NotFoundError  # noqa: E402
 from chroma_nb.server.flight_errors import Failed, flight_errors  # noqa: E402
-from chroma_nb.server.refusals import busy  # noqa: E402
+from chroma_nb.server.refusals import Refused, busy  # noqa: E402
 
 
 def learned(error: Exception) -> tuple[type[Exception], dict[str, object]]:
@@ -35,7 +35,7 @@ def test_a_refusal_keeps_its_status() -> None:
 
 
 def test_a_failed_answer_is_passed_on_as_it_is() -> None:
-    failed = Failed.of(NotFoundError("none"), 403)
+    failed = Failed.of(Refused(403, NotFoundError("none")))
     assert learned(failed)[0] is fl.FlightUnauthorizedError
     assert json.loads(failed.with_status)["status"] == 403
 

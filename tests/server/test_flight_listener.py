@@ -163,7 +163,10 @@ def test_metrics_and_log_have_both(tmp_path: Path, caplog: pytest.LogCaptureFixt
             assert f"\n{line}\n" in text
         logged = [vars(one).get("fields", {}) for one in caplog.records]
         assert [one["operation"] for one in logged if one.get("status") == 401] == [
-            *("count", "flight_command", "flight_command", "flight_stream")
+            "count",
+            "flight_command",
+            "flight_command",
+            "flight_stream",
         ]
         assert not re.search(r"chroma_nb_request_body_bytes_total 0\.0", text)
         for one in (plain, stranger):

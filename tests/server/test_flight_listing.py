@@ -41,13 +41,6 @@ def server() -> Iterator[ArrowFlight]:
         yield server
 
 
-@pytest.fixture
-def plain(server: ArrowFlight) -> Iterator[Plain]:
-    plain = Plain(server.url)
-    yield plain
-    plain.client.close()
-
-
 def fill(collection: Any) -> None:
     collection.add(
         ids=[f"id{n}" for n in range(N_RECORDS)],
