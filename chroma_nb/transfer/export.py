@@ -16,7 +16,7 @@ from chroma_nb.settings import expand_path
 from chroma_nb.transfer.export_format import (
     RecordBatches,
     arrow_schema,
-    pyarrow_for,
+    parquet_for,
     read_description,
 )
 from chroma_nb.transfer.export_rows import ExportedRows
@@ -93,9 +93,7 @@ def export_collection(
         InvalidArgumentError: The name cannot be used, or its folder does not exist.
         StoreCorruptError: Embeddings are damaged.
     """
-    pa = pyarrow_for("Collection.export()")
-    import pyarrow.parquet as parquet
-
+    pa, parquet = parquet_for("Collection.export()")
     started = time.monotonic()
     target = _export_path(path)
     folder, name = os.path.split(target)
@@ -191,7 +189,7 @@ def import_collection(
     Raises:
         InvalidArgumentError: `export_collection` did not write the file, or it holds what a collection cannot.
     """
-    pyarrow_for("client.import_()")
+    parquet_for("client.import_()")
     started = time.monotonic()
     with ParquetReader(expand_path(path)) as reader:
         shown = repr(os.fspath(path))

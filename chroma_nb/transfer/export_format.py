@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
@@ -31,6 +32,8 @@ _DESCRIPTION_SUM = b"chroma_nb_crc32"
 FORMAT_VERSION = 1
 _TEXTS = ("id", "document", "uri", "metadata")
 COLUMNS = (*_TEXTS, "embedding")
+#: The first pyarrow whose Parquet files have checksums. Without them damage would be read as records.
+_PARQUET_PYARROW = 15
 
 
 def pyarrow_for(needed_by: str) -> Any:
@@ -43,6 +46,24 @@ def pyarrow_for(needed_by: str) -> Any:
         ImportError: It is not installed.
     """
     return require_extra("pyarrow", extra="arrow", needed_by=needed_by)
+
+
+def parquet_for(needed_by: str) -> tuple[Any, Any]:
+    """Return the modules pyarrow and pyarrow.parquet.
+
+    Args:
+        needed_by: The method that needs them, for the message.
+
+    Raises:
+        ImportError: pyarrow is not installed, or it is too old to write and check checksums.
+    """
+    pa = pyarrow_for(needed_by)
+    if int(pa.__version__.partition(".")[0]) < _PARQUET_PYARROW:
+        raise ImportError(
+            f"{needed_by} needs pyarrow {_PARQUET_PYARROW} or newer, which checks the checksums of Parquet files; "
+            f'{pa.__version__} is installed: pip install --upgrade "chroma-nb[arrow]"'
+        )
+    return pa, import_module("pyarrow.parquet")
 
 
 def arrow_schema(pa: Any, collection: Collection, dimension: int) -> Any:

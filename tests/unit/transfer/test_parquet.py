@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import chroma_nb
@@ -64,6 +65,16 @@ def test_an_interrupted_export_leaves_nothing(notes: Any, tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         notes.export(tmp_path / "half.parquet")
     assert [one.name for one in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_pyarrow_that_knows_no_checksums_is_refused_by_its_version(
+    client: Any, notes: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(pa, "__version__", "14.0.2")
+    for call in (notes.export, client.import_):
+        with pytest.raises(ImportError, match=r"pyarrow 15 or newer.* 14\.0\.2 is installed"):
+            call(tmp_path / "notes.parquet")
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_another_parquet_file_is_refused_with_the_way_out(client: Any, tmp_path: Path) -> None:
