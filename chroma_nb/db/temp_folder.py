@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from chroma_nb.db.own_file import COLLECTION_PREFIX
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, StoreLockedError
-from chroma_nb.system_errors import way_out
+from chroma_nb.system_errors import is_too_many_files, way_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,10 @@ def _make(parent: str) -> tuple[str, StoreLock | None]:
         except (StoreLockedError, FileNotFoundError):
             # Another process has removed it before it was locked.
             continue
-        except OSError:
+        except OSError as error:
+            if is_too_many_files(error):
+                os.rmdir(path)
+                raise
             # The file system has no locks. Then no process removes folders there either.
             return path, None
         if lock.is_there():

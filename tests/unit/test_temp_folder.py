@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -184,6 +185,18 @@ def test_a_file_system_without_locks(tmp_path: Path) -> None:
     for each in (first, second):
         each.close()
     assert os.listdir(tmp_path) == []
+
+
+def test_too_many_open_files_are_no_lack_of_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> StoreLock:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(temp_folder, "StoreLock", fail)
+    with pytest.raises(InternalError, match="Close some"):
+        TempFolder(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
