@@ -144,8 +144,7 @@ class Settings(Displayed):
     max_filter_depth: int = _documented(64, "How deep `$and` and `$or` may be nested in a filter.")
     max_filter_values: int = _documented(
         1_000_000,
-        "Most values of one call in `ids` and in the lists of `$in` and `$nin` together: about 5 s of work. Copies ask for 5,000 "
-        "ids at a time, so a smaller limit refuses them.",
+        "Most values of one call in `ids` and in the lists of `$in` and `$nin` together: about 5 s of work.",
     )
     max_pattern_length: int = _documented(
         1_000,

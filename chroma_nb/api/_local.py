@@ -138,6 +138,10 @@ class Local(API):
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
 
+    @property
+    def max_ids(self) -> int | None:
+        return self._filter_limits.values
+
     def get_user_identity(self) -> UserIdentity:
         return UserIdentity("", DEFAULT_TENANT, [DEFAULT_DATABASE])
 

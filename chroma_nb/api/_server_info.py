@@ -58,6 +58,7 @@ def find_out(http: ServerConnection) -> ServerInfo:
         scans=ours and bool(checks.get("supports_scan")),
         max_records=max(1, int(checks["max_records"])) if ours else size,
         max_body=max(1, int(checks["max_body"])) if ours else _CHROMA_BODY,
+        max_values=max(1, int(checks["max_values"])) if ours and checks.get("max_values") else None,
     )
 
 

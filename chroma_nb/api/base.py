@@ -96,6 +96,11 @@ class API(ABC):
     def get_max_batch_size(self) -> int:
         """Return how many records one call should hold."""
 
+    @property
+    def max_ids(self) -> int | None:
+        """How many ids one call may name; None: as many as there are."""
+        return None
+
     @abstractmethod
     def get_user_identity(self) -> UserIdentity:
         """Return who the store takes the caller for."""

@@ -64,6 +64,11 @@ class Place:
         """
         return self.api.scan(self.collection_id, **arguments, **self.where_to)
 
+    @property
+    def ids_at_once(self) -> int:
+        """How many ids are asked for in one call."""
+        return min(PIECE_RECORDS, self.api.max_ids or PIECE_RECORDS)
+
     def record_bytes(self) -> int | None:
         """Return what a record takes on average, bytes; None: not known."""
         return self.api.record_bytes(self.collection_id, **self.where_to)
@@ -96,7 +101,7 @@ class _ById(Pieces["Records"]):
         include: Sequence[str] = EVERYTHING,
         piece_bytes: int = PIECE_BYTES // COPIES,
     ) -> None:
-        super().__init__(len(ids), source.record_bytes(), piece_bytes, PIECE_RECORDS)
+        super().__init__(len(ids), source.record_bytes(), piece_bytes, source.ids_at_once)
         self._source = source
         self._ids = ids
         self._include = include
@@ -231,8 +236,8 @@ def copy_records(
             if on_progress is not None:
                 on_progress(len(found.ids))
     doomed = list(surplus)
-    for start in range(0, len(doomed), PIECE_RECORDS):
-        part = doomed[start : start + PIECE_RECORDS]
+    for start in range(0, len(doomed), target.ids_at_once):
+        part = doomed[start : start + target.ids_at_once]
         copied.removed += target.api.delete(target.collection_id, ids=part, **target.where_to)
     return copied
 
@@ -272,16 +277,20 @@ def is_unfinished_copy(
 
 def _compare(found: Records | RecordBatch, target: Place) -> tuple[set[str], set[str]]:
     """Return which ids the target has at this moment, and which of them with the same record."""
-    there = target.get(ids=found.ids, include=EVERYTHING)
-    rows = {one: row for row, one in enumerate(there.ids)}
+    known: set[str] = set()
     same: set[str] = set()
-    for row, one in enumerate(found.ids):
-        other = rows.get(one)
-        if other is not None and _record(found, row) == _record(there, other):
-            mine, theirs = found.embeddings, there.embeddings
-            if mine is None or theirs is None or mine[row].tobytes() == theirs[other].tobytes():
-                same.add(one)
-    return set(rows), same
+    for start in range(0, len(found.ids), target.ids_at_once):
+        wanted = found.ids[start : start + target.ids_at_once]
+        there = target.get(ids=wanted, include=EVERYTHING)
+        rows = {one: row for row, one in enumerate(there.ids)}
+        known.update(rows)
+        for row, one in enumerate(wanted, start):
+            other = rows.get(one)
+            if other is not None and _record(found, row) == _record(there, other):
+                mine, theirs = found.embeddings, there.embeddings
+                if mine is None or theirs is None or mine[row].tobytes() == theirs[other].tobytes():
+                    same.add(one)
+    return known, same
 
 
 def _record(records: Records | RecordBatch, row: int) -> str:

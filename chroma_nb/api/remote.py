@@ -136,6 +136,10 @@ class RemoteAPI(API):
     def get_max_batch_size(self) -> int:
         return self.server.max_batch_size
 
+    @property
+    def max_ids(self) -> int | None:
+        return self.server.max_values
+
     def get_user_identity(self) -> UserIdentity:
         identity: UserIdentity = self._ask("get_user_identity")
         return identity

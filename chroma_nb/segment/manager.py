@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.db.base import Changes, RecordRows
-from chroma_nb.errors import ConflictError, MemoryBudgetError, NotFoundError, StoreCorruptError
+from chroma_nb.errors import (
+    ConflictError,
+    InternalError,
+    MemoryBudgetError,
+    NotFoundError,
+    StoreCorruptError,
+)
 from chroma_nb.filters.expression import patterns
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.segment.commit_room import CommitRoom
@@ -475,8 +481,9 @@ class SegmentManager:
                 self.residents.drop(slot, save=wanted, reason="the store is closed")
                 if compact:
                     self._compact_files(slot.collection_id)
-            except StoreCorruptError as error:
-                # No reason not to close: reading the damaged records raises it, too.
+            except (InternalError, MemoryBudgetError) as error:
+                # No reason not to close, as what was committed is there: its records are damaged, which reading them says, too;
+                # or the disk is full, and the space is given back later.
                 logger.warning("Collection %s was not compacted: %s", slot.collection_id, error)
             except (NotFoundError, ConflictError):
                 pass  # Deleted while its slot was made, or another process writes to it and can compact it.

@@ -53,26 +53,22 @@ def save_snapshot(
     """
     path = _path(prefix)
     unfinished = unfinished_name(path)
-    views = {
-        name: memoryview(piece).cast("B")  # type: ignore[arg-type]
-        for name, piece in sections.items()
-        if len(piece)
-    }
+    # No views of them are held: while there is one, a bytearray cannot grow, and after an interrupt the traceback may keep it.
     checksum = 0
-    for view in views.values():
-        checksum = crc32(view, checksum)
+    for piece in sections.values():
+        checksum = crc32(piece, checksum)  # type: ignore[arg-type]
     header = {
         "format": FORMAT_VERSION,
         "version": version,
-        "sections": {name: len(views.get(name, b"")) for name in sections},
+        "sections": {name: _size(piece) for name, piece in sections.items()},
         "crc32": checksum,
     }
     try:
         with open(unfinished, "xb") as file:
             text = json.dumps(header).encode()
             file.write(b"%08x " % crc32(text) + text + b"\n")
-            for view in views.values():
-                file.write(view)
+            for piece in sections.values():
+                file.write(piece)  # type: ignore[arg-type]
         os.replace(unfinished, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -80,6 +76,10 @@ def save_snapshot(
         logger.warning("The snapshot %s could not be saved (%s); it is not needed.", path, error)
         return False
     return True
+
+
+def _size(piece: bytearray | NDArray[Any]) -> int:
+    return len(piece) if isinstance(piece, bytearray) else piece.nbytes
 
 
 def snapshot_bytes(prefix: str, version: int) -> int | None:

@@ -231,6 +231,7 @@ def get_max_batch_size(call: Call[None]) -> ServerInfo:
         max_records=call.settings.server_max_batch_size,
         # Depends on the memory that is free now: clients ask again before they send much.
         max_body=largest_part(parse_bytes(call.settings.server_max_body)),
+        max_values=call.api.max_ids,
         scans=True,
     )
 

@@ -259,6 +259,7 @@ class Checks(Answer):
     version: str
     max_records: int
     max_body: int
+    max_values: int | None
 
 
 class Identity(Answer):

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.flush import flush_folder
 from chroma_nb.progress import progress_bar
 from chroma_nb.settings import expand_path
 from chroma_nb.transfer.export_format import (
@@ -21,9 +22,10 @@ from chroma_nb.transfer.export_format import (
 )
 from chroma_nb.transfer.export_rows import ExportedRows
 from chroma_nb.transfer.parquet_reader import ParquetReader
-from chroma_nb.transfer.pieces import add_pieces
+from chroma_nb.transfer.pieces import add_pieces, check_rows
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import check_alike, exists, like, place_of
+from chroma_nb.validation import check_on_conflict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,21 +114,27 @@ def export_collection(
             place_of(collection).scan(skip_damaged=skip_damaged) as scan,
             # With O_EXCL: a link that somebody put there is not followed.
             os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
-            # With checksums, so that readers notice damage: a backup may be years old.
-            parquet.ParquetWriter(
-                file, arrow_schema(pa, collection, scan.dimension), write_page_checksum=True
-            ) as writer,
-            progress_bar(
-                scan.n_records, f"Exporting {collection.name}", did="exported", enabled=enabled
-            ) as bar,
         ):
-            for piece in RecordBatches(pa, counted(scan), writer.schema):
-                # Each piece becomes a row group. So nothing of it is held any more once it is written; and a reader,
-                # which decodes row groups one by one, needs no more memory than the piece did.
-                writer.write_batch(piece)
-                written += piece.num_rows
-                bar.update(piece.num_rows)
+            with (
+                # With checksums, so that readers notice damage: a backup may be years old.
+                parquet.ParquetWriter(
+                    file, arrow_schema(pa, collection, scan.dimension), write_page_checksum=True
+                ) as writer,
+                progress_bar(
+                    scan.n_records, f"Exporting {collection.name}", did="exported", enabled=enabled
+                ) as bar,
+            ):
+                for piece in RecordBatches(pa, counted(scan), writer.schema):
+                    # Each piece becomes a row group. So nothing of it is held any more once it is written; and a reader,
+                    # which decodes row groups one by one, needs no more memory than the piece did.
+                    writer.write_batch(piece)
+                    written += piece.num_rows
+                    bar.update(piece.num_rows)
+            # Before it takes the place of an older export, which a power cut must not take along.
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(unfinished, target)
+        flush_folder(folder)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)
@@ -201,16 +209,14 @@ def import_collection(
             )
         rows = ExportedRows(reader, reader.schema.names)
         name = description["name"] if name is None else name
+        check_on_conflict(on_conflict)
         is_new = not exists(client, name)
+        if is_new:
+            # Before there is a collection: a file that is refused leaves none, and others may use it once it is there.
+            check_rows(rows, name, None)
         collection = like(client, name, description["configuration"], description["metadata"])
-        try:
-            check_alike(collection, description["configuration"], None)
-            report = add_pieces(collection, rows, on_conflict)
-        except BaseException:
-            # The file is damaged or was refused: leave no empty collection behind.
-            if is_new and not collection.count():
-                client.delete_collection(name)
-            raise
+        check_alike(collection, description["configuration"], None)
+        report = add_pieces(collection, rows, on_conflict, is_checked=is_new)
         rows.describe(report)
     report.seconds = time.monotonic() - started
     collection.last_transfer = report

@@ -16,6 +16,7 @@ from chroma_nb.suggest import did_you_mean
 from chroma_nb.transfer.cells import MetadataCells, as_id
 from chroma_nb.transfer.decoded import Expansion
 from chroma_nb.transfer.pieces import Rows, add_pieces, known_ids
+from chroma_nb.transfer.stores import place_of
 from chroma_nb.transfer.tables import Table, table_of
 from chroma_nb.types import OTHER_METADATA
 from chroma_nb.validation import check_embeddings, check_ids, check_metadatas, check_on_conflict
@@ -223,6 +224,11 @@ class FrameRows(Rows):
 
     def _check_same(self, collection: Collection, rows: list[int]) -> None:
         """Raise where a record of the collection is another than the row of its id."""
+        at_once = place_of(collection).ids_at_once
+        if len(rows) > at_once:
+            for start in range(0, len(rows), at_once):
+                self._check_same(collection, rows[start : start + at_once])
+            return
         documents, uris = self._texts(rows)
         metadatas = self._metadatas(rows, counted=False)
         parts = {"documents": documents, "uris": uris, "metadatas": metadatas}

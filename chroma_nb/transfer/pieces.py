@@ -9,6 +9,7 @@ from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.errors import InvalidDimensionException, with_way_out
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.report import TransferReport
+from chroma_nb.transfer.stores import place_of
 from chroma_nb.validation import check_insert, check_on_conflict, ids_exist
 
 if TYPE_CHECKING:
@@ -51,16 +52,28 @@ class Rows(ABC):
         """
 
 
-def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> TransferReport:
+def add_pieces(
+    collection: Collection, rows: Rows, on_conflict: OnConflict, *, is_checked: bool = False
+) -> TransferReport:
     """Add records; every piece is checked before the first is written.
+
+    Args:
+        collection: Where to.
+        rows: The records.
+        on_conflict: As in `Collection.add`.
+        is_checked: `check_rows` has found no fault in them.
 
     Raises:
         IDAlreadyExistsError: An id exists and `on_conflict` is ``"error"``; nothing was written.
     """
     check_on_conflict(on_conflict)
     report = TransferReport(collection.name)
-    if rows.n_rows and rows.window_end(0) < rows.n_rows:
-        _check_all(collection, rows)
+    dimension = collection.get_model().dimension
+    if is_checked:
+        # But for the dimension, where somebody has added records meanwhile.
+        is_checked = dimension is None
+    if not is_checked and rows.n_rows and rows.window_end(0) < rows.n_rows:
+        check_rows(rows, collection.name, dimension)
     known = known_ids(collection, rows.ids)
     if known and on_conflict == "error":
         raise ids_exist([one for one in rows.ids if one in known], rows.n_rows, collection.name)
@@ -84,13 +97,17 @@ def add_pieces(collection: Collection, rows: Rows, on_conflict: OnConflict) -> T
     return report
 
 
-def _check_all(collection: Collection, rows: Rows) -> None:
+def check_rows(rows: Rows, name: str, dimension: int | None) -> None:
     """Check every piece as the write of it will, but for what embedding functions return.
+
+    Args:
+        rows: The records.
+        name: The collection's.
+        dimension: Of its embeddings; None: it has none yet.
 
     Raises:
         ValueError: As `Collection.add`, with the rows; nothing was written.
     """
-    dimension = collection.get_model().dimension
     for start, stop in rows.windows():
         piece = rows.piece(range(start, stop), counted=False)
         uris = piece.pop("uris") if piece["embeddings"] is not None else None
@@ -105,14 +122,9 @@ def _check_all(collection: Collection, rows: Rows) -> None:
             if dimension is not None and embeddings.shape[1] != dimension:
                 raise InvalidDimensionException(
                     f"Rows {start:,} to {stop - 1:,} have embeddings of dimension {embeddings.shape[1]}, and "
-                    f"collection {collection.name!r} or the rows before have {dimension}. Nothing was added."
+                    f"collection {name!r} or the rows before have {dimension}. Nothing was added."
                 )
             dimension = embeddings.shape[1]
-
-
-def _pieces(n_rows: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, n_rows, PIECE_RECORDS):
-        yield start, min(start + PIECE_RECORDS, n_rows)
 
 
 def known_ids(collection: Collection, ids: Sequence[str]) -> set[str]:
@@ -120,6 +132,7 @@ def known_ids(collection: Collection, ids: Sequence[str]) -> set[str]:
     found: set[str] = set()
     if not ids or not collection.count():
         return found
-    for start, stop in _pieces(len(ids)):
-        found.update(collection.get(ids=list(ids[start:stop]), include=[])["ids"])
+    at_once = place_of(collection).ids_at_once
+    for start in range(0, len(ids), at_once):
+        found.update(collection.get(ids=list(ids[start : start + at_once]), include=[])["ids"])
     return found

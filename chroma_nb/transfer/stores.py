@@ -167,7 +167,8 @@ def _function_of(configuration: dict[str, Any]) -> str | None:
     recorded = configuration.get("embedding_function")
     if recorded is None or recorded.get("type") != "known":
         return None
-    return f"{recorded['name']} {json.dumps(recorded.get('config') or {}, sort_keys=True)}"
+    # A store that others wrote may name none.
+    return f"{recorded.get('name')} {json.dumps(recorded.get('config') or {}, sort_keys=True)}"
 
 
 def place_of(collection: Collection) -> Place:

@@ -144,6 +144,11 @@ def check_recorded_function(function: Any) -> dict[str, Any] | None:
         raise InvalidArgumentError(
             'Expected embedding_function to be an object with a type, such as {"type": "legacy"}'
         )
+    if function["type"] == "known" and not isinstance(function.get("name"), str):
+        raise InvalidArgumentError(
+            'Expected embedding_function of the type "known" to have a name, such as {"type": "known", "name": "default", '
+            '"config": {}}'
+        )
     _check_json(function, "embedding_function")
     return function
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.types import COLLECTION_NAME
 from chroma_nb.validation.texts import check_texts
 from chroma_nb.words import brief
-
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 
 
 def check_collection_name(name: Any) -> None:
@@ -23,7 +21,7 @@ def check_collection_name(name: Any) -> None:
     """
     if not isinstance(name, str):
         raise ValueError(f"Expected name to be a str, got {brief(name)}")
-    if not _NAME.fullmatch(name):
+    if not COLLECTION_NAME.fullmatch(name):
         raise InvalidArgumentError(
             "Validation error: name: Expected a name containing 3-512 characters from "
             "[a-zA-Z0-9._-], starting and ending with a character in [a-zA-Z0-9]. "

@@ -92,6 +92,7 @@ def _read_server_info(found: Any, request: None) -> ServerInfo:
         max_batch_size=max(1, int(found["max_batch_size"])),
         max_records=max(1, int(found["max_records"])),
         max_body=max(1, int(found["max_body"])),
+        max_values=None if found.get("max_values") is None else max(1, int(found["max_values"])),
         base64=bool(found.get("supports_base64_encoding")),
         scans=bool(found.get("supports_scan")),
     )
@@ -106,6 +107,7 @@ def _write_server_info(info: ServerInfo) -> dict[str, Any]:
         "version": info.version,
         "max_records": info.max_records,
         "max_body": info.max_body,
+        "max_values": info.max_values,
     }
 
 

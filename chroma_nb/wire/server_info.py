@@ -15,6 +15,7 @@ class ServerInfo:
         max_batch_size: Records that one call of its store should hold.
         max_records: Records that one request may hold.
         max_body: Bytes that one request may take.
+        max_values: Ids and values of filters that one request may name; None: it does not say.
         base64: It reads embeddings in base64, where they cross the wire as JSON.
         scans: It reads a collection at one version, piece by piece (`API.scan`).
     """
@@ -24,6 +25,7 @@ class ServerInfo:
     max_batch_size: int
     max_records: int
     max_body: int
+    max_values: int | None = None
     base64: bool = True
     scans: bool = False
 

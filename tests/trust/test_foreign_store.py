@@ -11,6 +11,7 @@ import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import StoreCorruptError
+from tests.stores import private_settings
 from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
@@ -174,6 +175,9 @@ def test_a_collection_whose_entry_cannot_be_right_is_named_and_the_others_are_us
         assert others.query(query_embeddings=[[7.0, 8.0]], n_results=1)["ids"] == [["new"]]
         with pytest.raises(StoreCorruptError, match=r"\[notes\]"):
             others.modify(name="notes")
+        assert client.sql("SELECT count(*) AS n FROM others")["n"].tolist() == [3]
+        with pytest.raises(StoreCorruptError, match=r"\[notes\].*cannot be right"):
+            client.sql("SELECT count(*) FROM notes")
         report = client.check()
         assert [one.name for one in report.collections if not one.is_whole] == ["notes"]
         # `forged` has made a folder with the name of the damaged collection's file.
@@ -182,6 +186,36 @@ def test_a_collection_whose_entry_cannot_be_right_is_named_and_the_others_are_us
         assert f"{damaged}.f32" in vectors, "the vectors of the damaged collection were deleted"
     with chroma.Client(path) as client:
         assert client.get_collection("others", embedding_function=None).count() == 3
+
+
+@pytest.mark.parametrize("name", ["", "../../x", "a" * 513, "\x1b[31mred", "two words"])
+def test_a_name_that_no_collection_has_hides_no_other(
+    forged: Callable[..., str], name: str
+) -> None:
+    path = forged(f"UPDATE collections SET name = '{name}' WHERE name = 'notes'")
+    with chroma.Client(path) as client, chroma.EphemeralClient(private_settings()) as other:
+        assert [one.name for one in client.list_collections()] == ["others"]
+        assert client.sql("SELECT count(*) AS n FROM others")["n"].tolist() == [2]
+        assert client.copy_to(other) == {"others": 2}
+        (damaged,) = (one for one in client.check().collections if not one.is_whole)
+        assert (damaged.name, damaged.problems[0][:11]) == (name, "its name is")
+
+
+def test_of_two_collections_of_one_name_one_is_damaged(forged: Callable[..., str]) -> None:
+    path = forged("UPDATE collections SET name = 'others' WHERE name = 'notes'")
+    with chroma.Client(path) as client:
+        (listed,) = client.list_collections()
+        # The one that was made first.
+        assert listed.get(ids=["notes0"])["ids"] == ["notes0"]
+        assert client.sql("SELECT id FROM others ORDER BY id")["id"].tolist() == [
+            "notes0",
+            "notes1",
+        ]
+        (damaged,) = (one for one in client.check().collections if not one.is_whole)
+        assert damaged.problems == ["its name is there twice"]
+        client.delete_collection("others")
+        with pytest.raises(StoreCorruptError, match="its name is there twice"):
+            client.get_collection("others")
 
 
 @pytest.mark.parametrize("call", ["reset", "delete_database"])

@@ -76,6 +76,7 @@ class StoredCatalogue(DB):
             for database_id, name, tenant, created in rows.fetchall()
         }
         entries: dict[UUID, CatalogueEntry] = {}
+        by_name: dict[tuple[str, str, str], UUID] = {}
         damaged: list[DamagedEntry] = []
         tails = "tail_rows, tail_sum" if self._database.has_checksums else "NULL, NULL"
         columns = f"{COLLECTION_COLUMNS}, {tails}, text_sizes, padding"
@@ -83,6 +84,9 @@ class StoredCatalogue(DB):
             try:
                 entry = entry_from_row(row)
                 self._check_entry(con, entry, entries)
+                info = entry.info
+                if by_name.setdefault((info.tenant, info.database, info.name), info.id) != info.id:
+                    raise BadRowError("its name is there twice")
             except BadRowError as error:
                 damaged.append(self._damaged(row, str(error)))
                 continue
@@ -104,10 +108,6 @@ class StoredCatalogue(DB):
             "SELECT max(created) FROM (SELECT created FROM databases UNION ALL "
             "SELECT created FROM collections)"
         ).fetchall()
-        by_name = {
-            (entry.info.tenant, entry.info.database, entry.info.name): key
-            for key, entry in entries.items()
-        }
         there = {(key, entry.extent.generation) for key, entry in entries.items()}
         gone = [
             entry
@@ -182,6 +182,16 @@ class StoredCatalogue(DB):
             CollectionCheck(one.name, one.tenant, one.database, 0, problems=[one.problem])
             for one in self._cached.damaged
         ]
+
+    def damage_of(
+        self, collection_id: object, tenant: str, database: str, name: str
+    ) -> StoreCorruptError | None:
+        """Return the error of a collection whose row, with this id, cannot be right; None: it can."""
+        for one in self._cached.damaged:
+            is_named = (one.tenant, one.database, one.name) == (tenant, database, name)
+            if is_named and one.collection_id in (None, str(collection_id)):
+                return one.error
+        return None
 
     def reset(self) -> None:
         with self._database.changing():

@@ -14,7 +14,7 @@ from uuid import UUID
 from chroma_nb.db.base import NO_TEXTS, Extent, TextSizes
 from chroma_nb.db.block_sums import rows_per_block
 from chroma_nb.db.chunks import Padding
-from chroma_nb.types import MAX_DIMENSION, SPACES, CollectionInfo
+from chroma_nb.types import COLLECTION_NAME, MAX_DIMENSION, SPACES, CollectionInfo
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -71,6 +71,13 @@ def uuid(value: Any, what: str) -> UUID:
     return found
 
 
+def _name(value: Any) -> str:
+    name = text(value, "name")
+    if not COLLECTION_NAME.fullmatch(name):
+        raise BadRowError(f"its name is {brief(name)!r}, and no collection has such a name")
+    return name
+
+
 def read_info(row: Sequence[Any]) -> CollectionInfo:
     """Return what a row of `schema.COLLECTION_COLUMNS` says of a collection; `BadRowError` where that cannot be."""
     dimension, ttl = row[7], row[12]
@@ -80,7 +87,7 @@ def read_info(row: Sequence[Any]) -> CollectionInfo:
         raise BadRowError(f"its ttl_seconds is {brief(ttl)!r}, and not a number above 0")
     return CollectionInfo(
         id=uuid(row[0], "id"),
-        name=text(row[1], "name"),
+        name=_name(row[1]),
         tenant=text(row[2], "tenant"),
         database=text(row[3], "database"),
         configuration=_configuration(row[5]),

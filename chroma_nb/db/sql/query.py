@@ -180,9 +180,13 @@ class _Query:
         )
         description: Any = cursor.description
         self._has_types = not isinstance(description[0][1], str)
-        snapshot.collections = {
-            row[1]: CollectionVersion(UUID(row[0]), *row[1:]) for row in cursor.fetchall()
-        }
+        snapshot.collections, snapshot.damaged = {}, {}
+        for row in cursor.fetchall():
+            error = self._store.damage_of(row[0], self._tenant, self._database, row[1])
+            if error is None:
+                snapshot.collections[row[1]] = CollectionVersion(UUID(row[0]), *row[1:])
+            else:
+                snapshot.damaged[row[1]] = error
 
     def _begin_again(self) -> None:
         """Begin the transaction again after DuckDB has ended it. Nothing may have changed in between.
@@ -318,6 +322,8 @@ class _Query:
             found = self._snapshot.collections.get(name)
             if found is None:
                 if cte_name == name:
+                    if name in self._snapshot.damaged:
+                        raise self._snapshot.damaged[name]
                     if fold(name) not in SYSTEM_VIEWS:
                         raise InvalidArgumentError(self._errors.unknown_table(name))
                     system_views.append(name)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import TextSizes, VectorSource
     from chroma_nb.db.sql.columns import ColumnsCache
     from chroma_nb.db.sql.vectors import VectorFunction
-    from chroma_nb.errors import MemoryBudgetError
+    from chroma_nb.errors import MemoryBudgetError, StoreCorruptError
     from chroma_nb.filters.limits import FilterLimits
 
 
@@ -51,6 +51,11 @@ class SqlStore(Protocol):
 
     def is_at(self, collection_id: UUID, generation: int) -> bool:
         """Say whether that generation is still there."""
+
+    def damage_of(
+        self, collection_id: object, tenant: str, database: str, name: str
+    ) -> StoreCorruptError | None:
+        """Return the error of a collection whose row in the catalogue, with this id, cannot be right; None: it can."""
 
     def memory_error(self) -> MemoryBudgetError:
         """Return the error for a query that DuckDB has not enough memory for."""
@@ -89,3 +94,5 @@ class Snapshot:
     database: str = ""
     #: Name -> collection.
     collections: dict[str, CollectionVersion] = field(default_factory=dict)
+    #: Name -> the error of a collection whose row in the catalogue cannot be right.
+    damaged: dict[str, StoreCorruptError] = field(default_factory=dict)

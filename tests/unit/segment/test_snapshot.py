@@ -10,6 +10,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from chroma_nb.segment import snapshot
 from chroma_nb.segment.snapshot import (
     FORMAT_VERSION,
     is_damaged,
@@ -177,3 +178,21 @@ def test_one_that_cannot_be_saved_leaves_nothing(
     assert os.listdir(os.path.dirname(prefix)) == ["one.0.segment"]
     assert open_snapshot(prefix, VERSION) is None
     assert is_damaged(prefix, lambda _: None) == prefix + ".segment", "no file of ours"
+
+
+def test_after_an_interrupt_the_memory_may_grow_although_the_traceback_is_kept(
+    prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The debugger's `sys.last_exc` keeps it, and so does any cycle until it is collected."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    pool = {**SECTIONS, "ids": bytearray(b"abc")}
+    for module, name in ((os, "replace"), (snapshot, "crc32")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, interrupt)
+            with pytest.raises(KeyboardInterrupt) as kept:
+                save_snapshot(prefix, VERSION, pool)
+        pool["ids"] += b"more"
+        assert kept.tb is not None
