@@ -84,6 +84,7 @@ class Local(API):
         self.settings = settings
         self._writer = Writer(db, segments)
         self._filter_limits = FilterLimits.of(settings)
+        self.max_ids = settings.max_filter_values
         self._most_description = parse_bytes(settings.max_description)
         self._pid = os.getpid()
         self._close_lock = threading.Lock()
@@ -137,10 +138,6 @@ class Local(API):
 
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
-
-    @property
-    def max_ids(self) -> int | None:
-        return self._filter_limits.values
 
     def get_user_identity(self) -> UserIdentity:
         return UserIdentity("", DEFAULT_TENANT, [DEFAULT_DATABASE])

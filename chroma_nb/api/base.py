@@ -76,6 +76,8 @@ class API(ABC):
     needs_db: ClassVar[bool]
     #: Does it answer without asking another process? Displays ask no other one.
     is_near: ClassVar[bool]
+    #: How many ids one call may name; None: as many as there are.
+    max_ids: int | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> API:
@@ -95,11 +97,6 @@ class API(ABC):
     @abstractmethod
     def get_max_batch_size(self) -> int:
         """Return how many records one call should hold."""
-
-    @property
-    def max_ids(self) -> int | None:
-        """How many ids one call may name; None: as many as there are."""
-        return None
 
     @abstractmethod
     def get_user_identity(self) -> UserIdentity:

@@ -89,6 +89,7 @@ class RemoteAPI(API):
     def __init__(self, settings: Settings, url: str, server: ServerInfo) -> None:
         self.url = url
         self.server = server
+        self.max_ids = server.max_values
         self._progress = settings.progress
         self._closed = False
         self._scans = RemoteScans(partial(self._ask, "scan"))
@@ -135,10 +136,6 @@ class RemoteAPI(API):
 
     def get_max_batch_size(self) -> int:
         return self.server.max_batch_size
-
-    @property
-    def max_ids(self) -> int | None:
-        return self.server.max_values
 
     def get_user_identity(self) -> UserIdentity:
         identity: UserIdentity = self._ask("get_user_identity")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chroma_nb.errors import ConflictError, NotFoundError
+from chroma_nb.errors import ConflictError, InternalError, NotFoundError
 from chroma_nb.filters.parsing import parse_where_document
 from chroma_nb.index.cores import CORES
 from chroma_nb.segment.segment import LoadedSegment
@@ -144,3 +144,21 @@ def test_a_check_reads_the_catalogue_before_it_keeps_graphs_from_being_saved(
 
     monkeypatch.setattr(store.db, "extent", slow)
     assert store.segments.check(store.id, lambda _: None).derived == []
+
+
+def test_a_compaction_that_fails_is_no_reason_not_to_close(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would give space back, on a disk that is full."""
+    store.write("a")
+    segments = store.segments
+
+    def full(*_: Any) -> None:
+        raise InternalError("Writing failed: the disk is full.")
+
+    monkeypatch.setattr(segments.db.__class__, "persists", True)
+    monkeypatch.setattr(segments, "_is_worth_compacting", lambda _: True)
+    monkeypatch.setattr(segments, "_compact_files", full)
+    segments.close()
+    assert f"Collection {store.id} was not compacted: Writing failed" in caplog.text
+    assert not list(segments._slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,49 @@ def test_a_pyarrow_that_knows_no_checksums_is_refused_by_its_version(
         with pytest.raises(ImportError, match=r"pyarrow 15 or newer.* 14\.0\.2 is installed"):
             call(tmp_path / "notes.parquet")
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def damaged(file: Path) -> None:
+    """Flip a bit of an embedding in an export of [[1, 2], ...]: the checksum of its page is wrong then."""
+    data = bytearray(file.read_bytes())
+    data[data.index(np.array([1, 2], np.float32).tobytes()) + 3] ^= 1
+    file.write_bytes(data)
+
+
+def test_an_import_that_is_refused_makes_and_deletes_nothing(
+    client: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Somebody else may be using a collection of that name by then."""
+    source = client.create_collection("source", embedding_function=None)
+    source.add(ids=["a"], embeddings=[[1.0, 2.0]])
+    source.export(tmp_path / "file.parquet")
+    damaged(tmp_path / "file.parquet")
+    made = []
+    create = client.api.create_collection
+    monkeypatch.setattr(
+        client.api,
+        "create_collection",
+        lambda *given, **named: made.append(given) or create(*given, **named),
+    )
+    with pytest.raises(InvalidArgumentError, match=r"checksum|CRC"):
+        client.import_(tmp_path / "file.parquet", "notes")
+    assert made == []
+
+
+def test_an_export_is_on_the_disk_before_it_takes_the_place_of_an_older_one(
+    notes: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    done: list[str] = []
+
+    def noting(name: str) -> Any:
+        work = getattr(os, name)
+        return lambda *given: done.append(name) or work(*given)
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, noting(name))
+    notes.export(tmp_path / "notes.parquet")
+    # The file, its name, and the folder that has it.
+    assert done == ["fsync", "replace", "fsync"]
 
 
 def test_another_parquet_file_is_refused_with_the_way_out(client: Any, tmp_path: Path) -> None:

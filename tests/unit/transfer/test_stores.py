@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.errors import InvalidArgumentError
+from tests.stores import private_settings
+from tests.support.database_file import edited_database
 from tests.unit.transfer.records import content
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_collections_are_copied_to_another_store_and_back(client: Any, notes: Any) -> None:
@@ -92,3 +98,26 @@ def test_a_fork_adds_to_no_other_collection(client: Any, notes: Any) -> None:
         with pytest.raises(chroma_nb.errors.UniqueConstraintError, match="no copy of"):
             notes.fork(name)
     assert (other.count(), alike.count(), notes.count()) == (0, 1, 3)
+
+
+def test_a_store_in_which_a_function_has_no_name_is_copied_no_further_than_that(
+    tmp_path: Path,
+) -> None:
+    """Earlier versions recorded what a client of the server's said, as it was."""
+    path = tmp_path / "store"
+    with chroma_nb.Client(path) as client:
+        for name in ("notes", "others"):
+            client.create_collection(name, embedding_function=None)
+    with edited_database(path) as con:
+        con.execute(
+            """UPDATE collections SET configuration = replace(configuration, '"embedding_function": null', """
+            """'"embedding_function": {"type": "known"}') WHERE name = 'notes'"""
+        )
+        (changed,) = con.execute(
+            "SELECT count(*) FROM collections WHERE configuration LIKE '%known%'"
+        ).fetchone()
+        assert changed == 1
+    with chroma_nb.Client(path) as client, chroma_nb.EphemeralClient(private_settings()) as other:
+        with pytest.raises(InvalidArgumentError, match="to have a name"):
+            client.copy_to(other, ["notes"])
+        assert client.copy_to(other, ["others"]) == {"others": 0}

@@ -136,6 +136,13 @@ def test_what_is_recorded_of_a_function_can_be_given_back_to_everybody(
         assert len(str(caught.value)) < 2_000
 
 
+@pytest.mark.parametrize("name", [{}, {"name": None}, {"name": 3}, {"config": {}}])
+def test_a_known_function_has_a_name(name: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="to have a name"):
+        validation.check_recorded_function({"type": "known", **name})
+    assert validation.check_recorded_function({"type": "legacy"}) == {"type": "legacy"}
+
+
 def test_what_json_holds_is_recorded_as_it_is() -> None:
     config = {"a": [None, True, -(2**63), 2**63 - 1, 1e308, "ä\0", {}], "b": _nested(20)}
     function = {"type": "known", "name": "x", "config": config}
