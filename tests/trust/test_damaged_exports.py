@@ -15,6 +15,7 @@ import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, NotFoundError
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.utils.data_loaders import ImageLoader
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def rows() -> np.ndarray:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported") / "notes.parquet"
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         notes = client.get_or_create_collection("exported_notes", embedding_function=None)
         ids = [f"n{i}" for i in range(N)]
         notes.add(
@@ -51,7 +52,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path: Path) -> None:
     data = exported.read_bytes()
     refused: list[str] = []
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         for at in np.random.default_rng(1).integers(0, len(data), 40).tolist():
             damaged = bytearray(data)
             damaged[at] ^= 4
@@ -78,7 +79,7 @@ def test_a_flipped_byte_is_an_error_or_changes_nothing(exported: Path, tmp_path:
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     def read(pipe: Path) -> str:
         with (
-            chroma_nb.EphemeralClient() as client,
+            chroma_nb.EphemeralClient(private_settings()) as client,
             pytest.raises(InvalidArgumentError, match="is no plain file") as caught,
         ):
             client.import_(pipe, name="read")
@@ -125,7 +126,7 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, kind: str) -> No
     if kind == "link to a pipe":
         target = tmp_path / "link"
         target.symlink_to(place)
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         notes = client.create_collection("notes_to_place", embedding_function=None)
         notes.add(ids=["a"], embeddings=[[1.0]])
         if target is place:
@@ -162,7 +163,7 @@ def test_a_description_that_was_changed_is_refused(exported: Path, tmp_path: Pat
     }
     parquet.write_table(table.replace_schema_metadata(changed), path)
     with (
-        chroma_nb.EphemeralClient() as client,
+        chroma_nb.EphemeralClient(private_settings()) as client,
         pytest.raises(InvalidArgumentError, match="not as it was written"),
     ):
         client.import_(path)
@@ -171,7 +172,7 @@ def test_a_description_that_was_changed_is_refused(exported: Path, tmp_path: Pat
 def test_a_cut_file_leaves_no_collection(exported: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.parquet"
     path.write_bytes(exported.read_bytes()[:-2_000])
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         with pytest.raises(InvalidArgumentError, match=r"cut\.parquet"):
             client.import_(path, name="cut")
         with pytest.raises(NotFoundError):
@@ -183,7 +184,7 @@ def test_records_that_were_there_stay(exported: Path, tmp_path: Path) -> None:
     data = bytearray(exported.read_bytes())
     data[len(data) // 3] ^= 4
     path.write_bytes(data)
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         there = client.create_collection("there", embedding_function=None)
         there.add(ids=["a"], embeddings=[[1.0] * DIMENSION])
         with pytest.raises(InvalidArgumentError, match=r"damaged\.parquet"):
@@ -203,7 +204,7 @@ def test_a_description_that_is_nested_too_deeply_is_refused(
     text = json.dumps(description).replace('"DEEP"', "[" * depth + "]" * depth)
     planted = table.replace_schema_metadata({b"chroma_nb": text.encode()})
     parquet.write_table(planted, tmp_path / "deep.parquet")
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         with pytest.raises(
             InvalidArgumentError, match="has a chroma_nb description that cannot be"
         ):
@@ -232,7 +233,7 @@ def test_cells_that_are_nested_too_deeply_are_refused_or_kept_as_text(exported: 
     planted = table.set_column(at, "metadata", pa.array([deep]))
     frame = pd.DataFrame({"id": ["a"], "document": ["b"], "uri": [None], "metadata": [deep]})
     frame["embedding"] = [[0.0] * DIMENSION]
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         notes = client.create_collection("read_cells", embedding_function=None)
         with pytest.raises(InvalidArgumentError, match="Column 'more' is nested too deeply"):
             notes.from_arrow(nested)

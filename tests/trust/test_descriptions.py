@@ -10,6 +10,7 @@ import pytest
 
 import chroma_nb as chroma
 from chroma_nb.errors import InvalidArgumentError
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ _FUNCTION = {
 
 
 def test_a_long_description_is_refused_when_a_collection_is_made_or_changed() -> None:
-    with chroma.Client() as client:
+    with chroma.Client(private_settings()) as client:
         with pytest.raises(InvalidArgumentError, match=r"1\.0 MB.*max_description"):
             client.create_collection("notes", embedding_function=None, metadata=_LONG)
         assert client.count_collections() == 0
@@ -53,7 +54,7 @@ def test_names_of_tenants_and_databases_are_limited(tmp_path: Path) -> None:
 
 def test_a_long_description_in_a_file_is_refused(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    with chroma.Client() as client:
+    with chroma.Client(private_settings()) as client:
         notes = client.create_collection("notes", embedding_function=None, metadata={"k": "v"})
         notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
         notes.export(tmp_path / "notes.parquet")

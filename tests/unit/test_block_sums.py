@@ -28,6 +28,7 @@ from chroma_nb.errors import (
     NotSupportedError,
     StoreCorruptError,
 )
+from tests.stores import private_settings
 from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
@@ -274,7 +275,7 @@ def test_the_error_names_the_way_out_and_it_leads_out(tmp_path: Path) -> None:
         assert not (tmp_path / "all.parquet").exists()
         assert notes.export(tmp_path / "rest.parquet", skip_damaged=True) == N - ROWS
         assert notes.last_transfer.damaged == ROWS
-        with chroma_nb.EphemeralClient() as other:
+        with chroma_nb.EphemeralClient(private_settings()) as other:
             rest = other.import_(tmp_path / "rest.parquet", "rest")
             assert set(rest.get(include=[])["ids"]) == {f"n{i}" for i in range(N)} - set(lost)
         # Some are deleted, the others get new embeddings.
@@ -697,7 +698,7 @@ def test_check_finds_what_has_gone_bad_since_it_was_read(tmp_path: Path) -> None
 
 
 def test_check_in_memory_and_at_a_server() -> None:
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         collection = client.get_or_create_collection("checked", embedding_function=None)
         collection.upsert(ids=["a"], embeddings=[[1.0]])
         assert client.check().is_whole

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 import chroma_nb as chroma
+from tests.stores import private_settings
 
 
 @pytest.fixture
 def client() -> Any:
-    return chroma.EphemeralClient()
+    return chroma.EphemeralClient(private_settings())
 
 
 @pytest.mark.parametrize("how", [pickle.dumps, copy.deepcopy])

@@ -10,6 +10,7 @@ import pytest
 import chroma_nb
 from chroma_nb.errors import ChromaError
 from chroma_nb.words import brief, counted, with_article
+from tests.stores import private_settings
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ HUGE = 10**5_000
 )
 def test_an_integer_that_python_does_not_write_out(call: Any) -> None:
     """The error is about the argument, and not that its message cannot be written."""
-    with chroma_nb.EphemeralClient() as client:
+    with chroma_nb.EphemeralClient(private_settings()) as client:
         notes = client.create_collection("notes", embedding_function=None)
         with pytest.raises((ValueError, TypeError, ChromaError)) as caught:
             call(notes, HUGE)

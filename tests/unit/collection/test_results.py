@@ -9,6 +9,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb.collection import Explanation, GetResult, QueryResult
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def notes() -> Iterator[Any]:
-    client = chroma_nb.EphemeralClient()
+    client = chroma_nb.EphemeralClient(private_settings())
     notes = client.create_collection("pickled_results", embedding_function=None)
     notes.add(ids=["a", "b"], embeddings=[[1.0, 0.0], [0.0, 1.0]], metadatas=[{"n": 1}, None])
     yield notes

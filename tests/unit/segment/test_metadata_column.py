@@ -12,6 +12,7 @@ import chroma_nb as chroma
 from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.filters.expression import Among, Compare, ListContains
 from chroma_nb.segment.metadata_column import MetadataColumn
+from tests.stores import private_settings
 
 VALUES: list[Any] = [
     *("x", "", 1, 1.0, True, False, 0, 0.0, -0.0, 2**53 + 1, 2.0**53, 2**63 - 1, -(2**63), 2.0**63),
@@ -172,7 +173,7 @@ def test_metadata_are_parsed_once_however_many_columns_there_are(
         texts.append(text)
         return read_metadata(text)
 
-    with chroma.EphemeralClient() as client:
+    with chroma.EphemeralClient(private_settings()) as client:
         docs = client.create_collection("docs", embedding_function=None)
         old = {"kept": 1, "gone": 1, "k1": "x"}
         docs.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], metadatas=[old, old])
