@@ -194,10 +194,10 @@ class TextPool:
         firsts = self._starts[labels][given]
         lasts = firsts + lengths[given]
         if not len(firsts):
-            data = b""
+            data: bytes | bytearray = b""
         elif (firsts[1:] == lasts[:-1] + 1).all():
             # They stand one after the other, as those that were written together do: only the borders have to go.
-            data = bytes(self._buffer[firsts[0] : lasts[-1]].translate(None, _BORDER))
+            data = self._buffer[firsts[0] : lasts[-1]].translate(None, _BORDER)
         else:
             buffer = self._buffer
             places = zip(firsts.tolist(), lasts.tolist(), strict=True)
