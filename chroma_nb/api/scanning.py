@@ -11,6 +11,7 @@ from chroma_nb.errors import InternalError, MemoryBudgetError
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 from chroma_nb.memory.workspace import NOTHING, WORKSPACE
+from chroma_nb.texts import Texts
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -44,16 +45,18 @@ _READ = "read"
 class ScanPiece:
     """Some records of a scan, as columns of n rows; what was not asked for is None.
 
+    A column of texts is a list, or `Texts` where nobody needs objects of it.
+
     It has no record only where all of them were left out as damaged.
     """
 
-    ids: list[str]
+    ids: Sequence[str]
     #: Shape (n, dimension), float32, C-contiguous. (0, 0) where there is no record.
     embeddings: NDArray[np.float32] | None = None
-    documents: list[str | None] | None = None
+    documents: Sequence[str | None] | None = None
     #: Each a JSON object as text, or None: so a transport or a file need not write it once more.
-    metadatas: list[str | None] | None = None
-    uris: list[str | None] | None = None
+    metadatas: Sequence[str | None] | None = None
+    uris: Sequence[str | None] | None = None
     #: Records that were left out here, as their embeddings are damaged.
     n_damaged: int = 0
 
@@ -67,7 +70,9 @@ class ScanPiece:
             metadatas = json.loads(
                 "[" + ",".join(["null" if one is None else one for one in self.metadatas]) + "]"
             )
-        return RecordBatch(self.ids, self.embeddings, self.documents, self.uris, metadatas)
+        documents = None if self.documents is None else list(self.documents)
+        uris = None if self.uris is None else list(self.uris)
+        return RecordBatch(list(self.ids), self.embeddings, documents, uris, metadatas)
 
 
 class Scan(ABC):
@@ -139,10 +144,14 @@ class Scan(ABC):
 class _Columns(Protocol):
     """Records as columns: a `ScanPiece`, or `Records`."""
 
-    ids: list[str]
-    embeddings: NDArray[np.float32] | None
-    documents: list[str | None] | None
-    uris: list[str | None] | None
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def embeddings(self) -> NDArray[np.float32] | None: ...
+    @property
+    def documents(self) -> Sequence[str | None] | None: ...
+    @property
+    def uris(self) -> Sequence[str | None] | None: ...
 
 
 C = TypeVar("C", bound=_Columns)
@@ -217,7 +226,7 @@ class Pieces(ABC, Generic[C]):
                 found = self.read(self.at, stop, n_rows == 1)
                 n_bytes = made = to_write = 0
                 if found is not None:
-                    n_bytes = _piece_bytes(found, objects_bytes)
+                    n_bytes = _piece_bytes(found, _objects_bytes)
                     # What is made of it is in UTF-8: of most texts beyond Latin less than what was read.
                     made = _piece_bytes(found, _utf8_bytes)
                     to_write = _TEXT_COPIES * _text_bytes(found)
@@ -245,7 +254,9 @@ class Pieces(ABC, Generic[C]):
                 self._average_bytes = max(n_bytes, to_write // COPIES) // len(found.ids)
                 self._next_rows = _GROWTH * n_rows
             self._held = held
-            says_something = found.ids or (isinstance(found, ScanPiece) and found.n_damaged)
+            says_something = bool(found.ids) or (
+                isinstance(found, ScanPiece) and found.n_damaged > 0
+            )
             # Last: a piece that an interrupt keeps from the caller is read again.
             self.at = stop
             if says_something:
@@ -308,7 +319,7 @@ def _too_large(error: MemoryBudgetError, said: tuple[str, ...]) -> MemoryBudgetE
 
 def _text_bytes(found: _Columns) -> int:
     """Return the bytes of the documents and uris of these records."""
-    return objects_bytes(found.documents or ()) + objects_bytes(found.uris or ())
+    return _objects_bytes(found.documents or ()) + _objects_bytes(found.uris or ())
 
 
 def piece_bytes(piece: ScanPiece) -> int:
@@ -317,7 +328,11 @@ def piece_bytes(piece: ScanPiece) -> int:
 
 
 def _utf8_bytes(texts: Sequence[str | None]) -> int:
-    return sum(map(utf8_length, texts))
+    return texts.n_bytes if isinstance(texts, Texts) else sum(map(utf8_length, texts))
+
+
+def _objects_bytes(texts: Sequence[str | None]) -> int:
+    return texts.objects_bytes() if isinstance(texts, Texts) else objects_bytes(texts)
 
 
 def _piece_bytes(found: Any, of_texts: Callable[[Sequence[Any]], int]) -> int:

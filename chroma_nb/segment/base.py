@@ -176,6 +176,24 @@ class MetadataReader(ABC):
             columns: Of ``id``, ``document``, ``uri`` and ``metadata``; the others are empty.
         """
 
+    def texts(
+        self, labels: NDArray[np.int64], columns: Sequence[str]
+    ) -> dict[str, Sequence[str | None]]:
+        """Return columns of records as the DB holds them, for a scan, by their names.
+
+        Args:
+            labels: int64, shape (n,), each once. One that has no record is left out.
+            columns: Of ``id``, ``document``, ``uri`` and ``metadata``.
+        """
+        rows = self.stored(labels, columns)
+        found: dict[str, Sequence[str | None]] = {
+            "id": rows.ids,
+            "document": rows.documents,
+            "uri": rows.uris,
+            "metadata": rows.metadatas,
+        }
+        return {name: found[name] for name in columns}
+
 
 class VectorReader(ABC):
     """Nearest-neighbour search over one collection's vectors."""

@@ -17,6 +17,7 @@ from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
+from chroma_nb.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -429,6 +430,21 @@ class LoadedMetadata(MetadataReader):
             uris,
             self._metadatas.get(labels) if "metadata" in columns else [],
         )
+
+    def texts(
+        self, labels: NDArray[np.int64], columns: Sequence[str]
+    ) -> dict[str, Sequence[str | None]]:
+        pools = {
+            "id": self._ids,
+            "document": self._documents,
+            "uri": self._uris,
+            "metadata": self._metadatas,
+        }
+        found: dict[str, Sequence[str | None]] = {}
+        for name in columns:
+            pool = pools[name]
+            found[name] = Texts.missing(len(labels)) if pool is None else pool.texts(labels)
+        return found
 
     # -- what filters ask for -----------------------------------------------------------------
 

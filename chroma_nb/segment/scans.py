@@ -23,6 +23,7 @@ from chroma_nb.errors import ChromaError, InternalError, MemoryBudgetError, Stor
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.kept_records import KeptRecords
 from chroma_nb.segment.segment import stored_segment
+from chroma_nb.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -166,7 +167,7 @@ class LocalScan(SizedScan):
             label = self._labels[row : row + 1].astype(np.int64)
             if self._is_touched(row, row + 1).any():
                 return "(deleted)"
-            return "".join(segment.metadata.stored(label, ["id"]).ids)
+            return "".join(map(str, segment.metadata.texts(label, ["id"])["id"]))
 
     def _is_touched(self, start: int, stop: int) -> NDArray[np.bool_]:
         places = self._places
@@ -204,14 +205,14 @@ class LocalScan(SizedScan):
         if "embeddings" in self._include:
             n_bytes += 4 * self.dimension * len(labels)
         with WORKSPACE.take_all(COPIES * n_bytes, _PIECE, *_WAYS, waits=waits):
-            stored = segment.metadata.stored(labels, self._columns)
-            if len(stored) != len(labels):
+            texts = segment.metadata.texts(labels, self._columns)
+            if len(texts["id"]) != len(labels):
                 raise self._missing()
             piece = ScanPiece(
-                stored.ids,
-                documents=stored.documents if "documents" in self._include else None,
-                metadatas=stored.metadatas if "metadatas" in self._include else None,
-                uris=stored.uris if "uris" in self._include else None,
+                texts["id"],  # type: ignore[arg-type]
+                documents=texts.get("document"),
+                metadatas=texts.get("metadata"),
+                uris=texts.get("uri"),
             )
             _check_metadatas(piece.metadatas or ())
             if "embeddings" not in self._include:
@@ -264,7 +265,7 @@ class LocalScan(SizedScan):
             texts, vectors = self._file.get(places)
             order = np.argsort(np.concatenate([there, rows])).tolist()
 
-            def merged(column: list[Any] | None, at: int) -> Any:
+            def merged(column: Sequence[Any] | None, at: int) -> Any:
                 if column is None:
                     return None
                 both = [*column, *(record[at] for record in texts)]
@@ -532,22 +533,23 @@ def _check_metadatas(texts: Sequence[str | None]) -> None:
     Raises:
         StoreCorruptError: One is no JSON object.
     """
-    start = n_bytes = 0
-    for at, text in enumerate(texts):
-        n_bytes += len(text or "")
-        if n_bytes > _CHECK_BYTES or at == len(texts) - 1:
-            read_metadatas(texts[start : at + 1])
-            start, n_bytes = at + 1, 0
+    column = Texts.of(texts)
+    start = 0
+    while start < len(column):
+        end = int(np.searchsorted(column.offsets, column.offsets[start] + _CHECK_BYTES))
+        stop = min(max(end, start + 1), len(column))
+        read_metadatas(column[start:stop].to_list())
+        start = stop
 
 
 def _at(piece: ScanPiece, rows: Sequence[int], n_damaged: int) -> ScanPiece:
     """Return some rows of a piece, without its embeddings."""
 
-    def part(column: list[Any] | None) -> list[Any] | None:
-        return None if column is None else [column[row] for row in rows]
+    def part(column: Sequence[Any] | None) -> Any:
+        return None if column is None else Texts.of(column).at(np.array(rows, dtype=np.int64))
 
     return ScanPiece(
-        [piece.ids[row] for row in rows],
+        part(piece.ids),
         documents=part(piece.documents),
         metadatas=part(piece.metadatas),
         uris=part(piece.uris),

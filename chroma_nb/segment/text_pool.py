@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.memory.sizes import utf8_length
+from chroma_nb.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -183,6 +184,25 @@ class TextPool:
             start, length = int(starts[label]), int(lengths[label])
             out.append(None if length < 0 else buffer[start : start + length].decode())
         return out
+
+    def texts(self, labels: NDArray[np.int64]) -> Texts:
+        """Return the texts of these labels (int64, shape (n,)) as one column."""
+        lengths = self._lengths[labels].astype(np.int64)
+        given = lengths >= 0
+        ends = np.zeros(len(labels) + 1, dtype=np.int64)
+        np.cumsum(np.maximum(lengths, 0), out=ends[1:])
+        firsts = self._starts[labels][given]
+        lasts = firsts + lengths[given]
+        if not len(firsts):
+            data: bytes | bytearray = b""
+        elif (firsts[1:] == lasts[:-1] + 1).all():
+            # They stand one after the other, as those that were written together do: only the borders have to go.
+            data = self._buffer[firsts[0] : lasts[-1]].translate(None, _BORDER)
+        else:
+            buffer = self._buffer
+            places = zip(firsts.tolist(), lasts.tolist(), strict=True)
+            data = b"".join([buffer[first:last] for first, last in places])
+        return Texts(data, ends, given)
 
     def json_values(
         self, key: str, labels: NDArray[np.int64]

@@ -6,7 +6,6 @@ it cannot be told to wait no longer. So calls whose end is up to the client are 
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +73,6 @@ class OpenCalls:
     """
 
     def __init__(self, n_calls: int) -> None:
-        self._lock = threading.Lock()
         self._shares = Shares(n_calls)
 
     def take(self, who: str) -> CallSlot:
@@ -83,17 +81,15 @@ class OpenCalls:
         Raises:
             Refused: The client has as many as it may.
         """
-        with self._lock:
-            if not self._shares.take(who):
-                raise busy(
-                    f"{self._shares.held(who)} calls of yours have not ended (Settings.server_max_streams)"
-                )
+        if not self._shares.take(who):
+            raise busy(
+                f"{self._shares.held(who)} calls of yours have not ended (Settings.server_max_streams)"
+            )
         return CallSlot(self, who)
 
     def give_back(self, who: str) -> None:
         """Count a call no more."""
-        with self._lock:
-            self._shares.give_back(who)
+        self._shares.give_back(who)
 
 
 class CallSlot:

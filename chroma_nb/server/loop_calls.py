@@ -67,6 +67,17 @@ class LoopCalls:
                 if call in self._under_way:
                     self._under_way[call] = None
 
+    def begin(self, call: Hashable) -> None:
+        """Note that a call is under way, which asks nothing of the loop.
+
+        Raises:
+            Refused: The server is stopping.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise busy(STOPPING)
+            self._under_way[call] = None
+
     def answered(self, call: Hashable) -> None:
         """Note that a call is not under way any more: its answer is sent, or it waits for its client."""
         with self._changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chroma_nb.errors import RateLimitError
+from chroma_nb.errors import InternalError, RateLimitError
 
 if TYPE_CHECKING:
     from chroma_nb.errors import ChromaError
@@ -32,3 +32,14 @@ class Refused(Exception):
 def busy(why: str) -> Refused:
     """Return the answer that asks a client to try again in a second."""
     return Refused(503, RateLimitError(f"The server is busy: {why}."), Retry_After="1")
+
+
+def too_long(seconds: float) -> Refused:
+    """Return the answer to a request that has not been carried out within the server's deadline."""
+    return Refused(
+        504,
+        InternalError(
+            f"The request took longer than {seconds:g} s and is still worked on: a write may yet succeed "
+            "(Settings.server_timeout_seconds)."
+        ),
+    )

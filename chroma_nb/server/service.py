@@ -27,7 +27,7 @@ from chroma_nb.server.auth import Authenticator, Identity, PasswordQueue
 from chroma_nb.server.hidden_paths import HiddenPaths
 from chroma_nb.server.observability import LOGGER, Metrics
 from chroma_nb.server.operations import HANDLERS, Call
-from chroma_nb.server.refusals import STOPPING, Refused, busy
+from chroma_nb.server.refusals import STOPPING, Refused, busy, too_long
 from chroma_nb.server.scans import OpenScans
 from chroma_nb.server.shares import Shares, Threads
 from chroma_nb.types import DEFAULT_DATABASE
@@ -51,7 +51,8 @@ class Service:
     """What all requests share: the store, the authenticator, the threads, the limits, the metrics.
 
     `identify`, `run` and `in_thread` belong to one event loop, the same for all transports; one that has threads
-    of its own asks for them with `asyncio.run_coroutine_threadsafe`. The other methods may be called by any thread.
+    of its own asks for them with `asyncio.run_coroutine_threadsafe`, or has `run_here` do the work in the thread that it
+    has. The other methods may be called by any thread.
 
     Args:
         api: The store.
@@ -155,13 +156,7 @@ class Service:
         if not operation.long and seconds:
             done, _ = await asyncio.wait((future,), timeout=seconds)
             if not done:
-                raise Refused(
-                    504,
-                    InternalError(
-                        f"The request took longer than {seconds:g} s and is still worked on: a write may "
-                        "yet succeed (Settings.server_timeout_seconds)."
-                    ),
-                )
+                raise too_long(seconds)
         return await future
 
     def in_thread(self, who: str, work: Callable[[], T]) -> asyncio.Future[T]:
@@ -174,6 +169,48 @@ class Service:
         Raises:
             Refused: The client has used up its share of requests.
         """
+        self._take_slot(who)
+
+        def work_has_ended(future: asyncio.Future[T]) -> None:
+            # When the work has ended, and not the waiting: until then the request counts.
+            self._give_slot_back(who)
+            if not future.cancelled():
+                future.exception()
+
+        future = self._threads.submit(who, work)
+        future.add_done_callback(work_has_ended)
+        return future
+
+    def run_here(self, operation: Operation, who: str, work: Callable[[], T]) -> T:
+        """Do the work of a request in the calling thread, which the transport has made for it.
+
+        The deadline is the transport's business: this thread can tell nobody that it is late.
+
+        Args:
+            operation: What it is.
+            who: The client in whose share it counts.
+            work: The function that does it.
+
+        Raises:
+            Refused: The server is too busy, or is stopping.
+        """
+        if self.stopping:
+            raise busy(STOPPING)
+        if operation.scope == "open":
+            return work()
+        self._take_slot(who)
+        try:
+            with self._threads.turn(who):
+                return work()
+        finally:
+            self._give_slot_back(who)
+
+    def _take_slot(self, who: str) -> None:
+        """Count a request in a client's share.
+
+        Raises:
+            Refused: The client has used it up.
+        """
         if not self._slots.take(who):
             n_theirs = self._slots.held(who)
             n = self.settings.server_max_concurrency - self._slots.n_free
@@ -183,16 +220,9 @@ class Service:
             )
         self.metrics.in_flight.inc()
 
-        def work_has_ended(future: asyncio.Future[T]) -> None:
-            # When the work has ended, and not the waiting: until then the request counts.
-            self._slots.give_back(who)
-            self.metrics.in_flight.dec()
-            if not future.cancelled():
-                future.exception()
-
-        future = self._threads.submit(who, work)
-        future.add_done_callback(work_has_ended)
-        return future
+    def _give_slot_back(self, who: str) -> None:
+        self._slots.give_back(who)
+        self.metrics.in_flight.dec()
 
     # -- carrying out a request ---------------------------------------------------------------
 

@@ -204,15 +204,17 @@ def check_metadatas(values: Any, size: int) -> list[Any]:
         AnswerError: It is none.
     """
     found = _listed(values, "metadatas", size)
+    kinds: set[type[Any]] = set()
     for metadata in found:
-        if metadata is None:
-            continue
-        check_kind(metadata, dict, "a metadata")
-        if not _SCALARS.issuperset(map(type, metadata.values())):
-            raise AnswerError("'metadatas' has values that no metadata has")
-        for value in metadata.values():
-            if type(value) is list and not _ITEMS.issuperset(map(type, value)):
-                raise AnswerError("'metadatas' has lists that no metadata has")
+        if metadata is not None:
+            kinds.update(map(type, check_kind(metadata, dict, "a metadata").values()))
+    if not kinds <= _SCALARS:
+        raise AnswerError("'metadatas' has values that no metadata has")
+    if list in kinds:
+        for metadata in found:
+            for value in (metadata or {}).values():
+                if type(value) is list and not _ITEMS.issuperset(map(type, value)):
+                    raise AnswerError("'metadatas' has lists that no metadata has")
     return [metadata or None for metadata in found]
 
 
@@ -222,9 +224,28 @@ def read_metadatas(texts: Sequence[str | None]) -> list[Any]:
     Raises:
         AnswerError: One is none.
     """
-    try:
-        # Each by itself: two halves that are no JSON may be some when they are put together.
-        found = [None if text is None else json.loads(text) for text in texts]
-    except (ValueError, RecursionError) as error:
-        raise AnswerError(f"metadata cannot be read: {error}") from None
+    found = _parsed_together(texts)
+    if found is None:
+        try:
+            found = [None if text is None else json.loads(text) for text in texts]
+        except (ValueError, RecursionError) as error:
+            raise AnswerError(f"metadata cannot be read: {error}") from None
     return check_metadatas(found, len(found))
+
+
+def _parsed_together(texts: Sequence[str | None]) -> list[Any] | None:
+    """Return what JSON texts of objects say; None where they have to be parsed one by one, which takes three times as long.
+
+    Two halves that are no JSON may be some when they are put together. Here they cannot: no text of JSON goes on over the
+    end of a line, and an object that began in one text and ended in another would have to have objects in a list, which no
+    metadata has (`check_metadatas`).
+    """
+    if any(text is not None and (text[:1] != "{" or text[-1:] != "}") for text in texts):
+        return None
+    try:
+        found: list[Any] = json.loads(
+            "[" + ",\n".join(["null" if text is None else text for text in texts]) + "]"
+        )
+    except (ValueError, RecursionError):
+        return None
+    return found if len(found) == len(texts) else None

@@ -23,6 +23,7 @@ from chroma_nb.wire.arrow_columns import (
     from_vectors,
     is_given,
     to_numbers,
+    to_texts,
     too_much_text,
 )
 from chroma_nb.wire.text import dumps
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.texts import Texts
     from chroma_nb.types import RecordBatch
 
 #: Name of a column -> the part of an answer, and the name in `include`.
@@ -284,21 +286,24 @@ def read_piece(table: Any, include: Sequence[str], dimension: int) -> ScanPiece:
     Raises:
         AnswerError: It is none.
     """
-    piece = ScanPiece(_ids(table))
+    ids = _packed(table, "id")
+    if ids.given is not None:
+        raise AnswerError("'id' has something else than texts")
+    piece = ScanPiece(ids)  # type: ignore[arg-type]
     for name, part in PARTS.items():
         if part not in include:
             continue
-        column = _column(table, name)
         if name != "embedding":
-            setattr(piece, part, _texts(column, name, AnswerError))
+            setattr(piece, part, _packed(table, name))
             continue
+        column = _column(table, name)
         piece.embeddings = _vectors(column)
         if piece.ids and piece.embeddings.shape[1] != dimension:
             raise AnswerError(
                 f"'embedding' has {piece.embeddings.shape[1]:,} numbers, not {dimension:,}"
             )
     # Whoever gets the texts writes them to a file as they are.
-    read_metadatas(piece.metadatas or ())
+    read_metadatas(list(piece.metadatas or ()))
     return piece
 
 
@@ -346,9 +351,22 @@ def _one_array(column: Any) -> Any:
     return whole
 
 
+def _packed(table: Any, name: str) -> Texts:
+    """Return a column of texts as it is: the batch was checked when it came."""
+    column = _column(table, name)
+    if not _is_text(column.type):
+        raise AnswerError(f"Expected column {name!r} to be texts, got {column.type}"[:300])
+    return to_texts(column)
+
+
+def _is_text(kind: Any) -> bool:
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
+
+
 def _texts(column: Any, name: str, refuse: Callable[[str], Exception]) -> list[Any]:
     kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+    if not _is_text(kind):
         raise refuse(f"Expected column {name!r} to be texts, got {kind}"[:300])
     try:
         texts: list[Any] = column.to_pylist()

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,19 +29,31 @@ def from_texts(texts: Iterable[str | None]) -> pa.Array:
     Raises:
         InvalidArgumentError: They have more than 2 GiB together.
     """
-    data = bytearray()
-    ends = [0]
-    given = []
-    for text in texts:
-        if text is not None:
-            data += text.encode()
-        ends.append(len(data))
-        given.append(text is not None)
-    if len(data) > _MOST_TEXT_BYTES:
+    column = Texts.of(texts)
+    start, n_bytes = int(column.offsets[0]), column.n_bytes
+    if n_bytes > _MOST_TEXT_BYTES:
         raise too_much_text()
-    offsets = pa.py_buffer(np.array(ends, np.int32))
-    valid = None if all(given) else _to_bits(np.array(given, dtype=bool))
-    return pa.StringArray.from_buffers(len(given), offsets, pa.py_buffer(data), valid)
+    offsets = pa.py_buffer((column.offsets - start).astype(np.int32))
+    data = pa.py_buffer(column.data[start : start + n_bytes])
+    valid = None if column.given is None else _to_bits(column.given)
+    return pa.StringArray.from_buffers(len(column), offsets, data, valid)
+
+
+def to_texts(column: pa.Array) -> Texts:
+    """Return a column of strings without a copy of them.
+
+    Args:
+        column: Strings, large strings or nulls, checked with `pyarrow.Array.validate(full=True)`.
+    """
+    n = len(column)
+    if pa.types.is_null(column.type):
+        return Texts.missing(n)
+    _, offsets, data = column.buffers()
+    letter = "<i8" if pa.types.is_large_string(column.type) else "<i4"
+    # A column of no rows may have no offsets.
+    ends = np.frombuffer(offsets or b"", letter)[column.offset : column.offset + n + 1]
+    given = is_given(column) if column.null_count else None
+    return Texts(data or b"", ends if len(ends) else np.zeros(1, dtype=np.int64), given)
 
 
 def too_much_text() -> InvalidArgumentError:

@@ -13,6 +13,8 @@ from chroma_nb.wire.filters import finite_filter
 from chroma_nb.wire.requests import ScanAnswer, ScanStep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 _FLOAT32 = np.dtype("<f4")
@@ -56,11 +58,11 @@ def write_scan_answer(answer: ScanAnswer) -> dict[str, Any]:
     written = None
     if piece is not None:
         written = {
-            "ids": piece.ids,
+            "ids": list(piece.ids),
             "embeddings": None if piece.embeddings is None else _to_text(piece.embeddings),
-            "documents": piece.documents,
-            "metadatas": piece.metadatas,
-            "uris": piece.uris,
+            "documents": _as_list(piece.documents),
+            "metadatas": _as_list(piece.metadatas),
+            "uris": _as_list(piece.uris),
             "n_damaged": piece.n_damaged,
         }
     return {
@@ -105,6 +107,10 @@ def _read_piece(found: Any, dimension: int, step: ScanStep) -> ScanPiece:
     # Whoever gets the texts writes them to a file as they are.
     read_metadatas(piece.metadatas or ())
     return piece
+
+
+def _as_list(column: Sequence[str | None] | None) -> list[str | None] | None:
+    return None if column is None else list(column)
 
 
 def _to_text(vectors: NDArray[np.float32]) -> str:

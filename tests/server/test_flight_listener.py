@@ -80,6 +80,18 @@ def held(server: Server, name: str) -> Iterator[Any]:
             go.set()
 
 
+@contextlib.contextmanager
+def stream_of(plain: Plain) -> Iterator[tuple[Any, Any]]:
+    """A stream for questions: its (writer, reader)."""
+    writer, reader = plain.client.do_exchange(fl.FlightDescriptor.for_command(b"{}"), plain.options)
+    writer.begin(QUESTION)
+    try:
+        yield writer, reader
+    finally:
+        with contextlib.suppress(Exception):
+            writer.close()
+
+
 # -- one store, one service -----------------------------------------------------------------------
 
 
@@ -385,6 +397,69 @@ def test_what_waits_for_a_thread_is_under_way_too() -> None:
             go.set()
             assert (first.result(LONG), second.result(LONG)) == (0, 0)
             ending.result(LONG)
+        plain.client.close()
+
+
+def test_a_late_question_is_answered_and_the_stream_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "chroma_nb.server")
+    with made(server_timeout_seconds=0.05) as server:
+        server.start()
+        plain = Plain(server.urls[1])
+        question = json.dumps({"operation": "get", "path": plain.notes()}).encode()
+        with stream_of(plain) as (writer, reader):
+            with held(server, "get") as (begun, go):
+                writer.write_metadata(question)
+                assert begun.wait(LONG)
+                said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+                assert said["status"] == 504
+                assert "server_timeout_seconds" in said["message"]
+                assert server._service._slots.held("127.0.0.1") == 1, "it is still worked on"
+                go.set()
+            writer.write_metadata(question)
+            said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+            assert said["status"] == 200, "the result of the first one was not sent"
+        asked = [vars(one).get("fields", {}) for one in caplog.records]
+        assert [one["status"] for one in asked if one.get("operation") == "get"] == [504, 200]
+        plain.client.close()
+
+
+def test_a_question_under_way_is_answered_before_the_end() -> None:
+    with made() as server, ThreadPoolExecutor(1) as threads:
+        server.start()
+        plain = Plain(server.urls[1])
+        question = json.dumps({"operation": "get", "path": plain.notes()}).encode()
+        with stream_of(plain) as (writer, reader):
+            with held(server, "get") as (begun, go):
+                writer.write_metadata(question)
+                assert begun.wait(LONG)
+                ending = threads.submit(server.stop)
+                wait_until(lambda: server._flight._ending.locked())
+                with pytest.raises(NotYet):
+                    ending.result(0.3)
+                go.set()
+                said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+                assert said["status"] == 200
+            ending.result(LONG)
+        plain.client.close()
+
+
+def test_a_question_waits_for_its_clients_turn() -> None:
+    with made(server_threads=2) as server, ThreadPoolExecutor(1) as threads:
+        server.start()
+        plain = Plain(server.urls[1])
+        path = plain.notes()
+        question = json.dumps({"operation": "get", "path": path}).encode()
+        with stream_of(plain) as (writer, reader), held(server, "count") as (begun, go):
+            counting = threads.submit(plain.act, "count", **path)
+            assert begun.wait(LONG)
+            # Half of the threads, which is one, is in use: by the same address.
+            writer.write_metadata(question)
+            wait_until(lambda: server._service._threads._waiting)
+            go.set()
+            assert counting.result(LONG) == 0
+            assert json.loads(reader.read_chunk().app_metadata.to_pybytes())["status"] == 200
         plain.client.close()
 
 

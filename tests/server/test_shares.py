@@ -111,6 +111,54 @@ def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
     asyncio.run(main())
 
 
+def test_a_thread_of_its_own_waits_for_its_turn_and_counts() -> None:
+    async def main() -> None:
+        threads, hold = Threads(2), threading.Event()
+        began = threading.Event()
+
+        def work_here(who: str) -> str:
+            with threads.turn(who):
+                began.set()
+                assert hold.wait(180)
+                return who
+
+        here = asyncio.create_task(asyncio.to_thread(work_here, "a"))
+        assert await asyncio.to_thread(began.wait, 60)
+        # Half of the threads, which is one, is a's.
+        waiting = threads.submit("a", lambda: "a too")
+        assert await asyncio.wait_for(threads.submit("b", lambda: "b"), 60) == "b"
+        assert not waiting.done()
+        closing = asyncio.create_task(asyncio.to_thread(threads.close))
+        while not threads._is_closed:
+            await asyncio.sleep(0.001)
+        with pytest.raises(Refused, match="it is stopping"), threads.turn("c"):
+            raise AssertionError("it was closed")
+        assert not closing.done(), "a's thread is still at work"
+        hold.set()
+        assert await here == "a"
+        with pytest.raises(Refused, match="it is stopping"):
+            await asyncio.wait_for(waiting, 60)
+        await closing
+
+    asyncio.run(main())
+
+
+def test_many_that_cannot_begin_are_refused_one_after_the_other() -> None:
+    async def main() -> None:
+        threads, hold = Threads(1), threading.Event()
+        threads.submit("a", hold.wait)
+        waiting = [threads.submit("a", lambda: 1) for _ in range(5_000)]
+        closing = asyncio.create_task(asyncio.to_thread(threads.close))
+        while not threads._is_closed:
+            await asyncio.sleep(0.001)
+        hold.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(one) for one in found} == {Refused}
+        await closing
+
+    asyncio.run(main())
+
+
 # -- whose share it is ----------------------------------------------------------------------------
 
 

@@ -484,9 +484,20 @@ def test_an_answer_that_is_compressed_several_times_is_not_taken(hostile: Hostil
             docs.get()
 
 
-def test_a_piece_whose_metadata_is_json_only_when_it_is_joined_is_refused(hostile: Hostile) -> None:
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"k": 1', '"k": 2}', '{"k": 3}, {"k": 4}'],
+        # Each begins and ends as an object does.
+        ['{"k": [{}', "{}]}", '{"k": 3}, {"k": 4}'],
+        ['{"k": "}', '{"}', '{"k": 3}, {"k": 4}'],
+        ['{"k": {}', '{"k": {}}}', '{"k": 3}, {"k": 4}'],
+    ],
+)
+def test_a_piece_whose_metadata_is_json_only_when_it_is_joined_is_refused(
+    hostile: Hostile, texts: list[str]
+) -> None:
     """Its texts go into files as they are."""
-    texts = ['{"k": 1', '"k": 2}', '{"k": 3}, {"k": 4}']
     piece = {
         **GOOD["scan"]["piece"],
         "ids": ["a", "b", "c"],

@@ -468,7 +468,7 @@ def test_a_record_for_which_there_is_no_room_now_is_returned_later(
         texts = ["x" * (4 * MIB)] * 3
         api.add(docs, batch_of(["a", "b", "c"], [[1.0]] * 3, documents=texts), **PLACE)
         one = scan(api, docs)
-        found = next(one).ids
+        found = list(next(one).ids)
         with monkeypatch.context() as patch:
             tight(patch, 2 * MIB)
             with pytest.raises(MemoryBudgetError, match=r"^A copy of the record '"):

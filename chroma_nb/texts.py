@@ -1,0 +1,143 @@
+"""`Texts`: a column of texts as one piece of UTF-8, as Arrow, files and wires have them, and not as Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+#: Bytes that a `str` object takes beside its characters and one more of their width (CPython 3.10 and 3.11; later ones take
+#: less): of ASCII alone, and with others.
+_ASCII_HEADER, _WIDE_HEADER = 48, 72
+#: The first byte, in UTF-8, of characters that take two and four bytes in a `str`.
+_TWO_BYTES, _FOUR_BYTES = 0xC4, 0xF0
+
+
+class Texts(Sequence["str | None"]):
+    """A column of texts; None is one that is missing. It is read as a list is, and nobody changes it.
+
+    Args:
+        data: The texts, one after the other, in UTF-8.
+        offsets: Where each begins, and the last one ends: int32 or int64, shape (n + 1,), rising.
+        given: Which are there: bool, shape (n,). None: all are.
+    """
+
+    def __init__(
+        self, data: Any, offsets: NDArray[Any], given: NDArray[np.bool_] | None = None
+    ) -> None:
+        self.data = memoryview(data).cast("B")
+        self.offsets = offsets
+        self.given = None if given is None or given.all() else given
+
+    @classmethod
+    def of(cls, texts: Iterable[str | None]) -> Texts:
+        """Return a column of these texts; the same one where they are a column."""
+        if isinstance(texts, Texts):
+            return texts
+        parts: list[bytes] = []
+        given: list[bool] = []
+        for text in texts:
+            given.append(text is not None)
+            parts.append(b"" if text is None else text.encode())
+        ends = np.zeros(len(parts) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
+        return cls(b"".join(parts), ends, np.array(given, dtype=bool))
+
+    @classmethod
+    def missing(cls, n: int) -> Texts:
+        """Return a column of n texts that are missing."""
+        return cls(b"", np.zeros(n + 1, dtype=np.int64), np.zeros(n, dtype=bool))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[str | None]:
+        return iter(self.to_list())
+
+    @overload
+    def __getitem__(self, at: int) -> str | None: ...
+    @overload
+    def __getitem__(self, at: slice) -> Texts: ...
+    def __getitem__(self, at: int | slice) -> str | Texts | None:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(len(self))
+            if step != 1:
+                return self.at(np.arange(start, stop, step))
+            stop = max(start, stop)
+            given = None if self.given is None else self.given[start:stop]
+            return Texts(self.data, self.offsets[start : stop + 1], given)
+        row = range(len(self))[at]
+        if self.given is not None and not self.given[row]:
+            return None
+        return str(self.data[self.offsets[row] : self.offsets[row + 1]], "utf-8")
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Texts | list):
+            return self.to_list() == list(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Texts({self.to_list()!r})"
+
+    @property
+    def n_bytes(self) -> int:
+        """UTF-8 bytes of all texts."""
+        return int(self.offsets[-1] - self.offsets[0])
+
+    def objects_bytes(self) -> int:
+        """Return what the texts take as `str` objects, or a little more; bytes."""
+        used = self._used()
+        n = len(self) if self.given is None else int(self.given.sum())
+        largest = int(used.max(initial=0))
+        if largest < 0x80:
+            return n * (_ASCII_HEADER + 1) + len(used)
+        # Each text is counted as wide as the widest character of all.
+        width = 4 if largest >= _FOUR_BYTES else 2 if largest >= _TWO_BYTES else 1
+        n_characters = len(used) - int(np.count_nonzero((used & 0xC0) == 0x80))
+        return n * (_WIDE_HEADER + width) + width * n_characters
+
+    def to_list(self) -> list[str | None]:
+        """Return the texts as a list.
+
+        Raises:
+            UnicodeDecodeError: One is not UTF-8.
+        """
+        start = int(self.offsets[0])
+        used = self.data[start : int(self.offsets[-1])]
+        ends = (self.offsets - start).tolist()
+        found: list[str | None]
+        if self._used().max(initial=0) < 0x80:
+            whole = str(used, "ascii")
+            found = [whole[begin:end] for begin, end in pairwise(ends)]
+        else:
+            found = [str(used[begin:end], "utf-8") for begin, end in pairwise(ends)]
+        if self.given is not None:
+            for row in np.flatnonzero(~self.given).tolist():
+                found[row] = None
+        return found
+
+    def at(self, rows: NDArray[np.int64]) -> Texts:
+        """Return the texts of these rows, int64, shape (n,), in their order."""
+        offsets = self.offsets.tolist()
+        parts = [self.data[offsets[row] : offsets[row + 1]] for row in rows.tolist()]
+        ends = np.zeros(len(parts) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
+        return Texts(b"".join(parts), ends, None if self.given is None else self.given[rows])
+
+    def _used(self) -> NDArray[np.uint8]:
+        used = np.frombuffer(self.data, dtype=np.uint8)
+        return used[int(self.offsets[0]) : int(self.offsets[-1])]
+
+
+def utf8_bytes(column: Sequence[str | None]) -> int:
+    """Return the UTF-8 bytes of a column of texts."""
+    return Texts.of(column).n_bytes

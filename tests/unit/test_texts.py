@@ -1,0 +1,104 @@
+"""`Texts`: a column that reads as a list does, whatever it is made of."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chroma_nb.segment.text_pool import TextPool
+from chroma_nb.texts import Texts
+
+COLUMNS = [
+    [],
+    [None],
+    [""],
+    ["a", None, "bc", "", None],
+    ["plain", "Grüße", "日本語", "😀 text", None],
+]
+#: Texts as they can be stored: without halves of surrogate pairs.
+ANY = st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=9))
+
+
+@pytest.mark.parametrize("texts", COLUMNS)
+def test_it_reads_as_a_list(texts: list[str | None]) -> None:
+    column = Texts.of(texts)
+    assert len(column) == len(texts)
+    assert list(column) == column.to_list() == texts
+    assert column == texts
+    assert texts == column
+    assert [column[at] for at in range(-len(texts), len(texts))] == texts * 2
+    assert repr(column) == f"Texts({texts!r})"
+    with pytest.raises(IndexError):
+        column[len(texts)]
+    assert Texts.of(column) is column
+
+
+def test_it_equals_nothing_else() -> None:
+    assert Texts.of(["a"]) != ("a",)
+    assert Texts.of(["a"]) != Texts.of(["b"])
+    assert Texts.of([None]) != Texts.of([""])
+
+
+@given(ANY, st.data())
+def test_rows_and_slices(texts: list[str | None], data: st.DataObject) -> None:
+    column = Texts.of(texts)
+    part = data.draw(st.slices(len(texts)))
+    assert column[part] == texts[part]
+    assert column[part][::-1] == texts[part][::-1]
+    rows = data.draw(st.lists(st.integers(0, len(texts) - 1))) if texts else []
+    assert column.at(np.array(rows, dtype=np.int64)) == [texts[row] for row in rows]
+
+
+@given(ANY, st.data())
+def test_sizes(texts: list[str | None], data: st.DataObject) -> None:
+    part = data.draw(st.slices(len(texts)))
+    column, expected = Texts.of(texts)[part], texts[part]
+    present = [one for one in expected if one is not None]
+    assert column.n_bytes == sum(len(one.encode()) for one in present)
+    assert column.objects_bytes() >= sum(map(sys.getsizeof, present))
+
+
+def test_plain_texts_are_measured_as_they_are() -> None:
+    texts = ["a" * 9, "bc", None]
+    assert Texts.of(texts).objects_bytes() == sum(map(sys.getsizeof, texts[:2]))
+
+
+def test_what_is_missing() -> None:
+    assert Texts.missing(3) == [None] * 3
+    assert Texts.missing(0) == []
+    assert Texts.missing(3).objects_bytes() == 0
+
+
+def test_what_is_not_utf_8_is_an_error() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        Texts(b"\xff\xfe", np.array([0, 2])).to_list()
+
+
+@given(ANY, st.data())
+def test_a_pool_gives_the_same_as_a_column_and_as_a_list(
+    texts: list[str | None], data: st.DataObject
+) -> None:
+    pool = TextPool()
+    pool.resize(len(texts))
+    pool.put(np.arange(len(texts)), texts)
+    now = dict(enumerate(texts))
+    changed = (
+        data.draw(
+            st.dictionaries(
+                st.sampled_from(range(len(texts))), st.none() | st.text("aé", max_size=3)
+            )
+        )
+        if texts
+        else {}
+    )
+    pool.put(np.array(list(changed), dtype=np.int64), list(changed.values()))
+    now.update(changed)
+    some = data.draw(st.lists(st.sampled_from(range(len(texts))))) if texts else []
+    for labels in (list(range(len(texts))), some):
+        column = pool.texts(np.array(labels, dtype=np.int64))
+        assert column == pool.get(labels) == [now[label] for label in labels]
+        pool.resize(len(texts) + 1)
