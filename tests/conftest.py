@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from chroma_nb.display import facts
 from chroma_nb.index import ENGINES, load_engine
 
 if TYPE_CHECKING:
     from chroma_nb.index.base import VectorIndex
+
+# A busy machine is slow, and that is no fault.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 TESTS = Path(__file__).parent
 #: Folders whose tests measure time or memory, or use every core. One that leaves that to a process of its own is marked

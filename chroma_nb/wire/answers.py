@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.base import Matches, Records
+from chroma_nb.wire.text import objects_together
 from chroma_nb.wire.vectors import from_wire
 
 if TYPE_CHECKING:
@@ -224,28 +225,10 @@ def read_metadatas(texts: Sequence[str | None]) -> list[Any]:
     Raises:
         AnswerError: One is none.
     """
-    found = _parsed_together(texts)
+    found = objects_together(texts)
     if found is None:
         try:
             found = [None if text is None else json.loads(text) for text in texts]
         except (ValueError, RecursionError) as error:
             raise AnswerError(f"metadata cannot be read: {error}") from None
     return check_metadatas(found, len(found))
-
-
-def _parsed_together(texts: Sequence[str | None]) -> list[Any] | None:
-    """Return what JSON texts of objects say; None where they have to be parsed one by one, which takes three times as long.
-
-    Two halves that are no JSON may be some when they are put together. Here they cannot: no text of JSON goes on over the
-    end of a line, and an object that began in one text and ended in another would have to have objects in a list, which no
-    metadata has (`check_metadatas`).
-    """
-    if any(text is not None and (text[:1] != "{" or text[-1:] != "}") for text in texts):
-        return None
-    try:
-        found: list[Any] = json.loads(
-            "[" + ",\n".join(["null" if text is None else text for text in texts]) + "]"
-        )
-    except (ValueError, RecursionError):
-        return None
-    return found if len(found) == len(texts) else None

@@ -26,7 +26,7 @@ from chroma_nb.wire.arrow_columns import (
     to_texts,
     too_much_text,
 )
-from chroma_nb.wire.text import dumps
+from chroma_nb.wire.text import dumps, objects_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,7 +153,12 @@ def read_batch(table: Any) -> dict[str, Any]:
     found["metadatas"] = None
     if "metadata" in table.schema.names:
         texts = _texts(table.column("metadata"), "metadata", InvalidArgumentError)
-        found["metadatas"] = [_metadata(text, row) for row, text in enumerate(texts)]
+        together = objects_together(texts)
+        found["metadatas"] = (
+            [_metadata(text, row) for row, text in enumerate(texts)]
+            if together is None
+            else [one or None for one in together]
+        )
     found["embeddings"] = None
     if "embedding" in table.schema.names:
         column = _one_array(table.column("embedding"))
@@ -286,17 +291,17 @@ def read_piece(table: Any, include: Sequence[str], dimension: int) -> ScanPiece:
     Raises:
         AnswerError: It is none.
     """
-    ids = _packed(table, "id")
+    ids = _packed(_column(table, "id"), "id", AnswerError)
     if ids.given is not None:
         raise AnswerError("'id' has something else than texts")
     piece = ScanPiece(ids)  # type: ignore[arg-type]
     for name, part in PARTS.items():
         if part not in include:
             continue
-        if name != "embedding":
-            setattr(piece, part, _packed(table, name))
-            continue
         column = _column(table, name)
+        if name != "embedding":
+            setattr(piece, part, _packed(column, name, AnswerError))
+            continue
         piece.embeddings = _vectors(column)
         if piece.ids and piece.embeddings.shape[1] != dimension:
             raise AnswerError(
@@ -351,26 +356,20 @@ def _one_array(column: Any) -> Any:
     return whole
 
 
-def _packed(table: Any, name: str) -> Texts:
-    """Return a column of texts as it is: the batch was checked when it came."""
-    column = _column(table, name)
-    if not _is_text(column.type):
-        raise AnswerError(f"Expected column {name!r} to be texts, got {column.type}"[:300])
-    return to_texts(column)
-
-
 def _is_text(kind: Any) -> bool:
     types = pa.types
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
 
 
 def _texts(column: Any, name: str, refuse: Callable[[str], Exception]) -> list[Any]:
-    kind = column.type
-    if not _is_text(kind):
-        raise refuse(f"Expected column {name!r} to be texts, got {kind}"[:300])
     try:
-        texts: list[Any] = column.to_pylist()
+        return _packed(column, name, refuse).to_list()
     except UnicodeDecodeError:
         # Arrow does not look whether what calls itself UTF-8 is that.
         raise refuse(f"Column {name!r} has texts that are not UTF-8") from None
-    return texts
+
+
+def _packed(column: Any, name: str, refuse: Callable[[str], Exception]) -> Texts:
+    if not _is_text(column.type):
+        raise refuse(f"Expected column {name!r} to be texts, got {column.type}"[:300])
+    return to_texts(_one_array(column))
