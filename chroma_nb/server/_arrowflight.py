@@ -13,6 +13,7 @@ from chroma_nb.lazy import require_extra
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server.addresses import url_of
 from chroma_nb.server.base import Server
+from chroma_nb.server.settings_check import warn_of_plain_text
 from chroma_nb.server.tls import tls_of
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class ArrowFlight(Server):
             target=_run_loop, args=(self._loop,), name="chroma_nb flight loop", daemon=True
         ).start()
         self._listener.use(self._loop)
+        warn_of_plain_text(settings)
 
     def run(self) -> None:
         self.start()

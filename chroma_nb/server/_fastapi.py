@@ -14,7 +14,7 @@ from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.lazy import require_extra
 from chroma_nb.server.addresses import listening_socket, url_of
 from chroma_nb.server.base import LAST_SECONDS, Server
-from chroma_nb.server.settings_check import check_sizes, is_loopback
+from chroma_nb.server.settings_check import check_sizes, warn_of_plain_text
 from chroma_nb.server.tls import tls_of
 
 if TYPE_CHECKING:
@@ -137,7 +137,6 @@ class FastAPI(Server):
             raise InternalError("A server runs once. Make a new one.")
         self.listen()
         from chroma_nb.server.connections import Limits, protocol_of
-        from chroma_nb.server.observability import LOGGER
 
         trusted = trusted_proxies(self.settings)
         config = uvicorn.Config(
@@ -159,13 +158,7 @@ class FastAPI(Server):
             uvicorn.Server, config, self._tls, self._service.begin_stop, self._flight
         )
 
-        if _sends_secrets_in_plain_text(self.settings):
-            LOGGER.warning(
-                "Serving on %s without TLS: passwords, tokens and records cross the network in plain text, where "
-                "others can read them. Give --tls-certificate and --tls-key. Behind a proxy that has the "
-                "certificate, serve on --host 127.0.0.1, or say --public.",
-                self.settings.server_host,
-            )
+        warn_of_plain_text(self.settings)
 
     def run(self) -> None:
         self._prepare()
@@ -301,10 +294,3 @@ def trusted_proxies(settings: Settings) -> list[str]:
                 "address that it counts for."
             ) from None
     return found
-
-
-def _sends_secrets_in_plain_text(settings: Settings) -> bool:
-    """Say whether credentials would cross a network without TLS."""
-    authenticates = bool(settings.server_token or settings.server_auth_file)
-    is_plain = not (settings.server_tls_certificate or settings.server_public)
-    return authenticates and is_plain and not is_loopback(settings.server_host)

@@ -98,6 +98,7 @@ class RestApplication:
                 self.bodies.release(body)
                 raise
             begin_work(request)
+            who = identity.name or address_of(request.client)
             work = functools.partial(
                 self.execute,
                 endpoint,
@@ -106,10 +107,11 @@ class RestApplication:
                 identity,
                 body,
                 trace_id,
+                who,
             )
             status, content = await self.service.run(
                 endpoint.route.operation,
-                identity.name or address_of(request.client),
+                who,
                 work,
                 lambda: self.bodies.release(body),
             )
@@ -190,6 +192,7 @@ class RestApplication:
         identity: Identity,
         body: Received,
         trace_id: str,
+        who: str = "",
     ) -> tuple[int, bytes]:
         """Return the status and the body of an answer. Called by threads.
 
@@ -200,11 +203,14 @@ class RestApplication:
             identity: Who asks.
             body: The request's body.
             trace_id: The request's.
+            who: The client in whose share it counts.
 
         Raises:
             Refused: It cannot be answered now.
         """
-        return self.requests.execute(endpoint, path, query, identity, body.take_bytes, trace_id)
+        return self.requests.execute(
+            endpoint, path, query, identity, body.take_bytes, trace_id, who
+        )
 
     # -- other origins ------------------------------------------------------------------------
 

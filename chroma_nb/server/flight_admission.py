@@ -6,7 +6,6 @@ it cannot be told to wait no longer. So calls whose end is up to the client are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.flight as fl
@@ -34,25 +33,13 @@ _OPEN_ENDED = (fl.FlightMethod.DO_PUT, fl.FlightMethod.DO_GET, fl.FlightMethod.D
 _UNKNOWN = ""
 
 
-@dataclass(frozen=True)
-class Caller:
-    """What is known of a call before it is looked at.
-
-    Args:
-        headers: Its headers, names in lower case.
-        address: Where it comes from.
-        trace_id: Its name in the log.
-    """
-
-    headers: Mapping[str, str]
-    address: str
-    trace_id: str
-
-
-def caller_of(context: Any) -> Caller:
-    """Return the caller of a call."""
-    state = context.get_middleware(MIDDLEWARE)
-    return Caller(state.headers, _address(context.peer()), state.trace_id)
+def state_of(context: Any) -> CallState:
+    """Return what is kept of a call."""
+    state: CallState = context.get_middleware(MIDDLEWARE)
+    if not state.address:
+        # It is not known yet when a call is admitted.
+        state.address = _address(context.peer())
+    return state
 
 
 def check_connected(context: Any) -> Callable[[], None]:
@@ -176,6 +163,7 @@ class CallState(fl.ServerMiddleware):  # type: ignore[misc]
 
     Attributes:
         headers: Names in lower case.
+        address: Where it comes from; "": not known yet.
         trace_id: Its name in the log.
         slot: Its place among the calls that are counted; None where it is not.
         identity: Who asks, from when it is known until it is used: what comes later on a stream is authorised anew.
@@ -184,12 +172,17 @@ class CallState(fl.ServerMiddleware):  # type: ignore[misc]
     def __init__(self, headers: dict[str, str], loop_calls: LoopCalls) -> None:
         super().__init__()
         self.headers = headers
+        self.address = ""
         self.trace_id = trace_id_of(
             headers.get("traceparent", ""), headers.get("chroma-trace-id", "")
         )
         self.slot: CallSlot | None = None
         self.identity: Identity | None = None
         self._loop_calls = loop_calls
+
+    def who(self, identity: Identity) -> str:
+        """Return in whose share it counts."""
+        return identity.name or self.address
 
     def sending_headers(self) -> dict[str, str]:
         """Return the headers of the answer."""

@@ -27,8 +27,8 @@ from chroma_nb.server.flight_admission import (
     MIDDLEWARE,
     Admission,
     OpenCalls,
-    caller_of,
     check_connected,
+    state_of,
 )
 from chroma_nb.server.flight_batches import checked, chunks, receiving, too_large
 from chroma_nb.server.flight_errors import Failed, flight_errors
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from chroma_nb.server.bodies import Bodies
-    from chroma_nb.server.flight_admission import Caller
+    from chroma_nb.server.flight_admission import CallState
     from chroma_nb.server.json_requests import JsonRequests
     from chroma_nb.server.loop_calls import LoopCalls
     from chroma_nb.server.service import Service
@@ -121,7 +121,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         """Return an action's answer; gRPC waits until the client has taken it."""
         if len(answer) <= _LARGE_ANSWER_BYTES:
             return iter([answer])
-        slot = self._open_calls.take(self._identify(context).name or caller_of(context).address)
+        slot = self._open_calls.take(state_of(context).who(self._identify(context)))
 
         def until_taken() -> Iterator[bytes]:
             try:
@@ -136,9 +136,15 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         endpoint = ENDPOINTS[ROUTE_OF[operation.name].name]
         body = dumps(command.body) if command.body is not None else b""
 
-        def work(identity: Identity, caller: Caller) -> bytes:
+        def work(identity: Identity, state: CallState) -> bytes:
             status, content = self._requests.execute(
-                endpoint, command.path, command.query, identity, lambda: body, caller.trace_id
+                endpoint,
+                command.path,
+                command.query,
+                identity,
+                lambda: body,
+                state.trace_id,
+                state.who(identity),
             )
             if status >= 400:
                 raise Failed(status, content)
@@ -162,8 +168,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             raise InvalidArgumentError(
                 "A command that writes has no body: records come as batches, and on_conflict goes in its query"
             )
-        state = context.get_middleware(MIDDLEWARE)
-        state.slot.belongs_to(state.identity.name or caller_of(context).address)
+        state = state_of(context)
+        assert state.slot is not None
+        state.slot.belongs_to(state.who(self._identify(context)))
         # Before anything is received: whoever may not write sends nothing.
         self._carry_out(context, "put", operation, command.path, lambda *_: None, is_noted=False)
         # A server that stops does not wait for what a client has yet to send.
@@ -175,7 +182,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def _write_all(
         self, context: Any, command: Command, operation: Operation, batches: list[Any], size: int
     ) -> None:
-        def work(identity: Identity, caller: Caller) -> None:
+        def work(identity: Identity, state: CallState) -> None:
             # gRPC lets a stream end in the same way where the client has died or given up: that is no whole write.
             check_connected(context)()
             target = read_target(Arrived(command.path, command.query, None))
@@ -190,7 +197,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 request = written(
                     operation.name, columns, Arrived(command.path, command.query, None)
                 )
-                self._service.answer(operation, target, request, identity)
+                self._service.answer(operation, target, request, identity, state.who(identity))
 
         self._carry_out(context, "put", operation, command.path, work)
 
@@ -253,8 +260,10 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         def ask(name: str, target: Target, request: Request | None) -> Any:
             operation = OPERATIONS[name]
 
-            def work(identity: Identity, caller: Caller) -> Any:
-                return self._service.answer(operation, target, request, identity)
+            def work(identity: Identity, state: CallState) -> Any:
+                return self._service.answer(
+                    operation, target, request, identity, state.who(identity)
+                )
 
             return self._carry_out(context, "flights", operation, {"tenant": target.tenant}, work)
 
@@ -263,14 +272,16 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
     def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
         """Answer each `get` or `query` of a stream, one after the other."""
         with flight_errors(), self._refusals_noted(context, "flight_stream"):
-            who = self._identify(context).name or caller_of(context).address
+            who = state_of(context).who(self._identify(context))
             if descriptor.command not in (b"", b"{}", None):
                 raise InvalidArgumentError(
                     "The descriptor of an exchange has no command: one goes with each batch, as its metadata"
                 )
             if not self._streams.take(who):
                 raise busy("it has as many streams open as it may (Settings.server_max_streams)")
-        context.get_middleware(MIDDLEWARE).slot.give_back()
+        slot = state_of(context).slot
+        assert slot is not None
+        slot.give_back()
         try:
             writer.begin(ANSWER)
             with flight_errors():
@@ -284,7 +295,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         super().shutdown()
 
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
-        state = context.get_middleware(MIDDLEWARE)
+        state = state_of(context)
         self._loop_calls.answered(state)
         for chunk in chunks(reader):
             # A credential may have been taken away since the last question.
@@ -314,7 +325,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         operation = _known(command, READS)
         endpoint = ENDPOINTS[ROUTE_OF[operation.name].name]
 
-        def work(identity: Identity, caller: Caller) -> tuple[Any, dict[str, Any]]:
+        def work(identity: Identity, state: CallState) -> tuple[Any, dict[str, Any]]:
             with WORKSPACE.holding_answers(_ANSWER_TIMES, lambda: self._service.stopping):
                 body = command.body if command.body is not None else {}
                 if operation.name == "query" and isinstance(body, dict):
@@ -335,7 +346,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                     if given is not None:
                         raise InvalidArgumentError("Expected query_embeddings without missing ones")
                     request = replace(request, embeddings=validation.check_embeddings(vectors))
-                found = self._service.answer(operation, read_target(arrived), request, identity)
+                found = self._service.answer(
+                    operation, read_target(arrived), request, identity, state.who(identity)
+                )
                 if isinstance(found, ScanAnswer):
                     return write_scan_answer(found)
                 return (write_matches if isinstance(found, Matches) else write_records)(found), {}
@@ -379,7 +392,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         try:
             yield
         except Exception as error:
-            trace_id = caller_of(context).trace_id
+            trace_id = state_of(context).trace_id
             failed = self._failure(error, name, trace_id)
             seconds = time.perf_counter() - started
             self._service.note(name, "flight", failed.status, seconds, trace_id)
@@ -392,14 +405,14 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             AuthorizationError: The credentials are missing or not known.
             Refused: The server is stopping, or the client has gone.
         """
-        caller, state = caller_of(context), context.get_middleware(MIDDLEWARE)
-        found = state.identity or self._service.authenticator.identify(caller.headers)
+        state = state_of(context)
+        found = state.identity or self._service.authenticator.identify(state.headers)
         if not isinstance(found, Identity):
             # A password is checked in its turn.
             found = self._loop_calls.run(
                 state,
                 lambda: self._service.identify(
-                    caller.headers, caller.address, check_connected(context)
+                    state.headers, state.address, check_connected(context)
                 ),
             )
         state.identity = found
@@ -411,7 +424,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         method: str,
         operation: Operation,
         path: Mapping[str, str],
-        work: Callable[[Identity, Caller], T],
+        work: Callable[[Identity, CallState], T],
         *,
         is_noted: bool = True,
         question: Question | None = None,
@@ -421,7 +434,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         Raises:
             Failed: What a client learns of what went wrong.
         """
-        caller, state = caller_of(context), context.get_middleware(MIDDLEWARE)
+        state = state_of(context)
         started = time.perf_counter()
         who = [ANONYMOUS]
         known, state.identity = state.identity, None
@@ -432,7 +445,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 f"flight {method}",
                 status,
                 time.perf_counter() - started,
-                caller.trace_id,
+                state.trace_id,
                 user=who[0].name,
                 tenant=path.get("tenant", ""),
             )
@@ -440,12 +453,12 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         async def serve() -> T:
             if operation.scope != "open":
                 who[0] = known or await self._service.identify(
-                    caller.headers, caller.address, check_connected(context)
+                    state.headers, state.address, check_connected(context)
                 )
                 self._service.check_scope(operation, path.get("tenant", ""), who[0])
             identity = who[0]
             return await self._service.run(
-                operation, identity.name or caller.address, lambda: work(identity, caller)
+                operation, state.who(identity), lambda: work(identity, state)
             )
 
         def late(asked: Question) -> None:
@@ -459,7 +472,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             self._service.check_scope(operation, path.get("tenant", ""), identity)
             with self._deadlines.watch(lambda: late(asked)):
                 return self._service.run_here(
-                    operation, identity.name or caller.address, lambda: work(identity, caller)
+                    operation, state.who(identity), lambda: work(identity, state)
                 )
 
         failed: Failed | None = None
@@ -467,7 +480,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             # Answering a question takes less time than handing it over to other threads.
             return self._loop_calls.run(state, serve) if question is None else serve_here(question)
         except Exception as error:
-            failed = self._failure(error, operation.name, caller.trace_id)
+            failed = self._failure(error, operation.name, state.trace_id)
             raise failed from None
         finally:
             if (is_noted or failed is not None) and (question is None or not question.is_answered):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chroma_nb.server.addresses import cannot_serve, in_url, listening_socket, url_of
 from chroma_nb.server.base import LAST_SECONDS
 from chroma_nb.server.flight_calls import FlightCalls
 from chroma_nb.server.loop_calls import LoopCalls
+from chroma_nb.server.tls import flight_tls_options
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,7 +67,7 @@ class FlightListener:
                 bodies,
                 self._loop_calls,
                 f"{self._scheme}://{in_url(self._host)}:{port}",
-                **_tls_options(settings),
+                **flight_tls_options(settings),
             )
         except Exception as error:
             raise cannot_serve(self._host, port, str(error)[:200], option) from error
@@ -112,21 +113,3 @@ class FlightListener:
 def scheme_of(settings: Settings) -> str:
     """Return the scheme of a URL of Arrow Flight, with TLS or without."""
     return "grpc+tls" if settings.server_tls_certificate else "grpc"
-
-
-def _tls_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of TLS; `tls_context` has checked the files."""
-    if not settings.server_tls_certificate:
-        return {}
-    certificate = _bytes_of(settings.server_tls_certificate)
-    key = _bytes_of(settings.server_tls_key) if settings.server_tls_key else certificate
-    options: dict[str, Any] = {"tls_certificates": [(certificate, key)]}
-    if settings.server_tls_client_ca:
-        options["verify_client"] = True
-        options["root_certificates"] = _bytes_of(settings.server_tls_client_ca)
-    return options
-
-
-def _bytes_of(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()

@@ -47,6 +47,7 @@ class JsonRequests:
         identity: Identity,
         take_body: Callable[[], bytes],
         trace_id: str,
+        who: str = "",
     ) -> tuple[int, bytes]:
         """Return the status and the body of an answer.
 
@@ -57,6 +58,7 @@ class JsonRequests:
             identity: Who asks.
             take_body: Returns the request's body, which is in nobody else's hands then.
             trace_id: The request's.
+            who: The client in whose share it counts.
 
         Raises:
             Refused: It cannot be answered now.
@@ -72,7 +74,7 @@ class JsonRequests:
                     # The parsed values take its place in the memory that was granted.
                     del data
                     with self._bodies.writing(*_texts_to_write(parsed)):
-                        answer = self._answer(endpoint, Arrived(path, query, parsed), identity)
+                        answer = self._answer(endpoint, Arrived(path, query, parsed), identity, who)
                         return endpoint.status, dumps(answer)
         except Refused:
             raise
@@ -98,7 +100,7 @@ class JsonRequests:
         status, answer = error_to_json(shown)
         return status, dumps(answer)
 
-    def _answer(self, endpoint: Endpoint, arrived: Arrived, identity: Identity) -> Any:
+    def _answer(self, endpoint: Endpoint, arrived: Arrived, identity: Identity, who: str) -> Any:
         """Return the answer to a request as JSON values."""
         operation = endpoint.route.operation
         if isinstance(arrived.body, schemas.NewRecords | schemas.RecordChanges):
@@ -108,7 +110,7 @@ class JsonRequests:
         request = read_request(operation, arrived)
         return write_answer(
             endpoint.route.name,
-            self._service.answer(operation, target, request, identity),
+            self._service.answer(operation, target, request, identity, who),
             request,
             target,
             base64=arrived.query.get("embeddings") == "base64",

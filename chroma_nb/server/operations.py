@@ -75,6 +75,7 @@ class Call(Generic[R]):
         target: What it is about.
         request: Its arguments, an `Operation.request`; None where that is None.
         scans: The scans that clients of the server are reading.
+        who: The client in whose share they count.
     """
 
     api: API
@@ -83,6 +84,7 @@ class Call(Generic[R]):
     target: Target
     request: R
     scans: OpenScans | None = None
+    who: str = ""
 
     @property
     def where_to(self) -> Any:

@@ -243,7 +243,7 @@ def scan(call: Call[ScanStep]) -> ScanAnswer:
         return scans.read(asked.scan, call.target, asked.piece)
     check_include(asked.include)
     token, _ = scans.begin(
-        call.identity.name,
+        call.who,
         call.target,
         lambda: call.api.scan(
             call.collection_id,

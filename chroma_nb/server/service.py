@@ -227,7 +227,12 @@ class Service:
     # -- carrying out a request ---------------------------------------------------------------
 
     def answer(
-        self, operation: Operation, target: Target, request: Request | None, identity: Identity
+        self,
+        operation: Operation,
+        target: Target,
+        request: Request | None,
+        identity: Identity,
+        who: str = "",
     ) -> Any:
         """Carry out a request, and return what the method of `API` of that name returns.
 
@@ -236,13 +241,15 @@ class Service:
             target: To what.
             request: An `Operation.request`; None where that is None.
             identity: Who asks.
+            who: The client in whose share a scan counts; "": its identity's name.
 
         Raises:
             ChromaError, ValueError, TypeError: What is wrong with it; see `error_for_client`.
         """
         self.check_scope(operation, target.tenant, identity)
         handle = HANDLERS[operation.name]
-        call: Call[Any] = Call(self.api, self.settings, identity, target, request, self.scans)
+        who = who or identity.name
+        call: Call[Any] = Call(self.api, self.settings, identity, target, request, self.scans, who)
         try:
             return handle(call)
         except NotFoundError:

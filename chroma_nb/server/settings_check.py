@@ -9,6 +9,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.budget import read_budget
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.server.auth_file import AuthFile, check_token
+from chroma_nb.server.observability import LOGGER
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings
@@ -80,6 +81,19 @@ def _check_exposure(settings: Settings) -> None:
         "machine could read and delete everything. Set a token (CHROMA_NB_SERVER_TOKEN, or `chroma-nb "
         "auth add`), or allow it with --public (CHROMA_NB_SERVER_PUBLIC=1) behind a proxy that authenticates."
     )
+
+
+def warn_of_plain_text(settings: Settings) -> None:
+    """Log that credentials will cross a network without TLS, where they will."""
+    authenticates = bool(settings.server_token or settings.server_auth_file)
+    is_plain = not (settings.server_tls_certificate or settings.server_public)
+    if authenticates and is_plain and not is_loopback(settings.server_host):
+        LOGGER.warning(
+            "Serving on %s without TLS: passwords, tokens and records cross the network in plain text, where "
+            "others can read them. Give --tls-certificate and --tls-key. Behind a proxy that has the "
+            "certificate, serve on --host 127.0.0.1, or say --public.",
+            settings.server_host,
+        )
 
 
 def is_loopback(host: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 
@@ -84,6 +84,24 @@ def tls_context(certificate: str, key: str, client_ca: str = "") -> ssl.SSLConte
             ) from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def flight_tls_options(settings: Settings) -> dict[str, Any]:
+    """Return the same for Arrow Flight, as options of its server; `tls_of` has checked the files."""
+    if not settings.server_tls_certificate:
+        return {}
+    certificate = _bytes_of(settings.server_tls_certificate)
+    key = _bytes_of(settings.server_tls_key) if settings.server_tls_key else certificate
+    options: dict[str, Any] = {"tls_certificates": [(certificate, key)]}
+    if settings.server_tls_client_ca:
+        options["verify_client"] = True
+        options["root_certificates"] = _bytes_of(settings.server_tls_client_ca)
+    return options
+
+
+def _bytes_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 class _EncryptedError(Exception):

@@ -140,6 +140,20 @@ def test_it_is_closed_although_nobody_asks_for_anything(store: API) -> None:
     scans.close()
 
 
+def test_without_authentication_a_share_is_of_an_address(service: Service) -> None:
+    at = Target(**PLACE, collection_id=docs_of(service.api))
+
+    def begin(who: str) -> Any:
+        begun = ScanStep(piece_bytes=1_000)
+        return service.answer(OPERATIONS["scan"], at, begun, ANONYMOUS, who)
+
+    for _ in range(2):
+        begin("10.0.0.1")
+    with pytest.raises(Refused, match="2 of them yours"):
+        begin("10.0.0.1")
+    assert begin("10.0.0.2").piece is not None
+
+
 def test_no_client_has_all_of_them(service: Service) -> None:
     somebody, other = Identity("somebody", ("*",)), Identity("other", ("*",))
     tokens = [step(service, ScanStep(piece_bytes=1_000), somebody).scan for _ in range(2)]
