@@ -89,8 +89,8 @@ class Settings(Displayed):
     allow_reset: bool = _documented(False, "Let `client.reset()` delete everything.")
     api: str = _documented(
         LOCAL_API,
-        "Which `API` answers: `local` (in this process), `fastapi` (a server, at `url`), or "
-        "`package.module:Class` of your own.",
+        "Which `API` answers: `local` (in this process), `fastapi` or `arrowflight` (a server, at "
+        "`url`), or `package.module:Class` of your own.",
     )
     db: str = _documented(
         "auto",
@@ -165,7 +165,7 @@ class Settings(Displayed):
     )
     url: str = _documented(
         "",
-        "Where a server is, such as `http://host:8000`. Given in `Settings`, clients ask it; in the environment, "
+        "Where a server is, such as `http://host:8000` or `grpc://host:8815`. Given in `Settings`, clients ask it; in the environment, "
         "`connect()` without a target goes there.",
     )
     token: str = _documented(
