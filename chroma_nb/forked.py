@@ -22,7 +22,10 @@ class Forked(Protocol):
     """Something that has to know of a fork."""
 
     def on_fork(self) -> None:
-        """Called in the child, in its only thread: drop what belongs to the parent, without closing it."""
+        """Called in the child, in its only thread: drop what belongs to the parent.
+
+        DuckDB's connections are not closed; the child's copies of files and locks are.
+        """
 
 
 _known: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -43,7 +43,7 @@ def shielded(work: Callable[[], T]) -> T:
             done.set()
 
     interrupt: BaseException | None = None
-    # The whole loop is in the `try`: an interrupt may also come between two of its steps.
+    # The inner loop is in the `try`: an interrupt may also come between two of its steps.
     while True:
         try:
             while not done.is_set():

@@ -81,7 +81,7 @@ class BlockSums:
         tail_sum: The sum of these rows.
 
     Raises:
-        ValueError: `sums` are none.
+        ValueError: `sums` cannot be checksums.
     """
 
     def __init__(

@@ -87,7 +87,7 @@ def open_given(path: str, flags: int, mode: int = 0o600) -> int:
     try:
         fd = os.open(path, flags | _FLAGS, mode)
     except IsADirectoryError:
-        # Where it is opened for writing; for reading, it opens.
+        # Raised only for writing. A folder that was opened for reading is refused below.
         raise NotOurFileError(errno.EEXIST, f"{path!r} is a folder, not a file") from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

@@ -1,4 +1,4 @@
-"""`read_again`: a read that was cut off, as another thread had to have the database reopened, is repeated once."""
+"""`read_again`: a read that was cut off, as another thread had to have the database reopened, is repeated, at most twice."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ PREFIX = "chroma-nb-"
 _MARKER = "temporary.lock"
 #: The subfolder that DuckDB uses.
 DUCKDB_FOLDER = "duckdb"
-#: The files beside the marker: derived files of unloaded collections.
+#: The files beside the marker: derived files of unloaded collections, and vectors beyond those that are kept in files without a
+#: name.
 _DERIVED = re.compile(COLLECTION_PREFIX + r"[\w.-]+")
 #: The files that DuckDB makes in its subfolder.
 _DUCKDBS = re.compile(r"duckdb_temp_[\w.-]+")

@@ -87,7 +87,7 @@ class VectorFile(WatchedFile, VectorSource):
     ) -> None:
         WatchedFile.__init__(self, path)
         VectorSource.__init__(self, dimension)
-        #: It cannot be opened again, also where it has got a name since.
+        #: It is not opened again, even where it got a name when too many files were open.
         self.is_temporary = path is None
         self.block_rows = rows_per_block(self.row_bytes)
         #: The file was missing and was made again, empty: every committed row is damaged.
@@ -181,7 +181,7 @@ class VectorFile(WatchedFile, VectorSource):
         return self.bytes_on_disk < HEADER_BYTES + n_rows * self.row_bytes
 
     def append(self, first_label: int, vectors: NDArray[np.float32]) -> Growth | None:
-        """Write vectors at rows first_label onward and flush them.
+        """Write vectors at rows first_label onward; with `fsync`, flush them.
 
         Args:
             first_label: The row of the first vector.
@@ -192,6 +192,7 @@ class VectorFile(WatchedFile, VectorSource):
 
         Raises:
             OSError: The disk is full or failed. Committed rows are untouched.
+            StoreCorruptError: The file is missing, or is another one now.
         """
         end = first_label + len(vectors)
         if self._small is not None:

@@ -20,7 +20,7 @@ logger = logging.getLogger("chroma_nb")
 
 
 class WatchedFile(ABC):
-    """A vector file as something to open. One writer, many readers.
+    """Opens a vector file, and notices where something else has taken its place. One writer, many readers.
 
     With a path it is opened for each operation, so that thousands of collections do not use up the process's
     descriptors. Without one it keeps its descriptor.

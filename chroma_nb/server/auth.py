@@ -293,8 +293,8 @@ class PasswordQueue:
     """Checks passwords in threads of its own, so that guesses do not delay requests that need no check.
 
     Each address has at most one check in the queue. So a new password waits for the guesses that its own address
-    sent before, and then for at most one check of each other address. A password that several requests show at once
-    is checked once.
+    sent before, and then for at most one check of each other address. A password that several requests of one address
+    show at once is checked once.
 
     Args:
         authenticator: Checks a password.

@@ -450,7 +450,7 @@ def _credential(given: object) -> Credential:
     """Return a credential that a file describes.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It describes no credential.
     """
     if not isinstance(given, dict):
         raise ValueError(f"expected an object, got {given!r:.40}")

@@ -1,4 +1,7 @@
-"""`Deadlines`: tells when work in other threads has taken too long. The work itself goes on: nothing can stop it."""
+"""`Deadlines`: calls a function, in a thread of its own, when a block of code takes too long. The block goes on.
+
+For requests that a transport carries out in a thread that it has made; others have their deadline in `Service.run`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 #: How often is looked for work that is late: so many times in the time that work may take. Waking a thread for each
 #: request would cost more than small requests take.
 _LOOKS = 8
-#: At least and at most so often, seconds.
+#: Bounds of the interval between two looks, seconds.
 _SHORTEST, _LONGEST = 0.01, 1.0
 
 

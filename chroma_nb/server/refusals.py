@@ -1,4 +1,4 @@
-"""`Refused`: the answer to a request that does not reach the store."""
+"""`Refused`: what a server answers for itself: it is busy, stopping or late, or does not take the request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STOPPING = "it is stopping"
 
 
 class Refused(Exception):
-    """A request that is answered before it reaches the store.
+    """A request that the store does not answer. After 504 its work goes on.
 
     Args:
         status: The HTTP status of the answer.

@@ -238,6 +238,21 @@ def test_a_database_is_deleted_with_its_damaged_collections(
     assert len([name for (name,) in tables if name.startswith("records_")]) == 1
 
 
+def test_records_that_cannot_be_read_hide_no_damaged_vectors(forged: Callable[..., str]) -> None:
+    path = forged('UPDATE "{table}" SET id = NULL WHERE label = 0')
+    with chroma.Client(path) as client:
+        key = client.get_collection("notes", embedding_function=None).id
+    file = Path(path) / "vectors" / f"{key}.0.f32"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with chroma.Client(path) as client:
+        (damaged,) = (one for one in client.check().collections if not one.is_whole)
+        assert (damaged.name, damaged.n_damaged_blocks) == ("notes", 1)
+        assert "notes1" in damaged.damaged_ids
+        assert any("a record has no id" in one for one in damaged.problems)
+
+
 @pytest.mark.parametrize("load", [False, True])
 @pytest.mark.parametrize("name", RECORDS)
 def test_records_that_cannot_be_right_are_an_error_of_ours(

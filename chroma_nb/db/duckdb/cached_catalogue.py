@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.db.chunks import Padding
-from chroma_nb.db.duckdb.stored_rows import (
+from chroma_nb.db.duckdb.catalogue_checks import (
     read_extent,
     read_info,
     read_padding,
@@ -89,7 +89,8 @@ class CatalogueEntry:
 class DamagedEntry:
     """A row of the catalogue that no store of ours has. Nothing is done with the collection but to say so."""
 
-    #: The first part of the names of its files, as far as it is an id; None: files of any collection may be its.
+    #: The first part of the names of its files, as far as it is an id; None: the id cannot be read, so no file may be deleted
+    #: as one of no collection.
     collection_id: str | None
     tenant: str
     database: str

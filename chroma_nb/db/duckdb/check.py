@@ -34,6 +34,10 @@ def check_collection(
     found: list[Block] = []
     try:
         problems += _check_records(store, database, entry, on_bytes)
+    except StoreCorruptError as error:
+        # Its vectors are read all the same: what can be saved is told by all that is damaged.
+        problems.append(str(error))
+    try:
         if info.dimension is not None and entry.extent.next_label:
             vectors = files.of(collection_id)
             found = vectors.damaged_blocks(on_bytes)

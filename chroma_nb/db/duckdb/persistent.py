@@ -1,13 +1,6 @@
 """`PersistentDuckDB`: a folder that holds a DuckDB file, the vector files and the derived indexes.
 
-::
-
-    <path>/lock                          which process has the store open
-    <path>/records.duckdb                catalogue and records
-    <path>/records.duckdb.wal            DuckDB's write-ahead log: commits that are not yet in records.duckdb
-    <path>/commits                       how many commits were acknowledged
-    <path>/vectors/<id>.<generation>.f32 the vectors of one collection
-    <path>/indexes/<id>.<generation>.*   derived files, made again when they are missing or damaged
+docs/storage.md has a picture of it.
 """
 
 from __future__ import annotations

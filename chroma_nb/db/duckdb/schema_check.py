@@ -69,7 +69,7 @@ def check_objects(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 
 def check_tables(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:
-    """Check the columns of all tables; return what is wrong with tables of records, by their name.
+    """Check the columns of all tables; return for each table of records what is wrong with it: "" where nothing is.
 
     Args:
         con: A connection to the database, which `check_objects` has passed.

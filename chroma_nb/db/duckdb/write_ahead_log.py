@@ -44,7 +44,7 @@ class WriteAheadLog:
         #: How the log begins, as far as that is known.
         self._start = ANY_LOG
         #: The checksum of the database's header; None while it has to be computed.
-        self._header: int | None = None
+        self._header_sum: int | None = None
         #: The log's file as this process has left it, as (device, inode); None while this process has written nothing
         #: to it.
         self.identity: tuple[int, int] | None = None
@@ -69,7 +69,7 @@ class WriteAheadLog:
         return (found.st_dev, found.st_ino) != self.identity
 
     def check(self) -> None:
-        """Raise `StoreCorruptError` where the log does not belong to the database."""
+        """Raise `StoreCorruptError` where the log does not belong to the database. Called where there is a log."""
         noted = self.noted
         if noted is None:
             return
@@ -131,13 +131,13 @@ class WriteAheadLog:
         """
         if number is None:
             return
-        if self._header is None:
+        if self._header_sum is None:
             # Where it cannot be read, 0 is noted, and the next opening checks no header.
-            self._header = 0
+            self._header_sum = 0
             with contextlib.suppress(OSError):
-                self._header = self._database_header.checksum()
+                self._header_sum = self._database_header.checksum()
         self._look_at_log(is_committed=is_committed)
-        before, after = self.noted, LastCommit(number, self._header, self._start)
+        before, after = self.noted, LastCommit(number, self._header_sum, self._start)
         if not self._fsync:
             after = LastCommit(number)
         if after == before:
@@ -173,7 +173,7 @@ class WriteAheadLog:
         Raises:
             OSError: The file can be neither written nor deleted.
         """
-        self._header, self._start = None, ANY_LOG
+        self._header_sum, self._start = None, ANY_LOG
         if self.noted is not None:
             self._note(LastCommit(self.noted.number))
 

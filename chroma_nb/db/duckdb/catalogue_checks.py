@@ -44,7 +44,7 @@ def whole(value: Any, what: str, least: int = 0, most: int = _MOST) -> int:
         most: The largest that can be right.
 
     Raises:
-        BadRowError: It is none, or cannot be right.
+        BadRowError: It is no whole number, or not one of these.
     """
     if type(value) is not int or not least <= value <= most:
         raise BadRowError(
@@ -54,7 +54,7 @@ def whole(value: Any, what: str, least: int = 0, most: int = _MOST) -> int:
 
 
 def text(value: Any, what: str) -> str:
-    """Return a text of the catalogue; `BadRowError` where it is none."""
+    """Return a text of the catalogue; `BadRowError` where it is something else."""
     if not isinstance(value, str):
         raise BadRowError(f"its {what} is {brief(value)!r}, and not a text")
     return value
