@@ -19,10 +19,10 @@ from chroma_nb.db.duckdb.cached_catalogue import (
     metadata_json,
     text_bytes,
 )
+from chroma_nb.db.duckdb.catalogue_checks import BadRowError, uuid, whole
 from chroma_nb.db.duckdb.catalogue_rows import read_collections
 from chroma_nb.db.duckdb.schema import COLLECTION_COLUMNS, create_records, insert_defaults
 from chroma_nb.db.duckdb.schema_check import check_tables
-from chroma_nb.db.duckdb.catalogue_checks import BadRowError, uuid, whole
 from chroma_nb.errors import StoreCorruptError, UniqueConstraintError
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.words import brief
