@@ -105,7 +105,8 @@ def add_arrow(
     started = time.monotonic()
     rows = ArrowTable(table)
     named = (id, document, embedding, metadata) != (None, None, None, None)
-    description = None if named else read_description(rows.table.schema, "The table")
+    settings = collection.client.get_settings()
+    description = None if named else read_description(rows.table.schema, "The table", settings)
     if description is None:
         return add_frame(
             collection,

@@ -17,10 +17,12 @@ from chroma_nb.settings import expand_path
 from chroma_nb.transfer.export_format import (
     RecordBatches,
     arrow_schema,
+    check_columns,
     parquet_for,
     read_description,
 )
 from chroma_nb.transfer.export_rows import ExportedRows
+from chroma_nb.transfer.parquet_footer import add_footer_sum
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.transfer.pieces import add_pieces, check_rows
 from chroma_nb.transfer.report import TransferReport
@@ -71,7 +73,7 @@ _OTHER_FORMATS = (
 )
 #: Flags that make a new file and refuse one that exists.
 _NEW_FILE = (
-    os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 )
 
 
@@ -113,7 +115,7 @@ def export_collection(
         with (
             place_of(collection).scan(skip_damaged=skip_damaged) as scan,
             # With O_EXCL: a link that somebody put there is not followed.
-            os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as file,
+            os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "w+b") as file,
         ):
             with (
                 # With checksums, so that readers notice damage: a backup may be years old.
@@ -130,6 +132,8 @@ def export_collection(
                     writer.write_batch(piece)
                     written += piece.num_rows
                     bar.update(piece.num_rows)
+            # Of the footer Parquet has none.
+            add_footer_sum(file)
             # Before it takes the place of an older export, which a power cut must not take along.
             file.flush()
             os.fsync(file.fileno())
@@ -201,12 +205,13 @@ def import_collection(
     started = time.monotonic()
     with ParquetReader(expand_path(path)) as reader:
         shown = repr(os.fspath(path))
-        description = read_description(reader.schema, f"The file {shown}")
+        description = read_description(reader.schema, f"The file {shown}", client.get_settings())
         if description is None:
             raise InvalidArgumentError(
                 f"{shown} was not written by Collection.export(). For any other Parquet "
                 "file: collection.from_arrow(pyarrow.parquet.read_table(path))."
             )
+        check_columns(reader.schema, description["columns"], f"The file {shown}")
         rows = ExportedRows(reader, reader.schema.names)
         name = description["name"] if name is None else name
         check_on_conflict(on_conflict)

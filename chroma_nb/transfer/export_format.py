@@ -1,7 +1,7 @@
 """The columns and the description of the tables that chroma_nb makes, in memory and in Parquet files.
 
 Columns: id (string), document (string), uri (string), metadata (string, JSON), embedding (fixed-size list of
-float32). The schema's metadata holds the collection's name, metadata and configuration.
+float32). The schema's metadata holds the collection's name, metadata and configuration, and the names of these columns.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import require_extra
+from chroma_nb.memory.sizes import format_bytes, parse_bytes
 from chroma_nb.validation import (
     check_collection_metadata,
     check_collection_name,
@@ -20,10 +21,11 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.collection.collection import Collection
+    from chroma_nb.settings import Settings
 
 #: Key of our description in the metadata of a table's schema.
 _DESCRIPTION = b"chroma_nb"
@@ -32,6 +34,8 @@ _DESCRIPTION_SUM = b"chroma_nb_crc32"
 FORMAT_VERSION = 1
 _TEXTS = ("id", "document", "uri", "metadata")
 COLUMNS = (*_TEXTS, "embedding")
+#: What is in the text of a description beside what `Settings.max_description` counts: keys, and names of columns.
+_AROUND_BYTES = 1_000
 #: The first pyarrow whose Parquet files have checksums. Without them damage would be read as records.
 _PARQUET_PYARROW = 15
 
@@ -79,6 +83,7 @@ def arrow_schema(pa: Any, collection: Collection, dimension: int) -> Any:
         "name": collection.name,
         "metadata": collection.metadata,
         "configuration": collection.configuration_json,
+        "columns": COLUMNS,
     }
     texts = [pa.field(name, pa.string()) for name in _TEXTS]
     vector = pa.field("embedding", pa.list_(pa.float32(), dimension))
@@ -134,15 +139,17 @@ class RecordBatches:
         return self._pa.RecordBatch.from_arrays(columns, schema=self._schema)
 
 
-def read_description(schema: Any, what: str) -> dict[str, Any] | None:
+def read_description(schema: Any, what: str, settings: Settings) -> dict[str, Any] | None:
     """Return the description of the collection that a table was made from, None if the table has none.
 
     Args:
         schema: The table's `pyarrow.Schema`.
         what: What the table is, at the beginning of a message.
+        settings: Its `max_description` is the limit.
 
     Returns:
-        The keys "name", "configuration" and "metadata", checked.
+        The keys "name", "configuration" and "metadata", checked, and "columns": the names of the columns that
+        `collection_to_arrow` made.
 
     Raises:
         InvalidArgumentError: The description cannot be used.
@@ -151,6 +158,15 @@ def read_description(schema: Any, what: str) -> dict[str, Any] | None:
     text = metadata.get(_DESCRIPTION)
     if text is None:
         return None
+    most = parse_bytes(settings.max_description)
+    # Before it is parsed: as Python objects it takes thirty times as much.
+    if len(text) > most + _AROUND_BYTES:
+        raise InvalidArgumentError(
+            f"{what} has a chroma_nb description of {format_bytes(len(text))}, the limit is {format_bytes(most)} "
+            "(Settings.max_description). If you trust it, raise the limit where the store is opened; or add its rows "
+            "without it (a file's with table = pyarrow.parquet.read_table(path)): "
+            "collection.from_arrow(table.replace_schema_metadata(None)). Nothing was added."
+        )
     try:
         if metadata.get(_DESCRIPTION_SUM, _sum(text)) != _sum(text):
             raise ValueError("it is not as it was written")
@@ -159,12 +175,64 @@ def read_description(schema: Any, what: str) -> dict[str, Any] | None:
             version = found.get("format") if isinstance(found, dict) else None
             raise ValueError(f"it is in format {version!r}, this chroma-nb reads {FORMAT_VERSION}")
         check_collection_name(found.get("name"))
+        # Older versions did not say.
+        columns = found.get("columns", list(COLUMNS))
+        if not isinstance(columns, list) or not all(isinstance(one, str) for one in columns):
+            raise ValueError("its columns are no list of names")
         return {
             "name": found["name"],
             "configuration": recorded_configuration(found.get("configuration")),
             "metadata": check_collection_metadata(found.get("metadata")),
+            "columns": columns,
         }
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidArgumentError(
             f"{what} has a chroma_nb description that cannot be used: {error}"
         ) from error
+
+
+def check_columns(schema: Any, columns: Sequence[str], what: str) -> None:
+    """Check that a file has the columns that `export()` wrote, of a type that they can have.
+
+    Damage may change the name of a column, which would then become metadata, or its type. Of a table in memory somebody may
+    have dropped columns.
+
+    Args:
+        schema: The file's `pyarrow.Schema`.
+        columns: Their names.
+        what: What the file is, at the beginning of a message.
+
+    Raises:
+        InvalidArgumentError: A column is missing, or of another type.
+    """
+    way_out = "If that is meant, add it as a table: collection.from_arrow(pyarrow.parquet.read_table(path))."
+    for name in columns:
+        if name not in schema.names:
+            raise InvalidArgumentError(
+                f"{what} lacks the column {name!r}, which export() wrote; it has: {', '.join(schema.names)}. "
+                f"{way_out} Nothing was added."
+            )
+    for name, kind in zip(schema.names, schema.types, strict=True):
+        expected = _expected(name, kind)
+        if expected is not None:
+            raise InvalidArgumentError(
+                f"{what} has the type {kind} in its column {name!r}, which is of {expected}. {way_out} Nothing was added."
+            )
+
+
+def _expected(name: str, kind: Any) -> str | None:
+    """Return what one of our columns holds, None where it is of such a type."""
+    import pyarrow as pa
+
+    types = pa.types
+    if name == "embedding":
+        # Also Arrow's other forms of lists, which other writers make of ours.
+        inner = getattr(kind, "value_type", None)
+        is_right = not types.is_dictionary(kind) and (
+            inner is not None and (types.is_floating(inner) or types.is_integer(inner))
+        )
+        return None if is_right else "lists of numbers"
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_right = str(kind) in ("string", "large_string", "string_view", "null")
+    return None if is_right or name not in _TEXTS else "texts"

@@ -71,6 +71,10 @@ class ExportedRows(Rows):
             )
         self._more = [MetadataCells(name) for name in columns if name not in COLUMNS]
         ids = reader.ids()
+        if len(ids) != self.n_rows:
+            raise InvalidArgumentError(
+                f"The table has {len(ids):,} ids and {self.n_rows:,} rows. Nothing was added."
+            )
         missing = ids.index(None) if None in ids else None
         if missing is not None:
             raise InvalidArgumentError(

@@ -8,20 +8,22 @@ only what pyarrow itself goes by is believed.
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.transfer.parquet_footer import BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY
 from chroma_nb.transfer.parquet_pages import read_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from typing import BinaryIO
 
+    from chroma_nb.transfer.parquet_footer import Footer, ParquetLeaf
     from chroma_nb.transfer.parquet_pages import Pages
 
-#: Bytes of the physical types of one width. The two others have a width of the column, and one of each value.
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8, "INT96": 12}
-_FIXED, _TEXT = "FIXED_LEN_BYTE_ARRAY", "BYTE_ARRAY"
+#: Bytes of BOOLEAN, INT32, INT64, INT96, FLOAT and DOUBLE. The two others have a width of the column, and one of each value.
+_WIDTHS = (1, 4, 8, 12, 4, 8)
 #: The place of a text in its dictionary, and of a list in its values.
 _PLACE_BYTES, _OFFSET_BYTES = 4, 8
 #: Encodings of texts that are as long in the page as they are, or stand in the dictionary: PLAIN, and the dictionary's two.
@@ -48,11 +50,12 @@ class _Leaf(NamedTuple):
     lists: tuple[int | None, ...]
 
 
-def measure_chunks(file: Any, source: BinaryIO, what: str) -> list[Chunk]:
+def measure_chunks(schema: Any, footer: Footer, source: BinaryIO, what: str) -> list[Chunk]:
     """Measure every column of every row group.
 
     Args:
-        file: The `pyarrow.parquet.ParquetFile`.
+        schema: The `pyarrow.Schema` that pyarrow makes of the file.
+        footer: Its footer. pyarrow's own objects for it end the process where it is damaged.
         source: The file itself.
         what: Its name for messages: "The file 'x.parquet'".
 
@@ -60,29 +63,58 @@ def measure_chunks(file: Any, source: BinaryIO, what: str) -> list[Chunk]:
         ValueError, OSError: The pages are not where they should be, or not what they should be.
         InvalidArgumentError: Texts have an encoding by which a few bytes are many.
     """
-    metadata = file.metadata
-    leaves = [leaf for field in file.schema_arrow for leaf in _leaves(field.type)]
-    if len(leaves) != metadata.num_columns:
+    leaves = [leaf for field in schema for leaf in _leaves(field.type)]
+    if len(leaves) != len(footer.leaves):
         raise ValueError("its columns are not those that its schema names")
     found = []
-    for group in range(metadata.num_row_groups):
-        row_group = metadata.row_group(group)
-        for at, leaf in enumerate(leaves):
-            # What a row group says of a column's type is for nobody.
-            column, chunk = metadata.schema.column(at), row_group.column(at)
-            start = chunk.data_page_offset
-            if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-                start = chunk.dictionary_page_offset
-            pages = read_pages(source, start, chunk.total_compressed_size)
-            if column.physical_type == _TEXT:
-                _check_encodings(
-                    pages, f"{what} has texts", f"column {column.path!r}, row group {group}"
+    for group, row_group in enumerate(footer.groups):
+        for leaf, column, chunk in zip(leaves, footer.leaves, row_group.chunks, strict=True):
+            pages = read_pages(source, chunk.start, chunk.n_bytes)
+            where = f"column {'.'.join(column.path)!r}, row group {group}"
+            if pages.n_values != chunk.n_values:
+                raise ValueError(
+                    f"{where}: its pages have {pages.n_values:,} values, and its footer says {chunk.n_values:,}"
                 )
-            is_text = column.physical_type == _TEXT and _is_dictionary(leaf.kind)
+            if pages.is_compressed and not chunk.is_compressed:
+                raise ValueError(f"{where}: its pages are compressed, and its footer says no")
+            if column.kind == BYTE_ARRAY:
+                _check_encodings(pages, f"{what} has texts", where)
+            is_text = column.kind == BYTE_ARRAY and _is_dictionary(leaf.kind)
             width = _PLACE_BYTES if is_text else _width(column, leaf.kind, pages)
-            n_bytes = max(pages.n_bytes, _decoded(leaf, width, row_group.num_rows, pages.n_values))
-            found.append(Chunk(group, column.path.partition(".")[0], is_text, n_bytes))
+            n_bytes = max(pages.n_bytes, _decoded(leaf, width, row_group.n_rows, pages.n_values))
+            found.append(Chunk(group, column.path[0], is_text, n_bytes))
     return found
+
+
+def check_nullable(schema: Any, said: Mapping[bytes, bytes] | None) -> None:
+    """Check that values may be missing where pyarrow's own schema in the file says so, too.
+
+    By that their bytes are read in one way or another, and the file says it only once otherwise.
+
+    Args:
+        schema: The `pyarrow.Schema` that pyarrow makes of the file.
+        said: The keys and values of the file.
+
+    Raises:
+        ValueError: The two differ, or the file's is none.
+    """
+    import pyarrow as pa
+
+    text = (said or {}).get(b"ARROW:schema")
+    if text is None:
+        return
+    own = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+    for one, other in zip(own, schema, strict=True):
+        if _nullable(one) != _nullable(other):
+            raise ValueError(
+                f"column {other.name!r} may have missing values by one of its schemas, and not by the other"
+            )
+
+
+def _nullable(field: Any) -> tuple[bool, bool]:
+    """Say whether values may be missing, and those in its lists."""
+    inner = getattr(field.type, "value_field", None)
+    return field.nullable, inner is None or inner.nullable
 
 
 def _leaves(kind: Any, lists: tuple[int | None, ...] = ()) -> Iterator[_Leaf]:
@@ -121,15 +153,12 @@ def _check_encodings(pages: Pages, what: str, where: str) -> None:
         )
 
 
-def _width(column: Any, kind: Any, pages: Pages) -> int:
+def _width(column: ParquetLeaf, kind: Any, pages: Pages) -> int:
     """Return the bytes that a value may take."""
-    physical = column.physical_type
-    if physical == _TEXT:
+    if column.kind == BYTE_ARRAY:
         # Of one that is not read as a dictionary each value may be the largest. Others are as long in the pages.
         return max(_PLACE_BYTES, pages.dictionary_bytes)
-    width = int(column.length) if physical == _FIXED else _WIDTHS.get(physical)
-    if width is None:
-        raise ValueError(f"column {column.path!r} is of the unknown kind {physical}")
+    width = column.width if column.kind == FIXED_LEN_BYTE_ARRAY else _WIDTHS[column.kind]
     try:
         return max(width, -(-int(kind.bit_width) // 8))
     except ValueError:

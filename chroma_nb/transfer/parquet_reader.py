@@ -12,7 +12,8 @@ from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.preflight import require
 from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
-from chroma_nb.transfer.parquet_chunks import measure_chunks
+from chroma_nb.transfer.parquet_chunks import check_nullable, measure_chunks
+from chroma_nb.transfer.parquet_footer import BYTE_ARRAY, read_footer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ class ParquetReader:
         import pyarrow.parquet as parquet
 
         self._path = path
-        #: What pyarrow and `read_pages` raise.
+        #: What pyarrow, `read_footer` and `read_pages` raise.
         self._errors = (OSError, ValueError, pa.ArrowException)
         with self._named_errors("cannot be read as Parquet"):
             # Opened only once: the path may name another file a moment later.
@@ -68,12 +69,9 @@ class ParquetReader:
     def _measure(self, parquet: Any) -> None:
         """Measure what the file decodes to, and refuse what would take too much."""
         with self._named_errors("cannot be read as Parquet"):
-            found = parquet.read_metadata(self._source)
-            texts = [
-                column.path
-                for column in map(found.schema.column, range(found.num_columns))
-                if column.physical_type == "BYTE_ARRAY"
-            ]
+            # Before pyarrow reads it, which believes what it says.
+            footer = read_footer(self._source)
+            texts = [".".join(leaf.path) for leaf in footer.leaves if leaf.kind == BYTE_ARRAY]
             self._file = parquet.ParquetFile(
                 self._source,
                 page_checksum_verification=True,
@@ -82,12 +80,16 @@ class ParquetReader:
                 buffer_size=_BUFFER_BYTES,
             )
             size = os.fstat(self._source.fileno()).st_size
-        self.schema = self._file.schema_arrow
-        self.n_rows = int(self._file.metadata.num_rows)
+            self.schema = self._file.schema_arrow
+            check_nullable(self.schema, self._file.metadata.metadata)
+        self.n_rows = footer.n_rows
+        self._group_rows = [group.n_rows for group in footer.groups]
         self.expansion = Expansion(f"The file {self._path!r}", size)
         self._id_expansion = Expansion(f"The column 'id' of the file {self._path!r}", size)
         with self._named_errors("cannot be read as Parquet"):
-            self._chunks = measure_chunks(self._file, self._source, f"The file {self._path!r}")
+            self._chunks = measure_chunks(
+                self.schema, footer, self._source, f"The file {self._path!r}"
+            )
         others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
         Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
         #: Row group -> bytes that its texts decode to.
@@ -114,7 +116,7 @@ class ParquetReader:
                 held[group] = held.get(group, 0) + n_bytes
         rows, at_once = most, piece_bytes() // _DECODING_COPIES
         for group in {**texts, **others}:
-            n_rows = max(1, self._file.metadata.row_group(group).num_rows)
+            n_rows = max(1, self._group_rows[group])
             each = (texts.get(group, 0) + others.get(group, 0)) // n_rows
             rows = min(rows, max(1, at_once // max(1, each)))
             least = -(-n_rows // _BATCHES) if texts.get(group, 0) > _LITTLE_TEXT else 1
@@ -168,13 +170,22 @@ class ParquetReader:
 
     def _decoded(self, n_rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:
         """Yield batches of about `n_rows` rows."""
-        for group in range(self._file.num_row_groups):
+        for group, in_group in enumerate(self._group_rows):
             # Each from one row group: pyarrow cannot join dictionaries of texts that are in lists.
             size = n_rows
             if self._text_bytes[group] > _LITTLE_TEXT:
                 # Few batches, as each has all texts of the row group so far.
-                size = max(n_rows, -(-self._file.metadata.row_group(group).num_rows // _BATCHES))
-            yield from self._file.iter_batches(size, row_groups=[group], columns=columns)
+                size = max(n_rows, -(-in_group // _BATCHES))
+            found = 0
+            for batch in self._file.iter_batches(size, row_groups=[group], columns=columns):
+                # Older versions of pyarrow do not look whether all columns are of one length.
+                batch.validate()
+                found += batch.num_rows
+                yield batch
+            if found != in_group:
+                raise ValueError(
+                    f"row group {group} has {found:,} rows, its footer says {in_group:,}"
+                )
 
     def _restart(self) -> None:
         self._held: list[Any] = []

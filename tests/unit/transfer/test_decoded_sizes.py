@@ -76,6 +76,7 @@ def table_of(client: Any, **columns: Any) -> Any:
     given = {
         "id": pa.array([str(i) for i in range(n)]),
         "embedding": pa.FixedSizeListArray.from_arrays(flat, 2),
+        **{name: pa.nulls(n, pa.string()) for name in ("document", "uri", "metadata")},
         **columns,
     }
     return pa.table(given).replace_schema_metadata(notes.to_arrow().schema.metadata)
@@ -346,7 +347,7 @@ def page(*fields: bytes, kind: int = 0, counts: bytes = b"\x15\x0a\x15\x00\x00")
 
 def test_a_page_is_read_by_its_header() -> None:
     data = page(kind=2) + page()
-    assert read_pages(io.BytesIO(data), 0, len(data)) == (18, 5, {0}, 9)
+    assert read_pages(io.BytesIO(data), 0, len(data)) == (18, 5, {0}, 9, True)
 
 
 @pytest.mark.parametrize(
