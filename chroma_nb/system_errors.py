@@ -17,7 +17,7 @@ class _Cause(NamedTuple):
     way_out: str
 
 
-_FULL = _Cause("the disk is full", "Free some space, or delete what is not needed")
+_FULL = _Cause("the disk is full", "Free some space there (delete other files)")
 _OPEN_MORE = "or have the system allow more"
 _FORBIDDEN = _Cause(
     "the system does not permit it", "Change the permissions, or name a place that you may write to"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
@@ -41,14 +42,14 @@ class Texts(Sequence["str | None"]):
         """Return a column of these texts; the same one where they are a column."""
         if isinstance(texts, Texts):
             return texts
-        parts: list[bytes] = []
-        given: list[bool] = []
+        # Put together as they come: a list of all of them in UTF-8 would take their memory once more.
+        data, ends, given = bytearray(), array("q", [0]), bytearray()
         for text in texts:
+            if text is not None:
+                data += text.encode()
+            ends.append(len(data))
             given.append(text is not None)
-            parts.append(b"" if text is None else text.encode())
-        ends = np.zeros(len(parts) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
-        return cls(b"".join(parts), ends, np.array(given, dtype=bool))
+        return cls(data, np.frombuffer(ends, np.int64), np.frombuffer(given, bool))
 
     @classmethod
     def missing(cls, n: int) -> Texts:

@@ -533,13 +533,20 @@ def _check_metadatas(texts: Sequence[str | None]) -> None:
     Raises:
         StoreCorruptError: One is no JSON object.
     """
-    column = Texts.of(texts)
-    start = 0
-    while start < len(column):
-        end = int(np.searchsorted(column.offsets, column.offsets[start] + _CHECK_BYTES))
-        stop = min(max(end, start + 1), len(column))
-        read_metadatas(column[start:stop].to_list())
-        start = stop
+    if isinstance(texts, Texts):
+        start = 0
+        while start < len(texts):
+            end = int(np.searchsorted(texts.offsets, texts.offsets[start] + _CHECK_BYTES))
+            stop = min(max(end, start + 1), len(texts))
+            read_metadatas(texts[start:stop].to_list())
+            start = stop
+        return
+    start = n_bytes = 0
+    for at, text in enumerate(texts):
+        n_bytes += len(text or "")
+        if n_bytes > _CHECK_BYTES or at == len(texts) - 1:
+            read_metadatas(texts[start : at + 1])
+            start, n_bytes = at + 1, 0
 
 
 def _at(piece: ScanPiece, rows: Sequence[int], n_damaged: int) -> ScanPiece:

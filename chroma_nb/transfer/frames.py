@@ -39,6 +39,8 @@ _NAMES = {
 }
 #: The columns of an export.
 _EXPORTED = {"id", "document", "uri", "metadata", "embedding"}
+#: Those without which a table is not taken for one of ours.
+_KEPT = {"id", "metadata"}
 #: Where ids come from, in words.
 _INDEX = "the frame's index"
 _CONTENT = "made of the rows' content, as there is no id column"
@@ -161,9 +163,11 @@ class FrameRows(Rows):
     def _find_packed(self, metadata: Sequence[str] | None) -> str | None:
         """Return the column that holds whole metadata as JSON, in a table that `to_arrow` or `export` made.
 
-        pandas does not keep an Arrow table's description, so such a table is known by its columns and cells.
+        pandas and DuckDB do not keep an Arrow table's description, so such a table is known by its columns, of which some may
+        be left out, and by its cells.
         """
-        if metadata is not None or self._table.keys or set(self._table.columns) != _EXPORTED:
+        there = set(self._table.columns)
+        if metadata is not None or self._table.keys or not _KEPT <= there <= _EXPORTED:
             return None
         cells = self._table.cells("metadata", 0, self.n_rows)
         return "metadata" if all(one is None or _is_json_object(one) for one in cells) else None

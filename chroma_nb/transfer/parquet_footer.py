@@ -197,7 +197,8 @@ def _chunk(chunk: Structure, leaf: ParquetLeaf, n_rows: int) -> ParquetChunk:
             f"column {name!r} has {n_values:,} values in a row group of {n_rows:,} rows"
         )
     start, dictionary = _count(column, 9), _count(column, 11, 0)
-    if 0 < dictionary < start:
+    # pyarrow writes no place of data pages where there are none.
+    if dictionary and (dictionary < start or not start):
         start = dictionary
     return ParquetChunk(start, _count(column, 7), n_values, _count(column, 4) != _UNCOMPRESSED)
 

@@ -7,7 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.copying import Place, copy_records, say_what_is_copied
-from chroma_nb.errors import ChromaError, InvalidArgumentError, NotFoundError
+from chroma_nb.errors import (
+    ChromaError,
+    InvalidArgumentError,
+    NotFoundError,
+    StoreCorruptError,
+)
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.validation import (
@@ -104,10 +109,16 @@ def copy_collection(
             )
         except ChromaError as error:
             if bar.state.done:
+                way_on = "Run the same call again to go on."
+                if isinstance(error, StoreCorruptError):
+                    way_on = (
+                        "To go on without what is damaged, write the collection to a file and import that: "
+                        f"client[{name!r}].export(path, skip_damaged=True)."
+                    )
                 say_what_is_copied(
                     error,
                     f"The copy [{name}] is unfinished: {bar.state.done:,} of {bar.state.total:,} records were {did}. "
-                    "Run the same call again to go on.",
+                    f"{way_on}",
                 )
             raise
     report = TransferReport(

@@ -65,7 +65,8 @@ class FolderVectorFiles(VectorFiles):
         if is_missing and not has_sums:
             raise StoreCorruptError(
                 f"Vector file {path!r} is missing; it holds the vectors of collection "
-                f"[{entry.info.name}]. Restore it from a backup."
+                f"[{entry.info.name}]. Restore the whole folder from a backup; the file alone only where nothing was written "
+                "to the store since."
             )
         vectors = VectorFile(
             path,

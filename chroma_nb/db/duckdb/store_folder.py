@@ -176,7 +176,7 @@ def _check_folder(path: str, given: str) -> None:
     if os.path.isdir(vectors) and any(name.endswith(".f32") for name in os.listdir(vectors)):
         raise StoreCorruptError(
             f"The store in {given!r} has vectors, and its database {os.path.join(path, 'records.duckdb')!r} is "
-            "missing. Restore it from a backup; nothing was changed."
+            "missing. Restore the whole folder from a backup; nothing was changed."
         )
 
 

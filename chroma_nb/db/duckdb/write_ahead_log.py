@@ -97,7 +97,7 @@ class WriteAheadLog:
         if self.noted is not None and self.noted.number:
             raise StoreCorruptError(
                 f"The store in {self._folder!r} had {self.noted.number:,} commits, and its database "
-                f"{self._database_file!r} is missing. Restore it from a backup; or delete "
+                f"{self._database_file!r} is missing. Restore the whole folder from a backup; or delete "
                 f"{self.commit_file.path!r} to begin with an empty store. Nothing was changed."
             )
 

@@ -20,3 +20,20 @@ def test_an_arrow_table_comes_back_as_it_was(client: Any, notes: Any) -> None:
     plain = pa.table({"id": ["p"], "document": ["text"], "embedding": [[1.0, 2.0]], "n": [5]})
     copy.from_arrow(plain)
     assert copy.get(ids=["p"])["metadatas"] == [{"n": 5}]
+
+
+@pytest.mark.parametrize("without", [["uri"], ["document", "uri"]])
+def test_metadata_of_a_table_that_went_through_another_program_stays_metadata(
+    client: Any, notes: Any, without: list[str]
+) -> None:
+    """As `duckdb.sql("SELECT id, document, metadata ...")` returns it: columns chosen, and no description."""
+    table = notes.to_arrow().drop_columns(without).replace_schema_metadata(None)
+    copy = client.create_collection("copy", embedding_function=None)
+    copy.from_arrow(table)
+    assert copy.get()["metadatas"] == notes.get()["metadatas"]
+
+
+def test_a_column_that_is_called_metadata_and_has_none_is_a_value(client: Any) -> None:
+    table = pa.table({"id": ["a"], "embedding": [[1.0]], "metadata": ["no JSON"]})
+    copy = client.create_collection("copy", embedding_function=None).from_arrow(table)
+    assert copy.get()["metadatas"] == [{"metadata": "no JSON"}]

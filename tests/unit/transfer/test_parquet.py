@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import chroma_nb
@@ -139,3 +140,14 @@ def test_without_pyarrow_the_extra_is_named() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert 'pip install "chroma-nb[arrow]"' in done.stdout, done.stderr
+
+
+def test_a_file_without_records_is_read(client: Any, notes: Any, tmp_path: Path) -> None:
+    """pyarrow writes a row group without rows then, whose pages are nowhere."""
+    notes.export(tmp_path / "notes.parquet")
+    table = pq.read_table(tmp_path / "notes.parquet")
+    pq.write_table(table.slice(0, 0), tmp_path / "none.parquet")
+    assert client.import_(tmp_path / "none.parquet", "none").count() == 0
+    pq.write_table(pa.table({"id": pa.array([], pa.string())}), tmp_path / "other.parquet")
+    with pytest.raises(InvalidArgumentError, match="from_arrow"):
+        client.import_(tmp_path / "other.parquet")

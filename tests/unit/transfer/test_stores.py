@@ -121,3 +121,27 @@ def test_a_store_in_which_a_function_has_no_name_is_copied_no_further_than_that(
         with pytest.raises(InvalidArgumentError, match="to have a name"):
             client.copy_to(other, ["notes"])
         assert client.copy_to(other, ["others"]) == {"others": 0}
+
+
+def test_a_copy_that_meets_damage_names_the_way_without_it(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = client.create_collection("many", embedding_function=None)
+    many.add(ids=[f"{n}" for n in range(200)], embeddings=np.zeros((200, 2), np.float32))
+    with chroma_nb.EphemeralClient(private_settings()) as other:
+        add = other.api.add
+
+        def damaged(*given: Any, **named: Any) -> None:
+            add(*given, **named)
+            # As reading the next piece would.
+            monkeypatch.setattr(other.api, "add", fail)
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise chroma_nb.errors.StoreCorruptError("damaged")
+
+        monkeypatch.setattr(other.api, "add", damaged)
+        with pytest.raises(chroma_nb.errors.StoreCorruptError) as error:
+            client.copy_to(other, ["many"])
+    said = str(error.value)
+    assert "Run the same call again" not in said
+    assert "client['many'].export(path, skip_damaged=True)" in said
