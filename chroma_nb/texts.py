@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from array import array
 from collections.abc import Sequence
 from itertools import pairwise
@@ -26,7 +28,7 @@ class Texts(Sequence["str | None"]):
 
     Args:
         data: The texts, one after the other, in UTF-8.
-        offsets: Where each begins, and the last one ends: int32 or int64, shape (n + 1,), rising.
+        offsets: Where each begins, and the last one ends: int32 or int64, shape (n + 1,), rising. A missing one has no bytes.
         given: Which are there: bool, shape (n,). None: all are.
     """
 
@@ -139,6 +141,19 @@ class Texts(Sequence["str | None"]):
         return used[int(self.offsets[0]) : int(self.offsets[-1])]
 
 
-def utf8_bytes(column: Sequence[str | None]) -> int:
-    """Return the UTF-8 bytes of a column of texts."""
-    return Texts.of(column).n_bytes
+def parsed_together(texts: Sequence[str | None]) -> list[Any] | None:
+    """Return what JSON texts say, None for one that is missing; None where one of them is no JSON.
+
+    To parse them one by one takes three times as long. Halves of JSON in several texts are none, although they may be some
+    where they are put together: between each two texts stands a value that nobody can know, and which would end up within
+    what the halves make.
+    """
+    between = secrets.token_hex(16)
+    joined = f',"{between}",'.join(["null" if text is None else text for text in texts])
+    try:
+        found: list[Any] = json.loads(f"[{joined}]")
+    except (ValueError, RecursionError):
+        return None
+    if len(found) != max(0, 2 * len(texts) - 1) or found[1::2] != [between] * (len(texts) - 1):
+        return None
+    return found[::2]

@@ -49,10 +49,10 @@ _GRPC_BYTES = 2**31 - 1
 _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
 
 #: gRPC waits before it connects anew, by default up to two minutes, and refuses calls meanwhile: also those to a server that
-#: is back. Milliseconds.
+#: is back. So several times within the time in which a call is repeated; milliseconds.
 _RECONNECT = (
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 100),
 )
 
 

@@ -11,7 +11,7 @@ from chroma_nb.errors import InternalError, MemoryBudgetError
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 from chroma_nb.memory.workspace import NOTHING, WORKSPACE
-from chroma_nb.texts import Texts
+from chroma_nb.texts import Texts, parsed_together
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ class ScanPiece:
         """Return the records as they are written: metadata as dicts."""
         metadatas: list[dict[str, Any] | None] | None = None
         if self.metadatas is not None:
-            metadatas = json.loads(
-                "[" + ",".join(["null" if one is None else one for one in self.metadatas]) + "]"
-            )
+            texts = list(self.metadatas)
+            metadatas = parsed_together(texts)
+            if metadatas is None:
+                # Says which one is none.
+                metadatas = [None if one is None else json.loads(one) for one in texts]
         documents = None if self.documents is None else list(self.documents)
         uris = None if self.uris is None else list(self.uris)
         return RecordBatch(list(self.ids), self.embeddings, documents, uris, metadatas)

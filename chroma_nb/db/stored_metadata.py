@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.texts import parsed_together
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -35,12 +36,7 @@ def read_metadata(text: str | None) -> dict[str, Any] | None:
 
 def read_metadatas(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
     """Return the metadata of many records; see `read_metadata`."""
-    # One text for all: parsing them one by one takes three times as long.
-    joined = "[" + ",".join(["null" if text is None else text for text in texts]) + "]"
-    try:
-        found: list[dict[str, Any] | None] = json.loads(joined)
-    except (ValueError, RecursionError):
-        found = []
-    if len(found) == len(texts) and {*map(type, found)} <= {dict, type(None)}:
+    found = parsed_together(texts)
+    if found is not None and {*map(type, found)} <= {dict, type(None)}:
         return found
     return [read_metadata(text) for text in texts]

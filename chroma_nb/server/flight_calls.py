@@ -21,7 +21,6 @@ from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.server.auth import ANONYMOUS, Identity
-from chroma_nb.server.deadlines import Deadlines
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.flight_admission import (
     MIDDLEWARE,
@@ -33,8 +32,7 @@ from chroma_nb.server.flight_admission import (
 from chroma_nb.server.flight_batches import checked, chunks, receiving, too_large
 from chroma_nb.server.flight_errors import Failed, flight_errors
 from chroma_nb.server.flight_listing import flight_of_path, flights, read_criteria
-from chroma_nb.server.flight_question import Question
-from chroma_nb.server.refusals import Refused, busy, too_long
+from chroma_nb.server.refusals import Refused, busy
 from chroma_nb.server.shares import Shares
 from chroma_nb.wire.arrow import (
     from_lists,
@@ -44,7 +42,7 @@ from chroma_nb.wire.arrow import (
     write_records,
 )
 from chroma_nb.wire.arrow_scan import write_scan_answer
-from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command
+from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command, as_answer
 from chroma_nb.wire.operations import OPERATIONS
 from chroma_nb.wire.requests import Query, ScanAnswer
 from chroma_nb.wire.rest import ROUTE_OF
@@ -100,7 +98,6 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         self._requests = requests
         self._bodies = bodies
         self._loop_calls = loop_calls
-        self._deadlines = Deadlines(service.settings.server_timeout_seconds)
         #: Streams that are open.
         self._streams = Shares(service.settings.server_max_streams)
         #: Calls whose end is up to their clients.
@@ -289,37 +286,38 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         finally:
             self._streams.give_back(who)
 
-    def shutdown(self) -> None:
-        """End all calls, and the threads."""
-        self._deadlines.close()
-        super().shutdown()
-
     def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
         state = state_of(context)
         self._loop_calls.answered(state)
         for chunk in chunks(reader):
             # A credential may have been taken away since the last question.
             state.identity = None
-            question = Question(writer)
             batch, metadata = None, b""
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
                     raise too_large("The queries take", self._bodies.max_body)
-                batch, said = self._read(context, command, chunk.data, question)
+                batch, said = self._read(context, command, chunk.data, is_question=True)
                 metadata = dumps({"status": 200, **said})
             except Failed as failed:
                 # The stream goes on.
                 metadata = failed.with_status
             except ChromaError as error:
                 metadata = Failed.of(error).with_status
-            question.answer(batch, metadata)
-            if question.client_has_gone or self._service.stopping:
+            try:
+                if batch is None:
+                    writer.write_metadata(pa.py_buffer(metadata))
+                else:
+                    writer.write_with_metadata(as_answer(batch), pa.py_buffer(metadata))
+            except (pa.ArrowException, OSError):
+                # The client has gone, which is nobody's fault.
                 return
             self._loop_calls.answered(state)
+            if self._service.stopping:
+                return
 
     def _read(
-        self, context: Any, command: Command, data: Any, question: Question | None = None
+        self, context: Any, command: Command, data: Any, *, is_question: bool = False
     ) -> tuple[Any, dict[str, Any]]:
         """Return an answer as a batch (None: there are no records), and what is said beside it."""
         operation = _known(command, READS)
@@ -354,7 +352,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 return (write_matches if isinstance(found, Matches) else write_records)(found), {}
 
         return self._carry_out(
-            context, operation.name, operation, command.path, work, question=question
+            context, operation.name, operation, command.path, work, is_question=is_question
         )
 
     # -- what all calls share -----------------------------------------------------------------
@@ -427,9 +425,19 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         work: Callable[[Identity, CallState], T],
         *,
         is_noted: bool = True,
-        question: Question | None = None,
+        is_question: bool = False,
     ) -> T:
-        """Check that the caller may do this, and do it: in a thread of the service, or in this one for a question of a stream.
+        """Check that the caller may do this, and do it in a thread of the service.
+
+        Args:
+            context: The call's.
+            method: How the log names the way that it came.
+            operation: What it is.
+            path: What it is about.
+            work: The function that does it.
+            is_noted: Count and log it also where nothing went wrong.
+            is_question: One of a stream, of which there are many, one after the other. This thread waits for it without the
+                event loop, which would cost two more changes of thread.
 
         Raises:
             Failed: What a client learns of what went wrong.
@@ -438,17 +446,6 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         started = time.perf_counter()
         who = [ANONYMOUS]
         known, state.identity = state.identity, None
-
-        def note(status: int) -> None:
-            self._service.note(
-                operation.name,
-                f"flight {method}",
-                status,
-                time.perf_counter() - started,
-                state.trace_id,
-                user=who[0].name,
-                tenant=path.get("tenant", ""),
-            )
 
         async def serve() -> T:
             if operation.scope != "open":
@@ -461,30 +458,31 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 operation, state.who(identity), lambda: work(identity, state)
             )
 
-        def late(asked: Question) -> None:
-            refused = too_long(self._service.settings.server_timeout_seconds)
-            if asked.answer(None, Failed.of(refused).with_status):
-                note(refused.status)
-
-        def serve_here(asked: Question) -> T:
+        def answer() -> T:
             self._loop_calls.begin(state)
             identity = who[0] = known or self._identify(context)
             self._service.check_scope(operation, path.get("tenant", ""), identity)
-            with self._deadlines.watch(lambda: late(asked)):
-                return self._service.run_here(
-                    operation, state.who(identity), lambda: work(identity, state)
-                )
+            return self._service.wait_for(
+                operation, state.who(identity), lambda: work(identity, state)
+            )
 
         failed: Failed | None = None
         try:
-            # Answering a question takes less time than handing it over to other threads.
-            return self._loop_calls.run(state, serve) if question is None else serve_here(question)
+            return answer() if is_question else self._loop_calls.run(state, serve)
         except Exception as error:
             failed = self._failure(error, operation.name, state.trace_id)
             raise failed from None
         finally:
-            if (is_noted or failed is not None) and (question is None or not question.is_answered):
-                note(200 if failed is None else failed.status)
+            if is_noted or failed is not None:
+                self._service.note(
+                    operation.name,
+                    f"flight {method}",
+                    200 if failed is None else failed.status,
+                    time.perf_counter() - started,
+                    state.trace_id,
+                    user=who[0].name,
+                    tenant=path.get("tenant", ""),
+                )
 
     def _failure(self, error: Exception, name: str, trace_id: str) -> Failed:
         try:

@@ -9,6 +9,7 @@ learns of an error, and `note` counts and logs what was answered.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import os
@@ -51,8 +52,7 @@ class Service:
     """What all requests share: the store, the authenticator, the threads, the limits, the metrics.
 
     `identify`, `run` and `in_thread` belong to one event loop, the same for all transports; one that has threads
-    of its own asks for them with `asyncio.run_coroutine_threadsafe`, or has `run_here` do the work in the thread that it
-    has. The other methods may be called by any thread.
+    of its own asks for them with `asyncio.run_coroutine_threadsafe`. The other methods may be called by any thread.
 
     Args:
         api: The store.
@@ -169,22 +169,10 @@ class Service:
         Raises:
             Refused: The client has used up its share of requests.
         """
-        self._take_slot(who)
+        return asyncio.wrap_future(self._begin(who, work))
 
-        def work_has_ended(future: asyncio.Future[T]) -> None:
-            # When the work has ended, and not the waiting: until then the request counts.
-            self._give_slot_back(who)
-            if not future.cancelled():
-                future.exception()
-
-        future = self._threads.submit(who, work)
-        future.add_done_callback(work_has_ended)
-        return future
-
-    def run_here(self, operation: Operation, who: str, work: Callable[[], T]) -> T:
-        """Do the work of a request in the calling thread, which the transport has made for it.
-
-        The deadline is the transport's business: this thread can tell nobody that it is late.
+    def wait_for(self, operation: Operation, who: str, work: Callable[[], T]) -> T:
+        """Do the work of a request as `run` does, for a thread that waits for it.
 
         Args:
             operation: What it is.
@@ -192,18 +180,32 @@ class Service:
             work: The function that does it.
 
         Raises:
-            Refused: The server is too busy, or is stopping.
+            Refused: The server is too busy, is stopping, or has not ended in time.
         """
         if self.stopping:
             raise busy(STOPPING)
         if operation.scope == "open":
             return work()
-        self._take_slot(who)
+        future = self._begin(who, work)
+        seconds = 0.0 if operation.long else self.settings.server_timeout_seconds
         try:
-            with self._threads.turn(who):
-                return work()
-        finally:
-            self._give_slot_back(who)
+            return future.result(seconds or None)
+        except concurrent.futures.TimeoutError:
+            if future.done():
+                raise
+            raise too_long(seconds) from None
+
+    def _begin(self, who: str, work: Callable[[], T]) -> concurrent.futures.Future[T]:
+        """Begin work in a worker thread; it counts in the client's share until it has ended.
+
+        Raises:
+            Refused: The client has used up its share of requests.
+        """
+        self._take_slot(who)
+        future = self._threads.submit(who, work)
+        # When the work has ended, and not the waiting: until then the request counts.
+        future.add_done_callback(lambda _: self._give_slot_back(who))
+        return future
 
     def _take_slot(self, who: str) -> None:
         """Count a request in a client's share.

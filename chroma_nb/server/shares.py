@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
-import contextlib
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.server.refusals import STOPPING, busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable
 
 
 class Shares:
@@ -67,27 +65,24 @@ class _Waiting:
 
 
 class Threads:
-    """Threads that clients share. Work beyond a client's share waits in that client's queue.
+    """A pool of threads that clients share. Work beyond a client's share waits in that client's queue.
 
-    Work that an event loop submits is done by a pool. A thread that a transport has made for a request does its work
-    itself, and counts as one of the pool's meanwhile: two threads for one request would have to wait for each other.
+    Safe for threads.
 
     Args:
-        n_threads: How many work at the same time.
+        n_threads: How many there are.
     """
 
     def __init__(self, n_threads: int) -> None:
         self._shares = Shares(n_threads)
         self._threads = concurrent.futures.ThreadPoolExecutor(n_threads, "chroma_nb server")
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         #: Client -> its waiting work, in order. The client that has waited longest for its turn comes first.
         self._waiting: dict[Hashable, deque[_Waiting]] = {}
-        #: How many other threads have their turn.
-        self._n_turns = 0
         self._is_closed = False
 
-    def submit(self, who: Hashable, work: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Call a function in a thread of the pool, when it is the client's turn. Called on an event loop.
+    def submit(self, who: Hashable, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
+        """Call a function in a thread, when it is the client's turn.
 
         Args:
             who: The client.
@@ -96,77 +91,42 @@ class Threads:
         Returns:
             A future of its result. When it is cancelled before the work has begun, the work is not done.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
 
-        def deliver(done: concurrent.futures.Future[Any]) -> None:
-            if future.cancelled():
-                done.exception()
-            elif (error := done.exception()) is not None:
-                future.set_exception(error)
+        def run() -> None:
+            found, failed = None, None
+            try:
+                if not future.set_running_or_notify_cancel():
+                    return
+                found = work()
+            except BaseException as error:
+                failed = error
+            finally:
+                # Before the answer, whose client may ask at once for something else.
+                self._ended(who)
+            if failed is None:
+                future.set_result(found)
             else:
-                future.set_result(done.result())
-
-        def ended(done: concurrent.futures.Future[Any]) -> None:
-            self._ended(who)
-            # The loop may have ended without waiting: somebody pressed Ctrl-C twice.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(deliver, done)
+                future.set_exception(failed)
 
         def begin() -> None:
             try:
-                begun = self._threads.submit(work)
+                self._threads.submit(run)
             except RuntimeError as error:
                 # It is closed, or the machine has no thread left.
                 self._shares.give_back(who)
-                begun = concurrent.futures.Future()
-                begun.set_exception(busy(STOPPING) if self._is_closed else error)
-                loop.call_soon_threadsafe(deliver, begun)
-            else:
-                begun.add_done_callback(ended)
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(busy(STOPPING) if self._is_closed else error)
 
-        self._queue(who, _Waiting(begin, future.cancelled))
+        with self._lock:
+            self._waiting.setdefault(who, deque()).append(_Waiting(begin, future.cancelled))
+        self._begin()
         return future
-
-    @contextlib.contextmanager
-    def turn(self, who: Hashable) -> Iterator[None]:
-        """Wait until it is the client's turn to work, in the calling thread.
-
-        Args:
-            who: The client.
-
-        Raises:
-            Refused: The threads were closed meanwhile.
-        """
-        begun = threading.Event()
-        self._queue(who, _Waiting(begun.set, lambda: False))
-        begun.wait()
-        try:
-            with self._changed:
-                if self._is_closed:
-                    raise busy(STOPPING)
-                self._n_turns += 1
-            try:
-                yield
-            finally:
-                with self._changed:
-                    self._n_turns -= 1
-                    self._changed.notify_all()
-        finally:
-            self._ended(who)
 
     def close(self) -> None:
         """Wait until all work that has begun has ended; what waits for its turn is refused. Called by any thread."""
-        with self._changed:
-            self._is_closed = True
+        self._is_closed = True
         self._threads.shutdown(wait=True)
-        with self._changed:
-            self._changed.wait_for(lambda: not self._n_turns)
-
-    def _queue(self, who: Hashable, waiting: _Waiting) -> None:
-        with self._changed:
-            self._waiting.setdefault(who, deque()).append(waiting)
-        self._begin()
 
     def _ended(self, who: Hashable) -> None:
         self._shares.give_back(who)
@@ -182,7 +142,7 @@ class Threads:
     def _next(self) -> list[_Waiting]:
         """Take what may begin now out of the queues."""
         found = []
-        with self._changed:
+        with self._lock:
             for who in list(self._waiting):
                 queue = self._waiting.pop(who)
                 while queue and queue[0].is_cancelled():

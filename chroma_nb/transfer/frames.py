@@ -170,7 +170,9 @@ class FrameRows(Rows):
         if metadata is not None or self._table.keys or not _KEPT <= there <= _EXPORTED:
             return None
         cells = self._table.cells("metadata", 0, self.n_rows)
-        return "metadata" if all(one is None or _is_json_object(one) for one in cells) else None
+        # With all the columns it is ours. Of others the cells have to be as we write them: anybody may call a column so.
+        is_ours = _is_json_object if there == _EXPORTED else _is_written_metadata
+        return "metadata" if all(one is None or is_ours(one) for one in cells) else None
 
     # -- ids ----------------------------------------------------------------------------------
 
@@ -421,6 +423,19 @@ def _is_unicode(text: str) -> bool:
 
 def _is_json_object(cell: Any) -> bool:
     return isinstance(_unpacked(cell), dict)
+
+
+def _is_written_metadata(cell: Any) -> bool:
+    """Say whether a cell is what a record's metadata is stored as: JSON without spaces, of values that metadata has."""
+    found = _unpacked(cell)
+    if not isinstance(found, dict) or not found or None in found.values():
+        return False
+    try:
+        check_metadatas([found])
+    except (ValueError, TypeError):
+        return False
+    # With all keys once, and numbers as they are written.
+    return bool(json.dumps(found, ensure_ascii=False, separators=(",", ":")) == cell)
 
 
 def _unpacked(cell: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.base import Matches, Records
-from chroma_nb.wire.text import objects_together
+from chroma_nb.texts import parsed_together
 from chroma_nb.wire.vectors import from_wire
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def read_metadatas(texts: Sequence[str | None]) -> list[Any]:
     Raises:
         AnswerError: One is none.
     """
-    found = objects_together(texts)
+    found = parsed_together(texts)
     if found is None:
         try:
             found = [None if text is None else json.loads(text) for text in texts]

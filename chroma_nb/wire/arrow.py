@@ -16,6 +16,7 @@ import pyarrow as pa
 from chroma_nb.api.base import Matches, Records
 from chroma_nb.api.scanning import ScanPiece
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.texts import parsed_together
 from chroma_nb.wire.answers import AnswerError, read_metadatas
 from chroma_nb.wire.arrow_columns import (
     from_numbers,
@@ -26,7 +27,7 @@ from chroma_nb.wire.arrow_columns import (
     to_texts,
     too_much_text,
 )
-from chroma_nb.wire.text import dumps, objects_together
+from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,12 +154,10 @@ def read_batch(table: Any) -> dict[str, Any]:
     found["metadatas"] = None
     if "metadata" in table.schema.names:
         texts = _texts(table.column("metadata"), "metadata", InvalidArgumentError)
-        together = objects_together(texts)
-        found["metadatas"] = (
-            [_metadata(text, row) for row, text in enumerate(texts)]
-            if together is None
-            else [one or None for one in together]
-        )
+        together = parsed_together(texts)
+        if together is None or not {*map(type, together)} <= {dict, type(None)}:
+            together = [_metadata(text, row) for row, text in enumerate(texts)]
+        found["metadatas"] = [one or None for one in together]
     found["embeddings"] = None
     if "embedding" in table.schema.names:
         column = _one_array(table.column("embedding"))

@@ -52,8 +52,20 @@ def to_texts(column: pa.Array) -> Texts:
     letter = "<i8" if pa.types.is_large_string(column.type) else "<i4"
     # A column of no rows may have no offsets.
     ends = np.frombuffer(offsets or b"", letter)[column.offset : column.offset + n + 1]
-    given = is_given(column) if column.null_count else None
-    return Texts(data or b"", ends if len(ends) else np.zeros(1, dtype=np.int64), given)
+    if not len(ends):
+        ends = np.zeros(1, dtype=np.int64)
+    if not column.null_count:
+        return Texts(data or b"", ends)
+    given = is_given(column)
+    lengths = np.diff(ends)
+    if not lengths[~given].any():
+        return Texts(data or b"", ends, given)
+    # Whatever stands behind one that is missing is nobody's, and need not even be UTF-8.
+    found = memoryview(data)
+    places = zip(ends[:-1][given].tolist(), ends[1:][given].tolist(), strict=True)
+    lengths[~given] = 0
+    rest = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    return Texts(b"".join([found[start:stop] for start, stop in places]), rest, given)
 
 
 def too_much_text() -> InvalidArgumentError:

@@ -6,13 +6,10 @@ What comes in is untrusted, and a value takes far more memory than its text. So 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.preflight import require
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 try:
     import orjson
@@ -98,21 +95,3 @@ def _text_bytes(data: bytes | bytearray) -> int:
         widest = 4 if any(data.find(first) >= 0 for first in _WIDE) else 2
     # orjson copies the bytes, Python's module makes characters of them.
     return len(data) * (widest + (widest if orjson is None else 1))
-
-
-def objects_together(texts: Sequence[str | None]) -> list[Any] | None:
-    """Return what JSON texts of objects say; None where they have to be parsed one by one, which takes three times as long.
-
-    Two halves that are no JSON may be some when they are put together. Here they cannot, as long as the caller refuses lists
-    of objects: no text of JSON goes on over the end of a line, and an object that began in one text and ended in another
-    would have such a list.
-    """
-    if any(text is not None and (text[:1] != "{" or text[-1:] != "}") for text in texts):
-        return None
-    try:
-        found: list[Any] = json.loads(
-            "[" + ",\n".join(["null" if text is None else text for text in texts]) + "]"
-        )
-    except (ValueError, RecursionError):
-        return None
-    return found if len(found) == len(texts) else None

@@ -87,7 +87,7 @@ def test_one_put_is_one_commit(plain: Plain) -> None:
         (records("a", metadata=['{"k": {"a": 1}}']), "metadata"),
         # JSON only when they are put together.
         (records("a", "b", metadata=['{"k": "}', '{": 1}']), "JSON objects"),
-        (records(*"abc", metadata=['{"k": [{}', "{}]}", '{"a": 1}, {"b": 1}']), "metadata"),
+        (records(*"abc", metadata=['{"a":[{}', '{}],"a":1}', "{},{}"]), "JSON objects"),
         (records("a", "a", document=["x", "y"], metadata=[None, "no"]), "JSON objects"),
         (records(None), "IDs to be texts"),
         (records("a", embedding=pa.array([[float("nan"), 1.0]])), "nan"),

@@ -416,7 +416,12 @@ def test_a_late_question_is_answered_and_the_stream_goes_on(
                 assert said["status"] == 504
                 assert "server_timeout_seconds" in said["message"]
                 assert server._service._slots.held("127.0.0.1") == 1, "it is still worked on"
+                # And others are answered meanwhile.
+                writer.write_metadata(question.replace(b'"get"', b'"nothing"'))
+                said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+                assert said["status"] == 400
                 go.set()
+            wait_until(lambda: not server._service._slots.held("127.0.0.1"))
             writer.write_metadata(question)
             said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
             assert said["status"] == 200, "the result of the first one was not sent"

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -42,6 +42,10 @@ def test_who_holds_places_gets_another_only_while_more_are_free() -> None:
     assert [Shares(1).take("a"), Shares(2).take("a")] == [True, True]
 
 
+async def waited(future: Any) -> Any:
+    return await asyncio.wait_for(asyncio.wrap_future(future), 60)
+
+
 def test_a_machine_without_a_thread_left_costs_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         threads = Threads(4)
@@ -54,9 +58,9 @@ def test_a_machine_without_a_thread_left_costs_no_share(monkeypatch: pytest.Monk
             futures = [threads.submit("a", lambda: 1) for _ in range(6)]
             for future in futures:
                 with pytest.raises(RuntimeError, match="new thread"):
-                    await asyncio.wait_for(future, 60)
+                    await waited(future)
         assert threads._shares.n_free == 4
-        assert await asyncio.wait_for(threads.submit("a", lambda: 2), 60) == 2
+        assert await waited(threads.submit("a", lambda: 2)) == 2
         threads.close()
 
     asyncio.run(main())
@@ -71,9 +75,9 @@ def test_what_waits_when_the_threads_are_closed_is_refused() -> None:
         while not threads._is_closed:
             await asyncio.sleep(0.001)
         hold.set()
-        assert await asyncio.wait_for(begun, 60)
+        assert await waited(begun)
         with pytest.raises(Refused, match="it is stopping"):
-            await asyncio.wait_for(waiting, 60)
+            await waited(waiting)
         await closing
 
     asyncio.run(main())
@@ -90,7 +94,7 @@ def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
             return name
 
         async def quick(name: str) -> str:
-            return await asyncio.wait_for(threads.submit(name, lambda: name), 60)
+            return await waited(threads.submit(name, lambda: name))
 
         try:
             futures = [threads.submit("a", partial(work, f"a{n}")) for n in range(20)]
@@ -101,44 +105,12 @@ def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
             futures[19].cancel()
         finally:
             hold.set()
-        assert [await one for one in futures[:19]] == [f"a{n}" for n in range(19)]
+        assert [await waited(one) for one in futures[:19]] == [f"a{n}" for n in range(19)]
         assert "a19" not in done, "it was cancelled before it began"
         with pytest.raises(ZeroDivisionError):
-            await threads.submit("a", lambda: 1 // 0)
+            await waited(threads.submit("a", lambda: 1 // 0))
         assert await quick("a") == "a", "an error gives its thread back"
         threads.close()
-
-    asyncio.run(main())
-
-
-def test_a_thread_of_its_own_waits_for_its_turn_and_counts() -> None:
-    async def main() -> None:
-        threads, hold = Threads(2), threading.Event()
-        began = threading.Event()
-
-        def work_here(who: str) -> str:
-            with threads.turn(who):
-                began.set()
-                assert hold.wait(180)
-                return who
-
-        here = asyncio.create_task(asyncio.to_thread(work_here, "a"))
-        assert await asyncio.to_thread(began.wait, 60)
-        # Half of the threads, which is one, is a's.
-        waiting = threads.submit("a", lambda: "a too")
-        assert await asyncio.wait_for(threads.submit("b", lambda: "b"), 60) == "b"
-        assert not waiting.done()
-        closing = asyncio.create_task(asyncio.to_thread(threads.close))
-        while not threads._is_closed:
-            await asyncio.sleep(0.001)
-        with pytest.raises(Refused, match="it is stopping"), threads.turn("c"):
-            raise AssertionError("it was closed")
-        assert not closing.done(), "a's thread is still at work"
-        hold.set()
-        assert await here == "a"
-        with pytest.raises(Refused, match="it is stopping"):
-            await asyncio.wait_for(waiting, 60)
-        await closing
 
     asyncio.run(main())
 
@@ -152,7 +124,7 @@ def test_many_that_cannot_begin_are_refused_one_after_the_other() -> None:
         while not threads._is_closed:
             await asyncio.sleep(0.001)
         hold.set()
-        found = await asyncio.gather(*waiting, return_exceptions=True)
+        found = await asyncio.gather(*map(waited, waiting), return_exceptions=True)
         assert {type(one) for one in found} == {Refused}
         await closing
 

@@ -492,6 +492,7 @@ def test_an_answer_that_is_compressed_several_times_is_not_taken(hostile: Hostil
         ['{"k": [{}', "{}]}", '{"k": 3}, {"k": 4}'],
         ['{"k": "}', '{"}', '{"k": 3}, {"k": 4}'],
         ['{"k": {}', '{"k": {}}}', '{"k": 3}, {"k": 4}'],
+        ['{"a":[{}', '{}],"a":1}', "{},{}"],
     ],
 )
 def test_a_piece_whose_metadata_is_json_only_when_it_is_joined_is_refused(

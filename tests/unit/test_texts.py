@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chroma_nb.segment.text_pool import TextPool
-from chroma_nb.texts import Texts
+from chroma_nb.texts import Texts, parsed_together
 
 COLUMNS = [
     [],
@@ -102,3 +105,47 @@ def test_a_pool_gives_the_same_as_a_column_and_as_a_list(
         column = pool.texts(np.array(labels, dtype=np.int64))
         assert column == pool.get(labels) == [now[label] for label in labels]
         pool.resize(len(texts) + 1)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"k": 1', '"k": 2}', '{"k": 3}, {"k": 4}'],
+        ['{"a":[{}', '{}],"a":1}', "{},{}"],
+        ['{"k": "}', '{"}', '{"k": 3}, {"k": 4}'],
+        ["[1", "2]", "3, 4"],
+        ["1, 2"],
+        [""],
+        ["1", "", "2"],
+        ["1]", "[2"],
+        ['"', '"'],
+        ["1,", "2"],
+        ["[" * 100_000],
+    ],
+)
+def test_halves_of_json_are_none_when_they_are_put_together(texts: list[str]) -> None:
+    assert parsed_together(texts) is None
+
+
+@given(
+    st.lists(st.none() | st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3)))
+)
+def test_json_is_parsed_together_as_one_by_one(values: list[Any]) -> None:
+    texts = [None if one is None else json.dumps(one) for one in values]
+    assert parsed_together(texts) == values
+
+
+def test_what_stands_behind_a_missing_text_is_nobodys() -> None:
+    """Arrow lets anything stand there, also what is not UTF-8."""
+    pa = pytest.importorskip("pyarrow", reason="the extra 'arrow' is not installed")
+    arrow_columns = importlib.import_module("chroma_nb.wire.arrow_columns")
+    offsets = pa.py_buffer(np.array([0, 1, 3, 4], np.int32))
+    column = pa.StringArray.from_buffers(
+        3, offsets, pa.py_buffer(b"a\xff\xfeb"), pa.py_buffer(b"\x05"), 1
+    )
+    column.validate(full=True)
+    found = arrow_columns.to_texts(column)
+    assert found == ["a", None, "b"]
+    assert found.n_bytes == 2
+    assert arrow_columns.from_texts(found).buffers()[2].to_pybytes() == b"ab"
+    assert arrow_columns.to_texts(column.slice(1)) == [None, "b"]

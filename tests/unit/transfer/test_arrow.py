@@ -33,7 +33,23 @@ def test_metadata_of_a_table_that_went_through_another_program_stays_metadata(
     assert copy.get()["metadatas"] == notes.get()["metadatas"]
 
 
-def test_a_column_that_is_called_metadata_and_has_none_is_a_value(client: Any) -> None:
-    table = pa.table({"id": ["a"], "embedding": [[1.0]], "metadata": ["no JSON"]})
-    copy = client.create_collection("copy", embedding_function=None).from_arrow(table)
-    assert copy.get()["metadatas"] == [{"metadata": "no JSON"}]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no JSON",
+        '{"a":{"b":1}}',
+        '{"a":null}',
+        '{"a":1,"a":2}',
+        '{"a": 1}',
+        "{}",
+        "[1]",
+        '{"a":1e0}',
+    ],
+)
+def test_a_column_of_another_program_that_is_called_metadata_is_a_value(
+    client: Any, text: str
+) -> None:
+    table = pa.table({"id": ["a"], "embedding": [[1.0]], "metadata": [text]})
+    copy = client.create_collection("copy", embedding_function=None)
+    copy.from_arrow(table)
+    assert copy.get()["metadatas"] == [{"metadata": text}]
