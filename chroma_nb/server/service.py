@@ -194,6 +194,9 @@ class Service:
             if future.done():
                 raise
             raise too_long(seconds) from None
+        finally:
+            # An error knows this frame: each would keep the other alive.
+            del future
 
     def _begin(self, who: str, work: Callable[[], T]) -> concurrent.futures.Future[T]:
         """Begin work in a worker thread; it counts in the client's share until it has ended.

@@ -54,14 +54,32 @@ class Shares:
                 del self._held[who]
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """Work that waits for its client's turn."""
+@dataclass(eq=False)
+class _Work:
+    """Work of a client, which waits for its turn."""
 
-    #: Begins it. When it has ended, or could not be begun, it gives its share back.
-    begin: Callable[[], None]
-    #: Says whether nobody wants it any more.
-    is_cancelled: Callable[[], bool]
+    threads: Threads
+    who: Hashable
+    work: Callable[[], Any]
+    future: concurrent.futures.Future[Any]
+
+    def run(self) -> None:
+        """Do it. Its share is given back before the answer, whose client may ask at once for something else."""
+        future = self.future
+        if not future.set_running_or_notify_cancel():
+            self.threads.ended(self.who)
+            return
+        # An error knows this frame and its callers'. It and the future would keep each other alive, and all that the work held.
+        del self.future
+        try:
+            found = self.work()
+        except BaseException as error:
+            self.threads.ended(self.who)
+            future.set_exception(error)
+            del future
+        else:
+            self.threads.ended(self.who)
+            future.set_result(found)
 
 
 class Threads:
@@ -78,7 +96,7 @@ class Threads:
         self._threads = concurrent.futures.ThreadPoolExecutor(n_threads, "chroma_nb server")
         self._lock = threading.Lock()
         #: Client -> its waiting work, in order. The client that has waited longest for its turn comes first.
-        self._waiting: dict[Hashable, deque[_Waiting]] = {}
+        self._waiting: dict[Hashable, deque[_Work]] = {}
         self._is_closed = False
 
     def submit(self, who: Hashable, work: Callable[[], Any]) -> concurrent.futures.Future[Any]:
@@ -92,34 +110,9 @@ class Threads:
             A future of its result. When it is cancelled before the work has begun, the work is not done.
         """
         future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-
-        def run() -> None:
-            found, failed = None, None
-            try:
-                if not future.set_running_or_notify_cancel():
-                    return
-                found = work()
-            except BaseException as error:
-                failed = error
-            finally:
-                # Before the answer, whose client may ask at once for something else.
-                self._ended(who)
-            if failed is None:
-                future.set_result(found)
-            else:
-                future.set_exception(failed)
-
-        def begin() -> None:
-            try:
-                self._threads.submit(run)
-            except RuntimeError as error:
-                # It is closed, or the machine has no thread left.
-                self._shares.give_back(who)
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(busy(STOPPING) if self._is_closed else error)
-
+        one = _Work(self, who, work, future)
         with self._lock:
-            self._waiting.setdefault(who, deque()).append(_Waiting(begin, future.cancelled))
+            self._waiting.setdefault(who, deque()).append(one)
         self._begin()
         return future
 
@@ -128,7 +121,8 @@ class Threads:
         self._is_closed = True
         self._threads.shutdown(wait=True)
 
-    def _ended(self, who: Hashable) -> None:
+    def ended(self, who: Hashable) -> None:
+        """Give the share of work back that has ended, and begin what waits for it."""
         self._shares.give_back(who)
         self._begin()
 
@@ -136,16 +130,22 @@ class Threads:
         """Begin waiting work as far as the shares allow: one piece of each client in turn."""
         # Again, as what could not be begun has given its share back.
         while found := self._next():
-            for waiting in found:
-                waiting.begin()
+            for one in found:
+                try:
+                    self._threads.submit(one.run)
+                except RuntimeError as error:
+                    # It is closed, or the machine has no thread left.
+                    self._shares.give_back(one.who)
+                    if one.future.set_running_or_notify_cancel():
+                        one.future.set_exception(busy(STOPPING) if self._is_closed else error)
 
-    def _next(self) -> list[_Waiting]:
+    def _next(self) -> list[_Work]:
         """Take what may begin now out of the queues."""
         found = []
         with self._lock:
             for who in list(self._waiting):
                 queue = self._waiting.pop(who)
-                while queue and queue[0].is_cancelled():
+                while queue and queue[0].future.cancelled():
                     queue.popleft()
                 if not queue:
                     continue

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,6 +116,30 @@ def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
         threads.close()
 
     asyncio.run(main())
+
+
+def test_an_error_keeps_alive_nothing_that_the_work_held() -> None:
+    class Much:
+        pass
+
+    threads, held = Threads(1), []
+
+    def work() -> None:
+        much = Much()
+        held.append(weakref.ref(much))
+        raise ValueError("failed")
+
+    gc.collect()
+    gc.disable()
+    try:
+        future = threads.submit("a", work)
+        with contextlib.suppress(ValueError):
+            future.result(60)
+        del future
+        threads.close()
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_many_that_cannot_begin_are_refused_one_after_the_other() -> None:
