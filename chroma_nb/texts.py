@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Bytes that a `str` object takes beside its characters and one more of their width (CPython 3.10 and 3.11; later ones take
 #: less): of ASCII alone, and with others.
 _ASCII_HEADER, _WIDE_HEADER = 48, 72
+#: Stands between JSON texts that are parsed together; each process has its own.
+_BETWEEN = secrets.token_hex(8)
 #: The first byte, in UTF-8, of characters that take two and four bytes in a `str`.
 _TWO_BYTES, _FOUR_BYTES = 0xC4, 0xF0
 
@@ -52,6 +54,27 @@ class Texts(Sequence["str | None"]):
             ends.append(len(data))
             given.append(text is not None)
         return cls(data, np.frombuffer(ends, np.int64), np.frombuffer(given, bool))
+
+    @classmethod
+    def cut(
+        cls,
+        data: Any,
+        firsts: NDArray[Any],
+        lasts: NDArray[Any],
+        given: NDArray[np.bool_] | None = None,
+    ) -> Texts:
+        """Return a column of the texts that stand at these places of a buffer.
+
+        Args:
+            data: The buffer, UTF-8.
+            firsts: Where each begins, int32 or int64, shape (n,).
+            lasts: Where each ends; that of a missing one where it begins.
+            given: As for the class.
+        """
+        ends = np.zeros(len(firsts) + 1, dtype=np.int64)
+        np.cumsum(lasts - firsts, out=ends[1:])
+        places = zip(firsts.tolist(), lasts.tolist(), strict=True)
+        return cls(b"".join([data[first:last] for first, last in places]), ends, given)
 
     @classmethod
     def missing(cls, n: int) -> Texts:
@@ -130,11 +153,8 @@ class Texts(Sequence["str | None"]):
 
     def at(self, rows: NDArray[np.int64]) -> Texts:
         """Return the texts of these rows, int64, shape (n,), in their order."""
-        offsets = self.offsets.tolist()
-        parts = [self.data[offsets[row] : offsets[row + 1]] for row in rows.tolist()]
-        ends = np.zeros(len(parts) + 1, dtype=np.int64)
-        np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)), out=ends[1:])
-        return Texts(b"".join(parts), ends, None if self.given is None else self.given[rows])
+        given = None if self.given is None else self.given[rows]
+        return Texts.cut(self.data, self.offsets[rows], self.offsets[rows + 1], given)
 
     def _used(self) -> NDArray[np.uint8]:
         used = np.frombuffer(self.data, dtype=np.uint8)
@@ -145,15 +165,14 @@ def parsed_together(texts: Sequence[str | None]) -> list[Any] | None:
     """Return what JSON texts say, None for one that is missing; None where one of them is no JSON.
 
     To parse them one by one takes three times as long. Halves of JSON in several texts are none, although they may be some
-    where they are put together: between each two texts stands a value that nobody can know, and which would end up within
+    where they are put together: between each two texts stands a value that nobody else knows, and which would end up within
     what the halves make.
     """
-    between = secrets.token_hex(16)
-    joined = f',"{between}",'.join(["null" if text is None else text for text in texts])
+    joined = f',"{_BETWEEN}",'.join(["null" if text is None else text for text in texts])
     try:
         found: list[Any] = json.loads(f"[{joined}]")
     except (ValueError, RecursionError):
         return None
-    if len(found) != max(0, 2 * len(texts) - 1) or found[1::2] != [between] * (len(texts) - 1):
+    if len(found) != max(0, 2 * len(texts) - 1) or found[1::2] != [_BETWEEN] * (len(texts) - 1):
         return None
     return found[::2]

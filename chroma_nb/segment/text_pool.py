@@ -187,22 +187,15 @@ class TextPool:
 
     def texts(self, labels: NDArray[np.int64]) -> Texts:
         """Return the texts of these labels (int64, shape (n,)) as one column."""
-        lengths = self._lengths[labels].astype(np.int64)
-        given = lengths >= 0
-        ends = np.zeros(len(labels) + 1, dtype=np.int64)
-        np.cumsum(np.maximum(lengths, 0), out=ends[1:])
-        firsts = self._starts[labels][given]
-        lasts = firsts + lengths[given]
-        if not len(firsts):
-            data: bytes | bytearray = b""
-        elif (firsts[1:] == lasts[:-1] + 1).all():
-            # They stand one after the other, as those that were written together do: only the borders have to go.
-            data = self._buffer[firsts[0] : lasts[-1]].translate(None, _BORDER)
-        else:
-            buffer = self._buffer
-            places = zip(firsts.tolist(), lasts.tolist(), strict=True)
-            data = b"".join([buffer[first:last] for first, last in places])
-        return Texts(data, ends, given)
+        given = self._lengths[labels] >= 0
+        lengths = np.maximum(self._lengths[labels], 0).astype(np.int64)
+        starts = self._starts[labels]
+        firsts, lasts = starts[given], (starts + lengths)[given]
+        if not len(firsts) or (firsts[1:] != lasts[:-1] + 1).any():
+            return Texts.cut(self._buffer, starts, starts + lengths, given)
+        # They stand one after the other, as those that were written together do: only the borders have to go.
+        data = self._buffer[firsts[0] : lasts[-1]].translate(None, _BORDER)
+        return Texts(data, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), given)
 
     def json_values(
         self, key: str, labels: NDArray[np.int64]

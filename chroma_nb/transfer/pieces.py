@@ -69,9 +69,8 @@ def add_pieces(
     check_on_conflict(on_conflict)
     report = TransferReport(collection.name)
     dimension = collection.get_model().dimension
-    if is_checked:
-        # But for the dimension, where somebody has added records meanwhile.
-        is_checked = dimension is None
+    # Their dimension was not, where somebody has added records meanwhile.
+    is_checked = is_checked and dimension is None
     if not is_checked and rows.n_rows and rows.window_end(0) < rows.n_rows:
         check_rows(rows, collection.name, dimension)
     known = known_ids(collection, rows.ids)

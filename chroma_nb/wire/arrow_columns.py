@@ -57,15 +57,11 @@ def to_texts(column: pa.Array) -> Texts:
     if not column.null_count:
         return Texts(data or b"", ends)
     given = is_given(column)
-    lengths = np.diff(ends)
-    if not lengths[~given].any():
+    firsts, lasts = ends[:-1], ends[1:]
+    if (lasts == firsts)[~given].all():
         return Texts(data or b"", ends, given)
     # Whatever stands behind one that is missing is nobody's, and need not even be UTF-8.
-    found = memoryview(data)
-    places = zip(ends[:-1][given].tolist(), ends[1:][given].tolist(), strict=True)
-    lengths[~given] = 0
-    rest = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
-    return Texts(b"".join([found[start:stop] for start, stop in places]), rest, given)
+    return Texts.cut(memoryview(data), firsts, np.where(given, lasts, firsts), given)
 
 
 def too_much_text() -> InvalidArgumentError:

@@ -89,7 +89,9 @@ def end(open_ones: list[Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["put", "exchange"])
 def test_silent_calls_take_few_threads(place: Place, kind: str) -> None:
-    """A stranger's calls get no thread; those of a client who may write get half of `server_max_streams`."""
+    """A call without valid credentials is refused before it takes a thread. A client who may write has at most half of
+    `server_max_streams` calls open.
+    """
     process = psutil.Process()
     for who, most in ((place.stranger, 0), (place.plain, MOST_OPEN)):
         before = process.num_threads()

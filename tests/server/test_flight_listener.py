@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import signal
@@ -90,6 +91,23 @@ def stream_of(plain: Plain) -> Iterator[tuple[Any, Any]]:
     finally:
         with contextlib.suppress(Exception):
             writer.close()
+
+
+def answer_on(reader: Any) -> Any:
+    """Read what is said beside the next answer of a stream."""
+    return json.loads(reader.read_chunk().app_metadata.to_pybytes())
+
+
+@contextlib.contextmanager
+def asked_plainly(**chosen: Any) -> Iterator[tuple[FastAPI, Plain, dict[str, str]]]:
+    """A server over both transports, a plain client of its Arrow Flight, and the path of a collection."""
+    with made(**chosen) as server:
+        server.start()
+        plain = Plain(server.urls[1])
+        try:
+            yield server, plain, plain.notes()
+        finally:
+            plain.client.close()
 
 
 # -- one store, one service -----------------------------------------------------------------------
@@ -379,62 +397,60 @@ def test_sigterm_answers_what_is_under_way_over_both(kind: str) -> None:
 
 
 def test_what_waits_for_a_thread_is_under_way_too() -> None:
-    with made(server_threads=1) as server, ThreadPoolExecutor(3) as threads:
-        server.start()
-        plain = Plain(server.urls[1])
-        path = plain.notes()
-        with held(server, "count") as (begun, go):
-            first = threads.submit(plain.act, "count", **path)
-            assert begun.wait(LONG)
-            second = threads.submit(plain.act, "count", **path)
-            wait_until(lambda: len(server._flight._loop_calls._under_way) == 2)
-            wait_until(lambda: server._service._threads._waiting)
-            ending = threads.submit(server.stop)
-            wait_until(lambda: server._flight._ending.locked())
-            # Where the threads were closed now, the second would be refused.
-            with pytest.raises(NotYet):
-                second.result(0.3)
-            go.set()
-            assert (first.result(LONG), second.result(LONG)) == (0, 0)
-            ending.result(LONG)
-        plain.client.close()
+    with (
+        asked_plainly(server_threads=1) as (server, plain, path),
+        ThreadPoolExecutor(3) as threads,
+        held(server, "count") as (begun, go),
+    ):
+        first = threads.submit(plain.act, "count", **path)
+        assert begun.wait(LONG)
+        second = threads.submit(plain.act, "count", **path)
+        wait_until(lambda: len(server._flight._loop_calls._under_way) == 2)
+        wait_until(lambda: server._service._threads._waiting)
+        ending = threads.submit(server.stop)
+        wait_until(lambda: server._flight._ending.locked())
+        # Where the threads were closed now, the second would be refused.
+        with pytest.raises(NotYet):
+            second.result(0.3)
+        go.set()
+        assert (first.result(LONG), second.result(LONG)) == (0, 0)
+        ending.result(LONG)
 
 
 def test_a_late_question_is_answered_and_the_stream_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO", "chroma_nb.server")
-    with made(server_timeout_seconds=0.05) as server:
-        server.start()
-        plain = Plain(server.urls[1])
-        question = json.dumps({"operation": "get", "path": plain.notes()}).encode()
+    with asked_plainly() as (server, plain, path):
+        usual = server._service.settings
+        question = json.dumps({"operation": "get", "path": path}).encode()
         with stream_of(plain) as (writer, reader):
             with held(server, "get") as (begun, go):
+                # For this question alone: a slow machine takes so long for any.
+                server._service.settings = dataclasses.replace(usual, server_timeout_seconds=0.05)
                 writer.write_metadata(question)
                 assert begun.wait(LONG)
-                said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+                said = answer_on(reader)
+                server._service.settings = usual
                 assert said["status"] == 504
                 assert "server_timeout_seconds" in said["message"]
                 assert server._service._slots.held("127.0.0.1") == 1, "it is still worked on"
                 # And others are answered meanwhile.
                 writer.write_metadata(question.replace(b'"get"', b'"nothing"'))
-                said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+                said = answer_on(reader)
                 assert said["status"] == 400
                 go.set()
             wait_until(lambda: not server._service._slots.held("127.0.0.1"))
             writer.write_metadata(question)
-            said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+            said = answer_on(reader)
             assert said["status"] == 200, "the result of the first one was not sent"
         asked = [vars(one).get("fields", {}) for one in caplog.records]
         assert [one["status"] for one in asked if one.get("operation") == "get"] == [504, 200]
-        plain.client.close()
 
 
 def test_a_question_under_way_is_answered_before_the_end() -> None:
-    with made() as server, ThreadPoolExecutor(1) as threads:
-        server.start()
-        plain = Plain(server.urls[1])
-        question = json.dumps({"operation": "get", "path": plain.notes()}).encode()
+    with asked_plainly() as (server, plain, path), ThreadPoolExecutor(1) as threads:
+        question = json.dumps({"operation": "get", "path": path}).encode()
         with stream_of(plain) as (writer, reader):
             with held(server, "get") as (begun, go):
                 writer.write_metadata(question)
@@ -444,17 +460,13 @@ def test_a_question_under_way_is_answered_before_the_end() -> None:
                 with pytest.raises(NotYet):
                     ending.result(0.3)
                 go.set()
-                said = json.loads(reader.read_chunk().app_metadata.to_pybytes())
+                said = answer_on(reader)
                 assert said["status"] == 200
             ending.result(LONG)
-        plain.client.close()
 
 
 def test_a_question_waits_for_its_clients_turn() -> None:
-    with made(server_threads=2) as server, ThreadPoolExecutor(1) as threads:
-        server.start()
-        plain = Plain(server.urls[1])
-        path = plain.notes()
+    with asked_plainly(server_threads=2) as (server, plain, path), ThreadPoolExecutor(1) as threads:
         question = json.dumps({"operation": "get", "path": path}).encode()
         with stream_of(plain) as (writer, reader), held(server, "count") as (begun, go):
             counting = threads.submit(plain.act, "count", **path)
@@ -464,8 +476,7 @@ def test_a_question_waits_for_its_clients_turn() -> None:
             wait_until(lambda: server._service._threads._waiting)
             go.set()
             assert counting.result(LONG) == 0
-            assert json.loads(reader.read_chunk().app_metadata.to_pybytes())["status"] == 200
-        plain.client.close()
+            assert answer_on(reader)["status"] == 200
 
 
 @pytest.mark.parametrize("kind", [FastAPI, ArrowFlight])

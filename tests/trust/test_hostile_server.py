@@ -28,6 +28,7 @@ from chroma_nb.memory import preflight
 from chroma_nb.memory.report import MemoryReport
 from chroma_nb.types import FieldSummary, IndexingStatus
 from chroma_nb.wire.text import _text_bytes
+from tests.support.json_halves import HALVES
 from tests.trust.listening import Answer, Listening
 
 if TYPE_CHECKING:
@@ -484,17 +485,7 @@ def test_an_answer_that_is_compressed_several_times_is_not_taken(hostile: Hostil
             docs.get()
 
 
-@pytest.mark.parametrize(
-    "texts",
-    [
-        ['{"k": 1', '"k": 2}', '{"k": 3}, {"k": 4}'],
-        # Each begins and ends as an object does.
-        ['{"k": [{}', "{}]}", '{"k": 3}, {"k": 4}'],
-        ['{"k": "}', '{"}', '{"k": 3}, {"k": 4}'],
-        ['{"k": {}', '{"k": {}}}', '{"k": 3}, {"k": 4}'],
-        ['{"a":[{}', '{}],"a":1}', "{},{}"],
-    ],
-)
+@pytest.mark.parametrize("texts", HALVES)
 def test_a_piece_whose_metadata_is_json_only_when_it_is_joined_is_refused(
     hostile: Hostile, texts: list[str]
 ) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from chroma_nb.segment.text_pool import TextPool
 from chroma_nb.texts import Texts, parsed_together
+from tests.support.json_halves import HALVES
 
 COLUMNS = [
     [],
@@ -112,9 +113,7 @@ def test_a_pool_gives_the_same_as_a_column_and_as_a_list(
 @pytest.mark.parametrize(
     "texts",
     [
-        ['{"k": 1', '"k": 2}', '{"k": 3}, {"k": 4}'],
-        ['{"a":[{}', '{}],"a":1}', "{},{}"],
-        ['{"k": "}', '{"}', '{"k": 3}, {"k": 4}'],
+        *HALVES,
         ["[1", "2]", "3, 4"],
         ["1, 2"],
         [""],
