@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import re
 import signal
@@ -427,7 +426,7 @@ def test_a_late_question_is_answered_and_the_stream_goes_on(
         with stream_of(plain) as (writer, reader):
             with held(server, "get") as (begun, go):
                 # For this question alone: a slow machine takes so long for any.
-                server._service.settings = dataclasses.replace(usual, server_timeout_seconds=0.05)
+                server._service.settings = Settings(server_timeout_seconds=0.05)
                 writer.write_metadata(question)
                 assert begun.wait(LONG)
                 said = answer_on(reader)
