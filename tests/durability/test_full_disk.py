@@ -83,8 +83,10 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, how: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     inside = (
-        f"mount -t tmpfs -o size=24m tmpfs '{disk}' || exit 77; "
-        f"head -c 6000000 /dev/zero > '{disk}/ballast'; "
+        f"mount -t tmpfs -o size=50m tmpfs '{disk}' || exit 77; "
+        # Deleted later. The oldest DuckDB writes its whole log into the database before the first commit after a failure,
+        # and that may need more than the log, which is as long as it was when the disk became full.
+        f"head -c 32000000 /dev/zero > '{disk}/ballast'; "
         f"exec '{sys.executable}' '{script}' '{disk}' {how}"
     )
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c", inside]
