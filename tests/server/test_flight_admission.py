@@ -120,6 +120,50 @@ def test_silent_calls_take_few_threads(place: Place, kind: str) -> None:
             end(open_ones)
 
 
+OPENING = """
+import contextlib, sys
+import pyarrow as pa
+import pyarrow.flight as fl
+from chroma_nb.wire.flight import QUESTION
+from tests.server.flight_clients import Plain
+plain = Plain(sys.argv[1], sys.argv[2])
+descriptor = fl.FlightDescriptor.for_command(b"{}")
+streams = []
+for _ in range(2_000):
+    # Some are refused at once, others when they are read.
+    with contextlib.suppress(pa.ArrowException):
+        streams.append(plain.client.do_exchange(descriptor, plain.options))
+        streams[-1][0].begin(QUESTION)
+print("opened", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("who", ["plain", "stranger"])
+def test_two_thousand_streams_take_few_threads(place: Place, who: str) -> None:
+    process = psutil.Process()
+    before = process.num_threads()
+    most = MOST_OPEN if who == "plain" else 0
+    command = [sys.executable, "-c", OPENING, place.server.url, getattr(place, who).token]
+    # pyarrow says of each refused stream that it could not be closed.
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as opening:
+        assert opening.stdout is not None
+        assert opening.stdout.readline() == "opened\n"
+        wait_until(lambda: place.streams.held("alice") == most)
+        wait_until(lambda: process.num_threads() <= before + most + 8)
+        assert place.plain.act("count", **place.path) == 1
+        opening.kill()
+    # Its slots are given back, so streams are opened again.
+    wait_until(lambda: not place.streams.held("alice") and not place.calls.held("alice"))
+    assert place.exchange(None, place.command("get"))["status"] == 200
+
+
 def test_answers_that_nobody_takes_are_counted(place: Place) -> None:
     made = place.plain.act("create_collection", {"name": "long"}, **ACME)
     path = {**ACME, "collection_id": made["id"]}
