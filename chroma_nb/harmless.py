@@ -11,9 +11,13 @@ _UNSHOWABLE = re.compile(
 )
 
 
+#: Stands for what cannot be shown or decoded.
+UNREADABLE = "\ufffd"
+
+
 def clean(text: str) -> str:
     """Replace what cannot be shown by U+FFFD."""
-    return _UNSHOWABLE.sub("\ufffd", text)
+    return _UNSHOWABLE.sub(UNREADABLE, text)
 
 
 def said(untrusted: object, limit: int) -> str:

@@ -31,7 +31,7 @@ from chroma_nb.errors import (
     NotFoundError,
     ServerUnavailableError,
 )
-from chroma_nb.harmless import said_in_line
+from chroma_nb.harmless import UNREADABLE, said_in_line
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.settings import without_secrets
 from chroma_nb.wire.errors import error_from_json
@@ -375,7 +375,8 @@ class ServerConnection:
             )
         return ServerUnavailableError(
             f"The connection to {self.url} broke: {_sentence(reason)}. Either the server stopped, or what "
-            "answers there does not speak HTTP (https:// where the server has no TLS, or the reverse)."
+            "answers there does not speak HTTP (https:// where the server has no TLS, or the reverse; grpc:// for a port of "
+            "Arrow Flight)."
         )
 
 
@@ -399,7 +400,8 @@ def _sentence(reason: BaseException) -> str:
     text = (
         getattr(cause, "strerror", None) or str(cause).rpartition(": ")[2] or type(cause).__name__
     )
-    return said_in_line(text, 200).rstrip(".")
+    shown = said_in_line(text, 200).rstrip(".")
+    return "its answer is not text" if UNREADABLE in shown else shown
 
 
 def _may_repeat(error: requests.RequestException, safe: bool) -> bool:

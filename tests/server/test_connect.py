@@ -153,18 +153,29 @@ def test_a_server_that_never_answers() -> None:
     assert "did not answer within 0.3 s" in said
 
 
-def test_something_that_is_no_http() -> None:
+@pytest.mark.parametrize(
+    ("answered", "words"),
+    [
+        (b"-ERR unknown command\r\n", "-ERR unknown command"),
+        # As a server of Arrow Flight begins.
+        (b"\x00\x00\x18\x04\x00\xff\xfe\r\n", "its answer is not text"),
+    ],
+)
+def test_something_that_is_no_http(answered: bytes, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
 
         def answer() -> None:
             connection, _ = other.accept()
             connection.recv(1_000)
-            connection.sendall(b"-ERR unknown command\r\n")
+            connection.sendall(answered)
             connection.close()
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert "does not speak HTTP" in refusal(f"http://127.0.0.1:{other.getsockname()[1]}")
+        said = refusal(f"http://127.0.0.1:{other.getsockname()[1]}")
+        assert words in said
+        assert "does not speak HTTP" in said
+        assert "grpc://" in said
         thread.join()
 
 
