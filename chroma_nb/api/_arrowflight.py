@@ -24,16 +24,12 @@ from chroma_nb.wire.requests import Query, ScanStep, Write
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_answers import read_answer
 from chroma_nb.wire.rest_requests import write_request
-from chroma_nb.wire.text import loads
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings
     from chroma_nb.wire.operations import Operation
     from chroma_nb.wire.requests import Request, Target
     from chroma_nb.wire.server_info import ServerInfo
-
-#: An answer that is JSON holds at most so many values.
-_MOST_VALUES = 1 << 26
 
 
 class ArrowFlight(RemoteAPI):
@@ -193,7 +189,7 @@ def _act(
             safe=operation.may_repeat(request),
             seconds=LONG_SECONDS if operation.long else None,
         )
-        return read_answer(operation, loads(answer, _MOST_VALUES), request)
+        return read_answer(operation, flight.json(answer), request)
     except UNUSABLE as error:
         if isinstance(error, ChromaError):
             raise

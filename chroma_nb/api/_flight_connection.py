@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.flight as fl
 
 from chroma_nb import forked
-from chroma_nb.api.address import gone, parts_of, shown_headers
+from chroma_nb.api.address import gone, parts_of, shown_headers, too_many_values
 from chroma_nb.api.repeating import NOT_BEGUN, pause, wait_before
 from chroma_nb.errors import (
     ChromaError,
@@ -27,6 +27,7 @@ from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.settings import without_secrets
 from chroma_nb.wire.answers import AnswerError
 from chroma_nb.wire.flight import QUESTION, error_from_flight
+from chroma_nb.wire.text import BYTES_PER_VALUE, TooManyValuesError, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,6 +209,18 @@ class FlightConnection:
             self._open.workers.discard(worker)
         worker.abandon()
 
+    def json(self, answer: bytes) -> Any:
+        """Return the JSON value of an answer.
+
+        Raises:
+            NoJsonError: It is none.
+            ServerUnavailableError: It would take too much memory.
+        """
+        try:
+            return loads(answer, self._most_bytes // BYTES_PER_VALUE)
+        except TooManyValuesError as error:
+            raise too_many_values(self.url, self._settings, error) from None
+
     # -- errors -------------------------------------------------------------------------------
 
     def unusable(self, error: Exception) -> ServerUnavailableError:
@@ -228,6 +241,13 @@ class FlightConnection:
     ) -> ServerUnavailableError:
         if isinstance(error, fl.FlightTimedOutError):
             return self._late(seconds)
+        if isinstance(error, fl.FlightCancelledError):
+            # All that gRPC says of a message beyond its limit.
+            return ServerUnavailableError(
+                f"The answer of the server at {self.url} broke off. Where it is larger than {self._settings.max_answer} "
+                "(Settings.max_answer), ask for less at a time: limit= and offset=. Otherwise the server, or a proxy on the "
+                "way, has ended the call."
+            )
         reason = said_in_line(str(error).partition(". gRPC client debug context")[0], 200).rstrip(
             "."
         )

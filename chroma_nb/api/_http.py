@@ -19,7 +19,7 @@ from urllib3.exceptions import (
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
-from chroma_nb.api.address import gone, parts_of, shown_headers
+from chroma_nb.api.address import gone, parts_of, shown_headers, too_many_values
 from chroma_nb.api.repeating import LONGEST_WAIT_SECONDS, NOT_BEGUN, pause, wait_before
 from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
@@ -266,10 +266,7 @@ class ServerConnection:
         try:
             return loads(response.content, self._most_bytes // BYTES_PER_VALUE)
         except TooManyValuesError as error:
-            raise ServerUnavailableError(
-                f"The answer of the server at {self.url} holds {error}, which are what one of "
-                f"{self._settings.max_answer} may hold (Settings.max_answer). Ask for less at a time: limit= and offset=."
-            ) from None
+            raise too_many_values(self.url, self._settings, error) from None
 
     def _no_chroma_server(self, response: requests.Response) -> ServerUnavailableError:
         """Return the error that says: something answers there, but it is no Chroma server."""

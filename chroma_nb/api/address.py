@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.errors import ChromaError
     from chroma_nb.settings import Settings
+    from chroma_nb.wire.text import TooManyValuesError
 
 
 def parts_of(settings: Settings, schemes: Sequence[str]) -> tuple[SplitResult, str]:
@@ -85,6 +86,16 @@ def refused(url: str, shows_credentials: bool, error: ChromaError) -> ChromaErro
     return type(error)(
         f"The server at {url} refuses {shown}: {error}. Pass connect(..., token=...) or basic_auth=..., or set "
         "CHROMA_NB_TOKEN."
+    )
+
+
+def too_many_values(
+    url: str, settings: Settings, error: TooManyValuesError
+) -> ServerUnavailableError:
+    """Return the error for an answer of JSON whose objects would take too much memory."""
+    return ServerUnavailableError(
+        f"The answer of the server at {url} holds {error}, which are what one of {settings.max_answer} may hold "
+        "(Settings.max_answer). Ask for less at a time: limit= and offset=."
     )
 
 

@@ -298,13 +298,20 @@ def test_answers_have_a_largest_size(hostile: Hostile) -> None:
     with asking(hostile, max_answer="1 MB") as client:
         docs = client.get_collection("docs", embedding_function=None)
         hostile.batch = answer_of(**{**RIGHT, "document": ["x" * 3_000_000]})
-        with pytest.raises(ServerUnavailableError):
+        with pytest.raises(ServerUnavailableError, match=r"larger than 1 MB .*max_answer"):
             get(docs)
         hostile.right()
         assert get(docs)["ids"] == ["a"], "the connection serves again"
         hostile.metadata = b" " * 3_000_000
-        with pytest.raises(ServerUnavailableError):
+        with pytest.raises(ServerUnavailableError, match=r"larger than 1 MB .*max_answer"):
             get(docs)
+        hostile.odd = {"count": lambda: iter([b"3" + b" " * 3_000_000])}
+        with pytest.raises(ServerUnavailableError, match=r"larger than 1 MB .*max_answer"):
+            docs.count()
+        # Few bytes that would be many objects.
+        hostile.odd = {"list_collections": lambda: iter([b"[" + b"1," * 300_000 + b"1]"])}
+        with pytest.raises(ServerUnavailableError, match=r"300,001 values, more than 125,000"):
+            client.list_collections()
 
 
 def test_more_than_was_asked_for_is_refused(hostile: Hostile, docs: Any) -> None:
