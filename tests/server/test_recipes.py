@@ -82,12 +82,17 @@ def test_a_recipe_works_as_written(section: str, tmp_path: Path) -> None:
     blocks = "\n".join([*sections()[section], AFTERWARDS[section]])
     if "openssl " in blocks and shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
+    if "--flight-port" in blocks:
+        pytest.importorskip("pyarrow.flight")
     lines = [line for line in blocks.splitlines() if not line.startswith("pip install")]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        port, flight_port = str(one.getsockname()[1]), str(other.getsockname()[1])
     script = PRELUDE + "\n".join(lines).replace("localhost:8000", f"localhost:{port}").replace(
         "127.0.0.1:8000", f"127.0.0.1:{port}"
-    )
+    ).replace("8815", flight_port)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("CHROMA_NB_")
     }
