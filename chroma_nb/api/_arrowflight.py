@@ -108,7 +108,7 @@ class ArrowFlight(RemoteAPI):
 
     def _read(self, operation: Operation, target: Target, request: Any) -> Any:
         """Ask on the thread's stream, and return records, matches or a piece of a scan."""
-        batch = None
+        batch, following = None, b""
         if isinstance(request, Query):
             flat = from_numbers(request.embeddings.reshape(-1))
             column = variable_lists(flat, len(request.embeddings))
@@ -120,9 +120,13 @@ class ArrowFlight(RemoteAPI):
             sent = write_request(operation, target, request)
         path, _ = _path_and_query(operation, sent.path, None)
         command = Command(operation.name, path, {}, sent.body).to_bytes()
+        if isinstance(request, ScanStep) and request.scan:
+            step = replace(request, piece=request.piece + 1)
+            body = write_request(operation, target, step).body
+            following = Command(operation.name, path, {}, body).to_bytes()
 
         def ask(worker: Any, seconds: float) -> Any:
-            found, said = worker.exchange(batch, command)
+            found, said = worker.exchange(batch, command, following)
             if found is None:
                 error = error_from_bytes(said)
                 if error is not None:

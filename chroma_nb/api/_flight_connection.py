@@ -42,10 +42,14 @@ _PORT = 8815
 _IDLE_SECONDS = 60.0
 #: How long the end of a stream is waited for.
 _CLOSE_SECONDS = 2.0
+#: After a larger answer nothing is asked ahead, whose answer may be as large; bytes.
+_AHEAD_BYTES = 16 << 20
 #: Beyond a call's own deadline, which gRPC keeps only roughly.
 _GRACE_SECONDS = 2.0
 #: No message of gRPC is larger.
 _GRPC_BYTES = 2**31 - 1
+#: What a call raises where it, or the connection, has failed.
+_FAILURES = (pa.ArrowException, fl.FlightError, StopIteration)
 #: What gRPC says where nobody has got the request.
 _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
 
@@ -162,8 +166,7 @@ class FlightConnection:
             except queue.Empty:
                 self._drop(worker)
                 raise self._late(limit) from None
-            except (pa.ArrowException, fl.FlightError, StopIteration) as error:
-                worker.drop_stream()
+            except _FAILURES as error:
                 said = error_from_flight(error)
                 if said is None:
                     was_sent = was_sent or not _was_not_sent(error)
@@ -322,6 +325,9 @@ class _Worker:
         self._stream: tuple[Any, Any] | None = None
         #: Nothing was answered on it yet.
         self._is_new = False
+        #: A command that was sent ahead, b"" is none, and its answer.
+        self._ahead = b""
+        self._early: Any = None
         self.is_over = False
         self.thread = threading.Thread(target=self._run, name="chroma_nb flight call", daemon=True)
         self.thread.start()
@@ -339,8 +345,34 @@ class _Worker:
             raise error
         return found  # type: ignore[no-any-return]
 
-    def exchange(self, batch: Any, metadata: bytes) -> tuple[Any, bytes]:
-        """Send a batch (None: metadata alone) on the stream, and return the answer's batch and metadata."""
+    def exchange(self, batch: Any, metadata: bytes, following: bytes = b"") -> tuple[Any, bytes]:
+        """Ask on the stream, and return the answer's batch and metadata.
+
+        Args:
+            batch: What to send; None: metadata alone.
+            metadata: The command.
+            following: The command that will most likely be asked next, without a batch; b"": it is not known. The server is
+                at work on it while this answer is read.
+
+        Raises:
+            NoStreamError: The server keeps no more streams open.
+            AnswerError: The answer is no valid batch.
+        """
+        asked, chunk = self._ahead, self._early
+        self._ahead, self._early = b"", None
+        if chunk is None or asked != metadata:
+            chunk = self._ask_stream(batch, metadata)
+        if following and chunk.data is not None and chunk.data.nbytes <= _AHEAD_BYTES:
+            self._ask_ahead(following)
+        if chunk.data is not None:
+            # Arrow takes offsets and texts as they come.
+            try:
+                chunk.data.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise AnswerError(str(error)) from None
+        return chunk.data, bytes(chunk.app_metadata or b"")
+
+    def _ask_stream(self, batch: Any, metadata: bytes) -> Any:
         if self._stream is None:
             descriptor = fl.FlightDescriptor.for_command(b"{}")
             connection = self._connection()
@@ -363,17 +395,30 @@ class _Worker:
                 raise NoStreamError from error
             raise
         self._is_new = False
-        if chunk.data is not None:
-            # Arrow takes offsets and texts as they come.
+        return chunk
+
+    def _ask_ahead(self, command: bytes) -> None:
+        assert self._stream is not None
+        try:
+            self._stream[0].write_metadata(command)
+        except _FAILURES:
+            # It is asked again when its turn comes.
+            self.drop_stream()
+        else:
+            self._ahead = command
+
+    def _receive_ahead(self) -> None:
+        """Take the answer to what was asked ahead, so that the server is not kept waiting."""
+        if self._ahead and self._stream is not None:
             try:
-                chunk.data.validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise AnswerError(str(error)) from None
-        return chunk.data, bytes(chunk.app_metadata or b"")
+                self._early = self._stream[1].read_chunk()
+            except _FAILURES:
+                self.drop_stream()
 
     def drop_stream(self) -> None:
         """Let go of a stream that has failed."""
         stream, self._stream = self._stream, None
+        self._ahead, self._early = b"", None
         if stream is not None:
             with contextlib.suppress(Exception):
                 stream[1].cancel()
@@ -409,8 +454,11 @@ class _Worker:
             try:
                 done.put((work(), None))
             except BaseException as error:
+                if isinstance(error, _FAILURES):
+                    self.drop_stream()
                 done.put((None, error))
             del asked, work, done
+            self._receive_ahead()
         stream, self._stream = self._stream, None
         if stream is not None:
             with contextlib.suppress(Exception):

@@ -33,6 +33,8 @@ _PIECE_BYTES = 2 << 20
 #: A client that has used up its share loses, for a new scan, the one that it has not used for the longest time, if that is at
 #: least so long, seconds: interrupted cells and ended kernels leave scans behind.
 _STALE_SECONDS = 10.0
+#: How many scans that were read to their end are remembered, for clients that ask for the end again: its answer was lost.
+_MOST_READ = 1_000
 
 
 @dataclass(eq=False)
@@ -66,6 +68,8 @@ class OpenScans:
         self._lock = threading.Lock()
         self._shares = Shares(self._most)
         self._open: dict[str, _Open] = {}
+        #: Token of a scan that was read to its end -> the collection, the number of the end, and what was said of it.
+        self._read: dict[str, tuple[Target, int, ScanAnswer]] = {}
         self._timer: threading.Timer | None = None
         self._is_closed = False
 
@@ -112,7 +116,7 @@ class OpenScans:
         return token, scan
 
     def read(self, token: str, target: Target, number: int) -> ScanAnswer:
-        """Return a piece: the next one, or the last one once more.
+        """Return a piece: the next one, or the last one once more. None after the last one is said again, too.
 
         Args:
             token: The scan's.
@@ -124,8 +128,10 @@ class OpenScans:
         """
         opened = self._open.get(token)
         if opened is None or opened.target != target:
-            raise self._not_open()
+            return self._end_again(token, target, number)
         with opened.lock:
+            if token in self._read:
+                return self._end_again(token, target, number)
             if self._open.get(token) is not opened or number not in (
                 opened.number,
                 opened.number + 1,
@@ -143,10 +149,21 @@ class OpenScans:
                 self._close(token, opened)
                 raise
             opened.used = self._clock()
-            piece, scan = opened.piece, opened.scan
-            if piece is None:
+            answer = ScanAnswer(token, opened.scan.n_records, opened.scan.dimension, opened.piece)
+            if answer.piece is None:
+                with self._lock:
+                    self._read[token] = target, number, answer
+                    if len(self._read) > _MOST_READ:
+                        del self._read[next(iter(self._read))]
                 self._close(token, opened)
-            return ScanAnswer(token, scan.n_records, scan.dimension, piece)
+            return answer
+
+    def _end_again(self, token: str, target: Target, number: int) -> ScanAnswer:
+        """Return the end of a scan that was read to it."""
+        read = self._read.get(token)
+        if read is None or read[:2] != (target, number):
+            raise self._not_open()
+        return read[2]
 
     def end(self, token: str, target: Target) -> None:
         """Close a scan that its client does not read on; one that is not open is closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -205,10 +206,11 @@ def check_metadatas(values: Any, size: int) -> list[Any]:
         AnswerError: It is none.
     """
     found = _listed(values, "metadatas", size)
-    kinds: set[type[Any]] = set()
-    for metadata in found:
-        if metadata is not None:
-            kinds.update(map(type, check_kind(metadata, dict, "a metadata").values()))
+    if not {*map(type, found)} <= {dict, type(None)}:
+        for metadata in found:
+            if metadata is not None:
+                check_kind(metadata, dict, "a metadata")
+    kinds = {*map(type, chain.from_iterable(map(dict.values, filter(None, found))))}
     if not kinds <= _SCALARS:
         raise AnswerError("'metadatas' has values that no metadata has")
     if list in kinds:

@@ -86,7 +86,7 @@ def from_lists(
         raise refuse(f"Expected {what} without missing numbers")
     n_rows = len(present)
     dimension = len(values) // n_rows if n_rows else 0
-    if n_rows and not pa.types.is_fixed_size_list(kind):
+    if n_rows > 1 and not pa.types.is_fixed_size_list(kind):
         lengths = np.diff(to_numbers(present.offsets))
         if not (lengths == dimension).all():
             raise refuse(
@@ -325,7 +325,8 @@ def _ids(table: Any) -> list[str]:
 def _part(table: Any, name: str) -> Any:
     column = _column(table, name)
     if name == "embedding":
-        return _vectors(column)
+        # The caller's own: Arrow's memory cannot be written to.
+        return _vectors(column).copy()
     texts = _texts(column, name, AnswerError)
     return read_metadatas(texts) if name == "metadata" else texts
 
@@ -334,8 +335,7 @@ def _vectors(column: Any) -> NDArray[np.float32]:
     vectors, given = from_lists(column, "'embedding'", AnswerError)
     if given is not None:
         raise AnswerError("'embedding' has missing ones")
-    # The caller's own: Arrow's memory cannot be written to.
-    return vectors.copy() if len(vectors) else np.empty((0, 0), np.float32)
+    return vectors if len(vectors) else np.empty((0, 0), np.float32)
 
 
 def _column(table: Any, name: str) -> Any:

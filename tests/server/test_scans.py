@@ -88,6 +88,20 @@ def test_a_piece_can_be_asked_for_again(service: Service) -> None:
             step(service, ScanStep(scan=first.scan, piece=number))
 
 
+def test_the_end_can_be_asked_for_again(service: Service) -> None:
+    found, number = step(service, ScanStep()), 0
+    while found.piece is not None:
+        number += 1
+        end = ScanStep(scan=found.scan, piece=number)
+        found = step(service, end)
+    assert len(service.scans) == 0
+    assert step(service, end) == found
+    other = made(service.api, "other").id
+    for asked, target in ((replace(end, piece=number + 1), {}), (end, {"collection_id": other})):
+        with pytest.raises(errors.NotFoundError, match="Begin it again"):
+            step(service, asked, **target)
+
+
 def test_it_is_closed_when_it_was_read_closed_or_dropped(service: Service, far: Direct) -> None:
     docs = docs_of(far)
     assert sum(map(len, far.scan(docs, piece_bytes=1_000, **PLACE))) == N
