@@ -53,7 +53,10 @@ class Texts(Sequence["str | None"]):
                 data += text.encode()
             ends.append(len(data))
             given.append(text is not None)
-        return cls(data, np.frombuffer(ends, np.int64), np.frombuffer(given, bool))
+        is_whole = 0 not in given
+        return cls(
+            data, np.frombuffer(ends, np.int64), None if is_whole else np.frombuffer(given, bool)
+        )
 
     @classmethod
     def cut(

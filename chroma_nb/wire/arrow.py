@@ -339,9 +339,10 @@ def _vectors(column: Any) -> NDArray[np.float32]:
 
 
 def _column(table: Any, name: str) -> Any:
-    if table.schema.names.count(name) != 1:
+    found = table.schema.get_all_field_indices(name)
+    if len(found) != 1:
         raise AnswerError(f"no column {name!r}")
-    return _one_array(table.column(name))
+    return _one_array(table.column(found[0]))
 
 
 def _one_array(column: Any) -> Any:

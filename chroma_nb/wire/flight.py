@@ -160,14 +160,11 @@ def error_from_bytes(data: bytes) -> tuple[int, ChromaError] | None:
 
 def as_answer(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch with the columns of `ANSWER`."""
-    n = batch.num_rows
-    columns = []
-    for one in ANSWER:
-        if one.name not in batch.schema.names:
-            columns.append(pa.nulls(n, one.type))
-            continue
-        column = batch.column(one.name)
-        if one.name == "embedding":
-            column = variable_lists(column.flatten(), n)
-        columns.append(column)
+    given = dict(zip(batch.schema.names, batch.columns, strict=True))
+    if "embedding" in given:
+        given["embedding"] = variable_lists(given["embedding"].flatten(), batch.num_rows)
+    columns = [
+        given[one.name] if one.name in given else pa.nulls(batch.num_rows, one.type)
+        for one in ANSWER
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=ANSWER)
