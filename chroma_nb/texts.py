@@ -98,7 +98,8 @@ class Texts(Sequence["str | None"]):
         if isinstance(at, slice):
             start, stop, step = at.indices(len(self))
             if step != 1:
-                return self.at(np.arange(start, stop, step))
+                # A step may be beyond what `numpy.arange` takes.
+                return self.at(np.fromiter(range(start, stop, step), np.int64))
             stop = max(start, stop)
             given = None if self.given is None else self.given[start:stop]
             return Texts(self.data, self.offsets[start : stop + 1], given)

@@ -57,6 +57,13 @@ def test_rows_and_slices(texts: list[str | None], data: st.DataObject) -> None:
     assert column.at(np.array(rows, dtype=np.int64)) == [texts[row] for row in rows]
 
 
+def test_a_step_of_any_size() -> None:
+    for texts in ([], ["a", "b"]):
+        column: Texts = Texts.of(texts)
+        assert column[:: 2**63] == texts[:: 2**63]
+        assert column[:: -(2**70)] == texts[:: -(2**70)]
+
+
 @given(ANY, st.data())
 def test_sizes(texts: list[str | None], data: st.DataObject) -> None:
     part = data.draw(st.slices(len(texts)))
