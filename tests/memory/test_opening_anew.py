@@ -17,7 +17,6 @@ from chroma_nb.db.duckdb import folder_database
 from chroma_nb.errors import InternalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import pytest
@@ -227,13 +226,14 @@ def test_a_commit_that_runs_out_of_memory_when_it_is_in_the_log_is_a_commit(
     with client:
         db = client.api.segments.db
 
-        @contextlib.contextmanager
-        def too_little() -> Iterator[None]:
-            yield
+        commit = db._database._commit
+
+        def too_little(connection: Any) -> None:
+            commit(connection)
             raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data")
 
         with monkeypatch.context() as patched:
-            patched.setattr(db._database, "_memory_for_commit", too_little)
+            patched.setattr(db._database, "_commit", too_little)
             collection.add(ids=["more"], embeddings=np.full((1, 4), 2.0, dtype=np.float32))
             collection.delete(ids=["7"])
         assert collection.get(ids=["7", "more"])["ids"] == ["more"]

@@ -195,7 +195,7 @@ class StoredCatalogue(DB):
 
     def reset(self) -> None:
         with self._database.changing():
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 for entry in self._cached.entries.values():
                     self._delete_collection(con, entry)
                 self._drop_damaged(con, self._cached.damaged)
@@ -211,7 +211,7 @@ class StoredCatalogue(DB):
         with self._database.changing():
             if name in self._cached.tenants:
                 raise UniqueConstraintError(f"Tenant [{name}] already exists")
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 con.execute("INSERT INTO tenants VALUES (?)", [name])
             self._cached.tenants.add(name)
 
@@ -224,7 +224,7 @@ class StoredCatalogue(DB):
             if (tenant, name) in self._cached.databases:
                 raise UniqueConstraintError(f"Database [{name}] already exists")
             database_id = uuid4()
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 row = [str(database_id), name, tenant, self._cached.next_created()]
                 con.execute("INSERT INTO databases VALUES (?, ?, ?, ?)", row)
             self._cached.databases[tenant, name] = database_id
@@ -244,7 +244,7 @@ class StoredCatalogue(DB):
             entries = [
                 self._database.entry(info.id) for info in self.list_collections(tenant, name)
             ]
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 for entry in entries:
                     self._delete_collection(con, entry)
                 damaged = self._cached.damaged
@@ -300,7 +300,7 @@ class StoredCatalogue(DB):
                 texts=NO_TEXTS,
                 description_characters=characters_of_description(info),
             )
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 con.execute(
                     f"INSERT INTO collections ({COLLECTION_COLUMNS}) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
@@ -355,7 +355,7 @@ class StoredCatalogue(DB):
             size = characters_of_description(info)
             if size > entry.description_characters:
                 self._check_catalogue(info, size - entry.description_characters)
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 con.execute(
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
                     "ttl_seconds = ? WHERE id = ?",
@@ -375,7 +375,7 @@ class StoredCatalogue(DB):
     def delete_collection(self, collection_id: UUID) -> None:
         with self._database.changing():
             entry = self._database.entry(collection_id)
-            with self._database.transaction() as con:
+            with self._database.small_transaction() as con:
                 self._delete_collection(con, entry)
             self._cached.forget(entry)
             self._files.drop(entry)

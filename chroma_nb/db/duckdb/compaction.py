@@ -74,6 +74,7 @@ def compact(
                         [str(collection_id), new.extent.generation, target.sums.stored()],
                     )
                     tail = new.tail = target.sums.tail
+                database.begin_commit()
                 con.execute(
                     f"UPDATE collections SET next_label = ?, generation = ?, padding = ?{SET_TAIL if tail else ''} "
                     "WHERE id = ?",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import Changes, RecordRows
+    from chroma_nb.db.base import RecordRows
     from chroma_nb.progress import ProgressBar
 
 #: Up to this many rows are inserted as plain VALUES (one row: 0.8 ms, as lists 1.1 ms).
@@ -35,28 +35,37 @@ ROWS_VIEW = "chroma_nb_rows"
 _LONG_TEXT = 1 << 10
 
 
-def write_rows(
-    con: duckdb.DuckDBPyConnection,
-    table: str,
-    changes: Changes,
-    bar: ProgressBar,
-    padding: Padding,
+def delete_rows(
+    con: duckdb.DuckDBPyConnection, table: str, removed: NDArray[np.int64], padding: Padding
 ) -> None:
-    """Delete the removed rows of a commit and insert its new ones; the caller has begun the transaction.
+    """Delete the removed rows of a commit; the caller has begun the transaction.
 
     Args:
         con: The connection of the transaction.
         table: The collection's table.
-        changes: What is written.
-        bar: Moves on with each piece.
+        removed: Labels of rows, int64, shape (n,).
         padding: Which records of the table had padding before.
     """
-    rows = changes.rows
-    if len(changes.removed):
-        condition = "label IN (SELECT unnest($1::BIGINT[]))"
-        if padding:
-            condition += " OR (label IS NULL AND sequence IN (SELECT unnest($1::BIGINT[])))"
-        con.execute(f'DELETE FROM "{table}" WHERE {condition}', [changes.removed.tolist()])
+    condition = "label IN (SELECT unnest($1::BIGINT[]))"
+    if padding:
+        condition += " OR (label IS NULL AND sequence IN (SELECT unnest($1::BIGINT[])))"
+    con.execute(f'DELETE FROM "{table}" WHERE {condition}', [removed.tolist()])
+
+
+def write_rows(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: RecordRows,
+    bar: ProgressBar,
+) -> None:
+    """Insert the new rows of a commit; the caller has begun the transaction.
+
+    Args:
+        con: The connection of the transaction.
+        table: The collection's table.
+        rows: The rows.
+        bar: Moves on with each piece.
+    """
     if not len(rows):
         return
     step = _PIECE_BYTES // _ROW_ARRAY_BYTES

@@ -26,7 +26,7 @@ from chroma_nb.db.duckdb.check import check_collection
 from chroma_nb.db.duckdb.checkpoint_memory import ROW_BYTES
 from chroma_nb.db.duckdb.compaction import compact
 from chroma_nb.db.duckdb.database import Database
-from chroma_nb.db.duckdb.inserts import PIECE_COPIES, write_rows
+from chroma_nb.db.duckdb.inserts import PIECE_COPIES, delete_rows, write_rows
 from chroma_nb.db.duckdb.records import StoredRecords
 from chroma_nb.db.duckdb.schema import SET_TAIL
 from chroma_nb.db.duckdb.vector_files import VectorFiles
@@ -203,8 +203,12 @@ class DuckDB(StoredRecords):
                 if len(changes.removed):
                     self._database.checkpoint_memory.with_removals.add(collection_id)
                 with self._database.transaction() as con:
-                    write_rows(con, entry.table, changes, bar, entry.padding)
+                    if len(changes.removed):
+                        with self._database.enough_memory(len(changes.removed)):
+                            delete_rows(con, entry.table, changes.removed, entry.padding)
+                    write_rows(con, entry.table, changes.rows, bar)
                     tail = self._files.write_sums(con, entry, growth)
+                    self._database.begin_commit()
                     con.execute(
                         "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, next_sequence = ?, "
                         f"version = ?, text_sizes = ?, padding = ?{SET_TAIL if tail else ''} WHERE id = ?",

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from chroma_nb.db.temp_folder import TempFolder
     from chroma_nb.settings import Settings
 
+#: Memory that DuckDB takes for each row that a statement deletes, with a hash table of all of them; bytes. Measured: beside
+#: a few megabytes, 11 for a million rows.
+_DELETED_BYTES = 16
+
 
 class Transactions(DuckDBConnection):
     """Writes, and keeps the catalogue in memory up to date with what DuckDB has.
@@ -73,6 +77,8 @@ class Transactions(DuckDBConnection):
         self._commits: int | None = None
         #: True while the holder of the write lock has a transaction, its rollback included.
         self._is_writing = False
+        #: Holds the memory for a COMMIT to the end of the transaction; None where it was taken.
+        self._commit_memory: contextlib.ExitStack | None = None
         #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
 
@@ -246,6 +252,13 @@ class Transactions(DuckDBConnection):
             self._free_memory_if_due()
 
     @contextlib.contextmanager
+    def small_transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Hold a `transaction` whose statements change a few rows, with the memory for them."""
+        with self.transaction() as connection:
+            self.begin_commit()
+            yield connection
+
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Hold the write lock and one transaction; when the body raises, the transaction is rolled back.
 
@@ -272,11 +285,12 @@ class Transactions(DuckDBConnection):
             self._checkpoint_found_log(connection)
             self._expect_log()
             connection.execute("BEGIN TRANSACTION")
-            yield connection
-            number = self._number_commit(connection)
-            is_written = True
-            with self._memory_for_commit():
-                connection.execute("COMMIT")
+            with contextlib.ExitStack() as self._commit_memory:
+                yield connection
+                number = self._number_commit(connection)
+                is_written = True
+                self.begin_commit()
+                self._commit(connection)
         except BaseException as error:
             failed = isinstance(error, duckdb.Error)
             if not (failed and is_written):
@@ -303,18 +317,38 @@ class Transactions(DuckDBConnection):
         return number
 
     @contextlib.contextmanager
-    def _memory_for_commit(self) -> Iterator[None]:
-        """Raise DuckDB's limit for a COMMIT of a store in memory, which must not run out of memory.
+    def enough_memory(self, n_deleted: int) -> Iterator[None]:
+        """Raise DuckDB's limit for a DELETE or UPDATE of a store in memory, which must not run out of memory.
 
-        After that DuckDB either ends (2.0.1: "Failed to flush table"), and with it all records of the store, or it
-        goes on and appends rolled-back texts to later ones (1.3.2). A store in a folder is reopened instead.
+        After that the rows that it had marked can be neither deleted nor changed any more, also after a ROLLBACK ("Conflict
+        on tuple deletion", DuckDB 1.3.2 and 2.0.1). A store in a folder is reopened instead.
+
+        Args:
+            n_deleted: How many rows are deleted.
         """
         if self.persists:
             yield
             return
         # The headroom is granted to no other work.
-        with self.memory_share.raised(WORKSPACE.headroom, self.connection):
+        with self.memory_share.raised(WORKSPACE.headroom + _DELETED_BYTES * n_deleted):
             yield
+        # By another connection: where DuckDB uses more than the limit at the moment, setting it ends a transaction.
+        self.memory_share.apply()
+
+    def begin_commit(self) -> None:
+        """Raise DuckDB's limit to the end of the transaction, for a few small statements and the COMMIT.
+
+        A COMMIT of a store in memory must not run out of memory, either. After that DuckDB either ends (2.0.1: "Failed to
+        flush table"), and with it all records of the store, or it goes on and appends rolled-back texts to later ones
+        (1.3.2).
+        """
+        memory, self._commit_memory = self._commit_memory, None
+        if memory is not None and not self.persists:
+            memory.enter_context(self.memory_share.raised(WORKSPACE.headroom, self.connection))
+
+    @staticmethod
+    def _commit(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("COMMIT")
 
     def _undo(self, *, failed: bool) -> None:
         """Roll a transaction back.
