@@ -8,33 +8,24 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb import display
-from chroma_nb.display.cells import Table, showing
+from chroma_nb.display.cells import Table
 from chroma_nb.display.render import fill
-from chroma_nb.display.views.memory import by_size, event_table, totals
+from chroma_nb.display.views.memory import event_table, totals
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import ChromaError, ServerUnavailableError
 from chroma_nb.harmless import clean
 from chroma_nb.memory.sizes import format_bytes
-from chroma_nb.widgets.panel import Panel, close_tree
+from chroma_nb.widgets.memory_rows import CollectionRows
+from chroma_nb.widgets.panel import Panel
 
 if TYPE_CHECKING:
     from chroma_nb.client.client import ClientAPI
-    from chroma_nb.memory.report import CollectionMemory, MemoryReport
+    from chroma_nb.memory.report import MemoryReport
 
-#: Collections that have a row.
-_ROWS = 8
 #: The budget slider's steps, in each power of ten.
 _STEPS = (1, 2, 5)
 #: Figures of the whole process are shown anew when they differ by more than this share: they never rest.
 _RESTLESS = 0.03
-#: What can be chosen as a collection's TTL; 0 is the store's idle time. (None would be no choice at all.)
-_TTLS: list[tuple[str, float]] = [
-    *(("idle time", 0.0), ("10 s", 10.0), ("1 min", 60.0), ("10 min", 600.0), ("1 h", 3_600.0)),
-]
-_WIDTHS = {"name": "190px", "size": "180px", "state": "96px", "used": "84px"}
-_CONTROL_WIDTHS = {"pin": "64px", "ttl": "136px", "unload": "84px"}
-_TITLES = {"name": "collection", "size": "memory", "state": "state", "used": "last use"}
-_CONTROL_TITLES = {"pin": "keep", "ttl": "unload after", "unload": ""}
 
 
 class MemoryWidget(Panel):
@@ -51,7 +42,6 @@ class MemoryWidget(Panel):
 
     def __init__(self, client: ClientAPI, *, refresh_seconds: float = 1.0) -> None:
         self._client = client
-        self._rows: list[_Row] = []
         self._report: MemoryReport | None = None
         #: The budget that the slider takes for the present one; options are being changed.
         self.budget_in_force = 0
@@ -89,7 +79,6 @@ class MemoryWidget(Panel):
 
     def _build(self, w: Any) -> Any:
         self._totals = w.HTML()
-        self._count = w.HTML()
         self._events = w.HTML()
         self._preview = w.HTML()
         self.budget = w.SelectionSlider(
@@ -104,21 +93,12 @@ class MemoryWidget(Panel):
         self.budget.observe(self._safely(self._show_preview), "value")
         self.apply.on_click(self._safely(self._apply))
         self.unload_all.on_click(self._safely(self._unload_all))
-        titles, widths = {**_TITLES, **_CONTROL_TITLES}, {**_WIDTHS, **_CONTROL_WIDTHS}
-        heads = [
-            w.HTML(fill("label", label=title, kind="k"), layout=w.Layout(width=widths[key]))
-            for key, title in titles.items()
-        ]
-        self._head = w.HBox(heads)
-        self._list = w.VBox([])
-        self._widgets = w
+        self.rows = CollectionRows(self, w)
         bar = w.HBox([self.budget, self.apply, self.unload_all])
         return w.VBox(
             [
                 self._totals,
-                self._count,
-                self._head,
-                self._list,
+                self.rows.box,
                 bar,
                 self._preview,
                 self._events,
@@ -141,8 +121,11 @@ class MemoryWidget(Panel):
                 self._say(str(error))
                 return
             except ChromaError as error:
-                # A server that has no such thing, or a client that was closed.
-                self._root.children = [self._status]
+                # A server that has no such thing, or a client that was closed: what it had last is still to be seen.
+                if self._report is None:
+                    self._root.children = [self._status]
+                else:
+                    self._end()
                 self._say(str(error))
                 self._stopped.set()
                 return
@@ -153,6 +136,12 @@ class MemoryWidget(Panel):
             self._show(report)
             self._update_snapshots()
 
+    def _end(self) -> None:
+        """Leave everything as it is; nothing can be clicked any more."""
+        self.rows.end()
+        for control in (self.budget, self.apply, self.unload_all):
+            control.disabled = True
+
     def _show(self, report: MemoryReport) -> None:
         if abs(report.process_bytes - self._process) > _RESTLESS * self._process:
             self._process = report.process_bytes
@@ -160,21 +149,8 @@ class MemoryWidget(Panel):
             self._free = report.free_bytes
         lines = totals(report, process_bytes=self._process, free_bytes=self._free)
         self._set(self._totals, "value", fill("totals", totals=lines))
-        largest_ones = {one.id for one in by_size(report)[:_ROWS]}
-        # In their own order: a row must not run away from under the mouse that unloads it.
-        shown = [one for one in report.collections if one.id in largest_ones]
-        largest = max((one.resident_bytes for one in shown), default=0) or 1
-        for at, one in enumerate(shown):
-            if at == len(self._rows):
-                self._rows.append(_Row(self, self._widgets))
-            self._rows[at].show(one, largest)
-        boxes = tuple(row.box for row in self._rows[: len(shown)])
-        self._set(self._list, "children", boxes)
-        total = len(report.collections)
-        text = showing(len(shown), total, "collection") + ("" if total else " yet")
-        self._set(self._count, "value", fill("label", label=text, kind="k"))
+        self.rows.show(report)
         self._set(self.unload_all, "disabled", not report.used)
-        self._set(self._head.layout, "display", "" if shown else "none")
         events = event_table(report.events)
         self._set(self._events, "value", fill("fragment", lead="", table=events))
         self._offer_budgets(report)
@@ -256,76 +232,9 @@ class MemoryWidget(Panel):
         """End the live panel and its thread; the snapshot stays."""
         self._stopped.set()
         super().close()
-        # Some of them may not be in the tree at the moment.
-        for row in self._rows:
-            row.close()
-
-
-class _Row:
-    """One collection's line; it is used again for another when the order changes."""
-
-    def __init__(self, panel: MemoryWidget, w: Any) -> None:
-        self.name = ""
-        self._settling = False
-        self._cells = {key: w.HTML(layout=w.Layout(width=size)) for key, size in _WIDTHS.items()}
-        layouts = {key: w.Layout(width=size) for key, size in _CONTROL_WIDTHS.items()}
-        self.pin = w.ToggleButton(description="pin", layout=layouts["pin"])
-        style = {"description_width": "28px"}
-        self.ttl = w.Dropdown(options=_TTLS, description="TTL", layout=layouts["ttl"], style=style)
-        self.unload = w.Button(description="Unload", layout=layouts["unload"])
-        self.unload.on_click(panel._safely(lambda _: panel.unload(self.name)))
-        self.pin.observe(panel._safely(lambda change: self._pinned(panel, change)), "value")
-        self.ttl.observe(panel._safely(lambda change: self._chosen(panel, change)), "value")
-        self.box = w.HBox([*self._cells.values(), self.pin, self.ttl, self.unload])
-
-    def _pinned(self, panel: MemoryWidget, change: Any) -> None:
-        if not self._settling:
-            panel.pin(self.name, bool(change["new"]))
-
-    def _chosen(self, panel: MemoryWidget, change: Any) -> None:
-        if not self._settling:
-            panel.set_ttl(self.name, change["new"] or None)
-
-    def show(self, one: CollectionMemory, largest: int) -> None:
-        """Show a collection."""
-        self.name = one.name
-        texts = {
-            "name": fill("label", label=shorten(one.name, 60), kind="t"),
-            "size": fill(
-                "memory_row", n_bytes=one.resident_bytes, bar=round(one.resident_bytes / largest, 3)
-            ),
-            "state": fill("label", label=one.state_in_words, kind="w"),
-            "used": fill("label", label=_ago(one.idle_seconds), kind="k"),
-        }
-        for key, text in texts.items():
-            Panel._set(self._cells[key], "value", text)
-        Panel._set(self.unload, "disabled", not one.resident_bytes)
-        self._settling = True
-        try:
-            Panel._set(self.pin, "value", one.pinned)
-            ttl = one.ttl_seconds or 0.0
-            options = list(_TTLS)
-            if ttl not in (seconds for _, seconds in _TTLS):
-                options.append((f"{ttl:g} s", ttl))
-            if list(self.ttl.options) != options:
-                self.ttl.options = options
-            Panel._set(self.ttl, "value", ttl)
-        finally:
-            self._settling = False
-
-    def close(self) -> None:
-        """Close the line's widgets."""
-        close_tree(self.box)
-
-
-def _ago(seconds: float | None) -> str:
-    """Return a time in steps so coarse that a panel at rest does not change."""
-    if seconds is None:
-        return "not yet"
-    for unit, size in (("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now"
+        if self._root is not None:
+            # Some of its lines are not in the tree at the moment.
+            self.rows.close()
 
 
 def _watch(panel: weakref.ref[MemoryWidget], stopped: threading.Event, seconds: float) -> None:

@@ -24,6 +24,11 @@ animals.add(**datasets.glosses(1_500))
 glosses.query(query_texts="a large furry animal", n_results=3)
 """
 
+MANY = """
+for number in range(10):
+    client.create_collection(f"notes-{number:02}").add(**datasets.glosses(40 + number))
+"""
+
 
 def draw_lasso(page: Any, plot: Any, size: float) -> None:
     """Draw around some points of a plot."""
@@ -43,7 +48,8 @@ def test_the_memory_panel_acts_and_leaves_a_snapshot(
     lab: Any, jupyter: tuple[str, Path], pictures: Path
 ) -> None:
     again = 'client.memory.budget = "200 MB"\nglosses.query(query_texts="x", n_results=1)["ids"]'
-    cells = SETUP, "panel = client.memory.widget()\npanel", again
+    pinned = "print([one.name for one in client.memory.report().collections if one.pinned])"
+    cells = SETUP + MANY, "panel = client.memory.widget()\npanel", again, pinned
     name = write_notebook(jupyter[1] / "panel.ipynb", *cells)
     lab.open(name)
     lab.run_all()
@@ -57,6 +63,18 @@ def test_the_memory_panel_acts_and_leaves_a_snapshot(
         assert contrast_problems(lab.page, ".cnb-live") == []
     lab.set_theme("light")
     assert axe_problems(lab.page, ".cnb-live") == []
+    # A collection of another page is found, and its own button pins it.
+    live = panel.locator(".cnb-live")
+    assert live.get_by_text("notes-01").count() == 0
+    live.locator("input[type=text]").first.fill("-01")
+    live.get_by_text("1 of 12 collections").wait_for(timeout=TIMEOUT)
+    row = live.locator(".widget-hbox", has_text="notes-01").last
+    row.get_by_role("button", name="pin").click()
+    live.locator("input[type=text]").first.fill("")
+    live.get_by_text("1 to 8 of 12 collections").wait_for(timeout=TIMEOUT)
+    assert live.get_by_text("notes-01").count() == 1, "what is pinned comes first"
+    lab.run_cell(3)
+    assert "['notes-01']" in lab.outputs(3).inner_text()
     # The slider shows what would go; Apply does it.
     slider = panel.locator(".noUi-handle").first
     slider.focus()

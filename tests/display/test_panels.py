@@ -57,7 +57,7 @@ def state(client: Any, name: str) -> Any:
 
 
 def row(panel: Any, name: str) -> Any:
-    return next(one for one in panel._rows if one.name == name)
+    return next(one for one in panel.rows.shown if one.name == name)
 
 
 def said(widget: Any) -> str:
@@ -86,6 +86,87 @@ def test_unload_pin_and_ttl_do_what_they_say(client: Any) -> None:
         panel.unload_all.click()
         assert client.memory.report().used == 0
         assert panel.unload_all.disabled
+
+
+def small_ones(client: Any, n: int) -> list[str]:
+    names = [f"small-{number:02}" for number in range(n)]
+    for number, name in enumerate(names):
+        one = client.create_collection(name, embedding_function=None)
+        vectors = np.ones((1 + number, 8), dtype=np.float32)
+        one.add(ids=[f"{n}" for n in range(1 + number)], embeddings=vectors)
+    return names
+
+
+def on_page(panel: Any) -> list[str]:
+    boxes = [one.box for one in panel.rows.shown]
+    assert tuple(boxes) == panel.rows._list.children
+    return [one.name for one in panel.rows.shown]
+
+
+def test_a_click_acts_on_the_collection_of_its_row_whatever_moves(client: Any) -> None:
+    names = small_ones(client, 12)
+    with client.memory.widget() as panel:
+        rows = {one.name: one for one in panel.rows.shown}
+        late = rows["small-11"]
+        # Others grow, and take the places on the page.
+        for name in names[:8]:
+            one = client.get_collection(name, embedding_function=None)
+            one.add(ids=[f"more {n}" for n in range(400)], embeddings=np.ones((400, 8), np.float32))
+        panel.refresh()
+        assert "small-11" not in on_page(panel)
+        late.pin.value = True
+        pinned = [one.name for one in client.memory.report().collections if one.pinned]
+        assert pinned == ["small-11"]
+        assert on_page(panel)[0] == "small-11"
+        assert row(panel, "small-11") is late
+        for name, one in rows.items():
+            assert one.name == name
+
+
+def test_rows_keep_their_places_while_sizes_change(client: Any) -> None:
+    small_ones(client, 4)
+    with client.memory.widget() as panel:
+        before = on_page(panel)
+        client.get_collection(before[0], embedding_function=None).unload()
+        panel.refresh()
+        assert on_page(panel) == before
+        panel.rows.order.value = "by name"
+        assert on_page(panel) == sorted(before)
+
+
+def test_every_collection_can_be_reached(client: Any) -> None:
+    names = small_ones(client, 30)
+    client.memory.set_ttl("small-03", 60)
+    with client.memory.widget() as panel:
+        assert panel.rows.back.disabled
+        # The one with a TTL, and then the largest.
+        assert on_page(panel)[0] == "small-03"
+        assert set(on_page(panel)[1:3]) == {"alpha", "beta"}
+        assert "1 to 8 of 32 collections" in said(panel.rows._count)
+        seen = on_page(panel)
+        while not panel.rows.forward.disabled:
+            panel.rows.forward.click()
+            seen += on_page(panel)
+        assert sorted(seen) == sorted([*names, "alpha", "beta"])
+        panel.rows.find.value = "LL-2"
+        assert sorted(on_page(panel)) == names[22:30]
+        assert "of 10 found, 32 collections" in said(panel.rows._count)
+        panel.rows.find.value = "small-29"
+        assert on_page(panel) == ["small-29"]
+        row(panel, "small-29").unload.click()
+        assert state(client, "small-29").state == "on disk"
+        panel.rows.find.value = "nowhere"
+        assert on_page(panel) == []
+        assert "0 of 32 collections" in said(panel.rows._count)
+        panel.rows.find.value = ""
+        client.delete_collection("small-03")
+        panel.refresh()
+        assert "small-03" not in on_page(panel)
+        assert panel.rows.find.layout.display == ""
+        for name in names[:2] + names[4:]:
+            client.delete_collection(name)
+        panel.refresh()
+        assert panel.rows.find.layout.display == "none", "three collections need no search"
 
 
 def test_the_slider_shows_first_and_acts_on_apply(client: Any) -> None:
@@ -243,6 +324,10 @@ def test_a_closed_client_ends_the_panel(client: Any) -> None:
     assert "alpha" in Page(panel._repr_html_()).text
     panel.refresh()
     assert "closed" in said(panel._status)
+    assert set(on_page(panel)) >= {"alpha", "beta"}, "what it had last"
+    controls = [row(panel, "alpha").unload, row(panel, "alpha").pin, row(panel, "alpha").ttl]
+    for control in (*controls, panel.budget, panel.apply, panel.unload_all, panel.rows.find):
+        assert control.disabled
     panel.close()
     assert "alpha" in Page(panel._repr_html_()).text, "the snapshot stays what it was"
 
