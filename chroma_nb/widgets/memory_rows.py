@@ -126,10 +126,10 @@ class CollectionRows:
         Panel._set(self.back, "disabled", first == 0)
         Panel._set(self.forward, "disabled", last >= n_found)
         Panel._set(self._head.layout, "display", "" if n_found else "none")
-        # With a page of them there is nothing to look for.
-        Panel._set(self._bar.layout, "display", "" if n_all else "none")
+        # On a single page there is nothing to look for.
+        are_many = n_all > _PAGE or bool(self.find.value)
         for one in (self.find, self.order, self.back, self.forward):
-            Panel._set(one.layout, "display", "" if n_all > _PAGE else "none")
+            Panel._set(one.layout, "display", "" if are_many else "none")
 
     def _turn_to(self, page: int) -> None:
         self._page = page
