@@ -321,7 +321,7 @@ class Transactions(DuckDBConnection):
         """Raise DuckDB's limit for a DELETE or UPDATE of a store in memory, which must not run out of memory.
 
         After that the rows that it had marked can be neither deleted nor changed any more, also after a ROLLBACK ("Conflict
-        on tuple deletion", DuckDB 1.3.2 and 2.0.1). A store in a folder is reopened instead.
+        on tuple deletion", DuckDB 2.0.1). A store in a folder is reopened instead.
 
         Args:
             n_deleted: How many rows are deleted.
