@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -287,6 +288,27 @@ def test_threads_have_streams_of_their_own(server: ArrowFlight) -> None:
         for thread in threads:
             thread.join()
         assert not wrong
+
+
+def test_the_async_face_asks_many_things_at_once(server: ArrowFlight) -> None:
+    vectors = np.random.default_rng(1).standard_normal((60, 8)).astype(np.float32)
+    ids = [str(n) for n in range(60)]
+
+    async def work() -> None:
+        async with chroma_nb.AsyncClientAPI(chroma_nb.connect(server.url)) as client:
+            notes = await client.create_collection("notes", embedding_function=None)
+            await asyncio.gather(
+                *(notes.add(ids=[one], embeddings=vectors[int(one)]) for one in ids)
+            )
+            asked = (notes.query(query_embeddings=one, n_results=1) for one in vectors)
+            found = await asyncio.gather(*asked, notes.get(include=[]), notes.count())
+            assert [one["ids"] for one in found[:60]] == [[[one]] for one in ids]
+            assert sorted(found[60]["ids"]) == sorted(ids)
+            assert found[61] == 60
+            with pytest.raises(ChromaError, match="dimension"):
+                await notes.query(query_embeddings=[1.0])
+
+    asyncio.run(work())
 
 
 def test_a_stream_goes_on_after_an_error(server: ArrowFlight) -> None:
