@@ -117,10 +117,15 @@ def export_collection(
             # With O_EXCL: a link that somebody put there is not followed.
             os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "w+b") as file,
         ):
+            schema = arrow_schema(pa, collection, scan.dimension)
             with (
-                # With checksums, so that readers notice damage: a backup may be years old.
                 parquet.ParquetWriter(
-                    file, arrow_schema(pa, collection, scan.dimension), write_page_checksum=True
+                    file,
+                    schema,
+                    # So that readers notice damage: a backup may be years old.
+                    write_page_checksum=True,
+                    # The numbers of embeddings differ: a dictionary of them took 20 MB, and half of the file.
+                    use_dictionary=[name for name in schema.names if name != "embedding"],
                 ) as writer,
                 progress_bar(
                     scan.n_records, f"Exporting {collection.name}", did="exported", enabled=enabled

@@ -58,6 +58,23 @@ def test_many_records_go_in_pieces(client: Any, tmp_path: Path) -> None:
     assert len(many.to_pandas()) == n
 
 
+def test_numbers_of_embeddings_are_written_as_they_are(client: Any, tmp_path: Path) -> None:
+    """A dictionary of them takes 20 MB of memory, whatever the size of a piece, and half of the file."""
+    n, dimension = 2_000, 256
+    many = client.create_collection("many", embedding_function=None)
+    vectors = np.random.default_rng(0).standard_normal((n, dimension)).astype(np.float32)
+    many.add(ids=[f"id {i}" for i in range(n)], embeddings=vectors, documents=["the same"] * n)
+    many.export(tmp_path / "many.parquet")
+    assert (tmp_path / "many.parquet").stat().st_size < 1.1 * vectors.nbytes
+    groups = pq.ParquetFile(tmp_path / "many.parquet").metadata
+    columns = [groups.row_group(0).column(at) for at in range(groups.num_columns)]
+    kinds = {one.path_in_schema.partition(".")[0]: one.has_dictionary_page for one in columns}
+    assert kinds == {
+        **dict.fromkeys(("id", "document", "uri", "metadata"), True),
+        "embedding": False,
+    }
+
+
 def test_an_interrupted_export_leaves_nothing(notes: Any, tmp_path: Path, monkeypatch: Any) -> None:
     def fail(*args: Any) -> Any:
         raise KeyboardInterrupt
