@@ -522,7 +522,7 @@ def test_the_memory_panel_of_a_server(tmp_path: Path) -> None:
         client.memory.load("docs")
         panel = client.memory.widget(refresh_seconds=60)
         assert "the server" in panel._repr_html_()
-        (row,) = panel._rows
+        (row,) = panel.rows.shown
         row.unload.click()
         assert client.memory.report().collections[0].state == "on disk"
         panel.refresh()
