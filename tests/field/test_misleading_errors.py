@@ -50,7 +50,7 @@ def notes(client: Any) -> Any:
 # -- an interrupt is an interrupt ----------------------------------------------------------------------------
 
 INTERRUPTS = """
-import collections, os, random, signal, sys, threading, time
+import collections, faulthandler, os, random, signal, sys, threading, time
 import numpy as np
 import chroma_nb as chroma
 
@@ -67,6 +67,8 @@ kept = client.create_collection("kept", embedding_function=None)
 kept.add(**arguments)
 seen = collections.Counter()
 random = random.Random(1)
+# Whatever hangs says where.
+faulthandler.dump_traceback_later(220, exit=True)
 
 def add():
     client.create_collection("more", embedding_function=None).add(**arguments)
