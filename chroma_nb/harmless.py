@@ -9,8 +9,6 @@ import re
 _UNSHOWABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
 )
-
-
 #: Stands for what cannot be shown or decoded.
 UNREADABLE = "\ufffd"
 

@@ -130,12 +130,9 @@ class OpenScans:
         if opened is None or opened.target != target:
             return self._end_again(token, target, number)
         with opened.lock:
-            if token in self._read:
+            if self._open.get(token) is not opened:
                 return self._end_again(token, target, number)
-            if self._open.get(token) is not opened or number not in (
-                opened.number,
-                opened.number + 1,
-            ):
+            if number not in (opened.number, opened.number + 1):
                 raise self._not_open()
             opened.used = self._clock()
             try:

@@ -124,7 +124,7 @@ def export_collection(
                     schema,
                     # So that readers notice damage: a backup may be years old.
                     write_page_checksum=True,
-                    # The numbers of embeddings differ: a dictionary of them took 20 MB, and half of the file.
+                    # The numbers of embeddings differ: a dictionary of them is megabytes more in memory, and in the file.
                     use_dictionary=[name for name in schema.names if name != "embedding"],
                 ) as writer,
                 progress_bar(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
 from chroma_nb.widgets.panel import Panel, close_tree
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,13 +116,13 @@ class CollectionRows:
 
     def _say_which(self, first: int, n_found: int, n_all: int) -> None:
         last = min(first + _PAGE, n_found)
-        what = "collection" if n_all == 1 else "collections"
-        text = f"{n_all:,} {what}" if n_all else "No collections yet"
+        every = counted(n_all, "collection")
+        text = every if n_all else "No collections yet"
         if n_found > _PAGE:
-            text = f"{first + 1:,} to {last:,} of {n_found:,}"
-            text += f" found, {n_all:,} {what}" if n_found < n_all else f" {what}"
+            of = f"{n_found:,} found, {every}" if n_found < n_all else every
+            text = f"{first + 1:,} to {last:,} of {of}"
         elif n_found < n_all:
-            text = f"{n_found:,} of {n_all:,} {what}"
+            text = f"{n_found:,} of {every}"
         Panel._set(self._count, "value", fill("label", label=text, kind="k"))
         Panel._set(self.back, "disabled", first == 0)
         Panel._set(self.forward, "disabled", last >= n_found)

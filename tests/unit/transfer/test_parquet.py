@@ -59,7 +59,7 @@ def test_many_records_go_in_pieces(client: Any, tmp_path: Path) -> None:
 
 
 def test_numbers_of_embeddings_are_written_as_they_are(client: Any, tmp_path: Path) -> None:
-    """A dictionary of them takes 20 MB of memory, whatever the size of a piece, and half of the file."""
+    """A dictionary of them is megabytes more in memory, whatever the size of a piece, and in the file."""
     n, dimension = 2_000, 256
     many = client.create_collection("many", embedding_function=None)
     vectors = np.random.default_rng(0).standard_normal((n, dimension)).astype(np.float32)
