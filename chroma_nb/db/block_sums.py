@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xxhash
 
+from chroma_nb.errors import InternalError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -218,12 +220,20 @@ class BlockSums:
 
         Args:
             labels: int64, shape (m,), in any order.
+
+        Raises:
+            InternalError: One has no checksum.
         """
         known = self._known
         if known.all() or not len(labels):
             return np.empty(0, dtype=np.int64)
         blocks = labels // self.block_rows
-        return np.unique(blocks[known[np.minimum(blocks, len(known) - 1)] == _UNKNOWN])
+        if blocks.max() >= len(known):
+            raise InternalError(
+                f"Vector {labels.max():,} was asked for, and there are checksums of {self.n_rows:,}. Nothing is lost: "
+                "repeat the call, or open a new client."
+            )
+        return np.unique(blocks[known[blocks] == _UNKNOWN])
 
     def block(self, number: int) -> Block:
         """Return a block, or the present tail."""

@@ -100,6 +100,8 @@ class VectorFile(WatchedFile, VectorSource):
         self._fsync = fsync
         self._header_is_damaged = False
         self._lock = threading.Lock()
+        #: Held while the file gets longer.
+        self._length_lock = threading.Lock()
         self._map: mmap.mmap | None = None
         self._view: NDArray[np.float32] | None = None
         #: The rows of an unnamed file that is still an array, shape (capacity, dimension); else None.
@@ -200,7 +202,7 @@ class VectorFile(WatchedFile, VectorSource):
                 self._append_small(first_label, vectors)
                 return None
             self._spill(first_label)
-        with self._open(to_write=True) as fd, self._changing(fd):
+        with self._open(to_write=True) as fd, self._length_lock, self._changing(fd):
             if self._header_is_damaged:
                 self._write_header(fd)
                 self._header_is_damaged = False
@@ -383,8 +385,11 @@ class VectorFile(WatchedFile, VectorSource):
             if self.sums is not None and os.fstat(fd).st_size < length:
                 self._check(self.sums, self.sums.unknown(0, stop))
                 # The missing rows are no record's, or `_check` would have raised. They have to exist to be mapped.
-                with self._changing(fd):
-                    os.ftruncate(fd, length)
+                with self._length_lock:
+                    # A writer may have added them, and more, meanwhile.
+                    if os.fstat(fd).st_size < length:
+                        with self._changing(fd):
+                            os.ftruncate(fd, length)
             # An older mapping is freed when the last array on it is.
             mapped = self._map = mmap.mmap(fd, length, access=mmap.ACCESS_READ)
         view = np.frombuffer(mapped, dtype="<f4", offset=HEADER_BYTES)

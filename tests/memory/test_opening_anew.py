@@ -128,6 +128,53 @@ def test_a_cursor_that_keeps_the_old_instance_for_a_moment_is_waited_for(tmp_pat
         worker.join()
 
 
+def test_vectors_have_one_object_however_their_opening_meets_another_of_the_database(
+    tmp_path: Path,
+) -> None:
+    """A second object does not learn what is added, and took the sum of the last rows for that of every later block."""
+    dimension = 1_536
+    rows = np.random.default_rng(0).standard_normal((66, dimension)).astype(np.float32)
+    ids = [str(number) for number in range(len(rows))]
+    settings = chroma_nb.Settings(progress=False)
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        collection = client.create_collection("read", embedding_function=None)
+        collection.add(ids=ids[:28], embeddings=rows[:28])
+    with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:
+        collection = client.get_collection("read", embedding_function=None)
+        db = client.api.segments.db
+        waits = threading.Event()
+        found: list[Any] = []
+
+        class Observed:
+            """Stands for the write lock, and says when somebody asks for it."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(lock, name)
+
+            def __enter__(self) -> Any:
+                if threading.current_thread() is reader:
+                    waits.set()
+                return lock.__enter__()
+
+            def __exit__(self, *error: object) -> None:
+                lock.__exit__(*error)
+
+        reader = threading.Thread(target=lambda: found.append(db.vectors(collection.id)))
+        lock = db._database.write_lock
+        with lock:
+            db._database.write_lock = Observed()
+            reader.start()
+            assert waits.wait(180)
+            db.mark_broken()
+            db._database.reload_if_stale()
+        reader.join()
+        db._database.write_lock = lock
+        assert found[0] is db.vectors(collection.id)
+        collection.add(ids=ids[28:], embeddings=rows[28:])
+        labels = np.array([45, 61])
+        np.testing.assert_array_equal(found[0].mapped(66, 0, labels)[labels], rows[labels])
+
+
 def test_a_read_that_was_cut_off_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,15 @@ def test_sums_do_not_depend_on_how_rows_came() -> None:
     assert whole.n_blocks == 4
 
 
+def test_a_row_without_a_checksum_is_not_compared_with_that_of_another() -> None:
+    sums = BlockSums(4 * DIMENSION)
+    sums.adopt(sums.growth([vectors()]))
+    sums.forget()
+    assert sums.unknown_of(np.array([0, N - 1])).tolist() == [0, 3]
+    with pytest.raises(InternalError, match=f"Vector 64 .*of {N}"):
+        sums.unknown_of(np.array([0, 64]))
+
+
 def test_growth_that_is_not_adopted_changes_nothing() -> None:
     sums = BlockSums(4 * DIMENSION)
     sums.adopt(sums.growth([vectors(5)]))

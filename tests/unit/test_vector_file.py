@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from chroma_nb.db.block_sums import BlockSums
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import StoreCorruptError
 
@@ -140,3 +141,34 @@ def test_a_file_that_ends_early_is_not_read_as_zeros(tmp_path: Path) -> None:
     ):
         with pytest.raises(StoreCorruptError, match="ended before its committed rows"):
             read()
+
+
+def test_rows_that_are_made_up_to_be_mapped_cut_off_none_that_a_writer_adds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was cut where no record is. A writer adds rows while a reader makes it long enough again."""
+    n = MANY
+    file = VectorFile(str(tmp_path / "a.f32"), DIMENSION)
+    file.check_against(BlockSums(file.row_bytes), lambda blocks: None)
+    assert file.sums is not None
+
+    def add(start: int, stop: int) -> None:
+        growth = file.append(start, rows(start, stop))
+        assert growth is not None and file.sums is not None
+        file.sums.adopt(growth)
+
+    add(0, n)
+    os.truncate(tmp_path / "a.f32", HEADER_BYTES + (n - 1) * file.row_bytes)
+    file.forget_checks()
+    check = file._check
+
+    def check_and_lose_the_race(*given: Any) -> None:
+        check(*given)
+        monkeypatch.undo()
+        # As another thread does: the tail is left as it is, and the next block begins.
+        file.append(n + file.block_rows, rows(0, 10))
+
+    monkeypatch.setattr(file, "_check", check_and_lose_the_race)
+    assert len(file.mapped(n)) == n
+    assert file.bytes_on_disk == HEADER_BYTES + (n + file.block_rows + 10) * file.row_bytes
+    file.close()

@@ -99,8 +99,10 @@ class VectorFiles:
             InternalError: The collection never had a vector.
             StoreCorruptError: The file is missing, or DuckDB's checksums do not fit it.
         """
-        entry = self._database.entry(collection_id)
         with self._database.write_lock:
+            # Within the lock: while this thread waits for it, another may reopen the database and read the catalogue
+            # again. An entry from before would get a second object for the same file, which never learns what is added.
+            entry = self._database.entry(collection_id)
             vectors = entry.vectors
             if vectors is None:
                 if entry.info.dimension is None:
