@@ -154,7 +154,8 @@ def test_rows_that_are_made_up_to_be_mapped_cut_off_none_that_a_writer_adds(
 
     def add(start: int, stop: int) -> None:
         growth = file.append(start, rows(start, stop))
-        assert growth is not None and file.sums is not None
+        assert growth is not None
+        assert file.sums is not None
         file.sums.adopt(growth)
 
     add(0, n)

@@ -149,10 +149,10 @@ class CachedCatalogue:
         self.by_name[info.tenant, info.database, info.name] = info.id
 
     def forget(self, entry: CatalogueEntry) -> None:
-        """Leave out a collection that was deleted."""
+        """Leave out a collection that was deleted; it may be left out already, as the catalogue was read again."""
         info = entry.info
         self.described = None
-        del self.entries[info.id]
+        self.entries.pop(info.id, None)
         self.by_name.pop((info.tenant, info.database, info.name), None)
 
     @property

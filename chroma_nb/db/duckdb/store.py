@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.check_report import CollectionCheck
     from chroma_nb.db.base import RecordRows
-    from chroma_nb.db.block_sums import Growth
+    from chroma_nb.db.block_sums import BlockSums, Growth
     from chroma_nb.db.duckdb.cached_catalogue import CatalogueEntry
     from chroma_nb.db.sql import VectorFunction
     from chroma_nb.db.vector_file import VectorFile
@@ -182,11 +182,13 @@ class DuckDB(StoredRecords):
                 enabled=self.settings.progress,
             )
             growth: Growth | None = None
+            sums: BlockSums | None = None
             with bar:
                 if len(changes.vectors):
                     self._database.add_checksums()
                     vectors = self._files.writable(entry, changes.vectors.shape[1])
                     _check_tail(vectors, changes)
+                    sums = vectors.sums
                     growth = vectors.append(changes.first_label, changes.vectors)
                 after = Extent(
                     extent.n_records + changes.n_records_delta,
@@ -231,9 +233,11 @@ class DuckDB(StoredRecords):
                 self._database.checkpoint_memory.changed_bytes += (
                     texts.n_bytes - entry.texts.n_bytes
                 )
-            if growth is not None and entry.vectors is not None and entry.vectors.sums is not None:
-                entry.vectors.sums.adopt(growth)
-                entry.tail = entry.vectors.sums.tail
+            if growth is not None and sums is not None:
+                # Where the catalogue was read again meanwhile, since COMMIT had failed and the transaction came through all
+                # the same, the file has other sums, which count this commit already.
+                sums.adopt(growth)
+                entry.tail = sums.tail
             entry.extent, entry.texts, entry.padding = after, texts, padding
             self._database.checkpoint_memory.measured(entry)
             if entry.info.dimension is None and dimension is not None:
