@@ -110,7 +110,9 @@ def test_it_is_as_if_nothing_had_happened(
                 row = rows(1, seed=number + 2)
                 _notes(client).add(ids=[f"more {number}"], embeddings=row)
             assert client.check().is_whole
-            assert len(_notes(client).query(query_embeddings=rows()[:1], n_results=90)["ids"][0]) > 50
+            assert (
+                len(_notes(client).query(query_embeddings=rows()[:1], n_results=90)["ids"][0]) > 50
+            )
             states.append(state(client))
         with chroma_nb.PersistentClient(tmp_path / name, settings) as client:
             assert client.check().is_whole
