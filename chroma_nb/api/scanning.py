@@ -275,7 +275,7 @@ class Pieces(ABC, Generic[C]):
         # Several rows that do not fit are read again as fewer, and nobody sees the message.
         name = self.name(row) if n_rows == 1 else ""
         return (
-            f"A copy of the record {name!r:.80}, in any form,",
+            f"A copy of the record {name!r:.80}, with all that is read for it,",
             f"read it alone, and part by part: get(ids=[{name!r:.80}], include=[...])",
             "do this where there is more memory",
         )

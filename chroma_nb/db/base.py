@@ -556,6 +556,11 @@ class DB(Catalogue):
         return
 
     @property
+    def statement_bytes(self) -> int:
+        """Bytes of memory that statements which other threads execute at this moment may take; 0 without such."""
+        return 0
+
+    @property
     def working_bytes(self) -> int:
         """Bytes of memory that the database may take for a moment beyond its limit."""
         return 0

@@ -167,12 +167,17 @@ def with_more_memory(
     def with_more(
         self: _Self, /, *arguments: _Arguments.args, **named: _Arguments.kwargs
     ) -> _Result:
-        more = _FIRST_BYTES
+        tried, more = 0, _FIRST_BYTES
         if more < self.memory_share.last_more <= WORKSPACE.free():
             # Only where it is free already: no collection is unloaded for a guess.
             more = self.memory_share.last_more
         while True:
-            with _grant(self.memory_share, more) as n_bytes, self.memory_share.raised(n_bytes):
+            # DuckDB keeps what it has allocated until its limit is set again, and that would not count as free.
+            self.memory_share.apply()
+            with (
+                _grant(self.memory_share, more, tried) as n_bytes,
+                self.memory_share.raised(n_bytes),
+            ):
                 try:
                     result = work(self, *arguments, **named)
                     self.memory_share.last_more = n_bytes
@@ -181,27 +186,30 @@ def with_more_memory(
                     last = n_bytes < more
                     if last:
                         raise
-            more = 2 * n_bytes
+            tried, more = n_bytes, 2 * n_bytes
 
     return repeated
 
 
 @contextlib.contextmanager
-def _grant(share: MemoryShare, wanted: int) -> Iterator[int]:
+def _grant(share: MemoryShare, wanted: int, tried: int) -> Iterator[int]:
     """Hold memory and yield its bytes: `wanted`, or all that is free if that is enough more than was tried before.
 
     Raises:
         OutOfShareError: Too little is free.
     """
     what = "What the database reads or writes at once"
+    least = max(_FIRST_BYTES // 8, int(tried * _WORTH_TRYING))
     with contextlib.ExitStack() as held:
         try:
             grant = held.enter_context(WORKSPACE.take_all(wanted, what))
         except MemoryBudgetError:
-            n_bytes = WORKSPACE.free()
-            if n_bytes < max(_FIRST_BYTES // 8, wanted // 2 * _WORTH_TRYING):
+            n_bytes = max(least, WORKSPACE.free())
+            try:
+                # Another thread may hold it for a moment.
+                grant = held.enter_context(WORKSPACE.take_all(n_bytes, what))
+            except MemoryBudgetError:
                 raise share.error() from None
-            grant = held.enter_context(WORKSPACE.take_all(n_bytes, what))
         yield grant.n_bytes
 
 

@@ -58,6 +58,10 @@ class RecordTable:
         """Return the bytes that a row with these columns takes in this process, on average."""
         return _ROW_BYTES + self._sizes.row_bytes(columns)
 
+    def chunk_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
+        """Return the bytes of these columns in a chunk, on average; less where there is padding."""
+        return min(CHUNK_ROWS, self._sizes.n_records) * self._sizes.row_bytes(columns)
+
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:
         """Say whether a chunk of these columns would take too much of DuckDB's memory."""
         return CHUNK_ROWS * self._sizes.row_bytes(columns) > self._read_bytes

@@ -37,9 +37,23 @@ class Lender(ABC):
     def oldest_use(self) -> float | None:
         """Return the last use (monotonic clock) of what would be unloaded first; None where there is nothing."""
 
+    @property
+    @abstractmethod
+    def cache_bytes(self) -> int:
+        """The most bytes by which `tighten` limits everything else, such as the database's caches."""
+
+    @property
+    @abstractmethod
+    def statement_bytes(self) -> int:
+        """Bytes that its database may take for statements which other threads execute at this moment."""
+
     @abstractmethod
     def tighten(self) -> None:
-        """Shrink everything else, such as the database's caches, until `room_returned` is called."""
+        """Shrink everything else, such as the database's caches, until `loosen` is called."""
+
+    @abstractmethod
+    def loosen(self) -> None:
+        """Let the caches grow again."""
 
     @abstractmethod
     def room_returned(self) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 
 from chroma_nb import forked
-from chroma_nb.memory.lender import LENDERS, Lenders
+from chroma_nb.memory.lender import LENDERS, Lender, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.shared_budget import SHARED_BUDGET, SharedBudget
 
@@ -22,13 +23,15 @@ logger = logging.getLogger("chroma_nb")
 _RESERVE_SHARE = 0.08
 _LEAST_RESERVE = 24 << 20
 _MOST_RESERVE = 512 << 20
+#: With less than this free, nothing is granted any more.
+CRITICAL_BYTES = 4 << 20
 #: The next look comes before the free memory could be used up: NumPy fills new arrays at some 3 GB/s.
 _BYTES_PER_SECOND = 3e9
 _LEAST_SECONDS = 0.01
 _MOST_SECONDS = 0.25
 #: The shortage is over when this many times the reserve is free.
 _ROOM_AGAIN = 2
-#: It has to be free for this long.
+#: That has to be so for this long.
 _ROOM_SECONDS = 0.5
 #: Where only the shared budget had shrunk, there is room again when it has grown by this factor, and by the least
 #: reserve.
@@ -37,6 +40,25 @@ _MUCH_MORE = 1.2
 _LIMIT_SECONDS = 1.0
 #: The thread ends when nothing has been loaded for this long; the next load starts another.
 _IDLE_SECONDS = 5.0
+
+
+class _Calm:
+    """Says when something has been so for `_ROOM_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def lasts(self, is_so: bool) -> bool:
+        """Take note of whether it is so now; say whether it has been so for long enough, and begin anew then."""
+        now = time.monotonic()
+        if not is_so:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= _ROOM_SECONDS:
+            self._since = None
+            return True
+        return False
 
 
 class Pressure:
@@ -63,16 +85,18 @@ class Pressure:
         self._last_loaded = 0.0
         #: Memory is short: what can wait, such as building a graph, waits.
         self.is_on = False
-        #: Since when (monotonic) there has been room again, while `is_on`.
-        self._calm_since: float | None = None
-        #: The lenders were told to shrink their caches, too.
-        self._has_tightened = False
+        #: So little is free that the next allocation may be the last: even what is small is refused.
+        self.is_critical = False
+        self._calm = _Calm()
+        #: The lenders that were told to shrink their caches.
+        self._tight: weakref.WeakSet[Lender] = weakref.WeakSet()
+        self._cache_calm = _Calm()
         self._reserve, self._reserve_until = 0, float("-inf")
         #: The least shared budget (bytes) since the lenders were last told that there is room.
         self._least_total = 1 << 62
 
     def watch(self) -> None:
-        """Start the thread where it does not run; called when something is loaded."""
+        """Start the thread where it does not run; called when something is loaded, or a database works with much."""
         self._last_loaded = time.monotonic()
         thread = self._thread
         if thread is not None and thread.is_alive():
@@ -113,39 +137,49 @@ class Pressure:
     def look(self) -> float:
         """Look once, and unload what is missing to the reserve; return the seconds until the next look."""
         free, reserve = self._machine.free(), self.reserve()
+        self.is_critical = free < CRITICAL_BYTES
         total = self._shared.reckon()
         missing = max(reserve - free, self._shared.excess)
         if missing > 0:
-            self._calm_since = None
             self.is_on = self.is_on or free < reserve
             reason = (
                 "the machine's memory is short"
                 if free < reserve
                 else "the automatic budget shrank, as less memory is free"
             )
-            returned = self._lenders.give_back(missing, reason)
-            if self.is_on and returned < missing and not self._has_tightened:
-                # The databases' caches go last: they are small, and make everything faster.
-                self._has_tightened = True
-                for lender in self._lenders:
-                    lender.tighten()
+            free += self._lenders.give_back(missing, reason)
             self._least_total = min(self._least_total, total)
         elif not self.is_on and total > self._least_total * _MUCH_MORE + _LEAST_RESERVE:
             # Only the shared budget had shrunk, and it has grown again.
             self._least_total = total
             self._announce_room()
-        elif self.is_on and free > _ROOM_AGAIN * reserve:
-            now = time.monotonic()
-            self._calm_since = self._calm_since or now
-            if now - self._calm_since >= _ROOM_SECONDS:
-                self.is_on, self._calm_since, self._least_total = False, None, total
-                self._announce_room()
         else:
             self._least_total = min(self._least_total, total)
+        if self._calm.lasts(self.is_on and missing <= 0 and free > _ROOM_AGAIN * reserve):
+            self.is_on, self._least_total = False, total
+            self._announce_room()
+        self._look_at_caches(free, reserve)
         return min(max(free / _BYTES_PER_SECOND, _LEAST_SECONDS), _MOST_SECONDS)
 
+    def _look_at_caches(self, free: int, reserve: int) -> None:
+        """Have the databases' caches shrink before they could use up the reserve, and let them grow again.
+
+        A statement takes its database's whole limit within a tenth of a second. Nobody grants it that.
+        """
+        lenders = list(self._lenders)
+        caches = sum(lender.cache_bytes for lender in lenders)
+        if free < reserve + caches:
+            for lender in lenders:
+                if lender not in self._tight:
+                    self._tight.add(lender)
+                    lender.tighten()
+        is_over = self._tight and not self.is_on and free > _ROOM_AGAIN * reserve + caches
+        if self._cache_calm.lasts(bool(is_over)):
+            for lender in list(self._tight):
+                self._tight.discard(lender)
+                lender.loosen()
+
     def _announce_room(self) -> None:
-        self._has_tightened = False
         for lender in self._lenders:
             lender.room_returned()
 
@@ -160,7 +194,7 @@ class Pressure:
                 # The thread goes on: the next look may succeed.
                 logger.exception("Looking at the machine's memory failed")
                 pause = _MOST_SECONDS
-            if self.is_on or any(lender.lendable for lender in self._lenders):
+            if self.is_on or self._tight or any(lender.lendable for lender in self._lenders):
                 self._last_loaded = time.monotonic()
             elif time.monotonic() - self._last_loaded > _IDLE_SECONDS:
                 with self._lock:

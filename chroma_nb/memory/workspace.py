@@ -2,8 +2,8 @@
 
 What is *loaded* is in a store's ledger. All other memory that grows with the data is granted here first, and
 work is done in pieces of the size that was granted. There is one account for the process, as its stores and
-threads share one machine. A piece of 1 MiB is always granted, so that work never stops altogether. More than
-that has to be free; loaded collections are unloaded for it.
+threads share one machine. A piece of 1 MiB is always granted, so that work never stops altogether, unless next to
+nothing is free. More than that has to be free; loaded collections are unloaded for it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from chroma_nb import forked
 from chroma_nb.memory.lender import LENDERS, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.preflight import over_budget
+from chroma_nb.memory.pressure import CRITICAL_BYTES, PRESSURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -148,6 +149,11 @@ class Workspace:
         return _HEADROOM_BYTES
 
     @property
+    def is_critical(self) -> bool:
+        """Whether so little is free that the next allocation may be the last. Then what is small is refused as well."""
+        return PRESSURE.is_critical and self._machine.free() < CRITICAL_BYTES
+
+    @property
     def used(self) -> int:
         """Bytes that are granted at the moment."""
         return sum(grant.n_bytes for grant in self._outstanding())
@@ -158,7 +164,8 @@ class Workspace:
             return self._free()
 
     def _free(self) -> int:
-        free_now = max(0, self._machine.free() - _HEADROOM_BYTES)
+        # Of one database the headroom is enough for.
+        free_now = max(0, self._machine.free() - _HEADROOM_BYTES - self._statements())
         granted = self.used
         if free_now - granted > _PLENTY * _MODEST_BYTES:
             self._plenty = time.monotonic()
@@ -290,7 +297,7 @@ class Workspace:
         Raises:
             MemoryBudgetError: It is not free.
         """
-        if n_bytes <= SMALL_BYTES:
+        if n_bytes <= SMALL_BYTES and not self.is_critical:
             return Grant(n_bytes)
         holding, piece = self._holding, self._piece
         patience = self._patience if holding is None else holding.patience
@@ -305,7 +312,7 @@ class Workspace:
                     if n_bytes <= room:
                         return self._granted(n_bytes)
                 # Nothing is unloaded where it would not fit even then.
-                reach = room + self._lenders.lendable() + self._others()
+                reach = room + self._lenders.lendable() + self._others() + self._statements()
                 lent = n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON)
                 if lent and time.monotonic() - started <= max(patience, _LENDING_SECONDS):
                     continue
@@ -332,8 +339,12 @@ class Workspace:
         if self._holding is not None and n_bytes <= self._most_free - self._mine():
             # In a server: the memory may be that of answers that are being sent to clients.
             return True
-        others = self._others()
+        others = self._others() + self._statements()
         return others > 0 and n_bytes <= self._free() + others
+
+    def _statements(self) -> int:
+        """Return the bytes that databases may take for statements of other threads, which nobody has granted."""
+        return sum(lender.statement_bytes for lender in self._lenders)
 
     def _mine(self) -> int:
         """Return the bytes that are granted to this thread, which nobody else gives back."""
@@ -352,6 +363,8 @@ class Workspace:
             return list(self._grants)
 
     def _granted(self, n_bytes: int) -> Grant:
+        # Whoever takes much has a database work as well, which takes memory that nobody grants.
+        PRESSURE.watch()
         grant = Grant(n_bytes, self)
         self._grants.add(grant)
         return grant

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import LoadedSegment
     from chroma_nb.segment.slot import Slot
 
-#: Texts of up to this many bytes are written however little is free: imports and copies send pieces of about this size.
+#: Texts of up to this many bytes are written however little is free, unless that is next to nothing: imports and copies send
+#: pieces of about this size.
 _ALWAYS_WRITTEN_BYTES = 8 << 20
 
 
@@ -43,12 +44,16 @@ class CommitRoom:
         """
         text_bytes = changes.rows.text_bytes
         n_bytes = self._db.commit_bytes(text_bytes)
+        name = self._db.get_collection(slot.collection_id).name
+        what = f"Writing {len(text_bytes):,} records to collection [{name}]"
+        if WORKSPACE.is_critical and len(text_bytes):
+            # What was written last may not be out of memory yet.
+            self._db.settle()
+            return WORKSPACE.take_all(n_bytes, what, MAKE_ROOM)
         if n_bytes <= SMALL_BYTES:
             return NOTHING
         if text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
             return WORKSPACE.take(n_bytes)
-        name = self._db.get_collection(slot.collection_id).name
-        what = f"Writing {len(text_bytes):,} records to collection [{name}]"
         try:
             return WORKSPACE.take_all(n_bytes, what)
         except MemoryBudgetError:

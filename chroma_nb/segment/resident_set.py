@@ -99,6 +99,8 @@ class ResidentSet(Lender):
         self._unchecked = 0
         #: Bytes unloaded since freed memory was last given back to the system.
         self._freed = 0
+        #: The database has its least limit, as the machine's memory is short.
+        self._is_tight = False
         #: Little memory is left, so a small collection that is loaded replaces another one. This begins before there
         #: is too little: of many small collections, only a part of the memory goes back to the system.
         self._replaces_small = False
@@ -151,7 +153,7 @@ class ResidentSet(Lender):
                 self.ledger.end_lowering()
                 self._return_freed(at_once=True)
                 self.sample()
-        self.db.set_memory_limit(database_share(budget))
+        self._limit_database()
         if budget > before:
             self.on_room()
         return budget
@@ -304,13 +306,30 @@ class ResidentSet(Lender):
             self.sample()
         return returned
 
+    @property
+    def cache_bytes(self) -> int:
+        return database_share(self.budget) - LEAST_DATABASE
+
+    @property
+    def statement_bytes(self) -> int:
+        return self.db.statement_bytes
+
     def tighten(self) -> None:
-        self.db.set_memory_limit(LEAST_DATABASE)
+        self._is_tight = True
+        self._limit_database()
         return_memory()
 
+    def loosen(self) -> None:
+        self._is_tight = False
+        self._limit_database()
+
     def room_returned(self) -> None:
-        self.db.set_memory_limit(database_share(self.budget))
+        # Of the shared budget this store's part may have grown.
+        self._limit_database()
         self.on_room()
+
+    def _limit_database(self) -> None:
+        self.db.set_memory_limit(LEAST_DATABASE if self._is_tight else database_share(self.budget))
 
     def _evict_one(
         self,

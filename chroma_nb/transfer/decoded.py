@@ -45,6 +45,8 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from chroma_nb.wire.arrow_columns import to_numbers
+
     kind, types = column.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
         return row_bytes(column.storage)
@@ -61,7 +63,7 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
         length = views[4 * column.offset :: 4][: len(column)].astype(np.int64)
         out = _TEXT_OBJECT_BYTES + length
     elif types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind):
-        offsets = np.asarray(column.offsets)
+        offsets = to_numbers(column.offsets)
         inner = column.values if not types.is_map(kind) else None
         if inner is not None and (width := _width(inner.type)):
             # This needs no array with a size for each number.
@@ -112,9 +114,23 @@ def _sums(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(sizes)))
 
 
-def _array(counts: Any) -> NDArray[np.int64]:
-    """Return Arrow's counts of n rows as an array, 0 for null: shape (n,), int64."""
-    return np.asarray(counts.fill_null(0)).astype(np.int64)
+def _array(numbers: Any, null: int = 0) -> NDArray[np.int64]:
+    """Return whole numbers of n rows, an Array, as NumPy's: shape (n,), int64.
+
+    By their buffers alone: `fill_null` and `pyarrow.array` import pandas, which takes 46 MB.
+
+    Args:
+        numbers: The Array.
+        null: What stands for null.
+    """
+    import pyarrow as pa
+
+    from chroma_nb.wire.arrow_columns import is_given, to_numbers
+
+    numbers = numbers.cast(pa.int64())
+    out: NDArray[np.int64] = to_numbers(numbers).copy()
+    out[~is_given(numbers)] = null
+    return out
 
 
 def _is_text(types: Any, kind: Any) -> bool:
@@ -142,15 +158,17 @@ def _distinct(column: Any) -> tuple[Any, NDArray[np.int64]] | None:
     """
     import pyarrow as pa
 
+    from chroma_nb.wire.arrow_columns import from_numbers, to_numbers
+
     kind, types = column.type, pa.types
     if types.is_dictionary(kind):
-        rows = np.asarray(column.indices.cast(pa.int64()).fill_null(-1))
+        rows = _array(column.indices, null=-1)
         used, rows = np.unique(rows, return_inverse=True)
         is_null = bool(len(used)) and used[0] < 0
-        values = column.dictionary.take(pa.array(used[1:] if is_null else used))
+        values = column.dictionary.take(from_numbers(used[1:] if is_null else used))
         return values, rows.reshape(-1).astype(np.int64) - is_null
     if hasattr(types, "is_run_end_encoded") and types.is_run_end_encoded(kind):
-        ends = np.asarray(column.run_ends).astype(np.int64) - column.offset
+        ends = to_numbers(column.run_ends).astype(np.int64) - column.offset
         counts = np.diff(np.clip(ends, 0, len(column)), prepend=0)
         return column.values, np.repeat(np.arange(len(counts)), counts)
     return None

@@ -124,8 +124,9 @@ def export_collection(
                     schema,
                     # So that readers notice damage: a backup may be years old.
                     write_page_checksum=True,
-                    # The numbers of embeddings differ: a dictionary of them is megabytes more in memory, and in the file.
-                    use_dictionary=[name for name in schema.names if name != "embedding"],
+                    # Ids, documents and the numbers of embeddings differ: a dictionary of them is megabytes more in memory, here
+                    # and in the reader, and in the file.
+                    use_dictionary=["uri", "metadata"],
                 ) as writer,
                 progress_bar(
                     scan.n_records, f"Exporting {collection.name}", did="exported", enabled=enabled

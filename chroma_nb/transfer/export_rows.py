@@ -149,6 +149,8 @@ class ExportedRows(Rows):
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from chroma_nb.wire.arrow_columns import to_numbers
+
         column = table.column("embedding").combine_chunks()
         kind = column.type
         is_list = (
@@ -165,7 +167,7 @@ class ExportedRows(Rows):
         if column.null_count:
             at = column.is_null().to_pylist().index(True)
             raise self._bad_cell(rows[at], "embedding", ValueError("the embedding is missing"))
-        lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+        lengths = to_numbers(pc.list_value_length(column))
         odd = np.flatnonzero(lengths != lengths[0])
         if odd.size:
             raise self._bad_cell(
@@ -177,7 +179,7 @@ class ExportedRows(Rows):
         if values.null_count:
             at = values.is_null().to_pylist().index(True) // int(lengths[0])
             raise self._bad_cell(rows[at], "embedding", ValueError("a number is missing in it"))
-        flat = values.to_numpy(zero_copy_only=False)
+        flat = to_numbers(values)
         if not np.isfinite(flat).all():
             at = int(np.flatnonzero(~np.isfinite(flat))[0]) // int(lengths[0])
             raise self._bad_cell(

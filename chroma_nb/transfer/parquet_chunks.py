@@ -16,7 +16,7 @@ from chroma_nb.transfer.parquet_footer import BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY
 from chroma_nb.transfer.parquet_pages import read_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from chroma_nb.transfer.parquet_footer import Footer, ParquetLeaf
@@ -40,6 +40,8 @@ class Chunk(NamedTuple):
     #: Are these texts, and what is there once once in memory?
     is_text: bool
     n_bytes: int
+    #: Bytes of its largest page, which is decompressed whole.
+    page_bytes: int
 
 
 class _Leaf(NamedTuple):
@@ -50,17 +52,44 @@ class _Leaf(NamedTuple):
     lists: tuple[int | None, ...]
 
 
-def measure_chunks(schema: Any, footer: Footer, source: BinaryIO, what: str) -> list[Chunk]:
+def all_pages(footer: Footer, source: BinaryIO) -> list[list[Pages]]:
+    """Return what the pages of each row group say, and in it of each column.
+
+    Args:
+        footer: The file's footer. pyarrow's own objects for it end the process where it is damaged.
+        source: The file itself.
+
+    Raises:
+        ValueError, OSError: The pages are not where they should be, or not what they should be.
+    """
+    return [
+        [read_pages(source, chunk.start, chunk.n_bytes) for chunk in group.chunks]
+        for group in footer.groups
+    ]
+
+
+def texts_in_dictionaries(footer: Footer, pages: Sequence[Sequence[Pages]]) -> list[str]:
+    """Return the columns of texts, by their paths, in which a text may stand once for many rows."""
+    return [
+        ".".join(leaf.path)
+        for place, leaf in enumerate(footer.leaves)
+        if leaf.kind == BYTE_ARRAY and any(group[place].dictionary_bytes for group in pages)
+    ]
+
+
+def measure_chunks(
+    schema: Any, footer: Footer, pages_of: Sequence[Sequence[Pages]], what: str
+) -> list[Chunk]:
     """Measure every column of every row group.
 
     Args:
         schema: The `pyarrow.Schema` that pyarrow makes of the file.
-        footer: Its footer. pyarrow's own objects for it end the process where it is damaged.
-        source: The file itself.
+        footer: Its footer.
+        pages_of: What `all_pages` returns.
         what: Its name for messages: "The file 'x.parquet'".
 
     Raises:
-        ValueError, OSError: The pages are not where they should be, or not what they should be.
+        ValueError: The pages are not what they should be.
         InvalidArgumentError: Texts have an encoding by which a few bytes are many.
     """
     leaves = [leaf for field in schema for leaf in _leaves(field.type)]
@@ -68,8 +97,9 @@ def measure_chunks(schema: Any, footer: Footer, source: BinaryIO, what: str) -> 
         raise ValueError("its columns are not those that its schema names")
     found = []
     for group, row_group in enumerate(footer.groups):
-        for leaf, column, chunk in zip(leaves, footer.leaves, row_group.chunks, strict=True):
-            pages = read_pages(source, chunk.start, chunk.n_bytes)
+        for leaf, column, chunk, pages in zip(
+            leaves, footer.leaves, row_group.chunks, pages_of[group], strict=True
+        ):
             where = f"column {'.'.join(column.path)!r}, row group {group}"
             if pages.n_values != chunk.n_values:
                 raise ValueError(
@@ -82,7 +112,7 @@ def measure_chunks(schema: Any, footer: Footer, source: BinaryIO, what: str) -> 
             is_text = column.kind == BYTE_ARRAY and _is_dictionary(leaf.kind)
             width = _PLACE_BYTES if is_text else _width(column, leaf.kind, pages)
             n_bytes = max(pages.n_bytes, _decoded(leaf, width, row_group.n_rows, pages.n_values))
-            found.append(Chunk(group, column.path[0], is_text, n_bytes))
+            found.append(Chunk(group, column.path[0], is_text, n_bytes, pages.largest_bytes))
     return found
 
 

@@ -35,6 +35,8 @@ class Pages(NamedTuple):
     """Sums over the pages of one column of a row group."""
 
     n_bytes: int
+    #: Of the largest page.
+    largest_bytes: int
     n_values: int
     #: Numbers of the encodings of its data.
     encodings: frozenset[int]
@@ -56,7 +58,7 @@ def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
         ValueError: They are no pages.
     """
     end, at = start + n_bytes, start
-    total = values = dictionary = 0
+    total = largest = values = dictionary = 0
     encodings = set()
     is_compressed = False
     while at < end:
@@ -71,6 +73,7 @@ def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
         )
         count, encoding = (_number(own, one, where) for one in (_N_VALUES, _ENCODING[kind]))
         total += uncompressed
+        largest = max(largest, uncompressed)
         is_compressed |= uncompressed != compressed
         if kind == _DICTIONARY:
             dictionary = max(dictionary, uncompressed)
@@ -80,7 +83,7 @@ def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
         at += size + compressed
         if at > end:
             raise ValueError(f"{where} is longer than its column")
-    return Pages(total, values, frozenset(encodings), dictionary, is_compressed)
+    return Pages(total, largest, values, frozenset(encodings), dictionary, is_compressed)
 
 
 def _number(fields: object, number: int, where: str) -> int:

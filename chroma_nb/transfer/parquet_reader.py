@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,13 @@ from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.preflight import require
 from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
-from chroma_nb.transfer.parquet_chunks import check_nullable, measure_chunks
-from chroma_nb.transfer.parquet_footer import BYTE_ARRAY, read_footer
+from chroma_nb.transfer.parquet_chunks import (
+    all_pages,
+    check_nullable,
+    measure_chunks,
+    texts_in_dictionaries,
+)
+from chroma_nb.transfer.parquet_footer import read_footer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +29,9 @@ _IDS_AT_ONCE = 65_536
 #: How many times its size a batch takes while pyarrow decodes it (measured with lists of float32): the levels of the
 #: lists, the numbers, both again as a list, and the fixed-size list that is made from it.
 _DECODING_COPIES = 4
+#: How many times their size the texts of a row group take that are read as dictionaries (measured with texts of 20 kB): in
+#: pyarrow's table of those it knows, in the dictionaries of two batches, and in pages.
+_TEXT_COPIES = 5
 #: This much of a column is read from the file at a time.
 _BUFFER_BYTES = 1 << 20
 #: A row group is decoded in at most `_BATCHES` batches, unless its texts have fewer bytes than `_LITTLE_TEXT`.
@@ -32,11 +41,33 @@ _LITTLE_TEXT = 4 << 20
 _REWRITTEN_BYTES, _REWRITTEN_ROWS = 4 << 20, 1_000
 
 
+#: Held while pyarrow's default pool is another one.
+_POOL_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def system_pool() -> Iterator[None]:
+    """Have what is opened within the block take its memory from the system itself.
+
+    pyarrow's own pool keeps what is freed: reading texts of 20 kB took twice the memory. A `ParquetFile` keeps the pool that was
+    the default when it was opened, and there is no argument for it.
+    """
+    import pyarrow as pa
+
+    with _POOL_LOCK:
+        before = pa.default_memory_pool()
+        pa.set_memory_pool(pa.system_memory_pool())
+        try:
+            yield
+        finally:
+            pa.set_memory_pool(before)
+
+
 class ParquetReader:
     """Rows of a Parquet file, read forwards in pieces.
 
-    Texts are read as dictionaries: what the file has once is in memory once, and how large the rows are is known
-    before they are decoded.
+    Texts that stand in a dictionary in the file are read as dictionaries: what the file has once is in memory once, and how
+    large the rows are is known before they are decoded.
 
     Args:
         path: The file.
@@ -71,14 +102,15 @@ class ParquetReader:
         with self._named_errors("cannot be read as Parquet"):
             # Before pyarrow reads it, which believes what it says.
             footer = read_footer(self._source)
-            texts = [".".join(leaf.path) for leaf in footer.leaves if leaf.kind == BYTE_ARRAY]
-            self._file = parquet.ParquetFile(
-                self._source,
-                page_checksum_verification=True,
-                read_dictionary=texts,
-                # Without it pyarrow reads the whole chunk of a column at once.
-                buffer_size=_BUFFER_BYTES,
-            )
+            pages = all_pages(footer, self._source)
+            with system_pool():
+                self._file = parquet.ParquetFile(
+                    self._source,
+                    page_checksum_verification=True,
+                    read_dictionary=texts_in_dictionaries(footer, pages),
+                    # Without it pyarrow reads the whole chunk of a column at once.
+                    buffer_size=_BUFFER_BYTES,
+                )
             size = os.fstat(self._source.fileno()).st_size
             self.schema = self._file.schema_arrow
             check_nullable(self.schema, self._file.metadata.metadata)
@@ -87,9 +119,7 @@ class ParquetReader:
         self.expansion = Expansion(f"The file {self._path!r}", size)
         self._id_expansion = Expansion(f"The column 'id' of the file {self._path!r}", size)
         with self._named_errors("cannot be read as Parquet"):
-            self._chunks = measure_chunks(
-                self.schema, footer, self._source, f"The file {self._path!r}"
-            )
+            self._chunks = measure_chunks(self.schema, footer, pages, f"The file {self._path!r}")
         others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
         Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
         #: Row group -> bytes that its texts decode to.
@@ -108,24 +138,25 @@ class ParquetReader:
         Raises:
             MemoryBudgetError: There is no room for the texts of a row group, or for a batch of its rows.
         """
-        texts: dict[int, int] = {}
-        others: dict[int, int] = {}
-        for group, name, is_text, n_bytes in self._chunks:
-            if column in (None, name):
-                held = texts if is_text else others
-                held[group] = held.get(group, 0) + n_bytes
+        texts: Counter[int] = Counter()
+        others: Counter[int] = Counter()
+        pages: Counter[int] = Counter()
+        for chunk in self._chunks:
+            if column in (None, chunk.column):
+                (texts if chunk.is_text else others)[chunk.group] += chunk.n_bytes
+                pages[chunk.group] += chunk.page_bytes
         rows, at_once = most, piece_bytes() // _DECODING_COPIES
-        for group in {**texts, **others}:
+        for group in pages:
             n_rows = max(1, self._group_rows[group])
-            each = (texts.get(group, 0) + others.get(group, 0)) // n_rows
+            each = (texts[group] + others[group]) // n_rows
             rows = min(rows, max(1, at_once // max(1, each)))
-            least = -(-n_rows // _BATCHES) if texts.get(group, 0) > _LITTLE_TEXT else 1
+            least = -(-n_rows // _BATCHES) if texts[group] > _LITTLE_TEXT else 1
             batch = min(n_rows, max(rows, least))
             ways = ["read it where there is more memory"]
             if n_rows > 1:
                 ways.insert(0, self._with_smaller_groups(each))
             require(
-                2 * texts.get(group, 0) + batch * (others.get(group, 0) // n_rows),
+                _TEXT_COPIES * texts[group] + batch * (others[group] // n_rows) + pages[group],
                 f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
                 *ways,
             )
@@ -177,7 +208,10 @@ class ParquetReader:
                 # Few batches, as each has all texts of the row group so far.
                 size = max(n_rows, -(-in_group // _BATCHES))
             found = 0
-            for batch in self._file.iter_batches(size, row_groups=[group], columns=columns):
+            # In one thread: each thread of pyarrow has an allocator of its own, which keeps what is freed.
+            for batch in self._file.iter_batches(
+                size, row_groups=[group], columns=columns, use_threads=False
+            ):
                 # Older versions of pyarrow do not look whether all columns are of one length.
                 batch.validate()
                 found += batch.num_rows
@@ -213,6 +247,9 @@ class ParquetReader:
         """Return rows start .. stop - 1 as a table; to go back it reads from the beginning again."""
         if start < self._first:
             self._restart()
+        if self._end < stop:
+            # The next batches need the memory that Arrow has kept from those before.
+            self._pool.release_unused()
         while self._end < stop:
             with self._named_errors():
                 batch = next(self._batches)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.copying import PIECE_RECORDS
-from chroma_nb.errors import InvalidDimensionException, with_way_out
+from chroma_nb.errors import InvalidDimensionException, MemoryBudgetError, with_way_out
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import place_of
@@ -82,6 +82,7 @@ def add_pieces(
     report.added = rows.n_rows - len(known)
     enabled = collection.client.get_settings().progress
     desc = f"Adding to {collection.name}"
+    written = 0
     with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
         for start, stop in rows.windows():
             chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
@@ -91,9 +92,23 @@ def add_pieces(
                 if piece["embeddings"] is None and piece["uris"] is not None:
                     # `add` takes uris beside documents only where the embeddings are given.
                     piece["embeddings"] = collection.embed_documents(piece["documents"])
-                collection.add(ids=ids, **piece, on_conflict=on_conflict)
+                try:
+                    collection.add(ids=ids, **piece, on_conflict=on_conflict)
+                except MemoryBudgetError as error:
+                    raise _with_progress(error, written, rows.n_rows - len(left)) from None
+                written += len(ids)
                 bar.update(len(ids))
     return report
+
+
+def _with_progress(error: MemoryBudgetError, written: int, n_rows: int) -> MemoryBudgetError:
+    """Say in an error what is there already, and how the rest gets there."""
+    if written:
+        error.args = (
+            f"{error.args[0]} {written:,} of {n_rows:,} records were added before; on_conflict='skip' passes over them, and "
+            "adds the others, when the call is repeated.",
+        )
+    return error
 
 
 def check_rows(rows: Rows, name: str, dimension: int | None) -> None:

@@ -73,9 +73,9 @@ def from_numbers(numbers: NDArray[Any]) -> pa.Array:
     """Return numbers as a column, without a copy.
 
     Args:
-        numbers: Shape (n,), C-contiguous, float32 or int32.
+        numbers: Shape (n,), C-contiguous, float32, int32 or int64.
     """
-    kind = pa.float32() if numbers.dtype == np.float32 else pa.int32()
+    kind = pa.from_numpy_dtype(numbers.dtype)
     return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
 
 

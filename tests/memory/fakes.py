@@ -67,6 +67,7 @@ class FakeLender(Lender):
         self._log = log
         self._name = name
         self.is_busy = False
+        self.cache = self.statements = 0
 
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         self._log.append(self._name)
@@ -83,8 +84,19 @@ class FakeLender(Lender):
     def oldest_use(self) -> float | None:
         return self._age if self._pieces else None
 
+    @property
+    def cache_bytes(self) -> int:
+        return self.cache
+
+    @property
+    def statement_bytes(self) -> int:
+        return self.statements
+
     def tighten(self) -> None:
         self._log.append(f"{self._name} tightens")
+
+    def loosen(self) -> None:
+        self._log.append(f"{self._name} loosens")
 
     def room_returned(self) -> None:
         self._log.append(f"{self._name} has room")

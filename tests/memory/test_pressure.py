@@ -91,12 +91,33 @@ def test_what_is_missing_is_given_back_and_no_more(watched: Watched) -> None:
     assert watched.look() == []
 
 
-def test_the_databases_tighten_last_and_once(watched: Watched) -> None:
+def test_the_databases_tighten_once(watched: Watched) -> None:
     told = watched.look(-20 * MIB)
     assert told[:4] == ["old", "old", "new", "new"]
     assert sorted(told[4:]) == ["new tightens", "old tightens"]
     assert watched.look() == []
     assert watched.pressure.is_on
+
+
+def test_the_databases_tighten_before_they_can_use_up_the_reserve(
+    watched: Watched, clock: Clock
+) -> None:
+    watched.old.cache, watched.new.cache = 30 * MIB, 10 * MIB
+    assert watched.look(RESERVE + 40 * MIB) == []
+    assert sorted(watched.look(RESERVE + 40 * MIB - 1)) == ["new tightens", "old tightens"]
+    assert not watched.pressure.is_on, "nothing is unloaded for it"
+    # One that is opened meanwhile is no exception.
+    third = FakeLender(watched.machine, 3.0, [], watched.log, "third")
+    watched.lenders.add(third)
+    assert watched.look() == ["third tightens"]
+    # They may grow again when that leaves twice the reserve, and has done so for a while.
+    for free, waits in ((2 * RESERVE + 40 * MIB, 2.0), (2 * RESERVE + 41 * MIB, 0.4)):
+        assert not any("loosens" in told for told in watched.look(free))
+        clock.now += waits
+        assert watched.look() == []
+    clock.now += 0.2
+    assert sorted(watched.look()) == ["new loosens", "old loosens", "third loosens"]
+    assert watched.look() == []
 
 
 def test_there_is_room_again_only_after_a_while_of_calm(watched: Watched, clock: Clock) -> None:
@@ -114,6 +135,10 @@ def test_there_is_room_again_only_after_a_while_of_calm(watched: Watched, clock:
     clock.now += 0.2
     assert sorted(watched.look()) == ["new has room", "old has room"]
     assert not watched.pressure.is_on
+    clock.now += 0.4
+    assert watched.look() == []
+    clock.now += 0.2
+    assert sorted(watched.look()) == ["new loosens", "old loosens"]
     assert watched.look() == []
     # And if it gets short again, they tighten again.
     assert sorted(watched.look(0)) == ["new tightens", "old tightens"]

@@ -123,7 +123,18 @@ class Asking(Lender):
     def oldest_use(self) -> float | None:
         return -1.0
 
+    @property
+    def cache_bytes(self) -> int:
+        return 0
+
+    @property
+    def statement_bytes(self) -> int:
+        return 0
+
     def tighten(self) -> None:
+        pass
+
+    def loosen(self) -> None:
         pass
 
     def room_returned(self) -> None:

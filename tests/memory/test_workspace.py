@@ -54,6 +54,18 @@ def workspace(machine: FakeMachine, lenders: Lenders) -> Workspace:
 # -- how much ---------------------------------------------------------------------------------
 
 
+def test_with_next_to_nothing_free_what_is_small_is_refused_too(
+    workspace: Workspace, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace_module.PRESSURE, "is_critical", True)
+    machine.n_bytes = 3 * MIB
+    with pytest.raises(MemoryBudgetError, match=r"^It needs about 1\.0 kB; 0 B are free"):
+        workspace.take_all(1_000, "It")
+    # It was so at the last look of the watcher, and is not so any more.
+    machine.n_bytes = 5 * MIB
+    assert workspace.take_all(1_000, "It").n_bytes == 1_000
+
+
 def test_small_wants_never_look_at_the_machine(workspace: Workspace, machine: FakeMachine) -> None:
     give(workspace, machine, 0)
     for wanted in (0, 1, SMALL_BYTES):

@@ -206,6 +206,11 @@ class DuckDBConnection(ABC):
                     self._idle_cursors.append(cursor)
         self._after_reading()
 
+    @property
+    def is_at_work_elsewhere(self) -> bool:
+        """Whether another thread reads or writes at this moment."""
+        return len(self._busy_cursors) > self._this_thread.n_cursors
+
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a new cursor that counts as busy already."""
         try:

@@ -10,7 +10,7 @@ import numpy as np
 
 from chroma_nb.db import _fields
 from chroma_nb.db.base import TEXT_COLUMNS, RecordRows, TextSizes
-from chroma_nb.db.chunks import IS_RECORD
+from chroma_nb.db.chunks import IS_RECORD, Padding, padded_chunk_bytes
 from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.duckdb.catalogue import StoredCatalogue
 from chroma_nb.db.memory_share import with_more_memory
@@ -22,6 +22,7 @@ from chroma_nb.filters.expression import Expression, field_conditions, patterns
 from chroma_nb.filters.pattern_parts import count_parts
 from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
+from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _FILTER_BYTES = 64 << 20
 #: Regular expressions are evaluated in pieces of at most this many bytes of documents, times the parts of the expressions. DuckDB looks
 #: for an interrupt once for 2,048 rows, whatever their size; between two pieces Python does. 4 s in the worst case.
 _PIECE_WORK = 100_000_000
+#: DuckDB has the texts of a chunk this many times while it reads it, and this many bytes beside (measured with 8 MB of them).
+_CHUNK_COPIES, _CHUNK_MORE = 2, 2 << 20
 #: A scan yields pieces of at most this many bytes.
 _SCAN_BYTES = 8 << 20
 #: The sizes of a collection's texts still count deleted records. They are measured again when they count more than
@@ -175,10 +178,42 @@ class StoredRecords(StoredCatalogue):
         wanted = np.unique(labels)
         with self._database.reading() as cursor:
             table = self.record_table(cursor, entry)
-            with WORKSPACE.take(len(wanted) * table.row_bytes(columns)) as room:
+            with (
+                self._room_for_chunk(entry, table, columns, cursor),
+                WORKSPACE.take(len(wanted) * table.row_bytes(columns)) as room,
+            ):
                 rows = joined(list(table.fetch(wanted, columns, room.n_bytes)))
         _check_rows(entry, rows, len(wanted), columns)
         return in_order(rows, labels)
+
+    @contextlib.contextmanager
+    def _room_for_chunk(
+        self,
+        entry: CatalogueEntry,
+        table: RecordTable,
+        columns: Sequence[str],
+        cursor: duckdb.DuckDBPyConnection,
+    ) -> Iterator[None]:
+        """Take the memory for a chunk with long texts where DuckDB's limit is not enough for it.
+
+        Of several databases that would each take it at once, one waits for the other.
+
+        Raises:
+            MemoryBudgetError: It is not free.
+        """
+        missing = 0
+        if entry.texts is not None and (entry.padding is Padding.ALL or not entry.padding):
+            chunk = min(table.chunk_bytes(columns), padded_chunk_bytes(entry.texts.most_in_record))
+            missing = _CHUNK_COPIES * chunk + _CHUNK_MORE - self.memory_share.n_bytes
+        if missing <= 0 or self.memory_share.is_fixed:
+            yield
+            return
+        what = f"Reading a record of collection [{entry.info.name}], with those beside it,"
+        with (
+            WORKSPACE.take_all(missing, what, MAKE_ROOM),
+            self.memory_share.raised(missing, cursor),
+        ):
+            yield
 
     def scan(self, collection_id: UUID) -> Iterator[RecordRows]:
         entry = self._database.entry(collection_id)

@@ -289,6 +289,10 @@ class DuckDB(StoredRecords):
         return self._database.working_bytes
 
     @property
+    def statement_bytes(self) -> int:
+        return self.memory_share.n_bytes if self._database.is_at_work_elsewhere else 0
+
+    @property
     def memory_limit(self) -> int:
         return self.memory_share.n_bytes
 

@@ -148,7 +148,7 @@ def test_what_a_footer_says_of_sizes_is_not_believed(
     client: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
     path = tmp_path / "lying.parquet"
-    documents = pa.array([f"{i} " + "y" * MB for i in range(40)])
+    documents = pa.array(["y" * 40 * MB])
     table = table_of(client, document=documents)
     parquet.write_table(table, path, compression="zstd", use_dictionary=False)
     metadata = parquet.read_metadata(path)
@@ -162,9 +162,7 @@ def test_what_a_footer_says_of_sizes_is_not_believed(
     assert parquet.read_metadata(path).row_group(0).column(at).total_uncompressed_size == 1
     machine = SimpleNamespace(free=lambda: 60 << 20, limit=preflight.MACHINE.limit)
     monkeypatch.setattr(preflight, "MACHINE", machine)
-    with pytest.raises(
-        MemoryBudgetError, match=r"Reading row group 0 \(40 rows\) .*lying\.parquet"
-    ):
+    with pytest.raises(MemoryBudgetError, match=r"Reading row group 0 \(1 rows\) .*lying\.parquet"):
         client.import_(path, "imported")
 
 
@@ -347,7 +345,7 @@ def page(*fields: bytes, kind: int = 0, counts: bytes = b"\x15\x0a\x15\x00\x00")
 
 def test_a_page_is_read_by_its_header() -> None:
     data = page(kind=2) + page()
-    assert read_pages(io.BytesIO(data), 0, len(data)) == (18, 5, {0}, 9, True)
+    assert read_pages(io.BytesIO(data), 0, len(data)) == (18, 9, 5, {0}, 9, True)
 
 
 @pytest.mark.parametrize(
