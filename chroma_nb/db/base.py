@@ -557,7 +557,7 @@ class DB(Catalogue):
 
     @property
     def statement_bytes(self) -> int:
-        """Bytes of memory that statements which other threads execute at this moment may take; 0 without such."""
+        """Bytes of memory that the statements of this moment may take; 0 where none is executed."""
         return 0
 
     @property

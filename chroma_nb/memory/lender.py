@@ -45,7 +45,7 @@ class Lender(ABC):
     @property
     @abstractmethod
     def statement_bytes(self) -> int:
-        """Bytes that its database may take for statements which other threads execute at this moment."""
+        """Bytes that its database may take for the statements of this moment; 0 where it executes none."""
 
     @abstractmethod
     def tighten(self) -> None:

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,18 @@ def return_large_at_once(limit: int) -> None:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
+def return_arrows_memory() -> None:
+    """Give back what pyarrow's own allocator keeps of freed memory: 23 MB after pieces of 2 MB were written."""
+    pyarrow: Any = sys.modules.get("pyarrow")
+    # Another thread may be importing it at this moment.
+    pool = getattr(pyarrow, "default_memory_pool", None)
+    if pool is not None:
+        pool().release_unused()
+
+
 def return_memory() -> None:
-    """Give freed memory back to the operating system; does nothing where there is no glibc."""
+    """Give freed memory back to the operating system, as far as its allocators can do that."""
+    return_arrows_memory()
     trim = _malloc_trim()
     if trim is not None:
         trim(0)

@@ -40,6 +40,8 @@ _REASON = "an answer or a write needed room"
 _PATIENCE_SECONDS = 10.0
 #: How long it has collections unloaded at least. Others may load them again at once, so there is an end to it.
 _LENDING_SECONDS = 1.0
+#: A thread that asks again and again lets one that waits go first for so long, seconds: longer than `_LOOK_SECONDS`.
+_YIELD_SECONDS = 0.15
 #: How often it looks at the free memory meanwhile, as other processes may free some.
 _LOOK_SECONDS = 0.1
 
@@ -137,6 +139,8 @@ class Workspace:
         self._free_before = 0
         #: The most that was ever free, bytes.
         self._most_free = 0
+        #: The threads that wait in `take_all`.
+        self._waiting: set[int] = set()
         #: When plenty was free (monotonic clock).
         self._plenty = -1.0
         self._lenders = lenders
@@ -164,7 +168,6 @@ class Workspace:
             return self._free()
 
     def _free(self) -> int:
-        # Of one database the headroom is enough for.
         free_now = max(0, self._machine.free() - _HEADROOM_BYTES - self._statements())
         granted = self.used
         if free_now - granted > _PLENTY * _MODEST_BYTES:
@@ -309,8 +312,11 @@ class Workspace:
             while True:
                 with self._lock:
                     room = self._free()
-                    if n_bytes <= room:
+                    if n_bytes <= room and not self._gives_precedence(started):
                         return self._granted(n_bytes)
+                    if n_bytes <= room:
+                        self._changed.wait(_YIELD_SECONDS)
+                        continue
                 # Nothing is unloaded where it would not fit even then.
                 reach = room + self._lenders.lendable() + self._others() + self._statements()
                 lent = n_bytes <= reach and self._lenders.give_back(n_bytes - room, _REASON)
@@ -329,10 +335,21 @@ class Workspace:
                             n_bytes, room, budget, what, *ways, may_fit_later=could_come or waited
                         )
                     waited = True
+                    self._waiting.add(threading.get_ident())
                     self._changed.wait(min(left, _LOOK_SECONDS))
         finally:
-            if holding is not None and waited:
-                holding.patience -= time.monotonic() - started
+            if waited:
+                self._waiting.discard(threading.get_ident())
+                if holding is not None:
+                    holding.patience -= time.monotonic() - started
+
+    def _gives_precedence(self, started: float) -> bool:
+        """Say whether this thread lets another go first, which has waited longer: for a moment, and where it holds nothing."""
+        return (
+            bool(self._waiting - {threading.get_ident()})
+            and time.monotonic() - started < _YIELD_SECONDS
+            and not self._mine()
+        )
 
     def _could_come(self, n_bytes: int) -> bool:
         """Say whether there may be enough once other threads give back their grants."""
@@ -343,8 +360,12 @@ class Workspace:
         return others > 0 and n_bytes <= self._free() + others
 
     def _statements(self) -> int:
-        """Return the bytes that databases may take for statements of other threads, which nobody has granted."""
-        return sum(lender.statement_bytes for lender in self._lenders)
+        """Return the bytes that databases may take for the statements of this moment, which nobody has granted.
+
+        Those of the largest are left out: the headroom is for them, and they may be what is being asked for.
+        """
+        found = [lender.statement_bytes for lender in self._lenders]
+        return sum(found) - max(found, default=0)
 
     def _mine(self) -> int:
         """Return the bytes that are granted to this thread, which nobody else gives back."""

@@ -12,6 +12,7 @@ from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.preflight import require
+from chroma_nb.memory.trim import return_arrows_memory
 from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
 from chroma_nb.transfer.parquet_chunks import (
     all_pages,
@@ -94,7 +95,6 @@ class ParquetReader:
             self._source.close()
             raise
         self._from_batches = pa.Table.from_batches
-        self._pool = pa.default_memory_pool()
         self._restart()
 
     def _measure(self, parquet: Any) -> None:
@@ -225,7 +225,7 @@ class ParquetReader:
         self._held: list[Any] = []
         self._batches: Iterator[Any] = iter(())
         # This pass needs the memory that Arrow has kept from the pass before.
-        self._pool.release_unused()
+        return_arrows_memory()
         self._batches = self._decoded(self.window_rows)
         #: The row at which `_held` begins, and one past its last.
         self._first = self._end = 0
@@ -249,7 +249,7 @@ class ParquetReader:
             self._restart()
         if self._end < stop:
             # The next batches need the memory that Arrow has kept from those before.
-            self._pool.release_unused()
+            return_arrows_memory()
         while self._end < stop:
             with self._named_errors():
                 batch = next(self._batches)

@@ -207,9 +207,9 @@ class DuckDBConnection(ABC):
         self._after_reading()
 
     @property
-    def is_at_work_elsewhere(self) -> bool:
-        """Whether another thread reads or writes at this moment."""
-        return len(self._busy_cursors) > self._this_thread.n_cursors
+    def is_at_work(self) -> bool:
+        """Whether some thread reads at this moment."""
+        return bool(self._busy_cursors)
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a new cursor that counts as busy already."""

@@ -290,7 +290,7 @@ class DuckDB(StoredRecords):
 
     @property
     def statement_bytes(self) -> int:
-        return self.memory_share.n_bytes if self._database.is_at_work_elsewhere else 0
+        return self.memory_share.n_bytes if self._database.is_at_work else 0
 
     @property
     def memory_limit(self) -> int:

@@ -180,6 +180,10 @@ class Transactions(DuckDBConnection):
                 write_format(con, PADDED_FORMAT)
             self.format = PADDED_FORMAT
 
+    @property
+    def is_at_work(self) -> bool:
+        return self._is_writing or super().is_at_work
+
     # -- the catalogue in memory --------------------------------------------------------------
 
     def entry(self, collection_id: UUID) -> CatalogueEntry:
