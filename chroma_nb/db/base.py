@@ -24,7 +24,6 @@ from chroma_nb.memory.sizes import utf8_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
     from uuid import UUID
 
     from numpy.typing import NDArray
@@ -365,12 +364,7 @@ class DB(Catalogue):
     def __enter__(self) -> DB:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @abstractmethod
@@ -556,9 +550,9 @@ class DB(Catalogue):
         return
 
     @property
-    def statement_bytes(self) -> int:
-        """Bytes of memory that the statements of this moment may take; 0 where none is executed."""
-        return 0
+    def is_at_work(self) -> bool:
+        """Whether statements are executed at this moment, which take memory of `memory_limit`."""
+        return False
 
     @property
     def working_bytes(self) -> int:
@@ -596,10 +590,7 @@ class DB(Catalogue):
         for collection_id in collection_ids:
             size = 0, 0, 0
             with contextlib.suppress(NotFoundError):
-                size = (
-                    self.extent(collection_id).n_records,
-                    self.bytes_on_disk(collection_id),
-                    0,
-                )
+                n_records = self.extent(collection_id).n_records
+                size = n_records, self.bytes_on_disk(collection_id), 0
             found.append(size)
         return found

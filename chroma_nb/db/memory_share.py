@@ -61,6 +61,8 @@ class MemoryShare:
         #: Held from the moment a limit is looked up until DuckDB has it: an older, lower one would end the statement for
         #: which it was just raised.
         self._setting = threading.Lock()
+        #: The limit that DuckDB was given last.
+        self._set = n_bytes
         #: Bytes that the last repeated statement needed beside the limit: the next one is likely to need as much.
         self.last_more = 0
         #: Bytes by which the limit is raised at the moment, by all threads together.
@@ -73,11 +75,17 @@ class MemoryShare:
         """Bytes that DuckDB may use at the moment."""
         return self.n_bytes + self._more
 
-    def apply(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+    def apply(
+        self,
+        connection: duckdb.DuckDBPyConnection | None = None,
+        *,
+        in_transaction: bool = False,
+    ) -> None:
         """Set DuckDB's limit. It stays stale where DuckDB is using more at the moment, or is being reopened.
 
         Args:
             connection: A connection of this thread, which is faster than a new cursor.
+            in_transaction: It has a transaction, which would end where DuckDB is using more: a lower limit waits.
         """
         try:
             cursor = self._cursor() if connection is None else connection
@@ -87,7 +95,12 @@ class MemoryShare:
             return
         try:
             with self._setting:
-                cursor.execute(f"SET memory_limit = '{self.limit}B'")
+                limit = self.limit
+                if in_transaction and limit < self._set:
+                    self.is_stale = True
+                    return
+                cursor.execute(f"SET memory_limit = '{limit}B'")
+                self._set = limit
             self.is_stale = False
         except (duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.FatalException):
             # DuckDB uses more at the moment, or has ended: the next statement sets the limit, or raises.
@@ -98,7 +111,11 @@ class MemoryShare:
 
     @contextlib.contextmanager
     def raised(
-        self, n_bytes: int, connection: duckdb.DuckDBPyConnection | None = None
+        self,
+        n_bytes: int,
+        connection: duckdb.DuckDBPyConnection | None = None,
+        *,
+        in_transaction: bool = False,
     ) -> Iterator[None]:
         """Let DuckDB use `n_bytes` bytes more until the end of the block.
 
@@ -106,11 +123,12 @@ class MemoryShare:
             n_bytes: How many.
             connection: The connection that needs them, if it has no open result at the end of the block: then the
                 limit is lowered at once.
+            in_transaction: It has a transaction at the beginning of the block; see `apply`.
         """
         try:
             with self._lock:
                 self._more += n_bytes
-            self.apply(connection)
+            self.apply(connection, in_transaction=in_transaction)
             yield
         finally:
             with self._lock:

@@ -15,8 +15,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Database(ABC):
+    """The memory of a lender's database: its caches, and what its statements take without asking."""
+
+    @property
+    @abstractmethod
+    def cache_bytes(self) -> int:
+        """The most bytes that `tighten` takes from it."""
+
+    @property
+    @abstractmethod
+    def statement_bytes(self) -> int:
+        """Bytes that it may take for the statements of this moment; 0 where it executes none."""
+
+    @abstractmethod
+    def tighten(self) -> None:
+        """Shrink its caches, until `loosen` is called."""
+
+    @abstractmethod
+    def loosen(self) -> None:
+        """Let its caches grow again."""
+
+
 class Lender(ABC):
     """Holds memory that can be unloaded and loaded again. `LENDERS` knows all of this process."""
+
+    #: What else it holds.
+    database: Database
 
     @abstractmethod
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
@@ -36,24 +61,6 @@ class Lender(ABC):
     @abstractmethod
     def oldest_use(self) -> float | None:
         """Return the last use (monotonic clock) of what would be unloaded first; None where there is nothing."""
-
-    @property
-    @abstractmethod
-    def cache_bytes(self) -> int:
-        """The most bytes by which `tighten` limits everything else, such as the database's caches."""
-
-    @property
-    @abstractmethod
-    def statement_bytes(self) -> int:
-        """Bytes that its database may take for the statements of this moment; 0 where it executes none."""
-
-    @abstractmethod
-    def tighten(self) -> None:
-        """Shrink everything else, such as the database's caches, until `loosen` is called."""
-
-    @abstractmethod
-    def loosen(self) -> None:
-        """Let the caches grow again."""
 
     @abstractmethod
     def room_returned(self) -> None:

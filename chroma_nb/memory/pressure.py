@@ -167,17 +167,18 @@ class Pressure:
         A statement takes its database's whole limit within a tenth of a second. Nobody grants it that.
         """
         lenders = list(self._lenders)
-        caches = sum(lender.cache_bytes for lender in lenders)
+        caches = sum(lender.database.cache_bytes for lender in lenders)
         if free < reserve + caches:
             for lender in lenders:
                 if lender not in self._tight:
                     self._tight.add(lender)
-                    lender.tighten()
-        is_over = self._tight and not self.is_on and free > _ROOM_AGAIN * reserve + caches
-        if self._cache_calm.lasts(bool(is_over)):
-            for lender in list(self._tight):
+                    lender.database.tighten()
+        tight = [lender for lender in lenders if lender in self._tight]
+        is_over = not self.is_on and free > _ROOM_AGAIN * reserve + caches
+        if self._cache_calm.lasts(bool(tight) and is_over):
+            for lender in tight:
                 self._tight.discard(lender)
-                lender.loosen()
+                lender.database.loosen()
 
     def _announce_room(self) -> None:
         for lender in self._lenders:
@@ -194,7 +195,9 @@ class Pressure:
                 # The thread goes on: the next look may succeed.
                 logger.exception("Looking at the machine's memory failed")
                 pause = _MOST_SECONDS
-            if self.is_on or self._tight or any(lender.lendable for lender in self._lenders):
+            if self.is_on or any(
+                lender.lendable or lender in self._tight for lender in self._lenders
+            ):
                 self._last_loaded = time.monotonic()
             elif time.monotonic() - self._last_loaded > _IDLE_SECONDS:
                 with self._lock:

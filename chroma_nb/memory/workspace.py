@@ -364,7 +364,7 @@ class Workspace:
 
         Those of the largest are left out: the headroom is for them, and they may be what is being asked for.
         """
-        found = [lender.statement_bytes for lender in self._lenders]
+        found = [lender.database.statement_bytes for lender in self._lenders]
         return sum(found) - max(found, default=0)
 
     def _mine(self) -> int:

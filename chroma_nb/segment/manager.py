@@ -126,12 +126,21 @@ class SegmentManager:
     def _hold(self, slot: Slot) -> None:
         """Take a slot's lock for reading; its segment is loaded first where it fits."""
         self.residents.drop_if_in_doubt(slot)
-        slot.lock.acquire_read()
+        self._begin_reading(slot)
         if slot.segment is None and self.residents.may_fit(slot):
             slot.lock.release()
             with slot.write_lock:
                 self._load(slot)
                 # Unloading takes both locks, so it cannot come between loading and reading.
+                slot.lock.acquire_read()
+
+    @hands_over
+    def _begin_reading(self, slot: Slot) -> None:
+        """Take a slot's lock for reading, where the collection was evicted during a commit, after that."""
+        slot.lock.acquire_read()
+        if slot.segment is None and slot.is_committing:
+            slot.lock.release()
+            with slot.write_lock:
                 slot.lock.acquire_read()
 
     @contextlib.contextmanager
@@ -142,9 +151,12 @@ class SegmentManager:
         slot = self._current(collection_id)
         with _between_commits(slot, expression):
             self.residents.drop_if_in_doubt(slot)
-            with slot.lock.read():
+            self._begin_reading(slot)
+            try:
                 slot.touch()
                 yield slot.segment or stored_segment(self.db, self.db.get_collection(collection_id))
+            finally:
+                slot.lock.release()
 
     def scan(
         self,
@@ -286,7 +298,7 @@ class SegmentManager:
                     extent = self.db.commit(collection_id, changes)
                 slot.least_bytes = None
             else:
-                slot.in_doubt = True
+                slot.in_doubt = slot.is_committing = True
                 extent = self.db.commit(collection_id, changes)
                 self._room.use(slot, segment, changes, extent.version, counted)
                 slot.in_doubt = False
@@ -300,6 +312,7 @@ class SegmentManager:
             self.residents.drop_if_in_doubt(slot)
             raise
         finally:
+            slot.is_committing = False
             self.residents.ledger.set_held(slot.growth_account, 0)
         return extent
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chroma_nb.index.base import graph_parameters
-from chroma_nb.memory.budget import LEAST_DATABASE, database_share, is_auto, read_budget
+from chroma_nb.memory.budget import is_auto, read_budget
 from chroma_nb.memory.ledger import Ledger
 from chroma_nb.memory.lender import LENDERS, Lender
 from chroma_nb.memory.pressure import PRESSURE
@@ -23,6 +23,7 @@ from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.trim import return_memory
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment import policy, refusals
+from chroma_nb.segment.database_memory import DatabaseMemory
 from chroma_nb.segment.history import History
 from chroma_nb.segment.index_file import has_graph
 from chroma_nb.segment.saved_graphs import SavedGraphs
@@ -74,6 +75,8 @@ class ResidentSet(Lender):
         derived: The collections' derived files.
     """
 
+    database: DatabaseMemory
+
     def __init__(
         self,
         db: DB,
@@ -87,20 +90,17 @@ class ResidentSet(Lender):
         self.slots = slots
         self.derived = derived
         self.saved_graphs = SavedGraphs(engine, settings.graph_min_records, derived)
-        if is_auto(settings.memory_budget):
-            self.ledger = Ledger(0, SHARED_BUDGET)
-        else:
-            budget = read_budget(settings.memory_budget)
-            self.ledger = Ledger(budget)
-            db.set_memory_limit(database_share(budget))
+        given = settings.memory_budget
+        self.ledger = Ledger(0, SHARED_BUDGET) if is_auto(given) else Ledger(read_budget(given))
+        self.database = DatabaseMemory(db, self.ledger)
+        if not is_auto(given):
+            self.database.set_limit()
         self.history = History()
         self._budget_lock = threading.Lock()
         #: Bytes reserved since the machine's free memory was last checked.
         self._unchecked = 0
         #: Bytes unloaded since freed memory was last given back to the system.
         self._freed = 0
-        #: The database has its least limit, as the machine's memory is short.
-        self._is_tight = False
         #: Little memory is left, so a small collection that is loaded replaces another one. This begins before there
         #: is too little: of many small collections, only a part of the memory goes back to the system.
         self._replaces_small = False
@@ -153,7 +153,7 @@ class ResidentSet(Lender):
                 self.ledger.end_lowering()
                 self._return_freed(at_once=True)
                 self.sample()
-        self._limit_database()
+        self.database.set_limit()
         if budget > before:
             self.on_room()
         return budget
@@ -306,30 +306,10 @@ class ResidentSet(Lender):
             self.sample()
         return returned
 
-    @property
-    def cache_bytes(self) -> int:
-        return database_share(self.budget) - LEAST_DATABASE
-
-    @property
-    def statement_bytes(self) -> int:
-        return self.db.statement_bytes
-
-    def tighten(self) -> None:
-        self._is_tight = True
-        self._limit_database()
-        return_memory()
-
-    def loosen(self) -> None:
-        self._is_tight = False
-        self._limit_database()
-
     def room_returned(self) -> None:
         # Of the shared budget this store's part may have grown.
-        self._limit_database()
+        self.database.set_limit()
         self.on_room()
-
-    def _limit_database(self) -> None:
-        self.db.set_memory_limit(LEAST_DATABASE if self._is_tight else database_share(self.budget))
 
     def _evict_one(
         self,

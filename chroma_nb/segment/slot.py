@@ -56,6 +56,9 @@ class Slot:
     #: A commit is being applied to the segment. If no thread holds `write_lock`, it was interrupted, and the segment
     #: may lack changes that are in the DB.
     in_doubt: bool = False
+    #: A commit began while the collection was loaded. If it is not loaded any more, readers wait for the commit: they would
+    #: find some of their records before it, and some after it.
+    is_committing: bool = False
     pinned: bool = False
     loading: bool = False
     #: How much of a first graph is built, from 0 to 1; None where none is being built.

@@ -474,6 +474,7 @@ class DBContract:
         assert db.derived_folder is None or os.path.isdir(db.derived_folder)
         assert db.commit_bytes(np.array([10, 20])) >= 0
         assert db.working_bytes >= 0
+        assert not db.is_at_work
         (records, files, texts), gone = db.sizes([notes, uuid.uuid4()])
         assert (records, files) == (2, db.bytes_on_disk(notes))
         # 0 is "not counted".

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from chroma_nb.memory.lender import Lender
+from chroma_nb.memory.lender import Database, Lender
 from chroma_nb.memory.limits import Limit
 from chroma_nb.memory.workspace import WORKSPACE
 
@@ -47,6 +47,28 @@ class FakeMachine:
         return Limit("a limit of this test", self.total, self.total - self.n_bytes, "the test")
 
 
+class FakeDatabase(Database):
+    """Notes what it is told.
+
+    Args:
+        log: Where.
+        name: Its name there.
+    """
+
+    cache_bytes = 0
+    statement_bytes = 0
+
+    def __init__(self, log: list[str], name: str) -> None:
+        self._log = log
+        self._name = name
+
+    def tighten(self) -> None:
+        self._log.append(f"{self._name} tightens")
+
+    def loosen(self) -> None:
+        self._log.append(f"{self._name} loosens")
+
+
 class FakeLender(Lender):
     """Holds pieces of memory of a fake machine, the oldest first.
 
@@ -67,7 +89,7 @@ class FakeLender(Lender):
         self._log = log
         self._name = name
         self.is_busy = False
-        self.cache = self.statements = 0
+        self.database = FakeDatabase(log, name)
 
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:
         self._log.append(self._name)
@@ -83,20 +105,6 @@ class FakeLender(Lender):
 
     def oldest_use(self) -> float | None:
         return self._age if self._pieces else None
-
-    @property
-    def cache_bytes(self) -> int:
-        return self.cache
-
-    @property
-    def statement_bytes(self) -> int:
-        return self.statements
-
-    def tighten(self) -> None:
-        self._log.append(f"{self._name} tightens")
-
-    def loosen(self) -> None:
-        self._log.append(f"{self._name} loosens")
 
     def room_returned(self) -> None:
         self._log.append(f"{self._name} has room")

@@ -89,6 +89,30 @@ def test_deletes_and_updates_come_through_while_others_use_all_of_the_databases_
     assert client.get_collection("notes", embedding_function=None).metadata == {"number": 7}
 
 
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_a_limit_below_what_is_used_ends_no_transaction(in_transaction: bool) -> None:
+    """The watcher of the machine's memory lowers it at any moment; DuckDB ends the transaction of who sets it."""
+    # Nothing can go to files.
+    with contextlib.closing(duckdb.connect(config={"temp_directory": ""})) as con:
+        share = MemoryShare(1 << 30, False, con.cursor)
+        share.apply()
+        con.execute("BEGIN")
+        con.execute(
+            "CREATE TABLE numbers AS SELECT range AS n, hash(range) AS h FROM range(300000)"
+        )
+        share.n_bytes = 1 << 20
+        with share.raised(0, con, in_transaction=in_transaction):
+            assert share.is_stale
+            if in_transaction:
+                con.execute("INSERT INTO numbers VALUES (1, 2)")
+                con.execute("COMMIT")
+            else:
+                # What this is for.
+                with pytest.raises(duckdb.Error, match="aborted"):
+                    con.execute("INSERT INTO numbers VALUES (1, 2)")
+                con.execute("ROLLBACK")
+
+
 def test_no_thread_lowers_the_limit_while_another_one_has_it_raised() -> None:
     # A limit was looked up, another thread raised it, and the first one set what it had looked up.
     with duckdb.connect() as connection:

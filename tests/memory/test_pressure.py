@@ -102,7 +102,7 @@ def test_the_databases_tighten_once(watched: Watched) -> None:
 def test_the_databases_tighten_before_they_can_use_up_the_reserve(
     watched: Watched, clock: Clock
 ) -> None:
-    watched.old.cache, watched.new.cache = 30 * MIB, 10 * MIB
+    watched.old.database.cache_bytes, watched.new.database.cache_bytes = 30 * MIB, 10 * MIB
     assert watched.look(RESERVE + 40 * MIB) == []
     assert sorted(watched.look(RESERVE + 40 * MIB - 1)) == ["new tightens", "old tightens"]
     assert not watched.pressure.is_on, "nothing is unloaded for it"

@@ -289,8 +289,8 @@ class DuckDB(StoredRecords):
         return self._database.working_bytes
 
     @property
-    def statement_bytes(self) -> int:
-        return self.memory_share.n_bytes if self._database.is_at_work else 0
+    def is_at_work(self) -> bool:
+        return self._database.is_at_work
 
     @property
     def memory_limit(self) -> int:

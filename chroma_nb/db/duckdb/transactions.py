@@ -348,7 +348,9 @@ class Transactions(DuckDBConnection):
         """
         memory, self._commit_memory = self._commit_memory, None
         if memory is not None and not self.persists:
-            memory.enter_context(self.memory_share.raised(WORKSPACE.headroom, self.connection))
+            memory.enter_context(
+                self.memory_share.raised(WORKSPACE.headroom, self.connection, in_transaction=True)
+            )
 
     @staticmethod
     def _commit(connection: duckdb.DuckDBPyConnection) -> None:

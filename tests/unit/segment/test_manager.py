@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,9 @@ from chroma_nb.segment.segment import LoadedSegment
 
 if TYPE_CHECKING:
     from tests.unit.segment.conftest import Store
+
+
+LONG = 60.0
 
 
 def test_a_query_loads_and_a_get_does_not(store: Store) -> None:
@@ -92,6 +96,50 @@ def test_a_collection_that_is_evicted_during_its_own_commit_holds_nothing(
     assert store.slot().segment is None
     assert residents.ledger.used == 0
     assert list(store.texts()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("how", ["present", "answering"])
+def test_a_reader_sees_no_half_of_a_commit_that_had_the_collection_evicted(
+    plain_store: Store, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Without a segment an answer takes several queries of the DB: which records there are, and then these."""
+    store = plain_store
+    ids = [str(number) for number in range(9)]
+    store.write(*ids)
+    residents, commit = store.segments.residents, store.db.commit
+    # The readers find no room to load it again.
+    monkeypatch.setattr(residents, "may_fit", lambda _: False)
+    selected, found = threading.Event(), []
+
+    def read() -> None:
+        with getattr(store.segments, how)(store.id) as segment:
+            labels = segment.metadata.select()
+            selected.set()
+            if committing.is_set():
+                committed.wait(LONG)
+            # In another order, as after a query.
+            found.append(segment.metadata.read(labels[::-1], ()).ids)
+
+    committing, committed = threading.Event(), threading.Event()
+    reader = threading.Thread(target=read)
+
+    def evicting(collection_id: Any, changes: Any) -> Any:
+        residents.drop(store.slot(), save=False, reason="the database needed room")
+        committing.set()
+        reader.start()
+        # Until it is in the middle of its answer, or waits for this commit.
+        waiting = store.slot().write_lock._waiting
+        while not selected.wait(0.01) and reader.ident not in waiting:
+            pass
+        try:
+            return commit(collection_id, changes)
+        finally:
+            committed.set()
+
+    monkeypatch.setattr(store.db, "commit", evicting)
+    store.writer.delete(store.id, None, ids=ids[:5], limit=None)
+    reader.join(LONG)
+    assert found == [ids[:4:-1]]
 
 
 def test_short_texts_among_long_ones_are_not_taken_for_long_ones(store: Store) -> None:

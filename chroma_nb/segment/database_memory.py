@@ -1,0 +1,49 @@
+"""`DatabaseMemory`: the limit of a store's database, in proportion to the budget, and lower while memory is short."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chroma_nb.memory.budget import LEAST_DATABASE, database_share
+from chroma_nb.memory.lender import Database
+from chroma_nb.memory.trim import return_memory
+
+if TYPE_CHECKING:
+    from chroma_nb.db.base import DB
+    from chroma_nb.memory.ledger import Ledger
+
+
+class DatabaseMemory(Database):
+    """The memory of one database.
+
+    Args:
+        db: The database.
+        ledger: Has the budget of the store's collections.
+    """
+
+    def __init__(self, db: DB, ledger: Ledger) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._is_tight = False
+
+    @property
+    def cache_bytes(self) -> int:
+        return database_share(self._ledger.budget) - LEAST_DATABASE
+
+    @property
+    def statement_bytes(self) -> int:
+        return self._db.memory_limit if self._db.is_at_work else 0
+
+    def tighten(self) -> None:
+        self._is_tight = True
+        self.set_limit()
+        return_memory()
+
+    def loosen(self) -> None:
+        self._is_tight = False
+        self.set_limit()
+
+    def set_limit(self) -> None:
+        """Set the limit anew, after the budget has changed."""
+        share = database_share(self._ledger.budget)
+        self._db.set_memory_limit(LEAST_DATABASE if self._is_tight else share)
