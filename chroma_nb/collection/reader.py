@@ -173,7 +173,7 @@ class ReadingHandle(EmbeddingHandle):
             metadatas=matches.metadatas,
             distances=matches.distances,
         )
-        result.asked = asked
+        result.asked, result.space = asked, self.get_model().space
         self._note_filters(result, filters)
         return result
 

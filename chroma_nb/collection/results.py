@@ -72,11 +72,13 @@ class QueryResult(_Result):
 
     Attributes:
         asked: What was asked, for display: one text per query, or None where embeddings were given.
+        space: The collection's distance, for display: ``l2``, ``cosine`` or ``ip``.
     """
 
     _view = "query"
 
     asked: list[str] | None = None
+    space: str = "l2"
 
     def to_pandas(self, query: int | None = None, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per found record: query, rank, distance, id, document, metadata columns.

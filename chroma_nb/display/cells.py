@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -19,13 +19,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from markupsafe import Markup
+    from numpy.typing import NDArray
 
 #: Characters of a text that are shown at once, and up to which its folded rest goes.
 _limits: ContextVar[tuple[int, int]] = ContextVar("limits", default=(120, 2_000))
-#: Rows of a table, metadata keys that get a column of their own, and characters of a name.
+#: Rows of a table, and characters of a name.
 ROWS = 10
-COLUMNS = 6
 NAME_CHARACTERS = 80
+#: Characters of a line of a table that is 900 pixels wide. Between two columns there are as many as `_BETWEEN`.
+LINE = 132
+_BETWEEN = 3
+#: Characters of a line that a column of documents takes at least: 24em.
+DOCUMENT = 48
+#: Characters that a bar takes.
+_BAR = 15
+#: Characters that a column of metadata takes at most. Longer texts take several lines.
+_WIDEST = 22
+#: Texts of up to this many characters, such as dates and names, stay on one line.
+_ONE_LINE = 24
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,11 @@ class Cell:
     first: str | Markup
     #: What is folded away behind it.
     rest: str | Markup = ""
+    #: A second text below it.
+    below: Cell | None = None
     number: bool = False
+    #: A class of style.css: "w" stays on one line, "d" is a document, which gets the room that is left.
+    kind: str = ""
     #: Length of a bar, 0 to 1.
     bar: float | None = None
 
@@ -75,19 +90,25 @@ def text_cell(text: str, pattern: re.Pattern[str] | None = None, limit: int = 12
     return Cell(marked(text[:limit] + "…", pattern), marked(cut, pattern))
 
 
+def text_of(value: Any) -> str:
+    """Return any metadata value as text."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    if isinstance(value, str | int | np.integer):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 def value_cell(value: Any) -> Cell:
     """Return any metadata value."""
-    if value is None:
-        return Cell("")
-    if isinstance(value, bool | np.bool_):
-        return Cell(str(bool(value)).lower())
-    if isinstance(value, int | np.integer):
-        return Cell(str(value), number=True)
-    if isinstance(value, float | np.floating):
-        return Cell(f"{value:.6g}", number=True)
-    if isinstance(value, str):
-        return text_cell(value)
-    return text_cell(json.dumps(value, ensure_ascii=False, default=str))
+    text = text_of(value)
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return Cell(text, number=True)
+    return replace(text_cell(text), kind="w" if len(text) <= _ONE_LINE else "")
 
 
 def vector_cell(vector: Any) -> Cell:
@@ -99,21 +120,37 @@ def vector_cell(vector: Any) -> Cell:
     return Cell(f"[{first}{', …' if len(values) > 3 else ''}] {len(values)}-d")
 
 
-def distance_cells(distances: Sequence[float]) -> list[Cell]:
-    """Return distances with bars: the farthest of them has the longest."""
-    finite = [distance for distance in distances if np.isfinite(distance)]
-    low, high = min([0.0, *finite]), max([0.0, *finite])
-    span = high - low or 1.0
-    return [
-        Cell(
-            f"{distance:.4f}" if abs(distance) < 1e4 else f"{distance:.5g}",
-            number=True,
-            bar=round(max(0.0, min(1.0, (distance - low) / span)), 3)
-            if np.isfinite(distance)
-            else 1.0,
-        )
-        for distance in distances
-    ]
+def nearness_cells(distances: Sequence[float], space: str) -> dict[str, list[Cell]]:
+    """Return columns that say how near records are, by their heads. The nearest has the longest bar.
+
+    Args:
+        distances: Of the records, nearest first.
+        space: ``cosine`` and ``ip`` have a similarity as well, which is 1 - distance, and larger for what is nearer. The bar
+            shows that: of ``ip`` in relation to the largest. For ``l2`` half a bar is the middle one of the distances.
+    """
+    found = np.asarray(distances, dtype=np.float64)
+    known = found[np.isfinite(found)]
+    shown = [Cell(_number(distance), number=True) for distance in found.tolist()]
+    if space == "l2":
+        middle = float(np.median(known)) if known.size else 0.0
+        bars = 1 / (1 + found / (middle or 1.0))
+        return {"distance": _with_bars(shown, bars)}
+    similarities = 1 - found
+    largest = max(1e-9, float((1 - known).max())) if known.size else 1.0
+    bars = similarities if space == "cosine" else similarities / largest
+    cells = [Cell(_number(one), number=True) for one in similarities.tolist()]
+    name = "similarity" if space == "cosine" else "inner product"
+    return {name: _with_bars(cells, bars), "distance": shown}
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.5g}"
+
+
+def _with_bars(cells: Sequence[Cell], bars: NDArray[np.float64]) -> list[Cell]:
+    """Add bars to cells: shape (n,), from 0 to 1; others are cut off, and NaN is no bar."""
+    lengths = np.clip(np.nan_to_num(bars), 0.0, 1.0).round(3).tolist()
+    return [replace(cell, bar=length) for cell, length in zip(cells, lengths, strict=True)]
 
 
 def head(name: str, *, number: bool = False) -> Cell:
@@ -122,37 +159,57 @@ def head(name: str, *, number: bool = False) -> Cell:
 
 
 def metadata_columns(
-    metadatas: Sequence[dict[str, Any] | None],
-) -> tuple[list[Cell], list[list[Cell]]]:
-    """Return heads and rows of metadata: a column for each common key, one for all the others."""
+    metadatas: Sequence[dict[str, Any] | None], room: int
+) -> tuple[list[Cell], list[list[Cell]], list[Cell | None]]:
+    """Return metadata as heads and rows, and what has no column of its own.
+
+    Args:
+        metadatas: Of the records.
+        room: Characters of a line that the columns may take. The commonest keys get them, and one at least.
+
+    Returns:
+        The heads, the rows, and for each row the other keys with their values as one text; None where there are none.
+    """
     counts: dict[str, int] = {}
     for metadata in metadatas:
         for key in metadata or {}:
             counts[key] = counts.get(key, 0) + 1
     order = list(counts)
-    common = sorted(counts, key=lambda key: (-counts[key], order.index(key)))[:COLUMNS]
-    common.sort(key=order.index)
-    others = len(counts) > len(common)
-    rows = []
-    for metadata in metadatas:
-        known = metadata or {}
-        row = [value_cell(known.get(key)) for key in common]
-        if others:
-            left = {key: value for key, value in known.items() if key not in common}
-            row.append(text_cell(json.dumps(left, ensure_ascii=False, default=str) if left else ""))
-        rows.append(row)
+    cells = {
+        key: [value_cell((metadata or {}).get(key)) for metadata in metadatas] for key in order
+    }
+    chosen: list[str] = []
+    for key in sorted(counts, key=lambda key: (-counts[key], order.index(key))):
+        width = _BETWEEN + min(
+            _WIDEST, max(len(key), *(len(str(cell.first)) for cell in cells[key]))
+        )
+        if chosen and width > room:
+            break
+        chosen.append(key)
+        room -= width
+    chosen.sort(key=order.index)
+    columns = [cells[key] for key in chosen]
     heads = [
-        head(key, number=any(row[at].number for row in rows) and _all_numbers(rows, at))
-        for at, key in enumerate(common)
+        head(key, number=all(cell.number or not cell.first for cell in column))
+        for key, column in zip(chosen, columns, strict=True)
     ]
-    if others:
-        more = len(counts) - len(common)
-        heads.append(head(f"{more} more {'key' if more == 1 else 'keys'}"))
-    return heads, rows
+    rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in metadatas]
+    return heads, rows, [_other_keys(metadata or {}, chosen) for metadata in metadatas]
 
 
-def _all_numbers(rows: Sequence[Sequence[Cell]], at: int) -> bool:
-    return all(row[at].number or not row[at].first for row in rows)
+def width_of(name: Cell, cells: Sequence[Cell]) -> int:
+    """Return about how many characters of a line a column takes."""
+    widest = max((len(str(cell.first)) for cell in cells), default=0)
+    bar = _BAR if any(cell.bar is not None for cell in cells) else 0
+    return _BETWEEN + max(len(str(name.first)), widest) + bar
+
+
+def _other_keys(metadata: dict[str, Any], chosen: Sequence[str]) -> Cell | None:
+    others = {key: value for key, value in metadata.items() if key not in chosen}
+    if not others:
+        return None
+    texts = [f"{key}: {text_of(value)}" for key, value in others.items() if value is not None]
+    return text_cell(" · ".join(texts), limit=DOCUMENT)
 
 
 def showing(shown: int, total: int, what: str) -> str:

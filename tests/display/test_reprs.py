@@ -272,3 +272,60 @@ def test_tables_stay_narrow_unless_asked(client: Any) -> None:
         assert "rare" in every.columns
         assert "other metadata" not in every.columns
     assert len(wide.to_pandas().columns) == 2 + 61
+
+
+def _found(client: Any, space: str, distances: list[float]) -> Any:
+    """Return a result with these distances."""
+    collection = client.create_collection(f"near-{space}", embedding_function=None)
+    collection.add(
+        ids=[f"r{at}" for at in range(len(distances))], embeddings=np.eye(len(distances))
+    )
+    result = collection.query(query_embeddings=np.ones((1, len(distances))), include=["distances"])
+    result["distances"][0][:] = distances
+    result.space = space
+    return result
+
+
+@pytest.mark.parametrize(
+    ("space", "distances", "shown", "bars"),
+    [
+        ("cosine", [0.2, 0.9, 1.5], ["0.8000", "0.1000", "-0.5000"], ["0.8", "0.1", "0.0"]),
+        ("ip", [-3.0, -1.0, 2.0], ["4.0000", "2.0000", "-1.0000"], ["1.0", "0.5", "0.0"]),
+        ("l2", [0.0, 2.0, 6.0], ["0.0000", "2.0000", "6.0000"], ["1.0", "0.5", "0.25"]),
+        ("l2", [0.0, 0.0, 0.0], ["0.0000"] * 3, ["1.0"] * 3),
+    ],
+)
+def test_a_longer_bar_is_nearer(
+    client: Any, space: str, distances: list[float], shown: list[str], bars: list[str]
+) -> None:
+    html = _html(_found(client, space, distances))
+    found = re.findall(r'class="n">([^<]*)<meter min="0" max="1" value="([^"]*)"', html)
+    assert found == list(zip(shown, bars, strict=True))
+    assert "a longer bar is nearer" in html
+    names = {"cosine": "similarity", "ip": "inner product", "l2": "distance"}
+    assert f">{names[space]}</th>" in html
+    assert ">distance</th>" in html
+
+
+def test_many_keys_leave_the_document_its_room(client: Any) -> None:
+    wide = client.create_collection("nine-keys", embedding_function=None)
+    metadata = {
+        "year": 2024,
+        "author": "Anna Maria Schmidt",
+        "published": "2024-02-15",
+        **{f"key number {at}": f"value <{at}> & more" for at in range(6)},
+    }
+    wide.add(
+        ids=["a", "b"],
+        embeddings=np.ones((2, 2)),
+        documents=["a document", None],
+        metadatas=[metadata, {"year": 1, "tags": ["p", 'q"']}],
+    )
+    page = Page(_html(wide.get()))
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", _html(wide.get()))
+    assert heads[:3] == ["id", "document", "year"]
+    assert len(heads) <= 7
+    # What has no column is below the document, each value once.
+    for text in ("value <5> & more", 'tags: ["p", "q\\""]', "Anna Maria Schmidt"):
+        assert page.text.count(text) == 1
+    assert '<td class="w"><span class="t">2024-02-15</span></td>' in _html(wide.get())

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import (
+    DOCUMENT,
+    LINE,
     ROWS,
     Cell,
     Table,
-    distance_cells,
     head,
     metadata_columns,
+    nearness_cells,
     showing,
     text_cell,
     value_cell,
     vector_cell,
+    width_of,
 )
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.facts import NotAsked, problem, within
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from chroma_nb.display.cells import View
     from chroma_nb.types import FieldSummary
 
+#: Characters of an id that are shown at once.
+_ID = 40
 #: Metadata keys that are shown, and described at most.
 _FIELDS = 20
 _DESCRIBED = 200
@@ -73,23 +78,29 @@ def records_table(
         column("#", [Cell(str(at), number=True) for at in range(1, len(ids) + 1)], number=True)
     distances = part("distances")
     if distances is not None:
-        column("distance", distance_cells(distances[: len(ids)]), number=True)
-    column("id", [text_cell(record, limit=60) for record in ids])
-    documents = part("documents")
-    if documents is not None:
-        cells = [
-            Cell("") if text is None else text_cell(text, pattern) for text in documents[:ROWS]
-        ]
-        column("document", cells)
+        space = getattr(result, "space", "l2")
+        for name, cells in nearness_cells(distances[: len(ids)], space).items():
+            column(name, cells, number=True)
+    column("id", [replace(text_cell(one, limit=_ID), kind="w") for one in ids])
+    uris, embeddings, documents = part("uris"), part("embeddings"), part("documents")
     metadatas = part("metadatas")
+    others: list[Cell | None] = [None] * len(ids)
     if metadatas is not None:
-        names, rows = metadata_columns(metadatas[: len(ids)])
+        room = LINE - sum(width_of(name, cells) for name, cells in zip(heads, columns, strict=True))
+        room -= DOCUMENT * ((documents is not None) + (uris is not None) + (embeddings is not None))
+        names, rows, others = metadata_columns(metadatas[: len(ids)], room)
+    if documents is not None or any(others):
+        texts = documents[:ROWS] if documents is not None else [None] * len(ids)
+        cells = [Cell("") if text is None else text_cell(text, pattern) for text in texts]
+        column(
+            "document" if documents is not None else "other keys",
+            [replace(one, kind="d", below=more) for one, more in zip(cells, others, strict=True)],
+        )
+    if metadatas is not None:
         heads.extend(names)
         columns.extend([cells[at] for cells in rows] for at in range(len(names)))
-    uris = part("uris")
     if uris is not None:
         column("uri", [Cell("") if uri is None else text_cell(uri) for uri in uris[: len(ids)]])
-    embeddings = part("embeddings")
     if embeddings is not None:
         column("embedding", [vector_cell(vector) for vector in embeddings[: len(ids)]])
     return Table(clean(caption), heads, list(zip(*columns, strict=True)))
@@ -118,7 +129,7 @@ def view_query(shown: QueryResult) -> View:
         elif total > 1:
             caption += f" for query {row + 1}"
         if shown.get("distances") is not None and n:
-            caption += ", nearest first; a longer bar is farther"
+            caption += ", nearest first; a longer bar is nearer"
         tables.append(
             records_table(shown, caption if n else f"No {caption[2:]}.", row, shown.contains)
         )
@@ -140,7 +151,7 @@ def view_explanation(shown: Explanation) -> View:
     for key in order:
         value = shown[key]
         cell = Cell(format_bytes(value)) if key.endswith("_bytes") else value_cell(value)
-        rows.append((key.replace("_", " "), dataclasses.replace(cell, number=False)))
+        rows.append((key.replace("_", " "), replace(cell, number=False)))
     return "pairs", {
         "lead": "",
         "caption": "How the query is answered",
