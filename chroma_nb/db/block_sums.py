@@ -225,14 +225,16 @@ class BlockSums:
             InternalError: One has no checksum.
         """
         known = self._known
-        if known.all() or not len(labels):
+        if not len(labels):
             return np.empty(0, dtype=np.int64)
-        blocks = labels // self.block_rows
-        if blocks.max() >= len(known):
+        if labels.max() >= len(known) * self.block_rows:
             raise InternalError(
                 f"Vector {labels.max():,} was asked for, and there are checksums of {self.n_rows:,}. Nothing is lost: "
                 "repeat the call, or open a new client."
             )
+        if known.all():
+            return np.empty(0, dtype=np.int64)
+        blocks = labels // self.block_rows
         return np.unique(blocks[known[blocks] == _UNKNOWN])
 
     def block(self, number: int) -> Block:

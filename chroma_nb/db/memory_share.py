@@ -60,9 +60,9 @@ class MemoryShare:
         self._lock = threading.Lock()
         #: Held from the moment a limit is looked up until DuckDB has it: an older, lower one would end the statement for
         #: which it was just raised.
-        self._setting = threading.Lock()
+        self._applied_limitting = threading.Lock()
         #: The limit that DuckDB was given last.
-        self._set = n_bytes
+        self._applied_limit = n_bytes
         #: Bytes that the last repeated statement needed beside the limit: the next one is likely to need as much.
         self.last_more = 0
         #: Bytes by which the limit is raised at the moment, by all threads together.
@@ -85,7 +85,7 @@ class MemoryShare:
 
         Args:
             connection: A connection of this thread, which is faster than a new cursor.
-            in_transaction: It has a transaction, which would end where DuckDB is using more: a lower limit waits.
+            in_transaction: The connection is in a transaction. Lowering the limit could abort it, so that is postponed.
         """
         try:
             cursor = self._cursor() if connection is None else connection
@@ -94,13 +94,13 @@ class MemoryShare:
             self.is_stale = True
             return
         try:
-            with self._setting:
+            with self._applied_limitting:
                 limit = self.limit
-                if in_transaction and limit < self._set:
+                if in_transaction and limit < self._applied_limit:
                     self.is_stale = True
                     return
                 cursor.execute(f"SET memory_limit = '{limit}B'")
-                self._set = limit
+                self._applied_limit = limit
             self.is_stale = False
         except (duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.FatalException):
             # DuckDB uses more at the moment, or has ended: the next statement sets the limit, or raises.
@@ -201,8 +201,7 @@ def with_more_memory(
                     self.memory_share.last_more = n_bytes
                     return result
                 except OutOfShareError:
-                    last = n_bytes < more
-                    if last:
+                    if n_bytes < more:
                         raise
             tried, more = n_bytes, 2 * n_bytes
 
@@ -212,6 +211,11 @@ def with_more_memory(
 @contextlib.contextmanager
 def _grant(share: MemoryShare, wanted: int, tried: int) -> Iterator[int]:
     """Hold memory and yield its bytes: `wanted`, or all that is free if that is enough more than was tried before.
+
+    Args:
+        share: Whose limit is going to be raised.
+        wanted: Bytes.
+        tried: Bytes that were not enough; 0 the first time.
 
     Raises:
         OutOfShareError: Too little is free.
@@ -224,7 +228,7 @@ def _grant(share: MemoryShare, wanted: int, tried: int) -> Iterator[int]:
         except MemoryBudgetError:
             n_bytes = max(least, WORKSPACE.free())
             try:
-                # Another thread may hold it for a moment.
+                # Another thread may hold it, and give it back soon.
                 grant = held.enter_context(WORKSPACE.take_all(n_bytes, what))
             except MemoryBudgetError:
                 raise share.error() from None

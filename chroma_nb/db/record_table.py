@@ -59,7 +59,7 @@ class RecordTable:
         return _ROW_BYTES + self._sizes.row_bytes(columns)
 
     def chunk_bytes(self, columns: Sequence[str] = TEXT_COLUMNS) -> int:
-        """Return the bytes of these columns in a chunk, on average; less where there is padding."""
+        """Return the bytes of these columns in a chunk, on average; too many where there is padding."""
         return min(CHUNK_ROWS, self._sizes.n_records) * self._sizes.row_bytes(columns)
 
     def is_large(self, columns: Sequence[str] = TEXT_COLUMNS) -> bool:

@@ -100,7 +100,7 @@ class VectorFile(WatchedFile, VectorSource):
         self._fsync = fsync
         self._header_is_damaged = False
         self._lock = threading.Lock()
-        #: Held while the file gets longer.
+        #: Held while the file gets longer: who makes it longer must not cut off what another thread appends. Taken after `_lock`.
         self._length_lock = threading.Lock()
         self._map: mmap.mmap | None = None
         self._view: NDArray[np.float32] | None = None

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Database(ABC):
+class LenderDatabase(ABC):
     """The memory of a lender's database: its caches, and what its statements take without asking."""
 
     @property
     @abstractmethod
     def cache_bytes(self) -> int:
-        """The most bytes that `tighten` takes from it."""
+        """The most bytes that `tighten` may take from it."""
 
     @property
     @abstractmethod
@@ -40,8 +40,8 @@ class Database(ABC):
 class Lender(ABC):
     """Holds memory that can be unloaded and loaded again. `LENDERS` knows all of this process."""
 
-    #: What else it holds.
-    database: Database
+    #: The memory of its database.
+    database: LenderDatabase
 
     @abstractmethod
     def lend(self, n_bytes: int, reason: str, until: float = math.inf) -> int:

@@ -1,7 +1,7 @@
 """`Pressure`: unloads collections while the machine's memory is short.
 
 The notebook's own arrays may grow, or another process may, while the store is idle. Nobody asks the store for
-room then, and the kernel kills a process when none is left. So as long as collections are loaded, one thread
+room then, and the kernel kills a process when none is left. So as long as collections are loaded or memory is granted, one thread
 looks at the free memory several times a second, and more often the less is free.
 """
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("chroma_nb")
 _RESERVE_SHARE = 0.08
 _LEAST_RESERVE = 24 << 20
 _MOST_RESERVE = 512 << 20
-#: With less than this free, nothing is granted any more.
+#: With less than this free (bytes), `Workspace.take_all` refuses small requests, too.
 CRITICAL_BYTES = 4 << 20
 #: The next look comes before the free memory could be used up: NumPy fills new arrays at some 3 GB/s.
 _BYTES_PER_SECOND = 3e9
@@ -38,20 +38,20 @@ _ROOM_SECONDS = 0.5
 _MUCH_MORE = 1.2
 #: The limit itself is read again after this long: it hardly ever changes.
 _LIMIT_SECONDS = 1.0
-#: The thread ends when nothing has been loaded for this long; the next load starts another.
+#: The thread ends when nothing was loaded or granted for this long; the next load or grant starts another.
 _IDLE_SECONDS = 5.0
 
 
-class _Calm:
-    """Says when something has been so for `_ROOM_SECONDS`."""
+class _Sustained:
+    """Says when a condition has held for `_ROOM_SECONDS`."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def lasts(self, is_so: bool) -> bool:
-        """Take note of whether it is so now; say whether it has been so for long enough, and begin anew then."""
+    def has_lasted(self, holds: bool) -> bool:
+        """Take note of whether the condition holds now; say whether it has held for long enough, and begin anew then."""
         now = time.monotonic()
-        if not is_so:
+        if not holds:
             self._since = None
         elif self._since is None:
             self._since = now
@@ -82,22 +82,22 @@ class Pressure:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ends = threading.Event()
-        self._last_loaded = 0.0
+        self._last_needed = 0.0
         #: Memory is short: what can wait, such as building a graph, waits.
         self.is_on = False
-        #: So little is free that the next allocation may be the last: even what is small is refused.
+        #: So little is free that the next allocation may be the last; see `CRITICAL_BYTES`.
         self.is_critical = False
-        self._calm = _Calm()
+        self._calm = _Sustained()
         #: The lenders that were told to shrink their caches.
         self._tight: weakref.WeakSet[Lender] = weakref.WeakSet()
-        self._cache_calm = _Calm()
+        self._cache_calm = _Sustained()
         self._reserve, self._reserve_until = 0, float("-inf")
         #: The least shared budget (bytes) since the lenders were last told that there is room.
         self._least_total = 1 << 62
 
     def watch(self) -> None:
-        """Start the thread where it does not run; called when something is loaded, or a database works with much."""
-        self._last_loaded = time.monotonic()
+        """Start the thread where it does not run; called when something is loaded, or memory is granted."""
+        self._last_needed = time.monotonic()
         thread = self._thread
         if thread is not None and thread.is_alive():
             return
@@ -138,6 +138,7 @@ class Pressure:
         """Look once, and unload what is missing to the reserve; return the seconds until the next look."""
         free, reserve = self._machine.free(), self.reserve()
         self.is_critical = free < CRITICAL_BYTES
+        free_after = free
         total = self._shared.reckon()
         missing = max(reserve - free, self._shared.excess)
         if missing > 0:
@@ -147,7 +148,7 @@ class Pressure:
                 if free < reserve
                 else "the automatic budget shrank, as less memory is free"
             )
-            free += self._lenders.give_back(missing, reason)
+            free_after = free + self._lenders.give_back(missing, reason)
             self._least_total = min(self._least_total, total)
         elif not self.is_on and total > self._least_total * _MUCH_MORE + _LEAST_RESERVE:
             # Only the shared budget had shrunk, and it has grown again.
@@ -155,13 +156,13 @@ class Pressure:
             self._announce_room()
         else:
             self._least_total = min(self._least_total, total)
-        if self._calm.lasts(self.is_on and missing <= 0 and free > _ROOM_AGAIN * reserve):
+        if self._calm.has_lasted(self.is_on and missing <= 0 and free > _ROOM_AGAIN * reserve):
             self.is_on, self._least_total = False, total
             self._announce_room()
-        self._look_at_caches(free, reserve)
+        self._adjust_caches(free_after, reserve)
         return min(max(free / _BYTES_PER_SECOND, _LEAST_SECONDS), _MOST_SECONDS)
 
-    def _look_at_caches(self, free: int, reserve: int) -> None:
+    def _adjust_caches(self, free: int, reserve: int) -> None:
         """Have the databases' caches shrink before they could use up the reserve, and let them grow again.
 
         A statement takes its database's whole limit within a tenth of a second. Nobody grants it that.
@@ -175,7 +176,7 @@ class Pressure:
                     lender.database.tighten()
         tight = [lender for lender in lenders if lender in self._tight]
         is_over = not self.is_on and free > _ROOM_AGAIN * reserve + caches
-        if self._cache_calm.lasts(bool(tight) and is_over):
+        if self._cache_calm.has_lasted(bool(tight) and is_over):
             for lender in tight:
                 self._tight.discard(lender)
                 lender.database.loosen()
@@ -198,8 +199,8 @@ class Pressure:
             if self.is_on or any(
                 lender.lendable or lender in self._tight for lender in self._lenders
             ):
-                self._last_loaded = time.monotonic()
-            elif time.monotonic() - self._last_loaded > _IDLE_SECONDS:
+                self._last_needed = time.monotonic()
+            elif time.monotonic() - self._last_needed > _IDLE_SECONDS:
                 with self._lock:
                     if self._thread is threading.current_thread():
                         self._thread = None

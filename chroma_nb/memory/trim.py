@@ -1,4 +1,4 @@
-"""Gives freed memory back to the operating system: `return_memory`, and `return_large_at_once`."""
+"""Gives freed memory back to the operating system: `return_memory`, `return_arrows_memory`, `return_large_at_once`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
 What is *loaded* is in a store's ledger. All other memory that grows with the data is granted here first, and
 work is done in pieces of the size that was granted. There is one account for the process, as its stores and
-threads share one machine. A piece of 1 MiB is always granted, so that work never stops altogether, unless next to
-nothing is free. More than that has to be free; loaded collections are unloaded for it.
+threads share one machine. A piece of 1 MiB is always granted, so that work never stops altogether. More than that has
+to be free; loaded collections are unloaded for it. With next to nothing free, what cannot be made in pieces is refused,
+however small it is.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ _REASON = "an answer or a write needed room"
 _PATIENCE_SECONDS = 10.0
 #: How long it has collections unloaded at least. Others may load them again at once, so there is an end to it.
 _LENDING_SECONDS = 1.0
-#: A thread that asks again and again lets one that waits go first for so long, seconds: longer than `_LOOK_SECONDS`.
-_YIELD_SECONDS = 0.15
-#: How often it looks at the free memory meanwhile, as other processes may free some.
+#: How often a thread that waits looks at the free memory, as other processes may free some.
 _LOOK_SECONDS = 0.1
+#: A thread lets one that waits already go first for so long, seconds: longer than `_LOOK_SECONDS`.
+_YIELD_SECONDS = 0.15
 
 
 class Grant:
@@ -139,8 +140,8 @@ class Workspace:
         self._free_before = 0
         #: The most that was ever free, bytes.
         self._most_free = 0
-        #: The threads that wait in `take_all`.
-        self._waiting: set[int] = set()
+        #: The threads that wait in `take_all`, and since when (monotonic clock).
+        self._waiting: dict[int, float] = {}
         #: When plenty was free (monotonic clock).
         self._plenty = -1.0
         self._lenders = lenders
@@ -154,7 +155,8 @@ class Workspace:
 
     @property
     def is_critical(self) -> bool:
-        """Whether so little is free that the next allocation may be the last. Then what is small is refused as well."""
+        """Whether so little is free that the next allocation may be the last. Then `take_all` refuses small requests, too."""
+        # The watcher's last look is known at once. It may be over since.
         return PRESSURE.is_critical and self._machine.free() < CRITICAL_BYTES
 
     @property
@@ -312,9 +314,9 @@ class Workspace:
             while True:
                 with self._lock:
                     room = self._free()
-                    if n_bytes <= room and not self._gives_precedence(started):
-                        return self._granted(n_bytes)
                     if n_bytes <= room:
+                        if not patience or not self._gives_precedence(started):
+                            return self._granted(n_bytes)
                         self._changed.wait(_YIELD_SECONDS)
                         continue
                 # Nothing is unloaded where it would not fit even then.
@@ -335,18 +337,19 @@ class Workspace:
                             n_bytes, room, budget, what, *ways, may_fit_later=could_come or waited
                         )
                     waited = True
-                    self._waiting.add(threading.get_ident())
+                    self._waiting[threading.get_ident()] = started
                     self._changed.wait(min(left, _LOOK_SECONDS))
         finally:
             if waited:
-                self._waiting.discard(threading.get_ident())
+                with self._lock:
+                    self._waiting.pop(threading.get_ident(), None)
                 if holding is not None:
                     holding.patience -= time.monotonic() - started
 
     def _gives_precedence(self, started: float) -> bool:
-        """Say whether this thread lets another go first, which has waited longer: for a moment, and where it holds nothing."""
+        """Say whether this thread lets another go first that waits for longer: for a moment, and where it holds nothing."""
         return (
-            bool(self._waiting - {threading.get_ident()})
+            any(since < started for since in self._waiting.values())
             and time.monotonic() - started < _YIELD_SECONDS
             and not self._mine()
         )

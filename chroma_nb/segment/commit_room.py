@@ -35,7 +35,7 @@ class CommitRoom:
         self._residents = residents
 
     def for_db(self, slot: Slot, changes: Changes) -> Grant:
-        """Take what the DB needs for a commit; one of a few megabytes has to do with what there is.
+        """Take what the DB needs for a commit; one of a few megabytes has to do with what there is, if there is anything.
 
         The collection itself is unloaded for it where nothing else is left.
 
@@ -44,16 +44,17 @@ class CommitRoom:
         """
         text_bytes = changes.rows.text_bytes
         n_bytes = self._db.commit_bytes(text_bytes)
+        is_critical = len(text_bytes) > 0 and WORKSPACE.is_critical
+        if not is_critical and n_bytes <= SMALL_BYTES:
+            return NOTHING
+        if not is_critical and text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
+            return WORKSPACE.take(n_bytes)
         name = self._db.get_collection(slot.collection_id).name
         what = f"Writing {len(text_bytes):,} records to collection [{name}]"
-        if WORKSPACE.is_critical and len(text_bytes):
+        if is_critical:
             # What was written last may not be out of memory yet.
             self._db.settle()
             return WORKSPACE.take_all(n_bytes, what, MAKE_ROOM)
-        if n_bytes <= SMALL_BYTES:
-            return NOTHING
-        if text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
-            return WORKSPACE.take(n_bytes)
         try:
             return WORKSPACE.take_all(n_bytes, what)
         except MemoryBudgetError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chroma_nb.memory.budget import LEAST_DATABASE, database_share
-from chroma_nb.memory.lender import Database
+from chroma_nb.memory.lender import LenderDatabase
 from chroma_nb.memory.trim import return_memory
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from chroma_nb.memory.ledger import Ledger
 
 
-class DatabaseMemory(Database):
+class DatabaseMemory(LenderDatabase):
     """The memory of one database.
 
     Args:

@@ -136,7 +136,7 @@ class SegmentManager:
 
     @hands_over
     def _begin_reading(self, slot: Slot) -> None:
-        """Take a slot's lock for reading, where the collection was evicted during a commit, after that."""
+        """Take a slot's lock for reading. If the collection was evicted during a commit, wait for the commit first."""
         slot.lock.acquire_read()
         if slot.segment is None and slot.is_committing:
             slot.lock.release()

@@ -56,8 +56,9 @@ class Slot:
     #: A commit is being applied to the segment. If no thread holds `write_lock`, it was interrupted, and the segment
     #: may lack changes that are in the DB.
     in_doubt: bool = False
-    #: A commit began while the collection was loaded. If it is not loaded any more, readers wait for the commit: they would
-    #: find some of their records before it, and some after it.
+    #: A commit that began while the collection was loaded is under way. `in_doubt` ends when the segment is dropped, this does
+    #: not: if the collection was evicted meanwhile, readers wait for the commit. They would find some of their records from
+    #: before it, and some from after it.
     is_committing: bool = False
     pinned: bool = False
     loading: bool = False

@@ -56,7 +56,7 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
         sizes = np.append(row_bytes(values), 0)  # row -1 is null
         out: NDArray[np.int64] = sizes[rows]
     elif _is_text(types, kind):
-        out = _TEXT_OBJECT_BYTES + _array(pc.binary_length(column))
+        out = _TEXT_OBJECT_BYTES + _to_int64(pc.binary_length(column))
     elif _is_view(types, kind):
         # A view begins with its length.
         views = np.frombuffer(column.buffers()[1], np.int32)
@@ -92,7 +92,7 @@ def row_bytes(column: Any) -> NDArray[np.int64]:
     ):
         sizes = row_bytes(column.values)
         largest = int(sizes.max()) if len(sizes) else 0
-        out = _POINTER_BYTES + _array(pc.list_value_length(column)) * largest
+        out = _POINTER_BYTES + _to_int64(pc.list_value_length(column)) * largest
     else:
         width = _width(kind) or max(1, column.nbytes // max(1, len(column)))
         out = np.full(len(column), width, np.int64)
@@ -114,7 +114,7 @@ def _sums(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(sizes)))
 
 
-def _array(numbers: Any, null: int = 0) -> NDArray[np.int64]:
+def _to_int64(numbers: Any, null: int = 0) -> NDArray[np.int64]:
     """Return whole numbers of n rows, an Array, as NumPy's: shape (n,), int64.
 
     By their buffers alone: `fill_null` and `pyarrow.array` import pandas, which takes 46 MB.
@@ -162,7 +162,7 @@ def _distinct(column: Any) -> tuple[Any, NDArray[np.int64]] | None:
 
     kind, types = column.type, pa.types
     if types.is_dictionary(kind):
-        rows = _array(column.indices, null=-1)
+        rows = _to_int64(column.indices, null=-1)
         used, rows = np.unique(rows, return_inverse=True)
         is_null = bool(len(used)) and used[0] < 0
         values = column.dictionary.take(from_numbers(used[1:] if is_null else used))

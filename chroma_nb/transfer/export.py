@@ -73,7 +73,7 @@ _OTHER_FORMATS = (
     ".yml",
     ".zip",
 )
-#: With less free than this (bytes), what pyarrow keeps is given back after each piece, which takes a tenth of the time.
+#: With less free than this (bytes), what pyarrow keeps is given back after each piece: an export takes a tenth longer.
 _LITTLE_FREE = 256 << 20
 #: Flags that make a new file and refuse one that exists.
 _NEW_FILE = (

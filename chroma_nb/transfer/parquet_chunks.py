@@ -37,8 +37,8 @@ class Chunk(NamedTuple):
     group: int
     #: The name of the table's column.
     column: str
-    #: Are these texts, and what is there once once in memory?
-    is_text: bool
+    #: These are texts that are read as a dictionary: one that the file has once is in memory once.
+    is_dictionary: bool
     n_bytes: int
     #: Bytes of its largest page, which is decompressed whole.
     page_bytes: int
@@ -109,10 +109,10 @@ def measure_chunks(
                 raise ValueError(f"{where}: its pages are compressed, and its footer says no")
             if column.kind == BYTE_ARRAY:
                 _check_encodings(pages, f"{what} has texts", where)
-            is_text = column.kind == BYTE_ARRAY and _is_dictionary(leaf.kind)
-            width = _PLACE_BYTES if is_text else _width(column, leaf.kind, pages)
+            is_dictionary = column.kind == BYTE_ARRAY and _is_dictionary(leaf.kind)
+            width = _PLACE_BYTES if is_dictionary else _width(column, leaf.kind, pages)
             n_bytes = max(pages.n_bytes, _decoded(leaf, width, row_group.n_rows, pages.n_values))
-            found.append(Chunk(group, column.path[0], is_text, n_bytes, pages.largest_bytes))
+            found.append(Chunk(group, column.path[0], is_dictionary, n_bytes, pages.largest_bytes))
     return found
 
 

@@ -30,8 +30,7 @@ _IDS_AT_ONCE = 65_536
 #: How many times its size a batch takes while pyarrow decodes it (measured with lists of float32): the levels of the
 #: lists, the numbers, both again as a list, and the fixed-size list that is made from it.
 _DECODING_COPIES = 4
-#: How many times their size the texts of a row group take that are read as dictionaries (measured with texts of 20 kB): in
-#: pyarrow's table of those it knows, in the dictionaries of two batches, and in pages.
+#: How many times their size the texts of a row group take that are read as dictionaries (measured with texts of 20 kB).
 _TEXT_COPIES = 5
 #: This much of a column is read from the file at a time.
 _BUFFER_BYTES = 1 << 20
@@ -47,7 +46,7 @@ _POOL_LOCK = threading.Lock()
 
 
 @contextlib.contextmanager
-def system_pool() -> Iterator[None]:
+def _system_pool() -> Iterator[None]:
     """Have what is opened within the block take its memory from the system itself.
 
     pyarrow's own pool keeps what is freed: reading texts of 20 kB took twice the memory. A `ParquetFile` keeps the pool that was
@@ -103,7 +102,7 @@ class ParquetReader:
             # Before pyarrow reads it, which believes what it says.
             footer = read_footer(self._source)
             pages = all_pages(footer, self._source)
-            with system_pool():
+            with _system_pool():
                 self._file = parquet.ParquetFile(
                     self._source,
                     page_checksum_verification=True,
@@ -120,12 +119,13 @@ class ParquetReader:
         self._id_expansion = Expansion(f"The column 'id' of the file {self._path!r}", size)
         with self._named_errors("cannot be read as Parquet"):
             self._chunks = measure_chunks(self.schema, footer, pages, f"The file {self._path!r}")
-        others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_text)
+        others = sum(chunk.n_bytes for chunk in self._chunks if not chunk.is_dictionary)
         Expansion(f"The file {self._path!r}", size).count(self.n_rows, others)
         #: Row group -> bytes that its texts decode to.
         self._text_bytes: Counter[int] = Counter()
         for chunk in self._chunks:
-            self._text_bytes[chunk.group] += chunk.n_bytes * chunk.is_text
+            if chunk.is_dictionary:
+                self._text_bytes[chunk.group] += chunk.n_bytes
         self.window_rows = self._rows_at_once(PIECE_RECORDS)
 
     def _rows_at_once(self, most: int, column: str | None = None) -> int:
@@ -140,13 +140,13 @@ class ParquetReader:
         """
         texts: Counter[int] = Counter()
         others: Counter[int] = Counter()
-        pages: Counter[int] = Counter()
+        largest_pages: Counter[int] = Counter()
         for chunk in self._chunks:
             if column in (None, chunk.column):
-                (texts if chunk.is_text else others)[chunk.group] += chunk.n_bytes
-                pages[chunk.group] += chunk.page_bytes
+                (texts if chunk.is_dictionary else others)[chunk.group] += chunk.n_bytes
+                largest_pages[chunk.group] += chunk.page_bytes
         rows, at_once = most, piece_bytes() // _DECODING_COPIES
-        for group in pages:
+        for group in largest_pages:
             n_rows = max(1, self._group_rows[group])
             each = (texts[group] + others[group]) // n_rows
             rows = min(rows, max(1, at_once // max(1, each)))
@@ -156,7 +156,9 @@ class ParquetReader:
             if n_rows > 1:
                 ways.insert(0, self._with_smaller_groups(each))
             require(
-                _TEXT_COPIES * texts[group] + batch * (others[group] // n_rows) + pages[group],
+                _TEXT_COPIES * texts[group]
+                + batch * (others[group] // n_rows)
+                + largest_pages[group],
                 f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
                 *ways,
             )
@@ -224,7 +226,7 @@ class ParquetReader:
     def _restart(self) -> None:
         self._held: list[Any] = []
         self._batches: Iterator[Any] = iter(())
-        # This pass needs the memory that Arrow has kept from the pass before.
+        # What the pass before was turned into (taken, cast) is in pyarrow's own pool, which keeps what is freed.
         return_arrows_memory()
         self._batches = self._decoded(self.window_rows)
         #: The row at which `_held` begins, and one past its last.
@@ -248,7 +250,7 @@ class ParquetReader:
         if start < self._first:
             self._restart()
         if self._end < stop:
-            # The next batches need the memory that Arrow has kept from those before.
+            # See `_restart`.
             return_arrows_memory()
         while self._end < stop:
             with self._named_errors():

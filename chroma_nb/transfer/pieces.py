@@ -65,6 +65,7 @@ def add_pieces(
 
     Raises:
         IDAlreadyExistsError: An id exists and `on_conflict` is ``"error"``; nothing was written.
+        MemoryBudgetError: There is no room for a piece; it says how many records were added before.
     """
     check_on_conflict(on_conflict)
     report = TransferReport(collection.name)
@@ -83,21 +84,21 @@ def add_pieces(
     enabled = collection.client.get_settings().progress
     desc = f"Adding to {collection.name}"
     written = 0
-    with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
-        for start, stop in rows.windows():
-            chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
-            if chosen:
-                ids = [rows.ids[row] for row in chosen]
-                piece = rows.piece(chosen)
-                if piece["embeddings"] is None and piece["uris"] is not None:
-                    # `add` takes uris beside documents only where the embeddings are given.
-                    piece["embeddings"] = collection.embed_documents(piece["documents"])
-                try:
+    try:
+        with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
+            for start, stop in rows.windows():
+                chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
+                if chosen:
+                    ids = [rows.ids[row] for row in chosen]
+                    piece = rows.piece(chosen)
+                    if piece["embeddings"] is None and piece["uris"] is not None:
+                        # `add` takes uris beside documents only where the embeddings are given.
+                        piece["embeddings"] = collection.embed_documents(piece["documents"])
                     collection.add(ids=ids, **piece, on_conflict=on_conflict)
-                except MemoryBudgetError as error:
-                    raise _with_progress(error, written, rows.n_rows - len(left)) from None
-                written += len(ids)
-                bar.update(len(ids))
+                    written += len(ids)
+                    bar.update(len(ids))
+    except MemoryBudgetError as error:
+        raise _with_progress(error, written, rows.n_rows - len(left)) from None
     return report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from chroma_nb.memory.lender import Database, Lender
+from chroma_nb.memory.lender import Lender, LenderDatabase
 from chroma_nb.memory.limits import Limit
 from chroma_nb.memory.workspace import WORKSPACE
 
@@ -47,7 +47,7 @@ class FakeMachine:
         return Limit("a limit of this test", self.total, self.total - self.n_bytes, "the test")
 
 
-class FakeDatabase(Database):
+class FakeDatabase(LenderDatabase):
     """Notes what it is told.
 
     Args:

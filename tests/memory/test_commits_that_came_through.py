@@ -105,7 +105,7 @@ def test_it_is_as_if_nothing_had_happened(
                     patch.setattr(client.api.db._database, "_commit", partial(_commit, failed))
                 change(client)
             assert bool(failed) == (name != "plain")
-            # What comes after is not led astray.
+            # Later writes succeed.
             for number in range(40):
                 row = rows(1, seed=number + 2)
                 _notes(client).add(ids=[f"more {number}"], embeddings=row)

@@ -202,7 +202,8 @@ class StoredRecords(StoredCatalogue):
             MemoryBudgetError: It is not free.
         """
         missing = 0
-        if entry.texts is not None and (entry.padding is Padding.ALL or not entry.padding):
+        # With padding for some long texts alone it is not known how much a chunk may have.
+        if entry.texts is not None and entry.padding is not Padding.SOME:
             chunk = min(table.chunk_bytes(columns), padded_chunk_bytes(entry.texts.most_in_record))
             missing = _CHUNK_COPIES * chunk + _CHUNK_MORE - self.memory_share.n_bytes
         if missing <= 0 or self.memory_share.is_fixed:

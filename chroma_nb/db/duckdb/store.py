@@ -234,8 +234,8 @@ class DuckDB(StoredRecords):
                     texts.n_bytes - entry.texts.n_bytes
                 )
             if growth is not None and sums is not None:
-                # Where the catalogue was read again meanwhile, since COMMIT had failed and the transaction came through all
-                # the same, the file has other sums, which count this commit already.
+                # Where COMMIT failed and the transaction came through all the same, the catalogue was read again. The file has
+                # new sums then, which count this commit already; these old ones are nobody's any more.
                 sums.adopt(growth)
                 entry.tail = sums.tail
             entry.extent, entry.texts, entry.padding = after, texts, padding
