@@ -57,12 +57,11 @@ class MemoryShare:
         self.n_bytes = n_bytes
         self.is_fixed = is_fixed
         self._cursor = cursor
-        self._lock = threading.Lock()
+        # These two again by the same thread: a signal handler may read in the middle of a read.
+        self._lock = threading.RLock()
         #: Held from the moment a limit is looked up until DuckDB has it: an older, lower one would end the statement for
         #: which it was just raised.
-        self._applied_limitting = threading.Lock()
-        #: The limit that DuckDB was given last.
-        self._applied_limit = n_bytes
+        self._setting = threading.RLock()
         #: Bytes that the last repeated statement needed beside the limit: the next one is likely to need as much.
         self.last_more = 0
         #: Bytes by which the limit is raised at the moment, by all threads together.
@@ -75,17 +74,12 @@ class MemoryShare:
         """Bytes that DuckDB may use at the moment."""
         return self.n_bytes + self._more
 
-    def apply(
-        self,
-        connection: duckdb.DuckDBPyConnection | None = None,
-        *,
-        in_transaction: bool = False,
-    ) -> None:
+    def apply(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         """Set DuckDB's limit. It stays stale where DuckDB is using more at the moment, or is being reopened.
 
         Args:
-            connection: A connection of this thread, which is faster than a new cursor.
-            in_transaction: The connection is in a transaction. Lowering the limit could abort it, so that is postponed.
+            connection: A connection of this thread, which is faster than a new cursor. Not one that is in a transaction: where
+                DuckDB uses more than the limit at the moment, setting it aborts that.
         """
         try:
             cursor = self._cursor() if connection is None else connection
@@ -94,14 +88,10 @@ class MemoryShare:
             self.is_stale = True
             return
         try:
-            with self._applied_limitting:
-                limit = self.limit
-                if in_transaction and limit < self._applied_limit:
-                    self.is_stale = True
-                    return
-                cursor.execute(f"SET memory_limit = '{limit}B'")
-                self._applied_limit = limit
-            self.is_stale = False
+            with self._setting:
+                # Before the limit is looked up: another thread may change it from here on.
+                self.is_stale = False
+                cursor.execute(f"SET memory_limit = '{self.limit}B'")
         except (duckdb.OutOfMemoryException, duckdb.ConnectionException, duckdb.FatalException):
             # DuckDB uses more at the moment, or has ended: the next statement sets the limit, or raises.
             self.is_stale = True
@@ -123,12 +113,12 @@ class MemoryShare:
             n_bytes: How many.
             connection: The connection that needs them, if it has no open result at the end of the block: then the
                 limit is lowered at once.
-            in_transaction: It has a transaction at the beginning of the block; see `apply`.
+            in_transaction: The connection is in a transaction that ends within the block.
         """
         try:
             with self._lock:
                 self._more += n_bytes
-            self.apply(connection, in_transaction=in_transaction)
+            self.apply(None if in_transaction else connection)
             yield
         finally:
             with self._lock:

@@ -71,22 +71,26 @@ class Lenders:
     """All lenders of this process: a query of one store may need the memory of another store's collections."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._all: weakref.WeakSet[Lender] = weakref.WeakSet()
+        self._lock = threading.RLock()
+        #: Replaced as a whole, so that it is read without the lock: a signal handler may ask a store for something at any
+        #: moment.
+        self._all: tuple[weakref.ref[Lender], ...] = ()
 
     def add(self, lender: Lender) -> None:
         """Register a lender. It is held weakly."""
         with self._lock:
-            self._all.add(lender)
+            self._all = *self._others(lender), weakref.ref(lender)
 
     def remove(self, lender: Lender) -> None:
         """Remove a lender."""
         with self._lock:
-            self._all.discard(lender)
+            self._all = self._others(lender)
+
+    def _others(self, lender: Lender) -> tuple[weakref.ref[Lender], ...]:
+        return tuple(one for one in self._all if one() not in (None, lender))
 
     def __iter__(self) -> Iterator[Lender]:
-        with self._lock:
-            return iter(list(self._all))
+        return iter([lender for one in self._all if (lender := one()) is not None])
 
     def lendable(self, but: Lender | None = None) -> int:
         """Return the bytes that all lenders together could give back, `but` left out."""

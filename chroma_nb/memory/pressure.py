@@ -83,6 +83,8 @@ class Pressure:
         self._thread: threading.Thread | None = None
         self._ends = threading.Event()
         self._last_needed = 0.0
+        #: It was said that the thread could not be started.
+        self._has_failed = False
         #: Memory is short: what can wait, such as building a graph, waits.
         self.is_on = False
         #: So little is free that the next allocation may be the last; see `CRITICAL_BYTES`.
@@ -101,7 +103,12 @@ class Pressure:
         thread = self._thread
         if thread is not None and thread.is_alive():
             return
-        with self._lock:
+        if not self._lock.acquire(blocking=False):
+            # It is being started or ended at this moment, perhaps by this thread: a handler of signals or of log messages may ask
+            # a store for something.
+            return
+        failure: RuntimeError | None = None
+        try:
             if self._thread is None or not self._thread.is_alive():
                 self._ends.clear()
                 self._thread = threading.Thread(
@@ -111,8 +118,12 @@ class Pressure:
                     self._thread.start()
                 except RuntimeError as error:
                     # The next load tries again.
-                    self._thread = None
-                    logger.warning("Memory is not watched: %s", error)
+                    self._thread, failure = None, error
+        finally:
+            self._lock.release()
+        if failure is not None and not self._has_failed:
+            self._has_failed = True
+            logger.warning("Memory is not watched: %s", failure)
 
     def rest(self) -> None:
         """Stop the thread if the last store was closed; the next load starts another."""

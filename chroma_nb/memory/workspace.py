@@ -190,6 +190,8 @@ class Workspace:
             return Grant(wanted)
         if wanted <= _MODEST_BYTES and time.monotonic() - self._plenty < _MOMENT_SECONDS:
             return Grant(wanted)
+        # Whoever takes much has a database work as well, which takes memory that nobody grants.
+        PRESSURE.watch()
         with self._lock:
             room = int(self._free() * _SHARE)
             if room >= min(wanted, 4 * SMALL_BYTES):
@@ -206,6 +208,7 @@ class Workspace:
         """
         if n_bytes <= SMALL_BYTES:
             return Grant(n_bytes)
+        PRESSURE.watch()
         with self._lock:
             room = self._free()
             if n_bytes <= room:
@@ -304,6 +307,7 @@ class Workspace:
         """
         if n_bytes <= SMALL_BYTES and not self.is_critical:
             return Grant(n_bytes)
+        PRESSURE.watch()
         holding, piece = self._holding, self._piece
         patience = self._patience if holding is None else holding.patience
         if not waits or (piece is not None and not piece.waits):
@@ -387,8 +391,6 @@ class Workspace:
             return list(self._grants)
 
     def _granted(self, n_bytes: int) -> Grant:
-        # Whoever takes much has a database work as well, which takes memory that nobody grants.
-        PRESSURE.watch()
         grant = Grant(n_bytes, self)
         self._grants.add(grant)
         return grant

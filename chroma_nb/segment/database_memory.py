@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from chroma_nb.memory.ledger import Ledger
 
 
+#: So much a statement may take before the watcher of the machine's memory has looked once more. The limit may be far higher.
+_STATEMENT_BYTES = 32 << 20
+
+
 class DatabaseMemory(LenderDatabase):
     """The memory of one database.
 
@@ -32,7 +36,7 @@ class DatabaseMemory(LenderDatabase):
 
     @property
     def statement_bytes(self) -> int:
-        return self._db.memory_limit if self._db.is_at_work else 0
+        return min(self._db.memory_limit, _STATEMENT_BYTES) if self._db.is_at_work else 0
 
     def tighten(self) -> None:
         self._is_tight = True

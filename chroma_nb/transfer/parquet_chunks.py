@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.transfer.parquet_footer import BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY
-from chroma_nb.transfer.parquet_pages import read_pages
+from chroma_nb.transfer.parquet_pages import most_bytes, read_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import BinaryIO
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from chroma_nb.transfer.parquet_footer import Footer, ParquetLeaf
     from chroma_nb.transfer.parquet_pages import Pages
@@ -42,6 +45,14 @@ class Chunk(NamedTuple):
     n_bytes: int
     #: Bytes of its largest page, which is decompressed whole.
     page_bytes: int
+    #: `Pages.each` of texts, one for each row; None for other columns, whose rows are taken for equally large.
+    pages: NDArray[np.int64] | None = None
+
+    def most_bytes(self, n_rows: int, n_in_group: int) -> int:
+        """Return the most bytes of so many rows of a group that has `n_in_group`; of other columns than texts about that."""
+        if self.pages is None:
+            return n_rows * (self.n_bytes // max(1, n_in_group))
+        return most_bytes(self.pages, n_rows)
 
 
 class _Leaf(NamedTuple):
@@ -112,7 +123,17 @@ def measure_chunks(
             is_dictionary = column.kind == BYTE_ARRAY and _is_dictionary(leaf.kind)
             width = _PLACE_BYTES if is_dictionary else _width(column, leaf.kind, pages)
             n_bytes = max(pages.n_bytes, _decoded(leaf, width, row_group.n_rows, pages.n_values))
-            found.append(Chunk(group, column.path[0], is_dictionary, n_bytes, pages.largest_bytes))
+            is_plain = column.kind == BYTE_ARRAY and not is_dictionary and not leaf.lists
+            found.append(
+                Chunk(
+                    group,
+                    column.path[0],
+                    is_dictionary,
+                    n_bytes,
+                    pages.largest_bytes,
+                    pages.each if is_plain else None,
+                )
+            )
     return found
 
 

@@ -6,12 +6,17 @@ are added up before anything is decoded.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from chroma_nb.transfer.thrift import I32, Compact, Structure, Wanted
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+    from numpy.typing import NDArray
 
 #: A header is some 30 bytes, and more where it holds a column's smallest and largest text.
 _FIRST_BYTES = 512
@@ -44,6 +49,8 @@ class Pages(NamedTuple):
     dictionary_bytes: int
     #: Is some page another number of bytes once it is decompressed?
     is_compressed: bool
+    #: Bytes and values of each page of data, int64, shape (n_pages, 2).
+    each: NDArray[np.int64]
 
 
 def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
@@ -59,6 +66,7 @@ def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
     """
     end, at = start + n_bytes, start
     total = largest = values = dictionary = 0
+    each = array("q")
     encodings = set()
     is_compressed = False
     while at < end:
@@ -79,11 +87,28 @@ def read_pages(file: BinaryIO, start: int, n_bytes: int) -> Pages:
             dictionary = max(dictionary, uncompressed)
         else:
             values += count
+            each.extend((uncompressed, count))
             encodings.add(encoding)
         at += size + compressed
         if at > end:
             raise ValueError(f"{where} is longer than its column")
-    return Pages(total, largest, values, frozenset(encodings), dictionary, is_compressed)
+    sizes = np.array(each, dtype=np.int64).reshape(-1, 2)
+    return Pages(total, largest, values, frozenset(encodings), dictionary, is_compressed, sizes)
+
+
+def most_bytes(each: NDArray[np.int64], n_values: int) -> int:
+    """Return the most bytes of the pages that so many consecutive values are in.
+
+    Args:
+        each: `Pages.each`.
+        n_values: How many values, 1 at least.
+    """
+    if not len(each):
+        return 0
+    n_bytes, ends = np.cumsum(each, axis=0).T
+    # From the last value of each page on, as that reaches furthest.
+    last = np.minimum(np.searchsorted(ends, ends - 1 + n_values), len(each) - 1)
+    return int((n_bytes[last] - n_bytes + each[:, 0]).max())
 
 
 def _number(fields: object, number: int, where: str) -> int:

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb import forked
 from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError
@@ -25,6 +26,8 @@ from chroma_nb.transfer.parquet_footer import read_footer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from chroma_nb.transfer.parquet_chunks import Chunk
+
 #: At most this many ids are decoded at once.
 _IDS_AT_ONCE = 65_536
 #: How many times its size a batch takes while pyarrow decodes it (measured with lists of float32): the levels of the
@@ -32,6 +35,8 @@ _IDS_AT_ONCE = 65_536
 _DECODING_COPIES = 4
 #: How many times their size the texts of a row group take that are read as dictionaries (measured with texts of 20 kB).
 _TEXT_COPIES = 5
+#: The same of other columns, and of a page (measured with pages of 20 MB, each with one text).
+_PLAIN_COPIES = 3
 #: This much of a column is read from the file at a time.
 _BUFFER_BYTES = 1 << 20
 #: A row group is decoded in at most `_BATCHES` batches, unless its texts have fewer bytes than `_LITTLE_TEXT`.
@@ -41,8 +46,21 @@ _LITTLE_TEXT = 4 << 20
 _REWRITTEN_BYTES, _REWRITTEN_ROWS = 4 << 20, 1_000
 
 
-#: Held while pyarrow's default pool is another one.
-_POOL_LOCK = threading.Lock()
+class _Pool:
+    """pyarrow's default pool."""
+
+    def __init__(self) -> None:
+        #: Held while it is another one.
+        self.lock = threading.RLock()
+
+
+_POOL = _Pool()
+# Another thread may have held it when the process was forked.
+forked.call_in_child(_POOL.__init__)  # type: ignore[misc]
+
+
+def _most_bytes(chunks: Sequence[Chunk], n_rows: int, n_in_group: int) -> int:
+    return sum(chunk.most_bytes(n_rows, n_in_group) for chunk in chunks)
 
 
 @contextlib.contextmanager
@@ -54,7 +72,7 @@ def _system_pool() -> Iterator[None]:
     """
     import pyarrow as pa
 
-    with _POOL_LOCK:
+    with _POOL.lock:
         before = pa.default_memory_pool()
         pa.set_memory_pool(pa.system_memory_pool())
         try:
@@ -107,8 +125,9 @@ class ParquetReader:
                     self._source,
                     page_checksum_verification=True,
                     read_dictionary=texts_in_dictionaries(footer, pages),
-                    # Without it pyarrow reads the whole chunk of a column at once.
+                    # Without these two pyarrow reads the whole chunk of a column at once.
                     buffer_size=_BUFFER_BYTES,
+                    pre_buffer=False,
                 )
             size = os.fstat(self._source.fileno()).st_size
             self.schema = self._file.schema_arrow
@@ -138,27 +157,28 @@ class ParquetReader:
         Raises:
             MemoryBudgetError: There is no room for the texts of a row group, or for a batch of its rows.
         """
-        texts: Counter[int] = Counter()
-        others: Counter[int] = Counter()
-        largest_pages: Counter[int] = Counter()
+        groups: dict[int, list[Chunk]] = {}
         for chunk in self._chunks:
             if column in (None, chunk.column):
-                (texts if chunk.is_dictionary else others)[chunk.group] += chunk.n_bytes
-                largest_pages[chunk.group] += chunk.page_bytes
+                groups.setdefault(chunk.group, []).append(chunk)
         rows, at_once = most, piece_bytes() // _DECODING_COPIES
-        for group in largest_pages:
+        for group, chunks in groups.items():
             n_rows = max(1, self._group_rows[group])
-            each = (texts[group] + others[group]) // n_rows
-            rows = min(rows, max(1, at_once // max(1, each)))
-            least = -(-n_rows // _BATCHES) if texts[group] > _LITTLE_TEXT else 1
+            others = [chunk for chunk in chunks if not chunk.is_dictionary]
+            texts = sum(chunk.n_bytes for chunk in chunks if chunk.is_dictionary)
+            pages = sum(chunk.page_bytes for chunk in chunks)
+            rows = min(rows, max(1, at_once // max(1, texts // n_rows)))
+            # A page is decompressed as a whole, so fewer rows than it has are no gain.
+            while rows > 1 and _most_bytes(others, rows, n_rows) > max(at_once, pages):
+                rows = (rows + 1) // 2
+            least = -(-n_rows // _BATCHES) if texts > _LITTLE_TEXT else 1
             batch = min(n_rows, max(rows, least))
             ways = ["read it where there is more memory"]
             if n_rows > 1:
+                each = sum(chunk.n_bytes for chunk in chunks) // n_rows
                 ways.insert(0, self._with_smaller_groups(each))
             require(
-                _TEXT_COPIES * texts[group]
-                + batch * (others[group] // n_rows)
-                + largest_pages[group],
+                _TEXT_COPIES * texts + _PLAIN_COPIES * (_most_bytes(others, batch, n_rows) + pages),
                 f"Reading row group {group} ({n_rows:,} rows) of the file {self._path!r}",
                 *ways,
             )

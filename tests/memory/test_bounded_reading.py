@@ -515,3 +515,22 @@ def test_a_filter_on_a_hundred_keys_takes_few_statements() -> None:
         assert table.select(condition, values, 0, n, keys).tolist() == list(range(n))
     # The metadata is parsed once for all keys: once for each would be 30 rows at a time.
     assert len(statements) <= 8
+
+
+def test_a_short_text_beside_very_long_ones_is_read_with_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = chroma_nb.Settings(progress=False, fsync=False, memory_budget="100 MB")
+    with chroma_nb.PersistentClient(tmp_path, settings) as client:
+        docs = client.create_collection("docs", embedding_function=None)
+        texts = ["short"] * 3_000 + ["y" * 20 * MB] * 3
+        for start in range(0, len(texts), 3_000):
+            piece = texts[start : start + 3_000]
+            docs.add(
+                ids=[f"i{row}" for row in range(start, start + len(piece))],
+                embeddings=np.ones((len(piece), 3)),
+                documents=piece,
+            )
+        client.memory.unload_all()
+        tight(monkeypatch, 8 * MIB)
+        assert docs.get(ids=["i5"])["documents"] == ["short"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -248,6 +250,36 @@ def test_an_error_while_looking_is_logged_and_it_looks_on(
     watched.lenders.remove(watched.old)
     watched.lenders.remove(watched.new)
     watched.pressure.rest()
+
+
+def test_a_handler_of_the_warning_may_ask_for_something(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that writes log messages into a store."""
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            watched.pressure.watch()
+
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    said: list[str] = []
+    handler = Asking()
+    pressure_module.logger.addHandler(handler)
+    monkeypatch.setattr(threading.Thread, "start", refuses)
+    for _ in range(3):
+        watched.pressure.watch()
+    pressure_module.logger.removeHandler(handler)
+    assert said == ["Memory is not watched: can't start new thread"]
+
+
+def test_lenders_are_read_while_another_is_added() -> None:
+    """A signal handler may read at any moment, also while this thread adds one."""
+    lenders = Lenders()
+    with lenders._lock, ThreadPoolExecutor(1) as pool:
+        assert pool.submit(list, lenders).result(LONG) == []
 
 
 STORES = """

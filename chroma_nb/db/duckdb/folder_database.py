@@ -137,7 +137,7 @@ class FolderDatabase(Database):
 
     def _open_database(self) -> duckdb.DuckDBPyConnection:
         """Open the database, under a higher memory limit where its log needs that."""
-        limit = self.memory_share.n_bytes
+        limit = raised = self.memory_share.n_bytes
         # Holds the memory as long as DuckDB has the higher limit.
         with contextlib.ExitStack() as more:
             try:
@@ -147,7 +147,7 @@ class FolderDatabase(Database):
                     if not is_out_of_memory(error):
                         raise
                     # Reading the log takes more than the limit.
-                    self.memory_share.n_bytes = self._more_memory(more)
+                    self.memory_share.n_bytes = raised = self._more_memory(more)
                     connection = super()._connect()
                 if not self._is_checked:
                     # Before anything is asked of it. Later nobody else can have it open.
@@ -159,8 +159,10 @@ class FolderDatabase(Database):
             except duckdb.Error as error:
                 raise self.open_error(error) from error
             finally:
-                if self.memory_share.n_bytes != limit:
-                    self.memory_share.n_bytes = limit
+                if raised != limit:
+                    if self.memory_share.n_bytes == raised:
+                        self.memory_share.n_bytes = limit
+                    # Otherwise the watcher of the machine's memory has set another limit meanwhile.
                     self.memory_share.is_stale = True
         return connection
 

@@ -17,12 +17,16 @@ from chroma_nb.db.memory_share import with_more_memory
 from chroma_nb.db.read_again import read_again
 from chroma_nb.db.record_table import RecordTable, in_order, joined, key_columns, measure
 from chroma_nb.db.vector_file import VectorFile
-from chroma_nb.errors import InternalError, InvalidArgumentError, StoreCorruptError
+from chroma_nb.errors import (
+    InternalError,
+    InvalidArgumentError,
+    MemoryBudgetError,
+    StoreCorruptError,
+)
 from chroma_nb.filters.expression import Expression, field_conditions, patterns
 from chroma_nb.filters.pattern_parts import count_parts
 from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.filters.sql import DuckDBDialect, compile_sql
-from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
@@ -194,12 +198,10 @@ class StoredRecords(StoredCatalogue):
         columns: Sequence[str],
         cursor: duckdb.DuckDBPyConnection,
     ) -> Iterator[None]:
-        """Take the memory for a chunk with long texts where DuckDB's limit is not enough for it.
+        """Take the memory for a chunk with long texts where DuckDB's limit may not be enough for it.
 
-        Of several databases that would each take it at once, one waits for the other.
-
-        Raises:
-            MemoryBudgetError: It is not free.
+        Where it is not free, the present limit has to do: the texts that are wanted may be short ones. If it does not,
+        `with_more_memory` waits for other threads.
         """
         missing = 0
         # With padding for some long texts alone it is not known how much a chunk may have.
@@ -209,11 +211,11 @@ class StoredRecords(StoredCatalogue):
         if missing <= 0 or self.memory_share.is_fixed:
             yield
             return
-        what = f"Reading a record of collection [{entry.info.name}], with those beside it,"
-        with (
-            WORKSPACE.take_all(missing, what, MAKE_ROOM),
-            self.memory_share.raised(missing, cursor),
-        ):
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(MemoryBudgetError):
+                what = "What the database reads at once"
+                held.enter_context(WORKSPACE.take_all(missing, what, waits=False))
+                held.enter_context(self.memory_share.raised(missing, cursor))
             yield
 
     def scan(self, collection_id: UUID) -> Iterator[RecordRows]:

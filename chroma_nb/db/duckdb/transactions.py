@@ -336,7 +336,6 @@ class Transactions(DuckDBConnection):
         # The headroom is granted to no other work.
         with self.memory_share.raised(WORKSPACE.headroom + _DELETED_BYTES * n_deleted):
             yield
-        # By another connection: where DuckDB uses more than the limit at the moment, setting it ends a transaction.
         self.memory_share.apply()
 
     def begin_commit(self) -> None:

@@ -39,5 +39,7 @@ def test_it_may_take_its_limit_while_a_statement_is_executed(store: Store, work:
     assert memory.statement_bytes == 0
     database = store.db._database  # type: ignore[attr-defined]
     with database.reading() if work == "read" else database.transaction():
-        assert memory.statement_bytes == store.db.memory_limit
+        assert memory.statement_bytes == 32 << 20 < store.db.memory_limit
+        memory.tighten()
+        assert memory.statement_bytes == LEAST_DATABASE
     assert memory.statement_bytes == 0

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
-from chroma_nb.transfer import decoded
-from chroma_nb.transfer.parquet_pages import read_pages
+from chroma_nb.transfer import decoded, parquet_reader
+from chroma_nb.transfer.parquet_pages import most_bytes, read_pages
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.transfer.tables import cells_of
 
@@ -345,7 +345,9 @@ def page(*fields: bytes, kind: int = 0, counts: bytes = b"\x15\x0a\x15\x00\x00")
 
 def test_a_page_is_read_by_its_header() -> None:
     data = page(kind=2) + page()
-    assert read_pages(io.BytesIO(data), 0, len(data)) == (18, 9, 5, {0}, 9, True)
+    found = read_pages(io.BytesIO(data), 0, len(data))
+    assert found[:-1] == (18, 9, 5, {0}, 9, True)
+    assert found.each.tolist() == [[9, 5]]
 
 
 @pytest.mark.parametrize(
@@ -430,3 +432,38 @@ def test_rows_of_one_value_share_one_object(make: Any) -> None:
     first, *others = decoded.cells(make(5).slice(2))
     assert len(others) == 2
     assert all(one is first for one in others)
+
+
+def test_a_few_long_texts_among_many_short_ones_are_reckoned_with(
+    client: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """On average a row has 3 kB. pyarrow reads a page as a whole, and here each long text has one."""
+    path, n, n_long = tmp_path / "skewed.parquet", 2_000, 3
+    documents = ["d"] * (n - n_long) + [f"{at} " + "y" * 2 * MB for at in range(n_long)]
+    table = table_of(client, document=pa.array(documents))
+    parquet.write_table(
+        table, path, use_dictionary=False, write_batch_size=1, data_page_size=1 << 20
+    )
+    required: list[int] = []
+    monkeypatch.setattr(parquet_reader, "require", lambda n_bytes, *_: required.append(n_bytes))
+    with parquet_reader.ParquetReader(str(path)) as reader:
+        assert required[0] > 6 * MB
+        assert reader.n_rows == n
+    monkeypatch.undo()
+    again = client.import_(path, "skewed")
+    assert again.get(include=["documents"])["documents"] == documents
+
+
+@pytest.mark.parametrize(("n", "most"), [(1, 9), (2, 11), (3, 12), (4, 17), (100, 17)])
+def test_the_pages_of_consecutive_values_are_counted_from_wherever_they_begin(
+    n: int, most: int
+) -> None:
+    # Bytes and values: 5 bytes of two values, one of one, 2 of one, 9 of two.
+    each = np.array([[5, 2], [1, 1], [2, 1], [9, 2]])
+    assert most_bytes(each, n) == most == _by_hand(each, n)
+
+
+def _by_hand(each: Any, n: int) -> int:
+    page_of = np.repeat(np.arange(len(each)), each[:, 1])
+    runs = [set(page_of[at : at + n]) for at in range(len(page_of))]
+    return max(sum(each[page, 0] for page in run) for run in runs)

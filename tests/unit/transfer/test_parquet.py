@@ -202,3 +202,14 @@ print("pandas" in sys.modules)
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_a_forked_child_can_read_files_whatever_other_threads_were_doing() -> None:
+    from chroma_nb import forked
+    from chroma_nb.transfer import parquet_reader
+
+    held = parquet_reader._POOL.lock
+    assert parquet_reader._POOL.__init__ in forked._calls  # type: ignore[misc]
+    with held:
+        parquet_reader._POOL.__init__()  # type: ignore[misc]
+        assert parquet_reader._POOL.lock is not held
