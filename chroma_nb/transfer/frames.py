@@ -126,7 +126,7 @@ class FrameRows(Rows):
         self._packed = self._find_packed(metadata)
         parts = (self._id, self._document, self._embedding, self._uri)
         # What was not found is None, which may be a column's name as well.
-        used = {one for one in parts if one is not None}
+        used = {one for one in parts if one is not None}.union(table.index_columns)
         chosen = [one for one in table.columns if one not in used] if metadata is None else metadata
         if isinstance(chosen, str):
             chosen = [chosen]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,12 +18,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: How pyarrow names the column of an index that has no name.
+_UNNAMED = "__index_level_"
+
+
 class Table(ABC):
     """Columns of equal length, read in pieces of rows. A missing value is None."""
 
     #: The columns' names, as they are there.
     columns: Sequence[Any]
     n_rows: int
+    #: Those of the columns that are the index of a frame that the table was made of. They are no metadata, unless somebody names
+    #: them.
+    index_columns: Sequence[Any] = ()
     #: How rows without a value in a column are left out, for messages; ``{}`` is the column.
     drop_missing = "frame.dropna(subset=[{}])"
 
@@ -208,6 +216,34 @@ def _too_deep(column: str) -> InvalidArgumentError:
     )
 
 
+class _Range(NamedTuple):
+    """A RangeIndex of pandas."""
+
+    rows: range
+    has_name: bool
+
+
+def _index_of(schema: Any) -> list[str | _Range]:
+    """Return the index of the frame that a table was made of, level by level: its column, or a range that is not stored."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        levels = noted.get("index_columns", [])
+        found = [
+            _Range(range(one["start"], one["stop"], one["step"]), one.get("name") is not None)
+            if isinstance(one, dict)
+            else str(one)
+            for one in levels
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # Somebody else's metadata.
+        return []
+    return [one for one in found if isinstance(one, _Range) or one in schema.names]
+
+
+def _are_counted(cells: Sequence[Any]) -> bool:
+    return None not in cells and sorted(cells) == list(range(len(cells)))
+
+
 class ArrowTable(Table):
     """A pyarrow Table, RecordBatch or RecordBatchReader."""
 
@@ -227,6 +263,8 @@ class ArrowTable(Table):
         self.table = table
         self.columns = list(table.column_names)
         self.n_rows = int(table.num_rows)
+        self._index = _index_of(table.schema)
+        self.index_columns = [one for one in self._index if isinstance(one, str)]
 
     def row_bytes(self, start: int, stop: int) -> NDArray[np.int64]:
         return table_row_bytes(self.table.slice(start, stop - start))
@@ -237,3 +275,31 @@ class ArrowTable(Table):
 
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
         return cells_of(self.table.slice(start, stop - start), column)
+
+    def index(self) -> list[Any] | None:
+        """Return the index of the frame that the table was made of, as `PandasTable.index` does."""
+        if len(self._index) > 1:
+            raise InvalidArgumentError(
+                f"The table was made of a pandas frame whose index has {len(self._index)} levels "
+                f"({', '.join(map(str, self.index_columns))}), and an id is one text. Say which column has the ids: id='...'."
+            )
+        for one in self._index:
+            if isinstance(one, str):
+                found = self.cells(one, 0, self.n_rows)
+                return None if self.index_may_count and _are_counted(found) else found
+            # A RangeIndex is not stored, and of another length it is that of the frame before rows were left out.
+            if len(one.rows) == self.n_rows and (one.has_name or not _are_counted(one.rows)):
+                return list(one.rows)
+        return None
+
+    @property
+    def index_may_count(self) -> bool:
+        import pyarrow as pa
+
+        if len(self._index) != 1:
+            return False
+        (one,) = self._index
+        if isinstance(one, str):
+            is_whole = pa.types.is_integer(self.table.schema.field(one).type)
+            return one.startswith(_UNNAMED) and is_whole
+        return not one.has_name
