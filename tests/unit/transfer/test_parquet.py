@@ -15,6 +15,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb import transfer
+from chroma_nb.db._versions import IS_OLD_DUCKDB
 from chroma_nb.errors import InvalidArgumentError
 from tests.unit.transfer.records import content
 
@@ -172,6 +173,7 @@ def test_a_file_without_records_is_read(client: Any, notes: Any, tmp_path: Path)
         client.import_(tmp_path / "other.parquet")
 
 
+@pytest.mark.skipif(IS_OLD_DUCKDB, reason="DuckDB before 2.0 imports pandas itself")
 def test_files_and_tables_of_arrow_go_out_and_in_without_pandas(tmp_path: Path) -> None:
     """pyarrow imports it for many of its own conversions: 46 MB, where an import may be what just fits."""
     code = """
