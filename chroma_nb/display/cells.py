@@ -175,14 +175,12 @@ def metadata_columns(
         for key in metadata or {}:
             counts[key] = counts.get(key, 0) + 1
     order = list(counts)
-    cells = {
-        key: [value_cell((metadata or {}).get(key)) for metadata in metadatas] for key in order
-    }
+    # Only of keys that may get a column: a record may have thousands of others.
+    cells: dict[str, list[Cell]] = {}
     chosen: list[str] = []
-    for key in sorted(counts, key=lambda key: (-counts[key], order.index(key))):
-        width = _BETWEEN + min(
-            _WIDEST, max(len(key), *(len(str(cell.first)) for cell in cells[key]))
-        )
+    for key in sorted(order, key=lambda key: -counts[key]):
+        cells[key] = [value_cell((metadata or {}).get(key)) for metadata in metadatas]
+        width = min(_BETWEEN + _WIDEST, width_of(head(key), cells[key]))
         if chosen and width > room:
             break
         chosen.append(key)

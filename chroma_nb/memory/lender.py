@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 class LenderDatabase(ABC):
     """The memory of a lender's database: its caches, and what its statements take without asking."""
 
+    #: `tighten` was called, and `loosen` was not since.
+    is_tight = False
+
     @property
     @abstractmethod
     def cache_bytes(self) -> int:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import weakref
 
 from chroma_nb import forked
-from chroma_nb.memory.lender import LENDERS, Lender, Lenders
+from chroma_nb.memory.lender import LENDERS, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.shared_budget import SHARED_BUDGET, SharedBudget
 
@@ -90,8 +89,6 @@ class Pressure:
         #: So little is free that the next allocation may be the last; see `CRITICAL_BYTES`.
         self.is_critical = False
         self._calm = _Sustained()
-        #: The lenders that were told to shrink their caches.
-        self._tight: weakref.WeakSet[Lender] = weakref.WeakSet()
         self._cache_calm = _Sustained()
         self._reserve, self._reserve_until = 0, float("-inf")
         #: The least shared budget (bytes) since the lenders were last told that there is room.
@@ -178,19 +175,17 @@ class Pressure:
 
         A statement takes its database's whole limit within a tenth of a second. Nobody grants it that.
         """
-        lenders = list(self._lenders)
-        caches = sum(lender.database.cache_bytes for lender in lenders)
+        databases = [lender.database for lender in self._lenders]
+        caches = sum(database.cache_bytes for database in databases)
         if free < reserve + caches:
-            for lender in lenders:
-                if lender not in self._tight:
-                    self._tight.add(lender)
-                    lender.database.tighten()
-        tight = [lender for lender in lenders if lender in self._tight]
+            for database in databases:
+                if not database.is_tight:
+                    database.tighten()
+        tight = [database for database in databases if database.is_tight]
         is_over = not self.is_on and free > _ROOM_AGAIN * reserve + caches
         if self._cache_calm.has_lasted(bool(tight) and is_over):
-            for lender in tight:
-                self._tight.discard(lender)
-                lender.database.loosen()
+            for database in tight:
+                database.loosen()
 
     def _announce_room(self) -> None:
         for lender in self._lenders:
@@ -208,7 +203,7 @@ class Pressure:
                 logger.exception("Looking at the machine's memory failed")
                 pause = _MOST_SECONDS
             if self.is_on or any(
-                lender.lendable or lender in self._tight for lender in self._lenders
+                lender.lendable or lender.database.is_tight for lender in self._lenders
             ):
                 self._last_needed = time.monotonic()
             elif time.monotonic() - self._last_needed > _IDLE_SECONDS:

@@ -45,10 +45,11 @@ class CommitRoom:
         text_bytes = changes.rows.text_bytes
         n_bytes = self._db.commit_bytes(text_bytes)
         is_critical = len(text_bytes) > 0 and WORKSPACE.is_critical
-        if not is_critical and n_bytes <= SMALL_BYTES:
-            return NOTHING
-        if not is_critical and text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
-            return WORKSPACE.take(n_bytes)
+        if not is_critical:
+            if n_bytes <= SMALL_BYTES:
+                return NOTHING
+            if text_bytes.sum() <= _ALWAYS_WRITTEN_BYTES:
+                return WORKSPACE.take(n_bytes)
         name = self._db.get_collection(slot.collection_id).name
         what = f"Writing {len(text_bytes):,} records to collection [{name}]"
         if is_critical:

@@ -28,7 +28,6 @@ class DatabaseMemory(LenderDatabase):
     def __init__(self, db: DB, ledger: Ledger) -> None:
         self._db = db
         self._ledger = ledger
-        self._is_tight = False
 
     @property
     def cache_bytes(self) -> int:
@@ -39,15 +38,15 @@ class DatabaseMemory(LenderDatabase):
         return min(self._db.memory_limit, _STATEMENT_BYTES) if self._db.is_at_work else 0
 
     def tighten(self) -> None:
-        self._is_tight = True
+        self.is_tight = True
         self.set_limit()
         return_memory()
 
     def loosen(self) -> None:
-        self._is_tight = False
+        self.is_tight = False
         self.set_limit()
 
     def set_limit(self) -> None:
         """Set the limit anew, after the budget has changed."""
         share = database_share(self._ledger.budget)
-        self._db.set_memory_limit(LEAST_DATABASE if self._is_tight else share)
+        self._db.set_memory_limit(LEAST_DATABASE if self.is_tight else share)

@@ -63,9 +63,11 @@ class FakeDatabase(LenderDatabase):
         self._name = name
 
     def tighten(self) -> None:
+        self.is_tight = True
         self._log.append(f"{self._name} tightens")
 
     def loosen(self) -> None:
+        self.is_tight = False
         self._log.append(f"{self._name} loosens")
 
 

@@ -84,6 +84,8 @@ def records_table(
     column("id", [replace(text_cell(one, limit=_ID), kind="w") for one in ids])
     uris, embeddings, documents = part("uris"), part("embeddings"), part("documents")
     metadatas = part("metadatas")
+    names: list[Cell] = []
+    rows: list[list[Cell]] = []
     others: list[Cell | None] = [None] * len(ids)
     if metadatas is not None:
         room = LINE - sum(width_of(name, cells) for name, cells in zip(heads, columns, strict=True))
@@ -96,9 +98,8 @@ def records_table(
             "document" if documents is not None else "other keys",
             [replace(one, kind="d", below=more) for one, more in zip(cells, others, strict=True)],
         )
-    if metadatas is not None:
-        heads.extend(names)
-        columns.extend([cells[at] for cells in rows] for at in range(len(names)))
+    heads.extend(names)
+    columns.extend([cells[at] for cells in rows] for at in range(len(names)))
     if uris is not None:
         column("uri", [Cell("") if uri is None else text_cell(uri) for uri in uris[: len(ids)]])
     if embeddings is not None:
