@@ -37,6 +37,7 @@ _SYNONYMS = {
     **dict.fromkeys(("batch_size",), "max_batch_size"),
     **dict.fromkeys(("verbose", "show_progress", "progress_bar"), "progress"),
     **dict.fromkeys(("ttl", "idle_seconds", "idle_timeout"), "idle_unload_seconds"),
+    **dict.fromkeys(("rows", "max_rows", "n_rows"), "display_rows"),
     **dict.fromkeys(("tmp", "temp_dir", "tmpdir", "temp"), "temp_path"),
     **dict.fromkeys(("num_threads", "n_threads"), "threads"),
 }
@@ -50,6 +51,9 @@ _SIZES = (
     "max_answer",
     "max_description",
 )
+
+#: Settings that have no meaning as 0.
+_POSITIVE = ("display_rows",)
 
 #: What `embedding` may be.
 EMBEDDINGS = ("auto", "minilm", "static")
@@ -134,6 +138,10 @@ class Settings(Displayed):
     )
     offline: bool = _documented(False, "Never download a model.")
     progress: bool = _documented(True, "Show progress bars on what lasts longer than two seconds.")
+    display_rows: int = _documented(
+        10,
+        "Records of a table that a result is shown as; `result.show(rows=...)` shows more of one.",
+    )
     max_batch_size: int = _documented(
         5_461, "What `get_max_batch_size()` says. Larger calls are accepted and split inside."
     )
@@ -518,6 +526,8 @@ def _read(name: str, value: Any, default: Any, source: str) -> Any:
         raise ValueError(
             f"Setting {source} must be a number, got {brief(value, quoted=True)}."
         ) from None
+    if number == 0 and name in _POSITIVE:
+        raise ValueError(f"Setting {source} must be at least 1, got 0.")
     if number < 0:
         raise ValueError(f"Setting {source} must not be negative, got {brief(value, quoted=True)}.")
     if kind is int and number >= _TOO_LARGE:

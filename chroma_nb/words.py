@@ -38,3 +38,9 @@ def brief(value: Any, limit: int = 200, *, quoted: bool = False) -> str:
         # It holds an integer that Python does not write out.
         return f"{with_article(type(value))} with an integer of thousands of digits in it"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text):,} characters)"
+
+
+def nearness_names(space: str) -> tuple[str, ...]:
+    """Return the names of the columns that say how near a record is; the first has the bar."""
+    names = {"cosine": ("similarity", "distance"), "ip": ("inner product", "distance")}
+    return names.get(space, ("distance",))

@@ -184,6 +184,7 @@ class ReadingHandle(EmbeddingHandle):
         result.contains = [text for part in parsed for text in contained_texts(part)]
         result.conditions = field_conditions(where)
         result.fields = self.fields
+        result.display_rows = self._client.get_settings().display_rows
 
     def explain(
         self,

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.boundary import ends_at_caller
+import numpy as np
+
+from chroma_nb import display
+from chroma_nb.boundary import ends_at_caller, public_call
 from chroma_nb.display.base import Displayed
+from chroma_nb.display.extent import FIRST_CHARACTERS, ROWS, Extent
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.suggest import did_you_mean
+from chroma_nb.words import brief, nearness_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
     from chroma_nb.collection.collection import Collection
     from chroma_nb.collection.fields import Fields
     from chroma_nb.filters.expression import FieldLeaf
+
+
+#: Columns of a table that not every result has -> the key that they show.
+_COLUMNS = {"document": "documents", "uri": "uris", "embedding": "embeddings"}
+#: Columns that an error names.
+_NAMED = 20
+
+
+def _no_column(name: Any, known: list[str]) -> str:
+    more = ", …" if len(known) > _NAMED else ""
+    return (
+        f"There is no column {brief(name, quoted=True)}.{did_you_mean(name, known)} "
+        f"Columns: {', '.join(map(brief, known[:_NAMED]))}{more}."
+    )
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class _Result(Displayed, dict[str, Any]):
@@ -24,11 +50,56 @@ class _Result(Displayed, dict[str, Any]):
         contains: Texts that the documents were asked to contain, for display.
         conditions: What the filter asks about metadata keys, for display.
         fields: The collection's keys, to say of an empty answer why it is; None where that is not known.
+        display_rows: Records of each table that is shown, from the setting of that name.
     """
 
     contains: Sequence[str] = ()
     conditions: Sequence[FieldLeaf] = ()
     fields: Fields | None = None
+    display_rows: int = ROWS
+
+    @public_call
+    def show(
+        self,
+        rows: int | None = None,
+        columns: Sequence[str] | None = None,
+        chars: int | None = FIRST_CHARACTERS,
+    ) -> None:
+        """Show more, or less, than a cell that ends with the result: at once, wherever the call stands.
+
+        Where IPython runs, it shows a table; elsewhere it prints text. An output has at most 1 MB; where that is too
+        little, it has fewer rows, and says so.
+
+        Args:
+            rows: Records of each table at most. None is the setting `display_rows`.
+            columns: The columns, in this order, by the names that the table has: ``id``, ``distance``, ``document``,
+                ``uri``, ``embedding``, and metadata keys. Of two of the same name the record's own is meant. None shows
+                those that have room, and the other keys below the document.
+            chars: Characters of each text that are shown before the fold. None is all of them.
+
+        Raises:
+            ValueError: There is no such column, or `rows` or `chars` is not a positive number.
+        """
+        for name, number in (("rows", rows), ("chars", chars)):
+            if number is not None and not (_is_integer(number) and number >= 1):
+                raise InvalidArgumentError(
+                    f"Expected {name} to be a positive integer, got {brief(number, quoted=True)}."
+                )
+        known = self._columns()
+        if columns is not None:
+            columns = [columns] if isinstance(columns, str) else list(columns)
+            for name in columns:
+                if name not in known:
+                    raise InvalidArgumentError(_no_column(name, list(known)))
+        display.show(self, Extent.wanted(rows, columns, chars))
+
+    def _columns(self) -> dict[str, None]:
+        """Return the names of the columns that a table may have, the records' own first."""
+        names = ["id", *(one for one, key in _COLUMNS.items() if self.get(key) is not None)]
+        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
+
+    def _metadatas(self) -> Iterable[dict[str, Any] | None]:
+        return self["metadatas"] or ()
 
     def __getattr__(self, name: str) -> Any:
         kind = type(self).__name__
@@ -79,6 +150,13 @@ class QueryResult(_Result):
 
     asked: list[str] | None = None
     space: str = "l2"
+
+    def _columns(self) -> dict[str, None]:
+        nearness = nearness_names(self.space) if self["distances"] is not None else ()
+        return dict.fromkeys(["id", *nearness, *super()._columns()])
+
+    def _metadatas(self) -> Iterable[dict[str, Any] | None]:
+        return itertools.chain.from_iterable(self["metadatas"] or ())
 
     def to_pandas(self, query: int | None = None, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per found record: query, rank, distance, id, document, metadata columns.

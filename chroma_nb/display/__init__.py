@@ -7,29 +7,27 @@ and never wait for long; their bytes depend on nothing but what is shown.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
+
+from chroma_nb.display.extent import ROWS, Extent, showing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 logger = logging.getLogger("chroma_nb")
 
-#: An output is never larger.
-MAX_BYTES = 64 << 10
-#: Characters of a text that are shown at once, and of its folded rest; the next where that is too much.
-_LIMITS = ((120, 2_000), (120, 200), (40, 0), (12, 0))
 
-
-def html(shown: object) -> str | None:
+def html(shown: object, extent: Extent | None = None) -> str | None:
     """Return an object as HTML that reads well with and without its styles; None where it cannot be."""
     try:
-        from chroma_nb.display.cells import limits
         from chroma_nb.display.render import render
 
-        for first, rest in _LIMITS:
-            with limits(first, rest):
+        wanted = extent or Extent()
+        for some in wanted.ever_less(getattr(shown, "display_rows", ROWS)):
+            with showing(some):
                 page = render(shown)
-            if len(page.encode()) <= MAX_BYTES:
+            if len(page.encode()) <= some.max_bytes:
                 return page
     except Exception:
         # A cell that shows a traceback instead of its result is worse than one that shows plain text.
@@ -37,21 +35,32 @@ def html(shown: object) -> str | None:
     return None
 
 
-def text(shown: object) -> str:
+def text(shown: object, extent: Extent | None = None) -> str:
     """Return an object as the few lines that a terminal shows."""
     try:
         from chroma_nb.display.plain import plain
 
-        return plain(shown)
+        with showing(extent or Extent()):
+            return plain(shown)
     except Exception:
         logger.debug("%s cannot be shown as text", type(shown).__name__, exc_info=True)
         return object.__repr__(shown)
+
+
+def show(shown: object, extent: Extent) -> None:
+    """Show an object at once: in IPython as rich output, elsewhere as text."""
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
+        ipython.display.publish_display_data(bundle(shown, extent=extent))
+    else:
+        print(text(shown, extent))
 
 
 def bundle(
     shown: object,
     include: Collection[str] | None = None,
     exclude: Collection[str] | None = None,
+    extent: Extent | None = None,
 ) -> dict[str, Any]:
     """Return what Jupyter asks an object for: MIME type -> content."""
     makers = {"text/plain": text, "text/html": html}
@@ -60,5 +69,5 @@ def bundle(
         for kind in makers
         if (include is None or kind in include) and (exclude is None or kind not in exclude)
     ]
-    made = {kind: makers[kind](shown) for kind in wanted}
+    made = {kind: makers[kind](shown, extent) for kind in wanted}
     return {kind: content for kind, content in made.items() if content is not None}

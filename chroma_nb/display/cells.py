@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from chroma_nb.display.extent import FIRST_CHARACTERS, current
 from chroma_nb.display.words import marked
 from chroma_nb.harmless import clean
-from chroma_nb.words import counted
+from chroma_nb.words import counted, nearness_names
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Sequence
 
     from markupsafe import Markup
     from numpy.typing import NDArray
 
-#: Characters of a text that are shown at once, and up to which its folded rest goes.
-_limits: ContextVar[tuple[int, int]] = ContextVar("limits", default=(120, 2_000))
-#: Rows of a table, and characters of a name.
-ROWS = 10
+#: Characters of a name.
 NAME_CHARACTERS = 80
 #: Characters of a line of a table that is 900 pixels wide. Between two columns there are as many as `_BETWEEN`.
 LINE = 132
@@ -66,26 +62,20 @@ class Table:
     caption: str
     heads: Sequence[Cell] = ()
     rows: Sequence[Sequence[Cell]] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def limits(first: int, rest: int) -> Iterator[None]:
-    """Show `first` characters of each text at once, and fold away what follows up to `rest`."""
-    token = _limits.set((first, rest))
-    try:
-        yield
-    finally:
-        _limits.reset(token)
+    #: What bars mean, after the caption. Plain text, which has none, does without.
+    bars: str = ""
 
 
 def text_cell(text: str, pattern: re.Pattern[str] | None = None, limit: int = 120) -> Cell:
-    """Return a text, folded after `limit` characters at most and cut after some more."""
-    first, end = _limits.get()
-    limit = min(limit, first)
+    """Return a text, folded after `limit` characters, or as many as the extent says, and cut after some more."""
+    extent = current()
+    end = extent.folded
+    limit = min(limit, extent.first) if extent.characters is None else extent.characters
     if len(text) <= limit:
         return Cell(marked(text, pattern))
     if end <= limit:
-        return Cell(marked(text[:limit] + "…", pattern))
+        long = f"… ({len(text):,} characters)" if limit > FIRST_CHARACTERS else "…"
+        return Cell(marked(text[:limit] + long, pattern))
     cut = text[limit:end] + (f"… ({len(text):,} characters)" if len(text) > end else "")
     return Cell(marked(text[:limit] + "…", pattern), marked(cut, pattern))
 
@@ -131,16 +121,16 @@ def nearness_cells(distances: Sequence[float], space: str) -> dict[str, list[Cel
     found = np.asarray(distances, dtype=np.float64)
     known = found[np.isfinite(found)]
     shown = [Cell(_number(distance), number=True) for distance in found.tolist()]
-    if space == "l2":
+    names = nearness_names(space)
+    if len(names) == 1:
         middle = float(np.median(known)) if known.size else 0.0
         bars = 1 / (1 + found / (middle or 1.0))
-        return {"distance": _with_bars(shown, bars)}
+        return {names[0]: _with_bars(shown, bars)}
     similarities = 1 - found
     largest = max(1e-9, float((1 - known).max())) if known.size else 1.0
     bars = similarities if space == "cosine" else similarities / largest
     cells = [Cell(_number(one), number=True) for one in similarities.tolist()]
-    name = "similarity" if space == "cosine" else "inner product"
-    return {name: _with_bars(cells, bars), "distance": shown}
+    return {names[0]: _with_bars(cells, bars), names[1]: shown}
 
 
 def _number(value: float) -> str:
@@ -153,6 +143,13 @@ def _with_bars(cells: Sequence[Cell], bars: NDArray[np.float64]) -> list[Cell]:
     return [replace(cell, bar=length) for cell, length in zip(cells, lengths, strict=True)]
 
 
+def are_numbers(cells: Sequence[Cell]) -> bool:
+    """Return whether the cells of a column are numbers, those that have something."""
+    return any(cell.number for cell in cells) and all(
+        cell.number or not cell.first for cell in cells
+    )
+
+
 def head(name: str, *, number: bool = False) -> Cell:
     """Return the head of a column."""
     return Cell(clean(name if len(name) <= 40 else name[:39] + "…"), number=number)
@@ -160,15 +157,16 @@ def head(name: str, *, number: bool = False) -> Cell:
 
 def metadata_columns(
     metadatas: Sequence[dict[str, Any] | None], room: int
-) -> tuple[list[Cell], list[list[Cell]], list[Cell | None]]:
-    """Return metadata as heads and rows, and what has no column of its own.
+) -> tuple[list[tuple[str, list[Cell]]], list[Cell | None]]:
+    """Return metadata as columns, and what has no column of its own.
 
     Args:
         metadatas: Of the records.
         room: Characters of a line that the columns may take. The commonest keys get them, and one at least.
 
     Returns:
-        The heads, the rows, and for each row the other keys with their values as one text; None where there are none.
+        The columns with their keys, and for each record the other keys with their values as one text; None where there
+        are none.
     """
     counts: dict[str, int] = {}
     for metadata in metadatas:
@@ -176,23 +174,16 @@ def metadata_columns(
             counts[key] = counts.get(key, 0) + 1
     order = list(counts)
     # Only of keys that may get a column: a record may have thousands of others.
-    cells: dict[str, list[Cell]] = {}
-    chosen: list[str] = []
+    chosen: dict[str, list[Cell]] = {}
     for key in sorted(order, key=lambda key: -counts[key]):
-        cells[key] = [value_cell((metadata or {}).get(key)) for metadata in metadatas]
-        width = min(_BETWEEN + _WIDEST, width_of(head(key), cells[key]))
+        cells = [value_cell((metadata or {}).get(key)) for metadata in metadatas]
+        width = min(_BETWEEN + _WIDEST, width_of(head(key), cells))
         if chosen and width > room:
             break
-        chosen.append(key)
+        chosen[key] = cells
         room -= width
-    chosen.sort(key=order.index)
-    columns = [cells[key] for key in chosen]
-    heads = [
-        head(key, number=all(cell.number or not cell.first for cell in column))
-        for key, column in zip(chosen, columns, strict=True)
-    ]
-    rows = [list(row) for row in zip(*columns, strict=True)] if columns else [[] for _ in metadatas]
-    return heads, rows, [_other_keys(metadata or {}, chosen) for metadata in metadatas]
+    others = [_other_keys(metadata or {}, chosen) for metadata in metadatas]
+    return [(key, chosen[key]) for key in order if key in chosen], others
 
 
 def width_of(name: Cell, cells: Sequence[Cell]) -> int:
@@ -202,7 +193,7 @@ def width_of(name: Cell, cells: Sequence[Cell]) -> int:
     return _BETWEEN + max(len(str(name.first)), widest) + bar
 
 
-def _other_keys(metadata: dict[str, Any], chosen: Sequence[str]) -> Cell | None:
+def _other_keys(metadata: dict[str, Any], chosen: Container[str]) -> Cell | None:
     others = {key: value for key, value in metadata.items() if key not in chosen}
     if not others:
         return None

@@ -5,7 +5,11 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from chroma_nb.display.empty import why_empty
+from chroma_nb.display.extent import Extent, current
+from chroma_nb.display.views import view
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
 from chroma_nb.words import counted
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
+    from chroma_nb.display.cells import Cell
     from chroma_nb.progress import ProgressState
 
 #: Records and characters of a line.
@@ -23,12 +28,38 @@ _LINE = 100
 
 def plain(shown: object) -> str:
     """Return the text; an object without one of its own has its repr."""
+    if current() != Extent():
+        return _tables(shown)
     make = _TEXTS.get(getattr(shown, "_view", ""))
     if make is not None:
         return make(shown)
     if isinstance(shown, BaseException):
         return f"{type(shown).__name__}: {clean(str(shown))}"
     return clean(repr(shown))
+
+
+def _tables(shown: object) -> str:
+    """Return the tables of a result, as much of them as somebody asked for."""
+    _, values = view(shown)
+    lines = []
+    for table in values["tables"]:
+        rows = [[*map(_cell, table.heads)], *([*map(_cell, row)] for row in table.rows)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        numbers = [head.number for head in table.heads]
+        lines.append(clean(table.caption))
+        for row in rows if table.rows else ():
+            padded = [
+                text.rjust(width) if number else text.ljust(width)
+                for text, width, number in zip(row, widths, numbers, strict=True)
+            ]
+            lines.append("  ".join(padded).rstrip())
+    return "\n".join(filter(None, [*lines, values["more"]]))
+
+
+def _cell(cell: Cell) -> str:
+    """Return a cell's text on one line, without what is folded away."""
+    first = Markup(escape(cell.first)).striptags()
+    return clean(first if cell.below is None else f"{first}  {_cell(cell.below)}".strip())
 
 
 def _line(*parts: object) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chroma_nb.byte_sizes import format_bytes
-from chroma_nb.display.cells import NAME_CHARACTERS, ROWS, Cell, Table, head, showing, text_cell
+from chroma_nb.display.cells import NAME_CHARACTERS, Cell, Table, head, showing, text_cell
+from chroma_nb.display.extent import ROWS
 from chroma_nb.display.facts import ask_store, problem
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean

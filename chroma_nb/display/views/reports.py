@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import (
     NAME_CHARACTERS,
-    ROWS,
     Cell,
     Table,
     head,
@@ -16,6 +15,7 @@ from chroma_nb.display.cells import (
     text_cell,
     value_cell,
 )
+from chroma_nb.display.extent import ROWS
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
 

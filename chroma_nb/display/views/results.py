@@ -9,9 +9,9 @@ from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import (
     DOCUMENT,
     LINE,
-    ROWS,
     Cell,
     Table,
+    are_numbers,
     head,
     metadata_columns,
     nearness_cells,
@@ -22,11 +22,13 @@ from chroma_nb.display.cells import (
     width_of,
 )
 from chroma_nb.display.empty import why_empty
+from chroma_nb.display.extent import ROWS, current
 from chroma_nb.display.facts import NotAsked, problem, within
 from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.harmless import clean
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping, Sequence
 
     from chroma_nb.collection.fields import Fields
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from chroma_nb.display.cells import View
     from chroma_nb.types import FieldSummary
 
+#: Keys of a result that a table is made of.
+_PARTS = ("ids", "distances", "documents", "metadatas", "uris", "embeddings")
 #: Characters of an id that are shown at once.
 _ID = 40
 #: Metadata keys that are shown, and described at most.
@@ -51,7 +55,7 @@ def records_table(
     row: int | None = None,
     exact: Sequence[str] = (),
 ) -> Table:
-    """Return records as a table.
+    """Return records as a table, as many of them and the columns that `extent.current()` says.
 
     Args:
         result: A `GetResult`, a `QueryResult`, or a dict with some of their keys.
@@ -59,61 +63,92 @@ def records_table(
         row: The query of a `QueryResult` whose records are shown.
         exact: Texts that are marked where a document contains them.
     """
-
-    def part(name: str) -> Any:
-        values = result.get(name)
-        return values if values is None or row is None else values[row]
-
-    ids = part("ids")[:ROWS]
+    parts = {
+        name: values if values is None or row is None else values[row]
+        for name, values in result.items()
+        if name in _PARTS
+    }
+    parts = {name: None if one is None else one[: _rows(result)] for name, one in parts.items()}
     asked = getattr(result, "asked", None)
     pattern = marker(words_of(asked[row]) if asked and row is not None else (), exact)
-    heads: list[Cell] = []
-    columns: list[list[Cell]] = []
+    before, after = _own_columns(parts, pattern, getattr(result, "space", "l2"), row is not None)
+    metadatas = parts.get("metadatas")
+    chosen = current().columns
+    if chosen is None:
+        columns = _with_room(before, after, metadatas)
+    else:
+        own = before | after
+        columns = [
+            (name, own.get(name) or [value_cell((one or {}).get(name)) for one in metadatas or ()])
+            for name in (*(["#"] if row is not None else []), *chosen)
+        ]
+    heads = [head(name, number=are_numbers(cells)) for name, cells in columns]
+    return Table(clean(caption), heads, list(zip(*(cells for _, cells in columns), strict=True)))
 
-    def column(name: str, cells: list[Cell], *, number: bool = False) -> None:
-        heads.append(head(name, number=number))
-        columns.append(cells)
 
-    if row is not None:
-        column("#", [Cell(str(at), number=True) for at in range(1, len(ids) + 1)], number=True)
-    distances = part("distances")
+def _own_columns(
+    parts: Mapping[str, Any], pattern: re.Pattern[str] | None, space: str, is_query: bool
+) -> tuple[dict[str, list[Cell]], dict[str, list[Cell]]]:
+    """Return the columns that are the records' own: those before the metadata, and those after it."""
+    ids, documents = parts["ids"], parts.get("documents")
+    distances, uris, vectors = (parts.get(name) for name in ("distances", "uris", "embeddings"))
+    before: dict[str, list[Cell]] = {}
+    if is_query:
+        before["#"] = [Cell(str(at), number=True) for at in range(1, len(ids) + 1)]
     if distances is not None:
-        space = getattr(result, "space", "l2")
-        for name, cells in nearness_cells(distances[: len(ids)], space).items():
-            column(name, cells, number=True)
-    column("id", [replace(text_cell(one, limit=_ID), kind="w") for one in ids])
-    uris, embeddings, documents = part("uris"), part("embeddings"), part("documents")
-    metadatas = part("metadatas")
-    names: list[Cell] = []
-    rows: list[list[Cell]] = []
-    others: list[Cell | None] = [None] * len(ids)
-    if metadatas is not None:
-        room = LINE - sum(width_of(name, cells) for name, cells in zip(heads, columns, strict=True))
-        room -= DOCUMENT * ((documents is not None) + (uris is not None) + (embeddings is not None))
-        names, rows, others = metadata_columns(metadatas[: len(ids)], room)
-    if documents is not None or any(others):
-        texts = documents[:ROWS] if documents is not None else [None] * len(ids)
-        cells = [Cell("") if text is None else text_cell(text, pattern) for text in texts]
-        column(
-            "document" if documents is not None else "other keys",
-            [replace(one, kind="d", below=more) for one, more in zip(cells, others, strict=True)],
-        )
-    heads.extend(names)
-    columns.extend([cells[at] for cells in rows] for at in range(len(names)))
+        before |= nearness_cells(distances, space)
+    before["id"] = [replace(text_cell(one, limit=_ID), kind="w") for one in ids]
+    if documents is not None:
+        texts = [Cell("") if text is None else text_cell(text, pattern) for text in documents]
+        before["document"] = [replace(one, kind="d") for one in texts]
+    after: dict[str, list[Cell]] = {}
     if uris is not None:
-        column("uri", [Cell("") if uri is None else text_cell(uri) for uri in uris[: len(ids)]])
-    if embeddings is not None:
-        column("embedding", [vector_cell(vector) for vector in embeddings[: len(ids)]])
-    return Table(clean(caption), heads, list(zip(*columns, strict=True)))
+        after["uri"] = [Cell("") if uri is None else text_cell(uri) for uri in uris]
+    if vectors is not None:
+        after["embedding"] = [vector_cell(vector) for vector in vectors]
+    return before, after
+
+
+def _with_room(
+    before: dict[str, list[Cell]],
+    after: dict[str, list[Cell]],
+    metadatas: Sequence[dict[str, Any] | None] | None,
+) -> list[tuple[str, list[Cell]]]:
+    """Return the columns that have room on a line. What metadata has none is below the document."""
+    if metadatas is None:
+        return [*before.items(), *after.items()]
+    narrow = [one for one in before.items() if one[0] != "document"]
+    room = LINE - sum(width_of(head(name), cells) for name, cells in narrow)
+    room -= DOCUMENT * (("document" in before) + len(after))
+    columns, others = metadata_columns(metadatas, room)
+    if any(others):
+        place = "document" if "document" in before else "other keys"
+        above = before.get(place) or [Cell("", kind="d")] * len(others)
+        below = [replace(one, below=more) for one, more in zip(above, others, strict=True)]
+        before = {**before, place: below}
+    return [*before.items(), *columns, *after.items()]
+
+
+def _rows(result: Mapping[str, Any]) -> int:
+    """Return how many records of a result are shown at most."""
+    rows = current().rows
+    return int(getattr(result, "display_rows", ROWS)) if rows is None else rows
+
+
+def _how_to_see_more(rows: int, of: int) -> str:
+    """Return how more of so many records can be seen than the rows that are shown; empty where all are."""
+    if of <= rows:
+        return ""
+    cut = f"An output has at most {format_bytes(current().max_bytes)}. " if current().is_cut else ""
+    return f"{cut}More of them: .show(rows={min(of, 5 * rows)}). All of them: .to_pandas()"
 
 
 def view_get(shown: GetResult) -> View:
     """Return the first records, or why there are none."""
     total = len(shown["ids"])
-    caption = showing(min(total, ROWS), total, "record") if total else "No records."
-    more = "All of them: .to_pandas()" if total > ROWS else ""
-    if not total:
-        more = why_empty(shown)
+    rows = _rows(shown)
+    caption = showing(min(total, rows), total, "record") if total else "No records."
+    more = _how_to_see_more(rows, total) if total else why_empty(shown)
     table = records_table(shown, caption, exact=shown.contains)
     return "records", {"tables": [table], "more": more}
 
@@ -121,27 +156,30 @@ def view_get(shown: GetResult) -> View:
 def view_query(shown: QueryResult) -> View:
     """Return the nearest records of the first queries, or why there are none."""
     total = len(shown["ids"])
+    rows = _rows(shown)
     tables = []
     for row in range(min(total, _QUERIES)):
         n = len(shown["ids"][row])
-        caption = showing(min(n, ROWS), n, "record")
+        caption = showing(min(n, rows), n, "record")
         if shown.asked is not None:
             caption += f" for “{shorten(shown.asked[row], 200)}”"
         elif total > 1:
             caption += f" for query {row + 1}"
         if shown.get("distances") is not None and n:
-            caption += ", nearest first; a longer bar is nearer"
-        tables.append(
-            records_table(shown, caption if n else f"No {caption[2:]}.", row, shown.contains)
-        )
+            caption += ", nearest first"
+        table = records_table(shown, caption if n else f"No {caption[2:]}.", row, shown.contains)
+        has_bars = any(cell.bar is not None for cells in table.rows[:1] for cell in cells)
+        tables.append(replace(table, bars="; a longer bar is nearer" if has_bars else ""))
     more = []
     if total > _QUERIES:
         more.append(f"Showing {_QUERIES} of {total:,} queries.")
-    if total > _QUERIES or any(len(ids) > ROWS for ids in shown["ids"]):
+    most = max(map(len, shown["ids"]), default=0)
+    more.append(_how_to_see_more(rows, most))
+    if total > _QUERIES and most <= rows:
         more.append("All of them: .to_pandas()")
     if not any(shown["ids"]):
         more.append(why_empty(shown))
-    return "records", {"tables": tables, "more": " ".join(more)}
+    return "records", {"tables": tables, "more": " ".join(filter(None, more))}
 
 
 def view_explanation(shown: Explanation) -> View:

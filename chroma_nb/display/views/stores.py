@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import (
     NAME_CHARACTERS,
-    ROWS,
     Cell,
     Table,
     head,
@@ -15,6 +14,7 @@ from chroma_nb.display.cells import (
     text_cell,
     value_cell,
 )
+from chroma_nb.display.extent import ROWS
 from chroma_nb.display.facts import NotAsked, ask_store, problem
 from chroma_nb.display.views.results import records_table
 from chroma_nb.display.words import shorten
