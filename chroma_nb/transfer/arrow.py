@@ -128,9 +128,6 @@ def add_arrow(
 class TableReader:
     """Rows of a table in memory."""
 
-    #: At most this many rows are read at once.
-    window_rows = PIECE_RECORDS
-
     def __init__(self, table: Any) -> None:
         self._table = table
         self.n_rows = int(table.num_rows)
@@ -143,3 +140,7 @@ class TableReader:
     def read(self, start: int, stop: int) -> Any:
         """Return rows start .. stop - 1 as a table."""
         return self._table.slice(start, stop - start)
+
+    def read_on(self, start: int, n_bytes: int) -> Any:
+        """Return the rows from `start` on as a table: they are in memory, however large."""
+        return self._table.slice(start, PIECE_RECORDS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.transfer.cells import MetadataCells
-from chroma_nb.transfer.decoded import row_bytes
+from chroma_nb.transfer.decoded import piece_bytes, row_bytes
 from chroma_nb.transfer.export_format import COLUMNS
 from chroma_nb.transfer.pieces import Rows
 from chroma_nb.transfer.tables import cells_of, table_row_bytes
@@ -31,8 +31,6 @@ class RowReader(Protocol):
     """Where the rows are: a table in memory, or a file."""
 
     n_rows: int
-    #: At most this many rows are read at once.
-    window_rows: int
     #: What the rows decode to, and how much is allowed.
     expansion: Expansion
 
@@ -41,6 +39,14 @@ class RowReader(Protocol):
 
     def read(self, start: int, stop: int) -> Any:
         """Return rows start .. stop - 1 as a table."""
+
+    def read_on(self, start: int, n_bytes: int) -> Any:
+        """Return the rows from `start` on as a table: one at least, and a useful number at most.
+
+        Args:
+            start: The first row.
+            n_bytes: Rows that decode to more are not looked for.
+        """
 
 
 class ExportedRows(Rows):
@@ -83,12 +89,11 @@ class ExportedRows(Rows):
         self.ids = check_ids(ids) if ids else []
 
     def window_end(self, start: int) -> int:
-        stop = min(start + self._reader.window_rows, self.n_rows)
-        table = self._reader.read(start, stop)
+        table = self._reader.read_on(start, piece_bytes())
         sizes = table_row_bytes(table)
         if "metadata" in self._columns:
             sizes += _JSON_FACTOR * row_bytes(table.column("metadata"))
-        return self._reader.expansion.window_end(start, sizes, stop)
+        return self._reader.expansion.window_end(start, sizes, start + table.num_rows)
 
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         start, stop = rows[0], rows[-1] + 1

@@ -22,6 +22,7 @@ from chroma_nb.transfer.parquet_chunks import (
     texts_in_dictionaries,
 )
 from chroma_nb.transfer.parquet_footer import read_footer
+from chroma_nb.transfer.tables import table_row_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,7 +146,8 @@ class ParquetReader:
         for chunk in self._chunks:
             if chunk.is_dictionary:
                 self._text_bytes[chunk.group] += chunk.n_bytes
-        self.window_rows = self._rows_at_once(PIECE_RECORDS)
+        #: Rows of a batch.
+        self._batch_rows = self._rows_at_once(PIECE_RECORDS)
 
     def _rows_at_once(self, most: int, column: str | None = None) -> int:
         """Return how many rows may be decoded at once, given what the row groups decode to.
@@ -244,11 +246,12 @@ class ParquetReader:
                 )
 
     def _restart(self) -> None:
-        self._held: list[Any] = []
+        #: Batches, and what they decode to in bytes.
+        self._held: list[tuple[Any, int]] = []
         self._batches: Iterator[Any] = iter(())
         # What the pass before was turned into (taken, cast) is in pyarrow's own pool, which keeps what is freed.
         return_arrows_memory()
-        self._batches = self._decoded(self.window_rows)
+        self._batches = self._decoded(self._batch_rows)
         #: The row at which `_held` begins, and one past its last.
         self._first = self._end = 0
 
@@ -267,19 +270,39 @@ class ParquetReader:
 
     def read(self, start: int, stop: int) -> Any:
         """Return rows start .. stop - 1 as a table; to go back it reads from the beginning again."""
-        if start < self._first:
-            self._restart()
-        if self._end < stop:
+        self._let_go(start)
+        while self._end < stop:
+            self._read_batch()
+            self._let_go(start)
+        return self._rows(start, stop)
+
+    def read_on(self, start: int, n_bytes: int) -> Any:
+        """Return the rows from `start` on as a table, as many batches as it takes to have so many bytes.
+
+        A batch is as small as the largest rows of the file need it, which most others do not.
+        """
+        if start >= self._end:
             # See `_restart`.
             return_arrows_memory()
-        while self._end < stop:
-            with self._named_errors():
-                batch = next(self._batches)
-            self._held.append(batch)
-            self._end += batch.num_rows
-            while self._held and self._first + self._held[0].num_rows <= start:
-                self._first += self._held.pop(0).num_rows
-        while self._held and self._first + self._held[0].num_rows <= start:
-            self._first += self._held.pop(0).num_rows
-        table = self._from_batches(self._held, schema=self.schema)
+        self.read(start, start + 1)
+        most = min(start + PIECE_RECORDS, self.n_rows)
+        while self._end < most and sum(size for _, size in self._held) < n_bytes:
+            self._read_batch()
+        return self._rows(start, min(self._end, most))
+
+    def _read_batch(self) -> None:
+        with self._named_errors():
+            batch = next(self._batches)
+        self._held.append((batch, int(table_row_bytes(batch).sum())))
+        self._end += batch.num_rows
+
+    def _let_go(self, start: int) -> None:
+        """Forget the batches before a row."""
+        if start < self._first:
+            self._restart()
+        while self._held and self._first + self._held[0][0].num_rows <= start:
+            self._first += self._held.pop(0)[0].num_rows
+
+    def _rows(self, start: int, stop: int) -> Any:
+        table = self._from_batches([batch for batch, _ in self._held], schema=self.schema)
         return table.slice(start - self._first, stop - start)

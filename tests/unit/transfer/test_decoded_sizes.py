@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
-from chroma_nb.transfer import decoded, parquet_reader
+from chroma_nb.transfer import decoded, export_rows, parquet_reader
 from chroma_nb.transfer.parquet_pages import most_bytes, read_pages
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.transfer.tables import cells_of
@@ -467,3 +467,25 @@ def _by_hand(each: Any, n: int) -> int:
     page_of = np.repeat(np.arange(len(each)), each[:, 1])
     runs = [set(page_of[at : at + n]) for at in range(len(page_of))]
     return max(sum(each[page, 0] for page in run) for run in runs)
+
+
+def test_rows_that_are_decoded_one_by_one_are_added_many_at_a_time(
+    client: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Each page is larger than what may be decoded at once, which the rows in it are not."""
+    path, n = tmp_path / "pages.parquet", 2_000
+    documents = [f"{at} " + "y" * 1_000 for at in range(n)]
+    table = table_of(client, document=pa.array(documents))
+    parquet.write_table(table, path, use_dictionary=False, data_page_size=300_000)
+    room = 100_000
+    for module in (decoded, parquet_reader, export_rows):
+        monkeypatch.setattr(module, "piece_bytes", lambda: room)
+    with parquet_reader.ParquetReader(str(path)) as reader:
+        assert reader._batch_rows == 1
+        rows = export_rows.ExportedRows(reader, table.column_names)
+        sizes = [stop - start for start, stop in rows.windows()]
+    assert sum(sizes) == n
+    assert max(sizes) * 1_000 < room
+    assert len(sizes) < n / 50
+    again = client.import_(path, "pages")
+    assert again.get(include=["documents"])["documents"] == documents
