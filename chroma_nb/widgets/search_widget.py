@@ -1,4 +1,4 @@
-"""`SearchWidget`: a question, filters made from the metadata that is there, and answers as one types."""
+"""`SearchWidget`: a question or a record, filters made for the metadata that is there, answers as one types."""
 
 from __future__ import annotations
 
@@ -7,35 +7,47 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb import display
+from chroma_nb.display.extent import Extent
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
-from chroma_nb.errors import NotSupportedError
+from chroma_nb.errors import InvalidArgumentError, InvalidDimensionException, NotSupportedError
+from chroma_nb.types import FieldSummary
+from chroma_nb.widgets.filter_controls import (
+    VALUES,
+    FilterControl,
+    Seen,
+    filter_control,
+    look_at,
+)
 from chroma_nb.widgets.panel import Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from chroma_nb.collection.collection import Collection
     from chroma_nb.collection.results import GetResult, QueryResult
-    from chroma_nb.types import FieldSummary
 
-#: Nothing is asked until nobody has typed for so long.
-_DEBOUNCE_SECONDS = 0.3
+#: Nothing is asked until nobody has typed for so long: from the time between two keys of somebody who types, to where an
+#: answer seems late. Between them it is as long as the last answer took.
+SHORTEST_WAIT, LONGEST_WAIT = 0.12, 0.4
 #: Width of what stands before a control.
 _LABEL = "84px"
-#: Chosen in a menu where every value will do. (None would be no choice at all.)
-_ANY = object()
-#: Metadata keys that get a control, and values that a menu offers.
+#: Metadata keys that get a control at first.
 _FILTERS = 6
-_VALUES = 50
+#: Records whose values say which control a key gets.
+_LOOKED_AT = 200
+#: What helps where a question cannot be embedded.
+_BY_RECORD = "Search by “near to” and the id of a record instead."
+#: Chosen where no key is.
+_NO_KEY = object()
 
 
 class SearchWidget(Panel):
     """A live search over one collection.
 
     Type a question and choose filters; the answer follows, with the time that it took, the way it was
-    found, and the call that gives the same. A collection of your own embeddings takes the id of a
-    record instead of a question, and finds what is near to it.
+    found, and the call that gives the same. Or enter the id of a record, and find what is near to it; a collection
+    without an embedding function offers that alone.
 
     Args:
         collection: The collection.
@@ -51,8 +63,11 @@ class SearchWidget(Panel):
         self._embeds = collection.configuration_json.get("embedding_function") is not None
         self._n_results = max(1, min(50, n_results))
         self._timer: threading.Timer | None = None
-        self._turn = 0
-        self._filters: list[_Filter] = []
+        self._wait = SHORTEST_WAIT
+        self._filters: list[FilterControl] = []
+        #: Keys without a control so far.
+        self._further: list[FieldSummary] = []
+        self._seen: dict[str, Seen] = {}
         self.result: QueryResult | GetResult | None = None
         self.code = ""
         super().__init__()
@@ -68,12 +83,16 @@ class SearchWidget(Panel):
         return (display.html(shown) or "") + code
 
     def _build(self, w: Any) -> Any:
-        asks = "a question, in your own words" if self._embeds else "the id of a record"
-        label = {"description": "question" if self._embeds else "near to", "placeholder": asks}
         style = {"description_width": _LABEL}
-        self.question = w.Text(
-            **label, continuous_update=True, layout=w.Layout(width="440px"), style=style
+        by = [("question", True)] if self._embeds else []
+        self.by = w.Dropdown(
+            options=[*by, ("near to", False)],
+            description="search by",
+            layout=w.Layout(width="190px"),
+            style=style,
         )
+        self.question = w.Text(continuous_update=True, layout=w.Layout(width="690px"))
+        self._word_question()
         self.contains = w.Text(
             description="contains",
             placeholder="words in the text",
@@ -90,29 +109,99 @@ class SearchWidget(Panel):
             layout=w.Layout(width="440px"),
             style=style,
         )
-        self._filters = [_Filter(w, field) for field in self._fields() if _Filter.offers(field)]
-        del self._filters[_FILTERS:]
+        self.add_filter = w.Dropdown(
+            options=[("any key", _NO_KEY)],
+            description="filter by",
+            layout=w.Layout(width="344px"),
+            style=style,
+        )
+        self._filter_box = w.VBox()
+        self._offer_filters(w)
         self._about = w.HTML()
         self._answer = w.HTML()
         self._code = w.HTML()
         later = self._safely(lambda change: self._later())
         for control in (self.question, self.contains):
             control.observe(later, "value")
-        now = self._safely(lambda change: self.search())
-        self.n_results.observe(now, "value")
-        for one in self._filters:
-            one.control.observe(now, "value")
-        lines = [w.HBox([self.question, self.contains]), w.HBox([self.n_results])]
-        lines += [
+        self.n_results.observe(self._safely(lambda change: self.search()), "value")
+        self.by.observe(self._safely(lambda change: self._word_question()), "value")
+        self.by.observe(self._safely(lambda change: self.search()), "value")
+        self.add_filter.observe(
+            self._safely(lambda change: self._add_filter(w, change.new)), "value"
+        )
+        return w.VBox(
+            [
+                w.HBox([self.by, self.question]),
+                w.HBox([self.contains, self.n_results]),
+                self._filter_box,
+                self.add_filter,
+                self._about,
+                self._answer,
+                self._code,
+                self._status,
+            ]
+        )
+
+    def _word_question(self) -> None:
+        asks = "a question, in your own words" if self.by.value else "the id of a record"
+        self._set(self.question, "placeholder", asks)
+
+    # -- filters ------------------------------------------------------------------------------
+
+    @property
+    def filters(self) -> dict[str, Sequence[Any]]:
+        """The controls of each metadata key that is filtered by: one, or two that are the bounds."""
+        return {one.key: one.controls for one in self._filters}
+
+    def _offer_filters(self, w: Any) -> None:
+        """Give the commonest keys their controls, and offer the others."""
+        some = self._collection.get(limit=_LOOKED_AT, include=["metadatas"])["metadatas"]
+        self._seen = look_at(some)
+        for field in self._fields():
+            if len(self._filters) < _FILTERS:
+                self._append_filter(w, field)
+            else:
+                self._further.append(field)
+        self._show_filters(w)
+
+    def _append_filter(self, w: Any, field: FieldSummary) -> bool:
+        made = filter_control(w, field, self._seen.get(field.key, Seen()))
+        if made is None:
+            return False
+        made.observe(self._safely(lambda change: self.search()))
+        self._filters.append(made)
+        return True
+
+    def _add_filter(self, w: Any, key: Any) -> None:
+        """Give a key that was chosen its control."""
+        if key is _NO_KEY:
+            return
+        (field,) = (one for one in self._further if one.key == key)
+        self._further.remove(field)
+        is_there = self._append_filter(w, field)
+        self._show_filters(w)
+        if not is_there:
+            self._say(f"There is no simple filter for {shorten(key, 60)!r}: {_kinds(field)}.")
+
+    def _show_filters(self, w: Any) -> None:
+        # Equal labels would be one choice.
+        options = {shorten(field.key, 40): field.key for field in self._further}
+        self.add_filter.options = [("another key …", _NO_KEY), *options.items()]
+        self.add_filter.layout.display = "" if self._further else "none"
+        self._filter_box.children = [
             w.HBox([part for one in self._filters[at : at + 2] for part in one.parts])
             for at in range(0, len(self._filters), 2)
         ]
-        return w.VBox([*lines, self._about, self._answer, self._code, self._status])
 
-    @property
-    def filters(self) -> dict[str, Any]:
-        """The control of each metadata key that can be filtered by."""
-        return {one.key: one.control for one in self._filters}
+    def _fields(self) -> list[FieldSummary]:
+        """Return the keys that there are; where the server does not say, those of some records."""
+        try:
+            return self._collection.fields.describe(VALUES)
+        except NotSupportedError:
+            return [
+                FieldSummary(key, seen.names(), seen.n_records, None, None, 0, [])
+                for key, seen in self._seen.items()
+            ]
 
     # -- asking -------------------------------------------------------------------------------
 
@@ -120,14 +209,14 @@ class SearchWidget(Panel):
         """Search when nobody has typed for a moment."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = threading.Timer(_DEBOUNCE_SECONDS, self._safely(self.search))
+        self._timer = threading.Timer(self._wait, self._safely(self.search))
         self._timer.daemon = True
         self._timer.start()
 
     @property
     def where(self) -> dict[str, Any] | None:
         """The metadata filter that the controls stand for."""
-        parts = [part for one in self._filters if (part := one.where()) is not None]
+        parts = [condition for one in self._filters for condition in one.conditions()]
         if len(parts) > 1:
             return {"$and": parts}
         return parts[0] if parts else None
@@ -136,6 +225,7 @@ class SearchWidget(Panel):
         """Ask now, and show the answer."""
         if self._closed or self._root is None:
             return
+        started = time.perf_counter()
         asked = self.question.value.strip()
         arguments: dict[str, Any] = {}
         if (where := self.where) is not None:
@@ -144,9 +234,11 @@ class SearchWidget(Panel):
             arguments["where_document"] = {"$contains": words}
         how = self._query(asked, arguments) if asked else self._first(arguments)
         self._set(self._about, "value", fill("label", label=how, kind="k"))
-        self._set(self._answer, "value", display.html(self.result) or "")
+        rows = Extent(rows=self.n_results.value)
+        self._set(self._answer, "value", display.html(self.result, rows) or "")
         self._set(self._code, "value", fill("code", code=self.code))
         self._update_snapshots()
+        self._wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, time.perf_counter() - started))
 
     def _first(self, arguments: dict[str, Any]) -> str:
         """Get the first records that match; say so."""
@@ -160,9 +252,13 @@ class SearchWidget(Panel):
         """Ask for what is near; say how it was found."""
         arguments = {"n_results": self.n_results.value, **arguments}
         started = time.perf_counter()
-        if self._embeds:
+        by_question = self.by.value
+        if by_question:
             # Embedded once: explaining the query asks a second time.
-            vectors = self._collection.embed_queries(asked)
+            try:
+                vectors = self._collection.embed_queries(asked)
+            except Exception as error:
+                raise ValueError(f"{error} {_BY_RECORD}") from error
             code = _call("query", {"query_texts": [asked], **arguments})
         else:
             known = self._collection.get(ids=[asked], include=["embeddings"])
@@ -175,9 +271,14 @@ class SearchWidget(Panel):
             code = f'collection.query(query_embeddings={get}["embeddings"], {inside})'
         embedding = _milliseconds(started)
         started = time.perf_counter()
-        result = self._collection.query(query_embeddings=vectors, **arguments)
+        try:
+            result = self._collection.query(query_embeddings=vectors, **arguments)
+        except (InvalidArgumentError, InvalidDimensionException) as error:
+            if "dimension" not in str(error):
+                raise
+            raise ValueError(f"{error} {_BY_RECORD}") from error
         elapsed = _milliseconds(started)
-        result.asked = [asked] if self._embeds else None
+        result.asked = [asked] if by_question else None
         self.result, self.code = result, code
         try:
             plan = self._collection.explain(query_embeddings=vectors, **arguments)
@@ -185,13 +286,6 @@ class SearchWidget(Panel):
             return f"{elapsed} after {embedding} for the embedding, answered by the server"
         how = f"{plan['strategy']} ({plan['reason']}), from {plan['answered_from']}"
         return f"{elapsed} after {embedding} for the embedding: {how}"
-
-    def _fields(self) -> list[FieldSummary]:
-        try:
-            return self._collection.fields.describe(_VALUES)
-        except NotSupportedError:
-            # Chroma's server does not say what its records have: no filters to choose from.
-            return []
 
     def close(self) -> None:
         """End the live panel; the snapshot of the last answer stays."""
@@ -209,76 +303,12 @@ def _inside(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
 
+def _kinds(field: FieldSummary) -> str:
+    """Return what a key's values are, for a sentence."""
+    if field.n_distinct == 1:
+        return "all its values are the same"
+    return f"its values are {' and '.join(field.kinds)}"
+
+
 def _milliseconds(started: float) -> str:
     return f"{(time.perf_counter() - started) * 1e3:.1f} ms"
-
-
-class _Filter:
-    """One metadata key's control: a menu of its values, or a range of its numbers."""
-
-    def __init__(self, w: Any, field: FieldSummary) -> None:
-        self.key = field.key
-        self._where: Callable[[Any], dict[str, Any] | None]
-        # A key is somebody's text: shown escaped beside the control, never as its description.
-        label = w.HTML(
-            fill("label", label=shorten(field.key, 24), kind="r"), layout=w.Layout(width="91px")
-        )
-        # What a screen reader reads, and nobody's text but ours.
-        words = {"layout": w.Layout(width="350px"), "style": {"description_width": "34px"}}
-        low, high = field.minimum, field.maximum
-        if self._is_range(field) and low is not None and high is not None:
-            whole = set(field.kinds) == {"int"}
-            make = w.IntRangeSlider if whole else w.FloatRangeSlider
-            step = {} if whole else {"step": (high - low) / 100}
-            self.control = make(
-                min=low,
-                max=high,
-                value=(low, high),
-                continuous_update=False,
-                **step,
-                description="from",
-                **words,
-            )
-            self._where = self._range
-        else:
-            options: list[tuple[str, Any]] = [("any", _ANY)]
-            options += [(f"{shorten(str(value), 40)} ({n:,})", value) for value, n in field.values]
-            # Equal labels would be one choice.
-            self.control = w.Dropdown(
-                options=list(dict(options).items()), description="is", **words
-            )
-            self._where = self._one
-        self.parts = [label, self.control]
-
-    @staticmethod
-    def _is_range(field: FieldSummary) -> bool:
-        return (
-            set(field.kinds) <= {"int", "float"}
-            and field.minimum is not None
-            and field.maximum is not None
-            and field.minimum < field.maximum
-        )
-
-    @classmethod
-    def offers(cls, field: FieldSummary) -> bool:
-        """Say whether a key can be filtered by with a simple control."""
-        few = 1 < field.n_distinct <= _VALUES and set(field.kinds) <= {"str", "bool"}
-        return few or cls._is_range(field)
-
-    def where(self) -> dict[str, Any] | None:
-        """Return the condition that the control stands for; None where it lets everything through."""
-        return self._where(self.control.value)
-
-    def _one(self, value: Any) -> dict[str, Any] | None:
-        return None if value is _ANY else {self.key: value}
-
-    def _range(self, value: Any) -> dict[str, Any] | None:
-        low, high = value
-        parts = []
-        if low > self.control.min:
-            parts.append({self.key: {"$gte": low}})
-        if high < self.control.max:
-            parts.append({self.key: {"$lte": high}})
-        if len(parts) == 2:
-            return {"$and": parts}
-        return parts[0] if parts else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import gc
 import subprocess
 import sys
@@ -416,9 +417,11 @@ def test_a_question_is_answered_as_the_code_says(glosses: Any) -> None:
         assert panel.result["ids"] == glosses.get(limit=4)["ids"], "before anybody asks"
         panel.question.value = "a large furry animal"
         wait_until(lambda: panel.code.startswith("collection.query"))
-        panel.filters["pos"].value = "noun"
-        low, high = panel.filters["words"].value
-        panel.filters["words"].value = (low, high - 1)
+        (menu,) = panel.filters["pos"]
+        menu.value = "noun"
+        (slider,) = panel.filters["words"]
+        low, high = slider.value
+        slider.value = (low, high - 1)
         panel.contains.value = "a"
         wait_until(lambda: "where_document" in panel.code)
         again = eval(panel.code, {"collection": glosses})
@@ -441,6 +444,8 @@ def test_typing_asks_once(glosses: Any, monkeypatch: pytest.MonkeyPatch) -> None
             return original(*args, **values)
 
         monkeypatch.setattr(type(glosses.api), "query", query)
+        # Nobody types as slowly, whatever else the machine does.
+        panel._wait = 1.0
         for end in range(1, len("a furry animal") + 1):
             panel.question.value = "a furry animal"[:end]
         wait_until(lambda: "a furry animal" in panel.code)
@@ -457,6 +462,169 @@ def test_own_embeddings_are_asked_by_id(client: Any) -> None:
         panel.question.value = "nobody"
         wait_until(lambda: "nobody" in panel.code)
         assert "no record of this id" in said(panel._about)
+
+
+def test_a_question_or_a_record(glosses: Any) -> None:
+    one = glosses.get(limit=1)["ids"][0]
+    with glosses.widget(n_results=3) as panel:
+        assert [label for label, _ in panel.by.options] == ["question", "near to"]
+        panel.by.value = False
+        panel.question.value = one
+        wait_until(lambda: one in panel.code)
+        assert panel.result["ids"][0][0] == one
+        assert panel.result == eval(panel.code, {"collection": glosses})
+        panel.by.value = True
+        assert "query_texts" in panel.code, "at once, as nobody types"
+
+
+def test_a_function_that_does_not_fit_says_what_does(client: Any) -> None:
+    own = client.create_collection("own")
+    own.add(ids=["a", "b"], documents=["x", "y"], embeddings=[[1.0, 0.0], [0.0, 1.0]])
+    with own.widget() as panel:
+        panel.question.value = "a question"
+        wait_until(lambda: "near to" in said(panel._status))
+        assert "dimension of 2" in said(panel._status)
+        panel.by.value = False
+        panel.question.value = "a"
+        wait_until(lambda: panel.result is not None and panel.result["ids"] == [["a", "b"]])
+        assert said(panel._status) == ""
+
+
+# -- filters, by what the values are --------------------------------------------------------------
+
+KINDS = {
+    "pos": ["noun", "verb", "adverb"],
+    "rating": [1, 2, 3, 4, 5],
+    "flag": [True, False],
+    "price": [0.5, 3.25, 19.99, 1_200.0, 7.5],
+    "when": [f"20{year:02}-03-{day:02}" for year in range(10) for day in range(1, 9)],
+    "title": [f"title {number}" for number in range(60)],
+    "tags": [["red", "old"], ["green"], ["red", "new", "large"]],
+    "sizes": [[1, 2], [2, 3]],
+    "same": ["x"],
+}
+
+
+@pytest.fixture
+def kinds(client: Any) -> Any:
+    kinds = client.create_collection("kinds")
+    kinds.add(
+        ids=[str(row) for row in range(240)],
+        documents=[f"a text about {row}" for row in range(240)],
+        metadatas=[
+            {key: values[row % len(values)] for key, values in KINDS.items()} for row in range(240)
+        ],
+    )
+    return kinds
+
+
+def shown_filters(panel: Any) -> dict[str, Any]:
+    for key in [key for _, key in panel.add_filter.options if isinstance(key, str)]:
+        panel.add_filter.value = key
+    return dict(panel.filters)
+
+
+def matching(kinds: Any, panel: Any) -> list[dict[str, Any]]:
+    assert panel._status.value == ""
+    found = kinds.get(where=panel.where)["metadatas"]
+    shown: list[dict[str, Any]] = panel.result["metadatas"]
+    assert shown == found[: len(shown)]
+    return list(found)
+
+
+def test_every_key_gets_a_control_for_its_kind(kinds: Any) -> None:
+    with kinds.widget() as panel:
+        assert len(panel.filters) == 6
+        found = {
+            key: [type(control).__name__ for control in controls]
+            for key, controls in shown_filters(panel).items()
+        }
+        assert found == {
+            "flag": ["Dropdown"],
+            "pos": ["Dropdown"],
+            "price": ["Text", "Text"],
+            "rating": ["IntRangeSlider"],
+            "sizes": ["Combobox"],
+            "tags": ["Combobox"],
+            "title": ["Combobox"],
+            "when": ["DatePicker", "DatePicker"],
+        }
+        assert panel.add_filter.layout.display == "none", "all of them are there"
+        assert panel.where is None
+
+
+def test_a_key_without_a_simple_filter_says_so(kinds: Any) -> None:
+    with kinds.widget() as panel:
+        offered = [key for _, key in panel.add_filter.options if isinstance(key, str)]
+        if "same" in offered:
+            panel.add_filter.value = "same"
+            assert "all its values are the same" in said(panel._status)
+        assert "same" not in panel.filters
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "holds"),
+    [
+        ("flag", [True], lambda one: one["flag"] is True),
+        ("rating", [(2, 3)], lambda one: 2 <= one["rating"] <= 3),
+        ("price", ["3", "20"], lambda one: 3 <= one["price"] <= 20),
+        ("price", ["", "7.5"], lambda one: one["price"] <= 7.5),
+        ("title", ["title 7"], lambda one: one["title"] == "title 7"),
+        ("tags", ["red"], lambda one: "red" in one["tags"]),
+        ("sizes", ["3"], lambda one: 3 in one["sizes"]),
+        (
+            "when",
+            [datetime.date(2004, 3, 2), datetime.date(2006, 3, 5)],
+            lambda one: "2004-03-02" <= one["when"] <= "2006-03-05",
+        ),
+    ],
+)
+def test_a_filter_finds_what_it_says(kinds: Any, key: str, values: Any, holds: Any) -> None:
+    with kinds.widget() as panel:
+        controls = shown_filters(panel)[key]
+        for control, value in zip(controls, values, strict=True):
+            control.value = value
+        found = matching(kinds, panel)
+        assert 0 < len(found) < 240
+        assert len(found) == sum(map(holds, kinds.get()["metadatas"]))
+        assert all(map(holds, found))
+
+
+def test_the_last_day_counts_to_its_end(client: Any) -> None:
+    log = client.create_collection("log", embedding_function=None)
+    moments = [
+        f"2024-05-{day:02}T{hour:02}:30:00" for day in range(1, 21) for hour in range(0, 24, 6)
+    ]
+    log.add(
+        ids=moments,
+        embeddings=np.ones((len(moments), 2)),
+        metadatas=[{"at": one} for one in moments],
+    )
+    with log.widget(n_results=50) as panel:
+        first, last = panel.filters["at"]
+        first.value = last.value = datetime.date(2024, 5, 7)
+        assert [one[:10] for one in panel.result["ids"]] == ["2024-05-07"] * 4
+        last.value = datetime.date.max
+        assert panel._status.value == ""
+
+
+def test_what_is_no_number_is_said(kinds: Any) -> None:
+    with kinds.widget() as panel:
+        low, _ = (
+            panel.filters["price"] if "price" in panel.filters else shown_filters(panel)["price"]
+        )
+        for typed in ("1,5", "cheap", "<b>2</b>"):
+            low.value = typed
+            assert f"Expected a number, got {typed!r}." in said(panel._status)
+        low.value = "nan"
+        assert "NaN equals nothing" in said(panel._status)
+        low.value = ""
+        assert panel._status.value == ""
+
+
+def test_the_panel_shows_as_many_records_as_it_says(kinds: Any) -> None:
+    with kinds.widget(n_results=25) as panel:
+        assert panel._answer.value.count("<tr>") - panel._answer.value.count("<thead><tr>") == 25
 
 
 def test_an_error_while_searching_is_shown(glosses: Any) -> None:
