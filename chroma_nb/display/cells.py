@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Characters of a name.
 NAME_CHARACTERS = 80
-#: Characters of a line of a table that is 900 pixels wide. Between two columns there are as many as `_BETWEEN`.
-LINE = 132
+#: Characters of a line of a table in a notebook that is 900 pixels wide. Between two columns there are as many as `_BETWEEN`.
+LINE = 122
 _BETWEEN = 3
 #: Characters of a line that a column of documents takes at least: 24em.
 DOCUMENT = 48

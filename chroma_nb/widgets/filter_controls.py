@@ -26,7 +26,7 @@ _ANY = object()
 #: Members of lists that can be typed.
 _SHOWN = (str, int, float)
 #: A name, and two controls beside each other.
-_LABEL, _WIDE, _NARROW = "91px", "350px", "173px"
+_LABEL, _WIDE, _NARROW = "84px", "320px", "158px"
 #: What a screen reader reads, and nobody's text but ours.
 _STYLE = {"description_width": "34px"}
 

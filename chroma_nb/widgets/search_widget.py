@@ -88,10 +88,10 @@ class SearchWidget(Panel):
         self.by = w.Dropdown(
             options=[*by, ("near to", False)],
             description="search by",
-            layout=w.Layout(width="190px"),
+            layout=w.Layout(width="184px"),
             style=style,
         )
-        self.question = w.Text(continuous_update=True, layout=w.Layout(width="690px"))
+        self.question = w.Text(continuous_update=True, layout=w.Layout(width="636px"))
         self._word_question()
         self.contains = w.Text(
             description="contains",

@@ -118,16 +118,65 @@ def test_the_search_panel_answers_while_somebody_types(
     assert not lab.errors()
     panel = lab.outputs(1)
     panel.locator(".cnb-live").wait_for(timeout=TIMEOUT)
-    box = panel.locator("input[type=text]").first
+    box = panel.get_by_placeholder("a question, in your own words")
     box.click()
     box.press_sequentially("a large furry animal", delay=20)
     panel.get_by_text("furred").first.wait_for(timeout=TIMEOUT)
-    panel.locator("select").first.select_option(index=1)
+    panel.locator("select").nth(1).select_option(index=1)
     panel.get_by_text("where={'pos': 'noun'}").first.wait_for(timeout=TIMEOUT)
     lab.wait_drawn()
     for theme in ("light", "dark"):
         lab.set_theme(theme)
         lab.screenshot(pictures / f"search-widget-{theme}.png", panel)
+        assert contrast_problems(lab.page, ".cnb-live") == []
+    assert axe_problems(lab.page, ".cnb-live") == []
+    lab.set_theme("light")
+
+
+KINDS = """
+import datetime
+days = [datetime.date(2001, 1, 1) + datetime.timedelta(days=3 * row) for row in range(1_500)]
+log = client.create_collection("log")
+log.add(
+    **datasets.glosses(1_500)
+    | {
+        "metadatas": [
+            {
+                "topic": row["topic"], "day": day, "price": 1.01 ** number, "stars": number % 5 + 1,
+                "tags": [row["pos"], "old" if number < 900 else "new"], "title": f"entry {number}",
+                "is_first": number < 100, "shelf": f"shelf {number % 7}", "words": row["words"],
+            }
+            for number, (row, day) in enumerate(zip(datasets.glosses(1_500)["metadatas"], days))
+        ]
+    }
+)
+"""
+
+
+def test_the_search_panel_filters_by_days_numbers_texts_and_tags(
+    lab: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    cells = SETUP, KINDS + "\npanel = log.widget(n_results=4)\npanel"
+    lab.open(write_notebook(jupyter[1] / "kinds.ipynb", *cells))
+    lab.run_all()
+    assert not lab.errors()
+    panel = lab.outputs(1)
+    panel.locator(".cnb-live").wait_for(timeout=TIMEOUT)
+    for _ in range(3):
+        panel.get_by_label("filter by").select_option(index=1)
+        lab.wait_idle()
+    panel.locator("input[type=date]").first.fill("2011-05-01")
+    panel.get_by_text("'$gte': '2011-05-01'").first.wait_for(timeout=TIMEOUT)
+    tags = panel.locator("input[list]").first
+    tags.fill("noun")
+    tags.press("Enter")
+    panel.get_by_text("'$contains': 'noun'").first.wait_for(timeout=TIMEOUT)
+    panel.get_by_placeholder("a question, in your own words").fill("a large furry animal")
+    panel.get_by_text("query_texts=['a large furry animal']").first.wait_for(timeout=TIMEOUT)
+    lab.wait_drawn()
+    for theme in ("light", "dark"):
+        lab.set_theme(theme)
+        lab.screenshot(pictures / f"search-widget-kinds-{theme}.png", panel)
         assert contrast_problems(lab.page, ".cnb-live") == []
     assert axe_problems(lab.page, ".cnb-live") == []
     lab.set_theme("light")
