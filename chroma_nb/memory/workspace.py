@@ -72,6 +72,13 @@ class Grant:
         if self._workspace is not None:
             self.thread = threading.get_ident()
 
+    def keep(self, n_bytes: int) -> None:
+        """Give back what is more than `n_bytes`: the work turned out to be smaller."""
+        if n_bytes < self.n_bytes:
+            self.n_bytes = n_bytes
+            if self._workspace is not None:
+                self._workspace.notify()
+
     def give_back(self) -> None:
         """Give the memory back; a second call does nothing."""
         if self._workspace is not None:
@@ -399,6 +406,11 @@ class Workspace:
         """Take a grant back."""
         with self._lock:
             self._grants.discard(grant)
+            self._changed.notify_all()
+
+    def notify(self) -> None:
+        """Have those that wait look again: a grant has become smaller."""
+        with self._lock:
             self._changed.notify_all()
 
 

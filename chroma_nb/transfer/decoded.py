@@ -18,10 +18,14 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from chroma_nb.memory.workspace import Grant
+
 #: At most this many bytes of records are decoded, checked and written at a time, and they are in memory this many
 #: times meanwhile: as Arrow's, as objects, checked, and on their way to the store.
 _PIECE_BYTES = 32 << 20
-_COPIES = 6
+COPIES = 6
+#: As many of them are held until the piece is written: as Arrow's, as objects, and checked.
+HELD_COPIES = 3
 #: A table of up to this many decoded bytes may have an encoded form of any size.
 _SMALL_BYTES = 1 << 30
 #: A larger table may be at most this many times as large as its encoded form. Repeated texts and zstd reach some hundred.
@@ -174,6 +178,23 @@ def _distinct(column: Any) -> tuple[Any, NDArray[np.int64]] | None:
     return None
 
 
+def with_used_values(column: Any) -> Any:
+    """Return an Array with a dictionary of the values that it has, where it has few of them; others as they are.
+
+    Each batch that pyarrow reads has a copy of all values that the row group had so far.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_dictionary(column.type):
+        return column
+    used = pc.unique(column.indices).drop_null()
+    if 2 * len(used) > len(column.dictionary):
+        return column
+    places = pc.index_in(column.indices, value_set=used).cast(column.type.index_type)
+    return pa.DictionaryArray.from_arrays(places, column.dictionary.take(used))
+
+
 def cells(column: Any) -> list[Any]:
     """Return an Array or ChunkedArray as a list; rows of one dictionary value or run share one object.
 
@@ -199,8 +220,13 @@ def cells(column: Any) -> list[Any]:
 
 def piece_bytes() -> int:
     """Return how many bytes may be decoded at once: what there is room for, up to a useful maximum."""
-    with WORKSPACE.take(_COPIES * _PIECE_BYTES) as room:
-        return room.n_bytes // _COPIES
+    with piece_room() as room:
+        return room.n_bytes // COPIES
+
+
+def piece_room() -> Grant:
+    """Return the memory for a piece: `COPIES` of the bytes that it may decode to."""
+    return WORKSPACE.take(COPIES * _PIECE_BYTES)
 
 
 class Expansion:
@@ -217,25 +243,22 @@ class Expansion:
         self._decoded = 0
         self._rows = 0
 
-    def window_end(self, start: int, sizes: NDArray[np.int64] | None, stop: int) -> int:
-        """Return where the rows end that may be read at once: at least one row after `start`.
+    def rows_within(self, start: int, sizes: NDArray[np.int64], most_bytes: int) -> tuple[int, int]:
+        """Return how many rows may be read at once, one at least, and what they decode to in bytes.
 
         Args:
             start: The first row.
-            sizes: Decoded bytes of the rows start .. stop - 1, shape (stop - start,), int64; None if nothing has to
-                be decoded.
-            stop: One past the last row that is wanted.
+            sizes: Decoded bytes of the rows from `start` on that are wanted, shape (n,), int64, n at least 1.
+            most_bytes: What they may decode to.
 
         Raises:
             InvalidArgumentError: The rows so far are too large for what they are stored in.
             MemoryBudgetError: There is no room for them.
         """
-        if sizes is None:
-            return stop
         ends = np.cumsum(sizes)
-        n_rows = max(1, int(np.searchsorted(ends, piece_bytes(), side="right")))
-        stop = min(stop, start + n_rows)
-        n_bytes = int(ends[stop - start - 1])
+        n_rows = max(1, int(np.searchsorted(ends, most_bytes, side="right")))
+        n_bytes = int(ends[n_rows - 1])
+        stop = start + n_rows
         self.count(stop, n_bytes)
         require(
             n_bytes,
@@ -243,7 +266,7 @@ class Expansion:
             "read it where there is more memory",
             "leave out its largest records",
         )
-        return stop
+        return n_rows, n_bytes
 
     def require_all(self) -> None:
         """Require room for everything that was counted.

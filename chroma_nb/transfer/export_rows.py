@@ -9,9 +9,9 @@ import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.transfer.cells import MetadataCells
-from chroma_nb.transfer.decoded import piece_bytes, row_bytes
+from chroma_nb.transfer.decoded import row_bytes
 from chroma_nb.transfer.export_format import COLUMNS
-from chroma_nb.transfer.pieces import Rows
+from chroma_nb.transfer.pieces import Rows, Window
 from chroma_nb.transfer.tables import cells_of, table_row_bytes
 from chroma_nb.validation import check_ids, check_metadatas
 
@@ -88,12 +88,13 @@ class ExportedRows(Rows):
             )
         self.ids = check_ids(ids) if ids else []
 
-    def window_end(self, start: int) -> int:
-        table = self._reader.read_on(start, piece_bytes())
+    def window(self, start: int, n_bytes: int) -> Window:
+        table = self._reader.read_on(start, n_bytes)
         sizes = table_row_bytes(table)
         if "metadata" in self._columns:
             sizes += _JSON_FACTOR * row_bytes(table.column("metadata"))
-        return self._reader.expansion.window_end(start, sizes, start + table.num_rows)
+        n_rows, n_bytes = self._reader.expansion.rows_within(start, sizes, n_bytes)
+        return Window(start, start + n_rows, n_bytes)
 
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         start, stop = rows[0], rows[-1] + 1

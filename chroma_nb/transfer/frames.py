@@ -15,7 +15,7 @@ from chroma_nb.errors import DuplicateIDError, InvalidArgumentError, MemoryBudge
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.transfer.cells import MetadataCells, as_id
 from chroma_nb.transfer.decoded import Expansion
-from chroma_nb.transfer.pieces import Rows, add_pieces, known_ids
+from chroma_nb.transfer.pieces import Rows, Window, add_pieces, known_ids
 from chroma_nb.transfer.stores import place_of
 from chroma_nb.transfer.tables import Table, table_of
 from chroma_nb.types import OTHER_METADATA
@@ -223,7 +223,7 @@ class FrameRows(Rows):
             self.ids, self._ids_from = by_content, _CONTENT
             return
         known = known_ids(collection, self.ids) if on_conflict == "skip" else set()
-        for start, stop in self.windows() if known else ():
+        for start, stop, _ in self.windows() if known else ():
             rows = [row for row in range(start, stop) if self.ids[row] in known]
             if rows:
                 self._check_same(collection, rows)
@@ -268,7 +268,7 @@ class FrameRows(Rows):
         """Return a hash of each row's content: the same row has the same id the next time."""
         seen: Counter[str] = Counter()
         ids = []
-        for start, stop in self.windows():
+        for start, stop, _ in self.windows():
             rows = range(start, stop)
             documents, uris = self._texts(rows)
             vectors = self._vectors(rows)
@@ -294,9 +294,13 @@ class FrameRows(Rows):
 
     # -- pieces -------------------------------------------------------------------------------
 
-    def window_end(self, start: int) -> int:
-        stop = super().window_end(start)
-        return self._expansion.window_end(start, self._table.row_bytes(start, stop), stop)
+    def window(self, start: int, n_bytes: int) -> Window:
+        most = super().window(start, n_bytes)
+        sizes = self._table.row_bytes(start, most.stop)
+        if sizes is None:
+            return most
+        n_rows, n_bytes = self._expansion.rows_within(start, sizes, n_bytes)
+        return Window(start, start + n_rows, n_bytes)
 
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
         documents, uris = self._texts(rows)

@@ -14,7 +14,7 @@ from chroma_nb.db.own_file import NotOurFileError, open_given
 from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.memory.preflight import require
 from chroma_nb.memory.trim import return_arrows_memory
-from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes
+from chroma_nb.transfer.decoded import Expansion, cells, piece_bytes, row_bytes, with_used_values
 from chroma_nb.transfer.parquet_chunks import (
     all_pages,
     check_nullable,
@@ -112,7 +112,7 @@ class ParquetReader:
         except BaseException:
             self._source.close()
             raise
-        self._from_batches = pa.Table.from_batches
+        self._pa = pa
         self._restart()
 
     def _measure(self, parquet: Any) -> None:
@@ -293,7 +293,10 @@ class ParquetReader:
     def _read_batch(self) -> None:
         with self._named_errors():
             batch = next(self._batches)
-        self._held.append((batch, int(table_row_bytes(batch).sum())))
+        columns = list(map(with_used_values, batch.columns))
+        batch = self._pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        n_bytes = max(int(table_row_bytes(batch).sum()), batch.nbytes)
+        self._held.append((batch, n_bytes))
         self._end += batch.num_rows
 
     def _let_go(self, start: int) -> None:
@@ -304,5 +307,5 @@ class ParquetReader:
             self._first += self._held.pop(0)[0].num_rows
 
     def _rows(self, start: int, stop: int) -> Any:
-        table = self._from_batches([batch for batch, _ in self._held], schema=self.schema)
+        table = self._pa.Table.from_batches([batch for batch, _ in self._held], schema=self.schema)
         return table.slice(start - self._first, stop - start)

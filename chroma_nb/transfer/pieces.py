@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chroma_nb.api.copying import PIECE_RECORDS
 from chroma_nb.errors import InvalidDimensionException, MemoryBudgetError, with_way_out
 from chroma_nb.progress import progress_bar
+from chroma_nb.transfer.decoded import COPIES, HELD_COPIES, piece_room
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.transfer.stores import place_of
 from chroma_nb.validation import check_insert, check_on_conflict, ids_exist
@@ -19,6 +21,20 @@ if TYPE_CHECKING:
     from chroma_nb.types import OnConflict
 
 
+class Window(NamedTuple):
+    """Rows that are read and written together.
+
+    Attributes:
+        start: The first.
+        stop: One past the last.
+        n_bytes: What they decode to; 0 where nothing is decoded.
+    """
+
+    start: int
+    stop: int
+    n_bytes: int
+
+
 class Rows(ABC):
     """Records on their way into a collection."""
 
@@ -26,21 +42,28 @@ class Rows(ABC):
     #: Of every row; checked, and each there once.
     ids: list[str]
 
-    def window_end(self, start: int) -> int:
-        """Return where the piece ends that begins at row `start`: it is bounded in rows and in bytes.
+    def window(self, start: int, n_bytes: int) -> Window:
+        """Return the piece that begins at row `start`: it is bounded in rows and in bytes.
+
+        Args:
+            start: The first row.
+            n_bytes: What the rows may decode to; one row may be larger.
 
         Raises:
             ValueError: The rows are larger than is reasonable, or than there is room for.
         """
-        return min(start + PIECE_RECORDS, self.n_rows)
+        return Window(start, min(start + PIECE_RECORDS, self.n_rows), 0)
 
-    def windows(self) -> Iterator[tuple[int, int]]:
-        """Yield the pieces' first row, and one past their last."""
+    def windows(self) -> Iterator[Window]:
+        """Yield the pieces. What one takes is granted until the next is asked for."""
         start = 0
         while start < self.n_rows:
-            stop = self.window_end(start)
-            yield start, stop
-            start = stop
+            with piece_room() as room:
+                window = self.window(start, room.n_bytes // COPIES)
+                # What writes them is granted what that takes.
+                room.keep(HELD_COPIES * window.n_bytes)
+                yield window
+            start = window.stop
 
     @abstractmethod
     def piece(self, rows: Sequence[int], *, counted: bool = True) -> dict[str, Any]:
@@ -72,7 +95,7 @@ def add_pieces(
     dimension = collection.get_model().dimension
     # Their dimension was not, where somebody has added records meanwhile.
     is_checked = is_checked and dimension is None
-    if not is_checked and rows.n_rows and rows.window_end(0) < rows.n_rows:
+    if not is_checked and _are_several(rows):
         check_rows(rows, collection.name, dimension)
     known = known_ids(collection, rows.ids)
     if known and on_conflict == "error":
@@ -86,7 +109,7 @@ def add_pieces(
     written = 0
     try:
         with progress_bar(rows.n_rows - len(left), desc, did="added", enabled=enabled) as bar:
-            for start, stop in rows.windows():
+            for start, stop, _ in rows.windows():
                 chosen = [row for row in range(start, stop) if rows.ids[row] not in left]
                 if chosen:
                     ids = [rows.ids[row] for row in chosen]
@@ -100,6 +123,11 @@ def add_pieces(
     except MemoryBudgetError as error:
         raise _with_progress(error, written, rows.n_rows - len(left)) from None
     return report
+
+
+def _are_several(rows: Rows) -> bool:
+    """Say whether there is more than one piece. One is checked as a whole when it is written."""
+    return any(window.stop < rows.n_rows for window in itertools.islice(rows.windows(), 1))
 
 
 def _with_progress(error: MemoryBudgetError, written: int, n_rows: int) -> MemoryBudgetError:
@@ -123,7 +151,7 @@ def check_rows(rows: Rows, name: str, dimension: int | None) -> None:
     Raises:
         ValueError: As `Collection.add`, with the rows; nothing was written.
     """
-    for start, stop in rows.windows():
+    for start, stop, _ in rows.windows():
         piece = rows.piece(range(start, stop), counted=False)
         uris = piece.pop("uris") if piece["embeddings"] is not None else None
         try:

@@ -10,7 +10,12 @@ from chroma_nb import display
 from chroma_nb.display.extent import Extent
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
-from chroma_nb.errors import InvalidArgumentError, InvalidDimensionException, NotSupportedError
+from chroma_nb.errors import (
+    InvalidArgumentError,
+    InvalidDimensionException,
+    MemoryBudgetError,
+    NotSupportedError,
+)
 from chroma_nb.types import FieldSummary
 from chroma_nb.widgets.filter_controls import (
     VALUES,
@@ -155,14 +160,27 @@ class SearchWidget(Panel):
 
     def _offer_filters(self, w: Any) -> None:
         """Give the commonest keys their controls, and offer the others."""
-        some = self._collection.get(limit=_LOOKED_AT, include=["metadatas"])["metadatas"]
-        self._seen = look_at(some)
+        self._seen = look_at(self._some_metadata())
         for field in self._fields():
             if len(self._filters) < _FILTERS:
                 self._append_filter(w, field)
             else:
                 self._further.append(field)
         self._show_filters(w)
+
+    def _some_metadata(self) -> list[dict[str, Any] | None]:
+        """Return the metadata of some records, of fewer where it is large."""
+        n = _LOOKED_AT
+        while n:
+            try:
+                found: list[dict[str, Any] | None] = self._collection.get(
+                    limit=n, include=["metadatas"]
+                )["metadatas"]
+            except MemoryBudgetError:
+                n //= 4
+            else:
+                return found
+        return []
 
     def _append_filter(self, w: Any, field: FieldSummary) -> bool:
         made = filter_control(w, field, self._seen.get(field.key, Seen()))

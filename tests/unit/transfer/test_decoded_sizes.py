@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory import preflight
+from chroma_nb.memory.workspace import WORKSPACE, Grant
 from chroma_nb.transfer import decoded, export_rows, parquet_reader
+from chroma_nb.transfer.decoded import COPIES, HELD_COPIES
 from chroma_nb.transfer.parquet_pages import most_bytes, read_pages
 from chroma_nb.transfer.parquet_reader import ParquetReader
 from chroma_nb.transfer.tables import cells_of
@@ -475,17 +477,39 @@ def test_rows_that_are_decoded_one_by_one_are_added_many_at_a_time(
     """Each page is larger than what may be decoded at once, which the rows in it are not."""
     path, n = tmp_path / "pages.parquet", 2_000
     documents = [f"{at} " + "y" * 1_000 for at in range(n)]
-    table = table_of(client, document=pa.array(documents))
-    parquet.write_table(table, path, use_dictionary=False, data_page_size=300_000)
+    # A dictionary, which each batch has a copy of.
+    uris = pa.array([f"{at % 500} " + "z" * 200 for at in range(n)])
+    table = table_of(client, document=pa.array(documents), uri=uris)
+    parquet.write_table(table, path, use_dictionary=["uri"], data_page_size=300_000)
     room = 100_000
-    for module in (decoded, parquet_reader, export_rows):
-        monkeypatch.setattr(module, "piece_bytes", lambda: room)
+    monkeypatch.setattr(parquet_reader, "piece_bytes", lambda: room)
+    monkeypatch.setattr(WORKSPACE, "take", lambda wanted: Grant(min(wanted, COPIES * room)))
     with parquet_reader.ParquetReader(str(path)) as reader:
         assert reader._batch_rows == 1
         rows = export_rows.ExportedRows(reader, table.column_names)
-        sizes = [stop - start for start, stop in rows.windows()]
+        sizes = []
+        for start, stop, n_bytes in rows.windows():
+            sizes.append(stop - start)
+            assert n_bytes <= room
+            assert sum(batch.nbytes for batch, _ in reader._held) < 2 * room
+            assert (
+                reader.read(start, stop).column("uri").to_pylist() == uris[start:stop].to_pylist()
+            )
     assert sum(sizes) == n
-    assert max(sizes) * 1_000 < room
     assert len(sizes) < n / 50
-    again = client.import_(path, "pages")
-    assert again.get(include=["documents"])["documents"] == documents
+    again = client.import_(path, "pages").get(include=["documents", "uris"])
+    assert (again["documents"], again["uris"]) == (documents, uris.to_pylist())
+
+
+def test_what_a_piece_takes_is_granted_until_the_next_is_asked_for(
+    client: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "granted.parquet"
+    table = table_of(client, document=pa.array(["x" * 1_000] * 12_000))
+    parquet.write_table(table, path, use_dictionary=False)
+    with parquet_reader.ParquetReader(str(path)) as reader:
+        rows = export_rows.ExportedRows(reader, table.column_names)
+        before = WORKSPACE.used
+        for window in rows.windows():
+            assert WORKSPACE.used - before == HELD_COPIES * window.n_bytes > 1_000
+        assert WORKSPACE.used == before
