@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chroma_nb.client.remote import HttpClient as HttpClient
     from chroma_nb.client.remote import connect as connect
     from chroma_nb.collection.collection import Collection as Collection
+    from chroma_nb.collection.comparing import compare as compare
     from chroma_nb.collection.results import GetResult as GetResult
     from chroma_nb.collection.results import QueryResult as QueryResult
     from chroma_nb.db.base import DB as DB
@@ -95,6 +96,7 @@ _ATTRIBUTES = {
     "get_settings": "chroma_nb.factories",
     "HttpClient": "chroma_nb.client.remote",
     "connect": "chroma_nb.client.remote",
+    "compare": "chroma_nb.collection.comparing",
     "GetResult": "chroma_nb.collection.results",
     "QueryResult": "chroma_nb.collection.results",
     **dict.fromkeys(
@@ -145,6 +147,7 @@ __all__ = [
     "Settings",
     "StaticEmbeddingFunction",
     "__version__",
+    "compare",
     "configure",
     "connect",
     "get_embedding_function",

@@ -61,6 +61,10 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
         "query": collection.query(query_texts=asked, n_results=2),
         "by embedding": collection.query(query_embeddings=[[1.0] * 256], n_results=2),
         "nothing": collection.query(query_texts="x", where={"n": -1}),
+        "comparison": chroma_nb.compare(
+            collection.query(query_texts=asked, n_results=2),
+            collection.query(query_texts=asked[::-1], n_results=2),
+        ),
         "fields": collection.fields,
         "explain": collection.explain(query_texts=asked[:1]),
         "status": collection.get_indexing_status(),

@@ -18,8 +18,18 @@ from chroma_nb.memory.limits import ExplainedLimits
 from tests.display.tiers import Page
 
 NAMES = [
-    *("client", "collections", "collection", "get", "query", "by embedding", "nothing", "fields"),
-    *("explain", "status", "memory", "report", "preview", "estimate", "limits"),
+    *("client", "collections", "collection", "get", "query", "by embedding", "nothing"),
+    *(
+        "comparison",
+        "fields",
+        "explain",
+        "status",
+        "memory",
+        "report",
+        "preview",
+        "estimate",
+        "limits",
+    ),
     *("settings", "check"),
     *("transfer", "error", "budget error"),
 ]
