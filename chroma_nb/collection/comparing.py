@@ -9,6 +9,7 @@ from chroma_nb.boundary import public_call
 from chroma_nb.collection.results import QueryResult
 from chroma_nb.collection.tables import import_pandas
 from chroma_nb.display.base import Displayed
+from chroma_nb.display.extent import ROWS
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.words import brief, with_article
 
@@ -83,6 +84,9 @@ class Comparison(Displayed):
     """
 
     _view = "comparison"
+
+    #: Records of a query that are shown: twice as many as of a result, as two have them.
+    display_rows = 2 * ROWS
 
     def __init__(self, names: tuple[str, str], queries: Sequence[ComparedQuery]) -> None:
         self.names = names

@@ -15,36 +15,32 @@ if TYPE_CHECKING:
     from chroma_nb.collection.comparing import ComparedQuery, ComparedRecord, Comparison
     from chroma_nb.display.cells import View
 
-#: Queries that are shown, and records of each: twice as many as a result shows, as two have them.
+#: Queries that are shown, and characters of a name.
 _QUERIES = 5
-_RECORDS = 20
 _NAME = 24
 
 
 def view_comparison(shown: Comparison) -> View:
     """Return a table for each of the first queries."""
     first, second = (clean(shorten(name, _NAME)) for name in shown.names)
-    tables = [_table(query, first, second) for query in shown.queries[:_QUERIES]]
+    n_rows = current().rows or shown.display_rows
+    tables = [_table(query, first, second, n_rows) for query in shown.queries[:_QUERIES]]
     total = len(shown.queries)
     more = []
     if total > 1:
         more.append(f"{shown.overlap:.0%} in both, on average of {total:,} queries.")
     if total > _QUERIES:
         more.append(f"Showing {_QUERIES} of them.")
-    if total > _QUERIES or any(len(query.records) > _rows() for query in shown.queries):
+    if total > _QUERIES or any(len(query.records) > n_rows for query in shown.queries):
         more.append("All of it: .to_pandas()")
     return "records", {"tables": tables, "more": " ".join(more)}
 
 
-def _rows() -> int:
-    return current().rows or _RECORDS
-
-
-def _table(query: ComparedQuery, first: str, second: str) -> Table:
+def _table(query: ComparedQuery, first: str, second: str, n_rows: int) -> Table:
     asked = dict.fromkeys(one for one in query.asked if one is not None)
     words = [word for one in asked for word in words_of(one)]
     pattern = marker(words)
-    some = query.records[: _rows()]
+    some = query.records[:n_rows]
     heads = [head(first, number=True), head(second, number=True), head("change"), head("id")]
     has_texts = any(one.document is not None for one in some)
     rows = []
@@ -59,7 +55,10 @@ def _table(query: ComparedQuery, first: str, second: str) -> Table:
         rows.append(cells)
     if has_texts:
         heads.append(head("document"))
-    return Table(_caption(query, list(asked), first, second), heads, rows)
+    caption = _caption(query, list(asked), first, second)
+    if len(some) < len(query.records):
+        caption += f"; showing {len(some):,} of {len(query.records):,}"
+    return Table(caption, heads, rows)
 
 
 def _caption(query: ComparedQuery, asked: list[str], first: str, second: str) -> str:

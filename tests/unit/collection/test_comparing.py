@@ -76,6 +76,18 @@ def test_nothing_is_alike_with_nothing() -> None:
     assert chroma_nb.compare(answer(), answer()).overlap == 1.0
 
 
+def test_all_that_two_answers_of_ten_have_is_shown_and_more_says_so() -> None:
+    names = [f"id{n}" for n in range(60)]
+    html = chroma_nb.compare(answer(names[:10]), answer(names[10:20]))._repr_html_()
+    assert html is not None
+    assert all(f">{name}<" in html for name in names[:20])
+    assert "showing" not in html
+    html = chroma_nb.compare(answer(names[:30]), answer(names[30:]))._repr_html_()
+    assert html is not None
+    assert "showing 20 of 60" in html
+    assert "All of it: .to_pandas()" in html
+
+
 @pytest.fixture
 def client() -> Iterator[Any]:
     with chroma_nb.EphemeralClient(chroma_nb.Settings(embedding="static")) as client:
