@@ -25,4 +25,4 @@ def main(question: str) -> None:
 
 
 if __name__ == "__main__":
-    main(" ".join(sys.argv[1:]) or "a large furry animal")
+    main(" ".join(sys.argv[1:]) or "a small bird that sings")
