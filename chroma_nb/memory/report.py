@@ -162,7 +162,8 @@ class MemoryReport(Displayed):
             shown = sorted(shown, key=lambda one: -one.resident_bytes)[:_LINES]
         for one in shown:
             size = format_bytes(one.resident_bytes)
-            lines.append(f"{size:>19}  {one.state_in_words:12} {one.form:10} {one.name}")
+            pin = "  (pinned)" if one.pinned else ""
+            lines.append(f"{size:>19}  {one.state_in_words:12} {one.form:10} {one.name}{pin}")
         if left := len(self.collections) - len(shown):
             rest = sum(one.resident_bytes for one in self.collections)
             rest -= sum(one.resident_bytes for one in shown)

@@ -199,9 +199,10 @@ class FrameRows(Rows):
         try:
             return check_ids(ids) if ids else ids
         except DuplicateIDError as error:
+            keep_first = self._table.keep_first.format(repr(self._id))
             way_out = (
-                f"{_rows_alike(ids)} Where whole rows are repeated, leave them out with "
-                f"frame.drop_duplicates(); else say which column has unique ids: id='...'."
+                f"{_rows_alike(ids)} Where whole rows are repeated, keep the first of them: {keep_first}; else say which "
+                "column has unique ids: id='...'."
             )
             if self._id is None:
                 way_out = (

@@ -33,6 +33,8 @@ class Table(ABC):
     index_columns: Sequence[Any] = ()
     #: How rows without a value in a column are left out, for messages; ``{}`` is the column.
     drop_missing = "frame.dropna(subset=[{}])"
+    #: How the first of the rows is kept that are alike in a column. By that column alone: lists cannot be compared so.
+    keep_first = "frame.drop_duplicates({})"
 
     @abstractmethod
     def cells(self, column: Any, start: int, stop: int) -> list[Any]:
@@ -142,6 +144,7 @@ class PolarsTable(Table):
     """A Polars DataFrame or LazyFrame."""
 
     drop_missing = "frame.drop_nulls({})"
+    keep_first = "frame.unique({}, keep='first', maintain_order=True)"
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame.collect() if hasattr(frame, "collect") else frame
@@ -248,6 +251,7 @@ class ArrowTable(Table):
     """A pyarrow Table, RecordBatch or RecordBatchReader."""
 
     drop_missing = "table.filter(table[{}].is_valid())"
+    keep_first = "table.to_pandas().drop_duplicates({})"
 
     def __init__(self, table: Any) -> None:
         import pyarrow as pa

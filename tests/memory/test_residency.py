@@ -212,6 +212,10 @@ def test_the_report_counts_and_adds_up(client: Any) -> None:
     for line in (*NAMES, "budget", "process", report.limit_source):
         assert line in str(client.memory)
     assert len(repr(client.memory)) < 100
+    assert "(pinned)" not in str(client.memory)
+    client.memory.pin("alpha")
+    (line,) = (one for one in str(client.memory).splitlines() if "(pinned)" in one)
+    assert "alpha" in line
 
 
 def test_an_estimate_is_what_loading_takes(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for printed in re.findall(r"```text\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+    for printed in re.findall(
+        r"```text\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    ):
         assert printed in done.stdout
 
 

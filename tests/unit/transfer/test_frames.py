@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import DuplicateIDError, InvalidArgumentError
 from tests.unit.transfer.records import EVERYTHING, content
 
 
@@ -68,3 +68,24 @@ def test_columns_are_chosen_and_wrong_ones_named(client: Any) -> None:
         notes.from_pandas(frame, document="bodi")
     with pytest.raises(InvalidArgumentError, match="neither a document nor an embedding"):
         notes.from_pandas(frame)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+def test_the_way_out_of_rows_that_are_repeated_works_beside_embeddings(
+    client: Any, kind: str
+) -> None:
+    frame: Any = pd.DataFrame(
+        {"id": ["a", "b", "a"], "embedding": [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]}
+    )
+    if kind == "polars":
+        frame = pytest.importorskip("polars").from_pandas(frame)
+    elif kind == "arrow":
+        frame = pytest.importorskip("pyarrow").Table.from_pandas(frame)
+    notes = client.create_collection("repeated", embedding_function=None)
+    add = notes.from_arrow if kind == "arrow" else notes.from_pandas
+    with pytest.raises(DuplicateIDError) as error:
+        add(frame, id="id")
+    code = str(error.value).partition("keep the first of them: ")[2].partition("; else")[0]
+    unique = eval(code, {"frame": frame, "table": frame})
+    notes.from_pandas(unique, id="id")
+    assert notes.get()["ids"] == ["a", "b"]
