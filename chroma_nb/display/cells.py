@@ -123,7 +123,7 @@ def nearness_cells(distances: Sequence[float], space: str) -> dict[str, list[Cel
     shown = [Cell(_number(distance), number=True) for distance in found.tolist()]
     names = nearness_names(space)
     if len(names) == 1:
-        middle = float(np.median(known)) if known.size else 0.0
+        middle = _median(known)
         bars = 1 / (1 + found / (middle or 1.0))
         return {names[0]: _with_bars(shown, bars)}
     similarities = 1 - found
@@ -131,6 +131,13 @@ def nearness_cells(distances: Sequence[float], space: str) -> dict[str, list[Cel
     bars = similarities if space == "cosine" else similarities / largest
     cells = [Cell(_number(one), number=True) for one in similarities.tolist()]
     return {names[0]: _with_bars(cells, bars), names[1]: shown}
+
+
+def _median(numbers: NDArray[np.float64]) -> float:
+    """Return the median of n numbers, shape (n,); 0 of none. NumPy's own imports more than all of a display."""
+    ordered = np.sort(numbers)
+    n = len(ordered)
+    return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2 if n else 0.0
 
 
 def _number(value: float) -> str:
