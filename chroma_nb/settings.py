@@ -142,6 +142,11 @@ class Settings(Displayed):
         10,
         "Records of a table that a result is shown as; `result.show(rows=...)` shows more of one.",
     )
+    display_fetch: bool = _documented(
+        True,
+        "Let showing a client, collection, `fields` or `memory` at a server ask it, for 0.3 s in all. Off, "
+        "it sends nothing and shows what earlier answers have said.",
+    )
     max_batch_size: int = _documented(
         5_461, "What `get_max_batch_size()` says. Larger calls are accepted and split inside."
     )

@@ -15,7 +15,7 @@ import pyarrow.flight as fl
 
 from chroma_nb import forked
 from chroma_nb.api.address import gone, parts_of, shown_headers, too_many_values
-from chroma_nb.api.repeating import NOT_BEGUN, pause, wait_before
+from chroma_nb.api.repeating import NOT_BEGUN, limits, pause, wait_before
 from chroma_nb.errors import (
     ChromaError,
     InternalError,
@@ -155,8 +155,7 @@ class FlightConnection:
             ServerUnavailableError: Nothing answers, or not in time.
             ChromaError: What the server says.
         """
-        limit = seconds or self._settings.timeout_seconds
-        attempts = self._settings.retries + 1
+        attempts, limit = limits(self._settings, seconds)
         was_sent = False
         for attempt in range(attempts):
             worker = self._worker()

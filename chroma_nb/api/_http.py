@@ -20,7 +20,7 @@ from urllib3.exceptions import (
 from chroma_nb import forked
 from chroma_nb._version import __version__
 from chroma_nb.api.address import gone, parts_of, shown_headers, too_many_values
-from chroma_nb.api.repeating import LONGEST_WAIT_SECONDS, NOT_BEGUN, pause, wait_before
+from chroma_nb.api.repeating import LONGEST_WAIT_SECONDS, NOT_BEGUN, limits, pause, wait_before
 from chroma_nb.deadline import adapter, extend_deadline, set_deadline
 from chroma_nb.errors import (
     AuthorizationError,
@@ -166,8 +166,8 @@ class ServerConnection:
         asked = {key: value for key, value in (params or {}).items() if value is not None}
         prepared = self._prepared(method, f"{url}?{urlencode(asked)}" if asked else url, data)
         session = self._open()
-        timeout = (_CONNECT_SECONDS, seconds or self._settings.timeout_seconds)
-        attempts = self._settings.retries + 1
+        attempts, limit = limits(self._settings, seconds)
+        timeout = (min(_CONNECT_SECONDS, limit), limit)
         was_sent = False
         for attempt in range(attempts):
             set_deadline(timeout[1], len(data or b""))

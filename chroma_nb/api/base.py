@@ -17,6 +17,7 @@ from chroma_nb.errors import ChromaError, UniqueConstraintError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from uuid import UUID
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from chroma_nb.api.known import Known
     from chroma_nb.api.scanning import Scan
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
@@ -74,15 +76,28 @@ class API(ABC):
 
     #: Is it made from a `DB` and a `SegmentManager`, ``(db, segments, settings)``, or from the settings alone (`open`)?
     needs_db: ClassVar[bool]
-    #: Does it answer without asking another process? Displays ask no other one.
+    #: Does it answer without asking another process? Displays ask another one briefly, if at all.
     is_near: ClassVar[bool]
     #: How many ids one call may name; None: as many as there are.
     max_ids: int | None = None
+    #: What earlier answers have said, where asking again takes a request: for displays.
+    known: Known | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> API:
         """Return one that is made from the settings alone."""
         return cls(settings)  # type: ignore[call-arg]
+
+    def briefly(self, seconds: float, each: float) -> AbstractContextManager[None]:
+        """Return a context in which calls of this thread are not repeated, and none begins after `seconds`.
+
+        Displays ask in it. Where asking takes no request there is nothing to limit.
+
+        Args:
+            seconds: From now.
+            each: How long one request may take, seconds.
+        """
+        return contextlib.nullcontext()
 
     # -- the store ----------------------------------------------------------------------------
 

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.api.base import API, Matches, Records
 from chroma_nb.api.copying import PagedScan, Place
+from chroma_nb.api.known import Known
+from chroma_nb.api.parts import half_written, rows_of, too_large, without_none
 from chroma_nb.api.remote_scan import RemoteScans
+from chroma_nb.api.repeating import briefly, check_brief
 from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
     BatchSizeExceededError,
@@ -20,7 +23,6 @@ from chroma_nb.errors import (
 )
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.progress import progress_bar
-from chroma_nb.types import RecordBatch
 from chroma_nb.validation import check_ttl, ids_exist
 from chroma_nb.wire.operations import OPERATIONS
 from chroma_nb.wire.requests import (
@@ -44,7 +46,8 @@ from chroma_nb.wire.requests import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from uuid import UUID
 
     import numpy as np
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
         FieldSummary,
         IndexingStatus,
         OnConflict,
+        RecordBatch,
         UserIdentity,
         Where,
     )
@@ -85,6 +89,7 @@ class RemoteAPI(API):
     is_near: ClassVar[bool] = False
     #: The most bytes that a float32 takes on its way.
     _float_bytes: int = 4
+    known: Known
 
     def __init__(self, settings: Settings, url: str, server: ServerInfo) -> None:
         self.url = url
@@ -92,6 +97,7 @@ class RemoteAPI(API):
         self.max_ids = server.max_values
         self._progress = settings.progress
         self._closed = False
+        self.known = Known()
         self._scans = RemoteScans(partial(self._ask, "scan"))
 
     def __repr__(self) -> str:
@@ -122,7 +128,14 @@ class RemoteAPI(API):
         """Ask for an operation by its name."""
         if self._closed:
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
-        return self._call(OPERATIONS[name], target, request)
+        check_brief()
+        self.known.before(name, target, request)
+        answer = self._call(OPERATIONS[name], target, request)
+        self.known.note(name, target, request, answer)
+        return answer
+
+    def briefly(self, seconds: float, each: float) -> AbstractContextManager[None]:
+        return briefly(seconds, each)
 
     # -- the store ----------------------------------------------------------------------------
 
@@ -149,6 +162,7 @@ class RemoteAPI(API):
         if not self._closed:
             self._scans.close_dropped()
         self._closed = True
+        self.known.forget()
 
     # -- tenants and databases ----------------------------------------------------------------
 
@@ -266,7 +280,7 @@ class RemoteAPI(API):
     ) -> None:
         if batch.metadatas is not None:
             # A key whose value is None means no key; Chroma's server would refuse it.
-            batch = replace(batch, metadatas=_without_none(batch.metadatas))
+            batch = replace(batch, metadatas=without_none(batch.metadatas))
         where_to: Any = {"tenant": tenant, "database": database}
 
         def check_new() -> None:
@@ -320,14 +334,14 @@ class RemoteAPI(API):
                 if before_parts is not None and size < len(batch):
                     before_parts()
                     before_parts = None
-                part = _rows(batch, slice(done, done + size))
+                part = rows_of(batch, slice(done, done + size))
                 n_records = len(part)
                 try:
                     self._ask(name, target, replace(request, batch=part))
                 except BatchSizeExceededError as error:
                     # A proxy in between may take less than the server says.
                     if n_records == 1:
-                        raise _too_large(error, batch.ids[done]) from None
+                        raise too_large(error, batch.ids[done]) from None
                     size = (n_records + 1) // 2
                     continue
                 except MemoryBudgetError as error:
@@ -335,10 +349,10 @@ class RemoteAPI(API):
                     if n_records > 1:
                         size = (n_records + 1) // 2
                         continue
-                    raise (_half_written(error, done, len(batch)) if done else error) from None
+                    raise (half_written(error, done, len(batch)) if done else error) from None
                 except ChromaError as error:
                     if done:
-                        raise _half_written(error, done, len(batch)) from error
+                        raise half_written(error, done, len(batch)) from error
                     raise
                 done += n_records
                 bar.update(n_records)
@@ -555,46 +569,3 @@ def _check_filters(where: Where | None, where_document: Where | None) -> None:
     """
     parse_where(where)
     parse_where_document(where_document)
-
-
-def _rows(batch: RecordBatch, rows: slice) -> RecordBatch:
-    """Return a part of a batch; its arrays are views."""
-
-    def part(values: Any) -> Any:
-        return None if values is None else values[rows]
-
-    return RecordBatch(
-        batch.ids[rows],
-        part(batch.embeddings),
-        part(batch.documents),
-        part(batch.uris),
-        part(batch.metadatas),
-        part(batch.embedded),
-    )
-
-
-def _too_large(error: ChromaError, one: str) -> BatchSizeExceededError:
-    return BatchSizeExceededError(
-        f"{error} That was one record alone, {one[:80]!r}: make it smaller, or raise the limit there (a proxy "
-        "may have its own, such as nginx's client_max_body_size)."
-    )
-
-
-def _half_written(error: ChromaError, done: int, total: int) -> ChromaError:
-    """Return the same error, with the number of records that were written before it."""
-    error.args = (
-        f"{error.message()} The first {done:,} of {total:,} records of this call are written; the call may "
-        "be repeated.",
-        *error.args[1:],
-    )
-    return error
-
-
-def _without_none(
-    metadatas: Sequence[Mapping[str, Any] | None],
-) -> list[dict[str, Any] | None]:
-    out: list[dict[str, Any] | None] = []
-    for metadata in metadatas:
-        kept = {key: value for key, value in (metadata or {}).items() if value is not None}
-        out.append(kept or None)
-    return out

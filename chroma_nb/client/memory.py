@@ -46,7 +46,7 @@ class ClientMemory(Displayed):
 
     def __repr__(self) -> str:
         if not self._client.api.is_near:
-            # A display sends no request.
+            # One line is no reason for a request.
             return f"ClientMemory({self._client!r})"
         return repr(self.report())
 

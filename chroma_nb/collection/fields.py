@@ -10,9 +10,10 @@ from chroma_nb.search.conditions import Key
 from chroma_nb.types import MOST_METADATA_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from chroma_nb.types import FieldSummary
+    from chroma_nb.client.client import ClientAPI
+    from chroma_nb.types import CollectionInfo, FieldSummary
 
 
 class Fields(Displayed):
@@ -23,23 +24,17 @@ class Fields(Displayed):
     As a container it holds the names of the keys in alphabetical order, by code points: 20,000 at most.
 
     Args:
-        describe: Asks the store what there is.
-        keys: Asks the store for the names alone.
-        is_near: Is the store in this process? A display asks no server.
+        client: The client of the collection.
+        info: What the catalogue says of the collection.
     """
 
     _view = "fields"
 
-    def __init__(
-        self,
-        describe: Callable[[int], list[FieldSummary]],
-        keys: Callable[[], list[str]],
-        *,
-        is_near: bool = True,
-    ) -> None:
-        self._describe = describe
-        self._keys = keys
-        self.is_near = is_near
+    def __init__(self, client: ClientAPI, info: CollectionInfo) -> None:
+        self._client, self._id = client, info.id
+        self._in_database: Any = {"tenant": info.tenant, "database": info.database}
+        #: Is the store in this process?
+        self.is_near = client.api.is_near
 
     def describe(self, n_values: int = 20) -> list[FieldSummary]:
         """Return each key's kinds, number of records, range and values; the 200 most frequent keys.
@@ -47,7 +42,10 @@ class Fields(Displayed):
         Args:
             n_values: A key with at most so many different values has them counted.
         """
-        return self._describe(n_values)
+        return self._client.api.describe_fields(self._id, n_values, **self._in_database)
+
+    def _keys(self) -> list[str]:
+        return self._client.api.metadata_keys(self._id, **self._in_database)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys())
@@ -90,7 +88,7 @@ class Fields(Displayed):
 
     def __repr__(self) -> str:
         if not self.is_near:
-            # A display sends no request.
+            # One line is no reason for a request.
             return "Fields(of a collection at a server)"
         keys = self._completions()
         shown = ", ".join(keys[:8]) + (", ..." if len(keys) > 8 else "")

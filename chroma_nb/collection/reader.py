@@ -47,14 +47,9 @@ class ReadingHandle(EmbeddingHandle):
         data_loader: Any = None,
     ) -> None:
         super().__init__(client, info, embedding_function, data_loader)
-        in_database = self._in_database
         #: The metadata keys that the records have, for conditions. An attribute, as IPython completes the
         #: keys of those and runs no property for it; and it does not refer back to this handle.
-        self.fields = Fields(
-            lambda n: client.api.describe_fields(info.id, n, **in_database),
-            lambda: client.api.metadata_keys(info.id, **in_database),
-            is_near=client.api.is_near,
-        )
+        self.fields = Fields(client, info)
 
     def count(self, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> int:
         """Return how many records there are."""

@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.extent import Extent, current
+from chroma_nb.display.facts import within
 from chroma_nb.display.views import view
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
@@ -122,11 +123,21 @@ def _query(shown: QueryResult) -> str:
     return "\n".join(filter(None, lines))
 
 
+def _in_time(shown: object) -> str:
+    """Return the repr of what asks its store for it; a short one where the store is busy."""
+    found = within(lambda: repr(shown))
+    if isinstance(found, Exception):
+        found = f"{type(shown).__name__}({shorten(str(found), _LINE)})"
+    return clean(found)
+
+
 #: What an object's `_view` may be -> its text, where that is not its repr.
 _TEXTS: dict[str, Callable[[Any], str]] = {
     "collections": _collections,
     "explanation": _explanation,
+    "fields": _in_time,
     "get": _get,
+    "memory": _in_time,
     "progress": _progress,
     "query": _query,
 }

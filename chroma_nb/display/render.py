@@ -53,6 +53,7 @@ def _environment() -> Environment:
     environment.filters["bytes"] = format_bytes
     environment.filters["count"] = lambda number: f"{number:,}"
     environment.globals["style"] = Markup(style())
+    environment.globals["past"] = ""
     return environment
 
 

@@ -63,6 +63,11 @@ class APIContract(RecordTests, ScanTests):
         assert api.get_max_batch_size() > 0
         assert isinstance(api.get_user_identity(), UserIdentity)
 
+    def test_it_can_be_asked_briefly(self, api: API) -> None:
+        with api.briefly(600.0, 600.0):
+            assert api.heartbeat() > 0
+        assert api.heartbeat() > 0
+
     def test_the_clock_is_in_nanoseconds(self, api: API) -> None:
         first, second = api.heartbeat(), api.heartbeat()
         year_2020, year_2100 = 1_577_836_800 * 10**9, 4_102_444_800 * 10**9

@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from chroma_nb.display import facts
-from chroma_nb.display.facts import LONGEST_SECONDS, PATIENCE_SECONDS, within
+from chroma_nb.display.facts import LONGEST_SECONDS, PATIENCE_SECONDS, as_of, within
 from tests.support.waiting import wait_until
 
 
@@ -112,3 +112,28 @@ def test_a_forked_process_asks_by_a_thread_of_its_own() -> None:
     if not child:
         os._exit(0 if within(lambda: 7) == 7 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "1 s"),
+        (4.9, "4 s"),
+        (119.0, "119 s"),
+        (120.0, "2 min"),
+        (7_199.0, "119 min"),
+        (7_200.0, "2 h"),
+        (172_799.0, "47 h"),
+        (172_800.0, "2 days"),
+    ],
+)
+def test_an_age_is_said_in_words(seconds: float, words: str) -> None:
+    assert as_of(seconds, TimeoutError("the store is busy")) == (
+        f"As of {words} ago, the store is busy."
+    )
+
+
+def test_without_threads_it_asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facts, "HAS_THREADS", False)
+    assert within(threading.current_thread) is threading.current_thread()
+    assert isinstance(within(lambda: 1 // 0), ZeroDivisionError)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
 import chroma_nb
+from chroma_nb.display import kept
 from chroma_nb.display.render import style
 from chroma_nb.memory.limits import ExplainedLimits
 from tests.display.tiers import Page
+from tests.support.waiting import wait_until
 
 NAMES = [
     *("client", "collections", "collection", "get", "query", "by embedding", "nothing"),
@@ -219,7 +224,8 @@ def test_showing_loads_nothing(client: Any, collection: Any) -> None:
 def test_a_store_that_hangs_or_fails_is_shown_as_unavailable(
     client: Any, collection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client._repr_html_()
+    # What is imported for the first display.
+    client.get_settings()._repr_html_()
     api = type(client.api)
 
     def sleeps(*args: Any, **values: Any) -> Any:
@@ -229,18 +235,77 @@ def test_a_store_that_hangs_or_fails_is_shown_as_unavailable(
         raise RuntimeError("the disk is <gone>")
 
     for what, word in ((sleeps, "busy"), (fails, "&lt;gone&gt;")):
-        for name in (
-            "list_collections",
-            "memory_report",
-            "get_collection_by_id",
-            "describe_fields",
-        ):
-            monkeypatch.setattr(api, name, what)
+        _replace(monkeypatch, api, what)
         for shown in (client, collection, client.memory, collection.fields):
             seconds, html = _quickest(shown)
             assert seconds < 0.15
             assert "Unavailable" in html
             assert word in html
+            assert not shown._repr_mimebundle_()["text/plain"].startswith("<")
+
+
+def _replace(monkeypatch: pytest.MonkeyPatch, api: Any, what: Any) -> None:
+    """Have a store answer what displays ask by another function."""
+    for name in (
+        *("list_collections", "memory_report", "get_collection_by_id"),
+        *("describe_fields", "metadata_keys"),
+    ):
+        monkeypatch.setattr(api, name, what)
+
+
+def test_a_busy_store_is_shown_as_it_was_last(
+    client: Any, collection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    api = type(client.api)
+    objects = {
+        "client": client,
+        "collection": collection,
+        "collections": client.list_collections(),
+        "memory": client.memory,
+        "fields": collection.fields,
+    }
+    with monkeypatch.context() as busy:
+        _replace(busy, api, lambda *_, **__: held.wait(60))
+        for shown in objects.values():
+            assert "the store is busy" in _html(shown)
+            assert "As of" not in _html(shown)
+    held.set()
+    before = {name: Page(_html(shown)).text for name, shown in objects.items()}
+    assert not any("As of" in text or "busy" in text for text in before.values())
+    held.clear()
+    with monkeypatch.context() as busy:
+        _replace(busy, api, lambda *_, **__: held.wait(60))
+        for name, shown in objects.items():
+            page = Page(_html(shown))
+            assert not page.problems
+            assert re.match(r"As of \d+ s ago, the store is busy\. ", page.text)
+            assert page.text.partition("busy. ")[2] == before[name]
+        # Another handle of the same collection is the same object.
+        assert "As of" in _html(collection.client.collection_of(collection.get_model()))
+        # Another client has shown nothing yet.
+        other = chroma_nb.EphemeralClient(client.get_settings())
+        assert "As of" not in _html(other)
+        other.close()
+    held.set()
+    assert "As of" not in _html(client)
+
+
+def test_what_was_shown_last_keeps_no_store(client: Any) -> None:
+    other = chroma_nb.EphemeralClient(client.get_settings())
+    shown = other.create_collection("short-lived", embedding_function=None)
+    for one in (other, shown, other.memory, shown.fields, other.list_collections()):
+        assert _html(one)
+    references = [weakref.ref(other), weakref.ref(shown)]
+    del other, shown, one
+    gc.collect()
+    wait_until(lambda: all(one() is None for one in references))
+
+
+def test_few_things_are_kept(client: Any) -> None:
+    for number in range(100):
+        assert _html(client.create_collection(f"c-{number}", embedding_function=None))
+    assert len(kept._kept[client]) == kept._VIEWS
 
 
 def test_a_closed_client_says_so(client: Any, collection: Any) -> None:

@@ -33,7 +33,7 @@ class Listening:
             def do(self) -> None:
                 asked = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 listening.heard.append(f"{self.path} {self.headers}{asked.decode()}")
-                status, headers, body = listening.answer(self.path, asked)
+                status, headers, body = listening.answer_to(self.command, self.path, asked)
                 self.send_response(status)
                 shown: Mapping[str, str] = {"Content-Length": str(len(body)), **headers}
                 for header, value in shown.items():
@@ -49,6 +49,10 @@ class Listening:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer_to(self, method: str, path: str, asked: bytes) -> Answer:
+        """Return what a request of this method is answered with."""
+        return self.answer(path, asked)
 
     def answer(self, path: str, asked: bytes) -> Answer:
         """Return what a request is answered with."""

@@ -8,6 +8,7 @@ from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import NAME_CHARACTERS, Cell, Table, head, showing, text_cell
 from chroma_nb.display.extent import ROWS
 from chroma_nb.display.facts import ask_store, problem
+from chroma_nb.display.kept import Composed, keep_view, last_view
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
 
@@ -140,13 +141,22 @@ def view_report(shown: MemoryReport) -> View:
 
 def view_client_memory(shown: ClientMemory) -> View:
     """Return what a client's store holds in memory, and the calls that change it."""
-    found = ask_store(lambda _: shown.report(), shown.client)
-    if isinstance(found, Exception):
-        lead = problem(
-            found, "client.memory.report() asks it, client.memory.widget() all the time."
-        )
-        return "table", {"lead": lead, "table": Table("")}
-    return _memory_view(found, _calls_for(found))
+    client = shown.client
+    place = client.tenant, client.database
+    key = ("memory", *place)
+    found = ask_store(lambda api: shown.report(), client)
+    if not isinstance(found, Exception):
+        return keep_view(client, key, _memory_view(found, _calls_for(found)))
+    instead = "client.memory.report() asks it, client.memory.widget() all the time."
+
+    def compose() -> Composed | None:
+        fact = client.api.known and client.api.known.report(*place)
+        if not fact:
+            return None
+        return Composed(_memory_view(fact.value, _calls_for(fact.value)), fact.at, fact.at)
+
+    last = last_view(client, key, found, instead, compose)
+    return last or ("table", {"lead": problem(found, instead), "table": Table("")})
 
 
 def _calls_for(report: MemoryReport) -> list[str]:

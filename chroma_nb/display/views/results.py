@@ -23,7 +23,8 @@ from chroma_nb.display.cells import (
 )
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.extent import ROWS, current
-from chroma_nb.display.facts import NotAsked, problem, within
+from chroma_nb.display.facts import ask_store, problem
+from chroma_nb.display.kept import Composed, keep_view, last_view
 from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.harmless import clean
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Mapping, Sequence
 
+    from chroma_nb.api.base import API
     from chroma_nb.collection.fields import Fields
     from chroma_nb.collection.results import Explanation, GetResult, QueryResult
     from chroma_nb.display.cells import View
@@ -201,17 +203,34 @@ def view_explanation(shown: Explanation) -> View:
 
 def view_fields(shown: Fields) -> View:
     """Return the metadata keys that the records have."""
+    client, collection_id = shown._client, shown._id
+    key = ("fields", collection_id)
 
-    def ask() -> tuple[list[FieldSummary], int]:
+    def ask(api: API) -> tuple[list[FieldSummary], int]:
         some = shown.describe()
         # That many are described at most.
         return some, len(some) if len(some) < _DESCRIBED else len(shown)
 
-    found: Any = within(ask) if shown.is_near else NotAsked()
-    if isinstance(found, Exception):
-        lead = problem(found, "collection.fields.describe() asks it.")
-        return "table", {"lead": lead, "table": Table("")}
-    found, n_keys = found
+    found = ask_store(ask, client)
+    if not isinstance(found, Exception):
+        return keep_view(client, key, _fields_view(*found))
+    instead = "collection.fields.describe() asks it."
+
+    def compose() -> Composed | None:
+        fact = client.api.known and client.api.known.fields(collection_id)
+        return Composed(_fields_view(fact.value), fact.at, fact.at) if fact else None
+
+    last = last_view(client, key, found, instead, compose)
+    return last or ("table", {"lead": problem(found, instead), "table": Table("")})
+
+
+def _fields_view(found: Sequence[FieldSummary], n_keys: int | None = None) -> View:
+    """Return a table of metadata keys.
+
+    Args:
+        found: The most frequent ones.
+        n_keys: How many there are; None is not known where `found` has as many as are described at most.
+    """
     heads = [head("key"), head("kinds"), head("records", number=True)]
     heads += [head("different", number=True), head("values, and how many have them")]
     rows = []
@@ -232,8 +251,14 @@ def view_fields(shown: Fields) -> View:
                 text_cell(values),
             ]
         )
-    table = Table(showing(len(rows), n_keys, "metadata key"), heads, rows)
-    return "table", {"lead": "" if rows else "No metadata.", "table": table}
+    if n_keys is None and len(found) >= _DESCRIBED:
+        caption = f"the {len(rows)} most frequent metadata keys"
+    else:
+        caption = showing(len(rows), len(found) if n_keys is None else n_keys, "metadata key")
+    return "table", {
+        "lead": "" if rows else "No metadata.",
+        "table": Table(caption, heads, rows),
+    }
 
 
 def _different(field: FieldSummary) -> str:

@@ -15,15 +15,19 @@ from chroma_nb.display.cells import (
     value_cell,
 )
 from chroma_nb.display.extent import ROWS
-from chroma_nb.display.facts import NotAsked, ask_store, problem
+from chroma_nb.display.facts import ask_store, problem
+from chroma_nb.display.kept import Composed, keep_view, last_view
 from chroma_nb.display.views.results import records_table
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
 
     from chroma_nb.api.base import API, Records
+    from chroma_nb.api.known import Fact, Known
     from chroma_nb.client import ClientAPI
     from chroma_nb.collection import Collection
     from chroma_nb.collection.results import CollectionList
@@ -60,18 +64,43 @@ def _function_of(info: CollectionInfo) -> str:
     return "no function recorded"
 
 
-def _collection_rows(
-    infos: Sequence[CollectionInfo], report: MemoryReport | None
-) -> list[dict[str, str]]:
+def _memory_of(
+    api: API, infos: Sequence[CollectionInfo], place: dict[str, Any]
+) -> MemoryReport | None:
+    """Return the memory of some collections; None where there are none, or at Chroma's own server, which has no such route."""
+    if not infos:
+        return None
+    try:
+        return api.memory_report([info.id for info in infos], **place)
+    except NotImplementedError:
+        return None
+
+
+def _collections_table(
+    infos: Sequence[CollectionInfo],
+    caption: str,
+    report: MemoryReport | None,
+    counts: Mapping[UUID, int] | None = None,
+) -> dict[str, Any]:
+    """Return a table of collections for the template.
+
+    Args:
+        infos: The collections.
+        caption: Says how many there are.
+        report: Their memory; None where it is not known.
+        counts: How many records they have, as far as that is known without a report.
+    """
     by_id = {} if report is None else {each.id: each for each in report.collections}
+    counts = counts or {}
     rows = []
     for info in infos:
         memory = by_id.get(str(info.id))
         held = 0 if memory is None else memory.resident_bytes
+        n_records = counts.get(info.id) if memory is None else memory.n_records
         rows.append(
             {
                 "name": shorten(info.name, NAME_CHARACTERS),
-                "n_records": "?" if memory is None else f"{memory.n_records:,}",
+                "n_records": "?" if n_records is None else f"{n_records:,}",
                 "dimension": "–" if info.dimension is None else str(info.dimension),
                 "space": info.space,
                 "function": shorten(_function_of(info), 40),
@@ -79,99 +108,191 @@ def _collection_rows(
                 "memory": format_bytes(held) if held else "–",
             }
         )
-    return rows
+    return {
+        "rows": rows,
+        "caption": caption,
+        "has_counts": report is not None or any(info.id in counts for info in infos),
+        "has_memory": report is not None,
+    }
+
+
+def _counts_of(known: Known, infos: Sequence[CollectionInfo]) -> dict[UUID, Fact[int]]:
+    counts = {info.id: known.count(info.id) for info in infos}
+    return {one: fact for one, fact in counts.items() if fact is not None}
 
 
 def view_client(shown: ClientAPI) -> View:
     """Return where a client's store is, and its first collections."""
     place: Any = {"tenant": shown.tenant, "database": shown.database}
+    key = ("client", shown.tenant, shown.database)
     values: dict[str, Any] = {
         "where": _place_of(shown.get_settings()),
         "tenant": shorten(shown.tenant, NAME_CHARACTERS),
         "database": shorten(shown.database, NAME_CHARACTERS),
         "problem": "",
+        "used": 0,
+        "budget": None,
     }
 
-    def ask(api: API) -> tuple[list[CollectionInfo], int, MemoryReport]:
+    def ask(api: API) -> tuple[list[CollectionInfo], int, MemoryReport | None]:
         infos = api.list_collections(ROWS, 0, **place)
         total = len(infos) if len(infos) < ROWS else api.count_collections(**place)
-        return infos, total, api.memory_report([info.id for info in infos], **place)
+        return infos, total, _memory_of(api, infos, place)
 
     found = ask_store(ask, shown)
-    if isinstance(found, Exception):
-        return "client", {
-            **values,
-            "problem": problem(found, "client.list_collections() asks it."),
-        }
-    infos, total, report = found
-    return "client", {
-        **values,
-        "rows": _collection_rows(infos, report),
-        "caption": showing(len(infos), total, "collection"),
-        "used": report.used,
-        "budget": report.budget,
-    }
+    if not isinstance(found, Exception):
+        infos, total, report = found
+        table = _collections_table(infos, showing(len(infos), total, "collection"), report)
+        if report is not None:
+            values |= {"used": report.used, "budget": report.budget}
+        return keep_view(shown, key, ("client", {**values, **table}))
+
+    def compose() -> Composed | None:
+        known = shown.api.known
+        facts = known.collections(**place) if known else []
+        if not known or not facts:
+            return None
+        total = known.total(**place)
+        first = facts[:ROWS]
+        infos = [fact.value for fact in first]
+        counts = _counts_of(known, infos)
+        n_known = f"{counted(len(facts), 'collection')}, as far as this client knows"
+        caption = n_known if total is None else showing(len(infos), total.value, "collection")
+        table = _collections_table(
+            infos, caption, None, {one: fact.value for one, fact in counts.items()}
+        )
+        return Composed(
+            ("client", {**values, **table}),
+            min([fact.at for fact in first] + [fact.at for fact in counts.values()]),
+            known.changed_at((shown.tenant, shown.database)),
+        )
+
+    instead = "client.list_collections() asks it."
+    last = last_view(shown, key, found, instead, compose)
+    return last or ("client", {**values, "problem": problem(found, instead)})
 
 
 def view_collections(shown: CollectionList) -> View:
     """Return the first of some collections."""
     some = shown[:ROWS]
-    report: MemoryReport | Exception | None = None
-    if some:
-        first = some[0]
-        place: Any = {"tenant": first.tenant, "database": first.database}
-        ids = [collection.id for collection in some]
-        report = ask_store(lambda api: api.memory_report(ids, **place), first.client)
-    trouble = ""
-    if isinstance(report, Exception):
-        trouble, report = problem(report, "collection.count() asks it."), None
-    return "collections", {
-        "rows": _collection_rows([collection.get_model() for collection in some], report),
-        "caption": showing(len(some), len(shown), "collection"),
-        "problem": trouble,
-    }
+    infos = [collection.get_model() for collection in some]
+    caption = showing(len(some), len(shown), "collection")
+    if not some:
+        return "collections", {"rows": [], "problem": ""}
+    client = some[0].client
+    place: Any = {"tenant": infos[0].tenant, "database": infos[0].database}
+    key = ("collections", len(shown), *(info.id for info in infos))
+    found = ask_store(lambda api: _memory_of(api, infos, place), client)
+    if not isinstance(found, Exception):
+        table = _collections_table(infos, caption, found)
+        return keep_view(client, key, ("collections", {**table, "problem": ""}))
+
+    def compose() -> Composed | None:
+        known = client.api.known
+        counts = _counts_of(known, infos) if known else {}
+        if not known or not counts:
+            return None
+        table = _collections_table(
+            infos, caption, None, {one: fact.value for one, fact in counts.items()}
+        )
+        return Composed(
+            ("collections", {**table, "problem": ""}),
+            min(fact.at for fact in counts.values()),
+            max(known.changed_at(info.id) for info in infos),
+        )
+
+    instead = "collection.count() asks it."
+    table = _collections_table(infos, caption, None)
+    last = last_view(client, key, found, instead, compose)
+    return last or ("collections", {**table, "problem": problem(found, instead)})
 
 
 def view_collection(shown: Collection) -> View:
     """Return a collection's size, first records, configuration and metadata."""
     info = shown.get_model()
     place: Any = {"tenant": info.tenant, "database": info.database}
+    key = ("collection", info.id)
 
-    def ask(api: API) -> tuple[CollectionInfo, CollectionMemory, Records]:
+    def ask(api: API) -> tuple[CollectionInfo, int, CollectionMemory | None, Records]:
         fresh = api.get_collection_by_id(info.id, **place)
-        memory = api.memory_report([info.id], **place).collections[0]
+        report = _memory_of(api, [fresh], place)
+        memory = None if report is None else report.collections[0]
+        n_records = api.count(info.id, **place) if memory is None else memory.n_records
         preview = api.get(info.id, limit=_PREVIEW, include=["documents", "metadatas"], **place)
-        return fresh, memory, preview
+        return fresh, n_records, memory, preview
 
     found = ask_store(ask, shown.client)
-    values: dict[str, Any] = {"problem": "", "table": None}
+    if not isinstance(found, Exception):
+        return keep_view(shown.client, key, _collection_view(shown, *found))
+
+    def compose() -> Composed | None:
+        known = shown.client.api.known
+        described = known.collection(info.id) if known else None
+        count = known.count(info.id) if known else None
+        facts = [fact for fact in (described, count) if fact is not None]
+        if not known or not facts:
+            return None
+        return Composed(
+            _collection_view(
+                shown,
+                info if described is None else described.value,
+                None if count is None else count.value,
+            ),
+            min(fact.at for fact in facts),
+            known.changed_at(info.id),
+        )
+
+    instead = "collection.peek() asks it."
+    last = last_view(shown.client, key, found, instead, compose)
+    return last or _collection_view(shown, info, trouble=problem(found, instead))
+
+
+def _collection_view(
+    shown: Collection,
+    info: CollectionInfo,
+    n_records: int | None = None,
+    memory: CollectionMemory | None = None,
+    preview: Records | None = None,
+    trouble: str = "",
+) -> View:
+    """Return a collection, as far as it is known.
+
+    Args:
+        shown: The collection.
+        info: Its description.
+        n_records: How many records it has.
+        memory: Its memory.
+        preview: Its first records.
+        trouble: Why nothing else is known.
+    """
+    table = None
     about = []
-    if isinstance(found, Exception):
-        values["problem"] = problem(found, "collection.peek() asks it.")
-    else:
-        info, memory, preview = found
-        about.append(f"{memory.n_records:,} {'record' if memory.n_records == 1 else 'records'}")
-        if preview.ids:
-            count = showing(len(preview.ids), memory.n_records, "record")
-            columns = {
-                "ids": preview.ids,
-                "documents": preview.documents,
-                "metadatas": preview.metadatas,
-            }
-            values["table"] = records_table(columns, count)
+    if n_records is not None:
+        about.append(counted(n_records, "record"))
+    if preview is not None and preview.ids:
+        columns = {
+            "ids": preview.ids,
+            "documents": preview.documents,
+            "metadatas": preview.metadatas,
+        }
+        table = records_table(
+            columns, showing(len(preview.ids), n_records or len(preview.ids), "record")
+        )
     if info.dimension is not None:
         about.append(f"{info.dimension} dimensions")
     recorded = info.configuration.get("embedding_function") or {}
     name = _function_of(info)
     about += [f"{info.space} distance", f"embeds with {name}" if recorded.get("name") else name]
-    if not isinstance(found, Exception):
+    if memory is not None:
         held = f"{format_bytes(memory.resident_bytes)} in memory"
         about.append(held if memory.resident_bytes else memory.state_in_words)
-    elif isinstance(found, NotAsked):
-        about.append(_place_of(shown.client.get_settings()))
+    settings = shown.client.get_settings()
+    if settings.is_remote:
+        about.append(_place_of(settings))
     hnsw = info.configuration["hnsw"]
     return "collection", {
-        **values,
+        "problem": trouble,
+        "table": table,
         "name": shorten(info.name, NAME_CHARACTERS),
         "about": ", ".join(shorten(part, 60) for part in about),
         "configuration": [
