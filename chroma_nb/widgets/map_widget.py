@@ -54,6 +54,10 @@ class MapWidget(Panel):
     def __repr__(self) -> str:
         return f"MapWidget({shorten(self.picture.name, 30)!r}, {len(self.picture.points.ids):,} records)"
 
+    def _display_(self) -> Any:
+        # plotly's live figure is an anywidget itself.
+        return super()._display_() if self._plot is None or self._closed else self._plot
+
     def _snapshot(self) -> str:
         png = base64.b64encode(self.picture._repr_png_()).decode("ascii")
         return fill("picture", png=png, name=shorten(self.picture.name, 60))

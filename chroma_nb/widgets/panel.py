@@ -21,6 +21,8 @@ from chroma_nb.lazy import is_installed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+#: Places in marimo that show the same panel.
+_MIRRORS = 4
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -35,6 +37,7 @@ class Panel(ABC):
         self._closed = False
         self._display_ids: list[str] = []
         self._shown_snapshot = ""
+        self._mirrors: list[Any] = []
         self._root: Any = None
         self._status: Any = None
         if is_installed("ipywidgets"):
@@ -55,7 +58,11 @@ class Panel(ABC):
     # -- showing ------------------------------------------------------------------------------
 
     def _repr_html_(self) -> str:
-        hint = "" if self._root is not None else "For the live panel: pip install ipywidgets"
+        return self._page("" if self._root is not None else "pip install ipywidgets")
+
+    def _page(self, live: str) -> str:
+        """Return the snapshot; `live` is what has to be done to get the live panel."""
+        hint = f"For the live panel: {live}" if live else ""
         return fill("snapshot", content=self._snapshot(), hint=hint)
 
     def _view(self) -> dict[str, Any]:
@@ -73,6 +80,19 @@ class Panel(ABC):
             for kind, content in made.items()
             if (include is None or kind in include) and (exclude is None or kind not in exclude)
         }
+
+    def _display_(self) -> Any:
+        """Return what marimo shows, which runs anywidget and not ipywidgets' own controls: the panel as one."""
+        if self._root is None or self._closed or not is_installed("anywidget"):
+            return _Page(self._page("" if self._closed else "pip install ipywidgets anywidget"))
+        from chroma_nb.widgets.mirror import mirror_of
+
+        # Each time a new one: marimo ends those of a cell that it runs again.
+        mirror = mirror_of(self._root, lambda error: self._say(f"{type(error).__name__}: {error}"))
+        self._mirrors.append(mirror)
+        while len(self._mirrors) > _MIRRORS:
+            self._mirrors.pop(0).end(self._repr_html_())
+        return mirror
 
     def _ipython_display_(self) -> None:
         snapshot = self._repr_html_()
@@ -135,6 +155,9 @@ class Panel(ABC):
                 return
             self._update_snapshots()
             self._closed = True
+            snapshot = self._repr_html_() if self._mirrors else ""
+            for mirror in self._mirrors:
+                mirror.end(snapshot)
             if self._root is not None:
                 close_tree(self._root)
 
@@ -143,6 +166,16 @@ class Panel(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+class _Page:
+    """HTML for front ends that take it from an object."""
+
+    def __init__(self, html: str) -> None:
+        self._html = html
+
+    def _repr_html_(self) -> str:
+        return self._html
 
 
 def _publish(data: dict[str, Any], display_id: str = "", *, update: bool = False) -> None:

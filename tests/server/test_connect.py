@@ -439,9 +439,10 @@ def test_all_of_it_crosses_the_wire(raw: Raw, server: Running) -> None:
     near.close()
 
 
-def test_a_display_asks_no_server(server: Running, raw: Raw) -> None:
+def test_a_display_asks_no_server_where_the_settings_forbid_it(server: Running, raw: Raw) -> None:
     raw.collection("docs")
-    with chroma_nb.connect(server.url) as client:
+    settings = chroma_nb.Settings(display_fetch=False)
+    with chroma_nb.connect(server.url, settings=settings) as client:
         docs = client["docs"]
         many = client.list_collections()
         asked: list[str] = []
