@@ -16,6 +16,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from chroma_nb.webassembly import IS_WEBASSEMBLY
+
 if TYPE_CHECKING:
     import socket
 
@@ -129,5 +131,10 @@ class _Adapter(HTTPAdapter):
 
 
 def adapter(pool: int) -> HTTPAdapter:
-    """Return an adapter that keeps so many connections open."""
+    """Return an adapter that keeps so many connections open.
+
+    In WebAssembly the browser keeps them, and the time: urllib3 hands each request with its timeout to it.
+    """
+    if IS_WEBASSEMBLY:
+        return HTTPAdapter()
     return _Adapter(pool_connections=1, pool_maxsize=pool)

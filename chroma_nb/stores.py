@@ -15,12 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb import forked
+from chroma_nb.api_names import LOCAL_API
 from chroma_nb.callers import level_outside
-from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.errors import InternalError, InvalidArgumentError, NotSupportedError
 from chroma_nb.implementations import API_IMPLEMENTATIONS, DB_IMPLEMENTATIONS, load_implementation
 from chroma_nb.importing import importing
 from chroma_nb.settings import real_path
 from chroma_nb.shielded import shielded
+from chroma_nb.webassembly import IS_WEBASSEMBLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -132,7 +134,17 @@ def open_store(settings: Settings) -> Store:
 
 
 def _api_class(settings: Settings) -> Any:
-    """Return the class of `API` that the settings choose."""
+    """Return the class of `API` that the settings choose.
+
+    Raises:
+        NotSupportedError: It keeps a store in this process, and Python runs in a browser.
+    """
+    if IS_WEBASSEMBLY and settings.api == LOCAL_API:
+        raise NotSupportedError(
+            "Python in a browser (Pyodide, JupyterLite) cannot keep a store: it has no threads, and psutil and the "
+            "engines of graphs have no build for it. Ask a server: chroma_nb.connect('https://...'); see \"JupyterLite\" in "
+            "docs/notebook.md."
+        )
     return load_implementation("api", settings.api, API_IMPLEMENTATIONS)
 
 

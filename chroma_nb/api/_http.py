@@ -14,8 +14,8 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
-    ReadTimeoutError,
 )
+from urllib3.exceptions import TimeoutError as LateError
 
 from chroma_nb import forked
 from chroma_nb._version import __version__
@@ -34,6 +34,7 @@ from chroma_nb.errors import (
 from chroma_nb.harmless import UNREADABLE, said_in_line
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.settings import without_secrets
+from chroma_nb.webassembly import IS_WEBASSEMBLY
 from chroma_nb.wire.errors import error_from_json
 from chroma_nb.wire.text import BYTES_PER_VALUE, NoJsonError, TooManyValuesError, dumps, loads
 
@@ -167,7 +168,8 @@ class ServerConnection:
         prepared = self._prepared(method, f"{url}?{urlencode(asked)}" if asked else url, data)
         session = self._open()
         attempts, limit = limits(self._settings, seconds)
-        timeout = (min(_CONNECT_SECONDS, limit), limit)
+        # In a browser nobody is told when the connection is there: the first time is that of the whole request.
+        timeout = (limit if IS_WEBASSEMBLY else min(_CONNECT_SECONDS, limit), limit)
         was_sent = False
         for attempt in range(attempts):
             set_deadline(timeout[1], len(data or b""))
@@ -420,7 +422,7 @@ def _is_refused(reason: BaseException) -> bool:
 
 def _is_late(reason: BaseException) -> bool:
     """Say whether an answer did not come in time, or the request could not be sent in time."""
-    return isinstance(reason, ReadTimeoutError | TimeoutError)
+    return isinstance(reason, LateError | TimeoutError)
 
 
 def _asked_to_wait(response: requests.Response, otherwise: float) -> float:

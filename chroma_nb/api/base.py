@@ -88,14 +88,14 @@ class API(ABC):
         """Return one that is made from the settings alone."""
         return cls(settings)  # type: ignore[call-arg]
 
-    def briefly(self, seconds: float, each: float) -> AbstractContextManager[None]:
+    def briefly(self, seconds: float, each: float | None) -> AbstractContextManager[None]:
         """Return a context in which calls of this thread are not repeated, and none begins after `seconds`.
 
         Displays ask in it. Where asking takes no request there is nothing to limit.
 
         Args:
             seconds: From now.
-            each: How long one request may take, seconds.
+            each: How long one request may take, seconds; None is what is left of `seconds`.
         """
         return contextlib.nullcontext()
 

@@ -134,7 +134,7 @@ class RemoteAPI(API):
         self.known.note(name, target, request, answer)
         return answer
 
-    def briefly(self, seconds: float, each: float) -> AbstractContextManager[None]:
+    def briefly(self, seconds: float, each: float | None) -> AbstractContextManager[None]:
         return briefly(seconds, each)
 
     # -- the store ----------------------------------------------------------------------------

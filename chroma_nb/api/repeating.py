@@ -39,25 +39,25 @@ class _Brief(threading.local):
     """What `briefly` asks of this thread's requests."""
 
     until = float("inf")
-    seconds: float | None = None
+    each: float | None = None
 
 
 _BRIEF = _Brief()
 
 
 @contextlib.contextmanager
-def briefly(seconds: float, each: float) -> Iterator[None]:
+def briefly(seconds: float, each: float | None) -> Iterator[None]:
     """Send each of this thread's requests once, and none any more after `seconds`.
 
     Args:
         seconds: How long from now a request may begin.
-        each: How long the answer to one may take, seconds.
+        each: How long the answer to one may take, seconds; None is what is left of `seconds`.
     """
-    _BRIEF.until, _BRIEF.seconds = time.monotonic() + seconds, each
+    _BRIEF.until, _BRIEF.each = time.monotonic() + seconds, each
     try:
         yield
     finally:
-        _BRIEF.until, _BRIEF.seconds = float("inf"), None
+        _BRIEF.until, _BRIEF.each = float("inf"), None
 
 
 def check_brief() -> None:
@@ -78,6 +78,10 @@ def limits(settings: Settings, seconds: float | None) -> tuple[int, float]:
         seconds: What the operation takes instead of `timeout_seconds`.
     """
     ordinary = seconds or settings.timeout_seconds
-    if _BRIEF.seconds is not None:
-        return 1, min(_BRIEF.seconds, ordinary)
-    return settings.retries + 1, ordinary
+    if _BRIEF.until == float("inf"):
+        return settings.retries + 1, ordinary
+    each = _BRIEF.each
+    if each is None:
+        # Not none at all: that would be no limit.
+        each = max(0.001, _BRIEF.until - time.monotonic())
+    return 1, min(each, ordinary)

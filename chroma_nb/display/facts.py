@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from chroma_nb.display.words import shorten
+from chroma_nb.webassembly import IS_WEBASSEMBLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ FETCH_SECONDS = 0.3
 _LATE_SECONDS = 5.0
 #: What is younger needs no age, seconds.
 _OLD_SECONDS = 2.0
-#: Python in WebAssembly (Pyodide, JupyterLite) has no threads: there the store or the transport keeps the time.
-HAS_THREADS = sys.platform != "emscripten"
+#: Without them the transport keeps the time, and no store is in this process.
+HAS_THREADS = not IS_WEBASSEMBLY
 #: A helper thread ends after this long without a question, seconds.
 _IDLE_SECONDS = 2.0
 
@@ -84,7 +84,7 @@ def fetch(ask: Callable[[API], T], api: API) -> T | Exception:
     daemon thread: `api.known` has its answer for the next display. Until then that server gets no other one.
     """
     if not HAS_THREADS:
-        with api.briefly(FETCH_SECONDS, FETCH_SECONDS):
+        with api.briefly(FETCH_SECONDS, None):
             return _answer(lambda: ask(api))
     asked = _Fetches.begin(api)
     if asked is None:

@@ -13,8 +13,9 @@ import numpy as np
 from chroma_nb.boundary import public_class
 from chroma_nb.embedding.base import EmbeddingFunction
 from chroma_nb.embedding.checks import check_config, check_texts
-from chroma_nb.errors import InternalError, InvalidArgumentError
+from chroma_nb.errors import InternalError, InvalidArgumentError, NotSupportedError
 from chroma_nb.types import Documents, Embeddings, Space
+from chroma_nb.webassembly import IS_WEBASSEMBLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,12 @@ class StaticModel:
     """
 
     def __init__(self, folder: Path) -> None:
+        if IS_WEBASSEMBLY:
+            raise NotSupportedError(
+                "Texts cannot be embedded by Python in a browser (Pyodide, JupyterLite): tokenizers and onnxruntime have no "
+                "build for it. Give embeddings=[...] and query_embeddings=[...], or a function that asks a service: "
+                "embedding_function=..."
+            )
         from tokenizers import Tokenizer
 
         self.folder = folder

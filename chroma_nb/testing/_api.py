@@ -64,8 +64,9 @@ class APIContract(RecordTests, ScanTests):
         assert isinstance(api.get_user_identity(), UserIdentity)
 
     def test_it_can_be_asked_briefly(self, api: API) -> None:
-        with api.briefly(600.0, 600.0):
-            assert api.heartbeat() > 0
+        for each in (600.0, None):
+            with api.briefly(600.0, each):
+                assert api.heartbeat() > 0
         assert api.heartbeat() > 0
 
     def test_the_clock_is_in_nanoseconds(self, api: API) -> None:
