@@ -23,8 +23,9 @@ T = TypeVar("T")
 _COLLECTIONS = 64
 #: Texts of one answer that is remembered, characters; a collection's description may be a megabyte.
 _CHARACTERS = 64 << 10
-#: Collections of a memory report that is remembered.
-_REPORTED = 1_000
+#: Lines of a memory report that is remembered: collections, events and samples; and its characters.
+_REPORTED = 2_000
+_REPORT = 1 << 20
 
 #: What these return describes the collection as it is now.
 _DESCRIBING = frozenset(
@@ -34,6 +35,7 @@ _DESCRIBING = frozenset(
 _WRITING = frozenset(("add", "update", "upsert", "delete"))
 #: After these, what is known of a whole database, or of all, may be wrong.
 _REMOVING = frozenset(("delete_database", "reset"))
+_CHANGING = _WRITING | _REMOVING | {"create_collection", "delete_collection", "fork", "modify"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ class Fact(Generic[T]):
 
     value: T
     at: float
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something was asked, on that clock, and how many changes this process had begun by then."""
+
+    at: float
+    n_changes: int
 
 
 class Known:
@@ -58,6 +68,7 @@ class Known:
         #: (tenant, database) -> its report; how many collections it has.
         self._reports: dict[tuple[str, str], Fact[MemoryReport]] = {}
         self._totals: dict[tuple[str, str], Fact[int]] = {}
+        self._n_changes = 0
         #: A collection's id, or (tenant, database) -> when something else became known of it.
         self._changed: dict[UUID | tuple[str, str], float] = {}
 
@@ -98,28 +109,48 @@ class Known:
 
     # -- what was asked -----------------------------------------------------------------------
 
-    def before(self, name: str, target: Target, request: Request | None) -> None:
-        """Forget what an operation is about to change, whether or not its answer comes."""
+    def before(self, name: str, target: Target, request: Request | None) -> Moment:
+        """Forget what an operation is about to change, whether or not its answer comes; return what `note` takes."""
         with self._lock:
-            if name in _WRITING and target.collection_id is not None:
-                self._forget_records(target.collection_id)
-                self._reports.pop((target.tenant, target.database), None)
-            elif name == "delete_collection" and isinstance(request, Name):
-                for fact in list(self._infos.values()):
-                    info = fact.value
-                    there = (info.name, info.tenant, info.database)
-                    if there == (request.name, target.tenant, target.database):
-                        self._forget(info.id)
-                self._forget_place(target)
-            elif name in ("create_collection", "fork"):
-                self._forget_place(target)
-            elif name in _REMOVING:
-                self.forget()
+            self._forget_changed(name, target, request)
+            return Moment(time.monotonic(), self._n_changes)
 
-    def note(self, name: str, target: Target, request: Request | None, answer: Any) -> None:
-        """Remember what an operation has returned, as far as a display shows it."""
-        now = time.monotonic()
+    def _forget_changed(self, name: str, target: Target, request: Request | None) -> None:
+        if name in _CHANGING:
+            self._n_changes += 1
+        if name in _WRITING and target.collection_id is not None:
+            self._forget_records(target.collection_id)
+            self._reports.pop((target.tenant, target.database), None)
+        elif name == "delete_collection" and isinstance(request, Name):
+            for fact in list(self._infos.values()):
+                info = fact.value
+                there = (info.name, info.tenant, info.database)
+                if there == (request.name, target.tenant, target.database):
+                    self._forget(info.id)
+            self._forget_place(target)
+        elif name in ("create_collection", "fork"):
+            self._forget_place(target)
+        elif name in _REMOVING:
+            self.forget()
+
+    def note(
+        self, name: str, target: Target, request: Request | None, answer: Any, asked: Moment
+    ) -> None:
+        """Remember what an operation has returned, as far as a display shows it.
+
+        Args:
+            name: The operation.
+            target: To what.
+            request: Its arguments.
+            answer: What it has returned.
+            asked: What `before` returned. What was asked before a change says nothing of what is there after it.
+        """
+        now = asked.at
         with self._lock:
+            if self._n_changes != asked.n_changes:
+                return
+            # What another thread has learnt in the middle of a change.
+            self._forget_changed(name, target, request)
             if name in _DESCRIBING:
                 self._note_info(answer, now)
             elif name == "list_collections" and isinstance(request, Page):
@@ -183,7 +214,8 @@ class Known:
         for one in report.collections:
             if one.id in by_id:
                 self._note_count(by_id[one.id], one.n_records, now)
-        if request.collections is None and len(report.collections) <= _REPORTED:
+        parts = (*report.collections, *report.events, *report.history)
+        if request.collections is None and len(parts) <= _REPORTED and len(str(parts)) <= _REPORT:
             self._reports[target.tenant, target.database] = Fact(report, now)
             self._keep_few(self._reports, 4)
 

@@ -129,9 +129,9 @@ class RemoteAPI(API):
         if self._closed:
             raise InternalError(f"{self!r} is closed. Open a new client to go on.")
         check_brief()
-        self.known.before(name, target, request)
+        asked = self.known.before(name, target, request)
         answer = self._call(OPERATIONS[name], target, request)
-        self.known.note(name, target, request, answer)
+        self.known.note(name, target, request, answer, asked)
         return answer
 
     def briefly(self, seconds: float, each: float | None) -> AbstractContextManager[None]:

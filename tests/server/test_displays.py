@@ -62,6 +62,17 @@ def relay(server: Running, raw: Raw) -> Iterator[Relay]:
     relay.close()
 
 
+#: What a display waits for a server, seconds.
+LIMIT = facts.FETCH_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for what comes on a busy machine, too; tests of the limit set it themselves."""
+    monkeypatch.setattr(facts, "FETCH_SECONDS", LONG)
+    monkeypatch.setattr(facts, "_LATE_SECONDS", LONG)
+
+
 def connected(relay: Relay, **settings: Any) -> Any:
     """Return a client of the relay with one collection of three records."""
     client = chroma_nb.connect(
@@ -108,7 +119,8 @@ def test_a_store_at_a_server_looks_like_one_that_is_here(relay: Relay) -> None:
         text = text_of(shown)
         assert all(fact in f" {text} " for fact in FACTS[name]), (name, text)
         assert "As of" not in text
-        assert shown._repr_html_() == shown._repr_html_() or name == "memory"
+        # The budget follows what is free at the moment.
+        assert name in ("client", "memory") or shown._repr_html_() == shown._repr_html_()
     assert "a bear" in text_of(client.get_collection("notes"))
 
 
@@ -121,16 +133,19 @@ def test_the_text_beside_it_sends_nothing_more(relay: Relay) -> None:
     assert len(relay.heard) == n_heard
 
 
-def test_a_server_that_does_not_answer_holds_no_cell_up(relay: Relay) -> None:
+def test_a_server_that_does_not_answer_holds_no_cell_up(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = connected(relay)
     objects = shown_of(client)
     before = {name: text_of(shown) for name, shown in objects.items()}
     relay.open.clear()
     n_heard = len(relay.heard)
+    monkeypatch.setattr(facts, "FETCH_SECONDS", LIMIT)
     started = time.monotonic()
     first = text_of(client)
     took = time.monotonic() - started
-    assert facts.FETCH_SECONDS <= took < LONG / 4
+    assert LIMIT <= took < LONG / 4
     assert "has not answered within 0.3 s" in first
     for name, shown in objects.items():
         text = text_of(shown)
@@ -141,10 +156,14 @@ def test_a_server_that_does_not_answer_holds_no_cell_up(relay: Relay) -> None:
     assert len(relay.heard) == n_heard + 1, "one request is out, and no other one was sent"
     relay.open.set()
     wait_until(lambda: not facts._Fetches._out)
-    assert text_of(client) == before["client"]
+    monkeypatch.setattr(facts, "FETCH_SECONDS", LONG)
+    assert "As of" not in text_of(client)
 
 
-def test_an_answer_that_comes_late_is_there_the_next_time(relay: Relay) -> None:
+def test_an_answer_that_comes_late_is_there_the_next_time(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "FETCH_SECONDS", LIMIT)
     other = connected(relay)
     other.create_collection("more")
     client = chroma_nb.connect(relay.url, settings=chroma_nb.Settings(retries=0, max_batch_size=7))
@@ -242,7 +261,7 @@ def test_a_server_that_is_gone_leaves_what_was_known(relay: Relay) -> None:
     text = text_of(client)
     assert text.startswith("As of ")
     assert "Unavailable: " in text
-    assert text.endswith(before)
+    assert text.endswith(before), "it is the last one that there was"
 
 
 def test_descriptions_of_any_size_are_not_kept(relay: Relay) -> None:
@@ -268,3 +287,24 @@ def test_what_is_kept_goes_with_the_client(relay: Relay) -> None:
     gc.collect()
     wait_until(lambda: api() is None)
     assert len(kept._kept) == n_kept - 1
+
+
+def test_what_was_asked_before_a_change_is_not_known_after_it(relay: Relay) -> None:
+    client = connected(relay, display_fetch=False)
+    notes = client.get_collection("notes")
+    relay.open.clear()
+    counted: list[int] = []
+    late = threading.Thread(target=lambda: counted.append(notes.count()))
+    n_heard = len(relay.heard)
+    late.start()
+    wait_until(lambda: len(relay.heard) > n_heard)
+    # The relay holds the answer to the count; this process begins to write meanwhile.
+    write = threading.Thread(target=lambda: notes.delete(ids=["a"]))
+    n_heard = len(relay.heard)
+    write.start()
+    wait_until(lambda: len(relay.heard) > n_heard)
+    relay.open.set()
+    late.join()
+    write.join()
+    assert len(counted) == 1
+    assert client.api.known.count(notes.id) is None
