@@ -14,6 +14,7 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
+    ReadTimeoutError,
 )
 from urllib3.exceptions import TimeoutError as LateError
 
@@ -422,7 +423,8 @@ def _is_refused(reason: BaseException) -> bool:
 
 def _is_late(reason: BaseException) -> bool:
     """Say whether an answer did not come in time, or the request could not be sent in time."""
-    return isinstance(reason, LateError | TimeoutError)
+    # Its subclasses are about connecting, too. The class itself is what is raised in a browser.
+    return isinstance(reason, ReadTimeoutError | TimeoutError) or type(reason) is LateError
 
 
 def _asked_to_wait(response: requests.Response, otherwise: float) -> float:
