@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from chroma_nb.plotting import EmbeddingMap
     from chroma_nb.search.conditions import Condition
     from chroma_nb.transfer import TransferReport
-    from chroma_nb.widgets import MapWidget, SearchWidget
+    from chroma_nb.widgets import MapWidget, SearchWidget, TableWidget
 
 
 @public_class
@@ -292,6 +292,45 @@ class Collection(ReadingHandle):
             n_results: Records wanted at first, 1 to 50.
         """
         panel: SearchWidget = lazily("chroma_nb.widgets", "SearchWidget")(self, n_results=n_results)
+        return panel
+
+    def table(
+        self,
+        *,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
+        columns: Sequence[str] | None = None,
+        page_size: int = 25,
+        editable: bool = False,
+        thumbnails: bool | str | os.PathLike[str] = False,
+    ) -> TableWidget:
+        """Return a live table: sort, filter, page, choose, copy; a page at a time is read and sent to the browser.
+
+        ``.selected`` are the ids of the records that were chosen in it, ``.selection()`` the records.
+
+        Args:
+            where: Only records with this metadata, as in `get`.
+            where_document: Only records with these documents.
+            columns: The columns shown at first: ``id``, ``document``, ``uri``, metadata keys. None shows the id, the
+                document and the eight most frequent keys. Others can be chosen in the table.
+            page_size: Rows of a page: 10, 25, 50 or 100.
+            editable: Whether a double-click changes a metadata value. It asks before it writes, and has an undo.
+            thumbnails: Whether the browser fetches what a ``uri`` with ``http``, ``https`` or ``data:image`` names, and
+                shows images, audio players and links. A folder does the same, and shows images and audio below that
+                folder, of up to 1 MB each. False shows text, and fetches nothing.
+
+        Raises:
+            InvalidArgumentError: There is no such column, page size or folder.
+        """
+        panel: TableWidget = lazily("chroma_nb.widgets", "collection_table")(
+            self,
+            where=where,
+            where_document=where_document,
+            columns=columns,
+            page_size=page_size,
+            editable=editable,
+            thumbnails=thumbnails,
+        )
         return panel
 
     def plot(

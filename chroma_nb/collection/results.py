@@ -12,10 +12,12 @@ from chroma_nb.boundary import ends_at_caller, public_call
 from chroma_nb.display.base import Displayed
 from chroma_nb.display.extent import FIRST_CHARACTERS, ROWS, Extent
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.lazy import lazily
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.words import brief, nearness_names
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Sequence
 
     import pandas as pd
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from chroma_nb.collection.collection import Collection
     from chroma_nb.collection.fields import Fields
     from chroma_nb.filters.expression import FieldLeaf
+    from chroma_nb.widgets import TableWidget
 
 
 #: Columns of a table that not every result has -> the key that they show.
@@ -92,6 +95,31 @@ class _Result(Displayed, dict[str, Any]):
                 if name not in known:
                     raise InvalidArgumentError(_no_column(name, list(known)))
         display.show(self, Extent.wanted(rows, columns, chars))
+
+    @public_call
+    def widget(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        page_size: int = 25,
+        thumbnails: bool | str | os.PathLike[str] = False,
+    ) -> TableWidget:
+        """Return a live table of the records: sort, filter, page, choose, copy.
+
+        ``.selected`` are the ids of the records that were chosen in it, ``.selection()`` the records.
+
+        Args:
+            columns: The columns shown at first, by the names that `show` takes. None chooses.
+            page_size: Rows of a page: 10, 25, 50 or 100.
+            thumbnails: As in `Collection.table`.
+
+        Raises:
+            InvalidArgumentError: There is no such column, page size or folder.
+        """
+        panel: TableWidget = lazily("chroma_nb.widgets", "result_table")(
+            self, columns=columns, page_size=page_size, thumbnails=thumbnails
+        )
+        return panel
 
     def _columns(self) -> dict[str, None]:
         """Return the names of the columns that a table may have, the records' own first."""

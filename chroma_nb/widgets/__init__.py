@@ -1,4 +1,4 @@
-"""Live panels of core ipywidgets, 7.7 and 8: they look and act; what they show is `chroma_nb.display`'s."""
+"""Live panels of ipywidgets, 7.7 and 8: they look and act; what they show is `chroma_nb.display`'s."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from chroma_nb.widgets.map_widget import MapWidget as MapWidget
     from chroma_nb.widgets.memory_widget import MemoryWidget as MemoryWidget
     from chroma_nb.widgets.search_widget import SearchWidget as SearchWidget
+    from chroma_nb.widgets.table.making import collection_table as collection_table
+    from chroma_nb.widgets.table.making import result_table as result_table
+    from chroma_nb.widgets.table.widget import TableWidget as TableWidget
 
 _ATTRIBUTES = {
     "MapWidget": "chroma_nb.widgets.map_widget",
     "MemoryWidget": "chroma_nb.widgets.memory_widget",
     "SearchWidget": "chroma_nb.widgets.search_widget",
+    "TableWidget": "chroma_nb.widgets.table.widget",
+    "collection_table": "chroma_nb.widgets.table.making",
+    "result_table": "chroma_nb.widgets.table.making",
 }
 __all__ = [*_ATTRIBUTES]
 

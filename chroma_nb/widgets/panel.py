@@ -13,7 +13,7 @@ import importlib
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb.display.render import fill
 from chroma_nb.lazy import is_installed
@@ -32,6 +32,10 @@ class Panel(ABC):
     Without ipywidgets a panel is its snapshot and a line that says how to get the live one.
     """
 
+    #: What a live panel is made of, and what brings that.
+    _packages: ClassVar[tuple[str, ...]] = ("ipywidgets",)
+    _install: ClassVar[str] = "ipywidgets"
+
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._closed = False
@@ -40,7 +44,7 @@ class Panel(ABC):
         self._mirrors: list[Any] = []
         self._root: Any = None
         self._status: Any = None
-        if is_installed("ipywidgets"):
+        if all(map(is_installed, self._packages)):
             import ipywidgets
 
             self._status = ipywidgets.HTML()
@@ -58,7 +62,7 @@ class Panel(ABC):
     # -- showing ------------------------------------------------------------------------------
 
     def _repr_html_(self) -> str:
-        return self._page("" if self._root is not None else "pip install ipywidgets")
+        return self._page("" if self._root is not None else f"pip install {self._install}")
 
     def _page(self, live: str) -> str:
         """Return the snapshot; `live` is what has to be done to get the live panel."""

@@ -1,0 +1,68 @@
+"""Records as text for the clipboard: JSON that says all of them, CSV that no spreadsheet runs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chroma_nb.widgets.table.columns import Column
+    from chroma_nb.widgets.table.sources import Record
+
+#: Characters that a clipboard gets.
+MOST_CHARACTERS = 2_000_000
+#: A text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+
+
+def as_json(record: Record) -> str:
+    """Return a record with everything that a table knows of it."""
+    parts: dict[str, Any] = {"id": record.id, **record.numbers}
+    parts |= {"document": record.document, "metadata": record.metadata}
+    if record.uri is not None:
+        parts["uri"] = record.uri
+    return _within(json.dumps(parts, ensure_ascii=False, indent=2))
+
+
+def as_csv(columns: Sequence[Column], records: Sequence[Record]) -> str:
+    """Return records as CSV (RFC 4180) with these columns.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises. Numbers stay
+    numbers: -5 is no formula.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow([_safe(column.key or column.part) for column in columns])
+    for record in records:
+        writer.writerow([_cell(record.value(column)) for column in columns])
+        if out.tell() > MOST_CHARACTERS:
+            break
+    return _within(out.getvalue())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return _safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _safe(text: str) -> str:
+    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def _within(text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        raise InvalidArgumentError(
+            f"More than {MOST_CHARACTERS:,} characters are too many for a clipboard. Use panel.selection().to_pandas()."
+        )
+    return text

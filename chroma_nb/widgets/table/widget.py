@@ -1,0 +1,611 @@
+"""`TableWidget`: records in a table to sort, filter, page, choose from, copy and edit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from chroma_nb import display
+from chroma_nb.collection.results import GetResult
+from chroma_nb.display.cells import text_of
+from chroma_nb.display.render import fill
+from chroma_nb.display.words import shorten
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.harmless import clean
+from chroma_nb.suggest import did_you_mean
+from chroma_nb.widgets.panel import Panel, close_tree
+from chroma_nb.widgets.table.columns import CELL, Column
+from chroma_nb.widgets.table.copying import as_csv, as_json
+from chroma_nb.widgets.table.editing import KINDS, Change, Draft, Edits, said
+from chroma_nb.widgets.table.front_end import new_front_end
+from chroma_nb.widgets.table.media import Media
+from chroma_nb.widgets.table.sources import Page, Question, Record, Source
+from chroma_nb.words import brief, counted
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
+
+#: Rows of a page that can be chosen.
+PAGE_SIZES = (10, 25, 50, 100)
+#: Metadata keys that are shown at first; the others can be chosen.
+_SHOWN_KEYS = 8
+#: Columns that can be shown at once.
+_MOST_SHOWN = 30
+#: Characters of a text that is shown whole beside the table.
+_WHOLE = 1_000_000
+#: Metadata keys of a record that are shown beside it.
+_KEYS = 200
+#: Rows that can be selected, whose ids are kept.
+_MOST_SELECTED = 10_000
+
+
+class TableWidget(Panel):
+    """A live table of records. One page at a time is in the browser.
+
+    Args:
+        source: Where the rows come from.
+        columns: The columns shown at first: ``id``, ``document``, ``uri``, metadata keys, and of a query's answer
+            ``query``, ``rank``, ``distance``. None chooses.
+        page_size: Rows of a page: 10, 25, 50 or 100.
+        edits: What changes records; None where nothing can be changed.
+        thumbnails: False, True, or a folder; see `Media`.
+
+    Raises:
+        InvalidArgumentError: There is no such column, page size or folder.
+    """
+
+    _packages: ClassVar[tuple[str, ...]] = ("ipywidgets", "anywidget")
+    _install: ClassVar[str] = '"chroma-nb[table]"'
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        columns: Sequence[str] | None = None,
+        page_size: int = 25,
+        edits: Edits | None = None,
+        thumbnails: bool | str | os.PathLike[str] = False,
+    ) -> None:
+        if isinstance(page_size, bool) or page_size not in PAGE_SIZES:
+            raise InvalidArgumentError(
+                f"Expected page_size to be one of {', '.join(map(str, PAGE_SIZES))}, got {brief(page_size, quoted=True)}."
+            )
+        self._media = Media(thumbnails)
+        self._source = source
+        self._edits = edits
+        self._page_size = page_size
+        self._offset = 0
+        self._contains = ""
+        self._order: tuple[str, bool] | None = None
+        self._columns = source.columns()
+        self._show_columns(columns)
+        self._page = Page([], None, False)
+        #: Row -> id, in the order in which they were selected.
+        self._selected: dict[str, str] = {}
+        self._chosen: str | None = None
+        self._anchor: str | None = None
+        self._draft: Draft | None = None
+        self._change: Change | None = None
+        self._message = ""
+        self._done = ""
+        self._callbacks: list[Callable[[list[str]], object]] = []
+        self._look()
+        super().__init__()
+        if self._root is not None:
+            self._push()
+
+    def __repr__(self) -> str:
+        total = "" if self._page.total is None else f", {counted(self._page.total, 'record')}"
+        return f"TableWidget({shorten(self._source.title, 40)!r}{total})"
+
+    def _build(self, w: Any) -> Any:
+        # A table shows its messages itself.
+        close_tree(self._status)
+        self._status = None
+        root = new_front_end()
+        heard = self._safely(self._hear)
+        root.on_msg(lambda widget, message, buffers: heard(message))
+        return root
+
+    def _snapshot(self) -> str:
+        shown = [one for one in self._columns if one.shown]
+        records = self._page.records
+        made = GetResult(ids=[one.id for one in records], embeddings=None, included=[], data=None)
+        made["documents"] = (
+            [one.document for one in records] if any(c.part == "document" for c in shown) else None
+        )
+        made["uris"] = [one.uri for one in records] if any(c.part == "uri" for c in shown) else None
+        keys = [one for one in shown if one.part in ("metadata", "number")]
+        made["metadatas"] = (
+            [
+                {c.key: value for c in keys if (value := one.value(c)) is not None} or None
+                for one in records
+            ]
+            if keys
+            else None
+        )
+        code = fill("code", code=self._page.code) if self._page.code else ""
+        what = fill("label", label=f"{self._source.title}: {self._place()}", kind="k")
+        return what + (display.html(made) or "") + code
+
+    # -- what somebody else asks --------------------------------------------------------------
+
+    @property
+    def selected(self) -> list[str]:
+        """The ids of the selected records, in the order in which they were selected."""
+        return list(dict.fromkeys(self._selected.values()))
+
+    def selection(self) -> GetResult:
+        """Return the selected records."""
+        return self._source.selection(list(self._selected))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the selected records as a table."""
+        return self.selection().to_pandas()
+
+    @property
+    def code(self) -> str:
+        """The calls that give the page that is shown; empty for a result, which is there already."""
+        return self._page.code
+
+    def on_select(self, callback: Callable[[list[str]], object]) -> None:
+        """Call a function with the ids whenever others are selected."""
+        self._callbacks.append(callback)
+
+    def refresh(self) -> None:
+        """Ask again: what has been written since is shown."""
+        with self._lock:
+            if self._closed:
+                return
+            self._source.forget()
+            self._renew_columns()
+            self._look()
+            self._show()
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def _show_columns(self, wanted: Sequence[str] | None) -> None:
+        """Choose the columns that are shown at first."""
+        if wanted is None:
+            keys = [one for one in self._columns if one.part == "metadata"]
+            for column in keys[_SHOWN_KEYS:]:
+                column.shown = False
+            if self._media.wanted:
+                for column in self._columns:
+                    column.shown = column.shown or column.part == "uri"
+            return
+        names = [wanted] if isinstance(wanted, str) else list(wanted)
+        # Of two of the same name the record's own is meant, as in `show`.
+        known: dict[str, Column] = {}
+        for column in self._columns:
+            known.setdefault(column.key or column.part, column)
+        for name in names:
+            if name not in known:
+                raise InvalidArgumentError(
+                    f"There is no column {brief(name, 60, quoted=True)}.{did_you_mean(name, list(known))} "
+                    f"Columns: {', '.join(brief(one, 40) for one in list(known)[:20])}."
+                )
+        if not 1 <= len(names) <= _MOST_SHOWN:
+            raise InvalidArgumentError(f"Expected 1 to {_MOST_SHOWN} columns, got {len(names):,}.")
+        for column in self._columns:
+            column.shown = False
+        chosen = [known[name] for name in dict.fromkeys(names)]
+        for column in chosen:
+            column.shown = True
+        self._columns = chosen + [one for one in self._columns if one not in chosen]
+
+    def _renew_columns(self) -> None:
+        """Ask for the columns again; what was chosen of them stays, and they stay in their places."""
+        new = {one.name: one for one in self._source.columns()}
+        old = {one.name: one for one in self._columns}
+        for name, column in new.items():
+            if name in old:
+                column.shown, column.condition = old[name].shown, old[name].condition
+            elif column.part == "metadata":
+                column.shown = sum(one.shown for one in old.values()) < _SHOWN_KEYS
+        # A key that no record has any more is kept as long as something is asked of it.
+        kept = [
+            new.get(name, column) for name, column in old.items() if name in new or column.condition
+        ]
+        self._columns = kept + [one for name, one in new.items() if name not in old]
+        if self._order is not None and self._order[0] not in {one.name for one in self._columns}:
+            self._order = None
+
+    def _question(self) -> Question:
+        asked = [one for one in self._columns if one.condition is not None]
+        order = None if self._order is None else self._column(self._order[0])
+        return Question(asked, self._contains, order, bool(self._order and self._order[1]))
+
+    def _look(self) -> None:
+        """Read the page, or the last one where there is none so far back."""
+        question = self._question()
+        documents = any(one.part == "document" and one.shown for one in self._columns)
+        page = self._source.page(question, self._offset, self._page_size, documents=documents)
+        if not page.records and self._offset:
+            self._source.forget()
+            total = page.total
+            if total is None:
+                self._offset = 0
+            else:
+                self._offset = max(0, (total - 1) // self._page_size * self._page_size)
+            page = self._source.page(question, self._offset, self._page_size, documents=documents)
+        self._page = page
+
+    def _column(self, name: Any) -> Column:
+        for column in self._columns:
+            if column.name == name:
+                return column
+        raise InvalidArgumentError("This column is not there any more. Press Refresh.")
+
+    def _on_page(self, key: Any) -> Record | None:
+        return next((one for one in self._page.records if one.key == key), None)
+
+    # -- showing ------------------------------------------------------------------------------
+
+    def _say(self, message: str) -> None:
+        self._message = clean(message)
+        if message:
+            self._push()
+
+    def _show(self) -> None:
+        self._push()
+        self._update_snapshots()
+
+    def _push(self) -> None:
+        self._set(self._root, "state", self._state())
+
+    def _place(self) -> str:
+        """Say which rows are shown, of how many."""
+        total, n = self._page.total, len(self._page.records)
+        first, last = self._offset + 1, self._offset + n
+        if not n:
+            return "no records" if not self._is_filtered else "no records match"
+        if total is None:
+            return f"{first:,}–{last:,}" + (" of more" if self._page.more else f" of {last:,}")  # noqa: RUF001
+        found = " that match" if self._is_filtered else ""
+        return f"{first:,}–{last:,} of {counted(total, 'record')}{found}"  # noqa: RUF001
+
+    @property
+    def _is_filtered(self) -> bool:
+        return bool(self._contains) or any(one.condition for one in self._columns)
+
+    def _state(self) -> dict[str, Any]:
+        """Return everything that the browser draws: texts that are safe to show, never markup."""
+        shown = [one for one in self._columns if one.shown]
+        return {
+            "title": self._source.title,
+            "place": self._place(),
+            "first": self._offset == 0,
+            "last": not self._page.more,
+            "page_size": self._page_size,
+            "page_sizes": list(PAGE_SIZES),
+            "page_number": self._offset // self._page_size + 1,
+            "pages": None
+            if self._page.total is None
+            else max(1, -(-self._page.total // self._page_size)),
+            "columns": [one.described() for one in self._columns],
+            "order": None if self._order is None else {"name": self._order[0], "down": self._order[1]},
+            "can_sort": self._source.can_sort,
+            "can_search": any(one.part == "document" for one in self._columns),
+            "contains": self._contains,
+            "filtered": self._is_filtered,
+            "rows": [self._row(one, shown) for one in self._page.records],
+            "chosen": self._chosen,
+            "record": self._record(),
+            "selected": len(self._selected),
+            "code": self._page.code,
+            "note": self._source.note,
+            "message": self._message,
+            "done": self._done,
+            "editable": self._edits is not None,
+            "undo": self._undo_label(),
+            "draft": self._drafted(),
+            "change": self._proposed(),
+        }
+
+    def _row(self, record: Record, shown: Sequence[Column]) -> dict[str, Any]:
+        return {
+            "key": record.key,
+            "label": _cut(record.id, 60),
+            "selected": record.key in self._selected,
+            "cells": [self._cell(record, column) for column in shown],
+        }
+
+    def _cell(self, record: Record, column: Column) -> dict[str, Any]:
+        value = record.value(column)
+        cell: dict[str, Any] = {"text": "" if value is None else _cut(text_of(value), CELL)}
+        if column.part == "uri" and (medium := self._media.of(record.uri)) is not None:
+            cell["medium"] = medium
+        if value is None and column.part == "metadata":
+            cell["missing"] = True
+        return cell
+
+    def _record(self) -> dict[str, Any] | None:
+        """Return the chosen record, with its whole text."""
+        if self._chosen is None:
+            return None
+        record = self._source.record(self._chosen)
+        if record is None:
+            return {"key": self._chosen, "id": "", "gone": True}
+        document = record.document or ""
+        cut = f"\n… ({len(document):,} characters)" if len(document) > _WHOLE else ""
+        metadata = list((record.metadata or {}).items())
+        parts = [(name, text_of(value)) for name, value in record.numbers.items()]
+        parts += [(name, text_of(value)) for name, value in metadata[:_KEYS]]
+        if len(metadata) > _KEYS:
+            parts.append(("…", f"{len(metadata) - _KEYS:,} more keys"))
+        if record.uri is not None:
+            parts.append(("uri", record.uri))
+        return {
+            "key": record.key,
+            "id": clean(record.id),
+            "gone": False,
+            "document": None if record.document is None else clean(document[:_WHOLE]) + cut,
+            "parts": [[_cut(name, 80), _cut(text, 5_000)] for name, text in parts],
+            "medium": self._media.of(record.uri),
+        }
+
+    def _undo_label(self) -> str:
+        last = self._edits.last if self._edits is not None else None
+        if last is None or self._edits is None:
+            return ""
+        return f"Undo {_cut(last.key, 24)} of {_cut(last.seen.id, 24)}"
+
+    def _drafted(self) -> dict[str, Any] | None:
+        if self._draft is None:
+            return None
+        return {
+            "key": self._draft.seen.key,
+            "column": f"metadata:{self._draft.key}",
+            "label": _cut(self._draft.key, 60),
+            "id": _cut(self._draft.seen.id, 60),
+            "text": self._draft.text,
+            "kind": self._draft.kind,
+            "kinds": list(KINDS),
+        }
+
+    def _proposed(self) -> dict[str, Any] | None:
+        change = self._change
+        if change is None:
+            return None
+        return {
+            "id": _cut(change.seen.id, 200),
+            "label": _cut(change.key, 200),
+            "old": clean(said(change.old)),
+            "new": clean(said(change.new)),
+        }
+
+    # -- acting -------------------------------------------------------------------------------
+
+    def _hear(self, message: Any) -> None:
+        """Do what somebody asks for in the browser."""
+        act = _ACTS.get(message.get("do")) if isinstance(message, dict) else None
+        if act is None:
+            raise InvalidArgumentError("The page asks for something that this table does not do. Reload it.")
+        self._done = ""
+        act(self, message)
+
+    def _again(self, *, from_start: bool = True) -> None:
+        if from_start:
+            self._offset = 0
+        self._look()
+        self._show()
+
+    def _turn(self, message: Mapping[str, Any]) -> None:
+        number = message.get("to")
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise InvalidArgumentError(f"There is no page {brief(number, 20)}.")
+        self._offset = (number - 1) * self._page_size
+        if self._page.total is not None:
+            self._offset = min(self._offset, max(0, self._page.total - 1) // self._page_size * self._page_size)
+        self._again(from_start=False)
+
+    def _resize(self, message: Mapping[str, Any]) -> None:
+        if message.get("n") not in PAGE_SIZES:
+            raise InvalidArgumentError("There is no such page size.")
+        self._page_size = int(message["n"])
+        self._offset -= self._offset % self._page_size
+        self._again(from_start=False)
+
+    def _sort(self, message: Mapping[str, Any]) -> None:
+        column = self._column(message.get("column"))
+        if not self._source.can_sort:
+            raise InvalidArgumentError(self._source.note)
+        if self._order is None or self._order[0] != column.name:
+            self._order = column.name, False
+        else:
+            # Up, down, and as it was.
+            self._order = None if self._order[1] else (column.name, True)
+        self._again()
+
+    def _search(self, message: Mapping[str, Any]) -> None:
+        text = message.get("text")
+        self._contains = text if isinstance(text, str) else ""
+        self._again()
+
+    def _filter(self, message: Mapping[str, Any]) -> None:
+        self._column(message.get("column")).ask(message)
+        self._again()
+
+    def _clear(self, message: Mapping[str, Any]) -> None:
+        self._contains = ""
+        for column in self._columns:
+            column.condition = None
+        self._again()
+
+    def _choose_columns(self, message: Mapping[str, Any]) -> None:
+        column = self._column(message.get("column"))
+        shown = bool(message.get("shown"))
+        n = sum(one.shown for one in self._columns)
+        if shown and not column.shown and n >= _MOST_SHOWN:
+            raise InvalidArgumentError(f"A table shows {_MOST_SHOWN} columns at most. Hide another one first.")
+        if not shown and column.shown and n == 1:
+            raise InvalidArgumentError("A table shows one column at least.")
+        column.shown = shown
+        self._again(from_start=False)
+
+    def _choose(self, message: Mapping[str, Any]) -> None:
+        """Choose a row: it is shown beside the table, and selected alone, or too, or with those between."""
+        record = self._on_page(message.get("key"))
+        if record is None:
+            # The page has turned meanwhile: the record is meant, wherever it is.
+            record = self._source.record(str(message.get("key")))
+            if record is None:
+                raise InvalidArgumentError("This record is not there any more.")
+        how = message.get("how")
+        keys = [one.key for one in self._page.records]
+        if how == "toggle":
+            if self._selected.pop(record.key, None) is None:
+                self._select([record])
+        elif how == "range" and self._anchor in keys and record.key in keys:
+            first, last = sorted((keys.index(self._anchor), keys.index(record.key)))
+            self._select(self._page.records[first : last + 1])
+        else:
+            self._selected = {}
+            self._select([record])
+        if how != "range":
+            self._anchor = record.key
+        self._chosen = record.key
+        self._selection_changed()
+
+    def _select(self, records: Sequence[Record]) -> None:
+        if len(self._selected) + len(records) > _MOST_SELECTED:
+            raise InvalidArgumentError(
+                f"A table selects {_MOST_SELECTED:,} records at most. Filter, and take all that match with the call below."
+            )
+        self._selected |= {one.key: one.id for one in records}
+
+    def _select_page(self, message: Mapping[str, Any]) -> None:
+        if message.get("on"):
+            self._select(self._page.records)
+        else:
+            for one in self._page.records:
+                self._selected.pop(one.key, None)
+        self._selection_changed()
+
+    def _select_none(self, message: Mapping[str, Any]) -> None:
+        self._selected = {}
+        self._selection_changed()
+
+    def _selection_changed(self) -> None:
+        self._push()
+        ids = self.selected
+        for callback in self._callbacks:
+            callback(ids)
+
+    def _unchoose(self, message: Mapping[str, Any]) -> None:
+        self._chosen = None
+        self._push()
+
+    def _copy(self, message: Mapping[str, Any]) -> None:
+        """Send a text for the clipboard."""
+        what = message.get("what")
+        record = self._source.record(str(message.get("key"))) if what != "csv" else None
+        if what != "csv" and record is None:
+            raise InvalidArgumentError("This record is not there any more.")
+        if what == "id" and record is not None:
+            text, name = record.id, "the id"
+        elif what == "row" and record is not None:
+            text, name = as_json(record), "the record as JSON"
+        else:
+            rows = [self._source.record(key) for key in self._selected]
+            records = [one for one in rows if one is not None] or self._whole_page()
+            shown = [one for one in self._columns if one.shown]
+            text, name = as_csv(shown, records), f"{counted(len(records), 'record')} as CSV"
+        self._root.send({"copy": text, "name": name})
+
+    def _whole_page(self) -> list[Record]:
+        return self._page.records
+
+    def _ask_again(self, message: Mapping[str, Any]) -> None:
+        self.refresh()
+
+    # -- editing ------------------------------------------------------------------------------
+
+    def _editor(self) -> Edits:
+        if self._edits is None:
+            raise InvalidArgumentError(
+                "This table changes nothing. One that does: collection.table(editable=True)"
+            )
+        return self._edits
+
+    def _edit(self, message: Mapping[str, Any]) -> None:
+        """Begin to change a value."""
+        edits = self._editor()
+        self._draft = self._change = None
+        column = self._column(message.get("column"))
+        record = self._on_page(message.get("key"))
+        if column.part != "metadata" or record is None:
+            raise InvalidArgumentError("Only metadata of a record on this page can be changed here.")
+        try:
+            self._draft = edits.start(record, column.key)
+        except InvalidArgumentError:
+            # It is shown as it is now.
+            self._look()
+            raise
+        self._push()
+
+    def _propose(self, message: Mapping[str, Any]) -> None:
+        """Ask whether it is meant."""
+        if self._draft is None:
+            raise InvalidArgumentError("There is nothing to change: double-click a value first.")
+        text, kind = message.get("text"), message.get("kind")
+        self._change = self._editor().propose(self._draft, str(text), str(kind))
+        self._push()
+
+    def _save(self, message: Mapping[str, Any]) -> None:
+        change, self._change, self._draft = self._change, None, None
+        if change is None:
+            raise InvalidArgumentError("There is no change to save.")
+        try:
+            self._editor().apply(change)
+        finally:
+            self._after_edit()
+        self._done = f"Saved: {_cut(change.key, 60)} of {_cut(change.seen.id, 60)} is {_cut(said(change.new), 80)}."
+        self._show()
+
+    def _cancel(self, message: Mapping[str, Any]) -> None:
+        self._draft = self._change = None
+        self._push()
+
+    def _undo(self, message: Mapping[str, Any]) -> None:
+        self._draft = self._change = None
+        try:
+            change = self._editor().undo()
+        finally:
+            self._after_edit()
+        self._done = f"Taken back: {_cut(change.key, 60)} of {_cut(change.seen.id, 60)} is {_cut(said(change.old), 80)} again."
+        self._show()
+
+    def _after_edit(self) -> None:
+        self._source.forget()
+        self._renew_columns()
+        self._look()
+
+
+_ACTS: dict[Any, Callable[[TableWidget, Mapping[str, Any]], None]] = {
+    "turn": TableWidget._turn,
+    "resize": TableWidget._resize,
+    "sort": TableWidget._sort,
+    "search": TableWidget._search,
+    "filter": TableWidget._filter,
+    "clear": TableWidget._clear,
+    "columns": TableWidget._choose_columns,
+    "choose": TableWidget._choose,
+    "select_page": TableWidget._select_page,
+    "select_none": TableWidget._select_none,
+    "unchoose": TableWidget._unchoose,
+    "copy": TableWidget._copy,
+    "refresh": TableWidget._ask_again,
+    "edit": TableWidget._edit,
+    "propose": TableWidget._propose,
+    "save": TableWidget._save,
+    "cancel": TableWidget._cancel,
+    "undo": TableWidget._undo,
+}
+
+
+def _cut(text: str, limit: int) -> str:
+    return shorten(clean(text[: limit + 1]), limit)
