@@ -53,8 +53,8 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
     assert not lab.errors()
     table = lab.outputs(1).locator(".cnb-table")
     table.wait_for(timeout=TIMEOUT)
-    wait_for_row(table, "adj.00003553")
-    assert "1–25 of 5,000 records" in table.inner_text()  # noqa: RUF001
+    wait_for_row(table, "noun.06998631")
+    assert "1–25 of 5,000 records" in table.inner_text()
     # Sorted by a click, and the other way round by another one, over all records.
     table.get_by_role("button", name="words", exact=True).click()
     table.locator('th[aria-sort="ascending"]').wait_for(timeout=TIMEOUT)
@@ -62,7 +62,7 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
     table.locator('th[aria-sort="descending"]').wait_for(timeout=TIMEOUT)
     # Filtered by a choice, a range and a text; the call says so.
     table.get_by_role("button", name="Filters").click()
-    table.get_by_label("noun").check()
+    table.get_by_role("group", name="values of pos").get_by_label("noun").check()
     table.get_by_text("records that match").first.wait_for(timeout=TIMEOUT)
     table.get_by_label("words from").fill("2")
     table.get_by_text("'$gte': 2").first.wait_for(timeout=TIMEOUT)
@@ -95,14 +95,16 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
     assert f"['{chosen}', '{also}'] True" in lab.outputs(2).inner_text()
     # The selection stays when the page turns.
     table.get_by_role("button", name="Clear filters").click()
-    table.get_by_text("1–25 of 5,000 records").first.wait_for(timeout=TIMEOUT)  # noqa: RUF001
+    table.get_by_text("1–25 of 5,000 records").first.wait_for(timeout=TIMEOUT)
     table.get_by_role("button", name="last page").click()
-    table.get_by_text("4,976–5,000 of 5,000").first.wait_for(timeout=TIMEOUT)  # noqa: RUF001
+    table.get_by_text("4,976–5,000 of 5,000").first.wait_for(timeout=TIMEOUT)
     table.get_by_text("2 selected").wait_for(timeout=TIMEOUT)
     # Columns are chosen, and made wider with the keyboard.
     table.get_by_role("button", name="Columns").click()
     table.get_by_role("group", name="columns").get_by_label("topic").uncheck()
-    table.get_by_role("button", name="topic", exact=True).wait_for(state="detached", timeout=TIMEOUT)
+    table.get_by_role("button", name="topic", exact=True).wait_for(
+        state="detached", timeout=TIMEOUT
+    )
     handle = table.get_by_role("separator", name="width of id")
     before = table.locator("th").first.bounding_box()["width"]
     handle.focus()
@@ -126,15 +128,15 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
     lab.open(name)
     snapshot = lab.outputs(1).locator(".cnb-snapshot")
     snapshot.wait_for(timeout=TIMEOUT)
-    assert "4,976–5,000 of 5,000 records" in snapshot.inner_text()  # noqa: RUF001
+    assert "4,976–5,000 of 5,000 records" in snapshot.inner_text()
     assert "Error displaying widget" not in lab.outputs(1).inner_text()
 
 
 def test_a_cell_is_changed_after_a_question_and_taken_back(
     lab: Any, jupyter: tuple[str, Path], pictures: Path
 ) -> None:
-    look = 'print(glosses.get(ids=["adj.00003553"])["metadatas"])'
-    meanwhile = 'glosses.update(ids=["adj.00003553"], metadatas=[{"topic": "somebody else"}])'
+    look = 'print(glosses.get(ids=["noun.06998631"])["metadatas"])'
+    meanwhile = 'glosses.update(ids=["noun.06998631"], metadatas=[{"topic": "somebody else"}])'
     name = write_notebook(
         jupyter[1] / "edit.ipynb", SETUP, "glosses.table(editable=True)", look, meanwhile
     )
@@ -143,12 +145,12 @@ def test_a_cell_is_changed_after_a_question_and_taken_back(
         lab.run_cell(number)
     table = lab.outputs(1).locator(".cnb-table")
     table.wait_for(timeout=TIMEOUT)
-    cell = table.get_by_role("button", name="words of adj.00003553")
+    cell = table.get_by_role("button", name="words of noun.06998631")
     before = cell.inner_text()
     # With the keyboard alone: Enter, a value, Enter, and Enter on Save.
     cell.focus()
     cell.press("Enter")
-    box = table.get_by_label("new value of words of adj.00003553")
+    box = table.get_by_label("new value of words of noun.06998631")
     box.wait_for(timeout=TIMEOUT)
     box.fill("many")
     box.press("Enter")
@@ -158,23 +160,23 @@ def test_a_cell_is_changed_after_a_question_and_taken_back(
     box.press("Enter")
     save = table.get_by_role("button", name="Save")
     save.wait_for(timeout=TIMEOUT)
-    assert f"Change words of adj.00003553 from {before} to 77?" in table.inner_text()
+    assert f"Change words of noun.06998631 from {before} to 77?" in table.inner_text()
     lab.run_cell(2)
     assert f"'words': {before}" in lab.outputs(2).inner_text(), "nothing before Save"
     lab.screenshot(pictures / "table-edit-light.png", lab.outputs(1))
     assert axe_problems(lab.page, ".cnb-live") == []
     save.press("Enter")
-    table.get_by_text("Saved: words of adj.00003553 is 77.").wait_for(timeout=TIMEOUT)
+    table.get_by_text("Saved: words of noun.06998631 is 77.").wait_for(timeout=TIMEOUT)
     lab.run_cell(2)
     assert "'words': 77" in lab.outputs(2).inner_text()
-    table.get_by_role("button", name="Undo words of adj.00003553").click()
+    table.get_by_role("button", name="Undo words of noun.06998631").click()
     table.get_by_text("Taken back").wait_for(timeout=TIMEOUT)
     lab.run_cell(2)
     assert f"'words': {before}" in lab.outputs(2).inner_text()
     # What somebody else has changed since is not overwritten.
-    topic = table.get_by_role("button", name="topic of adj.00003553")
+    topic = table.get_by_role("button", name="topic of noun.06998631")
     topic.dblclick()
-    box = table.get_by_label("new value of topic of adj.00003553")
+    box = table.get_by_label("new value of topic of noun.06998631")
     box.fill("mine")
     box.press("Enter")
     table.get_by_role("button", name="Save").wait_for(timeout=TIMEOUT)
@@ -215,7 +217,9 @@ def test_hostile_texts_are_text_and_nothing_is_fetched_unasked(
     with contextlib.suppress(lab.Timeout):
         asked.get_by_text("(no image)").wait_for(timeout=TIMEOUT)
     assert [one for one in fetched if "invalid" in one] == ["http://images.invalid/cat.png"]
-    assert asked.locator('[src^="javascript"], [href^="javascript"], [src^="data:text"]').count() == 0
+    assert (
+        asked.locator('[src^="javascript"], [href^="javascript"], [src^="data:text"]').count() == 0
+    )
     assert lab.page.evaluate("() => window.hurt") is None
 
 
@@ -232,8 +236,8 @@ def test_a_result_is_a_table_in_notebook_7(
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     table = page.locator(".cnb-table")
     table.wait_for(timeout=TIMEOUT)
-    table.get_by_text("1–25 of 80 records").first.wait_for(timeout=TIMEOUT)  # noqa: RUF001
-    table.get_by_role("button", name="similarity").click()
+    table.get_by_text("1–25 of 80 records").first.wait_for(timeout=TIMEOUT)
+    table.get_by_role("button", name="distance").click()
     table.locator('th[aria-sort="ascending"]').wait_for(timeout=TIMEOUT)
     page.screenshot(path=str(pictures / "table-notebook-7.png"))
     assert axe_problems(page, ".cnb-live") == []
@@ -251,7 +255,7 @@ def test_a_table_works_in_voila(
         table = page.locator(".cnb-table")
         table.wait_for(timeout=TIMEOUT)
         table.get_by_role("button", name="next page").click()
-        table.get_by_text("26–50 of 5,000 records").first.wait_for(timeout=TIMEOUT)  # noqa: RUF001
+        table.get_by_text("26–50 of 5,000 records").first.wait_for(timeout=TIMEOUT)
         assert not page.locator(".cnb-snapshot").last.is_visible()
         page.screenshot(path=str(pictures / "table-voila.png"))
         assert axe_problems(page, ".cnb-live") == []

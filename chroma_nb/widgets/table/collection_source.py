@@ -53,9 +53,7 @@ class CollectionSource(Source):
 
     def columns(self) -> list[Column]:
         try:
-            keys = [
-                metadata_column(one) for one in self._collection.fields.describe(CHOICES)
-            ]
+            keys = [metadata_column(one) for one in self._collection.fields.describe(CHOICES)]
         except NotSupportedError:
             # Chroma's server does not say what its records have: the first ones show it.
             first = self._collection.get(**self._base, limit=CHOICES, include=["metadatas"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Characters that a clipboard gets.
 MOST_CHARACTERS = 2_000_000
 #: A text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def as_json(record: Record) -> str:

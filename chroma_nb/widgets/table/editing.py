@@ -170,9 +170,7 @@ class Edits:
 
     def _write(self, id_: str, key: str, value: Any) -> None:
         # None takes a key away.
-        self._collection.update(
-            ids=[id_], metadatas=[{key: None if value is MISSING else value}]
-        )
+        self._collection.update(ids=[id_], metadatas=[{key: None if value is MISSING else value}])
 
 
 def said(value: Any) -> str:
@@ -212,7 +210,9 @@ def _parsed(text: str, kind: str, old: Any) -> Any:
         raise InvalidArgumentError(
             f"Expected {wanted.get(kind, 'a number of the kind ' + kind)}, got {brief(text, 80)!r}."
         ) from None
-    raise InvalidArgumentError(f"There is no kind of values {brief(kind, 40)!r}: {', '.join(KINDS)}.")
+    raise InvalidArgumentError(
+        f"There is no kind of values {brief(kind, 40)!r}: {', '.join(KINDS)}."
+    )
 
 
 def _list(values: Any, old: Any) -> list[Any]:

@@ -7,14 +7,16 @@ here, and only below a folder that was named.
 from __future__ import annotations
 
 import base64
-import os
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.words import brief
+
+if TYPE_CHECKING:
+    import os
 
 #: The largest local file, and the longest ``data:`` URI, that goes to the browser.
 MOST_BYTES = 1_000_000

@@ -45,7 +45,7 @@ class ResultSource(Source):
             ranks = [Column("number", name, ("int",)) for name in names]
             columns = [*ranks, Column("id")]
             if self._result["distances"] is not None:
-                space = self._result.space  # type: ignore[union-attr]
+                space = self._result.space
                 columns += [Column("number", name, ("float",)) for name in nearness_names(space)]
         if self._result["documents"] is not None:
             columns.append(Column("document"))
@@ -74,7 +74,7 @@ class ResultSource(Source):
             numbers = {"query": query, "rank": place + 1}
             distance = part("distances")
             if distance is not None:
-                *similarity, _ = nearness_names(self._result.space)  # type: ignore[union-attr]
+                *similarity, _ = nearness_names(self._result.space)
                 numbers |= {name: 1 - float(distance) for name in similarity}
                 numbers["distance"] = float(distance)
         document, uri, metadata = part("documents"), part("uris"), part("metadatas")
@@ -123,6 +123,9 @@ class ResultSource(Source):
 
     def record(self, key: str) -> Record | None:
         return self._at(int(key)) if key.isdecimal() and int(key) < self._n else None
+
+    def forget(self) -> None:
+        self._found = None
 
     def selection(self, keys: Sequence[str]) -> GetResult:
         found = {one.id: one for key in keys if (one := self.record(key)) is not None}

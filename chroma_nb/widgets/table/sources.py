@@ -103,5 +103,6 @@ class Source(ABC):
     def selection(self, keys: Sequence[str]) -> GetResult:
         """Return records by their rows."""
 
+    @abstractmethod
     def forget(self) -> None:
         """Drop what is remembered of earlier questions: the next one is asked anew."""

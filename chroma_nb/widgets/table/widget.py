@@ -263,9 +263,9 @@ class TableWidget(Panel):
         if not n:
             return "no records" if not self._is_filtered else "no records match"
         if total is None:
-            return f"{first:,}–{last:,}" + (" of more" if self._page.more else f" of {last:,}")  # noqa: RUF001
+            return f"{first:,}–{last:,}" + (" of more" if self._page.more else f" of {last:,}")
         found = " that match" if self._is_filtered else ""
-        return f"{first:,}–{last:,} of {counted(total, 'record')}{found}"  # noqa: RUF001
+        return f"{first:,}–{last:,} of {counted(total, 'record')}{found}"
 
     @property
     def _is_filtered(self) -> bool:
@@ -286,7 +286,9 @@ class TableWidget(Panel):
             if self._page.total is None
             else max(1, -(-self._page.total // self._page_size)),
             "columns": [one.described() for one in self._columns],
-            "order": None if self._order is None else {"name": self._order[0], "down": self._order[1]},
+            "order": None
+            if self._order is None
+            else {"name": self._order[0], "down": self._order[1]},
             "can_sort": self._source.can_sort,
             "can_search": any(one.part == "document" for one in self._columns),
             "contains": self._contains,
@@ -383,7 +385,9 @@ class TableWidget(Panel):
         """Do what somebody asks for in the browser."""
         act = _ACTS.get(message.get("do")) if isinstance(message, dict) else None
         if act is None:
-            raise InvalidArgumentError("The page asks for something that this table does not do. Reload it.")
+            raise InvalidArgumentError(
+                "The page asks for something that this table does not do. Reload it."
+            )
         self._done = ""
         act(self, message)
 
@@ -399,7 +403,9 @@ class TableWidget(Panel):
             raise InvalidArgumentError(f"There is no page {brief(number, 20)}.")
         self._offset = (number - 1) * self._page_size
         if self._page.total is not None:
-            self._offset = min(self._offset, max(0, self._page.total - 1) // self._page_size * self._page_size)
+            self._offset = min(
+                self._offset, max(0, self._page.total - 1) // self._page_size * self._page_size
+            )
         self._again(from_start=False)
 
     def _resize(self, message: Mapping[str, Any]) -> None:
@@ -440,7 +446,9 @@ class TableWidget(Panel):
         shown = bool(message.get("shown"))
         n = sum(one.shown for one in self._columns)
         if shown and not column.shown and n >= _MOST_SHOWN:
-            raise InvalidArgumentError(f"A table shows {_MOST_SHOWN} columns at most. Hide another one first.")
+            raise InvalidArgumentError(
+                f"A table shows {_MOST_SHOWN} columns at most. Hide another one first."
+            )
         if not shown and column.shown and n == 1:
             raise InvalidArgumentError("A table shows one column at least.")
         column.shown = shown
@@ -538,7 +546,9 @@ class TableWidget(Panel):
         column = self._column(message.get("column"))
         record = self._on_page(message.get("key"))
         if column.part != "metadata" or record is None:
-            raise InvalidArgumentError("Only metadata of a record on this page can be changed here.")
+            raise InvalidArgumentError(
+                "Only metadata of a record on this page can be changed here."
+            )
         try:
             self._draft = edits.start(record, column.key)
         except InvalidArgumentError:
