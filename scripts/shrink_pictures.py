@@ -10,7 +10,13 @@ from PIL import Image
 #: What is shown where: docs/notebook.md and README.md name these files.
 PICTURES = (
     *("memory-widget-light", "memory-widget-dark", "search-widget-light", "search-widget-dark"),
-    *("objects-lab-light", "objects-lab-dark", "map-widget-light", "map-static-light"),
+    *(
+        "objects-lab-light",
+        "objects-lab-dark",
+        "map-widget-light",
+        "map-static-light",
+        "table-widget-light",
+    ),
 )
 
 

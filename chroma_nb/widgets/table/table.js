@@ -2,7 +2,7 @@
 // nothing is ever read as markup. An address is used only where Python calls it a medium.
 
 const TYPED_MS = 300;
-const WIDTHS = { id: 150, document: 330, uri: 160, metadata: 120, number: 84 };
+const WIDTHS = { id: 130, document: 210, uri: 150, metadata: 96, number: 80 };
 const NARROWEST = 48;
 
 function h(tag, properties = {}, ...children) {
@@ -248,7 +248,8 @@ function render({ model, el }) {
       head.replaceChildren(h("td", { className: "tick" }, tick), ...shown.map((one, at) => {
         const way = now.order && now.order.name === one.name ? (now.order.down ? "descending" : "ascending") : "none";
         const arrow = { ascending: " ▲", descending: " ▼", none: "" }[way];
-        const label = [h("span", { className: "label" }, one.label), h("span", { "aria-hidden": "true" }, arrow + (one.asked ? " ⏷" : ""))];
+        const label = [h("span", { className: one.asked ? "label asked" : "label", title: one.asked ? "filtered" : "" }, one.label),
+          h("span", { "aria-hidden": "true" }, arrow)];
         return h("th", { scope: "col", className: one.number ? "n" : "", "aria-sort": now.can_sort ? way : null },
           now.can_sort ? h("button", { type: "button", className: "sort", "data-name": one.name, title: "sort: up, down, as it was",
             onclick: () => send("sort", { column: one.name }) }, ...label) : h("span", { className: "sort" }, ...label),
