@@ -10,6 +10,7 @@ from chroma_nb import validation
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.collection.reader import ReadingHandle, plain_filters
+from chroma_nb.collection.results import GetResult
 from chroma_nb.embedding.conflicts import check_conflict_on_modify
 from chroma_nb.embedding.registry import embedding_function_to_config
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
@@ -324,6 +325,7 @@ class Collection(ReadingHandle):
         """
         panel: TableWidget = lazily("chroma_nb.widgets", "collection_table")(
             self,
+            GetResult,
             where=where,
             where_document=where_document,
             columns=columns,

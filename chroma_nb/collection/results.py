@@ -117,7 +117,7 @@ class _Result(Displayed, dict[str, Any]):
             InvalidArgumentError: There is no such column, page size or folder.
         """
         panel: TableWidget = lazily("chroma_nb.widgets", "result_table")(
-            self, columns=columns, page_size=page_size, thumbnails=thumbnails
+            self, GetResult, columns=columns, page_size=page_size, thumbnails=thumbnails
         )
         return panel
 

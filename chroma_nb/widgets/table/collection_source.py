@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.collection.reader import plain_filters
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import NotSupportedError
 from chroma_nb.filters.sql import json_pointer
 from chroma_nb.harmless import clean
+from chroma_nb.search.conditions import as_document_filter, as_filter
 from chroma_nb.widgets.table.columns import CHOICES, Column, joined, metadata_column, seen_columns
 from chroma_nb.widgets.table.sources import Page, Question, Record, Source
 
@@ -44,7 +44,7 @@ class CollectionSource(Source):
 
     def __init__(self, collection: Collection, where: Any = None, where_document: Any = None):
         self._collection = collection
-        filters = plain_filters(where, where_document)
+        filters = {"where": as_filter(where), "where_document": as_document_filter(where_document)}
         self._base: dict[str, Any] = {k: one for k, one in filters.items() if one is not None}
         self._counted: tuple[dict[str, Any], int] | None = None
         self.title = shorten(clean(collection.name), 60)

@@ -10,6 +10,7 @@ from chroma_nb import validation
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
 from chroma_nb.widgets.table.columns import number_of
+from chroma_nb.widgets.table.drawing import cut
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -59,6 +60,15 @@ class Change:
     key: str
     old: Any
     new: Any
+
+    def described(self) -> dict[str, Any]:
+        """Return what is asked before it is saved."""
+        return {
+            "id": cut(self.seen.id, 200),
+            "label": cut(self.key, 200),
+            "old": clean(said(self.old)),
+            "new": clean(said(self.new)),
+        }
 
 
 class Edits:

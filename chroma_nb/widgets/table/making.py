@@ -1,4 +1,7 @@
-"""`collection_table`, `result_table`: a table of what was given, as `Collection` and the results make it."""
+"""`collection_table`, `result_table`: a table of what was given, as `Collection` and the results make it.
+
+Both are told what class of result to make: this package is above `collection`, which calls it by name.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from chroma_nb.widgets.table.widget import TableWidget
 
 if TYPE_CHECKING:
     from chroma_nb.collection.collection import Collection
-    from chroma_nb.collection.results import GetResult, QueryResult
+    from chroma_nb.collection.results import GetResult
 
 
 def collection_table(
     collection: Collection,
+    records: type[GetResult],
     *,
     where: Any = None,
     where_document: Any = None,
@@ -25,9 +29,9 @@ def collection_table(
     """Return the table of a collection; `looks` are those of `TableWidget`."""
     source = CollectionSource(collection, where, where_document)
     edits = Edits(collection, source.record) if editable else None
-    return TableWidget(source, edits=edits, **looks)
+    return TableWidget(source, records, edits=edits, **looks)
 
 
-def result_table(result: GetResult | QueryResult, **looks: Any) -> TableWidget:
+def result_table(result: Any, records: type[GetResult], **looks: Any) -> TableWidget:
     """Return the table of a result; `looks` are those of `TableWidget`."""
-    return TableWidget(ResultSource(result), **looks)
+    return TableWidget(ResultSource(result, records), records, **looks)

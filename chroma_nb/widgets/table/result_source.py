@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.collection.results import GetResult, QueryResult
 from chroma_nb.display.cells import text_of
 from chroma_nb.widgets.table.columns import Column, seen_columns
 from chroma_nb.widgets.table.sources import Page, Question, Record, Source
@@ -18,17 +17,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.collection.results import GetResult
+
 
 class ResultSource(Source):
     """The records of a `GetResult`, or of all queries of a `QueryResult`, one after the other.
 
     Args:
-        result: The result. It is not copied, and has to stay as it is.
+        result: A `QueryResult`, or one of the kind `records`. It is not copied, and has to stay as it is.
+        records: What `selection` returns.
     """
 
-    def __init__(self, result: GetResult | QueryResult) -> None:
+    def __init__(self, result: Any, records: type[GetResult]) -> None:
         self._result = result
-        self._is_query = isinstance(result, QueryResult)
+        self._records = records
+        self._is_query = not isinstance(result, records)
         lengths = [len(one) for one in result["ids"]] if self._is_query else [len(result["ids"])]
         #: Where each query's records begin.
         self._starts = [0, *itertools.accumulate(lengths)]
@@ -130,7 +133,7 @@ class ResultSource(Source):
     def selection(self, keys: Sequence[str]) -> GetResult:
         found = {one.id: one for key in keys if (one := self.record(key)) is not None}
         records = list(found.values())
-        made = GetResult(
+        made = self._records(
             ids=list(found),
             embeddings=None,
             documents=None,

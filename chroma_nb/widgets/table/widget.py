@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb import display
-from chroma_nb.collection.results import GetResult
 from chroma_nb.display.cells import text_of
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
@@ -15,6 +14,7 @@ from chroma_nb.suggest import did_you_mean
 from chroma_nb.widgets.panel import Panel, close_tree
 from chroma_nb.widgets.table.columns import CELL, Column
 from chroma_nb.widgets.table.copying import as_csv, as_json
+from chroma_nb.widgets.table.drawing import cut, whole_record
 from chroma_nb.widgets.table.editing import KINDS, Change, Draft, Edits, said
 from chroma_nb.widgets.table.front_end import new_front_end
 from chroma_nb.widgets.table.media import Media
@@ -27,16 +27,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from chroma_nb.collection.results import GetResult
+
 #: Rows of a page that can be chosen.
 PAGE_SIZES = (10, 25, 50, 100)
 #: Metadata keys that are shown at first; the others can be chosen.
 _SHOWN_KEYS = 8
 #: Columns that can be shown at once.
 _MOST_SHOWN = 30
-#: Characters of a text that is shown whole beside the table.
-_WHOLE = 1_000_000
-#: Metadata keys of a record that are shown beside it.
-_KEYS = 200
 #: Rows that can be selected, whose ids are kept.
 _MOST_SELECTED = 10_000
 
@@ -46,6 +44,7 @@ class TableWidget(Panel):
 
     Args:
         source: Where the rows come from.
+        records: What a snapshot makes of a page.
         columns: The columns shown at first: ``id``, ``document``, ``uri``, metadata keys, and of a query's answer
             ``query``, ``rank``, ``distance``. None chooses.
         page_size: Rows of a page: 10, 25, 50 or 100.
@@ -62,6 +61,7 @@ class TableWidget(Panel):
     def __init__(
         self,
         source: Source,
+        records: type[GetResult],
         *,
         columns: Sequence[str] | None = None,
         page_size: int = 25,
@@ -74,6 +74,7 @@ class TableWidget(Panel):
             )
         self._media = Media(thumbnails)
         self._source = source
+        self._records = records
         self._edits = edits
         self._page_size = page_size
         self._offset = 0
@@ -112,7 +113,9 @@ class TableWidget(Panel):
     def _snapshot(self) -> str:
         shown = [one for one in self._columns if one.shown]
         records = self._page.records
-        made = GetResult(ids=[one.id for one in records], embeddings=None, included=[], data=None)
+        made = self._records(
+            ids=[one.id for one in records], embeddings=None, included=[], data=None
+        )
         made["documents"] = (
             [one.document for one in records] if any(c.part == "document" for c in shown) else None
         )
@@ -304,20 +307,20 @@ class TableWidget(Panel):
             "editable": self._edits is not None,
             "undo": self._undo_label(),
             "draft": self._drafted(),
-            "change": self._proposed(),
+            "change": None if self._change is None else self._change.described(),
         }
 
     def _row(self, record: Record, shown: Sequence[Column]) -> dict[str, Any]:
         return {
             "key": record.key,
-            "label": _cut(record.id, 60),
+            "label": cut(record.id, 60),
             "selected": record.key in self._selected,
             "cells": [self._cell(record, column) for column in shown],
         }
 
     def _cell(self, record: Record, column: Column) -> dict[str, Any]:
         value = record.value(column)
-        cell: dict[str, Any] = {"text": "" if value is None else _cut(text_of(value), CELL)}
+        cell: dict[str, Any] = {"text": "" if value is None else cut(text_of(value), CELL)}
         if column.part == "uri" and (medium := self._media.of(record.uri)) is not None:
             cell["medium"] = medium
         if value is None and column.part == "metadata":
@@ -331,29 +334,13 @@ class TableWidget(Panel):
         record = self._source.record(self._chosen)
         if record is None:
             return {"key": self._chosen, "id": "", "gone": True}
-        document = record.document or ""
-        cut = f"\n… ({len(document):,} characters)" if len(document) > _WHOLE else ""
-        metadata = list((record.metadata or {}).items())
-        parts = [(name, text_of(value)) for name, value in record.numbers.items()]
-        parts += [(name, text_of(value)) for name, value in metadata[:_KEYS]]
-        if len(metadata) > _KEYS:
-            parts.append(("…", f"{len(metadata) - _KEYS:,} more keys"))
-        if record.uri is not None:
-            parts.append(("uri", record.uri))
-        return {
-            "key": record.key,
-            "id": clean(record.id),
-            "gone": False,
-            "document": None if record.document is None else clean(document[:_WHOLE]) + cut,
-            "parts": [[_cut(name, 80), _cut(text, 5_000)] for name, text in parts],
-            "medium": self._media.of(record.uri),
-        }
+        return whole_record(record, self._media)
 
     def _undo_label(self) -> str:
         last = self._edits.last if self._edits is not None else None
         if last is None or self._edits is None:
             return ""
-        return f"Undo {_cut(last.key, 24)} of {_cut(last.seen.id, 24)}"
+        return f"Undo {cut(last.key, 24)} of {cut(last.seen.id, 24)}"
 
     def _drafted(self) -> dict[str, Any] | None:
         if self._draft is None:
@@ -361,22 +348,11 @@ class TableWidget(Panel):
         return {
             "key": self._draft.seen.key,
             "column": f"metadata:{self._draft.key}",
-            "label": _cut(self._draft.key, 60),
-            "id": _cut(self._draft.seen.id, 60),
+            "label": cut(self._draft.key, 60),
+            "id": cut(self._draft.seen.id, 60),
             "text": self._draft.text,
             "kind": self._draft.kind,
             "kinds": list(KINDS),
-        }
-
-    def _proposed(self) -> dict[str, Any] | None:
-        change = self._change
-        if change is None:
-            return None
-        return {
-            "id": _cut(change.seen.id, 200),
-            "label": _cut(change.key, 200),
-            "old": clean(said(change.old)),
-            "new": clean(said(change.new)),
         }
 
     # -- acting -------------------------------------------------------------------------------
@@ -519,13 +495,10 @@ class TableWidget(Panel):
             text, name = as_json(record), "the record as JSON"
         else:
             rows = [self._source.record(key) for key in self._selected]
-            records = [one for one in rows if one is not None] or self._whole_page()
+            records = [one for one in rows if one is not None] or self._page.records
             shown = [one for one in self._columns if one.shown]
             text, name = as_csv(shown, records), f"{counted(len(records), 'record')} as CSV"
         self._root.send({"copy": text, "name": name})
-
-    def _whole_page(self) -> list[Record]:
-        return self._page.records
 
     def _ask_again(self, message: Mapping[str, Any]) -> None:
         self.refresh()
@@ -573,7 +546,7 @@ class TableWidget(Panel):
             self._editor().apply(change)
         finally:
             self._after_edit()
-        self._done = f"Saved: {_cut(change.key, 60)} of {_cut(change.seen.id, 60)} is {_cut(said(change.new), 80)}."
+        self._done = f"Saved: {cut(change.key, 60)} of {cut(change.seen.id, 60)} is {cut(said(change.new), 80)}."
         self._show()
 
     def _cancel(self, message: Mapping[str, Any]) -> None:
@@ -586,7 +559,7 @@ class TableWidget(Panel):
             change = self._editor().undo()
         finally:
             self._after_edit()
-        self._done = f"Taken back: {_cut(change.key, 60)} of {_cut(change.seen.id, 60)} is {_cut(said(change.old), 80)} again."
+        self._done = f"Taken back: {cut(change.key, 60)} of {cut(change.seen.id, 60)} is {cut(said(change.old), 80)} again."
         self._show()
 
     def _after_edit(self) -> None:
@@ -615,7 +588,3 @@ _ACTS: dict[Any, Callable[[TableWidget, Mapping[str, Any]], None]] = {
     "cancel": TableWidget._cancel,
     "undo": TableWidget._undo,
 }
-
-
-def _cut(text: str, limit: int) -> str:
-    return shorten(clean(text[: limit + 1]), limit)
