@@ -342,8 +342,8 @@ class Collection(ReadingHandle):
         query: Any = None,
         n_results: int = 10,
         where: Where | Condition | None = None,
-        limit: int = 5_000,
-        method: str = "pca",
+        limit: int = 20_000,
+        method: str | None = None,
         interactive: bool = False,
     ) -> EmbeddingMap | MapWidget:
         """Return a map of the embeddings: a picture, or one to hover over and to select in.
@@ -354,12 +354,15 @@ class Collection(ReadingHandle):
             n_results: Records near to the question.
             where: Only records with this metadata.
             limit: At most so many records, spread evenly over the collection.
-            method: ``"pca"``, or ``"umap"`` where umap-learn is installed.
-            interactive: A live map (plotly): ``.selected_ids`` are the records that were selected on it.
+            method: ``"tsne"`` (openTSNE) and ``"umap"`` (umap-learn) keep near records together, ``"pca"`` shows the two
+                directions of the largest variance. None: t-SNE, or PCA where openTSNE or the memory for it is
+                missing, which the caption says. A layout is kept while this process lives, and made anew when the
+                records have changed.
+            interactive: A live map (jupyter-scatter): ``.selected_ids`` are the records that were selected on it.
 
         Raises:
             InvalidArgumentError: There is nothing to show, or an argument cannot be used.
-            ImportError: matplotlib or plotly is missing: ``pip install "chroma-nb[plot]"``.
+            ImportError: matplotlib, jupyter-scatter or what `method` names is missing: ``pip install "chroma-nb[plot]"``.
         """
         from chroma_nb.plotting import embedding_map
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,11 @@ from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory.preflight import with_ways
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
-from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, Picture, calm, label, new_figure
-from chroma_nb.plotting.projection import Projection, project, projection_bytes
+from chroma_nb.plotting.clusters import Cluster, find_clusters
+from chroma_nb.plotting.layouts import check_method, lay_out
+from chroma_nb.plotting.map_figure import draw_map
+from chroma_nb.plotting.picture import COLORS, GREY, Picture
+from chroma_nb.plotting.projection import Projection, projection_bytes
 from chroma_nb.validation import check_embeddings
 
 if TYPE_CHECKING:
@@ -29,7 +33,11 @@ if TYPE_CHECKING:
 _PIECES = 50
 _WAY_OUT = "show fewer of them: plot(limit=1_000)"
 _OTHER = "other"
-_DARK = "#111111"
+#: What the caption says of a layout that has no share of the variance.
+_LAYOUTS = {
+    "tsne": "near records stay together (t-SNE)",
+    "umap": "near records stay together (UMAP)",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class EmbeddingMap(Picture):
     Attributes:
         points: What is on it.
         asked: The question's place, shape (2,), or None.
+        note: What its reader has to know of the layout; empty where there is nothing.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class EmbeddingMap(Picture):
         asked: NDArray[np.float32] | None,
         question: str,
         n_records: int,
+        note: str = "",
     ) -> None:
         self.name = name
         self.points = points
@@ -72,6 +82,7 @@ class EmbeddingMap(Picture):
         self.asked = asked
         self.question = question
         self.n_records = n_records
+        self.note = note
         self._figure: Any = None
 
     def __repr__(self) -> str:
@@ -92,10 +103,12 @@ class EmbeddingMap(Picture):
     @property
     def subtitle(self) -> str:
         """What the map shows of the collection, in a line."""
-        shown = f"{len(self.points.ids):,} of {self.n_records:,} records"
+        parts = [f"{len(self.points.ids):,} of {self.n_records:,} records"]
         if self.projection.explained is None:
-            return f"{shown}, {self.projection.method.upper()}"
-        return f"{shown}, PCA, {self.projection.explained:.0%} of the variance"
+            parts.append(_LAYOUTS[self.projection.method])
+        else:
+            parts.append(f"PCA, {self.projection.explained:.0%} of the variance")
+        return "; ".join([", ".join(parts), *([self.note] if self.note else [])])
 
     def groups(self) -> list[tuple[str, NDArray[np.bool_], str]]:
         """Return (label, which points, colour) of each group: the most frequent values, others, none."""
@@ -127,101 +140,13 @@ class EmbeddingMap(Picture):
     @property
     def figure(self) -> Any:
         if self._figure is None:
-            self._figure = self._draw()
+            self._figure = draw_map(self)
         return self._figure
 
-    def _draw(self) -> Any:
-        figure = new_figure(8.4, 5.4, "collection.plot()")
-        axes = figure.subplots()
-        x, y = self.points.coordinates.T
-        size = float(np.clip(9_000 / max(1, len(x)), 5, 42))
-        dots = {"s": size, "linewidths": 0, "alpha": 0.8}
-        if self.is_scale:
-            values = np.array([np.nan if one is None else float(one) for one in self.points.values])
-            known = np.isfinite(values)
-            axes.scatter(x[~known], y[~known], c=GREY, **dots)
-            drawn = axes.scatter(x[known], y[known], c=values[known], cmap="viridis", **dots)
-            bar = figure.colorbar(drawn, ax=axes, shrink=0.7, pad=0.02)
-            bar.outline.set_visible(False)
-            bar.ax.tick_params(colors=FAINT, labelsize=8, length=0)
-            bar.set_label(label(self.color), color=FAINT, fontsize=9)
-        elif self.color is None:
-            axes.scatter(x, y, c=COLORS[0], **dots)
-        else:
-            for name, which, color in self.groups():
-                axes.scatter(x[which], y[which], c=color, label=label(name, 24), **dots)
-        self._draw_answer(axes, x, y)
-        axes.set_title(
-            label(self.name, 60), loc="left", color=INK, fontsize=12, pad=22, weight="bold"
-        )
-        axes.text(
-            0,
-            1.02,
-            self.subtitle,
-            transform=axes.transAxes,
-            color=FAINT,
-            fontsize=9,
-        )
-        handles, _ = axes.get_legend_handles_labels()
-        if handles:
-            place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
-            legend = axes.legend(
-                title=label(self.color) if self.color and not self.is_scale else None,
-                **place,
-                frameon=False,
-                fontsize=9,
-                labelcolor=INK,
-                title_fontsize=9,
-                alignment="left",
-                handletextpad=0.3,
-            )
-            for handle in legend.legend_handles:
-                handle.set_sizes([90 if handle.get_label() == self._star else 36])
-        calm(axes)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_visible(False)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.margins(0.04)
-        return figure
-
-    @property
-    def _star(self) -> str:
-        return label(self.question, 24)
-
-    def _draw_answer(self, axes: Any, x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
-        near = np.flatnonzero(self.points.ranks)
-        if len(near):
-            axes.scatter(
-                x[near],
-                y[near],
-                s=70,
-                facecolors="none",
-                edgecolors=_DARK,
-                linewidths=1.2,
-                label=f"nearest {len(near)}",
-            )
-            for row in near:
-                axes.annotate(
-                    str(self.points.ranks[row]),
-                    (x[row], y[row]),
-                    xytext=(5, 4),
-                    textcoords="offset points",
-                    fontsize=8,
-                    color=_DARK,
-                )
-        if self.asked is not None:
-            axes.scatter(
-                [self.asked[0]],
-                [self.asked[1]],
-                marker="*",
-                s=190,
-                c=_DARK,
-                edgecolors="white",
-                linewidths=0.8,
-                label=self._star,
-                zorder=5,
-            )
+    @functools.cached_property
+    def clusters(self) -> list[Cluster]:
+        """The dense parts of the map, the largest first, with the words that tell them apart."""
+        return find_clusters(self.points.coordinates, self.points.documents)
 
 
 def embedding_map(
@@ -231,8 +156,8 @@ def embedding_map(
     query: Any = None,
     n_results: int = 10,
     where: Any = None,
-    limit: int = 5_000,
-    method: str = "pca",
+    limit: int = 20_000,
+    method: str | None = None,
 ) -> EmbeddingMap:
     """Return a map of a collection's embeddings.
 
@@ -243,15 +168,19 @@ def embedding_map(
         n_results: Records near to the question.
         where: Only records with this metadata.
         limit: At most so many records, spread evenly over the collection.
-        method: ``"pca"`` or ``"umap"``.
+        method: ``"tsne"``, ``"umap"`` or ``"pca"``; None: t-SNE, and PCA where that cannot be, which the caption says.
 
     Raises:
         InvalidArgumentError: There is nothing to show, or `limit` or `method` cannot be used.
+        ImportError: The library of the `method` is missing.
+        MemoryBudgetError: There is no room.
     """
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise InvalidArgumentError(f"Expected limit to be at least 1, got {limit!r}.")
+    check_method(method)
     n_records = collection.count()
     ids = _spread(collection, n_records, where, limit)
+    n_spread = len(ids)
     ranks: dict[str, int] = {}
     vector: NDArray[np.float32] | None = None
     if query is not None:
@@ -271,27 +200,41 @@ def embedding_map(
         def take(n_bytes: int) -> None:
             held.enter_context(WORKSPACE.take_all(n_bytes, what, _WAY_OUT))
 
-        take(4 * dimension * len(ids) + projection_bytes(len(ids), dimension, method))
-        ids, documents, values, embeddings = _read(collection, ids, dimension, color, take)
-        projection = project(embeddings, method)
+        take(4 * dimension * len(ids) + projection_bytes(len(ids), dimension, method or "pca"))
+        found, documents, values, embeddings = _read(collection, ids, dimension, color, take)
+        if color is not None and all(one is None for one in values):
+            known = ", ".join(list(collection.fields)[:8]) or "none"
+            raise InvalidArgumentError(f"No record has the metadata key {color!r}. Keys: {known}.")
+        # The answer's records come last; the layout is that of the others, so that it is the same for each question.
+        later = set(ids[n_spread:])
+        n_laid = sum(one not in later for one in found) or len(found)
+        made = lay_out(
+            collection,
+            found[:n_laid],
+            embeddings[:n_laid],
+            method,
+            place=(str(where), limit),
+            is_whole=where is None and n_laid == n_records,
+            what=what,
+        )
+        coordinates = np.concatenate([made.coordinates, made.place(embeddings[n_laid:])])
+        asked = None if vector is None else made.place(vector)[0]
     points = MapPoints(
-        ids=ids,
+        ids=found,
         documents=documents,
         values=values,
-        ranks=np.array([ranks.get(one, 0) for one in ids], dtype=np.int64),
-        coordinates=projection.coordinates,
+        ranks=np.array([ranks.get(one, 0) for one in found], dtype=np.int64),
+        coordinates=coordinates,
     )
-    if color is not None and all(one is None for one in points.values):
-        known = ", ".join(list(collection.fields)[:8]) or "none"
-        raise InvalidArgumentError(f"No record has the metadata key {color!r}. Keys: {known}.")
     return EmbeddingMap(
         collection.name,
         points,
-        projection,
+        Projection(made.method, coordinates, explained=made.explained),
         color=color,
-        asked=None if vector is None else projection.transform(vector)[0],
+        asked=asked,
         question=query if isinstance(query, str) else "query",
         n_records=n_records,
+        note=made.note,
     )
 
 

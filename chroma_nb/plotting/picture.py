@@ -21,6 +21,10 @@ INK = "#24292f"
 FAINT = "#6b7280"
 #: Dots per inch of the screen and of the picture, which is sharp on screens of twice the resolution.
 _SCREEN_DPI, _SHARP_DPI = 80, 160
+#: A picture is at most so large, so that as base64 it is at most 64 kB of a notebook.
+_MOST_BYTES = 46_000
+#: What is tried until it is: (dots per inch, colours; 0: all of them).
+_SMALLER = ((_SHARP_DPI, 0), (_SHARP_DPI, 128), (_SHARP_DPI, 48), (120, 48), (96, 32), (80, 16))
 
 _UNDRAWABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
@@ -57,9 +61,11 @@ class Picture(ABC):
 
     def _repr_png_(self) -> bytes:
         if self._png is None:
-            buffer = io.BytesIO()
-            self.figure.savefig(buffer, format="png", dpi=_SHARP_DPI)
-            self._png = buffer.getvalue()
+            for dpi, n_colors in _SMALLER:
+                self._png = _drawn(self.figure, dpi, n_colors)
+                if len(self._png) <= _MOST_BYTES:
+                    break
+        assert self._png is not None
         return self._png
 
     def _repr_mimebundle_(
@@ -74,6 +80,21 @@ class Picture(ABC):
             if (include is None or kind in include) and (exclude is None or kind not in exclude)
         }
         return wanted, {"image/png": size}
+
+
+def _drawn(figure: Any, dpi: int, n_colors: int) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    if n_colors:
+        # matplotlib brings Pillow.
+        from PIL import Image
+
+        with Image.open(buffer) as whole:
+            few = whole.convert("RGB").quantize(n_colors, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        few.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
 
 
 def new_figure(width: float, height: float, needed_by: str) -> Any:

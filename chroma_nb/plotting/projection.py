@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import require_extra
 
 if TYPE_CHECKING:
@@ -30,7 +29,8 @@ _SQUARES = 6
 #: UMAP's neighbours of an embedding.
 _UMAP_BYTES = 2_000
 
-Method = Literal["pca", "umap"]
+Method = Literal["tsne", "pca", "umap"]
+METHODS = ("tsne", "pca", "umap")
 
 
 @dataclass(frozen=True)
@@ -38,36 +38,25 @@ class Projection:
     """Where embeddings lie on a plane.
 
     Attributes:
-        method: ``"pca"`` or ``"umap"``.
+        method: How they came there.
         coordinates: Shape (n, 2), float32.
-        transform: Puts further embeddings, shape (m, dimension), on the same plane: (m, 2), float32.
+        transform: PCA: puts further embeddings, shape (m, dimension), on the same plane, (m, 2), float32; else None.
         explained: PCA: the share of the variance that the plane shows; else None.
     """
 
     method: Method
     coordinates: NDArray[np.float32]
-    transform: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    transform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     explained: float | None = None
 
 
-def project(embeddings: NDArray[np.float32], method: str = "pca", seed: int = 0) -> Projection:
-    """Put embeddings on a plane.
+def project(embeddings: NDArray[np.float32]) -> Projection:
+    """Put embeddings on the plane of the two directions of the largest variance (PCA).
 
     Args:
         embeddings: Shape (n, dimension), n at least 1.
-        method: ``"pca"``: the two directions of the largest variance; ``"umap"``: neighbours stay
-            neighbours, distances do not; needs umap-learn.
-        seed: For UMAP.
-
-    Raises:
-        InvalidArgumentError: There is no such method.
-        ImportError: umap-learn is missing.
     """
-    if method == "pca":
-        return _pca(np.asarray(embeddings, dtype=np.float32))
-    if method == "umap":
-        return _umap(np.asarray(embeddings, dtype=np.float32), seed)
-    raise InvalidArgumentError(f"Expected method to be 'pca' or 'umap', got {method!r}.")
+    return _pca(np.asarray(embeddings, dtype=np.float32))
 
 
 def _pca(embeddings: NDArray[np.float32]) -> Projection:
@@ -154,12 +143,12 @@ def _leading_axes(
     return (axes @ turns)[:, ::-1][:, :2], float(values[::-1][:2].sum()), total
 
 
-def _umap(embeddings: NDArray[np.float32], seed: int) -> Projection:
-    umap = require_extra("umap", extra="umap", needed_by='plot(method="umap")')
-    reducer = umap.UMAP(n_components=2, random_state=seed, n_jobs=1)
-    coordinates = np.asarray(reducer.fit_transform(embeddings), dtype=np.float32)
+def umap(embeddings: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
+    """Return UMAP's layout, shape (n, 2): neighbours stay neighbours, distances do not.
 
-    def transform(points: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(reducer.transform(points), dtype=np.float32)
-
-    return Projection("umap", coordinates, transform)
+    Raises:
+        ImportError: umap-learn is missing.
+    """
+    library = require_extra("umap", extra="umap", needed_by='plot(method="umap")')
+    reducer = library.UMAP(n_components=2, random_state=seed, n_jobs=1)
+    return np.asarray(reducer.fit_transform(embeddings), dtype=np.float32)

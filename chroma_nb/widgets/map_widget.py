@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import base64
-import html
 import importlib
+import os
 import sys
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb import display
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
-from chroma_nb.harmless import clean
-from chroma_nb.lazy import require_extra
-from chroma_nb.plotting.picture import COLORS
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.widgets import map_selection
+from chroma_nb.widgets.map_view import legend_groups, map_view, plain
 from chroma_nb.widgets.panel import Panel
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import pandas as pd
 
@@ -27,28 +29,32 @@ if TYPE_CHECKING:
     from chroma_nb.collection.results import GetResult
     from chroma_nb.plotting import EmbeddingMap
 
-_HOVER_CHARACTERS = 160
+#: Of what is selected the first records are shown.
+_SHOWN = 5
+_EVERY = "a group"
 
 
 class MapWidget(Panel):
-    """A live map. Select with the box or the lasso: `selected_ids` are the records.
+    """A live map. Draw around records, find them by their text, or choose a group: `selected_ids` are these records.
 
     Args:
         collection: The collection that is on the map.
         picture: The static map; it is what the saved notebook keeps.
 
     Raises:
-        ImportError: plotly or anywidget is missing.
+        ImportError: jupyter-scatter is missing.
     """
 
     def __init__(self, collection: Collection, picture: EmbeddingMap) -> None:
         self._collection = collection
         self.picture = picture
-        #: For each trace the rows of its points.
-        self._rows: list[Any] = []
+        self._rows: dict[str, int] = {one: row for row, one in enumerate(picture.points.ids)}
         self._heard: list[str] = []
         self._callbacks: list[Callable[[list[str]], object]] = []
-        self._plot: Any = None
+        #: jupyter-scatter's widget; None without ipywidgets.
+        self.view: Any = None
+        #: What the button that confirms is going to do.
+        self._pending: Callable[[], str] | None = None
         super().__init__()
 
     def __repr__(self) -> str:
@@ -62,119 +68,125 @@ class MapWidget(Panel):
         png = base64.b64encode(self.picture._repr_png_()).decode("ascii")
         return fill("picture", png=png, name=shorten(self.picture.name, 60))
 
+    # -- what it is made of -------------------------------------------------------------------
+
     def _build(self, w: Any) -> Any:
-        go = require_extra(
-            "plotly.graph_objects", extra="plot", needed_by="collection.plot(interactive=True)"
-        )
         if "google.colab" in sys.modules:
             # Widgets beyond the core have to be let in there.
             importlib.import_module("google.colab.output").enable_custom_widget_manager()
-        self._plot = go.FigureWidget(self._traces(go), self._layout(go))
-        for trace in self._plot.data:
-            # Not on_selection: its message is overwritten by the next hover while the kernel is busy.
-            trace.on_change(self._safely(self._changed), "selectedpoints")
+        self.view = map_view(self.picture)
+        self.view.observe(self._safely(lambda change: self._changed()), "selection")
+        groups = (
+            [] if self.picture.is_scale or self.picture.color is None else self.picture.groups()
+        )
+        self._groups = {plain(name, 40): which for name, which, _ in groups}
+        colored = legend_groups(self.picture) if groups else []
+        legend = fill(
+            "map_legend",
+            name=plain(self.picture.name, 60),
+            about=self.picture.subtitle,
+            key=plain(self.picture.color, 40) if self.picture.color else "",
+            groups=[(plain(name, 24), color) for name, _, color in colored],
+        )
+        self.find = w.Text(
+            description="find",
+            placeholder="a word in the texts, or an id",
+            continuous_update=False,
+            layout=w.Layout(width="320px"),
+        )
+        self.group = w.Dropdown(
+            description="select",
+            options=[_EVERY, *self._groups],
+            layout=w.Layout(width="240px", display="" if self._groups else "none"),
+        )
+        self.clear = w.Button(description="Clear", layout=w.Layout(width="90px"))
         self._chosen = w.HTML(fill("label", label="nothing selected", kind="k"))
-        return w.VBox([self._plot, self._chosen, self._status])
-
-    def _traces(self, go: Any) -> list[Any]:
-        points = self.picture.points
-        size = float(np.clip(3_000 / max(1, len(points.ids)), 4, 9))
-        traces = []
-
-        def add(name: str, rows: Any, marker: dict[str, Any], **more: Any) -> None:
-            rows = np.asarray(rows)
-            self._rows.append(rows)
-            x, y = points.coordinates[rows].T
-            traces.append(
-                go.Scattergl(
-                    x=x,
-                    y=y,
-                    mode="markers",
-                    name=_plain(name, 24),
-                    text=[self._hover(row) for row in rows.tolist()],
-                    hovertemplate="%{text}<extra></extra>",
-                    marker=marker,
-                    **more,
-                )
-            )
-
-        if self.picture.is_scale:
-            values = [np.nan if one is None else float(one) for one in points.values]
-            scale = {"color": values, "colorscale": "Viridis", "showscale": True, "size": size}
-            add("", range(len(values)), scale, showlegend=False)
-        elif self.picture.color is None:
-            add("", range(len(points.ids)), {"color": COLORS[0], "size": size}, showlegend=False)
-        else:
-            for name, which, color in self.picture.groups():
-                add(name, np.flatnonzero(which), {"color": color, "size": size})
-        near = np.flatnonzero(points.ranks)
-        if len(near):
-            ring = {
-                "symbol": "circle-open",
-                "size": size + 6,
-                "color": "#808080",
-                "line": {"width": 2},
-            }
-            add(f"nearest {len(near)}", near, ring)
-        if self.picture.asked is not None:
-            x, y = self.picture.asked.tolist()
-            star = {"symbol": "star", "size": 14, "color": "#d55e00"}
-            question = _plain(self.picture.question, 40)
-            self._rows.append(np.empty(0, dtype=np.int64))
-            traces.append(
-                go.Scattergl(
-                    x=[x], y=[y], mode="markers", name=question, marker=star, text=[question]
-                )
-            )
-        return traces
-
-    def _layout(self, go: Any) -> Any:
-        nothing = {"visible": False, "showgrid": False, "zeroline": False}
-        return go.Layout(
-            title={"text": f"{_plain(self.picture.name, 60)}, {self.picture.subtitle}", "x": 0.01},
-            width=820,
-            height=540,
-            margin={"l": 10, "r": 10, "t": 44, "b": 10},
-            dragmode="lasso",
-            xaxis=nothing,
-            yaxis=nothing,
-            # Grey text on a clear ground reads in both themes.
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(128,128,128,0.06)",
-            font={"color": "#808080", "size": 12},
-            legend={"itemsizing": "constant"},
-            modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#808080", "activecolor": COLORS[0]},
+        self._table = w.HTML()
+        self.find.observe(self._safely(lambda change: self._find(change["new"])), "value")
+        self.group.observe(self._safely(lambda change: self._choose(change["new"])), "value")
+        self.clear.on_click(self._safely(lambda button: self._select([])))
+        return w.VBox(
+            [
+                w.HTML(legend),
+                w.HBox([self.find, self.group, self.clear]),
+                self.view,
+                self._chosen,
+                self._actions(w),
+                self._table,
+                self._status,
+            ]
         )
 
-    def _hover(self, row: int) -> str:
-        points = self.picture.points
-        lines = [f"<b>{_plain(points.ids[row], 60)}</b>"]
-        if points.ranks[row]:
-            lines[0] += f", nearest {points.ranks[row]}"
-        document = points.documents[row]
-        if document:
-            short = shorten(" ".join(document[:1_000].split()), _HOVER_CHARACTERS)
-            lines += [_plain(line, 80) for line in textwrap.wrap(short, 56)]
-        if self.picture.color is not None:
-            lines.append(f"{_plain(self.picture.color, 30)}: {_plain(points.values[row], 60)}")
-        return "<br>".join(lines)
+    def _actions(self, w: Any) -> Any:
+        """Return the controls for what is selected; hidden while nothing is."""
+        narrow = w.Layout(width="150px")
+        self.key = w.Text(placeholder="metadata key", layout=narrow, description="")
+        self.value = w.Text(placeholder="value", layout=narrow)
+        self.name = w.Text(placeholder="name of a collection", layout=w.Layout(width="180px"))
+        for control, said in (
+            (self.key, "metadata key"),
+            (self.value, "metadata value"),
+            (self.name, "name of a new collection"),
+        ):
+            if hasattr(control, "tooltip"):
+                control.tooltip = said
+        self.set_value = w.Button(description="Set value", layout=w.Layout(width="100px"))
+        self.copy = w.Button(description="Copy to new", layout=w.Layout(width="120px"))
+        self.csv = w.Button(description="Write CSV", layout=w.Layout(width="110px"))
+        self._question = w.HTML()
+        self.confirm = w.Button(description="Yes, do it", layout=w.Layout(width="110px"))
+        self.cancel = w.Button(description="Cancel", layout=w.Layout(width="90px"))
+        self._asking = w.HBox(
+            [self._question, self.confirm, self.cancel], layout=w.Layout(display="none")
+        )
+        self.set_value.on_click(self._safely(lambda button: self._ask_value()))
+        self.copy.on_click(self._safely(lambda button: self._ask_copy()))
+        self.csv.on_click(self._safely(lambda button: self._ask_csv()))
+        self.confirm.on_click(self._safely(lambda button: self._confirmed()))
+        self.cancel.on_click(self._safely(lambda button: self._ask("", None)))
+        self._code = w.HTML()
+        row = w.Layout(flex_flow="row wrap")
+        self._tools = w.VBox(
+            [
+                w.HBox(
+                    [self.key, self.value, self.set_value, self.name, self.copy, self.csv],
+                    layout=row,
+                ),
+                self._asking,
+                self._code,
+            ],
+            layout=w.Layout(display="none"),
+        )
+        return self._tools
 
     # -- selecting ----------------------------------------------------------------------------
 
     @property
     def selected_ids(self) -> list[str]:
-        """The ids of the records that are selected on the map, in the map's order."""
-        if self._plot is None:
-            return []
-        rows = [
-            self._rows[at][list(trace.selectedpoints)]
-            for at, trace in enumerate(self._plot.data)
-            if trace.selectedpoints and len(self._rows[at])
-        ]
-        if not rows:
+        """The ids of the records that are selected on the map, in the map's order. Assign ids to select them."""
+        if self.view is None or self.view.selection is None:
             return []
         ids = self.picture.points.ids
-        return [ids[row] for row in np.unique(np.concatenate(rows)).tolist()]
+        # The question is a point as well, after the records.
+        return [
+            ids[row] for row in sorted(np.unique(self.view.selection).tolist()) if row < len(ids)
+        ]
+
+    @selected_ids.setter
+    def selected_ids(self, ids: Iterable[str]) -> None:
+        wanted = list(ids)
+        unknown = [one for one in wanted if one not in self._rows]
+        if unknown:
+            raise InvalidArgumentError(
+                f"{counted(len(unknown), 'id')} of {len(wanted):,} not on the map, such as {unknown[0]!r}. "
+                "A map with a larger limit shows more records."
+            )
+        self._select([self._rows[one] for one in wanted])
+
+    def _select(self, rows: Iterable[int]) -> None:
+        if self.view is None:
+            raise InvalidArgumentError("Selecting needs ipywidgets: pip install ipywidgets")
+        self.view.selection = np.unique(np.array(list(rows), dtype=np.uint32))
 
     def selection(self) -> GetResult:
         """Return the selected records."""
@@ -185,27 +197,140 @@ class MapWidget(Panel):
         """Return the selected records as a table."""
         return self.selection().to_pandas()
 
-    def on_select(self, callback: Callable[[list[str]], object]) -> None:
+    def on_selection(self, callback: Callable[[list[str]], object]) -> None:
         """Call a function with the ids whenever others are selected."""
         self._callbacks.append(callback)
 
-    def _changed(self, trace: Any, points: Any) -> None:
-        """Take notice of a selection: plotly tells each trace in turn, when all of them have changed."""
+    def _find(self, text: str) -> None:
+        """Select the records whose text or id has these words."""
+        wanted = text.strip().casefold()
+        points = self.picture.points
+        if wanted:
+            both = zip(points.ids, points.documents, strict=True)
+            found = [
+                row
+                for row, (one, document) in enumerate(both)
+                if wanted in one.casefold() or (document and wanted in document.casefold())
+            ]
+            self._select(found)
+            if not found:
+                self._set(self._chosen, "value", fill("label", label="nothing found", kind="k"))
+
+    def _choose(self, name: str) -> None:
+        if name != _EVERY:
+            self._select(np.flatnonzero(self._groups[name]).tolist())
+
+    def _changed(self) -> None:
         chosen = self.selected_ids
         if chosen == self._heard:
             return
         self._heard = chosen
+        self._ask("", None)
         text = (
             f"{len(chosen):,} selected: .selected_ids, .selection()"
             if chosen
             else "nothing selected"
         )
         self._set(self._chosen, "value", fill("label", label=text, kind="k"))
+        self._set(self._tools.layout, "display", "" if chosen else "none")
+        self._set(self._code, "value", fill("code", code=self.filter_code) if chosen else "")
+        if chosen:
+            first = self._collection.get(ids=chosen[:_SHOWN])
+            self._set(self._table, "value", display.html(first) or "")
+        else:
+            self._set(self._table, "value", "")
         for callback in self._callbacks:
             callback(chosen)
 
+    # -- what becomes of it -------------------------------------------------------------------
 
-def _plain(text: object, limit: int) -> str:
-    """Return somebody's text for plotly, which reads some HTML and formulas."""
-    short = shorten(" ".join(clean(str(text)[: 4 * limit]).split()), limit)
-    return html.escape(short, quote=False).replace("$", "&#36;")
+    @property
+    def filter_code(self) -> str:
+        """The call that asks a question of the selected records alone, as code."""
+        return map_selection.filter_code(self.selected_ids)
+
+    def set_metadata(self, key: str, value: Any) -> int:
+        """Give the selected records a metadata value; return how many they are.
+
+        Raises:
+            InvalidArgumentError: Nothing is selected, or no metadata can have this key or value.
+        """
+        return map_selection.set_metadata(self._collection, self.selected_ids, key, value)
+
+    def copy_to(self, name: str) -> Collection:
+        """Copy the selected records into a new collection of the same configuration, and return that.
+
+        Raises:
+            InvalidArgumentError: Nothing is selected, or no collection can have this name.
+            UniqueConstraintError: The name is taken.
+        """
+        return map_selection.copy_to(self._collection, self.selected_ids, name)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> int:
+        """Write the selected records to a CSV file, which is replaced where it exists; return how many they are.
+
+        Raises:
+            InvalidArgumentError: Nothing is selected.
+        """
+        return map_selection.to_csv(self._collection, self.selected_ids, path)
+
+    def _ask(self, question: str, act: Callable[[], str] | None) -> None:
+        """Show a question whose answer yes does something; None takes it away."""
+        self._pending = act
+        said = fill("label", label=question, kind="t") if question else ""
+        self._set(self._question, "value", said)
+        self._set(self._asking.layout, "display", "" if act else "none")
+
+    def _confirmed(self) -> None:
+        act, self._pending = self._pending, None
+        self._ask("", None)
+        if act is not None:
+            self._set(self._chosen, "value", fill("label", label=act(), kind="k"))
+
+    def _ask_value(self) -> None:
+        key, value = self.key.value.strip(), _literal(self.value.value)
+        if not key:
+            raise InvalidArgumentError(
+                "Enter the metadata key that the selected records are to get."
+            )
+        n = len(self.selected_ids)
+        name = plain(self._collection.name, 40)
+
+        def act() -> str:
+            self.set_metadata(key, value)
+            condition = repr({key: value})
+            return f"{counted(n, 'record')} changed: where={shorten(condition, 80)}"
+
+        written = f"{shorten(repr(key), 40)}: {shorten(repr(value), 40)}"
+        self._ask(f"Set {written} for {counted(n, 'record')} of {name}?", act)
+
+    def _ask_copy(self) -> None:
+        name = self.name.value.strip()
+        if not name:
+            raise InvalidArgumentError("Enter the name of the collection that is to be made.")
+        n = len(self.selected_ids)
+
+        def act() -> str:
+            made = self.copy_to(name)
+            return f"{counted(made.count(), 'record')} copied to {made.name}"
+
+        self._ask(f"Copy {counted(n, 'record')} into a new collection {shorten(name, 60)}?", act)
+
+    def _ask_csv(self) -> None:
+        path = f"{self._collection.name}-selection.csv"
+        n = len(self.selected_ids)
+        there = ", which is replaced" if os.path.exists(path) else ""
+
+        def act() -> str:
+            return f"{counted(self.to_csv(path), 'record')} written to {path}"
+
+        self._ask(f"Write {counted(n, 'record')} to {path}{there}?", act)
+
+
+def _literal(text: str) -> str | int | float | bool:
+    """Return what is written as a number or as True or False as that, all else as text."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, str | int | float) else text

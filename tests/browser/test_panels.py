@@ -189,25 +189,55 @@ def test_the_live_map_gives_a_selection_back(
         jupyter[1] / "map.ipynb",
         SETUP,
         'live = glosses.plot(color="pos", query="a large furry animal", interactive=True)\nlive',
-        'glosses.plot(color="topic", query="a large furry animal")',
+        'glosses.plot(color="pos", query="a large furry animal")',
+        'print(len(live.selected_ids), glosses.get(where={"mine": True}, limit=1)["ids"])',
         "",
     )
     lab.open(name)
     lab.run_all()
     assert not lab.errors()
     panel = lab.outputs(1)
-    drag = panel.locator(".js-plotly-plot .nsewdrag").first
-    drag.wait_for(timeout=TIMEOUT)
+    canvas = panel.locator("canvas").first
+    canvas.wait_for(timeout=TIMEOUT)
     lab.wait_drawn()
     panel.evaluate("element => element.scrollIntoView({block: 'center'})")
     lab.wait_drawn()
     chosen = panel.get_by_text("selected: .selected_ids")
     for attempt in range(4):
-        # plotly takes the mouse some time after it has drawn, and says nowhere when.
-        draw_lasso(lab.page, drag, 150 + 20 * attempt)
+        # The canvas takes the mouse some time after it has drawn, and says nowhere when.
+        draw_lasso(lab.page, canvas, 120 + 20 * attempt)
         with contextlib.suppress(lab.Timeout):
             chosen.wait_for(timeout=10_000)
             break
     assert chosen.is_visible()
-    lab.screenshot(pictures / "map-widget-light.png", panel)
+    lab.wait_idle()
+    lab.wait_drawn()
+    for theme in ("light", "dark"):
+        lab.set_theme(theme)
+        lab.screenshot(pictures / f"map-widget-{theme}.png", panel)
+        assert contrast_problems(lab.page, ".cnb-live") == []
+    assert axe_problems(lab.page, ".cnb-live") == []
+    lab.set_theme("light")
     lab.screenshot(pictures / "map-static-light.png", lab.outputs(2))
+    # A metadata value is asked about before it is set.
+    panel.get_by_placeholder("metadata key").fill("mine")
+    panel.get_by_placeholder("value").last.fill("True")
+    panel.get_by_role("button", name="Set value").click()
+    panel.get_by_text("Set 'mine': True for").wait_for(timeout=TIMEOUT)
+    lab.run_cell(3)
+    assert lab.outputs(3).inner_text().endswith("[]")
+    panel.get_by_role("button", name="Yes, do it").click()
+    panel.get_by_text("changed: where={'mine': True}").wait_for(timeout=TIMEOUT)
+    lab.run_cell(3)
+    assert not lab.outputs(3).inner_text().endswith("[]")
+    # Finding selects as well; what is selected is shown as a table.
+    panel.get_by_placeholder("a word in the texts, or an id").fill("elephant")
+    panel.get_by_placeholder("a word in the texts, or an id").press("Enter")
+    panel.locator(".cnb-live table").get_by_text("elephant").first.wait_for(timeout=TIMEOUT)
+    lab.wait_idle()
+    lab.save()
+    lab.shut_down_kernel()
+    lab.open(name)
+    snapshot = lab.outputs(1).locator(".cnb-snapshot img")
+    snapshot.wait_for(timeout=TIMEOUT)
+    assert "Error displaying widget" not in lab.outputs(1).inner_text()

@@ -158,8 +158,7 @@ print("matplotlib.pyplot" in sys.modules)
 
 @pytest.fixture
 def live(glosses: Any) -> Iterator[Any]:
-    pytest.importorskip("plotly", reason="needs the extra 'plot'")
-    pytest.importorskip("anywidget", reason="needs the extra 'plot'")
+    pytest.importorskip("jscatter", reason="needs the extra 'plot'")
     with glosses.plot(color="pos", query="a large furry animal", interactive=True) as live:
         yield live
 
@@ -168,44 +167,124 @@ def test_a_selection_comes_back_as_ids_and_records(live: Any, glosses: Any) -> N
     assert live.selected_ids == []
     assert live.selection()["ids"] == []
     heard: list[list[str]] = []
-    live.on_select(heard.append)
-    n_traces = len(live._plot.data)
-
-    def select(**picked: list[int]) -> None:
-        # What the front end sends when somebody has drawn a lasso.
-        chosen = [picked.get(f"t{at}", []) for at in range(n_traces)]
-        live._plot._js2py_restyle = {
-            "style_data": {"selectedpoints": chosen},
-            "style_traces": list(range(n_traces)),
-            "source_view_id": "a view",
-        }
-
-    select(t0=[0, 2])
-    points = live.picture.points
-    rows = live._rows[0][[0, 2]]
-    assert live.selected_ids == [points.ids[row] for row in rows]
+    live.on_selection(heard.append)
+    # What the front end sends when somebody has drawn a lasso; the last point is the question.
+    live.view.selection = np.array([2, 0, 800], dtype=np.uint32)
+    ids = live.picture.points.ids
+    assert live.selected_ids == [ids[0], ids[2]]
     assert heard == [live.selected_ids]
     assert live.selection()["ids"] == live.selected_ids
     assert len(live.to_pandas()) == 2
-    # A record under its ring is one record.
-    every = list(range(len(live._rows[0])))
-    select(**{"t0": every, f"t{n_traces - 2}": list(range(10))})
-    assert len(live.selected_ids) == len(set(live.selected_ids)) >= len(every)
     assert live._status.value == ""
+    assert ids[0] in live._table.value
 
 
-def test_every_record_has_its_text_and_none_is_markup(live: Any, glosses: Any) -> None:
-    texts = [text for trace in live._plot.data for text in trace.text]
-    assert len(texts) == 800 + 10 + 1
-    live.picture.points.documents[0] = "<a href='javascript:alert(1)'>$x$</a>" * 50
-    hover = live._hover(0)
-    assert "<a" not in hover
-    assert "$" not in hover
-    assert len(hover) < 800
+def test_ids_that_another_panel_has_are_selected(live: Any, glosses: Any) -> None:
+    answer = glosses.query(query_texts="a kind of bird", n_results=3)["ids"][0]
+    live.selected_ids = answer
+    assert sorted(live.selected_ids) == sorted(answer)
+    with pytest.raises(InvalidArgumentError, match="1 id of 2 not on the map, such as 'unknown'"):
+        live.selected_ids = [answer[0], "unknown"]
+    assert sorted(live.selected_ids) == sorted(answer)
+
+
+def test_finding_and_groups_select(live: Any) -> None:
+    points = live.picture.points
+    live.find.value = "ANIMAL"
+    found = [
+        one
+        for one, text in zip(points.ids, points.documents, strict=True)
+        if "animal" in text.casefold()
+    ]
+    assert live.selected_ids == found
+    live.group.value = "verb"
+    assert live.selected_ids == [
+        one for one, value in zip(points.ids, points.values, strict=True) if value == "verb"
+    ]
+    live.clear.click()
+    assert live.selected_ids == []
+    live.find.value = "no text has this"
+    assert "nothing found" in live._chosen.value
+
+
+def test_a_selection_becomes_a_filter_a_value_a_collection_and_a_file(
+    live: Any, glosses: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    live.set_value.click()
+    assert "Enter the metadata key" in live._status.value
+    with pytest.raises(InvalidArgumentError, match="No record is selected"):
+        live.set_metadata("seen", True)
+    chosen = live.picture.points.ids[:3]
+    live.selected_ids = chosen
+    asked = live.filter_code.replace('query_texts="..."', 'query_texts="a dog"')
+    answer = eval(asked, {"collection": glosses})
+    assert sorted(answer["ids"][0]) == sorted(chosen)
+    live.key.value, live.value.value = "seen", "3"
+    live.set_value.click()
+    assert glosses.get(where={"seen": 3})["ids"] == [], "not before it is confirmed"
+    live.cancel.click()
+    live.confirm.click()
+    assert glosses.get(where={"seen": 3})["ids"] == []
+    live.set_value.click()
+    live.confirm.click()
+    assert sorted(glosses.get(where={"seen": 3})["ids"]) == sorted(chosen)
+    live.name.value = "chosen"
+    live.copy.click()
+    live.confirm.click()
+    copied = glosses.client.get_collection("chosen")
+    everything = {"include": ["documents", "metadatas", "embeddings"]}
+    there, here = copied.get(**everything), glosses.get(ids=chosen, **everything)
+    assert there["documents"] == here["documents"]
+    assert there["metadatas"] == here["metadatas"]
+    assert np.array_equal(there["embeddings"], here["embeddings"])
+    assert copied.configuration_json == glosses.configuration_json
+    live.copy.click()
+    live.confirm.click()
+    assert "already exists" in live._status.value
+    assert copied.count() == 3
+    glosses.client.delete_collection("chosen")
+    live.csv.click()
+    live.confirm.click()
+    rows = (tmp_path / "glosses-selection.csv").read_text(encoding="utf-8").splitlines()
+    assert len(rows) >= 4
+    assert rows[0].startswith("id,document")
+
+
+def test_a_copy_that_fails_leaves_no_collection(live: Any, glosses: Any) -> None:
+    live.selected_ids = live.picture.points.ids[:3]
+    from chroma_nb.widgets import map_selection
+
+    def fails(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(map_selection, "pieces_by_id", fails)
+        with pytest.raises(KeyboardInterrupt):
+            live.copy_to("half")
+    assert "half" not in [one.name for one in glosses.client.list_collections()]
+
+
+def test_what_the_map_is_told_of_a_record_is_short_and_plain(glosses: Any) -> None:
+    pytest.importorskip("jscatter", reason="needs the extra 'plot'")
+    from chroma_nb.widgets import MapWidget
+
+    made = glosses.plot(color="pos", query="a dog")
+    hostile = "<img src=x onerror=alert(1)>\x00\u202e\n" * 1_000
+    made.points.ids[0] = made.points.documents[0] = made.points.values[0] = hostile
+    made.question = made.name = hostile
+    with MapWidget(glosses, made) as live:
+        told = live.view.data.iloc[0]
+        for key in ("id", "text", "value"):
+            assert len(told[key]) <= 160
+            assert told[key].startswith("<img"), "jupyter-scatter writes it as text"
+            assert not set(told[key]) & {"\x00", "\u202e", "\n"}
+        assert "<img" not in live._root.children[0].value
 
 
 def test_the_saved_notebook_keeps_the_picture(live: Any) -> None:
     html = live._repr_html_()
     assert "data:image/png;base64," in html
+    assert len(html) < 64_000
     assert 'alt="map of the embeddings of glosses"' in html
     assert "application/vnd.jupyter.widget-view+json" in live._repr_mimebundle_()

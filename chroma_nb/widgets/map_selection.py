@@ -1,0 +1,111 @@
+"""What can be made of the records that are selected on a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.api.copying import Place, pieces_by_id
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.progress import progress_bar
+from chroma_nb.types import RecordBatch
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from chroma_nb.collection.collection import Collection
+
+#: More ids than these are named by the variable that holds them.
+_WRITTEN_IDS = 12
+
+
+def filter_code(ids: Sequence[str]) -> str:
+    """Return the call that asks a question of these records alone, as code."""
+    if not ids:
+        return ""
+    written = repr(list(ids)) if len(ids) <= _WRITTEN_IDS else "live.selected_ids"
+    return f'collection.query(query_texts="...", ids={written})'
+
+
+def set_metadata(collection: Collection, ids: Sequence[str], key: str, value: Any) -> int:
+    """Give records a metadata value; what else is in their metadata stays.
+
+    Returns:
+        How many records.
+
+    Raises:
+        InvalidArgumentError: Nothing is selected, or no metadata can have this key or value.
+    """
+    _check_some(ids)
+    step = _place(collection).ids_at_once
+    with _bar(collection, len(ids), "Setting metadata of", "changed") as bar:
+        for start in range(0, len(ids), step):
+            part = list(ids[start : start + step])
+            collection.update(ids=part, metadatas=[{key: value} for _ in part])
+            bar.update(len(part))
+    return len(ids)
+
+
+def copy_to(collection: Collection, ids: Sequence[str], name: str) -> Collection:
+    """Copy records into a new collection of the same configuration.
+
+    A copy that fails or is stopped leaves no collection.
+
+    Raises:
+        InvalidArgumentError: Nothing is selected, or no collection can have this name.
+        UniqueConstraintError: The name is taken.
+    """
+    _check_some(ids)
+    client = collection.client
+    settings = collection.configuration_json
+    settings.pop("embedding_function", None)
+    made: Collection = client.create_collection(
+        name,
+        configuration={key: value for key, value in settings.items() if value is not None},
+        metadata=collection.metadata,
+        embedding_function=collection.configuration.get("embedding_function"),
+    )
+    source, target = _place(collection), _place(made)
+    try:
+        with _bar(collection, len(ids), "Copying from", "copied") as bar:
+            for found in pieces_by_id(source, list(ids)):
+                batch = RecordBatch(
+                    found.ids, found.embeddings, found.documents, found.uris, found.metadatas
+                )
+                target.api.add(target.collection_id, batch, on_conflict="skip", **target.where_to)
+                bar.update(len(found.ids))
+    except BaseException:
+        client.delete_collection(name)
+        raise
+    return made
+
+
+def to_csv(collection: Collection, ids: Sequence[str], path: str | os.PathLike[str]) -> int:
+    """Write records to a CSV file: id, document, and a column for each metadata key. One that exists is replaced.
+
+    Returns:
+        Records written.
+
+    Raises:
+        InvalidArgumentError: Nothing is selected.
+    """
+    _check_some(ids)
+    frame = collection.get(ids=list(ids)).to_pandas()
+    frame.to_csv(path, index=False)
+    return len(frame)
+
+
+def _check_some(ids: Sequence[str]) -> None:
+    if not ids:
+        raise InvalidArgumentError(
+            "No record is selected. Select some on the map, or set selected_ids."
+        )
+
+
+def _place(collection: Collection) -> Place:
+    return Place(collection.api, collection.id, collection.tenant, collection.database)
+
+
+def _bar(collection: Collection, n: int, doing: str, did: str) -> Any:
+    enabled = collection.client.get_settings().progress
+    return progress_bar(n, f"{doing} {collection.name}", did=did, enabled=enabled)
