@@ -139,7 +139,7 @@ def _joined(words: list[str], weights: dict[str, float]) -> str:
         return ""
     first = words[0]
     for other in words[1:3]:
-        alike = other[:5] == first[:5]
+        alike = other[:4] == first[:4]
         if not alike and weights[other] >= _LEAST_SECOND * weights[first]:
             return f"{first}, {other}"
     return first

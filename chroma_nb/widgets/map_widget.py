@@ -93,9 +93,11 @@ class MapWidget(Panel):
             placeholder="a word in the texts, or an id",
             continuous_update=False,
             layout=w.Layout(width="320px"),
+            style={"description_width": "initial"},
         )
         self.group = w.Dropdown(
             description="select",
+            style={"description_width": "initial"},
             options=[_EVERY, *self._groups],
             layout=w.Layout(width="240px", display="" if self._groups else "none"),
         )
@@ -119,19 +121,27 @@ class MapWidget(Panel):
 
     def _actions(self, w: Any) -> Any:
         """Return the controls for what is selected; hidden while nothing is."""
-        narrow = w.Layout(width="150px")
-        self.key = w.Text(placeholder="metadata key", layout=narrow, description="")
-        self.value = w.Text(placeholder="value", layout=narrow)
-        self.name = w.Text(placeholder="name of a collection", layout=w.Layout(width="180px"))
-        for control, said in (
-            (self.key, "metadata key"),
-            (self.value, "metadata value"),
-            (self.name, "name of a new collection"),
-        ):
-            if hasattr(control, "tooltip"):
-                control.tooltip = said
+        short = {"description_width": "initial"}
+        self.key = w.Text(
+            description="key",
+            placeholder="metadata key",
+            layout=w.Layout(width="170px"),
+            style=short,
+        )
+        self.value = w.Text(
+            description="value",
+            placeholder="its value",
+            layout=w.Layout(width="170px"),
+            style=short,
+        )
+        self.name = w.Text(
+            description="copy to",
+            placeholder="a new collection",
+            layout=w.Layout(width="220px"),
+            style=short,
+        )
         self.set_value = w.Button(description="Set value", layout=w.Layout(width="100px"))
-        self.copy = w.Button(description="Copy to new", layout=w.Layout(width="120px"))
+        self.copy = w.Button(description="Copy", layout=w.Layout(width="80px"))
         self.csv = w.Button(description="Write CSV", layout=w.Layout(width="110px"))
         self._question = w.HTML()
         self.confirm = w.Button(description="Yes, do it", layout=w.Layout(width="110px"))

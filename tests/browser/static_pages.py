@@ -82,6 +82,8 @@ _CONTRAST = """selector => {
       ground = over(parse(style.backgroundColor), ground, 1);
       opacity *= Number(style.opacity);
     }
+    // What is transparent is not there, such as a tooltip before somebody hovers.
+    if (opacity === 0) continue;
     const ink = over(parse(getComputedStyle(element).color), ground, opacity);
     const [a, b] = [light(ink), light(ground)].sort((x, y) => y - x);
     const ratio = (a + .05) / (b + .05);
