@@ -28,7 +28,11 @@ _GROUND = "#ffffff"
 
 def plain(text: object, limit: int) -> str:
     """Return somebody's text for a label or a hover: short, one line, without control characters."""
-    return shorten(" ".join(clean(str(text)[: 4 * limit]).split()), limit)
+    start = str(text)[: 4 * limit]
+    if len(start) <= limit and start.isascii() and start.isprintable():
+        # Most are, and of a hundred thousand records each has three.
+        return start
+    return shorten(" ".join(clean(start).split()), limit)
 
 
 def map_view(picture: EmbeddingMap) -> Any:

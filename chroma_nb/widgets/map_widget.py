@@ -236,11 +236,11 @@ class MapWidget(Panel):
             return
         self._heard = chosen
         self._ask("", None)
-        text = (
-            f"{len(chosen):,} selected: .selected_ids, .selection()"
-            if chosen
-            else "nothing selected"
-        )
+        text = "nothing selected"
+        if chosen:
+            text = f"{len(chosen):,} selected: .selected_ids, .selection()"
+            if len(chosen) > _SHOWN:
+                text += f"; the first {_SHOWN} are below"
         self._set(self._chosen, "value", fill("label", label=text, kind="k"))
         self._set(self._tools.layout, "display", "" if chosen else "none")
         self._set(self._code, "value", fill("code", code=self.filter_code) if chosen else "")

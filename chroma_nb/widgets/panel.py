@@ -192,7 +192,7 @@ def close_tree(widget: Any) -> None:
     for child in getattr(widget, "children", ()):
         close_tree(child)
     for part in ("layout", "style"):
-        # plotly's layout is something else.
+        # Other people's widgets may have something else by this name.
         close = getattr(getattr(widget, part, None), "close", None)
         if close is not None:
             close()

@@ -21,7 +21,7 @@ FLAGS = [
 ]
 #: Errors in other people's JavaScript, which change nothing for us.
 FOREIGN = (
-    # plotly's widget still speaks when its comm is closed.
+    # A widget still speaks when its comm is closed.
     "no comm channel defined",
     # Notebook 7 without JupyterLab's file browser.
     "filebrowser:open-path",

@@ -230,11 +230,11 @@ def test_the_live_map_gives_a_selection_back(
     panel.get_by_role("button", name="Set value").click()
     panel.get_by_text("Set 'mine': True for").wait_for(timeout=TIMEOUT)
     lab.run_cell(3)
-    assert lab.outputs(3).inner_text().endswith("[]")
+    assert lab.outputs(3).inner_text().strip().endswith("[]")
     panel.get_by_role("button", name="Yes, do it").click()
     panel.get_by_text("changed: where={'mine': True}").wait_for(timeout=TIMEOUT)
     lab.run_cell(3)
-    assert not lab.outputs(3).inner_text().endswith("[]")
+    assert not lab.outputs(3).inner_text().strip().endswith("[]")
     # Finding selects as well; what is selected is shown as a table.
     panel.get_by_placeholder("a word in the texts, or an id").fill("elephant")
     panel.get_by_placeholder("a word in the texts, or an id").press("Enter")

@@ -145,7 +145,7 @@ import sys, chroma_nb
 client = chroma_nb.EphemeralClient()
 notes = client.create_collection("notes", embedding_function=None)
 notes.add(ids=["a", "b"], embeddings=[[1.0, 2.0], [2.0, 1.0]])
-assert not [name for name in sys.modules if name.startswith(("matplotlib", "plotly"))]
+assert not [name for name in sys.modules if name.startswith(("matplotlib", "jscatter", "openTSNE"))]
 notes.plot()._repr_png_()
 print("matplotlib.pyplot" in sys.modules)
 """
