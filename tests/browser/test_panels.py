@@ -6,8 +6,11 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.browser.lab import TIMEOUT
 from tests.browser.scratch import write_notebook
+from tests.browser.server import TOKEN, serve
 from tests.browser.static_pages import axe_problems, contrast_problems
 
 if TYPE_CHECKING:
@@ -246,3 +249,44 @@ def test_the_live_map_gives_a_selection_back(
     snapshot = lab.outputs(1).locator(".cnb-snapshot img")
     snapshot.wait_for(timeout=TIMEOUT)
     assert "Error displaying widget" not in lab.outputs(1).inner_text()
+
+
+MAP = 'glosses.plot(color="pos", query="a large furry animal", interactive=True)'
+
+
+def use_the_map(page: Any) -> None:
+    """Wait until a live map is drawn, and select one of its groups."""
+    panel = page.locator(".cnb-live").first
+    panel.locator("canvas").first.wait_for(timeout=TIMEOUT)
+    panel.locator("select").first.select_option(label="adv")
+    panel.get_by_text("selected: .selected_ids").wait_for(timeout=TIMEOUT)
+    panel.locator("table").first.wait_for(timeout=TIMEOUT)
+    assert axe_problems(page, ".cnb-live") == []
+
+
+def test_the_live_map_works_in_notebook_7(
+    page: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    pytest.importorskip("notebook", reason="needs the extra 'browser'")
+    url, root = jupyter
+    name = write_notebook(root / "map-7.ipynb", SETUP, MAP)
+    page.goto(f"{url}/notebooks/{name}?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    use_the_map(page)
+    page.screenshot(path=str(pictures / "map-notebook-7.png"))
+
+
+def test_the_live_map_works_in_voila(
+    page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
+) -> None:
+    pytest.importorskip("voila", reason="needs the extra 'browser'")
+    home = tmp_path_factory.mktemp("voila-map")
+    name = write_notebook(home / "app.ipynb", SETUP, MAP)
+    arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
+    with serve(arguments, home, home, "/voila/static/voila.js") as url:
+        page.goto(url, timeout=TIMEOUT)
+        use_the_map(page)
+        assert not page.locator(".cnb-snapshot").last.is_visible()
+        page.screenshot(path=str(pictures / "map-voila.png"))
