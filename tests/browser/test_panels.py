@@ -251,7 +251,7 @@ def test_the_live_map_gives_a_selection_back(
     assert "Error displaying widget" not in lab.outputs(1).inner_text()
 
 
-MAP = 'glosses.plot(color="pos", query="a large furry animal", interactive=True)'
+MAP = 'glosses.plot(color="pos", query="a cat", limit=600, method="pca", interactive=True)'
 
 
 def use_the_map(page: Any) -> None:
