@@ -15,15 +15,18 @@ if TYPE_CHECKING:
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
-_Self = TypeVar("_Self", bound="Closing")
+_Self = TypeVar("_Self", bound="Reopened")
 
 
-class Closing(Protocol):
-    """A DB that says whether it is being closed."""
+class Reopened(Protocol):
+    """A DB that may be reopened while it is read."""
 
     @property
     def is_closing(self) -> bool:
         """It is being closed: nothing is repeated any more."""
+
+    def wait_for_writer(self) -> None:
+        """Wait for a thread that is writing, for a moment: DuckDB is reopened when it is done."""
 
 
 def is_fatal(error: BaseException) -> bool:
@@ -50,6 +53,7 @@ def read_again(
                 cause: Any = error.__cause__
                 if cause is None or not (is_fatal(cause) or was_cut_off(cause)) or self.is_closing:
                     raise
+                self.wait_for_writer()
         return read(self, *arguments, **named)
 
     return repeated

@@ -61,8 +61,8 @@ class MapWidget(Panel):
         return f"MapWidget({shorten(self.picture.name, 30)!r}, {len(self.picture.points.ids):,} records)"
 
     def _display_(self) -> Any:
-        # plotly's live figure is an anywidget itself.
-        return super()._display_() if self._plot is None or self._closed else self._plot
+        # jupyter-scatter's plot is an anywidget itself.
+        return super()._display_() if self.view is None or self._closed else self.view
 
     def _snapshot(self) -> str:
         png = base64.b64encode(self.picture._repr_png_()).decode("ascii")

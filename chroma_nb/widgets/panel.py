@@ -62,9 +62,9 @@ class Panel(ABC):
     # -- showing ------------------------------------------------------------------------------
 
     def _repr_html_(self) -> str:
-        return self._page("" if self._root is not None else f"pip install {self._install}")
+        return self._with_hint("" if self._root is not None else f"pip install {self._install}")
 
-    def _page(self, live: str) -> str:
+    def _with_hint(self, live: str) -> str:
         """Return the snapshot; `live` is what has to be done to get the live panel."""
         hint = f"For the live panel: {live}" if live else ""
         return fill("snapshot", content=self._snapshot(), hint=hint)
@@ -88,7 +88,9 @@ class Panel(ABC):
     def _display_(self) -> Any:
         """Return what marimo shows, which runs anywidget and not ipywidgets' own controls: the panel as one."""
         if self._root is None or self._closed or not is_installed("anywidget"):
-            return _Page(self._page("" if self._closed else "pip install ipywidgets anywidget"))
+            return _Page(
+                self._with_hint("" if self._closed else "pip install ipywidgets anywidget")
+            )
         from chroma_nb.widgets.mirror import mirror_of
 
         # Each time a new one: marimo ends those of a cell that it runs again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -81,3 +82,45 @@ def test_a_read_goes_on_wherever_duckdb_ends(
         with opened() as client:
             ending.n, ending.at = 0, at
             assert READS[name](client) == expected, f"DuckDB ended at read {at} of {n}"
+
+
+def test_a_read_waits_for_the_writer_before_it_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB is reopened when the thread is done that has ended it, as by a checkpoint that failed."""
+    with chroma_nb.PersistentClient(tmp_path / "store", private_settings(progress=False)) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=["a"], embeddings=VECTORS[:1])
+        database = client.api.db._database
+        is_writing, waits = threading.Event(), threading.Event()
+        real, real_wait = DuckDBConnection.reading, DuckDBConnection.wait_for_writer
+        is_ended = True
+
+        def write() -> None:
+            nonlocal is_ended
+            with database.write_lock:
+                is_writing.set()
+                assert waits.wait(60)
+                is_ended = False
+
+        @contextlib.contextmanager
+        def reading(self: DuckDBConnection) -> Iterator[duckdb.DuckDBPyConnection]:
+            with real(self) as cursor:
+                if is_ended:
+                    raise duckdb.FatalException("database has been invalidated")
+                yield cursor
+
+        def wait_for_writer(self: DuckDBConnection) -> None:
+            waits.set()
+            real_wait(self)
+
+        monkeypatch.setattr(DuckDBConnection, "reading", reading)
+        monkeypatch.setattr(DuckDBConnection, "wait_for_writer", wait_for_writer)
+        writer = threading.Thread(target=write)
+        writer.start()
+        assert is_writing.wait(60)
+        try:
+            assert notes.get(include=[])["ids"] == ["a"]
+        finally:
+            waits.set()
+            writer.join()

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: How long closing waits for SQL queries to end after it has interrupted them.
 _CLOSE_SECONDS = 5.0
+#: How long a read that DuckDB's end has cut off waits for the thread that writes.
+_WRITER_SECONDS = 1.0
 
 
 class _ThreadState(threading.local):
@@ -148,6 +150,11 @@ class DuckDBConnection(ABC):
     @abstractmethod
     def reload_if_stale(self) -> None:
         """Read the catalogue from DuckDB again if a write was not finished, unless one is under way."""
+
+    def wait_for_writer(self) -> None:
+        """Wait for the thread that has the write lock, but not for long; for none where this thread reads itself."""
+        if not self._this_thread.n_cursors and self.write_lock.acquire(timeout=_WRITER_SECONDS):
+            self.write_lock.release()
 
     def _after_reading(self) -> None:
         """Called after each read; a store in a folder frees memory here."""

@@ -82,6 +82,10 @@ class StoredRecords(StoredCatalogue):
         """The store is being closed: nothing is repeated any more."""
         return self._database.is_closing
 
+    def wait_for_writer(self) -> None:
+        """Wait for a thread that is writing, for a moment."""
+        self._database.wait_for_writer()
+
     def extent(self, collection_id: UUID) -> Extent:
         return self._database.entry(collection_id).extent
 

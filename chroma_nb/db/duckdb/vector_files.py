@@ -57,6 +57,10 @@ class VectorFiles:
         """The store is being closed: nothing is repeated any more."""
         return self._database.is_closing
 
+    def wait_for_writer(self) -> None:
+        """Wait for a thread that is writing, for a moment."""
+        self._database.wait_for_writer()
+
     # -- files --------------------------------------------------------------------------------
 
     def path(self, entry: CatalogueEntry) -> str | None:
