@@ -38,9 +38,9 @@ READS: dict[str, Callable[[Any], object]] = {
 
 
 class Ending:
-    """Has DuckDB end at one of the reads."""
+    """Has DuckDB end at one of the reads, or another thread cut that off."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         #: How many reads there were, and the one at which DuckDB ends; 0: at none.
         self.n, self.at = 0, 0
         real = DuckDBConnection.reading
@@ -49,6 +49,9 @@ class Ending:
         def reading(database: DuckDBConnection) -> Iterator[duckdb.DuckDBPyConnection]:
             with real(database) as cursor:
                 self.n += 1
+                if self.n == self.at and how == "cut off":
+                    database._cut_off.add(cursor)
+                    raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
                 if self.n == self.at:
                     raise duckdb.FatalException("database has been invalidated")
                 yield cursor
@@ -56,9 +59,10 @@ class Ending:
         monkeypatch.setattr(DuckDBConnection, "reading", reading)
 
 
+@pytest.mark.parametrize("how", ["ended", "cut off"])
 @pytest.mark.parametrize("name", READS)
 def test_a_read_goes_on_wherever_duckdb_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, how: str
 ) -> None:
     def opened() -> Any:
         return chroma_nb.PersistentClient(tmp_path / "store", private_settings(progress=False))
@@ -71,7 +75,7 @@ def test_a_read_goes_on_wherever_duckdb_ends(
             documents=[f"text {row}" for row in range(60)],
             metadatas=[{"n": row} for row in range(60)],
         )
-    ending = Ending(monkeypatch)
+    ending = Ending(monkeypatch, how)
     with opened() as client:
         ending.n = 0
         expected = READS[name](client)

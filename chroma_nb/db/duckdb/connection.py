@@ -189,8 +189,10 @@ class DuckDBConnection(ABC):
             is_idle = True
         except BaseException as error:
             cursor.close()
-            if cursor in self._cut_off and not isinstance(error, ChromaError):
-                raise self._cut_off_error() from error
+            # What the other thread has interrupted looks like Ctrl-C to `interruptible`.
+            cut_off = error.__cause__ if isinstance(error, KeyboardInterrupt) else error
+            if cursor in self._cut_off and cut_off and not isinstance(error, ChromaError):
+                raise self._cut_off_error() from cut_off
             if is_out_of_memory(error) and (self.persists or not is_fatal(error)):
                 if is_fatal(error):
                     # A commit of another thread has run out of memory and ended DuckDB. Reopened, it may have enough.
