@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from chroma_nb.collection.tables import import_pandas
 from chroma_nb.display.base import Displayed
 from chroma_nb.display.extent import ROWS
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.harmless import clean
 from chroma_nb.words import brief, with_article
 
 if TYPE_CHECKING:
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 
     from chroma_nb.collection.collection import Collection
 
+#: The columns of the table that pandas gets.
+_COLUMNS = [
+    *("query", "id", "rank_first", "rank_second", "distance_first", "distance_second"),
+    *("change", "document"),
+]
 #: What the two answers are called where nothing better is known.
 _NAMES = ("first", "second")
 
@@ -108,14 +116,14 @@ class Comparison(Displayed):
                 for which, name in enumerate(_NAMES):
                     row[f"distance_{name}"] = one.distances[which]
                 rows.append({**row, "change": one.change, "document": one.document})
-        frame: pd.DataFrame = import_pandas().DataFrame(rows)
+        frame: pd.DataFrame = import_pandas().DataFrame(rows, columns=_COLUMNS)
         # Integers, although some are missing.
-        whole = ["rank_first", "rank_second", "change"]
-        return frame.astype(dict.fromkeys(whole, "Int64")) if rows else frame
+        whole = ["query", "rank_first", "rank_second", "change"]
+        return frame.astype(dict.fromkeys(whole, "Int64"))
 
     def __repr__(self) -> str:
         n = len(self.queries)
-        first, second = (brief(name, 40) for name in self.names)
+        first, second = (clean(brief(name, 40)) for name in self.names)
         return f"Comparison({first}, {second}: {n:,} {'query' if n == 1 else 'queries'}, overlap {self.overlap:.2f})"
 
 
@@ -165,7 +173,7 @@ def compare(
     answers: list[QueryResult] = [
         one if isinstance(one, QueryResult) else one.query(**query) for one in pair
     ]
-    sizes = [len(one["ids"]) for one in answers]
+    sizes = [len(one.get("ids") or ()) for one in answers]
     if sizes[0] != sizes[1]:
         raise InvalidArgumentError(
             f"The first answer is to {sizes[0]:,} questions, the second to {sizes[1]:,}. Compare answers to as many: one by one, "
@@ -177,11 +185,10 @@ def compare(
 
 def _names(pair: tuple[Any, Any], asks: Sequence[bool], given: Any) -> tuple[str, str]:
     if given is not None:
-        found = [given] if isinstance(given, str) else [str(one) for one in given]
+        names = isinstance(given, Iterable) and not isinstance(given, str)
+        found = list(itertools.islice(map(str, given), 3)) if names else [str(given)]
         if len(found) != 2:
-            raise InvalidArgumentError(
-                f"Expected two names, got {len(found)}: {brief(given, quoted=True)}."
-            )
+            raise InvalidArgumentError(f"Expected two names, got {brief(given, quoted=True)}.")
         return found[0], found[1]
     known = [one.name if asked else "" for one, asked in zip(pair, asks, strict=True)]
     return (known[0], known[1]) if all(known) and known[0] != known[1] else _NAMES
@@ -205,11 +212,17 @@ def _query(first: QueryResult, second: QueryResult, row: int) -> ComparedQuery:
         ]
         document = next((text for text in texts if text is not None), None)
         records.append(ComparedRecord(one, ranks, distances, document))
-    asked = tuple(None if found.asked is None else found.asked[row] for found in (first, second))
+    asked = tuple(
+        found.asked[row] if found.asked is not None and row < len(found.asked) else None
+        for found in (first, second)
+    )
     return ComparedQuery((asked[0], asked[1]), records)
 
 
 def _part(found: QueryResult, name: str, row: int, rank: int | None) -> Any:
     """Return a part of a record of an answer; None where the answer has neither."""
-    values = found[name]
-    return None if values is None or rank is None else values[row][rank - 1]
+    values = found.get(name)
+    if values is None or rank is None:
+        return None
+    # Whoever made or changed the answer may have left something out.
+    return values[row][rank - 1] if row < len(values) and rank <= len(values[row]) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from chroma_nb.words import brief, nearness_names
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
@@ -90,11 +91,21 @@ class _Result(Displayed, dict[str, Any]):
                 )
         known = self._columns()
         if columns is not None:
+            if not isinstance(columns, Iterable):
+                raise InvalidArgumentError(
+                    f"Expected columns to be a list of names, got {brief(columns, quoted=True)}."
+                )
             columns = [columns] if isinstance(columns, str) else list(columns)
             for name in columns:
-                if name not in known:
+                if not isinstance(name, str) or name not in known:
                     raise InvalidArgumentError(_no_column(name, list(known)))
-        display.show(self, Extent.wanted(rows, columns, chars))
+        if rows is not None:
+            rows = min(int(rows), max(1, self._most_records()))
+        display.show(self, Extent.wanted(rows, columns, None if chars is None else int(chars)))
+
+    def _most_records(self) -> int:
+        """Return how many records a table of it may have."""
+        return len(self["ids"])
 
     @public_call
     def widget(
@@ -127,7 +138,7 @@ class _Result(Displayed, dict[str, Any]):
         return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
 
     def _metadatas(self) -> Iterable[dict[str, Any] | None]:
-        return self["metadatas"] or ()
+        return self.get("metadatas") or ()
 
     def __getattr__(self, name: str) -> Any:
         kind = type(self).__name__
@@ -180,11 +191,14 @@ class QueryResult(_Result):
     space: str = "l2"
 
     def _columns(self) -> dict[str, None]:
-        nearness = nearness_names(self.space) if self["distances"] is not None else ()
+        nearness = nearness_names(self.space) if self.get("distances") is not None else ()
         return dict.fromkeys(["id", *nearness, *super()._columns()])
 
     def _metadatas(self) -> Iterable[dict[str, Any] | None]:
-        return itertools.chain.from_iterable(self["metadatas"] or ())
+        return itertools.chain.from_iterable(self.get("metadatas") or ())
+
+    def _most_records(self) -> int:
+        return max(map(len, self["ids"]), default=0)
 
     def to_pandas(self, query: int | None = None, *, max_columns: int | None = 20) -> pd.DataFrame:
         """Return one row per found record: query, rank, distance, id, document, metadata columns.

@@ -40,8 +40,13 @@ def text(shown: object, extent: Extent | None = None) -> str:
     try:
         from chroma_nb.display.plain import plain
 
-        with showing(extent or Extent()):
-            return plain(shown)
+        wanted = extent or Extent()
+        for some in wanted.ever_less(getattr(shown, "display_rows", ROWS)):
+            with showing(some):
+                found = plain(shown)
+            if len(found.encode()) <= some.max_bytes:
+                break
+        return found
     except Exception:
         logger.debug("%s cannot be shown as text", type(shown).__name__, exc_info=True)
         return object.__repr__(shown)

@@ -44,6 +44,11 @@ class Extent:
     max_bytes: int = MAX_BYTES
     is_cut: bool = False
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody asked for it."""
+        return self.max_bytes == MOST_BYTES
+
     @classmethod
     def wanted(
         cls, rows: int | None, columns: Sequence[str] | None, characters: int | None
@@ -58,7 +63,10 @@ class Extent:
         if characters == FIRST_CHARACTERS:
             characters = None
         elif characters is None:
+            # All that an output has room for.
             characters = MOST_BYTES
+        else:
+            characters = min(characters, MOST_BYTES)
         chosen = None if columns is None else tuple(columns)
         return cls(rows, chosen, characters, max_bytes=MOST_BYTES)
 
@@ -80,12 +88,15 @@ class Extent:
                 yield replace(fewer[-1], first=first, folded=folded)
         else:
             yield less
-            fewer = list(replace(less, folded=0)._fewer_rows(1))
+            fewer = list(replace(less, folded=0)._fewer_rows(ROWS))
             yield from fewer
-            characters = self.characters
+            less, characters = fewer[-1], self.characters
             while characters > FIRST_CHARACTERS:
-                characters //= 2
-                yield replace(fewer[-1], characters=characters, is_cut=True)
+                # One text may be much longer than all others.
+                characters = max(FIRST_CHARACTERS, characters // 2)
+                less = replace(less, characters=characters, is_cut=True)
+                yield less
+            yield from less._fewer_rows(1)
 
     def _fewer_rows(self, fewest: int) -> Iterator[Extent]:
         """Yield this extent, and others with ever fewer rows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.extent import Extent, current
+from chroma_nb.display.extent import current
 from chroma_nb.display.facts import within
 from chroma_nb.display.views import view
 from chroma_nb.display.words import shorten
@@ -29,7 +29,7 @@ _LINE = 100
 
 def plain(shown: object) -> str:
     """Return the text; an object without one of its own has its repr."""
-    if current() != Extent():
+    if current().is_wanted:
         return _tables(shown)
     make = _TEXTS.get(getattr(shown, "_view", ""))
     if make is not None:
@@ -50,7 +50,7 @@ def _tables(shown: object) -> str:
         lines.append(clean(table.caption))
         for row in rows if table.rows else ():
             padded = [
-                text.rjust(width) if number else text.ljust(width)
+                text.rjust(width) if number else text.ljust(min(width, _LINE))
                 for text, width, number in zip(row, widths, numbers, strict=True)
             ]
             lines.append("  ".join(padded).rstrip())

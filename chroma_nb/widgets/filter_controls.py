@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -92,11 +93,28 @@ def filter_control(w: Any, summary: FieldSummary, seen: Seen) -> FilterControl |
 
 def _has_few_steps(summary: FieldSummary) -> bool:
     low, high = summary.minimum, summary.maximum
-    return summary.kinds == ("int",) and None not in (low, high) and 0 < high - low <= _STEPS  # type: ignore[operator]
+    if summary.kinds != ("int",) or low is None or high is None:
+        return False
+    # A browser's numbers are floats.
+    return 0 < high - low <= _STEPS and max(abs(low), abs(high)) <= 2**53
 
 
 def _is_one_value(summary: FieldSummary) -> bool:
     return summary.minimum is not None and summary.minimum == summary.maximum
+
+
+def _shown(value: Any) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def distinct(options: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Return a menu's options with labels that differ: of equal ones a menu offers the last alone."""
+    seen: Counter[str] = Counter()
+    found = []
+    for label, value in options:
+        seen[label] += 1
+        found.append((label if seen[label] == 1 else f"{label} · {seen[label]}", value))
+    return found
 
 
 class FilterControl(ABC):
@@ -143,11 +161,9 @@ class ChoiceControl(FilterControl):
 
     def __init__(self, w: Any, summary: FieldSummary) -> None:
         super().__init__(w, summary.key)
-        options: dict[str, Any] = {"any": _ANY}
-        # Equal labels would be one choice.
-        options |= {f"{shorten(str(value), 40)} ({n:,})": value for value, n in summary.values}
+        values = [(f"{shorten(_shown(value), 40)} ({n:,})", value) for value, n in summary.values]
         menu = w.Dropdown(
-            options=list(options.items()),
+            options=distinct([("any", _ANY), *values]),
             description="is",
             layout=w.Layout(width=_WIDE),
             style=_STYLE,
@@ -221,8 +237,8 @@ class DatesControl(_BoundsControl):
         found: list[dict[str, Any]] = []
         if first is not None:
             found.append({self.key: {"$gte": first.isoformat()}})
-        if last is not None:
-            after = last + datetime.timedelta(days=1) if last < datetime.date.max else last
+        if last is not None and last < datetime.date.max:
+            after = last + datetime.timedelta(days=1)
             found.append({self.key: {"$lt": after.isoformat()}})
         return found
 
@@ -272,9 +288,13 @@ def _number(text: str) -> int | float | None:
     if not text:
         return None
     try:
+        # Python reads 1_0 as ten.
+        number = math.nan if "_" in text else float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"Expected a number, got {shorten(text, 60)!r}.")
+    try:
         return int(text)
     except ValueError:
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError(f"Expected a number, got {shorten(text, 60)!r}.") from None
+        return number

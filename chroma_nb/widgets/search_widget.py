@@ -21,6 +21,7 @@ from chroma_nb.widgets.filter_controls import (
     VALUES,
     FilterControl,
     Seen,
+    distinct,
     filter_control,
     look_at,
 )
@@ -202,9 +203,8 @@ class SearchWidget(Panel):
             self._say(f"There is no simple filter for {shorten(key, 60)!r}: {_kinds(field)}.")
 
     def _show_filters(self, w: Any) -> None:
-        # Equal labels would be one choice.
-        options = {shorten(field.key, 40): field.key for field in self._further}
-        self.add_filter.options = [("another key …", _NO_KEY), *options.items()]
+        keys = [(shorten(field.key, 40), field.key) for field in self._further]
+        self.add_filter.options = distinct([("another key …", _NO_KEY), *keys])
         self.add_filter.layout.display = "" if self._further else "none"
         self._filter_box.children = [
             w.HBox([part for one in self._filters[at : at + 2] for part in one.parts])

@@ -590,6 +590,27 @@ def test_a_filter_finds_what_it_says(kinds: Any, key: str, values: Any, holds: A
         assert all(map(holds, found))
 
 
+def test_values_that_look_alike_can_all_be_chosen(client: Any) -> None:
+    alike = client.create_collection("alike", embedding_function=None)
+    long = ["L" * 45 + str(number) for number in range(3)]
+    mixed: list[Any] = [True, "True", "yes"]
+    alike.add(
+        ids=[str(row) for row in range(60)],
+        embeddings=np.ones((60, 2)),
+        metadatas=[{"long": long[row % 3], "mixed": mixed[row % 3]} for row in range(60)],
+    )
+    with alike.widget() as panel:
+        for key, values in (("long", long), ("mixed", mixed)):
+            (menu,) = panel.filters[key]
+            offered = [value for _, value in menu.options[1:]]
+            assert sorted(map(repr, offered)) == sorted(map(repr, values))
+            for value in values:
+                menu.value = value
+                assert panel.where == {key: value}
+            menu.value = menu.options[0][1]
+        assert len({label for label, _ in panel.filters["mixed"][0].options}) == 4
+
+
 def test_the_last_day_counts_to_its_end(client: Any) -> None:
     log = client.create_collection("log", embedding_function=None)
     moments = [
@@ -613,11 +634,9 @@ def test_what_is_no_number_is_said(kinds: Any) -> None:
         low, _ = (
             panel.filters["price"] if "price" in panel.filters else shown_filters(panel)["price"]
         )
-        for typed in ("1,5", "cheap", "<b>2</b>"):
+        for typed in ("1,5", "cheap", "<b>2</b>", "nan", "1e999", "1_0", "9" * 400):
             low.value = typed
-            assert f"Expected a number, got {typed!r}." in said(panel._status)
-        low.value = "nan"
-        assert "NaN equals nothing" in said(panel._status)
+            assert f"Expected a number, got {typed[:59]}" in said(panel._status).replace("'", "")
         low.value = ""
         assert panel._status.value == ""
 

@@ -138,11 +138,13 @@ def _rows(result: Mapping[str, Any]) -> int:
 
 
 def _how_to_see_more(rows: int, of: int) -> str:
-    """Return how more of so many records can be seen than the rows that are shown; empty where all are."""
-    if of <= rows:
-        return ""
-    cut = f"An output has at most {format_bytes(current().max_bytes)}. " if current().is_cut else ""
-    return f"{cut}More of them: .show(rows={min(of, 5 * rows)}). All of them: .to_pandas()"
+    """Return what is said of so many records where not all of them, or of their texts, are shown."""
+    said = []
+    if current().is_cut:
+        said.append(f"An output has at most {format_bytes(current().max_bytes)}.")
+    if of > rows:
+        said.append(f"More of them: .show(rows={min(of, 5 * rows)}). All of them: .to_pandas()")
+    return " ".join(said)
 
 
 def view_get(shown: GetResult) -> View:

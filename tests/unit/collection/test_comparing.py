@@ -113,12 +113,23 @@ def test_two_collections_are_asked_the_same(client: Any) -> None:
     assert (with_answer.overlap, with_answer.names) == (1.0, ("before", "now"))
 
 
+def test_answers_that_lack_something_are_compared_by_what_they_have() -> None:
+    one, other = QueryResult(ids=[["a"], ["b"]]), answer(["b"], ["b"], asked=["only one"])
+    (first, second) = chroma_nb.compare(one, other).queries
+    assert (first.overlap, second.overlap) == (0.0, 1.0)
+    assert second.records[0].distances == (None, 0.0)
+    with pytest.raises(InvalidArgumentError, match="is to 0 questions"):
+        chroma_nb.compare(QueryResult(ids=None), other)
+    assert list(chroma_nb.compare(answer(), answer()).to_pandas())[:2] == ["query", "id"]
+
+
 def test_hostile_names_and_texts_are_text() -> None:
     one = answer(["<i>id</i>"], asked=["<script>x</script>"])
     html = chroma_nb.compare(one, one, names=["<b>a</b>", "$x$"])._repr_html_()
     assert html is not None
     for markup in ("<i>id", "<script>", "<b>a"):
         assert markup not in html
+    assert "\x1b" not in repr(chroma_nb.compare(one, one, names=["\x1b[2J", "b"]))
     assert "“&lt;script&gt;x&lt;/script&gt;”: 1 record in both" in html
 
 
@@ -136,7 +147,7 @@ def test_hostile_names_and_texts_are_text() -> None:
             "Expected a QueryResult or a Collection to compare, got an int: 3.",
         ),
         ((answer(["a"]), answer(["a"])), {"query_texts": "x"}, "Both are answers already"),
-        ((answer(["a"]), answer(["a"])), {"names": ["x"]}, "Expected two names, got 1: ['x']."),
+        ((answer(["a"]), answer(["a"])), {"names": ["x"]}, "Expected two names, got ['x']."),
     ],
 )
 def test_what_cannot_be_compared_is_said(arguments: Any, query: Any, sentence: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
-from chroma_nb import display
+from chroma_nb import GetResult, QueryResult, display
 from chroma_nb.display.extent import MOST_BYTES, Extent
 from chroma_nb.errors import InvalidArgumentError
 
@@ -99,16 +99,38 @@ def test_whole_texts(notes: Any) -> None:
 
 def test_an_output_that_would_be_too_large_has_fewer_rows_and_says_so(client: Any) -> None:
     large = client.create_collection("large", embedding_function=None)
+    n = 40
     large.add(
-        ids=[str(i) for i in range(8)], documents=["word " * 50_000] * 8, embeddings=[[1.0]] * 8
+        ids=[str(i) for i in range(n)], documents=["word " * 10_000] * n, embeddings=[[1.0]] * n
     )
-    page = shown(large.get(), rows=8, chars=None)
+    page = shown(large.get(), rows=n, chars=None)
     assert len(page.encode()) <= MOST_BYTES
-    assert 1 <= n_rows(page) < 8
+    assert 10 <= n_rows(page) < n
     assert "An output has at most 1.0 MB." in page
     one = shown(large.get(ids=["1"]), chars=None)
     assert n_rows(one) == 1
     assert "An output" not in one
+
+
+def test_one_long_text_costs_no_other_rows(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = client.create_collection("mixed", embedding_function=None)
+    texts = ["short", "x" * 2_000_000, *(f"text {i}" for i in range(4))]
+    mixed.add(ids=list("abcdef"), documents=texts, embeddings=[[1.0]] * 6)
+    page = shown(mixed.get(), rows=10**9, chars=None)
+    assert len(page.encode()) <= MOST_BYTES
+    assert n_rows(page) == 6
+    assert page.count("x") > 100_000
+    assert "An output has at most 1.0 MB." in page
+    mixed.get().show(rows=10**30, chars=10**30)
+    printed = capsys.readouterr().out
+    assert len(printed.encode()) <= MOST_BYTES
+    assert "text 3" in printed
+
+
+def test_a_result_made_by_hand_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    GetResult(ids=["a"]).show()
+    QueryResult(ids=[["b"], []]).show(columns=["id"])
+    assert {"a", "1  b"} <= set(capsys.readouterr().out.splitlines())
 
 
 def test_a_text_that_is_larger_than_an_output_is_cut_and_says_its_length(client: Any) -> None:
@@ -126,6 +148,8 @@ def test_a_text_that_is_larger_than_an_output_is_cut_and_says_its_length(client:
         ({"columns": ["yaer"]}, "There is no column 'yaer'. Did you mean year? Columns: id, "),
         ({"columns": ["embedding"]}, "There is no column 'embedding'."),
         ({"columns": [3]}, "There is no column 3."),
+        ({"columns": [[]]}, "There is no column []."),
+        ({"columns": 5}, "Expected columns to be a list of names, got 5."),
         ({"rows": 0}, "Expected rows to be a positive integer, got 0."),
         ({"rows": "5"}, "Expected rows to be a positive integer, got '5'."),
         ({"rows": True}, "Expected rows to be a positive integer, got True."),
