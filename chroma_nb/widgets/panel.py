@@ -35,6 +35,9 @@ class Panel(ABC):
     #: What a live panel is made of, and what brings that.
     _packages: ClassVar[tuple[str, ...]] = ("ipywidgets",)
     _install: ClassVar[str] = "ipywidgets"
+    #: Whether a line below the panel shows its messages; else it shows them itself. No widget is made to be closed at once:
+    #: where JupyterLab sees one close, it may end the subshell of the kernel that hears all others.
+    _has_status: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -47,7 +50,8 @@ class Panel(ABC):
         if all(map(is_installed, self._packages)):
             import ipywidgets
 
-            self._status = ipywidgets.HTML()
+            if self._has_status:
+                self._status = ipywidgets.HTML()
             self._root = self._build(ipywidgets)
             self._root.add_class("cnb-live")
 

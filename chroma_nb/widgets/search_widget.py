@@ -97,7 +97,12 @@ class SearchWidget(Panel):
             layout=w.Layout(width="184px"),
             style=style,
         )
-        self.question = w.Text(continuous_update=True, layout=w.Layout(width="636px"))
+        self.question = w.Text(
+            description="for",
+            continuous_update=True,
+            layout=w.Layout(width="636px"),
+            style={"description_width": "22px"},
+        )
         self._word_question()
         self.contains = w.Text(
             description="contains",

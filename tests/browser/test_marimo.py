@@ -53,10 +53,10 @@ def test_the_panels_live(page: Any, app: str, pictures: Path) -> None:
     assert not search.locator("td b").count()
 
     # Typing asks, and both places follow.
-    search.get_by_label("question").press_sequentially("something with fur")
+    search.get_by_label("for", exact=True).press_sequentially("something with fur")
     for one in (search, again):
         one.get_by_text("records for “something with fur”").wait_for(timeout=PATIENCE)
-    assert search.get_by_label("question").input_value() == "something with fur"
+    assert search.get_by_label("for", exact=True).input_value() == "something with fur"
 
     # A menu of values, with the metadata filter in the code.
     search.get_by_label("is", exact=True).select_option(label="trains (20)")

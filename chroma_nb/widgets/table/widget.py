@@ -11,7 +11,7 @@ from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
 from chroma_nb.suggest import did_you_mean
-from chroma_nb.widgets.panel import Panel, close_tree
+from chroma_nb.widgets.panel import Panel
 from chroma_nb.widgets.table.columns import CELL, Column
 from chroma_nb.widgets.table.copying import as_csv, as_json
 from chroma_nb.widgets.table.drawing import cut, whole_record
@@ -57,6 +57,7 @@ class TableWidget(Panel):
 
     _packages: ClassVar[tuple[str, ...]] = ("ipywidgets", "anywidget")
     _install: ClassVar[str] = '"chroma-nb[table]"'
+    _has_status: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -102,9 +103,6 @@ class TableWidget(Panel):
         return f"TableWidget({shorten(self._source.title, 40)!r}{total})"
 
     def _build(self, w: Any) -> Any:
-        # A table shows its messages itself.
-        close_tree(self._status)
-        self._status = None
         root = new_front_end()
         heard = self._safely(self._hear)
         root.on_msg(lambda widget, message, buffers: heard(message))
