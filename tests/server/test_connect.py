@@ -381,7 +381,7 @@ def test_signatures_are_one() -> None:
                 assert mine.parameters[one].kind == base.parameters[one].kind, name
     for face, sync, apart in (
         (AsyncClientAPI, ClientAPI, {"clear_system_cache"}),
-        (AsyncCollection, Collection, {"widget", "get_model"}),
+        (AsyncCollection, Collection, {"widget", "table", "get_model"}),
         (AsyncClientMemory, ClientMemory, {"widget"}),
     ):
         theirs, ours = public(sync), public(face)

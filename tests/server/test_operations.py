@@ -55,7 +55,7 @@ REQUESTS: dict[Any, Any] = {
     )
 }
 #: What is not asked of a server: an API's own end, what is known in process only, and what is refused there.
-NEAR = {"abandon", "check", "close", "open", "record_bytes", "sql"}
+NEAR = {"abandon", "check", "close", "open", "record_bytes", "sql", "briefly"}
 
 
 def methods_of_an_api() -> set[str]:
