@@ -17,7 +17,7 @@ from chroma_nb.api._fastapi import FastAPI
 from chroma_nb.api._rest import RestAPI
 from chroma_nb.api.base import API
 from chroma_nb.server.endpoints import ENDPOINTS
-from chroma_nb.server.operations import HANDLERS
+from chroma_nb.server.service import HANDLERS
 from chroma_nb.types import RecordBatch
 from chroma_nb.wire import requests as r
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
