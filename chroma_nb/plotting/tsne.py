@@ -28,7 +28,8 @@ _FEW_RECORDS = 5_000
 #: In units that t-SNE counts distances in: an initial layout has to be small (Kobak and Berens, Nature
 #: Communications 10, 2019).
 _FIRST_SPREAD = 1e-4
-#: What it takes for each record, and for the grid on which forces are computed, bytes: measured by benchmarks/maps.py.
+#: What it takes for each record, and for the grid on which forces are computed, bytes: an upper
+#: bound of what a process grew by (25 MB with 20,000 records).
 _RECORD_BYTES, _GRID_BYTES = 2_500, 24 << 20
 
 #: Calls of `on_step`.
