@@ -116,12 +116,12 @@ def test_every_standard_control_can_be_set() -> None:
 def test_what_is_typed_is_asked_and_answered(client: Any) -> None:
     panel = client["notes"].widget()
     mirror, again = panel._display_(), panel._display_()
-    key, question = node(mirror, description="question")
+    key, question = node(mirror, description="for")
     assert question["kind"] == "text"
     tell(mirror, key, value="something with fur")
     wait_until(lambda: "records for “something with fur”" in str(again.tree))
     assert panel.question.value == "something with fur"
-    key, _ = node(mirror, kind="choice")
+    key, _ = node(mirror, kind="choice", description="is")
     tell(mirror, key, value=1)
     wait_until(lambda: "where=" in str(again.tree))
     # Documents are text.
