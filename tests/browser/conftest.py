@@ -21,6 +21,8 @@ FLAGS = [
 ]
 #: Errors in other people's JavaScript, which change nothing for us.
 FOREIGN = (
+    # jupyter-scatter draws once more when its plot is closed.
+    "reading 'scaling'",
     # A widget still speaks when its comm is closed.
     "no comm channel defined",
     # Notebook 7 without JupyterLab's file browser.
