@@ -48,7 +48,7 @@ objects = objects_of(client, notes)
 def outputs() -> list[Any]:
     """The outputs of a notebook in a real kernel that show what we make."""
     pytest.importorskip("matplotlib", reason="needs the extra 'plot'")
-    pytest.importorskip("plotly", reason="needs the extra 'plot'")
+    pytest.importorskip("jscatter", reason="needs the extra 'plot'")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in CELLS])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     client = nbclient.NotebookClient(
