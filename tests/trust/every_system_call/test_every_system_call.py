@@ -130,8 +130,7 @@ def test_a_store_outlives_every_broken_system_call(
     assert [case["n"] for case in cases] == [n for part in parts for n in part]
     # On a full disk calls that take no space succeed, so these could not be broken.
     could = [case for case in cases if mode != "ENOSPC once" or case["met"] != 1]
-    # About half of the calls do, so of a small sample some fewer.
-    assert len(could) > len(cases) / 3, f"{mode}: hardly a call takes space"
+    assert len(could) > len(cases) / 2, f"{mode}: hardly a call takes space"
     # Some calls come in the background, so a scenario may have a few less than were counted.
     missed = [case["n"] for case in could if not case["fired"]]
     assert len(missed) <= max(1, len(could) // 20), f"{mode}: nothing was broken at calls {missed}"
