@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.display.extent import ROWS, Extent, showing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 logger = logging.getLogger("chroma_nb")
 
@@ -23,16 +23,12 @@ def html(shown: object, extent: Extent | None = None) -> str | None:
     try:
         from chroma_nb.display.render import render
 
-        wanted = extent or Extent()
-        for some in wanted.ever_less(getattr(shown, "display_rows", ROWS)):
-            with showing(some):
-                page = render(shown)
-            if len(page.encode()) <= some.max_bytes:
-                return page
+        page, fits = _made_to_fit(render, shown, extent)
     except Exception:
         # A cell that shows a traceback instead of its result is worse than one that shows plain text.
         logger.debug("%s cannot be shown as HTML", type(shown).__name__, exc_info=True)
-    return None
+        return None
+    return page if fits else None
 
 
 def text(shown: object, extent: Extent | None = None) -> str:
@@ -40,16 +36,23 @@ def text(shown: object, extent: Extent | None = None) -> str:
     try:
         from chroma_nb.display.plain import plain
 
-        wanted = extent or Extent()
-        for some in wanted.ever_less(getattr(shown, "display_rows", ROWS)):
-            with showing(some):
-                found = plain(shown)
-            if len(found.encode()) <= some.max_bytes:
-                break
-        return found
+        return _made_to_fit(plain, shown, extent)[0]
     except Exception:
         logger.debug("%s cannot be shown as text", type(shown).__name__, exc_info=True)
         return object.__repr__(shown)
+
+
+def _made_to_fit(
+    make: Callable[[object], str], shown: object, extent: Extent | None
+) -> tuple[str, bool]:
+    """Return the largest output that is not too large, or the smallest that there is; and whether it fits."""
+    wanted = extent or Extent()
+    for some in wanted.ever_less(getattr(shown, "display_rows", ROWS)):
+        with showing(some):
+            made = make(shown)
+        if len(made.encode()) <= some.max_bytes:
+            return made, True
+    return made, False
 
 
 def show(shown: object, extent: Extent) -> None:
