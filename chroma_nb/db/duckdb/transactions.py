@@ -79,8 +79,6 @@ class Transactions(DuckDBConnection):
         self._is_writing = False
         #: Holds the memory for a COMMIT to the end of the transaction; None where it was taken.
         self._commit_memory: contextlib.ExitStack | None = None
-        #: Why the last transaction is still open: its ROLLBACK ran out of memory. None where that is not so.
-        self._could_not_roll_back: duckdb.Error | None = None
         #: True while the holder of the write lock reloads the catalogue.
         self._is_reloading = False
 
@@ -210,10 +208,9 @@ class Transactions(DuckDBConnection):
                 self._is_reloading = True
                 try:
                     with interruptible():
-                        self._undo(failed=False)
-                        if self._could_not_roll_back is not None:
+                        if (still_open := self._undo(failed=False)) is not None:
                             # Nothing can be read in that transaction. The next access tries again.
-                            raise self._could_not_roll_back
+                            raise still_open
                         # A write may have failed because other threads use all of DuckDB's memory.
                         with self.memory_share.raised(WORKSPACE.headroom, self.connection):
                             self._reload_catalogue()
@@ -360,28 +357,32 @@ class Transactions(DuckDBConnection):
     def _commit(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("COMMIT")
 
-    def _undo(self, *, failed: bool) -> None:
+    def _undo(self, *, failed: bool) -> duckdb.Error | None:
         """Roll a transaction back.
 
         Args:
             failed: DuckDB itself has failed, so its state is not trusted: it is reopened as well.
+
+        Returns:
+            Why the transaction is still open, as its ROLLBACK ran out of memory; None where it is not.
         """
         self._is_broken = self._is_broken or failed
         # A ROLLBACK that runs out of memory would leave the transaction open. The limit is set through another cursor, as a
         # failed transaction refuses that. Where COMMIT itself failed, there may be no transaction any more.
-        self._could_not_roll_back = None
+        still_open: duckdb.Error | None = None
         with contextlib.suppress(duckdb.Error), self.memory_share.raised(WORKSPACE.headroom):
             try:
                 self.connection.execute("ROLLBACK")
             except duckdb.Error as error:
                 if is_out_of_memory(error):
-                    self._could_not_roll_back = error
+                    still_open = error
         with contextlib.suppress(duckdb.Error):
             self.connection.unregister(ROWS_VIEW)
         if self._is_broken:
             self._reopen_after_failure()
             self._is_broken = False
-            self._could_not_roll_back = None
+            return None
+        return still_open
 
     def _survived_failed_commit(self, error: BaseException, number: int | None) -> bool:
         """Undo a transaction whose COMMIT has failed; say whether it was committed all the same, and is safe.
