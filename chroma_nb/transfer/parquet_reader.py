@@ -286,18 +286,21 @@ class ParquetReader:
             return_arrows_memory()
         self.read(start, start + 1)
         most = min(start + PIECE_RECORDS, self.n_rows)
-        while self._end < most and sum(size for _, size in self._held) < n_bytes:
-            self._read_batch()
+        held = sum(size for _, size in self._held)
+        while self._end < most and held < n_bytes:
+            held += self._read_batch()
         return self._rows(start, min(self._end, most))
 
-    def _read_batch(self) -> None:
+    def _read_batch(self) -> int:
+        """Hold one more batch; return what it decodes to, bytes."""
         with self._named_errors():
             batch = next(self._batches)
         columns = list(map(with_used_values, batch.columns))
         batch = self._pa.RecordBatch.from_arrays(columns, schema=self.schema)
-        n_bytes = max(int(table_row_bytes(batch).sum()), batch.nbytes)
+        n_bytes: int = max(int(table_row_bytes(batch).sum()), batch.nbytes)
         self._held.append((batch, n_bytes))
         self._end += batch.num_rows
+        return n_bytes
 
     def _let_go(self, start: int) -> None:
         """Forget the batches before a row."""
