@@ -23,8 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUESTIONS = (
-    *("a large furry animal", "a small bird that sings", "a boat with sails", "to cook food"),
-    *("feeling very sad", "a person who flies an airplane", "a device to tell the time"),
+    "a large furry animal",
+    "a small bird that sings",
+    "a boat with sails",
+    "to cook food",
+    "feeling very sad",
+    "a person who flies an airplane",
+    "a device to tell the time",
 )
 RECORDS = 20_000
 COLLECTIONS = 60

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 
 #: The columns of the table that pandas gets.
 _COLUMNS = [
-    *("query", "id", "rank_first", "rank_second", "distance_first", "distance_second"),
-    *("change", "document"),
+    "query",
+    "id",
+    "rank_first",
+    "rank_second",
+    "distance_first",
+    "distance_second",
+    "change",
+    "document",
 ]
 #: What the two answers are called where nothing better is known.
 _NAMES = ("first", "second")
@@ -107,15 +113,11 @@ class Comparison(Displayed):
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per record of each query: query, id, rank, distance, change, document."""
-        rows = []
-        for number, query in enumerate(self.queries):
-            for one in query.records:
-                row: dict[str, Any] = {"query": number, "id": one.id}
-                for which, name in enumerate(_NAMES):
-                    row[f"rank_{name}"] = one.ranks[which]
-                for which, name in enumerate(_NAMES):
-                    row[f"distance_{name}"] = one.distances[which]
-                rows.append({**row, "change": one.change, "document": one.document})
+        rows = [
+            (number, one.id, *one.ranks, *one.distances, one.change, one.document)
+            for number, query in enumerate(self.queries)
+            for one in query.records
+        ]
         frame: pd.DataFrame = import_pandas().DataFrame(rows, columns=_COLUMNS)
         # Integers, although some are missing.
         whole = ["query", "rank_first", "rank_second", "change"]

@@ -145,7 +145,7 @@ def _frame(picture: EmbeddingMap, color_by: Any) -> Any:
         "id": [*(plain(one, 60) for one in points.ids), "the question"],
         "text": [*texts, plain(picture.question, _HOVER_CHARACTERS)],
         "value": [*values, ""],
-        "nearest": [*("" if not one else str(one) for one in points.ranks.tolist()), ""],
+        "nearest": [str(rank) if rank else "" for rank in (*points.ranks.tolist(), 0)],
     }
     frame = pd.DataFrame(columns)
     return frame if has_question else frame.iloc[:n]

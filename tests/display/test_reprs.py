@@ -23,20 +23,27 @@ from tests.display.tiers import Page
 from tests.support.waiting import wait_until
 
 NAMES = [
-    *("client", "collections", "collection", "get", "query", "by embedding", "nothing"),
-    *(
-        "comparison",
-        "fields",
-        "explain",
-        "status",
-        "memory",
-        "report",
-        "preview",
-        "estimate",
-        "limits",
-    ),
-    *("settings", "check"),
-    *("transfer", "error", "budget error"),
+    "client",
+    "collections",
+    "collection",
+    "get",
+    "query",
+    "by embedding",
+    "nothing",
+    "comparison",
+    "fields",
+    "explain",
+    "status",
+    "memory",
+    "report",
+    "preview",
+    "estimate",
+    "limits",
+    "settings",
+    "check",
+    "transfer",
+    "error",
+    "budget error",
 ]
 
 
