@@ -10,6 +10,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Makes a client, and 5,000 records in its collection ``glosses``.
+GLOSSES = """
+import chroma_nb as chroma
+from chroma_nb import datasets
+client = chroma.Client(chroma.Settings(embedding="static", allow_reset=True, memory_budget="200 MB"))
+client.reset()
+glosses = client.create_collection("glosses")
+glosses.add(**datasets.glosses())
+"""
+
+
 def write_notebook(path: Path, *cells: str) -> str:
     """Write a notebook of code cells; return its name."""
     notebook = nbformat.v4.new_notebook()

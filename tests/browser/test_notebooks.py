@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import ROOT
+from tests.browser.elsewhere import in_voila, run_in_notebook_7
 from tests.browser.lab import TIMEOUT
-from tests.browser.server import TOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +42,7 @@ def test_a_notebook_runs_in_jupyterlab(lab: Any, pictures: Path, name: str) -> N
 def test_a_notebook_runs_in_notebook_7(
     page: Any, jupyter: tuple[str, Path], pictures: Path
 ) -> None:
-    pytest.importorskip("notebook", reason="needs the extra 'browser'")
-    url, _ = jupyter
-    page.goto(f"{url}/notebooks/memory_budget.ipynb?token={TOKEN}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_in_notebook_7(page, jupyter[0], "memory_budget.ipynb")
     # The last cell has run when what it prints is there, and the panel was alive before it.
     page.get_by_text("0 bytes held").wait_for(timeout=TIMEOUT)
     assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
@@ -57,16 +52,10 @@ def test_a_notebook_runs_in_notebook_7(
 def test_the_memory_panel_works_in_voila(
     page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
 ) -> None:
-    pytest.importorskip("voila", reason="needs the extra 'browser'")
-    from tests.browser.scratch import write_notebook
-    from tests.browser.server import serve
     from tests.browser.test_panels import SETUP
 
     home = tmp_path_factory.mktemp("voila")
-    name = write_notebook(home / "app.ipynb", SETUP, "client.memory.widget()")
-    arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
-    with serve(arguments, home, home, "/voila/static/voila.js") as url:
-        page.goto(url)
+    with in_voila(page, home, SETUP, "client.memory.widget()"):
         panel = page.locator(".cnb-live")
         panel.wait_for(timeout=TIMEOUT)
         row = panel.locator(".widget-hbox", has_text="glosses").last

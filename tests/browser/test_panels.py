@@ -6,27 +6,24 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from tests.browser.elsewhere import in_voila, run_in_notebook_7
 from tests.browser.lab import TIMEOUT
-from tests.browser.scratch import write_notebook
-from tests.browser.server import TOKEN, serve
+from tests.browser.scratch import GLOSSES, write_notebook
 from tests.browser.static_pages import axe_problems, contrast_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SETUP = """
-import chroma_nb as chroma
-from chroma_nb import datasets
-client = chroma.Client(chroma.Settings(embedding="static", allow_reset=True, memory_budget="200 MB"))
-client.reset()
-glosses = client.create_collection("glosses")
-glosses.add(**datasets.glosses())
+    import pytest
+
+SETUP = (
+    GLOSSES
+    + """
 animals = client.create_collection("animals")
 animals.add(**datasets.glosses(1_500))
 glosses.query(query_texts="a large furry animal", n_results=3)
 """
+)
 
 MANY = """
 for number in range(10):
@@ -267,13 +264,8 @@ def use_the_map(page: Any) -> None:
 def test_the_live_map_works_in_notebook_7(
     page: Any, jupyter: tuple[str, Path], pictures: Path
 ) -> None:
-    pytest.importorskip("notebook", reason="needs the extra 'browser'")
     url, root = jupyter
-    name = write_notebook(root / "map-7.ipynb", SETUP, MAP)
-    page.goto(f"{url}/notebooks/{name}?token={TOKEN}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_in_notebook_7(page, url, write_notebook(root / "map-7.ipynb", SETUP, MAP))
     use_the_map(page)
     page.screenshot(path=str(pictures / "map-notebook-7.png"))
 
@@ -281,12 +273,7 @@ def test_the_live_map_works_in_notebook_7(
 def test_the_live_map_works_in_voila(
     page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
 ) -> None:
-    pytest.importorskip("voila", reason="needs the extra 'browser'")
-    home = tmp_path_factory.mktemp("voila-map")
-    name = write_notebook(home / "app.ipynb", SETUP, MAP)
-    arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
-    with serve(arguments, home, home, "/voila/static/voila.js") as url:
-        page.goto(url, timeout=TIMEOUT)
+    with in_voila(page, tmp_path_factory.mktemp("voila-map"), SETUP, MAP):
         use_the_map(page)
         assert not page.locator(".cnb-snapshot").last.is_visible()
         page.screenshot(path=str(pictures / "map-voila.png"))

@@ -5,24 +5,16 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
+from tests.browser.elsewhere import in_voila, run_in_notebook_7
 from tests.browser.lab import TIMEOUT
-from tests.browser.scratch import write_notebook
-from tests.browser.server import TOKEN, serve
+from tests.browser.scratch import GLOSSES, write_notebook
 from tests.browser.static_pages import axe_problems, contrast_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-SETUP = """
-import chroma_nb as chroma
-from chroma_nb import datasets
-client = chroma.Client(chroma.Settings(embedding="static", allow_reset=True, memory_budget="200 MB"))
-client.reset()
-glosses = client.create_collection("glosses")
-glosses.add(**datasets.glosses())
-"""
+    import pytest
+
 #: Texts that would do something if they were read as markup.
 HOSTILE = """
 evil = "<img src=x onerror=window.hurt=1><script>window.hurt=1</script>"
@@ -46,7 +38,7 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
 ) -> None:
     asked = 'print(panel.selected, panel.selection()["ids"] == panel.selected)'
     name = write_notebook(
-        jupyter[1] / "table.ipynb", SETUP, "panel = glosses.table()\npanel", asked
+        jupyter[1] / "table.ipynb", GLOSSES, "panel = glosses.table()\npanel", asked
     )
     lab.open(name)
     lab.run_all()
@@ -137,7 +129,7 @@ def test_a_cell_is_changed_after_a_question_and_taken_back(
     look = 'print(glosses.get(ids=["noun.06998631"])["metadatas"])'
     meanwhile = 'glosses.update(ids=["noun.06998631"], metadatas=[{"topic": "somebody else"}])'
     name = write_notebook(
-        jupyter[1] / "edit.ipynb", SETUP, "glosses.table(editable=True)", look, meanwhile
+        jupyter[1] / "edit.ipynb", GLOSSES, "glosses.table(editable=True)", look, meanwhile
     )
     lab.open(name)
     for number in (0, 1):
@@ -194,7 +186,7 @@ def test_hostile_texts_are_text_and_nothing_is_fetched_unasked(
         'notes.update(ids=["b"], uris=["http://images.invalid/cat.png"])\n'
         "panel = notes.table(columns=['id', 'document', 'uri', evil, 'n'])\npanel"
     )
-    cells = SETUP + HOSTILE, addresses, "notes.table(thumbnails=True, editable=True)"
+    cells = GLOSSES + HOSTILE, addresses, "notes.table(thumbnails=True, editable=True)"
     name = write_notebook(jupyter[1] / "hostile.ipynb", *cells)
     fetched: list[str] = []
     lab.page.on("request", lambda request: fetched.append(request.url))
@@ -225,14 +217,9 @@ def test_hostile_texts_are_text_and_nothing_is_fetched_unasked(
 def test_a_result_is_a_table_in_notebook_7(
     page: Any, jupyter: tuple[str, Path], pictures: Path
 ) -> None:
-    pytest.importorskip("notebook", reason="needs the extra 'browser'")
     url, root = jupyter
     ask = 'glosses.query(query_texts=["a large furry animal", "a vehicle"], n_results=40).widget()'
-    name = write_notebook(root / "result.ipynb", SETUP, ask)
-    page.goto(f"{url}/notebooks/{name}?token={TOKEN}")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    run_in_notebook_7(page, url, write_notebook(root / "result.ipynb", GLOSSES, ask))
     table = page.locator(".cnb-table")
     table.wait_for(timeout=TIMEOUT)
     table.get_by_text("1–25 of 80 records").first.wait_for(timeout=TIMEOUT)
@@ -245,12 +232,7 @@ def test_a_result_is_a_table_in_notebook_7(
 def test_a_table_works_in_voila(
     page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
 ) -> None:
-    pytest.importorskip("voila", reason="needs the extra 'browser'")
-    home = tmp_path_factory.mktemp("voila-table")
-    name = write_notebook(home / "app.ipynb", SETUP, "glosses.table()")
-    arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
-    with serve(arguments, home, home, "/voila/static/voila.js") as url:
-        page.goto(url)
+    with in_voila(page, tmp_path_factory.mktemp("voila-table"), GLOSSES, "glosses.table()"):
         table = page.locator(".cnb-table")
         table.wait_for(timeout=TIMEOUT)
         table.get_by_role("button", name="next page").click()

@@ -1,0 +1,42 @@
+"""Notebooks where no `Lab` is: Notebook 7 and Voila."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.lab import TIMEOUT
+from tests.browser.scratch import write_notebook
+from tests.browser.server import TOKEN, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def run_in_notebook_7(page: Any, url: str, name: str) -> None:
+    """Open a notebook of a running server, and run all its cells."""
+    pytest.importorskip("notebook", reason="needs the extra 'browser'")
+    page.goto(f"{url}/notebooks/{name}?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+@contextlib.contextmanager
+def in_voila(page: Any, home: Path, *cells: str) -> Iterator[None]:
+    """Show code cells as an app until the end of the block.
+
+    Args:
+        page: The browser's page.
+        home: An empty folder.
+        cells: The code.
+    """
+    pytest.importorskip("voila", reason="needs the extra 'browser'")
+    name = write_notebook(home / "app.ipynb", *cells)
+    arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
+    with serve(arguments, home, home, "/voila/static/voila.js") as url:
+        page.goto(url, timeout=TIMEOUT)
+        yield
