@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
 from chroma_nb.scalars import instant
+from chroma_nb.widgets.asking import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -288,13 +288,6 @@ def _number(text: str) -> int | float | None:
     if not text:
         return None
     try:
-        # Python reads 1_0 as ten.
-        number = math.nan if "_" in text else float(text)
+        return number_of(text)
     except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"Expected a number, got {shorten(text, 60)!r}.")
-    try:
-        return int(text)
-    except ValueError:
-        return number
+        raise ValueError(f"Expected a number, got {shorten(text, 60)!r}.") from None

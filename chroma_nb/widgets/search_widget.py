@@ -17,6 +17,7 @@ from chroma_nb.errors import (
     NotSupportedError,
 )
 from chroma_nb.types import FieldSummary
+from chroma_nb.widgets.asking import all_of, arguments_code, call_code
 from chroma_nb.widgets.filter_controls import (
     VALUES,
     FilterControl,
@@ -240,9 +241,7 @@ class SearchWidget(Panel):
     def where(self) -> dict[str, Any] | None:
         """The metadata filter that the controls stand for."""
         parts = [condition for one in self._filters for condition in one.conditions()]
-        if len(parts) > 1:
-            return {"$and": parts}
-        return parts[0] if parts else None
+        return all_of(parts) if parts else None
 
     def search(self) -> None:
         """Ask now, and show the answer."""
@@ -268,7 +267,7 @@ class SearchWidget(Panel):
         arguments = {"limit": self.n_results.value, **arguments}
         started = time.perf_counter()
         self.result = self._collection.get(**arguments)
-        self.code = _call("get", arguments)
+        self.code = call_code("get", arguments)
         return f"{_milliseconds(started)}, the first records in the order in which they came"
 
     def _query(self, asked: str, arguments: dict[str, Any]) -> str:
@@ -282,15 +281,15 @@ class SearchWidget(Panel):
                 vectors = self._collection.embed_queries(asked)
             except Exception as error:
                 raise ValueError(f"{error} {_BY_RECORD}") from error
-            code = _call("query", {"query_texts": [asked], **arguments})
+            code = call_code("query", {"query_texts": [asked], **arguments})
         else:
             known = self._collection.get(ids=[asked], include=["embeddings"])
-            get = _call("get", {"ids": [asked], "include": ["embeddings"]})
+            get = call_code("get", {"ids": [asked], "include": ["embeddings"]})
             if not known["ids"]:
                 self.result, self.code = known, get
                 return "there is no record of this id"
             vectors = known["embeddings"]
-            inside = _inside(arguments)
+            inside = arguments_code(arguments)
             code = f'collection.query(query_embeddings={get}["embeddings"], {inside})'
         embedding = _milliseconds(started)
         started = time.perf_counter()
@@ -315,15 +314,6 @@ class SearchWidget(Panel):
         if self._timer is not None:
             self._timer.cancel()
         super().close()
-
-
-def _call(method: str, arguments: dict[str, Any]) -> str:
-    """Return a call as code."""
-    return f"collection.{method}({_inside(arguments)})"
-
-
-def _inside(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
 
 
 def _kinds(field: FieldSummary) -> str:

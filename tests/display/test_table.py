@@ -106,7 +106,7 @@ def test_the_code_gives_the_page_that_is_shown(notes: Any, client: Any) -> None:
 def test_what_was_meant_is_chosen_whatever_page_is_shown(notes: Any) -> None:
     panel = notes.table(page_size=10)
     heard: list[list[str]] = []
-    panel.on_select(heard.append)
+    panel.on_selection(heard.append)
     do(panel, "search", text="boat")
     state = do(panel, "choose", key="d", how="only")
     assert state["record"]["document"] == "Bear four", "a click that comes late"

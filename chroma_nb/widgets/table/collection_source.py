@@ -9,7 +9,8 @@ from chroma_nb.errors import NotSupportedError
 from chroma_nb.filters.sql import json_pointer
 from chroma_nb.harmless import clean
 from chroma_nb.search.conditions import as_document_filter, as_filter
-from chroma_nb.widgets.table.columns import CHOICES, Column, joined, metadata_column, seen_columns
+from chroma_nb.widgets.asking import all_of, call_code
+from chroma_nb.widgets.table.columns import CHOICES, Column, metadata_column, seen_columns
 from chroma_nb.widgets.table.sources import Page, Question, Record, Source
 
 if TYPE_CHECKING:
@@ -74,12 +75,12 @@ class CollectionSource(Source):
             else:
                 parts.append(column.condition.where(column.key))
         if parts:
-            arguments["where"] = joined(parts)
+            arguments["where"] = all_of(parts)
         texts = [self._base["where_document"]] if "where_document" in self._base else []
         if question.contains:
             texts.append({"$contains": question.contains})
         if texts:
-            arguments["where_document"] = joined(texts)
+            arguments["where_document"] = all_of(texts)
         return arguments
 
     def page(self, question: Question, offset: int, n: int, *, documents: bool = True) -> Page:
@@ -90,7 +91,7 @@ class CollectionSource(Source):
         # One more says whether there are others.
         found = self._collection.get(**arguments, limit=n + 1, offset=offset, include=include)
         records = _records(found)
-        code = _call(arguments | {"limit": n} | ({"offset": offset} if offset else {}))
+        code = call_code("get", arguments | {"limit": n} | ({"offset": offset} if offset else {}))
         return Page(records[:n], self._total(arguments), len(records) > n, code)
 
     def _total(self, arguments: dict[str, Any]) -> int | None:
@@ -115,7 +116,7 @@ class CollectionSource(Source):
             total = len(matching)
             self._counted = arguments, total
             condition = " WHERE id = ANY($ids)"
-            lines = [f'ids = {_call(arguments | {"include": []})}["ids"]']
+            lines = [f'ids = {call_code("get", arguments | {"include": []})}["ids"]']
         query = f'SELECT id FROM "{name}"{condition} ORDER BY {order} LIMIT {n} OFFSET {offset}'
         shown = [f"{key!r}: {value!r}" for key, value in parameters.items()]
         if arguments:
@@ -176,8 +177,3 @@ def _records(found: GetResult) -> list[Record]:
             found["ids"], documents, uris, metadatas, strict=True
         )
     ]
-
-
-def _call(arguments: dict[str, Any]) -> str:
-    inside = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-    return f"collection.get({inside})"

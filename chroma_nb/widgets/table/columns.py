@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +10,7 @@ from chroma_nb.display.cells import text_of
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
+from chroma_nb.widgets.asking import all_of, number_of
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Condition:
                 parts.append({key: values[0]} if len(values) == 1 else {key: {"$in": values}})
             return parts[0] if len(parts) == 1 else {"$or": parts}
         bounds = (("$gte", self.low), ("$lte", self.high))
-        return joined([{key: {name: bound}} for name, bound in bounds if bound is not None])
+        return all_of([{key: {name: bound}} for name, bound in bounds if bound is not None])
 
     def matches(self, value: Any) -> bool:
         """Say the same of a value as the store does."""
@@ -64,11 +64,6 @@ class Condition:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
-
-
-def joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return conditions that all have to hold as one."""
-    return parts[0] if len(parts) == 1 else {"$and": parts}
 
 
 @dataclass
@@ -170,8 +165,8 @@ class Column:
         if text is None or text == "":
             return None
         try:
-            return number_of(text)
-        except (TypeError, ValueError):
+            return number_of(str(text))
+        except ValueError:
             raise InvalidArgumentError(f"{self.label}: {brief(text, 40)} is no number.") from None
 
     def described(self) -> dict[str, Any]:
@@ -201,21 +196,6 @@ class Column:
                 for value, count in (self.choices if self.asks == "choice" else ())
             ],
         }
-
-
-def number_of(text: Any) -> int | float:
-    """Return the finite number that a text stands for.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        return int(text)
-    except ValueError:
-        number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
 
 
 def token_of(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb import validation
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
-from chroma_nb.widgets.table.columns import number_of
+from chroma_nb.widgets.asking import number_of
 from chroma_nb.widgets.table.drawing import cut
 from chroma_nb.words import brief
 

@@ -151,7 +151,7 @@ class TableWidget(Panel):
         """The calls that give the page that is shown; empty for a result, which is there already."""
         return self._page.code
 
-    def on_select(self, callback: Callable[[list[str]], object]) -> None:
+    def on_selection(self, callback: Callable[[list[str]], object]) -> None:
         """Call a function with the ids whenever others are selected."""
         self._callbacks.append(callback)
 
