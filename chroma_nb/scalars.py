@@ -45,6 +45,11 @@ _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 SECOND = 10**9
 
 
+def is_integer(value: Any) -> bool:
+    """Say whether a value is a whole number, Python's or NumPy's; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def plain_scalar(value: Any) -> Any:
     """Return a value as a plain str, int, float or bool where it stands for one; else as it is.
 

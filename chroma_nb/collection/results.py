@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from chroma_nb import display
 from chroma_nb.boundary import ends_at_caller, public_call
 from chroma_nb.display.base import Displayed
 from chroma_nb.display.extent import FIRST_CHARACTERS, ROWS, Extent
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import lazily
+from chroma_nb.scalars import is_integer
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.words import brief, nearness_names
 
@@ -41,10 +40,6 @@ def _no_column(name: Any, known: list[str]) -> str:
         f"There is no column {brief(name, quoted=True)}.{did_you_mean(name, known)} "
         f"Columns: {', '.join(map(brief, known[:_NAMED]))}{more}."
     )
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class _Result(Displayed, dict[str, Any]):
@@ -85,7 +80,7 @@ class _Result(Displayed, dict[str, Any]):
             ValueError: There is no such column, or `rows` or `chars` is not a positive number.
         """
         for name, number in (("rows", rows), ("chars", chars)):
-            if number is not None and not (_is_integer(number) and number >= 1):
+            if number is not None and not (is_integer(number) and number >= 1):
                 raise InvalidArgumentError(
                     f"Expected {name} to be a positive integer, got {brief(number, quoted=True)}."
                 )

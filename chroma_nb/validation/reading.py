@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from chroma_nb.errors import with_way_out
 from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.scalars import is_integer
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import INCLUDES
 from chroma_nb.validation.ids import check_ids
@@ -46,7 +45,7 @@ def check_n_results(n_results: Any) -> int:
         ValueError: Not an int.
         TypeError: 0 or negative (Chroma's choice of class).
     """
-    if isinstance(n_results, bool) or not isinstance(n_results, int | np.integer):
+    if not is_integer(n_results):
         raise with_way_out(
             ValueError(f"Expected requested number of results to be a int, got {brief(n_results)}"),
             f"That is {with_article(type(n_results))}; write n_results=10.",
@@ -68,9 +67,7 @@ def check_limit_offset(limit: Any, offset: Any) -> tuple[int | None, int | None]
         ValueError: Negative, or not an integer.
     """
     for name, value in (("limit", limit), ("offset", offset)):
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0
-        ):
+        if value is not None and (not is_integer(value) or value < 0):
             raise ValueError(f"Expected {name} to be a non-negative integer, got {brief(value)}")
     return (None if limit is None else int(limit), None if offset is None else int(offset))
 
@@ -140,7 +137,7 @@ def check_delete(ids: Any, where: Any, where_document: Any, limit: Any) -> list[
             "To delete every record, delete the collection: client.delete_collection(name).",
         )
     if limit is not None:
-        if isinstance(limit, bool) or not isinstance(limit, int | np.integer):
+        if not is_integer(limit):
             raise TypeError("limit must be a non-negative integer")
         if limit < 0:
             raise ValueError("limit must be a non-negative integer")

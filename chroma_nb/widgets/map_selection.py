@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.api.copying import Place, pieces_by_id
+from chroma_nb.api.copying import pieces_by_id
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.progress import progress_bar
+from chroma_nb.transfer.stores import place_of
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def set_metadata(collection: Collection, ids: Sequence[str], key: str, value: An
         InvalidArgumentError: Nothing is selected, or no metadata can have this key or value.
     """
     _check_some(ids)
-    step = _place(collection).ids_at_once
+    step = place_of(collection).ids_at_once
     with _bar(collection, len(ids), "Setting metadata of", "changed") as bar:
         for start in range(0, len(ids), step):
             part = list(ids[start : start + step])
@@ -65,7 +66,7 @@ def copy_to(collection: Collection, ids: Sequence[str], name: str) -> Collection
         metadata=collection.metadata,
         embedding_function=collection.configuration.get("embedding_function"),
     )
-    source, target = _place(collection), _place(made)
+    source, target = place_of(collection), place_of(made)
     try:
         with _bar(collection, len(ids), "Copying from", "copied") as bar:
             for found in pieces_by_id(source, list(ids)):
@@ -90,7 +91,7 @@ def to_csv(collection: Collection, ids: Sequence[str], path: str | os.PathLike[s
         InvalidArgumentError: Nothing is selected.
     """
     _check_some(ids)
-    frame = collection.get(ids=list(ids)).to_pandas()
+    frame = collection.get(ids=list(ids)).to_pandas(max_columns=None)
     frame.to_csv(path, index=False)
     return len(frame)
 
@@ -100,10 +101,6 @@ def _check_some(ids: Sequence[str]) -> None:
         raise InvalidArgumentError(
             "No record is selected. Select some on the map, or set selected_ids."
         )
-
-
-def _place(collection: Collection) -> Place:
-    return Place(collection.api, collection.id, collection.tenant, collection.database)
 
 
 def _bar(collection: Collection, n: int, doing: str, did: str) -> Any:
