@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import NAME_CHARACTERS, Cell, Table, head, showing, text_cell
 from chroma_nb.display.extent import ROWS
-from chroma_nb.display.facts import ask_store, problem
-from chroma_nb.display.kept import Composed, keep_view, last_view
+from chroma_nb.display.kept import Composed, view_in_time
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
 
@@ -143,20 +142,23 @@ def view_client_memory(shown: ClientMemory) -> View:
     """Return what a client's store holds in memory, and the calls that change it."""
     client = shown.client
     place = client.tenant, client.database
-    key = ("memory", *place)
-    found = ask_store(lambda api: shown.report(), client)
-    if not isinstance(found, Exception):
-        return keep_view(client, key, _memory_view(found, _calls_for(found)))
-    instead = "client.memory.report() asks it, client.memory.widget() all the time."
 
-    def compose() -> Composed | None:
+    def view(report: MemoryReport) -> View:
+        return _memory_view(report, _calls_for(report))
+
+    def known() -> Composed | None:
         fact = client.api.known and client.api.known.report(*place)
-        if not fact:
-            return None
-        return Composed(_memory_view(fact.value, _calls_for(fact.value)), fact.at, fact.at)
+        return Composed(view(fact.value), fact.at, fact.at) if fact else None
 
-    last = last_view(client, key, found, instead, compose)
-    return last or ("table", {"lead": problem(found, instead), "table": Table("")})
+    return view_in_time(
+        client,
+        ("memory", *place),
+        ask=lambda api: shown.report(),
+        view=view,
+        known=known,
+        nothing=lambda why: ("table", {"lead": why, "table": Table("")}),
+        instead="client.memory.report() asks it, client.memory.widget() all the time.",
+    )
 
 
 def _calls_for(report: MemoryReport) -> list[str]:

@@ -23,8 +23,7 @@ from chroma_nb.display.cells import (
 )
 from chroma_nb.display.empty import why_empty
 from chroma_nb.display.extent import ROWS, current
-from chroma_nb.display.facts import ask_store, problem
-from chroma_nb.display.kept import Composed, keep_view, last_view
+from chroma_nb.display.kept import Composed, view_in_time
 from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.harmless import clean
 
@@ -206,24 +205,25 @@ def view_explanation(shown: Explanation) -> View:
 def view_fields(shown: Fields) -> View:
     """Return the metadata keys that the records have."""
     client, collection_id = shown._client, shown._id
-    key = ("fields", collection_id)
 
     def ask(api: API) -> tuple[list[FieldSummary], int]:
         some = shown.describe()
         # That many are described at most.
         return some, len(some) if len(some) < _DESCRIBED else len(shown)
 
-    found = ask_store(ask, client)
-    if not isinstance(found, Exception):
-        return keep_view(client, key, _fields_view(*found))
-    instead = "collection.fields.describe() asks it."
-
-    def compose() -> Composed | None:
+    def known() -> Composed | None:
         fact = client.api.known and client.api.known.fields(collection_id)
         return Composed(_fields_view(fact.value), fact.at, fact.at) if fact else None
 
-    last = last_view(client, key, found, instead, compose)
-    return last or ("table", {"lead": problem(found, instead), "table": Table("")})
+    return view_in_time(
+        client,
+        ("fields", collection_id),
+        ask=ask,
+        view=lambda found: _fields_view(*found),
+        known=known,
+        nothing=lambda why: ("table", {"lead": why, "table": Table("")}),
+        instead="collection.fields.describe() asks it.",
+    )
 
 
 def _fields_view(found: Sequence[FieldSummary], n_keys: int | None = None) -> View:

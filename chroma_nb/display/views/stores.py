@@ -15,8 +15,7 @@ from chroma_nb.display.cells import (
     value_cell,
 )
 from chroma_nb.display.extent import ROWS
-from chroma_nb.display.facts import ask_store, problem
-from chroma_nb.display.kept import Composed, keep_view, last_view
+from chroma_nb.display.kept import Composed, view_in_time
 from chroma_nb.display.views.results import records_table
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
@@ -73,6 +72,7 @@ def _memory_of(
     try:
         return api.memory_report([info.id for info in infos], **place)
     except NotImplementedError:
+        # Our NotSupportedError is one. Errors are above what shows them.
         return None
 
 
@@ -124,7 +124,6 @@ def _counts_of(known: Known, infos: Sequence[CollectionInfo]) -> dict[UUID, Fact
 def view_client(shown: ClientAPI) -> View:
     """Return where a client's store is, and its first collections."""
     place: Any = {"tenant": shown.tenant, "database": shown.database}
-    key = ("client", shown.tenant, shown.database)
     values: dict[str, Any] = {
         "where": _place_of(shown.get_settings()),
         "tenant": shorten(shown.tenant, NAME_CHARACTERS),
@@ -139,13 +138,12 @@ def view_client(shown: ClientAPI) -> View:
         total = len(infos) if len(infos) < ROWS else api.count_collections(**place)
         return infos, total, _memory_of(api, infos, place)
 
-    found = ask_store(ask, shown)
-    if not isinstance(found, Exception):
+    def view(found: tuple[list[CollectionInfo], int, MemoryReport | None]) -> View:
         infos, total, report = found
         table = _collections_table(infos, showing(len(infos), total, "collection"), report)
         if report is not None:
-            values |= {"used": report.used, "budget": report.budget}
-        return keep_view(shown, key, ("client", {**values, **table}))
+            table |= {"used": report.used, "budget": report.budget}
+        return "client", {**values, **table}
 
     def compose() -> Composed | None:
         known = shown.api.known
@@ -167,9 +165,15 @@ def view_client(shown: ClientAPI) -> View:
             known.changed_at((shown.tenant, shown.database)),
         )
 
-    instead = "client.list_collections() asks it."
-    last = last_view(shown, key, found, instead, compose)
-    return last or ("client", {**values, "problem": problem(found, instead)})
+    return view_in_time(
+        shown,
+        ("client", shown.tenant, shown.database),
+        ask=ask,
+        view=view,
+        known=compose,
+        nothing=lambda why: ("client", {**values, "problem": why}),
+        instead="client.list_collections() asks it.",
+    )
 
 
 def view_collections(shown: CollectionList) -> View:
@@ -181,37 +185,38 @@ def view_collections(shown: CollectionList) -> View:
         return "collections", {"rows": [], "problem": ""}
     client = some[0].client
     place: Any = {"tenant": infos[0].tenant, "database": infos[0].database}
-    key = ("collections", len(shown), *(info.id for info in infos))
-    found = ask_store(lambda api: _memory_of(api, infos, place), client)
-    if not isinstance(found, Exception):
-        table = _collections_table(infos, caption, found)
-        return keep_view(client, key, ("collections", {**table, "problem": ""}))
+
+    def view(
+        report: MemoryReport | None, counts: Mapping[UUID, int] | None = None, why: str = ""
+    ) -> View:
+        return "collections", {**_collections_table(infos, caption, report, counts), "problem": why}
 
     def compose() -> Composed | None:
         known = client.api.known
         counts = _counts_of(known, infos) if known else {}
         if not known or not counts:
             return None
-        table = _collections_table(
-            infos, caption, None, {one: fact.value for one, fact in counts.items()}
-        )
         return Composed(
-            ("collections", {**table, "problem": ""}),
+            view(None, {one: fact.value for one, fact in counts.items()}),
             min(fact.at for fact in counts.values()),
             max(known.changed_at(info.id) for info in infos),
         )
 
-    instead = "collection.count() asks it."
-    table = _collections_table(infos, caption, None)
-    last = last_view(client, key, found, instead, compose)
-    return last or ("collections", {**table, "problem": problem(found, instead)})
+    return view_in_time(
+        client,
+        ("collections", len(shown), *(info.id for info in infos)),
+        ask=lambda api: _memory_of(api, infos, place),
+        view=view,
+        known=compose,
+        nothing=lambda why: view(None, why=why),
+        instead="collection.count() asks it.",
+    )
 
 
 def view_collection(shown: Collection) -> View:
     """Return a collection's size, first records, configuration and metadata."""
     info = shown.get_model()
     place: Any = {"tenant": info.tenant, "database": info.database}
-    key = ("collection", info.id)
 
     def ask(api: API) -> tuple[CollectionInfo, int, CollectionMemory | None, Records]:
         fresh = api.get_collection_by_id(info.id, **place)
@@ -220,10 +225,6 @@ def view_collection(shown: Collection) -> View:
         n_records = api.count(info.id, **place) if memory is None else memory.n_records
         preview = api.get(info.id, limit=_PREVIEW, include=["documents", "metadatas"], **place)
         return fresh, n_records, memory, preview
-
-    found = ask_store(ask, shown.client)
-    if not isinstance(found, Exception):
-        return keep_view(shown.client, key, _collection_view(shown, *found))
 
     def compose() -> Composed | None:
         known = shown.client.api.known
@@ -242,9 +243,15 @@ def view_collection(shown: Collection) -> View:
             known.changed_at(info.id),
         )
 
-    instead = "collection.peek() asks it."
-    last = last_view(shown.client, key, found, instead, compose)
-    return last or _collection_view(shown, info, trouble=problem(found, instead))
+    return view_in_time(
+        shown.client,
+        ("collection", info.id),
+        ask=ask,
+        view=lambda found: _collection_view(shown, *found),
+        known=compose,
+        nothing=lambda why: _collection_view(shown, info, trouble=why),
+        instead="collection.peek() asks it.",
+    )
 
 
 def _collection_view(
