@@ -77,7 +77,7 @@ def _mirror_class() -> Any:
 
     folder = resources.files(__package__)
 
-    class PanelMirror(anywidget.AnyWidget):
+    class PanelMirror(anywidget.AnyWidget):  # type: ignore[misc]
         _esm = (folder / "mirror.js").read_text(encoding="utf-8")
         _css = style() + (folder / "mirror.css").read_text(encoding="utf-8")
         #: ``{"root": id, "nodes": {id: node}}``, see `Mirrored.tree`.
