@@ -242,6 +242,12 @@ def measure(cursor: duckdb.DuckDBPyConnection, table: str) -> TextSizes:
     return TextSizes(*(int(value) for value in rows[0]))
 
 
+def longest_document(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Return the bytes of the longest document of a table. Reads all of them."""
+    rows = cursor.execute(f'SELECT coalesce(max(strlen(document)), 0) FROM "{table}"').fetchall()
+    return int(rows[0][0])
+
+
 def rows_of(rows: Sequence[Sequence[Any]], columns: Sequence[str] = TEXT_COLUMNS) -> RecordRows:
     """Turn rows of (label, sequence, columns...) into columns; text columns that were not asked for are empty."""
     turned: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * (2 + len(columns))

@@ -1,4 +1,4 @@
-"""DuckDB ends while something is read, as after a checkpoint that failed: the read is repeated, whichever it is."""
+"""DuckDB ends while something is read, as after a checkpoint that failed, or a table is replaced: the read is repeated."""
 
 from __future__ import annotations
 
@@ -128,3 +128,28 @@ def test_a_read_waits_for_the_writer_before_it_is_repeated(
         finally:
             waits.set()
             writer.join()
+
+
+@pytest.mark.parametrize("name", ["text_sizes", "longest_document"])
+def test_a_compaction_replaces_the_table_that_is_about_to_be_measured(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern is checked before the collection is locked, by the sizes of its texts."""
+    with chroma_nb.EphemeralClient() as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=["a", "b"], embeddings=[[1.0], [2.0]], documents=["short", "a longer text"])
+        notes.delete(ids=["a"])
+        db: Any = client.api.db  # type: ignore[attr-defined]
+        entry = db._database.entry
+
+        def compacted_after(collection_id: Any) -> Any:
+            monkeypatch.undo()
+            found = entry(collection_id)
+            db.compact(notes.id)
+            # Its sizes are not known, as of a store that an older version wrote.
+            found.texts = None
+            return found
+
+        monkeypatch.setattr(db._database, "entry", compacted_after)
+        sizes = getattr(db, name)(notes.id)
+        assert (sizes if name == "longest_document" else sizes.longest) >= len("a longer text")

@@ -8,6 +8,7 @@ import pytest
 
 import chroma_nb
 from chroma_nb import check_report, display, progress
+from chroma_nb.collection import comparing
 from chroma_nb.display.base import Displayed
 from chroma_nb.display.views import VIEWS, view
 from chroma_nb.memory import report as memory_report
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Everything with classes that are shown.
-chroma_nb.ClientAPI, check_report, memory_report, progress, transfer_report  # noqa: B018
+chroma_nb.ClientAPI, check_report, comparing, memory_report, progress, transfer_report  # noqa: B018
 
 
 def shown_classes(above: type = Displayed) -> Iterator[type]:

@@ -15,7 +15,14 @@ from chroma_nb.db.damaged_database import is_damage
 from chroma_nb.db.duckdb.catalogue import StoredCatalogue
 from chroma_nb.db.memory_share import with_more_memory
 from chroma_nb.db.read_again import read_again
-from chroma_nb.db.record_table import RecordTable, in_order, joined, key_columns, measure
+from chroma_nb.db.record_table import (
+    RecordTable,
+    in_order,
+    joined,
+    key_columns,
+    longest_document,
+    measure,
+)
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import (
     InternalError,
@@ -257,19 +264,18 @@ class StoredRecords(StoredCatalogue):
             known is None
             or known.n_records > _REMEASURE_FACTOR * entry.extent.n_records + _FEW_RECORDS
         ):
-            with self._database.reading() as cursor:
-                known = entry.texts = measure(cursor, entry.table)
+            measured_at = entry.extent
+            known = self._read_current_generation(collection_id, measure)
+            now = self._database.entry(collection_id)
+            # Not where somebody has written meanwhile: these sizes may lack what is new.
+            if now.extent == measured_at:
+                now.texts = known
         return known
 
     @with_more_memory
     @read_again
     def longest_document(self, collection_id: UUID) -> int:
-        entry = self._database.entry(collection_id)
-        with self._database.reading() as cursor:
-            rows = cursor.execute(
-                f'SELECT coalesce(max(strlen(document)), 0) FROM "{entry.table}"'
-            ).fetchall()
-        return int(rows[0][0])
+        return self._read_current_generation(collection_id, longest_document)
 
     # -- metadata -----------------------------------------------------------------------------
 
