@@ -10,6 +10,7 @@ from chroma_nb.errors import InvalidArgumentError, NotFoundError
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.stores import place_of
 from chroma_nb.types import RecordBatch
+from chroma_nb.widgets.asking import WRITTEN_IDS
 from chroma_nb.widgets.formulas import no_formula
 
 if TYPE_CHECKING:
@@ -18,15 +19,12 @@ if TYPE_CHECKING:
 
     from chroma_nb.collection.collection import Collection
 
-#: More ids than these are named by the variable that holds them.
-_WRITTEN_IDS = 12
-
 
 def filter_code(ids: Sequence[str]) -> str:
     """Return the call that asks a question of these records alone, as code."""
     if not ids:
         return ""
-    written = repr(list(ids)) if len(ids) <= _WRITTEN_IDS else "live.selected_ids"
+    written = repr(list(ids)) if len(ids) <= WRITTEN_IDS else "live.selected_ids"
     return f'collection.query(query_texts="...", ids={written})'
 
 

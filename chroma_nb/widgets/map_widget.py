@@ -16,8 +16,8 @@ from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.widgets import map_selection
+from chroma_nb.widgets.linking import SelectingPanel
 from chroma_nb.widgets.map_view import legend_groups, map_view, plain
-from chroma_nb.widgets.panel import Panel
 from chroma_nb.words import counted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _SHOWN = 5
 _EVERY = "a group"
 
 
-class MapWidget(Panel):
+class MapWidget(SelectingPanel):
     """A live map. Draw around records, find them by their text, or choose a group: `selected_ids` are these records.
 
     Args:
@@ -49,8 +49,6 @@ class MapWidget(Panel):
         self._collection = collection
         self.picture = picture
         self._rows: dict[str, int] = {one: row for row, one in enumerate(picture.points.ids)}
-        self._heard: list[str] = []
-        self._callbacks: list[Callable[[list[str]], object]] = []
         #: jupyter-scatter's widget; None without ipywidgets.
         self.view: Any = None
         #: What the button that confirms is going to do.
@@ -207,9 +205,16 @@ class MapWidget(Panel):
         """Return the selected records as a table."""
         return self.selection().to_pandas()
 
-    def on_selection(self, callback: Callable[[list[str]], object]) -> None:
-        """Call a function with the ids whenever others are selected."""
-        self._callbacks.append(callback)
+    def _selected_ids(self) -> list[str]:
+        return self.selected_ids
+
+    def _show_selected(self, ids: list[str]) -> None:
+        rows = [self._rows[one] for one in ids if one in self._rows]
+        self._select(rows)
+        if len(rows) < len(ids):
+            self._say(
+                f"Not on this map: {len(ids) - len(rows):,} of the {counted(len(ids), 'record')} selected elsewhere."
+            )
 
     def _find(self, text: str) -> None:
         """Select the records whose text or id has these words."""
@@ -232,9 +237,8 @@ class MapWidget(Panel):
 
     def _changed(self) -> None:
         chosen = self.selected_ids
-        if chosen == self._heard:
+        if chosen == self._told:
             return
-        self._heard = chosen
         self._ask("", None)
         text = "nothing selected"
         if chosen:
@@ -249,8 +253,7 @@ class MapWidget(Panel):
             self._set(self._table, "value", display.html(first) or "")
         else:
             self._set(self._table, "value", "")
-        for callback in self._callbacks:
-            callback(chosen)
+        self._tell()
 
     # -- what becomes of it -------------------------------------------------------------------
 
