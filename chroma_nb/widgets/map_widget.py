@@ -17,7 +17,9 @@ from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.widgets import map_selection
 from chroma_nb.widgets.linking import SelectingPanel
-from chroma_nb.widgets.map_view import legend_groups, map_view, plain
+from chroma_nb.widgets.map_colors import MapColors, colors_on
+from chroma_nb.widgets.map_view import legend_groups, map_view, plain, recolor
+from chroma_nb.widgets.page_ground import new_page_ground
 from chroma_nb.words import counted
 
 if TYPE_CHECKING:
@@ -59,8 +61,12 @@ class MapWidget(SelectingPanel):
         return f"MapWidget({shorten(self.picture.name, 30)!r}, {len(self.picture.points.ids):,} records)"
 
     def _display_(self) -> Any:
-        # jupyter-scatter's plot is an anywidget itself.
-        return super()._display_() if self.view is None or self._closed else self.view
+        if self.view is None or self._closed:
+            return super()._display_()
+        # Controls as marimo can show them; the plot and the page's colour are anywidgets themselves.
+        above, below = self._new_mirrors(self._above, self._below)
+        stacked: Any = importlib.import_module("marimo").vstack
+        return stacked([above, self._page, self.view, below])
 
     def _snapshot(self) -> str:
         png = base64.b64encode(self.picture._repr_png_()).decode("ascii")
@@ -78,14 +84,9 @@ class MapWidget(SelectingPanel):
             [] if self.picture.is_scale or self.picture.color is None else self.picture.groups()
         )
         self._groups = {plain(name, 40): which for name, which, _ in groups}
-        colored = legend_groups(self.picture) if groups else []
-        legend = fill(
-            "map_legend",
-            name=plain(self.picture.name, 60),
-            about=self.picture.subtitle,
-            key=plain(self.picture.color, 40) if self.picture.color else "",
-            groups=[(plain(name, 24), color) for name, _, color in colored],
-        )
+        self._legend = w.HTML(self._legend_on(MapColors()))
+        self._page = new_page_ground()
+        self._page.observe(self._safely(lambda change: self._recolor(change["new"])), "ground")
         self.find = w.Text(
             description="find",
             placeholder="a word in the texts, or an id",
@@ -105,17 +106,26 @@ class MapWidget(SelectingPanel):
         self.find.observe(self._safely(lambda change: self._find(change["new"])), "value")
         self.group.observe(self._safely(lambda change: self._choose(change["new"])), "value")
         self.clear.on_click(self._safely(lambda button: self._select([])))
-        return w.VBox(
-            [
-                w.HTML(legend),
-                w.HBox([self.find, self.group, self.clear]),
-                self.view,
-                self._chosen,
-                self._actions(w),
-                self._table,
-                self._status,
-            ]
+        self._above = w.VBox([self._legend, w.HBox([self.find, self.group, self.clear])])
+        self._below = w.VBox([self._chosen, self._actions(w), self._table, self._status])
+        return w.VBox([self._page, self._above, self.view, self._below])
+
+    def _legend_on(self, colors: MapColors) -> str:
+        colored = legend_groups(self.picture) if self._groups else []
+        return fill(
+            "map_legend",
+            name=plain(self.picture.name, 60),
+            about=self.picture.subtitle,
+            key=plain(self.picture.color, 40) if self.picture.color else "",
+            groups=[(plain(name, 24), colors.of(color)) for name, _, color in colored],
         )
+
+    def _recolor(self, ground: str) -> None:
+        """Follow the page's theme."""
+        colors = colors_on(ground)
+        if colors is not None:
+            recolor(self.view, self.picture, colors)
+            self._set(self._legend, "value", self._legend_on(colors))
 
     def _actions(self, w: Any) -> Any:
         """Return the controls for what is selected; hidden while nothing is."""

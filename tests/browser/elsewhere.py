@@ -26,17 +26,19 @@ def run_in_notebook_7(page: Any, url: str, name: str) -> None:
 
 
 @contextlib.contextmanager
-def in_voila(page: Any, home: Path, *cells: str) -> Iterator[None]:
+def in_voila(page: Any, home: Path, *cells: str, theme: str = "light") -> Iterator[None]:
     """Show code cells as an app until the end of the block.
 
     Args:
         page: The browser's page.
         home: An empty folder.
         cells: The code.
+        theme: ``light`` or ``dark``.
     """
     pytest.importorskip("voila", reason="needs the extra 'browser'")
     name = write_notebook(home / "app.ipynb", *cells)
     arguments = ["voila", name, "--no-browser", "--Voila.ip=127.0.0.1"]
+    arguments.append(f"--VoilaConfiguration.theme={theme}")
     with serve(arguments, home, home, "/voila/static/voila.js") as url:
         page.goto(url, timeout=TIMEOUT)
         yield
