@@ -117,10 +117,10 @@ class Panel(ABC):
         return mirrors
 
     def _ipython_display_(self) -> None:
-        snapshot = self._repr_html_()
         if self._root is not None and not self._closed:
             _publish({_WIDGET_VIEW: self._view(), "text/plain": repr(self)})
-        self._shown_snapshot = snapshot
+        # The browser draws while it is made, which takes some time where it is a picture.
+        snapshot = self._shown_snapshot = self._repr_html_()
         self._display_ids = [*self._display_ids, uuid.uuid4().hex][-4:]
         _publish({"text/html": snapshot, "text/plain": repr(self)}, self._display_ids[-1])
 
