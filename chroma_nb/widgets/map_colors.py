@@ -20,7 +20,7 @@ _ON_DARK = {
 }
 #: Of viridis, which begins in a purple that is nearly black, what is seen on a dark page.
 _SEEN_ON_DARK = 0.25
-_STEPS = 256
+_SHADES = 256
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class MapColors:
         from matplotlib.colors import to_hex
 
         start = _SEEN_ON_DARK if self.is_dark else 0.0
-        step = (1 - start) / (_STEPS - 1)
-        return [to_hex(mpl.colormaps["viridis"](start + step * at)) for at in range(_STEPS)]
+        step = (1 - start) / (_SHADES - 1)
+        return [to_hex(mpl.colormaps["viridis"](start + step * at)) for at in range(_SHADES)]
 
 
 def colors_on(ground: str) -> MapColors | None:

@@ -109,10 +109,11 @@ def recolor(view: Any, picture: EmbeddingMap, colors: MapColors) -> None:
 
 
 def _point_colors(picture: EmbeddingMap, colors: MapColors) -> list[str]:
-    """Return the colours of the points: of the question and of each group, or of numbers."""
+    """Return the colours of the points: of each group and of the question, or of numbers."""
     if picture.is_scale:
         return colors.scale()
-    return [colors.ink, *(colors.of(color) for _, _, color in legend_groups(picture))]
+    groups = [colors.of(color) for _, _, color in legend_groups(picture)]
+    return [*groups, *([] if picture.asked is None else [colors.ink])]
 
 
 def _coloring(picture: EmbeddingMap) -> Any:
@@ -124,8 +125,10 @@ def _coloring(picture: EmbeddingMap) -> Any:
         # What has no number is drawn as the least; hovering says that it has none.
         filled = np.where(np.isfinite(numbers), numbers, known.min())
         return np.append(filled, known.max())
-    group = np.zeros(n + 1, dtype=np.int64)
-    for number, (_, which, _) in enumerate(legend_groups(picture), 1):
+    groups = legend_groups(picture)
+    # The question is a group of its own, the last one.
+    group = np.full(n + 1, len(groups), dtype=np.int64)
+    for number, (_, which, _) in enumerate(groups):
         group[:n][which] = number
     return group
 

@@ -128,6 +128,10 @@ def test_the_live_map_lives(browser: Any, map_app: str, pictures: Path, scheme: 
     canvas = page.locator("canvas").first
     canvas.wait_for(timeout=PATIENCE)
     above, below = page.locator(".cnb-panel").nth(0), page.locator(".cnb-panel").nth(1)
+    dots = above.locator("span").evaluate_all(
+        "all => all.map(one => one.style.background).filter(Boolean)"
+    )
+    assert len(set(dots)) == 4, "of four groups"
     above.get_by_label("select").select_option(label="adv")
     below.get_by_text("selected: .selected_ids").wait_for(timeout=PATIENCE)
     # The table is linked to it.
