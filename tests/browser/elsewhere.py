@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from tests.browser.lab import TIMEOUT
 from tests.browser.scratch import write_notebook
@@ -23,6 +25,22 @@ def run_in_notebook_7(page: Any, url: str, name: str) -> None:
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+@contextlib.contextmanager
+def chosen_theme(url: str, theme: str) -> Iterator[None]:
+    """Have a running server show pages in the ``light`` or ``dark`` theme until the end of the block."""
+    setting = f"{url}/lab/api/settings/@jupyterlab/apputils-extension:themes"
+
+    def choose(raw: str) -> None:
+        headers = {"Authorization": f"token {TOKEN}"}
+        requests.put(setting, json={"raw": raw}, headers=headers, timeout=30).raise_for_status()
+
+    choose(json.dumps({"theme": f"JupyterLab {theme.capitalize()}"}))
+    try:
+        yield
+    finally:
+        choose("{}")
 
 
 @contextlib.contextmanager

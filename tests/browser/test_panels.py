@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.elsewhere import in_voila, run_in_notebook_7
+from tests.browser.elsewhere import chosen_theme, in_voila, run_in_notebook_7
 from tests.browser.lab import TIMEOUT
 from tests.browser.live_maps import select_with_a_lasso, wait_for_ground
 from tests.browser.scratch import GLOSSES, write_notebook
@@ -241,19 +241,16 @@ def use_the_map(page: Any) -> None:
     assert axe_problems(page, ".cnb-live") == []
 
 
+@pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#111111")])
 def test_the_live_map_works_in_notebook_7(
-    page: Any, jupyter: tuple[str, Path], pictures: Path
+    page: Any, jupyter: tuple[str, Path], pictures: Path, theme: str, ground: str
 ) -> None:
     url, root = jupyter
-    run_in_notebook_7(page, url, write_notebook(root / "map-7.ipynb", SETUP, MAP))
-    use_the_map(page)
-    page.screenshot(path=str(pictures / "map-notebook-7.png"))
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_role("menuitem", name="Theme", exact=True).click()
-    page.get_by_text("JupyterLab Dark", exact=True).click()
-    wait_for_ground(page, page.locator(".cnb-live canvas").first, "#111111")
-    page.screenshot(path=str(pictures / "map-notebook-7-dark.png"))
-    assert axe_problems(page, ".cnb-live") == []
+    with chosen_theme(url, theme):
+        run_in_notebook_7(page, url, write_notebook(root / "map-7.ipynb", SETUP, MAP))
+        use_the_map(page)
+        wait_for_ground(page, page.locator(".cnb-live canvas").first, ground)
+        page.screenshot(path=str(pictures / f"map-notebook-7-{theme}.png"))
 
 
 @pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#212121")])
