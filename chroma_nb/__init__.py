@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from chroma_nb.types import DEFAULT_TENANT as DEFAULT_TENANT
     from chroma_nb.widgets import MemoryWidget as MemoryWidget
     from chroma_nb.widgets import SearchWidget as SearchWidget
+    from chroma_nb.widgets import link as link
 
 _MODULES = ("api", "config", "db", "embedding", "errors", "server", "types", "utils")
 _ATTRIBUTES = {
@@ -104,6 +105,7 @@ _ATTRIBUTES = {
     ),
     "MemoryWidget": "chroma_nb.widgets",
     "SearchWidget": "chroma_nb.widgets",
+    "link": "chroma_nb.widgets",
     "Settings": "chroma_nb.settings",
     **dict.fromkeys(
         (

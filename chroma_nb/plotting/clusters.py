@@ -24,6 +24,8 @@ _MOST_CLUSTERS = 24
 _LEAST_SHARE, _LEAST_RECORDS = 1 / 250, 5
 #: A document's beginning says what it is about.
 _READ_CHARACTERS = 400
+#: Words are counted in so many documents, the same share of each cluster's: more of them change no name, and take time.
+_READ_RECORDS = 20_000
 #: How many times as frequent a word has to be in a cluster as everywhere, and how much weaker than the first the
 #: second word may be.
 _LEAST_LIFT, _LEAST_SECOND = 2.5, 0.4
@@ -71,7 +73,8 @@ def find_clusters(
             break
         blur *= _MORE_BLUR
     rows = [np.flatnonzero(peaks == peak) for peak in chosen.tolist()]
-    names = _names([[documents[row] for row in some.tolist()] for some in rows])
+    step = -(-len(coordinates) // _READ_RECORDS)
+    names = _names([[documents[row] for row in some[::step].tolist()] for some in rows])
     centers = [
         low + (np.array(divmod(peak, _CELLS)) + 0.5) / _CELLS * size for peak in chosen.tolist()
     ]

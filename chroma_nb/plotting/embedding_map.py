@@ -118,12 +118,15 @@ class EmbeddingMap(Picture):
             if value is not None:
                 counts[value] = counts.get(value, 0) + 1
         common = sorted(counts, key=lambda one: (-counts[one], one))[: len(COLORS)]
+        # Each value's place among them; no value is before, the others are after.
+        places: dict[str | None, int] = {value: place for place, value in enumerate(common)}
+        places[None] = -1
+        place_of = np.array([places.get(one, len(common)) for one in values], dtype=np.int64)
         found = [
-            (value, np.array([one == value for one in values]), color)
-            for value, color in zip(common, COLORS, strict=False)
+            (value, place_of == place, color)
+            for place, (value, color) in enumerate(zip(common, COLORS, strict=False))
         ]
-        rest = np.array([one is not None and one not in common for one in values])
-        missing = np.array([one is None for one in values])
+        rest, missing = place_of == len(common), place_of == -1
         if rest.any():
             found.insert(0, (_OTHER, rest, GREY))
         if missing.any():

@@ -61,8 +61,11 @@ class Picture(ABC):
 
     def _repr_png_(self) -> bytes:
         if self._png is None:
+            drawn_dpi = 0
             for dpi, n_colors in _SMALLER:
-                self._png = _drawn(self.figure, dpi, n_colors)
+                if dpi != drawn_dpi:
+                    drawn, drawn_dpi = _drawn(self.figure, dpi), dpi
+                self._png = _with_colors(drawn, n_colors) if n_colors else drawn
                 if len(self._png) <= _MOST_BYTES:
                     break
         assert self._png is not None
@@ -82,18 +85,22 @@ class Picture(ABC):
         return wanted, {"image/png": size}
 
 
-def _drawn(figure: Any, dpi: int, n_colors: int) -> bytes:
+def _drawn(figure: Any, dpi: int) -> bytes:
     """Return a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
-    if n_colors:
-        # matplotlib brings Pillow.
-        from PIL import Image
+    return buffer.getvalue()
 
-        with Image.open(buffer) as whole:
-            few = whole.convert("RGB").quantize(n_colors, dither=Image.Dither.NONE)
-        buffer = io.BytesIO()
-        few.save(buffer, format="png", optimize=True)
+
+def _with_colors(png: bytes, n_colors: int) -> bytes:
+    """Return a picture with so many colours."""
+    # matplotlib brings Pillow.
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as whole:
+        few = whole.convert("RGB").quantize(n_colors, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    few.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 

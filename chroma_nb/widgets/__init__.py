@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from chroma_nb.widgets.linking import Link as Link
+    from chroma_nb.widgets.linking import link as link
     from chroma_nb.widgets.map_widget import MapWidget as MapWidget
     from chroma_nb.widgets.memory_widget import MemoryWidget as MemoryWidget
     from chroma_nb.widgets.search_widget import SearchWidget as SearchWidget
@@ -15,11 +17,13 @@ if TYPE_CHECKING:
     from chroma_nb.widgets.table.widget import TableWidget as TableWidget
 
 _ATTRIBUTES = {
+    "Link": "chroma_nb.widgets.linking",
     "MapWidget": "chroma_nb.widgets.map_widget",
     "MemoryWidget": "chroma_nb.widgets.memory_widget",
     "SearchWidget": "chroma_nb.widgets.search_widget",
     "TableWidget": "chroma_nb.widgets.table.widget",
     "collection_table": "chroma_nb.widgets.table.making",
+    "link": "chroma_nb.widgets.linking",
     "result_table": "chroma_nb.widgets.table.making",
 }
 __all__ = [*_ATTRIBUTES]

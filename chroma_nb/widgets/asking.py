@@ -9,6 +9,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+#: More ids than these are named by the variable that holds them.
+WRITTEN_IDS = 12
+
+
+class Code(str):
+    """An argument of a call that is written as it is here."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def all_of(conditions: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return conditions that all have to hold, at least one, as one of Chroma's."""
     return conditions[0] if len(conditions) == 1 else {"$and": list(conditions)}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.copying import pieces_by_id
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, NotFoundError
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.stores import place_of
 from chroma_nb.types import RecordBatch
+from chroma_nb.widgets.asking import WRITTEN_IDS
+from chroma_nb.widgets.formulas import no_formula
 
 if TYPE_CHECKING:
     import os
@@ -16,15 +19,12 @@ if TYPE_CHECKING:
 
     from chroma_nb.collection.collection import Collection
 
-#: More ids than these are named by the variable that holds them.
-_WRITTEN_IDS = 12
-
 
 def filter_code(ids: Sequence[str]) -> str:
     """Return the call that asks a question of these records alone, as code."""
     if not ids:
         return ""
-    written = repr(list(ids)) if len(ids) <= _WRITTEN_IDS else "live.selected_ids"
+    written = repr(list(ids)) if len(ids) <= WRITTEN_IDS else "live.selected_ids"
     return f'collection.query(query_texts="...", ids={written})'
 
 
@@ -76,13 +76,26 @@ def copy_to(collection: Collection, ids: Sequence[str], name: str) -> Collection
                 target.api.add(target.collection_id, batch, on_conflict="skip", **target.where_to)
                 bar.update(len(found.ids))
     except BaseException:
-        client.delete_collection(name)
+        _take_back(made)
         raise
     return made
 
 
+def _take_back(made: Collection) -> None:
+    """Delete a collection that was made here, and no other one that has got its name meanwhile.
+
+    A collection is deleted by its name, and renamed by its id. So it gets a name that nobody else has.
+    """
+    with contextlib.suppress(NotFoundError):
+        own_name = f"unfinished-{made.id}"
+        made.modify(name=own_name)
+        made.client.delete_collection(own_name)
+
+
 def to_csv(collection: Collection, ids: Sequence[str], path: str | os.PathLike[str]) -> int:
     """Write records to a CSV file: id, document, and a column for each metadata key. One that exists is replaced.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it. Numbers stay numbers.
 
     Returns:
         Records written.
@@ -92,8 +105,14 @@ def to_csv(collection: Collection, ids: Sequence[str], path: str | os.PathLike[s
     """
     _check_some(ids)
     frame = collection.get(ids=list(ids)).to_pandas(max_columns=None)
-    frame.to_csv(path, index=False)
+    for name in frame.select_dtypes(exclude=["number", "bool"]):
+        frame[name] = frame[name].map(_cell)
+    frame.rename(columns=no_formula).to_csv(path, index=False)
     return len(frame)
+
+
+def _cell(value: Any) -> Any:
+    return no_formula(value) if isinstance(value, str) else value
 
 
 def _check_some(ids: Sequence[str]) -> None:

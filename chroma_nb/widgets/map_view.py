@@ -11,6 +11,7 @@ from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
 from chroma_nb.lazy import require_extra
 from chroma_nb.plotting.picture import COLORS, GREY
+from chroma_nb.widgets.map_colors import MapColors
 
 if TYPE_CHECKING:
     from chroma_nb.plotting import EmbeddingMap
@@ -21,9 +22,6 @@ _HOVER_CHARACTERS = 160
 _STAR = "\N{BLACK STAR}"
 #: Points' diameters, pixels: others, the answer's, and the question's.
 _NEAR_SIZE, _STAR_SIZE = 9, 14
-_INK, _HALO = "#24292f", "#ffffff"
-#: Readable on the map's ground, on which the points and the names are in every theme.
-_GROUND = "#ffffff"
 
 
 def plain(text: object, limit: int) -> str:
@@ -36,7 +34,7 @@ def plain(text: object, limit: int) -> str:
 
 
 def map_view(picture: EmbeddingMap) -> Any:
-    """Return the widget that shows a map. Its points are the records, and after them the question.
+    """Return the widget that shows a map, on white. Its points are the records, and after them the question.
 
     Raises:
         ImportError: jupyter-scatter is missing.
@@ -44,7 +42,8 @@ def map_view(picture: EmbeddingMap) -> Any:
     jscatter = require_extra("jscatter", extra="plot", needed_by=_NEEDED_BY)
     points = picture.points
     n = len(points.ids)
-    color_by, colors = _coloring(picture)
+    colors = MapColors()
+    color_by = _coloring(picture)
     frame = _frame(picture, color_by)
     sizes = [float(np.clip(3_000 / max(1, n), 2.5, 7)), _NEAR_SIZE, _STAR_SIZE]
     with warnings.catch_warnings():
@@ -55,12 +54,17 @@ def map_view(picture: EmbeddingMap) -> Any:
             x="x",
             y="y",
             height=_HEIGHT,
-            background_color=_GROUND,
+            background_color=colors.ground,
             size_by="role",
             size_map=sizes,
             opacity_by="density" if n > 2_000 else None,
         )
-        scatter.color(by="color", map=colors, selected="#111111", hover="#d55e00")
+        scatter.color(
+            by="color",
+            map=_point_colors(picture, colors),
+            selected=colors.selected,
+            hover="#d55e00",
+        )
         if n <= 2_000:
             scatter.opacity(default=0.8)
         scatter.tooltip(
@@ -71,8 +75,8 @@ def map_view(picture: EmbeddingMap) -> Any:
         if frame["name"].notna().any():
             scatter.label(
                 by="name",
-                color=_INK,
-                shadow_color=_HALO,
+                color=colors.ink,
+                shadow_color=colors.ground,
                 size=13,
                 importance="weight",
                 importance_aggregation="max",
@@ -85,22 +89,48 @@ def map_view(picture: EmbeddingMap) -> Any:
     return view
 
 
-def _coloring(picture: EmbeddingMap) -> tuple[Any, Any]:
-    """Return what gives each point its colour, the question included, and the colours of that."""
+def recolor(view: Any, picture: EmbeddingMap, colors: MapColors) -> None:
+    """Give a plot the colours of another page."""
+    from matplotlib.colors import to_rgba
+
+    # jupyter-scatter's own `background` would change the axes' and the legend's colour, too, which shows them.
+    view.background_color = to_rgba(colors.ground)
+    view.tooltip_color = to_rgba(colors.tooltip)
+    view.color = [to_rgba(one) for one in _point_colors(picture, colors)]
+    view.color_selected = to_rgba(colors.selected)
+    names = view.labels
+    if names is not None:
+        view.label_shadow_color = colors.ground
+        # Of what is shown later, and of what is there.
+        view.label_placement.color = colors.ink
+        import pandas as pd
+
+        view.labels = names.assign(fontColor=pd.Categorical([colors.ink] * len(names)))
+
+
+def _point_colors(picture: EmbeddingMap, colors: MapColors) -> list[str]:
+    """Return the colours of the points: of each group and of the question, or of numbers."""
+    if picture.is_scale:
+        return colors.scale()
+    groups = [colors.of(color) for _, _, color in legend_groups(picture)]
+    return [*groups, *([] if picture.asked is None else [colors.ink])]
+
+
+def _coloring(picture: EmbeddingMap) -> Any:
+    """Return what gives each point its colour, the question included: a group's number, or the point's own."""
     n = len(picture.points.ids)
     if picture.is_scale:
         numbers = np.array([np.nan if one is None else float(one) for one in picture.points.values])
         known = numbers[np.isfinite(numbers)]
         # What has no number is drawn as the least; hovering says that it has none.
         filled = np.where(np.isfinite(numbers), numbers, known.min())
-        return np.append(filled, known.max()), "viridis"
-    group = np.zeros(n + 1, dtype=np.int64)
-    colors = [_INK]
-    for _, which, color in legend_groups(picture):
-        group[:n][which] = len(colors)
-        colors.append(color)
-    group[n] = 0
-    return group, colors
+        return np.append(filled, known.max())
+    groups = legend_groups(picture)
+    # The question is a group of its own, the last one.
+    group = np.full(n + 1, len(groups), dtype=np.int64)
+    for number, (_, which, _) in enumerate(groups):
+        group[:n][which] = number
+    return group
 
 
 def legend_groups(picture: EmbeddingMap) -> list[tuple[str, Any, str]]:

@@ -16,8 +16,10 @@ from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.widgets import map_selection
-from chroma_nb.widgets.map_view import legend_groups, map_view, plain
-from chroma_nb.widgets.panel import Panel
+from chroma_nb.widgets.linking import SelectingPanel
+from chroma_nb.widgets.map_colors import MapColors, colors_on
+from chroma_nb.widgets.map_view import legend_groups, map_view, plain, recolor
+from chroma_nb.widgets.page_ground import new_page_ground
 from chroma_nb.words import counted
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _SHOWN = 5
 _EVERY = "a group"
 
 
-class MapWidget(Panel):
+class MapWidget(SelectingPanel):
     """A live map. Draw around records, find them by their text, or choose a group: `selected_ids` are these records.
 
     Args:
@@ -49,8 +51,6 @@ class MapWidget(Panel):
         self._collection = collection
         self.picture = picture
         self._rows: dict[str, int] = {one: row for row, one in enumerate(picture.points.ids)}
-        self._heard: list[str] = []
-        self._callbacks: list[Callable[[list[str]], object]] = []
         #: jupyter-scatter's widget; None without ipywidgets.
         self.view: Any = None
         #: What the button that confirms is going to do.
@@ -61,8 +61,12 @@ class MapWidget(Panel):
         return f"MapWidget({shorten(self.picture.name, 30)!r}, {len(self.picture.points.ids):,} records)"
 
     def _display_(self) -> Any:
-        # jupyter-scatter's plot is an anywidget itself.
-        return super()._display_() if self.view is None or self._closed else self.view
+        if self.view is None or self._closed:
+            return super()._display_()
+        # Controls as marimo can show them; the plot and the page's colour are anywidgets themselves.
+        above, below = self._new_mirrors(self._above, self._below)
+        stacked: Any = importlib.import_module("marimo").vstack
+        return stacked([above, self._page, self.view, below])
 
     def _snapshot(self) -> str:
         png = base64.b64encode(self.picture._repr_png_()).decode("ascii")
@@ -80,14 +84,9 @@ class MapWidget(Panel):
             [] if self.picture.is_scale or self.picture.color is None else self.picture.groups()
         )
         self._groups = {plain(name, 40): which for name, which, _ in groups}
-        colored = legend_groups(self.picture) if groups else []
-        legend = fill(
-            "map_legend",
-            name=plain(self.picture.name, 60),
-            about=self.picture.subtitle,
-            key=plain(self.picture.color, 40) if self.picture.color else "",
-            groups=[(plain(name, 24), color) for name, _, color in colored],
-        )
+        self._legend = w.HTML(self._legend_on(MapColors()))
+        self._page = new_page_ground()
+        self._page.observe(self._safely(lambda change: self._recolor(change["new"])), "ground")
         self.find = w.Text(
             description="find",
             placeholder="a word in the texts, or an id",
@@ -107,17 +106,26 @@ class MapWidget(Panel):
         self.find.observe(self._safely(lambda change: self._find(change["new"])), "value")
         self.group.observe(self._safely(lambda change: self._choose(change["new"])), "value")
         self.clear.on_click(self._safely(lambda button: self._select([])))
-        return w.VBox(
-            [
-                w.HTML(legend),
-                w.HBox([self.find, self.group, self.clear]),
-                self.view,
-                self._chosen,
-                self._actions(w),
-                self._table,
-                self._status,
-            ]
+        self._above = w.VBox([self._legend, w.HBox([self.find, self.group, self.clear])])
+        self._below = w.VBox([self._chosen, self._actions(w), self._table, self._status])
+        return w.VBox([self._page, self._above, self.view, self._below])
+
+    def _legend_on(self, colors: MapColors) -> str:
+        colored = legend_groups(self.picture) if self._groups else []
+        return fill(
+            "map_legend",
+            name=plain(self.picture.name, 60),
+            about=self.picture.subtitle,
+            key=plain(self.picture.color, 40) if self.picture.color else "",
+            groups=[(plain(name, 24), colors.of(color)) for name, _, color in colored],
         )
+
+    def _recolor(self, ground: str) -> None:
+        """Follow the page's theme."""
+        colors = colors_on(ground)
+        if colors is not None:
+            recolor(self.view, self.picture, colors)
+            self._set(self._legend, "value", self._legend_on(colors))
 
     def _actions(self, w: Any) -> Any:
         """Return the controls for what is selected; hidden while nothing is."""
@@ -207,9 +215,16 @@ class MapWidget(Panel):
         """Return the selected records as a table."""
         return self.selection().to_pandas()
 
-    def on_selection(self, callback: Callable[[list[str]], object]) -> None:
-        """Call a function with the ids whenever others are selected."""
-        self._callbacks.append(callback)
+    def _selected_ids(self) -> list[str]:
+        return self.selected_ids
+
+    def _show_selected(self, ids: list[str]) -> None:
+        rows = [self._rows[one] for one in ids if one in self._rows]
+        self._select(rows)
+        if len(rows) < len(ids):
+            self._say(
+                f"Not on this map: {len(ids) - len(rows):,} of the {counted(len(ids), 'record')} selected elsewhere."
+            )
 
     def _find(self, text: str) -> None:
         """Select the records whose text or id has these words."""
@@ -232,9 +247,8 @@ class MapWidget(Panel):
 
     def _changed(self) -> None:
         chosen = self.selected_ids
-        if chosen == self._heard:
+        if chosen == self._told:
             return
-        self._heard = chosen
         self._ask("", None)
         text = "nothing selected"
         if chosen:
@@ -249,8 +263,7 @@ class MapWidget(Panel):
             self._set(self._table, "value", display.html(first) or "")
         else:
             self._set(self._table, "value", "")
-        for callback in self._callbacks:
-            callback(chosen)
+        self._tell()
 
     # -- what becomes of it -------------------------------------------------------------------
 

@@ -4,6 +4,8 @@
 const ELEMENTS = new Set(("DIV P SPAN STRONG B EM SMALL MARK CODE PRE UL OL LI TABLE CAPTION THEAD TBODY TR TH TD " +
   "DETAILS SUMMARY METER PROGRESS IMG").split(" "));
 const ATTRIBUTES = new Set("class scope min max value low high optimum alt width title open".split(" "));
+// The one style that a template's element keeps: the dot of a legend (map_legend.html).
+const DOT = /^display:inline-block;width:10px;height:10px;border-radius:5px;margin-right:4px;background:#[0-9a-f]{6}$/;
 
 function copied(from, into) {
   for (const child of from.childNodes) {
@@ -14,6 +16,8 @@ function copied(from, into) {
       for (const {name, value} of child.attributes) {
         if (ATTRIBUTES.has(name) || (name === "src" && value.startsWith("data:image/png;base64,"))) {
           made.setAttribute(name, value);
+        } else if (name === "style" && DOT.test(value)) {
+          made.style.cssText = value;
         }
       }
       copied(child, made);

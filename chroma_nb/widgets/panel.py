@@ -44,7 +44,8 @@ class Panel(ABC):
         self._closed = False
         self._display_ids: list[str] = []
         self._shown_snapshot = ""
-        self._mirrors: list[Any] = []
+        #: The mirrors of each place in marimo, the oldest first.
+        self._mirrors: list[list[Any]] = []
         self._root: Any = None
         self._status: Any = None
         if all(map(is_installed, self._packages)):
@@ -95,20 +96,31 @@ class Panel(ABC):
             return _Page(
                 self._with_hint("" if self._closed else "pip install ipywidgets anywidget")
             )
-        from chroma_nb.widgets.mirror import mirror_of
-
-        # Each time a new one: marimo ends those of a cell that it runs again.
-        mirror = mirror_of(self._root, lambda error: self._say(f"{type(error).__name__}: {error}"))
-        self._mirrors.append(mirror)
-        while len(self._mirrors) > _MIRRORS:
-            self._mirrors.pop(0).end(self._repr_html_())
+        anywidget: Any = importlib.import_module("anywidget")
+        if isinstance(self._root, anywidget.AnyWidget):
+            return self._root
+        (mirror,) = self._new_mirrors(self._root)
         return mirror
 
+    def _new_mirrors(self, *roots: Any) -> list[Any]:
+        """Return mirrors of parts of the panel, for one more place in marimo."""
+        from chroma_nb.widgets.mirror import mirror_of
+
+        def say(error: Exception) -> None:
+            self._say(f"{type(error).__name__}: {error}")
+
+        # Each time new ones: marimo ends those of a cell that it runs again.
+        mirrors = [mirror_of(one, say) for one in roots]
+        self._mirrors.append(mirrors)
+        while len(self._mirrors) > _MIRRORS:
+            _end(self._mirrors.pop(0), self._repr_html_())
+        return mirrors
+
     def _ipython_display_(self) -> None:
-        snapshot = self._repr_html_()
         if self._root is not None and not self._closed:
             _publish({_WIDGET_VIEW: self._view(), "text/plain": repr(self)})
-        self._shown_snapshot = snapshot
+        # The browser draws while it is made, which takes some time where it is a picture.
+        snapshot = self._shown_snapshot = self._repr_html_()
         self._display_ids = [*self._display_ids, uuid.uuid4().hex][-4:]
         _publish({"text/html": snapshot, "text/plain": repr(self)}, self._display_ids[-1])
 
@@ -166,8 +178,8 @@ class Panel(ABC):
             self._update_snapshots()
             self._closed = True
             snapshot = self._repr_html_() if self._mirrors else ""
-            for mirror in self._mirrors:
-                mirror.end(snapshot)
+            for mirrors in self._mirrors:
+                _end(mirrors, snapshot)
             if self._root is not None:
                 close_tree(self._root)
 
@@ -176,6 +188,12 @@ class Panel(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _end(mirrors: list[Any], snapshot: str) -> None:
+    """End the mirrors of one place: it shows the snapshot from now on."""
+    for at, one in enumerate(mirrors):
+        one.end("" if at else snapshot)
 
 
 class _Page:

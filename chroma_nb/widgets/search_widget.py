@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chroma_nb import display
 from chroma_nb.display.extent import Extent
@@ -26,7 +26,7 @@ from chroma_nb.widgets.filter_controls import (
     filter_control,
     look_at,
 )
-from chroma_nb.widgets.panel import Panel
+from chroma_nb.widgets.linking import SelectingPanel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ _BY_RECORD = "Search by “near to” and the id of a record instead."
 _NO_KEY = object()
 
 
-class SearchWidget(Panel):
+class SearchWidget(SelectingPanel):
     """A live search over one collection.
 
     Type a question and choose filters; the answer follows, with the time that it took, the way it was
@@ -63,7 +63,10 @@ class SearchWidget(Panel):
     Attributes:
         result: The last answer, a `QueryResult` or `GetResult`.
         code: The call that gives it.
+        selected: The ids of that answer; none where nothing was asked. `on_selection` tells of others.
     """
+
+    _shows_others: ClassVar[bool] = False
 
     def __init__(self, collection: Collection, *, n_results: int = 10) -> None:
         self._collection = collection
@@ -77,6 +80,7 @@ class SearchWidget(Panel):
         self._seen: dict[str, Seen] = {}
         self.result: QueryResult | GetResult | None = None
         self.code = ""
+        self.selected: list[str] = []
         super().__init__()
         if self._root is not None:
             self.search()
@@ -260,7 +264,20 @@ class SearchWidget(Panel):
         self._set(self._answer, "value", display.html(self.result, rows) or "")
         self._set(self._code, "value", fill("code", code=self.code))
         self._update_snapshots()
+        self.selected = self._found() if asked or "where" in arguments or words else []
         self._wait = min(LONGEST_WAIT, max(SHORTEST_WAIT, time.perf_counter() - started))
+        self._tell()
+
+    def _found(self) -> list[str]:
+        ids: list[Any] = [] if self.result is None else self.result["ids"]
+        # Those of a query are in a list for each question.
+        return list(ids[0] if ids and isinstance(ids[0], list) else ids)
+
+    def _selected_ids(self) -> list[str]:
+        return self.selected
+
+    def _show_selected(self, ids: list[str]) -> None:
+        """Show nothing: its answer is a selection of its own."""
 
     def _first(self, arguments: dict[str, Any]) -> str:
         """Get the first records that match; say so."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.live_maps import ground_of, wait_for_ground
 from tests.browser.server import serve
 
 if TYPE_CHECKING:
@@ -16,20 +18,34 @@ if TYPE_CHECKING:
 pytest.importorskip("marimo", reason="needs the extra 'browser'")
 pytest.importorskip("anywidget", reason="needs the extra 'plot'")
 
-NOTEBOOK = Path(__file__).parent / "marimo_panels.py"
+FOLDER = Path(__file__).parent
 #: For what a busy machine takes; nothing waits so long on an ordinary one.
 PATIENCE = 20_000
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The notebook as marimo serves it."""
-    home = tmp_path_factory.mktemp("marimo")
-    shutil.copy(NOTEBOOK, home)
+@contextlib.contextmanager
+def served(name: str, home: Path) -> Iterator[str]:
+    """Serve one of the notebooks as marimo does, with an empty folder as its home; yield its address."""
+    shutil.copy(FOLDER / name, home)
     # Dark where the browser is.
     (home / "pyproject.toml").write_text('[tool.marimo.display]\ntheme = "system"\n')
-    arguments = ["marimo", "-q", "run", NOTEBOOK.name, "--headless", "--no-token", "--no-sandbox"]
+    arguments = ["marimo", "-q", "run", name, "--headless", "--no-token", "--no-sandbox"]
     with serve(arguments, home, home, "/health") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The notebook of the memory and the search panel."""
+    with served("marimo_panels.py", tmp_path_factory.mktemp("marimo")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def map_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The notebook of the live map."""
+    pytest.importorskip("jscatter", reason="needs the extra 'plot'")
+    with served("marimo_map.py", tmp_path_factory.mktemp("marimo-map")) as url:
         yield url
 
 
@@ -98,6 +114,36 @@ def test_it_can_be_read_and_used_by_all(
     page.screenshot(path=pictures / f"marimo-{scheme}-{width}.png", full_page=True)
     shown = page.locator(".cnb-panel").first.evaluate("one => getComputedStyle(one).colorScheme")
     assert shown == scheme
+    found = axe.Axe().run(page, context="marimo-anywidget").response["violations"]
+    context.close()
+    assert not [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_live_map_lives(browser: Any, map_app: str, pictures: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    context = browser.new_context(viewport={"width": 1000, "height": 1800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(map_app)
+    canvas = page.locator("canvas").first
+    canvas.wait_for(timeout=PATIENCE)
+    above, below = page.locator(".cnb-panel").nth(0), page.locator(".cnb-panel").nth(1)
+    dots = above.locator("span").evaluate_all(
+        "all => all.map(one => one.style.background).filter(Boolean)"
+    )
+    assert len(set(dots)) == 4, "of four groups"
+    above.get_by_label("select").select_option(label="adv")
+    below.get_by_text("selected: .selected_ids").wait_for(timeout=PATIENCE)
+    # The table is linked to it.
+    n = below.get_by_text("selected: .selected_ids").inner_text().split(" ")[0]
+    table = page.locator(".cnb-table")
+    table.get_by_text(f"of {n} records selected elsewhere").first.wait_for(timeout=PATIENCE)
+    table.locator("tbody tr").nth(1).locator("td").nth(2).click()
+    below.get_by_text("1 selected: .selected_ids").wait_for(timeout=PATIENCE)
+    ground = ground_of(page)
+    assert (ground < "#80") == (scheme == "dark")
+    wait_for_ground(page, canvas, ground)
+    page.screenshot(path=pictures / f"marimo-map-{scheme}.png", full_page=True)
     found = axe.Axe().run(page, context="marimo-anywidget").response["violations"]
     context.close()
     assert not [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from tests.browser.elsewhere import in_voila, run_in_notebook_7
+import pytest
+
+from tests.browser.elsewhere import chosen_theme, in_voila, run_in_notebook_7
 from tests.browser.lab import TIMEOUT
+from tests.browser.live_maps import select_with_a_lasso, wait_for_ground
 from tests.browser.scratch import GLOSSES, write_notebook
 from tests.browser.static_pages import axe_problems, contrast_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 SETUP = (
     GLOSSES
@@ -29,23 +29,6 @@ MANY = """
 for number in range(10):
     client.create_collection(f"notes-{number:02}").add(**datasets.glosses(40 + number))
 """
-
-
-def draw_lasso(page: Any, plot: Any, size: float) -> None:
-    """Draw around some points of a plot."""
-    box = plot.bounding_box()
-    assert box is not None
-    left, top = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3
-    page.mouse.move(left, top)
-    page.mouse.down()
-    # It ends some way from where it began, or it would be a click.
-    for dx, dy in ((size, 0), (size, size), (0, size), (0, size / 3)):
-        page.mouse.move(left + dx, top + dy, steps=6)
-        # The canvas takes no more than one place in some milliseconds.
-        page.wait_for_timeout(40)
-    page.mouse.up()
-    # Away, so that no hover follows.
-    page.mouse.move(box["x"] - 60, top)
 
 
 def test_the_memory_panel_acts_and_leaves_a_snapshot(
@@ -207,23 +190,20 @@ def test_the_live_map_gives_a_selection_back(
     panel.evaluate("element => element.scrollIntoView({block: 'center'})")
     lab.wait_drawn()
     # One alone would be a click.
-    chosen = panel.get_by_text(re.compile(r"^(\d\d+|[\d,]{5,}) selected: .selected_ids"))
-    for attempt in range(4):
-        # The canvas takes the mouse some time after it has drawn, and says nowhere when.
-        draw_lasso(lab.page, canvas, 120 + 20 * attempt)
-        with contextlib.suppress(lab.Timeout):
-            chosen.wait_for(timeout=10_000)
-            break
-    assert chosen.is_visible()
+    select_with_a_lasso(lab, panel, re.compile(r"^(\d\d+|[\d,]{5,}) selected: .selected_ids"))
     lab.wait_idle()
     lab.wait_drawn()
-    for theme in ("light", "dark"):
+    for theme, ground in (("light", "#ffffff"), ("dark", "#111111")):
         lab.set_theme(theme)
-        lab.screenshot(pictures / f"map-widget-{theme}.png", panel)
+        wait_for_ground(lab.page, canvas, ground)
+        for width, mark in ((900, "-narrow"), (1_400, "")):
+            lab.page.set_viewport_size({"width": width, "height": 1_400})
+            lab.wait_drawn()
+            lab.screenshot(pictures / f"map-widget-{theme}{mark}.png", panel)
         assert contrast_problems(lab.page, ".cnb-live") == []
-    assert axe_problems(lab.page, ".cnb-live") == []
+        assert axe_problems(lab.page, ".cnb-live") == []
+        lab.screenshot(pictures / f"map-static-{theme}.png", lab.outputs(2))
     lab.set_theme("light")
-    lab.screenshot(pictures / "map-static-light.png", lab.outputs(2))
     # A metadata value is asked about before it is set.
     panel.get_by_placeholder("metadata key").fill("mine")
     panel.get_by_placeholder("its value").fill("True")
@@ -261,19 +241,24 @@ def use_the_map(page: Any) -> None:
     assert axe_problems(page, ".cnb-live") == []
 
 
+@pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#111111")])
 def test_the_live_map_works_in_notebook_7(
-    page: Any, jupyter: tuple[str, Path], pictures: Path
+    page: Any, jupyter: tuple[str, Path], pictures: Path, theme: str, ground: str
 ) -> None:
     url, root = jupyter
-    run_in_notebook_7(page, url, write_notebook(root / "map-7.ipynb", SETUP, MAP))
-    use_the_map(page)
-    page.screenshot(path=str(pictures / "map-notebook-7.png"))
-
-
-def test_the_live_map_works_in_voila(
-    page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
-) -> None:
-    with in_voila(page, tmp_path_factory.mktemp("voila-map"), SETUP, MAP):
+    with chosen_theme(url, theme):
+        run_in_notebook_7(page, url, write_notebook(root / "map-7.ipynb", SETUP, MAP))
         use_the_map(page)
+        wait_for_ground(page, page.locator(".cnb-live canvas").first, ground)
+        page.screenshot(path=str(pictures / f"map-notebook-7-{theme}.png"))
+
+
+@pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#212121")])
+def test_the_live_map_works_in_voila(
+    page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path, theme: str, ground: str
+) -> None:
+    with in_voila(page, tmp_path_factory.mktemp("voila-map"), SETUP, MAP, theme=theme):
+        use_the_map(page)
+        wait_for_ground(page, page.locator(".cnb-live canvas").first, ground)
         assert not page.locator(".cnb-snapshot").last.is_visible()
-        page.screenshot(path=str(pictures / "map-voila.png"))
+        page.screenshot(path=str(pictures / f"map-voila-{theme}.png"))

@@ -279,7 +279,54 @@ def test_what_the_map_is_told_of_a_record_is_short_and_plain(glosses: Any) -> No
             assert len(told[key]) <= 160
             assert told[key].startswith("<img"), "jupyter-scatter writes it as text"
             assert not set(told[key]) & {"\x00", "\u202e", "\n"}
-        assert "<img" not in live._root.children[0].value
+        assert "<img" not in live._legend.value
+
+
+@pytest.mark.parametrize("query", [None, "a dog"])
+@pytest.mark.parametrize("color", [None, "pos", "words"])
+def test_the_live_map_follows_the_page(glosses: Any, query: str | None, color: str | None) -> None:
+    pytest.importorskip("jscatter", reason="needs the extra 'plot'")
+    from matplotlib.colors import to_hex
+
+    from chroma_nb.widgets.map_colors import MapColors
+
+    with glosses.plot(color=color, query=query, method="pca", interactive=True) as live:
+        view = live.view
+        on_white = [to_hex(one) for one in view.color]
+        for ground in ("#111111", "#383838", "#ffffff"):
+            live._page.ground = ground
+            assert live._status.value == ""
+            assert to_hex(view.background_color) == ground
+            colors = MapColors(ground)
+            assert set(view.labels["fontColor"]) == {colors.ink}
+            assert _contrast(colors.ink, ground) >= 4.5
+            assert _contrast(to_hex(view.color_selected), ground) >= 4.5
+            # The points have the colours of the legend, and the question is there if there is one.
+            for _, _, one in live.picture.groups() if live._groups else ():
+                assert colors.of(one) in live._legend.value
+                assert colors.of(one) in map(to_hex, view.color)
+        assert [to_hex(one) for one in view.color] == on_white
+        assert (MapColors().ink in on_white) == (query is not None and not live.picture.is_scale)
+        before = view.background_color
+        for bad in ("", "red", "#12345", "#12345g", "url(x)", "#111111;x"):
+            live._page.ground = bad
+        assert view.background_color == before
+        assert live._status.value == ""
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours (WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    lights = []
+    for color in (one, other):
+        parts = [
+            part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4
+            for part in to_rgb(color)
+        ]
+        lights.append(0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2])
+    dark, light = sorted(lights)
+    return (light + 0.05) / (dark + 0.05)
 
 
 def test_the_saved_notebook_keeps_the_picture(live: Any) -> None:

@@ -67,6 +67,7 @@ ALLOWED = {
     ("embedding/calls.py", "_CHECKED_ROWS"): "a bit for each number of vectors that are there",
     ("plotting/embedding_map.py", "_PIECES"): "a number of pieces, whose ids are read",
     ("plotting/clusters.py", "_LEAST_RECORDS"): "what is a cluster",
+    ("plotting/clusters.py", "_READ_RECORDS"): "a sample, whose words give the names",
     ("plotting/layouts.py", "_SEARCH_STEPS"): "steps of a progress bar",
     ("plotting/tsne.py", "LEAST_RECORDS"): "what can be laid out",
     ("plotting/tsne.py", "_FEW_RECORDS"): "from where threads are faster",

@@ -9,7 +9,7 @@ from chroma_nb.errors import NotSupportedError
 from chroma_nb.filters.sql import json_pointer
 from chroma_nb.harmless import clean
 from chroma_nb.search.conditions import as_document_filter, as_filter
-from chroma_nb.widgets.asking import all_of, call_code
+from chroma_nb.widgets.asking import WRITTEN_IDS, Code, all_of, call_code
 from chroma_nb.widgets.table.columns import CHOICES, Column, metadata_column, seen_columns
 from chroma_nb.widgets.table.sources import Page, Question, Record, Source
 
@@ -66,12 +66,17 @@ class CollectionSource(Source):
     def _arguments(self, question: Question) -> dict[str, Any]:
         """Return a question as `get` takes it, without order, limit and offset."""
         arguments: dict[str, Any] = {}
+        if question.only is not None:
+            arguments["ids"] = list(question.only)
         parts = [self._base["where"]] if "where" in self._base else []
         for column in question.asked:
             if column.condition is None:
                 continue
             if column.part == "id":
-                arguments["ids"] = list(column.condition.among)
+                among = column.condition.among
+                arguments["ids"] = [
+                    one for one in among if question.only is None or one in question.only
+                ]
             else:
                 parts.append(column.condition.where(column.key))
         if parts:
@@ -85,13 +90,18 @@ class CollectionSource(Source):
 
     def page(self, question: Question, offset: int, n: int, *, documents: bool = True) -> Page:
         arguments = self._arguments(question)
+        if arguments.get("ids") == []:
+            # To a store, no ids are all of them.
+            return Page([], 0, False)
         include = ["documents", "metadatas", "uris"] if documents else ["metadatas", "uris"]
         if question.order is not None and self.can_sort:
             return self._sorted(question, arguments, offset, n, include)
         # One more says whether there are others.
         found = self._collection.get(**arguments, limit=n + 1, offset=offset, include=include)
         records = _records(found)
-        code = call_code("get", arguments | {"limit": n} | ({"offset": offset} if offset else {}))
+        code = call_code(
+            "get", _written(arguments) | {"limit": n} | ({"offset": offset} if offset else {})
+        )
         return Page(records[:n], self._total(arguments), len(records) > n, code)
 
     def _total(self, arguments: dict[str, Any]) -> int | None:
@@ -116,7 +126,7 @@ class CollectionSource(Source):
             total = len(matching)
             self._counted = arguments, total
             condition = " WHERE id = ANY($ids)"
-            lines = [f'ids = {call_code("get", arguments | {"include": []})}["ids"]']
+            lines = [f'ids = {call_code("get", _written(arguments) | {"include": []})}["ids"]']
         query = f'SELECT id FROM "{name}"{condition} ORDER BY {order} LIMIT {n} OFFSET {offset}'
         shown = [f"{key!r}: {value!r}" for key, value in parameters.items()]
         if arguments:
@@ -146,6 +156,12 @@ class CollectionSource(Source):
 
     def forget(self) -> None:
         self._counted = None
+
+
+def _written(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments as they are written: many ids by the name of what holds them."""
+    many = len(arguments.get("ids", ())) > WRITTEN_IDS
+    return arguments | {"ids": Code("table.only")} if many else arguments
 
 
 def _order(column: Column, descending: bool) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.widgets.formulas import no_formula
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Characters that a clipboard gets.
 MOST_CHARACTERS = 2_000_000
-#: A text that begins so is a formula to a spreadsheet (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def as_json(record: Record) -> str:
@@ -33,12 +32,12 @@ def as_json(record: Record) -> str:
 def as_csv(columns: Sequence[Column], records: Sequence[Record]) -> str:
     """Return records as CSV (RFC 4180) with these columns.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe before it, as OWASP advises. Numbers stay
-    numbers: -5 is no formula.
+    A text that a spreadsheet would take for a formula gets an apostrophe before it. Numbers stay numbers: -5 is no
+    formula.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([_safe(column.key or column.part) for column in columns])
+    writer.writerow([no_formula(column.key or column.part) for column in columns])
     for record in records:
         writer.writerow([_cell(record.value(column)) for column in columns])
         if out.tell() > MOST_CHARACTERS:
@@ -53,11 +52,7 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return _safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-
-
-def _safe(text: str) -> str:
-    return "'" + text if text.lstrip(" ").startswith(_FORMULA) else text
+    return no_formula(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _within(text: str) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.display.cells import text_of
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
     from chroma_nb.widgets.table.media import Media
-    from chroma_nb.widgets.table.sources import Record
+    from chroma_nb.widgets.table.sources import Page, Record
 
 #: Characters of a document and of a metadata value, and metadata keys, that are shown.
 _DOCUMENT = 1_000_000
@@ -21,6 +22,31 @@ _KEYS = 200
 def cut(text: str, limit: int) -> str:
     """Return a text as it can be shown, at most so many characters of it."""
     return shorten(clean(text[: limit + 1]), limit)
+
+
+def place_line(page: Page, offset: int, is_filtered: bool, n_elsewhere: int | None) -> str:
+    """Say which rows are shown, of how many.
+
+    Args:
+        page: The rows.
+        offset: Rows before them.
+        is_filtered: Whether a filter or a text is asked for.
+        n_elsewhere: Records that were selected in another panel, and of which alone there are rows; None: all.
+    """
+    n, total = len(page.records), page.total
+    first, last = offset + 1, offset + n
+    if not n:
+        line = "no records match" if is_filtered else "no records"
+    elif total is None:
+        line = f"{first:,}–{last:,}" + (" of more" if page.more else f" of {last:,}")
+    else:
+        found = " that match" if is_filtered else ""
+        line = f"{first:,}–{last:,} of {counted(total, 'record')}{found}"
+    if n_elsewhere is None:
+        return line
+    if total == n_elsewhere and n and not is_filtered:
+        return f"{line} selected elsewhere"
+    return f"{line}, of {n_elsewhere:,} selected elsewhere"
 
 
 def whole_record(record: Record, media: Media) -> dict[str, Any]:

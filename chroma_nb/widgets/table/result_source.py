@@ -98,6 +98,7 @@ class ResultSource(Source):
             question.contains,
             question.order.name if question.order else None,
             question.descending,
+            question.only,
         )
         if self._found is None or self._found[0] != asked:
             self._found = asked, self._find(question)
@@ -105,6 +106,9 @@ class ResultSource(Source):
 
     def _find(self, question: Question) -> NDArray[np.int64]:
         rows: Iterable[int] = range(self._n)
+        if question.only is not None:
+            ids, only = list(self._all("ids")), set(question.only)
+            rows = [row for row in rows if ids[row] in only]
         if question.contains:
             texts = list(self._all("documents"))
             rows = [row for row in rows if question.contains in (texts[row] or "")]

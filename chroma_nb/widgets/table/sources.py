@@ -22,12 +22,14 @@ class Question:
         contains: A text that the documents contain, as it is written; empty asks for nothing.
         order: The column to sort by, None for the order of insertion or of nearness.
         descending: From the largest to the smallest. Records without a value come last in both.
+        only: The ids of the only records that may be there; None: all.
     """
 
     asked: Sequence[Column] = ()
     contains: str = ""
     order: Column | None = None
     descending: bool = False
+    only: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,13 @@ async function toClipboard(text) {
   }
 }
 
-// Whether the text around is light: then the theme is dark.
+// Whether the text around is light: then the theme is dark. A canvas knows every notation of colours.
 function isDark(el) {
-  const [r, g, b] = (getComputedStyle(el).color.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
+  const canvas = h("canvas", { width: 1, height: 1 });
+  const context = canvas.getContext("2d");
+  context.fillStyle = getComputedStyle(el).color;
+  context.fillRect(0, 0, 1, 1);
+  const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
   return 0.299 * r + 0.587 * g + 0.114 * b > 140;
 }
 

@@ -11,11 +11,12 @@ from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
 from chroma_nb.suggest import did_you_mean
-from chroma_nb.widgets.panel import Panel
+from chroma_nb.validation.ids import check_query_ids
+from chroma_nb.widgets.linking import SelectingPanel
 from chroma_nb.widgets.table.columns import CELL, Column
 from chroma_nb.widgets.table.copying import as_csv, as_json
-from chroma_nb.widgets.table.drawing import cut, whole_record
-from chroma_nb.widgets.table.editing import KINDS, Change, Draft, Edits, said
+from chroma_nb.widgets.table.drawing import cut, place_line, whole_record
+from chroma_nb.widgets.table.editing import Change, Draft, Edits, said
 from chroma_nb.widgets.table.front_end import new_front_end
 from chroma_nb.widgets.table.media import Media
 from chroma_nb.widgets.table.sources import Page, Question, Record, Source
@@ -23,7 +24,7 @@ from chroma_nb.words import brief, counted
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -39,7 +40,7 @@ _MOST_SHOWN = 30
 _MOST_SELECTED = 10_000
 
 
-class TableWidget(Panel):
+class TableWidget(SelectingPanel):
     """A live table of records. One page at a time is in the browser.
 
     Args:
@@ -92,7 +93,7 @@ class TableWidget(Panel):
         self._change: Change | None = None
         self._message = ""
         self._done = ""
-        self._callbacks: list[Callable[[list[str]], object]] = []
+        self._only: list[str] | None = None
         self._look()
         super().__init__()
         if self._root is not None:
@@ -151,9 +152,40 @@ class TableWidget(Panel):
         """The calls that give the page that is shown; empty for a result, which is there already."""
         return self._page.code
 
-    def on_selection(self, callback: Callable[[list[str]], object]) -> None:
-        """Call a function with the ids whenever others are selected."""
-        self._callbacks.append(callback)
+    @property
+    def only(self) -> list[str] | None:
+        """The ids of the only records that are in the table; None: all. Assign some, or None."""
+        return None if self._only is None else list(self._only)
+
+    @only.setter
+    def only(self, ids: Iterable[str] | None) -> None:
+        if ids is not None:
+            ids = check_query_ids(ids if isinstance(ids, str) else list(dict.fromkeys(ids)))
+        with self._lock:
+            if not self._closed:
+                self._show_only(ids)
+
+    def _show_only(self, ids: list[str] | None) -> None:
+        before, self._only = self._only, ids
+        try:
+            self._offset = 0
+            self._look()
+        except BaseException:
+            self._only = before
+            raise
+        there = None if ids is None else set(ids)
+        self._selected = {
+            key: one for key, one in self._selected.items() if there is None or one in there
+        }
+        self._show()
+        self._tell()
+
+    def _selected_ids(self) -> list[str]:
+        return self.selected
+
+    def _show_selected(self, ids: list[str]) -> None:
+        self._selected = {}
+        self._show_only(ids or None)
 
     def refresh(self) -> None:
         """Ask again: what has been written since is shown."""
@@ -217,7 +249,8 @@ class TableWidget(Panel):
     def _question(self) -> Question:
         asked = [one for one in self._columns if one.condition is not None]
         order = None if self._order is None else self._column(self._order[0])
-        return Question(asked, self._contains, order, bool(self._order and self._order[1]))
+        descending = bool(self._order and self._order[1])
+        return Question(asked, self._contains, order, descending, self._only)
 
     def _look(self) -> None:
         """Read the page, or the last one where there is none so far back."""
@@ -258,15 +291,8 @@ class TableWidget(Panel):
         self._set(self._root, "state", self._state())
 
     def _place(self) -> str:
-        """Say which rows are shown, of how many."""
-        total, n = self._page.total, len(self._page.records)
-        first, last = self._offset + 1, self._offset + n
-        if not n:
-            return "no records" if not self._is_filtered else "no records match"
-        if total is None:
-            return f"{first:,}–{last:,}" + (" of more" if self._page.more else f" of {last:,}")
-        found = " that match" if self._is_filtered else ""
-        return f"{first:,}–{last:,} of {counted(total, 'record')}{found}"
+        elsewhere = None if self._only is None else len(self._only)
+        return place_line(self._page, self._offset, self._is_filtered, elsewhere)
 
     @property
     def _is_filtered(self) -> bool:
@@ -293,7 +319,7 @@ class TableWidget(Panel):
             "can_sort": self._source.can_sort,
             "can_search": any(one.part == "document" for one in self._columns),
             "contains": self._contains,
-            "filtered": self._is_filtered,
+            "filtered": self._is_filtered or self._only is not None,
             "rows": [self._row(one, shown) for one in self._page.records],
             "chosen": self._chosen,
             "record": self._record(),
@@ -304,7 +330,7 @@ class TableWidget(Panel):
             "done": self._done,
             "editable": self._edits is not None,
             "undo": self._undo_label(),
-            "draft": self._drafted(),
+            "draft": None if self._draft is None else self._draft.described(),
             "change": None if self._change is None else self._change.described(),
         }
 
@@ -339,19 +365,6 @@ class TableWidget(Panel):
         if last is None or self._edits is None:
             return ""
         return f"Undo {cut(last.key, 24)} of {cut(last.seen.id, 24)}"
-
-    def _drafted(self) -> dict[str, Any] | None:
-        if self._draft is None:
-            return None
-        return {
-            "key": self._draft.seen.key,
-            "column": f"metadata:{self._draft.key}",
-            "label": cut(self._draft.key, 60),
-            "id": cut(self._draft.seen.id, 60),
-            "text": self._draft.text,
-            "kind": self._draft.kind,
-            "kinds": list(KINDS),
-        }
 
     # -- acting -------------------------------------------------------------------------------
 
@@ -410,7 +423,7 @@ class TableWidget(Panel):
         self._again()
 
     def _clear(self, message: Mapping[str, Any]) -> None:
-        self._contains = ""
+        self._contains, self._only = "", None
         for column in self._columns:
             column.condition = None
         self._again()
@@ -473,9 +486,7 @@ class TableWidget(Panel):
 
     def _selection_changed(self) -> None:
         self._push()
-        ids = self.selected
-        for callback in self._callbacks:
-            callback(ids)
+        self._tell()
 
     def _unchoose(self, message: Mapping[str, Any]) -> None:
         self._chosen = None
