@@ -25,7 +25,9 @@ def _():
             {"year": 1990 + n, "topic": "animals" if n % 2 else "trains"} for n in range(40)
         ],
     )
-    return client, notes
+    # Another store, so that the memory panel of the first one stays small.
+    more = chroma_nb.Client(tempfile.mkdtemp(), settings=settings)
+    return client, more, notes
 
 
 @app.cell
@@ -53,6 +55,30 @@ def _(search):
     # The same panel a second time.
     search
     return
+
+
+@app.cell
+def _(more):
+    # Days, texts and lists have controls of their own.
+    import datetime
+
+    first = datetime.date(2001, 1, 1)
+    log = more.create_collection("log")
+    log.add(
+        ids=[f"{n}" for n in range(90)],
+        documents=["trains run on rails"] * 90,
+        metadatas=[
+            {
+                "day": f"{first + datetime.timedelta(3 * n)}",
+                "title": f"entry {n}",
+                "tags": ["old" if n < 60 else "new", f"shelf {n % 7}"],
+            }
+            for n in range(90)
+        ],
+    )
+    kinds = log.widget(n_results=3)
+    kinds
+    return (kinds,)
 
 
 if __name__ == "__main__":

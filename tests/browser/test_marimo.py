@@ -34,17 +34,17 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def opened(page: Any, url: str) -> Any:
-    """Open the notebook; return its panels: that of the memory, and that of the search, twice."""
+    """Open the notebook; return its panels: that of the memory, that of the search, twice, and that of days and lists."""
     page.goto(url)
     panels = page.locator(".cnb-panel")
-    panels.nth(2).wait_for(timeout=PATIENCE)
+    panels.nth(3).wait_for(timeout=PATIENCE)
     page.get_by_role("row", name="trains run on rails").first.wait_for(timeout=PATIENCE)
     return panels
 
 
 def test_the_panels_live(page: Any, app: str, pictures: Path) -> None:
     panels = opened(page, app)
-    assert panels.count() == 3
+    assert panels.count() == 4
     memory, search, again = (panels.nth(at) for at in range(3))
     page.screenshot(path=pictures / "marimo-light.png", full_page=True)
 
@@ -86,6 +86,40 @@ def test_the_panels_live(page: Any, app: str, pictures: Path) -> None:
     memory.get_by_role("row", name="of 1.0 MB").wait_for(timeout=PATIENCE)
 
 
+def test_days_texts_and_members_of_lists_are_asked_for(page: Any, app: str) -> None:
+    panel = opened(page, app).nth(3)
+    code = panel.locator("code").last
+    # A day as somebody types it, part by part; half a day asks for nothing.
+    day = panel.get_by_label("from", exact=True)
+    day.click()
+    day.press_sequentially("0301")
+    day.press("ArrowRight")
+    panel.get_by_label("to", exact=True).fill("2001-06-30")
+    panel.get_by_text("'$lt': '2001-07-01'").wait_for(timeout=PATIENCE)
+    assert "$gte" not in code.inner_text()
+    day.fill("2001-03-01")
+    panel.get_by_text("'$gte': '2001-03-01'").wait_for(timeout=PATIENCE)
+    # A member of the lists: offered, typed, and taken with Enter.
+    member = panel.get_by_label("has", exact=True)
+    offered = member.evaluate("one => [...one.list.options].map((option) => option.value)")
+    assert {"old", "new", "shelf 6"} <= set(offered)
+    member.fill("shel")
+    assert "$contains" not in code.inner_text(), "what is half typed is not asked"
+    member.fill("shelf 6")
+    panel.get_by_text("'$contains': 'shelf 6'").wait_for(timeout=PATIENCE)
+    # A text that is in no list.
+    title = panel.get_by_label("is", exact=True)
+    title.fill("entry 555")
+    title.press("Enter")
+    panel.get_by_text("'title': 'entry 555'").wait_for(timeout=PATIENCE)
+    title.fill("entry 27")
+    panel.get_by_text("'title': 'entry 27'").wait_for(timeout=PATIENCE)
+    panel.get_by_role("row", name="2001-03-23").wait_for(timeout=PATIENCE)
+    # A day is taken out again.
+    day.fill("")
+    panel.locator("code", has_text="'$gte'").wait_for(state="detached", timeout=PATIENCE)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [900, 1400])
 def test_it_can_be_read_and_used_by_all(
@@ -94,8 +128,9 @@ def test_it_can_be_read_and_used_by_all(
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     context = browser.new_context(viewport={"width": width, "height": 1400}, color_scheme=scheme)
     page = context.new_page()
-    opened(page, app)
+    kinds = opened(page, app).nth(3)
     page.screenshot(path=pictures / f"marimo-{scheme}-{width}.png", full_page=True)
+    kinds.screenshot(path=pictures / f"marimo-kinds-{scheme}-{width}.png")
     shown = page.locator(".cnb-panel").first.evaluate("one => getComputedStyle(one).colorScheme")
     assert shown == scheme
     found = axe.Axe().run(page, context="marimo-anywidget").response["violations"]
@@ -118,6 +153,7 @@ def test_its_own_runner_shows_live_panels() -> None:
     panel.question.value = "a bear"
     panel.search()
     assert panel.result["ids"]
-    for one in (panel, defined["memory"]):
+    for one in (panel, defined["memory"], defined["kinds"]):
         one.close()
-    defined["client"].close()
+    for one in ("client", "more"):
+        defined[one].close()
