@@ -251,16 +251,6 @@ function box(className) {
   }};
 }
 
-// Native controls follow the page: its text is light where its theme is dark. A canvas knows every notation of colours.
-function isLight(color) {
-  const canvas = make("canvas", {width: 1, height: 1});
-  const context = canvas.getContext("2d");
-  context.fillStyle = color;
-  context.fillRect(0, 0, 1, 1);
-  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
-  return red + green + blue > 384;
-}
-
 function render({model, el}) {
   const panel = make("div", {className: "cnb-panel"});
   el.append(panel);

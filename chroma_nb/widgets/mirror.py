@@ -9,13 +9,13 @@ from __future__ import annotations
 import datetime
 import threading
 from functools import lru_cache
-from importlib import resources
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from chroma_nb.display.facts import HAS_THREADS
 from chroma_nb.display.render import style
+from chroma_nb.widgets.front_end_files import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,11 +81,9 @@ def _mirror_class() -> Any:
     import anywidget
     import traitlets
 
-    folder = resources.files(__package__)
-
     class PanelMirror(anywidget.AnyWidget):  # type: ignore[misc]
-        _esm = (folder / "mirror.js").read_text(encoding="utf-8")
-        _css = style() + (folder / "mirror.css").read_text(encoding="utf-8")
+        _esm = read("themes.js") + read("mirror.js")
+        _css = style() + read("mirror.css")
         #: ``{"root": id, "nodes": {id: node}}``, see `Mirrored.tree`.
         tree = traitlets.Dict().tag(sync=True)
 

@@ -95,14 +95,18 @@ class Panel(ABC):
             return _Page(
                 self._with_hint("" if self._closed else "pip install ipywidgets anywidget")
             )
-        from chroma_nb.widgets.mirror import mirror_of
-
         # Each time a new one: marimo ends those of a cell that it runs again.
-        mirror = mirror_of(self._root, lambda error: self._say(f"{type(error).__name__}: {error}"))
+        mirror = self._mirror()
         self._mirrors.append(mirror)
         while len(self._mirrors) > _MIRRORS:
             self._mirrors.pop(0).end(self._repr_html_())
         return mirror
+
+    def _mirror(self) -> Any:
+        """Return the panel as one anywidget; `end(html)` makes it show this alone."""
+        from chroma_nb.widgets.mirror import mirror_of
+
+        return mirror_of(self._root, lambda error: self._say(f"{type(error).__name__}: {error}"))
 
     def _ipython_display_(self) -> None:
         snapshot = self._repr_html_()

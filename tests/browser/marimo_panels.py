@@ -81,5 +81,48 @@ def _(more):
     return (kinds,)
 
 
+@app.cell
+def _(more):
+    shelf = more.create_collection("shelf", embedding_function=None)
+    shelf.add(
+        ids=[f"book {n:02}" for n in range(60)],
+        embeddings=[[1.0, n] for n in range(60)],
+        documents=[f"<b>page</b> {n}" for n in range(60)],
+        metadatas=[{"year": 1960 + n, "kind": "tale" if n % 2 else "poem"} for n in range(60)],
+    )
+    table = shelf.table(editable=True)
+    table
+    return shelf, table
+
+
+@app.cell
+def _(table):
+    # The same table a second time.
+    table
+    return
+
+
+@app.cell
+def _(shelf):
+    answer = shelf.query(query_embeddings=[[1.0, 7.0]], n_results=12)
+    found = answer.widget(page_size=10)
+    found
+    return answer, found
+
+
+@app.cell
+def _(answer):
+    answer.show(rows=2)
+    return
+
+
+@app.cell
+def _(answer, shelf):
+    import chroma_nb as chroma
+
+    chroma.compare(answer, shelf.query(query_embeddings=[[1.0, 9.0]], n_results=12))
+    return
+
+
 if __name__ == "__main__":
     app.run()

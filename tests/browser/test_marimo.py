@@ -120,6 +120,72 @@ def test_days_texts_and_members_of_lists_are_asked_for(page: Any, app: str) -> N
     panel.locator("code", has_text="'$gte'").wait_for(state="detached", timeout=PATIENCE)
 
 
+def test_the_table_lives(page: Any, app: str, pictures: Path) -> None:
+    opened(page, app)
+    tables = page.locator(".cnb-table")
+    tables.nth(2).wait_for(timeout=PATIENCE)
+    table, again, found = (tables.nth(at) for at in range(3))
+    table.scroll_into_view_if_needed()
+    # A document is text.
+    assert table.get_by_text("<b>page</b> 1", exact=True).count()
+    assert not table.locator("td b").count()
+    # What is done in one place is seen in the other.
+    table.get_by_role("button", name="year", exact=True).click()
+    again.locator('th[aria-sort="ascending"]').wait_for(timeout=PATIENCE)
+    table.get_by_role("button", name="year").first.click()
+    again.locator("tbody tr").first.get_by_text("2019").wait_for(timeout=PATIENCE)
+    table.get_by_role("button", name="next page").click()
+    again.get_by_text("26–50 of 60 records").first.wait_for(timeout=PATIENCE)
+    table.get_by_role("button", name="Filters").click()
+    table.get_by_role("group", name="values of kind").get_by_label("tale").check()
+    again.get_by_text("1–25 of 30 records that match").first.wait_for(timeout=PATIENCE)
+    assert not again.get_by_role("group", name="values of kind").is_visible(), (
+        "a drawer is one's own"
+    )
+    # Select, change, take back; with the keyboard.
+    table.get_by_role("checkbox", name="select book 59").check()
+    again.get_by_text("1 selected").wait_for(timeout=PATIENCE)
+    cell = table.get_by_role("button", name="year of book 57")
+    cell.focus()
+    cell.press("Enter")
+    box = table.get_by_label("new value of year of book 57")
+    box.fill("1066")
+    box.press("Enter")
+    save = table.get_by_role("button", name="Save")
+    save.wait_for(timeout=PATIENCE)
+    save.press("Enter")
+    again.get_by_text("Saved: year of book 57 is 1066.").wait_for(timeout=PATIENCE)
+    table.screenshot(path=pictures / "marimo-table-light.png")
+    again.get_by_role("button", name="Undo year").click()
+    table.get_by_text("Taken back").wait_for(timeout=PATIENCE)
+    # Wider here is wider there.
+    before = again.locator("th").first.bounding_box()["width"]
+    handle = table.get_by_role("separator", name="width of id")
+    handle.focus()
+    for _ in range(3):
+        handle.press("ArrowRight")
+    page.wait_for_function(
+        "([one, width]) => one.getBoundingClientRect().width > width + 40",
+        arg=[again.locator("th").first.element_handle(), before],
+        timeout=PATIENCE,
+    )
+    # The table of an answer.
+    found.get_by_text("1–10 of 12 records").first.wait_for(timeout=PATIENCE)
+    found.get_by_role("button", name="distance").click()
+    found.locator('th[aria-sort="ascending"]').wait_for(timeout=PATIENCE)
+
+
+def test_results_and_comparisons_are_tables(page: Any, app: str, pictures: Path) -> None:
+    opened(page, app)
+    # `show()` is no text that is printed.
+    shown = page.locator(".output", has_text="showing 2 of 12 records").last
+    shown.locator("td", has_text="<b>page</b> 7").first.wait_for(timeout=PATIENCE)
+    assert not shown.locator("td b").count()
+    compared = page.locator(".output", has_text="in both").last
+    compared.locator("table").first.wait_for(timeout=PATIENCE)
+    compared.screenshot(path=pictures / "marimo-compare-light.png")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [900, 1400])
 def test_it_can_be_read_and_used_by_all(
@@ -131,6 +197,9 @@ def test_it_can_be_read_and_used_by_all(
     kinds = opened(page, app).nth(3)
     page.screenshot(path=pictures / f"marimo-{scheme}-{width}.png", full_page=True)
     kinds.screenshot(path=pictures / f"marimo-kinds-{scheme}-{width}.png")
+    table = page.locator(".cnb-table").first
+    table.wait_for(timeout=PATIENCE)
+    table.screenshot(path=pictures / f"marimo-table-{scheme}-{width}.png")
     shown = page.locator(".cnb-panel").first.evaluate("one => getComputedStyle(one).colorScheme")
     assert shown == scheme
     found = axe.Axe().run(page, context="marimo-anywidget").response["violations"]
@@ -153,7 +222,7 @@ def test_its_own_runner_shows_live_panels() -> None:
     panel.question.value = "a bear"
     panel.search()
     assert panel.result["ids"]
-    for one in (panel, defined["memory"], defined["kinds"]):
-        one.close()
+    for name in ("search", "memory", "kinds", "table", "found"):
+        defined[name].close()
     for one in ("client", "more"):
         defined[one].close()

@@ -51,6 +51,18 @@ class Draft:
     text: str
     kind: str
 
+    def described(self) -> dict[str, Any]:
+        """Return the box to change it in, as the browser draws it."""
+        return {
+            "key": self.seen.key,
+            "column": f"metadata:{self.key}",
+            "label": cut(self.key, 60),
+            "id": cut(self.seen.id, 60),
+            "text": self.text,
+            "kind": self.kind,
+            "kinds": list(KINDS),
+        }
+
 
 @dataclass(frozen=True)
 class Change:
