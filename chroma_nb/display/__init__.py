@@ -56,9 +56,11 @@ def _made_to_fit(
 
 
 def show(shown: object, extent: Extent) -> None:
-    """Show an object at once: in IPython as rich output, elsewhere as text."""
-    ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
+    """Show an object at once: in IPython and marimo as rich output, elsewhere as text."""
+    ipython, marimo = sys.modules.get("IPython"), sys.modules.get("marimo")
+    if marimo is not None and marimo.running_in_notebook():
+        marimo.output.append(marimo.Html(html(shown, extent) or ""))
+    elif ipython is not None and ipython.get_ipython() is not None:
         ipython.display.publish_display_data(bundle(shown, extent=extent))
     else:
         print(text(shown, extent))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
+from chroma_nb.callers import level_outside
 from chroma_nb.memory.machine import MACHINE, Machine
-from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.memory.sizes import format_bytes, parse_bytes
 
 #: Shares of the free memory: most for the loaded collections, some for DuckDB. The rest is for the notebook's
 #: own data and for temporary memory, such as that of a query.
@@ -52,9 +54,20 @@ def is_auto(value: object) -> bool:
 def read_budget(value: int | float | str, machine: Machine = MACHINE) -> int:
     """Return a budget in bytes: ``"auto"``, bytes, ``"2 GB"``, ``"25%"`` of the machine's limit.
 
+    Warns of one above that limit.
+
     Raises:
         InvalidArgumentError: It cannot be read.
     """
     if is_auto(value):
         return default_budget(machine).loaded
-    return parse_bytes(value, whole=machine.limit().total)
+    limit = machine.limit()
+    budget = parse_bytes(value, whole=limit.total)
+    if budget > limit.total:
+        warnings.warn(
+            f"A memory budget of {format_bytes(budget)} is above what this process may have, {format_bytes(limit.total)} "
+            f"({limit.source}), so the system ends the process before anything is unloaded. Set less, or 'auto'.",
+            UserWarning,
+            stacklevel=level_outside(),
+        )
+    return budget

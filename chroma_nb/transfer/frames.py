@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,10 @@ _INDEX = "the frame's index"
 _CONTENT = "made of the rows' content, as there is no id column"
 _PART = {False: "document", True: "uri"}
 _DIGEST_BYTES = 16
+_HASH = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
+_UUID = re.compile(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}")
+#: Records whose ids show how a collection's records are named.
+_LOOKED_AT = 8
 
 
 def add_frame(
@@ -215,7 +220,8 @@ class FrameRows(Rows):
         """Decide whether an index of integers without a name has ids, or only counts rows.
 
         Raises:
-            InvalidArgumentError: An id is there with other content, and would be skipped.
+            InvalidArgumentError: An id is there with other content, and would be skipped. Or none is there, and the collection's
+                records are named by their content, as those of the frame's first piece are.
         """
         if self._ids_from != _INDEX or not self._table.index_may_count:
             return
@@ -223,8 +229,14 @@ class FrameRows(Rows):
         if known_ids(collection, by_content):
             self.ids, self._ids_from = by_content, _CONTENT
             return
-        known = known_ids(collection, self.ids) if on_conflict == "skip" else set()
-        for start, stop, _ in self.windows() if known else ():
+        known = known_ids(collection, self.ids)
+        if self.ids and not known and _are_named_by_content(collection):
+            raise InvalidArgumentError(
+                f"The frame's index (from {self.ids[0]}) may only count the rows of a larger frame, and the collection's records are "
+                "named by their content, so the same rows would get other ids here than with the whole frame. For names by content "
+                "use frame.reset_index(drop=True); where the index has the ids, name it: frame.rename_axis('id'). Nothing was added."
+            )
+        for start, stop, _ in self.windows() if known and on_conflict == "skip" else ():
             rows = [row for row in range(start, stop) if self.ids[row] in known]
             if rows:
                 self._check_same(collection, rows)
@@ -414,6 +426,13 @@ class FrameRows(Rows):
         report.ids = self._ids_from
         for column, cells in self._cells.items():
             cells.describe(report, str(column))
+
+
+def _are_named_by_content(collection: Collection) -> bool:
+    """Say whether a collection's first records have ids as `_content_ids` makes them, and not random ones of that length."""
+    ids = collection.get(limit=_LOOKED_AT, include=[])["ids"]
+    # A random UUID has a 4 and one of 8, 9, a, b where a hash has any digit.
+    return all(map(_HASH.fullmatch, ids)) and not all(map(_UUID.fullmatch, ids))
 
 
 def _is_unicode(text: str) -> bool:

@@ -113,7 +113,7 @@ class PandasTable(Table):
                 f"The frame's index has {index.nlevels} levels, and an id is one text. Use "
                 "frame.reset_index(), and say which column has the ids: id='...'."
             )
-        if index.name is None and _counts_from_zero(pd, index):
+        if self.index_may_count and not index.hasnans and _count_rows(index.to_numpy()):
             return None
         missing = index.isna().tolist()
         return [None if gone else one for one, gone in zip(index.tolist(), missing, strict=True)]
@@ -130,14 +130,6 @@ class PandasTable(Table):
         # What `to_pandas` notes down.
         noted = self._frame.attrs.get("chroma_nb")
         return dict(noted) if isinstance(noted, dict) else {}
-
-
-def _counts_from_zero(pd: Any, index: Any) -> bool:
-    if isinstance(index, pd.RangeIndex):
-        return bool(not len(index) or {index[0], index[-1]} == {0, len(index) - 1})
-    if not pd.api.types.is_integer_dtype(index) or index.hasnans:
-        return False
-    return bool((np.sort(index.to_numpy()) == np.arange(len(index))).all())
 
 
 class PolarsTable(Table):
@@ -243,8 +235,9 @@ def _index_of(schema: Any) -> list[str | _Range]:
     return [one for one in found if isinstance(one, _Range) or one in schema.names]
 
 
-def _are_counted(cells: Sequence[Any]) -> bool:
-    return None not in cells and sorted(cells) == list(range(len(cells)))
+def _count_rows(numbers: Any) -> bool:
+    """Say whether n integers are 0 .. n - 1, in whatever order."""
+    return bool((np.sort(numbers) == np.arange(len(numbers))).all())
 
 
 class ArrowTable(Table):
@@ -290,9 +283,10 @@ class ArrowTable(Table):
         for one in self._index:
             if isinstance(one, str):
                 found = self.cells(one, 0, self.n_rows)
-                return None if self.index_may_count and _are_counted(found) else found
+                may_count = self.index_may_count and None not in found
+                return None if may_count and _count_rows(found) else found
             # A RangeIndex is not stored, and of another length it is that of the frame before rows were left out.
-            if len(one.rows) == self.n_rows and (one.has_name or not _are_counted(one.rows)):
+            if len(one.rows) == self.n_rows and (one.has_name or not _count_rows(one.rows)):
                 return list(one.rows)
         return None
 

@@ -82,6 +82,41 @@ const KINDS = {
   },
   text(send) { return typed(make("input", {type: "text"}), send); },
   lines(send) { return typed(make("textarea"), send); },
+  suggested(send) {
+    const input = make("input", {type: "text"});
+    const list = make("datalist", {id: `cnb-list-${Math.random().toString(36).slice(2)}`});
+    input.setAttribute("list", list.id);
+    // Not every browser says "change" when one of the list is taken.
+    input.addEventListener("input", () => {
+      if ([...list.options].some((one) => one.value === input.value)) send({value: input.value});
+    });
+    const {element, take} = typed(input, send);
+    element.append(list);
+    let offered = null;
+    return {element, take(node) {
+      const options = JSON.stringify(node.options);
+      if (options !== offered) list.replaceChildren(...node.options.map((value) => make("option", {value})));
+      offered = options;
+      take(node);
+    }};
+  },
+  day(send) {
+    const input = make("input", {type: "date"});
+    input.addEventListener("change", () => {
+      // Half a day is not one yet.
+      if (!input.validity.badInput) send({value: input.value || null});
+    });
+    input.addEventListener("blur", () => {
+      if (!input.validity.badInput) return;
+      input.value = "";
+      send({value: null});
+    });
+    return labelled(input, (node) => {
+      input.min = node.min || "";
+      input.max = node.max || "";
+      if (!isActive(input)) input.value = node.value || "";
+    });
+  },
   number(send) {
     const input = make("input", {type: "number"});
     input.addEventListener("change", () => send({value: input.valueAsNumber}));
@@ -218,16 +253,6 @@ function box(className) {
     // Moving an element takes the focus from it.
     if (!isSame) element.replaceChildren(...wanted);
   }};
-}
-
-// Native controls follow the page: its text is light where its theme is dark. A canvas knows every notation of colours.
-function isLight(color) {
-  const canvas = make("canvas", {width: 1, height: 1});
-  const context = canvas.getContext("2d");
-  context.fillStyle = color;
-  context.fillRect(0, 0, 1, 1);
-  const [red, green, blue] = context.getImageData(0, 0, 1, 1).data;
-  return red + green + blue > 384;
 }
 
 function render({model, el}) {

@@ -6,15 +6,16 @@ elements of it; what somebody does to these comes back as a message, and is done
 
 from __future__ import annotations
 
+import datetime
 import threading
 from functools import lru_cache
-from importlib import resources
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from chroma_nb.display.facts import HAS_THREADS
 from chroma_nb.display.render import style
+from chroma_nb.widgets.front_end_files import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,11 @@ _KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "CheckboxModel": ("check", (*_SAID, "value")),
     "TextModel": ("text", (*_SAID, "value", "placeholder", "continuous_update")),
     "TextareaModel": ("lines", (*_SAID, "value", "placeholder", "continuous_update")),
+    "ComboboxModel": (
+        "suggested",
+        (*_SAID, "value", "placeholder", "continuous_update", "options"),
+    ),
+    "DatePickerModel": ("day", (*_SAID, "value", "min", "max")),
     "DropdownModel": ("choice", _CHOICE),
     "SelectModel": ("choice", _CHOICE),
     "RadioButtonsModel": ("choice", _CHOICE),
@@ -75,11 +81,9 @@ def _mirror_class() -> Any:
     import anywidget
     import traitlets
 
-    folder = resources.files(__package__)
-
     class PanelMirror(anywidget.AnyWidget):  # type: ignore[misc]
-        _esm = (folder / "mirror.js").read_text(encoding="utf-8")
-        _css = style() + (folder / "mirror.css").read_text(encoding="utf-8")
+        _esm = read("themes.js") + read("mirror.js")
+        _css = style() + read("mirror.css")
         #: ``{"root": id, "nodes": {id: node}}``, see `Mirrored.tree`.
         tree = traitlets.Dict().tag(sync=True)
 
@@ -210,8 +214,7 @@ class Mirrored:
         kind, traits = _KINDS.get(control._model_name, ("other", ()))
         node: dict[str, Any] = {"kind": kind}
         for name in traits:
-            value = getattr(control, name, None)
-            node[name] = list(value) if isinstance(value, tuple) else value
+            node[name] = _plain(getattr(control, name, None))
         if "index" in traits:
             node["options"] = [str(label) for label in control._options_labels]
         if kind in ("row", "column"):
@@ -233,6 +236,13 @@ def _walk(control: Any) -> Iterator[Any]:
             yield from _walk(child)
 
 
+def _plain(value: Any) -> Any:
+    """Return a trait's value as JSON can hold it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return value.isoformat() if isinstance(value, datetime.date) else value
+
+
 def _set(control: Any, kind: str, value: Any) -> None:
     """Set what an element can set: its trait checks it.
 
@@ -245,6 +255,13 @@ def _set(control: Any, kind: str, value: Any) -> None:
         control.value = bool(value)
     elif kind in ("text", "lines"):
         control.value = str(value)
+    elif kind == "suggested":
+        # ipywidgets leaves this to the browser.
+        if control.ensure_option and value not in ("", *control.options):
+            raise ValueError("This is not in the list.")
+        control.value = str(value)
+    elif kind == "day":
+        control.value = datetime.date.fromisoformat(value) if value else None
     elif kind in ("slider", "number"):
         control.value = type(control.value)(value)
     elif kind == "span":

@@ -96,25 +96,23 @@ class Panel(ABC):
             return _Page(
                 self._with_hint("" if self._closed else "pip install ipywidgets anywidget")
             )
-        anywidget: Any = importlib.import_module("anywidget")
-        if isinstance(self._root, anywidget.AnyWidget):
-            return self._root
         (mirror,) = self._new_mirrors(self._root)
         return mirror
 
     def _new_mirrors(self, *roots: Any) -> list[Any]:
         """Return mirrors of parts of the panel, for one more place in marimo."""
-        from chroma_nb.widgets.mirror import mirror_of
-
-        def say(error: Exception) -> None:
-            self._say(f"{type(error).__name__}: {error}")
-
         # Each time new ones: marimo ends those of a cell that it runs again.
-        mirrors = [mirror_of(one, say) for one in roots]
+        mirrors = [self._mirror_of(one) for one in roots]
         self._mirrors.append(mirrors)
         while len(self._mirrors) > _MIRRORS:
             _end(self._mirrors.pop(0), self._repr_html_())
         return mirrors
+
+    def _mirror_of(self, root: Any) -> Any:
+        """Return a part of the panel as one anywidget; `end(html)` makes it show this alone."""
+        from chroma_nb.widgets.mirror import mirror_of
+
+        return mirror_of(root, lambda error: self._say(f"{type(error).__name__}: {error}"))
 
     def _ipython_display_(self) -> None:
         if self._root is not None and not self._closed:

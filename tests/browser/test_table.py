@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.servers import running, start_ours
 from tests.browser.elsewhere import in_voila, run_in_notebook_7
 from tests.browser.lab import TIMEOUT
 from tests.browser.scratch import GLOSSES, write_notebook
@@ -100,7 +101,8 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
     before = table.locator("th").first.bounding_box()["width"]
     handle.focus()
     handle.press("ArrowRight")
-    assert table.locator("th").first.bounding_box()["width"] > before + 8
+    wide = table.locator("th").first.bounding_box()["width"]
+    assert wide > before + 8
     # The copy is there, or stands in a box where the browser keeps its clipboard closed.
     lab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     table.get_by_role("button", name="Copy id").click()
@@ -111,6 +113,14 @@ def test_a_table_is_sorted_filtered_paged_and_chosen_from(
     copied = lab.page.evaluate("() => navigator.clipboard.readText()").splitlines()
     assert copied[0] == "id,document,pos,words"
     assert [one.split(",")[0] for one in copied[1:]] == [chosen, also]
+    # Whoever opens the page again finds the table as it was, and as wide.
+    lab.wait_idle()
+    lab.save()
+    lab.open(name)
+    table = lab.outputs(1).locator(".cnb-table")
+    table.get_by_text("4,976–5,000 of 5,000").first.wait_for(timeout=TIMEOUT)
+    assert abs(table.locator("th").first.bounding_box()["width"] - wide) < 2
+    assert "2 selected" in table.inner_text()
     # What is saved can be read when the kernel is gone.
     assert not lab.outputs(1).locator(".cnb-snapshot").is_visible()
     lab.wait_idle()
@@ -177,6 +187,68 @@ def test_a_cell_is_changed_after_a_question_and_taken_back(
     wait_for_row(table, "somebody else")
     lab.run_cell(2)
     assert "somebody else" in lab.outputs(2).inner_text()
+
+
+FAR = """
+import chroma_nb as chroma
+from chroma_nb import datasets
+client = chroma.connect({url!r}, settings=chroma.Settings(embedding="static"))
+glosses = client.get_or_create_collection("glosses")
+glosses.upsert(**datasets.glosses(400))
+"""
+
+
+def test_a_table_works_over_a_server(
+    lab: Any, jupyter: tuple[str, Path], tmp_path: Path, pictures: Path
+) -> None:
+    with running(start_ours(tmp_path)) as server:
+        cells = (
+            FAR.format(url=server.url),
+            "panel = glosses.table(editable=True)\npanel",
+            'print(panel.selected, panel.selection()["metadatas"])',
+            'glosses.query(query_texts=["a large furry animal"], n_results=30).widget()',
+        )
+        lab.open(write_notebook(jupyter[1] / "far.ipynb", *cells))
+        lab.run_all()
+        assert not lab.errors()
+        table = lab.outputs(1).locator(".cnb-table")
+        table.get_by_text("1–25 of 400 records").first.wait_for(timeout=TIMEOUT)
+        # What a server does not do is said, and no button promises it.
+        table.get_by_text("A server gives records in the order of their insertion").wait_for()
+        assert table.locator("button.sort").count() == 0
+        table.get_by_role("button", name="next page").click()
+        table.get_by_text("26–50 of 400").first.wait_for(timeout=TIMEOUT)
+        table.get_by_role("button", name="Filters").click()
+        table.get_by_role("group", name="values of pos").get_by_label("noun").check()
+        table.get_by_text("where={'pos': 'noun'}").first.wait_for(timeout=TIMEOUT)
+        name = first_ids(table, 1)[0]
+        cell = table.get_by_role("button", name=f"words of {name}")
+        before = cell.inner_text()
+        cell.dblclick()
+        box = table.get_by_label(f"new value of words of {name}")
+        box.fill("77")
+        box.press("Enter")
+        table.get_by_role("button", name="Save").press("Enter")
+        table.get_by_text(f"Saved: words of {name} is 77.").wait_for(timeout=TIMEOUT)
+        table.get_by_role("button", name="Undo words").click()
+        table.get_by_text("Taken back").wait_for(timeout=TIMEOUT)
+        table.get_by_role("checkbox", name=f"select {name}").check()
+        table.get_by_text("1 selected").wait_for(timeout=TIMEOUT)
+        lab.run_cell(2)
+        said = lab.outputs(2).inner_text()
+        assert f"['{name}']" in said
+        assert f"'words': {before}" in said
+        lab.screenshot(pictures / "table-far-light.png", lab.outputs(1))
+        assert axe_problems(lab.page, ".cnb-live") == []
+        # An answer is here already: it is sorted here.
+        answer = lab.outputs(3).locator(".cnb-table")
+        answer.get_by_role("button", name="distance").click()
+        answer.locator('th[aria-sort="ascending"]').wait_for(timeout=TIMEOUT)
+        server.process.terminate()
+        server.process.wait(30)
+        table.get_by_role("button", name="Refresh").click()
+        table.get_by_text("does not any more").wait_for(timeout=TIMEOUT)
+        assert first_ids(table, 1) == [name], "the page stays"
 
 
 def test_hostile_texts_are_text_and_nothing_is_fetched_unasked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,9 @@ def test_every_standard_control_can_be_set() -> None:
         "ints": (w.IntRangeSlider(min=0, max=9), [2, 3]),
         "floats": (w.FloatRangeSlider(min=0, max=1), [0.5, 0.75]),
         "number": (w.BoundedIntText(min=0, max=5), 4),
+        "day": (w.DatePicker(), "2001-05-31"),
+        "suggested": (w.Combobox(options=["x", HOSTILE]), "what is not in the list"),
+        "listed": (w.Combobox(options=["x", HOSTILE], ensure_option=True), HOSTILE),
     }
     box = w.VBox([one for one, _ in controls.values()])
     from chroma_nb.widgets.mirror import mirror_of
@@ -97,11 +101,21 @@ def test_every_standard_control_can_be_set() -> None:
     assert heard == ["clicked"]
     assert [one.value for one, value in controls.values() if value is not None] == [
         *(True, True, "typed", "two\nlines", 20, "y", 2, 7, 0.25, (2, 3), (0.5, 0.75), 4),
+        *(datetime.date(2001, 5, 31), "what is not in the list", HOSTILE),
     ]
+    shown = mirror.tree["nodes"]
+    assert shown[keys["day"]]["value"] == "2001-05-31"
+    assert shown[keys["listed"]]["options"] == ["x", HOSTILE]
+    tell(mirror, keys["day"], value=None)
+    assert controls["day"][0].value is None, "a day can be taken out again"
     # What is absurd is refused, and said.
-    for name, value in (("dropdown", 99), ("int", "x"), ("ints", [1]), ("floats", None)):
+    for name, value in (
+        *(("dropdown", 99), ("int", "x"), ("ints", [1]), ("floats", None)),
+        *(("day", "12001-01-01"), ("day", 7), ("listed", "z")),
+    ):
         tell(mirror, keys[name], value=value)
-    assert len(problems) == 4
+    assert len(problems) == 7
+    assert controls["listed"][0].value == HOSTILE
     n_problems = len(problems)
     for message in (None, 7, {}, {"id": "nobody", "value": 1}, {"id": keys["text"]}, {"id": {}}):
         mirror._handle_custom_msg(message, [])
@@ -129,6 +143,36 @@ def test_what_is_typed_is_asked_and_answered(client: Any) -> None:
     for page in pages:
         assert not Page(page).strange()
     assert HOSTILE not in "".join(pages)
+    panel.close()
+
+
+def test_days_texts_and_members_of_lists_have_a_control(client: Any) -> None:
+    log = client.create_collection("log")
+    first = datetime.date(2001, 1, 1)
+    log.add(
+        ids=[f"{n}" for n in range(60)],
+        documents=["a bear"] * 60,
+        metadatas=[
+            {
+                "day": f"{first + datetime.timedelta(n)}",
+                "title": f"entry {n}",
+                "tags": ["a", f"{n}"],
+            }
+            for n in range(60)
+        ],
+    )
+    panel = log.widget()
+    mirror = panel._display_()
+    assert "other" not in {one["kind"] for one in mirror.tree["nodes"].values()}
+    for wanted, value, said in (
+        ({"kind": "day", "description": "from"}, "2001-01-05", "'$gte': '2001-01-05'"),
+        ({"kind": "day", "description": "to"}, "2001-02-01", "'$lt': '2001-02-02'"),
+        ({"kind": "suggested", "description": "is"}, "entry 7", "{'title': 'entry 7'}"),
+        ({"kind": "suggested", "description": "has"}, "7", "{'$contains': '7'}"),
+    ):
+        tell(mirror, node(mirror, **wanted)[0], value=value)
+        assert said in panel.code
+    assert panel.result["ids"] == ["7"]
     panel.close()
 
 

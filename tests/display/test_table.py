@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import chroma_nb
+from benchmarks.servers import running, start_ours
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
 from chroma_nb.widgets.table.columns import Column, Condition, seen_columns
 from chroma_nb.widgets.table.copying import as_csv
@@ -141,6 +143,120 @@ def test_nonsense_from_the_page_is_a_sentence(notes: Any) -> None:
         assert panel._root.state["message"], message
         assert keys(panel) == "abcde"
     assert do(panel, "turn", to=10**9)["place"] == "1–5 of 5 records"
+
+
+def test_widths_are_remembered_whatever_the_columns_become(notes: Any) -> None:
+    panel = notes.table()
+
+    def widths() -> dict[str, int]:
+        return {one["name"]: one["width"] for one in panel._root.state["columns"] if one["width"]}
+
+    do(panel, "widths", widths={"id:": 200, "metadata:n": 10**9, "document:": -4.5})
+    kept = {"id:": 200, "metadata:n": 2_000, "document:": 48}
+    assert widths() == kept
+    notes.update(ids=["a"], metadatas=[{"a new key": 1}])
+    do(panel, "refresh")
+    do(panel, "columns", column="metadata:n", shown=False)
+    do(panel, "sort", column="id:")
+    assert widths() == kept
+    bad: list[Any] = [None, 7, {"id:": "wide"}, {"id:": True}, {"id:": None}, {"gone": 100}]
+    for one in bad:
+        assert do(panel, "widths", widths=one)["message"], one
+    assert widths() == kept
+    assert do(panel, "widths", widths={"id:": float("nan")})["message"] == ""
+    assert 48 <= widths()["id:"] <= 2_000
+
+
+def test_what_cannot_be_asked_leaves_the_page_and_what_it_answers(
+    notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = notes.table(editable=True, page_size=10)
+    do(panel, "filter", column="metadata:n", low="2")
+    before = do(panel, "choose", key="a", how="only")
+
+    def fail(*arguments: Any, **more: Any) -> Any:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(type(notes), "get", fail)
+    messages: list[dict[str, Any]] = [
+        {"what": "refresh"},
+        {"what": "clear"},
+        {"what": "search", "text": "bear"},
+        {"what": "resize", "n": 50},
+        {"what": "sort", "column": "metadata:n"},
+        {"what": "columns", "column": "document:", "shown": False},
+        {"what": "filter", "column": "metadata:n", "low": "", "high": ""},
+        {"what": "choose", "key": "c", "how": "toggle"},
+    ]
+    for message in messages:
+        after = do(panel, **message)
+        assert "the disk is gone" in after["message"]
+        assert after | {"message": ""} == before | {"message": ""}, message
+    monkeypatch.undo()
+    assert do(panel, "clear")["message"] == ""
+    assert keys(panel) == "abcde"
+
+
+def test_every_place_in_marimo_shows_the_same_and_can_ask(notes: Any) -> None:
+    panel = notes.table()
+    first, second = panel._display_(), panel._display_()
+    assert first.state == second.state == panel._root.state
+    first._handle_custom_msg({"do": "sort", "column": "metadata:n"}, [])
+    assert keys(panel) == "bcade"
+    assert first.state == second.state == panel._root.state
+    # A copy goes to the clipboard of the one that asked.
+    sent: list[tuple[str, Any]] = []
+    for name, one in (("first", first), ("second", second), ("root", panel._root)):
+        one.send = lambda content, buffers=None, name=name: sent.append((name, content))
+    second._handle_custom_msg({"do": "copy", "what": "id", "key": "a"}, [])
+    assert sent == [("second", {"copy": "a", "name": "the id"})]
+    panel.close()
+    assert first.state["ended"]
+    assert second.state["rows"] == panel._root.state["rows"]
+    second._handle_custom_msg({"do": "sort", "column": "id:"}, [])
+    assert keys(panel) == "bcade", "a closed table does nothing"
+    assert "odd-notes" in panel._display_()._repr_html_()
+
+
+def test_a_table_works_over_a_server_and_says_when_it_is_gone(tmp_path: Path) -> None:
+    with running(start_ours(tmp_path)) as server, chroma_nb.connect(server.url) as client:
+        far = client.create_collection("far", embedding_function=None)
+        n = 60
+        far.add(
+            ids=[f"{at:02}" for at in range(n)],
+            embeddings=[[1.0, at] for at in range(n)],
+            documents=[f"bear {at}" if at % 2 else f"boat {at}" for at in range(n)],
+            metadatas=[{"n": at, "kind": "odd" if at % 2 else "even"} for at in range(n)],
+        )
+        panel = far.table(editable=True, page_size=10)
+        assert panel._root.state["place"] == "1–10 of 60 records"
+        assert do(panel, "turn", to=6)["place"] == "51–60 of 60 records"
+        # It says what a server does not do.
+        assert "copy_to" in do(panel, "sort", column="metadata:n")["message"]
+        do(panel, "filter", column="metadata:kind", chosen=['str:"odd"'])
+        do(panel, "filter", column="metadata:n", low="30", high="")
+        state = do(panel, "search", text="bear")
+        assert (state["place"], state["message"]) == ("1–10 of more", "")
+        assert panel._page.records[0].id == "31"
+        state = do(panel, "turn", to=2)
+        assert (state["place"], state["last"]) == ("11–15 of 15", True)
+        do(panel, "choose", key="51", how="only")
+        do(panel, "choose", key="55", how="range")
+        assert panel.selection()["ids"] == ["51", "53", "55"]
+        do(panel, "edit", key="53", column="metadata:n")
+        do(panel, "propose", text="99", kind="integer")
+        assert do(panel, "save")["message"] == ""
+        assert far.get(ids=["53"])["metadatas"] == [{"n": 99, "kind": "odd"}]
+        assert "Taken back" in do(panel, "undo")["done"]
+        assert far.get(ids=["53"])["metadatas"] == [{"n": 53, "kind": "odd"}]
+        before = do(panel, "columns", column="document:", shown=False)
+        server.process.terminate()
+        server.process.wait(30)
+        for act, more in (("refresh", {}), ("turn", {"to": 1}), ("clear", {})):
+            after = do(panel, act, **more)
+            assert "does not any more" in after["message"]
+            assert after | {"message": ""} == before | {"done": ""}, "the page stays"
+        assert "11–15 of 15" in Page(panel._repr_html_()).text
 
 
 def test_a_change_keeps_the_kind_and_undo_restores(notes: Any) -> None:

@@ -253,13 +253,30 @@ def test_a_frame_without_ids_can_be_added_again(client: Any) -> None:
     assert notes.get()["ids"][:3] == ids
 
 
+def test_random_ids_are_no_names_by_content(client: Any) -> None:
+    notes = made(client)
+    notes.add(ids=[uuid.UUID(int=n, version=4).hex for n in range(9)], embeddings=vectors(9))
+    notes.from_pandas(pd.DataFrame({"embedding": vectors(2)}, index=[7, 9]))
+    assert notes.get()["ids"][-2:] == ["7", "9"]
+
+
 def test_rows_of_other_files_are_not_taken_for_those_that_are_there(client: Any) -> None:
     """Files read in chunks: pandas counts on, and the next file's chunks have the same numbers."""
     notes = made(client)
     files = [
         pd.DataFrame({"embedding": vectors(30), "t": [f"{f}{n}" for n in range(30)]}) for f in "AB"
     ]
-    for at in range(0, 30, 10):
+    # As ids, the numbers of the second chunk are refused where the first chunk's rows are named by their content.
+    notes.from_pandas(files[0][:10])
+    with pytest.raises(InvalidArgumentError, match=r"index \(from 10\).*reset_index.*rename_axis"):
+        notes.from_pandas(files[0][10:20])
+    assert notes.count() == 10
+    notes.from_pandas(files[0][10:20].rename_axis("id"))
+    assert notes.count() == 20
+    client.delete_collection(notes.name)
+    # Where a name is among those that are there, it is one.
+    notes = made(client)
+    for at in (10, 20, 0):
         notes.from_pandas(files[0][at : at + 10])
     notes.from_pandas(files[1][:10])
     with pytest.raises(InvalidArgumentError, match=r"Row 0 has the id '10' .*reset_index"):

@@ -107,6 +107,17 @@ def test_a_share_is_one_of_the_limit_and_auto_one_of_what_is_free(client: Any) -
         client.memory.budget = -3
 
 
+def test_a_budget_above_the_machine_is_named(client: Any) -> None:
+    limit = client.memory.report().limit_bytes
+    with pytest.warns(UserWarning, match=r"above what this process may have.*'auto'") as caught:
+        client.memory.budget = 2 * limit
+    assert client.memory.budget == 2 * limit
+    assert caught[0].filename == __file__, "at one's own line"
+    with pytest.warns(UserWarning, match="900.0 TB"):
+        chroma_nb.EphemeralClient(chroma_nb.Settings(memory_budget="900 TB")).close()
+    client.memory.budget = "100%"
+
+
 def test_pinned_collections_stay(client: Any) -> None:
     one = client.memory.report().collections[0].resident_bytes
     client.memory.pin("alpha")

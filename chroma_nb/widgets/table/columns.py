@@ -29,6 +29,8 @@ CHOICES = 50
 _NAME = 60
 CELL = 200
 _CHOICE = 60
+#: How narrow and how wide somebody can make a column, CSS pixels.
+NARROWEST, WIDEST = 48, 2_000
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Column:
         choices: The different values where they are few, the most frequent first, each with how often it is there.
         condition: What is asked of it at the moment.
         shown: Whether it is shown.
+        width: How wide somebody has made it, CSS pixels; 0 where the browser chooses.
     """
 
     part: Part
@@ -89,6 +92,7 @@ class Column:
     choices: list[tuple[Any, int]] = field(default_factory=list)
     condition: Condition | None = None
     shown: bool = True
+    width: int = 0
 
     @property
     def name(self) -> str:
@@ -148,6 +152,20 @@ class Column:
                 raise InvalidArgumentError(f"{self.label}: expected a text, got {brief(text)}.")
             self.condition = Condition(among=self._meant(text)) if text else None
 
+    def widen(self, width: Any) -> None:
+        """Take the width that somebody has given it.
+
+        Raises:
+            InvalidArgumentError: It is none.
+        """
+        if isinstance(width, bool) or not isinstance(width, int | float):
+            raise InvalidArgumentError(f"{self.label}: {brief(width, 40)} is no width.")
+        self.width = int(max(NARROWEST, min(WIDEST, width)))
+
+    def keep_looks_of(self, other: Column) -> None:
+        """Look as a column did that was there before: as wide, shown or not, and asked the same."""
+        self.shown, self.condition, self.width = other.shown, other.condition, other.width
+
     def _meant(self, text: str) -> tuple[Any, ...]:
         """Return the values that a text may stand for: a column may hold 7 and "7"."""
         values: list[Any] = [text] if self.part == "id" or "str" in self.kinds else []
@@ -179,6 +197,7 @@ class Column:
             "part": self.part,
             "number": self.is_number,
             "shown": self.shown,
+            "width": self.width,
             "asks": self.asks,
             "asked": self.condition is not None,
             "low": "" if condition.low is None else repr(condition.low),

@@ -1,15 +1,22 @@
-"""`whole_record`: what stands beside the table, as texts that are safe to show."""
+"""`row`, `whole_record`, `snapshot`: what the browser draws, and what stays without it. All texts are safe to show."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb import display
 from chroma_nb.display.cells import text_of
+from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
 from chroma_nb.harmless import clean
+from chroma_nb.widgets.table.columns import CELL
 from chroma_nb.words import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chroma_nb.collection.results import GetResult
+    from chroma_nb.widgets.table.columns import Column
     from chroma_nb.widgets.table.media import Media
     from chroma_nb.widgets.table.sources import Page, Record
 
@@ -49,6 +56,22 @@ def place_line(page: Page, offset: int, is_filtered: bool, n_elsewhere: int | No
     return f"{line}, of {n_elsewhere:,} selected elsewhere"
 
 
+def row(record: Record, shown: Sequence[Column], media: Media) -> dict[str, Any]:
+    """Return a record as a row of these columns."""
+    cells = [_cell(record, column, media) for column in shown]
+    return {"key": record.key, "label": cut(record.id, 60), "cells": cells}
+
+
+def _cell(record: Record, column: Column, media: Media) -> dict[str, Any]:
+    value = record.value(column)
+    cell: dict[str, Any] = {"text": "" if value is None else cut(text_of(value), CELL)}
+    if column.part == "uri" and (medium := media.of(record.uri)) is not None:
+        cell["medium"] = medium
+    if value is None and column.part == "metadata":
+        cell["missing"] = True
+    return cell
+
+
 def whole_record(record: Record, media: Media) -> dict[str, Any]:
     """Return a record with its whole document and its metadata, as the browser draws it."""
     document = record.document or ""
@@ -68,3 +91,27 @@ def whole_record(record: Record, media: Media) -> dict[str, Any]:
         "parts": [[cut(name, 80), cut(text, _VALUE)] for name, text in parts],
         "medium": media.of(record.uri),
     }
+
+
+def snapshot(made: type[GetResult], place: str, shown: Sequence[Column], page: Page) -> str:
+    """Return a page as HTML without widgets.
+
+    Args:
+        made: The result that the page is shown as.
+        place: What is shown, in words.
+        shown: The columns.
+        page: The page.
+    """
+    records = page.records
+    parts = {one.part for one in shown}
+    keys = [one for one in shown if one.part in ("metadata", "number")]
+    metadatas = [
+        {one.key: value for one in keys if (value := record.value(one)) is not None} or None
+        for record in records
+    ]
+    result = made(ids=[one.id for one in records], embeddings=None, included=[], data=None)
+    result["documents"] = [one.document for one in records] if "document" in parts else None
+    result["uris"] = [one.uri for one in records] if "uri" in parts else None
+    result["metadatas"] = metadatas if keys else None
+    code = fill("code", code=page.code) if page.code else ""
+    return fill("label", label=place, kind="k") + (display.html(result) or "") + code

@@ -52,7 +52,7 @@ class Draft:
     kind: str
 
     def described(self) -> dict[str, Any]:
-        """Return what is in the editor, as the browser draws it."""
+        """Return the box to change it in, as the browser draws it."""
         return {
             "key": self.seen.key,
             "column": f"metadata:{self.key}",

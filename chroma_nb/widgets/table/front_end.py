@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from functools import lru_cache
-from importlib import resources
 from typing import Any
+
+from chroma_nb.widgets.front_end_files import read
 
 
 def new_front_end() -> Any:
@@ -19,12 +20,12 @@ def _front_end() -> type[Any]:
     traitlets: Any = importlib.import_module("traitlets")
 
     class RecordTable(anywidget.AnyWidget):  # type: ignore[misc]
-        _esm = _read("table.js")
-        _css = _read("table.css")
+        _esm = read("themes.js") + read("table/table.js")
+        _css = read("table/table.css")
         state = traitlets.Dict().tag(sync=True)
 
+        def end(self, html: str) -> None:
+            """Show what is shown, and take no more clicks. Its browser needs no `html` for that."""
+            self.state = {**self.state, "ended": True}
+
     return RecordTable
-
-
-def _read(name: str) -> str:
-    return (resources.files(__package__) / name).read_text(encoding="utf-8")

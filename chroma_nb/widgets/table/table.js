@@ -61,16 +61,6 @@ async function toClipboard(text) {
   }
 }
 
-// Whether the text around is light: then the theme is dark. A canvas knows every notation of colours.
-function isDark(el) {
-  const canvas = h("canvas", { width: 1, height: 1 });
-  const context = canvas.getContext("2d");
-  context.fillStyle = getComputedStyle(el).color;
-  context.fillRect(0, 0, 1, 1);
-  const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
-  return 0.299 * r + 0.587 * g + 0.114 * b > 140;
-}
-
 function render({ model, el }) {
   const send = (what, more = {}) => model.send({ do: what, ...more });
   const widths = new Map();
@@ -108,8 +98,8 @@ function render({ model, el }) {
   const body = h("tbody");
   const caption = h("caption");
   const table = h("table", {}, caption, group, h("thead", {}, head), body);
-  const scroller = h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "records" }, table);
-  const aside = h("section", { className: "record", "aria-label": "chosen record", tabIndex: 0 });
+  const scroller = h("div", { className: "scroller", tabIndex: 0, role: "group", "aria-label": "records" }, table);
+  const aside = h("div", { className: "record", role: "group", "aria-label": "chosen record", tabIndex: 0 });
 
   // -- below it ----------------------------------------------------------------------------
 
@@ -133,7 +123,7 @@ function render({ model, el }) {
   const foot = h("div", { className: "bar foot" }, place, h("span", { className: "pager" }, first, back, number, pages, forward, last), size,
     h("span", { className: "push" }), chosen, none, csv);
   const note = h("p", { className: "faint" });
-  const code = h("code", { tabIndex: 0, role: "region", "aria-label": "the same as code" });
+  const code = h("code", { tabIndex: 0, role: "group", "aria-label": "the same as code" });
   const codeBox = h("div", { className: "code" }, h("p", { className: "faint" }, "the same as code:"), h("pre", {}, code));
 
   root.append(bar, filters, columns, alert, editor, done, manual,
@@ -167,13 +157,17 @@ function render({ model, el }) {
     filters.hidden = open !== "Filters";
     columns.hidden = open !== "Columns";
     drawFilters(now.columns.filter((one) => one.asks));
+    // What could not be done is not shown as done.
+    if (now.message) drawn.columns = null;
     drawColumns(now.columns);
     alert.hidden = !now.message;
     if (changed("alert", now.message)) alert.replaceChildren(h("strong", {}, "Not done. "), now.message);
     done.hidden = !now.done;
     done.textContent = now.done;
     drawEditor(now);
+    const widened = takeWidths(now);
     drawHead(now, shown);
+    if (widened) resize(shown);
     drawRows(now, shown);
     drawRecord(now.record);
     place.textContent = now.place;
@@ -188,10 +182,11 @@ function render({ model, el }) {
     chosen.textContent = now.selected ? `${now.selected.toLocaleString("en")} selected` : "";
     none.hidden = !now.selected;
     csv.textContent = now.selected ? "Copy selected as CSV" : "Copy page as CSV";
-    note.hidden = !now.note;
-    note.textContent = now.note;
+    note.textContent = now.ended ? "This table is closed: it shows what it showed last." : now.note;
+    note.hidden = !note.textContent;
     codeBox.hidden = !now.code;
     code.textContent = now.code;
+    root.inert = Boolean(now.ended);
   }
 
   function drawFilters(asking) {
@@ -272,7 +267,29 @@ function render({ model, el }) {
     const columnsOf = [...group.children].slice(1);
     shown.forEach((one, at) => { columnsOf[at].style.width = `${widthOf(one)}px`; });
     table.style.minWidth = `${34 + shown.reduce((sum, one) => sum + widthOf(one), 0)}px`;
+    // As wide as was chosen: nothing stretches what somebody has made narrow.
+    table.style.width = widths.size ? table.style.minWidth : "";
     [...head.querySelectorAll(".handle")].forEach((one, at) => one.setAttribute("aria-valuenow", widthOf(shown[at])));
+  }
+
+  // Python remembers them, so they are the same where the table is shown again. Says whether others came.
+  function takeWidths(now) {
+    const given = now.columns.filter((one) => one.width).map((one) => [one.name, one.width]);
+    // What is being made here now is newer.
+    if (telling || !changed("widths", given)) return false;
+    widths.clear();
+    for (const [name, width] of given) widths.set(name, width);
+    return true;
+  }
+
+  let telling = 0;
+  function tellWidths() {
+    clearTimeout(telling);
+    telling = setTimeout(() => {
+      telling = 0;
+      const there = state().columns.filter((one) => widths.has(one.name));
+      send("widths", { widths: Object.fromEntries(there.map((one) => [one.name, widths.get(one.name)])) });
+    }, TYPED_MS);
   }
 
   function setWidths(change) {
@@ -281,10 +298,8 @@ function render({ model, el }) {
     [...head.children].slice(1).forEach((cell, at) => {
       if (!widths.has(shown[at].name)) widths.set(shown[at].name, Math.round(cell.getBoundingClientRect().width));
     });
-    table.classList.add("sized");
     change();
     resize(shown);
-    table.style.width = table.style.minWidth;
   }
 
   function handle(one, at) {
@@ -298,6 +313,7 @@ function render({ model, el }) {
         event.preventDefault();
         event.stopPropagation();
         to(node.parentElement.getBoundingClientRect().width + step);
+        tellWidths();
       },
       onpointerdown: (event) => {
         event.preventDefault();
@@ -305,7 +321,10 @@ function render({ model, el }) {
         node.setPointerCapture(event.pointerId);
         const move = (moved) => to(width + moved.clientX - begun);
         node.addEventListener("pointermove", move);
-        node.addEventListener("lostpointercapture", () => node.removeEventListener("pointermove", move), { once: true });
+        node.addEventListener("lostpointercapture", () => {
+          node.removeEventListener("pointermove", move);
+          tellWidths();
+        }, { once: true });
       },
     });
     return node;
@@ -456,8 +475,9 @@ function render({ model, el }) {
   }
 
   function theme() {
-    root.style.colorScheme = isDark(root) ? "dark" : "light";
-    root.classList.toggle("dark", isDark(root));
+    const isDark = isLight(getComputedStyle(root).color);
+    root.style.colorScheme = isDark ? "dark" : "light";
+    root.classList.toggle("dark", isDark);
   }
 
   manual.hidden = true;

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb import display
-from chroma_nb.display.cells import text_of
-from chroma_nb.display.render import fill
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.validation.ids import check_query_ids
 from chroma_nb.widgets.linking import SelectingPanel
-from chroma_nb.widgets.table.columns import CELL, Column
 from chroma_nb.widgets.table.copying import as_csv, as_json
-from chroma_nb.widgets.table.drawing import cut, place_line, whole_record
+from chroma_nb.widgets.table.drawing import cut, place_line, row, snapshot, whole_record
 from chroma_nb.widgets.table.editing import Change, Draft, Edits, said
 from chroma_nb.widgets.table.front_end import new_front_end
 from chroma_nb.widgets.table.media import Media
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from chroma_nb.collection.results import GetResult
+    from chroma_nb.widgets.table.columns import Column
 
 #: Rows of a page that can be chosen.
 PAGE_SIZES = (10, 25, 50, 100)
@@ -85,9 +83,14 @@ class TableWidget(SelectingPanel):
         self._columns = source.columns()
         self._show_columns(columns)
         self._page = Page([], None, False)
+        #: What was asked for the page that is shown, and how its columns looked.
+        self._answered: tuple[int, int, str, tuple[str, bool] | None] = (0, page_size, "", None)
+        self._looks: dict[str, Column] = {}
         #: Row -> id, in the order in which they were selected.
         self._selected: dict[str, str] = {}
         self._chosen: str | None = None
+        #: The chosen record, whole, as it was when the page was read.
+        self._whole: Record | None = None
         self._anchor: str | None = None
         self._draft: Draft | None = None
         self._change: Change | None = None
@@ -104,33 +107,23 @@ class TableWidget(SelectingPanel):
         return f"TableWidget({shorten(self._source.title, 40)!r}{total})"
 
     def _build(self, w: Any) -> Any:
-        root = new_front_end()
+        return self._front()
+
+    def _mirror_of(self, root: Any) -> Any:
+        front = self._front()
+        self._set(front, "state", self._state())
+        return front
+
+    def _front(self) -> Any:
+        """Return a front end that is heard. One in marimo is another than Jupyter's, and all show the same."""
+        front = new_front_end()
         heard = self._safely(self._hear)
-        root.on_msg(lambda widget, message, buffers: heard(message))
-        return root
+        front.on_msg(lambda widget, message, buffers: heard(widget, message))
+        return front
 
     def _snapshot(self) -> str:
         shown = [one for one in self._columns if one.shown]
-        records = self._page.records
-        made = self._records(
-            ids=[one.id for one in records], embeddings=None, included=[], data=None
-        )
-        made["documents"] = (
-            [one.document for one in records] if any(c.part == "document" for c in shown) else None
-        )
-        made["uris"] = [one.uri for one in records] if any(c.part == "uri" for c in shown) else None
-        keys = [one for one in shown if one.part in ("metadata", "number")]
-        made["metadatas"] = (
-            [
-                {c.key: value for c in keys if (value := one.value(c)) is not None} or None
-                for one in records
-            ]
-            if keys
-            else None
-        )
-        code = fill("code", code=self._page.code) if self._page.code else ""
-        what = fill("label", label=f"{self._source.title}: {self._place()}", kind="k")
-        return what + (display.html(made) or "") + code
+        return snapshot(self._records, f"{self._source.title}: {self._place()}", shown, self._page)
 
     # -- what somebody else asks --------------------------------------------------------------
 
@@ -235,7 +228,7 @@ class TableWidget(SelectingPanel):
         old = {one.name: one for one in self._columns}
         for name, column in new.items():
             if name in old:
-                column.shown, column.condition = old[name].shown, old[name].condition
+                column.keep_looks_of(old[name])
             elif column.part == "metadata":
                 column.shown = sum(one.shown for one in old.values()) < _SHOWN_KEYS
         # A key that no record has any more is kept as long as something is asked of it.
@@ -253,7 +246,24 @@ class TableWidget(SelectingPanel):
         return Question(asked, self._contains, order, descending, self._only)
 
     def _look(self) -> None:
-        """Read the page, or the last one where there is none so far back."""
+        """Read the page, or the last one where there is none so far back.
+
+        Where that fails, what is asked is again what the page that is still shown answers.
+        """
+        try:
+            self._page = self._read()
+            if self._chosen is not None:
+                self._whole = self._source.record(self._chosen)
+        except Exception:
+            self._offset, self._page_size, self._contains, self._order = self._answered
+            for column in self._columns:
+                if column.name in self._looks:
+                    column.keep_looks_of(self._looks[column.name])
+            raise
+        self._answered = self._offset, self._page_size, self._contains, self._order
+        self._looks = {one.name: replace(one) for one in self._columns}
+
+    def _read(self) -> Page:
         question = self._question()
         documents = any(one.part == "document" and one.shown for one in self._columns)
         page = self._source.page(question, self._offset, self._page_size, documents=documents)
@@ -265,7 +275,7 @@ class TableWidget(SelectingPanel):
             else:
                 self._offset = max(0, (total - 1) // self._page_size * self._page_size)
             page = self._source.page(question, self._offset, self._page_size, documents=documents)
-        self._page = page
+        return page
 
     def _column(self, name: Any) -> Column:
         for column in self._columns:
@@ -288,7 +298,9 @@ class TableWidget(SelectingPanel):
         self._update_snapshots()
 
     def _push(self) -> None:
-        self._set(self._root, "state", self._state())
+        state = self._state()
+        for front in (self._root, *(one for place in self._mirrors for one in place)):
+            self._set(front, "state", state)
 
     def _place(self) -> str:
         elsewhere = None if self._only is None else len(self._only)
@@ -320,7 +332,10 @@ class TableWidget(SelectingPanel):
             "can_search": any(one.part == "document" for one in self._columns),
             "contains": self._contains,
             "filtered": self._is_filtered or self._only is not None,
-            "rows": [self._row(one, shown) for one in self._page.records],
+            "rows": [
+                row(one, shown, self._media) | {"selected": one.key in self._selected}
+                for one in self._page.records
+            ],
             "chosen": self._chosen,
             "record": self._record(),
             "selected": len(self._selected),
@@ -334,31 +349,13 @@ class TableWidget(SelectingPanel):
             "change": None if self._change is None else self._change.described(),
         }
 
-    def _row(self, record: Record, shown: Sequence[Column]) -> dict[str, Any]:
-        return {
-            "key": record.key,
-            "label": cut(record.id, 60),
-            "selected": record.key in self._selected,
-            "cells": [self._cell(record, column) for column in shown],
-        }
-
-    def _cell(self, record: Record, column: Column) -> dict[str, Any]:
-        value = record.value(column)
-        cell: dict[str, Any] = {"text": "" if value is None else cut(text_of(value), CELL)}
-        if column.part == "uri" and (medium := self._media.of(record.uri)) is not None:
-            cell["medium"] = medium
-        if value is None and column.part == "metadata":
-            cell["missing"] = True
-        return cell
-
     def _record(self) -> dict[str, Any] | None:
         """Return the chosen record, with its whole text."""
         if self._chosen is None:
             return None
-        record = self._source.record(self._chosen)
-        if record is None:
+        if self._whole is None:
             return {"key": self._chosen, "id": "", "gone": True}
-        return whole_record(record, self._media)
+        return whole_record(self._whole, self._media)
 
     def _undo_label(self) -> str:
         last = self._edits.last if self._edits is not None else None
@@ -368,15 +365,16 @@ class TableWidget(SelectingPanel):
 
     # -- acting -------------------------------------------------------------------------------
 
-    def _hear(self, message: Any) -> None:
-        """Do what somebody asks for in the browser."""
+    def _hear(self, front: Any, message: Any) -> None:
+        """Do what somebody asks for in the browser; what is to be said to this front end alone is sent to it."""
         act = _ACTS.get(message.get("do")) if isinstance(message, dict) else None
         if act is None:
             raise InvalidArgumentError(
                 "The page asks for something that this table does not do. Reload it."
             )
         self._done = ""
-        act(self, message)
+        if (answer := act(self, message)) is not None:
+            front.send(answer)
 
     def _again(self, *, from_start: bool = True) -> None:
         if from_start:
@@ -441,14 +439,21 @@ class TableWidget(SelectingPanel):
         column.shown = shown
         self._again(from_start=False)
 
+    def _widen(self, message: Mapping[str, Any]) -> None:
+        """Remember how wide the columns were made."""
+        widths = message.get("widths")
+        if not isinstance(widths, dict):
+            raise InvalidArgumentError("There are no such widths.")
+        for name, width in widths.items():
+            self._column(name).widen(width)
+        self._push()
+
     def _choose(self, message: Mapping[str, Any]) -> None:
         """Choose a row: it is shown beside the table, and selected alone, or too, or with those between."""
-        record = self._on_page(message.get("key"))
+        # The page may have turned meanwhile: the record is meant, wherever it is.
+        record = self._source.record(str(message.get("key")))
         if record is None:
-            # The page has turned meanwhile: the record is meant, wherever it is.
-            record = self._source.record(str(message.get("key")))
-            if record is None:
-                raise InvalidArgumentError("This record is not there any more.")
+            raise InvalidArgumentError("This record is not there any more.")
         how = message.get("how")
         keys = [one.key for one in self._page.records]
         if how == "toggle":
@@ -462,7 +467,7 @@ class TableWidget(SelectingPanel):
             self._select([record])
         if how != "range":
             self._anchor = record.key
-        self._chosen = record.key
+        self._chosen, self._whole = record.key, record
         self._selection_changed()
 
     def _select(self, records: Sequence[Record]) -> None:
@@ -489,11 +494,11 @@ class TableWidget(SelectingPanel):
         self._tell()
 
     def _unchoose(self, message: Mapping[str, Any]) -> None:
-        self._chosen = None
+        self._chosen = self._whole = None
         self._push()
 
-    def _copy(self, message: Mapping[str, Any]) -> None:
-        """Send a text for the clipboard."""
+    def _copy(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a text for the clipboard."""
         what = message.get("what")
         record = self._source.record(str(message.get("key"))) if what != "csv" else None
         if what != "csv" and record is None:
@@ -507,7 +512,7 @@ class TableWidget(SelectingPanel):
             records = [one for one in rows if one is not None] or self._page.records
             shown = [one for one in self._columns if one.shown]
             text, name = as_csv(shown, records), f"{counted(len(records), 'record')} as CSV"
-        self._root.send({"copy": text, "name": name})
+        return {"copy": text, "name": name}
 
     def _ask_again(self, message: Mapping[str, Any]) -> None:
         self.refresh()
@@ -577,7 +582,7 @@ class TableWidget(SelectingPanel):
         self._look()
 
 
-_ACTS: dict[Any, Callable[[TableWidget, Mapping[str, Any]], None]] = {
+_ACTS: dict[Any, Callable[[TableWidget, Mapping[str, Any]], dict[str, Any] | None]] = {
     "turn": TableWidget._turn,
     "resize": TableWidget._resize,
     "sort": TableWidget._sort,
@@ -585,6 +590,7 @@ _ACTS: dict[Any, Callable[[TableWidget, Mapping[str, Any]], None]] = {
     "filter": TableWidget._filter,
     "clear": TableWidget._clear,
     "columns": TableWidget._choose_columns,
+    "widths": TableWidget._widen,
     "choose": TableWidget._choose,
     "select_page": TableWidget._select_page,
     "select_none": TableWidget._select_none,
