@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chroma_nb.api.answers import Found as Found  # noqa: TC001 - and from here by others
+from chroma_nb.api.answers import Matches as Matches  # noqa: TC001 - and from here by others
+from chroma_nb.api.answers import Records as Records  # noqa: TC001 - and from here by others
 from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy, say_what_is_copied
 from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import ChromaError, UniqueConstraintError
@@ -18,7 +20,6 @@ from chroma_nb.errors import ChromaError, UniqueConstraintError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from types import TracebackType
     from uuid import UUID
 
     import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from chroma_nb.api.scanning import Scan
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
+    from chroma_nb.search.expression import Search
     from chroma_nb.settings import Settings
     from chroma_nb.types import (
         CollectionInfo,
@@ -39,31 +41,6 @@ if TYPE_CHECKING:
         UserIdentity,
         Where,
     )
-
-
-@dataclass
-class Records:
-    """Answer of `get`: records in storage order; what was not asked for is None."""
-
-    ids: list[str]
-    #: Shape (n, dimension), float32.
-    embeddings: NDArray[np.float32] | None = None
-    documents: list[str | None] | None = None
-    metadatas: list[dict[str, Any] | None] | None = None
-    uris: list[str | None] | None = None
-
-
-@dataclass
-class Matches:
-    """Answer of `query`: for each query its records, nearest first; what was not asked for is None."""
-
-    ids: list[list[str]] = field(default_factory=list)
-    distances: list[list[float]] | None = None
-    #: For each query an array of shape (n, dimension), float32.
-    embeddings: list[NDArray[np.float32]] | None = None
-    documents: list[list[str | None]] | None = None
-    metadatas: list[list[dict[str, Any] | None]] | None = None
-    uris: list[list[str | None]] | None = None
 
 
 class API(ABC):
@@ -132,12 +109,7 @@ class API(ABC):
     def __enter__(self) -> API:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- tenants and databases ----------------------------------------------------------------
@@ -426,6 +398,30 @@ class API(ABC):
         Raises:
             IDNotFoundError: Some of `ids` are unknown, and there is no filter.
             InvalidArgumentError: The dimension is not the collection's.
+        """
+
+    @abstractmethod
+    def search(
+        self,
+        collection_id: UUID,
+        searches: Sequence[Search],
+        *,
+        read_level: str = "index_and_wal",
+        tenant: str,
+        database: str,
+    ) -> list[Found]:
+        """Carry out searches, all on one version of the collection; each has an answer of its own.
+
+        Args:
+            collection_id: The collection.
+            searches: Their queries are embeddings and sparse vectors; texts are embedded before.
+            read_level: One of `ReadLevel`. A store of ours is always up to date.
+            tenant: The tenant.
+            database: The database.
+
+        Raises:
+            InvalidArgumentError: One cannot be carried out; none is then.
+            MemoryBudgetError: The answer does not fit into memory.
         """
 
     @abstractmethod

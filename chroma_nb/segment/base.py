@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.errors import NotSupportedError
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.db.base import RecordRows
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.search.sparse import SparseVector
     from chroma_nb.segment.planner import Plan
     from chroma_nb.types import Neighbors
 
@@ -175,6 +177,29 @@ class MetadataReader(ABC):
             labels: int64, shape (n,), each once.
             columns: Of ``id``, ``document``, ``uri`` and ``metadata``; the others are empty.
         """
+
+    def sparse_distances(
+        self,
+        key: str,
+        query: SparseVector,
+        *,
+        idf: bool,
+        mask: NDArray[np.bool_] | None,
+    ) -> NDArray[np.float32]:
+        """Return 1 - dot(query, record) for each label: float32, shape (n_labels,).
+
+        NaN for a record that shares no index with the query, has no such vector, or is not in the mask.
+
+        Args:
+            key: A metadata key whose values are sparse vectors; ``#document``: the BM25 vectors of the documents.
+            query: The query.
+            idf: Weight its values by how rare each index is.
+            mask: bool, shape (n_labels,); None is all labels.
+
+        Raises:
+            NotSupportedError: There are no sparse vectors here.
+        """
+        raise NotSupportedError(f"There are no sparse vectors to search under {key!r}.")
 
     def texts(
         self, labels: NDArray[np.int64], columns: Sequence[str]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.api.scanning import ScanPiece
+    from chroma_nb.search.expression import Search
     from chroma_nb.types import OnConflict, RecordBatch, Where
 
 
@@ -202,6 +203,21 @@ class Query(Request):
     where: Where | None = None
     where_document: Where | None = None
     include: Sequence[str] = ("metadatas", "documents", "distances")
+
+
+@dataclass(frozen=True, eq=False)
+class SearchRequest(Request):
+    """Searches, whose queries are embeddings and sparse vectors.
+
+    Args:
+        searches: The searches.
+        read_level: One of Chroma's.
+        positions: Say where each `Knn` found each record. Chroma's clients do not ask for that.
+    """
+
+    searches: Sequence[Search]
+    read_level: str = "index_and_wal"
+    positions: bool = True
 
 
 @dataclass(frozen=True)
