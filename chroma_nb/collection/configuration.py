@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb import validation
 from chroma_nb.embedding.conflicts import check_conflict_on_create
+from chroma_nb.embedding.default_choice import DEFAULT_CONFIG as DEFAULT_CONFIG
+from chroma_nb.embedding.default_choice import (
+    DEFAULT_EMBEDDING_FUNCTION as DEFAULT_EMBEDDING_FUNCTION,
+)
 from chroma_nb.embedding.protocol import checked_embedding_function, function_name
 from chroma_nb.embedding.registry import embedding_function_to_config
 
@@ -15,29 +19,6 @@ if TYPE_CHECKING:
 
     from chroma_nb.settings import Settings
     from chroma_nb.types import Space
-
-
-class _DefaultEmbeddingFunction:
-    """Stands in a signature for the default, which is chosen when something is embedded."""
-
-    def __repr__(self) -> str:
-        return "DefaultEmbeddingFunction()"
-
-    @staticmethod
-    def name() -> str:
-        return "default"
-
-    def __call__(self, input: Any) -> Any:
-        from chroma_nb.embedding import resolve_default
-
-        return resolve_default()(input)
-
-
-DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
-
-#: What a collection records that embeds with the default, which is MiniLM as in Chroma. While the collection is empty,
-#: another default can still be chosen.
-DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
 
 
 def configuration_for(

@@ -30,7 +30,7 @@ class SparseVector:
     labels: list[str] | None = None
 
     def __post_init__(self) -> None:
-        self.indices = _plain("indices", self.indices, int)
+        self.indices = [int(index) for index in _plain("indices", self.indices, int)]
         self.values = _plain("values", self.values, int, float)
         if len(self.indices) != len(self.values):
             raise ValueError(
@@ -68,6 +68,15 @@ class SparseVector:
             out["tokens"] = self.labels
         return out
 
+    @classmethod
+    def of_plain(
+        cls, indices: list[int], values: list[float], labels: list[str] | None = None
+    ) -> SparseVector:
+        """Return a vector of lists that are known to be right, unchecked: of a hundred thousand documents, say."""
+        vector = cls.__new__(cls)
+        vector.indices, vector.values, vector.labels = indices, values, labels
+        return vector
+
     @staticmethod
     @public_call
     def from_dict(data: Mapping[str, Any]) -> SparseVector:
@@ -85,6 +94,19 @@ class SparseVector:
                 f"Expected a sparse vector to have indices and values, got {', '.join(map(str, data))[:100]}"
             )
         return SparseVector(data["indices"], data["values"], data.get("tokens"))
+
+
+def as_sparse_vector(value: Any) -> SparseVector | None:
+    """Return a sparse vector, ours or of chromadb's class of that name, as ours; None for anything else.
+
+    Raises:
+        ValueError: Another class's vector is none.
+    """
+    if isinstance(value, SparseVector):
+        return value
+    if type(value).__name__ != "SparseVector" or not type(value).__module__.startswith("chromadb."):
+        return None
+    return SparseVector(value.indices, value.values, value.labels)
 
 
 def _plain(name: str, values: Any, *kinds: type) -> list[Any]:
