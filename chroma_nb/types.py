@@ -59,10 +59,11 @@ INCLUDES = ("documents", "embeddings", "metadatas", "distances", "uris", "data")
 
 
 class ReadLevel(str, enum.Enum):
-    """Chroma's read levels. A local store is always up to date, so both answer alike."""
+    """Chroma's read levels. A local store is always up to date, so all of them answer alike."""
 
     INDEX_AND_WAL = "index_and_wal"
     INDEX_ONLY = "index_only"
+    INDEX_AND_BOUNDED_WAL = "index_and_bounded_wal"
 
 
 @dataclass(frozen=True)

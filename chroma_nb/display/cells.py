@@ -133,6 +133,27 @@ def nearness_cells(distances: Sequence[float], space: str) -> dict[str, list[Cel
     return {names[0]: _with_bars(cells, bars), names[1]: shown}
 
 
+def score_cells(scores: Sequence[float | None], *, bars: bool) -> list[Cell]:
+    """Return the scores of a search, of which the lowest is the best.
+
+    Args:
+        scores: Of the records; one that is not finite has no bar.
+        bars: Whether to add bars: the best has the longest one, and the worst a tenth of it.
+    """
+    cells = [Cell("") if one is None else Cell(_number(one), number=True) for one in scores]
+    if not bars:
+        return cells
+    found = np.asarray([np.nan if one is None else one for one in scores], dtype=np.float64)
+    known = found[np.isfinite(found)]
+    if not known.size:
+        return cells
+    best, worst = float(known.min()), float(known.max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = 1 - 0.9 * (found - best) / ((worst - best) or 1.0)
+    lengths[~np.isfinite(found)] = 0.0
+    return _with_bars(cells, lengths)
+
+
 def _median(numbers: NDArray[np.float64]) -> float:
     """Return the median of n numbers, shape (n,); 0 of none. NumPy's own imports more than all of a display."""
     ordered = np.sort(numbers)

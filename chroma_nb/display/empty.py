@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from chroma_nb.collection.results import GetResult, QueryResult
+    from chroma_nb.collection.search_result import SearchResult
     from chroma_nb.filters.expression import FieldLeaf, Scalar
     from chroma_nb.types import FieldSummary
 
@@ -26,7 +27,7 @@ _WORDS = {"str": "texts", "int": "numbers", "float": "numbers", "bool": "bools",
 _ONE = {"texts": "a text", "numbers": "a number", "bools": "a bool", "lists": "a list"}
 
 
-def why_empty(shown: GetResult | QueryResult) -> str:
+def why_empty(shown: GetResult | QueryResult | SearchResult) -> str:
     """Return a sentence about the filter of an answer without records, an empty text where all is well."""
     asked = list(dict.fromkeys(leaf.key for leaf in shown.conditions))
     if not asked or shown.fields is None:
