@@ -31,6 +31,8 @@ DOCUMENT = 48
 _BAR = 15
 #: Characters that a column of metadata takes at most. Longer texts take several lines.
 _WIDEST = 22
+#: Entries of a sparse vector that are shown.
+_ENTRIES = 5
 #: Texts of up to this many characters, such as dates and names, stay on one line.
 _ONE_LINE = 24
 
@@ -90,7 +92,25 @@ def text_of(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str | int | np.integer):
         return str(value)
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if isinstance(value, dict) and value.get("#type") == "sparse_vector":
+        return _text_of_sparse(value)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _text_of_sparse(vector: dict[str, Any]) -> str:
+    """Return the largest entries of a sparse vector, by their labels where it has some, and how many it has."""
+    try:
+        indices, values = vector["indices"], vector["values"]
+        entries = list(zip(vector.get("tokens") or indices, values, strict=True))
+        largest = sorted(entries, key=lambda entry: -abs(entry[1]))[:_ENTRIES]
+        shown = [f"{name}: {value:.3g}" for name, value in largest]
+    except (KeyError, TypeError, ValueError):
+        # Somebody else has written it.
+        return json.dumps(vector, ensure_ascii=False, default=str)
+    more = ["…"] if len(entries) > len(shown) else []
+    return f"{{{', '.join(shown + more)}}} ({counted(len(entries), 'value')})"
 
 
 def value_cell(value: Any) -> Cell:

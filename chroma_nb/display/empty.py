@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 _DOCUMENT_WORDS = frozenset(("document", "documents", "text", "content", "page_content"))
 _ID_WORDS = frozenset(("id", "ids", "_id", "uuid"))
 #: Kind of a stored value -> what such values are called.
-_WORDS = {"str": "texts", "int": "numbers", "float": "numbers", "bool": "bools", "list": "lists"}
+_WORDS = {
+    "str": "texts",
+    "int": "numbers",
+    "float": "numbers",
+    "bool": "bools",
+    "list": "lists",
+    "SparseVector": "sparse vectors",
+}
 #: What a filter asks for -> what one such value is called.
 _ONE = {"texts": "a text", "numbers": "a number", "bools": "a bool", "lists": "a list"}
 
