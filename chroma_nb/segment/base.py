@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
-from chroma_nb.search.sparse import SparseVector
+from chroma_nb.search.sparse import SparseVector, is_tagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -231,7 +231,7 @@ class MetadataReader(ABC):
             return list(ChromaBm25EmbeddingFunction()([text or "" for text in texts]))
         metadatas = self.read(labels, ("metadatas",)).metadatas or []
         values = [(one or {}).get(key) for one in metadatas]
-        return [one if isinstance(one, SparseVector) else None for one in values]
+        return [SparseVector.from_dict(one) if one and is_tagged(one) else None for one in values]
 
     def texts(
         self, labels: NDArray[np.int64], columns: Sequence[str]
