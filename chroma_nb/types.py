@@ -31,7 +31,7 @@ URIs: TypeAlias = list[str]
 Vector: TypeAlias = NDArray[np.float32]
 Embedding: TypeAlias = NDArray[np.float32]
 Embeddings: TypeAlias = list[Embedding]
-#: A metadata value: str, int (64 bit), float (finite), bool, a non-empty list of one of these kinds.
+#: A metadata value: str, int (64 bit), float (finite), bool, a non-empty list of one of these kinds, a sparse vector.
 MetadataValue: TypeAlias = Any
 Metadata: TypeAlias = Mapping[str, MetadataValue]
 Metadatas: TypeAlias = list[Metadata]
@@ -188,13 +188,13 @@ class FieldSummary:
     """What the records of a collection have under one metadata key."""
 
     key: str
-    #: Of ``str``, ``int``, ``float``, ``bool``, ``list``, in this order.
+    #: Of ``str``, ``int``, ``float``, ``bool``, ``list``, ``SparseVector``, in this order.
     kinds: tuple[str, ...]
     n_records: int
     #: Of the numbers; None where there are none.
     minimum: float | None
     maximum: float | None
-    #: Different values, lists left out; never more than records.
+    #: Different values, lists and sparse vectors left out; never more than records.
     n_distinct: int
     #: The values and their counts, the most frequent first; empty where there are too many.
     values: list[tuple[str | int | float | bool, int]]

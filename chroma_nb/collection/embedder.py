@@ -99,7 +99,7 @@ class EmbeddingHandle(CollectionHandle):
             ValueError: No function is given or recorded, or it returns something else than embeddings.
             MemoryBudgetError: There is no room for them.
         """
-        function = self._function("embeddings")
+        function = self._function("embeddings=")
         settings = self._client.get_settings()
         # The function's own result, and the array of it.
         row_bytes = 2 * 4 * (self._info.dimension or _TYPICAL_DIMENSION)
@@ -131,8 +131,10 @@ class EmbeddingHandle(CollectionHandle):
         """
         return self._embed_queries(validation.check_query_texts(query_texts))
 
-    def _embed_queries(self, queries: Sequence[Any]) -> NDArray[np.float32]:
-        function = self._function("query_embeddings")
+    def _embed_queries(
+        self, queries: Sequence[Any], instead: str = "query_embeddings="
+    ) -> NDArray[np.float32]:
+        function = self._function(instead)
         at_most = self._client.get_settings().max_batch_size or None
         return embed_queries(function, queries, at_most=at_most)
 
@@ -173,7 +175,7 @@ class EmbeddingHandle(CollectionHandle):
         """Return what embeds: the handle's own, else what the collection records, else the default.
 
         Args:
-            instead: The argument that needs no function, for the sentence of an error.
+            instead: What needs no function, for the sentence of an error.
 
         Raises:
             ValueError: No function is given or recorded, and the collection has records of another one.
@@ -198,7 +200,7 @@ class EmbeddingHandle(CollectionHandle):
             )
         raise with_way_out(
             ValueError("You must provide an embedding function to compute embeddings"),
-            f"{why} Give {instead}=, or open it with a function: client.get_collection({self.name!r}, "
+            f"{why} Give {instead}, or open it with a function: client.get_collection({self.name!r}, "
             "embedding_function=...). See https://docs.trychroma.com/guides/embeddings",
         )
 

@@ -110,7 +110,7 @@ def _is_weighted(info: CollectionInfo, key: str) -> bool:
 
 def _sparse_index(info: CollectionInfo, key: str) -> dict[str, Any] | None:
     """Return what a collection's schema says of the sparse vectors of a key."""
-    schema = getattr(info, "schema", None)
+    schema = getattr(info, "serialized_schema", None)
     if schema is None:
         return {"enabled": key != EMBEDDING}
     for types in (schema["keys"].get(key) or {}, schema["defaults"]):

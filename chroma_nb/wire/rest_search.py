@@ -78,15 +78,9 @@ class _ShapeError(ChromaError):
         return 422
 
 
-def selected_columns(search: Search) -> set[str]:
+def _selected_columns(search: Search) -> set[str]:
     """Return the columns that the answer to a search has."""
     return {_COLUMNS.get(key, "metadatas") for key in search.selected.keys}
-
-
-def selected_names(search: Search) -> list[str]:
-    """Return what a search selects in the order of Chroma's answers: a record's own fields, then keys by name."""
-    keys = search.selected.keys
-    return [one for one in _COLUMNS if one in keys] + sorted(keys - _COLUMNS.keys())
 
 
 # -- requests -------------------------------------------------------------------------------------
@@ -277,7 +271,7 @@ def write_found(answers: Sequence[Found], request: SearchRequest, base64: bool) 
         "embeddings": [_write_vectors(one, base64) for one in answers],
         "metadatas": [_write_metadatas(one.metadatas) for one in answers],
         "scores": [_write_scores(one.scores, request.positions) for one in answers],
-        "select": [selected_names(one) for one in request.searches],
+        "select": [one.selected.names for one in request.searches],
     }
     if request.positions:
         written["positions"] = [
@@ -332,7 +326,7 @@ def read_found(found: Any, request: SearchRequest) -> list[Found]:
         ids = check_texts(columns["ids"][at], "ids")
         check_page(ids, None, ids=None, limit=search.page.limit)
         answer = Found(ids)
-        wanted = {name for name in selected_columns(search) if columns[name][at] is not None}
+        wanted = {name for name in _selected_columns(search) if columns[name][at] is not None}
         if "documents" in wanted:
             answer.documents = check_texts(
                 columns["documents"][at], "documents", len(ids), gaps=True

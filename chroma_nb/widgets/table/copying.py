@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.search.sparse import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,7 @@ def as_json(record: Record) -> str:
     parts |= {"document": record.document, "metadata": record.metadata}
     if record.uri is not None:
         parts["uri"] = record.uri
-    return _within(json.dumps(parts, ensure_ascii=False, indent=2))
+    return _within(json.dumps(parts, ensure_ascii=False, indent=2, default=SparseVector.to_dict))
 
 
 def as_csv(columns: Sequence[Column], records: Sequence[Record]) -> str:
@@ -53,7 +54,11 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return _safe(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return _safe(
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=SparseVector.to_dict)
+    )
 
 
 def _safe(text: str) -> str:
