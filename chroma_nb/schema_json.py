@@ -32,10 +32,21 @@ INVERTED: dict[str, str] = {
     "bool": "bool_inverted_index",
     "sparse_vector": "sparse_vector_index",
 }
+#: A graph, where nothing else is said.
+HNSW_DEFAULTS: dict[str, Any] = {
+    "space": "l2",
+    "ef_construction": 100,
+    "ef_search": 100,
+    "max_neighbors": 16,
+    "resize_factor": 1.2,
+    "sync_threshold": 1000,
+}
 #: What a graph is told and has no use for here. It is kept, as Chroma keeps it, with Chroma's defaults.
 HNSW_EXTRA: dict[str, Any] = {"num_threads": 1, "batch_size": 100}
 #: Metadata keys that are entered in a schema as they are first written. Each new one rewrites the entries of all.
 MOST_DISCOVERED_KEYS = 1_000
+#: Characters of a key that is entered so: a schema is in memory as long as its store is open.
+MOST_KEY_CHARACTERS = 256
 
 
 def index(enabled: bool, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -65,6 +76,34 @@ def default_keys() -> dict[str, Any]:
         DOCUMENT_KEY: {"string": {"fts_index": index(True), "string_inverted_index": index(False)}},
         EMBEDDING_KEY: {"float_list": {"vector_index": index(True, {"source_key": DOCUMENT_KEY})}},
     }
+
+
+def wrong_form(schema: Any) -> str:
+    """Say what of a schema cannot be: of what was stored, or of another server's answer. Empty: nothing."""
+    if not isinstance(schema, dict):
+        return "no object"
+    defaults, keys = schema.get("defaults", {}), schema.get("keys", {})
+    if not isinstance(defaults, dict) or not isinstance(keys, dict):
+        return "defaults or keys that are no object"
+    for types in (defaults, *keys.values()):
+        if not isinstance(types, dict) or not all(isinstance(one, dict) for one in types.values()):
+            return "a type of values that is no object"
+        for indexes in types.values():
+            for one in indexes.values():
+                if not isinstance(one, dict) or not isinstance(one.get("enabled"), bool):
+                    return "an index that is neither on nor off"
+                config = one.get("config", {})
+                if not isinstance(config, dict) or not all(
+                    isinstance(config.get(name), kind)
+                    for name, kind in (
+                        ("source_key", str | None),
+                        ("embedding_function", dict | None),
+                        ("hnsw", dict | None),
+                        ("bm25", bool | None),
+                    )
+                ):
+                    return "an index with a config that cannot be read"
+    return ""
 
 
 def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -149,11 +188,91 @@ def _vector_config(configuration: Mapping[str, Any], given: Mapping[str, Any]) -
     config = {
         "space": hnsw["space"],
         "embedding_function": configuration.get("embedding_function") or {"type": "legacy"},
-        "hnsw": {**HNSW_EXTRA, **(given.get("hnsw") or {}), **graph},
     }
+    if configuration.get("spann"):
+        # A distributed Chroma has its own index.
+        config["spann"] = {
+            key: value for key, value in configuration["spann"].items() if key != "space"
+        }
+    else:
+        config["hnsw"] = {**HNSW_EXTRA, **(given.get("hnsw") or {}), **graph}
     if "source_key" in given:
         config["source_key"] = given["source_key"]
     return copy.deepcopy(config)
+
+
+def vector_config(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a schema in Chroma's form says of the vector index; it may say nothing."""
+    for types in ((schema.get("keys") or {}).get(EMBEDDING_KEY), schema.get("defaults")):
+        vector = ((types or {}).get("float_list") or {}).get("vector_index")
+        if vector is not None:
+            return dict(vector.get("config") or {})
+    return {}
+
+
+def is_default(schema: Mapping[str, Any]) -> bool:
+    """Say whether a schema in Chroma's form has the default indexes, made as they are by default."""
+    beyond = stated(schema) or {}
+    vectors = vector_config(schema)
+    hnsw = vectors.get("hnsw") or {}
+    return (
+        "defaults" not in beyond
+        and set(beyond.get("keys", ())) <= {EMBEDDING_KEY}
+        and is_default_function(vectors.get("embedding_function"))
+        and vectors.get("space") in (None, "l2")
+        and all(value == HNSW_DEFAULTS.get(name, value) for name, value in hnsw.items())
+        and hnsw.get("batch_size", HNSW_EXTRA["batch_size"]) == HNSW_EXTRA["batch_size"]
+        and not vectors.get("spann")
+    )
+
+
+def is_default_function(recorded: Mapping[str, Any] | None) -> bool:
+    """Say whether what is recorded of an embedding function is the default, or nothing."""
+    if recorded is None or recorded.get("type") == "unknown":
+        return True
+    return recorded.get("type") == "known" and recorded.get("name") == "default"
+
+
+def for_copy(
+    configuration: dict[str, Any],
+    schema: Mapping[str, Any] | None,
+    *,
+    with_discovered: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the configuration and the schema that make a collection like this one; see `validation.reconciled`.
+
+    Args:
+        configuration: The collection's.
+        schema: What `stated` returned.
+        with_discovered: Whether a schema counts that says no more than which metadata keys there are; these are
+            discovered again where the records are written.
+    """
+    if schema is None or (_is_discovered(schema) and not with_discovered):
+        return configuration, None
+    whole = complete(configuration, schema)
+    if is_default(whole):
+        # The configuration counts.
+        return configuration, whole
+    if configuration.get("embedding_function") is None:
+        for types in (whole["defaults"], whole["keys"][EMBEDDING_KEY]):
+            del types["float_list"]["vector_index"]["config"]["embedding_function"]
+    plain = {"hnsw": dict(HNSW_DEFAULTS), "spann": None, "embedding_function": None}
+    return plain, whole
+
+
+def _is_discovered(schema: Mapping[str, Any]) -> bool:
+    """Say whether a schema says no more than which keys there are."""
+    plain = default_defaults()
+    return set(schema) == {"keys"} and all(
+        not key.startswith("#") and types == {kind: plain.get(kind) for kind in types}
+        for key, types in schema["keys"].items()
+    )
+
+
+def sparse_index(types: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the config of a key's index of sparse vectors; None where it has none, or it is switched off."""
+    index = ((types or {}).get("sparse_vector") or {}).get("sparse_vector_index") or {}
+    return (index.get("config") or {}) if index.get("enabled") else None
 
 
 def type_of(value: Any) -> str | None:
@@ -179,8 +298,8 @@ def discovered(
 ) -> dict[str, Any] | None:
     """Enter the metadata keys that are written for the first time, each with a copy of its type's default.
 
-    Keys of more than `MOST_DISCOVERED_KEYS` different names are not entered; they are indexed by the defaults all the
-    same.
+    Beyond `MOST_DISCOVERED_KEYS` they are not entered, nor is a key of more than `MOST_KEY_CHARACTERS`; they are indexed
+    by the defaults all the same.
 
     Args:
         schema: What `stated` returned.
@@ -204,7 +323,7 @@ def discovered(
         if kind is None or kind in known.get(key, ()) or key.startswith("chroma:"):
             continue
         if key not in known and key not in new:
-            if n_keys >= MOST_DISCOVERED_KEYS:
+            if n_keys >= MOST_DISCOVERED_KEYS or len(key) > MOST_KEY_CHARACTERS:
                 continue
             n_keys += 1
         new.setdefault(key, {})[kind] = None

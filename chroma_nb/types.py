@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from chroma_nb import display
+from chroma_nb import display, schema_json
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -81,6 +81,8 @@ class CollectionInfo:
     dimension: int | None = None
     #: Seconds without use after which its memory is given back; None: as the store's settings say.
     ttl_seconds: float | None = None
+    #: What its schema says beyond the default one, in Chroma's JSON (`schema_json.stated`); None: nothing.
+    schema: dict[str, Any] | None = None
 
     @property
     def space(self) -> Space:
@@ -93,6 +95,15 @@ class CollectionInfo:
     def configuration_json(self) -> dict[str, Any]:
         """The configuration as plain values, as on Chroma's wire."""
         return copy.deepcopy(self.configuration)
+
+    @property
+    def serialized_schema(self) -> dict[str, Any]:
+        """The whole schema as plain values, as on Chroma's wire."""
+        return schema_json.complete(self.configuration, self.schema)
+
+    def get_serialized_schema(self) -> dict[str, Any]:
+        """The same as `serialized_schema`."""
+        return self.serialized_schema
 
     @property
     def version(self) -> int:
@@ -110,6 +121,7 @@ class CollectionInfo:
             "id",
             "name",
             "configuration_json",
+            "serialized_schema",
             "metadata",
             "dimension",
             "tenant",

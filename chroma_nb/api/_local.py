@@ -20,6 +20,7 @@ from chroma_nb.errors import (
     UniqueConstraintError,
 )
 from chroma_nb.filters.expression import And, Expression, Or, patterns
+from chroma_nb.filters.indexed import check_indexed
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.index.base import graph_parameters
@@ -50,6 +51,7 @@ from chroma_nb.validation import (
     check_dimension,
     check_new_name,
     check_ttl,
+    reconciled,
     updated_configuration,
 )
 
@@ -119,9 +121,9 @@ class Local(API):
             if part is not None
         ]
         self._check_patterns(collection_id, [one for part in parts for one in patterns(part)])
-        if len(parts) == 2:
-            return And(tuple(parts))
-        return parts[0] if parts else None
+        expression = And(tuple(parts)) if len(parts) == 2 else parts[0] if parts else None
+        check_indexed(self.db.get_collection(collection_id).schema, expression)
+        return expression
 
     def _check_patterns(self, collection_id: UUID, given: Sequence[str]) -> None:
         """Refuse regular expressions that would be too large, or work too long on one document."""
@@ -228,14 +230,18 @@ class Local(API):
         configuration: dict[str, Any],
         metadata: dict[str, Any] | None,
         *,
+        schema: dict[str, Any] | None = None,
         get_or_create: bool,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
+        configuration, beyond = reconciled(configuration, schema)
         self.get_database(database, tenant)
         found = self.db.find_collection(name, tenant, database)
         if found is None:
-            info = CollectionInfo(uuid4(), name, tenant, database, configuration, metadata)
+            info = CollectionInfo(
+                uuid4(), name, tenant, database, configuration, metadata, schema=beyond
+            )
             check_description(info, self._most_description)
             try:
                 self.db.create_collection(info)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chroma_nb.api.answers import Found as Found  # noqa: TC001 - and from here by others
 from chroma_nb.api.answers import Matches as Matches  # noqa: TC001 - and from here by others
 from chroma_nb.api.answers import Records as Records  # noqa: TC001 - and from here by others
-from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy, say_what_is_copied
+from chroma_nb.api.copying import Place, fork_collection
 from chroma_nb.api.scanning import EVERYTHING
-from chroma_nb.errors import ChromaError, UniqueConstraintError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,13 +148,25 @@ class API(ABC):
         configuration: dict[str, Any],
         metadata: dict[str, Any] | None,
         *,
+        schema: dict[str, Any] | None = None,
         get_or_create: bool,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
         """Add a collection, or return the one of that name unchanged where `get_or_create`.
 
+        Args:
+            name: Its name.
+            configuration: All of it.
+            metadata: About the collection as a whole.
+            schema: Its indexes in Chroma's JSON (`Schema.serialize_to_json`); None is the default one. Where it says more
+                than that, it says the configuration, too, and `configuration` has to be the default one.
+            get_or_create: Whether the name may be taken.
+            tenant: The tenant.
+            database: The database.
+
         Raises:
+            InvalidArgumentError: The schema is none, or both it and the configuration say something.
             UniqueConstraintError: The name is taken and `get_or_create` is False.
         """
 
@@ -232,37 +243,8 @@ class API(ABC):
         Raises:
             UniqueConstraintError: There is a collection of that name, which is no unfinished copy of this one.
         """
-        where_to: Any = {"tenant": tenant, "database": database}
-        info = self.get_collection_by_id(collection_id, **where_to)
-        source = Place(self, info.id, tenant, database)
-        try:
-            copy = self.create_collection(
-                new_name, info.configuration, info.metadata, get_or_create=False, **where_to
-            )
-        except UniqueConstraintError as error:
-            copy = self.get_collection(new_name, **where_to)
-            if not is_unfinished_copy(source, info, Place(self, copy.id, tenant, database), copy):
-                raise UniqueConstraintError(
-                    f"Collection [{new_name}] already exists, and is no copy of [{info.name}] that a call before "
-                    "left unfinished. Choose another name, or delete it first."
-                ) from error
-        target = Place(self, copy.id, tenant, database)
-        try:
-            copy_records(source, target, on_progress, on_total=on_total)
-        except Exception as error:
-            if isinstance(error, ChromaError):
-                # A store that has failed cannot be counted; its error is then the one to be seen.
-                with contextlib.suppress(ChromaError):
-                    there, wanted = (
-                        self.count(one, **where_to) for one in (copy.id, collection_id)
-                    )
-                    say_what_is_copied(
-                        error,
-                        f"The copy [{new_name}] is unfinished: {there:,} of {wanted:,} records are in it. Run the "
-                        "same call again to copy the rest, or delete it.",
-                    )
-            raise
-        return self.get_collection_by_id(copy.id, **where_to)
+        source = Place(self, collection_id, tenant, database)
+        return fork_collection(source, new_name, on_progress, on_total)
 
     # -- records ------------------------------------------------------------------------------
 

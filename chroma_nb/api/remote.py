@@ -203,11 +203,12 @@ class RemoteAPI(API):
         configuration: dict[str, Any],
         metadata: dict[str, Any] | None,
         *,
+        schema: dict[str, Any] | None = None,
         get_or_create: bool,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
-        request = NewCollection(name, configuration, metadata, get_or_create)
+        request = NewCollection(name, configuration, metadata, get_or_create, schema)
         made: CollectionInfo = self._ask("create_collection", Target(tenant, database), request)
         return made
 

@@ -16,6 +16,7 @@ from chroma_nb.embedding.registry import (
 )
 from chroma_nb.errors import with_way_out
 from chroma_nb.memory.preflight import MAKE_ROOM, SMALL_NEED, require
+from chroma_nb.schema_json import EMBEDDING_KEY, sparse_index, vector_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,35 @@ class EmbeddingHandle(CollectionHandle):
         self._data_loader = data_loader
         #: What the configuration says, built when it is first used.
         self._built_function: Any = None
+        #: What makes sparse vectors, by metadata key: given with the schema, or built from it when first used.
+        self._sparse_functions: dict[str, Any] = {}
+
+    def hold_functions(self, schema: Any, recorded: dict[str, Any]) -> None:
+        """Embed with the functions in a schema, where they are those that the collection records.
+
+        One that cannot be built from what is recorded of it has to be given again in another process.
+
+        Args:
+            schema: What the collection was made with.
+            recorded: The same in Chroma's JSON.
+        """
+        held = self._embedding_function
+        mine = vector_config(recorded).get("embedding_function")
+        if (held is None or function_name(held) == "default") and (
+            self._info.configuration.get("embedding_function") == mine
+        ):
+            vectors = schema.keys[EMBEDDING_KEY].float_list.vector_index.config
+            if vectors.embedding_function is not None:
+                self._embedding_function = vectors.embedding_function
+        now = self._info.serialized_schema["keys"]
+        for key, types in schema.keys.items():
+            given, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
+            if given is None or there is None:
+                continue
+            if given["embedding_function"] == there.get("embedding_function"):
+                function = types.sparse_vector.sparse_vector_index.config.embedding_function
+                if function is not None:
+                    self._sparse_functions[key] = function
 
     # -- embedding ----------------------------------------------------------------------------
 

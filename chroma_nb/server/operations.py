@@ -338,7 +338,12 @@ def create_collection(call: Call[NewCollection]) -> CollectionInfo:
     configuration = validation.created_configuration(given, metadata, "l2")
     configuration["embedding_function"] = function
     return call.api.create_collection(
-        asked.name, configuration, metadata, get_or_create=asked.get_or_create, **call.where_to
+        asked.name,
+        configuration,
+        metadata,
+        schema=asked.schema,
+        get_or_create=asked.get_or_create,
+        **call.where_to,
     )
 
 

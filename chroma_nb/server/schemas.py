@@ -54,7 +54,7 @@ class NewCollection(Body):
     name: str
     metadata: Metadata | None = None
     configuration: dict[str, Any] | None = None
-    #: Not used: schemas are for Chroma's distributed store.
+    #: Which indexes there are; it says what `configuration` says, too, where it is not the default one.
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     get_or_create: bool = False
 

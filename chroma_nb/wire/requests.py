@@ -70,12 +70,14 @@ class NewCollection(Request):
         configuration: All of it, or what differs from the defaults; None is nothing.
         metadata: Its metadata.
         get_or_create: Return the one of that name, if there is one.
+        schema: Its indexes in Chroma's JSON; None is the default one.
     """
 
     name: str
     configuration: dict[str, Any] | None
     metadata: dict[str, Any] | None
     get_or_create: bool
+    schema: dict[str, Any] | None = None
 
     @property
     def is_repeatable(self) -> bool:

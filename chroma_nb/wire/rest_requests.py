@@ -143,7 +143,7 @@ def _write_new_collection(path: dict[str, str], request: NewCollection, base64: 
         "name": request.name,
         "metadata": request.metadata,
         "configuration": request.configuration,
-        "schema": None,
+        "schema": request.schema,
         "get_or_create": request.get_or_create,
     }
     return Sent(path, body, None)
@@ -151,7 +151,9 @@ def _write_new_collection(path: dict[str, str], request: NewCollection, base64: 
 
 def _read_new_collection(arrived: Arrived) -> NewCollection:
     body = arrived.body
-    return NewCollection(body.name, body.configuration, body.metadata, body.get_or_create)
+    return NewCollection(
+        body.name, body.configuration, body.metadata, body.get_or_create, body.schema_
+    )
 
 
 def _write_changes(path: dict[str, str], request: CollectionChanges, base64: Base64) -> Sent:

@@ -1,0 +1,345 @@
+"""Schemas: which indexes a collection has, what it is filtered by, and what is made of a configuration beside one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+VECTORS = [[1.0, 0.0], [0.0, 1.0]]
+
+
+def keys(collection: Any) -> set[str]:
+    return set(collection.schema.serialize_to_json()["keys"])
+
+
+def vector(collection: Any) -> dict[str, Any]:
+    schema = collection.schema.serialize_to_json()
+    found = schema["keys"]["#embedding"]["float_list"]["vector_index"]
+    by_default = schema["defaults"]["float_list"]["vector_index"]
+    assert (found["enabled"], by_default["enabled"]) == (True, False)
+    assert {**by_default["config"], "source_key": "#document"} == found["config"]
+    return found["config"]
+
+
+@pytest.fixture
+def off(lib: Any) -> Any:
+    """A schema that switches off texts under "s" and the documents."""
+    schema = lib.Schema().delete_index(config=lib.StringInvertedIndexConfig(), key="s")
+    return schema.delete_index(config=lib.FtsIndexConfig(), key=lib.K.DOCUMENT)
+
+
+@pytest.fixture
+def filled(create: Any, off: Any) -> Any:
+    collection = create("off", schema=off)
+    metadatas = [{"s": "x", "i": 1}, {"s": "y", "t": "u"}]
+    collection.add(
+        ids=["a", "b"], embeddings=VECTORS, metadatas=metadatas, documents=["red", "blue"]
+    )
+    return collection
+
+
+# -- made and given back -------------------------------------------------------------------------
+
+
+def test_every_collection_has_a_schema(client: Any, create: Any, lib: Any) -> None:
+    create("without")
+    create("with", schema=lib.Schema())
+    for name in ("without", "with"):
+        schema = client.get_collection(name, embedding_function=None).schema
+        json = schema.serialize_to_json()
+        assert set(json["keys"]) == {"#document", "#embedding"}
+        string = json["keys"]["#document"]["string"]
+        assert string["fts_index"] == {"enabled": True, "config": {}}
+        assert string["string_inverted_index"] == {"enabled": False, "config": {}}
+        for kind in ("int", "float", "bool"):
+            assert json["defaults"][kind] == {
+                f"{kind}_inverted_index": {"enabled": True, "config": {}}
+            }
+        sparse = json["defaults"]["sparse_vector"]["sparse_vector_index"]
+        assert (sparse["enabled"], sparse["config"]["bm25"]) == (False, False)
+        config = vector(client.get_collection(name, embedding_function=None))
+        assert (config["space"], config["hnsw"]["ef_search"]) == ("l2", 100)
+
+
+def test_the_schema_says_the_distance_and_the_graph(client: Any, create: Any, lib: Any) -> None:
+    hnsw = lib.HnswIndexConfig(ef_search=33, max_neighbors=8, num_threads=3, batch_size=10)
+    made = lib.Schema().create_index(lib.VectorIndexConfig(space="cosine", hnsw=hnsw))
+    for collection in (create("docs", schema=made), client.get_collection("docs")):
+        config = vector(collection)
+        assert config["space"] == "cosine"
+        assert {name: config["hnsw"][name] for name in ("ef_search", "max_neighbors")} == {
+            "ef_search": 33,
+            "max_neighbors": 8,
+        }
+        assert (config["hnsw"]["num_threads"], config["hnsw"]["batch_size"]) == (3, 10)
+        assert config["hnsw"]["sync_threshold"] == 1000
+        recorded = collection.configuration_json["hnsw"]
+        assert (recorded["space"], recorded["ef_search"]) == ("cosine", 33)
+    collection.add(ids=["a", "b"], embeddings=[[1.0, 0.0], [3.0, 0.0]])
+    assert collection.query(query_embeddings=[[2.0, 0.0]])["distances"] == [[0.0, 0.0]]
+
+
+def test_the_function_of_a_schema_embeds(client: Any, create: Any, lib: Any, toys: Any) -> None:
+    made = lib.Schema().create_index(lib.VectorIndexConfig(embedding_function=toys.Toy(2.0)))
+    docs = client.create_collection("docs", schema=made)
+    docs.add(ids=["a"], documents=["aa"])
+    assert docs.get(include=["embeddings"])["embeddings"].tolist() == [[4.0, 4.0]]
+    assert docs.query(query_texts=["aa"])["distances"] == [[0.0]]
+    recorded = docs.configuration_json["embedding_function"]
+    assert (recorded["name"], recorded["config"]) == ("contract_toy", {"scale": 2.0})
+
+
+def test_none_as_the_function_of_a_schema(create: Any, lib: Any, client: Any) -> None:
+    made = lib.Schema().create_index(lib.VectorIndexConfig(space="ip", embedding_function=None))
+    docs = create("docs", schema=made)
+    assert docs.configuration_json["embedding_function"] == {"type": "legacy"}
+    assert vector(docs)["embedding_function"] == {"type": "legacy"}
+
+
+def test_a_schema_outlives_the_process(persistent_store: Any, off: Any) -> None:
+    client = persistent_store.open()
+    docs = client.create_collection("docs", schema=off, embedding_function=None)
+    docs.add(ids=["a"], embeddings=[[1.0, 0.0]], metadatas=[{"n": 1}])
+    before = client.get_collection("docs").schema.serialize_to_json()
+    persistent_store.close()
+    again = persistent_store.open().get_collection("docs", embedding_function=None)
+    assert again.schema.serialize_to_json() == before
+    assert keys(again) == {"#document", "#embedding", "s", "n"}
+
+
+def test_what_is_done_to_a_schema_that_was_read_changes_nothing(create: Any, off: Any) -> None:
+    docs = create("docs", schema=off)
+    docs.schema.keys.clear()
+    off.keys.clear()
+    assert keys(docs) == {"#document", "#embedding", "s"}
+
+
+# -- metadata keys -------------------------------------------------------------------------------
+
+
+def test_metadata_keys_are_discovered(client: Any, create: Any) -> None:
+    docs = create("docs")
+    metadata = {"i": 1, "arr": ["p"], "b": True, "f": 0.5}
+    docs.add(ids=["a"], embeddings=VECTORS[:1], metadatas=[metadata])
+    # The handle is of the moment when it was made.
+    assert keys(docs) == {"#document", "#embedding"}
+    found = client.get_collection("docs", embedding_function=None)
+    assert keys(found) == {"#document", "#embedding", "i", "arr", "b", "f"}
+    json = found.schema.serialize_to_json()["keys"]
+    assert json["i"] == {"int": {"int_inverted_index": {"enabled": True, "config": {}}}}
+    assert set(json["arr"]) == {"string"}
+    assert set(json["b"]) == {"bool"}
+    docs.update(ids=["a"], metadatas=[{"i": "one", "late": 1}])
+    docs.upsert(ids=["b"], embeddings=VECTORS[1:], metadatas=[{"later": 1}])
+    docs.delete(ids=["a", "b"])
+    found = client.get_collection("docs", embedding_function=None)
+    assert keys(found) == {"#document", "#embedding", "i", "arr", "b", "f", "late", "later"}
+    assert set(found.schema.serialize_to_json()["keys"]["i"]) == {"int", "string"}
+    listed = client.list_collections()
+    assert [keys(one) for one in listed] == [keys(found)]
+
+
+def test_a_discovered_key_has_the_defaults_of_its_time(client: Any, create: Any, lib: Any) -> None:
+    docs = create("docs", schema=lib.Schema().delete_index(lib.IntInvertedIndexConfig()))
+    docs.add(ids=["a"], embeddings=VECTORS[:1], metadatas=[{"i": 1, "s": "x"}])
+    json = client.get_collection("docs", embedding_function=None).schema.serialize_to_json()
+    assert json["keys"]["i"]["int"]["int_inverted_index"]["enabled"] is False
+    assert json["keys"]["s"]["string"]["string_inverted_index"]["enabled"] is True
+
+
+# -- filters by what is not indexed --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"s": "x"},
+        {"s": {"$ne": "x"}},
+        {"s": {"$in": ["x", "z"]}},
+        {"s": {"$nin": ["x"]}},
+        {"$or": [{"i": 1}, {"$and": [{"t": "u"}, {"s": "x"}]}]},
+    ],
+)
+def test_a_filter_by_a_key_that_is_not_indexed(filled: Any, errors: Any, where: Any) -> None:
+    says = "Cannot filter using metadata key 's' with type 'Str' because indexing is disabled"
+    for ask in (
+        lambda: filled.get(where=where),
+        lambda: filled.query(query_embeddings=[[1.0, 0.0]], where=where),
+        lambda: filled.delete(where=where),
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match=says):
+            ask()
+    assert filled.get()["metadatas"] == [{"s": "x", "i": 1}, {"s": "y", "t": "u"}]
+
+
+def test_the_type_of_what_is_compared_with_decides(filled: Any) -> None:
+    assert filled.get(where={"s": 1.5})["ids"] == []
+    assert filled.get(where={"t": "u"})["ids"] == ["b"]
+    assert filled.get(where={"i": 1})["ids"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [{"$contains": "red"}, {"$not_contains": "red"}, {"$regex": "r.d"}, {"$not_regex": "r.d"}],
+)
+def test_documents_that_are_not_indexed(filled: Any, errors: Any, condition: Any) -> None:
+    says = "Cannot filter using full-text search because FTS indexing is disabled"
+    for ask in (
+        lambda: filled.get(where_document=condition),
+        lambda: filled.query(query_embeddings=[[1.0, 0.0]], where_document=condition),
+        lambda: filled.delete(where_document={"$or": [condition, condition]}),
+    ):
+        with pytest.raises(errors.InvalidArgumentError, match=says):
+            ask()
+    assert filled.get()["documents"] == ["red", "blue"]
+
+
+def test_a_collection_without_records_refuses_as_well(create: Any, off: Any, errors: Any) -> None:
+    docs = create("docs", schema=off)
+    with pytest.raises(errors.InvalidArgumentError, match="indexing is disabled"):
+        docs.get(where={"s": "x"})
+
+
+def test_what_is_not_indexed_is_written_and_deleted_by_id(filled: Any) -> None:
+    filled.update(ids=["a"], metadatas=[{"s": "z"}], documents=["green"], embeddings=VECTORS[:1])
+    filled.delete(ids=["b"])
+    assert filled.get()["metadatas"] == [{"s": "z", "i": 1}]
+    assert filled.get()["documents"] == ["green"]
+
+
+@pytest.mark.parametrize(
+    ("config", "value"),
+    [
+        ("StringInvertedIndexConfig", "x"),
+        ("IntInvertedIndexConfig", 1),
+        ("FloatInvertedIndexConfig", 0.5),
+        ("BoolInvertedIndexConfig", True),
+    ],
+)
+def test_a_type_that_is_switched_off_for_all_keys(
+    create: Any, lib: Any, errors: Any, config: str, value: Any
+) -> None:
+    kind = getattr(lib, config)
+    docs = create("docs", schema=lib.Schema().delete_index(kind()).create_index(kind(), "on"))
+    docs.add(ids=["a"], embeddings=VECTORS[:1], metadatas=[{"k": value, "on": value}])
+    docs.update(ids=["a"], documents=["text"], embeddings=VECTORS[:1])
+    for key in ("k", "unknown"):
+        with pytest.raises(errors.InvalidArgumentError, match=f"key '{key}' with type"):
+            docs.get(where={key: value})
+    assert docs.get(where={"on": value})["ids"] == ["a"]
+    assert docs.get(where_document={"$contains": "ex"})["ids"] == ["a"]
+
+
+# -- a schema and a configuration ----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("legacy_warnings")
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"configuration": {"hnsw": {"space": "cosine"}}},
+        {"configuration": {"hnsw": {"ef_search": 7}}},
+        {"metadata": {"hnsw:space": "cosine"}},
+        "toy",
+    ],
+)
+def test_both_say_something(create: Any, lib: Any, toys: Any, errors: Any, beside: Any) -> None:
+    made = lib.Schema().create_index(lib.StringInvertedIndexConfig(), "a")
+    if beside == "toy":
+        beside = {"embedding_function": toys.Toy()}
+    with pytest.raises(errors.InvalidArgumentError, match="Cannot set both collection config"):
+        create("docs", schema=made, **beside)
+
+
+@pytest.mark.usefixtures("legacy_warnings")
+def test_beside_a_default_schema_the_configuration_counts(
+    client: Any, create: Any, lib: Any, toys: Any
+) -> None:
+    docs = create(
+        "docs", schema=lib.Schema(), configuration={"hnsw": {"space": "ip", "ef_search": 7}}
+    )
+    assert (vector(docs)["space"], vector(docs)["hnsw"]["ef_search"]) == ("ip", 7)
+    toy = client.create_collection("toy", schema=lib.Schema(), embedding_function=toys.Toy())
+    assert toy.configuration_json["embedding_function"]["name"] == "contract_toy"
+    assert create("none", schema=lib.Schema()).configuration_json["embedding_function"] is None
+
+
+def test_a_schema_whose_function_is_the_default_records_it(create: Any, lib: Any) -> None:
+    docs = create("docs", schema=lib.Schema().create_index(lib.IntInvertedIndexConfig(), "a"))
+    recorded = docs.configuration_json["embedding_function"]
+    assert (recorded["type"], recorded["name"]) == ("known", "default")
+
+
+def test_a_collection_that_exists_keeps_its_schema(
+    client: Any, create: Any, lib: Any, off: Any, errors: Any
+) -> None:
+    create("docs", schema=off)
+    other = lib.Schema().create_index(lib.IntInvertedIndexConfig(), "a")
+    found = client.get_or_create_collection("docs", schema=other, embedding_function=None)
+    assert keys(found) == {"#document", "#embedding", "s"}
+    # What is ignored is checked all the same.
+    with pytest.raises(errors.InvalidArgumentError, match="Cannot set both"):
+        client.get_or_create_collection(
+            "docs", schema=other, metadata={"hnsw:space": "cosine"}, embedding_function=None
+        )
+
+
+@pytest.mark.usefixtures("legacy_warnings")
+def test_modify_keeps_the_schema_and_changes_the_graph_in_it(client: Any, filled: Any) -> None:
+    filled.modify(name="renamed", configuration={"hnsw": {"ef_search": 55}})
+    assert vector(filled)["hnsw"]["ef_search"] == 55
+    found = client.get_collection("renamed", embedding_function=None)
+    assert vector(found)["hnsw"]["ef_search"] == 55
+    assert keys(found) == {"#document", "#embedding", "s", "i", "t"}
+
+
+def test_a_collection_that_is_made_again_has_a_new_schema(client: Any, filled: Any) -> None:
+    client.delete_collection("off")
+    again = client.create_collection("off", embedding_function=None)
+    assert keys(again) == {"#document", "#embedding"}
+
+
+# -- what is no schema ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lib, one: one.defaults.float_list.vector_index.__setattr__("enabled", True),
+        lambda lib, one: one.defaults.string.fts_index.__setattr__("enabled", True),
+        lambda lib, one: one.defaults.sparse_vector.sparse_vector_index.__setattr__("enabled", 1),
+        lambda lib, one: one.keys.__setitem__("#x", one.keys["#document"]),
+        lambda lib, one: one.keys.__setitem__("a", one.keys["#embedding"]),
+        lambda lib, one: one.keys.__setitem__("a", one.keys["#document"]),
+        lambda lib, one: one.keys.__setitem__("#document", one.keys["#embedding"]),
+        lambda lib, one: one.create_index(
+            lib.VectorIndexConfig(hnsw=lib.HnswIndexConfig(sync_threshold=1))
+        ),
+        lambda lib, one: one.create_index(
+            lib.VectorIndexConfig(hnsw=lib.HnswIndexConfig(), spann=lib.SpannIndexConfig())
+        ),
+        lambda lib, one: one.set_cmek(lib.Cmek.gcp("x")),
+    ],
+)
+def test_a_schema_with_an_index_where_none_can_be(
+    create: Any, lib: Any, refused: Any, change: Any
+) -> None:
+    schema = lib.Schema()
+    change(lib, schema)
+    with pytest.raises(refused, match=r"\w"):
+        create("docs", schema=schema)
+
+
+def test_a_schema_is_no_dict(create: Any, lib: Any) -> None:
+    with pytest.raises((AttributeError, ValueError), match=r"\w"):
+        create("docs", schema={"keys": {}})
+
+
+@pytest.mark.quirk("Chroma's local stores have no sparse vectors", by="server")
+def test_an_index_of_sparse_vectors(client: Any, create: Any, lib: Any) -> None:
+    config = lib.SparseVectorIndexConfig(bm25=True)
+    create("docs", schema=lib.Schema().create_index(config, "sp"))
+    found = client.get_collection("docs", embedding_function=None).schema
+    index = found.keys["sp"].sparse_vector.sparse_vector_index
+    assert (index.enabled, index.config.bm25) == (True, True)
