@@ -9,9 +9,10 @@ import pytest
 
 from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 from chroma_nb.errors import InvalidArgumentError, NotFoundError
+from chroma_nb.schema_json import HNSW_DEFAULTS
 from chroma_nb.search import GroupBy, K, Knn, MinK, Search, Val
 from chroma_nb.testing import search_cases as cases
-from chroma_nb.testing._api_base import PLACE, APITests, batch_of, create
+from chroma_nb.testing._api_base import PLACE, APITests, batch_of, configuration_of, create
 
 if TYPE_CHECKING:
     import uuid
@@ -26,9 +27,28 @@ class SearchTests(APITests):
     """Tests of what an API does with searches."""
 
     @staticmethod
-    def five(api: API, space: str = "l2", *, sparse: bool = False) -> uuid.UUID:
-        """Return a collection of the five records of the examples, with their sparse vectors where these are wanted."""
-        info = create(api, f"five-{space}", space)
+    def five(
+        api: API, space: str = "l2", *, sparse: bool = False, weighted: bool = False
+    ) -> uuid.UUID:
+        """Return a collection of the five records of the examples.
+
+        Args:
+            api: The API.
+            space: Its distance.
+            sparse: Whether they have their sparse vectors, with an index.
+            weighted: Whether that weights queries by how rare each index is.
+        """
+        schema = cases.indexed(weighted) if sparse else None
+        name = f"five-{space}-{'sparse' if sparse else 'dense'}-{'weighted' if weighted else ''}x"
+        info = api.create_collection(
+            name,
+            # Beside a schema it may only say what is usual.
+            {**configuration_of(space), "hnsw": {**HNSW_DEFAULTS, "space": space}},
+            None,
+            get_or_create=False,
+            schema=schema,
+            **PLACE,
+        )
         metadatas = cases.METADATAS
         if sparse:
             metadatas = [
@@ -69,6 +89,7 @@ class SearchTests(APITests):
         assert found.metadatas[0] == {"y": 1, "sp": first.to_dict()}
         api.unload(collection_id, **PLACE)
         self.check(api, collection_id, cases.SPARSE_CASES)
+        self.check(api, self.five(api, sparse=True, weighted=True), [cases.WEIGHTED])
 
     def test_words_of_the_documents_are_found(self, api: API) -> None:
         collection_id = self.five(api)
@@ -160,6 +181,7 @@ class SearchTests(APITests):
             pytest.param(
                 Search(rank=Knn(cases.s().query)), "SparseVector", id="no index of the embeddings"
             ),
+            pytest.param(Search(rank=cases.s()), "SparseVector", id="no index of the key"),
             pytest.param(Search(rank=q(limit=-1)), "limit", id="negative Knn limit"),
             pytest.param(Search().limit(-1), "limit", id="negative limit"),
             pytest.param(Search().limit(1, -1), "offset", id="negative offset"),
