@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
@@ -35,14 +36,15 @@ from chroma_nb.search import (
 )
 from chroma_nb.settings import Settings
 from chroma_nb.testing import local_api
-from chroma_nb.testing._api_base import PLACE, batch_of, configuration_of
 from chroma_nb.testing.plain_search import Record, UndecidedError, search
+from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chroma_nb.api.base import API
 
+PLACE: Any = {"tenant": "default_tenant", "database": "default_database"}
 #: Whole numbers, so that equal distances are equal however they are computed.
 NUMBER = st.integers(-2, 2).map(float)
 VECTOR = st.lists(NUMBER, min_size=2, max_size=2)
@@ -131,7 +133,7 @@ def test_searches_find_what_the_referee_finds(
         f"r{at}": Record(f"r{at}", vector, "even" if at % 2 == 0 else "odd", metadata)
         for at, (vector, metadata) in enumerate(records)
     }
-    configuration = {**configuration_of(space), "hnsw": HNSW_DEFAULTS}
+    configuration = {"hnsw": HNSW_DEFAULTS, "spann": None, "embedding_function": None}
     schema = Schema().create_index(VectorIndexConfig(space=space, embedding_function=None))
     schema.create_index(SparseVectorIndexConfig(), key="sp")
     info = api.create_collection(
@@ -143,7 +145,8 @@ def test_searches_find_what_the_referee_finds(
             # The record keeps its place, although its vector gets another row.
             if f"r{at}" in there:
                 there[f"r{at}"].embedding = vector
-                api.update(info.id, batch_of([f"r{at}"], [vector]), **PLACE)
+                rows = np.array([vector], dtype=np.float32)
+                api.update(info.id, RecordBatch([f"r{at}"], rows), **PLACE)
         for at in removed:
             if there.pop(f"r{at}", None):
                 api.delete(info.id, ids=[f"r{at}"], **PLACE)
@@ -169,9 +172,9 @@ def _expected(records: list[Record], asked: list[Search], space: str) -> Any:
 
 
 def _batch(records: list[Record]) -> Any:
-    return batch_of(
+    return RecordBatch(
         [one.id for one in records],
-        [one.embedding for one in records],
+        np.array([one.embedding for one in records], dtype=np.float32),
         documents=[one.document for one in records],
         metadatas=[one.metadata for one in records],
     )
