@@ -331,7 +331,7 @@ class DBContract:
     def test_a_commit_may_bring_a_schema(self, db: DB, notes: uuid.UUID) -> None:
         insert(db, notes, ["a"])
         assert db.get_collection(notes).schema is None
-        schema = {"keys": {"n": {"int": {}}}}
+        schema: dict[str, Any] = {"keys": {"n": {"int": {}}}}
         nothing, vectors = np.empty(0, np.int64), vectors_of([1])
         rows = rows_of(["b"], 1, 1)
         db.commit(notes, Changes(rows, nothing, vectors, 1, 1, 2, 1, schema=schema))

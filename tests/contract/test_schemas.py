@@ -288,10 +288,13 @@ def test_a_collection_that_exists_keeps_its_schema(
 
 @pytest.mark.usefixtures("legacy_warnings")
 def test_modify_keeps_the_schema_and_changes_the_graph_in_it(client: Any, filled: Any) -> None:
-    filled.modify(name="renamed", configuration={"hnsw": {"ef_search": 55}})
-    assert vector(filled)["hnsw"]["ef_search"] == 55
+    hnsw = {"ef_search": 55, "num_threads": 2, "batch_size": 7, "sync_threshold": 9}
+    filled.modify(name="renamed", configuration={"hnsw": hnsw})
     found = client.get_collection("renamed", embedding_function=None)
-    assert vector(found)["hnsw"]["ef_search"] == 55
+    for handle in (filled, found):
+        assert {name: vector(handle)["hnsw"][name] for name in hnsw} == hnsw
+    filled.modify(metadata={"k": 1})
+    assert vector(filled)["hnsw"]["num_threads"] == 2
     assert keys(found) == {"#document", "#embedding", "s", "i", "t"}
 
 
