@@ -15,6 +15,7 @@ from chroma_nb.schema_json import sparse_index
 from chroma_nb.search.expression import Search
 from chroma_nb.search.limits import check_meaning
 from chroma_nb.search.ranks import Knn, Rank, Rrf, knn_leaves, with_leaves
+from chroma_nb.search.sparse import revive
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import ReadLevel
 from chroma_nb.words import brief
@@ -96,6 +97,8 @@ class SearchingHandle(ReadingHandle):
         found = self._client.api.search(
             self.id, self._embedded(wanted), read_level=level, **self._in_database
         )
+        for one in found:
+            revive(one.metadatas)
         result = _result(given, found if reranking is None else reranking.ordered(found))
         if reranking is not None:
             result.rerank_scores = reranking.scores

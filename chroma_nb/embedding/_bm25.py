@@ -12,15 +12,13 @@ from chroma_nb.boundary import public_class
 from chroma_nb.embedding.bm25 import Bm25
 from chroma_nb.embedding.sparse import SparseEmbeddingFunction
 from chroma_nb.embedding.text import shown
-from chroma_nb.embedding.words import STOP_WORDS, Words, lowered
+from chroma_nb.embedding.words import ENGLISH, STOP_WORDS, Words, lowered
 from chroma_nb.search.sparse import SparseVector
 
 _NAME = "chroma_bm25"
 _NUMBERS = ("k", "b", "avg_doc_length", "token_max_length")
 _FIELDS = frozenset((*_NUMBERS, "stopwords", "include_tokens"))
 _DEFAULT_LONGEST = 40
-#: What the functions with the default words share, so that each word is stemmed once.
-_WORDS = Words()
 
 
 @public_class
@@ -69,7 +67,7 @@ class ChromaBm25EmbeddingFunction(SparseEmbeddingFunction[Sequence[str]]):
         if self.avg_doc_length == 0:
             raise ValueError("Expected avg_doc_length to be a number other than 0, got 0")
         if self.stopwords is None and self.token_max_length == _DEFAULT_LONGEST:
-            self._words = _WORDS
+            self._words = ENGLISH
         else:
             stop_words = STOP_WORDS if self.stopwords is None else lowered(self.stopwords)
             self._words = Words(stop_words, self.token_max_length)

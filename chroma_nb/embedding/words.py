@@ -212,6 +212,10 @@ def _english_stemmer() -> Any:
         ) from None
 
 
+#: Words of English texts with the default stop words: what most functions and all indexes share.
+ENGLISH = Words()
+
+
 def lowered(words: Iterable[str]) -> frozenset[str]:
     """Return stop words as `Words` takes them."""
     return frozenset(word.lower() for word in words)

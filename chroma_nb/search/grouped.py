@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.search.grouping import MaxK
-from chroma_nb.search.sparse import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,8 +62,9 @@ def ordered(value: Any) -> tuple[int, Any]:
     """Return what stands for a metadata value where values are compared: its type's place, and itself."""
     if value is None:
         return _MISSING
-    if isinstance(value, SparseVector):
-        return (_SPARSE, (tuple(value.indices), tuple(map(_total, value.values))))
+    if isinstance(value, dict):
+        # A sparse vector, as it is stored.
+        return (_SPARSE, (tuple(value["indices"]), tuple(map(_total, value["values"]))))
     if isinstance(value, list):
         kind = _SCALARS[type(value[0])] if value else 1
         return (_LISTS + kind, tuple(_total(one) for one in value))

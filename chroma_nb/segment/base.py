@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
-from chroma_nb.search.sparse import SparseVector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,14 +24,13 @@ if TYPE_CHECKING:
 
     from chroma_nb.db.base import RecordRows
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.search.sparse import SparseVector
     from chroma_nb.segment.planner import Plan
     from chroma_nb.types import Neighbors
 
 
 #: How many records an answer's size is judged by, and how much of them is read for that at most.
 _SAMPLE = 32
-#: Records that are looked through for sparse vectors at once.
-_SCANNED = 256
 _SAMPLE_BYTES = 2 << 20
 #: What a Python string takes beside its letters: one of ASCII alone, any other.
 _ASCII_HEADER = sys.getsizeof("")
@@ -123,6 +120,27 @@ class MetadataReader(ABC):
                 texts take as objects. A text with one emoji takes four bytes for each of its characters.
         """
 
+    @abstractmethod
+    def sparse_distances(
+        self, key: str, query: SparseVector, *, idf: bool, mask: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        """Return 1 - dot(query, record) for each label: float32, shape (n_labels,).
+
+        It is NaN for a record that shares no index with the query, has no such vector, or is not in the mask. Values of
+        records count as float32; products are added in float64 in the order of the indices.
+
+        Args:
+            key: A metadata key whose values are sparse vectors; or ``"#document"``: the vectors are what
+                `ChromaBm25EmbeddingFunction()` makes of the documents, and need not be stored.
+            query: What is looked for.
+            idf: Weigh the query's values by how rare each index is among all records (`embedding.bm25.rarity`).
+            mask: bool, shape (n_labels,); None is all records.
+
+        Raises:
+            InvalidArgumentError: A value of the query is not finite or too large for 32 bits, or an index has more than 32 bits.
+            MemoryBudgetError: There is no room for numbers of all labels.
+        """
+
     @property
     @abstractmethod
     def longest(self) -> int:
@@ -179,59 +197,6 @@ class MetadataReader(ABC):
             labels: int64, shape (n,), each once.
             columns: Of ``id``, ``document``, ``uri`` and ``metadata``; the others are empty.
         """
-
-    def sparse_distances(
-        self,
-        key: str,
-        query: SparseVector,
-        *,
-        idf: bool,
-        mask: NDArray[np.bool_] | None,
-    ) -> NDArray[np.float32]:
-        """Return 1 - dot(query, record) for each label: float32, shape (n_labels,).
-
-        NaN for a record that shares no index with the query, has no such vector, or is not in the mask.
-
-        Args:
-            key: A metadata key whose values are sparse vectors; ``#document``: the BM25 vectors of the documents.
-            query: The query.
-            idf: Weight its values by how rare each index is.
-            mask: bool, shape (n_labels,); None is all labels.
-        """
-        asked = dict(zip(query.indices, query.values, strict=True))
-        distances = np.full(self.n_labels, np.nan, dtype=np.float32)
-        n_with = dict.fromkeys(asked, 0)
-        found: list[tuple[int, dict[int, float]]] = []
-        labels = self.select()
-        for start in range(0, len(labels), _SCANNED):
-            piece = labels[start : start + _SCANNED]
-            for label, vector in zip(piece.tolist(), self._sparse_vectors(key, piece), strict=True):
-                shared = {}
-                if vector is not None:
-                    there = dict(zip(vector.indices, vector.values, strict=True))
-                    shared = {index: there[index] for index in asked if index in there}
-                for index in shared:
-                    n_with[index] += 1
-                if shared and (mask is None or mask[label]):
-                    found.append((label, shared))
-        for label, shared in found:
-            total = 0.0
-            for index, value in shared.items():
-                n = n_with[index]
-                rare = math.log(1 + (len(labels) - n + 0.5) / (n + 0.5)) if idf else 1.0
-                total += asked[index] * rare * value
-            distances[label] = 1 - total
-        return distances
-
-    def _sparse_vectors(self, key: str, labels: NDArray[np.int64]) -> list[SparseVector | None]:
-        if key == "#document":
-            from chroma_nb.embedding import ChromaBm25EmbeddingFunction
-
-            texts = self.read(labels, ("documents",)).documents or []
-            return list(ChromaBm25EmbeddingFunction()([text or "" for text in texts]))
-        metadatas = self.read(labels, ("metadatas",)).metadatas or []
-        values = [(one or {}).get(key) for one in metadatas]
-        return [one if isinstance(one, SparseVector) else None for one in values]
 
     def texts(
         self, labels: NDArray[np.int64], columns: Sequence[str]

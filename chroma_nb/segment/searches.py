@@ -12,6 +12,7 @@ from chroma_nb import validation
 from chroma_nb.api.answers import Found
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.schema_json import sparse_index
 from chroma_nb.search.evaluation import evaluate
 from chroma_nb.search.grouped import kept_of_groups
 from chroma_nb.search.ranks import knn_leaves, operands
@@ -97,27 +98,15 @@ def _is_weighted(info: CollectionInfo, key: str) -> bool:
     """
     if key == DOCUMENT:
         return True
-    index = _sparse_index(info, key)
-    if index is None or (key == EMBEDDING) or not index.get("enabled"):
+    config = sparse_index(((info.schema or {}).get("keys") or {}).get(key))
+    if config is None:
         raise InvalidArgumentError(
             f"Cannot filter using metadata key {key[:60]!r} with type 'SparseVector' because indexing is disabled. "
-            "The index is declared when the collection is created: "
+            "An index of sparse vectors is declared when the collection is created: "
             f"schema=Schema().create_index(SparseVectorIndexConfig(), key={key[:60]!r}). The words of the documents need "
             "none: Knn('a text', key=K.DOCUMENT)."
         )
-    return bool((index.get("config") or {}).get("bm25"))
-
-
-def _sparse_index(info: CollectionInfo, key: str) -> dict[str, Any] | None:
-    """Return what a collection's schema says of the sparse vectors of a key."""
-    schema = getattr(info, "serialized_schema", None)
-    if schema is None:
-        return {"enabled": key != EMBEDDING}
-    for types in (schema["keys"].get(key) or {}, schema["defaults"]):
-        index: dict[str, Any] | None = (types.get("sparse_vector") or {}).get("sparse_vector_index")
-        if index is not None:
-            return index
-    return None
+    return bool(config.get("bm25"))
 
 
 class _Part(NamedTuple):

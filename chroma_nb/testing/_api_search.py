@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 from chroma_nb.errors import InvalidArgumentError, NotFoundError
+from chroma_nb.schema_json import HNSW_DEFAULTS
 from chroma_nb.search import GroupBy, K, Knn, MinK, Search, Val
 from chroma_nb.testing import search_cases as cases
-from chroma_nb.testing._api_base import PLACE, APITests, batch_of, create
+from chroma_nb.testing._api_base import PLACE, APITests, batch_of, configuration_of, create
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Sequence
 
     from chroma_nb.api.base import API
 
@@ -23,27 +27,82 @@ class SearchTests(APITests):
     """Tests of what an API does with searches."""
 
     @staticmethod
-    def five(api: API, space: str = "l2") -> uuid.UUID:
-        """Return a collection of the five records of the examples."""
-        info = create(api, f"five-{space}", space)
+    def five(
+        api: API, space: str = "l2", *, sparse: bool = False, weighted: bool = False
+    ) -> uuid.UUID:
+        """Return a collection of the five records of the examples.
+
+        Args:
+            api: The API.
+            space: Its distance.
+            sparse: Whether they have their sparse vectors, with an index.
+            weighted: Whether that weights queries by how rare each index is.
+        """
+        schema = cases.indexed(weighted) if sparse else None
+        name = f"five-{space}-{'sparse' if sparse else 'dense'}-{'weighted' if weighted else ''}x"
+        info = api.create_collection(
+            name,
+            # Beside a schema it may only say what is usual.
+            {**configuration_of(space), "hnsw": {**HNSW_DEFAULTS, "space": space}},
+            None,
+            get_or_create=False,
+            schema=schema,
+            **PLACE,
+        )
+        metadatas = cases.METADATAS
+        if sparse:
+            metadatas = [
+                one if vector is None else {**one, "sp": vector.to_dict()}
+                for one, vector in zip(metadatas, cases.SPARSE, strict=True)
+            ]
         batch = batch_of(
-            cases.IDS, cases.EMBEDDINGS, documents=cases.DOCUMENTS, metadatas=cases.METADATAS
+            cases.IDS, cases.EMBEDDINGS, documents=cases.DOCUMENTS, metadatas=metadatas
         )
         api.add(info.id, batch, **PLACE)
         return info.id
 
+    @staticmethod
+    def check(api: API, collection_id: uuid.UUID, some: Sequence[cases.Case]) -> None:
+        """Carry out searches, and compare what they find."""
+        asked = [one.search.select(K.SCORE) for one in some]
+        answers = api.search(collection_id, asked, **PLACE)
+        assert len(answers) == len(some)
+        for case, found in zip(some, answers, strict=True):
+            expected = cases.pairs(case.found)
+            assert found.ids == [name for name, _ in expected], case
+            scores = [score for _, score in expected]
+            assert found.scores == pytest.approx(scores, abs=1e-5, nan_ok=True), case
+
     def test_what_searches_find(self, api: API) -> None:
         for space in ("l2", "cosine", "ip"):
-            collection_id = self.five(api, space)
             some = [one for one in cases.DENSE_CASES if one.space == space]
-            asked = [one.search.select(K.SCORE) for one in some]
-            answers = api.search(collection_id, asked, **PLACE)
-            assert len(answers) == len(some)
-            for case, found in zip(some, answers, strict=True):
-                expected = cases.pairs(case.found)
-                assert found.ids == [name for name, _ in expected], case
-                scores = [score for _, score in expected]
-                assert found.scores == pytest.approx(scores, abs=1e-5, nan_ok=True), case
+            self.check(api, self.five(api, space), some)
+
+    def test_what_searches_of_sparse_vectors_find(self, api: API) -> None:
+        collection_id = self.five(api, sparse=True)
+        self.check(api, collection_id, cases.SPARSE_CASES)
+        search = Search(rank=cases.s()).select("sp", "y")
+        (found,) = api.search(collection_id, [search], **PLACE)
+        first = cases.SPARSE[0]
+        assert first is not None
+        assert found.metadatas is not None
+        assert found.metadatas[0] == {"y": 1, "sp": first.to_dict()}
+        api.unload(collection_id, **PLACE)
+        self.check(api, collection_id, cases.SPARSE_CASES)
+        self.check(api, self.five(api, sparse=True, weighted=True), [cases.WEIGHTED])
+
+    def test_words_of_the_documents_are_found(self, api: API) -> None:
+        collection_id = self.five(api)
+        # "red" and "apple", of which two documents of five each have one: ln(1 + 3.5 / 2.5) times its weights.
+        query = ChromaBm25EmbeddingFunction()(["red apple"])[0]
+        (found,) = api.search(
+            collection_id, [Search(rank=Knn(query, key=K.DOCUMENT)).select(K.SCORE)], **PLACE
+        )
+        weight = query.values[0]
+        assert query.values == [weight, weight]
+        once = math.log(1 + 3.5 / 2.5) * weight * weight
+        assert found.ids == ["a", "b", "c"]
+        assert found.scores == pytest.approx([1 - 2 * once, 1 - once, 1 - once])
 
     def test_what_is_selected(self, api: API) -> None:
         collection_id = self.five(api)
@@ -84,9 +143,9 @@ class SearchTests(APITests):
         collection_id = self.five(api)
         rank = q(limit=2, default=9.0) + cases.p(limit=3, default=9.0)
         (found,) = api.search(collection_id, [Search(rank=rank)], **PLACE)
-        assert found.ids == ["b", "d", "a"]
+        assert found.ids == ["b", "a", "d"]
         assert found.positions is not None
-        assert found.positions.tolist() == [[1, -1, 0], [1, 0, 2]]
+        assert found.positions.tolist() == [[1, 0, -1], [1, 2, 0]]
 
     def test_nothing_is_found_where_nothing_is(self, api: API) -> None:
         info = create(api, "empty")
@@ -117,11 +176,12 @@ class SearchTests(APITests):
             pytest.param(Search(rank=Knn([])), r"got \[\]", id="no numbers"),
             pytest.param(Search(rank=Knn([1.0, float("nan")])), "finite", id="NaN"),
             pytest.param(Search(rank=q() * float("inf")), "finite", id="infinity"),
-            pytest.param(Search(rank=Knn("words")), "text", id="text"),
+            pytest.param(Search(rank=Knn("words")), "(?i)text", id="text"),
             pytest.param(Search(rank=q(key="sp")), "'sp'", id="dense query of a key"),
             pytest.param(
                 Search(rank=Knn(cases.s().query)), "SparseVector", id="no index of the embeddings"
             ),
+            pytest.param(Search(rank=cases.s()), "SparseVector", id="no index of the key"),
             pytest.param(Search(rank=q(limit=-1)), "limit", id="negative Knn limit"),
             pytest.param(Search().limit(-1), "limit", id="negative limit"),
             pytest.param(Search().limit(1, -1), "offset", id="negative offset"),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from chroma_nb.search.grouping import GroupBy
 
 #: The place of each type among the others, for groups; a list comes after all of them, by its items.
-_TYPES: list[type] = [bool, int, float, str, SparseVector]
+_TYPES: list[type] = [bool, int, float, str, dict]
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Record:
         id: Its id.
         embedding: Its embedding.
         document: Its document, or None.
-        metadata: Its metadata, or None.
+        metadata: Its metadata, or None; a sparse vector is a tagged dict, as it is stored.
     """
 
     id: str
@@ -92,9 +92,9 @@ def distance(space: str, knn: Knn, record: Record) -> float | None:
     query = knn.query
     if isinstance(query, SparseVector):
         vector = (record.metadata or {}).get(knn.key)
-        if not isinstance(vector, SparseVector):
+        if not isinstance(vector, dict):
             return None
-        mine = dict(zip(vector.indices, vector.values, strict=True))
+        mine = dict(zip(vector["indices"], vector["values"], strict=True))
         shared = [at for at in query.indices if at in mine]
         theirs = dict(zip(query.indices, query.values, strict=True))
         return 1 - sum(theirs[at] * mine[at] for at in shared) if shared else None
@@ -249,6 +249,6 @@ def _comparable(value: Any) -> Any:
         return (-1,)
     if isinstance(value, list):
         return (len(_TYPES) + _TYPES.index(type(value[0])), *map(_comparable, value))
-    if isinstance(value, SparseVector):
-        return (_TYPES.index(SparseVector), tuple(value.indices), tuple(value.values))
+    if isinstance(value, dict):
+        return (_TYPES.index(dict), tuple(value["indices"]), tuple(value["values"]))
     return (_TYPES.index(type(value)), _in_order(value) if isinstance(value, float) else value)

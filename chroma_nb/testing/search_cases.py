@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from chroma_nb.schema import Schema, SparseVectorIndexConfig
 from chroma_nb.search import GroupBy, K, Knn, MaxK, MinK, Rrf, Search, SparseVector, Val
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -26,6 +27,16 @@ SPARSE: list[SparseVector | None] = [
     SparseVector([1], [0.5]),
     None,
 ]
+
+
+def indexed(weighted: bool) -> dict[str, Any]:
+    """Return the schema of a collection whose sparse vectors are indexed, in Chroma's JSON.
+
+    Args:
+        weighted: Whether queries are weighted by how rare each index is.
+    """
+    config = SparseVectorIndexConfig(bm25=weighted)
+    return Schema().create_index(config, key="sp").serialize_to_json()
 
 
 class Case(NamedTuple):

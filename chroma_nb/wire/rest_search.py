@@ -269,7 +269,7 @@ def write_found(answers: Sequence[Found], request: SearchRequest, base64: bool) 
         "ids": [one.ids for one in answers],
         "documents": [one.documents for one in answers],
         "embeddings": [_write_vectors(one, base64) for one in answers],
-        "metadatas": [_write_metadatas(one.metadatas) for one in answers],
+        "metadatas": [one.metadatas for one in answers],
         "scores": [_write_scores(one.scores, request.positions) for one in answers],
         "select": [one.selected.names for one in request.searches],
     }
@@ -284,19 +284,6 @@ def _write_vectors(found: Found, base64: bool) -> list[Any] | None:
     if found.embeddings is None:
         return None
     return to_base64(found.embeddings) if base64 else found.embeddings.tolist()
-
-
-def _write_metadatas(metadatas: list[dict[str, Any] | None] | None) -> list[Any] | None:
-    if metadatas is None:
-        return None
-    return [
-        one
-        and {
-            key: value.to_dict() if isinstance(value, SparseVector) else value
-            for key, value in one.items()
-        }
-        for one in metadatas
-    ]
 
 
 def _write_scores(scores: list[float | None] | None, named: bool) -> list[Any] | None:

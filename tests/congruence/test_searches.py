@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from chroma_nb.db import DuckDB
+from chroma_nb.schema import Schema, SparseVectorIndexConfig, VectorIndexConfig
+from chroma_nb.schema_json import HNSW_DEFAULTS
 from chroma_nb.search import (
     Abs,
     Div,
@@ -26,34 +29,44 @@ from chroma_nb.search import (
     Mul,
     Rrf,
     Search,
+    SparseVector,
     Sub,
     Sum,
     Val,
 )
 from chroma_nb.settings import Settings
 from chroma_nb.testing import local_api
-from chroma_nb.testing._api_base import PLACE, batch_of, create
 from chroma_nb.testing.plain_search import Record, UndecidedError, search
+from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chroma_nb.api.base import API
 
+PLACE: Any = {"tenant": "default_tenant", "database": "default_database"}
 #: Whole numbers, so that equal distances are equal however they are computed.
 NUMBER = st.integers(-2, 2).map(float)
 VECTOR = st.lists(NUMBER, min_size=2, max_size=2)
 VALUES = st.sampled_from([1, 2, 1.0, 2.5, True, False, "x", "y", [1, 2], [1.0], ["x"], [True]])
-METADATA = st.none() | st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1)
+INDICES = st.lists(st.integers(0, 4), max_size=3, unique=True).map(sorted)
+SPARSE = INDICES.flatmap(
+    lambda indices: st.builds(
+        SparseVector,
+        st.just(indices),
+        st.lists(NUMBER, min_size=len(indices), max_size=len(indices)),
+    )
+)
+PLAIN = st.none() | st.dictionaries(st.sampled_from("abc"), VALUES, min_size=1)
+METADATA = st.builds(
+    lambda plain, sparse: plain if sparse is None else {**(plain or {}), "sp": sparse.to_dict()},
+    PLAIN,
+    st.none() | SPARSE,
+)
 RECORDS = st.lists(st.tuples(VECTOR, METADATA), min_size=1, max_size=8)
 DEFAULT = st.none() | NUMBER
-KNNS = st.builds(
-    Knn,
-    VECTOR,
-    limit=st.integers(0, 9),
-    default=DEFAULT,
-    return_rank=st.booleans(),
-)
+OPTIONS: Any = {"limit": st.integers(0, 9), "default": DEFAULT, "return_rank": st.booleans()}
+KNNS = st.builds(Knn, VECTOR, **OPTIONS) | st.builds(Knn, SPARSE, key=st.just("sp"), **OPTIONS)
 RANKS = st.recursive(
     KNNS | KNNS | st.builds(Val, NUMBER),
     lambda parts: st.one_of(
@@ -120,14 +133,20 @@ def test_searches_find_what_the_referee_finds(
         f"r{at}": Record(f"r{at}", vector, "even" if at % 2 == 0 else "odd", metadata)
         for at, (vector, metadata) in enumerate(records)
     }
-    info = create(api, "some", space)
+    configuration = {"hnsw": HNSW_DEFAULTS, "spann": None, "embedding_function": None}
+    schema = Schema().create_index(VectorIndexConfig(space=space, embedding_function=None))
+    schema.create_index(SparseVectorIndexConfig(), key="sp")
+    info = api.create_collection(
+        "some", configuration, None, get_or_create=False, schema=schema.serialize_to_json(), **PLACE
+    )
     try:
         api.add(info.id, _batch(list(there.values())), **PLACE)
         for at, vector in replaced:
             # The record keeps its place, although its vector gets another row.
             if f"r{at}" in there:
                 there[f"r{at}"].embedding = vector
-                api.update(info.id, batch_of([f"r{at}"], [vector]), **PLACE)
+                rows = np.array([vector], dtype=np.float32)
+                api.update(info.id, RecordBatch([f"r{at}"], rows), **PLACE)
         for at in removed:
             if there.pop(f"r{at}", None):
                 api.delete(info.id, ids=[f"r{at}"], **PLACE)
@@ -153,9 +172,9 @@ def _expected(records: list[Record], asked: list[Search], space: str) -> Any:
 
 
 def _batch(records: list[Record]) -> Any:
-    return batch_of(
+    return RecordBatch(
         [one.id for one in records],
-        [one.embedding for one in records],
+        np.array([one.embedding for one in records], dtype=np.float32),
         documents=[one.document for one in records],
         metadatas=[one.metadata for one in records],
     )
