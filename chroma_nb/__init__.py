@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from chroma_nb.client.opening import Client as Client
     from chroma_nb.client.opening import EphemeralClient as EphemeralClient
     from chroma_nb.client.opening import PersistentClient as PersistentClient
+    from chroma_nb.client.remote import CloudClient as CloudClient
     from chroma_nb.client.remote import HttpClient as HttpClient
     from chroma_nb.client.remote import connect as connect
     from chroma_nb.collection.collection import Collection as Collection
@@ -126,6 +127,7 @@ _ATTRIBUTES = {
     "get_embedding_function": "chroma_nb.factories",
     "get_server": "chroma_nb.factories",
     "get_settings": "chroma_nb.factories",
+    "CloudClient": "chroma_nb.client.remote",
     "HttpClient": "chroma_nb.client.remote",
     "connect": "chroma_nb.client.remote",
     "compare": "chroma_nb.collection.comparing",

@@ -201,6 +201,31 @@ def _vector_config(configuration: Mapping[str, Any], given: Mapping[str, Any]) -
     return copy.deepcopy(config)
 
 
+def with_extra(
+    schema: dict[str, Any] | None, hnsw: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """Return a schema with what a change of the graph has no other place for (`HNSW_EXTRA`).
+
+    Args:
+        schema: What `stated` returned.
+        hnsw: The fields that change.
+    """
+    extra = {name: hnsw[name] for name in HNSW_EXTRA if hnsw and hnsw.get(name) is not None}
+    if not extra:
+        return schema
+    result = copy.deepcopy(schema or {})
+    defaults = result.setdefault("defaults", {})
+    keys = result.setdefault("keys", {})
+    usual = {"defaults": default_defaults(), EMBEDDING_KEY: default_keys()[EMBEDDING_KEY]}
+    for types, name in (
+        (defaults, "defaults"),
+        (keys.setdefault(EMBEDDING_KEY, {}), EMBEDDING_KEY),
+    ):
+        vector = types.setdefault("float_list", usual[name]["float_list"])["vector_index"]
+        vector["config"]["hnsw"] = {**vector["config"].get("hnsw", {}), **extra}
+    return stated(result)
+
+
 def vector_config(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a schema in Chroma's form says of the vector index; it may say nothing."""
     for types in ((schema.get("keys") or {}).get(EMBEDDING_KEY), schema.get("defaults")):

@@ -26,6 +26,7 @@ from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.schema_json import with_extra
 from chroma_nb.search.conditions import as_filter
 from chroma_nb.search.limits import SearchLimits
 from chroma_nb.segment import answers, memory_report
@@ -307,6 +308,7 @@ class Local(API):
                 name=info.name if name is None else name,
                 metadata=info.metadata if metadata is None else metadata,
                 configuration=updated_configuration(info.configuration, configuration or {}),
+                schema=with_extra(info.schema, (configuration or {}).get("hnsw")),
             )
             return check_description(changed, self._most_description, info)
 

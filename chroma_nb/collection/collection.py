@@ -128,6 +128,7 @@ class Collection(SearchingHandle):
         if not len(given.batch):
             return
         batch = self._insert_batch(given)
+        self._add_sparse_vectors(batch)
         self._client.api.add(self.id, batch, on_conflict=on_conflict, **self._in_database)
 
     def upsert(
@@ -145,6 +146,7 @@ class Collection(SearchingHandle):
                 ids, embeddings, metadatas, documents, images, uris, upsert=True
             )
         )
+        self._add_sparse_vectors(batch)
         self._client.api.upsert(self.id, batch, **self._in_database)
 
     def update(
@@ -172,6 +174,7 @@ class Collection(SearchingHandle):
                 batch.embeddings[rows] = vectors
                 batch.embedded = np.zeros(len(batch), dtype=bool)
                 batch.embedded[rows] = True
+        self._add_sparse_vectors(batch)
         self._client.api.update(self.id, batch, **self._in_database)
 
     def _without_known(self, given: validation.Given) -> validation.Given:

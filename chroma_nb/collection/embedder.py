@@ -9,14 +9,16 @@ from chroma_nb.boundary import public_class
 from chroma_nb.collection.configuration import DEFAULT_CONFIG, DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.collection.handle import CollectionHandle
 from chroma_nb.embedding.calls import embed_documents, embed_queries
-from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name, short_name
 from chroma_nb.embedding.registry import (
     embedding_function_from_config,
     embedding_function_to_config,
 )
+from chroma_nb.embedding.sparse import checked_sparse_vectors
+from chroma_nb.embedding.sparse_registry import sparse_embedding_function_from_config
 from chroma_nb.errors import with_way_out
 from chroma_nb.memory.preflight import MAKE_ROOM, SMALL_NEED, require
-from chroma_nb.schema_json import EMBEDDING_KEY, sparse_index, vector_config
+from chroma_nb.schema_json import DOCUMENT_KEY, EMBEDDING_KEY, sparse_index, vector_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +27,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.client.client import ClientAPI
-    from chroma_nb.types import CollectionInfo
+    from chroma_nb.search.sparse import SparseVector
+    from chroma_nb.types import CollectionInfo, Metadata, RecordBatch
 
 #: Of an embedding, where the collection has none yet: MiniLM's.
 _TYPICAL_DIMENSION = 384
+
+
+def _texts_under(source: str, batch: RecordBatch) -> Sequence[Any]:
+    """Return what sparse vectors are made of, a text for each record where it has one."""
+    if source == DOCUMENT_KEY:
+        return batch.documents or ()
+    return [(metadata or {}).get(source) for metadata in batch.metadatas or ()]
 
 
 @public_class
@@ -147,6 +157,69 @@ class EmbeddingHandle(CollectionHandle):
         if texts is None and images is None:
             to_embed = self._load_data(to_embed)
         return self._embed_queries(to_embed)
+
+    # -- sparse vectors -----------------------------------------------------------------------
+
+    def _sparse_function(self, key: str) -> Any:
+        """Return what makes the sparse vectors of a metadata key: given with the schema, or as it is recorded there.
+
+        Raises:
+            InvalidArgumentError: It cannot be built from what is recorded.
+        """
+        if key not in self._sparse_functions:
+            index = sparse_index((self._info.schema or {}).get("keys", {}).get(key)) or {}
+            function = sparse_embedding_function_from_config(index.get("embedding_function"))
+            if function is None:
+                return None
+            self._sparse_functions[key] = function
+        return self._sparse_functions[key]
+
+    def _add_sparse_vectors(self, batch: RecordBatch) -> None:
+        """Put into the metadata the sparse vectors that the schema makes of documents or of other metadata.
+
+        A vector that a record brings, or None in its place, is left alone.
+
+        Raises:
+            ValueError: Its function cannot be built, or returns something else than a sparse vector for each text.
+        """
+        for key, types in (self._info.schema or {}).get("keys", {}).items():
+            source = (sparse_index(types) or {}).get("source_key")
+            if source is None:
+                continue
+            found = {
+                row: text
+                for row, text in enumerate(_texts_under(source, batch))
+                if isinstance(text, str)
+                and not (batch.metadatas is not None and key in (batch.metadatas[row] or {}))
+            }
+            if not found:
+                continue
+            vectors = self._sparse_vectors_of(key, list(found.values()))
+            # The lists and dicts may be the caller's.
+            given = batch.metadatas or [None] * len(batch)
+            metadatas: list[Metadata | None] = list(given)
+            for row, vector in zip(found, vectors, strict=True):
+                stored = validation.check_metadata_value(key, vector)
+                metadatas[row] = {**(metadatas[row] or {}), key: stored}
+            batch.metadatas = metadatas
+
+    def _sparse_vectors_of(
+        self, key: str, texts: list[str], *, queries: bool = False
+    ) -> list[SparseVector]:
+        """Return a sparse vector for each text, by the function of a metadata key.
+
+        Raises:
+            ValueError: It cannot be built, or returns something else.
+        """
+        function = self._sparse_function(key)
+        call = getattr(function, "embed_query", function) if queries else function
+        vectors = checked_sparse_vectors(call(input=texts))
+        if len(vectors) != len(texts):
+            raise ValueError(
+                f"Expected {len(texts):,} sparse vectors for {len(texts):,} texts, got {len(vectors):,} from "
+                f"{short_name(function)}, which the schema has for key {key!r}"
+            )
+        return vectors
 
     # -- loading ------------------------------------------------------------------------------
 

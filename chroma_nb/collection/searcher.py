@@ -11,6 +11,7 @@ from chroma_nb.collection.search_result import SearchPart, SearchResult
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.filters.expression import contained_texts, field_conditions
 from chroma_nb.scalars import is_integer
+from chroma_nb.schema_json import sparse_index
 from chroma_nb.search.expression import Search
 from chroma_nb.search.limits import check_meaning
 from chroma_nb.search.ranks import Knn, Rank, Rrf, knn_leaves, with_leaves
@@ -181,10 +182,7 @@ class SearchingHandle(ReadingHandle):
         return self._sparse_vectors(key, texts)
 
     def _sparse_vectors(self, key: str, texts: list[str]) -> list[SparseVector]:
-        from chroma_nb.embedding.sparse import checked_sparse_vectors
-
-        schema: Any = getattr(self, "schema", None)
-        types = None if schema is None else schema.keys.get(key)
+        types = self._info.serialized_schema["keys"].get(key)
         if types is None:
             raise with_way_out(
                 ValueError(
@@ -192,8 +190,7 @@ class SearchingHandle(ReadingHandle):
                 ),
                 "Give a SparseVector as the query, or search the words of the documents: Knn(text, key=K.DOCUMENT).",
             )
-        index = None if types.sparse_vector is None else types.sparse_vector.sparse_vector_index
-        function = index.config.embedding_function if index is not None and index.enabled else None
+        function = None if sparse_index(types) is None else self._sparse_function(key)
         if function is None:
             raise with_way_out(
                 ValueError(
@@ -202,13 +199,7 @@ class SearchingHandle(ReadingHandle):
                 ),
                 "Give a SparseVector as the query.",
             )
-        vectors = checked_sparse_vectors(getattr(function, "embed_query", function)(input=texts))
-        if len(vectors) != len(texts):
-            raise ValueError(
-                f"Expected {len(texts):,} sparse vectors for {len(texts):,} texts, got {len(vectors):,} from "
-                f"{type(function).__name__}"
-            )
-        return vectors
+        return self._sparse_vectors_of(key, texts, queries=True)
 
 
 def _search_for(text: str, by: By, n_results: int, where: Any) -> Search:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import Any, ClassVar
 
 import pytest
 
@@ -287,10 +288,13 @@ def test_a_collection_that_exists_keeps_its_schema(
 
 @pytest.mark.usefixtures("legacy_warnings")
 def test_modify_keeps_the_schema_and_changes_the_graph_in_it(client: Any, filled: Any) -> None:
-    filled.modify(name="renamed", configuration={"hnsw": {"ef_search": 55}})
-    assert vector(filled)["hnsw"]["ef_search"] == 55
+    hnsw = {"ef_search": 55, "num_threads": 2, "batch_size": 7, "sync_threshold": 9}
+    filled.modify(name="renamed", configuration={"hnsw": hnsw})
     found = client.get_collection("renamed", embedding_function=None)
-    assert vector(found)["hnsw"]["ef_search"] == 55
+    for handle in (filled, found):
+        assert {name: vector(handle)["hnsw"][name] for name in hnsw} == hnsw
+    filled.modify(metadata={"k": 1})
+    assert vector(filled)["hnsw"]["num_threads"] == 2
     assert keys(found) == {"#document", "#embedding", "s", "i", "t"}
 
 
@@ -343,3 +347,124 @@ def test_an_index_of_sparse_vectors(client: Any, create: Any, lib: Any) -> None:
     found = client.get_collection("docs", embedding_function=None).schema
     index = found.keys["sp"].sparse_vector.sparse_vector_index
     assert (index.enabled, index.config.bm25) == (True, True)
+
+
+# -- sparse vectors of documents -----------------------------------------------------------------
+
+
+@pytest.fixture
+def lengths(lib: Any) -> Any:
+    """A sparse embedding function: a text becomes its length."""
+    functions = importlib.import_module(f"{lib.__name__}.utils.embedding_functions")
+
+    @functions.register_sparse_embedding_function
+    class Lengths(lib.SparseEmbeddingFunction[Any]):  # type: ignore[misc, name-defined]
+        calls: ClassVar[list[list[str]]] = []
+
+        # Abstract in Chroma's base class.
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, input: Any) -> Any:
+            type(self).calls.append(list(input))
+            return [lib.SparseVector([len(text)], [1.0]) for text in input]
+
+        @staticmethod
+        def name() -> str:
+            return "contract_lengths"
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+        @staticmethod
+        def build_from_config(config: Any) -> Any:
+            return Lengths()
+
+    return Lengths
+
+
+@pytest.fixture
+def of_texts(create: Any, lib: Any, lengths: Any) -> Any:
+    config = lib.SparseVectorIndexConfig(source_key=lib.K.DOCUMENT, embedding_function=lengths())
+    of_title = lib.SparseVectorIndexConfig(source_key="title", embedding_function=lengths())
+    schema = lib.Schema().create_index(config, "sp")
+    if lib.__name__ != "chromadb":
+        schema.create_index(of_title, "of title")
+    return create("texts", schema=schema)
+
+
+def sparse(collection: Any, key: str = "sp") -> list[Any]:
+    """Return for each record: the index of its sparse vector, or "none" where it has none."""
+    found = [(metadata or {}).get(key) for metadata in collection.get()["metadatas"]]
+    return ["none" if vector is None else vector.indices for vector in found]
+
+
+NO_SPARSE = pytest.mark.quirk("Chroma's local stores have no sparse vectors", by="server")
+
+
+@NO_SPARSE
+def test_documents_are_made_into_sparse_vectors(of_texts: Any, lib: Any, lengths: Any) -> None:
+    own = lib.SparseVector([99], [1.0])
+    metadatas = [{"sp": own}, {"k": 1}, None, {"sp": None, "k": 2}, {"k": 3}]
+    before = [None if one is None else dict(one) for one in metadatas]
+    of_texts.add(
+        ids=list("abcde"),
+        embeddings=[[1.0, 0.0]] * 5,
+        documents=["xx", "yyy", "", "z", None],
+        metadatas=metadatas,
+    )
+    assert sparse(of_texts) == [[99], [3], [0], "none", "none"]
+    assert [one and one.get("k") for one in of_texts.get()["metadatas"]] == [None, 1, None, 2, 3]
+    # What is the caller's stays so, and the texts are embedded in one call.
+    assert metadatas == before
+    assert lengths.calls == [["yyy", ""]]
+
+
+@NO_SPARSE
+def test_documents_without_metadata(of_texts: Any) -> None:
+    of_texts.add(ids=["a", "b"], embeddings=VECTORS, documents=["xx", "yyy"])
+    of_texts.add(ids=["c"], embeddings=VECTORS[:1], metadatas=[{"k": 1}])
+    of_texts.add(ids=["d"], embeddings=VECTORS[:1])
+    assert sparse(of_texts) == [[2], [3], "none", "none"]
+
+
+@NO_SPARSE
+def test_a_document_that_changes_is_made_into_a_new_vector(of_texts: Any, lengths: Any) -> None:
+    of_texts.add(ids=["a", "b"], embeddings=VECTORS, documents=["xx", "yyy"])
+    of_texts.update(ids=["a"], documents=["xxxx"], embeddings=VECTORS[:1])
+    of_texts.upsert(ids=["b", "c"], documents=["y", "zzzzz"], embeddings=VECTORS)
+    assert sparse(of_texts) == [[4], [1], [5]]
+    n_calls = len(lengths.calls)
+    of_texts.update(ids=["a"], metadatas=[{"k": 1}])
+    of_texts.update(ids=["b"], embeddings=VECTORS[:1])
+    assert sparse(of_texts) == [[4], [1], [5]]
+    assert len(lengths.calls) == n_calls
+
+
+@NO_SPARSE
+def test_another_client_makes_them_as_well(client: Any, of_texts: Any) -> None:
+    found = client.get_collection("texts", embedding_function=None)
+    found.add(ids=["a"], embeddings=VECTORS[:1], documents=["xx"])
+    assert sparse(of_texts) == [[2]]
+
+
+@NO_SPARSE
+@pytest.mark.quirk("1.5.9 has one sparse index in a collection", by="client")
+def test_vectors_of_a_metadata_field(of_texts: Any) -> None:
+    of_texts.add(
+        ids=["a", "b", "c"],
+        embeddings=[[1.0, 0.0]] * 3,
+        metadatas=[{"title": "abc"}, {"title": 7}, {"k": 1}],
+    )
+    assert sparse(of_texts, "of title") == [[3], "none", "none"]
+    of_texts.update(ids=["a", "c"], metadatas=[{"title": "ab"}, {"title": "abcd"}])
+    assert sparse(of_texts, "of title") == [[2], "none", [4]]
+    assert sparse(of_texts) == ["none"] * 3
+
+
+@NO_SPARSE
+def test_a_function_that_returns_too_few(of_texts: Any, lengths: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(lengths, "__call__", lambda self, input: [])
+    with pytest.raises(ValueError, match=r"(?i)sparse"):
+        of_texts.add(ids=["a", "b"], embeddings=VECTORS, documents=["xx", "yyy"])
+    assert of_texts.count() == 0
