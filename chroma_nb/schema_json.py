@@ -85,6 +85,9 @@ def wrong_form(schema: Any) -> str:
     defaults, keys = schema.get("defaults", {}), schema.get("keys", {})
     if not isinstance(defaults, dict) or not isinstance(keys, dict):
         return "defaults or keys that are no object"
+    cmek = schema.get("cmek") or {}
+    if not isinstance(cmek, dict) or not all(isinstance(one, str) for one in cmek.values()):
+        return "a cmek that names no key"
     for types in (defaults, *keys.values()):
         if not isinstance(types, dict) or not all(isinstance(one, dict) for one in types.values()):
             return "a type of values that is no object"
@@ -168,9 +171,9 @@ def complete(
     given = copy.deepcopy(dict(schema or {}))
     defaults = {**default_defaults(), **given.get("defaults", {})}
     keys = {**default_keys(), **given.get("keys", {})}
-    for types in (defaults, keys[EMBEDDING_KEY]):
-        vector = types["float_list"]["vector_index"]
-        vector["config"] = _vector_config(configuration, vector["config"])
+    for types, usual in ((defaults, index(False)), (keys[EMBEDDING_KEY], index(True))):
+        vector = types.setdefault("float_list", {}).setdefault("vector_index", usual)
+        vector["config"] = _vector_config(configuration, vector.get("config", {}))
     result = {"defaults": defaults, "keys": keys}
     if "cmek" in given:
         result["cmek"] = given["cmek"]
@@ -216,13 +219,11 @@ def with_extra(
     result = copy.deepcopy(schema or {})
     defaults = result.setdefault("defaults", {})
     keys = result.setdefault("keys", {})
-    usual = {"defaults": default_defaults(), EMBEDDING_KEY: default_keys()[EMBEDDING_KEY]}
-    for types, name in (
-        (defaults, "defaults"),
-        (keys.setdefault(EMBEDDING_KEY, {}), EMBEDDING_KEY),
-    ):
-        vector = types.setdefault("float_list", usual[name]["float_list"])["vector_index"]
-        vector["config"]["hnsw"] = {**vector["config"].get("hnsw", {}), **extra}
+    of_embeddings = keys.setdefault(EMBEDDING_KEY, default_keys()[EMBEDDING_KEY])
+    for types, usual in ((defaults, index(False)), (of_embeddings, index(True))):
+        vector = types.setdefault("float_list", {}).setdefault("vector_index", usual)
+        config = vector.setdefault("config", {})
+        config["hnsw"] = {**config.get("hnsw", {}), **extra}
     return stated(result)
 
 
