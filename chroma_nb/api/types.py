@@ -6,6 +6,8 @@ from typing import Any, TypeAlias
 
 from chroma_nb.collection.results import GetResult as GetResult
 from chroma_nb.collection.results import QueryResult as QueryResult
+from chroma_nb.collection.search_result import SearchResult as SearchResult
+from chroma_nb.collection.search_result import SearchResultRow as SearchResultRow
 from chroma_nb.embedding.base import EmbeddingFunction as EmbeddingFunction
 from chroma_nb.embedding.sparse import SparseEmbeddingFunction as SparseEmbeddingFunction
 from chroma_nb.filters.parsing import parse_where, parse_where_document
