@@ -109,11 +109,12 @@ def wrong_form(schema: Any) -> str:
     return ""
 
 
-def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def stated(schema: Mapping[str, Any] | None, *, with_extra: bool = True) -> dict[str, Any] | None:
     """Return what a schema says beyond the default one and its collection's configuration; None where that is nothing.
 
     Args:
         schema: A schema in Chroma's form that `validation.checked_schema` or this function has returned.
+        with_extra: Whether `HNSW_EXTRA` counts.
     """
     if schema is None:
         return None
@@ -121,14 +122,16 @@ def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     plain = default_defaults()
     defaults = {
         kind: indexes
-        for kind, indexes in _without_vector_config(schema.get("defaults") or {}).items()
+        for kind, indexes in _without_vector_config(
+            schema.get("defaults") or {}, with_extra
+        ).items()
         if indexes != plain.get(kind)
     }
     usual = default_keys()
     keys = {
         key: types
         for key, types in (
-            (key, _without_vector_config(types))
+            (key, _without_vector_config(types, with_extra))
             for key, types in (schema.get("keys") or {}).items()
         )
         if types != usual.get(key)
@@ -139,7 +142,7 @@ def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return result or None
 
 
-def _without_vector_config(types: Mapping[str, Any]) -> dict[str, Any]:
+def _without_vector_config(types: Mapping[str, Any], with_extra: bool) -> dict[str, Any]:
     """Return types of values with no more of a vector index than a configuration has no place for."""
     result = dict(types)
     vector = (types.get("float_list") or {}).get("vector_index")
@@ -153,7 +156,7 @@ def _without_vector_config(types: Mapping[str, Any]) -> dict[str, Any]:
     extra = {
         name: hnsw[name] for name, usual in HNSW_EXTRA.items() if hnsw.get(name, usual) != usual
     }
-    if extra:
+    if extra and with_extra:
         config["hnsw"] = extra
     result["float_list"] = {"vector_index": index(vector.get("enabled", False), config)}
     return result
@@ -238,7 +241,7 @@ def vector_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_default(schema: Mapping[str, Any]) -> bool:
     """Say whether a schema in Chroma's form has the default indexes, made as they are by default."""
-    beyond = stated(schema) or {}
+    beyond = stated(schema, with_extra=False) or {}
     vectors = vector_config(schema)
     hnsw = vectors.get("hnsw") or {}
     return (

@@ -263,6 +263,11 @@ def test_beside_a_default_schema_the_configuration_counts(
     assert (vector(docs)["space"], vector(docs)["hnsw"]["ef_search"]) == ("ip", 7)
     toy = client.create_collection("toy", schema=lib.Schema(), embedding_function=toys.Toy())
     assert toy.configuration_json["embedding_function"]["name"] == "contract_toy"
+    # How many threads a graph has is not looked at.
+    hnsw = lib.HnswIndexConfig(num_threads=3, ef_search=100)
+    threads = lib.Schema().create_index(lib.VectorIndexConfig(hnsw=hnsw))
+    both = create("both", schema=threads, configuration={"hnsw": {"space": "ip"}})
+    assert vector(both)["space"] == "ip"
     assert create("none", schema=lib.Schema()).configuration_json["embedding_function"] is None
 
 
