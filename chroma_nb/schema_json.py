@@ -85,6 +85,9 @@ def wrong_form(schema: Any) -> str:
     defaults, keys = schema.get("defaults", {}), schema.get("keys", {})
     if not isinstance(defaults, dict) or not isinstance(keys, dict):
         return "defaults or keys that are no object"
+    cmek = schema.get("cmek") or {}
+    if not isinstance(cmek, dict) or not all(isinstance(one, str) for one in cmek.values()):
+        return "a cmek that names no key"
     for types in (defaults, *keys.values()):
         if not isinstance(types, dict) or not all(isinstance(one, dict) for one in types.values()):
             return "a type of values that is no object"
@@ -106,11 +109,12 @@ def wrong_form(schema: Any) -> str:
     return ""
 
 
-def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def stated(schema: Mapping[str, Any] | None, *, with_extra: bool = True) -> dict[str, Any] | None:
     """Return what a schema says beyond the default one and its collection's configuration; None where that is nothing.
 
     Args:
         schema: A schema in Chroma's form that `validation.checked_schema` or this function has returned.
+        with_extra: Whether `HNSW_EXTRA` counts.
     """
     if schema is None:
         return None
@@ -118,14 +122,16 @@ def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     plain = default_defaults()
     defaults = {
         kind: indexes
-        for kind, indexes in _without_vector_config(schema.get("defaults") or {}).items()
+        for kind, indexes in _without_vector_config(
+            schema.get("defaults") or {}, with_extra
+        ).items()
         if indexes != plain.get(kind)
     }
     usual = default_keys()
     keys = {
         key: types
         for key, types in (
-            (key, _without_vector_config(types))
+            (key, _without_vector_config(types, with_extra))
             for key, types in (schema.get("keys") or {}).items()
         )
         if types != usual.get(key)
@@ -136,7 +142,7 @@ def stated(schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return result or None
 
 
-def _without_vector_config(types: Mapping[str, Any]) -> dict[str, Any]:
+def _without_vector_config(types: Mapping[str, Any], with_extra: bool) -> dict[str, Any]:
     """Return types of values with no more of a vector index than a configuration has no place for."""
     result = dict(types)
     vector = (types.get("float_list") or {}).get("vector_index")
@@ -150,7 +156,7 @@ def _without_vector_config(types: Mapping[str, Any]) -> dict[str, Any]:
     extra = {
         name: hnsw[name] for name, usual in HNSW_EXTRA.items() if hnsw.get(name, usual) != usual
     }
-    if extra:
+    if extra and with_extra:
         config["hnsw"] = extra
     result["float_list"] = {"vector_index": index(vector.get("enabled", False), config)}
     return result
@@ -168,9 +174,9 @@ def complete(
     given = copy.deepcopy(dict(schema or {}))
     defaults = {**default_defaults(), **given.get("defaults", {})}
     keys = {**default_keys(), **given.get("keys", {})}
-    for types in (defaults, keys[EMBEDDING_KEY]):
-        vector = types["float_list"]["vector_index"]
-        vector["config"] = _vector_config(configuration, vector["config"])
+    for types, usual in ((defaults, index(False)), (keys[EMBEDDING_KEY], index(True))):
+        vector = types.setdefault("float_list", {}).setdefault("vector_index", usual)
+        vector["config"] = _vector_config(configuration, vector.get("config", {}))
     result = {"defaults": defaults, "keys": keys}
     if "cmek" in given:
         result["cmek"] = given["cmek"]
@@ -216,13 +222,11 @@ def with_extra(
     result = copy.deepcopy(schema or {})
     defaults = result.setdefault("defaults", {})
     keys = result.setdefault("keys", {})
-    usual = {"defaults": default_defaults(), EMBEDDING_KEY: default_keys()[EMBEDDING_KEY]}
-    for types, name in (
-        (defaults, "defaults"),
-        (keys.setdefault(EMBEDDING_KEY, {}), EMBEDDING_KEY),
-    ):
-        vector = types.setdefault("float_list", usual[name]["float_list"])["vector_index"]
-        vector["config"]["hnsw"] = {**vector["config"].get("hnsw", {}), **extra}
+    of_embeddings = keys.setdefault(EMBEDDING_KEY, default_keys()[EMBEDDING_KEY])
+    for types, usual in ((defaults, index(False)), (of_embeddings, index(True))):
+        vector = types.setdefault("float_list", {}).setdefault("vector_index", usual)
+        config = vector.setdefault("config", {})
+        config["hnsw"] = {**config.get("hnsw", {}), **extra}
     return stated(result)
 
 
@@ -237,7 +241,7 @@ def vector_config(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_default(schema: Mapping[str, Any]) -> bool:
     """Say whether a schema in Chroma's form has the default indexes, made as they are by default."""
-    beyond = stated(schema) or {}
+    beyond = stated(schema, with_extra=False) or {}
     vectors = vector_config(schema)
     hnsw = vectors.get("hnsw") or {}
     return (

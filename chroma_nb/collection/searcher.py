@@ -182,7 +182,7 @@ class SearchingHandle(ReadingHandle):
         return self._sparse_vectors(key, texts)
 
     def _sparse_vectors(self, key: str, texts: list[str]) -> list[SparseVector]:
-        types = self._info.serialized_schema["keys"].get(key)
+        types = (self._info.schema or {}).get("keys", {}).get(key)
         if types is None:
             raise with_way_out(
                 ValueError(

@@ -11,7 +11,7 @@ from chroma_nb.filters.expression import (
     Compare,
     DocumentContains,
     DocumentMatches,
-    FieldLeaf,
+    IdAmong,
     ListContains,
     Or,
 )
@@ -21,7 +21,7 @@ from chroma_nb.words import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from chroma_nb.filters.expression import Expression, Leaf
+    from chroma_nb.filters.expression import Expression, FieldLeaf, Leaf
 
 #: As Chroma's sentence names the types.
 _NAMES = {
@@ -54,7 +54,10 @@ def check_indexed(schema: Mapping[str, Any] | None, expression: Expression | Non
                     "Cannot filter using full-text search because FTS indexing is disabled. The collection's schema says "
                     "so: delete_index(FtsIndexConfig(), key=K.DOCUMENT)."
                 )
-        elif isinstance(leaf, FieldLeaf):
+        elif isinstance(leaf, IdAmong):
+            # An id is a text as well.
+            check_key_indexed(schema, "#id", "string")
+        else:
             for kind in _types_of(leaf):
                 check_key_indexed(schema, leaf.key, kind)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,8 @@ _WIRE_NAMES = {"int_value": "int", "float_value": "float", "boolean": "bool"}
 
 def types_to_json(types: ValueTypes) -> dict[str, Any]:
     """Return the types of values of a key, or the defaults; what is None is left out."""
+    if not isinstance(types, ValueTypes):
+        raise ValueError(f"Expected ValueTypes in a schema, got {brief(types, quoted=True)}")
     result: dict[str, Any] = {}
     for one in dataclasses.fields(types):
         value = getattr(types, one.name)
@@ -46,8 +49,13 @@ def types_to_json(types: ValueTypes) -> dict[str, Any]:
     return result
 
 
-def types_from_json(key: str, data: Any) -> ValueTypes:
+def types_from_json(key: str, data: Any, functions: dict[str, Any]) -> ValueTypes:
     """Read the types of values of a key; a type that is not known is left out, as in Chroma.
+
+    Args:
+        key: Its name, for an error.
+        data: What the JSON has under it.
+        functions: What is recorded of an embedding function, as JSON text -> the function, built once.
 
     Raises:
         ValueError: They are not of Chroma's form.
@@ -67,7 +75,7 @@ def types_from_json(key: str, data: Any) -> ValueTypes:
                 setattr(
                     value,
                     inner.name,
-                    _index_from_json(key, given[inner.name], index_class, config_class),
+                    _index_from_json(key, given[inner.name], index_class, config_class, functions),
                 )
         setattr(types, one.name, value)
     return types
@@ -80,14 +88,16 @@ def _check_dict(key: str, data: Any) -> None:
         )
 
 
-def _index_from_json(key: str, data: Any, index_class: Any, config_class: Any) -> Any:
+def _index_from_json(
+    key: str, data: Any, index_class: Any, config_class: Any, functions: dict[str, Any]
+) -> Any:
     _check_dict(key, data)
     config = data.get("config") or {}
     _check_dict(key, config)
     if config_class is VectorIndexConfig:
-        made: IndexConfig = _vectors_from_json(config)
+        made: IndexConfig = _vectors_from_json(config, functions)
     elif config_class is SparseVectorIndexConfig:
-        made = _sparse_from_json(config)
+        made = _sparse_from_json(config, functions)
     else:
         made = config_class()
     return index_class(bool(data.get("enabled", True)), made)
@@ -139,12 +149,12 @@ def _ask(function: Any, method: str, default: Any) -> Any:
     return default if found is None else found()
 
 
-def _vectors_from_json(config: Mapping[str, Any]) -> VectorIndexConfig:
+def _vectors_from_json(config: Mapping[str, Any], functions: dict[str, Any]) -> VectorIndexConfig:
     recorded = config.get("embedding_function")
     if recorded == DEFAULT_CONFIG:
         function = DEFAULT_EMBEDDING_FUNCTION
     else:
-        function = _built(embedding_function_from_config, recorded)
+        function = _built(embedding_function_from_config, recorded, functions)
     return VectorIndexConfig(
         config.get("space"),
         function,
@@ -165,22 +175,30 @@ def _sparse_to_json(config: SparseVectorIndexConfig) -> dict[str, Any]:
     return result
 
 
-def _sparse_from_json(config: Mapping[str, Any]) -> SparseVectorIndexConfig:
+def _sparse_from_json(
+    config: Mapping[str, Any], functions: dict[str, Any]
+) -> SparseVectorIndexConfig:
     return SparseVectorIndexConfig(
-        _built(sparse_embedding_function_from_config, config.get("embedding_function")),
+        _built(sparse_embedding_function_from_config, config.get("embedding_function"), functions),
         config.get("source_key"),
         config.get("bm25"),
     )
 
 
-def _built(build: Any, recorded: Any) -> Any:
+def _built(build: Any, recorded: Any, functions: dict[str, Any]) -> Any:
     """Return the function that a schema records; None, with a warning, where it cannot be built."""
+    name = f"{build.__name__} {json.dumps(recorded, sort_keys=True)}"
+    if name in functions:
+        return functions[name]
+    functions[name] = None
     try:
-        return build(recorded)
+        if recorded is not None:
+            _check_dict("embedding_function", recorded)
+        functions[name] = build(recorded)
     except ValueError as error:
         warnings.warn(
             f"The schema records an embedding function that cannot be built here, so it has none: {error}",
             UserWarning,
             stacklevel=2,
         )
-        return None
+    return functions[name]

@@ -194,11 +194,12 @@ class Schema:
         if not isinstance(json, Mapping):
             raise ValueError(f"Expected a schema to be a dict, got {brief(json)}")
         schema = cls()
-        schema.defaults = types_from_json("defaults", json.get("defaults") or {})
+        functions: dict[str, Any] = {}
+        schema.defaults = types_from_json("defaults", json.get("defaults") or {}, functions)
         keys = json.get("keys") or {}
         if not isinstance(keys, Mapping):
             raise ValueError(f"Expected keys of a schema to be a dict, got {brief(keys)}")
-        schema.keys = {key: types_from_json(key, types) for key, types in keys.items()}
+        schema.keys = {key: types_from_json(key, types, functions) for key, types in keys.items()}
         if json.get("cmek") is not None:
             schema.cmek = Cmek.from_dict(json["cmek"])
         return schema

@@ -263,6 +263,11 @@ def test_beside_a_default_schema_the_configuration_counts(
     assert (vector(docs)["space"], vector(docs)["hnsw"]["ef_search"]) == ("ip", 7)
     toy = client.create_collection("toy", schema=lib.Schema(), embedding_function=toys.Toy())
     assert toy.configuration_json["embedding_function"]["name"] == "contract_toy"
+    # How many threads a graph has is not looked at.
+    hnsw = lib.HnswIndexConfig(num_threads=3, ef_search=100)
+    threads = lib.Schema().create_index(lib.VectorIndexConfig(hnsw=hnsw))
+    both = create("both", schema=threads, configuration={"hnsw": {"space": "ip"}})
+    assert vector(both)["space"] == "ip"
     assert create("none", schema=lib.Schema()).configuration_json["embedding_function"] is None
 
 
@@ -468,3 +473,28 @@ def test_a_function_that_returns_too_few(of_texts: Any, lengths: Any, monkeypatc
     with pytest.raises(ValueError, match=r"(?i)sparse"):
         of_texts.add(ids=["a", "b"], embeddings=VECTORS, documents=["xx", "yyy"])
     assert of_texts.count() == 0
+
+
+# -- copies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.beyond_chroma("copy_to")
+def test_a_schema_is_copied_to_any_store(client: Any, lib: Any, off: Any, tmp_path: Any) -> None:
+    hnsw = lib.HnswIndexConfig(ef_search=33)
+    config = lib.VectorIndexConfig(space="cosine", hnsw=hnsw, embedding_function=None)
+    with lib.connect(tmp_path / "source") as source:
+        docs = source.create_collection("docs", schema=off.create_index(config))
+        docs.add(ids=["a"], embeddings=VECTORS[:1], metadatas=[{"s": "x", "i": 1}])
+        source.copy_to(client)
+        copy = client.get_collection("docs")
+        assert keys(copy) == {"#document", "#embedding", "s", "i"}
+        assert (vector(copy)["space"], vector(copy)["hnsw"]["ef_search"]) == ("cosine", 33)
+        with pytest.raises(lib.errors.InvalidArgumentError, match="indexing is disabled"):
+            copy.get(where={"s": "x"})
+        # And back.
+        source.delete_collection("docs")
+        client.copy_to(source)
+        again = source.get_collection("docs")
+        assert again.schema.serialize_to_json()["keys"] == copy.schema.serialize_to_json()["keys"]
+        assert again.configuration_json["hnsw"] == copy.configuration_json["hnsw"]
+        assert again.get(where={"i": 1})["metadatas"] == [{"s": "x", "i": 1}]

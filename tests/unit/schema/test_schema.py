@@ -174,3 +174,36 @@ def test_making_a_schema_warns_of_nothing_and_loads_no_model() -> None:
         "source_key": "#document",
         "space": "l2",
     }
+
+
+def test_a_function_is_built_once_for_all_that_records_it() -> None:
+    built: list[Any] = []
+
+    @chroma_nb.utils.embedding_functions.register_embedding_function
+    class Counted(chroma_nb.EmbeddingFunction[Any]):
+        def __call__(self, input: Any) -> Any:
+            return [[1.0] for _ in input]
+
+        @staticmethod
+        def name() -> str:
+            return "schema_counted"
+
+        def get_config(self) -> dict[str, Any]:
+            return {}
+
+        @staticmethod
+        def build_from_config(config: Any) -> Any:
+            built.append(config)
+            return Counted()
+
+    schema = Schema().create_index(VectorIndexConfig(embedding_function=Counted()))
+    assert Schema.deserialize_from_json(schema.serialize_to_json()) == schema
+    assert built == [{}]
+
+
+def test_a_schema_that_somebody_has_filled_with_something_else_is_a_value_error() -> None:
+    for part in ("defaults", "keys"):
+        schema: Any = Schema()
+        setattr(schema, part, {"a": 5} if part == "keys" else 5)
+        with pytest.raises(ValueError, match="Expected ValueTypes"):
+            schema.serialize_to_json()
