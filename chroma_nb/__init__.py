@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chroma_nb import server as server
     from chroma_nb import utils as utils
     from chroma_nb.api.base import API as API
+    from chroma_nb.api.types import SparseVectors as SparseVectors
     from chroma_nb.client.admin import AdminClientAPI as AdminClientAPI
     from chroma_nb.client.async_client import AsyncClient as AsyncClient
     from chroma_nb.client.async_client import AsyncClientAPI as AsyncClientAPI
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from chroma_nb.client.opening import Client as Client
     from chroma_nb.client.opening import EphemeralClient as EphemeralClient
     from chroma_nb.client.opening import PersistentClient as PersistentClient
+    from chroma_nb.client.remote import CloudClient as CloudClient
     from chroma_nb.client.remote import HttpClient as HttpClient
     from chroma_nb.client.remote import connect as connect
     from chroma_nb.collection.collection import Collection as Collection
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from chroma_nb.collection.results import QueryResult as QueryResult
     from chroma_nb.db.base import DB as DB
     from chroma_nb.embedding import EmbeddingFunction as EmbeddingFunction
+    from chroma_nb.embedding import SparseEmbeddingFunction as SparseEmbeddingFunction
     from chroma_nb.embedding import StaticEmbeddingFunction as StaticEmbeddingFunction
     from chroma_nb.embedding import prefetch as prefetch
     from chroma_nb.factories import configure as configure
@@ -56,13 +59,32 @@ if TYPE_CHECKING:
     from chroma_nb.factories import get_embedding_function as get_embedding_function
     from chroma_nb.factories import get_server as get_server
     from chroma_nb.factories import get_settings as get_settings
+    from chroma_nb.schema import BoolInvertedIndexConfig as BoolInvertedIndexConfig
+    from chroma_nb.schema import Cmek as Cmek
+    from chroma_nb.schema import FloatInvertedIndexConfig as FloatInvertedIndexConfig
+    from chroma_nb.schema import FtsIndexConfig as FtsIndexConfig
+    from chroma_nb.schema import HnswIndexConfig as HnswIndexConfig
+    from chroma_nb.schema import IntInvertedIndexConfig as IntInvertedIndexConfig
+    from chroma_nb.schema import Schema as Schema
+    from chroma_nb.schema import SpannIndexConfig as SpannIndexConfig
+    from chroma_nb.schema import SparseVectorIndexConfig as SparseVectorIndexConfig
+    from chroma_nb.schema import StringInvertedIndexConfig as StringInvertedIndexConfig
+    from chroma_nb.schema import VectorIndexConfig as VectorIndexConfig
+    from chroma_nb.search import And as And
+    from chroma_nb.search import Eq as Eq
+    from chroma_nb.search import GroupBy as GroupBy
     from chroma_nb.search import K as K
     from chroma_nb.search import Key as Key
     from chroma_nb.search import Knn as Knn
+    from chroma_nb.search import Limit as Limit
+    from chroma_nb.search import MaxK as MaxK
+    from chroma_nb.search import MinK as MinK
+    from chroma_nb.search import Or as Or
     from chroma_nb.search import Rrf as Rrf
-    from chroma_nb.search import Schema as Schema
     from chroma_nb.search import Search as Search
+    from chroma_nb.search import Select as Select
     from chroma_nb.search import SparseVector as SparseVector
+    from chroma_nb.search import Val as Val
     from chroma_nb.server.base import Server as Server
     from chroma_nb.settings import Settings as Settings
     from chroma_nb.types import DEFAULT_DATABASE as DEFAULT_DATABASE
@@ -71,7 +93,18 @@ if TYPE_CHECKING:
     from chroma_nb.widgets import SearchWidget as SearchWidget
     from chroma_nb.widgets import link as link
 
-_MODULES = ("api", "config", "db", "embedding", "errors", "server", "types", "utils")
+_MODULES = (
+    "api",
+    "base_types",
+    "config",
+    "db",
+    "embedding",
+    "errors",
+    "execution",
+    "server",
+    "types",
+    "utils",
+)
 _ATTRIBUTES = {
     "API": "chroma_nb.api.base",
     "DB": "chroma_nb.db.base",
@@ -95,14 +128,50 @@ _ATTRIBUTES = {
     "get_embedding_function": "chroma_nb.factories",
     "get_server": "chroma_nb.factories",
     "get_settings": "chroma_nb.factories",
+    "CloudClient": "chroma_nb.client.remote",
     "HttpClient": "chroma_nb.client.remote",
     "connect": "chroma_nb.client.remote",
     "compare": "chroma_nb.collection.comparing",
     "GetResult": "chroma_nb.collection.results",
     "QueryResult": "chroma_nb.collection.results",
     **dict.fromkeys(
-        ("K", "Key", "Knn", "Rrf", "Schema", "Search", "SparseVector"), "chroma_nb.search"
+        (
+            "And",
+            "Eq",
+            "GroupBy",
+            "K",
+            "Key",
+            "Knn",
+            "Limit",
+            "MaxK",
+            "MinK",
+            "Or",
+            "Rrf",
+            "Search",
+            "Select",
+            "SparseVector",
+            "Val",
+        ),
+        "chroma_nb.search",
     ),
+    **dict.fromkeys(
+        (
+            "BoolInvertedIndexConfig",
+            "Cmek",
+            "FloatInvertedIndexConfig",
+            "FtsIndexConfig",
+            "HnswIndexConfig",
+            "IntInvertedIndexConfig",
+            "Schema",
+            "SpannIndexConfig",
+            "SparseVectorIndexConfig",
+            "StringInvertedIndexConfig",
+            "VectorIndexConfig",
+        ),
+        "chroma_nb.schema",
+    ),
+    "SparseEmbeddingFunction": "chroma_nb.embedding",
+    "SparseVectors": "chroma_nb.api.types",
     "MemoryWidget": "chroma_nb.widgets",
     "SearchWidget": "chroma_nb.widgets",
     "link": "chroma_nb.widgets",

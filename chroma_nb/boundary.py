@@ -48,6 +48,7 @@ _CHECKS = tuple(
         "lazy",
         "memory",
         "scalars",
+        "schema",
         "search",
         "settings",
         "stores",

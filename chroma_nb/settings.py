@@ -157,7 +157,8 @@ class Settings(Displayed):
     max_filter_depth: int = _documented(64, "How deep `$and` and `$or` may be nested in a filter.")
     max_filter_values: int = _documented(
         1_000_000,
-        "Most values of one call in `ids` and in the lists of `$in` and `$nin` together: about 5 s of work.",
+        "Most values of one call in `ids` and in the lists of `$in` and `$nin` together: about 5 s of work; also of the sparse "
+        "vectors that one call searches for.",
     )
     max_pattern_length: int = _documented(
         1_000,
@@ -169,6 +170,14 @@ class Settings(Displayed):
         "Most parts of the regular expressions of one call, with their repetitions written out, times the bytes of "
         "the longest document (in SQL: the longest text): about 20 s in the worst case, as DuckDB cannot be interrupted within a document.",
     )
+    max_searches: int = _documented(100, "Most searches in one call of `search`.")
+    max_search_queries: int = _documented(
+        100, "Most `Knn` in the searches of one call; each looks through the collection by itself."
+    )
+    max_rank_nodes: int = _documented(
+        1_000, "Most operations, numbers and `Knn` in one rank, with the keys of its grouping."
+    )
+    max_rank_depth: int = _documented(64, "How deep operations may be nested in a rank.")
     max_description: str = _documented(
         "1 MB",
         "Largest description of a collection: its name, metadata and configuration. All of them are in memory while the store is open.",
@@ -242,7 +251,8 @@ class Settings(Displayed):
     )
     server_max_batch_size: int = _documented(100_000, "Most records of one request.")
     server_max_results: int = _documented(
-        100_000, "Most answers of one request: `n_results` times the queries in it."
+        100_000,
+        "Most answers of one request: `n_results` times the queries in it, or what its searches ask for.",
     )
     server_max_concurrency: int = _documented(
         128, "Most requests at a time; others are asked to try again. One client may have half."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from chroma_nb import display
+from chroma_nb import display, schema_json
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -31,7 +31,7 @@ URIs: TypeAlias = list[str]
 Vector: TypeAlias = NDArray[np.float32]
 Embedding: TypeAlias = NDArray[np.float32]
 Embeddings: TypeAlias = list[Embedding]
-#: A metadata value: str, int (64 bit), float (finite), bool, a non-empty list of one of these kinds.
+#: A metadata value: str, int (64 bit), float (finite), bool, a non-empty list of one of these kinds, a sparse vector.
 MetadataValue: TypeAlias = Any
 Metadata: TypeAlias = Mapping[str, MetadataValue]
 Metadatas: TypeAlias = list[Metadata]
@@ -59,10 +59,11 @@ INCLUDES = ("documents", "embeddings", "metadatas", "distances", "uris", "data")
 
 
 class ReadLevel(str, enum.Enum):
-    """Chroma's read levels. A local store is always up to date, so both answer alike."""
+    """Chroma's read levels. A local store is always up to date, so all of them answer alike."""
 
     INDEX_AND_WAL = "index_and_wal"
     INDEX_ONLY = "index_only"
+    INDEX_AND_BOUNDED_WAL = "index_and_bounded_wal"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class CollectionInfo:
     dimension: int | None = None
     #: Seconds without use after which its memory is given back; None: as the store's settings say.
     ttl_seconds: float | None = None
+    #: What its schema says beyond the default one, in Chroma's JSON (`schema_json.stated`); None: nothing.
+    schema: dict[str, Any] | None = None
 
     @property
     def space(self) -> Space:
@@ -92,6 +95,15 @@ class CollectionInfo:
     def configuration_json(self) -> dict[str, Any]:
         """The configuration as plain values, as on Chroma's wire."""
         return copy.deepcopy(self.configuration)
+
+    @property
+    def serialized_schema(self) -> dict[str, Any]:
+        """The whole schema as plain values, as on Chroma's wire."""
+        return schema_json.complete(self.configuration, self.schema)
+
+    def get_serialized_schema(self) -> dict[str, Any]:
+        """The same as `serialized_schema`."""
+        return self.serialized_schema
 
     @property
     def version(self) -> int:
@@ -109,6 +121,7 @@ class CollectionInfo:
             "id",
             "name",
             "configuration_json",
+            "serialized_schema",
             "metadata",
             "dimension",
             "tenant",
@@ -175,13 +188,13 @@ class FieldSummary:
     """What the records of a collection have under one metadata key."""
 
     key: str
-    #: Of ``str``, ``int``, ``float``, ``bool``, ``list``, in this order.
+    #: Of ``str``, ``int``, ``float``, ``bool``, ``list``, ``SparseVector``, in this order.
     kinds: tuple[str, ...]
     n_records: int
     #: Of the numbers; None where there are none.
     minimum: float | None
     maximum: float | None
-    #: Different values, lists left out; never more than records.
+    #: Different values, lists and sparse vectors left out; never more than records.
     n_distinct: int
     #: The values and their counts, the most frequent first; empty where there are too many.
     values: list[tuple[str | int | float | bool, int]]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api._rest import RestAPI
-from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.api.base import API, Found, Matches, Records
 from chroma_nb.errors import AuthorizationError, ChromaError, NotSupportedError
 from chroma_nb.filters.expression import And, CompareDate, Expression, IdAmong, Or
 from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.search.ranks import Val, knn_leaves
 from chroma_nb.validation import check_known
 from chroma_nb.wire.answers import AnswerError, check_page, matches_from_json
 from chroma_nb.wire.rest_requests import Base64
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.api._http import ServerConnection
+    from chroma_nb.search.expression import Search
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, OnConflict, RecordBatch, Where
     from chroma_nb.wire.operations import Operation
@@ -261,6 +263,26 @@ class ChromaServer(RestAPI):
             where_document=where_document,
             include=include,
             **where_to,
+        )
+
+    def search(
+        self,
+        collection_id: UUID,
+        searches: Sequence[Search],
+        *,
+        read_level: str = "index_and_wal",
+        tenant: str,
+        database: str,
+    ) -> list[Found]:
+        for one in searches:
+            expression = None if one.condition is None else one.condition.expression
+            leaves = [] if expression is None else _leaves(expression)
+            if any(isinstance(leaf, CompareDate) for leaf in leaves):
+                raise self._not_offered("A comparison of dates with $gt, $gte, $lt and $lte")
+            if any(leaf.key == "#document" for leaf in knn_leaves(one.score or Val(0))):
+                raise self._not_offered("Knn(..., key=K.DOCUMENT), a search for words")
+        return super().search(
+            collection_id, searches, read_level=read_level, tenant=tenant, database=database
         )
 
     def delete(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -12,26 +11,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID, uuid4
 
 from chroma_nb._version import __version__
-from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.api.base import API, Found, Matches, Records
 from chroma_nb.api.scanning import EVERYTHING
-from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.errors import (
     AuthorizationError,
     InternalError,
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.filters.expression import And, Expression, patterns
+from chroma_nb.filters.expression import And, Expression, Or, patterns
+from chroma_nb.filters.indexed import check_indexed
 from chroma_nb.filters.limits import FilterLimits
 from chroma_nb.filters.parsing import parse_where, parse_where_document
-from chroma_nb.filters.pattern_parts import count_parts
-from chroma_nb.filters.regex import rust_regex_to_re2
 from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.sizes import parse_bytes
-from chroma_nb.progress import progress_bar
+from chroma_nb.schema_json import with_extra
+from chroma_nb.search.conditions import as_filter
+from chroma_nb.search.limits import SearchLimits
 from chroma_nb.segment import answers, memory_report
+from chroma_nb.segment.checking import checked_store
 from chroma_nb.segment.locks import release_stale
+from chroma_nb.segment.searches import found_by, prepared
 from chroma_nb.segment.writer import Writer
 from chroma_nb.shielded import finish
 from chroma_nb.suggest import did_you_mean
@@ -51,6 +52,7 @@ from chroma_nb.validation import (
     check_dimension,
     check_new_name,
     check_ttl,
+    reconciled,
     updated_configuration,
 )
 
@@ -61,7 +63,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.api.scanning import Scan
+    from chroma_nb.check_report import CheckReport
     from chroma_nb.db.base import DB
+    from chroma_nb.search.expression import Search
     from chroma_nb.segment.manager import SegmentManager
     from chroma_nb.settings import Settings
 
@@ -84,6 +88,7 @@ class Local(API):
         self.settings = settings
         self._writer = Writer(db, segments)
         self._filter_limits = FilterLimits.of(settings)
+        self._search_limits = SearchLimits.of(settings)
         self.max_ids = settings.max_filter_values
         self._most_description = parse_bytes(settings.max_description)
         self._pid = os.getpid()
@@ -117,24 +122,18 @@ class Local(API):
             if part is not None
         ]
         self._check_patterns(collection_id, [one for part in parts for one in patterns(part)])
-        if len(parts) == 2:
-            return And(tuple(parts))
-        return parts[0] if parts else None
+        expression = And(tuple(parts)) if len(parts) == 2 else parts[0] if parts else None
+        check_indexed(self.db.get_collection(collection_id).schema, expression)
+        return expression
 
     def _check_patterns(self, collection_id: UUID, given: Sequence[str]) -> None:
         """Refuse regular expressions that would be too large, or work too long on one document."""
-        n_parts = 0
-        for pattern in given:
-            spelt = rust_regex_to_re2(pattern)
-            self._filter_limits.check_spelt(pattern, spelt)
-            n_parts += count_parts(spelt)
-        if not n_parts:
-            return
-        # Known without a look at the records, and never less: it counts all texts, and those of deleted records.
-        longest = self.db.text_sizes(collection_id).longest
-        if n_parts * longest > self._filter_limits.pattern_work:
-            longest = self.db.longest_document(collection_id)
-        self._filter_limits.check_work(given, n_parts, longest)
+        self._filter_limits.check_patterns(
+            given,
+            # Known without a look at the records, and never less: it counts all texts, and those of deleted records.
+            lambda: self.db.text_sizes(collection_id).longest,
+            lambda: self.db.longest_document(collection_id),
+        )
 
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
@@ -232,14 +231,18 @@ class Local(API):
         configuration: dict[str, Any],
         metadata: dict[str, Any] | None,
         *,
+        schema: dict[str, Any] | None = None,
         get_or_create: bool,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
+        configuration, beyond = reconciled(configuration, schema)
         self.get_database(database, tenant)
         found = self.db.find_collection(name, tenant, database)
         if found is None:
-            info = CollectionInfo(uuid4(), name, tenant, database, configuration, metadata)
+            info = CollectionInfo(
+                uuid4(), name, tenant, database, configuration, metadata, schema=beyond
+            )
             check_description(info, self._most_description)
             try:
                 self.db.create_collection(info)
@@ -305,6 +308,7 @@ class Local(API):
                 name=info.name if name is None else name,
                 metadata=info.metadata if metadata is None else metadata,
                 configuration=updated_configuration(info.configuration, configuration or {}),
+                schema=with_extra(info.schema, (configuration or {}).get("hnsw")),
             )
             return check_description(changed, self._most_description, info)
 
@@ -428,6 +432,27 @@ class Local(API):
                 segment, embeddings, n_results, expression, ids, include, budget=self._budget
             )
 
+    def search(
+        self,
+        collection_id: UUID,
+        searches: Sequence[Search],
+        *,
+        read_level: str = "index_and_wal",
+        tenant: str,
+        database: str,
+    ) -> list[Found]:
+        info = self._info(collection_id, tenant, database)
+        self._search_limits.check(searches)
+        wheres = [None if one.condition is None else as_filter(one.condition) for one in searches]
+        self._filter_limits.check(*wheres)
+        filters = [self._expression(collection_id, where, None, None) for where in wheres]
+        every = [one for one in filters if one is not None]
+        self._check_patterns(collection_id, [text for one in every for text in patterns(one)])
+        wanted = [prepared(info, *one) for one in zip(searches, filters, strict=True)]
+        any_of = Or(tuple(every)) if every else None
+        with self.segments.answering(collection_id, any_of) as segment:
+            return found_by(segment, wanted, budget=self._budget)
+
     # -- memory and graphs --------------------------------------------------------------------
 
     def unload(self, collection_id: UUID, *, tenant: str, database: str) -> int:
@@ -542,18 +567,9 @@ class Local(API):
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         started = time.perf_counter()
         with self.segments.answering(collection_id, expression) as segment:
-            found, plan = segment.search(embeddings, n_results, expression, ids)
-            elapsed = time.perf_counter() - started
-            return {
-                "collection": info.name,
-                "engine": segment.form,
-                **plan.to_dict(),
-                "n_found": int(found.labels.shape[1]),
-                "answered_from": "memory" if segment.resident_bytes else "disk",
-                "held_because": memory_report.why_this_form(self.segments.residents, segment),
-                "resident_bytes": segment.resident_bytes,
-                "elapsed_ms": round(elapsed * 1e3, 3),
-            }
+            found = answers.explanation(segment, embeddings, n_results, expression, ids, started)
+            why = memory_report.why_this_form(self.segments.residents, segment)
+            return {**found, "held_because": why}
 
     def check(self, *, tenant: str | None, database: str | None) -> CheckReport:
         self._check_usable()
@@ -562,31 +578,7 @@ class Local(API):
             infos = self.db.list_collections(tenant, database)
         else:
             infos = self.db.list_collections()
-        started = time.monotonic()
-        found: list[CollectionCheck] = []
-        n_derived = sum(self.segments.residents.derived.sizes([info.id for info in infos]))
-        with progress_bar(
-            sum(self.db.bytes_on_disk(info.id) for info in infos) + n_derived,
-            "Checking the store",
-            unit="B",
-            did="read",
-            enabled=self.settings.progress,
-        ) as bar:
-            for info in infos:
-                # Deleted meanwhile.
-                with contextlib.suppress(NotFoundError):
-                    found.append(self.segments.check(info.id, bar.update))
-            n_bytes = bar.done
-        for one in self.db.damaged_collections():
-            if tenant is None or (one.tenant, one.database) == (tenant, database):
-                found.append(one)
-        return CheckReport(
-            self.settings.place,
-            found,
-            n_bytes,
-            time.monotonic() - started,
-            unnamed=self.db.unnamed_files(),
-        )
+        return checked_store(self.segments, infos, self.settings, tenant, database)
 
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)

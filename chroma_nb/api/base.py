@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.api.copying import Place, copy_records, is_unfinished_copy, say_what_is_copied
+from chroma_nb.api.answers import Found as Found  # noqa: TC001 - and from here by others
+from chroma_nb.api.answers import Matches as Matches  # noqa: TC001 - and from here by others
+from chroma_nb.api.answers import Records as Records  # noqa: TC001 - and from here by others
+from chroma_nb.api.copying import Place, fork_collection
 from chroma_nb.api.scanning import EVERYTHING
-from chroma_nb.errors import ChromaError, UniqueConstraintError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
-    from types import TracebackType
     from uuid import UUID
 
     import numpy as np
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chroma_nb.api.scanning import Scan
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
+    from chroma_nb.search.expression import Search
     from chroma_nb.settings import Settings
     from chroma_nb.types import (
         CollectionInfo,
@@ -39,31 +40,6 @@ if TYPE_CHECKING:
         UserIdentity,
         Where,
     )
-
-
-@dataclass
-class Records:
-    """Answer of `get`: records in storage order; what was not asked for is None."""
-
-    ids: list[str]
-    #: Shape (n, dimension), float32.
-    embeddings: NDArray[np.float32] | None = None
-    documents: list[str | None] | None = None
-    metadatas: list[dict[str, Any] | None] | None = None
-    uris: list[str | None] | None = None
-
-
-@dataclass
-class Matches:
-    """Answer of `query`: for each query its records, nearest first; what was not asked for is None."""
-
-    ids: list[list[str]] = field(default_factory=list)
-    distances: list[list[float]] | None = None
-    #: For each query an array of shape (n, dimension), float32.
-    embeddings: list[NDArray[np.float32]] | None = None
-    documents: list[list[str | None]] | None = None
-    metadatas: list[list[dict[str, Any] | None]] | None = None
-    uris: list[list[str | None]] | None = None
 
 
 class API(ABC):
@@ -132,12 +108,7 @@ class API(ABC):
     def __enter__(self) -> API:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # -- tenants and databases ----------------------------------------------------------------
@@ -177,13 +148,25 @@ class API(ABC):
         configuration: dict[str, Any],
         metadata: dict[str, Any] | None,
         *,
+        schema: dict[str, Any] | None = None,
         get_or_create: bool,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
         """Add a collection, or return the one of that name unchanged where `get_or_create`.
 
+        Args:
+            name: Its name.
+            configuration: All of it.
+            metadata: About the collection as a whole.
+            schema: Its indexes in Chroma's JSON (`Schema.serialize_to_json`); None is the default one. Where it says more
+                than that, it says the configuration, too, and `configuration` has to be the default one.
+            get_or_create: Whether the name may be taken.
+            tenant: The tenant.
+            database: The database.
+
         Raises:
+            InvalidArgumentError: The schema is none, or both it and the configuration say something.
             UniqueConstraintError: The name is taken and `get_or_create` is False.
         """
 
@@ -260,37 +243,8 @@ class API(ABC):
         Raises:
             UniqueConstraintError: There is a collection of that name, which is no unfinished copy of this one.
         """
-        where_to: Any = {"tenant": tenant, "database": database}
-        info = self.get_collection_by_id(collection_id, **where_to)
-        source = Place(self, info.id, tenant, database)
-        try:
-            copy = self.create_collection(
-                new_name, info.configuration, info.metadata, get_or_create=False, **where_to
-            )
-        except UniqueConstraintError as error:
-            copy = self.get_collection(new_name, **where_to)
-            if not is_unfinished_copy(source, info, Place(self, copy.id, tenant, database), copy):
-                raise UniqueConstraintError(
-                    f"Collection [{new_name}] already exists, and is no copy of [{info.name}] that a call before "
-                    "left unfinished. Choose another name, or delete it first."
-                ) from error
-        target = Place(self, copy.id, tenant, database)
-        try:
-            copy_records(source, target, on_progress, on_total=on_total)
-        except Exception as error:
-            if isinstance(error, ChromaError):
-                # A store that has failed cannot be counted; its error is then the one to be seen.
-                with contextlib.suppress(ChromaError):
-                    there, wanted = (
-                        self.count(one, **where_to) for one in (copy.id, collection_id)
-                    )
-                    say_what_is_copied(
-                        error,
-                        f"The copy [{new_name}] is unfinished: {there:,} of {wanted:,} records are in it. Run the "
-                        "same call again to copy the rest, or delete it.",
-                    )
-            raise
-        return self.get_collection_by_id(copy.id, **where_to)
+        source = Place(self, collection_id, tenant, database)
+        return fork_collection(source, new_name, on_progress, on_total)
 
     # -- records ------------------------------------------------------------------------------
 
@@ -426,6 +380,30 @@ class API(ABC):
         Raises:
             IDNotFoundError: Some of `ids` are unknown, and there is no filter.
             InvalidArgumentError: The dimension is not the collection's.
+        """
+
+    @abstractmethod
+    def search(
+        self,
+        collection_id: UUID,
+        searches: Sequence[Search],
+        *,
+        read_level: str = "index_and_wal",
+        tenant: str,
+        database: str,
+    ) -> list[Found]:
+        """Carry out searches, all on one version of the collection; each has an answer of its own.
+
+        Args:
+            collection_id: The collection.
+            searches: Their queries are embeddings and sparse vectors; texts are embedded before.
+            read_level: One of `ReadLevel`. A store of ours is always up to date.
+            tenant: The tenant.
+            database: The database.
+
+        Raises:
+            InvalidArgumentError: One cannot be carried out; none is then.
+            MemoryBudgetError: The answer does not fit into memory.
         """
 
     @abstractmethod

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.api.scanning import COPIES, EVERYTHING, PIECE_BYTES, Pieces, Scan, ScanPiece
+from chroma_nb.errors import ChromaError, UniqueConstraintError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.schema_json import for_copy
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.api.base import API, Records
-    from chroma_nb.errors import ChromaError
     from chroma_nb.types import CollectionInfo, Where
 
 #: Records of a piece at most, whatever their size: Chroma's servers take no more at a time.
@@ -244,6 +245,45 @@ def copy_records(
 
 def _batch(found: Records) -> RecordBatch:
     return RecordBatch(found.ids, found.embeddings, found.documents, found.uris, found.metadatas)
+
+
+def fork_collection(
+    source: Place,
+    new_name: str,
+    on_progress: Callable[[int], object] | None,
+    on_total: Callable[[int], object] | None,
+) -> CollectionInfo:
+    """Copy a collection under another name in its own store; see `API.fork`."""
+    api, where_to = source.api, source.where_to
+    info = api.get_collection_by_id(source.collection_id, **where_to)
+    configuration, schema = for_copy(info.configuration, info.schema, with_discovered=True)
+    try:
+        copy = api.create_collection(
+            new_name, configuration, info.metadata, schema=schema, get_or_create=False, **where_to
+        )
+    except UniqueConstraintError as error:
+        copy = api.get_collection(new_name, **where_to)
+        there = Place(api, copy.id, source.tenant, source.database)
+        if not is_unfinished_copy(source, info, there, copy):
+            raise UniqueConstraintError(
+                f"Collection [{new_name}] already exists, and is no copy of [{info.name}] that a call before "
+                "left unfinished. Choose another name, or delete it first."
+            ) from error
+    target = Place(api, copy.id, source.tenant, source.database)
+    try:
+        copy_records(source, target, on_progress, on_total=on_total)
+    except Exception as error:
+        if isinstance(error, ChromaError):
+            # A store that has failed cannot be counted; its error is then the one to be seen.
+            with contextlib.suppress(ChromaError):
+                n_there, wanted = (api.count(one, **where_to) for one in (copy.id, info.id))
+                say_what_is_copied(
+                    error,
+                    f"The copy [{new_name}] is unfinished: {n_there:,} of {wanted:,} records are in it. Run the "
+                    "same call again to copy the rest, or delete it.",
+                )
+        raise
+    return api.get_collection_by_id(copy.id, **where_to)
 
 
 def say_what_is_copied(error: ChromaError, state: str) -> None:

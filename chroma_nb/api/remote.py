@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chroma_nb.api.base import API, Matches, Records
+from chroma_nb.api.base import API, Found, Matches, Records
 from chroma_nb.api.copying import PagedScan, Place
 from chroma_nb.api.known import Known
 from chroma_nb.api.parts import half_written, rows_of, too_large, without_none
@@ -23,6 +23,8 @@ from chroma_nb.errors import (
 )
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.progress import progress_bar
+from chroma_nb.search.conditions import as_filter
+from chroma_nb.search.limits import check_meaning
 from chroma_nb.validation import check_ttl, ids_exist
 from chroma_nb.wire.operations import OPERATIONS
 from chroma_nb.wire.requests import (
@@ -40,6 +42,7 @@ from chroma_nb.wire.requests import (
     Report,
     Request,
     ScanStep,
+    SearchRequest,
     Target,
     TimeToLive,
     Write,
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from chroma_nb.check_report import CheckReport
     from chroma_nb.memory.report import Estimate as MemoryEstimate
     from chroma_nb.memory.report import Eviction, MemoryReport
+    from chroma_nb.search.expression import Search
     from chroma_nb.settings import Settings
     from chroma_nb.types import (
         CollectionInfo,
@@ -199,11 +203,12 @@ class RemoteAPI(API):
         configuration: dict[str, Any],
         metadata: dict[str, Any] | None,
         *,
+        schema: dict[str, Any] | None = None,
         get_or_create: bool,
         tenant: str,
         database: str,
     ) -> CollectionInfo:
-        request = NewCollection(name, configuration, metadata, get_or_create)
+        request = NewCollection(name, configuration, metadata, get_or_create, schema)
         made: CollectionInfo = self._ask("create_collection", Target(tenant, database), request)
         return made
 
@@ -433,6 +438,24 @@ class RemoteAPI(API):
         request = Query(embeddings, n_results, ids, where, where_document, include)
         matches: Matches = self._ask("query", Target(tenant, database, collection_id), request)
         return matches
+
+    def search(
+        self,
+        collection_id: UUID,
+        searches: Sequence[Search],
+        *,
+        read_level: str = "index_and_wal",
+        tenant: str,
+        database: str,
+    ) -> list[Found]:
+        # How much may be asked for is the server's to say.
+        check_meaning(searches)
+        for one in searches:
+            _check_filters(None if one.condition is None else as_filter(one.condition), None)
+        found: list[Found] = self._ask(
+            "search", Target(tenant, database, collection_id), SearchRequest(searches, read_level)
+        )
+        return found
 
     def delete(
         self,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from chroma_nb.schema import Schema
     from chroma_nb.settings import Settings
 
 P = ParamSpec("P")
@@ -148,6 +149,11 @@ class AsyncCollection(_Face[Collection]):
     def configuration_json(self) -> dict[str, Any]:
         """The configuration as plain values, as on Chroma's wire."""
         return self._sync.configuration_json
+
+    @property
+    def schema(self) -> Schema:
+        """Which indexes the collection has; see `Collection.schema`."""
+        return self._sync.schema
 
     @property
     def last_transfer(self) -> Any:

@@ -12,7 +12,12 @@ from chroma_nb.client.connection import Connection
 from chroma_nb.client.memory import ClientMemory
 from chroma_nb.client.places import with_path
 from chroma_nb.collection.collection import Collection, name_of
-from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION, configuration_for
+from chroma_nb.collection.configuration import (
+    DEFAULT_EMBEDDING_FUNCTION,
+    check_same_index,
+    configuration_for,
+    schema_to_json,
+)
 from chroma_nb.collection.results import CollectionList
 from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.conflicts import check_conflict_on_get
@@ -20,7 +25,6 @@ from chroma_nb.embedding.protocol import checked_embedding_function
 from chroma_nb.errors import (
     InvalidArgumentError,
     InvalidUUIDError,
-    NotSupportedError,
 )
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
@@ -160,7 +164,8 @@ class ClientAPI(Connection, Displayed):
 
         Args:
             name: 3 to 512 characters of ``[a-zA-Z0-9._-]``, the first and last a letter or digit.
-            schema: Chroma's schemas are for its distributed store: None.
+            schema: Which indexes it has (`Schema`), its distance and its embedding function among them. Where it says
+                more than the default one, it takes the place of `configuration` and `embedding_function`.
             configuration: ``{"hnsw": {"space": "l2" | "cosine" | "ip", "ef_search": ...}}``.
             metadata: About the collection as a whole.
             embedding_function: What embeds documents and query texts; None: you give embeddings.
@@ -169,19 +174,24 @@ class ClientAPI(Connection, Displayed):
 
         Raises:
             UniqueConstraintError: The name is taken.
-            InvalidArgumentError: The name, the metadata or the configuration cannot be used.
+            InvalidArgumentError: The name, the metadata, the configuration or the schema cannot be used, or both the
+                schema and the configuration say something.
         """
         validation.check_collection_name(name)
         metadata = validation.check_collection_metadata(metadata)
-        if schema is not None:
-            raise NotSupportedError(
-                "schema= is for Chroma's distributed store. Use configuration={'hnsw': {...}}."
-            )
         embedding_function = checked_embedding_function(embedding_function)
+        given = None if schema is None else schema_to_json(schema)
         info = self.api.create_collection(
             name,
-            configuration_for(embedding_function, configuration, metadata, self._settings),
+            configuration_for(
+                embedding_function,
+                configuration,
+                metadata,
+                self._settings,
+                has_schema=given is not None,
+            ),
             metadata,
+            schema=given,
             get_or_create=get_or_create,
             tenant=self.tenant,
             database=self.database,
@@ -191,7 +201,11 @@ class ClientAPI(Connection, Displayed):
         if embedding_function is None or embedding_function is DEFAULT_EMBEDDING_FUNCTION:
             configured = (configuration or {}).get("embedding_function")
             embedding_function = configured or embedding_function
-        return self.collection_of(info, embedding_function, data_loader)
+        collection = self.collection_of(info, embedding_function, data_loader)
+        if given is not None:
+            check_same_index(given, info.configuration)
+            collection.hold_functions(schema, given)
+        return collection
 
     def get_or_create_collection(
         self,

@@ -159,6 +159,53 @@ def HttpClient(
     return connect(host, tenant, database, headers=headers, settings=settings)
 
 
+#: Chroma's cloud, as its own client reaches it, and the header that it reads a key from.
+_CLOUD_HOST = "api.trychroma.com"
+_CLOUD_HEADER = "X-Chroma-Token"
+
+
+@public_call
+def CloudClient(
+    tenant: str | None = None,
+    database: str | None = None,
+    api_key: str | None = None,
+    settings: Settings | None = None,
+    *,
+    cloud_host: str = _CLOUD_HOST,
+    cloud_port: int = 443,
+    enable_ssl: bool = True,
+) -> ClientAPI:
+    """Return a client of Chroma's cloud, in Chroma's words; it is the client of any other server.
+
+    Args:
+        tenant: The tenant; None is what ``CHROMA_TENANT`` names, else the one that the key belongs to.
+        database: The database; None is what ``CHROMA_DATABASE`` names, else the one that the key is for.
+        api_key: The key; None is what ``CHROMA_API_KEY`` holds.
+        settings: Everything else.
+        cloud_host: The host.
+        cloud_port: The port.
+        enable_ssl: Use HTTPS.
+
+    Raises:
+        ValueError: There is no key.
+        ServerUnavailableError: Nothing answers there.
+        AuthorizationError, ChromaAuthError: The key is refused.
+    """
+    key = api_key or os.environ.get("CHROMA_API_KEY")
+    if not key:
+        raise InvalidArgumentError(
+            "Missing required arguments: api_key. Give api_key=, or set the environment variable CHROMA_API_KEY."
+        )
+    chosen = factories.get_settings() if settings is None else settings
+    return connect(
+        f"{'https' if enable_ssl else 'http'}://{cloud_host}:{cloud_port}",
+        tenant or os.environ.get("CHROMA_TENANT"),
+        database or os.environ.get("CHROMA_DATABASE"),
+        token=key,
+        settings=chosen.replace(token_header=_CLOUD_HEADER),
+    )
+
+
 def _with_port(url: str, port: int) -> str:
     """Return an address with the port that is given beside it.
 

@@ -9,23 +9,15 @@ import numpy as np
 from chroma_nb import validation
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.configuration import DEFAULT_EMBEDDING_FUNCTION
-from chroma_nb.collection.reader import ReadingHandle, plain_filters
+from chroma_nb.collection.reader import plain_filters
 from chroma_nb.collection.results import GetResult
+from chroma_nb.collection.searcher import SearchingHandle
 from chroma_nb.embedding.conflicts import check_conflict_on_modify
 from chroma_nb.embedding.registry import embedding_function_to_config
-from chroma_nb.errors import InvalidArgumentError, NotSupportedError
+from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import lazily
 from chroma_nb.progress import progress_bar
 from chroma_nb.transfer.pieces import known_ids
-from chroma_nb.types import (
-    CollectionInfo,
-    IndexingStatus,
-    OnConflict,
-    ReadLevel,
-    RecordBatch,
-    Where,
-    WhereDocument,
-)
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -38,11 +30,19 @@ if TYPE_CHECKING:
     from chroma_nb.plotting import EmbeddingMap
     from chroma_nb.search.conditions import Condition
     from chroma_nb.transfer import TransferReport
+    from chroma_nb.types import (
+        CollectionInfo,
+        IndexingStatus,
+        OnConflict,
+        RecordBatch,
+        Where,
+        WhereDocument,
+    )
     from chroma_nb.widgets import MapWidget, SearchWidget, TableWidget
 
 
 @public_class
-class Collection(ReadingHandle):
+class Collection(SearchingHandle):
     """A named set of records: id, embedding, document, metadata, uri.
 
     Collections come from a client. The handle holds no records; its attributes are those of the moment
@@ -128,6 +128,7 @@ class Collection(ReadingHandle):
         if not len(given.batch):
             return
         batch = self._insert_batch(given)
+        self._add_sparse_vectors(batch)
         self._client.api.add(self.id, batch, on_conflict=on_conflict, **self._in_database)
 
     def upsert(
@@ -145,6 +146,7 @@ class Collection(ReadingHandle):
                 ids, embeddings, metadatas, documents, images, uris, upsert=True
             )
         )
+        self._add_sparse_vectors(batch)
         self._client.api.upsert(self.id, batch, **self._in_database)
 
     def update(
@@ -172,6 +174,7 @@ class Collection(ReadingHandle):
                 batch.embeddings[rows] = vectors
                 batch.embedded = np.zeros(len(batch), dtype=bool)
                 batch.embedded[rows] = True
+        self._add_sparse_vectors(batch)
         self._client.api.update(self.id, batch, **self._in_database)
 
     def _without_known(self, given: validation.Given) -> validation.Given:
@@ -272,13 +275,6 @@ class Collection(ReadingHandle):
     def fork_count(self) -> int:
         """Return how many forks share storage with this collection: none, a fork is a copy."""
         return 0
-
-    def search(self, searches: Any, read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL) -> Any:
-        """Chroma's hybrid search, which its local store lacks too."""
-        raise NotSupportedError(
-            "Search is not implemented for a local store (nor by Chroma's). Use query() with where= "
-            "and where_document=."
-        )
 
     def get_indexing_status(self) -> IndexingStatus:
         """Return how much of the collection its graph covers; the rest is searched exactly."""

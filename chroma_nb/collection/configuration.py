@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb import validation
 from chroma_nb.embedding.conflicts import check_conflict_on_create
+from chroma_nb.embedding.default_choice import DEFAULT_CONFIG as DEFAULT_CONFIG
+from chroma_nb.embedding.default_choice import (
+    DEFAULT_EMBEDDING_FUNCTION as DEFAULT_EMBEDDING_FUNCTION,
+)
 from chroma_nb.embedding.protocol import checked_embedding_function, function_name
 from chroma_nb.embedding.registry import embedding_function_to_config
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.schema_json import vector_config
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,34 +24,13 @@ if TYPE_CHECKING:
     from chroma_nb.types import Space
 
 
-class _DefaultEmbeddingFunction:
-    """Stands in a signature for the default, which is chosen when something is embedded."""
-
-    def __repr__(self) -> str:
-        return "DefaultEmbeddingFunction()"
-
-    @staticmethod
-    def name() -> str:
-        return "default"
-
-    def __call__(self, input: Any) -> Any:
-        from chroma_nb.embedding import resolve_default
-
-        return resolve_default()(input)
-
-
-DEFAULT_EMBEDDING_FUNCTION: Any = _DefaultEmbeddingFunction()
-
-#: What a collection records that embeds with the default, which is MiniLM as in Chroma. While the collection is empty,
-#: another default can still be chosen.
-DEFAULT_CONFIG: dict[str, Any] = {"type": "known", "name": "default", "config": {}}
-
-
 def configuration_for(
     function: Any,
     configuration: dict[str, Any] | None,
     metadata: dict[str, Any] | None,
     settings: Settings,
+    *,
+    has_schema: bool = False,
 ) -> dict[str, Any]:
     """Return the configuration of a new collection, as on the wire.
 
@@ -53,6 +39,7 @@ def configuration_for(
         configuration: The `configuration` argument.
         metadata: The collection's metadata, where Chroma's older ``hnsw:*`` keys may stand.
         settings: The client's.
+        has_schema: There is a schema beside it, which may say another function.
 
     Raises:
         InvalidArgumentError: Two functions are given, or a value cannot be used.
@@ -64,12 +51,13 @@ def configuration_for(
     recorded: dict[str, Any] | None
     if chosen is DEFAULT_EMBEDDING_FUNCTION:
         recorded = dict(DEFAULT_CONFIG)
-        if settings.embedding == "static":
+        # Beside a schema it stays open which one the default is.
+        if settings.embedding == "static" and not has_schema:
             from chroma_nb.embedding import resolve_default
 
             recorded = embedding_function_to_config(resolve_default(settings))
     elif chosen is None:
-        recorded = None if configuration is None else {"type": "legacy"}
+        recorded = None if configuration is None or has_schema else {"type": "legacy"}
     else:
         recorded = embedding_function_to_config(chosen)
     default_space: Space = "l2"
@@ -88,6 +76,32 @@ def configuration_for(
         )
     result["embedding_function"] = validation.check_recorded_function(recorded)
     return result
+
+
+def schema_to_json(schema: Any) -> dict[str, Any]:
+    """Return a schema, ours or of chromadb's class, in Chroma's JSON.
+
+    Raises:
+        InvalidArgumentError: It is none, or an embedding function in it has a config that is not JSON.
+    """
+    if isinstance(schema, type) or not hasattr(schema, "serialize_to_json"):
+        raise InvalidArgumentError(
+            f"Expected a Schema, got {brief(schema, quoted=True)} ({type(schema).__name__}). A dict is read by "
+            "Schema.deserialize_from_json(...)."
+        )
+    json: dict[str, Any] = schema.serialize_to_json()
+    return json
+
+
+def check_same_index(schema: dict[str, Any], configuration: dict[str, Any]) -> None:
+    """Say where a store does not have the index that a schema asks for."""
+    if vector_config(schema).get("spann") and not configuration.get("spann"):
+        warnings.warn(
+            "SpannIndexConfig is for Chroma's cloud: this store has a graph (HNSW) with its own numbers in its place. Set "
+            "those with VectorIndexConfig(hnsw=HnswIndexConfig(...)).",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _ask(function: Any, method: str, default: Any) -> Any:

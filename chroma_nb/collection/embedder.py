@@ -9,13 +9,16 @@ from chroma_nb.boundary import public_class
 from chroma_nb.collection.configuration import DEFAULT_CONFIG, DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.collection.handle import CollectionHandle
 from chroma_nb.embedding.calls import embed_documents, embed_queries
-from chroma_nb.embedding.protocol import checked_embedding_function, function_name
+from chroma_nb.embedding.protocol import checked_embedding_function, function_name, short_name
 from chroma_nb.embedding.registry import (
     embedding_function_from_config,
     embedding_function_to_config,
 )
+from chroma_nb.embedding.sparse import checked_sparse_vectors
+from chroma_nb.embedding.sparse_registry import sparse_embedding_function_from_config
 from chroma_nb.errors import with_way_out
 from chroma_nb.memory.preflight import MAKE_ROOM, SMALL_NEED, require
+from chroma_nb.schema_json import DOCUMENT_KEY, EMBEDDING_KEY, sparse_index, vector_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +27,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.client.client import ClientAPI
-    from chroma_nb.types import CollectionInfo
+    from chroma_nb.search.sparse import SparseVector
+    from chroma_nb.types import CollectionInfo, Metadata, RecordBatch
 
 #: Of an embedding, where the collection has none yet: MiniLM's.
 _TYPICAL_DIMENSION = 384
+
+
+def _texts_under(source: str, batch: RecordBatch) -> Sequence[Any]:
+    """Return what sparse vectors are made of, a text for each record where it has one."""
+    if source == DOCUMENT_KEY:
+        return batch.documents or ()
+    return [(metadata or {}).get(source) for metadata in batch.metadatas or ()]
 
 
 @public_class
@@ -53,6 +64,35 @@ class EmbeddingHandle(CollectionHandle):
         self._data_loader = data_loader
         #: What the configuration says, built when it is first used.
         self._built_function: Any = None
+        #: What makes sparse vectors, by metadata key: given with the schema, or built from it when first used.
+        self._sparse_functions: dict[str, Any] = {}
+
+    def hold_functions(self, schema: Any, recorded: dict[str, Any]) -> None:
+        """Embed with the functions in a schema, where they are those that the collection records.
+
+        One that cannot be built from what is recorded of it has to be given again in another process.
+
+        Args:
+            schema: What the collection was made with.
+            recorded: The same in Chroma's JSON.
+        """
+        held = self._embedding_function
+        mine = vector_config(recorded).get("embedding_function")
+        if (held is None or function_name(held) == "default") and (
+            self._info.configuration.get("embedding_function") == mine
+        ):
+            vectors = schema.keys[EMBEDDING_KEY].float_list.vector_index.config
+            if vectors.embedding_function is not None:
+                self._embedding_function = vectors.embedding_function
+        now = self._info.serialized_schema["keys"]
+        for key, types in schema.keys.items():
+            given, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
+            if given is None or there is None:
+                continue
+            if given["embedding_function"] == there.get("embedding_function"):
+                function = types.sparse_vector.sparse_vector_index.config.embedding_function
+                if function is not None:
+                    self._sparse_functions[key] = function
 
     # -- embedding ----------------------------------------------------------------------------
 
@@ -69,7 +109,7 @@ class EmbeddingHandle(CollectionHandle):
             ValueError: No function is given or recorded, or it returns something else than embeddings.
             MemoryBudgetError: There is no room for them.
         """
-        function = self._function("embeddings")
+        function = self._function("embeddings=")
         settings = self._client.get_settings()
         # The function's own result, and the array of it.
         row_bytes = 2 * 4 * (self._info.dimension or _TYPICAL_DIMENSION)
@@ -101,8 +141,10 @@ class EmbeddingHandle(CollectionHandle):
         """
         return self._embed_queries(validation.check_query_texts(query_texts))
 
-    def _embed_queries(self, queries: Sequence[Any]) -> NDArray[np.float32]:
-        function = self._function("query_embeddings")
+    def _embed_queries(
+        self, queries: Sequence[Any], instead: str = "query_embeddings="
+    ) -> NDArray[np.float32]:
+        function = self._function(instead)
         at_most = self._client.get_settings().max_batch_size or None
         return embed_queries(function, queries, at_most=at_most)
 
@@ -115,6 +157,69 @@ class EmbeddingHandle(CollectionHandle):
         if texts is None and images is None:
             to_embed = self._load_data(to_embed)
         return self._embed_queries(to_embed)
+
+    # -- sparse vectors -----------------------------------------------------------------------
+
+    def _sparse_function(self, key: str) -> Any:
+        """Return what makes the sparse vectors of a metadata key: given with the schema, or as it is recorded there.
+
+        Raises:
+            InvalidArgumentError: It cannot be built from what is recorded.
+        """
+        if key not in self._sparse_functions:
+            index = sparse_index((self._info.schema or {}).get("keys", {}).get(key)) or {}
+            function = sparse_embedding_function_from_config(index.get("embedding_function"))
+            if function is None:
+                return None
+            self._sparse_functions[key] = function
+        return self._sparse_functions[key]
+
+    def _add_sparse_vectors(self, batch: RecordBatch) -> None:
+        """Put into the metadata the sparse vectors that the schema makes of documents or of other metadata.
+
+        A vector that a record brings, or None in its place, is left alone.
+
+        Raises:
+            ValueError: Its function cannot be built, or returns something else than a sparse vector for each text.
+        """
+        for key, types in (self._info.schema or {}).get("keys", {}).items():
+            source = (sparse_index(types) or {}).get("source_key")
+            if source is None:
+                continue
+            found = {
+                row: text
+                for row, text in enumerate(_texts_under(source, batch))
+                if isinstance(text, str)
+                and not (batch.metadatas is not None and key in (batch.metadatas[row] or {}))
+            }
+            if not found:
+                continue
+            vectors = self._sparse_vectors_of(key, list(found.values()))
+            # The lists and dicts may be the caller's.
+            given = batch.metadatas or [None] * len(batch)
+            metadatas: list[Metadata | None] = list(given)
+            for row, vector in zip(found, vectors, strict=True):
+                stored = validation.check_metadata_value(key, vector)
+                metadatas[row] = {**(metadatas[row] or {}), key: stored}
+            batch.metadatas = metadatas
+
+    def _sparse_vectors_of(
+        self, key: str, texts: list[str], *, queries: bool = False
+    ) -> list[SparseVector]:
+        """Return a sparse vector for each text, by the function of a metadata key.
+
+        Raises:
+            ValueError: It cannot be built, or returns something else.
+        """
+        function = self._sparse_function(key)
+        call = getattr(function, "embed_query", function) if queries else function
+        vectors = checked_sparse_vectors(call(input=texts))
+        if len(vectors) != len(texts):
+            raise ValueError(
+                f"Expected {len(texts):,} sparse vectors for {len(texts):,} texts, got {len(vectors):,} from "
+                f"{short_name(function)}, which the schema has for key {key!r}"
+            )
+        return vectors
 
     # -- loading ------------------------------------------------------------------------------
 
@@ -143,7 +248,7 @@ class EmbeddingHandle(CollectionHandle):
         """Return what embeds: the handle's own, else what the collection records, else the default.
 
         Args:
-            instead: The argument that needs no function, for the sentence of an error.
+            instead: What needs no function, for the sentence of an error.
 
         Raises:
             ValueError: No function is given or recorded, and the collection has records of another one.
@@ -168,7 +273,7 @@ class EmbeddingHandle(CollectionHandle):
             )
         raise with_way_out(
             ValueError("You must provide an embedding function to compute embeddings"),
-            f"{why} Give {instead}=, or open it with a function: client.get_collection({self.name!r}, "
+            f"{why} Give {instead}, or open it with a function: client.get_collection({self.name!r}, "
             "embedding_function=...). See https://docs.trychroma.com/guides/embeddings",
         )
 

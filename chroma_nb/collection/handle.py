@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.api.base import API
     from chroma_nb.client.client import ClientAPI
+    from chroma_nb.schema import Schema
     from chroma_nb.types import CollectionInfo
 
 
@@ -95,9 +96,15 @@ class CollectionHandle(Displayed, Unpicklable):
         return copy.deepcopy(self._info.configuration)
 
     @property
-    def schema(self) -> None:
-        """Chroma's schemas are for its distributed store."""
-        return
+    def schema(self) -> Schema:
+        """Which indexes the collection has, and which metadata keys it had when this handle was made.
+
+        It is built each time: to change it changes nothing. An embedding function that cannot be built is None in it,
+        with a UserWarning.
+        """
+        from chroma_nb.schema import Schema
+
+        return Schema.deserialize_from_json(self._info.serialized_schema)
 
     def get_model(self) -> CollectionInfo:
         """Return what the catalogue said of the collection."""

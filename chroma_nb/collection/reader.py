@@ -15,6 +15,7 @@ from chroma_nb.collection.results import Explanation, GetResult, QueryResult
 from chroma_nb.filters.expression import contained_texts, field_conditions
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.search.conditions import Condition, as_document_filter, as_filter
+from chroma_nb.search.sparse import revive
 from chroma_nb.types import ReadLevel, Where, WhereDocument
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class ReadingHandle(EmbeddingHandle):
             include=[*wanted, "uris"] if with_data else wanted,
             **self._in_database,
         )
+        revive(records.metadatas)
         result = GetResult(
             ids=records.ids,
             embeddings=None if records.embeddings is None else _as_float64(records.embeddings),
@@ -157,6 +159,8 @@ class ReadingHandle(EmbeddingHandle):
             include=[*wanted, "uris"] if with_data else wanted,
             **self._in_database,
         )
+        for metadatas in matches.metadatas or ():
+            revive(metadatas)
         vectors = matches.embeddings
         result = QueryResult(
             ids=matches.ids,

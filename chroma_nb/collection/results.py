@@ -42,8 +42,8 @@ def _no_column(name: Any, known: list[str]) -> str:
     )
 
 
-class _Result(Displayed, dict[str, Any]):
-    """What `get` and `query` share.
+class ShownResult(Displayed, dict[str, Any]):
+    """What all results share.
 
     Attributes:
         contains: Texts that the documents were asked to contain, for display.
@@ -102,6 +102,30 @@ class _Result(Displayed, dict[str, Any]):
         """Return how many records a table of it may have."""
         return len(self["ids"])
 
+    def _columns(self) -> dict[str, None]:
+        """Return the names of the columns that a table may have, the records' own first."""
+        names = ["id", *(one for one, key in _COLUMNS.items() if self.get(key) is not None)]
+        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
+
+    def _metadatas(self) -> Iterable[dict[str, Any] | None]:
+        return self.get("metadatas") or ()
+
+    def __getattr__(self, name: str) -> Any:
+        kind = type(self).__name__
+        if not name.startswith("_") and name in self:
+            raise ends_at_caller(
+                AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
+            )
+        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A result outlives its store; what asks the store does not go with a copy.
+        return {name: value for name, value in vars(self).items() if name != "fields"}
+
+
+class _Result(ShownResult):
+    """What `get` and `query` share beyond that."""
+
     @public_call
     def widget(
         self,
@@ -126,26 +150,6 @@ class _Result(Displayed, dict[str, Any]):
             self, GetResult, columns=columns, page_size=page_size, thumbnails=thumbnails
         )
         return panel
-
-    def _columns(self) -> dict[str, None]:
-        """Return the names of the columns that a table may have, the records' own first."""
-        names = ["id", *(one for one, key in _COLUMNS.items() if self.get(key) is not None)]
-        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
-
-    def _metadatas(self) -> Iterable[dict[str, Any] | None]:
-        return self.get("metadatas") or ()
-
-    def __getattr__(self, name: str) -> Any:
-        kind = type(self).__name__
-        if not name.startswith("_") and name in self:
-            raise ends_at_caller(
-                AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
-            )
-        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A result outlives its store; what asks the store does not go with a copy.
-        return {name: value for name, value in vars(self).items() if name != "fields"}
 
 
 class GetResult(_Result):

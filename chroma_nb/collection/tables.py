@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame
 
+    from chroma_nb.collection.search_result import SearchResult
+
 #: Columns that are the record's own; a metadata key of that name gets the prefix, and so does one that has it.
 _OWN = ("query", "rank", "id", "distance", "document", "uri", "embedding")
 _PREFIX = "metadata."
@@ -133,14 +135,65 @@ def matches_to_pandas(
     return frame
 
 
+def found_to_pandas(
+    result: SearchResult, search: int | None = None, max_columns: int | None = None
+) -> DataFrame:
+    """Turn a `SearchResult` into one row per found record: search, rank, id, scores, ranks, document, metadata."""
+    pd = import_pandas()
+    searches = range(len(result["ids"])) if search is None else [search]
+    rows = [(one, at) for one in searches for at in range(len(result["ids"][one]))]
+    columns: dict[str, Any] = {
+        "search": [one for one, _ in rows],
+        "rank": [at + 1 for _, at in rows],
+        "id": [result["ids"][one][at] for one, at in rows],
+    }
+    if search is not None:
+        del columns["search"]
+
+    def column(values: Any) -> list[Any] | None:
+        """Return the values of the rows, None where no search has any."""
+        if values is None or all(values[one] is None for one in searches):
+            return None
+        return [None if values[one] is None else values[one][at] for one, at in rows]
+
+    scores = column(result.get("scores"))
+    if scores is not None:
+        columns["score"] = scores
+    reranked = column(result.rerank_scores)
+    if reranked is not None:
+        columns["rerank score"] = reranked
+    named = [{part.name: part.positions for part in parts or ()} for parts in result.parts]
+    for name in dict.fromkeys(name for one in searches for name in named[one]):
+        places = column([one.get(name) for one in named])
+        columns[f"rank by {name}"] = [None if at is None else at + 1 for at in places or ()]
+    own = (*_OWN, *columns)
+    documents, metadatas = column(result.get("documents")), column(result.get("metadatas"))
+    if documents is not None:
+        columns["document"] = documents
+    keys: dict[str, list[Any]] = {}
+    if metadatas is not None:
+        _require_room(len(rows), metadatas, max_columns)
+        room = None if max_columns is None else max_columns - len(columns) - 2
+        keys = metadata_columns(metadatas, room, own)
+        columns.update(keys)
+    embeddings = column(result.get("embeddings"))
+    if embeddings is not None:
+        columns["embedding"] = embeddings
+    frame: DataFrame = _frame(pd, columns, keys)
+    return frame
+
+
 def metadata_columns(
-    metadatas: Sequence[dict[str, Any] | None] | None, room: int | None = None
+    metadatas: Sequence[dict[str, Any] | None] | None,
+    room: int | None = None,
+    own: Sequence[str] = _OWN,
 ) -> dict[str, list[Any]]:
     """Return one column per metadata key, in the order of their first appearance.
 
     Args:
         metadatas: One for each row.
         room: Columns at most: the most frequent keys have one each, and one holds the rest as dicts.
+        own: Columns that are the record's own; a metadata key of that name gets the prefix.
     """
     counts: dict[str, int] = {}
     for metadata in metadatas or []:
@@ -152,9 +205,7 @@ def metadata_columns(
         keys = [key for key in keys if key in kept]
     columns = {
         (
-            _PREFIX + key
-            if key in _OWN or key == OTHER_METADATA or key.startswith(_PREFIX)
-            else key
+            _PREFIX + key if key in own or key == OTHER_METADATA or key.startswith(_PREFIX) else key
         ): [None if metadata is None else metadata.get(key) for metadata in metadatas or []]
         for key in keys
     }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: At most this many metadata keys are described; a record may have ten thousand.
 _MOST_FIELDS = 200
-#: DuckDB's names of JSON types -> ours; all others are lists.
+#: DuckDB's names of JSON types -> ours; an object is a sparse vector, and all others are lists.
 _KINDS = {
     "VARCHAR": "str",
     "BIGINT": "int",
@@ -31,7 +31,9 @@ _KINDS = {
     "DOUBLE": "float",
     "BOOLEAN": "bool",
 }
-_ORDER = ("str", "int", "float", "bool", "list")
+_ORDER = ("str", "int", "float", "bool", "list", "SparseVector")
+#: Kinds whose values are not counted.
+_WHOLE = ("list", "SparseVector")
 #: A query over metadata takes this many times the bytes of the texts of a chunk.
 TEXT_FACTOR = 8
 #: Records that are measured at each of three places to estimate how large a record is.
@@ -133,7 +135,7 @@ def _summaries(
         key
         for key, found in kinds.items()
         # `n_distinct` is an estimate: twice as many are let through, and `_summary` cuts off what is too much.
-        if sum(kind.n_distinct for kind in found if kind.name != "list") <= 2 * n_values + 2
+        if sum(kind.n_distinct for kind in found if kind.name not in _WHOLE) <= 2 * n_values + 2
     ]
     values: dict[str, list[tuple[Any, int]]] = {key: [] for key in few}
     plain = ", ".join(f"'{name}'" for name in _KINDS)
@@ -298,7 +300,7 @@ class _Kind:
         highest_real: float | None,
         n_distinct: int,
     ) -> None:
-        self.name = _KINDS.get(name, "list")
+        self.name = "SparseVector" if name == "OBJECT" else _KINDS.get(name, "list")
         self.n_records = n_records
         bounds = (lowest, highest, lowest_real, highest_real)
         self.bounds = [bound for bound in bounds if bound is not None]
@@ -312,7 +314,7 @@ def _summary(
     names = {kind.name for kind in kinds}
     numbers = [bound for kind in kinds for bound in kind.bounds]
     ordered = sorted(counted or [], key=lambda pair: (-pair[1], str(pair[0])))
-    estimate = sum(kind.n_distinct for kind in kinds if kind.name != "list")
+    estimate = sum(kind.n_distinct for kind in kinds if kind.name not in _WHOLE)
     return FieldSummary(
         key=key,
         kinds=tuple(name for name in _ORDER if name in names),

@@ -177,6 +177,8 @@ class Changes:
     #: The `Extent.version` that the labels and sequence numbers were taken from. A commit is refused where the
     #: collection is at another one. None: it is not compared.
     base_version: int | None = None
+    #: The collection's schema (`CollectionInfo.schema`), where this commit brings metadata keys that it lacks.
+    schema: dict[str, Any] | None = None
 
 
 class VectorSource(ABC):

@@ -31,6 +31,8 @@ DOCUMENT = 48
 _BAR = 15
 #: Characters that a column of metadata takes at most. Longer texts take several lines.
 _WIDEST = 22
+#: Entries of a sparse vector that are shown.
+_ENTRIES = 5
 #: Texts of up to this many characters, such as dates and names, stay on one line.
 _ONE_LINE = 24
 
@@ -90,7 +92,25 @@ def text_of(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str | int | np.integer):
         return str(value)
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if isinstance(value, dict) and value.get("#type") == "sparse_vector":
+        return _text_of_sparse(value)
     return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _text_of_sparse(vector: dict[str, Any]) -> str:
+    """Return the largest entries of a sparse vector, by their labels where it has some, and how many it has."""
+    try:
+        indices, values = vector["indices"], vector["values"]
+        entries = list(zip(vector.get("tokens") or indices, values, strict=True))
+        largest = sorted(entries, key=lambda entry: -abs(entry[1]))[:_ENTRIES]
+        shown = [f"{name}: {value:.3g}" for name, value in largest]
+    except (KeyError, TypeError, ValueError):
+        # Somebody else has written it.
+        return json.dumps(vector, ensure_ascii=False, default=str)
+    more = ["…"] if len(entries) > len(shown) else []
+    return f"{{{', '.join(shown + more)}}} ({counted(len(entries), 'value')})"
 
 
 def value_cell(value: Any) -> Cell:
@@ -131,6 +151,27 @@ def nearness_cells(distances: Sequence[float], space: str) -> dict[str, list[Cel
     bars = similarities if space == "cosine" else similarities / largest
     cells = [Cell(_number(one), number=True) for one in similarities.tolist()]
     return {names[0]: _with_bars(cells, bars), names[1]: shown}
+
+
+def score_cells(scores: Sequence[float | None], *, bars: bool) -> list[Cell]:
+    """Return the scores of a search, of which the lowest is the best.
+
+    Args:
+        scores: Of the records; one that is not finite has no bar.
+        bars: Whether to add bars: the best has the longest one, and the worst a tenth of it.
+    """
+    cells = [Cell("") if one is None else Cell(_number(one), number=True) for one in scores]
+    if not bars:
+        return cells
+    found = np.asarray([np.nan if one is None else one for one in scores], dtype=np.float64)
+    known = found[np.isfinite(found)]
+    if not known.size:
+        return cells
+    best, worst = float(known.min()), float(known.max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = 1 - 0.9 * (found - best) / ((worst - best) or 1.0)
+    lengths[~np.isfinite(found)] = 0.0
+    return _with_bars(cells, lengths)
 
 
 def _median(numbers: NDArray[np.float64]) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from chroma_nb.collection.results import GetResult, QueryResult
+    from chroma_nb.collection.search_result import SearchResult
     from chroma_nb.filters.expression import FieldLeaf, Scalar
     from chroma_nb.types import FieldSummary
 
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
 _DOCUMENT_WORDS = frozenset(("document", "documents", "text", "content", "page_content"))
 _ID_WORDS = frozenset(("id", "ids", "_id", "uuid"))
 #: Kind of a stored value -> what such values are called.
-_WORDS = {"str": "texts", "int": "numbers", "float": "numbers", "bool": "bools", "list": "lists"}
+_WORDS = {
+    "str": "texts",
+    "int": "numbers",
+    "float": "numbers",
+    "bool": "bools",
+    "list": "lists",
+    "SparseVector": "sparse vectors",
+}
 #: What a filter asks for -> what one such value is called.
 _ONE = {"texts": "a text", "numbers": "a number", "bools": "a bool", "lists": "a list"}
 
 
-def why_empty(shown: GetResult | QueryResult) -> str:
+def why_empty(shown: GetResult | QueryResult | SearchResult) -> str:
     """Return a sentence about the filter of an answer without records, an empty text where all is well."""
     asked = list(dict.fromkeys(leaf.key for leaf in shown.conditions))
     if not asked or shown.fields is None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chroma_nb.collection.results import CollectionList, Explanation, GetResult, QueryResult
+    from chroma_nb.collection.search_result import SearchResult
     from chroma_nb.display.cells import Cell
     from chroma_nb.progress import ProgressState
 
@@ -123,6 +124,29 @@ def _query(shown: QueryResult) -> str:
     return "\n".join(filter(None, lines))
 
 
+def _search(shown: SearchResult) -> str:
+    searches = shown.get("ids") or []
+    lines = [f"SearchResult: {len(searches):,} {'search' if len(searches) == 1 else 'searches'}"]
+    for at, ids in enumerate(searches[:_RECORDS]):
+        text = shown.asked[at]
+        asked = shorten(clean(text), 60) if text else f"search {at + 1}"
+        lines.append(f" {' '.join(asked.split())}: {counted(len(ids), 'record')}")
+        scores, documents = (
+            (shown.get(name) or [None])[at:][:1] for name in ("scores", "documents")
+        )
+        for row, record in enumerate(ids[:_RECORDS]):
+            score = scores[0][row] if scores and scores[0] else None
+            document = _first_of(documents[0] if documents else None, row)
+            lines.append(
+                _line(" ", "" if score is None else f"{score:.4f}", record[:_LINE], document)
+            )
+    if len(searches) > _RECORDS:
+        lines.append(" …")
+    if searches and not any(searches):
+        lines.append(why_empty(shown))
+    return "\n".join(filter(None, lines))
+
+
 def _in_time(shown: object) -> str:
     """Return the repr of what asks its store for it; a short one where the store is busy."""
     found = within(lambda: repr(shown))
@@ -140,4 +164,5 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     "memory": _in_time,
     "progress": _progress,
     "query": _query,
+    "search": _search,
 }

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from chroma_nb.embedding._bm25 import (
+        ChromaBm25EmbeddingFunction as ChromaBm25EmbeddingFunction,
+    )
     from chroma_nb.embedding._default import EmbeddingNotice as EmbeddingNotice
     from chroma_nb.embedding._default import resolve_default as resolve_default
     from chroma_nb.embedding._minilm import DefaultEmbeddingFunction as DefaultEmbeddingFunction
@@ -43,12 +46,29 @@ if TYPE_CHECKING:
     from chroma_nb.embedding.registry import (
         register_embedding_function as register_embedding_function,
     )
+    from chroma_nb.embedding.sparse import SparseEmbeddingFunction as SparseEmbeddingFunction
+    from chroma_nb.embedding.sparse import checked_sparse_vectors as checked_sparse_vectors
+    from chroma_nb.embedding.sparse_registry import (
+        register_sparse_embedding_function as register_sparse_embedding_function,
+    )
+    from chroma_nb.embedding.sparse_registry import (
+        sparse_embedding_function_from_config as sparse_embedding_function_from_config,
+    )
+    from chroma_nb.embedding.sparse_registry import (
+        sparse_embedding_function_to_config as sparse_embedding_function_to_config,
+    )
+    from chroma_nb.embedding.sparse_registry import (
+        sparse_known_embedding_functions as sparse_known_embedding_functions,
+    )
 
 _CALLS = "chroma_nb.embedding.calls"
 _CONFLICTS = "chroma_nb.embedding.conflicts"
 _PROTOCOL = "chroma_nb.embedding.protocol"
 _REGISTRY = "chroma_nb.embedding.registry"
+_SPARSE = "chroma_nb.embedding.sparse"
+_SPARSE_REGISTRY = "chroma_nb.embedding.sparse_registry"
 _ATTRIBUTES = {
+    "ChromaBm25EmbeddingFunction": "chroma_nb.embedding._bm25",
     "DefaultEmbeddingFunction": "chroma_nb.embedding._minilm",
     "EmbeddingFunction": "chroma_nb.embedding.base",
     "EmbeddingNotice": "chroma_nb.embedding._default",
@@ -57,9 +77,11 @@ _ATTRIBUTES = {
     "OpenAIEmbeddingFunction": "chroma_nb.embedding._openai",
     "SentenceTransformerEmbeddingFunction": "chroma_nb.embedding._sentence_transformer",
     "StaticEmbeddingFunction": "chroma_nb.embedding._static",
+    "SparseEmbeddingFunction": _SPARSE,
     "check_conflict_on_create": _CONFLICTS,
     "check_conflict_on_get": _CONFLICTS,
     "check_conflict_on_modify": _CONFLICTS,
+    "checked_sparse_vectors": _SPARSE,
     "download_minilm": "chroma_nb.embedding._minilm",
     "embed_documents": _CALLS,
     "embed_queries": _CALLS,
@@ -70,10 +92,15 @@ _ATTRIBUTES = {
     "known_embedding_functions": _REGISTRY,
     "prefetch": "chroma_nb.embedding._minilm",
     "register_embedding_function": _REGISTRY,
+    "register_sparse_embedding_function": _SPARSE_REGISTRY,
     "resolve_default": "chroma_nb.embedding._default",
+    "sparse_embedding_function_from_config": _SPARSE_REGISTRY,
+    "sparse_embedding_function_to_config": _SPARSE_REGISTRY,
+    "sparse_known_embedding_functions": _SPARSE_REGISTRY,
     "validate_embedding_function": _PROTOCOL,
 }
 __all__ = [
+    "ChromaBm25EmbeddingFunction",
     "DefaultEmbeddingFunction",
     "EmbeddingFunction",
     "EmbeddingNotice",
@@ -81,10 +108,12 @@ __all__ = [
     "OllamaEmbeddingFunction",
     "OpenAIEmbeddingFunction",
     "SentenceTransformerEmbeddingFunction",
+    "SparseEmbeddingFunction",
     "StaticEmbeddingFunction",
     "check_conflict_on_create",
     "check_conflict_on_get",
     "check_conflict_on_modify",
+    "checked_sparse_vectors",
     "download_minilm",
     "embed_documents",
     "embed_queries",
@@ -95,7 +124,11 @@ __all__ = [
     "known_embedding_functions",
     "prefetch",
     "register_embedding_function",
+    "register_sparse_embedding_function",
     "resolve_default",
+    "sparse_embedding_function_from_config",
+    "sparse_embedding_function_to_config",
+    "sparse_known_embedding_functions",
     "validate_embedding_function",
 ]
 

@@ -135,7 +135,7 @@ def _can_build(cls: type[Any]) -> bool:
     for base in cls.__mro__:
         if "build_from_config" in vars(base):
             # That of the base classes, ours and Chroma's, is not implemented.
-            return base.__name__ != "EmbeddingFunction"
+            return base.__name__ not in ("EmbeddingFunction", "SparseEmbeddingFunction")
     return False
 
 

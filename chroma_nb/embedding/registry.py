@@ -136,6 +136,15 @@ def register_embedding_function(ef_class: Any = None) -> Any:
     Raises:
         InvalidArgumentError: The class has no usable `name()`.
     """
+    return registered_in(known_embedding_functions, ef_class, "embedding function")
+
+
+def registered_in(known: KnownFunctions, ef_class: Any, kind: str) -> Any:
+    """Enter a class in a table by its `name()`; without a class, return a decorator that does.
+
+    Raises:
+        InvalidArgumentError: The class has no usable `name()`.
+    """
 
     def register(cls: _Class) -> _Class:
         try:
@@ -143,13 +152,13 @@ def register_embedding_function(ef_class: Any = None) -> Any:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 name = cls.name()
         except Exception as error:
-            raise InvalidArgumentError(f"Failed to register embedding function: {error}") from error
+            raise InvalidArgumentError(f"Failed to register {kind}: {error}") from error
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(
-                f"Failed to register embedding function: {cls.__name__}.name() must be a static "
+                f"Failed to register {kind}: {cls.__name__}.name() must be a static "
                 f"method that returns a text, got {name!r}."
             )
-        known_embedding_functions[name] = cls
+        known[name] = cls
         return cls
 
     return register if ef_class is None else register(ef_class)
@@ -218,12 +227,21 @@ def embedding_function_from_config(
         )
     if name not in known_embedding_functions:
         raise _not_found(name)
-    recorded = config.get("config") or {}
-    cls = known_embedding_functions[name]
+    function = built(known_embedding_functions, name, config.get("config") or {})
+    if settings is not None and isinstance(function, EmbeddingFunction):
+        function.use_settings(settings)
+    return function
+
+
+def built(known: KnownFunctions, name: str, recorded: Any) -> Any:
+    """Build the function that is recorded by this name, which is in the table.
+
+    Raises:
+        InvalidArgumentError: It cannot be built, or its config would choose what only the user may.
+    """
+    cls = known[name]
     try:
-        refusal = consent_needed(
-            name, cls, recorded, registered=known_embedding_functions.is_registered(name)
-        )
+        refusal = consent_needed(name, cls, recorded, registered=known.is_registered(name))
         function = None if refusal else cls.build_from_config(recorded)
         if not refusal and (function is NotImplemented or function is None):
             raise InvalidArgumentError("its build_from_config() is not implemented")
@@ -233,8 +251,6 @@ def embedding_function_from_config(
         ) from error
     if refusal:
         raise InvalidArgumentError(refusal)
-    if settings is not None and isinstance(function, EmbeddingFunction):
-        function.use_settings(settings)
     return function
 
 

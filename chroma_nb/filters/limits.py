@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.operators import LOGICAL, MEMBERSHIP, PATTERNS
+from chroma_nb.filters.pattern_parts import count_parts
+from chroma_nb.filters.regex import rust_regex_to_re2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from chroma_nb.settings import Settings
 
@@ -149,6 +151,31 @@ class FilterLimits:
                 f"classes are spelt out, the limit is {limit:,} ({_GROWTH} times Settings.max_pattern_length). "
                 "Negated classes such as \\W within [...] are long: write [^...] with what is not wanted."
             )
+
+    def check_patterns(
+        self, given: Sequence[str], at_most: Callable[[], int], longest: Callable[[], int]
+    ) -> None:
+        """Check the regular expressions of a call, and what they may cost.
+
+        Args:
+            given: As they were given.
+            at_most: Returns a bound on the bytes of the longest document that is at hand.
+            longest: Returns the bytes of the longest document.
+
+        Raises:
+            InvalidArgumentError: They are too large, or may work too long on one document.
+        """
+        n_parts = 0
+        for pattern in given:
+            spelt = rust_regex_to_re2(pattern)
+            self.check_spelt(pattern, spelt)
+            n_parts += count_parts(spelt)
+        if not n_parts:
+            return
+        n_bytes = at_most()
+        if n_parts * n_bytes > self.pattern_work:
+            n_bytes = longest()
+        self.check_work(given, n_parts, n_bytes)
 
     def check_work(
         self, patterns: Sequence[str], n_parts: int, longest: int, *, in_sql: bool = False

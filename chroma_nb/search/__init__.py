@@ -1,7 +1,7 @@
-"""Chroma's expressions for hybrid search: `Search`, `K`, `Knn`, `Rrf`, and `SparseVector`, `Schema`.
+"""Chroma's expressions for hybrid search: `Search`, `K`, `Knn`, `Rrf`, and `SparseVector`.
 
-They are trees that become the JSON of Chroma's wire (`to_dict`) and come from it (`from_dict`). No local store
-answers a search, Chroma's own included (`Collection.search` says so); conditions are useful everywhere:
+They are trees that become the JSON of Chroma's wire (`to_dict`) and come from it (`from_dict`). Conditions are useful
+everywhere, not in searches alone:
 ``where=(K("pos") == "noun") & (K("words") > 1) & K.DOCUMENT.contains("bear")``.
 """
 
@@ -12,9 +12,23 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from chroma_nb.search.conditions import And as And
     from chroma_nb.search.conditions import Condition as Condition
+    from chroma_nb.search.conditions import Contains as Contains
+    from chroma_nb.search.conditions import Eq as Eq
+    from chroma_nb.search.conditions import Gt as Gt
+    from chroma_nb.search.conditions import Gte as Gte
+    from chroma_nb.search.conditions import In as In
     from chroma_nb.search.conditions import K as K
     from chroma_nb.search.conditions import Key as Key
+    from chroma_nb.search.conditions import Lt as Lt
+    from chroma_nb.search.conditions import Lte as Lte
+    from chroma_nb.search.conditions import Ne as Ne
+    from chroma_nb.search.conditions import Nin as Nin
+    from chroma_nb.search.conditions import NotContains as NotContains
+    from chroma_nb.search.conditions import NotRegex as NotRegex
+    from chroma_nb.search.conditions import Or as Or
+    from chroma_nb.search.conditions import Regex as Regex
     from chroma_nb.search.conditions import as_document_filter as as_document_filter
     from chroma_nb.search.conditions import as_filter as as_filter
     from chroma_nb.search.evaluation import Scores as Scores
@@ -40,13 +54,33 @@ if TYPE_CHECKING:
     from chroma_nb.search.ranks import Sum as Sum
     from chroma_nb.search.ranks import Val as Val
     from chroma_nb.search.ranks import knn_leaves as knn_leaves
-    from chroma_nb.search.schema import Schema as Schema
     from chroma_nb.search.sparse import SparseVector as SparseVector
 
 # Filters need conditions alone.
 _ATTRIBUTES = {
     **dict.fromkeys(
-        ("Condition", "K", "Key", "as_document_filter", "as_filter"), "chroma_nb.search.conditions"
+        (
+            "And",
+            "Condition",
+            "Contains",
+            "Eq",
+            "Gt",
+            "Gte",
+            "In",
+            "K",
+            "Key",
+            "Lt",
+            "Lte",
+            "Ne",
+            "Nin",
+            "NotContains",
+            "NotRegex",
+            "Or",
+            "Regex",
+            "as_document_filter",
+            "as_filter",
+        ),
+        "chroma_nb.search.conditions",
     ),
     **dict.fromkeys(("Scores", "evaluate"), "chroma_nb.search.evaluation"),
     **dict.fromkeys(("Limit", "Search", "Select"), "chroma_nb.search.expression"),
@@ -70,7 +104,6 @@ _ATTRIBUTES = {
         ),
         "chroma_nb.search.ranks",
     ),
-    "Schema": "chroma_nb.search.schema",
     "SparseVector": "chroma_nb.search.sparse",
 }
 __all__ = [*_ATTRIBUTES]

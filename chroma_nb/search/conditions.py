@@ -29,15 +29,27 @@ _NEGATED = (
 
 
 @public_class
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Condition:
-    """A filter; join several with ``&`` and ``|``.
+    """A filter; join several with ``&`` and ``|``. Two are equal that are written alike.
+
+    `Eq`, `And` and the others are its classes under Chroma's names: ``Eq("a", 1)`` is ``K("a") == 1``.
 
     Attributes:
         where: Chroma's `where` as it was written; `expression` reads it.
     """
 
     where: dict[str, Any]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Condition):
+            return NotImplemented
+        return self.where == other.where
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Condition(where={self.where!r})"
 
     @staticmethod
     @public_call
@@ -106,6 +118,200 @@ class Condition:
         raise InvalidArgumentError(f"A filter has no `not`, as in Chroma. {_NEGATED}")
 
 
+class _Joined(Condition):
+    """Several conditions under one operator.
+
+    Args:
+        conditions: Conditions, or dicts of Chroma's `where`.
+    """
+
+    operator: ClassVar[str]
+
+    def __init__(self, conditions: Iterable[Condition | dict[str, Any]]) -> None:
+        parts = [part.where if isinstance(part, Condition) else part for part in conditions]
+        super().__init__({self.operator: parts})
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The conditions that it joins."""
+        parts: list[Condition | dict[str, Any]] = self.where[self.operator]
+        return [part if isinstance(part, Condition) else _condition(part) for part in parts]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.conditions!r})"
+
+
+class And(_Joined):
+    """All of them match."""
+
+    operator = "$and"
+
+
+class Or(_Joined):
+    """One of them matches."""
+
+    operator = "$or"
+
+
+class _OfField(Condition):
+    """A condition on one field.
+
+    Args:
+        key: A metadata key, or one of the record's own fields.
+        operand: What its value is compared with.
+    """
+
+    operator: ClassVar[str]
+
+    def __init__(self, key: Key | str, operand: Any) -> None:
+        super().__init__({key.name if isinstance(key, Key) else key: {self.operator: operand}})
+
+    @property
+    def key(self) -> str:
+        """The key's name."""
+        (key,) = self.where
+        return key
+
+    @property
+    def _operand(self) -> Any:
+        return self.where[self.key][self.operator]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.key!r}, {self._operand!r})"
+
+
+class _OfValue(_OfField):
+    """A comparison with one value."""
+
+    def __init__(self, key: Key | str, value: Any) -> None:
+        super().__init__(key, value)
+
+    @property
+    def value(self) -> Any:
+        """What is compared with."""
+        return self._operand
+
+
+class _OfValues(_OfField):
+    """A comparison with several values."""
+
+    def __init__(self, key: Key | str, values: list[Any]) -> None:
+        super().__init__(key, values)
+
+    @property
+    def values(self) -> list[Any]:
+        """What is compared with."""
+        values: list[Any] = self._operand
+        return values
+
+
+class _OfPattern(_OfField):
+    """A comparison with a regular expression."""
+
+    def __init__(self, key: Key | str, pattern: str) -> None:
+        super().__init__(key, pattern)
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression."""
+        pattern: str = self._operand
+        return pattern
+
+
+class Eq(_OfValue):
+    """The field equals the value."""
+
+    operator = "$eq"
+
+
+class Ne(_OfValue):
+    """The field does not equal the value, or is missing."""
+
+    operator = "$ne"
+
+
+class Gt(_OfValue):
+    """The field is greater than the value."""
+
+    operator = "$gt"
+
+
+class Gte(_OfValue):
+    """The field is greater than the value, or equals it."""
+
+    operator = "$gte"
+
+
+class Lt(_OfValue):
+    """The field is less than the value."""
+
+    operator = "$lt"
+
+
+class Lte(_OfValue):
+    """The field is less than the value, or equals it."""
+
+    operator = "$lte"
+
+
+class In(_OfValues):
+    """The field is one of the values."""
+
+    operator = "$in"
+
+
+class Nin(_OfValues):
+    """The field is none of the values, or is missing."""
+
+    operator = "$nin"
+
+
+class Contains(_OfValue):
+    """The list holds the value; of ``#document``, the text contains it."""
+
+    operator = "$contains"
+
+
+class NotContains(_OfValue):
+    """The list does not hold the value; of ``#document``, the text does not contain it."""
+
+    operator = "$not_contains"
+
+
+class Regex(_OfPattern):
+    """The document matches the pattern."""
+
+    operator = "$regex"
+
+
+class NotRegex(_OfPattern):
+    """The document does not match the pattern."""
+
+    operator = "$not_regex"
+
+
+_JOINED: dict[str, type[_Joined]] = {kind.operator: kind for kind in (And, Or)}
+_OF_FIELD: dict[str, type[_OfField]] = {
+    kind.operator: kind
+    for kind in (Eq, Ne, Gt, Gte, Lt, Lte, In, Nin, Contains, NotContains, Regex, NotRegex)
+}
+
+
+def _condition(where: dict[str, Any]) -> Condition:
+    """Return a filter as one of the classes above; as a plain `Condition` what none of them can say."""
+    if isinstance(where, dict) and len(where) == 1:
+        ((key, value),) = where.items()
+        if key in _JOINED:
+            return _JOINED[key](value) if isinstance(value, list) else Condition(where)
+        if isinstance(value, dict) and len(value) == 1:
+            ((operator, operand),) = value.items()
+            if operator in _OF_FIELD:
+                return _OF_FIELD[operator](key, operand)
+        elif isinstance(key, str) and not isinstance(value, dict | Condition):
+            return Eq(key, value)
+    return Condition(where)
+
+
 def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition:
     parts: list[dict[str, Any]] = []
     for condition in conditions:
@@ -118,7 +324,7 @@ def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition
         # Flattened only where it is that operator alone: another key beside it has to be refused by name.
         is_that_alone = list(where) == [operator] and isinstance(where[operator], list)
         parts.extend(where[operator] if is_that_alone else [where])
-    return Condition({operator: parts})
+    return _JOINED[operator](parts)
 
 
 def _read(where: Any) -> Condition:
@@ -141,7 +347,7 @@ def _read(where: Any) -> Condition:
         parts = [_read(part) for part in value]
         return parts[0] if len(parts) == 1 else _joined(key, *parts)
     if not isinstance(value, dict):
-        return Condition({key: {"$eq": value}})
+        return Eq(key, value)
     if len(value) != 1:
         raise ValueError(
             f"Expected one operator for {key!r}, got {shown(value)}. Join several conditions with $and."
@@ -157,7 +363,7 @@ def _read(where: Any) -> Condition:
         raise TypeError(
             f"Expected the operand of {operator} to be of {names}, got {shown(operand)}"
         )
-    return Condition({key: {operator: operand}})
+    return _OF_FIELD[operator](key, operand)
 
 
 #: What the operators take that take one kind of operand.
@@ -264,7 +470,7 @@ class Key(metaclass=_KeyType):
         return f"K({self.name!r})"
 
     def _is(self, operator: str, value: Any) -> Condition:
-        return Condition({self.name: {operator: value}})
+        return _OF_FIELD[operator](self.name, value)
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
         if isinstance(value, Key):
@@ -319,11 +525,16 @@ class Key(metaclass=_KeyType):
 
     def contains(self, value: Any) -> Condition:
         """The list holds the value; for `K.DOCUMENT`, the text contains it."""
-        return self._is("$contains", value)
+        return self._is("$contains", self._contained(value))
 
     def not_contains(self, value: Any) -> Condition:
         """The opposite of `contains`."""
-        return self._is("$not_contains", value)
+        return self._is("$not_contains", self._contained(value))
+
+    def _contained(self, value: Any) -> Any:
+        if self.name == "#document" and not isinstance(value, str):
+            raise TypeError(f"Expected a document to be asked for a text, got {shown(value)}")
+        return value
 
     def regex(self, pattern: str) -> Condition:
         """The document matches the pattern."""

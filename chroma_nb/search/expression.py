@@ -13,6 +13,9 @@ from chroma_nb.search.ranks import Rank
 from chroma_nb.search.shown import shown
 from chroma_nb.suggest import did_you_mean
 
+#: What may be selected of a record that is no metadata key, in the order of Chroma's answers.
+_OWN_FIELDS = ("#document", "#embedding", "#metadata", "#score")
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -54,6 +57,12 @@ class Select:
 
     def __init__(self, keys: Iterable[Key | str] = ()) -> None:
         object.__setattr__(self, "keys", frozenset(key_names(keys)))
+
+    @property
+    def names(self) -> list[str]:
+        """What is selected in the order of Chroma's answers: a record's own fields, then keys by name."""
+        own = [one for one in _OWN_FIELDS if one in self.keys]
+        return own + sorted(self.keys - set(own))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the selection as on Chroma's wire, in alphabetical order."""

@@ -343,18 +343,39 @@ class Rrf(Rank):
         return (1.0,) * len(self.ranks) if self.weights is None else self.weights
 
 
+def operands(rank: Rank) -> tuple[Rank, ...]:
+    """Return the ranks that a node is made of, from left to right; none of a leaf."""
+    if isinstance(rank, _OfOne):
+        return (rank.rank,)
+    if isinstance(rank, _OfTwo):
+        return (rank.left, rank.right)
+    if isinstance(rank, _OfMany | Rrf):
+        return rank.ranks
+    return ()
+
+
 def knn_leaves(rank: Rank) -> Iterator[Knn]:
     """Yield every `Knn` of a rank from left to right, as often as it stands there."""
     if isinstance(rank, Knn):
         yield rank
-    elif isinstance(rank, _OfOne):
-        yield from knn_leaves(rank.rank)
-    elif isinstance(rank, _OfTwo):
-        yield from knn_leaves(rank.left)
-        yield from knn_leaves(rank.right)
-    elif isinstance(rank, _OfMany | Rrf):
-        for part in rank.ranks:
-            yield from knn_leaves(part)
+    for part in operands(rank):
+        yield from knn_leaves(part)
+
+
+def with_leaves(rank: Rank, leaf: Callable[[Knn], Knn]) -> Rank:
+    """Return a rank with another `Knn` in the place of each of its own."""
+    if isinstance(rank, Knn):
+        return leaf(rank)
+    if isinstance(rank, Rrf):
+        fused = (with_leaves(part, leaf) for part in rank.ranks)
+        return Rrf(fused, rank.k, rank.weights, rank.normalize)
+    if isinstance(rank, _OfMany):
+        return type(rank)(with_leaves(part, leaf) for part in rank.ranks)
+    if isinstance(rank, _OfTwo):
+        return type(rank)(with_leaves(rank.left, leaf), with_leaves(rank.right, leaf))
+    if isinstance(rank, _OfOne):
+        return type(rank)(with_leaves(rank.rank, leaf))
+    return rank
 
 
 # -- from numbers, lists and other objects ------------------------------------------------------

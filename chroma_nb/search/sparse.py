@@ -1,14 +1,22 @@
-"""`SparseVector`: a vector of which only some entries are not zero."""
+"""`SparseVector`: a vector of which only some entries are not zero.
+
+In metadata that is stored or sent it is a dict with a tag, as on Chroma's wire (`SparseVector.to_dict`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chroma_nb.boundary import public_call, public_class
+
+#: What says in a dict that it is a sparse vector: Chroma's key and value.
+_TAG = "#type"
+_TAGGED = "sparse_vector"
 
 
 @public_class
@@ -30,7 +38,7 @@ class SparseVector:
     labels: list[str] | None = None
 
     def __post_init__(self) -> None:
-        self.indices = _plain("indices", self.indices, int)
+        self.indices = [int(index) for index in _plain("indices", self.indices, int)]
         self.values = _plain("values", self.values, int, float)
         if len(self.indices) != len(self.values):
             raise ValueError(
@@ -60,13 +68,26 @@ class SparseVector:
     def to_dict(self) -> dict[str, Any]:
         """Return the vector as on Chroma's wire."""
         out: dict[str, Any] = {
-            "#type": "sparse_vector",
+            _TAG: _TAGGED,
             "indices": self.indices,
             "values": self.values,
         }
         if self.labels is not None:
             out["tokens"] = self.labels
         return out
+
+    def __str__(self) -> str:
+        """Return the wire's form as JSON, which a CSV file can hold."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def of_plain(
+        cls, indices: list[int], values: list[float], labels: list[str] | None = None
+    ) -> SparseVector:
+        """Return a vector of lists that are known to be right, unchecked: of a hundred thousand documents, say."""
+        vector = cls.__new__(cls)
+        vector.indices, vector.values, vector.labels = indices, values, labels
+        return vector
 
     @staticmethod
     @public_call
@@ -76,7 +97,7 @@ class SparseVector:
         Raises:
             ValueError: It is not tagged as a sparse vector, or is none.
         """
-        if not isinstance(data, Mapping) or data.get("#type") != "sparse_vector":
+        if not is_tagged(data):
             raise ValueError(
                 f"Expected a dict with #type 'sparse_vector', got {str(data)[:100]} ({type(data).__name__})"
             )
@@ -85,6 +106,42 @@ class SparseVector:
                 f"Expected a sparse vector to have indices and values, got {', '.join(map(str, data))[:100]}"
             )
         return SparseVector(data["indices"], data["values"], data.get("tokens"))
+
+
+def is_tagged(value: Any) -> bool:
+    """Say whether a value is the wire's form of a sparse vector."""
+    return isinstance(value, Mapping) and value.get(_TAG) == _TAGGED
+
+
+def revive(metadatas: Iterable[dict[str, Any] | None] | None) -> None:
+    """Put sparse vectors in the place of their wire's form, in metadata that was read; other values stay."""
+    for metadata in metadatas or ():
+        if metadata and dict in map(type, metadata.values()):
+            for key, value in metadata.items():
+                if is_tagged(value):
+                    metadata[key] = _revived(value)
+
+
+def _revived(value: dict[str, Any]) -> Any:
+    """Return the vector; what is none, as somebody else has written it, as it is."""
+    indices, values, labels = value.get("indices"), value.get("values"), value.get("tokens")
+    lists = [one for one in (indices, values, labels) if one is not None]
+    if indices is None or values is None or {*map(type, lists)} != {list}:
+        return value
+    return SparseVector.of_plain(indices, values, labels) if len({*map(len, lists)}) == 1 else value
+
+
+def as_sparse_vector(value: Any) -> SparseVector | None:
+    """Return a sparse vector, ours or of chromadb's class of that name, as ours; None for anything else.
+
+    Raises:
+        ValueError: Another class's vector is none.
+    """
+    if isinstance(value, SparseVector):
+        return value
+    if type(value).__name__ != "SparseVector" or not type(value).__module__.startswith("chromadb."):
+        return None
+    return SparseVector(value.indices, value.values, value.labels)
 
 
 def _plain(name: str, values: Any, *kinds: type) -> list[Any]:

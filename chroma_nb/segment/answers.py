@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ _OBJECT_BYTES = 400
 _MOST_TIMES = 16
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What an answer that may be refused is called, and what to do instead of asking for it."""
 
     #: A format, of the number of records and the collection's name.
@@ -45,12 +46,12 @@ _FEWER_RESULTS = "ask for fewer results: n_results=10"
 _GET = "get() of {:,} records of collection [{}]"
 _IN_PARTS = "ask for them in parts: get(limit=..., offset=...)"
 _TO_A_FILE = "write them to a file: collection.export(path)"
-_IDS_OF_A_GET = _Asked(_GET, (_IN_PARTS, _TO_A_FILE))
-_A_GET = _Asked(
+_IDS_OF_A_GET = Asked(_GET, (_IN_PARTS, _TO_A_FILE))
+_A_GET = Asked(
     _GET, (_IN_PARTS, "ask for less of each, for their ids alone: include=[]", _TO_A_FILE)
 )
-_A_QUERY = _Asked(_QUERY, (_FEWER_RESULTS,))
-_MANY_QUERIES = _Asked(_QUERY, ("send fewer queries in one call", _FEWER_RESULTS))
+_A_QUERY = Asked(_QUERY, (_FEWER_RESULTS,))
+_MANY_QUERIES = Asked(_QUERY, ("send fewer queries in one call", _FEWER_RESULTS))
 
 
 def records(
@@ -79,11 +80,11 @@ def records(
     """
     reader = segment.metadata
     labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
-    with _room(segment, labels, include, _A_GET if include else _IDS_OF_A_GET, budget) as room:
+    with room_for(segment, labels, include, _A_GET if include else _IDS_OF_A_GET, budget) as room:
         texts = reader.read(labels, include, room.measured)
         found = Records(texts.ids)
         if "embeddings" in include:
-            found.embeddings = _vectors(segment, labels)
+            found.embeddings = vectors_of(segment, labels)
         found.documents = texts.documents
         found.metadatas = texts.metadatas
         found.uris = texts.uris
@@ -125,7 +126,7 @@ def matches(
     labels = neighbors.labels.ravel()
     n_queries, width = neighbors.labels.shape
     asked = _A_QUERY if n_queries == 1 else _MANY_QUERIES
-    with _room(segment, labels, include, asked, budget) as room:
+    with room_for(segment, labels, include, asked, budget) as room:
         texts = segment.metadata.read(labels, include, room.measured)
         found = Matches(_by_query(texts.ids, width, n_queries))
         if "distances" in include:
@@ -134,14 +135,46 @@ def matches(
         found.metadatas = _by_query(texts.metadatas, width, n_queries)
         found.uris = _by_query(texts.uris, width, n_queries)
         if "embeddings" in include:
-            vectors = _vectors(segment, labels)
+            vectors = vectors_of(segment, labels)
             found.embeddings = [
                 vectors[row * width : (row + 1) * width] for row in range(n_queries)
             ]
     return found
 
 
-def _vectors(segment: Segment, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+def explanation(
+    segment: Segment,
+    queries: NDArray[np.float32],
+    n_results: int,
+    expression: Expression | None,
+    ids: Sequence[str] | None,
+    started: float,
+) -> dict[str, Any]:
+    """Answer a query, and return how that was done.
+
+    Args:
+        segment: What answers; the caller holds it.
+        queries: As of `matches`.
+        n_results: Records wanted for each query.
+        expression: The filter; None matches all.
+        ids: Only these records; None is all.
+        started: When the query came, on the clock of `time.perf_counter`.
+    """
+    found, plan = segment.search(queries, n_results, expression, ids)
+    elapsed = time.perf_counter() - started
+    return {
+        "collection": segment.info.name,
+        "engine": segment.form,
+        **plan.to_dict(),
+        "n_found": int(found.labels.shape[1]),
+        "answered_from": "memory" if segment.resident_bytes else "disk",
+        "held_because": "",
+        "resident_bytes": segment.resident_bytes,
+        "elapsed_ms": round(elapsed * 1e3, 3),
+    }
+
+
+def vectors_of(segment: Segment, labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the vectors of these labels (int64, shape (n,)): float32, shape (n, dimension)."""
     if segment.vectors is None:
         return np.empty((0, 0), dtype=np.float32)
@@ -224,12 +257,13 @@ def _discarded(error: MemoryBudgetError, held: int) -> MemoryBudgetError:
 _NO_ROOM = _Room(NOTHING, 0)
 
 
-def _room(
+def room_for(
     segment: Segment,
     labels: NDArray[np.int64],
     include: Sequence[str],
-    asked: _Asked,
+    asked: Asked,
     budget: Callable[[], int],
+    vector_copies: int = _VECTOR_COPIES,
 ) -> _Room:
     """Take the memory of an answer; refuse one that does not fit, before any of it is made.
 
@@ -239,8 +273,9 @@ def _room(
         include: What is answered of them.
         asked: What the error says where it is refused.
         budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
+        vector_copies: Bytes for each number of an embedding.
     """
-    vectors = _VECTOR_COPIES * (segment.info.dimension or 0) * ("embeddings" in include)
+    vectors = vector_copies * (segment.info.dimension or 0) * ("embeddings" in include)
     each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
     if len(labels) * each <= SMALL_BYTES:
         # Few records need no closer look.

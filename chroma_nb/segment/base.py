@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.db.base import RecordRows
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.search.sparse import SparseVector
     from chroma_nb.segment.planner import Plan
     from chroma_nb.types import Neighbors
 
@@ -117,6 +118,27 @@ class MetadataReader(ABC):
                 each time.
             measured: Called after each piece of long texts with the share that was read, and the bytes that the
                 texts take as objects. A text with one emoji takes four bytes for each of its characters.
+        """
+
+    @abstractmethod
+    def sparse_distances(
+        self, key: str, query: SparseVector, *, idf: bool, mask: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        """Return 1 - dot(query, record) for each label: float32, shape (n_labels,).
+
+        It is NaN for a record that shares no index with the query, has no such vector, or is not in the mask. Values of
+        records count as float32; products are added in float64 in the order of the indices.
+
+        Args:
+            key: A metadata key whose values are sparse vectors; or ``"#document"``: the vectors are what
+                `ChromaBm25EmbeddingFunction()` makes of the documents, and need not be stored.
+            query: What is looked for.
+            idf: Weigh the query's values by how rare each index is among all records (`embedding.bm25.rarity`).
+            mask: bool, shape (n_labels,); None is all records.
+
+        Raises:
+            InvalidArgumentError: A value of the query is not finite or too large for 32 bits, or an index has more than 32 bits.
+            MemoryBudgetError: There is no room for numbers of all labels.
         """
 
     @property

@@ -16,6 +16,8 @@ from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
 from chroma_nb.segment.metadata_column import MetadataColumn
+from chroma_nb.segment.sparse_entries import DOCUMENT
+from chroma_nb.segment.sparse_index import SparseIndexes
 from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
 from chroma_nb.texts import Texts
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import Changes, TextSizes
     from chroma_nb.filters.expression import FieldLeaf
     from chroma_nb.filters.mask import FilterReader
+    from chroma_nb.search.sparse import SparseVector
 
 
 #: This many copies of a piece's JSON exist while it is parsed: one text for each record, and one of all.
@@ -108,6 +111,7 @@ class LoadedMetadata(MetadataReader):
         self._columns: dict[str, MetadataColumn] = {}
         #: Key -> the number of labels for which there was no room for its column.
         self._too_large: dict[str, int] = {}
+        self._sparse = SparseIndexes(self._may_hold)
 
     @property
     def n_labels(self) -> int:
@@ -133,6 +137,8 @@ class LoadedMetadata(MetadataReader):
         }
         if self._uris is not None:
             found["uris"] = self._uris.nbytes
+        if self._sparse.keys:
+            found["sparse"] = self._sparse.nbytes
         return found
 
     @staticmethod
@@ -159,7 +165,7 @@ class LoadedMetadata(MetadataReader):
         for column in list(self._columns.values()):
             # Its arrays and tables may double; each value takes its text, an object and an entry.
             more += column.nbytes + 2 * metadata_bytes + 312 * len(rows) + 9 * n_labels + 1_024
-        return more
+        return more + self._sparse.growth(n_labels)
 
     def _capacity(self, n_labels: int) -> int:
         return n_labels if self._n_labels == 0 else n_labels + n_labels // 8
@@ -173,11 +179,13 @@ class LoadedMetadata(MetadataReader):
 
     @property
     def column_keys(self) -> frozenset[str]:
-        """The keys of which filters have made columns; readers may add some at any time."""
-        return frozenset(list(self._columns))
+        """What filters and searches have made, by keys; readers may add some at any time."""
+        # No metadata key begins with #.
+        return frozenset(list(self._columns)) | {f"#{key}" for key in self._sparse.keys}
 
     def forget_columns(self, but: frozenset[str] = frozenset()) -> None:
-        """Let go of what filters have made, but for these keys; the next filter makes it again."""
+        """Let go of what filters and searches have made, but for these keys; the next one makes it again."""
+        self._sparse.forget(frozenset(key[1:] for key in but if key[:1] == "#"))
         if not but.issuperset(self._columns):
             self._columns = {key: one for key, one in self._columns.items() if key in but}
 
@@ -239,6 +247,7 @@ class LoadedMetadata(MetadataReader):
         if len(dead):
             for column in self._columns.values():
                 column.clear(dead)
+        self._sparse.changed(changes.rows.labels, dead, n_labels)
         return dead
 
     def _put(self, rows: RecordRows, n_labels: int) -> None:
@@ -445,6 +454,12 @@ class LoadedMetadata(MetadataReader):
             pool = pools[name]
             found[name] = Texts.missing(len(labels)) if pool is None else pool.texts(labels)
         return found
+
+    def sparse_distances(
+        self, key: str, query: SparseVector, *, idf: bool, mask: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        pool = self._documents if key == DOCUMENT else self._metadatas
+        return self._sparse.distances(key, query, pool, self.alive, idf=idf, mask=mask)
 
     # -- what filters ask for -----------------------------------------------------------------
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.filters.expression import FieldLeaf
 
-_MISSING, _TEXT, _INT, _FLOAT, _BOOL, _LIST = range(6)
+_MISSING, _TEXT, _INT, _FLOAT, _BOOL, _LIST, _SPARSE = range(7)
 _PLAIN_KINDS: dict[type, int] = {str: _TEXT, int: _INT, float: _FLOAT, bool: _BOOL}
 _COMPARISONS = {
     "==": np.equal,
@@ -193,6 +193,9 @@ class MetadataColumn:
             return _INT, value
         if isinstance(value, float):
             return _FLOAT, int(np.float64(value).view(np.int64))
+        if isinstance(value, dict):
+            # A sparse vector: it is there, and no condition is about what it has.
+            return _SPARSE, 0
         # The kind goes in front: (1,), (1.0,) and (True,) are equal tuples.
         key = (type(value[0]).__name__, *value)
         code = self._lists.get(key)

@@ -96,7 +96,27 @@ class Segment:
             Neighbours, exactly min(k, matches) in each row, and the plan that found them.
         """
         mask = self.metadata.mask(expression, ids)
-        filtered = expression is not None or ids is not None
+        return self.nearest(queries, k, mask, filtered=expression is not None or ids is not None)
+
+    def nearest(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        mask: NDArray[np.bool_] | None,
+        *,
+        filtered: bool,
+    ) -> tuple[Neighbors, Plan]:
+        """Find the k nearest records of each query among those of a mask.
+
+        Args:
+            queries: Shape (n_queries, dimension), float32, C-contiguous.
+            k: Neighbours wanted, at least 1.
+            mask: Shape (n_labels,), bool, as `MetadataReader.mask` returns it.
+            filtered: Whether it leaves out records, and not only labels that have none.
+
+        Returns:
+            As `search`.
+        """
         n_allowed = int(np.count_nonzero(mask)) if filtered and mask is not None else None
         plan = self.plan(k, len(queries), n_allowed)
         if plan.strategy is Strategy.EMPTY or self.vectors is None:

@@ -10,20 +10,25 @@ from chroma_nb.db.stored_metadata import read_metadatas
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
+from chroma_nb.segment.sparse_entries import DOCUMENT, Entries, Terms, entries_of
+from chroma_nb.segment.sparse_scores import scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
     from numpy.typing import NDArray
 
     from chroma_nb.db.base import DB, RecordRows
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.search.sparse import SparseVector
 
 #: What an answer has -> the DB's column.
 _COLUMNS = {"documents": "document", "uris": "uri", "metadatas": "metadata"}
 #: A piece of rows is there as DuckDB's answer, as tuples and as columns.
 _COPIES = 2
+#: A search reads so much at once, at most.
+_PIECE_BYTES = 32 << 20
 
 
 class StoredMetadata(MetadataReader):
@@ -117,3 +122,25 @@ class StoredMetadata(MetadataReader):
 
     def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:
         return self._db.fetch(self._collection_id, labels, columns)
+
+    def sparse_distances(
+        self, key: str, query: SparseVector, *, idf: bool, mask: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        pieces = self._sparse_entries(key)
+        return scan(Terms.of(query), pieces, self.n_labels, self.n_live, idf=idf, mask=mask)
+
+    def _sparse_entries(self, key: str) -> Iterator[Entries]:
+        column = "document" if key == DOCUMENT else "metadata"
+        labels = np.sort(self._db.select(self._collection_id))
+        row_bytes = _COPIES * (self._db.text_sizes(self._collection_id).row_bytes((column,)) + 300)
+        start = 0
+        while start < len(labels):
+            with WORKSPACE.take(min(_PIECE_BYTES, (len(labels) - start) * row_bytes)) as room:
+                stop = start + room.rows(row_bytes)
+                rows = self._db.fetch(self._collection_id, labels[start:stop], (column,))
+                start = stop
+                if key == DOCUMENT:
+                    yield entries_of(key, rows.labels, rows.documents)
+                else:
+                    found = [(one or {}).get(key) for one in read_metadatas(rows.metadatas)]
+                    yield entries_of(key, rows.labels, found)

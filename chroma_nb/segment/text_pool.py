@@ -20,7 +20,7 @@ from chroma_nb.memory.sizes import utf8_length
 from chroma_nb.texts import Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -240,6 +240,12 @@ class TextPool:
         """Return the UTF-8 bytes of these labels' texts."""
         lengths = self._lengths[labels]
         return int(lengths.sum(dtype=np.int64, where=lengths > 0))
+
+    def split(self, labels: NDArray[np.int64], n_bytes: int) -> Iterator[NDArray[np.int64]]:
+        """Yield the labels in pieces whose texts have about so many UTF-8 bytes; a longer text is one alone."""
+        if len(labels):
+            ends = np.cumsum(1 + np.maximum(self._lengths[labels], 0).astype(np.int64))
+            yield from np.split(labels, np.flatnonzero(np.diff(ends // n_bytes)) + 1)
 
     def present(self) -> NDArray[np.bool_]:
         """Return which labels have a text, shape (n,)."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from chroma_nb.db.base import Changes, RecordRows
 from chroma_nb.errors import ConflictError, InvalidDimensionException
+from chroma_nb.schema_json import discovered
 from chroma_nb.segment.written_texts import WrittenTexts
 from chroma_nb.types import MAX_DIMENSION
 from chroma_nb.validation import check_dimension, ids_exist
@@ -177,6 +178,11 @@ class Writer:
             vectors = batch.embeddings[chosen]
             if n_vectors < len(rows):
                 vectors = np.ascontiguousarray(vectors[is_embedded])
+        given = batch.metadatas if is_whole else None
+        if batch.metadatas is not None and not is_whole:
+            given = [batch.metadatas[row] for row in rows.tolist()]
+        # Of the catalogue, not the segment's, which does not follow what is discovered.
+        schema = discovered(self._db.get_collection(info.id).schema, given or ())
         with texts.merged(info.name, self._segments.residents.budget, self._db):
             after = self._segments.commit(
                 info.id,
@@ -194,6 +200,7 @@ class Writer:
                     first_label=extent.next_label,
                     n_new=n_new,
                     dimension=vectors.shape[1] if n_vectors else None,
+                    schema=schema,
                     n_records_delta=n_new,
                     base_version=extent.version,
                 ),

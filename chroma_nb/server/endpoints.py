@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from chroma_nb.wire.rest import Route
 
 _EMBEDDINGS = ("embeddings", "`base64`: embeddings come back as base64")
+_POSITIONS = (
+    "positions",
+    "`true`: say at which place, from 0, each `$knn` found each record, -1 for none",
+)
 _PAGE = (("limit", "At most this many"), ("offset", "Leave out this many first"))
 
 
@@ -56,6 +60,7 @@ def _endpoint(name: str, answer: Any, body: type[s.Body] | None = None, **option
 # Records.
 _endpoint("query", s.QueryAnswer, s.QueryBody, query=(_EMBEDDINGS,))
 _endpoint("scan", s.ScanAnswer, s.ScanBody)
+_endpoint("search", s.SearchAnswer, s.SearchBody, query=(_EMBEDDINGS, _POSITIONS))
 _endpoint("get", s.GetAnswer, s.GetBody, query=(_EMBEDDINGS,))
 _endpoint(
     "add",
@@ -111,7 +116,6 @@ _endpoint(
     what="Return how many forks share storage with the collection: none, a fork is a copy.",
 )
 _endpoint("indexing_status", s.IndexingAnswer)
-_endpoint("search", s.Problem, problems=(501,))
 _endpoint("attach_function", s.Problem, problems=(501,))
 _endpoint("get_attached_function", s.Problem)
 _endpoint("detach_function", s.Problem)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from chroma_nb.errors import BatchSizeExceededError, InvalidArgumentError
 from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.search.ranks import knn_leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from chroma_nb.search.expression import Search
     from chroma_nb.settings import Settings
 
 #: Clients are told to send parts that need at most one in this many bytes of the free memory, as others need some.
@@ -66,3 +69,38 @@ def check_n_results(
             f"{n_results:,} results for each of {n_queries:,} queries are more than the server's maximum of "
             f"{limit:,} in one request: ask in parts (Settings.server_max_results)."
         )
+
+
+def check_n_found(settings: Settings, searches: Sequence[Search], count: Callable[[], int]) -> None:
+    """Refuse searches whose answers would be too large, before they are carried out.
+
+    Args:
+        settings: The server's.
+        searches: The searches.
+        count: Returns how many records there are.
+
+    Raises:
+        InvalidArgumentError: They ask for more results than `server_max_results`.
+    """
+    limit = settings.server_max_results
+    asked = [_most_found(one) for one in searches]
+    if sum(asked) > limit:
+        n_records = count()
+        asked = [min(one, n_records) for one in asked]
+    if sum(asked) > limit:
+        raise InvalidArgumentError(
+            f"The {len(asked):,} searches ask for {sum(asked):,.0f} results, more than the server's maximum of "
+            f"{limit:,} in one request: give each a limit, Search(limit=10) (Settings.server_max_results)."
+        )
+
+
+def _most_found(search: Search) -> float:
+    """Return how many records a search may find: no more than its limit, nor than its `Knn` find together."""
+    most = math.inf if search.page.limit is None else search.page.limit
+    if search.score is None:
+        return most
+    try:
+        return min(most, sum(leaf.limit for leaf in knn_leaves(search.score)))
+    except RecursionError:
+        # The store says that it is nested too deeply.
+        return most

@@ -15,7 +15,7 @@ import numpy as np
 
 from chroma_nb import validation
 from chroma_nb._version import __version__
-from chroma_nb.api.base import Matches, Records
+from chroma_nb.api.base import Found, Matches, Records
 from chroma_nb.errors import (
     AuthorizationError,
     InvalidArgumentError,
@@ -23,7 +23,7 @@ from chroma_nb.errors import (
     NotSupportedError,
 )
 from chroma_nb.memory.sizes import parse_bytes
-from chroma_nb.server.limits import check_n_records, check_n_results, largest_part
+from chroma_nb.server.limits import check_n_found, check_n_records, check_n_results, largest_part
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT, INCLUDES, UserIdentity
 from chroma_nb.wire.server_info import ServerInfo
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Pin,
         Query,
         Report,
+        SearchRequest,
         Target,
         TimeToLive,
         Write,
@@ -153,6 +154,18 @@ def get(call: Call[Get]) -> Records:
         offset=asked.offset,
         include=asked.include,
         **call.where_to,
+    )
+
+
+@handles
+def search(call: Call[SearchRequest]) -> list[Found]:
+    """Return the records that each search ranks best, by any combination of distances."""
+    asked = call.request
+    check_n_found(
+        call.settings, asked.searches, lambda: call.api.count(call.collection_id, **call.where_to)
+    )
+    return call.api.search(
+        call.collection_id, asked.searches, read_level=asked.read_level, **call.where_to
     )
 
 
@@ -325,7 +338,12 @@ def create_collection(call: Call[NewCollection]) -> CollectionInfo:
     configuration = validation.created_configuration(given, metadata, "l2")
     configuration["embedding_function"] = function
     return call.api.create_collection(
-        asked.name, configuration, metadata, get_or_create=asked.get_or_create, **call.where_to
+        asked.name,
+        configuration,
+        metadata,
+        schema=asked.schema,
+        get_or_create=asked.get_or_create,
+        **call.where_to,
     )
 
 
@@ -388,12 +406,6 @@ def indexing_status(call: Call[None]) -> IndexingStatus:
 
 
 # -- asked for by Chroma's clients alone ------------------------------------------------------
-
-
-@handles
-def search(call: Call[None]) -> None:
-    """Chroma's hybrid search, which its local server lacks too."""
-    raise NotSupportedError("Search is not implemented. Use query with where and where_document.")
 
 
 @handles

@@ -5,7 +5,7 @@ Bodies are parsed and checked by these models. Answers are plain values, which t
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID  # noqa: TC003 - pydantic reads the annotations
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -54,7 +54,7 @@ class NewCollection(Body):
     name: str
     metadata: Metadata | None = None
     configuration: dict[str, Any] | None = None
-    #: Not used: schemas are for Chroma's distributed store.
+    #: Which indexes there are; it says what `configuration` says, too, where it is not the default one.
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     get_or_create: bool = False
 
@@ -166,6 +166,36 @@ class QueryBody(Body):
     where: Where | None = None
     where_document: Where | None = None
     include: Texts = ["metadatas", "documents", "distances"]
+
+
+class PagePart(Body):
+    """Which part of a search's answer."""
+
+    offset: int = Field(default=0, ge=0)
+    limit: int | None = Field(default=None, ge=0)
+
+
+class SelectPart(Body):
+    """What comes back of each record: `#document`, `#embedding`, `#metadata`, `#score`, metadata keys."""
+
+    keys: Texts = []
+
+
+class SearchPart(Body):
+    """One search, as Chroma's `Search.to_dict()` writes it."""
+
+    filter: Where | None = None
+    rank: Any = None
+    group_by: dict[str, Any] = {}
+    limit: PagePart = PagePart()
+    select: SelectPart = SelectPart()
+
+
+class SearchBody(Body):
+    """Searches. A store is always up to date, so all of Chroma's read levels mean the same."""
+
+    searches: Annotated[list[SearchPart], Field(fail_fast=True)]
+    read_level: Literal["index_and_wal", "index_only", "index_and_bounded_wal"] = "index_and_wal"
 
 
 class ExplainBody(Body):
@@ -345,6 +375,21 @@ class QueryAnswer(Answer):
     metadatas: list[list[Metadata | None]] | None
     uris: list[list[str | None]] | None
     include: list[str]
+
+
+class SearchAnswer(Answer):
+    """For each search its records by score, lowest first; a column that was not selected is null.
+
+    A score that is not finite is null, or with `positions` its name: `inf`, `-inf`, `nan`.
+    """
+
+    ids: list[list[str]]
+    documents: list[list[str | None] | None]
+    embeddings: list[Vectors | None]
+    metadatas: list[list[Metadata | None] | None]
+    scores: list[list[float | str | None] | None]
+    select: list[list[str]]
+    positions: list[list[list[int]] | None] | None = None
 
 
 class Deleted(Answer):

@@ -36,13 +36,14 @@ from chroma_nb.testing._api_base import (
 )
 from chroma_nb.testing._api_records import RecordTests
 from chroma_nb.testing._api_scans import ScanTests
+from chroma_nb.testing._api_search import SearchTests
 from chroma_nb.types import UserIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class APIContract(RecordTests, ScanTests):
+class APIContract(RecordTests, SearchTests, ScanTests):
     """The tests of every `API`.
 
     A subclass says how one is made::

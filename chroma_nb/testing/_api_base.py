@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 
+from chroma_nb.search import Search
 from chroma_nb.settings import Settings
 from chroma_nb.types import RecordBatch
 
@@ -33,6 +34,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "get": lambda api, id, at: api.get(id, **at),
     "scan": lambda api, id, at: list(api.scan(id, **at)),
     "query": lambda api, id, at: api.query(id, vectors_of([[1.0, 0.0]]), 1, **at),
+    "search": lambda api, id, at: api.search(id, [Search(limit=1)], **at),
     "delete": lambda api, id, at: api.delete(id, ids=["a"], **at),
     "unload": lambda api, id, at: api.unload(id, **at),
     "load": lambda api, id, at: api.load(id, **at),

@@ -219,6 +219,7 @@ class DBContract:
             metadata=None,
             configuration={"hnsw": {"space": "ip"}},
             ttl_seconds=9,
+            schema={"keys": {"s": {"string": {}}}},
         )
         assert db.update_collection(notes, lambda _: changed) == changed
         assert db.get_collection(notes) == changed
@@ -326,6 +327,17 @@ class DBContract:
         assert ids_of(db, notes) == ["a"]
         db.commit(notes, dataclasses.replace(late, base_version=at.version))
         assert ids_of(db, notes) == ["a", "b"]
+
+    def test_a_commit_may_bring_a_schema(self, db: DB, notes: uuid.UUID) -> None:
+        insert(db, notes, ["a"])
+        assert db.get_collection(notes).schema is None
+        schema: dict[str, Any] = {"keys": {"n": {"int": {}}}}
+        nothing, vectors = np.empty(0, np.int64), vectors_of([1])
+        rows = rows_of(["b"], 1, 1)
+        db.commit(notes, Changes(rows, nothing, vectors, 1, 1, 2, 1, schema=schema))
+        assert db.get_collection(notes).schema == schema
+        insert(db, notes, ["c"])
+        assert db.get_collection(notes).schema == schema
 
     def test_looking_again_moves_nothing_where_nobody_else_writes(
         self, db: DB, notes: uuid.UUID

@@ -30,7 +30,7 @@ from chroma_nb.types import FieldSummary
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_KINDS = {str: "str", int: "int", float: "float", bool: "bool", list: "list"}
+_KINDS = {str: "str", int: "int", float: "float", bool: "bool", list: "list", dict: "SparseVector"}
 _ORDERS: dict[str, Any] = {
     "$eq": lambda left, right: left == right,
     "$gt": lambda left, right: left > right,
@@ -126,7 +126,7 @@ def describe(metadatas: Iterable[dict[str, Any] | None], n_values: int) -> list[
 def _summary(key: str, values: list[Any], n_values: int) -> FieldSummary:
     kinds = {_KINDS[type(value)] for value in values}
     numbers = [value for value in values if type(value) in (int, float)]
-    counts = Counter(value for value in values if not isinstance(value, list))
+    counts = Counter(value for value in values if not isinstance(value, list | dict))
     return FieldSummary(
         key,
         tuple(kind for kind in _KINDS.values() if kind in kinds),

@@ -286,6 +286,10 @@ class SharedMemoryDB(DB):
                 self.memory.infos[collection_id] = dataclasses.replace(
                     info, dimension=vectors.dimension
                 )
+            if changes.schema is not None:
+                self.memory.infos[collection_id] = dataclasses.replace(
+                    self.memory.infos[collection_id], schema=changes.schema
+                )
             commits = self.memory.commits[collection_id]
             commits.append((before.version, after.extent.version, changes))
             del commits[: -self.memory.n_kept]

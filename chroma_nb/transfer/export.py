@@ -231,7 +231,13 @@ def import_collection(
         if is_new:
             # Before there is a collection: a file that is refused leaves none, and others may use it once it is there.
             check_rows(rows, name, None)
-        collection = like(client, name, description["configuration"], description["metadata"])
+        collection = like(
+            client,
+            name,
+            description["configuration"],
+            description["metadata"],
+            description["schema"],
+        )
         check_alike(collection, description["configuration"], None)
         report = add_pieces(collection, rows, on_conflict, is_checked=is_new)
         rows.describe(report)

@@ -1,7 +1,7 @@
 """The columns and the description of the tables that chroma_nb makes, in memory and in Parquet files.
 
 Columns: id (string), document (string), uri (string), metadata (string, JSON), embedding (fixed-size list of
-float32). The schema's metadata holds the collection's name, metadata and configuration, and the names of these columns.
+float32). The schema's metadata holds the collection's name, metadata, configuration and schema, and the names of these columns.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import require_extra
 from chroma_nb.memory.sizes import format_bytes, parse_bytes
+from chroma_nb.schema_json import stated, wrong_form
 from chroma_nb.validation import (
     check_collection_metadata,
     check_collection_name,
@@ -85,6 +86,9 @@ def arrow_schema(pa: Any, collection: Collection, dimension: int) -> Any:
         "configuration": collection.configuration_json,
         "columns": COLUMNS,
     }
+    schema = collection.get_model().schema
+    if schema is not None:
+        description["schema"] = schema
     texts = [pa.field(name, pa.string()) for name in _TEXTS]
     vector = pa.field("embedding", pa.list_(pa.float32(), dimension))
     text = json.dumps(description).encode()
@@ -148,8 +152,8 @@ def read_description(schema: Any, what: str, settings: Settings) -> dict[str, An
         settings: Its `max_description` is the limit.
 
     Returns:
-        The keys "name", "configuration" and "metadata", checked, and "columns": the names of the columns that
-        `collection_to_arrow` made.
+        The keys "name", "configuration" and "metadata", checked; "columns": the names of the columns that
+        `collection_to_arrow` made; and "schema": what the collection's says beyond the default one, None where nothing.
 
     Raises:
         InvalidArgumentError: The description cannot be used.
@@ -184,11 +188,22 @@ def read_description(schema: Any, what: str, settings: Settings) -> dict[str, An
             "configuration": recorded_configuration(found.get("configuration")),
             "metadata": check_collection_metadata(found.get("metadata")),
             "columns": columns,
+            "schema": _checked_form(found.get("schema")),
         }
     except (ValueError, TypeError, RecursionError) as error:
         raise InvalidArgumentError(
             f"{what} has a chroma_nb description that cannot be used: {error}"
         ) from error
+
+
+def _checked_form(schema: Any) -> dict[str, Any] | None:
+    """Return a schema that `complete` can read. Whether it can be had, a store says that makes a collection with it."""
+    if schema is None:
+        return None
+    wrong = wrong_form(schema)
+    if wrong:
+        raise ValueError(f"its schema has {wrong}")
+    return stated(schema)
 
 
 def check_columns(schema: Any, columns: Sequence[str], what: str) -> None:

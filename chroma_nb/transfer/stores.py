@@ -14,6 +14,7 @@ from chroma_nb.errors import (
     StoreCorruptError,
 )
 from chroma_nb.progress import progress_bar
+from chroma_nb.schema_json import for_copy
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.validation import (
     check_collection_name,
@@ -80,14 +81,15 @@ def copy_collection(
     on_conflict: OnConflict = "skip",
     mirror: bool = False,
 ) -> tuple[Collection, TransferReport]:
-    """Copy one collection, its configuration and metadata included; see `copy_collections`."""
+    """Copy one collection, its configuration, schema and metadata included; see `copy_collections`."""
     started = time.monotonic()
-    copy = like(target, name, source.configuration_json, source.metadata)
+    info = source.get_model()
+    copy = like(target, name, source.configuration_json, source.metadata, info.schema)
     if copy.id == source.id and _is_one_store(source.client, target):
         raise InvalidArgumentError(
             f"Collection [{name}] would be copied onto itself. Copy it under another name: collection.fork(...)."
         )
-    check_alike(copy, source.configuration_json, source.get_model().dimension)
+    check_alike(copy, source.configuration_json, info.dimension)
     here, there = place_of(source), place_of(copy)
     if on_conflict == "error":
         taken = set(there.ids())
@@ -198,14 +200,24 @@ def exists(client: ClientAPI, name: str) -> bool:
 
 
 def like(
-    client: ClientAPI, name: str, configuration: dict[str, Any], metadata: dict[str, Any] | None
+    client: ClientAPI,
+    name: str,
+    configuration: dict[str, Any],
+    metadata: dict[str, Any] | None,
+    schema: dict[str, Any] | None,
 ) -> Collection:
-    """Return the collection of that name, made with this configuration as it stands if missing."""
+    """Return the collection of that name, made with this configuration and schema as they stand if missing.
+
+    Raises:
+        InvalidArgumentError: A file's schema is none; or a server does not have an index that it asks for.
+    """
     check_collection_name(name)
+    made, whole = for_copy(recorded_configuration(configuration), schema)
     info = client.api.create_collection(
         name,
-        recorded_configuration(configuration),
+        made,
         metadata,
+        schema=whole,
         get_or_create=True,
         tenant=client.tenant,
         database=client.database,

@@ -34,6 +34,7 @@ from chroma_nb.validation.reading import (
     check_query_texts,
 )
 from chroma_nb.validation.records import Given, check_insert, check_on_conflict, check_update
+from chroma_nb.validation.schema import checked_schema, reconciled
 
 __all__ = [
     "Given",
@@ -61,8 +62,10 @@ __all__ = [
     "check_tenant_name",
     "check_ttl",
     "check_update",
+    "checked_schema",
     "created_configuration",
     "ids_exist",
+    "reconciled",
     "recorded_configuration",
     "updated_configuration",
 ]

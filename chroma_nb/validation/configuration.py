@@ -8,20 +8,13 @@ from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
+from chroma_nb.schema_json import HNSW_DEFAULTS
 from chroma_nb.types import MAX_EF, MAX_NEIGHBORS, MIN_NEIGHBORS, SPACES, Space
 from chroma_nb.validation.texts import check_texts
 from chroma_nb.words import brief, with_article
 
 #: How deep a recorded embedding function may be nested. JSON parsers give up at some hundred levels.
 _MAX_JSON_DEPTH = 64
-_HNSW_DEFAULTS: dict[str, Any] = {
-    "space": "l2",
-    "ef_construction": 100,
-    "ef_search": 100,
-    "max_neighbors": 16,
-    "resize_factor": 1.2,
-    "sync_threshold": 1000,
-}
 #: More than this is no better, and takes time or threads without end; what is usual.
 _HNSW_MOST = {"ef_construction": MAX_EF, "ef_search": MAX_EF, "num_threads": 1_024}
 _HNSW_USUAL = {
@@ -81,7 +74,7 @@ def created_configuration(
     hnsw, spann = given.get("hnsw"), given.get("spann")
     if hnsw is not None and spann is not None:
         raise ValueError("hnsw and spann cannot both be provided")
-    result = {**_HNSW_DEFAULTS, "space": default_space}
+    result = {**HNSW_DEFAULTS, "space": default_space}
     for key in metadata or ():
         if isinstance(key, str) and key.startswith("hnsw:") and key not in _LEGACY:
             raise InvalidArgumentError(
@@ -105,8 +98,8 @@ def created_configuration(
                 raise ValueError(f"Unknown spann field {key!r}. Known: {', '.join(_SPANN_FIELDS)}")
         hnsw = {"space": spann["space"]} if spann.get("space") is not None else {}
     for key, value in _fields("hnsw", hnsw).items():
-        if key not in (*_HNSW_DEFAULTS, *_HNSW_IGNORED):
-            known = ", ".join((*_HNSW_DEFAULTS, *_HNSW_IGNORED))
+        if key not in (*HNSW_DEFAULTS, *_HNSW_IGNORED):
+            known = ", ".join((*HNSW_DEFAULTS, *_HNSW_IGNORED))
             raise InvalidArgumentError(f"unknown field `{brief(key)}`: hnsw has {known}")
         if value is not None:
             _check_hnsw_field(key, value)
@@ -149,11 +142,11 @@ def check_recorded_function(function: Any) -> dict[str, Any] | None:
             'Expected embedding_function of the type "known" to have a name, such as {"type": "known", "name": "default", '
             '"config": {}}'
         )
-    _check_json(function, "embedding_function")
+    check_json(function, "embedding_function")
     return function
 
 
-def _check_json(value: Any, place: str, depth: int = 0) -> None:
+def check_json(value: Any, place: str, depth: int = 0) -> None:
     """Refuse what some readers of JSON cannot read: it would break every answer that lists the collection.
 
     Args:
@@ -190,10 +183,10 @@ def _check_json(value: Any, place: str, depth: int = 0) -> None:
             check_texts([key], f"a key of {brief(place)}", rows=False)
             # The place stops growing at some length, as keys may be long at every level.
             named = place if len(place) > 200 else f"{place}.{key[:100]}"
-            _check_json(inner, named, depth + 1)
+            check_json(inner, named, depth + 1)
     elif isinstance(value, list | tuple):
         for inner in value:
-            _check_json(inner, place, depth + 1)
+            check_json(inner, place, depth + 1)
     else:
         raise InvalidArgumentError(
             f"Expected {brief(place)} to be a text, a number, a list or an object, got "
@@ -275,7 +268,7 @@ def _check_hnsw_field(key: str, value: Any) -> None:
         raise InvalidArgumentError(
             f"Expected max_neighbors to be a positive int from {MIN_NEIGHBORS} to {MAX_NEIGHBORS:,}, got {value}: no "
             "graph can be built of another number of links. Usual are 8 to 64, the default is "
-            f"{_HNSW_DEFAULTS[key]}"
+            f"{HNSW_DEFAULTS[key]}"
         )
 
 

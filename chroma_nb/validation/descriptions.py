@@ -1,4 +1,4 @@
-"""How large the description of a collection may be: its names, metadata and configuration.
+"""How large the description of a collection may be: its names, metadata, configuration and schema.
 
 All descriptions of a store are in memory as long as it is open, and are read when it is opened. So one of 20 MB costs
 everybody who uses the store, whoever made it.
@@ -35,10 +35,11 @@ def check_description(
     parts = {
         "metadata": _json_bytes(info.metadata),
         "configuration": _json_bytes(info.configuration),
+        "schema": _json_bytes(info.schema),
     }
     largest = max(parts, key=lambda part: parts[part])
     raise InvalidArgumentError(
-        f"The name, metadata and configuration of collection [{info.name}] have {format_bytes(n_bytes)} together, the limit "
+        f"The name, metadata, configuration and schema of collection [{info.name}] have {format_bytes(n_bytes)} together, the limit "
         f"is {format_bytes(most)} (Settings.max_description). Most of it is the {largest}, with "
         f"{format_bytes(parts[largest])}. Store long texts as records, or in files that the metadata names; or raise "
         "the limit where the store is opened."
@@ -46,12 +47,13 @@ def check_description(
 
 
 def _description_bytes(info: CollectionInfo) -> int:
-    """Return the bytes of a description, its metadata and configuration as JSON."""
+    """Return the bytes of a description, its metadata, configuration and schema as JSON."""
     names = (info.name, info.tenant, info.database)
     return (
         sum(utf8_length(name) for name in names)
         + _json_bytes(info.metadata)
         + _json_bytes(info.configuration)
+        + _json_bytes(info.schema)
     )
 
 

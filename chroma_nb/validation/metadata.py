@@ -13,6 +13,7 @@ import numpy as np
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
+from chroma_nb.search.sparse import SparseVector, as_sparse_vector, is_tagged
 from chroma_nb.validation.lists import as_list, in_a_list
 from chroma_nb.validation.texts import check_texts, plain_text
 from chroma_nb.words import brief, with_article
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _SCALARS = frozenset((str, int, float, bool))
 _RESERVED_KEY = "chroma:document"
+#: A sparse vector's numbers are kept as Chroma's server keeps them: 32 bits each.
+_LARGEST_INDEX = 2**32 - 1
+_LARGEST_VALUE = float(np.finfo(np.float32).max)
 #: First characters that metadata keys may not have; "" stands for an empty key.
 _RESERVED_STARTS = frozenset(("", "#", "$"))
 
@@ -160,6 +164,9 @@ def _check_value(key: str, value: Any, texts: list[str]) -> Any:
         value = value.tolist()
     if isinstance(value, list):
         return _check_list(key, value, texts)
+    sparse = SparseVector.from_dict(value) if is_tagged(value) else as_sparse_vector(value)
+    if sparse is not None:
+        return _check_sparse(key, sparse, texts)
     error = ValueError(
         "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, got "
         f"{brief(value)} which is a {type(value).__name__}"
@@ -215,6 +222,43 @@ def _check_float(key: str, value: float) -> float:
             f"{'-' if value < 0 else ''}1e308, or the text str(value).",
         )
     return value
+
+
+def _check_sparse(key: str, vector: SparseVector, texts: list[str]) -> dict[str, Any]:
+    """Return a sparse vector as it is stored."""
+    indices, values, labels = vector.indices, vector.values, vector.labels
+    if not (
+        {*map(type, indices)} <= {int}
+        and {*map(type, values)} <= {int, float}
+        and sorted({*indices}) == indices
+        and len(indices) == len(values)
+        and (labels is None or (len(labels) == len(indices) and {*map(type, labels)} <= {str}))
+        and (not indices or indices[0] >= 0)
+    ):
+        # Somebody has changed its lists since it was made: as a new one it is checked.
+        again = SparseVector(indices, values, labels)
+        indices, values, labels = again.indices, again.values, again.labels
+    if indices and indices[-1] > _LARGEST_INDEX:
+        raise with_way_out(
+            InvalidArgumentError(
+                f"Expected indices of a sparse vector to be at most 4,294,967,295, got {brief(indices[-1])} for key {key!r}"
+            ),
+            "Number the entries by a hash of 32 bits.",
+        )
+    for value in values:
+        if not -_LARGEST_VALUE <= value <= _LARGEST_VALUE:
+            raise with_way_out(
+                InvalidArgumentError(
+                    "Expected values of a sparse vector to be finite numbers of 32 bits, got "
+                    f"{brief(value)} for key {key!r}"
+                ),
+                "Leave the index out.",
+            )
+    plain = SparseVector.of_plain(list(indices), [float(value) for value in values])
+    if labels is not None:
+        plain.labels = [plain_text(label) for label in labels]
+        texts.extend(plain.labels)
+    return plain.to_dict()
 
 
 def _check_list(key: str, value: list[Any], texts: list[str]) -> list[Any]:
@@ -276,7 +320,7 @@ def check_collection_metadata(metadata: Any, *, modify: bool = False) -> dict[st
             'configuration={"hnsw": {"space": ...}} and add the records there.'
         )
     for key, value in metadata.items():
-        if value is None or isinstance(value, list):
+        if value is None or isinstance(value, list | SparseVector) or is_tagged(value):
             raise ValueError(
                 "Expected collection metadata value to be a str, int, float or bool, got "
                 f"{brief(value)} for key {brief(key)!r}"

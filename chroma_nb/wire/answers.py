@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.base import Matches, Records
+from chroma_nb.search.sparse import SparseVector
 from chroma_nb.texts import parsed_together
 from chroma_nb.wire.vectors import from_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_SCALARS = frozenset((str, int, float, bool, list))
-_ITEMS = _SCALARS - {list}
+#: Of values of metadata. A dict is a sparse vector.
+_KINDS = frozenset((str, int, float, bool, list, dict))
+_ITEMS = _KINDS - {list, dict}
 _NONE = type(None)
 #: Errors that reading an answer of an unexpected form may raise.
 UNUSABLE = (
@@ -211,14 +213,23 @@ def check_metadatas(values: Any, size: int) -> list[Any]:
             if metadata is not None:
                 check_kind(metadata, dict, "a metadata")
     kinds = {*map(type, chain.from_iterable(map(dict.values, filter(None, found))))}
-    if not kinds <= _SCALARS:
+    if not kinds <= _KINDS:
         raise AnswerError("'metadatas' has values that no metadata has")
-    if list in kinds:
+    if list in kinds or dict in kinds:
         for metadata in found:
             for value in (metadata or {}).values():
+                if type(value) is dict:
+                    _check_sparse(value)
                 if type(value) is list and not _ITEMS.issuperset(map(type, value)):
                     raise AnswerError("'metadatas' has lists that no metadata has")
     return [metadata or None for metadata in found]
+
+
+def _check_sparse(value: dict[str, Any]) -> None:
+    try:
+        SparseVector.from_dict(value)
+    except ValueError as error:
+        raise AnswerError(f"'metadatas' has a value that no metadata has: {error}") from None
 
 
 def read_metadatas(texts: Sequence[str | None]) -> list[Any]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from chroma_nb.schema_json import stated, wrong_form
 from chroma_nb.types import CollectionInfo
 from chroma_nb.wire.answers import AnswerError, check_kind
 
 _SPACES = ("l2", "cosine", "ip")
-_LEGACY = {"type": "legacy"}
-#: Accepted for a graph and not kept; Chroma's schema names them, with its own defaults.
-_HNSW_EXTRA = {"num_threads": 1, "batch_size": 100}
 
 
 def collection_to_json(info: CollectionInfo) -> dict[str, Any]:
@@ -20,7 +18,7 @@ def collection_to_json(info: CollectionInfo) -> dict[str, Any]:
         "id": str(info.id),
         "name": info.name,
         "configuration_json": info.configuration,
-        "schema": _schema(info.configuration),
+        "schema": info.serialized_schema,
         "metadata": info.metadata,
         "dimension": info.dimension,
         "tenant": info.tenant,
@@ -51,6 +49,10 @@ def collection_from_json(found: dict[str, Any]) -> CollectionInfo:
     configuration["hnsw"] = hnsw
     configuration.setdefault("spann", None)
     configuration.setdefault("embedding_function", None)
+    # A server of before schemas, ours or Chroma's, gives none.
+    schema = check_kind(found.get("schema"), (dict, type(None)), "its schema")
+    if schema is not None and wrong_form(schema):
+        raise AnswerError(f"its schema has {wrong_form(schema)}")
     return CollectionInfo(
         id=UUID(check_kind(found.get("id"), str, "its id")),
         name=check_kind(found.get("name"), str, "its name"),
@@ -62,49 +64,5 @@ def collection_from_json(found: dict[str, Any]) -> CollectionInfo:
         ttl_seconds=check_kind(
             found.get("ttl_seconds"), (int, float, type(None)), "its time to live"
         ),
+        schema=stated(schema),
     )
-
-
-def _schema(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema that says the same as a configuration.
-
-    Chroma's client reads it after `modify(configuration=...)`, and for its embedding function: where that
-    is left out the client takes its default, and a null crashes it; ``legacy`` means none is known.
-    """
-
-    def on(enabled: bool) -> dict[str, Any]:
-        return {"enabled": enabled, "config": {}}
-
-    hnsw = configuration["hnsw"]
-    function = configuration.get("embedding_function") or _LEGACY
-    vector = {
-        "space": hnsw["space"],
-        "embedding_function": function,
-        "hnsw": {**_HNSW_EXTRA, **{key: value for key, value in hnsw.items() if key != "space"}},
-    }
-    return {
-        "defaults": {
-            "string": {"fts_index": on(False), "string_inverted_index": on(True)},
-            "float_list": {"vector_index": {"enabled": False, "config": vector}},
-            "sparse_vector": {
-                "sparse_vector_index": {
-                    "enabled": False,
-                    "config": {"embedding_function": {"type": "unknown"}, "bm25": False},
-                }
-            },
-            "int": {"int_inverted_index": on(True)},
-            "float": {"float_inverted_index": on(True)},
-            "bool": {"bool_inverted_index": on(True)},
-        },
-        "keys": {
-            "#document": {"string": {"fts_index": on(True), "string_inverted_index": on(False)}},
-            "#embedding": {
-                "float_list": {
-                    "vector_index": {
-                        "enabled": True,
-                        "config": {**vector, "source_key": "#document"},
-                    }
-                }
-            },
-        },
-    }

@@ -23,6 +23,7 @@ from chroma_nb.wire.requests import (
     Report,
     Request,
     ScanStep,
+    SearchRequest,
     TimeToLive,
     Write,
 )
@@ -92,6 +93,7 @@ _ALL = (
     Operation("get", Get, repeatable=True),
     Operation("scan", ScanStep, repeatable=True),
     Operation("query", Query, repeatable=True),
+    Operation("search", SearchRequest, repeatable=True),
     Operation("delete", Delete),
     # Memory and graphs.
     Operation("unload", repeatable=True),

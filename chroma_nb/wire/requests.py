@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.api.scanning import ScanPiece
+    from chroma_nb.search.expression import Search
     from chroma_nb.types import OnConflict, RecordBatch, Where
 
 
@@ -69,12 +70,14 @@ class NewCollection(Request):
         configuration: All of it, or what differs from the defaults; None is nothing.
         metadata: Its metadata.
         get_or_create: Return the one of that name, if there is one.
+        schema: Its indexes in Chroma's JSON; None is the default one.
     """
 
     name: str
     configuration: dict[str, Any] | None
     metadata: dict[str, Any] | None
     get_or_create: bool
+    schema: dict[str, Any] | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -202,6 +205,21 @@ class Query(Request):
     where: Where | None = None
     where_document: Where | None = None
     include: Sequence[str] = ("metadatas", "documents", "distances")
+
+
+@dataclass(frozen=True, eq=False)
+class SearchRequest(Request):
+    """Searches, whose queries are embeddings and sparse vectors.
+
+    Args:
+        searches: The searches.
+        read_level: One of Chroma's.
+        positions: Say where each `Knn` found each record. Chroma's clients do not ask for that.
+    """
+
+    searches: Sequence[Search]
+    read_level: str = "index_and_wal"
+    positions: bool = True
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ _ALL = (
     # A request takes the first route that matches, so the most frequent ones come first.
     _route("POST", _COLLECTION + "/query", "query"),
     _route("POST", _COLLECTION + "/get", "get"),
+    _route("POST", _COLLECTION + "/search", "search"),
     _route("POST", _COLLECTION + "/scan", "scan"),
     _route("POST", _COLLECTION + "/add", "add"),
     _route("POST", _COLLECTION + "/upsert", "upsert"),
@@ -94,7 +95,6 @@ _ALL = (
     _route("POST", _COLLECTION + "/fork", "fork"),
     _route("GET", _COLLECTION + "/fork_count", "get_collection_by_id", "fork_count"),
     _route("GET", _COLLECTION + "/indexing_status", "indexing_status"),
-    _server_only("POST", _COLLECTION + "/search", Operation("search")),
     _server_only("POST", _COLLECTION + "/functions/attach", Operation("attach_function")),
     _server_only(
         "GET", _COLLECTION + "/functions/{function}", Operation("get_attached_function", Name)

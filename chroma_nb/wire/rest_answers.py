@@ -22,6 +22,7 @@ from chroma_nb.wire.collections import collection_from_json, collection_to_json
 from chroma_nb.wire.fields import fields_from_json
 from chroma_nb.wire.memory import estimate_from_json, evictions_from_json, report_from_json
 from chroma_nb.wire.rest_scan import read_scan_answer, write_scan_answer
+from chroma_nb.wire.rest_search import read_found, write_found
 from chroma_nb.wire.server_info import ServerInfo
 from chroma_nb.wire.vectors import to_base64
 
@@ -330,6 +331,7 @@ _READS: dict[str, Callable[[Any, Any], Any]] = {
     "get": _read_records,
     "scan": read_scan_answer,
     "query": _read_matches,
+    "search": read_found,
     "delete": _read_deleted,
     "unload": _read_released,
     "load": _read_loaded,
@@ -349,6 +351,7 @@ _READS: dict[str, Callable[[Any, Any], Any]] = {
 _WITH_EMBEDDINGS: dict[str, Callable[[Any, Any, bool], dict[str, Any]]] = {
     "get": _write_records,
     "query": _write_matches,
+    "search": write_found,
 }
 _NAMED_BY_TARGET: dict[str, Callable[[Any, Target], Any]] = {
     "get_database": _write_database,

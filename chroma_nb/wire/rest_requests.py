@@ -5,7 +5,6 @@ For each kind of request its two directions stand together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -34,7 +33,11 @@ from chroma_nb.wire.requests import (
     TimeToLive,
     Write,
 )
+from chroma_nb.wire.rest_parts import Arrived as Arrived
+from chroma_nb.wire.rest_parts import Base64 as Base64
+from chroma_nb.wire.rest_parts import Sent as Sent
 from chroma_nb.wire.rest_scan import read_step, write_step
+from chroma_nb.wire.rest_search import read_searches, write_searches
 from chroma_nb.wire.vectors import from_base64, to_base64
 
 if TYPE_CHECKING:
@@ -46,75 +49,11 @@ if TYPE_CHECKING:
 
 _READ_LEVELS = ("index_and_wal", "index_only", "index_and_bounded_wal")
 _CONFLICTS = ("skip", "error", "replace")
-
-
-@dataclass(frozen=True)
-class Base64:
-    """Where a server takes embeddings in base64; elsewhere they are lists of numbers.
-
-    Args:
-        writes: The embeddings of records.
-        queries: Those of queries, and of answers.
-    """
-
-    writes: bool = True
-    queries: bool = True
-
-
-class Sent(NamedTuple):
-    """A request as HTTP carries it: the path's parameters, the body, the query string."""
-
-    path: dict[str, str]
-    body: Any
-    params: dict[str, Any] | None
-
-
-class Arrived(NamedTuple):
-    """A request as HTTP brings it.
-
-    Args:
-        path: The path's parameters.
-        query: The query string.
-        body: An object that has the members of the JSON body as attributes, of the right types; None without one.
-    """
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    body: Any
-
-    def number(self, name: str, default: int | None = None) -> int | None:
-        """Return a number of the query string.
-
-        Raises:
-            InvalidArgumentError: It is not a number, or negative.
-        """
-        text = self.query.get(name)
-        if text is None:
-            return default
-        if not (text.isascii() and text.isdigit()) or len(text) > 15:
-            raise InvalidArgumentError(
-                f"Failed to deserialize query string: {name}: expected a whole number from 0, got "
-                f"{text[:40]!r}"
-            )
-        return int(text)
-
-    def word(self, name: str, known: Sequence[str]) -> str:
-        """Return a word of the query string; where it is missing, the first of `known`.
-
-        Raises:
-            InvalidArgumentError: It is not one of `known`.
-        """
-        text = self.query.get(name, known[0])
-        if text not in known:
-            raise InvalidArgumentError(
-                f"Failed to deserialize query string: {name}: unknown variant {text[:40]!r}, expected one "
-                f"of {', '.join(known)}"
-            )
-        return text
+_ALL_BASE64 = Base64()
 
 
 def write_request(
-    operation: Operation, target: Target, request: Any, base64: Base64 = Base64()
+    operation: Operation, target: Target, request: Any, base64: Base64 = _ALL_BASE64
 ) -> Sent:
     """Return a request as it is sent.
 
@@ -204,7 +143,7 @@ def _write_new_collection(path: dict[str, str], request: NewCollection, base64: 
         "name": request.name,
         "metadata": request.metadata,
         "configuration": request.configuration,
-        "schema": None,
+        "schema": request.schema,
         "get_or_create": request.get_or_create,
     }
     return Sent(path, body, None)
@@ -212,7 +151,9 @@ def _write_new_collection(path: dict[str, str], request: NewCollection, base64: 
 
 def _read_new_collection(arrived: Arrived) -> NewCollection:
     body = arrived.body
-    return NewCollection(body.name, body.configuration, body.metadata, body.get_or_create)
+    return NewCollection(
+        body.name, body.configuration, body.metadata, body.get_or_create, body.schema_
+    )
 
 
 def _write_changes(path: dict[str, str], request: CollectionChanges, base64: Base64) -> Sent:
@@ -584,6 +525,7 @@ _FORMS = {
         lambda arrived: read_step(arrived.body),
     ),
     "query": _Form(_write_query, _read_query),
+    "search": _Form(write_searches, read_searches),
     "delete": _Form(_write_delete, _read_delete),
     "pin": _Form(_write_pin, _read_pin),
     "set_ttl": _Form(_write_ttl, _read_ttl),

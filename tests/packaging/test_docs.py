@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 @pytest.mark.parametrize(
     "page",
-    [ROOT / "README.md", ROOT / "docs" / "guide.md", ROOT / "docs" / "sql.md"],
+    [ROOT / "README.md", *(ROOT / "docs" / name for name in ("guide.md", "search.md", "sql.md"))],
     ids=lambda p: p.name,
 )
 def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:

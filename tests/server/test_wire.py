@@ -183,6 +183,21 @@ def test_records_go_in_and_out(raw: Raw) -> None:
     assert raw("GET", path + "/indexing_status").json()["total_ops"] == 2
 
 
+_KNN: Any = {"$knn": {"query": [1, 2, 3]}}
+
+
+def _search(**parts: Any) -> dict[str, Any]:
+    return {"searches": [parts]}
+
+
+def _sparse(indices: list[int], values: list[float], **options: Any) -> dict[str, Any]:
+    return {"$knn": {"query": {"indices": indices, "values": values}, **options}}
+
+
+def _groups(operator: str, k: int) -> dict[str, Any]:
+    return {"keys": ["c"], "aggregate": {operator: {"keys": ["y"], "k": k}}}
+
+
 @pytest.mark.parametrize(
     ("rest", "body", "status", "words"),
     [
@@ -205,7 +220,29 @@ def test_records_go_in_and_out(raw: Raw) -> None:
         ("/get", {"where_document": {"$regex": "("}}, 400, "missing )"),
         ("/get", {"limit": -1}, 422, "limit"),
         ("/get", {"include": "documents"}, 422, "include"),
-        ("/search", {}, 501, "Search"),
+        ("/search", {}, 422, "missing field `searches`"),
+        ("/search", _search(rank={}), 400, "one operator"),
+        ("/search", _search(rank=1), 400, "one operator"),
+        ("/search", _search(rank={"$val": 1, "$abs": {"$val": 1}}), 400, "one operator"),
+        ("/search", _search(rank={"$rrf": []}), 422, "unknown operator"),
+        ("/search", _search(rank={"$knn": {"query": "words"}}), 422, "Texts are embedded"),
+        ("/search", _search(rank={"$knn": {"key": "x"}}), 422, "missing field `query`"),
+        ("/search", _search(rank={"$knn": {"query": [1, 2]}}), 400, "dimension of 3, got 2"),
+        ("/search", _search(rank={"$knn": {"query": [1], "limit": -1}}), 422, "limit"),
+        ("/search", _search(rank=_sparse([2, 1], [1, 1])), 400, "ascending"),
+        ("/search", _search(rank=_sparse([1], [1, 1])), 400, "same length"),
+        ("/search", _search(rank=_sparse([1], [1], key="#embedding")), 400, "SparseVector"),
+        ("/search", _search(filter={"a": {"$like": 1}}), 422, "like"),
+        ("/search", _search(limit=5), 422, "limit"),
+        ("/search", _search(limit={"limit": -1}), 422, "limit"),
+        ("/search", _search(limit={"offset": -1}), 422, "offset"),
+        ("/search", _search(select=["#score"]), 422, "select"),
+        ("/search", _search(group_by=None), 422, "group_by"),
+        ("/search", _search(group_by={"keys": ["c"]}), 400, "both keys and an aggregate"),
+        ("/search", _search(rank=_KNN, group_by=_groups("$mean", 1)), 422, "unknown operator"),
+        ("/search", _search(rank=_KNN, group_by=_groups("$min_k", 0)), 400, "at least one"),
+        ("/search", _search(group_by=_groups("$min_k", 1)), 400, "searches[0].group_by"),
+        ("/search", {**_search(), "read_level": "newest"}, 422, "read_level"),
         ("/functions/attach", {}, 501, "function"),
         ("/nope", {}, 404, ""),
     ],
@@ -342,3 +379,70 @@ def test_a_collection_that_is_refused_is_not_made(raw: Raw) -> None:
     assert changed.status_code == 400
     listed = raw("GET", f"{PLACE}/collections")
     assert [one["name"] for one in listed.json()] == ["good"]
+
+
+# -- searches as Chroma's clients send them ------------------------------------------------------
+
+
+def _searched(raw: Raw, *searches: Any, parameters: str = "") -> Any:
+    path = raw.collection("docs")
+    records = {
+        "ids": ["a", "b", "c"],
+        "embeddings": [[0, 0, 0], [1, 0, 0], [0, 2, 0]],
+        "metadatas": [{"c": "x"}, {"c": "y"}, None],
+        "documents": ["red", None, "blue"],
+    }
+    assert raw("POST", path + "/add", records).status_code == 201
+    answer = raw("POST", path + "/search" + parameters, {"searches": list(searches)})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_an_answer_to_searches(raw: Raw) -> None:
+    knn = {"$knn": {"query": [0, 0, 0], "limit": 2, "unknown": 1}}
+    selected = {"keys": ["c", "#score", "#document", "#embedding"]}
+    assert _searched(raw, {"rank": knn, "select": selected, "unknown": 1}, {"filter": {}}) == {
+        "ids": [["a", "b"], ["a", "b", "c"]],
+        "documents": [["red", None], None],
+        "embeddings": [[[0, 0, 0], [1, 0, 0]], None],
+        "metadatas": [[{"c": "x"}, {"c": "y"}], None],
+        "scores": [[0, 1], None],
+        "select": [["#document", "#embedding", "#score", "c"], []],
+    }
+
+
+def test_scores_that_json_cannot_hold(raw: Raw) -> None:
+    ranked = {"rank": {"$log": {"$knn": {"query": [0, 0, 0]}}}, "select": {"keys": ["#score"]}}
+    assert _searched(raw, ranked)["scores"] == [[None, 0, pytest.approx(1.3862944)]]
+
+
+def test_what_our_own_clients_ask_for_beside_it(raw: Raw) -> None:
+    rank = {"$log": {"$knn": {"query": [0, 0, 0], "limit": 1}}}
+    ranked = {"rank": rank, "select": {"keys": ["#score", "#embedding"]}}
+    found = _searched(raw, ranked, parameters="?positions=true&embeddings=base64")
+    assert (found["scores"], found["positions"]) == ([["-inf"]], [[[0]]])
+    assert found["embeddings"] == [[b64(0, 0, 0)]]
+
+
+@pytest.mark.parametrize(
+    ("operator", "parts", "scores"),
+    [
+        ("$sum", 1, [0, 1, 4]),
+        ("$mul", 1, [0, 1, 4]),
+        ("$max", 1, [0, 1, 4]),
+        ("$min", 1, [0, 1, 4]),
+        ("$sum", 0, []),
+        ("$max", 0, []),
+    ],
+)
+def test_operations_of_one_rank_and_of_none(
+    raw: Raw, operator: str, parts: int, scores: list[float]
+) -> None:
+    rank = {operator: [{"$knn": {"query": [0, 0, 0]}}] * parts}
+    found = _searched(raw, {"rank": rank, "select": {"keys": ["#score"]}})
+    assert found["scores"] == [scores]
+
+
+def test_no_searches_have_no_answers(raw: Raw) -> None:
+    names = ("ids", "documents", "embeddings", "metadatas", "scores", "select")
+    assert _searched(raw) == {name: [] for name in names}

@@ -49,7 +49,7 @@ class CatalogueEntry:
     tail: tuple[int, int] | None = None
     #: Which records of its table have padding.
     padding: Padding = Padding.NONE
-    #: Characters of its names, configuration and metadata, as they are stored.
+    #: Characters of its names, configuration, metadata and schema, as they are stored.
     description_characters: int = 0
     #: `CachedCatalogue.touched`.
     touched: set[UUID] | None = None
@@ -157,7 +157,7 @@ class CachedCatalogue:
 
     @property
     def description_bytes(self) -> int:
-        """About how many bytes the names, configurations and metadata of all collections have: one for a character."""
+        """About how many bytes the names, configurations, metadata and schemas of all collections have: one for a character."""
         if self.described is None:
             self.described = sum(entry.description_characters for entry in self.entries.values())
         return self.described
@@ -188,6 +188,7 @@ class CachedCatalogue:
                 entry.info.name,
                 entry.info.ttl_seconds,
                 metadata_json(entry.info.metadata),
+                schema_text(entry.info.schema),
                 json.dumps(entry.info.configuration),
                 int(entry.padding),
             )
@@ -198,7 +199,7 @@ class CachedCatalogue:
 
 
 def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
-    """Return the entry for a row of `schema.COLLECTION_COLUMNS`, tail_rows, tail_sum, text_sizes and padding.
+    """Return the entry for a row of `schema.COLLECTION_COLUMNS`, tail_rows, tail_sum, text_sizes, padding and schema.
 
     Raises:
         BadRowError: It is not a row as we write it.
@@ -211,7 +212,7 @@ def entry_from_row(row: Sequence[Any]) -> CatalogueEntry:
         texts=read_texts(row[16], extent),
         tail=read_tail(row),
         padding=read_padding(row[17]),
-        description_characters=sum(len(one or "") for one in (*row[1:4], *row[5:7])),
+        description_characters=sum(len(one or "") for one in (*row[1:4], *row[5:7], row[18])),
     )
 
 
@@ -234,14 +235,20 @@ def is_in_step(entry: CatalogueEntry, sums: BlockSums | None) -> bool:
 
 
 def characters_of_description(info: CollectionInfo) -> int:
-    """Return the characters of a collection's names, configuration and metadata, as they are stored."""
+    """Return the characters of a collection's names, configuration, metadata and schema, as they are stored."""
     texts = info.name, info.tenant, info.database, json.dumps(info.configuration)
-    return sum(map(len, texts)) + len(metadata_json(info.metadata) or "")
+    stored = metadata_json(info.metadata), schema_text(info.schema)
+    return sum(map(len, texts)) + sum(len(text or "") for text in stored)
 
 
 def metadata_json(metadata: dict[str, Any] | None) -> str | None:
     """Return a collection's metadata as it is stored."""
     return None if metadata is None else json.dumps(metadata)
+
+
+def schema_text(schema: dict[str, Any] | None) -> str | None:
+    """Return what a collection's schema says beyond the default one, as it is stored."""
+    return None if schema is None else json.dumps(schema)
 
 
 def close_vectors(entry: CatalogueEntry) -> None:

@@ -17,6 +17,7 @@ from chroma_nb.db.duckdb.cached_catalogue import (
     entry_from_row,
     is_in_step,
     metadata_json,
+    schema_text,
     text_bytes,
 )
 from chroma_nb.db.duckdb.catalogue_checks import BadRowError, uuid, whole
@@ -79,7 +80,7 @@ class StoredCatalogue(DB):
         by_name: dict[tuple[str, str, str], UUID] = {}
         damaged: list[DamagedEntry] = []
         tails = "tail_rows, tail_sum" if self._database.has_checksums else "NULL, NULL"
-        columns = f"{COLLECTION_COLUMNS}, {tails}, text_sizes, padding"
+        columns = f"{COLLECTION_COLUMNS}, {tails}, text_sizes, padding, schema"
         for row in read_collections(con, columns, self._database.memory_share):
             try:
                 entry = entry_from_row(row)
@@ -302,8 +303,8 @@ class StoredCatalogue(DB):
             )
             with self._database.small_transaction() as con:
                 con.execute(
-                    f"INSERT INTO collections ({COLLECTION_COLUMNS}) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0)",
+                    f"INSERT INTO collections ({COLLECTION_COLUMNS}, schema) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, NULL, 0, ?)",
                     [
                         str(info.id),
                         info.name,
@@ -313,6 +314,7 @@ class StoredCatalogue(DB):
                         json.dumps(info.configuration),
                         metadata_json(info.metadata),
                         info.dimension,
+                        schema_text(info.schema),
                     ],
                 )
                 con.execute(create_records(entry.table))
@@ -358,12 +360,13 @@ class StoredCatalogue(DB):
             with self._database.small_transaction() as con:
                 con.execute(
                     "UPDATE collections SET name = ?, metadata = ?, configuration = ?, "
-                    "ttl_seconds = ? WHERE id = ?",
+                    "ttl_seconds = ?, schema = ? WHERE id = ?",
                     [
                         info.name,
                         metadata_json(info.metadata),
                         json.dumps(info.configuration),
                         info.ttl_seconds,
+                        schema_text(info.schema),
                         str(info.id),
                     ],
                 )

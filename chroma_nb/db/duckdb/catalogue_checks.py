@@ -14,6 +14,7 @@ from uuid import UUID
 from chroma_nb.db.base import NO_TEXTS, Extent, TextSizes
 from chroma_nb.db.block_sums import rows_per_block
 from chroma_nb.db.chunks import Padding
+from chroma_nb.schema_json import wrong_form
 from chroma_nb.types import COLLECTION_NAME, MAX_DIMENSION, SPACES, CollectionInfo
 from chroma_nb.words import brief
 
@@ -79,7 +80,7 @@ def _name(value: Any) -> str:
 
 
 def read_info(row: Sequence[Any]) -> CollectionInfo:
-    """Return what a row of `schema.COLLECTION_COLUMNS` says of a collection; `BadRowError` where that cannot be."""
+    """Return what a row of the catalogue (`cached_catalogue.entry_from_row`) says of a collection; `BadRowError` where that cannot be."""
     dimension, ttl = row[7], row[12]
     if dimension is not None:
         whole(dimension, "dimension", 1, MAX_DIMENSION)
@@ -94,6 +95,7 @@ def read_info(row: Sequence[Any]) -> CollectionInfo:
         metadata=None if row[6] is None else _metadata(row[6]),
         dimension=dimension,
         ttl_seconds=ttl,
+        schema=None if row[18] is None else _schema(row[18]),
     )
 
 
@@ -179,6 +181,14 @@ def _metadata(stored: Any) -> dict[str, Any]:
             raise BadRowError(f"its metadata has a nested list under {brief(key)!r}")
         if isinstance(value, dict):
             raise BadRowError(f"its metadata has an object under {brief(key)!r}")
+    return found
+
+
+def _schema(stored: Any) -> dict[str, Any]:
+    found = _json_object(stored, "schema")
+    wrong = wrong_form(found)
+    if wrong:
+        raise BadRowError(f"its schema has {wrong}")
     return found
 
 

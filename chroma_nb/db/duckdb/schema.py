@@ -34,15 +34,16 @@ CREATE TABLE collections (
   configuration VARCHAR, metadata VARCHAR, dimension BIGINT,
   n_records BIGINT, next_label BIGINT, next_sequence BIGINT, generation BIGINT,
   ttl_seconds DOUBLE, version BIGINT DEFAULT 0, tail_rows BIGINT, tail_sum UBIGINT, text_sizes VARCHAR,
-  padding BIGINT);
+  padding BIGINT, schema VARCHAR);
 CREATE TABLE vector_sums (collection VARCHAR, generation BIGINT, first_block BIGINT, sums BLOB);
 """
-#: What `cached_catalogue.entry_from_row` reads, in its order; after these come tail_rows, tail_sum, text_sizes and
-#: padding.
+#: What `cached_catalogue.entry_from_row` reads, in its order; after these come tail_rows, tail_sum, text_sizes,
+#: padding and schema.
 COLLECTION_COLUMNS = (
     "id, name, tenant, database, created, configuration, metadata, dimension, n_records, "
     "next_label, next_sequence, generation, ttl_seconds, version"
 )
+SET_SCHEMA = ", schema = ?"
 SET_TAIL = ", tail_rows = ?, tail_sum = ?"
 #: Columns that were added later without a new format: a store that lacks them gets them when it is opened.
 LATER_COLUMNS = {
@@ -50,6 +51,7 @@ LATER_COLUMNS = {
     "version": "BIGINT DEFAULT 0",
     "text_sizes": "VARCHAR",
     "padding": "BIGINT",
+    "schema": "VARCHAR",
 }
 #: What `CHECKSUM_FORMAT` adds to format 1, but for its number.
 _CHECKSUM_TABLES = """

@@ -21,14 +21,20 @@ from chroma_nb.db.chunks import (
     Padding,
     chunk_text_bytes,
 )
-from chroma_nb.db.duckdb.cached_catalogue import CachedCatalogue, close_vectors, stored_texts
+from chroma_nb.db.duckdb.cached_catalogue import (
+    CachedCatalogue,
+    characters_of_description,
+    close_vectors,
+    schema_text,
+    stored_texts,
+)
 from chroma_nb.db.duckdb.check import check_collection
 from chroma_nb.db.duckdb.checkpoint_memory import ROW_BYTES
 from chroma_nb.db.duckdb.compaction import compact
 from chroma_nb.db.duckdb.database import Database
 from chroma_nb.db.duckdb.inserts import PIECE_COPIES, delete_rows, write_rows
 from chroma_nb.db.duckdb.records import StoredRecords
-from chroma_nb.db.duckdb.schema import SET_TAIL
+from chroma_nb.db.duckdb.schema import SET_SCHEMA, SET_TAIL
 from chroma_nb.db.duckdb.vector_files import VectorFiles
 from chroma_nb.db.memory_share import MemoryShare, with_more_memory
 from chroma_nb.db.read_again import read_again
@@ -210,10 +216,12 @@ class DuckDB(StoredRecords):
                             delete_rows(con, entry.table, changes.removed, entry.padding)
                     write_rows(con, entry.table, changes.rows, bar)
                     tail = self._files.write_sums(con, entry, growth)
+                    # Written where it changes, as most commits leave it.
+                    schema = [] if changes.schema is None else [schema_text(changes.schema)]
                     self._database.begin_commit()
                     con.execute(
                         "UPDATE collections SET dimension = ?, n_records = ?, next_label = ?, next_sequence = ?, "
-                        f"version = ?, text_sizes = ?, padding = ?{SET_TAIL if tail else ''} WHERE id = ?",
+                        f"version = ?, text_sizes = ?, padding = ?{SET_TAIL if tail else ''}{SET_SCHEMA if schema else ''} WHERE id = ?",
                         [
                             dimension,
                             after.n_records,
@@ -223,6 +231,7 @@ class DuckDB(StoredRecords):
                             stored_texts(texts, after),
                             int(padding),
                             *tail,
+                            *schema,
                             str(collection_id),
                         ],
                     )
@@ -242,6 +251,10 @@ class DuckDB(StoredRecords):
             self._database.checkpoint_memory.measured(entry)
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
+            if changes.schema is not None:
+                entry.info = replace(entry.info, schema=changes.schema)
+                entry.description_characters = characters_of_description(entry.info)
+                self._cached.described = None
         return after
 
     def _check_space(self, changes: Changes) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.display.views import comparison, memory, reports, results, stores
+from chroma_nb.display.views import comparison, memory, reports, results, searches, stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ VIEWS: dict[str, Callable[[Any], View]] = {
     "transfers": stores.view_transfers,
     "get": results.view_get,
     "query": results.view_query,
+    "search": searches.view_search,
     "comparison": comparison.view_comparison,
     "explanation": results.view_explanation,
     "fields": results.view_fields,

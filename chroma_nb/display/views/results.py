@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: Keys of a result that a table is made of.
 _PARTS = ("ids", "distances", "documents", "metadatas", "uris", "embeddings")
 #: Characters of an id that are shown at once.
-_ID = 40
+ID = 40
 #: Metadata keys that are shown, and described at most.
 _FIELDS = 20
 _DESCRIBED = 200
@@ -69,14 +69,16 @@ def records_table(
         for name, values in result.items()
         if name in _PARTS
     }
-    parts = {name: None if one is None else one[: _rows(result)] for name, one in parts.items()}
+    parts = {
+        name: None if one is None else one[: rows_shown(result)] for name, one in parts.items()
+    }
     asked = getattr(result, "asked", None)
     pattern = marker(words_of(asked[row]) if asked and row is not None else (), exact)
     before, after = _own_columns(parts, pattern, getattr(result, "space", "l2"), row is not None)
     metadatas = parts.get("metadatas")
     chosen = current().columns
     if chosen is None:
-        columns = _with_room(before, after, metadatas)
+        columns = with_room(before, after, metadatas)
     else:
         own = before | after
         columns = [
@@ -98,7 +100,7 @@ def _own_columns(
         before["#"] = [Cell(str(at), number=True) for at in range(1, len(ids) + 1)]
     if distances is not None:
         before |= nearness_cells(distances, space)
-    before["id"] = [replace(text_cell(one, limit=_ID), kind="w") for one in ids]
+    before["id"] = [replace(text_cell(one, limit=ID), kind="w") for one in ids]
     if documents is not None:
         texts = [Cell("") if text is None else text_cell(text, pattern) for text in documents]
         before["document"] = [replace(one, kind="d") for one in texts]
@@ -110,7 +112,7 @@ def _own_columns(
     return before, after
 
 
-def _with_room(
+def with_room(
     before: dict[str, list[Cell]],
     after: dict[str, list[Cell]],
     metadatas: Sequence[dict[str, Any] | None] | None,
@@ -130,13 +132,13 @@ def _with_room(
     return [*before.items(), *columns, *after.items()]
 
 
-def _rows(result: Mapping[str, Any]) -> int:
+def rows_shown(result: Mapping[str, Any]) -> int:
     """Return how many records of a result are shown at most."""
     rows = current().rows
     return int(getattr(result, "display_rows", ROWS)) if rows is None else rows
 
 
-def _how_to_see_more(rows: int, of: int) -> str:
+def how_to_see_more(rows: int, of: int) -> str:
     """Return what is said of so many records where not all of them, or of their texts, are shown."""
     said = []
     if current().is_cut:
@@ -149,9 +151,9 @@ def _how_to_see_more(rows: int, of: int) -> str:
 def view_get(shown: GetResult) -> View:
     """Return the first records, or why there are none."""
     total = len(shown["ids"])
-    rows = _rows(shown)
+    rows = rows_shown(shown)
     caption = showing(min(total, rows), total, "record") if total else "No records."
-    more = _how_to_see_more(rows, total) if total else why_empty(shown)
+    more = how_to_see_more(rows, total) if total else why_empty(shown)
     table = records_table(shown, caption, exact=shown.contains)
     return "records", {"tables": [table], "more": more}
 
@@ -159,7 +161,7 @@ def view_get(shown: GetResult) -> View:
 def view_query(shown: QueryResult) -> View:
     """Return the nearest records of the first queries, or why there are none."""
     total = len(shown["ids"])
-    rows = _rows(shown)
+    rows = rows_shown(shown)
     tables = []
     for row in range(min(total, _QUERIES)):
         n = len(shown["ids"][row])
@@ -177,7 +179,7 @@ def view_query(shown: QueryResult) -> View:
     if total > _QUERIES:
         more.append(f"Showing {_QUERIES} of {total:,} queries.")
     most = max(map(len, shown["ids"]), default=0)
-    more.append(_how_to_see_more(rows, most))
+    more.append(how_to_see_more(rows, most))
     if total > _QUERIES and most <= rows:
         more.append("All of them: .to_pandas()")
     if not any(shown["ids"]):

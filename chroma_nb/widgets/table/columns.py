@@ -25,6 +25,8 @@ Asks = Literal["", "is", "choice", "range"]
 
 #: Different values of a key that are offered as choices.
 CHOICES = 50
+#: Kinds of values that are not counted.
+_WHOLE = ("list", "SparseVector")
 #: Characters of a column's name, of a cell and of a choice.
 _NAME = 60
 CELL = 200
@@ -75,7 +77,7 @@ class Column:
     Attributes:
         part: What of a record it shows.
         key: The metadata key, or the name of a number.
-        kinds: The kinds of a key's values: ``str``, ``int``, ``float``, ``bool``, ``list``.
+        kinds: The kinds of a key's values: ``str``, ``int``, ``float``, ``bool``, ``list``, ``SparseVector``.
         low: The smallest number under the key, None where there is none or that is not known.
         high: The largest one.
         choices: The different values where they are few, the most frequent first, each with how often it is there.
@@ -231,7 +233,7 @@ def metadata_column(field_summary: FieldSummary) -> Column:
         field_summary.kinds,
         field_summary.minimum,
         field_summary.maximum,
-        list(field_summary.values) if few and "list" not in field_summary.kinds else [],
+        list(field_summary.values) if few and not {*_WHOLE} & {*field_summary.kinds} else [],
     )
 
 
@@ -256,7 +258,7 @@ class _Seen:
         self.kinds: set[str] = set()
         self.low: Any = None
         self.high: Any = None
-        #: None as soon as there are too many, or lists.
+        #: None as soon as there are too many, or values of a kind of `_WHOLE`.
         self.counts: dict[tuple[type, Any], int] | None = {}
 
     def add(self, value: Any) -> None:
@@ -269,7 +271,7 @@ class _Seen:
             self.high = value if self.high is None else max(self.high, value)
         if self.counts is None:
             return
-        if kind == "list":
+        if kind in _WHOLE:
             self.counts = None
             return
         pair = (type(value), value)
@@ -278,7 +280,7 @@ class _Seen:
             self.counts = None
 
     def column(self, key: str) -> Column:
-        order = ("str", "int", "float", "bool", "list")
+        order = ("str", "int", "float", "bool", *_WHOLE)
         counted = sorted((self.counts or {}).items(), key=lambda one: -one[1])
         choices = [(value, n) for (_, value), n in counted]
         kinds = tuple(kind for kind in order if kind in self.kinds)

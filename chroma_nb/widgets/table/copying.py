@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.search.sparse import SparseVector
 from chroma_nb.widgets.formulas import no_formula
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def as_json(record: Record) -> str:
     parts |= {"document": record.document, "metadata": record.metadata}
     if record.uri is not None:
         parts["uri"] = record.uri
-    return _within(json.dumps(parts, ensure_ascii=False, indent=2))
+    return _within(json.dumps(parts, ensure_ascii=False, indent=2, default=SparseVector.to_dict))
 
 
 def as_csv(columns: Sequence[Column], records: Sequence[Record]) -> str:
@@ -52,7 +53,12 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return no_formula(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    text = (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=SparseVector.to_dict)
+    )
+    return no_formula(text)
 
 
 def _within(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb import validation
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
+from chroma_nb.search.sparse import SparseVector
 from chroma_nb.widgets.asking import number_of
 from chroma_nb.widgets.table.drawing import cut
 from chroma_nb.words import brief
@@ -117,6 +118,10 @@ class Edits:
         """
         seen = self._same(shown)
         value = (seen.metadata or {}).get(key, MISSING)
+        if isinstance(value, SparseVector):
+            raise InvalidArgumentError(
+                "A sparse vector cannot be changed in a table: use collection.update()."
+            )
         text = _written(value)
         if len(text) > _EDITED:
             raise InvalidArgumentError(

@@ -73,6 +73,10 @@ class Page:
     more: bool
     code: str = ""
 
+    def last_offset(self, page_size: int) -> int | None:
+        """Return how many rows are before the last page of this size; None where the total is not known."""
+        return None if self.total is None else max(0, self.total - 1) // page_size * page_size
+
 
 class Source(ABC):
     """Records that a table shows.

@@ -269,11 +269,7 @@ class TableWidget(SelectingPanel):
         page = self._source.page(question, self._offset, self._page_size, documents=documents)
         if not page.records and self._offset:
             self._source.forget()
-            total = page.total
-            if total is None:
-                self._offset = 0
-            else:
-                self._offset = max(0, (total - 1) // self._page_size * self._page_size)
+            self._offset = page.last_offset(self._page_size) or 0
             page = self._source.page(question, self._offset, self._page_size, documents=documents)
         return page
 
@@ -313,6 +309,7 @@ class TableWidget(SelectingPanel):
     def _state(self) -> dict[str, Any]:
         """Return everything that the browser draws: texts that are safe to show, never markup."""
         shown = [one for one in self._columns if one.shown]
+        last = self._page.last_offset(self._page_size)
         return {
             "title": self._source.title,
             "place": self._place(),
@@ -321,9 +318,7 @@ class TableWidget(SelectingPanel):
             "page_size": self._page_size,
             "page_sizes": list(PAGE_SIZES),
             "page_number": self._offset // self._page_size + 1,
-            "pages": None
-            if self._page.total is None
-            else max(1, -(-self._page.total // self._page_size)),
+            "pages": None if last is None else last // self._page_size + 1,
             "columns": [one.described() for one in self._columns],
             "order": None
             if self._order is None
@@ -387,10 +382,8 @@ class TableWidget(SelectingPanel):
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise InvalidArgumentError(f"There is no page {brief(number, 20)}.")
         self._offset = (number - 1) * self._page_size
-        if self._page.total is not None:
-            self._offset = min(
-                self._offset, max(0, self._page.total - 1) // self._page_size * self._page_size
-            )
+        last = self._page.last_offset(self._page_size)
+        self._offset = self._offset if last is None else min(self._offset, last)
         self._again(from_start=False)
 
     def _resize(self, message: Mapping[str, Any]) -> None:

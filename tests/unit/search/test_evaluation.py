@@ -10,27 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search import (
-    Abs,
-    Div,
-    Exp,
     Knn,
     Log,
     Max,
     Min,
-    Mul,
     Rank,
     Rrf,
     Sub,
-    Sum,
     Val,
     evaluate,
     knn_leaves,
 )
+from chroma_nb.testing.plain_search import UndecidedError, scored
 from tests.unit.search.strategies import RANKS
 
 NAN = math.nan
@@ -169,93 +165,18 @@ def test_scores_are_those_of_a_plain_referee(data: st.DataObject, rank: Rank) ->
     rows = [data.draw(column) for _ in knn_leaves(rank)]
     distances = np.array(rows, dtype=float).reshape(len(rows), n)
     scores = evaluate(rank, distances)
-    expected, _ = referee(rank, iter(distances))
+    rows_of = iter(distances)
+
+    def neighbours(knn: Knn) -> list[tuple[float, int]]:
+        column = next(rows_of)
+        near = [row for row in range(n) if not math.isnan(column[row])]
+        near.sort(key=lambda row: (column[row], math.copysign(1, column[row]), row))
+        return [(float(column[row]), row) for row in near[: knn.limit]]
+
+    try:
+        expected, _ = scored(rank, neighbours)
+    except UndecidedError:
+        reject()
     assert set(np.flatnonzero(scores.scored).tolist()) == set(expected)
     for row in range(n):
         assert scores.values[row] == pytest.approx(expected.get(row, NAN), nan_ok=True)
-
-
-def referee(rank: Rank, distances: Any) -> tuple[dict[int, float], float | None]:
-    """Return the value of each record that has one, by record, and the default of the others or None."""
-    if isinstance(rank, Val):
-        return {}, float(rank.value)
-    if isinstance(rank, Knn):
-        column = next(distances)
-        rows = [row for row in range(len(column)) if not math.isnan(column[row])]
-        rows.sort(key=lambda row: (column[row], math.copysign(1, column[row]), row))
-        best = rows[: rank.limit]
-        if rank.return_rank:
-            return {row: float(position) for position, row in enumerate(best)}, rank.default
-        return {row: float(column[row]) for row in best}, rank.default
-    if isinstance(rank, Abs | Exp | Log):
-        values_of, default = referee(rank.rank, distances)
-        function = {Abs: abs, Exp: _exp, Log: _log}[type(rank)]
-        mapped = None if default is None else function(default)
-        return {row: function(value) for row, value in values_of.items()}, mapped
-    if isinstance(rank, Sub | Div):
-        pair = [referee(rank.left, distances), referee(rank.right, distances)]
-        return _both(_minus if isinstance(rank, Sub) else _over, *pair)
-    assert isinstance(rank, Sum | Mul | Max | Min)
-    function_of = {Sum: _plus, Mul: _times, Max: _larger, Min: _smaller}[type(rank)]
-    total = referee(rank.ranks[0], distances)
-    for part in rank.ranks[1:]:
-        total = _both(function_of, total, referee(part, distances))
-    return total
-
-
-def _both(function: Any, left: Any, right: Any) -> tuple[dict[int, float], float | None]:
-    (values, default), (others, other_default) = left, right
-    if default is not None and other_default is not None:
-        rows = {*values, *others}
-    elif default is None and other_default is None:
-        rows = {*values} & {*others}
-    else:
-        rows = {*values} if default is None else {*others}
-    found = {
-        row: function(values.get(row, default), others.get(row, other_default)) for row in rows
-    }
-    has_default = default is not None and other_default is not None
-    return found, function(default, other_default) if has_default else None
-
-
-def _exp(value: float) -> float:
-    # NumPy's, as Python's may differ in the last digit.
-    with np.errstate(all="ignore"):
-        return float(np.exp(value))
-
-
-def _log(value: float) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.log(value))
-
-
-def _over(left: float, right: float) -> float:
-    if right != 0 or math.isnan(left) or left == 0:
-        return NAN if right == 0 else left / right
-    return math.copysign(math.inf, left) * math.copysign(1, right)
-
-
-def _plus(left: float, right: float) -> float:
-    return left + right
-
-
-def _minus(left: float, right: float) -> float:
-    return left - right
-
-
-def _times(left: float, right: float) -> float:
-    return left * right
-
-
-def _larger(left: float, right: float) -> float:
-    return _chosen(max, left, right)
-
-
-def _smaller(left: float, right: float) -> float:
-    return _chosen(min, left, right)
-
-
-def _chosen(function: Any, left: float, right: float) -> float:
-    # Which of 0.0 and -0.0 is the larger is not said.
-    assume(left != 0 or right != 0 or math.copysign(1, left) == math.copysign(1, right))
-    return right if math.isnan(left) else left if math.isnan(right) else function(left, right)

@@ -188,7 +188,6 @@ def test_the_values_of_a_key_are_counted_up_to_a_limit(asked: Asked, notes: Targ
 @pytest.mark.parametrize(
     ("operation", "error"),
     [
-        ("search", NotSupportedError),
         ("attach_function", NotSupportedError),
         ("get_attached_function", NotFoundError),
         ("detach_function", NotFoundError),

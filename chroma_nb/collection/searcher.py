@@ -1,0 +1,255 @@
+"""`SearchingHandle`: Chroma's `search`, with texts embedded, and the one-line search by meaning and words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from chroma_nb.boundary import public_class
+from chroma_nb.collection.reader import ReadingHandle
+from chroma_nb.collection.reranking import Reranking
+from chroma_nb.collection.search_result import SearchPart, SearchResult
+from chroma_nb.errors import InvalidArgumentError, with_way_out
+from chroma_nb.filters.expression import contained_texts, field_conditions
+from chroma_nb.scalars import is_integer
+from chroma_nb.schema_json import sparse_index
+from chroma_nb.search.expression import Search
+from chroma_nb.search.limits import check_meaning
+from chroma_nb.search.ranks import Knn, Rank, Rrf, knn_leaves, with_leaves
+from chroma_nb.search.sparse import revive
+from chroma_nb.suggest import did_you_mean
+from chroma_nb.types import ReadLevel
+from chroma_nb.words import brief
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from chroma_nb.api.base import Found
+    from chroma_nb.collection.reranking import Reranker
+    from chroma_nb.search.conditions import Condition
+    from chroma_nb.search.sparse import SparseVector
+    from chroma_nb.types import Where
+
+#: What a text is searched by.
+By: TypeAlias = Literal["both", "meaning", "words"]
+
+_EMBEDDING, _DOCUMENT = "#embedding", "#document"
+_SELECTED = (_DOCUMENT, "#metadata", "#score")
+_NAMES = {_EMBEDDING: "meaning", _DOCUMENT: "words"}
+_N_RESULTS = 10
+#: A part of a search by meaning and words looks at so many neighbours, and at four times as many as are wanted.
+_CANDIDATES = 100
+_CANDIDATES_PER_RESULT = 4
+#: Characters of a caption.
+_ASKED = 200
+
+
+@public_class
+class SearchingHandle(ReadingHandle):
+    """A collection whose records can be searched."""
+
+    def search(
+        self,
+        searches: Search | str | Sequence[Search | str],
+        read_level: ReadLevel | str = ReadLevel.INDEX_AND_WAL,
+        *,
+        by: By | None = None,
+        n_results: int | None = None,
+        where: Where | Condition | None = None,
+        rerank: Reranker | None = None,
+        rerank_from: int = 50,
+    ) -> SearchResult:
+        """Search by meaning and by words: with a text, or with Chroma's expressions.
+
+        A text finds the records whose embeddings are near to it, and those whose documents have its words, and puts
+        the two lists together by reciprocal rank fusion. Words are weighted by BM25 and by how rare they are; the
+        collection needs no schema for it.
+
+            collection.search("a bear in the woods")
+            collection.search(Search(rank=Rrf([Knn("a bear", return_rank=True), Knn(...)]), limit=10))
+
+        Args:
+            searches: A text, a `Search`, or a list of these. A text in a `Knn` is embedded: for the embeddings by the
+                collection's function, for a sparse key by its function of the schema, and for ``key=K.DOCUMENT`` as
+                words.
+            read_level: One of Chroma's. A local store is always up to date, so all mean the same.
+            by: What a text is searched by: ``"both"`` (the default), ``"meaning"`` or ``"words"``.
+            n_results: Records wanted for each text; 10 where nothing is said. A `Search` has its own limit.
+            where: Only records that match, for texts. A `Search` has its own filter.
+            rerank: Orders the best records anew: a function of (text, documents) that returns a number for each
+                document, higher is better, such as a cross-encoder's `predict` of pairs.
+            rerank_from: How many of the best records it is asked about, from which the page is cut then.
+
+        Returns:
+            Chroma's dict, which `rows()` turns into records; its display says at which place each part found each.
+            Scores are lower for better records.
+
+        Raises:
+            InvalidArgumentError: A search cannot be carried out.
+            ValueError: A text cannot be embedded.
+            TypeError: Something else than a `Search` or a text.
+        """
+        level = ReadLevel(read_level).value
+        given = self._given(searches, by, n_results, where)
+        check_meaning(given)
+        asked = [_text_of(one) for one in given]
+        reranking = None if rerank is None else Reranking(rerank, rerank_from, given, asked)
+        wanted = given if reranking is None else reranking.wanted()
+        found = self._client.api.search(
+            self.id, self._embedded(wanted), read_level=level, **self._in_database
+        )
+        for one in found:
+            revive(one.metadatas)
+        result = _result(given, found if reranking is None else reranking.ordered(found))
+        if reranking is not None:
+            result.rerank_scores = reranking.scores
+        result.asked = asked
+        parsed = [None if one.condition is None else one.condition.expression for one in given]
+        result.contains = [text for one in parsed for text in contained_texts(one)]
+        result.conditions = [leaf for one in parsed for leaf in field_conditions(one)]
+        result.fields = self.fields
+        result.display_rows = self._client.get_settings().display_rows
+        return result
+
+    def _given(
+        self,
+        searches: Any,
+        by: By | None,
+        n_results: int | None,
+        where: Where | Condition | None,
+    ) -> list[Search]:
+        """Return what is searched for, with a search in the place of each text."""
+        several = [] if searches is None else searches
+        if isinstance(several, str | Search):
+            several = [several]
+        if not isinstance(several, list | tuple):
+            raise TypeError(
+                f"Expected searches to be a text, a Search or a list of these, got {brief(searches)} "
+                f"({type(searches).__name__})"
+            )
+        if by is not None and by not in ("both", "meaning", "words"):
+            hint = did_you_mean(by, ("both", "meaning", "words"))
+            raise InvalidArgumentError(
+                f"Expected by to be 'both', 'meaning' or 'words', got {brief(by, quoted=True)}.{hint}"
+            )
+        if n_results is not None and not (is_integer(n_results) and n_results >= 1):
+            raise InvalidArgumentError(
+                f"Expected n_results to be a positive integer, got {brief(n_results, quoted=True)}."
+            )
+        for name, value in (("by", by), ("n_results", n_results), ("where", where)):
+            if value is not None and any(isinstance(one, Search) for one in several):
+                raise InvalidArgumentError(
+                    f"{name}= is for texts. A Search says it itself: Search(where=..., rank=..., limit=...)."
+                )
+        wanted = int(n_results or _N_RESULTS)
+        return [
+            _search_for(one, by or "both", wanted, where) if isinstance(one, str) else one
+            for one in several
+        ]
+
+    def _embedded(self, searches: Sequence[Search]) -> list[Search]:
+        """Return the searches with a vector in the place of each text; each text is embedded once."""
+        texts: dict[str, dict[str, Any]] = {}
+        for leaf in _leaves(searches):
+            if isinstance(leaf.query, str):
+                texts.setdefault(leaf.key, {})[leaf.query] = None
+        for key, queries in texts.items():
+            vectors = self._vectors(key, list(queries))
+            queries.update(zip(queries, vectors, strict=True))
+
+        def embedded(leaf: Knn) -> Knn:
+            if not isinstance(leaf.query, str):
+                return leaf
+            query = texts[leaf.key][leaf.query]
+            return Knn(query, leaf.key, leaf.limit, leaf.default, leaf.return_rank)
+
+        return [
+            one if one.score is None else one.rank(with_leaves(one.score, embedded))
+            for one in searches
+        ]
+
+    def _vectors(self, key: str, texts: list[str]) -> Iterable[Any]:
+        """Return the vectors of texts that a key is searched for."""
+        if key == _EMBEDDING:
+            instead = (
+                "an embedding as the query, or search by words alone: search(text, by='words')"
+            )
+            return self._embed_queries(texts, instead)
+        if key == _DOCUMENT:
+            from chroma_nb.embedding import ChromaBm25EmbeddingFunction
+
+            vectors: list[SparseVector] = ChromaBm25EmbeddingFunction()(texts)
+            return vectors
+        return self._sparse_vectors(key, texts)
+
+    def _sparse_vectors(self, key: str, texts: list[str]) -> list[SparseVector]:
+        types = (self._info.schema or {}).get("keys", {}).get(key)
+        if types is None:
+            raise with_way_out(
+                ValueError(
+                    f"Cannot embed the text of a Knn with key {key!r}: key not found in schema"
+                ),
+                "Give a SparseVector as the query, or search the words of the documents: Knn(text, key=K.DOCUMENT).",
+            )
+        function = None if sparse_index(types) is None else self._sparse_function(key)
+        if function is None:
+            raise with_way_out(
+                ValueError(
+                    f"Cannot embed the text of a Knn with key {key!r}: no embedding function configured for it in "
+                    "the schema"
+                ),
+                "Give a SparseVector as the query.",
+            )
+        return self._sparse_vectors_of(key, texts, queries=True)
+
+
+def _search_for(text: str, by: By, n_results: int, where: Any) -> Search:
+    """Return the search that a text stands for."""
+    rank: Rank
+    if by == "both":
+        limit = max(_CANDIDATES, _CANDIDATES_PER_RESULT * n_results)
+        # What one list lacks comes after the last of it.
+        options: Any = {"limit": limit, "default": limit, "return_rank": True}
+        rank = Rrf([Knn(text, **options), Knn(text, key=_DOCUMENT, **options)])
+    else:
+        rank = Knn(text, key=_EMBEDDING if by == "meaning" else _DOCUMENT, limit=n_results)
+    return Search(where, rank).limit(n_results).select(*_SELECTED)
+
+
+def _leaves(searches: Iterable[Search]) -> Iterable[Knn]:
+    for one in searches:
+        if one.score is not None:
+            yield from knn_leaves(one.score)
+
+
+def _text_of(search: Search) -> str | None:
+    """Return the texts that a search asks for as one, None where it asks for none."""
+    texts = [leaf.query for leaf in _leaves([search]) if isinstance(leaf.query, str)]
+    return " | ".join(dict.fromkeys(texts)) if texts else None
+
+
+def _result(searches: Sequence[Search], found: Sequence[Found]) -> SearchResult:
+    """Return answers as Chroma's dict."""
+    result = SearchResult(
+        ids=[one.ids for one in found],
+        documents=[one.documents for one in found],
+        embeddings=[None if one.embeddings is None else one.embeddings.tolist() for one in found],
+        metadatas=[one.metadatas for one in found],
+        scores=[one.scores for one in found],
+        select=[one.selected.names for one in searches],
+    )
+    result.parts = [_parts(*one) for one in zip(searches, found, strict=True)]
+    return result
+
+
+def _parts(search: Search, found: Found) -> list[SearchPart] | None:
+    if search.score is None or found.positions is None:
+        return None
+    parts = []
+    n_of: dict[str, int] = {}
+    for leaf, positions in zip(knn_leaves(search.score), found.positions.tolist(), strict=True):
+        name = _NAMES.get(leaf.key, leaf.key)
+        n_of[name] = n_of.get(name, 0) + 1
+        named = name if n_of[name] == 1 else f"{name} {n_of[name]}"
+        query = leaf.query if isinstance(leaf.query, str) else None
+        parts.append(SearchPart(named, query, [None if at < 0 else at for at in positions]))
+    return parts

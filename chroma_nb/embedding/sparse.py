@@ -1,0 +1,106 @@
+"""`SparseEmbeddingFunction`: Chroma's protocol as a base class, and what it may return."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from chroma_nb.embedding.text import shown
+from chroma_nb.search.sparse import SparseVector, as_sparse_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+D = TypeVar("D", contravariant=True)
+
+
+class SparseEmbeddingFunction(ABC, Generic[D]):
+    """Turns documents into sparse vectors.
+
+    Subclasses implement `__call__`; `name`, `get_config` and `build_from_config` as well if a schema is to record
+    how to build the function again. A class written for Chroma's `SparseEmbeddingFunction` works unchanged.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        call: Callable[[Any, Any], Any] | None = cls.__dict__.get("__call__")
+        if call is None or getattr(call, "__isabstractmethod__", False):
+            return
+        inner = call
+
+        # The signature that is checked and called by keyword is (self, input), whatever the subclass calls it.
+        def __call__(self: SparseEmbeddingFunction[Any], input: Any) -> list[SparseVector]:
+            return checked_sparse_vectors(inner(self, input))
+
+        __call__.__doc__ = inner.__doc__
+        __call__.__qualname__ = f"{cls.__qualname__}.__call__"
+        __call__.__module__ = cls.__module__
+        cls.__call__ = __call__  # type: ignore[method-assign]
+
+    @abstractmethod
+    def __call__(self, input: D) -> list[SparseVector]:
+        """Embed documents.
+
+        Args:
+            input: A list of n texts.
+
+        Returns:
+            n sparse vectors, in the order of `input`.
+        """
+
+    def embed_query(self, input: D) -> list[SparseVector]:
+        """Embed queries: the same as `__call__`, unless the model embeds queries in another way."""
+        return self(input)
+
+    @staticmethod
+    def name() -> str:
+        """Return the name under which schemas record this function."""
+        return cast("str", NotImplemented)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `build_from_config` needs, as JSON, without secrets."""
+        return cast("dict[str, Any]", NotImplemented)
+
+    @staticmethod
+    def build_from_config(config: dict[str, Any]) -> SparseEmbeddingFunction[Any]:
+        """Build the function that returned this config."""
+        return cast("SparseEmbeddingFunction[Any]", NotImplemented)
+
+    def validate_config_update(
+        self, old_config: dict[str, Any], new_config: dict[str, Any]
+    ) -> None:
+        """Raise ValueError if the new config is for another model."""
+        return
+
+    @staticmethod
+    def validate_config(config: dict[str, Any]) -> None:
+        """Raise ValueError if a config cannot be one of this function."""
+        return
+
+    @staticmethod
+    def needs_consent(config: dict[str, Any]) -> str | None:
+        """Return what a stored config would do that only the user may decide; see `EmbeddingFunction.needs_consent`."""
+        return cast("str", NotImplemented)
+
+
+def checked_sparse_vectors(result: Any) -> list[SparseVector]:
+    """Return what a sparse embedding function returned; vectors of chromadb's class become ours.
+
+    Raises:
+        ValueError: It is no list, is empty, or holds something else than sparse vectors.
+    """
+    if not isinstance(result, list):
+        raise ValueError(f"Expected sparse vectors to be a list, got {type(result).__name__}")
+    if not result:
+        raise ValueError(
+            f"Expected sparse vectors to be a non-empty list, got {len(result)} sparse vectors"
+        )
+    out: list[SparseVector] = []
+    for position, one in enumerate(result):
+        vector = as_sparse_vector(one)
+        if vector is None:
+            raise ValueError(
+                f"Expected SparseVector instance at position {position}, got {type(one).__name__}: {shown(one, 80)}"
+            )
+        out.append(vector)
+    return out

@@ -1,0 +1,1 @@
+"""Chroma's import path of search expressions; they live in `chroma_nb.search`."""

@@ -1,0 +1,234 @@
+"""A schema goes with its collection: in a store, to another one, into a file and back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import chroma_nb
+from chroma_nb import K, Schema, Settings
+from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.schema import (
+    FtsIndexConfig,
+    IntInvertedIndexConfig,
+    SparseVectorIndexConfig,
+    StringInvertedIndexConfig,
+    VectorIndexConfig,
+)
+from chroma_nb.schema_json import MOST_DISCOVERED_KEYS
+from chroma_nb.utils.embedding_functions import ChromaBm25EmbeddingFunction
+from tests.support.database_file import edited_database
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from chroma_nb.client.client import ClientAPI
+
+SCHEMA = (
+    Schema()
+    .create_index(VectorIndexConfig(space="cosine", embedding_function=None))
+    .create_index(
+        SparseVectorIndexConfig(
+            source_key=K.DOCUMENT, embedding_function=ChromaBm25EmbeddingFunction(), bm25=True
+        ),
+        "words",
+    )
+    .delete_index(StringInvertedIndexConfig(), "s")
+    .delete_index(FtsIndexConfig(), K.DOCUMENT)
+)
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[ClientAPI]:
+    with chroma_nb.connect(tmp_path / "here") as client:
+        yield client
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Iterator[ClientAPI]:
+    with chroma_nb.connect(tmp_path / "there") as client:
+        yield client
+
+
+def filled(client: ClientAPI, **options: Any) -> Any:
+    docs = client.create_collection("docs", embedding_function=None, **options)
+    docs.add(
+        ids=["a", "b"],
+        embeddings=[[1.0, 0.0], [0.0, 1.0]],
+        documents=["a red apple", "a blue car"],
+        metadatas=[{"s": "x", "n": 1}, {"m": ["p"]}],
+    )
+    return client.get_collection("docs", embedding_function=None)
+
+
+def _fork(docs: Any, client: ClientAPI, folder: Path) -> Any:
+    docs.fork("copy")
+    return docs.client.get_collection("copy", embedding_function=None)
+
+
+def _copy(docs: Any, client: ClientAPI, folder: Path) -> Any:
+    docs.client.copy_to(client, "docs")
+    return client.get_collection("docs", embedding_function=None)
+
+
+def _file(docs: Any, client: ClientAPI, folder: Path) -> Any:
+    docs.export(folder / "docs.parquet")
+    client.import_(folder / "docs.parquet")
+    return client.get_collection("docs", embedding_function=None)
+
+
+@pytest.mark.parametrize("way", [_fork, _copy, _file])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schema": SCHEMA},
+        {"schema": Schema().create_index(IntInvertedIndexConfig(), "n")},
+        {"schema": Schema()},
+        {},
+        {"configuration": {"hnsw": {"space": "ip", "ef_search": 7}}},
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_copy_has_the_schema(
+    here: ClientAPI, there: ClientAPI, tmp_path: Path, way: Callable[..., Any], options: Any
+) -> None:
+    docs = filled(here, **options)
+    copy = way(docs, there, tmp_path)
+    assert copy.schema == docs.schema
+    assert copy.configuration_json == docs.configuration_json
+    assert copy.get()["metadatas"] == docs.get()["metadatas"]
+    if options.get("schema") is SCHEMA:
+        assert docs.get()["metadatas"][0]["words"].indices
+        with pytest.raises(InvalidArgumentError, match="indexing is disabled"):
+            copy.get(where={"s": "x"})
+        copy.add(ids=["c"], embeddings=[[1.0, 1.0]], documents=["a bear"])
+        assert copy.get(ids="c")["metadatas"][0]["words"].values
+
+
+def test_a_store_of_before_schemas_opens_and_gets_one(here: ClientAPI, tmp_path: Path) -> None:
+    filled(here)
+    here.close()
+    with edited_database(tmp_path / "here") as connection:
+        connection.execute("ALTER TABLE collections DROP COLUMN schema")
+    with chroma_nb.connect(tmp_path / "here") as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        assert set(docs.schema.keys) == {"#document", "#embedding"}
+        docs.update(ids=["a"], metadatas=[{"late": 1}])
+    with chroma_nb.connect(tmp_path / "here") as client:
+        found = client.get_collection("docs", embedding_function=None)
+        assert set(found.schema.keys) == {"#document", "#embedding", "late"}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "5",
+        "{",
+        '{"keys": 5}',
+        '{"defaults": {"string": 5}}',
+        '{"keys": {"a": {"string": {"string_inverted_index": {"enabled": 1}}}}}',
+        '{"keys": {"a": {"string": {"string_inverted_index": 5}}}}',
+        '{"keys": {"a": {"float_list": {"vector_index": {"enabled": true, "config": 5}}}}}',
+        '{"keys": {"a": {"sparse_vector": {"sparse_vector_index": {"enabled": true, '
+        '"config": {"source_key": 5}}}}}}',
+        '{"keys": ' + '{"a":' * 100 + "1" + "}" * 100 + "}",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_stored_schema_that_cannot_be_is_damage(
+    here: ClientAPI, tmp_path: Path, stored: str
+) -> None:
+    filled(here)
+    here.close()
+    with edited_database(tmp_path / "here") as connection:
+        connection.execute("UPDATE collections SET schema = ?", [stored])
+    with (
+        chroma_nb.connect(tmp_path / "here") as client,
+        pytest.raises(chroma_nb.errors.StoreCorruptError, match="schema"),
+    ):
+        client.get_collection("docs")
+
+
+def test_a_file_with_another_schema_is_refused(
+    here: ClientAPI, there: ClientAPI, tmp_path: Path
+) -> None:
+    pa = pytest.importorskip("pyarrow")
+    table = filled(here, schema=SCHEMA).to_arrow()
+    ((key, text),) = [one for one in table.schema.metadata.items() if one[1].startswith(b"{")]
+    for schema, says in (
+        (5, "no object"),
+        ({"keys": {"#x": {"string": {}}}}, "reserved"),
+        ({"keys": {"a": {"string": {"fts_index": {"enabled": True}}}}}, "fts_index"),
+    ):
+        description = {**json.loads(text), "schema": schema, "name": "docs"}
+        pa.parquet = pytest.importorskip("pyarrow.parquet")
+        changed = table.replace_schema_metadata({key: json.dumps(description)})
+        pa.parquet.write_table(changed, tmp_path / "changed.parquet")
+        with pytest.raises(InvalidArgumentError, match=says):
+            there.import_(tmp_path / "changed.parquet")
+        assert "docs" not in there
+
+
+def test_a_thousand_keys_are_entered_and_no_more() -> None:
+    with chroma_nb.EphemeralClient(Settings(allow_reset=True)) as client:
+        client.reset()
+        docs = client.create_collection("docs", embedding_function=None)
+        n = MOST_DISCOVERED_KEYS + 50
+        docs.add(
+            ids=[str(row) for row in range(n)],
+            embeddings=[[1.0, 0.0]] * n,
+            metadatas=[{f"key {row}": row, "k" * 300: 1} for row in range(n)],
+        )
+        docs.update(ids=["0"], metadatas=[{"more": 1, "key 0": "x"}])
+        keys = client.get_collection("docs", embedding_function=None).schema.keys
+        assert len(keys) == MOST_DISCOVERED_KEYS + 2
+        assert keys["key 0"].string is not None
+        # Those that are not are filtered by all the same.
+        assert docs.get(where={"more": 1})["ids"] == ["0"]
+
+
+def test_a_schema_counts_as_a_part_of_the_description() -> None:
+    with chroma_nb.EphemeralClient(Settings(max_description="20 kB")) as client:
+        schema = Schema()
+        for number in range(1_000):
+            schema.create_index(IntInvertedIndexConfig(), f"key {number}")
+        with pytest.raises(InvalidArgumentError, match="Most of it is the schema"):
+            client.create_collection("large", schema=schema, embedding_function=None)
+
+
+def test_the_index_of_chromas_cloud_is_a_graph_here() -> None:
+    spann = chroma_nb.SpannIndexConfig(search_nprobe=9)
+    schema = Schema().create_index(VectorIndexConfig(space="cosine", spann=spann))
+    with chroma_nb.EphemeralClient(Settings(allow_reset=True)) as client:
+        client.reset()
+        with pytest.warns(UserWarning, match="SpannIndexConfig is for Chroma's cloud"):
+            docs = client.create_collection("docs", schema=schema, embedding_function=None)
+        assert docs.configuration_json["hnsw"]["space"] == "cosine"
+
+
+def test_a_function_that_cannot_be_recorded_embeds_for_the_handle_it_was_given_to() -> None:
+    schema = Schema().create_index(
+        VectorIndexConfig(embedding_function=lambda texts: [[len(text), 1.0] for text in texts])
+    )
+    with chroma_nb.EphemeralClient(Settings(allow_reset=True)) as client:
+        client.reset()
+        with pytest.warns(DeprecationWarning, match="records it as legacy"):
+            docs = client.create_collection("docs", schema=schema)
+        docs.add(ids=["a"], documents=["abc"])
+        assert docs.get(include=["embeddings"])["embeddings"].tolist() == [[3.0, 1.0]]
+        with pytest.raises(ValueError, match="You must provide an embedding function"):
+            client.get_collection("docs").add(ids=["b"], documents=["abc"])
+
+
+def test_the_default_function_is_chosen_when_something_is_embedded() -> None:
+    schema = Schema().create_index(IntInvertedIndexConfig(), "n")
+    with chroma_nb.EphemeralClient(Settings(allow_reset=True, embedding="static")) as client:
+        client.reset()
+        docs = client.create_collection("docs", schema=schema)
+        docs.add(ids=["a"], documents=["a bear"])
+        recorded = docs.configuration_json["embedding_function"]
+        assert recorded["name"] == "static_minilm"
+        assert docs.query(query_texts=["bear"])["ids"] == [["a"]]

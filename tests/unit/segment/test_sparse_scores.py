@@ -1,0 +1,51 @@
+"""Distances from entries: rarity, masks, and memory that is not free. What they are: test_sparse_index.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chroma_nb import SparseVector
+from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment.sparse_entries import Entries, Terms
+from chroma_nb.segment.sparse_scores import scan
+
+#: The first records of the contract's worked cases: a 1:1.0 2:1.0, b 2:2.0, c 3:1.0, d 1:0.5, and e without a vector.
+RECORDS = Entries(
+    np.array([0, 0, 1, 2, 3], dtype=np.uint32),
+    np.array([1, 2, 2, 3, 1], dtype=np.uint32),
+    np.array([1.0, 1.0, 2.0, 1.0, 0.5], dtype=np.float32),
+)
+QUERY = Terms.of(SparseVector([1, 2], [1.0, 0.5]))
+NAN = float("nan")
+
+
+def distances(idf: bool = False, mask: Any = None) -> list[float]:
+    halves = [RECORDS.where(RECORDS.labels < 1), RECORDS.where(RECORDS.labels >= 1)]
+    return scan(QUERY, halves, 5, 5, idf=idf, mask=mask).tolist()
+
+
+def test_worked_examples() -> None:
+    assert distances() == pytest.approx([-0.5, 0.0, NAN, 0.5, NAN], nan_ok=True)
+    assert distances(idf=True) == pytest.approx(
+        [-0.3132031, 0.1245313, NAN, 0.5622656, NAN], nan_ok=True, abs=1e-6
+    )
+
+
+def test_a_mask_hides_records_and_changes_no_rarity() -> None:
+    mask = np.array([True, False, True, True, True])
+    assert distances(idf=True, mask=mask) == pytest.approx(
+        [-0.3132031, NAN, NAN, 0.5622656, NAN], nan_ok=True, abs=1e-6
+    )
+
+
+def test_numbers_of_all_labels_are_refused_where_there_is_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(WORKSPACE, "_free", lambda: 0)
+    monkeypatch.setattr(WORKSPACE, "_patience", 0.0)
+    with pytest.raises(MemoryBudgetError, match="search by sparse vectors"):
+        scan(QUERY, [RECORDS], 1 << 30, 5, idf=False, mask=None)
