@@ -552,6 +552,7 @@ class Local(API):
                 "answered_from": "memory" if segment.resident_bytes else "disk",
                 "held_because": memory_report.why_this_form(self.segments.residents, segment),
                 "resident_bytes": segment.resident_bytes,
+                **({"sparse_bytes": sparse} if (sparse := segment.sparse_bytes) else {}),
                 "elapsed_ms": round(elapsed * 1e3, 3),
             }
 
