@@ -46,7 +46,7 @@ _LETTER_BYTES = 32
 #: What remembering a word takes beside its text: an entry of a dictionary, and a number.
 _ENTRY_BYTES = 136
 #: Bytes of words that are remembered from one call to the next.
-_REMEMBERED_BYTES = 4 << 20
+_REMEMBERED_BYTES = 8 << 20
 _DROPPED = -1
 
 
