@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 _TYPICAL_DIMENSION = 384
 
 
+def _vector_function(schema: Any) -> Any:
+    """Return the function in a schema that embeds documents; None: it says none."""
+    types = schema.keys.get(EMBEDDING_KEY) or schema.defaults
+    index = None if types.float_list is None else types.float_list.vector_index
+    return None if index is None else index.config.embedding_function
+
+
 def _texts_under(source: str, batch: RecordBatch) -> Sequence[Any]:
     """Return what sparse vectors are made of, a text for each record where it has one."""
     if source == DOCUMENT_KEY:
@@ -81,15 +88,15 @@ class EmbeddingHandle(CollectionHandle):
         if (held is None or function_name(held) == "default") and (
             self._info.configuration.get("embedding_function") == mine
         ):
-            vectors = schema.keys[EMBEDDING_KEY].float_list.vector_index.config
-            if vectors.embedding_function is not None:
-                self._embedding_function = vectors.embedding_function
+            given = _vector_function(schema)
+            if given is not None:
+                self._embedding_function = given
         now = self._info.serialized_schema["keys"]
         for key, types in schema.keys.items():
-            given, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
-            if given is None or there is None:
+            wanted, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
+            if wanted is None or there is None:
                 continue
-            if given["embedding_function"] == there.get("embedding_function"):
+            if wanted["embedding_function"] == there.get("embedding_function"):
                 function = types.sparse_vector.sparse_vector_index.config.embedding_function
                 if function is not None:
                     self._sparse_functions[key] = function
