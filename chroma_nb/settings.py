@@ -172,7 +172,7 @@ class Settings(Displayed):
     )
     max_searches: int = _documented(100, "Most searches in one call of `search`.")
     max_search_queries: int = _documented(
-        100, "Most `Knn` in the searches of one call; each looks through the collection by itself."
+        200, "Most `Knn` in the searches of one call; each looks through the collection by itself."
     )
     max_rank_nodes: int = _documented(
         1_000, "Most operations, numbers and `Knn` in one rank, with the keys of its grouping."

@@ -49,8 +49,8 @@ class SearchResult(ShownResult):
 
     Attributes:
         asked: For each search the text that was asked, or None.
-        parts: For each search its `Knn`s from left to right (`SearchPart`); None where it has no rank, or where the
-            server does not say.
+        parts: For each search its `Knn`s from left to right (`SearchPart`), none of them where a server does not say
+            what they found; None for a search without a rank.
         rerank_scores: For each search what the reranker says of each record, higher is better, or None of one that
             it was not asked about; None where there was no reranker.
     """

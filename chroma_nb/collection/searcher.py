@@ -39,8 +39,6 @@ _N_RESULTS = 10
 #: A part of a search by meaning and words looks at so many neighbours, and at four times as many as are wanted.
 _CANDIDATES = 100
 _CANDIDATES_PER_RESULT = 4
-#: Characters of a caption.
-_ASKED = 200
 
 
 @public_class
@@ -89,7 +87,9 @@ class SearchingHandle(ReadingHandle):
             TypeError: Something else than a `Search` or a text.
         """
         level = ReadLevel(read_level).value
-        given = self._given(searches, by, n_results, where)
+        # A reranker is to see more than the page.
+        candidates = int(rerank_from) if rerank is not None and is_integer(rerank_from) else 0
+        given = self._given(searches, by, n_results, where, candidates)
         check_meaning(given)
         asked = [_text_of(one) for one in given]
         reranking = None if rerank is None else Reranking(rerank, rerank_from, given, asked)
@@ -116,6 +116,7 @@ class SearchingHandle(ReadingHandle):
         by: By | None,
         n_results: int | None,
         where: Where | Condition | None,
+        candidates: int,
     ) -> list[Search]:
         """Return what is searched for, with a search in the place of each text."""
         several = [] if searches is None else searches
@@ -142,7 +143,9 @@ class SearchingHandle(ReadingHandle):
                 )
         wanted = int(n_results or _N_RESULTS)
         return [
-            _search_for(one, by or "both", wanted, where) if isinstance(one, str) else one
+            _search_for(one, by or "both", wanted, where, candidates)
+            if isinstance(one, str)
+            else one
             for one in several
         ]
 
@@ -202,16 +205,17 @@ class SearchingHandle(ReadingHandle):
         return self._sparse_vectors_of(key, texts, queries=True)
 
 
-def _search_for(text: str, by: By, n_results: int, where: Any) -> Search:
-    """Return the search that a text stands for."""
+def _search_for(text: str, by: By, n_results: int, where: Any, candidates: int) -> Search:
+    """Return the search that a text stands for; `candidates`: each part finds so many at least."""
     rank: Rank
     if by == "both":
-        limit = max(_CANDIDATES, _CANDIDATES_PER_RESULT * n_results)
+        limit = max(_CANDIDATES, _CANDIDATES_PER_RESULT * n_results, candidates)
         # What one list lacks comes after the last of it.
         options: Any = {"limit": limit, "default": limit, "return_rank": True}
         rank = Rrf([Knn(text, **options), Knn(text, key=_DOCUMENT, **options)])
     else:
-        rank = Knn(text, key=_EMBEDDING if by == "meaning" else _DOCUMENT, limit=n_results)
+        key = _EMBEDDING if by == "meaning" else _DOCUMENT
+        rank = Knn(text, key=key, limit=max(n_results, candidates))
     return Search(where, rank).limit(n_results).select(*_SELECTED)
 
 
@@ -242,9 +246,11 @@ def _result(searches: Sequence[Search], found: Sequence[Found]) -> SearchResult:
 
 
 def _parts(search: Search, found: Found) -> list[SearchPart] | None:
-    if search.score is None or found.positions is None:
+    if search.score is None:
         return None
-    parts = []
+    parts: list[SearchPart] = []
+    if found.positions is None:
+        return parts
     n_of: dict[str, int] = {}
     for leaf, positions in zip(knn_leaves(search.score), found.positions.tolist(), strict=True):
         name = _NAMES.get(leaf.key, leaf.key)

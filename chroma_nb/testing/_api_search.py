@@ -215,7 +215,7 @@ class SearchTests(APITests):
             deep = deep - 1
         for searches, setting in (
             ([Search(limit=1)] * 101, "max_searches"),
-            ([Search(rank=q() + q())] * 51, "max_search_queries"),
+            ([Search(rank=q() + q() + q())] * 67, "max_search_queries"),
             ([Search(rank=deep)], "max_rank_depth"),
             ([Search(rank=q() + Val(1) * 2 - sum(map(Val, range(1_000))))], "max_rank_nodes"),
         ):

@@ -292,6 +292,21 @@ def test_a_reranker_orders_the_best_anew(five: Any) -> None:
     assert result.parts[0][0].positions == [1, 2, 0]
 
 
+@pytest.mark.parametrize("by", ["both", "meaning", "words"])
+def test_a_reranker_sees_more_than_the_page(five: Any, by: Any) -> None:
+    asked: list[int] = []
+
+    def last(query: str, documents: list[str]) -> list[int]:
+        asked.append(len(documents))
+        return list(range(len(documents)))
+
+    result = five.search("red apple", by=by, n_results=1, rerank=last)
+    n = 3 if by == "words" else 5
+    assert asked == [n]
+    everything = five.search("red apple", by=by, n_results=5)["ids"][0]
+    assert result["ids"] == [everything[n - 1 :]]
+
+
 def test_a_page_is_cut_from_what_was_reranked(five: Any) -> None:
     search = Search(rank=Knn("red", limit=9)).select(K.SCORE).limit(2, 1)
     result = five.search(search, rerank=lambda _, documents: range(len(documents)), rerank_from=3)
@@ -344,6 +359,16 @@ def test_it_shows_scores_and_where_each_part_found_a_record(five: Any) -> None:
     assert "<mark>red</mark>" in page
     by_words = _page(five.search("red apple", by="words"))
     assert "words" not in _heads(by_words), "there is one list alone"
+
+
+def test_it_shows_bars_where_a_server_does_not_say_who_found_what(five: Any) -> None:
+    result = five.search("red apple")
+    result.parts = [[]]
+    page = _page(result)
+    assert _heads(page)[:4] == ["#", "score", "id", "document"]
+    assert "best first" in page
+    assert "<meter" in page
+    assert "rank by words" not in result.to_pandas().columns
 
 
 def test_it_shows_nothing_that_was_not_selected(five: Any) -> None:
