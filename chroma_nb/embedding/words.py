@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb import forked
 from chroma_nb.embedding.murmur import murmur3
 from chroma_nb.importing import import_module
 from chroma_nb.memory.workspace import WORKSPACE
@@ -46,7 +47,7 @@ _LETTER_BYTES = 32
 #: What remembering a word takes beside its text: an entry of a dictionary, and a number.
 _ENTRY_BYTES = 136
 #: Bytes of words that are remembered from one call to the next.
-_REMEMBERED_BYTES = 4 << 20
+_REMEMBERED_BYTES = 8 << 20
 _DROPPED = -1
 
 
@@ -90,6 +91,13 @@ class Words:
         self._stemmer: Any = None
         self._known: dict[str, int] = {}
         self._known_bytes = 0
+        forked.watch(self)
+
+    def on_fork(self) -> None:
+        """In a forked child another thread of the parent may have had the lock, and the stemmer half-way."""
+        self._lock = threading.Lock()
+        self._stemmer = None
+        self._known, self._known_bytes = {}, 0
 
     def count(self, texts: Sequence[str]) -> WordCounts:
         """Return the stems of texts, and how often each has them.

@@ -51,7 +51,7 @@ class CollectionMemory:
     form: str
     n_records: int
     resident_bytes: int
-    #: The same by part: ids, documents, metadata, norms, graph, ...
+    #: The same by part: ids, documents, metadata, norms, graph, sparse (the indexes of words and sparse vectors), ...
     parts: dict[str, int]
     disk_bytes: int
     pinned: bool

@@ -111,18 +111,19 @@ class SearchLimits:
             parts = operands(node)
             n_nodes += _FUSED_NODES * len(parts) if isinstance(node, Rrf) else 1
             if depth > self.depth:
+                setting = " (Settings.max_rank_depth)" if self.depth < _DEEPEST else ""
                 raise InvalidArgumentError(
-                    f"{where}.rank is nested more than {self.depth:,} deep, which is the limit "
-                    "(Settings.max_rank_depth). A list of ranks under one Sum or Mul is flat: Sum([a, b, c])."
+                    f"{where}.rank is nested more than {self.depth:,} deep, which is the limit{setting}. A list of ranks "
+                    "under one Sum or Mul is flat: Sum([a, b, c])."
                 )
             if n_nodes > self.nodes:
                 raise InvalidArgumentError(
                     f"{where} has more than {self.nodes:,} ranks and keys, which is the limit "
                     "(Settings.max_rank_nodes). Ask in several searches."
                 )
-            if isinstance(node, Val) and not math.isfinite(node.value):
+            if isinstance(node, Val) and not _is_finite(node.value):
                 raise InvalidArgumentError(
-                    f"Expected a number in {where}.rank to be finite, got {node.value}"
+                    f"Expected a number in {where}.rank to be finite and of 64 bits, got {shown(node.value)}"
                 )
             if isinstance(node, Knn):
                 yield node
@@ -194,7 +195,7 @@ def _check_knn(where: str, knn: Knn) -> int:
         )
     default = knn.default
     is_number = isinstance(default, int | float) and not isinstance(default, bool)
-    if default is not None and not (is_number and math.isfinite(default)):
+    if default is not None and not (is_number and _is_finite(default)):
         raise InvalidArgumentError(
             f"Expected default of a Knn in {where} to be a finite number, got {shown(default)}"
         )
@@ -212,7 +213,7 @@ def _check_knn(where: str, knn: Knn) -> int:
             f"Expected the indices of a sparse query in {where} to be at most {_MOST_INDEX:,}, got "
             f"{query.indices[-1]:,}"
         )
-    if not all(map(math.isfinite, query.values)):
+    if not all(map(_is_finite, query.values)):
         raise InvalidArgumentError(
             f"Expected the values of a sparse query in {where} to be finite numbers"
         )
@@ -229,7 +230,15 @@ def _check_numbers(where: str, query: Sequence[Any]) -> None:
         raise InvalidArgumentError(
             f"Expected the query of a Knn in {where} to be numbers, got {shown(list(query))}"
         )
-    if not all(map(math.isfinite, query)):
+    if not all(map(_is_finite, query)):
         raise InvalidArgumentError(
             f"Expected the query of a Knn in {where} to be finite numbers, got {shown(list(query))}"
         )
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        # A whole number that no float comes near to.
+        return False

@@ -170,6 +170,7 @@ def explanation(
         "answered_from": "memory" if segment.resident_bytes else "disk",
         "held_because": "",
         "resident_bytes": segment.resident_bytes,
+        **({"sparse_bytes": sparse} if (sparse := segment.sparse_bytes) else {}),
         "elapsed_ms": round(elapsed * 1e3, 3),
     }
 

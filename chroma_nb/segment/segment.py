@@ -61,6 +61,11 @@ class Segment:
         """Bytes of memory that unloading gives back."""
         return 0
 
+    @property
+    def sparse_bytes(self) -> int:
+        """Bytes of that which searches by words and sparse vectors have made."""
+        return 0
+
     def plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
         """Choose how to answer."""
         loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
@@ -190,6 +195,10 @@ class LoadedSegment(Segment):
     @property
     def resident_bytes(self) -> int:
         return sum(self.parts().values())
+
+    @property
+    def sparse_bytes(self) -> int:
+        return self.metadata.parts().get("sparse", 0)
 
     @staticmethod
     def bytes_for(n_labels: int, sizes: TextSizes) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SCALARS = frozenset((str, int, float, bool))
+_USUAL = _SCALARS | {SparseVector}
 _RESERVED_KEY = "chroma:document"
 #: A sparse vector's numbers are kept as Chroma's server keeps them: 32 bits each.
 _LARGEST_INDEX = 2**32 - 1
@@ -46,14 +47,12 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
         raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
     out: list[dict[str, Any] | None] = []
     texts: list[str] = []
-    scalars = _SCALARS
+    usual = _USUAL
     for metadata in rows:
         if type(metadata) is dict and metadata:
             # The usual case is recognized by its types alone, which is fast.
-            if set(map(type, metadata)) == {str} and scalars.issuperset(
-                map(type, metadata.values())
-            ):
-                plain = True
+            if set(map(type, metadata)) == {str} and usual.issuperset(map(type, metadata.values())):
+                plain, sparse = True, []
                 for key, value in metadata.items():
                     plain = plain and key[:1] not in _RESERVED_STARTS
                     kind = type(value)
@@ -63,8 +62,14 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
                         plain = plain and value - value == 0
                     elif kind is int:
                         plain = plain and INT_MIN <= value <= INT_MAX
+                    elif kind is SparseVector:
+                        sparse.append(key)
                     texts.append(key)
                 if plain and _RESERVED_KEY not in metadata:
+                    if sparse:
+                        metadata = metadata.copy()
+                        for key in sparse:
+                            metadata[key] = _check_sparse(key, metadata[key], texts)
                     out.append(metadata)
                     continue
             out.append(_check_metadata(metadata, texts))
@@ -245,16 +250,16 @@ def _check_sparse(key: str, vector: SparseVector, texts: list[str]) -> dict[str,
             ),
             "Number the entries by a hash of 32 bits.",
         )
-    for value in values:
-        if not -_LARGEST_VALUE <= value <= _LARGEST_VALUE:
-            raise with_way_out(
-                InvalidArgumentError(
-                    "Expected values of a sparse vector to be finite numbers of 32 bits, got "
-                    f"{brief(value)} for key {key!r}"
-                ),
-                "Leave the index out.",
-            )
-    plain = SparseVector.of_plain(list(indices), [float(value) for value in values])
+    wrong = [value for value in values if not -_LARGEST_VALUE <= value <= _LARGEST_VALUE]
+    if wrong:
+        raise with_way_out(
+            InvalidArgumentError(
+                "Expected values of a sparse vector to be finite numbers of 32 bits, got "
+                f"{brief(wrong[0])} for key {key!r}"
+            ),
+            "Leave the index out.",
+        )
+    plain = SparseVector.of_plain(indices.copy(), list(map(float, values)))
     if labels is not None:
         plain.labels = [plain_text(label) for label in labels]
         texts.extend(plain.labels)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.collection.collection import Collection
     from chroma_nb.collection.results import GetResult, QueryResult
+    from chroma_nb.collection.search_result import SearchResult
 
 #: Nothing is asked until nobody has typed for so long: from the time between two keys of somebody who types, to where an
 #: answer seems late. Between them it is as long as the last answer took.
@@ -44,7 +45,16 @@ _FILTERS = 6
 #: Records whose values say which control a key gets.
 _LOOKED_AT = 200
 #: What helps where a question cannot be embedded.
-_BY_RECORD = "Search by “near to” and the id of a record instead."
+_BY_RECORD = "Search by “words” instead, or by “near to” and the id of a record."
+#: What a question is searched by; and a record's id instead of a question.
+_BY = [("meaning", "meaning"), ("words", "words"), ("both", "both")]
+_RECORD = "record"
+_ASKS = {
+    "meaning": "a question, in your own words",
+    "words": "words, the rarer the better",
+    "both": "a question, or words",
+    _RECORD: "the id of a record",
+}
 #: Chosen where no key is.
 _NO_KEY = object()
 
@@ -53,15 +63,15 @@ class SearchWidget(Panel):
     """A live search over one collection.
 
     Type a question and choose filters; the answer follows, with the time that it took, the way it was
-    found, and the call that gives the same. Or enter the id of a record, and find what is near to it; a collection
-    without an embedding function offers that alone.
+    found, and the call that gives the same. It is searched by its meaning, by its words, or by both. Or enter the id of
+    a record, and find what is near to it. A collection without an embedding function offers words and records alone.
 
     Args:
         collection: The collection.
         n_results: Records wanted at first.
 
     Attributes:
-        result: The last answer, a `QueryResult` or `GetResult`.
+        result: The last answer, a `QueryResult`, `SearchResult` or `GetResult`.
         code: The call that gives it.
     """
 
@@ -75,7 +85,7 @@ class SearchWidget(Panel):
         #: Keys without a control so far.
         self._further: list[FieldSummary] = []
         self._seen: dict[str, Seen] = {}
-        self.result: QueryResult | GetResult | None = None
+        self.result: QueryResult | SearchResult | GetResult | None = None
         self.code = ""
         super().__init__()
         if self._root is not None:
@@ -91,9 +101,9 @@ class SearchWidget(Panel):
 
     def _build(self, w: Any) -> Any:
         style = {"description_width": _LABEL}
-        by = [("question", True)] if self._embeds else []
         self.by = w.Dropdown(
-            options=[*by, ("near to", False)],
+            options=[*(_BY if self._embeds else _BY[1:2]), ("near to", _RECORD)],
+            value="meaning" if self._embeds else _RECORD,
             description="search by",
             layout=w.Layout(width="184px"),
             style=style,
@@ -155,8 +165,7 @@ class SearchWidget(Panel):
         )
 
     def _word_question(self) -> None:
-        asks = "a question, in your own words" if self.by.value else "the id of a record"
-        self._set(self.question, "placeholder", asks)
+        self._set(self.question, "placeholder", _ASKS[self.by.value])
 
     # -- filters ------------------------------------------------------------------------------
 
@@ -254,7 +263,12 @@ class SearchWidget(Panel):
             arguments["where"] = where
         if words := self.contains.value:
             arguments["where_document"] = {"$contains": words}
-        how = self._query(asked, arguments) if asked else self._first(arguments)
+        if not asked:
+            how = self._first(arguments)
+        elif self.by.value in ("words", "both"):
+            how = self._search(asked, self.by.value)
+        else:
+            how = self._query(asked, arguments)
         self._set(self._about, "value", fill("label", label=how, kind="k"))
         rows = Extent(rows=self.n_results.value)
         self._set(self._answer, "value", display.html(self.result, rows) or "")
@@ -270,11 +284,30 @@ class SearchWidget(Panel):
         self.code = call_code("get", arguments)
         return f"{_milliseconds(started)}, the first records in the order in which they came"
 
+    def _search(self, asked: str, by: str) -> str:
+        """Search by words, or by both; say how long it took."""
+        arguments: dict[str, Any] = {"by": by, "n_results": self.n_results.value}
+        conditions = [] if self.where is None else [self.where]
+        if words := self.contains.value:
+            conditions.append({"#document": {"$contains": words}})
+        if conditions:
+            arguments["where"] = all_of(conditions)
+        started = time.perf_counter()
+        try:
+            self.result = self._collection.search(asked, **arguments)
+        except (InvalidArgumentError, InvalidDimensionException) as error:
+            if "dimension" not in str(error):
+                raise
+            raise ValueError(f"{error} Search by words instead.") from error
+        self.code = f"collection.search({asked!r}, {arguments_code(arguments)})"
+        what = "its words" if by == "words" else "its meaning and its words, embedding it included"
+        return f"{_milliseconds(started)} by {what}"
+
     def _query(self, asked: str, arguments: dict[str, Any]) -> str:
         """Ask for what is near; say how it was found."""
         arguments = {"n_results": self.n_results.value, **arguments}
         started = time.perf_counter()
-        by_question = self.by.value
+        by_question = self.by.value != _RECORD
         if by_question:
             # Embedded once: explaining the query asks a second time.
             try:

@@ -30,6 +30,7 @@ from chroma_nb.search.ranks import (
     Sub,
     Sum,
     Val,
+    knn_leaves,
     with_leaves,
 )
 from chroma_nb.search.shown import shown
@@ -325,7 +326,8 @@ def read_found(found: Any, request: SearchRequest) -> list[Found]:
         if "scores" in wanted:
             answer.scores = _read_scores(columns["scores"][at], len(ids))
         if positions is not None and positions[at] is not None:
-            answer.positions = _read_positions(positions[at], len(ids))
+            n_leaves = sum(1 for _ in knn_leaves(search.score or Val(0)))
+            answer.positions = _read_positions(positions[at], n_leaves, len(ids))
         answers.append(answer)
     return answers
 
@@ -355,8 +357,10 @@ def _read_scores(values: Any, size: int) -> list[float | None]:
     return scores
 
 
-def _read_positions(values: Any, size: int) -> Any:
+def _read_positions(values: Any, n_leaves: int, size: int) -> Any:
     rows = [check_kind(row, list, "'positions'") for row in check_kind(values, list, "'positions'")]
-    if any(len(row) != size or not set(map(type, row)) <= {int} for row in rows):
+    if len(rows) != n_leaves or any(len(row) != size for row in rows):
         raise AnswerError(f"'positions' has something else than {size:,} numbers for each query")
-    return np.array(rows, dtype=np.int32).reshape(len(rows), size)
+    if any(type(at) is not int or at < -1 for row in rows for at in row):
+        raise AnswerError("'positions' has something else than places")
+    return np.array(rows, dtype=np.int32).reshape(n_leaves, size)

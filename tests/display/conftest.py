@@ -11,6 +11,7 @@ import chroma_nb
 from chroma_nb.check_report import CheckReport, CollectionCheck
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.limits import Limit, explained
+from chroma_nb.search import Search
 from chroma_nb.transfer.report import TransferReport
 from chroma_nb.types import DEFAULT_DATABASE, DEFAULT_TENANT
 
@@ -60,6 +61,11 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
         "get": collection.get(include=["documents", "metadatas", "embeddings", "uris"]),
         "query": collection.query(query_texts=asked, n_results=2),
         "by embedding": collection.query(query_embeddings=[[1.0] * 256], n_results=2),
+        "search": collection.search([*asked, Search(limit=1)]),
+        "words": collection.search(
+            "animal", by="words", rerank=lambda _, texts: [1.5] * len(texts)
+        ),
+        "nothing searched": collection.search("x", where={"n": -1}),
         "nothing": collection.query(query_texts="x", where={"n": -1}),
         "comparison": chroma_nb.compare(
             collection.query(query_texts=asked, n_results=2),

@@ -455,6 +455,7 @@ def test_typing_asks_once(glosses: Any, monkeypatch: pytest.MonkeyPatch) -> None
 def test_own_embeddings_are_asked_by_id(client: Any) -> None:
     alpha = client.get_collection("alpha", embedding_function=None)
     with alpha.widget(n_results=3) as panel:
+        assert [label for label, _ in panel.by.options] == ["words", "near to"]
         panel.question.value = "17"
         wait_until(lambda: "query" in panel.code)
         assert panel.result["ids"][0][0] == "17"
@@ -467,14 +468,32 @@ def test_own_embeddings_are_asked_by_id(client: Any) -> None:
 def test_a_question_or_a_record(glosses: Any) -> None:
     one = glosses.get(limit=1)["ids"][0]
     with glosses.widget(n_results=3) as panel:
-        assert [label for label, _ in panel.by.options] == ["question", "near to"]
-        panel.by.value = False
+        labels = [label for label, _ in panel.by.options]
+        assert labels == ["meaning", "words", "both", "near to"]
+        panel.by.value = "record"
         panel.question.value = one
         wait_until(lambda: one in panel.code)
         assert panel.result["ids"][0][0] == one
         assert panel.result == eval(panel.code, {"collection": glosses})
-        panel.by.value = True
+        panel.by.value = "meaning"
         assert "query_texts" in panel.code, "at once, as nobody types"
+
+
+@pytest.mark.parametrize("by", ["words", "both"])
+def test_a_question_is_searched_by_words_too(glosses: Any, by: str) -> None:
+    with glosses.widget(n_results=3) as panel:
+        panel.by.value = by
+        panel.question.value = "bear"
+        wait_until(lambda: "'bear'" in panel.code)
+        assert "bear" in panel.result["documents"][0][0]
+        assert panel.result == eval(panel.code, {"collection": glosses})
+        assert f"by='{by}'" in panel.code
+        assert "score" in panel._answer.value
+        assert said(panel._status) == ""
+        panel.contains.value = "no document has this"
+        wait_until(lambda: "has this" in panel.code)
+        assert panel.result["ids"] == [[]]
+        assert "score" not in panel._answer.value
 
 
 def test_a_function_that_does_not_fit_says_what_does(client: Any) -> None:
@@ -484,7 +503,10 @@ def test_a_function_that_does_not_fit_says_what_does(client: Any) -> None:
         panel.question.value = "a question"
         wait_until(lambda: "near to" in said(panel._status))
         assert "dimension of 2" in said(panel._status)
-        panel.by.value = False
+        panel.by.value = "words"
+        panel.question.value = "x"
+        wait_until(lambda: panel.result is not None and panel.result["ids"] == [["a"]])
+        panel.by.value = "record"
         panel.question.value = "a"
         wait_until(lambda: panel.result is not None and panel.result["ids"] == [["a", "b"]])
         assert said(panel._status) == ""

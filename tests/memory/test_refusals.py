@@ -18,6 +18,7 @@ from chroma_nb.memory import preflight
 from chroma_nb.memory.pressure import PRESSURE
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.search import GroupBy, K, Knn, MinK, Search, Sum
 from chroma_nb.transfer.arrow import table_bytes
 from chroma_nb.transfer.stores import place_of
 from tests.memory.fakes import MIB, PLENTY, FakeMachine, tight
@@ -380,6 +381,30 @@ def test_query(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fewer = docs.query(query_embeddings=VECTORS[:2], n_results=200)
     assert [row[0] for row in fewer["ids"]] == IDS[:2]
     assert [len(row) for row in docs.query(n_results=10, **many)["ids"]] == [10] * 200
+
+
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_search(client: Any, is_loaded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    docs = docs_of(client)
+    if not is_loaded:
+        client.memory.unload("one")
+        monkeypatch.setattr("chroma_nb.segment.resident_set.ResidentSet.may_fit", lambda *_: False)
+    tight(monkeypatch, 4 * MIB)
+    monkeypatch.setattr("chroma_nb.segment.resident_set.ResidentSet.lend", lambda *_: 0)
+    near = Knn(VECTORS[7], limit=N)
+    error, ways = refused(lambda: docs.search(Search(rank=near).select_all()))
+    assert str(error).startswith("search() for 8,000 results from collection [one]")
+    assert ways == ["ask for fewer results: Search(limit=10)", "select less of each: K.SCORE alone"]
+    assert docs.search(Search(rank=near, limit=10).select_all())["ids"][0][0] == "id7"
+    assert len(docs.search(Search(rank=near).select(K.SCORE))["ids"][0]) == N
+    # The work for a rank: numbers for each record that any of its parts finds.
+    error, ways = refused(lambda: docs.search(Search(rank=Sum([near] * 60), limit=10)))
+    assert str(error).startswith("search() with 8,000 candidates in collection [one]")
+    assert ways[0] == "give each Knn a smaller limit="
+    assert docs.search(Search(rank=Sum([Knn(VECTORS[7], limit=50)] * 60)))["ids"][0][0] == "id7"
+    grouped = GroupBy([f"row{at}" for at in range(40)], MinK(K.SCORE, 1))
+    error, _ = refused(lambda: docs.search(Search(rank=near, group_by=grouped)))
+    assert str(error).startswith("search() in groups with 8,000 records of collection [one]")
 
 
 def test_a_map(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import chroma_nb
 from benchmarks.servers import Running, running, start_ours
-from chroma_nb import errors, stores
+from chroma_nb import Knn, Search, errors, stores
 from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
@@ -187,6 +187,9 @@ def test_the_async_face_at_a_server(server: Running) -> None:
             assert await docs.count() == 40
             found = await docs.query(query_embeddings=[[7.0, 1.0]], n_results=1)
             assert found["ids"] == [["7"]]
+            near = Search(rank=Knn([7.0, 1.0]), limit=1)
+            found = await asyncio.gather(*(docs.search([near, near]) for _ in range(8)))
+            assert [one["ids"] for one in found] == [[["7"], ["7"]]] * 8
             assert (await client.memory.report()).server == f"http://localhost:{server.port}"
             assert await client.memory.budget > 0
             assert [one.name for one in await client.list_collections()] == ["async"]

@@ -16,6 +16,7 @@ from chroma_nb.api._chroma_server import _NOT_OFFERED
 from chroma_nb.api._fastapi import FastAPI
 from chroma_nb.api._rest import RestAPI
 from chroma_nb.api.base import API
+from chroma_nb.search import GroupBy, K, Knn, Limit, MaxK, Search, SparseVector
 from chroma_nb.server.endpoints import ENDPOINTS
 from chroma_nb.server.service import HANDLERS
 from chroma_nb.types import RecordBatch
@@ -44,6 +45,20 @@ REQUESTS: dict[Any, Any] = {
         r.Write(RecordBatch(["a", "b"], VECTORS, ["x", None], [None, "u"], [{"n": 1}, None])),
         r.Get(**FILTERS, limit=3, offset=4, include=["uris"]),
         r.Query(VECTORS, 2, **FILTERS, include=["uris"]),
+        r.SearchRequest(
+            [
+                Search(
+                    K("n") == 1,
+                    abs(Knn([1.0, 2.0], limit=3, default=4.0, return_rank=True))
+                    + Knn(SparseVector([1, 2], [1.5, 2.5], ["x", "y"]), key="sp") / 2,
+                    GroupBy(["c"], MaxK(["y", K.SCORE], 2)),
+                    Limit(1, 2),
+                    [K.DOCUMENT, "c"],
+                ),
+                Search(),
+            ],
+            "index_only",
+        ),
         r.ScanStep("token", 2, True, **FILTERS, include=["uris"], piece_bytes=5, skip_damaged=True),
         r.Delete(**FILTERS, limit=3),
         r.Pin(True),

@@ -23,9 +23,11 @@ import chroma_nb as chroma
 from chroma_nb import deadline
 from chroma_nb.api._http import ServerConnection
 from chroma_nb.collection import CollectionList, Explanation, GetResult, QueryResult
+from chroma_nb.collection.search_result import SearchResult
 from chroma_nb.errors import ChromaError, MemoryBudgetError, ServerUnavailableError
 from chroma_nb.memory import preflight
 from chroma_nb.memory.report import MemoryReport
+from chroma_nb.search import Knn, Search
 from chroma_nb.types import FieldSummary, IndexingStatus
 from chroma_nb.wire.text import _text_bytes
 from tests.support.json_halves import HALVES
@@ -74,6 +76,15 @@ GOOD: dict[str, Any] = {
         "documents": [["x"]],
         "metadatas": [[{"k": 1}]],
         "embeddings": [[[1.0, 2.0]]],
+    },
+    "search": {
+        "ids": [["a"]],
+        "documents": [["x"]],
+        "metadatas": [[{"k": 1}]],
+        "embeddings": [[[1.0, 2.0]]],
+        "scores": [[0.5]],
+        "select": [[]],
+        "positions": [[[0]]],
     },
     "scan": {
         "scan": "token",
@@ -212,6 +223,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
         query_embeddings=[[1.0, 2.0]],
         include=["documents", "metadatas", "embeddings", "distances"],
     ),
+    "search": lambda _, docs: docs.search(Search(rank=Knn([1.0, 2.0])).select_all()),
     "scan": lambda _, docs: docs.to_arrow(),
     "delete": lambda _, docs: docs.delete(ids=["a"]),
     "unload": lambda _, docs: docs.unload(),
@@ -307,6 +319,27 @@ def are_matches(found: Any) -> bool:
     )
 
 
+def are_found(found: Any) -> bool:
+    # One search was asked. A column that the server says nothing of is None, as one that was not selected.
+    (ids,) = found["ids"]
+    columns = {
+        "documents": list[str | None],
+        "metadatas": Metadatas,
+        "embeddings": list[list[float]],
+        "scores": list[float | None],
+    }
+    return (
+        type(found) is SearchResult
+        and fits(ids, list[str])
+        and all(
+            found[name] == [None]
+            or (fits(found[name][0], kind) and len(found[name][0]) == len(ids))
+            for name, kind in columns.items()
+        )
+        and all(len(part.positions) == len(ids) for part in found.parts[0] or ())
+    )
+
+
 #: Call -> a check that what it returned has the promised type and agrees with the answer.
 RIGHT: dict[str, Callable[[Any, Any], bool]] = {
     "heartbeat": lambda shown, odd: fits(shown, int) and odd["nanosecond heartbeat"] is shown,
@@ -321,6 +354,7 @@ RIGHT: dict[str, Callable[[Any, Any], bool]] = {
         type(shown) is GetResult and are_records(shown["ids"], shown) and shown["ids"] == odd["ids"]
     ),
     "query": lambda shown, odd: are_matches(shown) and shown["ids"] == odd["ids"],
+    "search": lambda shown, odd: are_found(shown) and shown["ids"] == odd["ids"],
     "scan": is_table,
     "delete": lambda shown, odd: fits(shown, dict[str, int]) and shown == odd,
     "unload": lambda shown, odd: fits(odd["released"], int) and shown == odd["released"],

@@ -57,6 +57,9 @@ def totals(
     loaded = sum(collection.resident_bytes > 0 for collection in report.collections)
     line = _sparkline(report.history)
     note = f"{loaded} of {len(report.collections)} collections loaded"
+    sparse = sum(one.parts.get("sparse", 0) for one in report.collections)
+    if sparse:
+        note += f"; {format_bytes(sparse)} of it for searches by words and sparse vectors"
     free = f"by {report.limit_source}, {format_bytes(free_bytes)} free"
     if report.short:
         free += "; memory is short, so collections that are not pinned are unloaded"

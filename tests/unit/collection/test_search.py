@@ -217,6 +217,13 @@ def test_no_searches_and_no_records(five: Any, client: Any) -> None:
     assert empty.search("words")["ids"] == [[]]
 
 
+def _deep(n: int) -> Any:
+    rank: Any = Knn("x")
+    for _ in range(n):
+        rank = rank - 1
+    return rank
+
+
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
@@ -236,6 +243,16 @@ def test_no_searches_and_no_records(five: Any, client: Any) -> None:
             InvalidArgumentError,
             "dimension of 2, got 1",
         ),
+        (lambda c: c.search(Search(rank=_deep(1_000))), InvalidArgumentError, "256 deep"),
+        (lambda c: c.search(Search(rank=_deep(100))), InvalidArgumentError, "max_rank_depth"),
+        (lambda c: c.search(Search(rank=Knn("x") * 10**400)), InvalidArgumentError, "finite"),
+        (
+            lambda c: c.search(Search(rank=Knn("x", default=10**400))),
+            InvalidArgumentError,
+            "finite",
+        ),
+        (lambda c: c.search(Search(rank=Knn([10**400, 1]))), InvalidArgumentError, "finite"),
+        (lambda c: c.search(Search(rank=Knn([True, False]))), InvalidArgumentError, "numbers"),
         (lambda c: c.search(Search(rank=Knn("x", limit=2.5))), InvalidArgumentError, "limit"),
         (
             lambda c: c.search(Search(group_by=GroupBy("c", MinK("y", 1)))),

@@ -211,3 +211,12 @@ def test_indices_are_sorted_with_their_values_and_labels():
         normalize_sparse_vector([1, 1], [1.0, 2.0])
     with pytest.raises(ValueError, match="2 indices and 1 values"):
         normalize_sparse_vector([1, 2], [1.0])
+
+
+def test_a_forked_child_does_not_wait_for_its_parents_lock():
+    words = Words()
+    wanted = words.count(["running foxes"])
+    # As another thread of the parent may leave it.
+    words._lock.acquire()
+    words.on_fork()
+    assert np.array_equal(words.count(["running foxes"]).indices, wanted.indices)

@@ -75,3 +75,14 @@ def test_a_pool_that_was_saved_finds_its_texts() -> None:
     restored.put(np.array([50]), ["new"])
     wanted = ["new", *(f"id {i}" for i in range(50))]
     assert restored.find(wanted, np.ones(51, dtype=bool)).tolist() == [50, *range(50)]
+
+
+def test_labels_are_split_by_the_bytes_of_their_texts() -> None:
+    pool = TextPool()
+    pool.resize(6)
+    pool.put(np.arange(5), ["aa", "é", "x" * 50, None, ""])
+    labels = np.array([0, 1, 2, 3, 4, 5])
+    pieces = [piece.tolist() for piece in pool.split(labels, 10)]
+    assert pieces == [[0, 1], [2, 3, 4], [5]]
+    assert list(pool.split(labels[:0], 10)) == []
+    assert [piece.tolist() for piece in pool.split(labels, 1 << 20)] == [labels.tolist()]
