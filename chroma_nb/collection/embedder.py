@@ -74,33 +74,6 @@ class EmbeddingHandle(CollectionHandle):
         #: What makes sparse vectors, by metadata key: given with the schema, or built from it when first used.
         self._sparse_functions: dict[str, Any] = {}
 
-    def hold_functions(self, schema: Any, recorded: dict[str, Any]) -> None:
-        """Embed with the functions in a schema, where they are those that the collection records.
-
-        One that cannot be built from what is recorded of it has to be given again in another process.
-
-        Args:
-            schema: What the collection was made with.
-            recorded: The same in Chroma's JSON.
-        """
-        held = self._embedding_function
-        mine = vector_config(recorded).get("embedding_function")
-        if (held is None or function_name(held) == "default") and (
-            self._info.configuration.get("embedding_function") == mine
-        ):
-            given = _vector_function(schema)
-            if given is not None:
-                self._embedding_function = given
-        now = self._info.serialized_schema["keys"]
-        for key, types in schema.keys.items():
-            wanted, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
-            if wanted is None or there is None:
-                continue
-            if wanted["embedding_function"] == there.get("embedding_function"):
-                function = types.sparse_vector.sparse_vector_index.config.embedding_function
-                if function is not None:
-                    self._sparse_functions[key] = function
-
     # -- embedding ----------------------------------------------------------------------------
 
     def embed_documents(self, documents: Sequence[Any]) -> NDArray[np.float32]:
@@ -307,3 +280,32 @@ class EmbeddingHandle(CollectionHandle):
                 self.id, configuration=configuration, **self._in_database
             )
         return function
+
+
+def hold_functions(collection: EmbeddingHandle, schema: Any, recorded: dict[str, Any]) -> None:
+    """Embed with the functions in a schema, where they are those that the collection records.
+
+    One that cannot be built from what is recorded of it has to be given again in another process.
+
+    Args:
+        collection: A collection that was made with a schema, or was there.
+        schema: What the collection was made with.
+        recorded: The same in Chroma's JSON.
+    """
+    held = collection._embedding_function
+    mine = vector_config(recorded).get("embedding_function")
+    if (held is None or function_name(held) == "default") and (
+        collection._info.configuration.get("embedding_function") == mine
+    ):
+        given = _vector_function(schema)
+        if given is not None:
+            collection._embedding_function = given
+    now = collection._info.serialized_schema["keys"]
+    for key, types in schema.keys.items():
+        wanted, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
+        if wanted is None or there is None:
+            continue
+        if wanted["embedding_function"] == there.get("embedding_function"):
+            function = types.sparse_vector.sparse_vector_index.config.embedding_function
+            if function is not None:
+                collection._sparse_functions[key] = function
