@@ -174,7 +174,8 @@ def complete(
     given = copy.deepcopy(dict(schema or {}))
     defaults = {**default_defaults(), **given.get("defaults", {})}
     keys = {**default_keys(), **given.get("keys", {})}
-    for types, usual in ((defaults, index(False)), (keys[EMBEDDING_KEY], index(True))):
+    of_documents = index(True, {"source_key": DOCUMENT_KEY})
+    for types, usual in ((defaults, index(False)), (keys[EMBEDDING_KEY], of_documents)):
         vector = types.setdefault("float_list", {}).setdefault("vector_index", usual)
         vector["config"] = _vector_config(configuration, vector.get("config", {}))
     result = {"defaults": defaults, "keys": keys}

@@ -18,6 +18,7 @@ from chroma_nb.collection.configuration import (
     configuration_for,
     schema_to_json,
 )
+from chroma_nb.collection.embedder import hold_functions
 from chroma_nb.collection.results import CollectionList
 from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.conflicts import check_conflict_on_get
@@ -204,7 +205,7 @@ class ClientAPI(Connection, Displayed):
         collection = self.collection_of(info, embedding_function, data_loader)
         if given is not None:
             check_same_index(given, info.configuration)
-            collection.hold_functions(schema, given)
+            hold_functions(collection, schema, given)
         return collection
 
     def get_or_create_collection(

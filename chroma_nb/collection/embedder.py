@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 _TYPICAL_DIMENSION = 384
 
 
+def _vector_function(schema: Any) -> Any:
+    """Return the function in a schema that embeds documents; None: it says none."""
+    types = schema.keys.get(EMBEDDING_KEY) or schema.defaults
+    index = None if types.float_list is None else types.float_list.vector_index
+    return None if index is None else index.config.embedding_function
+
+
 def _texts_under(source: str, batch: RecordBatch) -> Sequence[Any]:
     """Return what sparse vectors are made of, a text for each record where it has one."""
     if source == DOCUMENT_KEY:
@@ -66,33 +73,6 @@ class EmbeddingHandle(CollectionHandle):
         self._built_function: Any = None
         #: What makes sparse vectors, by metadata key: given with the schema, or built from it when first used.
         self._sparse_functions: dict[str, Any] = {}
-
-    def hold_functions(self, schema: Any, recorded: dict[str, Any]) -> None:
-        """Embed with the functions in a schema, where they are those that the collection records.
-
-        One that cannot be built from what is recorded of it has to be given again in another process.
-
-        Args:
-            schema: What the collection was made with.
-            recorded: The same in Chroma's JSON.
-        """
-        held = self._embedding_function
-        mine = vector_config(recorded).get("embedding_function")
-        if (held is None or function_name(held) == "default") and (
-            self._info.configuration.get("embedding_function") == mine
-        ):
-            vectors = schema.keys[EMBEDDING_KEY].float_list.vector_index.config
-            if vectors.embedding_function is not None:
-                self._embedding_function = vectors.embedding_function
-        now = self._info.serialized_schema["keys"]
-        for key, types in schema.keys.items():
-            given, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
-            if given is None or there is None:
-                continue
-            if given["embedding_function"] == there.get("embedding_function"):
-                function = types.sparse_vector.sparse_vector_index.config.embedding_function
-                if function is not None:
-                    self._sparse_functions[key] = function
 
     # -- embedding ----------------------------------------------------------------------------
 
@@ -300,3 +280,32 @@ class EmbeddingHandle(CollectionHandle):
                 self.id, configuration=configuration, **self._in_database
             )
         return function
+
+
+def hold_functions(collection: EmbeddingHandle, schema: Any, recorded: dict[str, Any]) -> None:
+    """Embed with the functions in a schema, where they are those that the collection records.
+
+    One that cannot be built from what is recorded of it has to be given again in another process.
+
+    Args:
+        collection: A collection that was made with a schema, or was there.
+        schema: What the collection was made with.
+        recorded: The same in Chroma's JSON.
+    """
+    held = collection._embedding_function
+    mine = vector_config(recorded).get("embedding_function")
+    if (held is None or function_name(held) == "default") and (
+        collection._info.configuration.get("embedding_function") == mine
+    ):
+        given = _vector_function(schema)
+        if given is not None:
+            collection._embedding_function = given
+    now = collection._info.serialized_schema["keys"]
+    for key, types in schema.keys.items():
+        wanted, there = sparse_index(recorded["keys"].get(key)), sparse_index(now.get(key))
+        if wanted is None or there is None:
+            continue
+        if wanted["embedding_function"] == there.get("embedding_function"):
+            function = types.sparse_vector.sparse_vector_index.config.embedding_function
+            if function is not None:
+                collection._sparse_functions[key] = function

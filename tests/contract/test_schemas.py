@@ -340,6 +340,14 @@ def test_a_schema_with_an_index_where_none_can_be(
         create("docs", schema=schema)
 
 
+@pytest.mark.parametrize("json", [{}, {"keys": {"a": {}}}, {"keys": {"#embedding": {}}}])
+def test_a_schema_that_says_nothing_has_the_defaults(create: Any, lib: Any, json: Any) -> None:
+    docs = create("docs", schema=lib.Schema.deserialize_from_json(json))
+    docs.add(ids=["a"], embeddings=VECTORS[:1], metadatas=[{"n": 1}], documents=["text"])
+    assert docs.get(where={"n": 1}, where_document={"$contains": "tex"})["ids"] == ["a"]
+    assert vector(docs)["space"] == "l2"
+
+
 def test_a_schema_is_no_dict(create: Any, lib: Any) -> None:
     with pytest.raises((AttributeError, ValueError), match=r"\w"):
         create("docs", schema={"keys": {}})
