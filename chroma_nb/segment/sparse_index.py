@@ -35,6 +35,8 @@ _LIVE_SHARE = 0.75
 #: Texts are read in pieces of so many bytes, and have about one entry for each `_ENTRY_TEXT_BYTES`.
 _PIECE_BYTES = 4 << 20
 _ENTRY_TEXT_BYTES = 10
+#: What is read takes this many times the bytes of its text: as objects, and as columns.
+_TEXT_TIMES = 8
 #: The objects of an index, empty.
 _OBJECT_BYTES = 1_000
 
@@ -206,6 +208,8 @@ class _Source:
     def __init__(self, key: str, pool: TextPool) -> None:
         self.key = key
         self._pool = pool
+        #: Bytes of texts that `entries` has read since it was called last.
+        self.n_read = 0
 
     def text_bytes(self, labels: NDArray[np.int64]) -> int:
         """Return the bytes of the texts of some labels."""
@@ -213,11 +217,15 @@ class _Source:
 
     def entries(self, labels: NDArray[np.int64]) -> Iterator[Entries]:
         """Yield the entries of labels, piece by piece."""
-        for piece in self._pool.split(labels, _PIECE_BYTES):
-            if self.key == DOCUMENT:
-                yield entries_of(self.key, piece, self._pool.get(piece))
-            else:
-                yield entries_of(self.key, *self._pool.json_values(self.key, piece))
+        self.n_read = 0
+        wanted = _TEXT_TIMES * min(_PIECE_BYTES, self.text_bytes(labels) + len(labels))
+        with WORKSPACE.take(wanted) as room:
+            for piece in self._pool.split(labels, max(1, min(wanted, room.n_bytes) // _TEXT_TIMES)):
+                self.n_read += self.text_bytes(piece)
+                if self.key == DOCUMENT:
+                    yield entries_of(self.key, piece, self._pool.get(piece))
+                else:
+                    yield entries_of(self.key, *self._pool.json_values(self.key, piece))
 
 
 def _made(
@@ -225,7 +233,7 @@ def _made(
 ) -> SparseIndex | None:
     """Return an index with the vectors of some more records, None where there is no room for it."""
     making = _Making(index)
-    n_bytes, n_read = source.text_bytes(labels), 0
+    n_bytes = source.text_bytes(labels)
     kept: list[Entries] = []
     n_kept = 0
 
@@ -233,7 +241,8 @@ def _made(
         making.add(Entries.joined(kept))
         kept.clear()
         # What the rest will take is judged by what there is.
-        need = making.nbytes + making.added_bytes * max(0, n_bytes - n_read) // max(1, n_read)
+        left = max(0, n_bytes - source.n_read)
+        need = making.nbytes + making.added_bytes * left // max(1, source.n_read)
         if making.has_place and reserved.is_had(need):
             return True
         reserved.give_back()
@@ -243,7 +252,6 @@ def _made(
         for some in source.entries(labels):
             kept.append(some)
             n_kept += len(some.labels)
-            n_read += _PIECE_BYTES
             if BUILD_BYTES * n_kept >= room.n_bytes:
                 n_kept = 0
                 if not put():
@@ -292,6 +300,7 @@ class _Reserved:
     def give_back(self) -> None:
         """Give everything back: nothing is held any more."""
         self._may_hold(-self._has)
+        self._has = self._held
 
 
 class _Making:

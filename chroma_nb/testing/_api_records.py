@@ -188,6 +188,24 @@ class RecordTests(APITests):
         assert kinds == {name: _kinds(then) for name, then in expected.items()}
         assert {row[1] for row in found.values()} == {"d"}
 
+    def test_a_sparse_vector_is_a_value(self, api: API) -> None:
+        docs = create(api, "docs").id
+        vector = {"#type": "sparse_vector", "indices": [1, 2**32 - 1], "values": [0.5, -1.0]}
+        labelled = {**vector, "tokens": ["<b>", "x"]}
+        metadatas = [{"sp": vector, "k": 1}, {"sp": labelled}, {"k": 2}]
+        api.add(docs, batch_of(["a", "b", "c"], [[1.0]] * 3, metadatas=metadatas), **PLACE)
+        api.update(docs, batch_of(["a"], metadatas=[{"k": 3}]), **PLACE)
+        assert [row[2] for row in rows(api, docs).values()] == [
+            {"sp": vector, "k": 3},
+            *metadatas[1:],
+        ]
+        for condition in ({"$eq": "x"}, {"$gt": 0}, {"$contains": 1}, {"$in": [0.5]}):
+            assert api.get(docs, where={"sp": condition}, **PLACE).ids == []
+        assert api.get(docs, where={"sp": {"$ne": "x"}}, **PLACE).ids == ["a", "b", "c"]
+        fields = {field.key: field for field in api.describe_fields(docs, **PLACE)}
+        assert (fields["sp"].kinds, fields["sp"].n_records) == (("SparseVector",), 2)
+        assert (fields["sp"].values, fields["sp"].n_distinct) == ([], 0)
+
     def test_filters_see_what_was_changed(self, api: API, notes: uuid.UUID) -> None:
         def found(where: Any = None, where_document: Any = None) -> list[str]:
             return api.get(notes, where=where, where_document=where_document, **PLACE).ids

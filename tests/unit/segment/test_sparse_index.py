@@ -279,6 +279,15 @@ def test_an_interrupt_leaves_the_index_and_the_account_as_they_were(
     assert np.array_equal(search(indexes, pool), wanted, equal_nan=True)
 
 
+def test_records_without_texts_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, calls = pool_of([None] * 5_000), []
+    read = sparse_index.entries_of
+    monkeypatch.setattr(sparse_index, "entries_of", lambda *some: calls.append(1) or read(*some))
+    found = search(SparseIndexes(Room()), pool)
+    assert np.isnan(found).all()
+    assert len(calls) < 5
+
+
 def test_forgotten_indexes_are_made_again() -> None:
     pool = pool_of(many(100))
     indexes = SparseIndexes(Room())
