@@ -24,7 +24,7 @@ def test_derived_files_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         totals.append(total)
         return progress_bar(total, *given, **named)
 
-    monkeypatch.setattr("chroma_nb.api._local.progress_bar", counted)
+    monkeypatch.setattr("chroma_nb.segment.checking.progress_bar", counted)
     with chroma.Client(chroma.Settings(path=str(tmp_path), graph_min_records=100)) as client:
         notes = client.create_collection("notes")
         vectors = np.random.default_rng(0).standard_normal((300, 8), dtype=np.float32)

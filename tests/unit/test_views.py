@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Everything with classes that are shown.
+<<<<<<< HEAD
 chroma_nb.ClientAPI, check_report, comparing, memory_report, progress, transfer_report  # noqa: B018
+=======
+chroma_nb.ClientAPI, chroma_nb.compare, check_report, memory_report, progress, transfer_report  # noqa: B018
+>>>>>>> from_search
 
 
 def shown_classes(above: type = Displayed) -> Iterator[type]:
@@ -43,8 +47,10 @@ def test_every_class_has_a_view_of_its_own_or_its_bases() -> None:
     missing = {
         kind.__name__ for kind in shown_classes() if getattr(kind, "_view", None) not in VIEWS
     }
-    # The bases of `GetResult` and `QueryResult`, and of `Collection`.
-    assert missing == {"_Result", "CollectionHandle", "EmbeddingHandle", "ReadingHandle"}
+    # The bases of results, and of `Collection`.
+    results = {"ShownResult", "_Result"}
+    handles = {"CollectionHandle", "EmbeddingHandle", "ReadingHandle", "SearchingHandle"}
+    assert missing == results | handles
 
 
 def test_every_view_is_somebodys() -> None:
