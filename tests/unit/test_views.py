@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Everything with classes that are shown.
-<<<<<<< HEAD
 chroma_nb.ClientAPI, check_report, comparing, memory_report, progress, transfer_report  # noqa: B018
-=======
-chroma_nb.ClientAPI, chroma_nb.compare, check_report, memory_report, progress, transfer_report  # noqa: B018
->>>>>>> from_search
 
 
 def shown_classes(above: type = Displayed) -> Iterator[type]:
