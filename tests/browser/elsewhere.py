@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from tests.browser.lab import TIMEOUT
+from tests.browser.lab import IDLE, TIMEOUT
 from tests.browser.scratch import write_notebook
 from tests.browser.server import TOKEN, serve
 
@@ -23,6 +23,9 @@ def run_in_notebook_7(page: Any, url: str, name: str) -> None:
     pytest.importorskip("notebook", reason="needs the extra 'browser'")
     page.goto(f"{url}/notebooks/{name}?token={TOKEN}")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=TIMEOUT)
+    # What is to be run before the kernel is there may be forgotten.
+    page.wait_for_function("() => !!window.jupyterapp", timeout=TIMEOUT)
+    page.wait_for_function(IDLE, timeout=TIMEOUT)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 #: A cell of the notebooks may take so long on a slow machine, ms.
 TIMEOUT = 90_000
 
-_IDLE = """() => {
+#: Whether the kernel of the notebook that is open has nothing to do.
+IDLE = """() => {
   const panel = window.jupyterapp && window.jupyterapp.shell.currentWidget;
   const kernel = panel && panel.context && panel.context.sessionContext.session
     && panel.context.sessionContext.session.kernel;
@@ -52,7 +53,7 @@ class Lab:
 
     def wait_idle(self) -> None:
         """Wait until the kernel has nothing to do."""
-        self.page.wait_for_function(_IDLE, timeout=TIMEOUT)
+        self.page.wait_for_function(IDLE, timeout=TIMEOUT)
 
     def command(self, name: str, **arguments: Any) -> None:
         """Run one of JupyterLab's commands."""

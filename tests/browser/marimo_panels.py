@@ -121,7 +121,28 @@ def _(answer, shelf):
     import chroma_nb as chroma
 
     chroma.compare(answer, shelf.query(query_embeddings=[[1.0, 9.0]], n_results=12))
-    return
+    return (chroma,)
+
+
+@app.cell
+def _(chroma):
+    import os
+
+    # The test starts a server, and says where.
+    far = chroma.connect(os.environ["CHROMA_NB_TEST_SERVER"])
+    afar = far.get_or_create_collection("far-notes", embedding_function=None)
+    afar.upsert(
+        ids=["a", "b"], embeddings=[[1.0], [2.0]], documents=["from far away", "<b>far</b>"]
+    )
+    afar
+    return afar, far
+
+
+@app.cell
+def _(afar):
+    far_table = afar.table()
+    far_table
+    return (far_table,)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def lab_arguments(root: Path) -> list[str]:
     return [
         *("jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"),
         *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}"),
-        *("--LabApp.expose_app_in_browser=True", "--ServerApp.terminals_enabled=False"),
+        *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
+        "--ServerApp.terminals_enabled=False",
         *("--LabApp.news_url=", "--ServerApp.open_browser=False", "--ServerApp.port_retries=0"),
     ]

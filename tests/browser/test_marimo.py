@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from benchmarks.servers import running, start_ours
 from tests.browser.live_maps import ground_of, wait_for_ground
 from tests.browser.server import serve
 
@@ -21,6 +22,17 @@ pytest.importorskip("anywidget", reason="needs the extra 'plot'")
 FOLDER = Path(__file__).parent
 #: For what a busy machine takes; nothing waits so long on an ordinary one.
 PATIENCE = 20_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A server, which the notebook finds in the environment."""
+    with (
+        running(start_ours(tmp_path_factory.mktemp("server"))) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("CHROMA_NB_TEST_SERVER", server.url)
+        yield
 
 
 @contextlib.contextmanager
@@ -202,6 +214,17 @@ def test_results_and_comparisons_are_tables(page: Any, app: str, pictures: Path)
     compared.screenshot(path=pictures / "marimo-compare-light.png")
 
 
+def test_what_is_at_a_server_is_shown_and_lives(page: Any, app: str) -> None:
+    opened(page, app)
+    shown = page.locator(".output", has_text="from far away").first
+    shown.locator("td", has_text="<b>far</b>").first.wait_for(timeout=PATIENCE)
+    assert page.locator("b", has_text="far").count() == 0
+    table = page.locator(".cnb-table").nth(3)
+    table.get_by_text("1–2 of 2 records").first.wait_for(timeout=PATIENCE)
+    table.get_by_role("checkbox", name="select b").check()
+    table.get_by_text("1 selected").wait_for(timeout=PATIENCE)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [900, 1400])
 def test_it_can_be_read_and_used_by_all(
@@ -268,7 +291,7 @@ def test_its_own_runner_shows_live_panels() -> None:
     panel.question.value = "a bear"
     panel.search()
     assert panel.result["ids"]
-    for name in ("search", "memory", "kinds", "table", "found"):
+    for name in ("search", "memory", "kinds", "table", "found", "far_table"):
         defined[name].close()
-    for one in ("client", "more"):
+    for one in ("client", "more", "far"):
         defined[one].close()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import ROOT
-from tests.browser.elsewhere import in_voila, run_in_notebook_7
+from tests.browser.elsewhere import run_in_notebook_7
 from tests.browser.lab import TIMEOUT
 
 if TYPE_CHECKING:
@@ -47,19 +47,3 @@ def test_a_notebook_runs_in_notebook_7(
     page.get_by_text("0 bytes held").wait_for(timeout=TIMEOUT)
     assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
     page.screenshot(path=str(pictures / "notebook-7.png"))
-
-
-def test_the_memory_panel_works_in_voila(
-    page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
-) -> None:
-    from tests.browser.test_panels import SETUP
-
-    home = tmp_path_factory.mktemp("voila")
-    with in_voila(page, home, SETUP, "client.memory.widget()"):
-        panel = page.locator(".cnb-live")
-        panel.wait_for(timeout=TIMEOUT)
-        row = panel.locator(".widget-hbox", has_text="glosses").last
-        row.get_by_role("button", name="Unload").click()
-        row.get_by_text("on disk").wait_for(timeout=TIMEOUT)
-        assert not page.locator(".cnb-snapshot").last.is_visible()
-        page.screenshot(path=str(pictures / "voila.png"))

@@ -6,15 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.servers import running, start_ours
-from tests.browser.elsewhere import in_voila, run_in_notebook_7
+from tests.browser.elsewhere import run_in_notebook_7
 from tests.browser.lab import TIMEOUT
 from tests.browser.scratch import GLOSSES, write_notebook
 from tests.browser.static_pages import axe_problems, contrast_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 #: Texts that would do something if they were read as markup.
 HOSTILE = """
@@ -299,16 +297,3 @@ def test_a_result_is_a_table_in_notebook_7(
     table.locator('th[aria-sort="ascending"]').wait_for(timeout=TIMEOUT)
     page.screenshot(path=str(pictures / "table-notebook-7.png"))
     assert axe_problems(page, ".cnb-live") == []
-
-
-def test_a_table_works_in_voila(
-    page: Any, tmp_path_factory: pytest.TempPathFactory, pictures: Path
-) -> None:
-    with in_voila(page, tmp_path_factory.mktemp("voila-table"), GLOSSES, "glosses.table()"):
-        table = page.locator(".cnb-table")
-        table.wait_for(timeout=TIMEOUT)
-        table.get_by_role("button", name="next page").click()
-        table.get_by_text("26–50 of 5,000 records").first.wait_for(timeout=TIMEOUT)
-        assert not page.locator(".cnb-snapshot").last.is_visible()
-        page.screenshot(path=str(pictures / "table-voila.png"))
-        assert axe_problems(page, ".cnb-live") == []
