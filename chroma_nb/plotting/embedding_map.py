@@ -112,6 +112,10 @@ class EmbeddingMap(Picture):
 
     def groups(self) -> list[tuple[str, NDArray[np.bool_], str]]:
         """Return (label, which points, colour) of each group: the most frequent values, others, none."""
+        return list(self._grouped)
+
+    @functools.cached_property
+    def _grouped(self) -> list[tuple[str, NDArray[np.bool_], str]]:
         values = [None if one is None else str(one) for one in self.points.values]
         counts: dict[str, int] = {}
         for value in values:
