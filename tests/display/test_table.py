@@ -193,6 +193,12 @@ def test_what_cannot_be_asked_leaves_the_page_and_what_it_answers(
         assert "the disk is gone" in after["message"]
         assert after | {"message": ""} == before | {"message": ""}, message
     monkeypatch.undo()
+    # Nor is half of it shown, where the page could be read and the chosen record could not.
+    monkeypatch.setattr(type(panel._source), "record", fail)
+    after = do(panel, "clear")
+    assert "the disk is gone" in after["message"]
+    assert after | {"message": ""} == before | {"message": ""}
+    monkeypatch.undo()
     assert do(panel, "clear")["message"] == ""
     assert keys(panel) == "abcde"
 

@@ -251,15 +251,15 @@ class TableWidget(SelectingPanel):
         Where that fails, what is asked is again what the page that is still shown answers.
         """
         try:
-            self._page = self._read()
-            if self._chosen is not None:
-                self._whole = self._source.record(self._chosen)
-        except Exception:
+            page = self._read()
+            whole = None if self._chosen is None else self._source.record(self._chosen)
+        except BaseException:
             self._offset, self._page_size, self._contains, self._order = self._answered
             for column in self._columns:
                 if column.name in self._looks:
                     column.keep_looks_of(self._looks[column.name])
             raise
+        self._page, self._whole = page, whole
         self._answered = self._offset, self._page_size, self._contains, self._order
         self._looks = {one.name: replace(one) for one in self._columns}
 
