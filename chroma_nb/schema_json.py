@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DOCUMENT_KEY = "#document"
-EMBEDDING_KEY = "#embedding"
 #: Types of values -> the indexes that values of this type may have.
 INDEXES: dict[str, tuple[str, ...]] = {
     "string": ("fts_index", "string_inverted_index"),
@@ -319,7 +319,7 @@ def type_of(value: Any) -> str | None:
 def is_sparse(value: Any) -> bool:
     """Say whether a metadata value is a sparse vector: as an object, or as it is stored."""
     if isinstance(value, dict):
-        return value.get("#type") == "sparse_vector"
+        return value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE
     return type(value).__name__ == "SparseVector" and hasattr(value, "indices")
 
 

@@ -18,6 +18,7 @@ from chroma_nb.search.expression import Search
 from chroma_nb.search.ranks import Knn, Rank, Rrf, Val, operands
 from chroma_nb.search.shown import shown
 from chroma_nb.search.sparse import SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,8 +33,7 @@ _MOST_INDEX = 2**32 - 1
 #: What is nested more deeply, Python cannot follow.
 _DEEPEST = 256
 #: Keys of a record's own fields, which are no metadata.
-_OWN = ("#document", "#embedding", "#metadata")
-_SCORE = "#score"
+_OWN = (DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY)
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -175,7 +175,7 @@ def _check_groups(where: str, grouping: GroupBy, rank: Rank | None) -> int:
             f"keys={list(aggregate.keys)}, k={shown(aggregate.k)}"
         )
     for role, keys, refused in (
-        ("group_by", grouping.keys, (*_OWN, _SCORE)),
+        ("group_by", grouping.keys, (*_OWN, SCORE_KEY)),
         ("group_by.aggregate", aggregate.keys, _OWN),
     ):
         for key in keys:

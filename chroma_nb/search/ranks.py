@@ -19,6 +19,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.conditions import Key
 from chroma_nb.search.shown import shown
 from chroma_nb.search.sparse import SparseVector
+from chroma_nb.special_keys import EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 from chroma_nb.suggest import did_you_mean
 
 #: What a `Knn` may be asked: a text, an embedding of shape (dimension,), or a sparse vector.
@@ -151,7 +152,7 @@ class Knn(Rank):
     def __init__(
         self,
         query: Query,
-        key: Key | str = "#embedding",
+        key: Key | str = EMBEDDING_KEY,
         limit: int = 16,
         default: float | None = None,
         return_rank: bool = False,
@@ -405,7 +406,7 @@ def _plain_query(query: Any) -> str | tuple[float, ...] | SparseVector:
     if isinstance(query, str | SparseVector):
         return query
     if isinstance(query, Mapping):
-        return SparseVector.from_dict({"#type": "sparse_vector", **query})
+        return SparseVector.from_dict({TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE, **query})
     if not isinstance(query, list | tuple) and hasattr(query, "__array__"):
         query = np.asarray(query).tolist()
     if not isinstance(query, list | tuple):

@@ -11,6 +11,7 @@ from chroma_nb.embedding.bm25 import Bm25
 from chroma_nb.embedding.words import ENGLISH
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.sparse import SparseVector, is_tagged
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: The key whose vectors are those of the documents' words: Chroma's name for the document.
-DOCUMENT = "#document"
 _LARGEST_INDEX = 2**32 - 1
 _LARGEST_VALUE = float(np.finfo(np.float32).max)
 
@@ -80,11 +79,11 @@ def entries_of(key: str, labels: NDArray[np.int64], found: Sequence[Any]) -> Ent
     """Return the entries of some records' vectors.
 
     Args:
-        key: A metadata key, or `DOCUMENT`.
+        key: A metadata key, or `DOCUMENT_KEY`: the vectors are those of the documents' words.
         labels: Whose, int64, shape (n,).
         found: Their values under the key, or their documents; what is none counts as missing.
     """
-    if key == DOCUMENT:
+    if key == DOCUMENT_KEY:
         return _of_documents(labels, found)
     return _of_vectors(labels, found)
 

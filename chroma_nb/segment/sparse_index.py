@@ -15,8 +15,9 @@ import numpy as np
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment import sparse_scores
 from chroma_nb.segment.postings import BUILD_BYTES, Postings
-from chroma_nb.segment.sparse_entries import DOCUMENT, Entries, Terms, entries_of
+from chroma_nb.segment.sparse_entries import Entries, Terms, entries_of
 from chroma_nb.segment.text_pool import grown
+from chroma_nb.special_keys import DOCUMENT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,7 +223,7 @@ class _Source:
         with WORKSPACE.take(wanted) as room:
             for piece in self._pool.split(labels, max(1, min(wanted, room.n_bytes) // _TEXT_TIMES)):
                 self.n_read += self.text_bytes(piece)
-                if self.key == DOCUMENT:
+                if self.key == DOCUMENT_KEY:
                     yield entries_of(self.key, piece, self._pool.get(piece))
                 else:
                     yield entries_of(self.key, *self._pool.json_values(self.key, piece))

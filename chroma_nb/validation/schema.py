@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.schema_json import (
-    DOCUMENT_KEY,
-    EMBEDDING_KEY,
     HNSW_DEFAULTS,
     INDEXES,
     is_default,
@@ -16,6 +14,7 @@ from chroma_nb.schema_json import (
     stated,
     vector_config,
 )
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY
 from chroma_nb.validation.configuration import (
     check_json,
     check_recorded_function,

@@ -16,6 +16,7 @@ from chroma_nb.errors import (
     MemoryBudgetError,
     NotSupportedError,
 )
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.types import FieldSummary
 from chroma_nb.widgets.asking import all_of, arguments_code, call_code
 from chroma_nb.widgets.filter_controls import (
@@ -306,7 +307,7 @@ class SearchWidget(SelectingPanel):
         arguments: dict[str, Any] = {"by": by, "n_results": self.n_results.value}
         conditions = [] if self.where is None else [self.where]
         if words := self.contains.value:
-            conditions.append({"#document": {"$contains": words}})
+            conditions.append({DOCUMENT_KEY: {"$contains": words}})
         if conditions:
             arguments["where"] = all_of(conditions)
         started = time.perf_counter()

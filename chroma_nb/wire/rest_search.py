@@ -35,6 +35,7 @@ from chroma_nb.search.ranks import (
 )
 from chroma_nb.search.shown import shown
 from chroma_nb.search.sparse import SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 from chroma_nb.wire.answers import (
     AnswerError,
     check_kind,
@@ -65,10 +66,10 @@ _TWO: dict[str, Callable[[Rank, Rank], Rank]] = {"$sub": Sub, "$div": Div}
 _ONE: dict[str, Callable[[Rank], Rank]] = {"$abs": Abs, "$exp": Exp, "$log": Log}
 _AGGREGATES: dict[str, type[Aggregate]] = {"$min_k": MinK, "$max_k": MaxK}
 _COLUMNS = {
-    "#document": "documents",
-    "#embedding": "embeddings",
-    "#metadata": "metadatas",
-    "#score": "scores",
+    DOCUMENT_KEY: "documents",
+    EMBEDDING_KEY: "embeddings",
+    METADATA_KEY: "metadatas",
+    SCORE_KEY: "scores",
 }
 
 
@@ -180,7 +181,7 @@ def _read_rank(data: Any, where: str) -> Rank:
 
 def _read_knn(data: dict[str, Any], where: str) -> Knn:
     query = _member(data, "query", where)
-    key, limit = data.get("key", "#embedding"), data.get("limit", 16)
+    key, limit = data.get("key", EMBEDDING_KEY), data.get("limit", 16)
     default, return_rank = data.get("default"), data.get("return_rank", False)
     if isinstance(query, dict):
         query = _read_sparse(query, f"{where}.query")
