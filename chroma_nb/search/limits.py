@@ -17,7 +17,7 @@ from chroma_nb.scalars import is_integer
 from chroma_nb.search.expression import Search
 from chroma_nb.search.ranks import Knn, Rank, Rrf, Val, operands
 from chroma_nb.search.shown import shown
-from chroma_nb.search.sparse import SparseVector
+from chroma_nb.search.sparse import MOST_INDEX, SparseVector
 from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 #: A fusion is so many nodes of arithmetic for each of its ranks: weight / (k + rank), and their sum.
 _FUSED_NODES = 4
-#: The largest index of a sparse vector: Chroma's are 32 bits.
-_MOST_INDEX = 2**32 - 1
 #: What is nested more deeply, Python cannot follow.
 _DEEPEST = 256
 #: Keys of a record's own fields, which are no metadata.
@@ -208,9 +206,9 @@ def _check_knn(where: str, knn: Knn) -> int:
             _check_numbers(where, knn.query)
         return 0
     query = knn.query
-    if query.indices and query.indices[-1] > _MOST_INDEX:
+    if query.indices and query.indices[-1] > MOST_INDEX:
         raise InvalidArgumentError(
-            f"Expected the indices of a sparse query in {where} to be at most {_MOST_INDEX:,}, got "
+            f"Expected the indices of a sparse query in {where} to be at most {MOST_INDEX:,}, got "
             f"{query.indices[-1]:,}"
         )
     if not all(map(_is_finite, query.values)):

@@ -15,6 +15,10 @@ import numpy as np
 from chroma_nb.boundary import public_call, public_class
 from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 
+#: The largest index that is stored or asked for, and the largest value: Chroma's server keeps 32 bits of each.
+MOST_INDEX = 2**32 - 1
+MOST_VALUE = float(np.finfo(np.float32).max)
+
 
 @public_class
 @dataclass

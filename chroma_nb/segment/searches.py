@@ -308,9 +308,8 @@ class _Searcher:
     ) -> Found:
         keys = self._search.selected.keys
         include = sorted({_INCLUDE.get(key, "metadatas") for key in keys})
-        copies = _NUMBER_BYTES
         room = room_for(
-            self._segment, labels, include, _A_SEARCH, self._budget, vector_copies=copies
+            self._segment, labels, include, _A_SEARCH, self._budget, number_bytes=_NUMBER_BYTES
         )
         texts = self._metadata.read(labels, include, rooms.enter_context(room).measured)
         found = Found(texts.ids, documents=texts.documents, metadatas=texts.metadatas)

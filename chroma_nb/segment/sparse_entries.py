@@ -10,7 +10,7 @@ import numpy as np
 from chroma_nb.embedding.bm25 import Bm25
 from chroma_nb.embedding.words import ENGLISH
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.search.sparse import SparseVector, is_tagged
+from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector, is_tagged
 from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.words import brief
 
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-_LARGEST_INDEX = 2**32 - 1
-_LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
 class Entries(NamedTuple):
@@ -61,13 +58,13 @@ class Terms(NamedTuple):
             InvalidArgumentError: A value is not finite or too large for 32 bits, or an index has more than 32 bits.
         """
         for value in query.values:
-            if not -_LARGEST_VALUE <= value <= _LARGEST_VALUE:
+            if not -MOST_VALUE <= value <= MOST_VALUE:
                 raise InvalidArgumentError(
                     f"Expected the values of a sparse query to be finite numbers of 32 bits, got {brief(value)}."
                 )
-        if query.indices and query.indices[-1] > _LARGEST_INDEX:
+        if query.indices and query.indices[-1] > MOST_INDEX:
             raise InvalidArgumentError(
-                "Expected the indices of a sparse query to be at most 4,294,967,295, got "
+                f"Expected the indices of a sparse query to be at most {MOST_INDEX:,}, got "
                 f"{brief(query.indices[-1])}."
             )
         return Terms(
@@ -117,7 +114,7 @@ def _columns(labels: NDArray[np.int64], vectors: Sequence[dict[str, Any]]) -> En
         return None
     ranks = np.repeat(np.arange(len(vectors)), lengths)
     descends = (indices[1:] <= indices[:-1]) & (ranks[1:] == ranks[:-1])
-    if n and (descends.any() or indices.min() < 0 or indices.max() > _LARGEST_INDEX):
+    if n and (descends.any() or indices.min() < 0 or indices.max() > MOST_INDEX):
         return None
     with np.errstate(over="ignore"):
         return Entries(
@@ -132,4 +129,4 @@ def _is_vector(value: dict[str, Any]) -> bool:
         vector = SparseVector.from_dict(value)
     except ValueError:
         return False
-    return not vector.indices or vector.indices[-1] <= _LARGEST_INDEX
+    return not vector.indices or vector.indices[-1] <= MOST_INDEX
