@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from chroma_nb.embedding.bm25 import Bm25
+from chroma_nb.embedding.bm25_weights import Bm25
 from chroma_nb.embedding.words import ENGLISH
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector, is_tagged
