@@ -8,13 +8,14 @@ the two together as Chroma's clients read them.
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any
+
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-DOCUMENT_KEY = "#document"
-EMBEDDING_KEY = "#embedding"
 #: Types of values -> the indexes that values of this type may have.
 INDEXES: dict[str, tuple[str, ...]] = {
     "string": ("fts_index", "string_inverted_index"),
@@ -43,6 +44,8 @@ HNSW_DEFAULTS: dict[str, Any] = {
 }
 #: What a graph is told and has no use for here. It is kept, as Chroma keeps it, with Chroma's defaults.
 HNSW_EXTRA: dict[str, Any] = {"num_threads": 1, "batch_size": 100}
+#: Google's name of a key for `cmek`: https://cloud.google.com/kms/docs/getting-resource-ids
+GCP_KEY = re.compile(r"projects/.+/locations/.+/keyRings/.+/cryptoKeys/.+")
 #: Metadata keys that are entered in a schema as they are first written. Each new one rewrites the entries of all.
 MOST_DISCOVERED_KEYS = 1_000
 #: Characters of a key that is entered so: a schema is in memory as long as its store is open.
@@ -319,7 +322,7 @@ def type_of(value: Any) -> str | None:
 def is_sparse(value: Any) -> bool:
     """Say whether a metadata value is a sparse vector: as an object, or as it is stored."""
     if isinstance(value, dict):
-        return value.get("#type") == "sparse_vector"
+        return value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE
     return type(value).__name__ == "SparseVector" and hasattr(value, "indices")
 
 

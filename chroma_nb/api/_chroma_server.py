@@ -12,6 +12,7 @@ from chroma_nb.errors import AuthorizationError, ChromaError, NotSupportedError
 from chroma_nb.filters.expression import And, CompareDate, Expression, IdAmong, Or
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.search.ranks import Val, knn_leaves
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.validation import check_known
 from chroma_nb.wire.answers import AnswerError, check_page, matches_from_json
 from chroma_nb.wire.rest_requests import Base64
@@ -279,7 +280,7 @@ class ChromaServer(RestAPI):
             leaves = [] if expression is None else _leaves(expression)
             if any(isinstance(leaf, CompareDate) for leaf in leaves):
                 raise self._not_offered("A comparison of dates with $gt, $gte, $lt and $lte")
-            if any(leaf.key == "#document" for leaf in knn_leaves(one.score or Val(0))):
+            if any(leaf.key == DOCUMENT_KEY for leaf in knn_leaves(one.score or Val(0))):
                 raise self._not_offered("Knn(..., key=K.DOCUMENT), a search for words")
         return super().search(
             collection_id, searches, read_level=read_level, tenant=tenant, database=database

@@ -447,6 +447,7 @@ class Local(API):
         self._filter_limits.check(*wheres)
         filters = [self._expression(collection_id, where, None, None) for where in wheres]
         every = [one for one in filters if one is not None]
+        # Each alone is checked; this is about the work of all together.
         self._check_patterns(collection_id, [text for one in every for text in patterns(one)])
         wanted = [prepared(info, *one) for one in zip(searches, filters, strict=True)]
         any_of = Or(tuple(every)) if every else None

@@ -38,10 +38,12 @@ from chroma_nb.schema.value_types import StringInvertedIndexType as StringInvert
 from chroma_nb.schema.value_types import StringValueType as StringValueType
 from chroma_nb.schema.value_types import ValueTypes as ValueTypes
 from chroma_nb.schema.value_types import VectorIndexType as VectorIndexType
-from chroma_nb.schema_json import DOCUMENT_KEY as DOCUMENT_KEY
-from chroma_nb.schema_json import EMBEDDING_KEY as EMBEDDING_KEY
 from chroma_nb.search.conditions import Key as Key
 from chroma_nb.search.sparse import SparseVector as SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY as DOCUMENT_KEY
+from chroma_nb.special_keys import EMBEDDING_KEY as EMBEDDING_KEY
+from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE as SPARSE_VECTOR_TYPE_VALUE
+from chroma_nb.special_keys import TYPE_KEY as TYPE_KEY
 from chroma_nb.types import ID as ID
 from chroma_nb.types import URI as URI
 from chroma_nb.types import CollectionMetadata as CollectionMetadata
@@ -61,9 +63,6 @@ from chroma_nb.types import Where as Where
 from chroma_nb.types import WhereDocument as WhereDocument
 
 SparseVectors: TypeAlias = list[SparseVector]
-#: How a sparse vector in metadata is told from other objects in JSON.
-TYPE_KEY = "#type"
-SPARSE_VECTOR_TYPE_VALUE = "sparse_vector"
 
 
 def validate_where(where: Any) -> Any:

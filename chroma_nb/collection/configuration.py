@@ -94,7 +94,7 @@ def schema_to_json(schema: Any) -> dict[str, Any]:
 
 
 def check_same_index(schema: dict[str, Any], configuration: dict[str, Any]) -> None:
-    """Say where a store does not have the index that a schema asks for."""
+    """Warn where a store has another index than a schema asks for."""
     if vector_config(schema).get("spann") and not configuration.get("spann"):
         warnings.warn(
             "SpannIndexConfig is for Chroma's cloud: this store has a graph (HNSW) with its own numbers in its place. Set "

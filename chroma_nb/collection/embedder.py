@@ -18,7 +18,8 @@ from chroma_nb.embedding.sparse import checked_sparse_vectors
 from chroma_nb.embedding.sparse_registry import sparse_embedding_function_from_config
 from chroma_nb.errors import with_way_out
 from chroma_nb.memory.preflight import MAKE_ROOM, SMALL_NEED, require
-from chroma_nb.schema_json import DOCUMENT_KEY, EMBEDDING_KEY, sparse_index, vector_config
+from chroma_nb.schema_json import sparse_index, vector_config
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,6 +13,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.scalars import is_integer
 from chroma_nb.search.expression import Limit, Search, Select
 from chroma_nb.search.ranks import knn_leaves
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Returns a number for each document, higher is better.
 Reranker: TypeAlias = Callable[[str, list[str]], Sequence[float]]
-
-_DOCUMENT = "#document"
 
 
 class Reranking:
@@ -76,7 +75,7 @@ class Reranking:
             search.score,
             search.grouping,
             Limit(0, limit),
-            Select((*search.selected.keys, _DOCUMENT)),
+            Select((*search.selected.keys, DOCUMENT_KEY)),
         )
 
     def ordered(self, found: Sequence[Found]) -> list[Found]:
@@ -103,7 +102,7 @@ class Reranking:
         order = order[page.offset : None if page.limit is None else page.offset + page.limit]
         self.scores.append([scores[at] for at in order])
         ordered = _at(found, order)
-        if _DOCUMENT not in search.selected.keys:
+        if DOCUMENT_KEY not in search.selected.keys:
             ordered = replace(ordered, documents=None)
         return ordered
 

@@ -16,6 +16,7 @@ from chroma_nb.search.expression import Search
 from chroma_nb.search.limits import check_meaning
 from chroma_nb.search.ranks import Knn, Rank, Rrf, knn_leaves, with_leaves
 from chroma_nb.search.sparse import revive
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import ReadLevel
 from chroma_nb.words import brief
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 #: What a text is searched by.
 By: TypeAlias = Literal["both", "meaning", "words"]
 
-_EMBEDDING, _DOCUMENT = "#embedding", "#document"
-_SELECTED = (_DOCUMENT, "#metadata", "#score")
-_NAMES = {_EMBEDDING: "meaning", _DOCUMENT: "words"}
+#: What comes back of each record that a text finds.
+_SELECTED = (DOCUMENT_KEY, METADATA_KEY, SCORE_KEY)
+#: What a part of a search is called, by the key of its `Knn`; others are called as their key.
+_PART_NAMES = {EMBEDDING_KEY: "meaning", DOCUMENT_KEY: "words"}
 _N_RESULTS = 10
 #: A part of a search by meaning and words looks at so many neighbours, and at four times as many as are wanted.
 _CANDIDATES = 100
@@ -172,12 +174,12 @@ class SearchingHandle(ReadingHandle):
 
     def _vectors(self, key: str, texts: list[str]) -> Iterable[Any]:
         """Return the vectors of texts that a key is searched for."""
-        if key == _EMBEDDING:
+        if key == EMBEDDING_KEY:
             instead = (
                 "an embedding as the query, or search by words alone: search(text, by='words')"
             )
             return self._embed_queries(texts, instead)
-        if key == _DOCUMENT:
+        if key == DOCUMENT_KEY:
             from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 
             vectors: list[SparseVector] = ChromaBm25EmbeddingFunction()(texts)
@@ -212,9 +214,9 @@ def _search_for(text: str, by: By, n_results: int, where: Any, candidates: int) 
         limit = max(_CANDIDATES, _CANDIDATES_PER_RESULT * n_results, candidates)
         # What one list lacks comes after the last of it.
         options: Any = {"limit": limit, "default": limit, "return_rank": True}
-        rank = Rrf([Knn(text, **options), Knn(text, key=_DOCUMENT, **options)])
+        rank = Rrf([Knn(text, **options), Knn(text, key=DOCUMENT_KEY, **options)])
     else:
-        key = _EMBEDDING if by == "meaning" else _DOCUMENT
+        key = EMBEDDING_KEY if by == "meaning" else DOCUMENT_KEY
         rank = Knn(text, key=key, limit=max(n_results, candidates))
     return Search(where, rank).limit(n_results).select(*_SELECTED)
 
@@ -253,7 +255,7 @@ def _parts(search: Search, found: Found) -> list[SearchPart] | None:
         return parts
     n_of: dict[str, int] = {}
     for leaf, positions in zip(knn_leaves(search.score), found.positions.tolist(), strict=True):
-        name = _NAMES.get(leaf.key, leaf.key)
+        name = _PART_NAMES.get(leaf.key, leaf.key)
         n_of[name] = n_of.get(name, 0) + 1
         named = name if n_of[name] == 1 else f"{name} {n_of[name]}"
         query = leaf.query if isinstance(leaf.query, str) else None

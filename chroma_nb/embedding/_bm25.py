@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from chroma_nb.boundary import public_class
-from chroma_nb.embedding.bm25 import Bm25
+from chroma_nb.embedding.bm25_weights import Bm25
 from chroma_nb.embedding.sparse import SparseEmbeddingFunction
 from chroma_nb.embedding.text import shown
 from chroma_nb.embedding.words import ENGLISH, STOP_WORDS, Words, lowered
@@ -32,7 +32,7 @@ class ChromaBm25EmbeddingFunction(SparseEmbeddingFunction[Sequence[str]]):
     Stems depend on the release of the Snowball stemmer: 3.1 stems a few words otherwise than 2.2.
 
     Args:
-        k: How soon more of the same word stops to count, above 0.
+        k: How soon more of the same word stops counting, above 0.
         b: How much long texts are marked down, 0 to 1.
         avg_doc_length: The number of words that counts as usual.
         token_max_length: Words of more letters do not count.

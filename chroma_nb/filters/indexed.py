@@ -15,7 +15,8 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
 )
-from chroma_nb.schema_json import DOCUMENT_KEY, INVERTED, default_keys, type_of
+from chroma_nb.schema_json import INVERTED, default_keys, type_of
+from chroma_nb.special_keys import DOCUMENT_KEY, ID_KEY
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def check_indexed(schema: Mapping[str, Any] | None, expression: Expression | Non
                 )
         elif isinstance(leaf, IdAmong):
             # An id is a text as well.
-            check_key_indexed(schema, "#id", "string")
+            check_key_indexed(schema, ID_KEY, "string")
         else:
             for kind in _types_of(leaf):
                 check_key_indexed(schema, leaf.key, kind)

@@ -1,4 +1,4 @@
-"""The words of Chroma's filters: operators, and the names of a record's own parts."""
+"""The operators of Chroma's filters."""
 
 from __future__ import annotations
 
@@ -17,6 +17,3 @@ PATTERNS = ("$regex", "$not_regex")
 DOCUMENT_OPERATORS = (*LISTS, *PATTERNS)
 #: Operators on a field or on the document.
 OPERATORS = (*FIELD_OPERATORS, *PATTERNS)
-#: Fields of `where` that are not metadata: the record's id and its document.
-ID_KEY = "#id"
-DOCUMENT_KEY = "#document"

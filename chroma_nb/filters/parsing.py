@@ -23,10 +23,8 @@ from chroma_nb.filters.expression import (
     Scalar,
 )
 from chroma_nb.filters.operators import (
-    DOCUMENT_KEY,
     DOCUMENT_OPERATORS,
     FIELD_OPERATORS,
-    ID_KEY,
     LISTS,
     LOGICAL,
     MEMBERSHIP,
@@ -42,6 +40,7 @@ from chroma_nb.filters.ways_out import (
     wrong_operator,
 )
 from chroma_nb.scalars import instant
+from chroma_nb.special_keys import DOCUMENT_KEY, ID_KEY
 from chroma_nb.words import brief
 
 _INVALID = "Invalid where clause"

@@ -17,8 +17,8 @@ from chroma_nb.filters.expression import (
     ListContains,
     Or,
 )
-from chroma_nb.filters.operators import DOCUMENT_KEY, ID_KEY
 from chroma_nb.scalars import SECOND
+from chroma_nb.special_keys import DOCUMENT_KEY, ID_KEY
 
 #: Seconds from 0001-01-01 to 1970, and from 1970 to the end of 9999: what a date without an offset can say.
 _FIRST = -62_135_596_800

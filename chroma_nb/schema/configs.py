@@ -13,8 +13,8 @@ import numpy as np
 from chroma_nb.boundary import public_class
 from chroma_nb.embedding.default_choice import DEFAULT_EMBEDDING_FUNCTION
 from chroma_nb.embedding.protocol import checked_embedding_function
-from chroma_nb.schema_json import DOCUMENT_KEY
 from chroma_nb.search.conditions import Key
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.types import SPACES
 from chroma_nb.words import brief

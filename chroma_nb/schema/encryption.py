@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chroma_nb.boundary import public_call
+from chroma_nb.schema_json import GCP_KEY
 from chroma_nb.words import brief
-
-#: Google's name of a key: https://cloud.google.com/kms/docs/getting-resource-ids
-_GCP_NAME = re.compile(r"projects/.+/locations/.+/keyRings/.+/cryptoKeys/.+")
 
 
 class CmekProvider(str, enum.Enum):
@@ -35,7 +32,7 @@ class Cmek:
 
     def validate_pattern(self) -> bool:
         """Say whether the name has the form of the provider's names."""
-        return isinstance(self.resource, str) and bool(_GCP_NAME.fullmatch(self.resource))
+        return isinstance(self.resource, str) and bool(GCP_KEY.fullmatch(self.resource))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the key as on Chroma's wire."""

@@ -35,8 +35,8 @@ from chroma_nb.schema.value_types import (
     ValueTypes,
     VectorIndexType,
 )
-from chroma_nb.schema_json import DOCUMENT_KEY, EMBEDDING_KEY
 from chroma_nb.search.conditions import Key
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY
 from chroma_nb.words import brief
 
 #: Class of a config -> the type of values in `ValueTypes`, its class, the index in it, its class.

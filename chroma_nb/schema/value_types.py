@@ -71,7 +71,7 @@ class BoolInvertedIndexType:
     config: BoolInvertedIndexConfig
 
 
-# The kinds of a field's value are read by `form`: a type of values, or the class of an index and that of its config.
+# `form` reads the kinds in a field's metadata: the class of the index and that of its config, or that of a type of values.
 
 
 @dataclass
@@ -79,22 +79,10 @@ class StringValueType:
     """The indexes of texts."""
 
     fts_index: FtsIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                FtsIndexType,
-                FtsIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (FtsIndexType, FtsIndexConfig)}
     )
     string_inverted_index: StringInvertedIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                StringInvertedIndexType,
-                StringInvertedIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (StringInvertedIndexType, StringInvertedIndexConfig)}
     )
 
 
@@ -103,13 +91,7 @@ class FloatListValueType:
     """The index of embeddings."""
 
     vector_index: VectorIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                VectorIndexType,
-                VectorIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (VectorIndexType, VectorIndexConfig)}
     )
 
 
@@ -118,13 +100,7 @@ class SparseVectorValueType:
     """The index of sparse vectors."""
 
     sparse_vector_index: SparseVectorIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                SparseVectorIndexType,
-                SparseVectorIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (SparseVectorIndexType, SparseVectorIndexConfig)}
     )
 
 
@@ -133,13 +109,7 @@ class IntValueType:
     """The index of whole numbers."""
 
     int_inverted_index: IntInvertedIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                IntInvertedIndexType,
-                IntInvertedIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (IntInvertedIndexType, IntInvertedIndexConfig)}
     )
 
 
@@ -148,13 +118,7 @@ class FloatValueType:
     """The index of floats."""
 
     float_inverted_index: FloatInvertedIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                FloatInvertedIndexType,
-                FloatInvertedIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (FloatInvertedIndexType, FloatInvertedIndexConfig)}
     )
 
 
@@ -163,13 +127,7 @@ class BoolValueType:
     """The index of true and false."""
 
     bool_inverted_index: BoolInvertedIndexType | None = field(
-        default=None,
-        metadata={
-            "kinds": (
-                BoolInvertedIndexType,
-                BoolInvertedIndexConfig,
-            )
-        },
+        default=None, metadata={"kinds": (BoolInvertedIndexType, BoolInvertedIndexConfig)}
     )
 
 

@@ -17,6 +17,7 @@ from chroma_nb.filters.parsing import parse_where
 from chroma_nb.filters.plain_values import is_plain_list, plain_filter
 from chroma_nb.filters.where import where_of
 from chroma_nb.search.shown import shown
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, ID_KEY, METADATA_KEY, SCORE_KEY
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -410,8 +411,8 @@ def _of_documents(filter: Any) -> Any:
         return [_of_documents(part) for part in filter]
     if not isinstance(filter, dict):
         return filter
-    if list(filter) == ["#document"]:
-        return filter["#document"]
+    if list(filter) == [DOCUMENT_KEY]:
+        return filter[DOCUMENT_KEY]
     return {
         key: _of_documents(value) if key in ("$and", "$or") else value
         for key, value in filter.items()
@@ -532,7 +533,7 @@ class Key(metaclass=_KeyType):
         return self._is("$not_contains", self._contained(value))
 
     def _contained(self, value: Any) -> Any:
-        if self.name == "#document" and not isinstance(value, str):
+        if self.name == DOCUMENT_KEY and not isinstance(value, str):
             raise TypeError(f"Expected a document to be asked for a text, got {shown(value)}")
         return value
 
@@ -558,6 +559,6 @@ def _values(values: Any) -> list[Any]:
     return list(values)
 
 
-Key.ID, Key.DOCUMENT, Key.EMBEDDING = Key("#id"), Key("#document"), Key("#embedding")
-Key.METADATA, Key.SCORE = Key("#metadata"), Key("#score")
+Key.ID, Key.DOCUMENT, Key.EMBEDDING = Key(ID_KEY), Key(DOCUMENT_KEY), Key(EMBEDDING_KEY)
+Key.METADATA, Key.SCORE = Key(METADATA_KEY), Key(SCORE_KEY)
 K = Key

@@ -11,10 +11,11 @@ from chroma_nb.search.conditions import Condition, K, Key
 from chroma_nb.search.grouping import GroupBy, key_names
 from chroma_nb.search.ranks import Rank
 from chroma_nb.search.shown import shown
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 from chroma_nb.suggest import did_you_mean
 
 #: What may be selected of a record that is no metadata key, in the order of Chroma's answers.
-_OWN_FIELDS = ("#document", "#embedding", "#metadata", "#score")
+_OWN_FIELDS = (DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.search.grouping import MaxK
+from chroma_nb.special_keys import SCORE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from chroma_nb.search.grouping import GroupBy
 
-_SCORE = "#score"
 _MISSING: tuple[int, Any] = (0, 0)
 _SCALARS: dict[type, int] = {bool: 1, int: 2, float: 3, str: 4}
 _SPARSE = 5
@@ -46,7 +46,7 @@ def kept_of_groups(
         values = metadata or {}
         group = tuple(ordered(values.get(key)) for key in grouping.keys)
         by = tuple(
-            ordered(float(scores[at])) if key == _SCORE else ordered(values.get(key))
+            ordered(float(scores[at])) if key == SCORE_KEY else ordered(values.get(key))
             for key in aggregate.keys
         )
         groups.setdefault(group, []).append((by, at))

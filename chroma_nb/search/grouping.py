@@ -48,9 +48,9 @@ class Aggregate(ABC):
         if len(data) != 1:
             raise ValueError(f"Expected an aggregate to have one operator, got {shown(data)}")
         ((operator, operand),) = data.items()
-        if operator not in _AGGREGATES:
+        if operator not in AGGREGATES:
             raise ValueError(
-                f"Unknown aggregate {shown(operator)}.{did_you_mean(operator, _AGGREGATES)}"
+                f"Unknown aggregate {shown(operator)}.{did_you_mean(operator, AGGREGATES)}"
             )
         _check_fields(operator, operand, "keys", "k")
         k = operand["k"]
@@ -58,7 +58,7 @@ class Aggregate(ABC):
             raise TypeError(f"Expected k of {operator} to be an int, got {shown(k)}")
         if k <= 0:
             raise ValueError(f"Expected k of {operator} to be positive, got {k}")
-        return _AGGREGATES[operator](_read_keys(operator, operand["keys"]), k)
+        return AGGREGATES[operator](_read_keys(operator, operand["keys"]), k)
 
 
 class MinK(Aggregate):
@@ -73,7 +73,8 @@ class MaxK(Aggregate):
     operator = "$max_k"
 
 
-_AGGREGATES: dict[str, type[Aggregate]] = {kind.operator: kind for kind in (MinK, MaxK)}
+#: By the name that they have on the wire.
+AGGREGATES: dict[str, type[Aggregate]] = {kind.operator: kind for kind in (MinK, MaxK)}
 
 
 @dataclass(frozen=True, init=False)

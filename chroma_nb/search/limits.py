@@ -17,7 +17,8 @@ from chroma_nb.scalars import is_integer
 from chroma_nb.search.expression import Search
 from chroma_nb.search.ranks import Knn, Rank, Rrf, Val, operands
 from chroma_nb.search.shown import shown
-from chroma_nb.search.sparse import SparseVector
+from chroma_nb.search.sparse import MOST_INDEX, SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,13 +28,10 @@ if TYPE_CHECKING:
 
 #: A fusion is so many nodes of arithmetic for each of its ranks: weight / (k + rank), and their sum.
 _FUSED_NODES = 4
-#: The largest index of a sparse vector: Chroma's are 32 bits.
-_MOST_INDEX = 2**32 - 1
 #: What is nested more deeply, Python cannot follow.
 _DEEPEST = 256
 #: Keys of a record's own fields, which are no metadata.
-_OWN = ("#document", "#embedding", "#metadata")
-_SCORE = "#score"
+_OWN = (DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY)
 _NUMBERS = (int, float, np.integer, np.floating)
 
 
@@ -175,7 +173,7 @@ def _check_groups(where: str, grouping: GroupBy, rank: Rank | None) -> int:
             f"keys={list(aggregate.keys)}, k={shown(aggregate.k)}"
         )
     for role, keys, refused in (
-        ("group_by", grouping.keys, (*_OWN, _SCORE)),
+        ("group_by", grouping.keys, (*_OWN, SCORE_KEY)),
         ("group_by.aggregate", aggregate.keys, _OWN),
     ):
         for key in keys:
@@ -208,9 +206,9 @@ def _check_knn(where: str, knn: Knn) -> int:
             _check_numbers(where, knn.query)
         return 0
     query = knn.query
-    if query.indices and query.indices[-1] > _MOST_INDEX:
+    if query.indices and query.indices[-1] > MOST_INDEX:
         raise InvalidArgumentError(
-            f"Expected the indices of a sparse query in {where} to be at most {_MOST_INDEX:,}, got "
+            f"Expected the indices of a sparse query in {where} to be at most {MOST_INDEX:,}, got "
             f"{query.indices[-1]:,}"
         )
     if not all(map(_is_finite, query.values)):

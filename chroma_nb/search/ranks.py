@@ -19,6 +19,7 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.conditions import Key
 from chroma_nb.search.shown import shown
 from chroma_nb.search.sparse import SparseVector
+from chroma_nb.special_keys import EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 from chroma_nb.suggest import did_you_mean
 
 #: What a `Knn` may be asked: a text, an embedding of shape (dimension,), or a sparse vector.
@@ -151,7 +152,7 @@ class Knn(Rank):
     def __init__(
         self,
         query: Query,
-        key: Key | str = "#embedding",
+        key: Key | str = EMBEDDING_KEY,
         limit: int = 16,
         default: float | None = None,
         return_rank: bool = False,
@@ -286,6 +287,12 @@ class Min(_OfMany):
     operator = "$min"
 
 
+#: The operations by the name that they have on the wire: of one operand, of two, of any number.
+OF_ONE: dict[str, type[_OfOne]] = {kind.operator: kind for kind in (Abs, Exp, Log)}
+OF_TWO: dict[str, type[_OfTwo]] = {kind.operator: kind for kind in (Sub, Div)}
+OF_MANY: dict[str, type[_OfMany]] = {kind.operator: kind for kind in (Sum, Mul, Max, Min)}
+
+
 @public_class
 @dataclass(frozen=True, init=False)
 class Rrf(Rank):
@@ -405,7 +412,7 @@ def _plain_query(query: Any) -> str | tuple[float, ...] | SparseVector:
     if isinstance(query, str | SparseVector):
         return query
     if isinstance(query, Mapping):
-        return SparseVector.from_dict({"#type": "sparse_vector", **query})
+        return SparseVector.from_dict({TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE, **query})
     if not isinstance(query, list | tuple) and hasattr(query, "__array__"):
         query = np.asarray(query).tolist()
     if not isinstance(query, list | tuple):
@@ -476,7 +483,7 @@ _KNN_KINDS: dict[str, tuple[type, ...]] = {
 
 
 def _read_one(operator: str, operand: Any) -> Rank:
-    return _ONE[operator](_read(operand))
+    return OF_ONE[operator](_read(operand))
 
 
 def _read_two(operator: str, operand: Any) -> Rank:
@@ -484,7 +491,7 @@ def _read_two(operator: str, operand: Any) -> Rank:
         raise TypeError(f"Expected {operator} to be a dict of left and right, got {shown(operand)}")
     if set(operand) != {"left", "right"}:
         raise ValueError(f"Expected {operator} to have left and right, got {shown(operand)}")
-    return _TWO[operator](_read(operand["left"]), _read(operand["right"]))
+    return OF_TWO[operator](_read(operand["left"]), _read(operand["right"]))
 
 
 def _read_many(operator: str, operand: Any) -> Rank:
@@ -492,16 +499,13 @@ def _read_many(operator: str, operand: Any) -> Rank:
         raise TypeError(f"Expected {operator} to be a list of ranks, got {shown(operand)}")
     if len(operand) < 2:
         raise ValueError(f"Expected {operator} to have at least two ranks, got {len(operand)}")
-    return _MANY[operator](map(_read, operand))
+    return OF_MANY[operator](map(_read, operand))
 
 
-_ONE: dict[str, type[_OfOne]] = {kind.operator: kind for kind in (Abs, Exp, Log)}
-_TWO: dict[str, type[_OfTwo]] = {kind.operator: kind for kind in (Sub, Div)}
-_MANY: dict[str, type[_OfMany]] = {kind.operator: kind for kind in (Sum, Mul, Max, Min)}
 _READERS: dict[str, Callable[[str, Any], Rank]] = {
     "$val": _read_val,
     "$knn": _read_knn,
-    **dict.fromkeys(_ONE, _read_one),
-    **dict.fromkeys(_TWO, _read_two),
-    **dict.fromkeys(_MANY, _read_many),
+    **dict.fromkeys(OF_ONE, _read_one),
+    **dict.fromkeys(OF_TWO, _read_two),
+    **dict.fromkeys(OF_MANY, _read_many),
 }

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from chroma_nb.boundary import public_call, public_class
+from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 
-#: What says in a dict that it is a sparse vector: Chroma's key and value.
-_TAG = "#type"
-_TAGGED = "sparse_vector"
+#: The largest index that is stored or asked for, and the largest value: Chroma's server keeps 32 bits of each.
+MOST_INDEX = 2**32 - 1
+MOST_VALUE = float(np.finfo(np.float32).max)
 
 
 @public_class
@@ -68,7 +69,7 @@ class SparseVector:
     def to_dict(self) -> dict[str, Any]:
         """Return the vector as on Chroma's wire."""
         out: dict[str, Any] = {
-            _TAG: _TAGGED,
+            TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE,
             "indices": self.indices,
             "values": self.values,
         }
@@ -110,7 +111,7 @@ class SparseVector:
 
 def is_tagged(value: Any) -> bool:
     """Say whether a value is the wire's form of a sparse vector."""
-    return isinstance(value, Mapping) and value.get(_TAG) == _TAGGED
+    return isinstance(value, Mapping) and value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE
 
 
 def revive(metadatas: Iterable[dict[str, Any] | None] | None) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import Segment
 
 #: Bytes for each number of an embedding: as it is read, and as float64, which Chroma answers with.
-_VECTOR_COPIES = 4 + 8
+_NUMBER_BYTES = 4 + 8
 #: A distance as Python's float, with its place in a list.
 _FLOAT_BYTES = 32
 #: An answer's record without its texts.
@@ -264,7 +264,7 @@ def room_for(
     include: Sequence[str],
     asked: Asked,
     budget: Callable[[], int],
-    vector_copies: int = _VECTOR_COPIES,
+    number_bytes: int = _NUMBER_BYTES,
 ) -> _Room:
     """Take the memory of an answer; refuse one that does not fit, before any of it is made.
 
@@ -274,9 +274,9 @@ def room_for(
         include: What is answered of them.
         asked: What the error says where it is refused.
         budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
-        vector_copies: Bytes for each number of an embedding.
+        number_bytes: Bytes for each number of an embedding.
     """
-    vectors = vector_copies * (segment.info.dimension or 0) * ("embeddings" in include)
+    vectors = number_bytes * (segment.info.dimension or 0) * ("embeddings" in include)
     each = _MOST_TIMES * segment.metadata.longest + vectors + _FLOAT_BYTES + _OBJECT_BYTES
     if len(labels) * each <= SMALL_BYTES:
         # Few records need no closer look.

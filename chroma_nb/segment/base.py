@@ -133,7 +133,7 @@ class MetadataReader(ABC):
             key: A metadata key whose values are sparse vectors; or ``"#document"``: the vectors are what
                 `ChromaBm25EmbeddingFunction()` makes of the documents, and need not be stored.
             query: What is looked for.
-            idf: Weigh the query's values by how rare each index is among all records (`embedding.bm25.rarity`).
+            idf: Weigh the query's values by how rare each index is among all records (`embedding.bm25_weights.rarity`).
             mask: bool, shape (n_labels,); None is all records.
 
         Raises:

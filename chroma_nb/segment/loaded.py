@@ -16,9 +16,9 @@ from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
 from chroma_nb.segment.metadata_column import MetadataColumn
-from chroma_nb.segment.sparse_entries import DOCUMENT
 from chroma_nb.segment.sparse_index import SparseIndexes
 from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.texts import Texts
 
 if TYPE_CHECKING:
@@ -458,7 +458,7 @@ class LoadedMetadata(MetadataReader):
     def sparse_distances(
         self, key: str, query: SparseVector, *, idf: bool, mask: NDArray[np.bool_] | None
     ) -> NDArray[np.float32]:
-        pool = self._documents if key == DOCUMENT else self._metadatas
+        pool = self._documents if key == DOCUMENT_KEY else self._metadatas
         return self._sparse.distances(key, query, pool, self.alive, idf=idf, mask=mask)
 
     # -- what filters ask for -----------------------------------------------------------------

@@ -18,6 +18,7 @@ from chroma_nb.search.grouped import kept_of_groups
 from chroma_nb.search.ranks import knn_leaves, operands
 from chroma_nb.search.sparse import SparseVector
 from chroma_nb.segment.answers import Asked, room_for, vectors_of
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import Segment
     from chroma_nb.types import CollectionInfo, Neighbors
 
-EMBEDDING, DOCUMENT, METADATA, SCORE = "#embedding", "#document", "#metadata", "#score"
 #: What is selected -> what is read of a record; every other key is one of its metadata.
-_INCLUDE = {DOCUMENT: "documents", EMBEDDING: "embeddings", SCORE: "distances"}
+_INCLUDE = {DOCUMENT_KEY: "documents", EMBEDDING_KEY: "embeddings", SCORE_KEY: "distances"}
 #: Bytes for each number of an embedding: as it is read, and as a float in a list, with its place there.
 _NUMBER_BYTES = 4 + 32
 #: A record's place in what a `Knn` found: in the array, and as a number in a list.
@@ -96,7 +96,7 @@ def _is_weighted(info: CollectionInfo, key: str) -> bool:
     Raises:
         InvalidArgumentError: The key has no index.
     """
-    if key == DOCUMENT:
+    if key == DOCUMENT_KEY:
         return True
     config = sparse_index(((info.schema or {}).get("keys") or {}).get(key))
     if config is None:
@@ -154,7 +154,7 @@ def _dense_queries(info: CollectionInfo, search: Search) -> NDArray[np.float32]:
                 "Expected the query of a Knn to be an embedding or a sparse vector here, got the text "
                 f"{leaf.query[:60]!r}. Collection.search() embeds texts; a server does not."
             )
-        if leaf.key != EMBEDDING:
+        if leaf.key != EMBEDDING_KEY:
             raise InvalidArgumentError(
                 "A query that is a dense embedding is compared with the records' embeddings, and not with "
                 f"{leaf.key[:60]!r}: leave out key=, or give a SparseVector."
@@ -308,17 +308,16 @@ class _Searcher:
     ) -> Found:
         keys = self._search.selected.keys
         include = sorted({_INCLUDE.get(key, "metadatas") for key in keys})
-        copies = _NUMBER_BYTES
         room = room_for(
-            self._segment, labels, include, _A_SEARCH, self._budget, vector_copies=copies
+            self._segment, labels, include, _A_SEARCH, self._budget, number_bytes=_NUMBER_BYTES
         )
         texts = self._metadata.read(labels, include, rooms.enter_context(room).measured)
         found = Found(texts.ids, documents=texts.documents, metadatas=texts.metadatas)
-        if texts.metadatas is not None and METADATA not in keys:
+        if texts.metadatas is not None and METADATA_KEY not in keys:
             found.metadatas = [_restricted(one, keys) for one in texts.metadatas]
-        if EMBEDDING in keys:
+        if EMBEDDING_KEY in keys:
             found.embeddings = vectors_of(self._segment, labels)
-        if SCORE in keys:
+        if SCORE_KEY in keys:
             found.scores = scores.tolist()
         n_bytes = len(labels) * len(self._parts) * _POSITION_BYTES
         what = f"Saying where search() found {len(labels):,} records"

@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from chroma_nb.embedding.bm25 import Bm25
+from chroma_nb.embedding.bm25_weights import Bm25
 from chroma_nb.embedding.words import ENGLISH
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.search.sparse import SparseVector, is_tagged
+from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector, is_tagged
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-#: The key whose vectors are those of the documents' words: Chroma's name for the document.
-DOCUMENT = "#document"
-_LARGEST_INDEX = 2**32 - 1
-_LARGEST_VALUE = float(np.finfo(np.float32).max)
 
 
 class Entries(NamedTuple):
@@ -62,13 +58,13 @@ class Terms(NamedTuple):
             InvalidArgumentError: A value is not finite or too large for 32 bits, or an index has more than 32 bits.
         """
         for value in query.values:
-            if not -_LARGEST_VALUE <= value <= _LARGEST_VALUE:
+            if not -MOST_VALUE <= value <= MOST_VALUE:
                 raise InvalidArgumentError(
                     f"Expected the values of a sparse query to be finite numbers of 32 bits, got {brief(value)}."
                 )
-        if query.indices and query.indices[-1] > _LARGEST_INDEX:
+        if query.indices and query.indices[-1] > MOST_INDEX:
             raise InvalidArgumentError(
-                "Expected the indices of a sparse query to be at most 4,294,967,295, got "
+                f"Expected the indices of a sparse query to be at most {MOST_INDEX:,}, got "
                 f"{brief(query.indices[-1])}."
             )
         return Terms(
@@ -80,11 +76,11 @@ def entries_of(key: str, labels: NDArray[np.int64], found: Sequence[Any]) -> Ent
     """Return the entries of some records' vectors.
 
     Args:
-        key: A metadata key, or `DOCUMENT`.
+        key: A metadata key, or `DOCUMENT_KEY`: the vectors are those of the documents' words.
         labels: Whose, int64, shape (n,).
         found: Their values under the key, or their documents; what is none counts as missing.
     """
-    if key == DOCUMENT:
+    if key == DOCUMENT_KEY:
         return _of_documents(labels, found)
     return _of_vectors(labels, found)
 
@@ -118,7 +114,7 @@ def _columns(labels: NDArray[np.int64], vectors: Sequence[dict[str, Any]]) -> En
         return None
     ranks = np.repeat(np.arange(len(vectors)), lengths)
     descends = (indices[1:] <= indices[:-1]) & (ranks[1:] == ranks[:-1])
-    if n and (descends.any() or indices.min() < 0 or indices.max() > _LARGEST_INDEX):
+    if n and (descends.any() or indices.min() < 0 or indices.max() > MOST_INDEX):
         return None
     with np.errstate(over="ignore"):
         return Entries(
@@ -133,4 +129,4 @@ def _is_vector(value: dict[str, Any]) -> bool:
         vector = SparseVector.from_dict(value)
     except ValueError:
         return False
-    return not vector.indices or vector.indices[-1] <= _LARGEST_INDEX
+    return not vector.indices or vector.indices[-1] <= MOST_INDEX

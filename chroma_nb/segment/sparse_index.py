@@ -15,8 +15,9 @@ import numpy as np
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment import sparse_scores
 from chroma_nb.segment.postings import BUILD_BYTES, Postings
-from chroma_nb.segment.sparse_entries import DOCUMENT, Entries, Terms, entries_of
+from chroma_nb.segment.sparse_entries import Entries, Terms, entries_of
 from chroma_nb.segment.text_pool import grown
+from chroma_nb.special_keys import DOCUMENT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -222,7 +223,7 @@ class _Source:
         with WORKSPACE.take(wanted) as room:
             for piece in self._pool.split(labels, max(1, min(wanted, room.n_bytes) // _TEXT_TIMES)):
                 self.n_read += self.text_bytes(piece)
-                if self.key == DOCUMENT:
+                if self.key == DOCUMENT_KEY:
                     yield entries_of(self.key, piece, self._pool.get(piece))
                 else:
                     yield entries_of(self.key, *self._pool.json_values(self.key, piece))
@@ -238,12 +239,13 @@ def _made(
     n_kept = 0
 
     def put() -> bool:
+        """Make postings of what is kept; say whether there is room for them and for what is still to come."""
         making.add(Entries.joined(kept))
         kept.clear()
         # What the rest will take is judged by what there is.
         left = max(0, n_bytes - source.n_read)
         need = making.nbytes + making.added_bytes * left // max(1, source.n_read)
-        if making.has_place and reserved.is_had(need):
+        if making.has_free_number and reserved.reserve(need):
             return True
         reserved.give_back()
         return False
@@ -279,8 +281,8 @@ class _Reserved:
         #: What there was no room for.
         self.refused = 0
 
-    def is_had(self, n_bytes: int) -> bool:
-        """Reserve what is lacking of so many bytes; say whether it was possible."""
+    def reserve(self, n_bytes: int) -> bool:
+        """Reserve what is lacking to have so many bytes; say whether it was possible."""
         if n_bytes > self._has:
             if not self._may_hold(n_bytes - self._has):
                 self.refused = n_bytes
@@ -289,7 +291,7 @@ class _Reserved:
         return True
 
     def settle(self, n_bytes: int) -> None:
-        """Give back, or take, the difference to what is held really."""
+        """Correct what is reserved to what is really held."""
         self._may_hold(n_bytes - self._has)
         self._has = n_bytes
 
@@ -321,8 +323,8 @@ class _Making:
         return max(0, self.nbytes - self._first_bytes)
 
     @property
-    def has_place(self) -> bool:
-        """Whether there is a number for further postings."""
+    def has_free_number(self) -> bool:
+        """Whether a number is left for further postings: `owners` has one byte."""
         return len(self._parts) < _NEW - 1
 
     def add(self, entries: Entries) -> None:

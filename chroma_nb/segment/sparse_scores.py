@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chroma_nb.embedding.bm25 import rarity
+from chroma_nb.embedding.bm25_weights import rarity
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 
 if TYPE_CHECKING:

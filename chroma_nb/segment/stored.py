@@ -10,8 +10,9 @@ from chroma_nb.db.stored_metadata import read_metadatas
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
-from chroma_nb.segment.sparse_entries import DOCUMENT, Entries, Terms, entries_of
+from chroma_nb.segment.sparse_entries import Entries, Terms, entries_of
 from chroma_nb.segment.sparse_scores import scan
+from chroma_nb.special_keys import DOCUMENT_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -130,7 +131,7 @@ class StoredMetadata(MetadataReader):
         return scan(Terms.of(query), pieces, self.n_labels, self.n_live, idf=idf, mask=mask)
 
     def _sparse_entries(self, key: str) -> Iterator[Entries]:
-        column = "document" if key == DOCUMENT else "metadata"
+        column = "document" if key == DOCUMENT_KEY else "metadata"
         labels = np.sort(self._db.select(self._collection_id))
         row_bytes = _COPIES * (self._db.text_sizes(self._collection_id).row_bytes((column,)) + 300)
         start = 0
@@ -139,7 +140,7 @@ class StoredMetadata(MetadataReader):
                 stop = start + room.rows(row_bytes)
                 rows = self._db.fetch(self._collection_id, labels[start:stop], (column,))
                 start = stop
-                if key == DOCUMENT:
+                if key == DOCUMENT_KEY:
                     yield entries_of(key, rows.labels, rows.documents)
                 else:
                     found = [(one or {}).get(key) for one in read_metadatas(rows.metadatas)]

@@ -25,6 +25,7 @@ from chroma_nb.search.ranks import (
     Val,
 )
 from chroma_nb.search.sparse import SparseVector
+from chroma_nb.special_keys import SCORE_KEY
 from chroma_nb.testing.plain import matches
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _kept(
         return set(ranked)
 
     def value(at: int, key: str) -> Any:
-        if key == "#score":
+        if key == SCORE_KEY:
             return _comparable(scores[at])
         return _comparable((records[at].metadata or {}).get(key))
 

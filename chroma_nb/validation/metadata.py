@@ -13,7 +13,13 @@ import numpy as np
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
-from chroma_nb.search.sparse import SparseVector, as_sparse_vector, is_tagged
+from chroma_nb.search.sparse import (
+    MOST_INDEX,
+    MOST_VALUE,
+    SparseVector,
+    as_sparse_vector,
+    is_tagged,
+)
 from chroma_nb.validation.lists import as_list, in_a_list
 from chroma_nb.validation.texts import check_texts, plain_text
 from chroma_nb.words import brief, with_article
@@ -24,9 +30,6 @@ if TYPE_CHECKING:
 _SCALARS = frozenset((str, int, float, bool))
 _USUAL = _SCALARS | {SparseVector}
 _RESERVED_KEY = "chroma:document"
-#: A sparse vector's numbers are kept as Chroma's server keeps them: 32 bits each.
-_LARGEST_INDEX = 2**32 - 1
-_LARGEST_VALUE = float(np.finfo(np.float32).max)
 #: First characters that metadata keys may not have; "" stands for an empty key.
 _RESERVED_STARTS = frozenset(("", "#", "$"))
 
@@ -243,14 +246,14 @@ def _check_sparse(key: str, vector: SparseVector, texts: list[str]) -> dict[str,
         # Somebody has changed its lists since it was made: as a new one it is checked.
         again = SparseVector(indices, values, labels)
         indices, values, labels = again.indices, again.values, again.labels
-    if indices and indices[-1] > _LARGEST_INDEX:
+    if indices and indices[-1] > MOST_INDEX:
         raise with_way_out(
             InvalidArgumentError(
-                f"Expected indices of a sparse vector to be at most 4,294,967,295, got {brief(indices[-1])} for key {key!r}"
+                f"Expected indices of a sparse vector to be at most {MOST_INDEX:,}, got {brief(indices[-1])} for key {key!r}"
             ),
             "Number the entries by a hash of 32 bits.",
         )
-    wrong = [value for value in values if not -_LARGEST_VALUE <= value <= _LARGEST_VALUE]
+    wrong = [value for value in values if not -MOST_VALUE <= value <= MOST_VALUE]
     if wrong:
         raise with_way_out(
             InvalidArgumentError(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.schema_json import (
-    DOCUMENT_KEY,
-    EMBEDDING_KEY,
+    GCP_KEY,
     HNSW_DEFAULTS,
     INDEXES,
     is_default,
@@ -16,6 +14,7 @@ from chroma_nb.schema_json import (
     stated,
     vector_config,
 )
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY
 from chroma_nb.validation.configuration import (
     check_json,
     check_recorded_function,
@@ -31,9 +30,8 @@ _CONFIG_FIELDS = {
     "vector_index": ("space", "embedding_function", "source_key", "hnsw", "spann"),
     "sparse_vector_index": ("embedding_function", "source_key", "bm25"),
 }
-#: Metadata keys that a schema may have; Google's name of a key.
+#: Metadata keys that a schema may have.
 MOST_KEYS = 10_000
-_GCP_NAME = re.compile(r"projects/.+/locations/.+/keyRings/.+/cryptoKeys/.+")
 
 
 def checked_schema(schema: Any) -> dict[str, Any]:
@@ -55,7 +53,7 @@ def checked_schema(schema: Any) -> dict[str, Any]:
         cmek = _object(schema["cmek"], "cmek")
         name = cmek.get("gcp")
         _require(
-            set(cmek) == {"gcp"} and isinstance(name, str) and bool(_GCP_NAME.fullmatch(name)),
+            set(cmek) == {"gcp"} and isinstance(name, str) and bool(GCP_KEY.fullmatch(name)),
             f"cmek has to name a key of Google's, {{'gcp': 'projects/...'}}, got {brief(cmek)}",
         )
         result["cmek"] = dict(cmek)

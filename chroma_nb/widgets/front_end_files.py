@@ -6,5 +6,5 @@ from importlib import resources
 
 
 def read(name: str) -> str:
-    """Return a file of this folder as text."""
+    """Return a file of this folder as text; `name` may have a folder: ``"table/table.js"``."""
     return (resources.files(__package__) / name).read_text(encoding="utf-8")

@@ -66,7 +66,7 @@ class MapWidget(SelectingPanel):
         # Controls as marimo can show them; the plot and the page's colour are anywidgets themselves.
         above, below = self._new_mirrors(self._above, self._below)
         stacked: Any = importlib.import_module("marimo").vstack
-        return stacked([above, self._page, self.view, below])
+        return stacked([above, self._page_ground, self.view, below])
 
     def _snapshot(self) -> str:
         png = base64.b64encode(self.picture._repr_png_()).decode("ascii")
@@ -85,8 +85,10 @@ class MapWidget(SelectingPanel):
         )
         self._groups = {plain(name, 40): which for name, which, _ in groups}
         self._legend = w.HTML(self._legend_on(MapColors()))
-        self._page = new_page_ground()
-        self._page.observe(self._safely(lambda change: self._recolor(change["new"])), "ground")
+        self._page_ground = new_page_ground()
+        self._page_ground.observe(
+            self._safely(lambda change: self._recolor(change["new"])), "ground"
+        )
         self.find = w.Text(
             description="find",
             placeholder="a word in the texts, or an id",
@@ -108,7 +110,7 @@ class MapWidget(SelectingPanel):
         self.clear.on_click(self._safely(lambda button: self._select([])))
         self._above = w.VBox([self._legend, w.HBox([self.find, self.group, self.clear])])
         self._below = w.VBox([self._chosen, self._actions(w), self._table, self._status])
-        return w.VBox([self._page, self._above, self.view, self._below])
+        return w.VBox([self._page_ground, self._above, self.view, self._below])
 
     def _legend_on(self, colors: MapColors) -> str:
         colored = legend_groups(self.picture) if self._groups else []

@@ -1,14 +1,4 @@
-// Says which colour the page has behind a panel, now and whenever its theme changes.
-
-// What a canvas makes of any notation of a colour: red, green, blue, opacity.
-function pixel(color) {
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = 1;
-  const context = canvas.getContext("2d");
-  context.fillStyle = color;
-  context.fillRect(0, 0, 1, 1);
-  return [...context.getImageData(0, 0, 1, 1).data];
-}
+// Says which colour the page has behind a panel, now and whenever its theme changes: see page_ground.py. Uses themes.js.
 
 function groundOf(el) {
   for (let one = el; one; one = one.parentElement || one.getRootNode().host) {
@@ -16,8 +6,7 @@ function groundOf(el) {
     if (opacity > 250) return "#" + [red, green, blue].map((part) => part.toString(16).padStart(2, "0")).join("");
   }
   // Nothing is painted: light text stands on something dark.
-  const [red, green, blue] = pixel(getComputedStyle(el).color);
-  return red + green + blue > 384 ? "#1e1e1e" : "#ffffff";
+  return isLight(getComputedStyle(el).color) ? "#1e1e1e" : "#ffffff";
 }
 
 function render({model, el}) {

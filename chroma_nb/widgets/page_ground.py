@@ -1,11 +1,12 @@
-"""`new_page_ground`: a widget that is not to be seen, and knows which colour the page has behind it."""
+"""`new_page_ground`: a widget that nobody sees, and that knows which colour the page has behind it."""
 
 from __future__ import annotations
 
 import importlib
 from functools import lru_cache
-from importlib import resources
 from typing import Any
+
+from chroma_nb.widgets.front_end_files import read
 
 
 def new_page_ground() -> Any:
@@ -23,7 +24,7 @@ def _page_ground() -> type[Any]:
     traitlets: Any = importlib.import_module("traitlets")
 
     class PageGround(anywidget.AnyWidget):  # type: ignore[misc]
-        _esm = (resources.files(__package__) / "page_ground.js").read_text(encoding="utf-8")
+        _esm = read("themes.js") + read("page_ground.js")
         ground = traitlets.Unicode("").tag(sync=True)
 
     return PageGround

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from chroma_nb.errors import (
     MemoryBudgetError,
     NotSupportedError,
 )
+from chroma_nb.special_keys import DOCUMENT_KEY
 from chroma_nb.types import FieldSummary
 from chroma_nb.widgets.asking import all_of, arguments_code, call_code
 from chroma_nb.widgets.filter_controls import (
@@ -29,7 +31,7 @@ from chroma_nb.widgets.filter_controls import (
 from chroma_nb.widgets.linking import SelectingPanel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from chroma_nb.collection.collection import Collection
     from chroma_nb.collection.results import GetResult, QueryResult
@@ -306,16 +308,12 @@ class SearchWidget(SelectingPanel):
         arguments: dict[str, Any] = {"by": by, "n_results": self.n_results.value}
         conditions = [] if self.where is None else [self.where]
         if words := self.contains.value:
-            conditions.append({"#document": {"$contains": words}})
+            conditions.append({DOCUMENT_KEY: {"$contains": words}})
         if conditions:
             arguments["where"] = all_of(conditions)
         started = time.perf_counter()
-        try:
+        with _where_dimensions_differ("Search by words instead."):
             self.result = self._collection.search(asked, **arguments)
-        except (InvalidArgumentError, InvalidDimensionException) as error:
-            if "dimension" not in str(error):
-                raise
-            raise ValueError(f"{error} Search by words instead.") from error
         self.code = f"collection.search({asked!r}, {arguments_code(arguments)})"
         what = "its words" if by == "words" else "its meaning and its words, embedding it included"
         return f"{_milliseconds(started)} by {what}"
@@ -343,12 +341,8 @@ class SearchWidget(SelectingPanel):
             code = f'collection.query(query_embeddings={get}["embeddings"], {inside})'
         embedding = _milliseconds(started)
         started = time.perf_counter()
-        try:
+        with _where_dimensions_differ(_BY_RECORD):
             result = self._collection.query(query_embeddings=vectors, **arguments)
-        except (InvalidArgumentError, InvalidDimensionException) as error:
-            if "dimension" not in str(error):
-                raise
-            raise ValueError(f"{error} {_BY_RECORD}") from error
         elapsed = _milliseconds(started)
         result.asked = [asked] if by_question else None
         self.result, self.code = result, code
@@ -371,6 +365,17 @@ def _kinds(field: FieldSummary) -> str:
     if field.n_distinct == 1:
         return "all its values are the same"
     return f"its values are {' and '.join(field.kinds)}"
+
+
+@contextlib.contextmanager
+def _where_dimensions_differ(way_out: str) -> Iterator[None]:
+    """Add a way out to the error of a question whose embedding has another dimension than the records."""
+    try:
+        yield
+    except (InvalidArgumentError, InvalidDimensionException) as error:
+        if "dimension" not in str(error):
+            raise
+        raise ValueError(f"{error} {way_out}") from error
 
 
 def _milliseconds(started: float) -> str:

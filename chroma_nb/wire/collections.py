@@ -6,10 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from chroma_nb.schema_json import stated, wrong_form
-from chroma_nb.types import CollectionInfo
+from chroma_nb.types import SPACES, CollectionInfo
 from chroma_nb.wire.answers import AnswerError, check_kind
-
-_SPACES = ("l2", "cosine", "ip")
 
 
 def collection_to_json(info: CollectionInfo) -> dict[str, Any]:
@@ -42,7 +40,7 @@ def collection_from_json(found: dict[str, Any]) -> CollectionInfo:
         # A distributed Chroma: all that is used here of an index is its distance.
         spann = check_kind(configuration.get("spann") or {}, dict, "its configuration of spann")
         hnsw = {"space": spann.get("space", "l2")}
-    if check_kind(hnsw, dict, "its configuration of hnsw").get("space") not in _SPACES:
+    if check_kind(hnsw, dict, "its configuration of hnsw").get("space") not in SPACES:
         raise AnswerError("its distance is unknown")
     function = configuration.get("embedding_function")
     check_kind(function, (dict, type(None)), "its embedding function")

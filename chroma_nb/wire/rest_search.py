@@ -16,25 +16,20 @@ from chroma_nb.errors import ChromaError, InvalidArgumentError
 from chroma_nb.filters.parsing import parse_where
 from chroma_nb.search.conditions import Condition, as_filter
 from chroma_nb.search.expression import Limit, Search, Select
-from chroma_nb.search.grouping import Aggregate, GroupBy, MaxK, MinK
+from chroma_nb.search.grouping import AGGREGATES, GroupBy
 from chroma_nb.search.ranks import (
-    Abs,
-    Div,
-    Exp,
+    OF_MANY,
+    OF_ONE,
+    OF_TWO,
     Knn,
-    Log,
-    Max,
-    Min,
-    Mul,
     Rank,
-    Sub,
-    Sum,
     Val,
     knn_leaves,
     with_leaves,
 )
 from chroma_nb.search.shown import shown
 from chroma_nb.search.sparse import SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 from chroma_nb.wire.answers import (
     AnswerError,
     check_kind,
@@ -48,27 +43,18 @@ from chroma_nb.wire.rest_parts import Sent
 from chroma_nb.wire.vectors import from_wire, to_base64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from chroma_nb.wire.rest_parts import Arrived, Base64
 
-#: Of Chroma's server, with which it folds the operands of an operation: float32's range stands for infinity.
+#: With what Chroma's server begins to fold the operands of an operation: float32's range stands for infinity.
 _LARGEST = float(np.finfo(np.float32).max)
 _FIRST: dict[str, float] = {"$sum": 0.0, "$mul": 1.0, "$max": -_LARGEST, "$min": _LARGEST}
-_MANY: dict[str, Callable[[list[Rank | float]], Rank]] = {
-    "$sum": Sum,
-    "$mul": Mul,
-    "$max": Max,
-    "$min": Min,
-}
-_TWO: dict[str, Callable[[Rank, Rank], Rank]] = {"$sub": Sub, "$div": Div}
-_ONE: dict[str, Callable[[Rank], Rank]] = {"$abs": Abs, "$exp": Exp, "$log": Log}
-_AGGREGATES: dict[str, type[Aggregate]] = {"$min_k": MinK, "$max_k": MaxK}
 _COLUMNS = {
-    "#document": "documents",
-    "#embedding": "embeddings",
-    "#metadata": "metadatas",
-    "#score": "scores",
+    DOCUMENT_KEY: "documents",
+    EMBEDDING_KEY: "embeddings",
+    METADATA_KEY: "metadatas",
+    SCORE_KEY: "scores",
 }
 
 
@@ -163,24 +149,24 @@ def _read_rank(data: Any, where: str) -> Rank:
         return Val(_number(operand, f"{where}.$val"))
     if operator == "$knn":
         return _read_knn(_object(operand, f"{where}.$knn"), f"{where}.$knn")
-    if operator in _ONE:
-        return _ONE[operator](_read_rank(operand, where))
-    if operator in _TWO:
+    if operator in OF_ONE:
+        return OF_ONE[operator](_read_rank(operand, where))
+    if operator in OF_TWO:
         pair = _object(operand, f"{where}.{operator}")
         left, right = (_read_rank(_member(pair, side, where), where) for side in ("left", "right"))
-        return _TWO[operator](left, right)
-    if operator in _MANY:
+        return OF_TWO[operator](left, right)
+    if operator in OF_MANY:
         if not isinstance(operand, list):
             raise _ShapeError(f"{where}.{operator}: expected a list, got {shown(operand)}")
         ranks: list[Rank | float] = [_read_rank(one, where) for one in operand]
         # Of two or more it changes nothing.
-        return _MANY[operator](ranks if len(ranks) > 1 else [Val(_FIRST[operator]), *ranks])
+        return OF_MANY[operator](ranks if len(ranks) > 1 else [Val(_FIRST[operator]), *ranks])
     raise _ShapeError(f"{where}: unknown operator {shown(operator)}")
 
 
 def _read_knn(data: dict[str, Any], where: str) -> Knn:
     query = _member(data, "query", where)
-    key, limit = data.get("key", "#embedding"), data.get("limit", 16)
+    key, limit = data.get("key", EMBEDDING_KEY), data.get("limit", 16)
     default, return_rank = data.get("default"), data.get("return_rank", False)
     if isinstance(query, dict):
         query = _read_sparse(query, f"{where}.query")
@@ -225,7 +211,7 @@ def _read_groups(data: dict[str, Any], where: str) -> GroupBy:
     if len(_object(aggregate, f"{where}.aggregate")) != 1:
         raise _ShapeError(f"{where}.aggregate: expected one operator, got {len(aggregate)}")
     ((operator, operand),) = aggregate.items()
-    if operator not in _AGGREGATES:
+    if operator not in AGGREGATES:
         raise _ShapeError(f"{where}.aggregate: unknown operator {shown(operator)}")
     operand = _object(operand, f"{where}.aggregate.{operator}")
     k = _member(operand, "k", where)
@@ -234,7 +220,7 @@ def _read_groups(data: dict[str, Any], where: str) -> GroupBy:
             f"{where}.aggregate.{operator}.k: expected a whole number, got {shown(k)}"
         )
     by = _texts(_member(operand, "keys", where), f"{where}.aggregate.{operator}.keys")
-    return GroupBy(_texts(keys, f"{where}.keys"), _AGGREGATES[operator](by, k))
+    return GroupBy(_texts(keys, f"{where}.keys"), AGGREGATES[operator](by, k))
 
 
 def _texts(value: Any, where: str) -> list[str]:

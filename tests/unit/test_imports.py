@@ -195,6 +195,7 @@ def test_displays_import_nothing_of_what_they_show() -> None:
         "chroma_nb.byte_sizes",
         "chroma_nb.harmless",
         "chroma_nb.scalars",
+        "chroma_nb.special_keys",
         "chroma_nb.suggest",
         "chroma_nb.webassembly",
         "chroma_nb.words",

@@ -17,7 +17,7 @@ from chroma_nb.embedding import (
     sparse_embedding_function_to_config,
     sparse_known_embedding_functions,
 )
-from chroma_nb.embedding.bm25 import rarity
+from chroma_nb.embedding.bm25_weights import rarity
 from chroma_nb.embedding.murmur import murmur3
 from chroma_nb.embedding.words import Words
 from chroma_nb.errors import InvalidArgumentError

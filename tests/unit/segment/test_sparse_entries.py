@@ -9,7 +9,8 @@ import pytest
 
 from chroma_nb import SparseVector
 from chroma_nb.embedding import ChromaBm25EmbeddingFunction
-from chroma_nb.segment.sparse_entries import DOCUMENT, Entries, Terms, entries_of
+from chroma_nb.segment.sparse_entries import Entries, Terms, entries_of
+from chroma_nb.special_keys import DOCUMENT_KEY
 
 
 def rows(entries: Entries) -> list[tuple[Any, ...]]:
@@ -25,7 +26,7 @@ def test_documents_have_the_vectors_of_the_function() -> None:
         for vector in ChromaBm25EmbeddingFunction()([text or ""])
         for index, value in zip(vector.indices, vector.values, strict=True)
     ]
-    assert rows(entries_of(DOCUMENT, np.array([3, 5, 7, 9]), texts)) == wanted
+    assert rows(entries_of(DOCUMENT_KEY, np.array([3, 5, 7, 9]), texts)) == wanted
 
 
 GOOD = {"#type": "sparse_vector", "indices": [1, 4], "values": [0.5, 2]}
@@ -50,7 +51,7 @@ def test_what_is_no_vector_counts_as_missing(wrong: Any) -> None:
 
 
 def test_no_records_have_no_entries() -> None:
-    for key in (DOCUMENT, "sp"):
+    for key in (DOCUMENT_KEY, "sp"):
         assert rows(entries_of(key, np.empty(0, np.int64), [])) == []
     assert rows(Entries.joined([])) == []
 

@@ -16,10 +16,10 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.workspace import WORKSPACE, Grant
 from chroma_nb.segment import sparse_index
 from chroma_nb.segment.loaded import LoadedMetadata
-from chroma_nb.segment.sparse_entries import DOCUMENT
 from chroma_nb.segment.sparse_index import SparseIndexes
 from chroma_nb.segment.stored import StoredMetadata
 from chroma_nb.segment.text_pool import TextPool
+from chroma_nb.special_keys import DOCUMENT_KEY
 from tests.unit.segment.conftest import Store
 
 BM25 = ChromaBm25EmbeddingFunction()
@@ -144,7 +144,7 @@ def _compare(store: Store, kept: dict[str, Any], data: Any) -> None:
     ids = data.draw(st.none() | IDS)
     words = BM25([data.draw(DOCUMENTS) or "apple"])[0]
     vectors = {
-        DOCUMENT: (
+        DOCUMENT_KEY: (
             {one: BM25([text])[0] if text else None for one, (text, _) in kept.items()},
             words,
         ),
@@ -194,7 +194,7 @@ def search(
     indexes: SparseIndexes, pool: TextPool, alive: Any = None, text: str = "word7 word8"
 ) -> Any:
     alive = np.ones(len(pool), dtype=bool) if alive is None else alive
-    return indexes.distances(DOCUMENT, BM25([text])[0], pool, alive, idf=True, mask=None)
+    return indexes.distances(DOCUMENT_KEY, BM25([text])[0], pool, alive, idf=True, mask=None)
 
 
 def test_what_is_held_is_what_was_asked_for() -> None:
@@ -256,7 +256,7 @@ def test_with_little_memory_postings_stay_apart_and_say_the_same(
     monkeypatch.setattr(sparse_index, "_PIECE_BYTES", 4_000)
     indexes = SparseIndexes(Room())
     assert np.array_equal(search(indexes, pool), wanted, equal_nan=True)
-    assert len(indexes._indexes[DOCUMENT].parts) > 10
+    assert len(indexes._indexes[DOCUMENT_KEY].parts) > 10
 
 
 def test_an_interrupt_leaves_the_index_and_the_account_as_they_were(
@@ -292,8 +292,8 @@ def test_forgotten_indexes_are_made_again() -> None:
     pool = pool_of(many(100))
     indexes = SparseIndexes(Room())
     wanted = search(indexes, pool)
-    indexes.forget(but=frozenset({DOCUMENT}))
-    assert indexes.keys == {DOCUMENT}
+    indexes.forget(but=frozenset({DOCUMENT_KEY}))
+    assert indexes.keys == {DOCUMENT_KEY}
     indexes.forget()
     assert indexes.keys == frozenset()
     assert np.array_equal(search(indexes, pool), wanted, equal_nan=True)
@@ -317,7 +317,7 @@ def test_a_query_that_is_none_is_refused(store: Store) -> None:
 
 def test_an_empty_collection_has_no_distances(store: Store) -> None:
     for reader in (StoredMetadata(store.db, store.id), LoadedMetadata(lambda _: None, Room())):  # type: ignore[arg-type, return-value]
-        found = reader.sparse_distances(DOCUMENT, BM25(["a fox"])[0], idf=True, mask=None)
+        found = reader.sparse_distances(DOCUMENT_KEY, BM25(["a fox"])[0], idf=True, mask=None)
         assert found.shape == (0,)
 
 
@@ -327,7 +327,7 @@ def test_the_index_is_in_the_ledger_and_in_the_report(store: Store) -> None:
     ledger = store.segments.residents.ledger
     with store.segments.present(store.id) as segment:
         before = ledger.held(store.id)
-        segment.metadata.sparse_distances(DOCUMENT, BM25(["word7"])[0], idf=True, mask=None)
+        segment.metadata.sparse_distances(DOCUMENT_KEY, BM25(["word7"])[0], idf=True, mask=None)
         parts = segment.parts()
     assert parts["sparse"] == ledger.held(store.id) - before > 10_000
     assert sum(parts.values()) == ledger.held(store.id)
@@ -335,7 +335,7 @@ def test_the_index_is_in_the_ledger_and_in_the_report(store: Store) -> None:
         *map(str, range(2_000, 2_500)), embeddings=store.vectors(500), documents=texts[:500]
     )
     with store.segments.present(store.id) as segment:
-        segment.metadata.sparse_distances(DOCUMENT, BM25(["word7"])[0], idf=True, mask=None)
+        segment.metadata.sparse_distances(DOCUMENT_KEY, BM25(["word7"])[0], idf=True, mask=None)
         assert segment.resident_bytes == ledger.held(store.id)
     store.segments.unload(store.id)
     assert ledger.held(store.id) == 0

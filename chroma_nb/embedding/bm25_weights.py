@@ -22,7 +22,7 @@ class Bm25:
     """The parameters of BM25; the defaults are Chroma's.
 
     Attributes:
-        k: How soon more of the same word stops to count.
+        k: How soon more of the same word stops counting.
         b: How much long texts are marked down, 0 to 1.
         average: The number of words that a usual text has.
     """
