@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import requests
 
 import chroma_nb
 from benchmarks.servers import Running, running, start_ours
@@ -21,6 +22,10 @@ from tests.server.conftest import PLACE, Raw
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def metrics(server: Running) -> str:
+    return requests.get(f"{server.url}/metrics", timeout=60).text
 
 
 def test_a_stop_finishes_requests_and_saves_graphs(tmp_path: Path) -> None:
@@ -36,9 +41,11 @@ def test_a_stop_finishes_requests_and_saves_graphs(tmp_path: Path) -> None:
                 target=docs.upsert, args=([f"n{i}" for i in range(5_000)], vectors[:5_000])
             )
             slow.start()
-            time.sleep(0.15)
-        assert server.stop() == 0
-        slow.join()
+            # Until the server is at it; the request may also have been answered by then.
+            while slow.is_alive() and "chroma_nb_requests_in_flight 1.0" not in metrics(server):
+                pass
+            assert server.stop() == 0
+            slow.join()
     with running(start_ours(tmp_path, "--path", store)) as server:
         with chroma_nb.connect(server.url) as client:
             docs = client.get_collection("docs")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb import errors
+from chroma_nb import Knn, Search, errors
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.server.auth import ANONYMOUS, Identity
 from chroma_nb.server.refusals import Refused
@@ -144,6 +144,7 @@ def test_a_transport_without_a_wire_does_all_that_a_store_does(store: API, far: 
                 api.get_version(),
                 api.get_max_batch_size(),
                 {**api.explain(docs, VECTORS[:1], 2, **PLACE), "elapsed_ms": 0},
+                api.search(docs, [Search(rank=Knn(VECTORS[0]), limit=3)], **PLACE),
             )
             for api in (far, store)
         ),
