@@ -32,20 +32,22 @@ def test_a_stop_finishes_requests_and_saves_graphs(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(8_000, 32)).astype("f4")
-    with running(start_ours(tmp_path, "--path", store)) as server:
-        with chroma_nb.connect(server.url) as client:
-            docs = client.create_collection("docs", embedding_function=None)
-            docs.add(ids=[str(i) for i in range(8_000)], embeddings=vectors)
-            docs.build_index()
-            slow = threading.Thread(
-                target=docs.upsert, args=([f"n{i}" for i in range(5_000)], vectors[:5_000])
-            )
-            slow.start()
-            # Until the server is at it; the request may also have been answered by then.
-            while slow.is_alive() and "chroma_nb_requests_in_flight 1.0" not in metrics(server):
-                pass
-            assert server.stop() == 0
-            slow.join()
+    with (
+        running(start_ours(tmp_path, "--path", store)) as server,
+        chroma_nb.connect(server.url) as client,
+    ):
+        docs = client.create_collection("docs", embedding_function=None)
+        docs.add(ids=[str(i) for i in range(8_000)], embeddings=vectors)
+        docs.build_index()
+        slow = threading.Thread(
+            target=docs.upsert, args=([f"n{i}" for i in range(5_000)], vectors[:5_000])
+        )
+        slow.start()
+        # Until the server is at it; the request may also have been answered by then.
+        while slow.is_alive() and "chroma_nb_requests_in_flight 1.0" not in metrics(server):
+            pass
+        assert server.stop() == 0
+        slow.join()
     with running(start_ours(tmp_path, "--path", store)) as server:
         with chroma_nb.connect(server.url) as client:
             docs = client.get_collection("docs")

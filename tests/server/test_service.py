@@ -144,7 +144,7 @@ def test_a_transport_without_a_wire_does_all_that_a_store_does(store: API, far: 
                 api.get_version(),
                 api.get_max_batch_size(),
                 {**api.explain(docs, VECTORS[:1], 2, **PLACE), "elapsed_ms": 0},
-                api.search(docs, [Search(rank=Knn(VECTORS[0]), limit=3)], **PLACE),
+                api.search(docs, [Search(rank=Knn(VECTORS[0]), limit=3)], **PLACE)[0],
             )
             for api in (far, store)
         ),
