@@ -54,7 +54,9 @@ def remember_given(name: str, config: dict[str, Any]) -> None:
     _given.add(_canonical(name, config))
 
 
-def consent_needed(name: str, cls: type[Any], config: Any, *, registered: bool) -> str | None:
+def consent_needed(
+    name: str, cls: type[Any], config: Any, *, registered: bool, consent: str | None = None
+) -> str | None:
     """Say what a stored config would choose that only the user may choose.
 
     Args:
@@ -63,6 +65,7 @@ def consent_needed(name: str, cls: type[Any], config: Any, *, registered: bool) 
             name anything passes: numbers, true, false, null, and single words in a few known fields.
         config: The stored config.
         registered: The user registered the class; without a `needs_consent` its code decides about configs.
+        consent: How the user consents, and what can be done without; None: by giving the function.
 
     Returns:
         A sentence that asks the user to give the function; None where nothing needs consent.
@@ -82,11 +85,13 @@ def consent_needed(name: str, cls: type[Any], config: Any, *, registered: bool) 
         would = None if registered else _judge_by_fields(config)
     if would is None:
         return None
+    how = consent or (
+        f"open the collection with embedding_function={cls.__name__}(...). Without it, records can be read, and queried "
+        "with query_embeddings"
+    )
     return (
         f"The stored configuration of embedding function {shown(name)} needs your consent. It would {would}. "
-        "It was chosen by whoever wrote this collection. If you trust that, open the collection with "
-        f"embedding_function={cls.__name__}(...). Without it, records can be read, and queried with "
-        "query_embeddings."
+        f"It was chosen by whoever wrote this collection. If you trust that, {how}."
     )
 
 

@@ -233,15 +233,23 @@ def embedding_function_from_config(
     return function
 
 
-def built(known: KnownFunctions, name: str, recorded: Any) -> Any:
+def built(known: KnownFunctions, name: str, recorded: Any, consent: str | None = None) -> Any:
     """Build the function that is recorded by this name, which is in the table.
+
+    Args:
+        known: The table.
+        name: Of the function.
+        recorded: Its config.
+        consent: How the user consents to a config; None: as to one of dense embeddings.
 
     Raises:
         InvalidArgumentError: It cannot be built, or its config would choose what only the user may.
     """
     cls = known[name]
     try:
-        refusal = consent_needed(name, cls, recorded, registered=known.is_registered(name))
+        refusal = consent_needed(
+            name, cls, recorded, registered=known.is_registered(name), consent=consent
+        )
         function = None if refusal else cls.build_from_config(recorded)
         if not refusal and (function is NotImplemented or function is None):
             raise InvalidArgumentError("its build_from_config() is not implemented")

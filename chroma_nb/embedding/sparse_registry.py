@@ -84,12 +84,18 @@ def sparse_embedding_function_from_config(config: Mapping[str, Any] | None) -> A
         )
     if name not in sparse_known_embedding_functions:
         whose = (
-            " It is one of Chroma's that chroma_nb does not bring."
+            ". It is one of Chroma's that chroma_nb does not bring"
             if name in _CHROMA_FUNCTIONS
             else ""
         )
         raise with_way_out(
-            InvalidArgumentError(f"Sparse embedding function {shown(name)} not found.{whose}"),
+            InvalidArgumentError(f"Sparse embedding function {shown(name)} not found{whose}"),
             "Add @register_sparse_embedding_function to a class of that name, or store SparseVectors yourself.",
         )
-    return built(sparse_known_embedding_functions, name, config.get("config") or {})
+    return built(
+        sparse_known_embedding_functions,
+        name,
+        config.get("config") or {},
+        "add @register_sparse_embedding_function to its class. Without it, records can be read, and searched with a "
+        "SparseVector as the query",
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from chroma_nb import validation
 from chroma_nb.api.answers import Found
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
 from chroma_nb.schema_json import sparse_index
 from chroma_nb.search.evaluation import evaluate
 from chroma_nb.search.grouped import kept_of_groups
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.memory.workspace import Grant
     from chroma_nb.search.expression import Search
     from chroma_nb.search.grouping import GroupBy
     from chroma_nb.search.ranks import Knn, Rank
@@ -41,6 +42,9 @@ _POSITION_BYTES = 4 + 36
 #: Bytes that a label takes while the best of a sparse `Knn` are chosen: its distance, whether there is one, and, of those
 #: that have one, the label, the distance again and its place in the order.
 _SPARSE_BYTES = 4 + 1 + 8 + 4 + 8
+#: Bytes of a neighbour that a `Knn` has found: its label and its distance; and the label as it is put together with
+#: those of the others, sorted, and once more where it is the only one.
+_NEIGHBOR_BYTES = 8 + 4 + 3 * 8
 #: Bytes of a candidate: its label, its place in storage order, its place among the others.
 _CANDIDATE_BYTES = 3 * 8
 #: Bytes that a node of a rank has of each candidate while others are computed: its values, those with the default
@@ -203,11 +207,12 @@ class _Searcher:
         if self._search.score is None:
             labels = self._metadata.select(self._expression, limit=page.limit, offset=page.offset)
             return self._selected(labels, np.arange(len(labels), dtype=np.float64), rooms)
-        labels, scores = self._ranked(self._search.score)
-        kept = self._kept(self._search.grouping, labels, scores)
-        stop = None if page.limit is None else page.offset + page.limit
-        kept = kept[page.offset : stop]
-        return self._selected(labels[kept], scores[kept], rooms)
+        with contextlib.ExitStack() as neighbors:
+            labels, scores = self._ranked(self._search.score, neighbors)
+            kept = self._kept(self._search.grouping, labels, scores)
+            stop = None if page.limit is None else page.offset + page.limit
+            kept = kept[page.offset : stop]
+            return self._selected(labels[kept], scores[kept], rooms)
 
     @cached_property
     def _order(self) -> NDArray[np.int64] | None:
@@ -219,11 +224,18 @@ class _Searcher:
 
     # -- ranking ------------------------------------------------------------------------------
 
-    def _ranked(self, rank: Rank) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the labels of the records that are scored, and their scores, both of shape (n,), best first."""
+    def _ranked(
+        self, rank: Rank, rooms: contextlib.ExitStack
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the labels of the records that are scored, and their scores, both of shape (n,), best first.
+
+        Args:
+            rank: The rank.
+            rooms: Where the memory of what each `Knn` finds is held.
+        """
         leaves = list(knn_leaves(rank))
         mask = self._metadata.mask(self._expression, None) if leaves else None
-        parts = self._parts = list(self._neighbours(leaves, mask))
+        parts = self._parts = list(self._neighbours(leaves, mask, rooms))
         labels = np.unique(np.concatenate([_NO_LABELS, *(part.labels for part in parts)]))
         n_bytes = 2 * 8 * len(parts) + _NODE_BYTES * (_NODES + _depth(rank)) + _CANDIDATE_BYTES
         what = f"search() with {len(labels):,} candidates in collection [{self._segment.info.name}]"
@@ -238,7 +250,9 @@ class _Searcher:
             best = scores.best_first()
             return labels[best], scores.values[best]
 
-    def _neighbours(self, leaves: Sequence[Knn], mask: NDArray[np.bool_] | None) -> Iterator[_Part]:
+    def _neighbours(
+        self, leaves: Sequence[Knn], mask: NDArray[np.bool_] | None, rooms: contextlib.ExitStack
+    ) -> Iterator[_Part]:
         """Yield what each `Knn` finds among the labels of a mask."""
         n_live = self._metadata.n_live
         dense = [leaf.limit for leaf in leaves if not isinstance(leaf.query, SparseVector)]
@@ -247,17 +261,30 @@ class _Searcher:
         if k and len(self._queries):
             # All of them together: the vectors are read once.
             filtered = self._expression is not None
+            most = k if mask is None else min(k, int(np.count_nonzero(mask)))
+            rooms.enter_context(self._room_for_neighbors(most * len(self._queries)))
             near, _ = self._segment.nearest(self._queries, k, mask, filtered=filtered)
-        row = 0
+        row = n_more = 0
         for leaf in leaves:
             if isinstance(leaf.query, SparseVector):
                 part = self._sparse(leaf, leaf.query, mask) if n_live and leaf.limit else _NOTHING
+                # Many small ones may be much together.
+                n_more += len(part.labels)
+                if n_more * _NEIGHBOR_BYTES > SMALL_BYTES:
+                    rooms.enter_context(self._room_for_neighbors(n_more))
+                    n_more = 0
             elif near is None:
                 part = _NOTHING
             else:
                 part = _Part(near.labels[row, : leaf.limit], near.distances[row, : leaf.limit])
                 row += 1
             yield part
+
+    def _room_for_neighbors(self, n: int) -> Grant:
+        what = (
+            f"search() with {n:,} neighbours of its Knn in collection [{self._segment.info.name}]"
+        )
+        return WORKSPACE.take_all(n * _NEIGHBOR_BYTES, what, *_LESS, budget=self._budget())
 
     def _sparse(self, leaf: Knn, query: SparseVector, mask: NDArray[np.bool_] | None) -> _Part:
         reader, idf = self._metadata, self._weighted[leaf.key]

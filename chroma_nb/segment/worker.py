@@ -135,6 +135,9 @@ class Worker:
         except Exception:
             if not self._closed:
                 logger.exception("%s failed for collection %s", self._name, first)
+        except KeyboardInterrupt as error:
+            # Ctrl-C is the main thread's. Here DuckDB has cut a statement off, as it does when the process ends.
+            logger.debug("%s was cut off at collection %s: %s", self._name, first, error.__cause__)
         self._idle_since = time.monotonic()
         return True
 

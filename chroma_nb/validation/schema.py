@@ -82,18 +82,9 @@ def reconciled(
         return configuration, None
     checked = checked_schema(schema)
     vectors = vector_config(checked)
-    try:
-        made = created_configuration(
-            {"hnsw": {**(vectors.get("hnsw") or {}), "space": vectors.get("space")}}, None, "l2"
-        )
-        for name in ("batch_size", "sync_threshold"):
-            number = (vectors.get("hnsw") or {}).get(name)
-            if number is not None and number < 2:
-                raise InvalidArgumentError(f"Expected {name} to be at least 2, got {number}")
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"Failed to reconcile schema: Invalid HNSW configuration: {error}"
-        ) from None
+    made = _graph_of(vectors)
+    # What counts is under the embeddings' key. This one is stored and read as well.
+    _graph_of(vector_config({"defaults": checked["defaults"]}))
     if is_default(checked):
         return configuration, stated(checked)
     is_plain = configuration["hnsw"] == HNSW_DEFAULTS and is_default_function(
@@ -108,6 +99,26 @@ def reconciled(
         )
     made["embedding_function"] = check_recorded_function(vectors.get("embedding_function"))
     return made, stated(checked)
+
+
+def _graph_of(vectors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that the config of a vector index stands for.
+
+    Raises:
+        InvalidArgumentError: No graph can be made with it.
+    """
+    hnsw = vectors.get("hnsw") or {}
+    try:
+        made = created_configuration({"hnsw": {**hnsw, "space": vectors.get("space")}}, None, "l2")
+        for name in ("batch_size", "sync_threshold"):
+            number = hnsw.get(name)
+            if number is not None and number < 2:
+                raise InvalidArgumentError(f"Expected {name} to be at least 2, got {number}")
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"Failed to reconcile schema: Invalid HNSW configuration: {error}"
+        ) from None
+    return made
 
 
 # -- the form -----------------------------------------------------------------------------------

@@ -397,14 +397,33 @@ def test_search(client: Any, is_loaded: bool, monkeypatch: pytest.MonkeyPatch) -
     assert ways == ["ask for fewer results: Search(limit=10)", "select less of each: K.SCORE alone"]
     assert docs.search(Search(rank=near, limit=10).select_all())["ids"][0][0] == "id7"
     assert len(docs.search(Search(rank=near).select(K.SCORE))["ids"][0]) == N
-    # The work for a rank: numbers for each record that any of its parts finds.
+    # What the parts of a rank find, which is there until the page is cut; and numbers for each record of theirs.
     error, ways = refused(lambda: docs.search(Search(rank=Sum([near] * 60), limit=10)))
-    assert str(error).startswith("search() with 8,000 candidates in collection [one]")
+    assert str(error).startswith("search() with 480,000 neighbours of its Knn in collection [one]")
     assert ways[0] == "give each Knn a smaller limit="
+    deep: Any = near
+    for _ in range(60):
+        deep = deep.abs()
+    error, _ = refused(lambda: docs.search(Search(rank=deep, limit=10)))
+    assert str(error).startswith("search() with 8,000 candidates in collection [one]")
     assert docs.search(Search(rank=Sum([Knn(VECTORS[7], limit=50)] * 60)))["ids"][0][0] == "id7"
     grouped = GroupBy([f"row{at}" for at in range(40)], MinK(K.SCORE, 1))
     error, _ = refused(lambda: docs.search(Search(rank=near, group_by=grouped)))
     assert str(error).startswith("search() in groups with 8,000 records of collection [one]")
+
+
+def test_a_search_by_words_of_many_parts(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bears = client.create_collection("bears", embedding_function=None)
+    bears.add(ids=IDS, embeddings=VECTORS[:, :2], documents=["a bear"] * N)
+    assert bears.search("bear", by="words")["ids"][0][:2] == IDS[:2]
+    tight(monkeypatch, 4 * MIB)
+    monkeypatch.setattr("chroma_nb.segment.resident_set.ResidentSet.lend", lambda *_: 0)
+    # What one part finds is small, and what sixty find is not.
+    words = Knn("bear", key=K.DOCUMENT, limit=N)
+    assert bears.search(Search(rank=words, limit=2))["ids"] == [IDS[:2]]
+    error, ways = refused(lambda: bears.search(Search(rank=Sum([words] * 60), limit=2)))
+    assert "neighbours of its Knn in collection [bears]" in str(error)
+    assert ways[0] == "give each Knn a smaller limit="
 
 
 def test_a_map(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

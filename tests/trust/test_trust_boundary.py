@@ -21,7 +21,9 @@ from chroma_nb.embedding import (
     embedding_function_from_config,
     embedding_function_to_config,
     register_embedding_function,
+    sparse_registry,
 )
+from chroma_nb.embedding.registry import KnownFunctions
 from chroma_nb.errors import InvalidArgumentError
 from tests.trust.listening import Answer, Listening
 
@@ -367,3 +369,42 @@ def test_a_configuration_of_another_shape_is_refused(config: Any) -> None:
     recorded: Any = {"type": "known", "name": "openai", "config": config}
     with pytest.raises(InvalidArgumentError):
         embedding_function_from_config(recorded)
+
+
+def test_a_stored_config_of_a_sparse_function_needs_consent_and_says_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Sparse:
+        """One that was used in a collection with a config of its own."""
+
+        def __call__(self, input: Any) -> Any:
+            return [chroma.SparseVector([1], [1.0]) for _ in input]
+
+        @staticmethod
+        def name() -> str:
+            return "sparse_of_mine"
+
+        def get_config(self) -> dict[str, Any]:
+            return {"model": "mine"}
+
+        @staticmethod
+        def build_from_config(config: dict[str, Any]) -> Sparse:
+            built.append(config)
+            return Sparse()
+
+    built: list[Any] = []
+    monkeypatch.setattr(sparse_registry, "sparse_known_embedding_functions", KnownFunctions({}))
+    monkeypatch.setattr(consent, "_given", set())
+    recorded = sparse_registry.sparse_embedding_function_to_config(Sparse())
+    build_sparse = sparse_registry.sparse_embedding_function_from_config
+    build_sparse(recorded)
+    planted = {**recorded, "config": {"model": "/etc/passwd"}}
+    with pytest.raises(InvalidArgumentError, match="needs your consent") as refused:
+        build_sparse(planted)
+    assert "add @register_sparse_embedding_function to its class" in str(refused.value)
+    assert "embedding_function=" not in str(refused.value)
+    sparse_registry.register_sparse_embedding_function(Sparse)
+    build_sparse(planted)
+    assert built == [{"model": "mine"}, {"model": "/etc/passwd"}]
+    with pytest.raises(InvalidArgumentError, match=r"'other' not found\. Add @register_sparse"):
+        build_sparse({"type": "known", "name": "other"})

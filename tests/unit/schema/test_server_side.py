@@ -98,6 +98,10 @@ def test_a_graph_that_cannot_be_built(hnsw: Any) -> None:
     vectors = {"vector_index": index({"hnsw": hnsw})}
     with pytest.raises(InvalidArgumentError, match="Invalid HNSW configuration"):
         reconciled(PLAIN, {"keys": {"#embedding": {"float_list": vectors}}})
+    # No graph is made with this one. It would be stored, and no client could read it.
+    vectors = {"vector_index": index({"hnsw": hnsw}, enabled=False)}
+    with pytest.raises(InvalidArgumentError, match="Invalid HNSW configuration"):
+        reconciled(PLAIN, {"defaults": {"float_list": vectors}, "keys": {"a": {}}})
 
 
 NAMES = [

@@ -27,6 +27,8 @@ class Owner:
             raise ValueError("as asked")
         if key.int == 2:
             time.sleep(0.3)
+        if key.int == 3:
+            raise KeyboardInterrupt
         self.done.append((key, time.monotonic()))
 
     @property
@@ -81,6 +83,17 @@ def test_an_error_is_logged_and_the_rest_goes_on(caplog: pytest.LogCaptureFixtur
         wait_until(lambda: owner.done)
     assert "as asked" in caplog.text
     owner.worker.close()
+
+
+def test_a_statement_that_was_cut_off_is_no_error_of_the_thread(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    owner = Owner()
+    owner.worker.request(UUID(int=3), 0)
+    owner.worker.request(uuid4(), 0.05)
+    wait_until(lambda: owner.done)
+    owner.worker.close()
+    assert (capsys.readouterr().err, caplog.text) == ("", "")
 
 
 def test_closing_waits_for_what_is_being_done_and_drops_the_rest() -> None:
