@@ -12,18 +12,19 @@ import numpy as np
 
 from chroma_nb.embedding.bm25_weights import rarity
 from chroma_nb.memory.workspace import SMALL_BYTES, WORKSPACE
+from chroma_nb.segment.sparse_entries import Entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from chroma_nb.segment.sparse_entries import Entries, Terms
+    from chroma_nb.segment.sparse_entries import Terms
 
 #: The sum, whether there is one, and the distance as float64 and as float32, of each label.
 _LABEL_BYTES = 24
-#: What an entry that is kept takes.
-_ENTRY_BYTES = 12
+#: What an entry that is kept takes: itself, and its place among the others while they are put in order.
+_ENTRY_BYTES = 12 + 8
 _WHAT = "A search by sparse vectors"
 
 
@@ -92,13 +93,18 @@ def scan(
             if n_bytes > SMALL_BYTES:
                 held.enter_context(WORKSPACE.take_all(n_bytes, _WHAT))
                 n_bytes = 0
-            kept.append(some)
+            # A query may have a million indices: none of them looks at all entries.
+            order = np.argsort(some.indices, kind="stable")
+            kept.append(Entries(some.labels[order], some.indices[order], some.values[order]))
 
         def found(index: int) -> list[tuple[NDArray[np.uint32], NDArray[np.float32]]]:
             parts = []
             for some in kept:
-                rows = some.indices == index
-                if rows.any():
+                # Of the entries' own type: they would be copied to be compared with another.
+                wanted = np.uint32(index)
+                start = int(np.searchsorted(some.indices, wanted))
+                rows = slice(start, int(np.searchsorted(some.indices, wanted, "right")))
+                if rows.start < rows.stop:
                     parts.append((some.labels[rows], some.values[rows]))
             return parts
 

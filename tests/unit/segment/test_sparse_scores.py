@@ -49,3 +49,22 @@ def test_numbers_of_all_labels_are_refused_where_there_is_no_room(
     monkeypatch.setattr(WORKSPACE, "_patience", 0.0)
     with pytest.raises(MemoryBudgetError, match="search by sparse vectors"):
         scan(QUERY, [RECORDS], 1 << 30, 5, idf=False, mask=None)
+
+
+def test_entries_in_any_order_up_to_the_largest_index() -> None:
+    numbers = np.random.default_rng(7)
+    pairs = np.unique(numbers.integers(0, [200, 40], size=(900, 2)), axis=0)
+    numbers.shuffle(pairs)
+    labels, indices = pairs.T.astype(np.uint32)
+    # The first and the last that 32 bits have.
+    indices[indices == 39] = 2**32 - 1
+    entries = Entries(labels, indices, numbers.integers(-4, 5, len(pairs)).astype(np.float32))
+    query = SparseVector([0, 7, 8, 41, 2**32 - 1], [1.0, -2.0, 3.0, 4.0, 5.0])
+    expected = np.full(200, np.nan)
+    for label, index, value in zip(*(column.tolist() for column in entries), strict=True):
+        if index in query.indices:
+            so_far = 1.0 if np.isnan(expected[label]) else expected[label]
+            expected[label] = so_far - query.values[query.indices.index(index)] * value
+    halves = [entries.where(labels < 90), entries.where(labels >= 90)]
+    found = scan(Terms.of(query), halves, 200, 200, idf=False, mask=None)
+    assert np.array_equal(found, expected, equal_nan=True)
