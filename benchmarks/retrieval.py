@@ -43,7 +43,10 @@ def entries(given: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
         if entry and entry["examples"]:
             found.append((entry["words"], entry["definition"], _EXAMPLE.findall(entry["examples"])))
     if len(found) < 2 * QUERIES:
-        raise SystemExit("No glosses are there: see the top of this file.")
+        raise SystemExit(
+            "No glosses are there. apt-get install wordnet-base, or --wordnet FOLDER with data.noun etc., or --data FOLDER of "
+            "prepared texts."
+        )
     random.Random(7).shuffle(found)
     return found[: given.records]
 

@@ -103,7 +103,12 @@ _SYNONYMS: dict[str, tuple[str, ...]] = {
         ("text", "texts", "doc", "docs", "document", "content", "contents", "page_content"),
         ("documents", "query_texts", "document"),
     ),
-    **dict.fromkeys(("query", "question", "q", "prompt", "search"), ("query_texts", "query")),
+    **dict.fromkeys(
+        ("query", "question", "q", "prompt", "search", "query_texts"),
+        ("query_texts", "query", "searches"),
+    ),
+    # `search` has one filter for both.
+    "where_document": ("where",),
     **dict.fromkeys(
         ("vector", "vectors", "embedding", "query_vector"), ("embeddings", "query_embeddings")
     ),

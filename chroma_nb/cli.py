@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import getpass
+import logging
 import os
 import shlex
 import sys
@@ -204,6 +205,12 @@ def _run(options: argparse.Namespace) -> int:
         flush=True,
     )
     server.run()
+    if server.is_held:
+        # Everything is saved and closed. What is left would wait for as long as a client keeps its stream open.
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 

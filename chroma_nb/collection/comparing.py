@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.boundary import public_call
 from chroma_nb.collection.results import QueryResult
+from chroma_nb.collection.search_result import SearchResult
 from chroma_nb.collection.tables import import_pandas
 from chroma_nb.display.base import Displayed
 from chroma_nb.display.extent import ROWS
@@ -131,8 +132,8 @@ class Comparison(Displayed):
 
 @public_call
 def compare(
-    first: QueryResult | Collection,
-    second: QueryResult | Collection,
+    first: QueryResult | SearchResult | Collection,
+    second: QueryResult | SearchResult | Collection,
     *,
     names: Sequence[str] | None = None,
     **query: Any,
@@ -141,7 +142,8 @@ def compare(
 
     ``compare(notes.query(query_texts=["bear"]), notes.query(query_texts=["a large furry animal"]))`` compares two
     questions; ``compare(with_minilm, with_static, query_texts=questions)`` two collections, such as with different
-    embedding functions or values of ``ef_search``.
+    embedding functions or values of ``ef_search``. The answers of `Collection.search` are compared as those of `query` are; they
+    have scores, and no distances.
 
     Args:
         first: An answer, or a collection that is asked.
@@ -157,11 +159,11 @@ def compare(
             numbers of questions.
     """
     pair = (first, second)
-    asks = [not isinstance(one, QueryResult) for one in pair]
+    asks = [not isinstance(one, QueryResult | SearchResult) for one in pair]
     for one, is_asked in zip(pair, asks, strict=True):
         if is_asked and not hasattr(one, "query"):
             raise InvalidArgumentError(
-                f"Expected a QueryResult or a Collection to compare, got {with_article(type(one))}: {brief(one, quoted=True)}."
+                f"Expected a QueryResult, a SearchResult or a Collection to compare, got {with_article(type(one))}: {brief(one, quoted=True)}."
             )
     if any(asks) and not query:
         raise InvalidArgumentError(
@@ -172,8 +174,8 @@ def compare(
             f"Both are answers already, which {brief(next(iter(query)), quoted=True)} changes no more. Give collections to ask "
             "them."
         )
-    answers: list[QueryResult] = [
-        one if isinstance(one, QueryResult) else one.query(**query) for one in pair
+    answers: list[QueryResult | SearchResult] = [
+        one if isinstance(one, QueryResult | SearchResult) else one.query(**query) for one in pair
     ]
     sizes = [len(one.get("ids") or ()) for one in answers]
     if sizes[0] != sizes[1]:
@@ -196,7 +198,9 @@ def _names(pair: tuple[Any, Any], asks: Sequence[bool], given: Any) -> tuple[str
     return (known[0], known[1]) if all(known) and known[0] != known[1] else _NAMES
 
 
-def _query(first: QueryResult, second: QueryResult, row: int) -> ComparedQuery:
+def _query(
+    first: QueryResult | SearchResult, second: QueryResult | SearchResult, row: int
+) -> ComparedQuery:
     """Return one question's two answers."""
     places = [
         {one: rank for rank, one in enumerate(found["ids"][row], 1)} for found in (first, second)
@@ -221,10 +225,11 @@ def _query(first: QueryResult, second: QueryResult, row: int) -> ComparedQuery:
     return ComparedQuery((asked[0], asked[1]), records)
 
 
-def _part(found: QueryResult, name: str, row: int, rank: int | None) -> Any:
+def _part(found: QueryResult | SearchResult, name: str, row: int, rank: int | None) -> Any:
     """Return a part of a record of an answer; None where the answer has neither."""
     values = found.get(name)
     if values is None or rank is None:
         return None
-    # Whoever made or changed the answer may have left something out.
-    return values[row][rank - 1] if row < len(values) and rank <= len(values[row]) else None
+    # Whoever made or changed the answer may have left something out; a search returns what it selects.
+    column = values[row] if row < len(values) else None
+    return column[rank - 1] if column is not None and rank <= len(column) else None

@@ -127,8 +127,14 @@ class SearchingHandle(ReadingHandle):
         if not isinstance(several, list | tuple):
             raise TypeError(
                 f"Expected searches to be a text, a Search or a list of these, got {brief(searches)} "
-                f"({type(searches).__name__})"
+                f"({type(searches).__name__}). An embedding is asked for by Search().rank(Knn(embedding))."
             )
+        for at, one in enumerate(several):
+            if not isinstance(one, str | Search):
+                raise TypeError(
+                    f"Expected searches[{at}] to be a text or a Search, got {brief(one)} ({type(one).__name__}). "
+                    "An embedding is asked for by Search().rank(Knn(embedding))."
+                )
         if by is not None and by not in ("both", "meaning", "words"):
             hint = did_you_mean(by, ("both", "meaning", "words"))
             raise InvalidArgumentError(

@@ -76,7 +76,8 @@ def check_key_indexed(schema: Mapping[str, Any] | None, key: str, kind: str) -> 
     """
     if not _is_on(schema or {}, key, kind, INVERTED[kind]):
         raise InvalidArgumentError(
-            f"Cannot filter using metadata key '{brief(key)}' with type '{_NAMES[kind]}' because indexing is disabled"
+            f"Cannot filter using metadata key '{brief(key)}' with type '{_NAMES[kind]}' because indexing is disabled. "
+            "The collection's schema says so, and it does not change: copy the records into a collection with another schema."
         )
 
 

@@ -206,7 +206,11 @@ def _part(name: str, value: Any, kind: type[Any]) -> Any:
     if value is None or isinstance(value, kind):
         return value
     if not isinstance(value, Mapping):
-        raise TypeError(f"Expected {name} to be of {kind.__name__}, or a dict, got {shown(value)}")
+        is_text = kind is Rank and isinstance(value, str)
+        hint = ". A text is asked for by Knn(text)" if is_text else ""
+        raise TypeError(
+            f"Expected {name} to be of {kind.__name__}, or a dict, got {shown(value)}{hint}"
+        )
     return kind.from_dict(value)
 
 

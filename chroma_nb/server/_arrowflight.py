@@ -70,6 +70,10 @@ class ArrowFlight(Server):
             scheme_of(self.settings), self.settings.server_host, self.settings.server_port
         )
 
+    @property
+    def is_held(self) -> bool:
+        return self._listener is not None and self._listener.is_held
+
     def listen(self) -> None:
         if self._listener is not None:
             return

@@ -178,6 +178,10 @@ class FastAPI(Server):
                 time.sleep(0.005)
         return self.url
 
+    @property
+    def is_held(self) -> bool:
+        return self._flight is not None and self._flight.is_held
+
     def _serve(self) -> None:
         try:
             with contextlib.suppress(KeyboardInterrupt):

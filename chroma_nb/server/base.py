@@ -84,6 +84,11 @@ class Server(ABC):
             InternalError: It did not start.
         """
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the end of the process would wait for clients, although the server has stopped."""
+        return False
+
     @abstractmethod
     def stop(self) -> None:
         """Take no more requests, finish those under way, and release the API. May be called twice."""

@@ -55,6 +55,7 @@ class FlightListener:
         self._loop_calls = LoopCalls()
         self._ending = threading.Lock()
         self._is_over = False
+        self._last: threading.Thread | None = None
         #: Until when calls under way are waited for (the monotonic clock); 0: the server was not told to stop.
         self._deadline = 0.0
         if port:
@@ -103,11 +104,16 @@ class FlightListener:
             self._service.close()
             self._loop_calls.wait(_CLOSE_SECONDS)
             self._loop_calls.give_up()
-            ending = threading.Thread(
+            self._last = threading.Thread(
                 target=self._calls.shutdown, name="chroma_nb flight end", daemon=True
             )
-            ending.start()
-            ending.join(_CLOSE_SECONDS)
+            self._last.start()
+            self._last.join(_CLOSE_SECONDS)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a client's stream is still open after `end`: pyarrow waits for it when the process ends."""
+        return self._last is not None and self._last.is_alive()
 
 
 def scheme_of(settings: Settings) -> str:

@@ -68,6 +68,8 @@ def test_an_error_of_the_users_own_is_not_rewritten() -> None:
         (lambda c: c.query(query_embeddings=[1.0], n_result=5), "Did you mean n_results=?"),
         (lambda c: c.query(query_embeddings=[1.0], k=5), "Did you mean n_results=?"),
         (lambda c: c.query(texts=["a"]), "Did you mean query_texts=?"),
+        (lambda c: c.search(query_texts=["a"]), "Did you mean searches=?"),
+        (lambda c: c.search("a", where_document={"$contains": "b"}), "Did you mean where=?"),
         (lambda c: c.add(ids=["a"], texts=["b"]), "Did you mean documents=?"),
         (lambda c: c.add(ids=["a"], vectors=[[1.0]]), "Did you mean embeddings=?"),
         (lambda c: c.get(filter={"a": 1}), "Did you mean where=?"),

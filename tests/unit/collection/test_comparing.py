@@ -9,6 +9,7 @@ import pytest
 import chroma_nb
 from chroma_nb.collection.results import QueryResult
 from chroma_nb.errors import InvalidArgumentError
+from tests.stores import private_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,7 +145,7 @@ def test_hostile_names_and_texts_are_text() -> None:
         (
             (answer(["a"]), 3),
             {},
-            "Expected a QueryResult or a Collection to compare, got an int: 3.",
+            "Expected a QueryResult, a SearchResult or a Collection to compare, got an int: 3.",
         ),
         ((answer(["a"]), answer(["a"])), {"query_texts": "x"}, "Both are answers already"),
         ((answer(["a"]), answer(["a"])), {"names": ["x"]}, "Expected two names, got ['x']."),
@@ -162,3 +163,24 @@ def test_a_collection_wants_a_question(client: Any) -> None:
         chroma_nb.compare(notes, notes)
     with pytest.raises(InvalidArgumentError, match="got a GetResult"):
         chroma_nb.compare(notes.get(), notes, query_texts="x")
+
+
+def test_answers_of_search_are_compared_as_those_of_query() -> None:
+    with chroma_nb.Client(private_settings(embedding="static")) as client:
+        notes = client.create_collection("notes")
+        notes.add(ids=["a", "b", "c"], documents=["a dog", "the pump", "two pumps run"])
+        words = notes.search("pump", by="words")
+        for other in (notes.search("pump"), notes.query(query_texts="pump")):
+            compared = chroma_nb.compare(words, other, names=["words", "other"])
+            (query,) = compared.queries
+            assert (query.n_shared, query.n_only(1)) == (2, 1)
+            assert query.asked == ("pump", "pump")
+            assert {one.document for one in query.records} == {"a dog", "the pump", "two pumps run"}
+            assert compared.to_pandas()["distance_first"].isna().all()
+        # Nothing but the ids is selected.
+        plain = chroma_nb.Search().rank(chroma_nb.Knn("pump"))
+        (query,) = chroma_nb.compare(notes.search(plain), words).queries
+        assert {one.id for one in query.records} == {"a", "b", "c"}
+        assert "pump" in str(
+            chroma_nb.compare(notes.search(plain), notes.search(plain))._repr_html_()
+        )

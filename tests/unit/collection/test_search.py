@@ -231,8 +231,10 @@ def _deep(n: int) -> Any:
         (
             lambda c: c.search([Search(), {"rank": None}]),
             TypeError,
-            r"searches\[1\] to be a Search",
+            r"searches\[1\] to be a text or a Search",
         ),
+        (lambda c: c.search([1.0, 2.0]), TypeError, r"Search\(\)\.rank\(Knn\(embedding\)\)"),
+        (lambda c: c.search(Search().rank("x")), TypeError, r"Knn\(text\)"),
         (lambda c: c.search("x", by="word"), InvalidArgumentError, "Did you mean"),
         (lambda c: c.search("x", n_results=0), InvalidArgumentError, "n_results"),
         (lambda c: c.search(Search(), by="words"), InvalidArgumentError, "by= is for texts"),
