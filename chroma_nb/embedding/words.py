@@ -203,21 +203,21 @@ def _parts(text: str, size: int) -> Iterator[str]:
 
 
 def _english_stemmer() -> Any:
-    """Return a Snowball stemmer: PyStemmer's, which is quick, where it is installed.
+    """Return a Snowball stemmer: PyStemmer's, or the slower one of snowballstemmer, which gives the same stems.
 
     Raises:
-        ValueError: No stemmer is installed.
+        ValueError: Neither is installed.
     """
-    try:
-        return import_module("snowballstemmer").stemmer("english")
-    except ModuleNotFoundError as error:
-        if error.name != "snowballstemmer":
-            raise
-        # Chroma's exception in this case.
-        raise ValueError(
-            "BM25 needs the Snowball stemmer, which is not installed. Install it with: "
-            "pip install snowballstemmer PyStemmer"
-        ) from None
+    for module, name in (("Stemmer", "Stemmer"), ("snowballstemmer", "stemmer")):
+        try:
+            return getattr(import_module(module), name)("english")
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+    # Chroma's exception in this case.
+    raise ValueError(
+        "BM25 needs the Snowball stemmer, which is not installed. Install it with: pip install PyStemmer"
+    )
 
 
 #: Words of English texts with the default stop words: what most functions and all indexes share.

@@ -24,6 +24,7 @@ HEAVY = (
     "matplotlib",
     "pytest",
     "hypothesis",
+    "Stemmer",
     "snowballstemmer",
 )
 

@@ -294,7 +294,7 @@ def test_the_live_map_follows_the_page(glosses: Any, query: str | None, color: s
         view = live.view
         on_white = [to_hex(one) for one in view.color]
         for ground in ("#111111", "#383838", "#ffffff"):
-            live._page.ground = ground
+            live._page_ground.ground = ground
             assert live._status.value == ""
             assert to_hex(view.background_color) == ground
             colors = MapColors(ground)
@@ -309,7 +309,7 @@ def test_the_live_map_follows_the_page(glosses: Any, query: str | None, color: s
         assert (MapColors().ink in on_white) == (query is not None and not live.picture.is_scale)
         before = view.background_color
         for bad in ("", "red", "#12345", "#12345g", "url(x)", "#111111;x"):
-            live._page.ground = bad
+            live._page_ground.ground = bad
         assert view.background_color == before
         assert live._status.value == ""
 

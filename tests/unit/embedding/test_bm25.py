@@ -118,9 +118,10 @@ def test_numbers_that_give_no_weights_are_refused():
 
 
 def test_without_the_stemmer_the_first_call_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "Stemmer", None)
     monkeypatch.setitem(sys.modules, "snowballstemmer", None)
     function = ChromaBm25EmbeddingFunction(stopwords=[])
-    with pytest.raises(ValueError, match="pip install snowballstemmer"):
+    with pytest.raises(ValueError, match="pip install PyStemmer"):
         function(["apples"])
 
 
