@@ -12,6 +12,29 @@ T = TypeVar("T")
 
 #: The waiting caller wakes up this often: a signal that another thread received does not wake it.
 _TICK_SECONDS = 0.1
+#: So long a thread may take to begin, seconds. One that finds no memory for it ends without a word.
+_START_SECONDS = 10.0
+
+
+class _LimitedEvent(threading.Event):
+    """An event that nobody waits for without an end."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for `timeout` seconds at most; None: `_START_SECONDS`."""
+        return super().wait(_START_SECONDS if timeout is None else timeout)
+
+
+def _begins(run: Callable[[], None]) -> bool:
+    """Start a thread that runs a function, and say whether it has begun.
+
+    The `run` has to wait until this has returned. Python drops an interrupt that comes while it frees an object with
+    weak references, such as a `Thread`; one that has not ended is not freed here.
+    """
+    thread = threading.Thread(target=run, name="chroma_nb shielded")
+    # `start` waits for this, for ever where the thread had no memory left to begin.
+    thread._started = started = _LimitedEvent()  # type: ignore[attr-defined]
+    thread.start()
+    return started.is_set()
 
 
 def shielded(work: Callable[[], T]) -> T:
@@ -51,12 +74,11 @@ def shielded(work: Callable[[], T]) -> T:
                     done.wait(_TICK_SECONDS)
                     continue
                 try:
-                    # Python drops an interrupt that comes while it frees an object with weak references, such as a
-                    # `Thread`. So no variable holds it, and it is not freed at the end of this function.
-                    threading.Thread(target=run, name="chroma_nb shielded").start()
-                    may_begin.set()
+                    has_begun = _begins(run)
                 except (RuntimeError, MemoryError):  # the machine has no thread left
-                    may_begin.set()
+                    has_begun = False
+                may_begin.set()
+                if not has_begun:
                     run()
             break
         except BaseException as error:

@@ -9,6 +9,7 @@ import weakref
 
 import pytest
 
+from chroma_nb import shielded as shielded_module
 from chroma_nb.shielded import shielded
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarms on this system")
@@ -58,3 +59,10 @@ def test_errors_of_the_work_are_its_own() -> None:
 
     with pytest.raises(Late, match="of the work"):
         shielded(work)
+
+
+def test_a_thread_that_never_begins_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory for its first steps a thread ends before it has said that it began."""
+    monkeypatch.setattr(shielded_module, "_START_SECONDS", 0.05)
+    monkeypatch.setattr(threading.Thread, "_bootstrap", lambda self: None)
+    assert shielded(threading.current_thread) is threading.main_thread()
