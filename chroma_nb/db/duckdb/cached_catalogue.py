@@ -148,6 +148,14 @@ class CachedCatalogue:
             self.described = before + entry.description_characters
         self.by_name[info.tenant, info.database, info.name] = info.id
 
+    def redescribe(self, entry: CatalogueEntry, info: CollectionInfo) -> None:
+        """Give an entry another description of its collection, of the same name; no other collection is looked at."""
+        before, self.described = self.described, None
+        old = entry.description_characters
+        entry.info, entry.description_characters = info, characters_of_description(info)
+        if before is not None:
+            self.described = before + entry.description_characters - old
+
     def forget(self, entry: CatalogueEntry) -> None:
         """Leave out a collection that was deleted; it may be left out already, as the catalogue was read again."""
         info = entry.info

@@ -23,7 +23,6 @@ from chroma_nb.db.chunks import (
 )
 from chroma_nb.db.duckdb.cached_catalogue import (
     CachedCatalogue,
-    characters_of_description,
     close_vectors,
     schema_text,
     stored_texts,
@@ -252,9 +251,7 @@ class DuckDB(StoredRecords):
             if entry.info.dimension is None and dimension is not None:
                 entry.info = replace(entry.info, dimension=dimension)
             if changes.schema is not None:
-                entry.info = replace(entry.info, schema=changes.schema)
-                entry.description_characters = characters_of_description(entry.info)
-                self._cached.described = None
+                self._cached.redescribe(entry, replace(entry.info, schema=changes.schema))
         return after
 
     def _check_space(self, changes: Changes) -> None:
