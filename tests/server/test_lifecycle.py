@@ -43,8 +43,8 @@ def test_a_stop_finishes_requests_and_saves_graphs(tmp_path: Path) -> None:
             target=docs.upsert, args=([f"n{i}" for i in range(5_000)], vectors[:5_000])
         )
         slow.start()
-        # Until the server is at it; the request may also have been answered by then.
-        while slow.is_alive() and "chroma_nb_requests_in_flight 1.0" not in metrics(server):
+        # Until the server is at it beside the request for the metrics; it may also have been answered by then.
+        while slow.is_alive() and "chroma_nb_requests_in_flight 2.0" not in metrics(server):
             pass
         assert server.stop() == 0
         slow.join()
