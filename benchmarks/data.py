@@ -163,6 +163,17 @@ def _read_folder(folder: Path) -> Iterator[tuple[str, tuple[dict[str, Any], Any]
                 yield record["id"], (record, vector)
 
 
+def read_glosses(folder: Path | None, wordnet: Path | None) -> list[dict[str, Any]]:
+    """Return the glosses of WordNet, or those of a folder of prepared ones where WordNet is not there; perhaps none.
+
+    Args:
+        folder: As for `load`.
+        wordnet: As for `load`.
+    """
+    found = [record for _, record in _read_wordnet(wordnet or DEFAULT_WORDNET)]
+    return found or [record for _, (record, _) in _read_folder(folder or DEFAULT_FOLDER)]
+
+
 def _read_wordnet(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Parse WordNet's data files: offset, lexicographer file, kind, words, ..., gloss."""
     for pos in ("noun", "verb", "adj", "adv"):

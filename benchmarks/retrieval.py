@@ -33,12 +33,8 @@ _EXAMPLE = re.compile(r"\"([^\"]+)\"")
 
 def entries(given: argparse.Namespace) -> list[tuple[str, str, list[str]]]:
     """Return the words, the definition and the examples of each entry that has examples, in a seeded order."""
-    records = [one for _, one in data._read_wordnet(given.wordnet or data.DEFAULT_WORDNET)]
-    if not records:
-        folder = given.data or data.DEFAULT_FOLDER
-        records = [one for _, (one, _) in data._read_folder(folder)] if folder.is_dir() else []
     found = []
-    for record in records:
+    for record in data.read_glosses(given.data, given.wordnet):
         entry = _ENTRY.match(record["document"])
         if entry and entry["examples"]:
             found.append((entry["words"], entry["definition"], _EXAMPLE.findall(entry["examples"])))

@@ -41,11 +41,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def texts_of(n: int, folder: Path | None, wordnet: Path | None) -> tuple[list[str], list[str]]:
     """Return n glosses, and queries: some words of glosses that are not among them."""
-    found = [
-        record["document"] for _, record in data._read_wordnet(wordnet or data.DEFAULT_WORDNET)
-    ]
-    if not found and folder is not None:
-        found = [record["document"] for _, (record, _) in data._read_folder(folder)]
+    found = [record["document"] for record in data.read_glosses(folder, wordnet)]
     if len(found) < n + QUERIES:
         raise SystemExit(f"{n + QUERIES:,} glosses are needed and {len(found):,} are there.")
     dice = random.Random(7)

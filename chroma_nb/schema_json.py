@@ -11,7 +11,7 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, is_tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -321,9 +321,9 @@ def type_of(value: Any) -> str | None:
 
 def is_sparse(value: Any) -> bool:
     """Say whether a metadata value is a sparse vector: as an object, or as it is stored."""
-    if isinstance(value, dict):
-        return value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE
-    return type(value).__name__ == "SparseVector" and hasattr(value, "indices")
+    return is_tagged(value) or (
+        type(value).__name__ == "SparseVector" and hasattr(value, "indices")
+    )
 
 
 def discovered(

@@ -11,7 +11,7 @@ import numpy as np
 from chroma_nb.display.extent import FIRST_CHARACTERS, current
 from chroma_nb.display.words import marked
 from chroma_nb.harmless import clean
-from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
+from chroma_nb.special_keys import is_tagged
 from chroma_nb.words import counted, nearness_names
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def text_of(value: Any) -> str:
         return str(value)
     if hasattr(value, "to_dict"):
         value = value.to_dict()
-    if isinstance(value, dict) and value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE:
+    if is_tagged(value):
         return _text_of_sparse(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 

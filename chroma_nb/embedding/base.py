@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
-from chroma_nb.embedding.protocol import recordable
+from chroma_nb.embedding.protocol import check_what_it_returns, recordable
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InvalidArgumentError
 
@@ -40,20 +40,7 @@ class EmbeddingFunction(ABC, Generic[D]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        call: Callable[[Any, Any], Any] | None = cls.__dict__.get("__call__")
-        if call is None or getattr(call, "__isabstractmethod__", False):
-            return
-        inner = call
-
-        # Not functools.wraps: the signature that is checked and called by keyword is (self, input),
-        # whatever the subclass calls its parameter.
-        def __call__(self: EmbeddingFunction[Any], input: Any) -> Embeddings:
-            return normalize_embeddings(inner(self, input))
-
-        __call__.__doc__ = inner.__doc__
-        __call__.__qualname__ = f"{cls.__qualname__}.__call__"
-        __call__.__module__ = cls.__module__
-        cls.__call__ = __call__  # type: ignore[method-assign]
+        check_what_it_returns(cls, normalize_embeddings)
 
     @abstractmethod
     def __call__(self, input: D) -> Embeddings:

@@ -52,6 +52,29 @@ def _name_of(function: Any) -> str:
     return str(getattr(function, "__qualname__", None) or type(function).__name__)
 
 
+def check_what_it_returns(cls: type, check: Callable[[Any], Any]) -> None:
+    """Have everything that the `__call__` of a class returns go through a check, where the class has one of its own.
+
+    Args:
+        cls: A class of embedding functions that is being made; changed in place.
+        check: Returns what a caller gets for what the function has returned.
+    """
+    call: Callable[[Any, Any], Any] | None = cls.__dict__.get("__call__")
+    if call is None or getattr(call, "__isabstractmethod__", False):
+        return
+    inner = call
+
+    # Not functools.wraps: the signature that is checked and called by keyword is (self, input), whatever the class calls
+    # its parameter.
+    def __call__(self: Any, input: Any) -> Any:
+        return check(inner(self, input))
+
+    __call__.__doc__ = inner.__doc__
+    __call__.__qualname__ = f"{cls.__qualname__}.__call__"
+    __call__.__module__ = cls.__module__
+    cls.__call__ = __call__  # type: ignore[method-assign]
+
+
 def checked_embedding_function(function: Any) -> Any:
     """Return an embedding function as it is used: a plain function in a wrapper, others as they are.
 

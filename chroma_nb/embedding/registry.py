@@ -189,17 +189,50 @@ def embedding_function_to_config(function: Any) -> dict[str, Any] | None:
             stacklevel=2,
         )
         return {"type": "legacy"}
+    return record_of(known_embedding_functions, function, described, "Embedding function")
+
+
+def record_of(
+    known: KnownFunctions, function: Any, described: tuple[str, dict[str, Any]], kind: str
+) -> dict[str, Any]:
+    """Return what is recorded of a function that can be built again, and enter its class in the table.
+
+    Args:
+        known: The table.
+        function: The function.
+        described: Its name and its config.
+        kind: What it is, for the error.
+
+    Raises:
+        InvalidArgumentError: The config is not JSON.
+    """
     name, config = described
     try:
         json.dumps(config, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(
-            f"Embedding function {name!r} has a config that is not JSON ({error}): "
+            f"{kind} {name!r} has a config that is not JSON ({error}): "
             f"{shown(config, 80)}. Let get_config() return texts, numbers, lists and dicts."
         ) from error
-    known_embedding_functions.enter_used(name, type(function))
+    known.enter_used(name, type(function))
     remember_given(name, config)
     return {"type": "known", "name": name, "config": config}
+
+
+def recorded_name(config: Mapping[str, Any] | None) -> str | None:
+    """Return the name of the function that is recorded; None where none is.
+
+    Raises:
+        InvalidArgumentError: There should be a name, and is none.
+    """
+    if config is None or config.get("type") in ("legacy", "unknown"):
+        return None
+    name = config.get("name")
+    if not isinstance(name, str):
+        raise InvalidArgumentError(
+            f"Embedding function name not found in config: {shown(dict(config), 80)}"
+        )
+    return name
 
 
 def embedding_function_from_config(
@@ -218,13 +251,9 @@ def embedding_function_from_config(
         InvalidArgumentError: Nothing is known by the recorded name, it cannot be built, or its config would
             choose what only the user may: a host, a file, the variable of a secret.
     """
-    if config is None or config.get("type") in ("legacy", "unknown"):
+    name = recorded_name(config)
+    if config is None or name is None:
         return None
-    name = config.get("name")
-    if not isinstance(name, str):
-        raise InvalidArgumentError(
-            f"Embedding function name not found in config: {shown(dict(config), 80)}"
-        )
     if name not in known_embedding_functions:
         raise _not_found(name)
     function = built(known_embedding_functions, name, config.get("config") or {})

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from chroma_nb.embedding.protocol import check_what_it_returns
 from chroma_nb.embedding.text import shown
 from chroma_nb.search.sparse import SparseVector, as_sparse_vector
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 D = TypeVar("D", contravariant=True)
 
@@ -23,19 +21,7 @@ class SparseEmbeddingFunction(ABC, Generic[D]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        call: Callable[[Any, Any], Any] | None = cls.__dict__.get("__call__")
-        if call is None or getattr(call, "__isabstractmethod__", False):
-            return
-        inner = call
-
-        # The signature that is checked and called by keyword is (self, input), whatever the subclass calls it.
-        def __call__(self: SparseEmbeddingFunction[Any], input: Any) -> list[SparseVector]:
-            return checked_sparse_vectors(inner(self, input))
-
-        __call__.__doc__ = inner.__doc__
-        __call__.__qualname__ = f"{cls.__qualname__}.__call__"
-        __call__.__module__ = cls.__module__
-        cls.__call__ = __call__  # type: ignore[method-assign]
+        check_what_it_returns(cls, checked_sparse_vectors)
 
     @abstractmethod
     def __call__(self, input: D) -> list[SparseVector]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.embedding.consent import remember_given
 from chroma_nb.embedding.protocol import recordable
-from chroma_nb.embedding.registry import KnownFunctions, built, registered_in
+from chroma_nb.embedding.registry import (
+    KnownFunctions,
+    built,
+    record_of,
+    recorded_name,
+    registered_in,
+)
 from chroma_nb.embedding.text import shown
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 
@@ -49,17 +53,9 @@ def sparse_embedding_function_to_config(function: Any) -> dict[str, Any]:
     described = None if function is None else recordable(function)
     if described is None:
         return {"type": "unknown"}
-    name, config = described
-    try:
-        json.dumps(config, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"Sparse embedding function {name!r} has a config that is not JSON ({error}): {shown(config, 80)}. Let "
-            "get_config() return texts, numbers, lists and dicts."
-        ) from error
-    sparse_known_embedding_functions.enter_used(name, type(function))
-    remember_given(name, config)
-    return {"type": "known", "name": name, "config": config}
+    return record_of(
+        sparse_known_embedding_functions, function, described, "Sparse embedding function"
+    )
 
 
 def sparse_embedding_function_from_config(config: Mapping[str, Any] | None) -> Any:
@@ -75,13 +71,9 @@ def sparse_embedding_function_from_config(config: Mapping[str, Any] | None) -> A
         InvalidArgumentError: Nothing is known by the recorded name, it cannot be built, or its config would choose
             what only the user may.
     """
-    if config is None or config.get("type") in ("legacy", "unknown"):
+    name = recorded_name(config)
+    if config is None or name is None:
         return None
-    name = config.get("name")
-    if not isinstance(name, str):
-        raise InvalidArgumentError(
-            f"Embedding function name not found in config: {shown(dict(config), 80)}"
-        )
     if name not in sparse_known_embedding_functions:
         whose = (
             ". It is one of Chroma's that chroma_nb does not bring"

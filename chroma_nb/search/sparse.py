@@ -6,14 +6,16 @@ In metadata that is stored or sent it is a dict with a tag, as on Chroma's wire 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chroma_nb.boundary import public_call, public_class
-from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
+from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, is_tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 #: The largest index that is stored or asked for, and the largest value: Chroma's server keeps 32 bits of each.
 MOST_INDEX = 2**32 - 1
@@ -107,11 +109,6 @@ class SparseVector:
                 f"Expected a sparse vector to have indices and values, got {', '.join(map(str, data))[:100]}"
             )
         return SparseVector(data["indices"], data["values"], data.get("tokens"))
-
-
-def is_tagged(value: Any) -> bool:
-    """Say whether a value is the wire's form of a sparse vector."""
-    return isinstance(value, Mapping) and value.get(TYPE_KEY) == SPARSE_VECTOR_TYPE_VALUE
 
 
 def revive(metadatas: Iterable[dict[str, Any] | None] | None) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from chroma_nb.embedding.bm25_weights import Bm25
 from chroma_nb.embedding.words import ENGLISH
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector, is_tagged
-from chroma_nb.special_keys import DOCUMENT_KEY
+from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY, is_tagged
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:

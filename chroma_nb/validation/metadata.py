@@ -18,8 +18,8 @@ from chroma_nb.search.sparse import (
     MOST_VALUE,
     SparseVector,
     as_sparse_vector,
-    is_tagged,
 )
+from chroma_nb.special_keys import is_tagged
 from chroma_nb.validation.lists import as_list, in_a_list
 from chroma_nb.validation.texts import check_texts, plain_text
 from chroma_nb.words import brief, with_article

@@ -87,9 +87,17 @@ def serve(arguments: list[str], home: Path, root: Path, path: str) -> Iterator[s
 
 def lab_arguments(root: Path) -> list[str]:
     return [
-        *("jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"),
-        *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={root}"),
-        *("--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True"),
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--IdentityProvider.token={TOKEN}",
+        f"--ServerApp.root_dir={root}",
+        # `lab.py` asks `window.jupyterapp` when the page is ready.
+        "--LabApp.expose_app_in_browser=True",
+        "--JupyterNotebookApp.expose_app_in_browser=True",
         "--ServerApp.terminals_enabled=False",
-        *("--LabApp.news_url=", "--ServerApp.open_browser=False", "--ServerApp.port_retries=0"),
+        "--LabApp.news_url=",
+        "--ServerApp.open_browser=False",
+        "--ServerApp.port_retries=0",
     ]

@@ -14,30 +14,22 @@ from chroma_nb.db import DuckDB
 from chroma_nb.schema import Schema, SparseVectorIndexConfig, VectorIndexConfig
 from chroma_nb.schema_json import HNSW_DEFAULTS
 from chroma_nb.search import (
-    Abs,
-    Div,
-    Exp,
     GroupBy,
     K,
     Knn,
     Limit,
-    Log,
-    Max,
     MaxK,
-    Min,
     MinK,
-    Mul,
     Rrf,
     Search,
     SparseVector,
-    Sub,
-    Sum,
     Val,
 )
 from chroma_nb.settings import Settings
 from chroma_nb.testing import local_api
 from chroma_nb.testing.plain_search import Record, UndecidedError, search
 from chroma_nb.types import RecordBatch
+from tests.unit.search.strategies import arithmetic_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,13 +62,7 @@ KNNS = st.builds(Knn, VECTOR, **OPTIONS) | st.builds(Knn, SPARSE, key=st.just("s
 RANKS = st.recursive(
     KNNS | KNNS | st.builds(Val, NUMBER),
     lambda parts: st.one_of(
-        st.builds(
-            lambda kind, ranks: kind(ranks),
-            st.sampled_from([Sum, Mul, Max, Min]),
-            st.lists(parts, min_size=2, max_size=3),
-        ),
-        st.builds(lambda kind, *pair: kind(*pair), st.sampled_from([Sub, Div]), parts, parts),
-        st.builds(lambda kind, rank: kind(rank), st.sampled_from([Abs, Exp, Log]), parts),
+        arithmetic_of(parts),
         st.builds(Rrf, st.lists(parts, min_size=1, max_size=3), k=st.sampled_from([10, 60])),
     ),
     max_leaves=5,

@@ -28,7 +28,7 @@ def metadatas(records: Any) -> list[Any]:
 
 
 @NONE_AT_CHROMA
-def test_they_come_back_as_they_were(create: Any, lib: Any) -> None:
+def test_sparse_vectors_come_back_as_they_were(create: Any, lib: Any) -> None:
     records = added(create, lib)
     wanted = [
         {"sp": lib.SparseVector([1, 5], [1.0, -0.5], ["<b>", "two"]), "k": 1},

@@ -181,9 +181,18 @@ def test_every_name_has_chromas_import_path() -> None:
         assert [name for name in names if hasattr(other, name) and not hasattr(mine, name)] == []
     for name in dir(theirs):
         wanted = name.endswith(("IndexConfig", "IndexType", "ValueType")) or name in (
-            *("Cmek", "CmekProvider", "DOCUMENT_KEY", "EMBEDDING_KEY", "ReadLevel", "Schema"),
-            *("SPARSE_VECTOR_TYPE_VALUE", "SparseEmbeddingFunction", "SparseVector"),
-            *("SparseVectors", "TYPE_KEY", "ValueTypes"),
+            "Cmek",
+            "CmekProvider",
+            "DOCUMENT_KEY",
+            "EMBEDDING_KEY",
+            "ReadLevel",
+            "SPARSE_VECTOR_TYPE_VALUE",
+            "Schema",
+            "SparseEmbeddingFunction",
+            "SparseVector",
+            "SparseVectors",
+            "TYPE_KEY",
+            "ValueTypes",
         )
         assert not wanted or hasattr(ours, name), name
         assert not wanted or not hasattr(chromadb, name) or hasattr(chroma_nb, name), name

@@ -80,7 +80,12 @@ def test_it_asks_for_nothing_that_pyodide_has_no_build_of() -> None:
                 wanted[place].add(one.name)
     assert wanted["browser"] == AVAILABLE
     assert wanted["here"] - wanted["browser"] == {
-        *("PyStemmer", "duckdb", "onnxruntime", "psutil", "tokenizers", "usearch"),
+        "PyStemmer",
+        "duckdb",
+        "onnxruntime",
+        "psutil",
+        "tokenizers",
+        "usearch",
     }
 
 

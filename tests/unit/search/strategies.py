@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from chroma_nb.search import (
@@ -32,9 +34,11 @@ KNNS = st.builds(
     default=st.none() | NUMBERS,
     return_rank=st.booleans(),
 )
-RANKS = st.recursive(
-    KNNS | st.builds(Val, NUMBERS),
-    lambda parts: st.one_of(
+
+
+def arithmetic_of(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Return ranks that are made of these by one operation."""
+    return st.one_of(
         st.builds(
             lambda kind, ranks: kind(ranks),
             st.sampled_from([Sum, Mul, Max, Min]),
@@ -42,6 +46,7 @@ RANKS = st.recursive(
         ),
         st.builds(lambda kind, *pair: kind(*pair), st.sampled_from([Sub, Div]), parts, parts),
         st.builds(lambda kind, rank: kind(rank), st.sampled_from([Abs, Exp, Log]), parts),
-    ),
-    max_leaves=8,
-)
+    )
+
+
+RANKS = st.recursive(KNNS | st.builds(Val, NUMBERS), arithmetic_of, max_leaves=8)
