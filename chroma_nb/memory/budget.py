@@ -64,8 +64,11 @@ def read_budget(value: int | float | str, machine: Machine = MACHINE) -> int:
     limit = machine.limit()
     budget = parse_bytes(value, whole=limit.total)
     if budget > limit.total:
+        sizes = [format_bytes(size) for size in (budget, limit.total)]
+        if sizes[0] == sizes[1]:
+            sizes = [f"{size:,} bytes" for size in (budget, limit.total)]
         warnings.warn(
-            f"A memory budget of {format_bytes(budget)} is above what this process may have, {format_bytes(limit.total)} "
+            f"A memory budget of {sizes[0]} is above what this process may have, {sizes[1]} "
             f"({limit.source}), so the system ends the process before anything is unloaded. Set less, or 'auto'.",
             UserWarning,
             stacklevel=level_outside(),

@@ -208,8 +208,20 @@ class ServerContract:
         self, api: API, serve: Callable[..., Server]
     ) -> None:
         released: list[str] = []
-        serve(api, lambda: released.append("released")).stop()
+        server = serve(api, lambda: released.append("released"))
+        server.stop()
         assert released == ["released"]
+        assert not server.is_held
+
+    def test_the_process_of_a_server_without_clients_can_end(
+        self, api: API, serve: Callable[..., Server]
+    ) -> None:
+        server = serve(api)
+        far = self.connect(server.start())
+        assert far.count_collections(**PLACE) == 1
+        far.close()
+        server.stop()
+        assert not server.is_held
 
     def test_a_request_under_way_is_finished(
         self,

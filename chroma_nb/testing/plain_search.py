@@ -120,9 +120,11 @@ def scored(rank: Rank, neighbours: Callable[[Knn], Sequence[tuple[float, int]]])
         return {}, float(rank.value)
     if isinstance(rank, Knn):
         found = neighbours(rank)
+        # As floats: of integers, 0 * -1 would lose its sign.
+        default = None if rank.default is None else float(rank.default)
         if rank.return_rank:
-            return {at: float(place) for place, (_, at) in enumerate(found)}, rank.default
-        return {at: value for value, at in found}, rank.default
+            return {at: float(place) for place, (_, at) in enumerate(found)}, default
+        return {at: value for value, at in found}, default
     if isinstance(rank, Rrf):
         return scored(rank.expanded(), neighbours)
     if isinstance(rank, Abs | Exp | Log):

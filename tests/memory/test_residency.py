@@ -115,6 +115,8 @@ def test_a_budget_above_the_machine_is_named(client: Any) -> None:
     assert caught[0].filename == __file__, "at one's own line"
     with pytest.warns(UserWarning, match="900.0 TB"):
         chroma_nb.EphemeralClient(chroma_nb.Settings(memory_budget="900 TB")).close()
+    with pytest.warns(UserWarning, match=f"{limit + 1:,} bytes is above .* {limit:,} bytes"):
+        client.memory.budget = limit + 1
     client.memory.budget = "100%"
 
 
