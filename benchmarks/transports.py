@@ -1,7 +1,8 @@
 """Measure HTTP beside Arrow Flight: ``python -m benchmarks.transports``.
 
 One process serves one store over both, and one client asks over one and then the other, round by round, so that what else
-the machine does meets both. Chroma's server, with its own client, is measured in the same rounds.
+the machine does meets both. Chroma's server, with its own client, is measured in the same rounds, and a store in the client's
+own process: what a transport cannot be faster than.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ LINES = {
 }
 #: What Chroma's client has, too.
 OF_CHROMAS = ("add", "get", "query", "batch", "threads")
+#: What a store without a server has.
+IN_PROCESS = tuple(name for name in LINES if not name.endswith("growth"))
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Transport:
     """A way to a server, and what was measured of it: figure -> its value of each round."""
 
     name: str
-    server: Running
+    server: Running | None
     connect: Callable[[], Any]
     lines: tuple[str, ...] = tuple(LINES)
     found: dict[str, list[float]] = field(default_factory=dict)
@@ -161,12 +164,16 @@ def ask(transport: Transport, records: data.Dataset, n_queries: int) -> None:
 @contextlib.contextmanager
 def _growth(transport: Transport, name: str) -> Any:
     """Note by how much the server's memory grows in the block at most, MB; Linux alone says it."""
-    status = Path(f"/proc/{transport.server.process.pid}/status")
-    if not status.exists() or name not in transport.lines:
+    server = transport.server
+    if server is None or name not in transport.lines:
+        yield
+        return
+    status = Path(f"/proc/{server.process.pid}/status")
+    if not status.exists():
         yield
         return
     (status.parent / "clear_refs").write_text("5")
-    before = psutil.Process(transport.server.process.pid).memory_info().rss
+    before = psutil.Process(server.process.pid).memory_info().rss
     yield
     (peak,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     transport.note(name, (int(peak.split()[1]) * 1024 - before) / 1e6)
@@ -194,6 +201,8 @@ def measure(records: data.Dataset, rounds: int, n_queries: int) -> list[Transpor
             theirs = start_chromas(folder / "chromas")
             stack.enter_context(running(theirs))
             transports.append(Transport("Chroma's", theirs, lambda: _chromas(theirs), OF_CHROMAS))
+        near = stack.enter_context(chroma_nb.PersistentClient(folder / "near"))
+        transports.append(Transport("in process", None, lambda: near, IN_PROCESS))
         for one in transports:
             one.client = one.connect()
         for number in range(rounds):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Bytes of vectors looked at in one piece; about what a core's second-level cache holds.
 _GATHER_BYTES = 512 << 10
 _SCAN_BYTES = 16 << 20
+#: Products of no more bytes are computed on one core: more are no faster, and BLAS waits for the slowest of them.
+_ONE_CORE_BYTES = 8 << 20
 #: Pieces that are read from a file; small enough to be compared while they are in the cache.
 _READ_BYTES = 1 << 20
 #: The product of a query and a row, which is float64 for very long or very short vectors.
@@ -256,17 +258,9 @@ def _approximate(
     if not are_ordinary(query_norms) or (known is not None and not are_ordinary(row_norms)):
         return _approximate_wide(space, queries, vectors, labels)
     products = np.empty((len(queries), n_rows), dtype=np.float32)
-    transposed = np.ascontiguousarray(queries.T)
-    by_blas = not CORES.are_building
     with np.errstate(over="ignore", invalid="ignore"):
         for start, stop, block in _blocks(vectors, labels, 4 * len(queries)):
-            if len(queries) == 1 and not by_blas:
-                # As fast as BLAS on one core: both wait for the memory.
-                np.einsum("ij,j->i", block, queries[0], out=products[0, start:stop])
-            elif len(queries) == 1:
-                np.dot(block, queries[0], out=products[0, start:stop])
-            else:
-                products[:, start:stop] = (block @ transposed).T
+            _multiply(block, queries, out=products[:, start:stop])
             if known is None:
                 row_norms[start:stop] = norms_of(block)
     if known is None and not are_ordinary(row_norms):
@@ -277,6 +271,21 @@ def _approximate(
         _ranks(space, product, row_norms, float(query_norm), growth)
         for product, query_norm in zip(products, query_norms, strict=True)
     )
+
+
+def _multiply(
+    block: NDArray[np.float32], queries: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Compute the inner products of rows and queries into `out`, shape (n_queries, rows)."""
+    on_one_core = len(queries) == 1 and CORES.are_building
+    if on_one_core or block.nbytes * len(queries) <= _ONE_CORE_BYTES:
+        # Of one row and one query at a time: BLAS shares out whatever is larger. As fast as BLAS on one core.
+        for query, products in zip(queries, out, strict=True):
+            np.matmul(block[:, None, :], query[:, None], out=products[:, None, None])
+    elif len(queries) == 1:
+        np.dot(block, queries[0], out=out[0])
+    else:
+        out[:] = (block @ queries.T).T
 
 
 def _approximate_wide(
