@@ -23,7 +23,7 @@ from benchmarks.memory_trials import under
 
 MB = 1_000_000
 #: Lines of the log that a failure leaves: calls begin and end, so two for each.
-KEPT_LINES = 400
+KEPT_LINES = 2_000
 #: Seconds that starting, and comparing everything in the end, may take beside the work itself.
 BESIDE = 1_800.0
 

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import random
+import sys
 import threading
 import time
 import traceback
@@ -42,6 +43,7 @@ from chroma_nb.memory.workspace import WORKSPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
     from numpy.typing import NDArray
 
@@ -86,6 +88,9 @@ BUDGETS: tuple[Any, ...] = (
     "1 GB",
 )
 PAGE = 250
+#: With less free, what each thread does is logged so often, seconds.
+LITTLE_FREE = 60 * MB
+WATCH_SECONDS = 0.1
 #: Names of copies begin with one of these.
 COPIES = ("imported-", "forked-")
 
@@ -168,6 +173,17 @@ class Notebook:
         return size == n_bytes
 
 
+def _innermost(frame: FrameType | None) -> str:
+    """Return where a thread is: the innermost two functions of the package."""
+    found: list[str] = []
+    while frame is not None and len(found) < 2:
+        path, _, name = frame.f_code.co_filename.rpartition("chroma_nb/")
+        if path:
+            found.append(f"{name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(found)
+
+
 class Soak:
     """All of it.
 
@@ -229,6 +245,7 @@ class Soak:
         workers = [Worker(self, number) for number in range(OWNERS)]
         for worker in workers:
             worker.start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._use_memory(workers)
         self.notebook.arrays.clear()
         for worker in workers:
@@ -248,6 +265,24 @@ class Soak:
             "most_arrays": self.book.most_arrays,
             "problems": self.book.problems,
         }
+
+    def _watch(self) -> None:
+        """While little is free, say what each thread does and what it was granted."""
+        while not self.over:
+            free = MACHINE.free()
+            if free < LITTLE_FREE:
+                granted: Counter[int] = Counter()
+                for grant in WORKSPACE._outstanding():
+                    granted[grant.thread] += grant.n_bytes
+                names = {thread.ident: thread.name for thread in threading.enumerate()}
+                frames = sys._current_frames()
+                threads = [
+                    f"{names.get(ident, ident)}: {granted[ident] / MB:.1f} MB in {_innermost(frame)}"
+                    for ident, frame in frames.items()
+                    if ident != threading.get_ident() and (granted[ident] or _innermost(frame))
+                ]
+                self.say(f"watch {free / MB:.0f} MB free; {'; '.join(threads)}")
+            time.sleep(WATCH_SECONDS)
 
     def _guarded(self, what: str, work: Callable[[], None]) -> None:
         started = time.perf_counter()

@@ -577,7 +577,9 @@ class SharedDBContract:
                     elif kind == "unload":
                         process.api.unload(process.id, **PLACE)
                     elif kind == "compact":
-                        process.segments.compact(process.id)
+                        # The other one may compact of itself at the same moment.
+                        with contextlib.suppress(ConflictError):
+                            process.segments.compact(process.id)
                     elif kind == "build":
                         process.api.build_index(process.id, **PLACE)
                     else:

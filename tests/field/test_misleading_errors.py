@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import decimal
 import enum
@@ -407,8 +406,8 @@ def test_looking_around_shows_what_is_public() -> None:
         check=True,
         env={**os.environ, "PAGER": "cat", "MANPAGER": "cat"},
     ).stdout
-    # Without the settings, of which each is a line and a gap: they are many, and one looks for one by its name.
-    assert len(shown.splitlines()) - 2 * len(dataclasses.fields(chroma.Settings)) < 1_500
+    # In words, as Python 3.13 gives each parameter a line of its own.
+    assert len(shown.split()) < 9_000
     assert shown.index("chroma.connect()") < shown.index("CLASSES")
     assert "class API" not in shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -242,19 +243,27 @@ def test_what_another_put_in_its_place_is_not_used(tmp_path: Path) -> None:
     folder.close()
 
 
+def tidy_away(folder: Path) -> None:
+    """Remove a folder, in which a builder may write a file at the same time."""
+    while True:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(folder)
+            return
+
+
 def test_stores_in_memory_go_on_after_their_folder_was_tidied_away(tmp_path: Path) -> None:
     """In every client, as those of one place share it; spilling, saving graphs and new collections as well."""
     settings = chroma_nb.Settings(temp_path=str(tmp_path), graph_min_records=10)
     with chroma_nb.EphemeralClient(settings) as client:
         notes = client.create_collection("tidied", embedding_function=None)
         notes.add(ids=["a"], embeddings=[[1.0, 2.0]])
-        shutil.rmtree(next(tmp_path.glob("chroma-nb-*")))
+        tidy_away(next(tmp_path.glob("chroma-nb-*")))
         notes.add(ids=[str(i) for i in range(50)], embeddings=[[1.0, i] for i in range(50)])
-        shutil.rmtree(next(tmp_path.glob("chroma-nb-*")))
+        tidy_away(next(tmp_path.glob("chroma-nb-*")))
         notes.build_index()
         notes.unload()
         assert len(list(tmp_path.glob("chroma-nb-*/*.*"))) > 1, "the graph is saved"
-        shutil.rmtree(next(tmp_path.glob("chroma-nb-*")))
+        tidy_away(next(tmp_path.glob("chroma-nb-*")))
         with chroma_nb.EphemeralClient(settings) as other:
             more = other.create_collection("tidied_too", embedding_function=None)
             more.add(ids=["b"], embeddings=[[1.0]])
