@@ -167,20 +167,22 @@ class EmbeddingHandle(CollectionHandle):
             source = (sparse_index(types) or {}).get("source_key")
             if source is None:
                 continue
+            # The lists and dicts may be the caller's.
+            metadatas: list[Metadata | None] = list(batch.metadatas or [None] * len(batch))
             found = {
                 row: text
-                for row, text in enumerate(_texts_under(source, batch))
-                if isinstance(text, str)
-                and not (batch.metadatas is not None and key in (batch.metadatas[row] or {}))
+                for row, (text, metadata) in enumerate(
+                    zip(_texts_under(source, batch), metadatas, strict=False)
+                )
+                if isinstance(text, str) and not (metadata and key in metadata)
             }
             if not found:
                 continue
             vectors = self._sparse_vectors_of(key, list(found.values()))
-            # The lists and dicts may be the caller's.
-            given = batch.metadatas or [None] * len(batch)
-            metadatas: list[Metadata | None] = list(given)
-            for row, vector in zip(found, vectors, strict=True):
-                stored = validation.check_metadata_value(key, vector)
+            labels: list[str] = []
+            checked = validation.check_sparse_vectors([key] * len(found), vectors, labels)
+            validation.check_texts(labels, f"labels of a sparse vector for key {key!r}", rows=False)
+            for row, stored in zip(found, checked, strict=True):
                 metadatas[row] = {**(metadatas[row] or {}), key: stored}
             batch.metadatas = metadatas
 

@@ -1,16 +1,44 @@
-"""Reads the metadata of stored records, which is JSON text that somebody else may have written."""
+"""The metadata of stored records, which is JSON text: writes it, and reads what somebody else may have written."""
 
 from __future__ import annotations
 
 import json
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.search.sparse import StoredVector, json_text
 from chroma_nb.texts import parsed_together
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+#: Stands for a sparse vector, which has its text already; each process has its own.
+_PLACE = secrets.token_hex(16)
+_WRITTEN_PLACE = json_text(_PLACE)
+
+
+def metadata_json(metadata: Mapping[str, Any]) -> str | None:
+    """Return a record's metadata as compact JSON text; a key whose value is None is one to leave out.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    if None in metadata.values():
+        metadata = {key: value for key, value in metadata.items() if value is not None}
+    if not metadata:
+        return None
+    vectors = [value for value in metadata.values() if type(value) is StoredVector]
+    if not vectors:
+        return json_text(metadata)
+    places = {
+        key: _PLACE if type(value) is StoredVector else value for key, value in metadata.items()
+    }
+    text, *others = json_text(places).split(_WRITTEN_PLACE)
+    for vector, other in zip(vectors, others, strict=True):
+        text += vector.json + other
+    return text
 
 
 def read_metadata(text: str | None) -> dict[str, Any] | None:

@@ -6,9 +6,11 @@ kept or agreed on.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from dataclasses import dataclass
+from itertools import chain, filterfalse
 from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from chroma_nb.importing import import_module
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,6 +41,11 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _WORD = re.compile(r"\w+")
 _NO_WORD = re.compile(r"\W")
+#: Each byte of ASCII as it stands in a word, in lower case; a space for one that stands in none.
+_ASCII_LETTERS = bytes(
+    ord(chr(byte).lower()) if byte < 128 and _WORD.match(chr(byte)) else ord(" ")
+    for byte in range(256)
+)
 #: What is taken at once, at most: more is no quicker.
 _READ_BYTES = 32 << 20
 #: What a letter of text takes while it is read: a word of five letters is an object of 54 bytes, an entry of a list, one
@@ -111,7 +118,7 @@ class Words:
         n_letters = sum(map(len, texts))
         with WORKSPACE.take(min(_READ_BYTES, n_letters * _LETTER_BYTES)) as room:
             size = max(1, min(_READ_BYTES, room.n_bytes) // _LETTER_BYTES)
-            for rows, words in _pieces(texts, size):
+            for rows, words in _pieces(texts, size, words_of):
                 indices = self.indices(words)
                 kept = indices != _DROPPED
                 found = rows[kept]
@@ -133,10 +140,12 @@ class Words:
             if self._known_bytes > self._limit:
                 self._known, self._known_bytes = {}, 0
             known = self._known
-            new = list(set(words) - known.keys())
-            if new:
-                known.update(zip(new, self._learn(new), strict=True))
-                self._known_bytes += sum(map(getsizeof, new)) + _ENTRY_BYTES * len(new)
+            with contextlib.suppress(KeyError):
+                return np.fromiter(map(known.__getitem__, words), dtype=np.int64, count=len(words))
+            # Not `set(words) - known.keys()`, which looks at all that is known.
+            new = list(filterfalse(known.__contains__, set(words)))
+            known.update(zip(new, self._learn(new), strict=True))
+            self._known_bytes += sum(map(getsizeof, new)) + _ENTRY_BYTES * len(new)
             return np.fromiter(map(known.__getitem__, words), dtype=np.int64, count=len(words))
 
     def _learn(self, words: Sequence[str]) -> list[int]:
@@ -160,7 +169,7 @@ class Words:
 
     def labels(self, text: str) -> dict[int, str]:
         """Return the first stem of each index that a text has."""
-        words = _WORD.findall(text)
+        words = words_of(text)
         found: dict[int, str] = {}
         with self._lock:
             stems = list(self._stems(words))
@@ -170,24 +179,36 @@ class Words:
         return found
 
 
-def _pieces(texts: Sequence[str], size: int) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
+def _pieces(
+    texts: Sequence[str], size: int, split: Callable[[str], list[str]]
+) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
     """Yield (position of its text for each word, words): of texts of about so many letters together."""
-    words: list[str] = []
+    words: list[list[str]] = []
     positions: list[int] = []
-    numbers: list[int] = []
     n_letters = 0
     for position, text in enumerate(texts):
-        for part in _parts(text, size):
-            before = len(words)
-            words += _WORD.findall(part)
+        for part in (text,) if len(text) <= size else _parts(text, size):
+            words.append(split(part))
             positions.append(position)
-            numbers.append(len(words) - before)
             n_letters += len(part)
             if n_letters >= size:
-                yield np.repeat(np.asarray(positions, np.int64), numbers), words
-                words, positions, numbers, n_letters = [], [], [], 0
+                yield _flat(positions, words)
+                words, positions, n_letters = [], [], 0
     if words:
-        yield np.repeat(np.asarray(positions, np.int64), numbers), words
+        yield _flat(positions, words)
+
+
+def _flat(positions: list[int], words: list[list[str]]) -> tuple[NDArray[np.int64], list[str]]:
+    rows = np.repeat(np.asarray(positions, np.int64), list(map(len, words)))
+    return rows, list(chain.from_iterable(words))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, of ASCII in lower case; others are made so where they are stemmed."""
+    if text.isascii():
+        # The same words, in half the time.
+        return text.encode().translate(_ASCII_LETTERS).decode().split()
+    return _WORD.findall(text)
 
 
 def _parts(text: str, size: int) -> Iterator[str]:

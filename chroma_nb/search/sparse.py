@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import islice
+from operator import lt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,21 @@ if TYPE_CHECKING:
 #: The largest index that is stored or asked for, and the largest value: Chroma's server keeps 32 bits of each.
 MOST_INDEX = 2**32 - 1
 MOST_VALUE = float(np.finfo(np.float32).max)
+
+#: Writes compact JSON: texts as they are, no spaces, and no NaN, which is not JSON.
+json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class StoredVector(dict[str, Any]):
+    """A checked sparse vector in the wire's form, with its JSON text. Nobody changes it.
+
+    Attributes:
+        json: The text, compact.
+    """
+
+    __slots__ = ("json",)
+
+    json: str
 
 
 @public_class
@@ -41,7 +58,7 @@ class SparseVector:
     labels: list[str] | None = None
 
     def __post_init__(self) -> None:
-        self.indices = [int(index) for index in _plain("indices", self.indices, int)]
+        self.indices = list(map(int, _plain("indices", self.indices, int)))
         self.values = _plain("values", self.values, int, float)
         if len(self.indices) != len(self.values):
             raise ValueError(
@@ -55,6 +72,10 @@ class SparseVector:
                     "SparseVector labels must have the same length as indices, got "
                     f"{len(self.labels)} labels and {len(self.indices)} indices"
                 )
+        if not self.indices or (
+            self.indices[0] >= 0 and all(map(lt, self.indices, islice(self.indices, 1, None)))
+        ):
+            return
         last = -1
         for position, index in enumerate(self.indices):
             if index < 0:
@@ -148,8 +169,12 @@ def _plain(name: str, values: Any, *kinds: type) -> list[Any]:
     Raises:
         ValueError: It is no list, tuple or array of one dimension, or not of these kinds.
     """
-    if not isinstance(values, list | tuple | np.ndarray):
+    if isinstance(values, np.ndarray) and values.ndim:
+        values = values.tolist()
+    if not isinstance(values, list | tuple):
         raise ValueError(f"Expected SparseVector {name} to be a list, got {type(values).__name__}")
+    if {*map(type, values)} <= {*kinds}:
+        return list(values)
     plain = [one.item() if isinstance(one, np.generic) else one for one in values]
     for position, one in enumerate(plain):
         if not isinstance(one, kinds):

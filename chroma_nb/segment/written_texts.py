@@ -7,12 +7,11 @@ give. Of metadata as dicts there is one piece at a time.
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.db.stored_metadata import read_metadata
+from chroma_nb.db.stored_metadata import metadata_json, read_metadata
 from chroma_nb.memory.lender import LENDERS
 from chroma_nb.memory.preflight import MAKE_ROOM
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from chroma_nb.memory.workspace import Grant
     from chroma_nb.segment.base import MetadataReader
     from chroma_nb.types import Metadata, RecordBatch
-
-#: Texts as they are, no spaces, and no NaN, which is not JSON.
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 #: Bytes of texts of records that are changed together, and how many times as much their metadata takes as objects.
 _PIECE_BYTES = 4 << 20
@@ -187,7 +183,7 @@ class WrittenTexts:
             else:
                 self._note(given)
                 had = read_metadata(text) or {}
-                self.metadatas[at] = _json_of({**had, **given})
+                self.metadatas[at] = metadata_json({**had, **given})
 
     def _columns(self) -> tuple[tuple[str, list[str | None]], ...]:
         return ("document", self.documents), ("uri", self.uris)
@@ -196,7 +192,7 @@ class WrittenTexts:
         if given is None:
             return None
         self._note(given)
-        return _json_of(given)
+        return metadata_json(given)
 
     def _note(self, given: Metadata) -> None:
         if None in given.values():
@@ -246,11 +242,4 @@ class WrittenTexts:
         """Return the bytes of the metadata that were given as JSON text, judging by some of them."""
         n = len(self._given)
         some = self._given[:: -(-n // _SAMPLE)]
-        return n * objects_bytes([_json_of(given) for given in some if given]) // len(some)
-
-
-def _json_of(metadata: Metadata) -> str | None:
-    """Return metadata as JSON text; a key whose value is None is one to leave out."""
-    if None in metadata.values():
-        metadata = {key: value for key, value in metadata.items() if value is not None}
-    return _encode_json(metadata) if metadata else None
+        return n * objects_bytes([metadata_json(given) for given in some if given]) // len(some)

@@ -35,6 +35,8 @@ from chroma_nb.validation.reading import (
 )
 from chroma_nb.validation.records import Given, check_insert, check_on_conflict, check_update
 from chroma_nb.validation.schema import checked_schema, reconciled
+from chroma_nb.validation.sparse_vectors import check_sparse_vectors
+from chroma_nb.validation.texts import check_texts
 
 __all__ = [
     "Given",
@@ -59,7 +61,9 @@ __all__ = [
     "check_query_ids",
     "check_query_texts",
     "check_recorded_function",
+    "check_sparse_vectors",
     "check_tenant_name",
+    "check_texts",
     "check_ttl",
     "check_update",
     "checked_schema",

@@ -13,14 +13,10 @@ import numpy as np
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
-from chroma_nb.search.sparse import (
-    MOST_INDEX,
-    MOST_VALUE,
-    SparseVector,
-    as_sparse_vector,
-)
+from chroma_nb.search.sparse import SparseVector, as_sparse_vector
 from chroma_nb.special_keys import is_tagged
 from chroma_nb.validation.lists import as_list, in_a_list
+from chroma_nb.validation.sparse_vectors import check_sparse_vectors
 from chroma_nb.validation.texts import check_texts, plain_text
 from chroma_nb.words import brief, with_article
 
@@ -50,6 +46,10 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
         raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
     out: list[dict[str, Any] | None] = []
     texts: list[str] = []
+    #: Sparse vectors, which are checked together: the key of each, the vector, and the metadata that gets it.
+    sparse_keys: list[str] = []
+    vectors: list[SparseVector] = []
+    theirs: list[dict[str, Any]] = []
     usual = _USUAL
     for metadata in rows:
         if type(metadata) is dict and metadata:
@@ -71,8 +71,9 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
                 if plain and _RESERVED_KEY not in metadata:
                     if sparse:
                         metadata = metadata.copy()
-                        for key in sparse:
-                            metadata[key] = _check_sparse(key, metadata[key], texts)
+                        sparse_keys += sparse
+                        vectors += [metadata[key] for key in sparse]
+                        theirs += [metadata] * len(sparse)
                     out.append(metadata)
                     continue
             out.append(_check_metadata(metadata, texts))
@@ -84,6 +85,9 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
             raise ValueError(
                 f"Expected metadata to be a dict or None, got {type(metadata).__name__} as metadata"
             )
+    checked = check_sparse_vectors(sparse_keys, vectors, texts)
+    for metadata, key, stored in zip(theirs, sparse_keys, checked, strict=True):
+        metadata[key] = stored
     try:
         check_texts(texts, "metadata", rows=False)
     except InvalidArgumentError:
@@ -174,7 +178,7 @@ def _check_value(key: str, value: Any, texts: list[str]) -> Any:
         return _check_list(key, value, texts)
     sparse = SparseVector.from_dict(value) if is_tagged(value) else as_sparse_vector(value)
     if sparse is not None:
-        return _check_sparse(key, sparse, texts)
+        return check_sparse_vectors([key], [sparse], texts)[0]
     error = ValueError(
         "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, got "
         f"{brief(value)} which is a {type(value).__name__}"
@@ -230,43 +234,6 @@ def _check_float(key: str, value: float) -> float:
             f"{'-' if value < 0 else ''}1e308, or the text str(value).",
         )
     return value
-
-
-def _check_sparse(key: str, vector: SparseVector, texts: list[str]) -> dict[str, Any]:
-    """Return a sparse vector as it is stored."""
-    indices, values, labels = vector.indices, vector.values, vector.labels
-    if not (
-        {*map(type, indices)} <= {int}
-        and {*map(type, values)} <= {int, float}
-        and sorted({*indices}) == indices
-        and len(indices) == len(values)
-        and (labels is None or (len(labels) == len(indices) and {*map(type, labels)} <= {str}))
-        and (not indices or indices[0] >= 0)
-    ):
-        # Somebody has changed its lists since it was made: as a new one it is checked.
-        again = SparseVector(indices, values, labels)
-        indices, values, labels = again.indices, again.values, again.labels
-    if indices and indices[-1] > MOST_INDEX:
-        raise with_way_out(
-            InvalidArgumentError(
-                f"Expected indices of a sparse vector to be at most {MOST_INDEX:,}, got {brief(indices[-1])} for key {key!r}"
-            ),
-            "Number the entries by a hash of 32 bits.",
-        )
-    wrong = [value for value in values if not -MOST_VALUE <= value <= MOST_VALUE]
-    if wrong:
-        raise with_way_out(
-            InvalidArgumentError(
-                "Expected values of a sparse vector to be finite numbers of 32 bits, got "
-                f"{brief(wrong[0])} for key {key!r}"
-            ),
-            "Leave the index out.",
-        )
-    plain = SparseVector.of_plain(indices.copy(), list(map(float, values)))
-    if labels is not None:
-        plain.labels = [plain_text(label) for label in labels]
-        texts.extend(plain.labels)
-    return plain.to_dict()
 
 
 def _check_list(key: str, value: list[Any], texts: list[str]) -> list[Any]:

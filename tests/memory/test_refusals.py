@@ -663,7 +663,7 @@ def test_an_update_does_not_read_what_it_replaces_nor_parse_what_it_keeps(
         return fetch(self, collection_id, labels, columns)
 
     monkeypatch.setattr(type(client.api.db), "fetch", spied)
-    monkeypatch.setattr(written_texts, "_json_of", None)
+    monkeypatch.setattr(written_texts, "metadata_json", None)
     docs.update(ids=IDS[:3], embeddings=VECTORS[3:6], documents=["a", "b", "c"], uris=["u"] * 3)
     assert asked == [("metadata",)]
     got = docs.get(ids=IDS[:3], include=["documents", "metadatas", "uris"])

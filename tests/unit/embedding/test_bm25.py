@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
 
 import numpy as np
@@ -19,7 +20,7 @@ from chroma_nb.embedding import (
 )
 from chroma_nb.embedding.bm25_weights import rarity
 from chroma_nb.embedding.murmur import murmur3
-from chroma_nb.embedding.words import Words
+from chroma_nb.embedding.words import Words, words_of
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.workspace import WORKSPACE, Grant
 from chroma_nb.utils.sparse_embedding_utils import normalize_sparse_vector
@@ -81,6 +82,13 @@ def test_a_text_that_is_read_in_pieces_has_the_same_words(monkeypatch):
     pieces = Words(remembered_bytes=0).count(texts)
     for name in ("rows", "indices", "counts", "lengths"):
         assert np.array_equal(getattr(whole, name), getattr(pieces, name)), name
+
+
+def test_words_of_ascii_are_found_as_those_of_others():
+    text = "".join(f"{chr(one)}aB_{chr(one)}{chr(one)}9 " for one in range(128))
+    wanted = [word.lower() for word in re.findall(r"\w+", text)]
+    assert words_of(text) == wanted
+    assert [word.lower() for word in words_of(text + "é")] == [*wanted, "é"]
 
 
 def test_what_is_remembered_of_words_has_an_end():
