@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.segment.sparse_entries import Entries
+from chroma_nb.segment.sparse_scores import Places
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,22 +78,36 @@ class Postings:
         codes = 0 if self._codes is None else self._codes.nbytes
         return rows + codes + self._values.nbytes + self._indices.nbytes + self._starts.nbytes
 
-    def of(self, index: int) -> tuple[NDArray[np.uint32], NDArray[np.float32]] | None:
-        """Return the records that have an index, ascending, and their values there; None where none has."""
-        at = int(np.searchsorted(self._indices, np.uint32(index)))
-        if at == len(self._indices) or self._indices[at] != index:
-            return None
-        rows = slice(int(self._starts[at]), int(self._starts[at + 1]))
+    def places(self, indices: NDArray[np.uint32]) -> Places:
+        """Return where the rows of indices are, which rise: `sparse_scores.Part.places`."""
+        if not len(self._indices):
+            nothing = np.empty(0, dtype=np.int64)
+            return Places(nothing, nothing, nothing)
+        at = np.searchsorted(self._indices, indices)
+        there = np.flatnonzero(self._indices[np.minimum(at, len(self._indices) - 1)] == indices)
+        starts, stops = self._starts[at[there]], self._starts[at[there] + 1]
+        return Places(there, starts.astype(np.int64), stops.astype(np.int64))
+
+    def rows(
+        self, rows: slice | NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint32], NDArray[np.float32]]:
+        """Return whose some rows are, and their values; rows as an array rise."""
         return self._labels[rows], self._values_of(rows)
 
-    def _values_of(self, rows: slice) -> NDArray[np.float32]:
+    def _values_of(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         if self._codes is None:
             return self._values[rows]
         values = self._values[self._codes[rows]]
-        if len(self._odd_rows):
-            start, stop, _ = rows.indices(len(self))
-            odd = slice(*np.searchsorted(self._odd_rows, (start, stop)).tolist())
-            values[self._odd_rows[odd] - start] = self._odd_values[odd]
+        if len(self._odd_rows) and len(values):
+            if isinstance(rows, slice):
+                start, stop, _ = rows.indices(len(self))
+                odd = slice(*np.searchsorted(self._odd_rows, (start, stop)).tolist())
+                values[self._odd_rows[odd] - start] = self._odd_values[odd]
+            else:
+                odd_at = np.searchsorted(self._odd_rows, rows)
+                odd_at[odd_at == len(self._odd_rows)] = 0
+                is_odd = self._odd_rows[odd_at] == rows
+                values[is_odd] = self._odd_values[odd_at[is_odd]]
         return values
 
     def entries(self) -> Entries:

@@ -57,19 +57,22 @@ class Terms(NamedTuple):
         Raises:
             InvalidArgumentError: A value is not finite or too large for 32 bits, or an index has more than 32 bits.
         """
-        for value in query.values:
-            if not -MOST_VALUE <= value <= MOST_VALUE:
-                raise InvalidArgumentError(
-                    f"Expected the values of a sparse query to be finite numbers of 32 bits, got {brief(value)}."
-                )
+        try:
+            weights = np.array(query.values, dtype=np.float64)
+        except OverflowError:
+            weights = np.array([np.inf])
+        # False for NaN.
+        if not (np.abs(weights) <= MOST_VALUE).all():
+            wrong = next(one for one in query.values if not -MOST_VALUE <= one <= MOST_VALUE)
+            raise InvalidArgumentError(
+                f"Expected the values of a sparse query to be finite numbers of 32 bits, got {brief(wrong)}."
+            )
         if query.indices and query.indices[-1] > MOST_INDEX:
             raise InvalidArgumentError(
                 f"Expected the indices of a sparse query to be at most {MOST_INDEX:,}, got "
                 f"{brief(query.indices[-1])}."
             )
-        return Terms(
-            np.asarray(query.indices, dtype=np.uint32), np.asarray(query.values, dtype=np.float64)
-        )
+        return Terms(np.array(query.indices, dtype=np.uint32), weights)
 
 
 def entries_of(key: str, labels: NDArray[np.int64], found: Sequence[Any]) -> Entries:

@@ -71,16 +71,27 @@ class SparseIndex:
             + sum(one.postings.nbytes for one in self.parts.values())
         )
 
-    def found(self, index: int) -> list[tuple[NDArray[np.uint32], NDArray[np.float32]]]:
-        """Return the records that have an index and their values, as `sparse_scores.distances` asks for them."""
-        found = []
-        for number, one in self.parts.items():
-            there = one.postings.of(index)
-            if there is not None:
-                labels, values = there
-                mine = self.owners[labels] == number
-                found.append((labels[mine], values[mine]))
-        return found
+    def live_parts(self) -> list[_LivePostings]:
+        """Return what `sparse_scores.distances` reads."""
+        return [_LivePostings(self, number) for number in self.parts]
+
+
+class _LivePostings:
+    """Postings of an index, of which some entries may be of vectors that records had before.
+
+    Args:
+        index: The index.
+        number: That of the postings.
+    """
+
+    def __init__(self, index: SparseIndex, number: int) -> None:
+        postings = index.parts[number].postings
+        self.places, self.rows = postings.places, postings.rows
+        self._owners, self._number = index.owners, number
+
+    def are_live(self, labels: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Return what `sparse_scores.Part.are_live` does."""
+        return self._owners[labels] == self._number
 
 
 class SparseIndexes:
@@ -162,7 +173,7 @@ class SparseIndexes:
         if index is None:
             pieces = source.entries(np.flatnonzero(alive))
             return sparse_scores.scan(terms, pieces, *sizes, idf=idf, mask=mask)
-        return sparse_scores.distances(terms, index.found, *sizes, idf=idf, mask=mask)
+        return sparse_scores.distances(terms, index.live_parts(), *sizes, idf=idf, mask=mask)
 
     def _up_to_date(self, source: _Source, alive: NDArray[np.bool_]) -> SparseIndex | None:
         """Return a key's index with all that was committed, None where there is no room for it."""

@@ -121,12 +121,7 @@ class ExportedRows(Rows):
         texts = [None] * len(rows)
         if "metadata" in self._columns:
             texts = cells_of(table, "metadata")
-        out: list[dict[str, Any] | None] = []
-        for row, text in zip(rows, texts, strict=True):
-            try:
-                out.append(None if text is None else check_metadatas([json.loads(text)])[0])
-            except (ValueError, TypeError, RecursionError) as error:
-                raise self._bad_cell(row, "metadata", error) from None
+        out = self._parsed(texts, rows)
         for kept in self._more:
             key = kept.key
             values = kept if counted else MetadataCells(key)
@@ -144,6 +139,24 @@ class ExportedRows(Rows):
                     raise self._bad_cell(rows[at], key, reason)
                 metadata[key] = value
                 out[at] = metadata
+        return out
+
+    def _parsed(
+        self, texts: Sequence[str | None], rows: Sequence[int]
+    ) -> list[dict[str, Any] | None]:
+        """Return the metadata of JSON texts, checked."""
+        try:
+            found = [None if text is None else json.loads(text) for text in texts]
+            return check_metadatas(found) if found else []
+        except (ValueError, TypeError, RecursionError):
+            # Of which row, is found by another look at each.
+            pass
+        out: list[dict[str, Any] | None] = []
+        for row, text in zip(rows, texts, strict=True):
+            try:
+                out.append(None if text is None else check_metadatas([json.loads(text)])[0])
+            except (ValueError, TypeError, RecursionError) as error:
+                raise self._bad_cell(row, "metadata", error) from None
         return out
 
     def _vectors(self, table: Any, rows: Sequence[int]) -> NDArray[np.float32]:

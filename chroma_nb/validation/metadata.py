@@ -13,7 +13,8 @@ import numpy as np
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
 from chroma_nb.scalars import plain_scalar
-from chroma_nb.search.sparse import SparseVector, as_sparse_vector
+from chroma_nb.schema_json import is_sparse
+from chroma_nb.search.sparse import SparseVector, StoredVector, as_sparse_vector
 from chroma_nb.special_keys import is_tagged
 from chroma_nb.validation.lists import as_list, in_a_list
 from chroma_nb.validation.sparse_vectors import check_sparse_vectors
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SCALARS = frozenset((str, int, float, bool))
-_USUAL = _SCALARS | {SparseVector}
+#: A stored vector is one that was checked already.
+_USUAL = _SCALARS | {SparseVector, StoredVector}
 _RESERVED_KEY = "chroma:document"
 #: First characters that metadata keys may not have; "" stands for an empty key.
 _RESERVED_STARTS = frozenset(("", "#", "$"))
@@ -46,16 +48,12 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
         raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
     out: list[dict[str, Any] | None] = []
     texts: list[str] = []
-    #: Sparse vectors, which are checked together: the key of each, the vector, and the metadata that gets it.
-    sparse_keys: list[str] = []
-    vectors: list[SparseVector] = []
-    theirs: list[dict[str, Any]] = []
     usual = _USUAL
     for metadata in rows:
         if type(metadata) is dict and metadata:
             # The usual case is recognized by its types alone, which is fast.
             if set(map(type, metadata)) == {str} and usual.issuperset(map(type, metadata.values())):
-                plain, sparse = True, []
+                plain, is_copied = True, False
                 for key, value in metadata.items():
                     plain = plain and key[:1] not in _RESERVED_STARTS
                     kind = type(value)
@@ -66,14 +64,11 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
                     elif kind is int:
                         plain = plain and INT_MIN <= value <= INT_MAX
                     elif kind is SparseVector:
-                        sparse.append(key)
+                        is_copied = True
                     texts.append(key)
                 if plain and _RESERVED_KEY not in metadata:
-                    if sparse:
+                    if is_copied:
                         metadata = metadata.copy()
-                        sparse_keys += sparse
-                        vectors += [metadata[key] for key in sparse]
-                        theirs += [metadata] * len(sparse)
                     out.append(metadata)
                     continue
             out.append(_check_metadata(metadata, texts))
@@ -85,15 +80,27 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
             raise ValueError(
                 f"Expected metadata to be a dict or None, got {type(metadata).__name__} as metadata"
             )
-    checked = check_sparse_vectors(sparse_keys, vectors, texts)
-    for metadata, key, stored in zip(theirs, sparse_keys, checked, strict=True):
-        metadata[key] = stored
+    _check_vectors(out, texts)
     try:
         check_texts(texts, "metadata", rows=False)
     except InvalidArgumentError:
         _find_bad_text(out)
         raise
     return out
+
+
+def _check_vectors(rows: Sequence[dict[str, Any] | None], texts: list[str]) -> None:
+    """Check the sparse vectors of all rows together, and put them there as they are stored."""
+    found = [
+        (metadata, key, value)
+        for metadata in rows
+        if metadata and SparseVector in map(type, metadata.values())
+        for key, value in metadata.items()
+        if type(value) is SparseVector
+    ]
+    checked = check_sparse_vectors([key for _, key, _ in found], [one for *_, one in found], texts)
+    for (metadata, key, _), stored in zip(found, checked, strict=True):
+        metadata[key] = stored
 
 
 def _find_bad_text(rows: Sequence[dict[str, Any] | None]) -> None:
@@ -109,7 +116,7 @@ def _find_bad_text(rows: Sequence[dict[str, Any] | None]) -> None:
 def _check_metadata(
     metadata: dict[Any, Any], texts: list[str], field: str = "metadatas"
 ) -> dict[str, Any]:
-    """Return metadata with plain keys and values.
+    """Return metadata with plain keys and values; sparse vectors are still to be checked.
 
     Args:
         metadata: What was given.
@@ -156,6 +163,8 @@ def check_metadata_value(key: str, value: Any) -> Any:
     """
     texts: list[str] = []
     checked = _check_value(key, value, texts)
+    if isinstance(checked, SparseVector):
+        (checked,) = check_sparse_vectors([key], [checked], texts)
     check_texts(texts, f"metadata value for key {key!r}", rows=False)
     return checked
 
@@ -176,9 +185,14 @@ def _check_value(key: str, value: Any, texts: list[str]) -> Any:
         value = value.tolist()
     if isinstance(value, list):
         return _check_list(key, value, texts)
+    if type(value) is StoredVector:
+        return value
     sparse = SparseVector.from_dict(value) if is_tagged(value) else as_sparse_vector(value)
     if sparse is not None:
-        return check_sparse_vectors([key], [sparse], texts)[0]
+        # Of a class derived from it, the vector alone.
+        if type(sparse) is not SparseVector:
+            sparse = SparseVector(sparse.indices, sparse.values, sparse.labels)
+        return sparse
     error = ValueError(
         "Expected metadata value to be a str, int, float, bool, SparseVector, list, or None, got "
         f"{brief(value)} which is a {type(value).__name__}"
@@ -295,7 +309,7 @@ def check_collection_metadata(metadata: Any, *, modify: bool = False) -> dict[st
             'configuration={"hnsw": {"space": ...}} and add the records there.'
         )
     for key, value in metadata.items():
-        if value is None or isinstance(value, list | SparseVector) or is_tagged(value):
+        if value is None or isinstance(value, list | SparseVector) or is_sparse(value):
             raise ValueError(
                 "Expected collection metadata value to be a str, int, float or bool, got "
                 f"{brief(value)} for key {brief(key)!r}"

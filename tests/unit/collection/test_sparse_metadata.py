@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
-from chroma_nb import SparseVector
+from chroma_nb import Knn, Schema, Search, SparseVector, SparseVectorIndexConfig
 from chroma_nb.display.cells import text_of
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.sparse import revive
@@ -141,3 +141,29 @@ def test_an_answer_with_another_dict_is_none() -> None:
     for wrong in ({"a": 1}, {"#type": "sparse_vector", "indices": [2, 1], "values": [1.0, 1.0]}):
         with pytest.raises(AnswerError):
             check_metadatas([{"sp": wrong}], 1)
+
+
+def test_a_vector_of_a_hundred_thousand_entries_is_like_any_other(
+    client: Any, tmp_path: Path
+) -> None:
+    n = 100_000
+    large = SparseVector(list(range(0, 3 * n, 3)), [0.5 + at / n for at in range(n)])
+    schema = Schema().create_index(SparseVectorIndexConfig(), key="sp")
+    found = client.create_collection("large", schema=schema, embedding_function=None)
+    found.add(
+        ids=["large", "small"],
+        embeddings=[[1.0, 0.0]] * 2,
+        metadatas=[{"sp": large}, {"sp": SparseVector([3, 4], [1.0, 1.0])}],
+    )
+    assert found.get("large")["metadatas"] == [{"sp": large}]
+    wanted = [["large", "small"]]
+    search = Search(rank=Knn(large, key="sp", limit=2))
+    assert found.search(search)["ids"] == wanted
+    found.unload()
+    assert found.search(search)["ids"] == wanted
+    assert len(found.get()._repr_html_()) < 64_000
+    found.export(tmp_path / "large.parquet")
+    again = client.import_(tmp_path / "large.parquet", "again")
+    assert again.get("large")["metadatas"] == [{"sp": large}]
+    found.update("large", metadatas={"k": 1})
+    assert found.get("large")["metadatas"] == [{"sp": large, "k": 1}]

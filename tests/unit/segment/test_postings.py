@@ -9,12 +9,22 @@ from hypothesis import strategies as st
 
 from chroma_nb.segment.postings import Postings
 from chroma_nb.segment.sparse_entries import Entries
+from chroma_nb.segment.sparse_scores import Part, SortedEntries
 
 
 def entries_of(rows: list[tuple[int, int, float]]) -> Entries:
     columns = list(zip(*rows, strict=True)) or [[], [], []]
     kinds = (np.uint32, np.uint32, np.float32)
     return Entries(*(np.array(one, dtype=kind) for one, kind in zip(columns, kinds, strict=True)))
+
+
+def found(part: Part, index: int) -> list[tuple[int, float]]:
+    places = part.places(np.array([index], dtype=np.uint32))
+    rows = [slice(*one) for one in zip(places.starts.tolist(), places.stops.tolist(), strict=True)]
+    assert len(rows) <= 1
+    return [
+        pair for one in rows for pair in zip(*(x.tolist() for x in part.rows(one)), strict=True)
+    ]
 
 
 PLACES = st.tuples(st.integers(0, 30), st.sampled_from([0, 1, 7, 2**31, 2**32 - 1]))
@@ -26,12 +36,14 @@ def test_each_index_has_its_records(given_values: dict[tuple[int, int], float]) 
     rows = [(label, index, value) for (label, index), value in given_values.items()]
     postings = Postings(entries_of(rows))
     assert len(postings) == len(rows)
-    for index in (0, 1, 2, 7, 2**31, 2**32 - 1):
-        wanted = sorted((label, value) for label, one, value in rows if one == index)
-        found = postings.of(index)
-        got = [] if found is None else list(zip(*(one.tolist() for one in found), strict=True))
-        assert got == wanted
-        assert (found is None) == (not wanted)
+    indices = [0, 1, 2, 7, 2**31, 2**32 - 1]
+    for part in (postings, SortedEntries(entries_of(sorted(rows)))):
+        for index in indices:
+            assert found(part, index) == sorted(
+                (label, value) for label, one, value in rows if one == index
+            )
+        places = part.places(np.array(indices, dtype=np.uint32))
+        assert [indices[at] for at in places.terms.tolist()] == sorted({one[1] for one in rows})
     again = postings.entries()
     got = list(zip(*(one.tolist() for one in again), strict=True))
     assert sorted(got) == sorted(rows)
@@ -57,7 +69,9 @@ def test_values_take_as_little_as_they_can(
     assert (None if postings._codes is None else postings._codes.dtype.name) == kind
     assert len(postings._odd_rows) == n_odd
     for index in range(10):
-        found = postings.of(index)
-        assert found is not None
-        assert np.array_equal(found[1], values[indices == index])
+        got = [value for _, value in found(postings, index)]
+        assert np.array_equal(got, values[indices == index])
+    rows = np.arange(0, n, 3)
+    assert np.array_equal(postings.rows(rows)[1], postings.rows(slice(None))[1][::3])
+    assert np.array_equal(postings.rows(rows)[0], postings.rows(slice(None))[0][::3])
     assert postings.nbytes >= n * (4 + (4 if kind is None else np.dtype(kind).itemsize))

@@ -14,7 +14,7 @@ from chroma_nb import SparseVector
 from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.workspace import WORKSPACE, Grant
-from chroma_nb.segment import sparse_index
+from chroma_nb.segment import sparse_index, sparse_scores
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.sparse_index import SparseIndexes
 from chroma_nb.segment.stored import StoredMetadata
@@ -82,6 +82,8 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "small pieces":
         monkeypatch.setattr(sparse_index, "_PIECE_BYTES", 30)
         monkeypatch.setattr(sparse_index, "BUILD_BYTES", 1 << 20)
+        monkeypatch.setattr(sparse_scores, "_FEW_TERMS", 0)
+        monkeypatch.setattr(sparse_scores, "_TOGETHER_ENTRIES", 3)
 
 
 @given(data=st.data())

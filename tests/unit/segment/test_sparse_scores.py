@@ -10,8 +10,9 @@ import pytest
 from chroma_nb import SparseVector
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment import sparse_scores
 from chroma_nb.segment.sparse_entries import Entries, Terms
-from chroma_nb.segment.sparse_scores import scan
+from chroma_nb.segment.sparse_scores import SortedEntries, scan
 
 #: The first records of the contract's worked cases: a 1:1.0 2:1.0, b 2:2.0, c 3:1.0, d 1:0.5, and e without a vector.
 RECORDS = Entries(
@@ -51,7 +52,12 @@ def test_numbers_of_all_labels_are_refused_where_there_is_no_room(
         scan(QUERY, [RECORDS], 1 << 30, 5, idf=False, mask=None)
 
 
-def test_entries_in_any_order_up_to_the_largest_index() -> None:
+@pytest.mark.parametrize(("few", "together"), [(32, 1 << 16), (0, 1), (0, 7), (0, 1 << 16)])
+def test_entries_in_any_order_up_to_the_largest_index(
+    few: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse_scores, "_FEW_TERMS", few)
+    monkeypatch.setattr(sparse_scores, "_TOGETHER_ENTRIES", together)
     numbers = np.random.default_rng(7)
     pairs = np.unique(numbers.integers(0, [200, 40], size=(900, 2)), axis=0)
     numbers.shuffle(pairs)
@@ -68,3 +74,21 @@ def test_entries_in_any_order_up_to_the_largest_index() -> None:
     halves = [entries.where(labels < 90), entries.where(labels >= 90)]
     found = scan(Terms.of(query), halves, 200, 200, idf=False, mask=None)
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_a_query_of_many_indices_looks_at_its_entries_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n, calls = 200_000, []
+    read = SortedEntries.rows
+    monkeypatch.setattr(
+        SortedEntries, "rows", lambda self, rows: calls.append(1) or read(self, rows)
+    )
+    query = Terms.of(SparseVector(list(range(n)), [1.0] * n))
+    labels = np.arange(0, n, 4, dtype=np.uint32) % 3
+    entries = Entries(labels, np.arange(0, n, 4, dtype=np.uint32), np.ones(n // 4, np.float32))
+    found = scan(query, [entries], 4, 4, idf=False, mask=None)
+    assert found.tolist() == pytest.approx(
+        [1.0 - np.count_nonzero(labels == label) for label in range(3)] + [NAN], nan_ok=True
+    )
+    assert len(calls) <= 1 + (n // 4) // sparse_scores._TOGETHER_ENTRIES

@@ -15,7 +15,13 @@ from chroma_nb import SparseVector
 from chroma_nb.db.stored_metadata import metadata_json
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.sparse import StoredVector
-from chroma_nb.validation import check_metadatas, check_sparse_vectors, sparse_vectors
+from chroma_nb.validation import (
+    check_collection_metadata,
+    check_metadata_value,
+    check_metadatas,
+    check_sparse_vectors,
+    sparse_vectors,
+)
 
 #: Few numbers, so that many stand twice; both zeros, an integer, and those whose texts have an exponent.
 NUMBERS = st.sampled_from([0.5, 1.25, 1e-7, 1e16, -3.0, 0.0, -0.0, 2]) | st.floats(-3e38, 3e38)
@@ -109,3 +115,20 @@ def test_a_vector_is_made_of_arrays() -> None:
     assert {*map(type, made.indices)} == {int}
     with pytest.raises(ValueError, match="to be a list, got ndarray"):
         SparseVector(np.array(3), np.array(1.0))  # type: ignore[arg-type]
+
+
+class Derived(SparseVector):
+    pass
+
+
+def test_vectors_in_any_form_are_stored_alike() -> None:
+    vector = SparseVector([1, 4], [0.5, 2.0])
+    derived = Derived([1, 4], [0.5, 2.0])
+    forms = [vector, derived, vector.to_dict(), *check_sparse_vectors(["sp"], [vector], [])]
+    checked = check_metadatas([{"sp": one, "k": 1} for one in forms])
+    assert checked == [{"sp": vector.to_dict(), "k": 1}] * len(forms)
+    assert {type(one["sp"]) for one in checked if one} == {StoredVector}
+    assert type(check_metadata_value("sp", derived)) is StoredVector
+    for one in forms:
+        with pytest.raises(ValueError, match="collection metadata value"):
+            check_collection_metadata({"sp": one})
