@@ -186,10 +186,9 @@ class SearchingHandle(ReadingHandle):
             )
             return self._embed_queries(texts, instead)
         if key == DOCUMENT_KEY:
-            from chroma_nb.embedding import ChromaBm25EmbeddingFunction
+            from chroma_nb.embedding.document_words import word_queries
 
-            vectors: list[SparseVector] = ChromaBm25EmbeddingFunction()(texts)
-            return vectors
+            return word_queries(texts)
         return self._sparse_vectors(key, texts)
 
     def _sparse_vectors(self, key: str, texts: list[str]) -> list[SparseVector]:

@@ -95,16 +95,13 @@ class ChromaBm25EmbeddingFunction(SparseEmbeddingFunction[Sequence[str]]):
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             values = Bm25(self.k, self.b, self.avg_doc_length).weights(counted).tolist()
         indices = counted.indices.tolist()
-        ends = np.searchsorted(counted.rows, np.arange(len(texts)), side="right").tolist()
         vectors = []
-        start = 0
-        for text, end in zip(texts, ends, strict=True):
+        for text, rows in zip(texts, counted.of_texts(), strict=True):
             labels = None
-            if self.include_tokens and end > start:
+            if self.include_tokens and rows.stop > rows.start:
                 names = self._words.labels(text)
-                labels = [names[index] for index in indices[start:end]]
-            vectors.append(SparseVector.of_plain(indices[start:end], values[start:end], labels))
-            start = end
+                labels = [names[index] for index in indices[rows]]
+            vectors.append(SparseVector.of_plain(indices[rows], values[rows], labels))
         return vectors
 
     @staticmethod

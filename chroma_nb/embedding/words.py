@@ -22,7 +22,7 @@ from chroma_nb.importing import import_module
 from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -39,11 +39,11 @@ _STOP_WORDS = (
 )
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
-_WORD = re.compile(r"\w+")
+WORD = re.compile(r"\w+")
 _NO_WORD = re.compile(r"\W")
 #: Each byte of ASCII as it stands in a word, in lower case; a space for one that stands in none.
 _ASCII_LETTERS = bytes(
-    ord(chr(byte).lower()) if byte < 128 and _WORD.match(chr(byte)) else ord(" ")
+    ord(chr(byte).lower()) if byte < 128 and WORD.match(chr(byte)) else ord(" ")
     for byte in range(256)
 )
 #: What is taken at once, at most: more is no quicker.
@@ -56,6 +56,8 @@ _ENTRY_BYTES = 136
 #: Bytes of words that are remembered from one call to the next.
 _REMEMBERED_BYTES = 8 << 20
 _DROPPED = -1
+#: A bit beyond an index, of a word that adds nothing to the length of its text.
+NO_LENGTH = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,12 @@ class WordCounts:
     indices: NDArray[np.uint32]
     counts: NDArray[np.int64]
     lengths: NDArray[np.int64]
+
+    def of_texts(self) -> list[slice]:
+        """Return the rows of each text."""
+        n_texts = len(self.lengths)
+        ends = np.searchsorted(self.rows, np.arange(n_texts), side="right").tolist()
+        return list(map(slice, [0, *ends], ends))
 
 
 class Words:
@@ -115,15 +123,16 @@ class Words:
         lengths = np.zeros(len(texts), dtype=np.int64)
         keys: list[NDArray[np.int64]] = []
         counts: list[NDArray[np.int64]] = []
-        n_letters = sum(map(len, texts))
+        n_letters = sum(map(self.letters, texts))
         with WORKSPACE.take(min(_READ_BYTES, n_letters * _LETTER_BYTES)) as room:
             size = max(1, min(_READ_BYTES, room.n_bytes) // _LETTER_BYTES)
-            for rows, words in _pieces(texts, size, words_of):
+            for rows, words in self._pieces(texts, size):
                 indices = self.indices(words)
                 kept = indices != _DROPPED
-                found = rows[kept]
-                lengths += np.bincount(found, minlength=len(texts))
-                key, count = np.unique(found << 32 | indices[kept], return_counts=True)
+                found, indices = rows[kept], indices[kept]
+                is_long = indices < NO_LENGTH
+                lengths += np.bincount(found[is_long], minlength=len(texts))
+                key, count = np.unique(found << 32 | indices & (NO_LENGTH - 1), return_counts=True)
                 keys.append(key)
                 counts.append(count)
         key = np.concatenate([np.empty(0, np.int64), *keys])
@@ -134,8 +143,38 @@ class Words:
             count = np.bincount(places.ravel(), weights=count).astype(np.int64)
         return WordCounts(key >> 32, (key & 0xFFFFFFFF).astype(np.uint32), count, lengths)
 
+    def split(self, text: str) -> list[str]:
+        """Return the words of a text as `indices` takes them, in order."""
+        return words_of(text)
+
+    def letters(self, text: str) -> int:
+        """Return by how many letters the memory is reckoned that reading a text takes."""
+        return len(text)
+
+    def _pieces(
+        self, texts: Sequence[str], size: int
+    ) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
+        """Yield (position of its text for each word, words): of texts of about so many letters together."""
+        words: list[list[str]] = []
+        positions: list[int] = []
+        n_letters = 0
+        for position, text in enumerate(texts):
+            n_own = self.letters(text)
+            for part in (text,) if n_own <= size else _parts(text, size * len(text) // n_own):
+                words.append(self.split(part))
+                positions.append(position)
+                n_letters += n_own if part is text else n_own * len(part) // len(text)
+                if n_letters >= size:
+                    yield _flat(positions, words)
+                    words, positions, n_letters = [], [], 0
+        if words:
+            yield _flat(positions, words)
+
     def indices(self, words: Sequence[str]) -> NDArray[np.int64]:
-        """Return the index of each word as it stands in a text: int64, shape (n,), -1 for one that does not count."""
+        """Return the index of each word as it stands in a text: int64, shape (n,), -1 for one that does not count.
+
+        An index may have the bit `NO_LENGTH`.
+        """
         with self._lock:
             if self._known_bytes > self._limit:
                 self._known, self._known_bytes = {}, 0
@@ -169,7 +208,7 @@ class Words:
 
     def labels(self, text: str) -> dict[int, str]:
         """Return the first stem of each index that a text has."""
-        words = words_of(text)
+        words = self.split(text)
         found: dict[int, str] = {}
         with self._lock:
             stems = list(self._stems(words))
@@ -177,25 +216,6 @@ class Words:
             if stem is not None:
                 found.setdefault(index, stem)
         return found
-
-
-def _pieces(
-    texts: Sequence[str], size: int, split: Callable[[str], list[str]]
-) -> Iterator[tuple[NDArray[np.int64], list[str]]]:
-    """Yield (position of its text for each word, words): of texts of about so many letters together."""
-    words: list[list[str]] = []
-    positions: list[int] = []
-    n_letters = 0
-    for position, text in enumerate(texts):
-        for part in (text,) if len(text) <= size else _parts(text, size):
-            words.append(split(part))
-            positions.append(position)
-            n_letters += len(part)
-            if n_letters >= size:
-                yield _flat(positions, words)
-                words, positions, n_letters = [], [], 0
-    if words:
-        yield _flat(positions, words)
 
 
 def _flat(positions: list[int], words: list[list[str]]) -> tuple[NDArray[np.int64], list[str]]:
@@ -208,12 +228,12 @@ def words_of(text: str) -> list[str]:
     if text.isascii():
         # The same words, in half the time.
         return text.encode().translate(_ASCII_LETTERS).decode().split()
-    return _WORD.findall(text)
+    return WORD.findall(text)
 
 
 def _parts(text: str, size: int) -> Iterator[str]:
     """Yield a text in parts of about `size` letters, cut where no word is."""
-    start = 0
+    start, size = 0, max(1, size)
     while len(text) - start > size:
         cut = _NO_WORD.search(text, start + size)
         if cut is None:
@@ -241,7 +261,7 @@ def _english_stemmer() -> Any:
     )
 
 
-#: Words of English texts with the default stop words: what most functions and all indexes share.
+#: Words of English texts with the default stop words, which most functions share.
 ENGLISH = Words()
 
 

@@ -130,8 +130,8 @@ class MetadataReader(ABC):
         records count as float32; products are added in float64 in the order of the indices.
 
         Args:
-            key: A metadata key whose values are sparse vectors; or ``"#document"``: the vectors are what
-                `ChromaBm25EmbeddingFunction()` makes of the documents, and need not be stored.
+            key: A metadata key whose values are sparse vectors; or ``"#document"``: the vectors are BM25 weights of the
+                documents' words (`embedding/document_words.py`), and need not be stored.
             query: What is looked for.
             idf: Weigh the query's values by how rare each index is among all records (`embedding.bm25_weights.rarity`).
             mask: bool, shape (n_labels,); None is all records.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from chroma_nb.embedding.bm25_weights import Bm25
-from chroma_nb.embedding.words import ENGLISH
+from chroma_nb.embedding.document_words import DOCUMENT_WORDS
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector
 from chroma_nb.special_keys import DOCUMENT_KEY, is_tagged
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+#: What is read takes up to this many times the bytes of its text, as objects and as columns: a Chinese character of three
+#: bytes may be two entries, itself and the pair with the next.
+TEXT_TIMES = 32
 
 
 class Entries(NamedTuple):
@@ -89,7 +93,7 @@ def entries_of(key: str, labels: NDArray[np.int64], found: Sequence[Any]) -> Ent
 
 
 def _of_documents(labels: NDArray[np.int64], documents: Sequence[str | None]) -> Entries:
-    counted = ENGLISH.count([document or "" for document in documents])
+    counted = DOCUMENT_WORDS.count([document or "" for document in documents])
     values = Bm25().weights(counted).astype(np.float32)
     return Entries(labels[counted.rows].astype(np.uint32), counted.indices, values)
 

@@ -15,7 +15,7 @@ import numpy as np
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment import sparse_scores
 from chroma_nb.segment.postings import BUILD_BYTES, Postings
-from chroma_nb.segment.sparse_entries import Entries, Terms, entries_of
+from chroma_nb.segment.sparse_entries import TEXT_TIMES, Entries, Terms, entries_of
 from chroma_nb.segment.text_pool import grown
 from chroma_nb.special_keys import DOCUMENT_KEY
 
@@ -34,10 +34,8 @@ _JOINED_TIMES = 2
 #: Postings of which fewer than this share of the records are still theirs are made again without the others.
 _LIVE_SHARE = 0.75
 #: Texts are read in pieces of so many bytes, and have about one entry for each `_ENTRY_TEXT_BYTES`.
-_PIECE_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 20
 _ENTRY_TEXT_BYTES = 10
-#: What is read takes this many times the bytes of its text: as objects, and as columns.
-_TEXT_TIMES = 8
 #: The objects of an index, empty.
 _OBJECT_BYTES = 1_000
 
@@ -91,7 +89,8 @@ class _LivePostings:
 
     def are_live(self, labels: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Return what `sparse_scores.Part.are_live` does."""
-        return self._owners[labels] == self._number
+        owners = self._owners[labels]
+        return np.equal(owners, self._number)
 
 
 class SparseIndexes:
@@ -230,9 +229,9 @@ class _Source:
     def entries(self, labels: NDArray[np.int64]) -> Iterator[Entries]:
         """Yield the entries of labels, piece by piece."""
         self.n_read = 0
-        wanted = _TEXT_TIMES * min(_PIECE_BYTES, self.text_bytes(labels) + len(labels))
+        wanted = TEXT_TIMES * min(_PIECE_BYTES, self.text_bytes(labels) + len(labels))
         with WORKSPACE.take(wanted) as room:
-            for piece in self._pool.split(labels, max(1, min(wanted, room.n_bytes) // _TEXT_TIMES)):
+            for piece in self._pool.split(labels, max(1, min(wanted, room.n_bytes) // TEXT_TIMES)):
                 self.n_read += self.text_bytes(piece)
                 if self.key == DOCUMENT_KEY:
                     yield entries_of(self.key, piece, self._pool.get(piece))

@@ -10,7 +10,7 @@ from chroma_nb.db.stored_metadata import read_metadatas
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
 from chroma_nb.segment.base import MetadataReader, RecordTexts
-from chroma_nb.segment.sparse_entries import Entries, Terms, entries_of
+from chroma_nb.segment.sparse_entries import TEXT_TIMES, Entries, Terms, entries_of
 from chroma_nb.segment.sparse_scores import scan
 from chroma_nb.special_keys import DOCUMENT_KEY
 
@@ -133,7 +133,7 @@ class StoredMetadata(MetadataReader):
     def _sparse_entries(self, key: str) -> Iterator[Entries]:
         column = "document" if key == DOCUMENT_KEY else "metadata"
         labels = np.sort(self._db.select(self._collection_id))
-        row_bytes = _COPIES * (self._db.text_sizes(self._collection_id).row_bytes((column,)) + 300)
+        row_bytes = TEXT_TIMES * self._db.text_sizes(self._collection_id).row_bytes((column,)) + 600
         start = 0
         while start < len(labels):
             with WORKSPACE.take(min(_PIECE_BYTES, (len(labels) - start) * row_bytes)) as room:
