@@ -14,7 +14,7 @@ from chroma_nb.embedding.registry import (
     embedding_function_from_config,
     embedding_function_to_config,
 )
-from chroma_nb.embedding.sparse import checked_sparse_vectors
+from chroma_nb.embedding.sparse import checked_sparse_vectors, stored_vectors_of
 from chroma_nb.embedding.sparse_registry import sparse_embedding_function_from_config
 from chroma_nb.errors import with_way_out
 from chroma_nb.memory.preflight import MAKE_ROOM, SMALL_NEED, require
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.client.client import ClientAPI
-    from chroma_nb.search.sparse import SparseVector
+    from chroma_nb.search.sparse import SparseVector, StoredVector
     from chroma_nb.types import CollectionInfo, Metadata, RecordBatch
 
 #: Of an embedding, where the collection has none yet: MiniLM's.
@@ -178,13 +178,25 @@ class EmbeddingHandle(CollectionHandle):
             }
             if not found:
                 continue
-            vectors = self._sparse_vectors_of(key, list(found.values()))
-            labels: list[str] = []
-            checked = validation.check_sparse_vectors([key] * len(found), vectors, labels)
-            validation.check_texts(labels, f"labels of a sparse vector for key {key!r}", rows=False)
-            for row, stored in zip(found, checked, strict=True):
+            vectors = self._stored_vectors_of(key, list(found.values()))
+            for row, stored in zip(found, vectors, strict=True):
                 metadatas[row] = {**(metadatas[row] or {}), key: stored}
             batch.metadatas = metadatas
+
+    def _stored_vectors_of(self, key: str, texts: list[str]) -> list[StoredVector]:
+        """Return a sparse vector for each text as it is stored, checked.
+
+        Raises:
+            ValueError: As `_sparse_vectors_of`.
+        """
+        made = stored_vectors_of(self._sparse_function(key), texts)
+        if made is not None:
+            return made
+        vectors = self._sparse_vectors_of(key, texts)
+        labels: list[str] = []
+        checked = validation.check_sparse_vectors([key] * len(vectors), vectors, labels)
+        validation.check_texts(labels, f"labels of a sparse vector for key {key!r}", rows=False)
+        return checked
 
     def _sparse_vectors_of(
         self, key: str, texts: list[str], *, queries: bool = False

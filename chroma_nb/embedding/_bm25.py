@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,12 @@ from chroma_nb.embedding.bm25_weights import Bm25
 from chroma_nb.embedding.sparse import SparseEmbeddingFunction
 from chroma_nb.embedding.text import shown
 from chroma_nb.embedding.words import ENGLISH, STOP_WORDS, Words, lowered
-from chroma_nb.search.sparse import SparseVector
+from chroma_nb.search.sparse import MOST_VALUE, SparseVector, StoredVector, stored_vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chroma_nb.embedding.words import WordCounts
 
 _NAME = "chroma_bm25"
 _NUMBERS = ("k", "b", "avg_doc_length", "token_max_length")
@@ -91,10 +96,8 @@ class ChromaBm25EmbeddingFunction(SparseEmbeddingFunction[Sequence[str]]):
                 raise TypeError(
                     f"Expected a list of texts, got {shown(text, 80)} ({type(text).__name__}) at position {position}"
                 )
-        counted = self._words.count(texts)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            values = Bm25(self.k, self.b, self.avg_doc_length).weights(counted).tolist()
-        indices = counted.indices.tolist()
+        counted, weights = self._weighted(texts)
+        indices, values = counted.indices.tolist(), weights.tolist()
         vectors = []
         for text, rows in zip(texts, counted.of_texts(), strict=True):
             labels = None
@@ -103,6 +106,23 @@ class ChromaBm25EmbeddingFunction(SparseEmbeddingFunction[Sequence[str]]):
                 labels = [names[index] for index in indices[rows]]
             vectors.append(SparseVector.of_plain(indices[rows], values[rows], labels))
         return vectors
+
+    def _weighted(self, texts: list[str]) -> tuple[WordCounts, NDArray[np.float64]]:
+        """Return the words of texts, and the weight of each: float64, shape (n,)."""
+        counted = self._words.count(texts)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return counted, Bm25(self.k, self.b, self.avg_doc_length).weights(counted)
+
+    def _stored_vectors(self, texts: list[str]) -> list[StoredVector] | None:
+        """Return what `embedding.sparse.stored_vectors_of` does: the same vectors, with fewer objects on the way."""
+        if self.include_tokens:
+            return None
+        counted, weights = self._weighted(texts)
+        # False for NaN, which parameters that are no usual ones may give.
+        if not (np.abs(weights) <= MOST_VALUE).all():
+            return None
+        ends = [rows.stop for rows in counted.of_texts()]
+        return stored_vectors(counted.indices.tolist(), weights.tolist(), ends)
 
     @staticmethod
     def name() -> str:

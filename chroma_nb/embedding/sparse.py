@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from chroma_nb.embedding.protocol import check_what_it_returns
 from chroma_nb.embedding.text import shown
-from chroma_nb.search.sparse import SparseVector, as_sparse_vector
+from chroma_nb.search.sparse import SparseVector, StoredVector, as_sparse_vector
 
 D = TypeVar("D", contravariant=True)
 
@@ -67,6 +67,15 @@ class SparseEmbeddingFunction(ABC, Generic[D]):
     def needs_consent(config: dict[str, Any]) -> str | None:
         """Return what a stored config would do that only the user may decide; see `EmbeddingFunction.needs_consent`."""
         return cast("str", NotImplemented)
+
+
+def stored_vectors_of(function: Any, texts: list[str]) -> list[StoredVector] | None:
+    """Return the vectors that a function makes of texts in the form that is stored; None where it makes none in this form.
+
+    Only a class's own method is asked: one that is derived from it may make other vectors.
+    """
+    make = vars(type(function)).get("_stored_vectors")
+    return None if make is None else cast("list[StoredVector] | None", make(function, texts))
 
 
 def checked_sparse_vectors(result: Any) -> list[SparseVector]:

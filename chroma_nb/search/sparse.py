@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MOST_INDEX = 2**32 - 1
 MOST_VALUE = float(np.finfo(np.float32).max)
 
+#: A number is written once where each stands so many times among others, on average.
+_REPEATED = 2
+
 #: Writes compact JSON: texts as they are, no spaces, and no NaN, which is not JSON.
 json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -37,6 +40,46 @@ class StoredVector(dict[str, Any]):
     __slots__ = ("json",)
 
     json: str
+
+
+def stored_vectors(
+    indices: list[int], values: list[float], ends: Iterable[int]
+) -> list[StoredVector]:
+    """Return vectors without labels as they are stored, unchecked.
+
+    Args:
+        indices: The indices of all, one vector after the other.
+        values: Their values.
+        ends: Where each vector ends.
+    """
+    index_texts, value_texts = list(map(repr, indices)), _number_texts(values)
+    out = []
+    start = 0
+    for end in ends:
+        stored = StoredVector(
+            {
+                TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE,
+                "indices": indices[start:end],
+                "values": values[start:end],
+            }
+        )
+        stored.json = (
+            f'{{"{TYPE_KEY}":"{SPARSE_VECTOR_TYPE_VALUE}","indices":[{",".join(index_texts[start:end])}],'
+            f'"values":[{",".join(value_texts[start:end])}]}}'
+        )
+        out.append(stored)
+        start = end
+    return out
+
+
+def _number_texts(numbers: list[float]) -> list[str]:
+    """Return the JSON of numbers. Those of words are few different ones, and to write one takes long."""
+    different = {*numbers}
+    # Zero has two forms, which are equal.
+    if _REPEATED * len(different) > len(numbers) or 0.0 in different:
+        return list(map(repr, numbers))
+    texts = dict(zip(different, map(repr, different), strict=True))
+    return list(map(texts.__getitem__, numbers))
 
 
 @public_class

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chroma_nb.errors import InvalidArgumentError, with_way_out
-from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector, StoredVector, json_text
-from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
+from chroma_nb.search.sparse import (
+    MOST_INDEX,
+    MOST_VALUE,
+    SparseVector,
+    StoredVector,
+    json_text,
+    stored_vectors,
+)
 from chroma_nb.validation.texts import plain_text
 from chroma_nb.words import brief
 
@@ -20,8 +26,6 @@ if TYPE_CHECKING:
 
 #: Entries that are checked together, about: they are put into arrays for it.
 _TOGETHER_ENTRIES = 1 << 16
-#: A number is written once where each stands so many times among them, on average.
-_REPEATED = 2
 
 
 def check_sparse_vectors(
@@ -77,24 +81,7 @@ def _sound(vectors: Sequence[SparseVector]) -> list[StoredVector]:
         return []
     if int in {*map(type, values)}:
         values = list(map(float, values))
-    index_texts, value_texts = list(map(repr, indices)), _number_texts(values)
-    out = []
-    start = 0
-    for end in ends:
-        stored = StoredVector(
-            {
-                TYPE_KEY: SPARSE_VECTOR_TYPE_VALUE,
-                "indices": indices[start:end],
-                "values": values[start:end],
-            }
-        )
-        stored.json = (
-            f'{{"{TYPE_KEY}":"{SPARSE_VECTOR_TYPE_VALUE}","indices":[{",".join(index_texts[start:end])}],'
-            f'"values":[{",".join(value_texts[start:end])}]}}'
-        )
-        out.append(stored)
-        start = end
-    return out
+    return stored_vectors(indices, values, ends)
 
 
 def _are_sound(
@@ -113,16 +100,6 @@ def _are_sound(
         # False for NaN.
         and (np.abs(values) <= MOST_VALUE).all()
     )
-
-
-def _number_texts(numbers: list[float]) -> list[str]:
-    """Return the JSON of numbers. Those of words are few different ones, and to write one takes long."""
-    different = {*numbers}
-    # Zero has two forms, which are equal.
-    if _REPEATED * len(different) > len(numbers) or 0.0 in different:
-        return list(map(repr, numbers))
-    texts = dict(zip(different, map(repr, different), strict=True))
-    return list(map(texts.__getitem__, numbers))
 
 
 def _checked(key: str, vector: SparseVector, texts: list[str]) -> StoredVector:

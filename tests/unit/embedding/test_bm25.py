@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from chroma_nb import SparseVector
+import chroma_nb
+from chroma_nb import K, Schema, SparseVector, SparseVectorIndexConfig
 from chroma_nb.embedding import (
     ChromaBm25EmbeddingFunction,
     SparseEmbeddingFunction,
@@ -20,10 +21,13 @@ from chroma_nb.embedding import (
 )
 from chroma_nb.embedding.bm25_weights import rarity
 from chroma_nb.embedding.murmur import murmur3
+from chroma_nb.embedding.sparse import stored_vectors_of
 from chroma_nb.embedding.words import Words, words_of
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.workspace import WORKSPACE, Grant
 from chroma_nb.utils.sparse_embedding_utils import normalize_sparse_vector
+from chroma_nb.validation import check_sparse_vectors
+from tests.stores import private_settings
 
 #: Text -> index -> (stem, value), as Chroma's function gives them.
 WORKED = {
@@ -82,6 +86,40 @@ def test_a_text_that_is_read_in_pieces_has_the_same_words(monkeypatch):
     pieces = Words(remembered_bytes=0).count(texts)
     for name in ("rows", "indices", "counts", "lengths"):
         assert np.array_equal(getattr(whole, name), getattr(pieces, name)), name
+
+
+@pytest.mark.parametrize("config", [{}, {"k": 2, "b": 0.1, "stopwords": ["fox"]}])
+def test_vectors_are_made_as_they_are_stored(config):
+    texts = [*WORKED, "", "the", "漢字 naïve fox fox", "x" * 41]
+    function = ChromaBm25EmbeddingFunction(**config)
+    made = stored_vectors_of(function, texts)
+    checked = check_sparse_vectors(["sp"] * len(texts), function(texts), [])
+    assert made == checked
+    assert [one.json for one in made] == [one.json for one in checked]
+
+
+def test_weights_that_are_no_numbers_are_not_stored():
+    function = ChromaBm25EmbeddingFunction(k=-1.0, b=0.0)
+    assert stored_vectors_of(function, ["fox"]) is None
+    with pytest.raises(InvalidArgumentError, match="finite numbers of 32 bits, got"):
+        check_sparse_vectors(["sp"], function(["fox"]), [])
+
+
+def test_only_a_functions_own_class_makes_stored_vectors():
+    class Derived(ChromaBm25EmbeddingFunction):
+        def __call__(self, input):
+            return [SparseVector([1], [1.0]) for _ in input]
+
+    assert stored_vectors_of(Derived(), ["a"]) is None
+    assert stored_vectors_of(ChromaBm25EmbeddingFunction(include_tokens=True), ["a"]) is None
+    assert stored_vectors_of(None, ["a"]) is None
+    schema = Schema().create_index(
+        SparseVectorIndexConfig(source_key=K.DOCUMENT, embedding_function=Derived()), key="sp"
+    )
+    with chroma_nb.Client(private_settings()) as client:
+        notes = client.create_collection("notes", schema=schema, embedding_function=None)
+        notes.add(ids=["a"], documents=["fox"], embeddings=[[1.0]])
+        assert notes.get()["metadatas"] == [{"sp": SparseVector([1], [1.0])}]
 
 
 def test_words_of_ascii_are_found_as_those_of_others():
