@@ -288,11 +288,12 @@ class VectorFile(WatchedFile, VectorSource):
         # In groups of labels that lie in one range of the file of at most `_RANGE_BYTES`.
         step = max(1, _RANGE_BYTES // self.row_bytes)
         start = 0
-        while start < len(rising):
-            stop = int(np.searchsorted(rising, rising[start] + step))
-            rows = slice(start, stop) if order is None else order[start:stop]
-            out[rows] = self._read_close(rising[start:stop])
-            start = stop
+        with self._open() as fd:
+            while start < len(rising):
+                stop = int(np.searchsorted(rising, rising[start] + step))
+                rows = slice(start, stop) if order is None else order[start:stop]
+                out[rows] = self._read_close(fd, rising[start:stop])
+                start = stop
         return out
 
     def _read_few(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -305,21 +306,22 @@ class VectorFile(WatchedFile, VectorSource):
         flat = np.frombuffer(bytearray().join(rows), dtype="<f4")
         return flat.reshape(len(labels), self.dimension)
 
-    def _read_close(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _read_close(self, fd: int, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Read rows of one range of the file: float32, shape (n, dimension).
 
         Args:
+            fd: The open file.
             labels: int64, shape (n,), ascending.
         """
         first, last = int(labels[0]), int(labels[-1])
         if last - first < _RANGE_ROWS_PER_ROW * len(labels):
-            return self._read_range(first, last + 1)[labels - first]
+            run = np.empty((last + 1 - first, self.dimension), dtype=np.float32)
+            return self._read_run(fd, first, run)[labels - first]
         out = np.empty((len(labels), self.dimension), dtype=np.float32)
         # Reads, not a mapping: a mapping would bring 16 pages of the file into this process around each row.
         n_bytes, view = self.row_bytes, out.data.cast("B")
-        with self._open() as fd:
-            for at, label in zip(range(0, len(view), n_bytes), labels.tolist(), strict=True):
-                read_into(fd, view[at : at + n_bytes], HEADER_BYTES + label * n_bytes)
+        for at, label in zip(range(0, len(view), n_bytes), labels.tolist(), strict=True):
+            read_into(fd, view[at : at + n_bytes], HEADER_BYTES + label * n_bytes)
         return out
 
     def read_range(
@@ -345,10 +347,15 @@ class VectorFile(WatchedFile, VectorSource):
             target[:] = self._small[start:stop]
             return target
         with self._open() as fd:
-            view, offset = target.data.cast("B"), HEADER_BYTES + start * self.row_bytes
-            # Rows that are missing at the end are read as zeros, and their checksums say that they are damaged.
-            read_into(fd, view, offset, pad=self.sums is not None)
+            self._read_run(fd, start, target)
         return target
+
+    def _read_run(self, fd: int, start: int, out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Read the rows from `start` on that fill an array, and return it."""
+        # Rows that are missing at the end are read as zeros, and their checksums say that they are damaged.
+        offset, pad = HEADER_BYTES + start * self.row_bytes, self.sums is not None
+        read_into(fd, out.data.cast("B"), offset, pad=pad)
+        return out
 
     def mapped(
         self, stop: int, start: int = 0, labels: NDArray[np.int64] | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from chroma_nb.db import vector_file
 from chroma_nb.db.block_sums import BlockSums
 from chroma_nb.db.vector_file import HEADER_BYTES, VectorFile
 from chroma_nb.errors import StoreCorruptError
@@ -60,6 +61,21 @@ def test_rows_are_read_in_the_order_that_was_asked(vectors: VectorFile, n: int, 
     found = vectors.read(labels)
     assert found.shape == (len(labels), DIMENSION)
     np.testing.assert_array_equal(found[:, 0], labels)
+
+
+def test_rows_all_over_the_file_are_read_with_one_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = VectorFile(str(tmp_path / "a.f32"), DIMENSION)
+    vectors.append(0, rows(0, MANY))
+    monkeypatch.setattr(vector_file, "_RANGE_BYTES", 100 * vectors.row_bytes)
+    opened: list[Any] = []
+    really = os.open
+    monkeypatch.setattr(os, "open", lambda *args: opened.append(args) or really(*args))
+    labels = np.random.default_rng(0).permutation(MANY)[:200]
+    assert np.array_equal(vectors.read(labels)[:, 0], labels)
+    assert len(opened) == 1
+    vectors.close()
 
 
 def test_rows_past_the_committed_ones_are_written_over(vectors: VectorFile) -> None:
