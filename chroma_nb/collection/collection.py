@@ -360,7 +360,7 @@ class Collection(SearchingHandle):
             InvalidArgumentError: There is nothing to show, or an argument cannot be used.
             ImportError: matplotlib, jupyter-scatter or what `method` names is missing: ``pip install "chroma-nb[plot]"``.
         """
-        from chroma_nb.plotting import embedding_map
+        from chroma_nb.plotting.embedding_map import embedding_map
 
         made = embedding_map(
             self,

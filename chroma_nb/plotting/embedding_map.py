@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.copying import Place, pieces_by_id
+from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.memory.preflight import with_ways
 from chroma_nb.memory.sizes import objects_bytes
@@ -109,6 +110,10 @@ class EmbeddingMap(Picture):
         else:
             parts.append(f"PCA, {self.projection.explained:.0%} of the variance")
         return "; ".join([", ".join(parts), *([self.note] if self.note else [])])
+
+    @property
+    def _about(self) -> str:
+        return f"map of the embeddings of {shorten(self.name, 60)}: {self.subtitle}"
 
     def groups(self) -> list[tuple[str, NDArray[np.bool_], str]]:
         """Return (label, which points, colour) of each group: the most frequent values, others, none."""

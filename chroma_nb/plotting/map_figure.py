@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chroma_nb.plotting.picture import COLORS, FAINT, GREY, INK, calm, label, new_figure
+from chroma_nb.plotting.layers import SHADES
+from chroma_nb.plotting.picture import (
+    COLORS,
+    FAINT,
+    GREY,
+    INK,
+    SCALE,
+    calm,
+    label,
+    new_figure,
+    on_any,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,11 +26,13 @@ if TYPE_CHECKING:
 
 _DARK = "#111111"
 #: More records are drawn as a picture of cells, whose size does not grow with them.
-_MOST_DOTS = 3_000
-#: Its cells, across and down.
+_MOST_DOTS = 2_000
+#: Its cells, across and down. Fewer than `_MANY` records have larger ones, the side at most 1 / `_LEAST` as long.
 _CELLS = (300, 220)
+_MANY = 8_000
+_LEAST = 0.6
 #: How opaque a cell with a single record is.
-_FAINTEST = 0.32
+_FAINTEST = 0.5
 _NAME_SIZE = 8.5
 #: Room around a name that no other name may be in, pixels.
 _AROUND = 3
@@ -74,18 +87,26 @@ def _numbers(picture: EmbeddingMap) -> NDArray[np.float64]:
 def _draw_dots(figure: Any, axes: Any, picture: EmbeddingMap) -> None:
     x, y = picture.points.coordinates.T
     size = float(np.clip(9_000 / max(1, len(x)), 5, 42))
-    dots = {"s": size, "linewidths": 0, "alpha": 0.8 if len(x) < 1_000 else 0.6}
+    # Opaque: what shines through would be paler on a white page, and darker on a dark one.
+    dots = {"s": size, "linewidths": 0}
     if picture.is_scale:
         values = _numbers(picture)
         known = np.isfinite(values)
-        axes.scatter(x[~known], y[~known], c=GREY, **dots)
-        drawn = axes.scatter(x[known], y[known], c=values[known], cmap="viridis", **dots)
+        axes.scatter(x[~known], y[~known], c=on_any(GREY), **dots)
+        drawn = axes.scatter(x[known], y[known], c=values[known], cmap=_scale(), **dots)
         _draw_scale(figure, axes, drawn, picture)
     elif picture.color is None:
-        axes.scatter(x, y, c=COLORS[0], **dots)
+        axes.scatter(x, y, c=on_any(COLORS[0]), **dots)
     else:
         for name, which, color in picture.groups():
-            axes.scatter(x[which], y[which], c=color, label=label(name, 24), **dots)
+            axes.scatter(x[which], y[which], c=on_any(color), label=label(name, 24), **dots)
+
+
+def _scale() -> Any:
+    """Return the colours of numbers."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("chroma_nb", SCALE)
 
 
 def _draw_scale(figure: Any, axes: Any, drawn: Any, picture: EmbeddingMap) -> None:
@@ -97,7 +118,6 @@ def _draw_scale(figure: Any, axes: Any, drawn: Any, picture: EmbeddingMap) -> No
 
 def _draw_cells(figure: Any, axes: Any, picture: EmbeddingMap) -> None:
     """Draw the records as cells: the colour is the mean of theirs, and the more they are, the more opaque it is."""
-    from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize, to_rgb
 
@@ -107,20 +127,22 @@ def _draw_cells(figure: Any, axes: Any, picture: EmbeddingMap) -> None:
         values = _numbers(picture)
         known = np.isfinite(values)
         norm = Normalize(float(values[known].min()), float(values[known].max()))
-        colors[:] = to_rgb(GREY)
-        colors[known] = colormaps["viridis"](norm(values[known]))[:, :3]
-        _draw_scale(figure, axes, ScalarMappable(norm, "viridis"), picture)
+        colors[:] = to_rgb(on_any(GREY))
+        colors[known] = _scale()(norm(values[known]))[:, :3]
+        _draw_scale(figure, axes, ScalarMappable(norm, _scale()), picture)
     elif picture.color is None:
-        colors[:] = to_rgb(COLORS[0])
+        colors[:] = to_rgb(on_any(COLORS[0]))
     else:
         for name, which, color in picture.groups():
-            colors[which] = to_rgb(color)
-            axes.scatter([], [], c=color, s=30, linewidths=0, label=label(name, 24))
-    across, down = _CELLS
+            colors[which] = to_rgb(on_any(color))
+            axes.scatter([], [], c=on_any(color), s=30, linewidths=0, label=label(name, 24))
+    across, down = (round(min(1, max(_LEAST, (n / _MANY) ** 0.5)) * one) for one in _CELLS)
     at = picture.points.coordinates.astype(np.float64)
     low = at.min(axis=0)
     size = np.maximum(at.max(axis=0) - low, 1e-9)
-    cells = np.minimum(((at - low) / size * _CELLS).astype(np.int64), (across - 1, down - 1))
+    cells = np.minimum(
+        ((at - low) / size * (across, down)).astype(np.int64), (across - 1, down - 1)
+    )
     flat = cells[:, 1] * across + cells[:, 0]
     counts = np.bincount(flat, minlength=across * down)
     some = counts > 0
@@ -131,7 +153,7 @@ def _draw_cells(figure: Any, axes: Any, picture: EmbeddingMap) -> None:
     # Few distinct values: what is alike packs well.
     high = np.log1p(np.percentile(counts[some], 99))
     shade = _FAINTEST + (1 - _FAINTEST) * np.minimum(1, np.log1p(counts[some]) / max(high, 1e-9))
-    image[some, 3] = np.round(shade * 12) / 12
+    image[some, 3] = np.round(shade * SHADES) / SHADES
     (left, bottom), (right, top) = low, low + size
     axes.imshow(
         image.reshape(down, across, 4),

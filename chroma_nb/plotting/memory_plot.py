@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.memory.sizes import format_bytes
-from chroma_nb.plotting.picture import COLORS, FAINT, INK, Picture, calm, label, new_figure
+from chroma_nb.plotting.picture import COLORS, FAINT, INK, Picture, calm, label, new_figure, on_any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 #: Events whose collection is named in the picture, and how far apart these are at least, as a share.
 _NAMED = 8
 _APART = 0.11
-_MARKS = {"load": ("^", COLORS[2]), "unload": ("v", COLORS[1]), "stay on disk": ("x", FAINT)}
+_MARKS = {
+    "load": ("^", COLORS[2]),
+    "unload": ("v", on_any(COLORS[1])),
+    "stay on disk": ("x", FAINT),
+}
 _MARKS |= {"stay exact": ("s", FAINT)}
 
 
@@ -33,6 +37,11 @@ class MemoryPlot(Picture):
     def __repr__(self) -> str:
         used, budget = format_bytes(self.report.used), format_bytes(self.report.budget)
         return f"MemoryPlot({used} of {budget}, {len(self.report.events)} events)"
+
+    @property
+    def _about(self) -> str:
+        used, budget = format_bytes(self.report.used), format_bytes(self.report.budget)
+        return f"memory over time: now {used} of the budget of {budget}"
 
     @property
     def figure(self) -> Any:
@@ -72,7 +81,7 @@ class MemoryPlot(Picture):
         for at, (begin, end) in enumerate(_shortages(history)):
             named = None if at else "memory short"
             kernel.axvspan(
-                begin - start, end - start, color=COLORS[1], alpha=0.14, lw=0, label=named
+                begin - start, end - start, color=on_any(COLORS[1]), alpha=0.14, lw=0, label=named
             )
         for axes, values in ((index, used), (kernel, process)):
             axes.set_ylim(0, 1.25 * max(values, default=0) or 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import importlib
 import os
 import sys
@@ -69,8 +68,7 @@ class MapWidget(SelectingPanel):
         return stacked([above, self._page_ground, self.view, below])
 
     def _snapshot(self) -> str:
-        png = base64.b64encode(self.picture._repr_png_()).decode("ascii")
-        return fill("picture", png=png, name=shorten(self.picture.name, 60))
+        return self.picture._repr_html_() or ""
 
     # -- what it is made of -------------------------------------------------------------------
 

@@ -57,10 +57,12 @@ def test_a_sample_is_spread_and_has_the_answer(glosses: Any) -> None:
     assert (made.points.ranks > 0).sum() == 20
 
 
-def test_the_picture_is_a_png_with_its_size(glosses: Any, tmp_path: Path) -> None:
+def test_the_picture_is_html_and_a_png_with_its_size(glosses: Any, tmp_path: Path) -> None:
     made = glosses.plot(color="topic")
     data, metadata = made._repr_mimebundle_()
     assert data["image/png"].startswith(b"\x89PNG")
+    assert made._repr_png_() == data["image/png"]
+    assert made._repr_html_() == data["text/html"]
     assert data["text/plain"] == repr(made)
     assert 600 < metadata["image/png"]["width"] < 900
     assert set(made._repr_mimebundle_(include=["text/plain"])[0]) == {"text/plain"}
@@ -118,6 +120,7 @@ def test_hostile_text_is_drawn_as_text(text: str) -> None:
     made = collection.plot(color=known, query=[1.0, 0.0, 0.0], n_results=1)
     made.name = made.question = text
     assert made._repr_png_().startswith(b"\x89PNG")
+    assert "<script" not in made._repr_html_()
     client.reset()
 
 
@@ -333,5 +336,18 @@ def test_the_saved_notebook_keeps_the_picture(live: Any) -> None:
     html = live._repr_html_()
     assert "data:image/png;base64," in html
     assert len(html) < 64_000
-    assert 'alt="map of the embeddings of glosses"' in html
+    assert 'alt="map of the embeddings of glosses: 800 of 800 records, near records' in html
     assert "application/vnd.jupyter.widget-view+json" in live._repr_mimebundle_()
+
+
+def test_a_map_is_made_whatever_of_the_package_was_imported_before() -> None:
+    code = """
+import chroma_nb
+from chroma_nb.plotting import EmbeddingMap
+client = chroma_nb.EphemeralClient()
+notes = client.create_collection("notes", embedding_function=None)
+notes.add(ids=["a", "b"], embeddings=[[1.0, 2.0], [2.0, 1.0]])
+print(isinstance(notes.plot(), EmbeddingMap))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
