@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 #: Characters of a name.
 NAME_CHARACTERS = 80
-#: Characters of a line of a table in a notebook that is 900 pixels wide. Between two columns there are as many as `_BETWEEN`.
+#: Characters of a line of a table that is 900 pixels wide. Between two columns there are as many as `_BETWEEN`.
 LINE = 122
+#: Of one that is 830 pixels wide, as in a notebook of 900.
+NARROW_LINE = 112
 _BETWEEN = 3
 #: Characters of a line that a column of documents takes at least: 24em.
 DOCUMENT = 48
@@ -32,6 +34,8 @@ DOCUMENT = 48
 _BAR = 15
 #: Characters that a column of metadata takes at most. Longer texts take several lines.
 _WIDEST = 22
+#: Keys of metadata that are tried as columns.
+_TRIED = 24
 #: Entries of a sparse vector that are shown.
 _ENTRIES = 5
 #: Texts of up to this many characters, such as dates and names, stay on one line.
@@ -211,7 +215,7 @@ def metadata_columns(
 
     Args:
         metadatas: Of the records.
-        room: Characters of a line that the columns may take. The commonest keys get them, and one at least.
+        room: Characters of a line that the columns may take. The commonest keys get them.
 
     Returns:
         The columns with their keys, and for each record the other keys with their values as one text; None where there
@@ -224,11 +228,13 @@ def metadata_columns(
     order = list(counts)
     # Only of keys that may get a column: a record may have thousands of others.
     chosen: dict[str, list[Cell]] = {}
-    for key in sorted(order, key=lambda key: -counts[key]):
+    for key in sorted(order, key=lambda key: -counts[key])[:_TRIED]:
         cells = [value_cell((metadata or {}).get(key)) for metadata in metadatas]
-        width = min(_BETWEEN + _WIDEST, width_of(head(key), cells))
-        if chosen and width > room:
-            break
+        # A head stays on one line.
+        least = _BETWEEN + max(_WIDEST, len(str(head(key).first)))
+        width = min(least, width_of(head(key), cells))
+        if width > room:
+            continue
         chosen[key] = cells
         room -= width
     others = [_other_keys(metadata or {}, chosen) for metadata in metadatas]

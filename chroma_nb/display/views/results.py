@@ -9,6 +9,7 @@ from chroma_nb.byte_sizes import format_bytes
 from chroma_nb.display.cells import (
     DOCUMENT,
     LINE,
+    NARROW_LINE,
     Cell,
     Table,
     are_numbers,
@@ -124,11 +125,19 @@ def with_room(
     room = LINE - sum(width_of(head(name), cells) for name, cells in narrow)
     room -= DOCUMENT * (("document" in before) + len(after))
     columns, others = metadata_columns(metadatas, room)
+    place = "document" if "document" in before else "other keys"
     if any(others):
-        place = "document" if "document" in before else "other keys"
+        if place not in before:
+            # They take the room of a document.
+            room -= DOCUMENT
+            columns, others = metadata_columns(metadatas, room)
         above = before.get(place) or [Cell("", kind="d")] * len(others)
         below = [replace(one, below=more) for one, more in zip(above, others, strict=True)]
         before = {**before, place: below}
+    left = room - sum(width_of(head(name), cells) for name, cells in columns)
+    if place in before and left < LINE - NARROW_LINE:
+        # It has no width of its own, so that it gives way.
+        before = {**before, place: [replace(one, kind="") for one in before[place]]}
     return [*before.items(), *columns, *after.items()]
 
 
