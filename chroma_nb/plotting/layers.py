@@ -75,7 +75,7 @@ class Layers:
             steps = np.round(opacity[:, 0] * SHADES).astype(np.int64)
             places = 1 + np.asarray(few)[0] + _COLORS * (steps - 1)
             pixels[some] = np.where(steps > 0, places, 0)
-        whole = Image.fromarray(pixels, "P")
+        whole = Image.frombytes("P", pixels.shape[::-1], pixels.tobytes())
         whole.putpalette(np.vstack([palette[:1], np.tile(palette, (SHADES, 1))]).tobytes())
         opacities = [0, *(255 * step // SHADES for step in range(1, SHADES + 1) for _ in palette)]
         return _packed(whole, transparency=bytes(opacities))
@@ -86,7 +86,7 @@ class Layers:
 
         last = 2**_MASK_BITS - 1
         levels = np.round(self.shown.astype(np.float32) * (last / 255)).astype(np.uint8)
-        mask = Image.fromarray(levels, "P")
+        mask = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
         mask.putpalette([0, 0, 0] * (last + 1))
         opacities = bytes(round(255 * level / last) for level in range(last + 1))
         return _packed(mask, bits=_MASK_BITS, transparency=opacities)
@@ -101,7 +101,7 @@ def layers_of(figure: Any, dpi: int) -> Layers:
     """
     figure.draw_without_rendering()
     layout = figure.get_layout_engine()
-    # What is hidden keeps its place.
+    # Each layer has everything in its place.
     figure.set_layout_engine("none")
     try:
         parts = [one for one in figure.findobj() if not one.get_children() and one.get_visible()]
@@ -187,19 +187,26 @@ def _light_of(part: Any) -> float | None:
 
 def _drawn_without(hidden: list[Any], figure: Any, dpi: int) -> NDArray[np.uint8]:
     """Return the pixels of a figure without some of its parts: shape (height, width, 4)."""
+    from matplotlib import rc_context
     from PIL import Image
 
-    shown = [one for one in hidden if one.get_visible()]
     buffer = io.BytesIO()
     try:
-        for one in shown:
-            one.set_visible(False)
-        figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 0})
+        for one in hidden:
+            # What is not visible has no place, by which others have theirs: the titles of axes stand side by side.
+            vars(one)["draw"] = _draw_nothing
+        # Somebody may have settings by which each part would be cut to its own size.
+        with rc_context({"savefig.bbox": None}):
+            figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 0})
     finally:
-        for one in shown:
-            one.set_visible(True)
+        for one in hidden:
+            vars(one).pop("draw", None)
     with Image.open(buffer) as drawn:
         return np.array(drawn.convert("RGBA"))
+
+
+def _draw_nothing(renderer: Any, *arguments: Any, **options: Any) -> None:
+    """Stand in for an artist's `draw`."""
 
 
 def _packed(picture: Any, **options: Any) -> bytes:

@@ -66,6 +66,7 @@ def draw_map(picture: EmbeddingMap) -> Any:
             alignment="left",
             handletextpad=0.3,
         )
+        legend.get_title().set_color(INK)
         for handle in legend.legend_handles:
             handle.set_sizes([90 if handle.get_label() == _star(picture) else 36])
             handle.set_alpha(1)

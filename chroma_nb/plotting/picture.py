@@ -197,6 +197,8 @@ def new_figure(width: float, height: float, needed_by: str) -> Any:
 
 def calm(axes: Any) -> None:
     """Take away from axes what is not needed to read them."""
+    # Whatever style somebody has chosen for matplotlib.
+    axes.set_facecolor("none")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

@@ -170,6 +170,26 @@ def test_a_ground_of_ones_own_stays() -> None:
     assert picture._repr_html_() is None
 
 
+def test_a_title_in_a_colour_moves_no_other() -> None:
+    picture = map_of(50)
+    picture.figure.axes[0].set_title("mine", loc="right", color="#d55e00", fontsize=12, pad=22)
+    layers = layers_of(picture.figure, 80)
+    # The name of the map, and what is beside it.
+    assert layers.written[:30, :150].max() > 250
+    assert layers.colored[:30, 300:, 3].max() > 250
+
+
+def test_settings_of_matplotlib_change_nothing() -> None:
+    import matplotlib as mpl
+
+    before, _ = map_of(50)._repr_mimebundle_()
+    with mpl.rc_context(
+        {"savefig.bbox": "tight", "axes.facecolor": "black", "text.color": "white"}
+    ):
+        after, _ = map_of(50)._repr_mimebundle_()
+    assert after == before
+
+
 def test_a_figure_of_any_size_fits() -> None:
     picture = map_of(2_000)
     picture.figure.set_size_inches(40, 30)
