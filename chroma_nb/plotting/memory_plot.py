@@ -57,8 +57,12 @@ class MemoryPlot(Picture):
         times = [sample.time - start for sample in history]
         unit, divisor = _unit(max((sample.used for sample in history), default=0))
         used = [sample.used / divisor for sample in history]
-        index.fill_between(times, used, step="post", color=COLORS[0], alpha=0.16, linewidth=0)
-        index.step(times, used, where="post", color=COLORS[0], linewidth=1.8, label="loaded")
+        index.fill_between(
+            times, used, step="post", color=on_any(COLORS[0]), alpha=0.16, linewidth=0
+        )
+        index.step(
+            times, used, where="post", color=on_any(COLORS[0]), linewidth=1.8, label="loaded"
+        )
         budget = [sample.budget / divisor for sample in history]
         # A budget far above what is held would flatten everything else.
         if budget and max(budget) <= 4 * max(used):
