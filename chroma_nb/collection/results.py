@@ -98,34 +98,6 @@ class ShownResult(Displayed, dict[str, Any]):
             rows = min(int(rows), max(1, self._most_records()))
         display.show(self, Extent.wanted(rows, columns, None if chars is None else int(chars)))
 
-    def _most_records(self) -> int:
-        """Return how many records a table of it may have."""
-        return len(self["ids"])
-
-    def _columns(self) -> dict[str, None]:
-        """Return the names of the columns that a table may have, the records' own first."""
-        names = ["id", *(one for one, key in _COLUMNS.items() if self.get(key) is not None)]
-        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
-
-    def _metadatas(self) -> Iterable[dict[str, Any] | None]:
-        return self.get("metadatas") or ()
-
-    def __getattr__(self, name: str) -> Any:
-        kind = type(self).__name__
-        if not name.startswith("_") and name in self:
-            raise ends_at_caller(
-                AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
-            )
-        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A result outlives its store; what asks the store does not go with a copy.
-        return {name: value for name, value in vars(self).items() if name != "fields"}
-
-
-class _Result(ShownResult):
-    """What `get` and `query` share beyond that."""
-
     @public_call
     def widget(
         self,
@@ -151,8 +123,32 @@ class _Result(ShownResult):
         )
         return panel
 
+    def _most_records(self) -> int:
+        """Return how many records a table of it may have."""
+        return len(self["ids"])
 
-class GetResult(_Result):
+    def _columns(self) -> dict[str, None]:
+        """Return the names of the columns that a table may have, the records' own first."""
+        names = ["id", *(one for one, key in _COLUMNS.items() if self.get(key) is not None)]
+        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
+
+    def _metadatas(self) -> Iterable[dict[str, Any] | None]:
+        return self.get("metadatas") or ()
+
+    def __getattr__(self, name: str) -> Any:
+        kind = type(self).__name__
+        if not name.startswith("_") and name in self:
+            raise ends_at_caller(
+                AttributeError(f"A {kind} is a dict, as in Chroma: result[{name!r}].")
+            )
+        raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A result outlives its store; what asks the store does not go with a copy.
+        return {name: value for name, value in vars(self).items() if name != "fields"}
+
+
+class GetResult(ShownResult):
     """Records in storage order.
 
     Keys, always all of them: ``ids``, ``embeddings`` (ndarray of shape (n, dimension), float64 with
@@ -174,7 +170,7 @@ class GetResult(_Result):
         return records_to_pandas(self, max_columns)
 
 
-class QueryResult(_Result):
+class QueryResult(ShownResult):
     """For each query its records, nearest first.
 
     Keys as in `GetResult`, each holding one list per query, and ``distances``: smaller is nearer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ import pytest
 
 import chroma_nb
 from benchmarks.servers import running, start_ours
+from chroma_nb.collection.search_result import SearchResult
 from chroma_nb.errors import InvalidArgumentError, NotSupportedError
+from chroma_nb.search import K, Knn, Search
 from chroma_nb.widgets.table.columns import Column, Condition, seen_columns
 from chroma_nb.widgets.table.copying import as_csv
 from chroma_nb.widgets.table.media import MOST_BYTES, Media
@@ -57,7 +60,7 @@ def keys(panel: Any) -> str:
 
 
 def tables_of(notes: Any) -> list[Any]:
-    return [notes.table(), notes.get().widget()]
+    return [notes.table(), notes.get().widget(), notes.search(Search().select_all()).widget()]
 
 
 def test_a_collection_and_its_result_are_sorted_alike(notes: Any) -> None:
@@ -91,6 +94,77 @@ def test_a_collection_and_its_result_are_filtered_alike(notes: Any) -> None:
             do(panel, "sort", column="id:")
             do(panel, "clear")
             assert keys(panel) == "abcde"
+
+
+def labels(panel: Any) -> list[str]:
+    return [one["label"] for one in panel._root.state["columns"] if one["shown"]]
+
+
+def test_an_answer_to_searches_has_its_scores_and_ranks_as_columns(notes: Any) -> None:
+    nearest = Knn([1.0, 0.0], limit=3, default=3)
+    both = Search(rank=nearest + Knn("bear", key=K.DOCUMENT, default=9)).select_all()
+    asked = [both, Search(limit=2), Search(rank=nearest).select("n", K.SCORE)]
+    result = notes.search(asked)
+    panel = result.widget()
+    own = ["search", "rank", "id", "score", "rank by meaning", "rank by words", "document"]
+    assert labels(panel)[: len(own)] == own
+    assert "result of 3 searches" in repr(panel)
+    frame = result.to_pandas()
+    n = len(frame)
+    assert do(panel, "resize", n=100)["place"] == f"1–{n} of {n} records"
+    for at, record in enumerate(panel._page.records):
+        for name in ("search", "rank", "score", "rank by meaning", "rank by words"):
+            known = record.value(Column("number", name))
+            assert known == frame[name][at] or (known is None and frame[name].isna()[at]), name
+    # What one search has not selected is empty in its rows, and sorted last.
+    assert [one.document for one in panel._page.records][-5:] == [None] * 5
+    state = do(panel, "sort", column="number:rank by words")
+    assert state["message"] == ""
+    words = [one.value(Column("number", "rank by words")) for one in panel._page.records]
+    assert words == sorted(one for one in words if one) + [None] * words.count(None)
+    do(panel, "filter", column="number:search", low="2", high="")
+    assert {one.numbers["search"] for one in panel._page.records} == {2}
+    # One record of several searches: what one of them has selected.
+    do(panel, "clear")
+    same = [one.key for one in panel._page.records if one.id == "a"]
+    assert len(same) == 3
+    for key in same:
+        do(panel, "choose", key=key, how="toggle")
+    assert panel.selection()["ids"] == ["a"]
+    assert panel.selection()["documents"] == ["bear one"]
+    assert "rank by words" in Page(panel._repr_html_()).text
+
+
+def test_an_answer_to_one_search_shows_what_is_not_the_rank(notes: Any) -> None:
+    one = notes.search("bear", by="words")
+    assert labels(one.widget())[:4] == ["rank", "id", "score", "document"]
+    reranked = notes.search("bear", by="words", rerank=lambda _, texts: range(len(texts)))
+    own = ["rank", "id", "score", "rerank score", "rank by words"]
+    assert labels(reranked.widget())[: len(own)] == own
+    # The names that the display has, and those of to_pandas.
+    panel = reranked.widget(columns=["words", "#", "rerank", "rank by words"])
+    assert labels(panel) == ["rank by words", "rank", "rerank score"]
+    with pytest.raises(InvalidArgumentError, match="Did you mean rank by words"):
+        reranked.widget(columns=["rank by word"])
+
+
+def test_a_score_that_is_not_finite_is_copied_as_json(notes: Any) -> None:
+    search = Search(rank=Knn([1.0, 0.0]).log()).select(K.SCORE)
+    panel = notes.search(search).widget()
+    heard: list[Any] = []
+    panel._root.send = lambda content, buffers=None: heard.append(content)
+    panel._root._handle_custom_msg({"do": "copy", "what": "row", "key": "0"}, [])
+    assert json.loads(heard[0]["copy"])["score"] == "-inf"
+    do(panel, "sort", column="number:score")
+    assert do(panel, "filter", column="number:score", low="0", high="")["message"] == ""
+
+
+def test_an_answer_made_by_hand_is_a_table() -> None:
+    made = SearchResult(ids=[["a", "b"], ["c"], []], documents=[["x"]], scores=[None, [1.0]])
+    panel = made.widget()
+    assert [one.document for one in panel._page.records] == ["x", None, None]
+    assert SearchResult(ids=[]).widget()._repr_html_()
+    assert SearchResult({}).widget().selection()["ids"] == []
 
 
 def test_the_code_gives_the_page_that_is_shown(notes: Any, client: Any) -> None:

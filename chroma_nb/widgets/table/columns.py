@@ -10,15 +10,16 @@ from chroma_nb.display.cells import text_of
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
+from chroma_nb.suggest import did_you_mean
 from chroma_nb.widgets.asking import all_of, number_of
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chroma_nb.types import FieldSummary
 
-#: Which of a record's parts a column shows. ``number`` columns belong to an answer: query, rank, distance.
+#: Which of a record's parts a column shows. ``number`` columns belong to an answer: query, rank, distance, score.
 Part = Literal["id", "document", "uri", "metadata", "number"]
 #: What can be asked of a column.
 Asks = Literal["", "is", "choice", "range"]
@@ -217,6 +218,37 @@ class Column:
                 for value, count in (self.choices if self.asks == "choice" else ())
             ],
         }
+
+
+def columns_named(
+    names: Sequence[str], columns: Sequence[Column], aliases: Mapping[str, str]
+) -> list[Column]:
+    """Return columns by their names, each once, in this order.
+
+    Args:
+        names: Those that are wanted.
+        columns: All. Of two of the same name the record's own is meant, as in `show`.
+        aliases: Other names of columns.
+
+    Raises:
+        InvalidArgumentError: There is no such column.
+    """
+    known: dict[str, Column] = {}
+    for column in columns:
+        known.setdefault(column.key or column.part, column)
+    for alias, meant in aliases.items():
+        if meant in known:
+            known.setdefault(alias, known[meant])
+    found: list[Column] = []
+    for name in names:
+        if name not in known:
+            raise InvalidArgumentError(
+                f"There is no column {brief(name, 60, quoted=True)}.{did_you_mean(name, list(known))} "
+                f"Columns: {', '.join(brief(one, 40) for one in list(known)[:20])}."
+            )
+        if known[name] not in found:
+            found.append(known[name])
+    return found
 
 
 def token_of(value: Any) -> str:

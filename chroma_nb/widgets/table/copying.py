@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
@@ -23,7 +24,12 @@ MOST_CHARACTERS = 2_000_000
 
 def as_json(record: Record) -> str:
     """Return a record with everything that a table knows of it."""
-    parts: dict[str, Any] = {"id": record.id, **record.numbers}
+    # JSON has no number that is not finite, which a score may be.
+    numbers = {
+        name: value if math.isfinite(value) else str(value)
+        for name, value in record.numbers.items()
+    }
+    parts: dict[str, Any] = {"id": record.id, **numbers}
     parts |= {"document": record.document, "metadata": record.metadata}
     if record.uri is not None:
         parts["uri"] = record.uri

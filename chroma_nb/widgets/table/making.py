@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.widgets.table.collection_source import CollectionSource
 from chroma_nb.widgets.table.editing import Edits
-from chroma_nb.widgets.table.result_source import ResultSource
+from chroma_nb.widgets.table.result_source import QuerySource, ResultSource, SearchSource
 from chroma_nb.widgets.table.widget import TableWidget
 
 if TYPE_CHECKING:
@@ -34,4 +34,5 @@ def collection_table(
 
 def result_table(result: Any, records: type[GetResult], **looks: Any) -> TableWidget:
     """Return the table of a result; `looks` are those of `TableWidget`."""
-    return TableWidget(ResultSource(result, records), records, **looks)
+    source = {"query": QuerySource, "search": SearchSource}.get(result._view, ResultSource)
+    return TableWidget(source(result, records), records, **looks)

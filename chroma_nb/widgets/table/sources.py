@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from chroma_nb.collection.results import GetResult
     from chroma_nb.widgets.table.columns import Column
@@ -38,7 +38,7 @@ class Record:
 
     Attributes:
         key: What names the row, whatever moves: a record's id, or its place in an answer.
-        numbers: What an answer says of it: query, rank, distance.
+        numbers: What an answer says of it: query, rank, distance, or score and the rank by each part of a search.
     """
 
     key: str
@@ -85,11 +85,13 @@ class Source(ABC):
         title: What they are, in a few words.
         can_sort: Whether pages come in another order than their own.
         note: What this source cannot do, as a sentence; empty where there is nothing.
+        aliases: Other names of columns, as a result's own table has them -> the names here.
     """
 
     title: str = ""
     can_sort: bool = True
     note: str = ""
+    aliases: Mapping[str, str] = {}
     #: Whether rows are records of a collection, so that their ids are their keys.
     is_collection: ClassVar[bool] = False
 

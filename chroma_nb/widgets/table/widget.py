@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from chroma_nb.display.words import shorten
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.harmless import clean
-from chroma_nb.suggest import did_you_mean
 from chroma_nb.validation.ids import check_query_ids
 from chroma_nb.widgets.linking import SelectingPanel
+from chroma_nb.widgets.table.columns import columns_named
 from chroma_nb.widgets.table.copying import as_csv, as_json
 from chroma_nb.widgets.table.drawing import cut, place_line, row, snapshot, whole_record
 from chroma_nb.widgets.table.editing import Change, Draft, Edits, said
@@ -45,7 +45,7 @@ class TableWidget(SelectingPanel):
         source: Where the rows come from.
         records: What a snapshot makes of a page.
         columns: The columns shown at first: ``id``, ``document``, ``uri``, metadata keys, and of a query's answer
-            ``query``, ``rank``, ``distance``. None chooses.
+            ``query``, ``rank``, ``distance``, or ``search``, ``rank``, ``score``, ``rank by words``. None chooses.
         page_size: Rows of a page: 10, 25, 50 or 100.
         edits: What changes records; None where nothing can be changed.
         thumbnails: False, True, or a folder; see `Media`.
@@ -203,23 +203,11 @@ class TableWidget(SelectingPanel):
                     column.shown = column.shown or column.part == "uri"
             return
         names = [wanted] if isinstance(wanted, str) else list(wanted)
-        # Of two of the same name the record's own is meant, as in `show`.
-        known: dict[str, Column] = {}
-        for column in self._columns:
-            known.setdefault(column.key or column.part, column)
-        for name in names:
-            if name not in known:
-                raise InvalidArgumentError(
-                    f"There is no column {brief(name, 60, quoted=True)}.{did_you_mean(name, list(known))} "
-                    f"Columns: {', '.join(brief(one, 40) for one in list(known)[:20])}."
-                )
+        chosen = columns_named(names, self._columns, self._source.aliases)
         if not 1 <= len(names) <= _MOST_SHOWN:
             raise InvalidArgumentError(f"Expected 1 to {_MOST_SHOWN} columns, got {len(names):,}.")
         for column in self._columns:
-            column.shown = False
-        chosen = [known[name] for name in dict.fromkeys(names)]
-        for column in chosen:
-            column.shown = True
+            column.shown = column in chosen
         self._columns = chosen + [one for one in self._columns if one not in chosen]
 
     def _renew_columns(self) -> None:
