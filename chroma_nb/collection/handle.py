@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.boundary import public_class
 from chroma_nb.display.base import Displayed
 from chroma_nb.embedding.registry import embedding_function_from_config
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InternalError, InvalidArgumentError, with_way_out
 from chroma_nb.unpicklable import Unpicklable
 
 if TYPE_CHECKING:
@@ -101,10 +101,20 @@ class CollectionHandle(Displayed, Unpicklable):
 
         It is built each time: to change it changes nothing. An embedding function that cannot be built is None in it,
         with a UserWarning.
+
+        Raises:
+            InternalError: The server describes what is no schema, such as a graph with numbers that are none;
+                `get_model().serialized_schema` has what it says.
         """
         from chroma_nb.schema import Schema
 
-        return Schema.deserialize_from_json(self._info.serialized_schema)
+        try:
+            return Schema.deserialize_from_json(self._info.serialized_schema)
+        except ValueError as error:
+            raise with_way_out(
+                InternalError(f"The schema of collection [{self.name}] cannot be read: {error}"),
+                "collection.get_model().serialized_schema has it as it is described.",
+            ) from None
 
     def get_model(self) -> CollectionInfo:
         """Return what the catalogue said of the collection."""

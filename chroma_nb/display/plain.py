@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from chroma_nb.collection.search_result import SearchResult
     from chroma_nb.display.cells import Cell
     from chroma_nb.progress import ProgressState
+    from chroma_nb.schema import Schema
 
 #: Records and characters of a line.
 _RECORDS = 5
 _LINE = 100
+#: Keys of a schema.
+_KEYS = 20
 
 
 def plain(shown: object) -> str:
@@ -147,6 +150,14 @@ def _search(shown: SearchResult) -> str:
     return "\n".join(filter(None, lines))
 
 
+def _schema(shown: Schema) -> str:
+    *lines, others = shown.lines()
+    said = [_line(" ", (one.key or "")[:_LINE], str(one)[:_LINE]) for one in lines[:_KEYS]]
+    more = [f"  … {len(lines) - _KEYS:,} more"] if len(lines) > _KEYS else []
+    rest = _line(" ", "any other key", str(others)[:_LINE])
+    return "\n".join([f"Schema: {counted(len(lines), 'key')}", *said, *more, rest])
+
+
 def _in_time(shown: object) -> str:
     """Return the repr of what asks its store for it; a short one where the store is busy."""
     found = within(lambda: repr(shown))
@@ -164,5 +175,6 @@ _TEXTS: dict[str, Callable[[Any], str]] = {
     "memory": _in_time,
     "progress": _progress,
     "query": _query,
+    "schema": _schema,
     "search": _search,
 }

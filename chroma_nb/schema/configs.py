@@ -295,7 +295,9 @@ def _part(name: str, given: Any, kind: Any) -> Any:
     if given is None or isinstance(given, kind):
         return given
     if isinstance(given, Mapping):
-        return kind(**given)
+        # A server may have any names there, "self" as well.
+        kind()._check_unknown({one: given[one] for one in given if one not in kind.fields})
+        return kind(**{one: given[one] for one in given if one in kind.fields})
     raise ValueError(
         f"Expected {name} of VectorIndexConfig to be of {kind.__name__}, got {brief(given, quoted=True)} "
         f"({type(given).__name__})"

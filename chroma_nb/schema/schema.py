@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from chroma_nb.boundary import public_call, public_class
+from chroma_nb.display.base import Displayed
+from chroma_nb.harmless import clean
 from chroma_nb.schema.configs import (
     BoolInvertedIndexConfig,
     FloatInvertedIndexConfig,
@@ -19,6 +21,7 @@ from chroma_nb.schema.configs import (
 )
 from chroma_nb.schema.encryption import Cmek
 from chroma_nb.schema.form import types_from_json, types_to_json
+from chroma_nb.schema.lines import OTHER_KEYS, SchemaLine, lines_of
 from chroma_nb.schema.value_types import (
     BoolInvertedIndexType,
     BoolValueType,
@@ -37,7 +40,7 @@ from chroma_nb.schema.value_types import (
 )
 from chroma_nb.search.conditions import Key
 from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY
-from chroma_nb.words import brief
+from chroma_nb.words import brief, counted
 
 #: Class of a config -> the type of values in `ValueTypes`, its class, the index in it, its class.
 _SCALARS: dict[type[IndexConfig], tuple[str, Any, str, Any]] = {
@@ -61,12 +64,14 @@ _SCALARS: dict[type[IndexConfig], tuple[str, Any, str, Any]] = {
         BoolInvertedIndexType,
     ),
 }
+#: Keys that a repr names.
+_SHOWN = 6
 #: The configs that one index takes; `_FORMS` names them in an error.
 _CONFIGS = (*_SCALARS, FtsIndexConfig, SparseVectorIndexConfig, VectorIndexConfig)
 
 
 @public_class
-class Schema:
+class Schema(Displayed):
     """Which indexes a collection has: ``create_collection(name, schema=Schema().create_index(...))``.
 
     By default all metadata can be filtered by, documents can be searched for texts, and embeddings for the nearest.
@@ -77,6 +82,8 @@ class Schema:
         keys: For a metadata key, what differs from the defaults. ``"#document"`` and ``"#embedding"`` are there.
         cmek: A key of one's own for Chroma's cloud to encrypt the collection with, or None.
     """
+
+    _view = "schema"
 
     def __init__(self) -> None:
         self.defaults = ValueTypes(
@@ -118,7 +125,14 @@ class Schema:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Schema(defaults={self.defaults!r}, keys={self.keys!r}, cmek={self.cmek!r})"
+        *lines, others = lines_of(self)
+        said = [f"{brief(one.key, 60, quoted=True)}: {brief(one, 200)}" for one in lines[:_SHOWN]]
+        said += [f"{counted(len(lines) - _SHOWN, 'key')} more"] if len(lines) > _SHOWN else []
+        return clean(f"Schema({'; '.join([*said, f'{OTHER_KEYS}: {others}'])})")
+
+    def lines(self) -> list[SchemaLine]:
+        """Return what it says of each key, for display; of any other key last."""
+        return lines_of(self)
 
     def create_index(
         self, config: IndexConfig | None = None, key: Key | str | None = None

@@ -35,10 +35,10 @@ def collection_from_json(found: dict[str, Any]) -> CollectionInfo:
     """
     check_kind(found, dict, "a collection")
     configuration = dict(check_kind(found.get("configuration_json"), dict, "its configuration"))
-    hnsw = configuration.get("hnsw")
+    hnsw, spann = configuration.get("hnsw"), configuration.get("spann") or {}
+    check_kind(spann, dict, "its configuration of spann")
     if hnsw is None:
         # A distributed Chroma: all that is used here of an index is its distance.
-        spann = check_kind(configuration.get("spann") or {}, dict, "its configuration of spann")
         hnsw = {"space": spann.get("space", "l2")}
     if check_kind(hnsw, dict, "its configuration of hnsw").get("space") not in SPACES:
         raise AnswerError("its distance is unknown")

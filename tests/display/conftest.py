@@ -84,6 +84,7 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
                 Limit("physical memory", 9_000_000, 1_000_000, "/proc/meminfo"),
             ]
         ),
+        "schema": collection.schema,
         "settings": client.get_settings(),
         "check": CheckReport(
             "./store", CHECKED, n_bytes=3_000_000, unnamed=["./store/3f2c.vectors"]

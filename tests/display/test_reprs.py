@@ -42,6 +42,7 @@ NAMES = [
     "preview",
     "estimate",
     "limits",
+    "schema",
     "settings",
     "check",
     "transfer",

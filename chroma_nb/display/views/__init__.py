@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.display.views import comparison, memory, reports, results, searches, stores
+from chroma_nb.display.views import (
+    comparison,
+    memory,
+    reports,
+    results,
+    schemas,
+    searches,
+    stores,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +43,7 @@ VIEWS: dict[str, Callable[[Any], View]] = {
     "progress": reports.view_progress,
     "indexing": reports.view_indexing,
     "check": reports.view_check,
+    "schema": schemas.view_schema,
     "settings": reports.view_settings,
     "error": reports.view_error,
     "budget error": reports.view_budget_error,

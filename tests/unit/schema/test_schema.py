@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import chroma_nb
-from chroma_nb import K, Schema
+from chroma_nb import K, Schema, display
 from chroma_nb.schema import (
     BoolInvertedIndexConfig,
     FtsIndexConfig,
@@ -174,6 +174,64 @@ def test_making_a_schema_warns_of_nothing_and_loads_no_model() -> None:
         "source_key": "#document",
         "space": "l2",
     }
+
+
+class Odd:
+    """A function whose name is hostile, or cannot be had."""
+
+    def __init__(self, name: Any) -> None:
+        self._name = name
+
+    def name(self) -> str:
+        if isinstance(self._name, Exception):
+            raise self._name
+        return str(self._name)
+
+    def __call__(self, input: Any) -> Any:
+        return [[1.0]] * len(input)
+
+
+def test_a_schema_says_what_is_on_and_what_embeds() -> None:
+    schema = Schema().create_index(VectorIndexConfig(space="ip", hnsw=HnswIndexConfig(ef_search=7)))
+    bm25 = ChromaBm25EmbeddingFunction()
+    schema.create_index(SparseVectorIndexConfig(bm25, "a text", bm25=True), key="sp")
+    schema.delete_index(StringInvertedIndexConfig(), key="a text")
+    lines = {one.key: str(one) for one in schema.lines()}
+    assert lines == {
+        "#embedding": "embeddings by default of #document (ip, ef_search=7)",
+        "#document": "full text",
+        "sp": "sparse vectors by chroma_bm25 of a text (bm25)",
+        "a text": "no index",
+        None: "texts, whole numbers, floats, bools",
+    }
+    for said in (repr(schema), display.text(schema), display.html(schema) or ""):
+        for word in ("#embedding", "chroma_bm25", "a text", "ef_search=7", "any other key"):
+            assert word in said
+    off = [one.off for one in schema.lines() if one.key == "a text"]
+    assert off == [["texts"]]
+
+
+def test_a_schema_is_shown_whatever_somebody_has_put_there() -> None:
+    evil = "<script>alert(1)</script>\x1b[31m"
+    schema = Schema()
+    for at in range(10_000):
+        schema.create_index(StringInvertedIndexConfig(), key=f"{evil}{at}")
+    for function in (Odd(evil), Odd(ValueError("no name")), Odd("n" * 10**6)):
+        schema.create_index(SparseVectorIndexConfig(function, evil), key=evil)
+        page = display.html(schema)
+        assert page is not None
+        assert len(page.encode()) <= 1 << 16
+        assert "<script" not in page
+        for text in (repr(schema), display.text(schema)):
+            assert "\x1b" not in text
+            assert len(text) < 5_000
+    assert "10,003 keys" in display.text(schema)
+    broken: Any = Schema()
+    broken.keys["a"], broken.keys[5], broken.defaults = 5, Schema, None
+    broken.keys["#embedding"].float_list.vector_index.config = None
+    assert "#document" in repr(broken)
+    broken.keys = None
+    assert display.html(broken)
 
 
 def test_a_function_is_built_once_for_all_that_records_it() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chroma_nb import Schema
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb import Schema, display
+from chroma_nb.collection.handle import CollectionHandle
+from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.schema_json import (
     HNSW_DEFAULTS,
     complete,
@@ -23,7 +24,7 @@ from chroma_nb.schema_json import (
     wrong_form,
 )
 from chroma_nb.validation import checked_schema, reconciled
-from chroma_nb.wire.answers import AnswerError
+from chroma_nb.wire.answers import UNUSABLE, AnswerError
 from chroma_nb.wire.collections import collection_from_json
 
 PLAIN = {"hnsw": dict(HNSW_DEFAULTS), "spann": None, "embedding_function": None}
@@ -202,3 +203,55 @@ def test_a_distributed_chroma_has_its_own_index() -> None:
     config = vectors["vector_index"]["config"]
     assert (config["spann"], config["space"]) == ({"search_nprobe": 64}, "cosine")
     assert "hnsw" not in config
+
+
+def _described(hnsw: Any, config: Any = None, spann: Any = None) -> Any:
+    """Return a collection as a server describes it."""
+    schema = complete(PLAIN)
+    if config is not None:
+        schema["keys"]["#embedding"]["float_list"]["vector_index"]["config"] = config
+    answer: dict[str, Any] = {
+        "id": str(uuid.uuid4()),
+        "name": "docs",
+        "configuration_json": {"hnsw": hnsw, "spann": spann},
+        "tenant": "t",
+        "database": "d",
+        "schema": schema,
+    }
+    return CollectionHandle(cast("Any", None), collection_from_json(answer))
+
+
+@pytest.mark.parametrize(
+    ("hnsw", "says"),
+    [
+        ({"space": "l2", "ef_search": "many"}, "ef_search.*'many'"),
+        ({"space": "l2", "ef_search": [1]}, "ef_search"),
+        ({"space": "l2", "resize_factor": True}, "resize_factor"),
+        ({"space": "l2", "self": 1}, "'self'"),
+        ({"space": "l2", "of a later Chroma": 1}, "'of a later Chroma'"),
+    ],
+)
+def test_a_graph_with_numbers_that_are_none_is_named(hnsw: Any, says: str) -> None:
+    docs = _described(hnsw)
+    with pytest.raises(InternalError, match=rf"schema of collection \[docs\].*{says}"):
+        docs.schema  # noqa: B018
+    vectors = docs.get_model().serialized_schema["keys"]["#embedding"]["float_list"]
+    assert hnsw.items() <= {"space": "l2", **vectors["vector_index"]["config"]["hnsw"]}.items()
+    with pytest.raises(InternalError, match="quantum"):
+        _described(None, spann={"quantum": 1}).schema  # noqa: B018
+
+
+@settings(max_examples=400, deadline=None)
+@given(ANYTHING, ANYTHING, ANYTHING)
+@pytest.mark.filterwarnings("ignore:The schema records")
+def test_a_schema_that_a_server_describes_is_shown_or_refused_by_name(
+    hnsw: Any, config: Any, spann: Any
+) -> None:
+    graph = {**hnsw, "space": "l2"} if isinstance(hnsw, dict) else hnsw
+    try:
+        schema = _described(graph, config, spann).schema
+    except (*UNUSABLE, InternalError):
+        return
+    page = display.html(schema)
+    assert page is not None
+    assert len(page.encode()) <= 1 << 16
