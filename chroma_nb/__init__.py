@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chroma_nb import utils as utils
     from chroma_nb.api.base import API as API
     from chroma_nb.api.types import SparseVectors as SparseVectors
+    from chroma_nb.chroma_settings import TokenTransportHeader as TokenTransportHeader
     from chroma_nb.client.admin import AdminClientAPI as AdminClientAPI
     from chroma_nb.client.async_client import AsyncClient as AsyncClient
     from chroma_nb.client.async_client import AsyncClientAPI as AsyncClientAPI
@@ -89,6 +90,19 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings as Settings
     from chroma_nb.types import DEFAULT_DATABASE as DEFAULT_DATABASE
     from chroma_nb.types import DEFAULT_TENANT as DEFAULT_TENANT
+    from chroma_nb.types import URI as URI
+    from chroma_nb.types import CollectionMetadata as CollectionMetadata
+    from chroma_nb.types import Documents as Documents
+    from chroma_nb.types import Embeddings as Embeddings
+    from chroma_nb.types import IDs as IDs
+    from chroma_nb.types import Include as Include
+    from chroma_nb.types import Metadata as Metadata
+    from chroma_nb.types import Metadatas as Metadatas
+    from chroma_nb.types import UpdateCollectionMetadata as UpdateCollectionMetadata
+    from chroma_nb.types import UpdateMetadata as UpdateMetadata
+    from chroma_nb.types import URIs as URIs
+    from chroma_nb.types import Where as Where
+    from chroma_nb.types import WhereDocument as WhereDocument
     from chroma_nb.widgets import MemoryWidget as MemoryWidget
     from chroma_nb.widgets import SearchWidget as SearchWidget
     from chroma_nb.widgets import link as link
@@ -176,6 +190,7 @@ _ATTRIBUTES = {
     "SearchWidget": "chroma_nb.widgets",
     "link": "chroma_nb.widgets",
     "Settings": "chroma_nb.settings",
+    "TokenTransportHeader": "chroma_nb.chroma_settings",
     **dict.fromkeys(
         (
             "DEFAULT_DATABASE",
@@ -193,6 +208,8 @@ _ATTRIBUTES = {
             "ReadLevel",
             "URI",
             "URIs",
+            "UpdateCollectionMetadata",
+            "UpdateMetadata",
             "Vector",
             "Where",
             "WhereDocument",
@@ -200,23 +217,58 @@ _ATTRIBUTES = {
         "chroma_nb.types",
     ),
 }
-#: What somebody who looks around should meet: `help` and ``import *`` show these. All of `_ATTRIBUTES` can be
-#: imported; interfaces to implement are in `chroma_nb.api`, `.db`, `.index` and `.server`.
+#: What somebody who looks around should meet, and what Chroma's `__all__` has: `help` and ``import *`` show these. All of
+#: `_ATTRIBUTES` can be imported; interfaces to implement are in `chroma_nb.api`, `.db`, `.index` and `.server`.
 __all__ = [
+    "URI",
     "AdminClient",
     "AsyncClient",
     "AsyncHttpClient",
+    "BoolInvertedIndexConfig",
     "Client",
+    "Cmek",
     "Collection",
+    "CollectionMetadata",
+    "Documents",
     "EmbeddingFunction",
+    "Embeddings",
     "EphemeralClient",
+    "FloatInvertedIndexConfig",
+    "FtsIndexConfig",
     "GetResult",
+    "GroupBy",
+    "HnswIndexConfig",
     "HttpClient",
+    "IDs",
+    "Include",
+    "IntInvertedIndexConfig",
     "K",
+    "Key",
+    "Knn",
+    "MaxK",
+    "Metadata",
+    "Metadatas",
+    "MinK",
     "PersistentClient",
     "QueryResult",
+    "Rrf",
+    "Schema",
+    "Search",
     "Settings",
+    "SpannIndexConfig",
+    "SparseEmbeddingFunction",
+    "SparseVector",
+    "SparseVectorIndexConfig",
+    "SparseVectors",
     "StaticEmbeddingFunction",
+    "StringInvertedIndexConfig",
+    "TokenTransportHeader",
+    "URIs",
+    "UpdateCollectionMetadata",
+    "UpdateMetadata",
+    "VectorIndexConfig",
+    "Where",
+    "WhereDocument",
     "__version__",
     "compare",
     "configure",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
     "migrations": None,
     "environment": "",
 }
+
+
+class TokenTransportHeader(str, enum.Enum):
+    """The header that carries a token, for Chroma's `chroma_auth_token_transport_header`."""
+
+    AUTHORIZATION = "Authorization"
+    X_CHROMA_TOKEN = "X-Chroma-Token"
 
 
 def chroma_client(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

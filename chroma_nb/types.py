@@ -35,7 +35,10 @@ Embeddings: TypeAlias = list[Embedding]
 MetadataValue: TypeAlias = Any
 Metadata: TypeAlias = Mapping[str, MetadataValue]
 Metadatas: TypeAlias = list[Metadata]
+#: The same; None removes a key.
+UpdateMetadata: TypeAlias = Mapping[str, MetadataValue]
 CollectionMetadata: TypeAlias = dict[str, Any]
+UpdateCollectionMetadata: TypeAlias = dict[str, Any]
 Where: TypeAlias = dict[str, Any]
 WhereDocument: TypeAlias = dict[str, Any]
 Include: TypeAlias = list[str]

@@ -58,6 +58,8 @@ from chroma_nb.types import Metadata as Metadata
 from chroma_nb.types import Metadatas as Metadatas
 from chroma_nb.types import ReadLevel as ReadLevel
 from chroma_nb.types import Space as Space
+from chroma_nb.types import UpdateCollectionMetadata as UpdateCollectionMetadata
+from chroma_nb.types import UpdateMetadata as UpdateMetadata
 from chroma_nb.types import URIs as URIs
 from chroma_nb.types import Where as Where
 from chroma_nb.types import WhereDocument as WhereDocument

@@ -197,3 +197,17 @@ def test_every_name_has_chromas_import_path() -> None:
         assert not wanted or hasattr(ours, name), name
         assert not wanted or not hasattr(chromadb, name) or hasattr(chroma_nb, name), name
     importlib.import_module("chroma_nb.base_types").SparseVector([1], [1.0])
+
+
+def test_a_star_imports_what_chromas_does() -> None:
+    names: dict[str, Any] = {}
+    exec("from chroma_nb import *", names)
+    for name in chromadb.__all__:
+        assert name in chroma_nb.__all__, name
+        other, mine = getattr(chromadb, name), names[name]
+        assert mine is getattr(chroma_nb, name)
+        assert isinstance(mine, type) == isinstance(other, type), name
+        if isinstance(other, type):
+            assert mine.__name__ == other.__name__, name
+    headers = [[one.value for one in each.TokenTransportHeader] for each in (chromadb, chroma_nb)]
+    assert headers[0] == headers[1]
