@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb import display
 from chroma_nb.boundary import ends_at_caller, public_call
 from chroma_nb.display.base import Displayed
-from chroma_nb.display.extent import FIRST_CHARACTERS, ROWS, Extent
+from chroma_nb.display.extent import FIRST_CHARACTERS, OTHER_KEYS, ROWS, Extent, head_name
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.lazy import lazily
 from chroma_nb.scalars import is_integer
@@ -34,11 +35,15 @@ _COLUMNS = {"document": "documents", "uri": "uris", "embedding": "embeddings"}
 _NAMED = 20
 
 
-def _no_column(name: Any, known: list[str]) -> str:
-    more = ", …" if len(known) > _NAMED else ""
+def _no_column(name: Any, known: dict[str, str]) -> str:
+    # Each column once, by the name that a table has.
+    columns: dict[str, str] = {}
+    for one, column in known.items():
+        columns.setdefault(column, one)
+    more = ", …" if len(columns) > _NAMED else ""
     return (
         f"There is no column {brief(name, quoted=True)}.{did_you_mean(name, known)} "
-        f"Columns: {', '.join(map(brief, known[:_NAMED]))}{more}."
+        f"Columns: {', '.join(map(brief, [*columns.values()][:_NAMED]))}{more}."
     )
 
 
@@ -72,8 +77,9 @@ class ShownResult(Displayed, dict[str, Any]):
         Args:
             rows: Records of each table at most. None is the setting `display_rows`.
             columns: The columns, in this order, by the names that the table has: ``id``, ``distance``, ``document``,
-                ``uri``, ``embedding``, and metadata keys. Of two of the same name the record's own is meant. None shows
-                those that have room, and the other keys below the document.
+                ``uri``, ``embedding``, metadata keys, and ``other keys``, which is all metadata that has no column. Of two
+                of the same name the record's own is meant. Those of `to_pandas` are taken as well: ``rank``,
+                ``rank by words``. None shows those that have room, and the other keys below the document.
             chars: Characters of each text that are shown before the fold. None is all of them.
 
         Raises:
@@ -93,7 +99,8 @@ class ShownResult(Displayed, dict[str, Any]):
             columns = [columns] if isinstance(columns, str) else list(columns)
             for name in columns:
                 if not isinstance(name, str) or name not in known:
-                    raise InvalidArgumentError(_no_column(name, list(known)))
+                    raise InvalidArgumentError(_no_column(name, known))
+            columns = [known[name] for name in columns]
         if rows is not None:
             rows = min(int(rows), max(1, self._most_records()))
         display.show(self, Extent.wanted(rows, columns, None if chars is None else int(chars)))
@@ -127,10 +134,26 @@ class ShownResult(Displayed, dict[str, Any]):
         """Return how many records a table of it may have."""
         return len(self["ids"])
 
-    def _columns(self) -> dict[str, None]:
-        """Return the names of the columns that a table may have, the records' own first."""
+    def _columns(self) -> dict[str, str]:
+        """Return what each column may be called -> its name in the view: the records' own, keys, other names."""
+        keys = dict.fromkeys(key for one in self._metadatas() for key in one or ())
+        heads = Counter(map(head_name, keys))
+        others = [(head_name(key), key) for key in keys if heads[head_name(key)] == 1]
+        if keys:
+            others.append((OTHER_KEYS, OTHER_KEYS))
+        known = self._own_columns()
+        for name, meant in (*zip(keys, keys, strict=True), *others, *self._aliases().items()):
+            known.setdefault(name, meant)
+        return known
+
+    def _own_columns(self) -> dict[str, str]:
+        """Return the columns that are the records' own."""
         names = ["id", *(one for one, key in _COLUMNS.items() if self.get(key) is not None)]
-        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
+        return {name: name for name in names}
+
+    def _aliases(self) -> dict[str, str]:
+        """Return other names of these, which count where no metadata key has them."""
+        return {}
 
     def _metadatas(self) -> Iterable[dict[str, Any] | None]:
         return self.get("metadatas") or ()
@@ -185,9 +208,12 @@ class QueryResult(ShownResult):
     asked: list[str] | None = None
     space: str = "l2"
 
-    def _columns(self) -> dict[str, None]:
+    def _own_columns(self) -> dict[str, str]:
         nearness = nearness_names(self.space) if self.get("distances") is not None else ()
-        return dict.fromkeys(["id", *nearness, *super()._columns()])
+        return {name: name for name in ("id", *nearness, *super()._own_columns(), "#")}
+
+    def _aliases(self) -> dict[str, str]:
+        return {"rank": "#"}
 
     def _metadatas(self) -> Iterable[dict[str, Any] | None]:
         return itertools.chain.from_iterable(self.get("metadatas") or ())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.results import ShownResult
+from chroma_nb.display.extent import PART_CHARACTERS, head_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,17 +99,25 @@ class SearchResult(ShownResult):
         values = self.get(column)
         return values[search] if values and search < len(values) else None
 
-    def _columns(self) -> dict[str, None]:
+    def _own_columns(self) -> dict[str, str]:
         searches = range(len(self.get("ids") or ()))
-        names = [
-            "id",
-            *(name for key, name in _ROW.items() if any(self._of(key, one) for one in searches)),
+        names = [name for key, name in _ROW.items() if any(self._of(key, one) for one in searches)]
+        names = ["id", *(one for one in names if one != "metadata")]
+        names += ["#"] if self.rerank_scores is None else ["rerank", "#"]
+        known = {name: name for name in names}
+        by_part = [
+            (part.name, f"rank by {part.name}") for parts in self.parts for part in parts or ()
         ]
-        names = [one for one in names if one != "metadata"]
-        if self.rerank_scores is not None:
-            names.append("rerank")
-        names += [part.name for parts in self.parts for part in parts or ()]
-        return dict.fromkeys([*names, *(key for one in self._metadatas() for key in one or ())])
+        for name, column in (*by_part, *((column, column) for _, column in by_part)):
+            known.setdefault(name, column)
+        return known
+
+    def _aliases(self) -> dict[str, str]:
+        names = dict.fromkeys(part.name for parts in self.parts for part in parts or ())
+        heads = Counter(head_name(name, PART_CHARACTERS) for name in names)
+        cut = {head_name(name, PART_CHARACTERS): f"rank by {name}" for name in names}
+        one = {head: column for head, column in cut.items() if heads[head] == 1}
+        return {"rank": "#", "rerank score": "rerank", **one}
 
     def _metadatas(self) -> Iterable[dict[str, Any] | None]:
         return itertools.chain.from_iterable(one or () for one in self.get("metadatas") or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from chroma_nb.boundary import public_class
@@ -258,11 +259,13 @@ def _parts(search: Search, found: Found) -> list[SearchPart] | None:
     parts: list[SearchPart] = []
     if found.positions is None:
         return parts
-    n_of: dict[str, int] = {}
+    taken: set[str] = set()
     for leaf, positions in zip(knn_leaves(search.score), found.positions.tolist(), strict=True):
         name = _PART_NAMES.get(leaf.key, leaf.key)
-        n_of[name] = n_of.get(name, 0) + 1
-        named = name if n_of[name] == 1 else f"{name} {n_of[name]}"
+        # A metadata key may be called "words 2".
+        names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
+        named = next(one for one in names if one not in taken)
+        taken.add(named)
         query = leaf.query if isinstance(leaf.query, str) else None
         parts.append(SearchPart(named, query, [None if at < 0 else at for at in positions]))
     return parts

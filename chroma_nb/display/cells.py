@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from chroma_nb.display.extent import FIRST_CHARACTERS, current
+from chroma_nb.display.extent import FIRST_CHARACTERS, current, head_name
 from chroma_nb.display.words import marked
 from chroma_nb.harmless import clean
 from chroma_nb.special_keys import is_tagged
@@ -205,7 +205,7 @@ def are_numbers(cells: Sequence[Cell]) -> bool:
 
 def head(name: str, *, number: bool = False) -> Cell:
     """Return the head of a column."""
-    return Cell(clean(name if len(name) <= 40 else name[:39] + "…"), number=number)
+    return Cell(clean(head_name(name)), number=number)
 
 
 def metadata_columns(
@@ -237,7 +237,7 @@ def metadata_columns(
             continue
         chosen[key] = cells
         room -= width
-    others = [_other_keys(metadata or {}, chosen) for metadata in metadatas]
+    others = [other_keys(metadata or {}, chosen) for metadata in metadatas]
     return [(key, chosen[key]) for key in order if key in chosen], others
 
 
@@ -248,7 +248,8 @@ def width_of(name: Cell, cells: Sequence[Cell]) -> int:
     return _BETWEEN + max(len(str(name.first)), widest) + bar
 
 
-def _other_keys(metadata: dict[str, Any], chosen: Container[str]) -> Cell | None:
+def other_keys(metadata: dict[str, Any], chosen: Container[str]) -> Cell | None:
+    """Return the metadata that has no column, as one text; None where there is none."""
     others = {key: value for key, value in metadata.items() if key not in chosen}
     if not others:
         return None

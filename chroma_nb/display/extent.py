@@ -16,10 +16,20 @@ MAX_BYTES = 64 << 10
 MOST_BYTES = 1_000_000
 #: Rows of a table, where nothing else is wanted.
 ROWS = 10
+#: Characters of a column's name, and of that of a search's part.
+HEAD_CHARACTERS = 40
+PART_CHARACTERS = 24
+#: The column of all metadata that has none of its own.
+OTHER_KEYS = "other keys"
 #: Characters of a text that are shown at once.
 FIRST_CHARACTERS = 120
 #: As many, and where its folded rest ends; the next where that is too much.
 _CHARACTERS = ((FIRST_CHARACTERS, 2_000), (FIRST_CHARACTERS, 200), (40, 0), (12, 0))
+
+
+def head_name(name: str, limit: int = HEAD_CHARACTERS) -> str:
+    """Return a column's name as it stands above it."""
+    return name if len(name) <= limit else name[: limit - 1].rstrip() + "…"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from chroma_nb.display.cells import (
     head,
     metadata_columns,
     nearness_cells,
+    other_keys,
     showing,
     text_cell,
     value_cell,
@@ -23,7 +24,7 @@ from chroma_nb.display.cells import (
     width_of,
 )
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.extent import ROWS, current
+from chroma_nb.display.extent import OTHER_KEYS, ROWS, current
 from chroma_nb.display.kept import Composed, view_in_time
 from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.harmless import clean
@@ -77,15 +78,10 @@ def records_table(
     pattern = marker(words_of(asked[row]) if asked and row is not None else (), exact)
     before, after = _own_columns(parts, pattern, getattr(result, "space", "l2"), row is not None)
     metadatas = parts.get("metadatas")
-    chosen = current().columns
-    if chosen is None:
+    if current().columns is None:
         columns = with_room(before, after, metadatas)
     else:
-        own = before | after
-        columns = [
-            (name, own.get(name) or [value_cell((one or {}).get(name)) for one in metadatas or ()])
-            for name in (*(["#"] if row is not None else []), *chosen)
-        ]
+        columns = chosen_columns(result, before | after, metadatas, len(parts["ids"]))
     heads = [head(name, number=are_numbers(cells)) for name, cells in columns]
     return Table(clean(caption), heads, list(zip(*(cells for _, cells in columns), strict=True)))
 
@@ -117,15 +113,24 @@ def with_room(
     before: dict[str, list[Cell]],
     after: dict[str, list[Cell]],
     metadatas: Sequence[dict[str, Any] | None] | None,
+    heads: Mapping[str, str] | None = None,
 ) -> list[tuple[str, list[Cell]]]:
-    """Return the columns that have room on a line. What metadata has none is below the document."""
+    """Return the columns that have room on a line. What metadata has none is below the document.
+
+    Args:
+        before: The columns before the metadata.
+        after: Those after it.
+        metadatas: Of the records, None where they have none.
+        heads: What stands above a column, where that is not its name.
+    """
     if metadatas is None:
         return [*before.items(), *after.items()]
     narrow = [one for one in before.items() if one[0] != "document"]
-    room = LINE - sum(width_of(head(name), cells) for name, cells in narrow)
+    shown = heads or {}
+    room = LINE - sum(width_of(head(shown.get(name, name)), cells) for name, cells in narrow)
     room -= DOCUMENT * (("document" in before) + len(after))
     columns, others = metadata_columns(metadatas, room)
-    place = "document" if "document" in before else "other keys"
+    place = "document" if "document" in before else OTHER_KEYS
     if any(others):
         if place not in before:
             # They take the room of a document.
@@ -139,6 +144,39 @@ def with_room(
         # It has no width of its own, so that it gives way.
         before = {**before, place: [replace(one, kind="") for one in before[place]]}
     return [*before.items(), *columns, *after.items()]
+
+
+def chosen_columns(
+    result: Mapping[str, Any],
+    own: Mapping[str, list[Cell]],
+    metadatas: Sequence[dict[str, Any] | None] | None,
+    n: int,
+) -> list[tuple[str, list[Cell]]]:
+    """Return the columns that somebody has chosen; the place of a record stands first where it is not among them.
+
+    Args:
+        result: What has the columns.
+        own: Those that the records of this table have.
+        metadatas: Of the records, None where they have none.
+        n: How many there are.
+    """
+    chosen = current().columns or ()
+    if "#" in own and "#" not in chosen:
+        chosen = ("#", *chosen)
+    # What the records of another query have is no metadata of these.
+    elsewhere = {*result._own_columns().values()} if hasattr(result, "_own_columns") else set()
+    found = metadatas or [None] * n
+
+    def cells(name: str) -> list[Cell]:
+        if name in own:
+            return own[name]
+        if name in elsewhere:
+            return [Cell("")] * n
+        if name == OTHER_KEYS and not any(name in (one or {}) for one in found):
+            return [other_keys(one or {}, chosen) or Cell("") for one in found]
+        return [value_cell((one or {}).get(name)) for one in found]
+
+    return [(name, cells(name)) for name in chosen]
 
 
 def rows_shown(result: Mapping[str, Any]) -> int:

@@ -17,8 +17,14 @@ from chroma_nb.display.cells import (
     vector_cell,
 )
 from chroma_nb.display.empty import why_empty
-from chroma_nb.display.extent import current
-from chroma_nb.display.views.results import ID, how_to_see_more, rows_shown, with_room
+from chroma_nb.display.extent import PART_CHARACTERS, current, head_name
+from chroma_nb.display.views.results import (
+    ID,
+    chosen_columns,
+    how_to_see_more,
+    rows_shown,
+    with_room,
+)
 from chroma_nb.display.words import marker, shorten, words_of
 from chroma_nb.harmless import clean
 
@@ -32,8 +38,6 @@ if TYPE_CHECKING:
 _SEARCHES = 5
 #: Parts of one search that are shown.
 _PARTS = 6
-#: Characters of a part's name.
-_NAME = 24
 _BARS = "; the best score has the longest bar"
 
 
@@ -61,18 +65,17 @@ def _table(shown: SearchResult, at: int, rows: int) -> Table:
     caption = _caption(shown, at, rows, parts)
     if not ids:
         return Table(clean(caption))
-    before, after, has_bars = _own_columns(shown, at, rows, parts, asked)
     metadatas = _of(shown, "metadatas", at, rows)
-    chosen = current().columns
-    if chosen is None:
-        columns = with_room(before, after, metadatas)
+    short = {_column(one): head_name(one.name, PART_CHARACTERS) for one in shown.parts[at] or ()}
+    if current().columns is None:
+        # The place in the only part is the rank.
+        some = parts if len(parts) > 1 else []
+        before, after, has_bars = _own_columns(shown, at, rows, some, asked)
+        columns = with_room(before, after, metadatas, short)
     else:
-        own = before | after
-        columns = [("#", own["#"])]
-        columns += [
-            (name, own.get(name) or _values(metadatas, name, ids[:rows])) for name in chosen
-        ]
-    heads = [head(name, number=are_numbers(cells)) for name, cells in columns]
+        before, after, has_bars = _own_columns(shown, at, rows, shown.parts[at] or [], asked)
+        columns = chosen_columns(shown, before | after, metadatas, len(ids[:rows]))
+    heads = [head(short.get(name, name), number=are_numbers(cells)) for name, cells in columns]
     table = Table(clean(caption), heads, list(zip(*(cells for _, cells in columns), strict=True)))
     return replace(table, bars=_BARS if has_bars else "")
 
@@ -90,7 +93,7 @@ def _caption(shown: SearchResult, at: int, rows: int, parts: Sequence[SearchPart
         reranked = shown.rerank_scores is not None and shown.rerank_scores[at] is not None
         caption += ", as the reranker orders them" if reranked else ", best first"
     if len(parts) > 1:
-        named = ", ".join(shorten(part.name, _NAME) for part in parts)
+        named = ", ".join(head_name(part.name, PART_CHARACTERS) for part in parts)
         caption += f"; {named}: at which place each found it"
     return caption
 
@@ -107,13 +110,11 @@ def _own_columns(
     reranked = None if shown.rerank_scores is None else shown.rerank_scores[at]
     if reranked is not None:
         before["rerank"] = [value_cell(one) for one in reranked[:rows]]
-    if len(parts) > 1:
-        for part in parts:
-            places = [
-                Cell("") if one is None else Cell(f"{one + 1:,}", number=True)
-                for one in part.positions[:rows]
-            ]
-            before[shorten(part.name, _NAME)] = places
+    for part in parts:
+        before[_column(part)] = [
+            Cell("") if one is None else Cell(f"{one + 1:,}", number=True)
+            for one in part.positions[:rows]
+        ]
     before["id"] = [replace(text_cell(one, limit=ID), kind="w") for one in ids]
     documents = _of(shown, "documents", at, rows)
     if documents is not None:
@@ -130,9 +131,6 @@ def _of(shown: SearchResult, column: str, at: int, rows: int | None) -> list[Any
     return None if values is None or values[at] is None else values[at][:rows]
 
 
-def _values(
-    metadatas: Sequence[dict[str, Any] | None] | None, key: str, ids: Sequence[str]
-) -> list[Cell]:
-    if metadatas is None:
-        return [Cell("")] * len(ids)
-    return [value_cell((one or {}).get(key)) for one in metadatas]
+def _column(part: SearchPart) -> str:
+    """Return what the column of a part is called, as in pandas: a sparse key may be called "id"."""
+    return f"rank by {part.name}"

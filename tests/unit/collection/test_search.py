@@ -12,6 +12,7 @@ import pytest
 import chroma_nb
 from chroma_nb import display
 from chroma_nb.collection.search_result import SearchPart, SearchResult
+from chroma_nb.display.extent import Extent
 from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.schema import Schema, SparseVectorIndexConfig, VectorIndexConfig
@@ -395,6 +396,70 @@ def test_it_shows_more_where_that_is_asked_for(five: Any, capsys: Any) -> None:
     assert shown.splitlines()[2].split() == ["1", f"{result['scores'][0][0]:.4f}", "1", "x"]
     with pytest.raises(ValueError, match="no column 'nope'"):
         result.show(columns=["nope"])
+
+
+def _heads(page: str) -> list[str]:
+    return re.findall(r'<th scope="col"[^>]*>([^<]*)</th>', page)
+
+
+def _chosen(result: Any, *columns: str) -> list[str]:
+    names = result._columns()
+    extent = Extent.wanted(None, [names[one] for one in columns], 120)
+    return _heads(display.html(result, extent) or "")
+
+
+def test_every_name_that_a_table_shows_is_a_column_to_ask_for(client: Any, capsys: Any) -> None:
+    long = "the sparse vectors of our own model"
+    keys = ["id", "score", "words 2", long]
+    schema = Schema().create_index(VectorIndexConfig(embedding_function=Letters()))
+    for key in keys:
+        schema.create_index(SparseVectorIndexConfig(), key=key)
+    made = client.create_collection("names", schema=schema)
+    vector = SparseVector([1], [1.0])
+    metadata = {
+        **dict.fromkeys(keys, vector),
+        "year": 7,
+        "a key of more than forty characters " * 2: 8,
+    }
+    made.add(ids=["a"], documents=["bear boat"], metadatas=[metadata])
+    rank = Knn("bear") + Knn("bear", key=K.DOCUMENT) + Knn("boat", key=K.DOCUMENT)
+    for key in keys:
+        rank = rank + Knn(vector, key=key)
+    result = made.search(Search(rank=rank).select_all())
+    names = [part.name for part in result.parts[0]]
+    assert names == ["meaning", "words", "words 2", "id", "score", "words 2 2", long]
+    by_itself = [*_heads(_page(result)), "other keys"]
+    for name in [*by_itself, *names, *(f"rank by {one}" for one in names), "year", "rank"]:
+        result.show(columns=[name])
+        assert "1" in capsys.readouterr().out
+    # The record's own is meant, and the part is there as well.
+    assert _chosen(result, "id", "rank by id", "score", "words") == [
+        "#",
+        "id",
+        "id",
+        "score",
+        "words",
+    ]
+    assert _chosen(result, "rank by words", "#") == ["words", "#"]
+    with pytest.raises(InvalidArgumentError, match=r"Did you mean rank by words.*Columns: id, doc"):
+        result.show(columns=["rank by wrods"])
+    for other in (made.get(), made.query(query_texts=["x"])):
+        for name in _heads(_page(other)):
+            other.show(columns=[name])
+
+
+def test_what_one_search_selects_is_no_metadata_of_another(client: Any) -> None:
+    made = client.create_collection("names", embedding_function=Letters())
+    made.add(ids=["a"], documents=["x"], metadatas=[{"document": "no document", "rank": 5}])
+    searches = [Search().select(K.DOCUMENT), Search().select(K.METADATA)]
+    result = made.search(searches)
+    extent = Extent.wanted(None, ["document"], 120)
+    assert "no document" not in (display.html(result, extent) or "")
+    assert result._columns()["rank"] == "rank", (
+        "a metadata key goes before another name of a column"
+    )
+    only = made.search("x", by="words")
+    assert _chosen(only, "words") == ["#", "words"]
 
 
 def test_what_is_hostile_is_text(client: Any) -> None:
