@@ -50,3 +50,7 @@ class Found:
     #: Place of each record in the list of each `Knn`, from 0, and -1 where that did not find it: int32, shape
     #: (number of `Knn` in `knn_leaves`, n). None: a server that does not say.
     positions: NDArray[np.int32] | None = None
+    #: How many records each `Knn` found, and how many of all of them are scored, of which this is a page. None: there is
+    #: no rank, or a server does not say.
+    n_found: list[int] | None = None
+    n_scored: int | None = None

@@ -35,11 +35,13 @@ class SearchPart(NamedTuple):
             number where the search has several of these.
         query: The text that was asked, or None where a vector was.
         positions: For each record its place in what this `Knn` found, from 0; None where that did not find it.
+        n_found: How many records this `Knn` found; None where a server does not say.
     """
 
     name: str
     query: str | None
     positions: list[int | None]
+    n_found: int | None = None
 
 
 @public_class
@@ -53,6 +55,7 @@ class SearchResult(ShownResult):
         asked: For each search the text that was asked, or None.
         parts: For each search its `Knn`s from left to right (`SearchPart`), none of them where a server does not say
             what they found; None for a search without a rank.
+        reasons: For each search that has no record why that is, as far as it follows from its rank and its page; else None.
         rerank_scores: For each search what the reranker says of each record, higher is better, or None of one that
             it was not asked about; None where there was no reranker.
     """
@@ -64,6 +67,7 @@ class SearchResult(ShownResult):
         n_searches = len(self.get("ids") or ())
         self.asked: list[str | None] = [None] * n_searches
         self.parts: list[list[SearchPart] | None] = [None] * n_searches
+        self.reasons: list[str | None] = [None] * n_searches
         self.rerank_scores: list[list[float | None] | None] | None = None
 
     def rows(self) -> list[list[SearchResultRow]]:

@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from chroma_nb.boundary import public_class
+from chroma_nb.collection.nothing_found import why_nothing
 from chroma_nb.collection.reader import ReadingHandle
 from chroma_nb.collection.reranking import Reranking
 from chroma_nb.collection.search_result import SearchPart, SearchResult
@@ -249,23 +250,34 @@ def _result(searches: Sequence[Search], found: Sequence[Found]) -> SearchResult:
         scores=[one.scores for one in found],
         select=[one.selected.names for one in searches],
     )
-    result.parts = [_parts(*one) for one in zip(searches, found, strict=True)]
+    names = [_part_names(one) for one in searches]
+    triples = list(zip(searches, found, names, strict=True))
+    result.parts = [_parts(*one) for one in triples]
+    result.reasons = [why_nothing(*one) for one in triples]
     return result
 
 
-def _parts(search: Search, found: Found) -> list[SearchPart] | None:
+def _part_names(search: Search) -> list[str]:
+    """Return what each `Knn` of a search is called, each otherwise."""
+    names: list[str] = []
+    for leaf in _leaves([search]):
+        name = _PART_NAMES.get(leaf.key, leaf.key)
+        # A metadata key may be called "words 2".
+        tries = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
+        names.append(next(one for one in tries if one not in names))
+    return names
+
+
+def _parts(search: Search, found: Found, names: Sequence[str]) -> list[SearchPart] | None:
     if search.score is None:
         return None
     parts: list[SearchPart] = []
     if found.positions is None:
         return parts
-    taken: set[str] = set()
-    for leaf, positions in zip(knn_leaves(search.score), found.positions.tolist(), strict=True):
-        name = _PART_NAMES.get(leaf.key, leaf.key)
-        # A metadata key may be called "words 2".
-        names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
-        named = next(one for one in names if one not in taken)
-        taken.add(named)
+    counts: Sequence[int | None] = found.n_found or [None] * len(names)
+    leaves = zip(knn_leaves(search.score), names, found.positions.tolist(), counts, strict=True)
+    for leaf, name, positions, n_found in leaves:
         query = leaf.query if isinstance(leaf.query, str) else None
-        parts.append(SearchPart(named, query, [None if at < 0 else at for at in positions]))
+        places = [None if at < 0 else at for at in positions]
+        parts.append(SearchPart(name, query, places, n_found))
     return parts

@@ -134,6 +134,10 @@ def _search(shown: SearchResult) -> str:
         text = shown.asked[at]
         asked = shorten(clean(text), 60) if text else f"search {at + 1}"
         lines.append(f" {' '.join(asked.split())}: {counted(len(ids), 'record')}")
+        if shown.reasons[at]:
+            lines += textwrap.wrap(
+                clean(f"{shown.reasons[at]}"), _LINE, initial_indent="  ", subsequent_indent="  "
+            )
         scores, documents = (
             (shown.get(name) or [None])[at:][:1] for name in ("scores", "documents")
         )

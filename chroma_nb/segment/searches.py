@@ -196,6 +196,8 @@ class _Searcher:
         self._budget = budget
         #: What each `Knn` has found, from left to right.
         self._parts: list[_Part] = []
+        #: How many records are scored.
+        self._n_scored: int | None = None
 
     def found(self, rooms: contextlib.ExitStack) -> Found:
         """Return the answer.
@@ -248,6 +250,7 @@ class _Searcher:
                 labels, distances = labels[by_storage], distances[:, by_storage]
             scores = evaluate(rank, distances)
             best = scores.best_first()
+            self._n_scored = len(best)
             return labels[best], scores.values[best]
 
     def _neighbours(
@@ -350,6 +353,9 @@ class _Searcher:
         what = f"Saying where search() found {len(labels):,} records"
         rooms.enter_context(WORKSPACE.take_answer(n_bytes, what, *_LESS, budget=self._budget()))
         found.positions = _positions(labels, self._parts)
+        if self._n_scored is not None:
+            found.n_found = [len(part.labels) for part in self._parts]
+            found.n_scored = self._n_scored
         return found
 
 

@@ -390,6 +390,9 @@ class SearchAnswer(Answer):
     scores: list[list[float | str | None] | None]
     select: list[list[str]]
     positions: list[list[list[int]] | None] | None = None
+    #: With `positions`: how many records each `$knn` found, and how many are scored; null without a rank.
+    found: list[list[int] | None] | None = None
+    scored: list[int | None] | None = None
 
 
 class Deleted(Answer):

@@ -146,6 +146,13 @@ class SearchTests(APITests):
         assert found.ids == ["b", "a", "d"]
         assert found.positions is not None
         assert found.positions.tolist() == [[1, 0, -1], [1, 2, 0]]
+        assert (found.n_found, found.n_scored) == ([2, 3], 3)
+        page = Search(rank=rank, limit={"offset": 1, "limit": 1})
+        both = Search(rank=q(limit=1) + cases.p(limit=1))
+        first, second, third = api.search(collection_id, [page, both, Search()], **PLACE)
+        assert (first.n_found, first.n_scored, len(first.ids)) == ([2, 3], 3, 1)
+        assert (second.n_found, second.n_scored, second.ids) == ([1, 1], 0, [])
+        assert (third.n_found, third.n_scored) == (None, None)
 
     def test_nothing_is_found_where_nothing_is(self, api: API) -> None:
         info = create(api, "empty")

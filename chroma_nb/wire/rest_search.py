@@ -264,6 +264,8 @@ def write_found(answers: Sequence[Found], request: SearchRequest, base64: bool) 
         written["positions"] = [
             None if one.positions is None else one.positions.tolist() for one in answers
         ]
+        written["found"] = [one.n_found for one in answers]
+        written["scored"] = [one.n_scored for one in answers]
     return written
 
 
@@ -295,6 +297,10 @@ def read_found(found: Any, request: SearchRequest) -> list[Found]:
     positions = found.get("positions")
     if positions is not None:
         positions = _each(found, "positions", n_searches)
+    # A server of an earlier release does not say how many.
+    has_counts = found.get("found") is not None and found.get("scored") is not None
+    counts = _each(found, "found", n_searches) if has_counts else None
+    scored = _each(found, "scored", n_searches) if has_counts else [None] * n_searches
     answers = []
     for at, search in enumerate(request.searches):
         ids = check_texts(columns["ids"][at], "ids")
@@ -311,9 +317,12 @@ def read_found(found: Any, request: SearchRequest) -> list[Found]:
             answer.embeddings = _read_vectors(columns["embeddings"][at], len(ids))
         if "scores" in wanted:
             answer.scores = _read_scores(columns["scores"][at], len(ids))
+        n_leaves = sum(1 for _ in knn_leaves(search.score or Val(0)))
         if positions is not None and positions[at] is not None:
-            n_leaves = sum(1 for _ in knn_leaves(search.score or Val(0)))
             answer.positions = _read_positions(positions[at], n_leaves, len(ids))
+        if counts is not None and counts[at] is not None and search.score is not None:
+            answer.n_found = _read_counts(counts[at], n_leaves)
+            (answer.n_scored,) = _read_counts([scored[at]], 1)
         answers.append(answer)
     return answers
 
@@ -350,3 +359,10 @@ def _read_positions(values: Any, n_leaves: int, size: int) -> Any:
     if any(type(at) is not int or at < -1 for row in rows for at in row):
         raise AnswerError("'positions' has something else than places")
     return np.array(rows, dtype=np.int32).reshape(n_leaves, size)
+
+
+def _read_counts(values: Any, size: int) -> list[int]:
+    counts: list[int] = check_kind(values, list, "'found'")
+    if len(counts) != size or any(type(one) is not int or one < 0 for one in counts):
+        raise AnswerError(f"'found' and 'scored' have something else than {size:,} counts")
+    return counts

@@ -421,7 +421,9 @@ def test_what_our_own_clients_ask_for_beside_it(raw: Raw) -> None:
     ranked = {"rank": rank, "select": {"keys": ["#score", "#embedding"]}}
     found = _searched(raw, ranked, parameters="?positions=true&embeddings=base64")
     assert (found["scores"], found["positions"]) == ([["-inf"]], [[[0]]])
+    assert (found["found"], found["scored"]) == ([[1]], [1])
     assert found["embeddings"] == [[b64(0, 0, 0)]]
+    assert not {"positions", "found", "scored"} & _searched(raw, ranked).keys()
 
 
 @pytest.mark.parametrize(

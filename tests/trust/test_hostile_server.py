@@ -85,6 +85,8 @@ GOOD: dict[str, Any] = {
         "scores": [[0.5]],
         "select": [[]],
         "positions": [[[0]]],
+        "found": [[1]],
+        "scored": [1],
     },
     "scan": {
         "scan": "token",
@@ -337,6 +339,7 @@ def are_found(found: Any) -> bool:
             for name, kind in columns.items()
         )
         and all(len(part.positions) == len(ids) for part in found.parts[0] or ())
+        and all(fits(part.n_found, int | None) for part in found.parts[0] or ())
     )
 
 

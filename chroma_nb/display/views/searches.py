@@ -88,7 +88,8 @@ def _caption(shown: SearchResult, at: int, rows: int, parts: Sequence[SearchPart
     elif len(shown["ids"]) > 1:
         caption += f" for search {at + 1}"
     if not n:
-        return caption + "."
+        reason = shown.reasons[at]
+        return caption + (f". {reason}" if reason else ".")
     if shown.parts[at] is not None:
         reranked = shown.rerank_scores is not None and shown.rerank_scores[at] is not None
         caption += ", as the reranker orders them" if reranked else ", best first"

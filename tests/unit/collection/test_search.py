@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import pickle
 import re
@@ -16,7 +17,7 @@ from chroma_nb.display.extent import Extent
 from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.schema import Schema, SparseVectorIndexConfig, VectorIndexConfig
-from chroma_nb.search import GroupBy, K, Knn, MinK, Rrf, Search, SparseVector
+from chroma_nb.search import GroupBy, K, Knn, MinK, Rrf, Search, SparseVector, Val
 from chroma_nb.testing import search_cases as cases
 
 if TYPE_CHECKING:
@@ -153,9 +154,9 @@ def test_every_record_says_where_it_was_found(five: Any) -> None:
     result = five.search(Search(rank=rank).select(K.SCORE))
     assert result.parts == [
         [
-            SearchPart("meaning", None, [0, None, None, None]),
-            SearchPart("words", "red", [0, None, None, 1]),
-            SearchPart("sp", None, [0, 1, 2, None]),
+            SearchPart("meaning", None, [0, None, None, None], 1),
+            SearchPart("words", "red", [0, None, None, 1], 2),
+            SearchPart("sp", None, [0, 1, 2, None], 3),
         ]
     ]
     assert result["ids"] == [["a", "b", "d", "c"]]
@@ -216,6 +217,41 @@ def test_no_searches_and_no_records(five: Any, client: Any) -> None:
     assert found["metadatas"] == found["scores"] == [[]]
     empty = client.create_collection("empty", embedding_function=Letters())
     assert empty.search("words")["ids"] == [[]]
+
+
+@pytest.mark.parametrize(
+    ("search", "reason"),
+    [
+        (Search(rank=Val(1.0) * 2), "The rank has no Knn, and a number alone scores no record"),
+        (
+            Search(rank=Rrf([Knn([3.0, 0.0], limit=1), Knn("blue", key=K.DOCUMENT)])),
+            r"meaning found 1 record, words found 1 record; but no record .* default=1000",
+        ),
+        (Search(rank=Rrf([Knn([0.0, 0.0]), Knn("tree", key=K.DOCUMENT)])), "words found 0 records"),
+        (Search(rank=Knn("tree", key=K.DOCUMENT)), "No document that matches has one of the words"),
+        (Search(rank=Knn("the", key=K.DOCUMENT)), "very common ones do not count"),
+        (Search(rank=Knn([0.0, 0.0], limit=0)), "Each Knn has limit=0"),
+        (Search(rank=Knn([0.0, 0.0]), where=K("c") == "nobody"), "No record was found by meaning"),
+        (Search(rank=Knn([0.0, 0.0])).limit(2, offset=9), "offset leaves out 9 .* 5 are scored"),
+        (Search().limit(2, offset=9), "offset leaves out 9 records, and no more match"),
+        (Search(rank=Knn([0.0, 0.0])).limit(0), "limit=0 asks for no record"),
+    ],
+)
+def test_an_answer_without_records_says_why(five: Any, search: Search, reason: str) -> None:
+    result = five.search([search, Search().limit(1)])
+    assert result["ids"] == [[], ["a"]]
+    assert result.reasons[1] is None
+    assert re.search(reason, result.reasons[0])
+    first = result.reasons[0].split(".")[0]
+    for said in (_page(result), display.text(result).replace("\n ", "")):
+        assert html.escape(first) in said or first in said
+    assert pickle.loads(pickle.dumps(result)).reasons == result.reasons
+
+
+def test_where_the_filter_alone_decides_it_has_the_reason(five: Any) -> None:
+    result = five.search(Search(where=K("nobody") == 1))
+    assert result.reasons == [None]
+    assert "No record has the metadata key" in _page(result)
 
 
 def _deep(n: int) -> Any:
