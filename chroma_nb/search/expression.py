@@ -10,9 +10,8 @@ from chroma_nb.boundary import public_call, public_class
 from chroma_nb.search.conditions import Condition, K, Key
 from chroma_nb.search.grouping import GroupBy, key_names
 from chroma_nb.search.ranks import Rank
-from chroma_nb.search.shown import shown
+from chroma_nb.search.shown import check_members, shown
 from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
-from chroma_nb.suggest import did_you_mean
 
 #: What may be selected of a record that is no metadata key, in the order of Chroma's answers.
 _OWN_FIELDS = (DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY)
@@ -222,6 +221,4 @@ def _set(search: Search, **parts: Any) -> None:
 def _check_known(name: str, data: Any, *known: str) -> None:
     if not isinstance(data, Mapping):
         raise TypeError(f"Expected {name} to be a dict, got {shown(data)}")
-    for key in data:
-        if key not in known:
-            raise ValueError(f"Unknown part of {name}: {shown(key)}.{did_you_mean(key, known)}")
+    check_members(name, data, known)

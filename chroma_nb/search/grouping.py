@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from chroma_nb.boundary import public_call
 from chroma_nb.search.conditions import Key
-from chroma_nb.search.shown import shown
+from chroma_nb.search.shown import check_members, shown
 from chroma_nb.suggest import did_you_mean
 
 
@@ -125,6 +125,7 @@ def key_names(keys: Key | str | Iterable[Key | str]) -> tuple[str, ...]:
 def _check_fields(name: str, data: Any, *fields: str) -> None:
     if not isinstance(data, Mapping):
         raise TypeError(f"Expected {name} to be a dict, got {shown(data)}")
+    check_members(name, data, fields)
     if set(data) != set(fields):
         raise ValueError(f"Expected {name} to have {' and '.join(fields)}, got {shown(dict(data))}")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from chroma_nb.boundary import public_call, public_class
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.search.conditions import Key
-from chroma_nb.search.shown import shown
+from chroma_nb.search.shown import check_members, shown
 from chroma_nb.search.sparse import SparseVector
 from chroma_nb.special_keys import EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 from chroma_nb.suggest import did_you_mean
@@ -454,12 +454,9 @@ def _read_knn(operator: str, operand: Any) -> Knn:
         raise TypeError(f"Expected {operator} to be a dict, got {shown(operand)}")
     if "query" not in operand:
         raise ValueError(f"Expected {operator} to have a query, got {shown(operand)}")
+    check_members(operator, operand, ("query", *_KNN_OPTIONS))
     options = {name: value for name, value in operand.items() if name != "query"}
     for name, value in options.items():
-        if name not in _KNN_OPTIONS:
-            raise ValueError(
-                f"Unknown option of {operator}: {shown(name)}.{did_you_mean(name, _KNN_OPTIONS)}"
-            )
         kinds = _KNN_KINDS[name]
         if not isinstance(value, kinds) or (name == "limit" and isinstance(value, bool)):
             names = ", ".join(kind.__name__ for kind in kinds)
@@ -489,6 +486,7 @@ def _read_one(operator: str, operand: Any) -> Rank:
 def _read_two(operator: str, operand: Any) -> Rank:
     if not isinstance(operand, Mapping):
         raise TypeError(f"Expected {operator} to be a dict of left and right, got {shown(operand)}")
+    check_members(operator, operand, ("left", "right"))
     if set(operand) != {"left", "right"}:
         raise ValueError(f"Expected {operator} to have left and right, got {shown(operand)}")
     return OF_TWO[operator](_read(operand["left"]), _read(operand["right"]))

@@ -1,6 +1,13 @@
-"""`shown`: a value as errors show it."""
+"""`shown`: a value as errors show it; `check_members`: an error for what a dict has and should not."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def shown(value: object) -> str:
@@ -11,3 +18,16 @@ def shown(value: object) -> str:
         if isinstance(value, str)
         else f"{text} ({type(value).__name__})"
     )
+
+
+def check_members(name: str, data: Iterable[Any], known: Sequence[str]) -> None:
+    """Refuse a member that is not known: what it says would be dropped.
+
+    Raises:
+        ValueError: There is one.
+    """
+    for member in data:
+        if member not in known:
+            raise ValueError(
+                f"Unknown part of {name}: {shown(member)}.{did_you_mean(member, known)}"
+            )

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.boundary import public_call, public_class
+from chroma_nb.search.shown import shown
 from chroma_nb.special_keys import SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY, is_tagged
+from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 #: The largest index that is stored or asked for, and the largest value: Chroma's server keeps 32 bits of each.
 MOST_INDEX = 2**32 - 1
 MOST_VALUE = float(np.finfo(np.float32).max)
+#: What the wire's form may have.
+_MEMBERS = frozenset((TYPE_KEY, "indices", "values", "tokens"))
 
 #: A number is written once where each stands so many times among others, on average.
 _REPEATED = 2
@@ -162,7 +166,7 @@ class SparseVector:
         """Read a vector from the wire's form.
 
         Raises:
-            ValueError: It is not tagged as a sparse vector, or is none.
+            ValueError: It is not tagged as a sparse vector, is none, or has a member that no sparse vector has.
         """
         if not is_tagged(data):
             raise ValueError(
@@ -172,7 +176,22 @@ class SparseVector:
             raise ValueError(
                 f"Expected a sparse vector to have indices and values, got {', '.join(map(str, data))[:100]}"
             )
+        for name in data:
+            if name not in _MEMBERS:
+                raise ValueError(
+                    f"Unknown member of a sparse vector: {shown(name)}.{did_you_mean(name, _MEMBERS)} It has indices, "
+                    "values and tokens, which are its labels."
+                )
         return SparseVector(data["indices"], data["values"], data.get("tokens"))
+
+
+def of_known_members(data: Mapping[str, Any]) -> SparseVector:
+    """Read what somebody else has written or sent, who may know more members.
+
+    Raises:
+        ValueError: It is no sparse vector.
+    """
+    return SparseVector.from_dict({name: data[name] for name in _MEMBERS if name in data})
 
 
 def revive(metadatas: Iterable[dict[str, Any] | None] | None) -> None:
@@ -189,6 +208,8 @@ def _revived(value: dict[str, Any]) -> Any:
     indices, values, labels = value.get("indices"), value.get("values"), value.get("tokens")
     lists = [one for one in (indices, values, labels) if one is not None]
     if indices is None or values is None or {*map(type, lists)} != {list}:
+        return value
+    if not _MEMBERS.issuperset(value):
         return value
     return SparseVector.of_plain(indices, values, labels) if len({*map(len, lists)}) == 1 else value
 

@@ -10,7 +10,7 @@ import numpy as np
 from chroma_nb.embedding.bm25_weights import Bm25
 from chroma_nb.embedding.document_words import DOCUMENT_WORDS
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector
+from chroma_nb.search.sparse import MOST_INDEX, MOST_VALUE, SparseVector, of_known_members
 from chroma_nb.special_keys import DOCUMENT_KEY, is_tagged
 from chroma_nb.words import brief
 
@@ -133,7 +133,7 @@ def _columns(labels: NDArray[np.int64], vectors: Sequence[dict[str, Any]]) -> En
 
 def _is_vector(value: dict[str, Any]) -> bool:
     try:
-        vector = SparseVector.from_dict(value)
+        vector = of_known_members(value)
     except ValueError:
         return False
     return not vector.indices or vector.indices[-1] <= MOST_INDEX

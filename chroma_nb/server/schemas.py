@@ -168,20 +168,26 @@ class QueryBody(Body):
     include: Texts = ["metadatas", "documents", "distances"]
 
 
-class PagePart(Body):
+class _SearchBody(Body):
+    """A part of a search. Unknown members are refused: what they say would be dropped."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class PagePart(_SearchBody):
     """Which part of a search's answer."""
 
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=0)
 
 
-class SelectPart(Body):
+class SelectPart(_SearchBody):
     """What comes back of each record: `#document`, `#embedding`, `#metadata`, `#score`, metadata keys."""
 
     keys: Texts = []
 
 
-class SearchPart(Body):
+class SearchPart(_SearchBody):
     """One search, as Chroma's `Search.to_dict()` writes it."""
 
     filter: Where | None = None
@@ -191,7 +197,7 @@ class SearchPart(Body):
     select: SelectPart = SelectPart()
 
 
-class SearchBody(Body):
+class SearchBody(_SearchBody):
     """Searches. A store is always up to date, so all of Chroma's read levels mean the same."""
 
     searches: Annotated[list[SearchPart], Field(fail_fast=True)]

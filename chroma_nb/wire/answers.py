@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.base import Matches, Records
-from chroma_nb.search.sparse import SparseVector
+from chroma_nb.search.sparse import of_known_members
 from chroma_nb.texts import parsed_together
 from chroma_nb.wire.vectors import from_wire
 
@@ -227,7 +227,7 @@ def check_metadatas(values: Any, size: int) -> list[Any]:
 
 def _check_sparse(value: dict[str, Any]) -> None:
     try:
-        SparseVector.from_dict(value)
+        of_known_members(value)
     except ValueError as error:
         raise AnswerError(f"'metadatas' has a value that no metadata has: {error}") from None
 

@@ -1,7 +1,8 @@
 """Searches as JSON of the REST API: requests and answers, both directions of each.
 
 What is written is Chroma's form (`Search.to_dict`). What is read is as lenient as Chroma's server, which takes more than
-Chroma's own client writes: a sum of one rank, a sparse query without its tag, members that it does not know.
+Chroma's own client writes: a sum of one rank, a sparse query without its tag. Members that it does not know are refused by
+name, where Chroma's server drops what they say.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from chroma_nb.search.ranks import (
     knn_leaves,
     with_leaves,
 )
-from chroma_nb.search.shown import shown
+from chroma_nb.search.shown import check_members, shown
 from chroma_nb.search.sparse import SparseVector
-from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY, TYPE_KEY
 from chroma_nb.wire.answers import (
     AnswerError,
     check_kind,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 #: With what Chroma's server begins to fold the operands of an operation: float32's range stands for infinity.
 _LARGEST = float(np.finfo(np.float32).max)
 _FIRST: dict[str, float] = {"$sum": 0.0, "$mul": 1.0, "$max": -_LARGEST, "$min": _LARGEST}
+_KNN_MEMBERS = ("query", "key", "limit", "default", "return_rank")
+_SPARSE_MEMBERS = (TYPE_KEY, "indices", "values", "tokens")
 _COLUMNS = {
     DOCUMENT_KEY: "documents",
     EMBEDDING_KEY: "embeddings",
@@ -148,11 +151,11 @@ def _read_rank(data: Any, where: str) -> Rank:
     if operator == "$val":
         return Val(_number(operand, f"{where}.$val"))
     if operator == "$knn":
-        return _read_knn(_object(operand, f"{where}.$knn"), f"{where}.$knn")
+        return _read_knn(_object(operand, f"{where}.$knn", *_KNN_MEMBERS), f"{where}.$knn")
     if operator in OF_ONE:
         return OF_ONE[operator](_read_rank(operand, where))
     if operator in OF_TWO:
-        pair = _object(operand, f"{where}.{operator}")
+        pair = _object(operand, f"{where}.{operator}", "left", "right")
         left, right = (_read_rank(_member(pair, side, where), where) for side in ("left", "right"))
         return OF_TWO[operator](left, right)
     if operator in OF_MANY:
@@ -169,7 +172,7 @@ def _read_knn(data: dict[str, Any], where: str) -> Knn:
     key, limit = data.get("key", EMBEDDING_KEY), data.get("limit", 16)
     default, return_rank = data.get("default"), data.get("return_rank", False)
     if isinstance(query, dict):
-        query = _read_sparse(query, f"{where}.query")
+        query = _read_sparse(_object(query, f"{where}.query", *_SPARSE_MEMBERS), f"{where}.query")
     elif isinstance(query, list):
         query = [_number(one, f"{where}.query") for one in query]
     else:
@@ -205,6 +208,7 @@ def _read_sparse(data: dict[str, Any], where: str) -> SparseVector:
 def _read_groups(data: dict[str, Any], where: str) -> GroupBy:
     if not data:
         return GroupBy()
+    _object(data, where, "keys", "aggregate")
     keys, aggregate = data.get("keys"), data.get("aggregate")
     if not keys or not aggregate:
         raise InvalidArgumentError(f"Expected {where} to have both keys and an aggregate")
@@ -213,7 +217,7 @@ def _read_groups(data: dict[str, Any], where: str) -> GroupBy:
     ((operator, operand),) = aggregate.items()
     if operator not in AGGREGATES:
         raise _ShapeError(f"{where}.aggregate: unknown operator {shown(operator)}")
-    operand = _object(operand, f"{where}.aggregate.{operator}")
+    operand = _object(operand, f"{where}.aggregate.{operator}", "keys", "k")
     k = _member(operand, "k", where)
     if not isinstance(k, int) or isinstance(k, bool) or k < 0:
         raise _ShapeError(
@@ -235,9 +239,15 @@ def _number(value: Any, where: str) -> float:
     return value
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _object(value: Any, where: str, *members: str) -> dict[str, Any]:
+    """Return an object; where members are named, it may have no others."""
     if not isinstance(value, dict):
         raise _ShapeError(f"{where}: expected an object, got {shown(value)}")
+    if members:
+        try:
+            check_members(where, value, members)
+        except ValueError as error:
+            raise _ShapeError(str(error)) from None
     return value
 
 

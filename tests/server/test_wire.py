@@ -194,8 +194,16 @@ def _sparse(indices: list[int], values: list[float], **options: Any) -> dict[str
     return {"$knn": {"query": {"indices": indices, "values": values}, **options}}
 
 
-def _groups(operator: str, k: int) -> dict[str, Any]:
-    return {"keys": ["c"], "aggregate": {operator: {"keys": ["y"], "k": k}}}
+def _tagged(**more: Any) -> dict[str, Any]:
+    return {"#type": "sparse_vector", "indices": [1], "values": [1.0], **more}
+
+
+def _sparse_with(**more: Any) -> dict[str, Any]:
+    return {"$knn": {"query": _tagged(**more), "key": "sp"}}
+
+
+def _groups(operator: str, k: int, **more: Any) -> dict[str, Any]:
+    return {"keys": ["c"], "aggregate": {operator: {"keys": ["y"], "k": k, **more}}}
 
 
 @pytest.mark.parametrize(
@@ -243,6 +251,23 @@ def _groups(operator: str, k: int) -> dict[str, Any]:
         ("/search", _search(rank=_KNN, group_by=_groups("$min_k", 0)), 400, "at least one"),
         ("/search", _search(group_by=_groups("$min_k", 1)), 400, "searches[0].group_by"),
         ("/search", {**_search(), "read_level": "newest"}, 422, "read_level"),
+        # What an unknown member says is not dropped.
+        ("/search", {**_search(), "limits": 1}, 422, "limits"),
+        ("/search", _search(filters={}), 422, "filters"),
+        ("/search", _search(limit={"limt": 1}), 422, "limt"),
+        ("/search", _search(select={"keys": [], "key": 1}), 422, "select.key"),
+        ("/search", _search(rank={"$knn": {**_KNN["$knn"], "limt": 1}}), 422, "Did you mean limit"),
+        ("/search", _search(rank={"$sub": {"left": _KNN, "right": _KNN, "k": 1}}), 422, "'k'"),
+        (
+            "/search",
+            _search(rank={"$sum": [_KNN, {"$abs": {**_KNN, "k": 1}}]}),
+            400,
+            "one operator",
+        ),
+        ("/search", _search(rank=_sparse_with(weights=[1])), 422, "'weights'"),
+        ("/search", _search(rank=_KNN, group_by={**_groups("$min_k", 1), "k": 1}), 422, "'k'"),
+        ("/search", _search(rank=_KNN, group_by=_groups("$min_k", 1, n=1)), 422, "'n'"),
+        ("/add", {**ONE, "metadatas": [{"sp": _tagged(weights=[1])}]}, 400, "'weights'"),
         ("/functions/attach", {}, 501, "function"),
         ("/nope", {}, 404, ""),
     ],
@@ -399,9 +424,9 @@ def _searched(raw: Raw, *searches: Any, parameters: str = "") -> Any:
 
 
 def test_an_answer_to_searches(raw: Raw) -> None:
-    knn = {"$knn": {"query": [0, 0, 0], "limit": 2, "unknown": 1}}
+    knn = {"$knn": {"query": [0, 0, 0], "limit": 2}}
     selected = {"keys": ["c", "#score", "#document", "#embedding"]}
-    assert _searched(raw, {"rank": knn, "select": selected, "unknown": 1}, {"filter": {}}) == {
+    assert _searched(raw, {"rank": knn, "select": selected}, {"filter": {}}) == {
         "ids": [["a", "b"], ["a", "b", "c"]],
         "documents": [["red", None], None],
         "embeddings": [[[0, 0, 0], [1, 0, 0]], None],

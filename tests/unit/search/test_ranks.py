@@ -31,6 +31,7 @@ from chroma_nb.search import (
     Val,
     knn_leaves,
 )
+from chroma_nb.search.sparse import revive
 from tests.unit.search.strategies import KNNS, RANKS
 
 A, B, C = Knn([1.0]), Knn([2.0]), Knn([3.0])
@@ -216,6 +217,19 @@ def test_a_sparse_vector_of_something_else_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="SparseVector"):
         SparseVector(indices, values, labels)
+
+
+def test_a_member_that_no_sparse_vector_has_is_named() -> None:
+    vector = {"indices": [1], "values": [1.0]}
+    for name, hint in (("weights", ""), ("value", "Did you mean values"), ("labels", "its labels")):
+        with pytest.raises(ValueError, match=f"'{name}'.*{hint}"):
+            Knn({**vector, name: [2]}, key="sp")
+        with pytest.raises(ValueError, match=f"'{name}'"):
+            Rank.from_dict({"$knn": {"query": {"#type": "sparse_vector", **vector, name: [2]}}})
+    # Of what somebody else has written nothing is lost.
+    found = [{"sp": {"#type": "sparse_vector", **vector, "weights": [2]}}]
+    revive(found)
+    assert found[0]["sp"]["weights"] == [2]
 
 
 def test_a_sparse_vector_of_numpy_is_json() -> None:

@@ -129,6 +129,23 @@ def test_json_that_is_no_grouping_is_refused(data: Any, error: Any, words: str) 
         GroupBy.from_dict(data)
 
 
+def test_an_unknown_member_is_named_however_long_the_rest_is() -> None:
+    keys = [f"a key that takes much room, and another {at}" for at in range(9)]
+    inner = {"$min_k": {"keys": keys, "k": 1}}
+    val = {"$val": 1}
+    for search in (
+        {"group_by": {"keys": keys, "aggregate": inner, "odd": 1}},
+        {"group_by": {"keys": keys, "aggregate": {"$min_k": {**inner["$min_k"], "odd": 1}}}},
+        {"rank": {"$sub": {"left": {"$sum": [val] * 99}, "right": val, "odd": 1}}},
+        {"rank": {"$knn": {"query": [1.0] * 99, "odd": 1}}},
+        {"limit": {"limit": 1, "odd": 1}},
+        {"select": {"keys": keys, "odd": 1}},
+        {"odd": 1},
+    ):
+        with pytest.raises(ValueError, match="'odd'"):
+            Search.from_dict(search)
+
+
 def test_other_json_is_refused() -> None:
     for read in (Search, GroupBy, Aggregate, Limit, Select):
         with pytest.raises(TypeError, match="to be a dict"):
