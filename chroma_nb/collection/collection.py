@@ -146,7 +146,7 @@ class Collection(SearchingHandle):
                 ids, embeddings, metadatas, documents, images, uris, upsert=True
             )
         )
-        self._add_sparse_vectors(batch)
+        self._add_sparse_vectors(batch, changes=True)
         self._client.api.upsert(self.id, batch, **self._in_database)
 
     def update(
@@ -174,7 +174,7 @@ class Collection(SearchingHandle):
                 batch.embeddings[rows] = vectors
                 batch.embedded = np.zeros(len(batch), dtype=bool)
                 batch.embedded[rows] = True
-        self._add_sparse_vectors(batch)
+        self._add_sparse_vectors(batch, changes=True)
         self._client.api.update(self.id, batch, **self._in_database)
 
     def _without_known(self, given: validation.Given) -> validation.Given:

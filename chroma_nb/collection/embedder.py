@@ -49,6 +49,13 @@ def _texts_under(source: str, batch: RecordBatch) -> Sequence[Any]:
     return [(metadata or {}).get(source) for metadata in batch.metadatas or ()]
 
 
+def _loses(metadata: Metadata | None, source: str, key: str) -> bool:
+    """Say whether a change takes the text away that the vector under a key was made of, and says nothing of the vector."""
+    if not metadata or source not in metadata or key in metadata:
+        return False
+    return not isinstance(metadata[source], str)
+
+
 @public_class
 class EmbeddingHandle(CollectionHandle):
     """A collection whose texts can be embedded.
@@ -155,10 +162,15 @@ class EmbeddingHandle(CollectionHandle):
             self._sparse_functions[key] = function
         return self._sparse_functions[key]
 
-    def _add_sparse_vectors(self, batch: RecordBatch) -> None:
+    def _add_sparse_vectors(self, batch: RecordBatch, *, changes: bool = False) -> None:
         """Put into the metadata the sparse vectors that the schema makes of documents or of other metadata.
 
         A vector that a record brings, or None in its place, is left alone.
+
+        Args:
+            batch: The records that are written.
+            changes: They change records that exist. Where such a record loses the text that its vector was made of, it
+                loses the vector, by which it would still be found. Chroma 1.5.9 leaves it there.
 
         Raises:
             ValueError: Its function cannot be built, or returns something else than a sparse vector for each text.
@@ -171,17 +183,19 @@ class EmbeddingHandle(CollectionHandle):
             metadatas: list[Metadata | None] = list(batch.metadatas or [None] * len(batch))
             found = {
                 row: text
-                for row, (text, metadata) in enumerate(
-                    zip(_texts_under(source, batch), metadatas, strict=False)
-                )
-                if isinstance(text, str) and not (metadata and key in metadata)
+                for row, text in enumerate(_texts_under(source, batch))
+                if isinstance(text, str) and key not in (metadatas[row] or {})
             }
-            if not found:
-                continue
-            vectors = self._stored_vectors_of(key, list(found.values()))
-            for row, stored in zip(found, vectors, strict=True):
-                metadatas[row] = {**(metadatas[row] or {}), key: stored}
-            batch.metadatas = metadatas
+            made: dict[int, Any] = {}
+            if changes:
+                made = {row: None for row, one in enumerate(metadatas) if _loses(one, source, key)}
+            if found:
+                vectors = self._stored_vectors_of(key, list(found.values()))
+                made.update(zip(found, vectors, strict=True))
+            if made:
+                for row, value in made.items():
+                    metadatas[row] = {**(metadatas[row] or {}), key: value}
+                batch.metadatas = metadatas
 
     def _stored_vectors_of(self, key: str, texts: list[str]) -> list[StoredVector]:
         """Return a sparse vector for each text as it is stored, checked.

@@ -476,6 +476,28 @@ def test_vectors_of_a_metadata_field(of_texts: Any) -> None:
 
 
 @NO_SPARSE
+@pytest.mark.beyond_chroma("a vector that goes with its text")
+def test_a_vector_goes_with_the_text_that_it_was_made_of(of_texts: Any, lib: Any) -> None:
+    metadatas = [{"title": "abc", "k": one} for one in range(5)]
+    of_texts.add(ids=list("abcde"), embeddings=[[1.0, 0.0]] * 5, metadatas=metadatas)
+    own = lib.SparseVector([99], [1.0])
+    of_texts.update(
+        ids=list("abcd"),
+        metadatas=[{"title": None}, {"title": 7}, {"title": None, "of title": own}, {"k": 9}],
+    )
+    assert sparse(of_texts, "of title") == ["none", "none", [99], [3], [3]]
+    assert [one["k"] for one in of_texts.get()["metadatas"]] == [0, 1, 2, 9, 4]
+    of_texts.upsert(ids=["e", "f"], embeddings=VECTORS, metadatas=[{"title": None}, {"title": 5}])
+    assert sparse(of_texts, "of title")[4:] == ["none", "none"]
+    found = of_texts.search(lib.Search(rank=lib.Knn("abc", key="of title")))
+    assert found["ids"] == [["d"]]
+    # An update takes no document away, and so no vector of one.
+    of_texts.update(ids=["d"], documents=["xx"], embeddings=VECTORS[:1])
+    of_texts.update(ids=["d", "e"], documents=[None, "y"], embeddings=VECTORS)
+    assert sparse(of_texts)[3:5] == [[2], [1]]
+
+
+@NO_SPARSE
 def test_a_function_that_returns_too_few(of_texts: Any, lengths: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(lengths, "__call__", lambda self, input: [])
     with pytest.raises(ValueError, match=r"(?i)sparse"):
