@@ -203,8 +203,8 @@ class ClientAPI(Connection, Displayed):
             configured = (configuration or {}).get("embedding_function")
             embedding_function = configured or embedding_function
         collection = self.collection_of(info, embedding_function, data_loader)
+        check_same_index(given, configuration, info.configuration)
         if given is not None:
-            check_same_index(given, info.configuration)
             hold_functions(collection, schema, given)
         return collection
 

@@ -93,12 +93,31 @@ def schema_to_json(schema: Any) -> dict[str, Any]:
     return json
 
 
-def check_same_index(schema: dict[str, Any], configuration: dict[str, Any]) -> None:
-    """Warn where a store has another index than a schema asks for."""
-    if vector_config(schema).get("spann") and not configuration.get("spann"):
+def check_same_index(
+    schema: dict[str, Any] | None, asked: dict[str, Any] | None, configuration: dict[str, Any]
+) -> None:
+    """Warn where a store has another index than a schema or a configuration asks for.
+
+    Args:
+        schema: What was asked for, None where no schema was given.
+        asked: The `configuration` argument.
+        configuration: What the collection has.
+    """
+    numbers = {
+        name: one for name, one in ((asked or {}).get("spann") or {}).items() if one is not None
+    }
+    # The distance is kept.
+    numbers.pop("space", None)
+    of_schema = schema is not None and vector_config(schema).get("spann")
+    if (of_schema or numbers) and not configuration.get("spann"):
+        what, instead = (
+            ("SpannIndexConfig", "VectorIndexConfig(hnsw=HnswIndexConfig(...))")
+            if of_schema
+            else ("spann", 'configuration={"hnsw": {...}}')
+        )
         warnings.warn(
-            "SpannIndexConfig is for Chroma's cloud: this store has a graph (HNSW) with its own numbers in its place. Set "
-            "those with VectorIndexConfig(hnsw=HnswIndexConfig(...)).",
+            f"{what} is for Chroma's cloud: this store has a graph (HNSW) with its own numbers in its place. Set "
+            f"those with {instead}.",
             UserWarning,
             stacklevel=4,
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.filters.numbers import INT_MAX, INT_MIN
-from chroma_nb.schema_json import HNSW_DEFAULTS
+from chroma_nb.schema_json import HNSW_DEFAULTS, HNSW_EXTRA
 from chroma_nb.types import MAX_EF, MAX_NEIGHBORS, MIN_NEIGHBORS, SPACES, Space
 from chroma_nb.validation.texts import check_texts
 from chroma_nb.words import brief, with_article
@@ -22,8 +22,6 @@ _HNSW_USUAL = {
     "ef_search": "10 to 1,000",
     "num_threads": "as many as the machine has cores",
 }
-#: Accepted but not stored, as in Chroma.
-_HNSW_IGNORED = ("num_threads", "batch_size")
 _HNSW_UPDATES = ("ef_search", "num_threads", "batch_size", "sync_threshold", "resize_factor")
 _SPANN_FIELDS = (
     "search_nprobe",
@@ -54,6 +52,8 @@ def created_configuration(
 ) -> dict[str, Any]:
     """Return a new collection's configuration in the form of Chroma's API, without its embedding function.
 
+    Fields of `HNSW_EXTRA` that are given are in it; `reconciled` puts them where a collection has them.
+
     Args:
         configuration: The argument of `create_collection`, or None.
         metadata: The collection's metadata; its ``hnsw:*`` keys are Chroma's older way to configure it.
@@ -66,11 +66,7 @@ def created_configuration(
     given = configuration or {}
     if not isinstance(given, dict):
         raise ValueError(f"Expected configuration to be a dict, got {brief(given)}")
-    unknown = [key for key in given if key not in ("hnsw", "spann", "embedding_function")]
-    if unknown:
-        raise ValueError(
-            f"Unknown configuration field {unknown[0]!r}. Known: hnsw, spann, embedding_function"
-        )
+    _check_known(given)
     hnsw, spann = given.get("hnsw"), given.get("spann")
     if hnsw is not None and spann is not None:
         raise ValueError("hnsw and spann cannot both be provided")
@@ -89,8 +85,7 @@ def created_configuration(
                 raise InvalidArgumentError(
                     f"Failed to parse hnsw parameters from segment metadata: {error}"
                 ) from None
-            if field in result:
-                result[field] = type(result[field])(metadata[key])
+            result[field] = _kind_of(field)(metadata[key])
     if spann is not None:
         # Chroma has spann in its cloud only. Here an hnsw graph of the same distance takes its place.
         for key in _fields("spann", spann):
@@ -98,14 +93,18 @@ def created_configuration(
                 raise ValueError(f"Unknown spann field {key!r}. Known: {', '.join(_SPANN_FIELDS)}")
         hnsw = {"space": spann["space"]} if spann.get("space") is not None else {}
     for key, value in _fields("hnsw", hnsw).items():
-        if key not in (*HNSW_DEFAULTS, *_HNSW_IGNORED):
-            known = ", ".join((*HNSW_DEFAULTS, *_HNSW_IGNORED))
+        if key not in (*HNSW_DEFAULTS, *HNSW_EXTRA):
+            known = ", ".join((*HNSW_DEFAULTS, *HNSW_EXTRA))
             raise InvalidArgumentError(f"unknown field `{brief(key)}`: hnsw has {known}")
         if value is not None:
             _check_hnsw_field(key, value)
-            if key in result:
-                result[key] = type(result[key])(value)
+            result[key] = _kind_of(key)(value)
     return {"hnsw": result, "spann": None}
+
+
+def _kind_of(field: str) -> type[Any]:
+    """Return the type of a field of hnsw."""
+    return type({**HNSW_DEFAULTS, **HNSW_EXTRA}[field])
 
 
 def recorded_configuration(configuration: Any) -> dict[str, Any]:
@@ -207,6 +206,7 @@ def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[
     """
     if not isinstance(configuration, dict):
         raise ValueError(f"Expected configuration to be a dict, got {brief(configuration)}")
+    _check_known(configuration)
     if configuration.get("spann") is not None:
         raise ValueError("Trying to update SPANN config but schema has HNSW")
     hnsw = dict(recorded["hnsw"])
@@ -224,6 +224,14 @@ def updated_configuration(recorded: dict[str, Any], configuration: Any) -> dict[
     if configuration.get("embedding_function") is not None:
         changed["embedding_function"] = configuration["embedding_function"]
     return changed
+
+
+def _check_known(configuration: dict[str, Any]) -> None:
+    for key in configuration:
+        if key not in ("hnsw", "spann", "embedding_function"):
+            raise ValueError(
+                f"Unknown configuration field {brief(key, quoted=True)}. Known: hnsw, spann, embedding_function"
+            )
 
 
 def _fields(part: str, given: Any) -> dict[str, Any]:

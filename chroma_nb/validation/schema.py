@@ -8,11 +8,13 @@ from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.schema_json import (
     GCP_KEY,
     HNSW_DEFAULTS,
+    HNSW_EXTRA,
     INDEXES,
     is_default,
     is_default_function,
     stated,
     vector_config,
+    with_extra,
 )
 from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY
 from chroma_nb.validation.configuration import (
@@ -78,17 +80,24 @@ def reconciled(
     Raises:
         InvalidArgumentError: Both say something, or the schema is none.
     """
+    hnsw = configuration["hnsw"]
+    extra = {name: hnsw[name] for name in HNSW_EXTRA if name in hnsw}
+    configuration = {**configuration, "hnsw": _without_extra(hnsw)}
     if schema is None:
-        return configuration, None
+        return configuration, with_extra(None, extra)
     checked = checked_schema(schema)
     vectors = vector_config(checked)
     made = _graph_of(vectors)
     # What counts is under the embeddings' key. This one is stored and read as well.
     _graph_of(vector_config({"defaults": checked["defaults"]}))
-    if is_default(checked):
-        return configuration, stated(checked)
-    is_plain = configuration["hnsw"] == HNSW_DEFAULTS and is_default_function(
-        configuration.get("embedding_function")
+    said = vectors.get("hnsw") or {}
+    agrees = all(said.get(name, number) == number for name, number in extra.items())
+    if agrees and is_default(checked):
+        return configuration, with_extra(stated(checked), extra)
+    is_plain = (
+        configuration["hnsw"] == HNSW_DEFAULTS
+        and all(number == HNSW_EXTRA[name] for name, number in extra.items())
+        and is_default_function(configuration.get("embedding_function"))
     )
     if not is_plain:
         raise InvalidArgumentError(
@@ -118,7 +127,12 @@ def _graph_of(vectors: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgumentError(
             f"Failed to reconcile schema: Invalid HNSW configuration: {error}"
         ) from None
-    return made
+    # What it has beside stays in the schema.
+    return {**made, "hnsw": _without_extra(made["hnsw"])}
+
+
+def _without_extra(hnsw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in hnsw.items() if name not in HNSW_EXTRA}
 
 
 # -- the form -----------------------------------------------------------------------------------

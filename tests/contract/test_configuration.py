@@ -79,6 +79,7 @@ def test_the_configuration_is_a_copy(client: Any, create: Any) -> None:
     assert hnsw(client.get_collection("docs"))["space"] == "l2"
 
 
+@pytest.mark.filterwarnings("ignore:spann is for Chroma's cloud")
 def test_spann_becomes_hnsw_of_the_same_space(create: Any) -> None:
     collection = create(configuration={"spann": {"space": "cosine", "search_nprobe": 8}})
     assert hnsw(collection)["space"] == "cosine"

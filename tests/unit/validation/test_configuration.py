@@ -27,7 +27,12 @@ DEFAULTS = {
         ({}, {"topic": "x"}, {}),
         ({"hnsw": None, "spann": None}, None, {}),
         ({"hnsw": {"space": "ip", "ef_search": 7}}, None, {"space": "ip", "ef_search": 7}),
-        ({"hnsw": {"num_threads": 2, "batch_size": 5}}, None, {}),
+        (
+            {"hnsw": {"num_threads": 2, "batch_size": 5}},
+            None,
+            {"num_threads": 2, "batch_size": 5},
+        ),
+        (None, {"hnsw:num_threads": 2}, {"num_threads": 2}),
         ({"spann": {"space": "cosine", "search_nprobe": 5}}, None, {"space": "cosine"}),
         (
             None,
