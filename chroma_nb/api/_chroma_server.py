@@ -272,9 +272,12 @@ class ChromaServer(RestAPI):
         searches: Sequence[Search],
         *,
         read_level: str = "index_and_wal",
+        plans: bool = False,
         tenant: str,
         database: str,
     ) -> list[Found]:
+        if plans:
+            raise self._not_offered("explain()")
         for one in searches:
             expression = None if one.condition is None else one.condition.expression
             leaves = [] if expression is None else _leaves(expression)

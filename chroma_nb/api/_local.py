@@ -438,6 +438,7 @@ class Local(API):
         searches: Sequence[Search],
         *,
         read_level: str = "index_and_wal",
+        plans: bool = False,
         tenant: str,
         database: str,
     ) -> list[Found]:
@@ -452,7 +453,7 @@ class Local(API):
         wanted = [prepared(info, *one) for one in zip(searches, filters, strict=True)]
         any_of = Or(tuple(every)) if every else None
         with self.segments.answering(collection_id, any_of) as segment:
-            return found_by(segment, wanted, budget=self._budget)
+            return found_by(segment, wanted, budget=self._budget, plans=plans)
 
     # -- memory and graphs --------------------------------------------------------------------
 

@@ -54,3 +54,5 @@ class Found:
     #: no rank, or a server does not say.
     n_found: list[int] | None = None
     n_scored: int | None = None
+    #: How each `Knn` was answered: strategy, reason, rows read, bytes. None: that was not asked for.
+    plans: list[dict[str, Any]] | None = None

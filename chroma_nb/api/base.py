@@ -389,6 +389,7 @@ class API(ABC):
         searches: Sequence[Search],
         *,
         read_level: str = "index_and_wal",
+        plans: bool = False,
         tenant: str,
         database: str,
     ) -> list[Found]:
@@ -398,6 +399,7 @@ class API(ABC):
             collection_id: The collection.
             searches: Their queries are embeddings and sparse vectors; texts are embedded before.
             read_level: One of `ReadLevel`. A store of ours is always up to date.
+            plans: Say how each `Knn` was answered, too (`Found.plans`).
             tenant: The tenant.
             database: The database.
 

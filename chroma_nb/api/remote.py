@@ -445,6 +445,7 @@ class RemoteAPI(API):
         searches: Sequence[Search],
         *,
         read_level: str = "index_and_wal",
+        plans: bool = False,
         tenant: str,
         database: str,
     ) -> list[Found]:
@@ -452,9 +453,8 @@ class RemoteAPI(API):
         check_meaning(searches)
         for one in searches:
             _check_filters(None if one.condition is None else as_filter(one.condition), None)
-        found: list[Found] = self._ask(
-            "search", Target(tenant, database, collection_id), SearchRequest(searches, read_level)
-        )
+        request = SearchRequest(searches, read_level, plans=plans)
+        found: list[Found] = self._ask("search", Target(tenant, database, collection_id), request)
         return found
 
     def delete(

@@ -234,7 +234,7 @@ class QueryResult(ShownResult):
 
 
 class Explanation(Displayed, dict[str, Any]):
-    """How a query is answered, and why; see `Collection.explain`."""
+    """How a query or a search is answered, and why; see `Collection.explain`. A search has its parts in ``parts``."""
 
     _view = "explanation"
 

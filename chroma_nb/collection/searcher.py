@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from chroma_nb.boundary import public_class
 from chroma_nb.collection.nothing_found import why_nothing
 from chroma_nb.collection.reader import ReadingHandle
 from chroma_nb.collection.reranking import Reranking
+from chroma_nb.collection.results import Explanation
 from chroma_nb.collection.search_result import SearchPart, SearchResult
-from chroma_nb.errors import InvalidArgumentError, with_way_out
+from chroma_nb.errors import InvalidArgumentError, NotSupportedError, with_way_out
 from chroma_nb.filters.expression import contained_texts, field_conditions
 from chroma_nb.scalars import is_integer
 from chroma_nb.schema_json import sparse_index
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from chroma_nb.collection.reranking import Reranker
     from chroma_nb.search.conditions import Condition
     from chroma_nb.search.sparse import SparseVector
-    from chroma_nb.types import Where
+    from chroma_nb.types import Where, WhereDocument
 
 #: What a text is searched by.
 By: TypeAlias = Literal["both", "meaning", "words"]
@@ -113,6 +115,86 @@ class SearchingHandle(ReadingHandle):
         result.fields = self.fields
         result.display_rows = self._client.get_settings().display_rows
         return result
+
+    def explain(
+        self,
+        query_embeddings: Any = None,
+        query_texts: Any = None,
+        ids: Any = None,
+        n_results: int = 10,
+        where: Where | Condition | None = None,
+        where_document: WhereDocument | Condition | None = None,
+        *,
+        search: Search | str | None = None,
+        by: By | None = None,
+    ) -> Explanation:
+        """Return how a query or a search is answered, and why: strategy, engine, selectivity, memory, time.
+
+        Takes what `query` takes; without a query it explains one for the first record's embedding. With `search` it says
+        for each part of a search, each `Knn`, by what it is answered: a graph, an exact scan, the index of the words or of
+        the sparse vectors.
+
+        Args:
+            query_embeddings: As in `query`.
+            query_texts: As in `query`.
+            ids: As in `query`.
+            n_results: As in `query`, and for a text as in `search`.
+            where: As in `query`, and for a text as in `search`.
+            where_document: As in `query`.
+            search: A text, or a `Search`, as in `search`.
+            by: What a text is searched by, as in `search`.
+
+        Raises:
+            InvalidArgumentError: It cannot be carried out, or a query and a search are both given.
+            NotSupportedError: The server does not say.
+        """
+        if search is None:
+            if by is not None:
+                raise InvalidArgumentError("by= is for a text: explain(search='a text', by=...).")
+            return super().explain(
+                query_embeddings, query_texts, ids, n_results, where, where_document
+            )
+        queries = {
+            "query_embeddings": query_embeddings,
+            "query_texts": query_texts,
+            "ids": ids,
+            "where_document": where_document,
+        }
+        for name, value in queries.items():
+            if value is not None:
+                raise InvalidArgumentError(
+                    f"{name}= is for a query, and search= for a search: explain one of the two."
+                )
+        wanted = None if n_results == _N_RESULTS else n_results
+        given = self._given([search], by, wanted, where, 0)
+        check_meaning(given)
+        names = _part_names(given[0])
+        embedded = self._embedded(given)
+        started = time.perf_counter()
+        (found,) = self._client.api.search(self.id, embedded, plans=True, **self._in_database)
+        elapsed = time.perf_counter() - started
+        if found.plans is None and names:
+            raise NotSupportedError(
+                "This server carries out searches, and does not say how. A later chroma_nb there does."
+            )
+        why = why_nothing(given[0], found, names)
+        if given[0].score is None:
+            strategy, reason = "storage order", "there is no rank"
+        elif not names:
+            strategy, reason = "empty", "the rank has no Knn, and so scores no record"
+        else:
+            strategy = f"search by {', '.join(names)}"
+            reason = "each part is answered by itself, and their numbers are put together"
+        return Explanation(
+            collection=self.name,
+            strategy=strategy,
+            reason=reason if len(names) != 1 else "the scores follow from this part alone",
+            **({} if why is None else {"nothing_found_because": why}),
+            parts=dict(zip(names, found.plans or (), strict=True)),
+            n_scored=found.n_scored,
+            n_found=len(found.ids),
+            elapsed_ms=round(elapsed * 1e3, 3),
+        )
 
     def _given(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,15 @@ def _get(shown: GetResult) -> str:
 
 def _explanation(shown: Explanation) -> str:
     first = shorten(clean(f"{shown.get('strategy')}: {shown.get('reason')}"), _LINE)
-    rest = [f"{key} {shown[key]}" for key in shown if key not in ("strategy", "reason")]
+    rest = [f"{key} {shown[key]}" for key in shown if key not in ("strategy", "reason", "parts")]
     lines = textwrap.wrap(
         clean(", ".join(rest)), _LINE, initial_indent="  ", subsequent_indent="  ", max_lines=8
     )
+    parts = shown.get("parts")
+    for name, part in itertools.islice((parts if isinstance(parts, dict) else {}).items(), _KEYS):
+        numbers = f"rows_read {part.get('rows_read')}, work_bytes {part.get('work_bytes')}"
+        said = f"{name}: {part.get('strategy')} ({numbers}): {part.get('reason')}"
+        lines.append(_line(" ", said))
     return "\n".join([first, *lines])
 
 

@@ -142,6 +142,11 @@ class MetadataReader(ABC):
         """
 
     @property
+    def sparse_keys(self) -> frozenset[str]:
+        """The keys whose sparse vectors, or words, have an index in memory."""
+        return frozenset()
+
+    @property
     @abstractmethod
     def longest(self) -> int:
         """UTF-8 bytes that the texts of one record have at most."""

@@ -408,6 +408,10 @@ class LoadedMetadata(MetadataReader):
         return sum(pool.text_bytes(labels) for pool in pools)
 
     @property
+    def sparse_keys(self) -> frozenset[str]:
+        return self._sparse.keys
+
+    @property
     def longest(self) -> int:
         # Asked for by each answer.
         texts = self._ids.longest + self._documents.longest + self._metadatas.longest

@@ -18,6 +18,7 @@ from chroma_nb.search.grouped import kept_of_groups
 from chroma_nb.search.ranks import knn_leaves, operands
 from chroma_nb.search.sparse import SparseVector
 from chroma_nb.segment.answers import Asked, room_for, vectors_of
+from chroma_nb.segment.search_plans import dense_plan, nothing_plan, sparse_plan
 from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from chroma_nb.search.expression import Search
     from chroma_nb.search.grouping import GroupBy
     from chroma_nb.search.ranks import Knn, Rank
+    from chroma_nb.segment.planner import Plan
     from chroma_nb.segment.segment import Segment
     from chroma_nb.types import CollectionInfo, Neighbors
 
@@ -125,7 +127,11 @@ _NOTHING = _Part(_NO_LABELS, np.empty(0, dtype=np.float32))
 
 
 def found_by(
-    segment: Segment, searches: Sequence[Prepared], *, budget: Callable[[], int]
+    segment: Segment,
+    searches: Sequence[Prepared],
+    *,
+    budget: Callable[[], int],
+    plans: bool = False,
 ) -> list[Found]:
     """Carry out searches, one after the other.
 
@@ -133,6 +139,7 @@ def found_by(
         segment: What answers; the caller holds it.
         searches: The searches, which `SearchLimits` has checked.
         budget: Returns the bytes that the loaded collections may hold, for a large answer that may be refused.
+        plans: Say how each `Knn` was answered.
 
     Raises:
         InvalidArgumentError: A query is not of the collection's dimension, or no embedding at all.
@@ -142,7 +149,7 @@ def found_by(
     queries = [_dense_queries(segment.info, one.search) for one in searches]
     with contextlib.ExitStack() as rooms:
         return [
-            _Searcher(segment, one, dense, budget).found(rooms)
+            _Searcher(segment, one, dense, budget, plans=plans).found(rooms)
             for one, dense in zip(searches, queries, strict=True)
         ]
 
@@ -180,6 +187,7 @@ class _Searcher:
         prepared: The search.
         queries: Its dense queries, shape (n, dimension), float32, C-contiguous; none where nothing has a dimension yet.
         budget: Returns the bytes that the loaded collections may hold.
+        plans: Whether to note how each `Knn` is answered.
     """
 
     def __init__(
@@ -188,6 +196,8 @@ class _Searcher:
         prepared: Prepared,
         queries: NDArray[np.float32],
         budget: Callable[[], int],
+        *,
+        plans: bool,
     ) -> None:
         self._segment = segment
         self._metadata = segment.metadata
@@ -198,6 +208,8 @@ class _Searcher:
         self._parts: list[_Part] = []
         #: How many records are scored.
         self._n_scored: int | None = None
+        #: How each `Knn` was answered; None: nobody asks.
+        self._plans: list[dict[str, Any]] | None = [] if plans else None
 
     def found(self, rooms: contextlib.ExitStack) -> Found:
         """Return the answer.
@@ -261,12 +273,14 @@ class _Searcher:
         dense = [leaf.limit for leaf in leaves if not isinstance(leaf.query, SparseVector)]
         k = min(n_live, max(dense, default=0))
         near: Neighbors | None = None
+        plan: Plan | None = None
+        most = n_live if mask is None else int(np.count_nonzero(mask))
+        n_allowed = None if self._expression is None else most
         if k and len(self._queries):
             # All of them together: the vectors are read once.
             filtered = self._expression is not None
-            most = k if mask is None else min(k, int(np.count_nonzero(mask)))
-            rooms.enter_context(self._room_for_neighbors(most * len(self._queries)))
-            near, _ = self._segment.nearest(self._queries, k, mask, filtered=filtered)
+            rooms.enter_context(self._room_for_neighbors(min(k, most) * len(self._queries)))
+            near, plan = self._segment.nearest(self._queries, k, mask, filtered=filtered)
         row = n_more = 0
         for leaf in leaves:
             if isinstance(leaf.query, SparseVector):
@@ -281,7 +295,21 @@ class _Searcher:
             else:
                 part = _Part(near.labels[row, : leaf.limit], near.distances[row, : leaf.limit])
                 row += 1
+            if self._plans is not None:
+                self._plans.append(self._plan(leaf, plan, n_allowed, len(part.labels)))
             yield part
+
+    def _plan(self, leaf: Knn, plan: Plan | None, n_allowed: int | None, n: int) -> dict[str, Any]:
+        """Return how a `Knn` was answered, which has found n records."""
+        is_sparse = isinstance(leaf.query, SparseVector)
+        if not leaf.limit or not self._metadata.n_live or (plan is None and not is_sparse):
+            made = nothing_plan(self._segment, leaf.limit)
+        elif plan is None or is_sparse:
+            n_bytes = _SPARSE_BYTES * self._metadata.n_labels
+            made = sparse_plan(self._segment, leaf.key, n_allowed, n_bytes)
+        else:
+            made = dense_plan(self._segment, plan, n * _NEIGHBOR_BYTES)
+        return {**made, "n_found": n}
 
     def _room_for_neighbors(self, n: int) -> Grant:
         what = (
@@ -356,6 +384,7 @@ class _Searcher:
         if self._n_scored is not None:
             found.n_found = [len(part.labels) for part in self._parts]
             found.n_scored = self._n_scored
+        found.plans = self._plans
         return found
 
 

@@ -17,6 +17,7 @@ _POSITIONS = (
     "positions",
     "`true`: say at which place, from 0, each `$knn` found each record, -1 for none",
 )
+_PLANS = ("plans", "`true`: say how each `$knn` was answered")
 _PAGE = (("limit", "At most this many"), ("offset", "Leave out this many first"))
 
 
@@ -60,7 +61,7 @@ def _endpoint(name: str, answer: Any, body: type[s.Body] | None = None, **option
 # Records.
 _endpoint("query", s.QueryAnswer, s.QueryBody, query=(_EMBEDDINGS,))
 _endpoint("scan", s.ScanAnswer, s.ScanBody)
-_endpoint("search", s.SearchAnswer, s.SearchBody, query=(_EMBEDDINGS, _POSITIONS))
+_endpoint("search", s.SearchAnswer, s.SearchBody, query=(_EMBEDDINGS, _POSITIONS, _PLANS))
 _endpoint("get", s.GetAnswer, s.GetBody, query=(_EMBEDDINGS,))
 _endpoint(
     "add",

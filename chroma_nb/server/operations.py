@@ -164,9 +164,9 @@ def search(call: Call[SearchRequest]) -> list[Found]:
     check_n_found(
         call.settings, asked.searches, lambda: call.api.count(call.collection_id, **call.where_to)
     )
-    return call.api.search(
-        call.collection_id, asked.searches, read_level=asked.read_level, **call.where_to
-    )
+    # An API of one's own may not know of plans.
+    more: dict[str, Any] = call.where_to | ({"plans": True} if asked.plans else {})
+    return call.api.search(call.collection_id, asked.searches, read_level=asked.read_level, **more)
 
 
 @handles

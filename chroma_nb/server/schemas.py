@@ -399,6 +399,8 @@ class SearchAnswer(Answer):
     #: With `positions`: how many records each `$knn` found, and how many are scored; null without a rank.
     found: list[list[int] | None] | None = None
     scored: list[int | None] | None = None
+    #: With `plans`: how each `$knn` was answered.
+    plans: list[list[dict[str, Any]] | None] | None = None
 
 
 class Deleted(Answer):

@@ -154,6 +154,24 @@ class SearchTests(APITests):
         assert (second.n_found, second.n_scored, second.ids) == ([1, 1], 0, [])
         assert (third.n_found, third.n_scored) == (None, None)
 
+    def test_how_each_query_was_answered(self, api: API) -> None:
+        collection_id = self.five(api, sparse=True)
+        words = ChromaBm25EmbeddingFunction()(["red apple"])[0]
+        rank = q(limit=2) + Knn(words, key=K.DOCUMENT) + cases.s() + q(limit=0)
+        asked = [Search(rank=rank), Search(where=K("c") == "x", rank=q()), Search()]
+        first, second, third = api.search(collection_id, asked, plans=True, **PLACE)
+        assert first.plans is not None
+        assert second.plans is not None
+        dense, of_words, sparse, nothing = first.plans
+        assert (dense["strategy"], dense["n_found"], dense["rows_read"]) == ("exact", 2, 5)
+        assert (of_words["n_found"], sparse["n_found"]) == (3, 3)
+        assert (nothing["strategy"], nothing["n_found"]) == ("empty", 0)
+        assert all(one["reason"] and one["work_bytes"] >= 0 for one in first.plans)
+        assert second.plans[0]["strategy"] == "exact over the matches"
+        assert (second.plans[0]["n_allowed"], second.plans[0]["rows_read"]) == (2, 2)
+        assert not third.plans
+        assert api.search(collection_id, asked[:1], **PLACE)[0].plans is None
+
     def test_nothing_is_found_where_nothing_is(self, api: API) -> None:
         info = create(api, "empty")
         asked = [Search(rank=q()).select_all(), Search().select_all(), Search(K("a") == 1)]

@@ -215,11 +215,13 @@ class SearchRequest(Request):
         searches: The searches.
         read_level: One of Chroma's.
         positions: Say where each `Knn` found each record. Chroma's clients do not ask for that.
+        plans: Say how each `Knn` was answered.
     """
 
     searches: Sequence[Search]
     read_level: str = "index_and_wal"
     positions: bool = True
+    plans: bool = False
 
 
 @dataclass(frozen=True)

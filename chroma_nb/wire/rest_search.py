@@ -81,6 +81,8 @@ def write_searches(path: dict[str, str], request: SearchRequest, base64: Base64)
     searches = [_write_search(one) for one in request.searches]
     # Of another server than ours only what Chroma's API has.
     params = {"embeddings": "base64", "positions": "true"} if base64.queries else None
+    if params is not None and request.plans:
+        params["plans"] = "true"
     return Sent(path, {"searches": searches, "read_level": request.read_level}, params)
 
 
@@ -114,7 +116,8 @@ def read_searches(arrived: Arrived) -> SearchRequest:
     """
     body = arrived.body
     searches = [_read_search(one, f"searches[{at}]") for at, one in enumerate(body.searches)]
-    return SearchRequest(searches, body.read_level, arrived.query.get("positions") == "true")
+    wanted = [arrived.query.get(name) == "true" for name in ("positions", "plans")]
+    return SearchRequest(searches, body.read_level, *wanted)
 
 
 def _read_search(payload: Any, where: str) -> Search:
@@ -276,6 +279,8 @@ def write_found(answers: Sequence[Found], request: SearchRequest, base64: bool) 
         ]
         written["found"] = [one.n_found for one in answers]
         written["scored"] = [one.n_scored for one in answers]
+    if request.plans:
+        written["plans"] = [one.plans for one in answers]
     return written
 
 
@@ -308,6 +313,9 @@ def read_found(found: Any, request: SearchRequest) -> list[Found]:
     if positions is not None:
         positions = _each(found, "positions", n_searches)
     # A server of an earlier release does not say how many.
+    plans = None
+    if request.plans and found.get("plans") is not None:
+        plans = _each(found, "plans", n_searches)
     has_counts = found.get("found") is not None and found.get("scored") is not None
     counts = _each(found, "found", n_searches) if has_counts else None
     scored = _each(found, "scored", n_searches) if has_counts else [None] * n_searches
@@ -333,6 +341,8 @@ def read_found(found: Any, request: SearchRequest) -> list[Found]:
         if counts is not None and counts[at] is not None and search.score is not None:
             answer.n_found = _read_counts(counts[at], n_leaves)
             (answer.n_scored,) = _read_counts([scored[at]], 1)
+        if plans is not None and plans[at] is not None:
+            answer.plans = _read_plans(plans[at], n_leaves)
         answers.append(answer)
     return answers
 
@@ -376,3 +386,16 @@ def _read_counts(values: Any, size: int) -> list[int]:
     if len(counts) != size or any(type(one) is not int or one < 0 for one in counts):
         raise AnswerError(f"'found' and 'scored' have something else than {size:,} counts")
     return counts
+
+
+def _read_plans(values: Any, size: int) -> list[dict[str, Any]]:
+    plans: list[dict[str, Any]] = check_kind(values, list, "'plans'")
+    if len(plans) != size:
+        raise AnswerError(f"'plans' has {len(plans):,} entries for {size:,} queries")
+    for plan in plans:
+        check_kind(plan, dict, "a plan")
+        for name in ("strategy", "reason"):
+            check_kind(plan.get(name), str, f"{name!r} of a plan")
+        for value in plan.values():
+            check_kind(value, (str, int, float, bool, type(None)), "a value of a plan")
+    return plans

@@ -73,6 +73,7 @@ def objects_of(client: Any, collection: Any) -> dict[str, Any]:
         ),
         "fields": collection.fields,
         "explain": collection.explain(query_texts=asked[:1]),
+        "explain search": collection.explain(search=asked[0]),
         "status": collection.get_indexing_status(),
         "memory": client.memory,
         "report": client.memory.report(),

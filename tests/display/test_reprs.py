@@ -36,6 +36,7 @@ NAMES = [
     "comparison",
     "fields",
     "explain",
+    "explain search",
     "status",
     "memory",
     "report",

@@ -34,6 +34,7 @@ from chroma_nb.client import (
     ClientMemory,
 )
 from chroma_nb.collection import Collection
+from chroma_nb.search import Knn, Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -412,6 +413,10 @@ def test_all_of_it_crosses_the_wire(raw: Raw, server: Running) -> None:
         assert theirs.fields.describe() == mine.fields.describe()
         assert list(theirs.fields) == list(mine.fields) == ["even", "n"]
         assert list(theirs.explain()) == list(mine.explain())
+        search = Search(rank=Knn(vectors[0]))
+        plans = [one.explain(search=search)["parts"]["meaning"] for one in (mine, theirs)]
+        assert plans[0]["strategy"] == plans[1]["strategy"]
+        assert list(plans[0]) == list(plans[1])
         question = {"query_embeddings": vectors[:3], "where": theirs.fields["n"] < 1_000}
         include = ["distances", "embeddings", "metadatas"]
         here, there = (one.query(**question, include=include) for one in (mine, theirs))

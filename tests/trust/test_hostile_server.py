@@ -29,6 +29,9 @@ from chroma_nb.memory import preflight
 from chroma_nb.memory.report import MemoryReport
 from chroma_nb.search import Knn, Search
 from chroma_nb.types import FieldSummary, IndexingStatus
+from chroma_nb.wire.answers import UNUSABLE
+from chroma_nb.wire.requests import SearchRequest
+from chroma_nb.wire.rest_search import read_found
 from chroma_nb.wire.text import _text_bytes
 from tests.support.json_halves import HALVES
 from tests.trust.listening import Answer, Listening
@@ -87,6 +90,7 @@ GOOD: dict[str, Any] = {
         "positions": [[[0]]],
         "found": [[1]],
         "scored": [1],
+        "plans": [[{"strategy": "exact", "reason": "there is no graph", "rows_read": 1}]],
     },
     "scan": {
         "scan": "token",
@@ -341,6 +345,35 @@ def are_found(found: Any) -> bool:
         and all(len(part.positions) == len(ids) for part in found.parts[0] or ())
         and all(fits(part.n_found, int | None) for part in found.parts[0] or ())
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("found", [[-1]]),
+        ("found", [[True]]),
+        ("found", [[1, 1]]),
+        ("found", [5]),
+        ("found", [[1], [1]]),
+        ("scored", [None]),
+        ("scored", [1.5]),
+        ("plans", [[]]),
+        ("plans", [["exact"]]),
+        ("plans", [[{"strategy": "exact"}]]),
+        ("plans", [[{"strategy": "exact", "reason": "x", "rows_read": [1]}]]),
+        ("plans", [{}]),
+        ("plans", 5),
+    ],
+)
+def test_what_is_said_of_a_search_is_checked(name: str, odd: Any) -> None:
+    request = SearchRequest([Search(rank=Knn([1.0, 2.0])).select_all()], plans=True)
+    (found,) = read_found(GOOD["search"], request)
+    assert (found.n_found, found.n_scored) == ([1], 1)
+    with pytest.raises(UNUSABLE):
+        read_found({**GOOD["search"], name: odd}, request)
+    earlier = {one: GOOD["search"][one] for one in GOOD["search"].keys() - {"found", "plans"}}
+    (found,) = read_found(earlier, request)
+    assert (found.n_found, found.plans) == (None, None)
 
 
 #: Call -> a check that what it returned has the promised type and agrees with the answer.

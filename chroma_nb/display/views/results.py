@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from chroma_nb.harmless import clean
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from chroma_nb.api.base import API
     from chroma_nb.collection.fields import Fields
@@ -48,6 +49,8 @@ _FIELDS = 20
 _DESCRIBED = 200
 #: Values of a key that are shown, with how many records have them.
 _VALUES = 8
+#: Parts of an explained search that are shown.
+_PARTS_SHOWN = 6
 #: Queries of one result that are shown.
 _QUERIES = 5
 
@@ -235,20 +238,48 @@ def view_query(shown: QueryResult) -> View:
 
 
 def view_explanation(shown: Explanation) -> View:
-    """Return how a query is answered, as pairs."""
-    first = ("strategy", "reason", "engine", "answered_from", "held_because")
-    order = [*(key for key in first if key in shown), *(key for key in shown if key not in first)]
-    rows = []
-    for key in order:
-        value = shown[key]
-        cell = Cell(format_bytes(value)) if key.endswith("_bytes") else value_cell(value)
-        rows.append((key.replace("_", " "), replace(cell, number=False)))
+    """Return how a query is answered, as pairs; of a search each part in a column."""
+    plain = {key: value for key, value in shown.items() if key != "parts"}
+    rows = [(_said(key), _explained(key, plain[key])) for key in _in_order(plain)]
+    parts = shown.get("parts")
+    if isinstance(parts, dict) and parts:
+        return "explained", {"rows": rows, "table": _parts_table(parts)}
     return "pairs", {
         "lead": "",
-        "caption": "How the query is answered",
+        "caption": f"How the {'search' if 'parts' in shown else 'query'} is answered",
         "rows": rows,
         "folded": None,
     }
+
+
+def _in_order(explained: Iterable[str]) -> list[str]:
+    names = list(explained)
+    first = ("strategy", "reason", "engine", "answered_from", "held_because")
+    return [*(key for key in first if key in names), *(key for key in names if key not in first)]
+
+
+def _said(key: str) -> str:
+    return shorten(key.replace("_", " "), ID)
+
+
+def _explained(key: str, value: Any) -> Cell:
+    is_size = key.endswith("_bytes") and isinstance(value, int)
+    return replace(Cell(format_bytes(value)) if is_size else value_cell(value), number=False)
+
+
+def _parts_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a row for each thing that is said of the parts of a search, and a column for each part."""
+    some = dict(itertools.islice(parts.items(), _PARTS_SHOWN))
+    said = (key for part in some.values() for key, value in part.items() if value is not None)
+    names = _in_order(dict.fromkeys(said))
+    rows = [
+        [Cell(_said(key)), *(_explained(key, part.get(key)) for part in some.values())]
+        for key in names
+    ]
+    caption = "How each part is answered"
+    if len(some) < len(parts):
+        caption += f"; {showing(len(some), len(parts), 'part')}"
+    return Table(caption, [head("part"), *(head(name) for name in some)], rows)
 
 
 def view_fields(shown: Fields) -> View:

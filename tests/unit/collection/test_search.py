@@ -254,6 +254,54 @@ def test_where_the_filter_alone_decides_it_has_the_reason(five: Any) -> None:
     assert "No record has the metadata key" in _page(result)
 
 
+def test_a_search_is_explained_part_by_part(five: Any) -> None:
+    explained = five.explain(search="red apple")
+    assert list(explained["parts"]) == ["meaning", "words"]
+    assert explained["parts"]["meaning"]["strategy"] == "exact"
+    assert explained["parts"]["words"]["strategy"] == "index of the words"
+    assert explained["n_found"] == len(five.search("red apple")["ids"][0])
+    page = _page(explained)
+    assert _heads(page) == ["part", "meaning", "words"]
+    assert "there is no graph" in page
+    assert "words: index of the words" in display.text(explained)
+    one = five.explain(search="apple", by="words", where={"c": "x"}, n_results=1)
+    assert (one["n_found"], one["n_scored"]) == (1, 1)
+    assert one["parts"]["words"]["n_allowed"] == 2
+    sparse = five.explain(search=Search(rank=Knn(SparseVector([1], [1.0]), key="sp")))
+    assert sparse["parts"]["sp"]["strategy"] == "index of the sparse vectors"
+    assert five.explain(search=Search())["strategy"] == "storage order"
+    assert five.explain(search=Search(rank=Val(1.0)))["strategy"] == "empty"
+    assert "very common ones" in five.explain(search="the", by="words")["nothing_found_because"]
+    assert "strategy" in five.explain(query_texts="red"), "a query is explained as before"
+
+
+def test_without_room_a_search_reads_the_texts() -> None:
+    settings = chroma_nb.Settings(progress=False, memory_budget="1 kB")
+    with chroma_nb.EphemeralClient(settings) as client:
+        made = client.create_collection("large", embedding_function=Letters())
+        made.add(ids=cases.IDS, documents=cases.DOCUMENTS)
+        parts = made.explain(search="red")["parts"]
+        assert parts["words"]["strategy"] == "exact over all texts"
+        assert parts["words"]["rows_read"] == 5
+        assert parts["words"]["answered_from"] == "disk"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"search": "x", "query_texts": "y"}, "query_texts"),
+        ({"search": "x", "ids": ["a"]}, "ids"),
+        ({"by": "words"}, "search="),
+        ({"search": Search(), "by": "words"}, "by"),
+        ({"search": Search(), "n_results": 3}, "n_results"),
+        ({"search": "x", "by": "smell"}, "smell"),
+    ],
+)
+def test_what_cannot_be_explained_is_named(five: Any, arguments: Any, name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=name):
+        five.explain(**arguments)
+
+
 def _deep(n: int) -> Any:
     rank: Any = Knn("x")
     for _ in range(n):
