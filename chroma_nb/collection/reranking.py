@@ -102,7 +102,7 @@ class Reranking:
         order = order[page.offset : None if page.limit is None else page.offset + page.limit]
         self.scores.append([scores[at] for at in order])
         ordered = _at(found, order)
-        if DOCUMENT_KEY not in search.selected.keys:
+        if DOCUMENT_KEY not in search.selected.names:
             ordered = replace(ordered, documents=None)
         return ordered
 

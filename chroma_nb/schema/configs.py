@@ -37,7 +37,7 @@ class IndexConfig:
                 continue
             known = f"It has {', '.join(self.fields)}." if self.fields else "It has no fields."
             raise ValueError(
-                f"{brief(name, quoted=True)} is not a valid field for {type(self).__name__}. {known}"
+                f"{brief(name, quoted=True)} is not a valid field for {type(self).__name__}, and extra ones are not permitted. {known}"
                 f"{did_you_mean(name, self.fields)}"
             )
 
@@ -281,11 +281,11 @@ def _source_key(owner: type[IndexConfig], source_key: Any) -> str | None:
         return None
     if not isinstance(source_key, str):
         raise ValueError(
-            f"source_key of {owner.__name__} must be str or Key, got {type(source_key).__name__}"
+            f"source_key must be str or Key, got {type(source_key).__name__} for {owner.__name__}"
         )
     if source_key.startswith("#") and source_key != DOCUMENT_KEY:
         raise ValueError(
-            f"source_key of {owner.__name__} cannot begin with '#', got {brief(source_key, quoted=True)}. The only one that "
+            f"source_key cannot begin with '#', got {brief(source_key, quoted=True)} for {owner.__name__}. The only one that "
             f"does is K.DOCUMENT, {DOCUMENT_KEY!r}."
         )
     return source_key

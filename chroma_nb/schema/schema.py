@@ -222,9 +222,10 @@ class Schema(Displayed):
 
     def _checked(self, verb: str, config: Any, key: Any) -> str | None:
         """Return the key's name; raise ValueError where the two do not go together."""
-        able, unable = ("enable", "enabled") if verb == "create" else ("disable", "deleted")
+        creates = verb == "create"
+        able = "enable" if creates else "disable"
         if config is None and key is None:
-            what = "all index types globally" if verb == "create" else "all indexes"
+            what = "all index types globally" if creates else "all indexes"
             raise ValueError(f"Cannot {able} {what}. Must specify either config or key.")
         name = key.name if isinstance(key, Key) else key
         if name is not None and not isinstance(name, str):
@@ -232,9 +233,10 @@ class Schema(Displayed):
                 f"Expected key to be a str or K(...), got {brief(name, quoted=True)} ({type(name).__name__})"
             )
         if name == EMBEDDING_KEY:
+            refused = "create index on special key '#embedding'" if creates else "modify #embedding"
             raise ValueError(
-                f"Cannot {verb} an index on {EMBEDDING_KEY!r}, which has the one of all embeddings. Configure that "
-                "without a key: create_index(config=VectorIndexConfig(...))."
+                f"Cannot {refused}, which has the index of all embeddings. Configure that without a key: "
+                "create_index(config=VectorIndexConfig(...))."
             )
         if name == DOCUMENT_KEY and not isinstance(config, FtsIndexConfig):
             raise ValueError(
@@ -255,17 +257,19 @@ class Schema(Displayed):
                 f"{', '.join(kind.__name__ for kind in _CONFIGS)}; HnswIndexConfig is a part of one: "
                 "VectorIndexConfig(hnsw=HnswIndexConfig(...))."
             )
-        if isinstance(config, VectorIndexConfig) and name is not None and verb == "create":
+        if isinstance(config, VectorIndexConfig) and name is not None and creates:
             raise ValueError(
                 "Vector index cannot be enabled on specific keys. Use create_index(config=VectorIndexConfig(...)) "
                 "without specifying a key to configure the vector index globally."
             )
         if isinstance(config, FtsIndexConfig) and name != DOCUMENT_KEY:
-            raise ValueError(
-                f"FTS index can only be {unable} on #document key. Use {verb}_index(config=FtsIndexConfig(), "
-                "key='#document')"
+            only = (
+                "FTS index can only be enabled on #document key"
+                if creates
+                else "Deleting FTS index is only supported on #document key"
             )
-        if isinstance(config, SparseVectorIndexConfig) and name is None and verb == "create":
+            raise ValueError(f"{only}. Use {verb}_index(config=FtsIndexConfig(), key='#document')")
+        if isinstance(config, SparseVectorIndexConfig) and name is None and creates:
             raise ValueError(
                 "Sparse vector index must be created on a specific key. Please specify a key using: "
                 "create_index(config=SparseVectorIndexConfig(...), key='your_key')"

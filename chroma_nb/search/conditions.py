@@ -331,7 +331,9 @@ def _joined(operator: str, *conditions: Condition | dict[str, Any]) -> Condition
 def _read(where: Any) -> Condition:
     """Return a condition of what `_without_conditions` returned."""
     if not isinstance(where, dict):
-        raise TypeError(f"Expected a condition to be a dict, got {shown(where)}")
+        raise TypeError(f"Expected dict for a condition, got {shown(where)}")
+    if not where:
+        raise ValueError("A condition cannot be empty, got {}. No filter at all is None.")
     if len(where) != 1:
         raise ValueError(
             f"Expected one condition in a dict, got {shown(where)}. Join several with $and: "
@@ -344,7 +346,7 @@ def _read(where: Any) -> Condition:
         if not isinstance(value, list):
             raise TypeError(f"Expected {key} to have a list of conditions, got {shown(value)}")
         if not value:
-            raise ValueError(f"Expected {key} to have at least one condition, got []")
+            raise ValueError(f"{key} requires at least one condition, got []")
         parts = [_read(part) for part in value]
         return parts[0] if len(parts) == 1 else _joined(key, *parts)
     if not isinstance(value, dict):
@@ -361,9 +363,7 @@ def _read(where: Any) -> Condition:
     kinds = _OPERAND_KINDS.get(operator)
     if kinds is not None and not isinstance(operand, kinds):
         names = ", ".join(kind.__name__ for kind in kinds)
-        raise TypeError(
-            f"Expected the operand of {operator} to be of {names}, got {shown(operand)}"
-        )
+        raise TypeError(f"{operator} requires an operand of {names}, got {shown(operand)}")
     return _OF_FIELD[operator](key, operand)
 
 
@@ -526,15 +526,15 @@ class Key(metaclass=_KeyType):
 
     def contains(self, value: Any) -> Condition:
         """The list holds the value; for `K.DOCUMENT`, the text contains it."""
-        return self._is("$contains", self._contained(value))
+        return self._is("$contains", self._contained("$contains", value))
 
     def not_contains(self, value: Any) -> Condition:
         """The opposite of `contains`."""
-        return self._is("$not_contains", self._contained(value))
+        return self._is("$not_contains", self._contained("$not_contains", value))
 
-    def _contained(self, value: Any) -> Any:
+    def _contained(self, operator: str, value: Any) -> Any:
         if self.name == DOCUMENT_KEY and not isinstance(value, str):
-            raise TypeError(f"Expected a document to be asked for a text, got {shown(value)}")
+            raise TypeError(f"{operator} on #document requires a string, got {shown(value)}")
         return value
 
     def regex(self, pattern: str) -> Condition:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from chroma_nb.boundary import public_call, public_class
@@ -41,11 +42,11 @@ class Limit:
         offset, limit = data.get("offset", 0), data.get("limit")
         for name, value in (("offset", offset), ("limit", 1 if limit is None else limit)):
             if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"Expected {name} to be an int, got {shown(value)}")
+                raise TypeError(f"{name} must be an integer, got {shown(value)}")
         if offset < 0:
-            raise ValueError(f"Expected offset to be at least 0, got {offset}")
+            raise ValueError(f"offset must be non-negative, got {offset}")
         if limit is not None and limit <= 0:
-            raise ValueError(f"Expected limit to be positive, got {limit}")
+            raise ValueError(f"limit must be positive, got {limit}")
         return Limit(offset, limit)
 
 
@@ -53,20 +54,21 @@ class Limit:
 class Select:
     """What a search returns of each record: its own fields (`K.DOCUMENT`, `K.SCORE`, ...) and metadata keys."""
 
-    keys: frozenset[str]
+    keys: frozenset[Key]
 
     def __init__(self, keys: Iterable[Key | str] = ()) -> None:
-        object.__setattr__(self, "keys", frozenset(key_names(keys)))
+        object.__setattr__(self, "keys", frozenset(map(Key, key_names(keys))))
 
     @property
     def names(self) -> list[str]:
         """What is selected in the order of Chroma's answers: a record's own fields, then keys by name."""
-        own = [one for one in _OWN_FIELDS if one in self.keys]
-        return own + sorted(self.keys - set(own))
+        names = {key.name for key in self.keys}
+        own = [one for one in _OWN_FIELDS if one in names]
+        return own + sorted(names.difference(own))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the selection as on Chroma's wire, in alphabetical order."""
-        return {"keys": sorted(self.keys)}
+        return {"keys": sorted(key.name for key in self.keys)}
 
     @staticmethod
     @public_call
@@ -79,9 +81,11 @@ class Select:
         """
         _check_known("select", data, "keys")
         keys = data.get("keys", [])
-        is_list = isinstance(keys, list | tuple | set | frozenset)
-        if not is_list or not all(isinstance(key, str) for key in keys):
-            raise TypeError(f"Expected keys of select to be a list of str, got {shown(keys)}")
+        if not isinstance(keys, list | tuple | set | frozenset):
+            raise TypeError(f"keys of select must be a list/tuple/set of str, got {shown(keys)}")
+        for key in keys:
+            if not isinstance(key, str):
+                raise TypeError(f"A key of select must be a string, got {shown(key)}")
         return Select(keys)
 
 
@@ -190,6 +194,13 @@ class Search:
             select=Select.from_dict(data.get("select", {})),
         )
 
+    # Chroma's names of the parts, which code that looks into a search reads.
+    _where = property(attrgetter("condition"))
+    _rank = property(attrgetter("score"))
+    _group_by = property(attrgetter("grouping"))
+    _limit = property(attrgetter("page"))
+    _select = property(attrgetter("selected"))
+
     def _with(self, **changes: Any) -> Search:
         changed = object.__new__(Search)
         _set(changed, **{one.name: getattr(self, one.name) for one in fields(self)} | changes)
@@ -207,9 +218,7 @@ def _part(name: str, value: Any, kind: type[Any]) -> Any:
     if not isinstance(value, Mapping):
         is_text = kind is Rank and isinstance(value, str)
         hint = ". A text is asked for by Knn(text)" if is_text else ""
-        raise TypeError(
-            f"Expected {name} to be of {kind.__name__}, or a dict, got {shown(value)}{hint}"
-        )
+        raise TypeError(f"{name} must be of {kind.__name__}, or a dict, got {shown(value)}{hint}")
     return kind.from_dict(value)
 
 
@@ -220,5 +229,5 @@ def _set(search: Search, **parts: Any) -> None:
 
 def _check_known(name: str, data: Any, *known: str) -> None:
     if not isinstance(data, Mapping):
-        raise TypeError(f"Expected {name} to be a dict, got {shown(data)}")
+        raise TypeError(f"Expected dict for {name}, got {shown(data)}")
     check_members(name, data, known)

@@ -44,13 +44,13 @@ class Aggregate(ABC):
             ValueError: Not one operator, an unknown one, no keys, or a `k` below 1.
         """
         if not isinstance(data, Mapping):
-            raise TypeError(f"Expected an aggregate to be a dict, got {shown(data)}")
+            raise TypeError(f"Expected dict for an aggregate, got {shown(data)}")
         if len(data) != 1:
             raise ValueError(f"Expected an aggregate to have one operator, got {shown(data)}")
         ((operator, operand),) = data.items()
         if operator not in AGGREGATES:
             raise ValueError(
-                f"Unknown aggregate {shown(operator)}.{did_you_mean(operator, AGGREGATES)}"
+                f"Unknown aggregate operator {shown(operator)}.{did_you_mean(operator, AGGREGATES)}"
             )
         _check_fields(operator, operand, "keys", "k")
         k = operand["k"]
@@ -124,15 +124,16 @@ def key_names(keys: Key | str | Iterable[Key | str]) -> tuple[str, ...]:
 
 def _check_fields(name: str, data: Any, *fields: str) -> None:
     if not isinstance(data, Mapping):
-        raise TypeError(f"Expected {name} to be a dict, got {shown(data)}")
+        raise TypeError(f"Expected dict for {name}, got {shown(data)}")
     check_members(name, data, fields)
-    if set(data) != set(fields):
-        raise ValueError(f"Expected {name} to have {' and '.join(fields)}, got {shown(dict(data))}")
+    for field in fields:
+        if field not in data:
+            raise ValueError(f"{name} requires {field!r} field, got {shown(dict(data))}")
 
 
 def _read_keys(name: str, keys: Any) -> list[str]:
     if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
         raise TypeError(f"Expected keys of {name} to be a list of str, got {shown(keys)}")
     if not keys:
-        raise ValueError(f"Expected keys of {name} to have at least one key, got []")
+        raise ValueError(f"{name} keys cannot be empty, got []")
     return list(keys)

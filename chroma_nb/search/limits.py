@@ -151,9 +151,9 @@ def _check_page(where: str, search: Search) -> None:
                 f"Expected {where}.limit to have a whole number from 0 as its {name}, got {shown(number)}"
             )
     for key in search.selected.keys:
-        if not isinstance(key, str):
+        if not isinstance(key.name, str):
             raise InvalidArgumentError(
-                f"Expected {where}.select to have keys that are texts, got {shown(key)}"
+                f"Expected {where}.select to have keys that are texts, got {shown(key.name)}"
             )
 
 

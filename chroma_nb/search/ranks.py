@@ -21,6 +21,7 @@ from chroma_nb.search.shown import check_members, shown
 from chroma_nb.search.sparse import SparseVector
 from chroma_nb.special_keys import EMBEDDING_KEY, SPARSE_VECTOR_TYPE_VALUE, TYPE_KEY
 from chroma_nb.suggest import did_you_mean
+from chroma_nb.words import brief
 
 #: What a `Knn` may be asked: a text, an embedding of shape (dimension,), or a sparse vector.
 Query: TypeAlias = str | Sequence[float] | NDArray[Any] | SparseVector | Mapping[str, Any]
@@ -325,13 +326,18 @@ class Rrf(Rank):
         shares = None if weights is None else tuple(weights)
         _set(self, ranks=fused, k=k, weights=shares, normalize=normalize)
         given = self._shares()
-        if not fused or k <= 0 or len(given) != len(fused) or min(given) < 0:
+        if not fused:
+            raise ValueError("RRF requires at least one rank, got none")
+        if k <= 0:
+            raise ValueError(f"k must be positive, got Rrf(k={k})")
+        if len(given) != len(fused):
             raise ValueError(
-                f"Rrf takes at least one rank, a positive k and one weight >= 0 for each rank, got "
-                f"{len(fused)} ranks, k={k}, weights={weights}"
+                f"Number of weights ({len(given)}) must match number of ranks ({len(fused)})"
             )
+        if min(given) < 0:
+            raise ValueError(f"All weights must be non-negative, got {brief(list(given))}")
         if normalize and sum(given) == 0:
-            raise ValueError("Rrf weights must not all be 0 where they are normalized")
+            raise ValueError("Sum of weights must be positive where they are normalized, got 0")
 
     def expanded(self) -> Mul:
         """Return the arithmetic that it stands for."""
@@ -429,7 +435,9 @@ _KNN_OPTIONS = ("key", "limit", "default", "return_rank")
 
 def _read(data: Any) -> Rank:
     if not isinstance(data, Mapping):
-        raise TypeError(f"Expected a rank to be a dict, got {shown(data)}")
+        raise TypeError(f"Expected dict for a rank, got {shown(data)}")
+    if not data:
+        raise ValueError("A rank cannot be empty, got {}. No rank at all is None.")
     if len(data) != 1:
         raise ValueError(
             f"Expected a rank to have exactly one operator, got {len(data)}: {', '.join(map(str, data))[:100]}"
@@ -445,7 +453,7 @@ def _read(data: Any) -> Rank:
 
 def _read_val(operator: str, operand: Any) -> Val:
     if not isinstance(operand, int | float):
-        raise TypeError(f"Expected {operator} to be a number, got {shown(operand)}")
+        raise TypeError(f"{operator} requires a number, got {shown(operand)}")
     return Val(operand)
 
 

@@ -227,6 +227,10 @@ def as_sparse_vector(value: Any) -> SparseVector | None:
     return SparseVector(value.indices, value.values, value.labels)
 
 
+#: What each part of a vector holds, as an error says it.
+_KINDS = {"indices": "integers", "values": "numbers", "labels": "strings"}
+
+
 def _plain(name: str, values: Any, *kinds: type) -> list[Any]:
     """Return a list of Python's own numbers or texts.
 
@@ -243,7 +247,7 @@ def _plain(name: str, values: Any, *kinds: type) -> list[Any]:
     for position, one in enumerate(plain):
         if not isinstance(one, kinds):
             raise ValueError(
-                f"Expected SparseVector {name} to be of {' or '.join(kind.__name__ for kind in kinds)}, got "
+                f"SparseVector {name} must be {_KINDS[name]}, got "
                 f"{str(one)[:100]} ({type(one).__name__}) at position {position}"
             )
     return plain

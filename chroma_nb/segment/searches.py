@@ -364,7 +364,7 @@ class _Searcher:
         scores: NDArray[np.float64],
         rooms: contextlib.ExitStack,
     ) -> Found:
-        keys = self._search.selected.keys
+        keys = self._search.selected.names
         include = sorted({_INCLUDE.get(key, "metadatas") for key in keys})
         room = room_for(
             self._segment, labels, include, _A_SEARCH, self._budget, number_bytes=_NUMBER_BYTES
@@ -393,7 +393,7 @@ def _depth(rank: Rank) -> int:
     return 1 + max(map(_depth, operands(rank)), default=0)
 
 
-def _restricted(metadata: dict[str, Any] | None, keys: frozenset[str]) -> dict[str, Any] | None:
+def _restricted(metadata: dict[str, Any] | None, keys: Sequence[str]) -> dict[str, Any] | None:
     """Return the selected keys that a record has, None where it has none of them."""
     return {key: value for key, value in (metadata or {}).items() if key in keys} or None
 

@@ -70,7 +70,7 @@ class _ShapeError(ChromaError):
 
 def _selected_columns(search: Search) -> set[str]:
     """Return the columns that the answer to a search has."""
-    return {_COLUMNS.get(key, "metadatas") for key in search.selected.keys}
+    return {_COLUMNS.get(key, "metadatas") for key in search.selected.names}
 
 
 # -- requests -------------------------------------------------------------------------------------

@@ -148,29 +148,62 @@ class Unfit:
 
 
 @pytest.mark.parametrize(
-    ("name", "fields"),
+    ("name", "fields", "words"),
     [
-        ("Vector", {"space": "x"}),
-        ("Vector", {"foo": 1}),
-        ("Vector", {"embedding_function": 5}),
-        ("Vector", {"source_key": 5}),
-        ("Vector", {"source_key": "#embedding"}),
-        ("Vector", {"hnsw": 5}),
-        ("Hnsw", {"foo": 1}),
-        ("Hnsw", {"ef_search": "many"}),
-        ("Hnsw", {"ef_search": 1.5}),
-        ("Spann", {"foo": 1}),
-        ("SparseVector", {"embedding_function": Unfit()}),
-        ("SparseVector", {"bm25": "maybe"}),
-        ("SparseVector", {"source_key": "#x"}),
-        ("Fts", {"a": 1}),
-        ("StringInverted", {"a": 1}),
+        ("Vector", {"space": "x"}, "space"),
+        ("Vector", {"foo": 1}, "not permitted"),
+        ("Vector", {"embedding_function": 5}, "(?i)embedding.?function"),
+        ("Vector", {"source_key": 5}, "source_key must be str or Key"),
+        ("Vector", {"source_key": "#embedding"}, "source_key cannot begin with '#'"),
+        ("Vector", {"hnsw": 5}, "hnsw"),
+        ("Hnsw", {"foo": 1}, "'foo' is not a valid field"),
+        ("Hnsw", {"ef_search": "many"}, "ef_search"),
+        ("Hnsw", {"ef_search": 1.5}, "ef_search"),
+        ("Spann", {"foo": 1}, "'foo' is not a valid field"),
+        ("SparseVector", {"embedding_function": Unfit()}, "__call__"),
+        ("SparseVector", {"bm25": "maybe"}, "bm25"),
+        ("SparseVector", {"source_key": "#x"}, "source_key cannot begin with '#'"),
+        ("Fts", {"a": 1}, "not permitted"),
+        ("StringInverted", {"a": 1}, "not permitted"),
     ],
 )
-def test_a_config_that_means_nothing_is_a_value_error(name: str, fields: Any) -> None:
+def test_a_config_that_means_nothing_is_refused_in_the_same_words(
+    name: str, fields: Any, words: str
+) -> None:
     for package in (theirs, ours):
-        with pytest.raises(ValueError, match=r"\w"):
+        with pytest.raises(ValueError, match=words):
             getattr(package, f"{name}IndexConfig")(**fields)
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "key", "words"),
+    [
+        ("create", "Vector", "#embedding", "Cannot create index on special key '#embedding'"),
+        ("create", "StringInverted", "#document", "Cannot create index on special key '#document'"),
+        ("create", "StringInverted", "#embedding", "Cannot create index on special key '#embed"),
+        ("create", "StringInverted", "#a", "key cannot begin with '#'"),
+        ("create", "Fts", "a", "FTS index can only be enabled on #document key"),
+        ("create", "SparseVector", None, "Sparse vector index must be created on a specific key"),
+        ("create", "Vector", "a", "Vector index cannot be enabled on specific keys"),
+        ("create", None, "a", "Cannot enable all index types for key 'a'"),
+        ("create", None, None, "Cannot enable all index types globally"),
+        ("delete", "StringInverted", "#embedding", "Cannot modify #embedding"),
+        ("delete", "StringInverted", "#document", "Cannot delete index on special key '#document'"),
+        ("delete", "Fts", None, "Deleting FTS index is only supported on #document key"),
+        ("delete", "Fts", "a", "Deleting FTS index is only supported on #document key"),
+        ("delete", "Vector", None, "Deleting vector index is not currently supported"),
+        ("delete", "SparseVector", "a", "Deleting sparse vector index is not currently supported"),
+        ("delete", None, "a", "Cannot disable all index types for key 'a'"),
+        ("delete", None, None, "Cannot disable all indexes"),
+    ],
+)
+def test_an_index_that_cannot_be_is_refused_in_the_same_words(
+    method: str, config: str | None, key: str | None, words: str
+) -> None:
+    for package in (theirs, ours):
+        made = None if config is None else getattr(package, f"{config}IndexConfig")()
+        with pytest.raises(ValueError, match=words):
+            getattr(package.Schema(), f"{method}_index")(config=made, key=key)
 
 
 def test_every_name_has_chromas_import_path() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import operator
+import re
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ pytest.importorskip(
 import chromadb.base_types
 import chromadb.execution.expression as theirs
 
+import chroma_nb.execution.expression.operator as expressions
 import chroma_nb.search as ours
 
 pytestmark = pytest.mark.differential
@@ -228,9 +230,10 @@ def _rank(package: Any, recipe: Any) -> Any:
 def test_ranks(recipe: Any) -> None:
     try:
         expected = _rank(theirs, recipe).to_dict()
-    except ValueError:
+    except ValueError as refused:
         # A fusion that means nothing: Chroma says so when it is written, we when it is made.
-        with pytest.raises(ValueError, match="Rrf"):
+        words = " ".join(str(refused).split()[:4])
+        with pytest.raises(ValueError, match=re.escape(words)):
             _rank(ours, recipe)
         return
     assert json.dumps(_rank(ours, recipe).to_dict()) == json.dumps(expected)
@@ -339,3 +342,88 @@ def test_every_name_of_a_rank_and_a_search_is_here() -> None:
     lacking = {name for name in theirs.__all__ if not hasattr(ours, name)}
     # A dict is a `Where` in `chroma_nb.types`; the class of conditions has that name under Chroma's import path.
     assert lacking == {"SearchWhere", "Where"}
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("Where", "a", "Expected dict"),
+        ("Where", {}, "cannot be empty"),
+        ("Where", {"$and": []}, "$and requires at least one condition"),
+        ("Where", {"a": {"$contains": [1]}}, "$contains requires"),
+        ("Rank", "a", "Expected dict"),
+        ("Rank", {}, "cannot be empty"),
+        ("Rank", {"$val": 1, "$sum": []}, "exactly one operator"),
+        ("Rank", {"$val": "1"}, "$val requires a number"),
+        ("Limit", "a", "Expected dict"),
+        ("Limit", {"limit": 0}, "must be positive"),
+        ("Limit", {"limit": "1"}, "must be an integer"),
+        ("Limit", {"offset": -1}, "must be non-negative"),
+        ("Limit", {"a": 1}, "Unexpected keys"),
+        ("Select", "a", "Expected dict"),
+        ("Select", {"keys": "a"}, "must be a list/tuple/set"),
+        ("Select", {"keys": [1]}, "must be a string"),
+        ("Select", {"a": 1}, "Unexpected keys"),
+        ("GroupBy", "a", "Expected dict"),
+        ("GroupBy", {"aggregate": {}}, "requires 'keys' field"),
+        ("GroupBy", {"keys": ["a"]}, "requires 'aggregate' field"),
+        ("GroupBy", {"keys": [], "aggregate": {}}, "keys cannot be empty"),
+        ("GroupBy", {"keys": ["a"], "aggregate": {"$a": {}}}, "Unknown aggregate operator"),
+    ],
+)
+def test_json_that_means_nothing_is_refused_in_the_same_words(
+    name: str, data: Any, words: str
+) -> None:
+    said = []
+    for package in (theirs, expressions):
+        kind = getattr(package, name)
+        with pytest.raises((TypeError, ValueError), match=re.escape(words)) as refused:
+            kind.from_dict(data)
+        said.append(refused.type)
+    assert said[0] is said[1]
+
+
+@pytest.mark.parametrize("part", ["where", "rank", "group_by", "limit", "select"])
+def test_an_argument_of_another_kind_is_refused_in_the_same_words(part: str) -> None:
+    for package in (theirs, ours):
+        with pytest.raises(TypeError, match=f"{part} must be"):
+            package.Search(**{part: object()})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([0.5], [1.0]), "SparseVector indices must be integers"),
+        ((["a"], [1.0]), "SparseVector indices must be integers"),
+        (([1], ["a"]), "SparseVector values must be numbers"),
+        (([1], [1.0, 2.0]), "indices and values must have the same length"),
+    ],
+)
+def test_what_is_no_sparse_vector_is_refused_in_the_same_words(arguments: Any, words: str) -> None:
+    for package in (theirs, ours):
+        with pytest.raises(ValueError, match=words):
+            SPARSE[id(package)](*arguments)
+
+
+def test_a_document_is_asked_for_a_text() -> None:
+    for package in (theirs, ours):
+        for name in ("contains", "not_contains"):
+            with pytest.raises(TypeError, match=rf"\${name} on #document requires a string"):
+                getattr(package.K.DOCUMENT, name)(5)
+
+
+def test_the_parts_of_a_search_have_the_same_names() -> None:
+    for package in (theirs, ours):
+        knn = package.Knn(query=[0.5])
+        group = package.GroupBy(keys=["a"], aggregate=package.MinK(keys=["a"], k=1))
+        search = package.Search(package.K("a") == 1, knn, group, 3, ["a", "#score"])
+        assert search._where.to_dict() == {"a": {"$eq": 1}}
+        assert search._rank is knn
+        assert search._group_by is group
+        assert (search._limit.limit, search._limit.offset) == (3, 0)
+        assert package.K("a") in search._select.keys
+        assert package.K.SCORE in search._select.keys
+        assert len(search._select.keys) == 2

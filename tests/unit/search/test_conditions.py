@@ -178,7 +178,7 @@ def test_a_dict_becomes_a_condition(where: Any, written: Any) -> None:
     ("where", "error", "words"),
     [
         ([], TypeError, "dict"),
-        ({}, ValueError, "one condition"),
+        ({}, ValueError, "cannot be empty"),
         ({"a": 1, "b": 2}, ValueError, "one condition"),
         ({"$and": [{"a": 1}], "b": 2}, ValueError, "one condition"),
         ({1: 2}, TypeError, "key"),

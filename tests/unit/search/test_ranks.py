@@ -135,9 +135,9 @@ def test_queries_of_every_kind() -> None:
 @pytest.mark.parametrize(
     ("data", "error", "words"),
     [
-        (5, TypeError, "to be a dict"),
-        ([], TypeError, "to be a dict"),
-        ({}, ValueError, "exactly one operator"),
+        (5, TypeError, "Expected dict"),
+        ([], TypeError, "Expected dict"),
+        ({}, ValueError, "cannot be empty"),
         ({"$val": 1, "$sum": []}, ValueError, "exactly one operator"),
         ({"$summ": []}, ValueError, r"Did you mean \$sum"),
         ({1: []}, ValueError, "Unknown operator"),
@@ -160,8 +160,8 @@ def test_queries_of_every_kind() -> None:
         ({"$max": [{"$val": 1}]}, ValueError, "at least two"),
         ({"$sub": [{"$val": 1}]}, TypeError, "left and right"),
         ({"$div": {"left": {"$val": 1}}}, ValueError, "left and right"),
-        ({"$div": {"left": 1, "right": 2}}, TypeError, "to be a dict"),
-        ({"$abs": 5}, TypeError, "to be a dict"),
+        ({"$div": {"left": 1, "right": 2}}, TypeError, "Expected dict"),
+        ({"$abs": 5}, TypeError, "Expected dict"),
         ({"$rrf": {"ranks": []}}, ValueError, "Unknown operator"),
     ],
 )
@@ -179,17 +179,17 @@ def test_a_rank_that_is_too_deep_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "options"),
+    ("ranks", "options", "words"),
     [
-        ([], {}),
-        ([A], {"k": 0}),
-        ([A], {"weights": []}),
-        ([A, B], {"weights": [1, -1]}),
-        ([A, B], {"weights": [0, 0], "normalize": True}),
+        ([], {}, "at least one rank"),
+        ([A], {"k": 0}, "k must be positive.*k=0"),
+        ([A], {"weights": []}, r"weights \(0\) must match number of ranks \(1\)"),
+        ([A, B], {"weights": [1, -1]}, r"non-negative, got \[1, -1\]"),
+        ([A, B], {"weights": [0, 0], "normalize": True}, "Sum of weights must be positive"),
     ],
 )
-def test_a_fusion_that_means_nothing_is_refused(ranks: Any, options: Any) -> None:
-    with pytest.raises(ValueError, match="Rrf"):
+def test_a_fusion_that_means_nothing_is_refused(ranks: Any, options: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         Rrf(ranks, **options)
 
 

@@ -69,7 +69,7 @@ def test_ranks() -> None:
         for share in (0.75, 0.25)
     ]
     assert fused == {"$mul": [{"$val": -1}, {"$sum": terms}]}
-    with pytest.raises(ValueError, match="one weight"):
+    with pytest.raises(ValueError, match=r"weights \(2\) must match number of ranks \(1\)"):
         Rrf([knn], weights=[1, 2])
 
 
