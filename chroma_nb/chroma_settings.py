@@ -21,8 +21,13 @@ CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
     "chroma_segment_cache_policy": "LRU",
     "chroma_server_nofile": None,
     "chroma_server_thread_pool_size": 40,
+    # Which of Chroma's classes it is made of.
     "chroma_sysdb_impl": None,
     "chroma_db_impl": None,
+    "chroma_producer_impl": None,
+    "chroma_consumer_impl": None,
+    "chroma_segment_manager_impl": None,
+    "chroma_executor_impl": None,
     "migrations": None,
     "environment": "",
 }

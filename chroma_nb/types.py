@@ -28,6 +28,11 @@ Document: TypeAlias = str
 Documents: TypeAlias = list[str]
 URI: TypeAlias = str
 URIs: TypeAlias = list[str]
+#: Pixels, shape (height, width, channels).
+Image: TypeAlias = NDArray[Any]
+Images: TypeAlias = list[Image]
+#: What an embedding function may be given.
+Embeddable: TypeAlias = Documents | Images
 Vector: TypeAlias = NDArray[np.float32]
 Embedding: TypeAlias = NDArray[np.float32]
 Embeddings: TypeAlias = list[Embedding]

@@ -49,9 +49,12 @@ from chroma_nb.types import URI as URI
 from chroma_nb.types import CollectionMetadata as CollectionMetadata
 from chroma_nb.types import Document as Document
 from chroma_nb.types import Documents as Documents
+from chroma_nb.types import Embeddable as Embeddable
 from chroma_nb.types import Embedding as Embedding
 from chroma_nb.types import Embeddings as Embeddings
 from chroma_nb.types import IDs as IDs
+from chroma_nb.types import Image as Image
+from chroma_nb.types import Images as Images
 from chroma_nb.types import Include as Include
 from chroma_nb.types import IndexingStatus as IndexingStatus
 from chroma_nb.types import Metadata as Metadata

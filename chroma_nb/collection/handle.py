@@ -120,6 +120,11 @@ class CollectionHandle(Displayed, Unpicklable):
         """Return what the catalogue said of the collection."""
         return self._info
 
+    @property
+    def _model(self) -> CollectionInfo:
+        # Chroma's name of it, which other code reads.
+        return self._info
+
     def __repr__(self) -> str:
         return f"Collection(name={self.name})"
 

@@ -41,6 +41,23 @@ class IndexConfig:
                 f"{did_you_mean(name, self.fields)}"
             )
 
+    def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
+        """Return its fields by name, as of Chroma's class, which is a pydantic model.
+
+        Args:
+            exclude_none: Leave out those that are None.
+        """
+        fields = {name: getattr(self, name) for name in self.fields}
+        dumped = {
+            name: value.model_dump(exclude_none=exclude_none)
+            if isinstance(value, IndexConfig)
+            else value
+            for name, value in fields.items()
+        }
+        return {
+            name: value for name, value in dumped.items() if value is not None or not exclude_none
+        }
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
@@ -90,9 +107,7 @@ class _NumbersConfig(IndexConfig):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers that were given."""
-        return {
-            name: getattr(self, name) for name in self.fields if getattr(self, name) is not None
-        }
+        return self.model_dump(exclude_none=True)
 
 
 @public_class

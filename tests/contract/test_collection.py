@@ -117,6 +117,7 @@ def test_plain_text(notes: Any) -> None:
 def test_get_model(notes: Any) -> None:
     model = notes.get_model()
     assert (model.id, model.name) == (notes.id, notes.name)
+    assert notes._model.configuration_json == model.configuration_json
 
 
 def test_equality(client: Any, create: Any) -> None:

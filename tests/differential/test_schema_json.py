@@ -206,6 +206,27 @@ def test_an_index_that_cannot_be_is_refused_in_the_same_words(
             getattr(package.Schema(), f"{method}_index")(config=made, key=key)
 
 
+def test_a_config_dumps_its_fields() -> None:
+    dumped = []
+    for package in (theirs, ours):
+        config = package.VectorIndexConfig(
+            space="cosine",
+            embedding_function=None,
+            hnsw=package.HnswIndexConfig(ef_search=7, resize_factor=1.5),
+        )
+        sparse = package.SparseVectorIndexConfig(source_key="title", bm25=True)
+        dumped.append(
+            [
+                config.model_dump(),
+                config.model_dump(exclude_none=True),
+                sparse.model_dump(exclude_none=True),
+                package.FtsIndexConfig().model_dump(),
+            ]
+        )
+    assert dumped[0] == dumped[1]
+    assert dumped[1][1] == {"space": "cosine", "hnsw": {"ef_search": 7, "resize_factor": 1.5}}
+
+
 def test_every_name_has_chromas_import_path() -> None:
     for module in ("expression", "expression.operator", "expression.plan"):
         mine = importlib.import_module(f"chroma_nb.execution.{module}")

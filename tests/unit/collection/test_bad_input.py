@@ -240,6 +240,12 @@ def test_a_setting_of_chromas_that_does_nothing_here_says_so() -> None:
     chroma_nb.Settings(anonymized_telemetry=False)
 
 
+@pytest.mark.parametrize("name", ["producer", "consumer", "segment_manager", "executor", "sysdb"])
+def test_which_classes_chroma_is_made_of_has_no_effect(name: str) -> None:
+    with pytest.warns(UserWarning, match=f"chroma_{name}_impl='some.Class' .* has no effect"):
+        chroma_nb.Settings(**{f"chroma_{name}_impl": "some.Class"})
+
+
 def test_a_closed_client_says_so(tmp_path: Path) -> None:
     client = chroma_nb.PersistentClient(tmp_path / "store")
     notes = client.create_collection("notes", embedding_function=None)

@@ -114,7 +114,11 @@ def test_arguments_that_mean_nothing_are_refused(options: Any, error: Any, words
         ({"keys": ["a"], "aggregate": 5}, TypeError, "aggregate"),
         ({"keys": ["a"], "aggregate": {}}, ValueError, "one operator"),
         ({"keys": ["a"], "aggregate": {"$min": {}}}, ValueError, "Did you mean"),
-        ({"keys": ["a"], "aggregate": {"$min_k": {"keys": ["a"]}}}, ValueError, "min_k requires 'k'"),
+        (
+            {"keys": ["a"], "aggregate": {"$min_k": {"keys": ["a"]}}},
+            ValueError,
+            "min_k requires 'k'",
+        ),
         ({"keys": ["a"], "aggregate": {"$min_k": {"keys": ["a"], "k": 0}}}, ValueError, "positive"),
         ({"keys": ["a"], "aggregate": {"$min_k": {"keys": ["a"], "k": "1"}}}, TypeError, "int"),
         (
