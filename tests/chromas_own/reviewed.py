@@ -90,10 +90,7 @@ REASONS = (
     Reason(
         differs=False,
         text="needs MiniLM, which is not on this machine",
-        tests=(
-            f"{_API}::test_default_embedding",
-            f"{_STORED}::test_default_embedding_function_when_no_schema_provided",
-        ),
+        tests=(f"{_API}::test_default_embedding",),
         without_model=True,
     ),
     Reason(

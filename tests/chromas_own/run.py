@@ -2,9 +2,10 @@
 
     python -m tests.chromas_own.run [CHECKOUT] [--leg NAME] [--examples N]
 
-CHROMAS_OWN_LOG is a file that gets what pytest says. CHECKOUT is a folder of Chroma's repository; without one CHROMA_CHECKOUT says where it is, and else the chromadb that is
-installed, whose wheel has the tests of its release. Nothing is downloaded. Each leg runs them as for Chroma's local
-store; where that has no search and no sparse vectors, our own then runs what was skipped, as for Chroma's distributed one.
+CHECKOUT is a folder of Chroma's repository; without one CHROMA_CHECKOUT says where it is, and else the chromadb that is
+installed, whose wheel has the tests of its release. Nothing is downloaded. Each leg runs them as for Chroma's local store;
+our own then runs what is skipped there, such as every search, as for Chroma's distributed one. CHROMAS_OWN_LOG is a file
+that gets what pytest says.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ def test_chromas_own_tests_pass_but_for_those_with_a_reason(leg: str) -> None:
     found = outcomes(CHECKOUT, leg, examples=2)
     wrong = {test: one for test, one in found.items() if one in ("failed", "listed and passes")}
     assert wrong == {}, table({leg: found})
+    names = {test.partition("[")[0] for test in found}
+    assert {test for reason in REASONS for test in reason.tests} <= names
     assert {test.partition("::")[0] for test, one in found.items() if one == "passed"} >= set(
         FILES if leg == IN_PROCESS else ["api/test_schema.py", "test_api.py"]
     )
