@@ -29,5 +29,5 @@ def check_members(name: str, data: Iterable[Any], known: Sequence[str]) -> None:
     for member in data:
         if member not in known:
             raise ValueError(
-                f"Unknown part of {name}: {shown(member)}.{did_you_mean(member, known)}"
+                f"Unexpected keys in {name}: {shown(member)}.{did_you_mean(member, known)}"
             )

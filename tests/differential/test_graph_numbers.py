@@ -46,8 +46,10 @@ EVERY = [*[{name: number} for name, number in NUMBERS.items()], NUMBERS]
 
 @pytest.fixture(scope="module")
 def clients() -> Iterator[list[tuple[Any, Any]]]:
+    # One process has one store of chromadb, so all tests ask for the same settings.
+    settings = chromadb.Settings(allow_reset=True, anonymized_telemetry=False)
     with chroma_nb.EphemeralClient() as ours:
-        yield [(chroma_nb, ours), (chromadb, chromadb.EphemeralClient())]
+        yield [(chroma_nb, ours), (chromadb, chromadb.EphemeralClient(settings))]
 
 
 def _made(client: Any, **arguments: Any) -> Any:
