@@ -34,6 +34,10 @@ _MOMENT_SECONDS = 0.05
 _PLENTY = 16
 #: Never granted: the interpreter, allocators and the database need room to work in.
 _HEADROOM_BYTES = 16 << 20
+#: A grant to another thread is taken to be written to once the process has computed for so long since, or so much time
+#: has gone by, seconds. Until then it may still be free memory. On a busy machine a thread may not get to it for long.
+_WRITTEN_CPU_SECONDS = 1.0
+_WRITTEN_SECONDS = 3.0
 #: Work in pieces gets at most this share of what is free, so that others have room as well.
 _SHARE = 0.5
 _REASON = "an answer or a write needed room"
@@ -55,13 +59,25 @@ class Grant:
         thread: The thread that took it; 0 where the workspace does not count it.
     """
 
-    __slots__ = ("__weakref__", "_workspace", "n_bytes", "thread")
+    __slots__ = ("__weakref__", "_computed", "_taken", "_workspace", "n_bytes", "thread")
 
     def __init__(self, n_bytes: int, workspace: Workspace | None = None) -> None:
         self.n_bytes = n_bytes
         #: None: it is not counted.
         self._workspace = workspace
-        self.thread = threading.get_ident() if workspace is not None else 0
+        self.thread = 0
+        if workspace is not None:
+            self.thread = threading.get_ident()
+            #: When it was taken, by the process's time and by the clock.
+            self._computed, self._taken = time.process_time(), time.monotonic()
+
+    @property
+    def is_written(self) -> bool:
+        """Whether whoever has it has probably written to it, so that it is not free any more."""
+        return (
+            time.process_time() - self._computed >= _WRITTEN_CPU_SECONDS
+            or time.monotonic() - self._taken >= _WRITTEN_SECONDS
+        )
 
     def rows(self, row_bytes: int) -> int:
         """Return how many rows of `row_bytes` bytes it is enough for, at least 1."""
@@ -178,12 +194,19 @@ class Workspace:
 
     def _free(self) -> int:
         free_now = max(0, self._machine.free() - _HEADROOM_BYTES - self._statements())
-        granted = self.used
+        grants = self._outstanding()
+        granted = sum(grant.n_bytes for grant in grants)
         if free_now - granted > _PLENTY * _MODEST_BYTES:
             self._plenty = time.monotonic()
         # With grants outstanding, a lower figure may be the grants themselves; a higher one is memory that was freed.
         self._free_before = max(free_now, self._free_before) if granted else free_now
-        room = max(0, min(free_now, self._free_before - granted))
+        # Where threads work at all times that is long ago, and what has grown beside them is not known. So what others have
+        # just taken does not count as free. A thread knows of its own grants what it does with them.
+        me = threading.get_ident()
+        promised = sum(
+            grant.n_bytes for grant in grants if grant.thread != me and not grant.is_written
+        )
+        room = max(0, min(free_now - promised, self._free_before - granted))
         self._most_free = max(self._most_free, room)
         return room
 

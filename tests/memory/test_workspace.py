@@ -133,6 +133,30 @@ def test_memory_that_was_granted_and_is_used_is_not_counted_twice(
     assert workspace.free() == 140 * MIB
 
 
+def test_what_another_has_just_taken_is_not_free_also_when_the_notebook_has_grown(
+    workspace: Workspace, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody always holds a grant, what was free without any is not known any more."""
+    mine = workspace.take_all(2 * MIB, "What this thread holds")
+    give(workspace, machine, 58 * MIB)
+    with ThreadPoolExecutor(1) as pool:
+        theirs = pool.submit(workspace.take_all, 30 * MIB, "Another's").result(LONG)
+    assert not theirs.is_written
+    assert workspace.free() == 28 * MIB
+    with pytest.raises(MemoryBudgetError):
+        workspace.take_all(29 * MIB, "It")
+    # The process has computed for a while since, so the other one has written to it.
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace_module, "_WRITTEN_CPU_SECONDS", 0.0)
+        give(workspace, machine, 28 * MIB)
+        assert workspace.free() == 28 * MIB
+    # Nobody computes, and time goes by.
+    monkeypatch.setattr(workspace_module, "_WRITTEN_SECONDS", 0.0)
+    assert workspace.free() == 28 * MIB
+    theirs.give_back()
+    mine.give_back()
+
+
 # -- all or nothing ---------------------------------------------------------------------------
 
 
