@@ -44,7 +44,7 @@ def test_every_class_has_a_view_of_its_own_or_its_bases() -> None:
         kind.__name__ for kind in shown_classes() if getattr(kind, "_view", None) not in VIEWS
     }
     # The bases of results, and of `Collection`.
-    results = {"ShownResult", "_Result"}
+    results = {"ShownResult"}
     handles = {"CollectionHandle", "EmbeddingHandle", "ReadingHandle", "SearchingHandle"}
     assert missing == results | handles
 
