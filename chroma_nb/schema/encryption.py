@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chroma_nb.boundary import public_call
-from chroma_nb.schema_json import GCP_KEY
+from chroma_nb.schema_json import is_gcp_key
 from chroma_nb.words import brief
 
 
@@ -32,7 +32,7 @@ class Cmek:
 
     def validate_pattern(self) -> bool:
         """Say whether the name has the form of the provider's names."""
-        return isinstance(self.resource, str) and bool(GCP_KEY.fullmatch(self.resource))
+        return isinstance(self.resource, str) and is_gcp_key(self.resource)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the key as on Chroma's wire."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.schema_json import (
-    GCP_KEY,
     HNSW_DEFAULTS,
     HNSW_EXTRA,
     INDEXES,
     is_default,
     is_default_function,
+    is_gcp_key,
     stated,
     vector_config,
     with_extra,
@@ -55,7 +55,7 @@ def checked_schema(schema: Any) -> dict[str, Any]:
         cmek = _object(schema["cmek"], "cmek")
         name = cmek.get("gcp")
         _require(
-            set(cmek) == {"gcp"} and isinstance(name, str) and bool(GCP_KEY.fullmatch(name)),
+            set(cmek) == {"gcp"} and isinstance(name, str) and is_gcp_key(name),
             f"cmek has to name a key of Google's, {{'gcp': 'projects/...'}}, got {brief(cmek)}",
         )
         result["cmek"] = dict(cmek)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import uuid
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chroma_nb import Schema, display
@@ -19,6 +20,7 @@ from chroma_nb.schema_json import (
     complete,
     discovered,
     for_copy,
+    is_gcp_key,
     stated,
     with_extra,
     wrong_form,
@@ -27,6 +29,7 @@ from chroma_nb.validation import checked_schema, reconciled
 from chroma_nb.wire.answers import UNUSABLE, AnswerError
 from chroma_nb.wire.collections import collection_from_json
 
+GCP_PARTS = ("/locations/", "/keyRings/", "/cryptoKeys/")
 PLAIN = {"hnsw": dict(HNSW_DEFAULTS), "spann": None, "embedding_function": None}
 
 
@@ -83,6 +86,22 @@ def index(config: Any = None, enabled: Any = True) -> dict[str, Any]:
 def test_what_is_refused(schema: Any, says: str) -> None:
     with pytest.raises(InvalidArgumentError, match=says):
         reconciled(PLAIN, schema)
+
+
+@given(st.lists(st.sampled_from(["projects/", *GCP_PARTS, "a", "/", "\n", ""]), max_size=9))
+@example(["projects/", "a", *(one for part in GCP_PARTS for one in (part, "a"))])
+@example(["projects/", *(one for part in GCP_PARTS for one in (part, part, "a"))])
+def test_a_key_of_googles_has_the_form_that_chroma_wants(parts: list[str]) -> None:
+    name = "".join(parts)
+    wanted = re.fullmatch("projects/.+/locations/.+/keyRings/.+/cryptoKeys/.+", name)
+    assert is_gcp_key(name) == (wanted is not None)
+
+
+def test_a_long_text_that_is_no_key_of_googles_is_refused_at_once() -> None:
+    # Whoever tries all places of each part does not come to an end.
+    name = "projects/" + "/locations/a/keyRings/a" * 40_000
+    with pytest.raises(InvalidArgumentError, match="cmek has to name"):
+        reconciled(PLAIN, {"cmek": {"gcp": name}})
 
 
 def test_both_spellings_of_chromas_server_are_read() -> None:
