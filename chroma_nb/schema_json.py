@@ -297,7 +297,7 @@ def for_copy(
         with_discovered: Whether a schema counts that says no more than which metadata keys there are; these are
             discovered again where the records are written.
     """
-    if schema is None or (_is_discovered(schema) and not with_discovered):
+    if schema is None or not (declared(schema) or with_discovered):
         return configuration, None
     whole = complete(configuration, schema)
     if is_default(whole):
@@ -310,13 +310,24 @@ def for_copy(
     return plain, whole
 
 
-def _is_discovered(schema: Mapping[str, Any]) -> bool:
-    """Say whether a schema says no more than which keys there are."""
-    plain = default_defaults()
-    return set(schema) == {"keys"} and all(
-        not key.startswith("#") and types == {kind: plain.get(kind) for kind in types}
-        for key, types in schema["keys"].items()
-    )
+def declared(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a schema without the metadata keys that are there because records have them: what somebody has said.
+
+    Args:
+        schema: What `stated` returned.
+    """
+    result = dict(schema or {})
+    defaults = {**default_defaults(), **result.get("defaults", {})}
+    said = {
+        key: {
+            kind: indexes
+            for kind, indexes in types.items()
+            if key.startswith("#") or indexes != defaults.get(kind)
+        }
+        for key, types in result.pop("keys", {}).items()
+    }
+    keys = {key: types for key, types in said.items() if types}
+    return {**result, "keys": keys} if keys else result
 
 
 def sparse_index(types: Mapping[str, Any] | None) -> dict[str, Any] | None:

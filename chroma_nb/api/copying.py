@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.api.scanning import COPIES, EVERYTHING, PIECE_BYTES, Pieces, Scan, ScanPiece
 from chroma_nb.errors import ChromaError, UniqueConstraintError
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.schema_json import for_copy
+from chroma_nb.schema_json import declared, for_copy
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:
@@ -300,10 +300,8 @@ def is_unfinished_copy(
     source: Place, info: CollectionInfo, target: Place, copy: CollectionInfo
 ) -> bool:
     """Say whether a collection has the settings of another, and nothing but records that are the other's."""
-    if info.id == copy.id or (info.configuration, info.metadata) != (
-        copy.configuration,
-        copy.metadata,
-    ):
+    mine, theirs = ((one.configuration, one.metadata, declared(one.schema)) for one in (info, copy))
+    if info.id == copy.id or mine != theirs:
         return False
     there = target.ids()
     if not set(there).issubset(source.ids()):

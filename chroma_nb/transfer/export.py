@@ -238,7 +238,8 @@ def import_collection(
             description["metadata"],
             description["schema"],
         )
-        check_alike(collection, description["configuration"], None)
+        recorded = description["configuration"], None, description["schema"]
+        check_alike(collection, *recorded, are_copied=False)
         report = add_pieces(collection, rows, on_conflict, is_checked=is_new)
         rows.describe(report)
     report.seconds = time.monotonic() - started

@@ -14,7 +14,7 @@ from chroma_nb.errors import (
     StoreCorruptError,
 )
 from chroma_nb.progress import progress_bar
-from chroma_nb.schema_json import for_copy
+from chroma_nb.schema_json import for_copy, sparse_index
 from chroma_nb.transfer.report import TransferReport, Transfers
 from chroma_nb.validation import (
     check_collection_name,
@@ -22,6 +22,7 @@ from chroma_nb.validation import (
     ids_exist,
     recorded_configuration,
 )
+from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ def copy_collection(
         raise InvalidArgumentError(
             f"Collection [{name}] would be copied onto itself. Copy it under another name: collection.fork(...)."
         )
-    check_alike(copy, source.configuration_json, info.dimension)
+    check_alike(copy, source.configuration_json, info.dimension, info.schema, are_copied=True)
     here, there = place_of(source), place_of(copy)
     if on_conflict == "error":
         taken = set(there.ids())
@@ -138,7 +139,12 @@ def _is_one_store(one: ClientAPI, other: ClientAPI) -> bool:
 
 
 def check_alike(
-    collection: Collection, configuration: dict[str, Any], dimension: int | None
+    collection: Collection,
+    configuration: dict[str, Any],
+    dimension: int | None,
+    schema: dict[str, Any] | None,
+    *,
+    are_copied: bool,
 ) -> None:
     """Check that records of another collection may be added to this one.
 
@@ -146,15 +152,32 @@ def check_alike(
         collection: Where to.
         configuration: The other collection's, as it is recorded.
         dimension: The other collection's, None where it is not known.
+        schema: What the other collection's says beyond the default one.
+        are_copied: The records are added as they are: without the sparse vectors that `add` makes of their texts.
 
     Raises:
-        InvalidArgumentError: The distance, the dimension or the embedding function is another.
+        InvalidArgumentError: The distance, the dimension, the embedding function, or what makes sparse vectors is
+            another.
     """
     info = collection.get_model()
     space = recorded_configuration(configuration)["hnsw"]["space"]
     _check_equal(collection, "distance", space, info.space)
     _check_equal(collection, "dimension", dimension, info.dimension)
     check_function(collection, configuration)
+    keys = (schema or {}).get("keys", {})
+    for key, types in (info.schema or {}).get("keys", {}).items():
+        here, other = _source_of(types), _source_of(keys.get(key))
+        if here is not None and other is None and are_copied:
+            other = "nothing"
+        _check_equal(collection, f"sparse vectors under the key {brief(key)!r} of", other, here)
+
+
+def _source_of(types: dict[str, Any] | None) -> str | None:
+    """Return what sparse vectors are made of, and by which function; None: they are not made."""
+    index = sparse_index(types) or {}
+    if index.get("source_key") is None:
+        return None
+    return f"{brief(index['source_key'])} by {_function_of(index)}"
 
 
 def check_function(collection: Collection, configuration: dict[str, Any]) -> None:
@@ -205,11 +228,14 @@ def like(
     configuration: dict[str, Any],
     metadata: dict[str, Any] | None,
     schema: dict[str, Any] | None,
+    *,
+    is_new: bool = False,
 ) -> Collection:
     """Return the collection of that name, made with this configuration and schema as they stand if missing.
 
     Raises:
         InvalidArgumentError: A file's schema is none; or a server does not have an index that it asks for.
+        UniqueConstraintError: There is one of that name, and `is_new` says that it is to be a new one.
     """
     check_collection_name(name)
     made, whole = for_copy(recorded_configuration(configuration), schema)
@@ -218,7 +244,7 @@ def like(
         made,
         metadata,
         schema=whole,
-        get_or_create=True,
+        get_or_create=not is_new,
         tenant=client.tenant,
         database=client.database,
     )

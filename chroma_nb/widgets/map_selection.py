@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.api.copying import pieces_by_id
 from chroma_nb.errors import InvalidArgumentError, NotFoundError
 from chroma_nb.progress import progress_bar
-from chroma_nb.transfer.stores import place_of
+from chroma_nb.transfer.stores import like, place_of
 from chroma_nb.types import RecordBatch
 from chroma_nb.widgets.asking import WRITTEN_IDS
 from chroma_nb.widgets.formulas import no_formula
@@ -48,7 +48,7 @@ def set_metadata(collection: Collection, ids: Sequence[str], key: str, value: An
 
 
 def copy_to(collection: Collection, ids: Sequence[str], name: str) -> Collection:
-    """Copy records into a new collection of the same configuration.
+    """Copy records into a new collection of the same configuration and schema.
 
     A copy that fails or is stopped leaves no collection.
 
@@ -57,14 +57,13 @@ def copy_to(collection: Collection, ids: Sequence[str], name: str) -> Collection
         UniqueConstraintError: The name is taken.
     """
     _check_some(ids)
-    client = collection.client
-    settings = collection.configuration_json
-    settings.pop("embedding_function", None)
-    made: Collection = client.create_collection(
+    made = like(
+        collection.client,
         name,
-        configuration={key: value for key, value in settings.items() if value is not None},
-        metadata=collection.metadata,
-        embedding_function=collection.configuration.get("embedding_function"),
+        collection.configuration_json,
+        collection.metadata,
+        collection.get_model().schema,
+        is_new=True,
     )
     source, target = place_of(collection), place_of(made)
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
-from chroma_nb import K, Schema, Settings
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb import K, Knn, Schema, Search, Settings
+from chroma_nb.errors import InvalidArgumentError, UniqueConstraintError
 from chroma_nb.schema import (
     FtsIndexConfig,
     IntInvertedIndexConfig,
@@ -19,6 +19,7 @@ from chroma_nb.schema import (
 )
 from chroma_nb.schema_json import MOST_DISCOVERED_KEYS
 from chroma_nb.utils.embedding_functions import ChromaBm25EmbeddingFunction
+from chroma_nb.widgets import map_selection
 from tests.support.database_file import edited_database
 
 if TYPE_CHECKING:
@@ -106,6 +107,65 @@ def test_a_copy_has_the_schema(
             copy.get(where={"s": "x"})
         copy.add(ids=["c"], embeddings=[[1.0, 1.0]], documents=["a bear"])
         assert copy.get(ids="c")["metadatas"][0]["words"].values
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_fork_goes_on_where_the_schema_is_the_same_and_nowhere_else(here: ClientAPI) -> None:
+    docs = filled(here, schema=SCHEMA)
+    # The same but for what a schema says of sparse vectors, of which its vectors would be none that are searched.
+    other = Schema().create_index(VectorIndexConfig(space="cosine", embedding_function=None))
+    here.create_collection("other", embedding_function=None, schema=other)
+    with pytest.raises(UniqueConstraintError, match=r"\[other\] already exists, and is no copy"):
+        docs.fork("other")
+    # Its records have told it of no key so far.
+    here.create_collection("same", embedding_function=None, schema=SCHEMA)
+    docs.fork("same")
+    same = here.get_collection("same", embedding_function=None)
+    assert same.schema == docs.schema
+    assert same.get()["metadatas"] == docs.get()["metadatas"]
+
+
+def _words(key: str, **numbers: Any) -> Schema:
+    function = ChromaBm25EmbeddingFunction(**numbers)
+    config = SparseVectorIndexConfig(source_key=K.DOCUMENT, embedding_function=function)
+    return Schema().create_index(config, key)
+
+
+@pytest.mark.parametrize(
+    "schema", [Schema(), _words("sparse"), _words("words", k=2), _words("words", stopwords=["a"])]
+)
+def test_records_are_not_copied_where_their_sparse_vectors_would_be_missing_or_others(
+    here: ClientAPI, there: ClientAPI, schema: Schema
+) -> None:
+    filled(here, schema=schema)
+    there.create_collection("docs", embedding_function=None, schema=_words("words"))
+    with pytest.raises(InvalidArgumentError, match=r"sparse vectors under the key 'words' of"):
+        here.copy_to(there, "docs")
+    assert there.get_collection("docs", embedding_function=None).count() == 0
+
+
+def test_imported_records_get_the_sparse_vectors_that_are_missing_and_no_others(
+    here: ClientAPI, there: ClientAPI, tmp_path: Path
+) -> None:
+    file = tmp_path / "docs.parquet"
+    filled(here).export(file)
+    there.create_collection("docs", embedding_function=None, schema=_words("words"))
+    there.import_(file)
+    docs = there.get_collection("docs", embedding_function=None)
+    assert all(one["words"].values for one in docs.get()["metadatas"])
+    docs.export(file)
+    here.create_collection("docs-2", embedding_function=None, schema=_words("words", k=2))
+    with pytest.raises(InvalidArgumentError, match=r"sparse vectors under the key 'words' of"):
+        here.import_(file, "docs-2")
+
+
+def test_the_copy_of_a_selection_has_the_schema(here: ClientAPI) -> None:
+    copy = map_selection.copy_to(filled(here, schema=_words("words")), ["a"], "some")
+    copy.add(ids=["new"], embeddings=[[1.0, 1.0]], documents=["a bear"])
+    found = copy.search(Search(rank=Knn("bear", key="words")).select_all())
+    assert found["ids"] == [["new"]]
+    with pytest.raises(UniqueConstraintError):
+        map_selection.copy_to(copy, ["a"], "docs")
 
 
 def test_a_store_of_before_schemas_opens_and_gets_one(here: ClientAPI, tmp_path: Path) -> None:
