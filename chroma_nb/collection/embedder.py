@@ -218,9 +218,18 @@ class EmbeddingHandle(CollectionHandle):
         """Return a sparse vector for each text, by the function of a metadata key.
 
         Raises:
-            ValueError: It cannot be built, or returns something else.
+            ValueError: There is none, it cannot be built, or returns something else.
         """
         function = self._sparse_function(key)
+        if function is None:
+            # No schema of ours: what another server says, or what somebody has written into a store.
+            raise with_way_out(
+                ValueError(
+                    f"Cannot make sparse vectors for key {key!r}: the schema says what they are made of, and no embedding "
+                    "function"
+                ),
+                f"Give a SparseVector under {key!r} in the metadata of each record.",
+            )
         call = getattr(function, "embed_query", function) if queries else function
         vectors = checked_sparse_vectors(call(input=texts))
         if len(vectors) != len(texts):

@@ -102,6 +102,14 @@ def _are_sound(
     )
 
 
+def _fits(value: float) -> bool:
+    """Say whether 32 bits can hold a number, which is stored as a float: a large integer counts rounded to one."""
+    try:
+        return abs(float(value)) <= MOST_VALUE
+    except OverflowError:
+        return False
+
+
 def _checked(key: str, vector: SparseVector, texts: list[str]) -> StoredVector:
     # As a new one it is checked: somebody may have changed its lists.
     again = SparseVector(vector.indices, vector.values, vector.labels)
@@ -113,7 +121,7 @@ def _checked(key: str, vector: SparseVector, texts: list[str]) -> StoredVector:
             ),
             "Number the entries by a hash of 32 bits.",
         )
-    wrong = [value for value in again.values if not -MOST_VALUE <= value <= MOST_VALUE]
+    wrong = [value for value in again.values if not _fits(value)]
     if wrong:
         raise with_way_out(
             InvalidArgumentError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
-from chroma_nb import K, Knn, Schema, Search, Settings
+from chroma_nb import K, Knn, Schema, Search, Settings, SparseVector
 from chroma_nb.errors import InvalidArgumentError, UniqueConstraintError
 from chroma_nb.schema import (
     FtsIndexConfig,
@@ -180,6 +180,31 @@ def test_a_store_of_before_schemas_opens_and_gets_one(here: ClientAPI, tmp_path:
     with chroma_nb.connect(tmp_path / "here") as client:
         found = client.get_collection("docs", embedding_function=None)
         assert set(found.schema.keys) == {"#document", "#embedding", "late"}
+
+
+@pytest.mark.parametrize("function", [{}, {"embedding_function": {"type": "unknown"}}])
+def test_a_stored_schema_without_the_function_of_its_source_is_named_by_who_writes(
+    here: ClientAPI, tmp_path: Path, function: Any
+) -> None:
+    filled(here, schema=_words("words"))
+    here.close()
+    index = {"enabled": True, "config": {"source_key": "#document", "bm25": False, **function}}
+    stored = {"keys": {"words": {"sparse_vector": {"sparse_vector_index": index}}}}
+    with edited_database(tmp_path / "here") as connection:
+        connection.execute("UPDATE collections SET schema = ?", [json.dumps(stored)])
+    with chroma_nb.connect(tmp_path / "here") as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        some: Any = {"ids": ["a"], "embeddings": [[1.0, 1.0]], "documents": ["a bear"]}
+        for write in (
+            docs.update,
+            docs.upsert,
+            lambda **one: docs.add(on_conflict="replace", **one),
+        ):
+            with pytest.raises(ValueError, match=r"sparse vectors for key 'words'.*Give a SparseV"):
+                write(**some)
+        assert docs.get(ids="a")["documents"] == ["a red apple"]
+        docs.update(**some, metadatas=[{"words": SparseVector([1], [1.0])}])
+        assert docs.get(ids="a")["documents"] == ["a bear"]
 
 
 @pytest.mark.parametrize(

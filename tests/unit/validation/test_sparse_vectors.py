@@ -104,6 +104,21 @@ def test_what_was_changed_since_it_was_made_is_refused(
         check_sparse_vectors(["a", "b", "c"], [SparseVector([3], [1.0]), changed, changed], [])
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("more", "fits"), [(0, True), (1, True), (2**75, False)])
+def test_a_large_integer_is_rounded_alike_in_any_company(sign: int, more: int, fits: bool) -> None:
+    value = sign * (int(np.finfo(np.float32).max) + more)
+    alone = SparseVector([1], [value])
+    labelled = SparseVector([1], [1.0], ["x"])
+    for several in ([alone], [alone, labelled]):
+        if fits:
+            (first, *_) = check_sparse_vectors(["a", "b"][: len(several)], several, [])
+            assert first["values"] == [float(value)]
+        else:
+            with pytest.raises(InvalidArgumentError, match="finite numbers of 32 bits"):
+                check_sparse_vectors(["a", "b"][: len(several)], several, [])
+
+
 def test_a_vector_that_begins_below_the_end_of_another_is_sound() -> None:
     given = [SparseVector([5, 9], [1.0, 2.0]), SparseVector([], []), SparseVector([1], [3.0])]
     assert check_sparse_vectors(["a"] * 3, given, []) == [plain(one) for one in given]
