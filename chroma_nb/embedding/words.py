@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
+import unicodedata
 from dataclasses import dataclass
 from itertools import chain, filterfalse
 from sys import getsizeof
@@ -41,6 +42,8 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 WORD = re.compile(r"\w+")
 _NO_WORD = re.compile(r"\W")
+#: What is not seen, and may stand within a word.
+_JOINERS = "\u00ad\u200c\u200d\u2060"
 #: Each byte of ASCII as it stands in a word, in lower case; a space for one that stands in none.
 _ASCII_LETTERS = bytes(
     ord(chr(byte).lower()) if byte < 128 and WORD.match(chr(byte)) else ord(" ")
@@ -231,11 +234,18 @@ def words_of(text: str) -> list[str]:
     return WORD.findall(text)
 
 
+def is_mark(character: str) -> bool:
+    """Say whether a character is a mark of the letter before it."""
+    return unicodedata.category(character).startswith("M")
+
+
 def _parts(text: str, size: int) -> Iterator[str]:
     """Yield a text in parts of about `size` letters, cut where no word is."""
     start, size = 0, max(1, size)
     while len(text) - start > size:
-        cut = _NO_WORD.search(text, start + size)
+        cuts = _NO_WORD.finditer(text, start + size)
+        # What a mark or a joiner belongs to is before it.
+        cut = next((one for one in cuts if not is_mark(one[0]) and one[0] not in _JOINERS), None)
         if cut is None:
             break
         yield text[start : cut.start()]

@@ -15,12 +15,16 @@ import chroma_nb
 from chroma_nb import K, Knn, Search
 from chroma_nb.embedding import ChromaBm25EmbeddingFunction
 from chroma_nb.embedding.document_words import DOCUMENT_WORDS, DocumentWords, word_queries
-from chroma_nb.embedding.words import ENGLISH
+from chroma_nb.embedding.words import ENGLISH, _parts
 from chroma_nb.memory.workspace import WORKSPACE, Grant
 from tests.stores import private_settings
 
-#: Scripts with spaces: letters with and without accents, marks, digits, emoji; Greek, Cyrillic, Thai.
-SPACED = st.text(alphabet="aeinrst AEINRST-'_.,0123\n\u00a0ßéЖΣςกา😀ﬁ\u0301", max_size=40)
+#: Scripts with spaces: letters with and without accents, digits, emoji; Greek, Cyrillic, Thai with its marks.
+SPACED = st.text(alphabet="aeinrst AEINRST-'_.,0123\n\u00a0ßéЖΣςกาน\u0e49😀ﬁ", max_size=40)
+#: Letters, marks and what is not seen, in several scripts.
+MARKED = st.text(
+    alphabet="aeo _.\u0301\u0323éệक\u093fत\u094d\u200d\u00adか\u3099東\ufe0f\u0e49", max_size=30
+)
 
 
 @given(st.lists(SPACED, min_size=1, max_size=4))
@@ -49,6 +53,7 @@ def test_texts_with_spaces_have_the_words_of_bm25(texts: list[str]) -> None:
         ),
         ("東京_タワ", "東 京 東京 タ ワ タワ", "東京 タワ"),
         ("_東_", "東", "東"),
+        ("__init__ を_x_", "__init__ を x", "__init__ を x"),
         # Half width, full width, marks of their own, and rare characters beyond 16 bits.
         ("ｶﾞｽ", "ガ ス ガス", "ガス"),
         ("ＡＢ１", "AB1", "AB1"),
@@ -61,6 +66,38 @@ def test_characters_and_pairs(text: str, wanted: str, asked: str) -> None:
     assert DOCUMENT_WORDS.split(text) == wanted.split()
     assert DocumentWords(of_queries=True).split(text) == asked.split()
     assert DOCUMENT_WORDS.split(unicodedata.normalize("NFD", "한국")) == ["한", "국", "한국"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("cafés Việt", "cafés Việt"),
+        ("हिन्दी किताब।", "हिन्दी किताब"),
+        ("தமிழ்", "தமிழ்"),
+        ("שָׁלוֹם כִּי", "שָׁלוֹם כִּי"),
+        ("a\u0301\u0327b_\u0301c", "á\u0327b_\u0301c"),
+        # Soft hyphens, joiners, selectors of variants.
+        ("hy\u00adphen می\u200cخواهم क्\u200dष 葛\U000e0100城", "hyphen میخواهم क्ष 葛 城 葛城"),
+        # What is no letter has no marks, and a mark alone is no word.
+        ("\u0301 -\u0301a ❤\ufe0f 1\ufe0f\u20e3", "a 1\u20e3"),
+        ("東\u0301x\u0301", "東 x\u0301"),
+    ],
+)
+def test_marks_are_parts_of_words(text: str, wanted: str) -> None:
+    wanted = unicodedata.normalize("NFC", wanted)
+    for form in ("NFC", "NFD"):
+        assert DOCUMENT_WORDS.split(unicodedata.normalize(form, text)) == wanted.split()
+
+
+@given(MARKED, MARKED)
+def test_composed_and_decomposed_texts_have_the_same_words(one: str, other: str) -> None:
+    text = f"{one} {other}"
+    words = DOCUMENT_WORDS.split(text)
+    for form in ("NFC", "NFD"):
+        assert DOCUMENT_WORDS.split(unicodedata.normalize(form, text)) == words
+    assert words == DOCUMENT_WORDS.split(one) + DOCUMENT_WORDS.split(other)
+    # Wherever a long text is cut.
+    assert [word for part in _parts(text, 5) for word in DOCUMENT_WORDS.split(part)] == words
 
 
 def test_pairs_add_nothing_to_the_length_of_a_text() -> None:
