@@ -175,7 +175,8 @@ class Settings(Displayed):
         200, "Most `Knn` in the searches of one call; each looks through the collection by itself."
     )
     max_rank_nodes: int = _documented(
-        1_000, "Most operations, numbers and `Knn` in one rank, with the keys of its grouping."
+        1_000,
+        "Most operations, numbers and `Knn` in one rank, with the keys of its grouping; ten times as many in one call.",
     )
     max_rank_depth: int = _documented(64, "How deep operations may be nested in a rank.")
     max_description: str = _documented(

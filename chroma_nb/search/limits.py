@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: A fusion is so many nodes of arithmetic for each of its ranks: weight / (k + rank), and their sum.
 _FUSED_NODES = 4
+#: All searches of a call may have so many times the nodes of one.
+_CALL_TIMES = 10
 #: What is nested more deeply, Python cannot follow.
 _DEEPEST = 256
 #: Keys of a record's own fields, which are no metadata.
@@ -42,7 +44,7 @@ class SearchLimits:
     Args:
         searches: Searches.
         queries: `Knn`s.
-        nodes: Nodes of a rank, and keys of a grouping.
+        nodes: Nodes of the rank of one search, and keys of its grouping; ten times as many in all.
         depth: How deep a rank may be nested.
         values: Values of the sparse vectors that are asked for.
     """
@@ -79,14 +81,23 @@ class SearchLimits:
                 f"search() with {len(searches):,} searches in one call; the limit is {self.searches:,} "
                 "(Settings.max_searches). Ask in several calls."
             )
-        n_queries = n_values = 0
+        n_queries = n_values = n_nodes = 0
         for at, search in enumerate(searches):
             if not isinstance(search, Search):
                 raise TypeError(f"Expected searches[{at}] to be a Search, got {shown(search)}")
             where = f"searches[{at}]"
             _check_page(where, search)
             n_keys = _check_groups(where, search.grouping, search.score)
-            for knn in self._check_rank(where, search.score, n_keys):
+            n_nodes += n_keys
+            for knn, n_more in self._check_rank(where, search.score, n_keys):
+                n_nodes += n_more
+                if n_nodes > _CALL_TIMES * self.nodes:
+                    raise InvalidArgumentError(
+                        f"search() with more than {_CALL_TIMES * self.nodes:,} ranks and keys in one call, which is the limit "
+                        f"({_CALL_TIMES} times Settings.max_rank_nodes). Ask in several calls."
+                    )
+                if knn is None:
+                    continue
                 n_queries += 1
                 n_values += _check_knn(where, knn)
                 if n_queries > self.queries:
@@ -100,14 +111,20 @@ class SearchLimits:
                 "(Settings.max_filter_values). Ask in several calls."
             )
 
-    def _check_rank(self, where: str, rank: Rank | None, n_nodes: int) -> Iterator[Knn]:
-        """Yield the `Knn`s of a rank that is small enough; a `Val` has to be a finite number."""
+    def _check_rank(
+        self, where: str, rank: Rank | None, n_nodes: int
+    ) -> Iterator[tuple[Knn | None, int]]:
+        """Yield each node of a rank that is small enough: the `Knn`, None for another, and how many nodes it counts as.
+
+        A `Val` has to be a finite number.
+        """
         # No recursion: a rank may be nested more deeply than Python's stack.
         left = [] if rank is None else [(1, rank)]
         while left:
             depth, node = left.pop()
             parts = operands(node)
-            n_nodes += _FUSED_NODES * len(parts) if isinstance(node, Rrf) else 1
+            n_here = _FUSED_NODES * len(parts) if isinstance(node, Rrf) else 1
+            n_nodes += n_here
             if depth > self.depth:
                 setting = " (Settings.max_rank_depth)" if self.depth < _DEEPEST else ""
                 raise InvalidArgumentError(
@@ -123,8 +140,7 @@ class SearchLimits:
                 raise InvalidArgumentError(
                     f"Expected a number in {where}.rank to be finite and of 64 bits, got {shown(node.value)}"
                 )
-            if isinstance(node, Knn):
-                yield node
+            yield (node if isinstance(node, Knn) else None), n_here
             left.extend((depth + 1, part) for part in parts)
 
 

@@ -243,6 +243,10 @@ class SearchTests(APITests):
             ([Search(rank=q() + q() + q())] * 67, "max_search_queries"),
             ([Search(rank=deep)], "max_rank_depth"),
             ([Search(rank=q() + Val(1) * 2 - sum(map(Val, range(1_000))))], "max_rank_nodes"),
+            (
+                [Search(rank=q() + sum(map(Val, range(900))))] * 12,
+                "10 times Settings.max_rank_nodes",
+            ),
         ):
             with pytest.raises(InvalidArgumentError, match=setting):
                 api.search(collection_id, searches, **PLACE)
