@@ -406,8 +406,8 @@ def test_looking_around_shows_what_is_public() -> None:
         check=True,
         env={**os.environ, "PAGER": "cat", "MANPAGER": "cat"},
     ).stdout
-    # In words, as Python 3.13 gives each parameter a line of its own.
-    assert len(shown.split()) < 9_000
+    # In words, as Python 3.13 gives each parameter a line of its own; it has 240 words more, too.
+    assert len(shown.split()) < 9_100
     assert shown.index("chroma.connect()") < shown.index("CLASSES")
     assert "class API" not in shown
 
