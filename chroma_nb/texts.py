@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+#: Writes compact JSON: texts as they are, no spaces, and no NaN, which is not JSON.
+json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 #: Bytes that a `str` object takes beside its characters and one more of their width (CPython 3.10 and 3.11; later ones take
 #: less): of ASCII alone, and with others.
 _ASCII_HEADER, _WIDE_HEADER = 48, 72

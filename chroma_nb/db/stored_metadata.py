@@ -7,8 +7,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import StoreCorruptError
-from chroma_nb.search.sparse import StoredVector, json_text
-from chroma_nb.texts import parsed_together
+from chroma_nb.search.sparse import StoredVector
+from chroma_nb.texts import json_text, parsed_together
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:

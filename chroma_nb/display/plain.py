@@ -162,9 +162,9 @@ def _search(shown: SearchResult) -> str:
 
 def _schema(shown: Schema) -> str:
     *lines, others = shown.lines()
-    said = [_line(" ", (one.key or "")[:_LINE], str(one)[:_LINE]) for one in lines[:_KEYS]]
+    said = [_line(" ", one.name[:_LINE], str(one)[:_LINE]) for one in lines[:_KEYS]]
     more = [f"  … {len(lines) - _KEYS:,} more"] if len(lines) > _KEYS else []
-    rest = _line(" ", "any other key", str(others)[:_LINE])
+    rest = _line(" ", others.name, str(others)[:_LINE])
     return "\n".join([f"Schema: {counted(len(lines), 'key')}", *said, *more, rest])
 
 

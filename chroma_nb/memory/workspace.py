@@ -73,7 +73,7 @@ class Grant:
 
     @property
     def is_written(self) -> bool:
-        """Whether whoever has it has probably written to it, so that it is not free any more."""
+        """Whether its memory is used by now, as far as can be told: it was taken some time ago."""
         return (
             time.process_time() - self._computed >= _WRITTEN_CPU_SECONDS
             or time.monotonic() - self._taken >= _WRITTEN_SECONDS

@@ -26,7 +26,7 @@ _WORDS = {
 }
 _USUAL = {**HNSW_DEFAULTS, **HNSW_EXTRA}
 #: What a line says of the defaults in the place of a key.
-OTHER_KEYS = "any other key"
+_OTHER_KEYS = "any other key"
 
 
 @dataclass
@@ -48,6 +48,11 @@ class SchemaLine:
     function: str = ""
     source: str = ""
     made_with: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The key as a reader sees it."""
+        return _OTHER_KEYS if self.key is None else self.key
 
     def __str__(self) -> str:
         said = ", ".join(self.on) or "no index"

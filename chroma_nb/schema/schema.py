@@ -21,7 +21,7 @@ from chroma_nb.schema.configs import (
 )
 from chroma_nb.schema.encryption import Cmek
 from chroma_nb.schema.form import types_from_json, types_to_json
-from chroma_nb.schema.lines import OTHER_KEYS, SchemaLine, lines_of
+from chroma_nb.schema.lines import SchemaLine, lines_of
 from chroma_nb.schema.value_types import (
     BoolInvertedIndexType,
     BoolValueType,
@@ -126,9 +126,9 @@ class Schema(Displayed):
 
     def __repr__(self) -> str:
         *lines, others = lines_of(self)
-        said = [f"{brief(one.key, 60, quoted=True)}: {brief(one, 200)}" for one in lines[:_SHOWN]]
+        said = [f"{brief(one.name, 60, quoted=True)}: {brief(one, 200)}" for one in lines[:_SHOWN]]
         said += [f"{counted(len(lines) - _SHOWN, 'key')} more"] if len(lines) > _SHOWN else []
-        return clean(f"Schema({'; '.join([*said, f'{OTHER_KEYS}: {others}'])})")
+        return clean(f"Schema({'; '.join([*said, f'{others.name}: {others}'])})")
 
     def lines(self) -> list[SchemaLine]:
         """Return what it says of each key, for display; of any other key last."""

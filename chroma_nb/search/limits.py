@@ -87,61 +87,58 @@ class SearchLimits:
                 raise TypeError(f"Expected searches[{at}] to be a Search, got {shown(search)}")
             where = f"searches[{at}]"
             _check_page(where, search)
-            n_keys = _check_groups(where, search.grouping, search.score)
-            n_nodes += n_keys
-            for knn, n_more in self._check_rank(where, search.score, n_keys):
-                n_nodes += n_more
-                if n_nodes > _CALL_TIMES * self.nodes:
-                    raise InvalidArgumentError(
-                        f"search() with more than {_CALL_TIMES * self.nodes:,} ranks and keys in one call, which is the limit "
-                        f"({_CALL_TIMES} times Settings.max_rank_nodes). Ask in several calls."
-                    )
-                if knn is None:
+            n_here = _check_groups(where, search.grouping, search.score)
+            for depth, node in _nodes(search.score):
+                n_here += _FUSED_NODES * len(operands(node)) if isinstance(node, Rrf) else 1
+                self._check_node(where, node, depth, n_here)
+                if not isinstance(node, Knn):
                     continue
                 n_queries += 1
-                n_values += _check_knn(where, knn)
+                n_values += _check_knn(where, node)
                 if n_queries > self.queries:
                     raise InvalidArgumentError(
                         f"search() with more than {self.queries:,} Knn in one call, which is the limit "
                         "(Settings.max_search_queries). Ask in several calls."
                     )
+            n_nodes += n_here
+            if n_nodes > _CALL_TIMES * self.nodes:
+                raise InvalidArgumentError(
+                    f"search() with more than {_CALL_TIMES * self.nodes:,} ranks and keys in one call, which is the limit "
+                    f"({_CALL_TIMES} times Settings.max_rank_nodes). Ask in several calls."
+                )
         if n_values > self.values:
             raise InvalidArgumentError(
                 f"search() with sparse queries of {n_values:,} values together; the limit is {self.values:,} "
                 "(Settings.max_filter_values). Ask in several calls."
             )
 
-    def _check_rank(
-        self, where: str, rank: Rank | None, n_nodes: int
-    ) -> Iterator[tuple[Knn | None, int]]:
-        """Yield each node of a rank that is small enough: the `Knn`, None for another, and how many nodes it counts as.
+    def _check_node(self, where: str, node: Rank, depth: int, n_nodes: int) -> None:
+        """Refuse a node that is nested too deeply, is one too many, or is a `Val` and no finite number."""
+        if depth > self.depth:
+            setting = " (Settings.max_rank_depth)" if self.depth < _DEEPEST else ""
+            raise InvalidArgumentError(
+                f"{where}.rank is nested more than {self.depth:,} deep, which is the limit{setting}. A list of ranks "
+                "under one Sum or Mul is flat: Sum([a, b, c])."
+            )
+        if n_nodes > self.nodes:
+            raise InvalidArgumentError(
+                f"{where} has more than {self.nodes:,} ranks and keys, which is the limit "
+                "(Settings.max_rank_nodes). Ask in several searches."
+            )
+        if isinstance(node, Val) and not _is_finite(node.value):
+            raise InvalidArgumentError(
+                f"Expected a number in {where}.rank to be finite and of 64 bits, got {shown(node.value)}"
+            )
 
-        A `Val` has to be a finite number.
-        """
-        # No recursion: a rank may be nested more deeply than Python's stack.
-        left = [] if rank is None else [(1, rank)]
-        while left:
-            depth, node = left.pop()
-            parts = operands(node)
-            n_here = _FUSED_NODES * len(parts) if isinstance(node, Rrf) else 1
-            n_nodes += n_here
-            if depth > self.depth:
-                setting = " (Settings.max_rank_depth)" if self.depth < _DEEPEST else ""
-                raise InvalidArgumentError(
-                    f"{where}.rank is nested more than {self.depth:,} deep, which is the limit{setting}. A list of ranks "
-                    "under one Sum or Mul is flat: Sum([a, b, c])."
-                )
-            if n_nodes > self.nodes:
-                raise InvalidArgumentError(
-                    f"{where} has more than {self.nodes:,} ranks and keys, which is the limit "
-                    "(Settings.max_rank_nodes). Ask in several searches."
-                )
-            if isinstance(node, Val) and not _is_finite(node.value):
-                raise InvalidArgumentError(
-                    f"Expected a number in {where}.rank to be finite and of 64 bits, got {shown(node.value)}"
-                )
-            yield (node if isinstance(node, Knn) else None), n_here
-            left.extend((depth + 1, part) for part in parts)
+
+def _nodes(rank: Rank | None) -> Iterator[tuple[int, Rank]]:
+    """Yield the nodes of a rank, each with how deep it is nested."""
+    # No recursion: a rank may be nested more deeply than Python's stack.
+    left = [] if rank is None else [(1, rank)]
+    while left:
+        depth, node = left.pop()
+        yield depth, node
+        left.extend((depth + 1, part) for part in operands(node))
 
 
 #: Nobody asks for more.

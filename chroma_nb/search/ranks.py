@@ -431,6 +431,7 @@ def _plain_query(query: Any) -> str | tuple[float, ...] | SparseVector:
 # -- from JSON ----------------------------------------------------------------------------------
 
 _KNN_OPTIONS = ("key", "limit", "default", "return_rank")
+KNN_MEMBERS = ("query", *_KNN_OPTIONS)
 
 
 def _read(data: Any) -> Rank:
@@ -462,7 +463,7 @@ def _read_knn(operator: str, operand: Any) -> Knn:
         raise TypeError(f"Expected {operator} to be a dict, got {shown(operand)}")
     if "query" not in operand:
         raise ValueError(f"Expected {operator} to have a query, got {shown(operand)}")
-    check_members(operator, operand, ("query", *_KNN_OPTIONS))
+    check_members(operator, operand, KNN_MEMBERS)
     options = {name: value for name, value in operand.items() if name != "query"}
     for name, value in options.items():
         kinds = _KNN_KINDS[name]

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
 MOST_INDEX = 2**32 - 1
 MOST_VALUE = float(np.finfo(np.float32).max)
 #: What the wire's form may have.
-_MEMBERS = frozenset((TYPE_KEY, "indices", "values", "tokens"))
+MEMBERS = (TYPE_KEY, "indices", "values", "tokens")
 
 #: A number is written once where each stands so many times among others, on average.
 _REPEATED = 2
-
-#: Writes compact JSON: texts as they are, no spaces, and no NaN, which is not JSON.
-json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class StoredVector(dict[str, Any]):
@@ -177,9 +174,9 @@ class SparseVector:
                 f"Expected a sparse vector to have indices and values, got {', '.join(map(str, data))[:100]}"
             )
         for name in data:
-            if name not in _MEMBERS:
+            if name not in MEMBERS:
                 raise ValueError(
-                    f"Unknown member of a sparse vector: {shown(name)}.{did_you_mean(name, _MEMBERS)} It has indices, "
+                    f"Unknown member of a sparse vector: {shown(name)}.{did_you_mean(name, MEMBERS)} It has indices, "
                     "values and tokens, which are its labels."
                 )
         return SparseVector(data["indices"], data["values"], data.get("tokens"))
@@ -191,7 +188,7 @@ def of_known_members(data: Mapping[str, Any]) -> SparseVector:
     Raises:
         ValueError: It is no sparse vector.
     """
-    return SparseVector.from_dict({name: data[name] for name in _MEMBERS if name in data})
+    return SparseVector.from_dict({name: data[name] for name in MEMBERS if name in data})
 
 
 def revive(metadatas: Iterable[dict[str, Any] | None] | None) -> None:
@@ -209,7 +206,7 @@ def _revived(value: dict[str, Any]) -> Any:
     lists = [one for one in (indices, values, labels) if one is not None]
     if indices is None or values is None or {*map(type, lists)} != {list}:
         return value
-    if not _MEMBERS.issuperset(value):
+    if not value.keys() <= {*MEMBERS}:
         return value
     return SparseVector.of_plain(indices, values, labels) if len({*map(len, lists)}) == 1 else value
 

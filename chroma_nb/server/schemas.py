@@ -17,6 +17,12 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+class StrictBody(Body):
+    """A JSON object whose unknown members are refused: what they say would be dropped."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
 class Answer(BaseModel):
     """What is sent back."""
 
@@ -59,10 +65,8 @@ class NewCollection(Body):
     get_or_create: bool = False
 
 
-class HnswChanges(BaseModel):
+class HnswChanges(StrictBody):
     """What can be changed of a graph."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     ef_search: int | None = None
     max_neighbors: int | None = None
@@ -72,19 +76,15 @@ class HnswChanges(BaseModel):
     batch_size: int | None = None
 
 
-class SpannChanges(BaseModel):
+class SpannChanges(StrictBody):
     """What can be changed of Chroma's other index, which does nothing here."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     search_nprobe: int | None = None
     ef_search: int | None = None
 
 
-class ConfigurationChanges(BaseModel):
+class ConfigurationChanges(StrictBody):
     """Changes of a collection's configuration."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     hnsw: HnswChanges | None = None
     spann: SpannChanges | None = None
@@ -136,13 +136,11 @@ class GetBody(Body):
     include: Texts = ["metadatas", "documents"]
 
 
-class ScanBody(Body):
+class ScanBody(StrictBody):
     """The beginning of a scan (no `scan`); a further piece of it (`scan`, `piece`); or its end (`scan`, `close`).
 
-    Unknown members are refused: one that is misspelt would read another part of the collection.
+    An unknown member is one that is misspelt, and would read another part of the collection.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
     scan: str = ""
     piece: int = Field(default=0, ge=0)
@@ -168,26 +166,20 @@ class QueryBody(Body):
     include: Texts = ["metadatas", "documents", "distances"]
 
 
-class _SearchBody(Body):
-    """A part of a search. Unknown members are refused: what they say would be dropped."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class PagePart(_SearchBody):
+class PagePart(StrictBody):
     """Which part of a search's answer."""
 
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=0)
 
 
-class SelectPart(_SearchBody):
+class SelectPart(StrictBody):
     """What comes back of each record: `#document`, `#embedding`, `#metadata`, `#score`, metadata keys."""
 
     keys: Texts = []
 
 
-class SearchPart(_SearchBody):
+class SearchPart(StrictBody):
     """One search, as Chroma's `Search.to_dict()` writes it."""
 
     filter: Where | None = None
@@ -197,7 +189,7 @@ class SearchPart(_SearchBody):
     select: SelectPart = SelectPart()
 
 
-class SearchBody(_SearchBody):
+class SearchBody(StrictBody):
     """Searches. A store is always up to date, so all of Chroma's read levels mean the same."""
 
     searches: Annotated[list[SearchPart], Field(fail_fast=True)]

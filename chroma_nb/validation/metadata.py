@@ -48,12 +48,13 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
         raise ValueError(f"Expected metadatas to be a non-empty list, got {len(rows)} metadatas")
     out: list[dict[str, Any] | None] = []
     texts: list[str] = []
+    may_have_vectors: list[dict[str, Any]] = []
     usual = _USUAL
     for metadata in rows:
         if type(metadata) is dict and metadata:
             # The usual case is recognized by its types alone, which is fast.
             if set(map(type, metadata)) == {str} and usual.issuperset(map(type, metadata.values())):
-                plain, is_copied = True, False
+                plain, has_vectors = True, False
                 for key, value in metadata.items():
                     plain = plain and key[:1] not in _RESERVED_STARTS
                     kind = type(value)
@@ -64,23 +65,26 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
                     elif kind is int:
                         plain = plain and INT_MIN <= value <= INT_MAX
                     elif kind is SparseVector:
-                        is_copied = True
+                        has_vectors = True
                     texts.append(key)
                 if plain and _RESERVED_KEY not in metadata:
-                    if is_copied:
+                    if has_vectors:
                         metadata = metadata.copy()
+                        may_have_vectors.append(metadata)
                     out.append(metadata)
                     continue
-            out.append(_check_metadata(metadata, texts))
+            may_have_vectors.append(_check_metadata(metadata, texts))
+            out.append(may_have_vectors[-1])
         elif metadata is None:
             out.append(None)
         elif isinstance(metadata, dict) or hasattr(metadata, "keys"):
-            out.append(_check_metadata(dict(metadata), texts))
+            may_have_vectors.append(_check_metadata(dict(metadata), texts))
+            out.append(may_have_vectors[-1])
         else:
             raise ValueError(
                 f"Expected metadata to be a dict or None, got {type(metadata).__name__} as metadata"
             )
-    _check_vectors(out, texts)
+    _check_vectors(may_have_vectors, texts)
     try:
         check_texts(texts, "metadata", rows=False)
     except InvalidArgumentError:
@@ -89,12 +93,11 @@ def check_metadatas(metadatas: Any) -> list[dict[str, Any] | None]:
     return out
 
 
-def _check_vectors(rows: Sequence[dict[str, Any] | None], texts: list[str]) -> None:
+def _check_vectors(rows: Sequence[dict[str, Any]], texts: list[str]) -> None:
     """Check the sparse vectors of all rows together, and put them there as they are stored."""
     found = [
         (metadata, key, value)
         for metadata in rows
-        if metadata and SparseVector in map(type, metadata.values())
         for key, value in metadata.items()
         if type(value) is SparseVector
     ]

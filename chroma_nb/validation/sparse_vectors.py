@@ -13,9 +13,9 @@ from chroma_nb.search.sparse import (
     MOST_VALUE,
     SparseVector,
     StoredVector,
-    json_text,
     stored_vectors,
 )
+from chroma_nb.texts import json_text
 from chroma_nb.validation.texts import plain_text
 from chroma_nb.words import brief
 

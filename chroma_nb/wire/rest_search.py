@@ -19,6 +19,7 @@ from chroma_nb.search.conditions import Condition, as_filter
 from chroma_nb.search.expression import Limit, Search, Select
 from chroma_nb.search.grouping import AGGREGATES, GroupBy
 from chroma_nb.search.ranks import (
+    KNN_MEMBERS,
     OF_MANY,
     OF_ONE,
     OF_TWO,
@@ -29,8 +30,8 @@ from chroma_nb.search.ranks import (
     with_leaves,
 )
 from chroma_nb.search.shown import check_members, shown
-from chroma_nb.search.sparse import SparseVector
-from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY, TYPE_KEY
+from chroma_nb.search.sparse import MEMBERS, SparseVector
+from chroma_nb.special_keys import DOCUMENT_KEY, EMBEDDING_KEY, METADATA_KEY, SCORE_KEY
 from chroma_nb.wire.answers import (
     AnswerError,
     check_kind,
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
 #: With what Chroma's server begins to fold the operands of an operation: float32's range stands for infinity.
 _LARGEST = float(np.finfo(np.float32).max)
 _FIRST: dict[str, float] = {"$sum": 0.0, "$mul": 1.0, "$max": -_LARGEST, "$min": _LARGEST}
-_KNN_MEMBERS = ("query", "key", "limit", "default", "return_rank")
-_SPARSE_MEMBERS = (TYPE_KEY, "indices", "values", "tokens")
 _COLUMNS = {
     DOCUMENT_KEY: "documents",
     EMBEDDING_KEY: "embeddings",
@@ -154,7 +153,7 @@ def _read_rank(data: Any, where: str) -> Rank:
     if operator == "$val":
         return Val(_number(operand, f"{where}.$val"))
     if operator == "$knn":
-        return _read_knn(_object(operand, f"{where}.$knn", *_KNN_MEMBERS), f"{where}.$knn")
+        return _read_knn(_object(operand, f"{where}.$knn", *KNN_MEMBERS), f"{where}.$knn")
     if operator in OF_ONE:
         return OF_ONE[operator](_read_rank(operand, where))
     if operator in OF_TWO:
@@ -175,7 +174,7 @@ def _read_knn(data: dict[str, Any], where: str) -> Knn:
     key, limit = data.get("key", EMBEDDING_KEY), data.get("limit", 16)
     default, return_rank = data.get("default"), data.get("return_rank", False)
     if isinstance(query, dict):
-        query = _read_sparse(_object(query, f"{where}.query", *_SPARSE_MEMBERS), f"{where}.query")
+        query = _read_sparse(_object(query, f"{where}.query", *MEMBERS), f"{where}.query")
     elif isinstance(query, list):
         query = [_number(one, f"{where}.query") for one in query]
     else:

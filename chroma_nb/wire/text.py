@@ -10,6 +10,7 @@ from typing import Any
 
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.preflight import require
+from chroma_nb.texts import json_text
 
 try:
     import orjson
@@ -23,8 +24,6 @@ BYTES_PER_VALUE = 8
 VALUE_BYTES = 160
 #: First bytes of characters that take four bytes in Python, in UTF-8 and escaped.
 _WIDE = (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4", b"\\ud", b"\\uD")
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def dumps(value: Any) -> bytes:
@@ -41,7 +40,7 @@ def dumps(value: Any) -> bytes:
             # An integer beyond 64 bits is JSON all the same; the rest fails again below.
             pass
     try:
-        return _encode(value).encode()
+        return json_text(value).encode()
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"This cannot be sent as JSON: {error}") from None
 

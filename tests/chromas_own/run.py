@@ -88,14 +88,15 @@ def _run(checkout: Path, folder: Path, environment: dict[str, str]) -> dict[str,
     (folder / "pytest.ini").write_text("[pytest]\n")
     report = Path(environment["CHROMAS_OWN_REPORT"])
     report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--import-mode=importlib"]
+    # Our fixtures in the place of Chroma's, and no plugin that its tests do not know.
+    command += ["--noconftest", "-p", "tests.chromas_own.fixtures"]
+    for plugin in ("cacheprovider", "schemathesis", "langsmith_plugin", "xdist"):
+        command += ["-p", f"no:{plugin}"]
+    command += ["-c", str(folder / "pytest.ini"), "--rootdir", str(checkout)]
+    command += [str(checkout / "chromadb/test" / file) for file in FILES]
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--import-mode=importlib"),
-            *("-p", "tests.chromas_own.fixtures", "--noconftest", "-p", "no:cacheprovider"),
-            *("-p", "no:schemathesis", "-p", "no:langsmith_plugin", "-p", "no:xdist"),
-            *("-c", str(folder / "pytest.ini"), "--rootdir", str(checkout)),
-            *(str(checkout / "chromadb/test" / file) for file in FILES),
-        ],
+        command,
         env=environment,
         cwd=folder,
         capture_output=True,

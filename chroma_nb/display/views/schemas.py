@@ -21,8 +21,7 @@ _HEADS = ("key", "indexes that are on", "off", "embedded by", "from", "made with
 def view_schema(shown: Schema) -> View:
     """Return a line for each of the first keys, and one for all others."""
     *lines, others = shown.lines()
-    rows = [_row(one.key or "", one) for one in lines[:_KEYS]]
-    rows.append(_row("any other key", others))
+    rows = [_row(one) for one in (*lines[:_KEYS], others)]
     # What no line has needs no column.
     columns = [at for at in range(len(_HEADS)) if at < 2 or any(row[at].first for row in rows)]
     caption = "Schema: " + showing(min(len(lines), _KEYS), len(lines), "key")
@@ -31,9 +30,9 @@ def view_schema(shown: Schema) -> View:
     return "table", {"lead": "", "table": table}
 
 
-def _row(name: str, line: SchemaLine) -> list[Cell]:
+def _row(line: SchemaLine) -> list[Cell]:
     return [
-        text_cell(shorten(name, _NAME) or "(empty)"),
+        text_cell(shorten(line.name, _NAME) or "(empty)"),
         text_cell(", ".join(line.on) or "none"),
         text_cell(", ".join(line.off)),
         text_cell(shorten(line.function, _NAME)),
