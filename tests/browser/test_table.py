@@ -297,3 +297,34 @@ def test_a_result_is_a_table_in_notebook_7(
     table.locator('th[aria-sort="ascending"]').wait_for(timeout=TIMEOUT)
     page.screenshot(path=str(pictures / "table-notebook-7.png"))
     assert axe_problems(page, ".cnb-live") == []
+
+
+def test_the_answer_to_a_search_is_a_table_with_the_place_in_each_part(
+    lab: Any, jupyter: tuple[str, Path], pictures: Path
+) -> None:
+    asks = (
+        'panel = glosses.search("a large furry animal", n_results=40).widget()\npanel',
+        'glosses.explain(search="a large furry animal")',
+        "glosses.schema",
+    )
+    lab.open(write_notebook(jupyter[1] / "searched.ipynb", GLOSSES, *asks))
+    lab.run_all()
+    assert not lab.errors()
+    table = lab.outputs(1).locator(".cnb-table")
+    table.get_by_text("1–25 of 40 records").first.wait_for(timeout=TIMEOUT)
+    for theme in ("light", "dark"):
+        lab.set_theme(theme)
+        for width, mark in ((1_400, ""), (900, "-narrow")):
+            lab.page.set_viewport_size({"width": width, "height": 1_400})
+            lab.wait_drawn()
+            for cell, what in enumerate(("search-table", "search-explained", "schema"), 1):
+                lab.screenshot(pictures / f"{what}-{theme}{mark}.png", lab.outputs(cell))
+        assert contrast_problems(lab.page, ".cnb-live") == []
+    assert axe_problems(lab.page, ".cnb-live") == []
+    heads = table.locator("th .label").filter(has_text="rank by")
+    assert heads.all_inner_texts() == ["rank by meaning", "rank by words"]
+    for head in heads.all():
+        assert head.evaluate("(one) => one.scrollWidth <= one.clientWidth"), "a head is cut"
+    # Sorted by the place among the words: what the words did not find is at the end.
+    table.get_by_role("button", name="rank by words", exact=True).click()
+    table.locator('th[aria-sort="ascending"]').wait_for(timeout=TIMEOUT)

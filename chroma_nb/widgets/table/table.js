@@ -2,7 +2,7 @@
 // nothing is ever read as markup. An address is used only where Python calls it a medium.
 
 const TYPED_MS = 300;
-const WIDTHS = { id: 130, document: 210, uri: 150, metadata: 96, number: 80 };
+const WIDTHS = { id: 130, document: 210, uri: 150, metadata: 96, number: 96 };
 const NARROWEST = 48;
 
 function h(tag, properties = {}, ...children) {
