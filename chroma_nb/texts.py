@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from array import array
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,14 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-#: Writes compact JSON: texts as they are, no spaces, and no NaN, which is not JSON.
-json_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
 #: Bytes that a `str` object takes beside its characters and one more of their width (CPython 3.10 and 3.11; later ones take
 #: less): of ASCII alone, and with others.
 _ASCII_HEADER, _WIDE_HEADER = 48, 72
-#: Stands between JSON texts that are parsed together; each process has its own.
-_BETWEEN = secrets.token_hex(8)
 #: The first byte, in UTF-8, of characters that take two and four bytes in a `str`.
 _TWO_BYTES, _FOUR_BYTES = 0xC4, 0xF0
 
@@ -166,20 +159,3 @@ class Texts(Sequence["str | None"]):
     def _used(self) -> NDArray[np.uint8]:
         used = np.frombuffer(self.data, dtype=np.uint8)
         return used[int(self.offsets[0]) : int(self.offsets[-1])]
-
-
-def parsed_together(texts: Sequence[str | None]) -> list[Any] | None:
-    """Return what JSON texts say, None for one that is missing; None where one of them is no JSON.
-
-    To parse them one by one takes three times as long. Halves of JSON in several texts are none, although they may be some
-    where they are put together: between each two texts stands a value that nobody else knows, and which would end up within
-    what the halves make.
-    """
-    joined = f',"{_BETWEEN}",'.join(["null" if text is None else text for text in texts])
-    try:
-        found: list[Any] = json.loads(f"[{joined}]")
-    except (ValueError, RecursionError):
-        return None
-    if len(found) != max(0, 2 * len(texts) - 1) or found[1::2] != [_BETWEEN] * (len(texts) - 1):
-        return None
-    return found[::2]

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from chroma_nb.compact_json import parsed_together
 from chroma_nb.errors import InternalError, MemoryBudgetError
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 from chroma_nb.memory.workspace import NOTHING, WORKSPACE
-from chroma_nb.texts import Texts, parsed_together
+from chroma_nb.texts import Texts
 from chroma_nb.types import RecordBatch
 
 if TYPE_CHECKING:

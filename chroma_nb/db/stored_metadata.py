@@ -6,9 +6,9 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.compact_json import json_text, parsed_together
 from chroma_nb.errors import StoreCorruptError
 from chroma_nb.search.sparse import StoredVector
-from chroma_nb.texts import json_text, parsed_together
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:

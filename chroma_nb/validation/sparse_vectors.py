@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from chroma_nb.compact_json import json_text
 from chroma_nb.errors import InvalidArgumentError, with_way_out
 from chroma_nb.search.sparse import (
     MOST_INDEX,
@@ -15,7 +16,6 @@ from chroma_nb.search.sparse import (
     StoredVector,
     stored_vectors,
 )
-from chroma_nb.texts import json_text
 from chroma_nb.validation.texts import plain_text
 from chroma_nb.words import brief
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.base import Matches, Records
+from chroma_nb.compact_json import parsed_together
 from chroma_nb.search.sparse import of_known_members
-from chroma_nb.texts import parsed_together
 from chroma_nb.wire.vectors import from_wire
 
 if TYPE_CHECKING:

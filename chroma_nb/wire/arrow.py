@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from chroma_nb.api.base import Matches, Records
 from chroma_nb.api.scanning import ScanPiece
+from chroma_nb.compact_json import parsed_together
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.texts import parsed_together
 from chroma_nb.wire.answers import AnswerError, read_metadatas
 from chroma_nb.wire.arrow_columns import (
     from_numbers,

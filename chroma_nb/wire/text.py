@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from chroma_nb.compact_json import json_text
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.memory.preflight import require
-from chroma_nb.texts import json_text
 
 try:
     import orjson

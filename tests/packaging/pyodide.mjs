@@ -3,6 +3,8 @@
 import { pathToFileURL } from "node:url";
 
 const [folder, repository, packages, url, hungUrl] = process.argv.slice(2);
+// Node would print the line of code where it happened, and that is a megabyte.
+process.on("uncaughtException", (error) => { console.error(String(error)); process.exit(1); });
 const { loadPyodide } = await import(pathToFileURL(`${folder}/pyodide.mjs`));
 const python = await loadPyodide();
 for (const [from, to] of [[repository, "/repository"], [packages, "/packages"]]) {

@@ -62,6 +62,22 @@ def test_importing_loads_no_part_of_the_package_and_expressions_nothing_heavy() 
     assert run(script) == ""
 
 
+def test_asking_a_server_loads_nothing_but_requests() -> None:
+    """As in a browser, where numpy has to be fetched first."""
+    script = (
+        "import sys, chroma_nb\n"
+        "from chroma_nb.api._http import ServerConnection\n"
+        "connection = ServerConnection(chroma_nb.Settings(url='http://127.0.0.1:9', retries=0))\n"
+        "try:\n"
+        "    connection.request('POST', ('api', 'v2', 'tenants'), {'name': 'a'})\n"
+        "except chroma_nb.errors.ServerUnavailableError:\n"
+        "    pass\n"
+        f"found = [name for name in {HEAVY!r} if name in sys.modules and name != 'requests']\n"
+        "assert not found, found\n"
+    )
+    assert run(script) == ""
+
+
 def test_working_with_embeddings_loads_no_embedder_and_no_table() -> None:
     script = (
         "import sys, chroma_nb, os\n"

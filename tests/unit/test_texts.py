@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chroma_nb.compact_json import parsed_together
 from chroma_nb.segment.text_pool import TextPool
-from chroma_nb.texts import Texts, parsed_together
+from chroma_nb.texts import Texts
 from tests.support.json_halves import HALVES
 
 COLUMNS = [
