@@ -26,6 +26,7 @@ from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.sizes import parse_bytes
+from chroma_nb.memory.trim import return_memory
 from chroma_nb.schema_json import with_extra
 from chroma_nb.search.conditions import as_filter
 from chroma_nb.search.limits import SearchLimits
@@ -163,7 +164,7 @@ class Local(API):
                 return
             self._closed = True
             # A full disk keeps a graph from being saved, and must not keep the folder locked.
-            finish(self.segments.close, self.db.close)
+            finish(self.segments.close, self.db.close, return_memory)
 
     def abandon(self) -> None:
         """Close without writing anything more: the store's folder is gone."""
@@ -171,7 +172,7 @@ class Local(API):
             if not self._closed:
                 self._closed = True
                 self._reason = ", as its folder was moved, deleted or replaced"
-                finish(lambda: self.segments.close(save=False), self.db.abandon)
+                finish(lambda: self.segments.close(save=False), self.db.abandon, return_memory)
 
     def _check_usable(self) -> None:
         if self._pid != os.getpid():

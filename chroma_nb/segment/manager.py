@@ -478,7 +478,6 @@ class SegmentManager:
             self.residents.close,
             *(partial(self._close_slot, slot, keep, saving_until) for slot in self._slots),
             self._derived.close,
-            return_memory,
         )
 
     def _close_slot(self, slot: Slot, keep: bool, saving_until: float) -> None:

@@ -432,6 +432,29 @@ with chroma_nb.PersistentClient(sys.argv[2], settings()) as client:
     print(json.dumps([len(report.collections), report.database_limit]))
 """
 
+REFUSED_IN_A_GROUP = """
+import json, os, sys
+open(sys.argv[1], "w").write(str(os.getpid()))
+import chroma_nb
+from chroma_nb.errors import MemoryBudgetError
+from tests.memory.test_many_collections import check, fill, settings
+with chroma_nb.EphemeralClient(settings()) as client:
+    made = refused = 0
+    while refused < 300:
+        try:
+            fill(client, made, made + 1)
+            made += 1
+        except MemoryBudgetError as error:
+            refused += 1
+            message = str(error)
+    check(client, range(0, made, 40))
+    for number in range(made // 2):
+        client.delete_collection(f"small-{number:06d}")
+    fill(client, made, made + 20)
+    check(client, range(made // 2, made + 20, 40))
+    print(json.dumps([made, message]))
+"""
+
 
 @pytest.mark.slow
 def test_a_text_names_the_largest_collections_and_counts_the_others() -> None:
@@ -461,14 +484,13 @@ def test_a_store_in_memory_refuses_the_collection_that_there_is_no_room_for(
         client.create_collection("another", embedding_function=None)
 
 
-@pytest.mark.own_process
-def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
-    # DuckDB 1.3 takes more for each table.
-    with limit(250_000_000 if IS_OLD_DUCKDB else 150_000_000) as group:
+def in_a_group(script: str, n_bytes: int, *arguments: str) -> Any:
+    """Run a script under a memory limit, and return what it has printed."""
+    with limit(n_bytes) as group:
         if group.folder is None:
             pytest.skip("no control group can be made here")
         done = subprocess.run(
-            [sys.executable, "-c", IN_A_GROUP, group.arguments()[1], str(tmp_path)],
+            [sys.executable, "-c", script, group.arguments()[1], *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -476,4 +498,20 @@ def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Pat
         )
         assert done.returncode == 0, (done.returncode, done.stderr[-2_000:])
         assert group.kills() == 0
-    assert json.loads(done.stdout)[0] == 2_000
+    return json.loads(done.stdout)
+
+
+@pytest.mark.own_process
+def test_two_thousand_collections_in_a_hundred_and_fifty_megabytes(tmp_path: Path) -> None:
+    # DuckDB 1.3 takes more for each table.
+    n_bytes = 250_000_000 if IS_OLD_DUCKDB else 150_000_000
+    assert in_a_group(IN_A_GROUP, n_bytes, str(tmp_path))[0] == 2_000
+
+
+@pytest.mark.own_process
+@pytest.mark.skipif(IS_OLD_DUCKDB, reason="DuckDB 1.3 gives nothing back of what is in memory")
+def test_a_store_in_memory_refuses_in_time_and_goes_on() -> None:
+    made, message = in_a_group(REFUSED_IN_A_GROUP, 150_000_000)
+    assert made >= 300
+    assert f"more than {made:,} collections" in message
+    assert "delete collections" in message

@@ -22,6 +22,7 @@ from chroma_nb.db.duckdb.cached_catalogue import (
 )
 from chroma_nb.db.duckdb.catalogue_checks import BadRowError, uuid, whole
 from chroma_nb.db.duckdb.catalogue_rows import read_collections
+from chroma_nb.db.duckdb.checkpoint_memory import SAFE_CHECKPOINT_BYTES
 from chroma_nb.db.duckdb.schema import COLLECTION_COLUMNS, create_records, insert_defaults
 from chroma_nb.db.duckdb.schema_check import check_tables
 from chroma_nb.errors import StoreCorruptError, UniqueConstraintError
@@ -40,9 +41,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("chroma_nb")
 
 #: What DuckDB holds of each collection of a store in memory (measured).
-_COLLECTION_BYTES = 50 << 10
+_COLLECTION_BYTES = 56 << 10
 #: Memory is checked each time that this many collections were made.
 _ROOM_FOR_COLLECTIONS = 64
+#: What a checkpoint in memory takes for each collection, up to `SAFE_CHECKPOINT_BYTES` in all.
+_CHECKPOINT_BYTES_EACH = 8 << 10
 #: A collection that counts more vectors is compared with what there is when the store is opened.
 _MANY_LABELS = 10_000_000
 
@@ -263,9 +266,11 @@ class StoredCatalogue(DB):
     def create_collection(self, info: CollectionInfo) -> None:
         n = len(self._cached.entries)
         if n % _ROOM_FOR_COLLECTIONS == 0 and n and not self.persists:
-            # DuckDB does not count this memory against its limit, so it is checked here.
+            # DuckDB does not count this memory against its limit, so it is checked here. What the next checkpoint takes is
+            # left free: without it, what is deleted could not be freed any more.
             WORKSPACE.take_all(
-                _ROOM_FOR_COLLECTIONS * _COLLECTION_BYTES,
+                _ROOM_FOR_COLLECTIONS * _COLLECTION_BYTES
+                + min(n * _CHECKPOINT_BYTES_EACH, SAFE_CHECKPOINT_BYTES),
                 f"A store in memory with more than {n:,} collections",
                 "keep them in a folder, where each takes a third: PersistentClient(path)",
                 "make one collection of several, with a metadata key that tells them apart",

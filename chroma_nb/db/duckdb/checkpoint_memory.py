@@ -34,6 +34,10 @@ _REMOVALS_BYTES = 320 << 10
 _CHECKPOINT_COPIES = 2
 #: What a checkpoint takes besides.
 CHECKPOINT_BYTES = 4 << 20
+#: In memory a checkpoint gives each changed table blocks of its own, of this size. DuckDB moves them to the temporary folder,
+#: but only where its limit makes it, and a store in memory has this much above its limit while a checkpoint runs.
+BLOCK_BYTES = 256 << 10
+SAFE_CHECKPOINT_BYTES = 32 << 20
 #: In a folder a checkpoint tries several compressions of a row group's texts, which takes this many times their bytes
 #: (measured: 2). It tries them on texts of up to `_COMPRESSED_TEXT_BYTES`.
 _COMPRESSION_COPIES = 2
@@ -131,7 +135,10 @@ class CheckpointMemory:
     def n_bytes(self) -> int:
         """Return an upper bound of the bytes of memory that a checkpoint takes, without trying compressions."""
         need = (self._text_bytes(entry, texts) for entry, texts in self.texts())
-        return _CHECKPOINT_COPIES * max(need, default=0) + CHECKPOINT_BYTES + self.catalogue_bytes()
+        n_bytes = _CHECKPOINT_COPIES * max(need, default=0) + self.catalogue_bytes()
+        if not self._persists:
+            n_bytes += min(len(self.uncheckpointed) * BLOCK_BYTES, SAFE_CHECKPOINT_BYTES)
+        return n_bytes + CHECKPOINT_BYTES
 
     def catalogue_bytes(self, more: int = 0) -> int:
         """Return what a checkpoint takes for the descriptions of collections, where these are long.

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
-from chroma_nb.db.duckdb.checkpoint_memory import CHANGED_BYTES, CHECKPOINT_BYTES
+from chroma_nb.db.duckdb.checkpoint_memory import (
+    BLOCK_BYTES,
+    CHANGED_BYTES,
+    CHECKPOINT_BYTES,
+    SAFE_CHECKPOINT_BYTES,
+)
 from chroma_nb.db.duckdb.connection import limit_text_compression
 from chroma_nb.db.duckdb.transactions import Transactions
 from chroma_nb.db.interrupted import interruptible
@@ -28,14 +33,10 @@ logger = logging.getLogger("chroma_nb")
 
 _Found = TypeVar("_Found")
 
-#: In a folder DuckDB's limit is raised by at least this much for a checkpoint.
-_SAFE_CHECKPOINT_BYTES = 32 << 20
 #: What a checkpoint takes for each table of the store (measured: 1 to 2 kB).
 _CATALOGUE_BYTES = 2 << 10
 #: What the query for DuckDB's memory use takes itself.
 _ASKING_BYTES = 4 << 20
-#: The size of DuckDB's blocks.
-_BLOCK_BYTES = 256 << 10
 #: Kept free on the disk: what DuckDB's log and checkpoint need beside the rows themselves.
 HEADROOM_BYTES = 4 << 20
 
@@ -162,7 +163,7 @@ class Database(Transactions):
             return False
         # In memory a checkpoint gives the rows of each table a block of their own: for many small tables that is more
         # memory than before.
-        return self.memory_bytes > _BLOCK_BYTES * len(self.cached.entries)
+        return self.memory_bytes > BLOCK_BYTES * len(self.cached.entries)
 
     def _checkpoint(self, *, force: bool = False) -> None:
         """Have DuckDB write what is in its log into the database.
@@ -230,7 +231,7 @@ class Database(Transactions):
         with grant:
             # In memory the limit is raised by all of it, even one that the settings name: other statements may use
             # the whole limit at the moment.
-            more = max(grant.n_bytes, 0 if self.persists else _SAFE_CHECKPOINT_BYTES)
+            more = max(grant.n_bytes, 0 if self.persists else SAFE_CHECKPOINT_BYTES)
             # In a folder a quarter is left to the system, which caches what is written until it is on the disk.
             # DuckDB would use that quarter if its limit allowed it.
             spare = (need - CHECKPOINT_BYTES) // 4 if self.persists else 0
