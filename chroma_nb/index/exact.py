@@ -28,6 +28,10 @@ _GATHER_BYTES = 512 << 10
 _SCAN_BYTES = 16 << 20
 #: Products of no more bytes are computed on one core: more are no faster, and BLAS waits for the slowest of them.
 _ONE_CORE_BYTES = 8 << 20
+#: OpenBLAS shares out a matrix of 9,216 floats or more (GEMM_MULTITHREAD_THRESHOLD in its interface/gemv.c).
+_UNSHARED_FLOATS = 9_215
+#: With fewer rows than this at a time, one row at a time is as quick.
+_FEWEST_ROWS = 16
 #: Pieces that are read from a file; small enough to be compared while they are in the cache.
 _READ_BYTES = 1 << 20
 #: The product of a query and a row, which is float64 for very long or very short vectors.
@@ -279,13 +283,30 @@ def _multiply(
     """Compute the inner products of rows and queries into `out`, shape (n_queries, rows)."""
     on_one_core = len(queries) == 1 and CORES.are_building
     if on_one_core or block.nbytes * len(queries) <= _ONE_CORE_BYTES:
-        # Of one row and one query at a time: BLAS shares out whatever is larger. As fast as BLAS on one core.
         for query, products in zip(queries, out, strict=True):
-            np.matmul(block[:, None, :], query[:, None], out=products[:, None, None])
+            _multiply_on_one_core(block, query, products)
     elif len(queries) == 1:
         np.dot(block, queries[0], out=out[0])
     else:
         out[:] = (block @ queries.T).T
+
+
+def _multiply_on_one_core(
+    block: NDArray[np.float32], query: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """Compute the inner products of rows and one query into `out`, shape (rows,).
+
+    BLAS gets so few rows at a time that it does not share them out.
+    """
+    n_rows, dimension = block.shape
+    at_once = _UNSHARED_FLOATS // dimension
+    if at_once < _FEWEST_ROWS:
+        at_once = 1
+    whole = n_rows - n_rows % at_once
+    pieces = block[:whole].reshape(-1, at_once, dimension)
+    np.matmul(pieces, query[:, None], out=out[:whole].reshape(-1, at_once, 1))
+    if whole < n_rows:
+        np.matmul(block[whole:], query, out=out[whole:])
 
 
 def _approximate_wide(

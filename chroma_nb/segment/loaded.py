@@ -45,6 +45,8 @@ _MANY_KEYS = 16
 #: Where more than this share of a pool is texts of no record, as they were replaced, no snapshot of it is saved: it is
 #: read from the DB again, which leaves them out.
 _SPARE_SHARE = 0.25
+#: Up to so many labels, Python finds quicker than numpy whether one is there twice.
+_FEW_LABELS = 64
 
 
 class _WithColumns:
@@ -360,11 +362,12 @@ class LoadedMetadata(MetadataReader):
         include: Sequence[str],
         measured: Callable[[float, int], None] | None = None,
     ) -> RecordTexts:
-        once, places = np.unique(labels, return_inverse=True)
-        repeats = len(once) < len(labels)
-        # Records that several queries find: their texts are made once, as answers are measured.
-        texts = self._texts(once if repeats else labels, include, measured)
-        found = texts.at(places.ravel().tolist()) if repeats else texts
+        if _all_differ(labels):
+            found = self._texts(labels, include, measured)
+        else:
+            # Records that several queries find: their texts are made once, as answers are measured.
+            once, places = np.unique(labels, return_inverse=True)
+            found = self._texts(once, include, measured).at(places.ravel().tolist())
         if "metadatas" in include:
             found.metadatas = self._metadata_dicts(labels)
         return found
@@ -595,3 +598,11 @@ class LoadedMetadata(MetadataReader):
         mask = np.zeros(self._n_labels, dtype=bool)
         mask[labels[labels < self._n_labels]] = True
         return mask
+
+
+def _all_differ(labels: NDArray[np.int64]) -> bool:
+    """Say whether no label is there twice."""
+    if len(labels) <= _FEW_LABELS:
+        return len(set(labels.tolist())) == len(labels)
+    # Those of a `get` rise, so that they need not be sorted.
+    return bool((labels[1:] > labels[:-1]).all()) or len(np.unique(labels)) == len(labels)
