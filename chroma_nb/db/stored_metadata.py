@@ -64,7 +64,7 @@ def read_metadata(text: str | None) -> dict[str, Any] | None:
 
 def read_metadatas(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
     """Return the metadata of many records; see `read_metadata`."""
-    found = parsed_together(texts)
+    found = parsed_together(texts) if len(texts) > 1 else None
     if found is not None and {*map(type, found)} <= {dict, type(None)}:
         return found
     return [read_metadata(text) for text in texts]

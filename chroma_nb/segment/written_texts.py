@@ -40,6 +40,8 @@ _MOST_TIMES = 4.0
 #: How many records a write's size is judged by, and how much of them is read for that at most.
 _SAMPLE = 32
 _SAMPLE_BYTES = 1 << 20
+#: The keys of so many records are noted in one step.
+_NOTED_TOGETHER = 256
 #: A part that a refusal names takes what is free divided by this: the DB needs room for it as well.
 _PART_SHARE = 4
 #: The DB's columns -> what a reader calls them.
@@ -146,6 +148,8 @@ class WrittenTexts:
         """Fill what rows do not give from the records that they change, and encode the metadata."""
         changed, n_rows = self._changed, len(self._given)
         self.metadatas = [None] * n_rows
+        for start in range(0, n_rows, _NOTED_TOGETHER):
+            self._note([one for one in self._given[start : start + _NOTED_TOGETHER] if one])
         if len(changed):
             step = max(
                 1, _PIECE_BYTES * len(changed) // (self._kept_bytes() + _ROW_BYTES * len(changed))
@@ -156,7 +160,8 @@ class WrittenTexts:
         if self._keep:
             alone[changed] = False
         for at in np.flatnonzero(alone).tolist():
-            self.metadatas[at] = self._encoded(self._given[at])
+            given = self._given[at]
+            self.metadatas[at] = None if given is None else metadata_json(given)
         self._given = []
 
     def _merge(self, places: NDArray[np.int64]) -> None:
@@ -181,25 +186,21 @@ class WrittenTexts:
             if given is None:
                 self.metadatas[at] = text
             else:
-                self._note(given)
                 had = read_metadata(text) or {}
                 self.metadatas[at] = metadata_json({**had, **given})
 
     def _columns(self) -> tuple[tuple[str, list[str | None]], ...]:
         return ("document", self.documents), ("uri", self.uris)
 
-    def _encoded(self, given: Metadata | None) -> str | None:
-        if given is None:
-            return None
-        self._note(given)
-        return metadata_json(given)
-
-    def _note(self, given: Metadata) -> None:
-        if None in given.values():
+    def _note(self, given: Sequence[Metadata]) -> None:
+        """Take note of the keys of some records."""
+        if any(None in one.values() for one in given):
             self.drops_keys = True
-            given = {key: value for key, value in given.items() if value is not None}
+            given = [
+                {key: value for key, value in one.items() if value is not None} for one in given
+            ]
         if self.keys is not None:
-            self.keys.update(given)
+            self.keys.update(*given)
             if len(self.keys) > MOST_METADATA_KEYS:
                 self.keys = None
 

@@ -282,20 +282,14 @@ function render({model, el}) {
     for (const id of [...made.keys()]) if (!nodes[id]) made.delete(id);
   }
 
-  function followTheme() {
-    panel.style.colorScheme = isLight(getComputedStyle(el).color) ? "dark" : "light";
-  }
-
   show();
-  followTheme();
   model.on("change:tree", show);
-  const themes = new MutationObserver(followTheme);
-  for (const one of [document.documentElement, document.body]) {
-    themes.observe(one, {attributes: true, attributeFilter: ["class", "data-theme", "theme", "style"]});
-  }
+  const end = onTheme(el, () => {
+    panel.style.colorScheme = isLight(getComputedStyle(el).color) ? "dark" : "light";
+  });
   return () => {
     model.off("change:tree", show);
-    themes.disconnect();
+    end();
   };
 }
 

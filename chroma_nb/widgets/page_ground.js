@@ -11,26 +11,12 @@ function groundOf(el) {
 
 function render({model, el}) {
   el.style.display = "none";
-  const look = () => {
-    if (!el.isConnected) return;
+  return onTheme(el, () => {
     const ground = groundOf(el);
     if (ground === model.get("ground")) return;
     model.set("ground", ground);
     model.save_changes();
-  };
-  let timers = [];
-  const soon = () => {
-    timers.forEach(clearTimeout);
-    // A page names its theme before its style sheet is there, which takes some time and says nothing.
-    timers = [0, 60, 500].map((milliseconds) => setTimeout(look, milliseconds));
-  };
-  const themes = new MutationObserver(soon);
-  for (const one of [document.documentElement, document.body]) themes.observe(one, {attributes: true});
-  soon();
-  return () => {
-    themes.disconnect();
-    timers.forEach(clearTimeout);
-  };
+  });
 }
 
 export default {render};

@@ -15,3 +15,28 @@ function isLight(color) {
   return red + green + blue > 384;
 }
 
+// Calls `look` as soon as an element is on the page, and whenever the page's theme may have changed. Returns what ends that.
+function onTheme(el, look) {
+  let timers = [];
+  function soon() {
+    timers.forEach(clearTimeout);
+    if (!el.isConnected) {
+      // A busy page makes an element long before it puts it anywhere.
+      timers = [setTimeout(soon, 200)];
+      return;
+    }
+    look();
+    // A theme may fade in.
+    timers = [60, 500].map((milliseconds) => setTimeout(look, milliseconds));
+  }
+  const observer = new MutationObserver(soon);
+  for (const one of [document.documentElement, document.body]) observer.observe(one, {attributes: true});
+  // A page names its theme before the style sheet is there.
+  document.addEventListener("load", soon, true);
+  soon();
+  return () => {
+    observer.disconnect();
+    document.removeEventListener("load", soon, true);
+    timers.forEach(clearTimeout);
+  };
+}

@@ -49,6 +49,7 @@ ALLOWED = {
     ): "the first piece, halved where it is too much",
     ("db/duckdb/records.py", "_PIECE_WORK"): "bytes, times the parts of patterns",
     ("validation/texts.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
+    ("segment/written_texts.py", "_NOTED_TOGETHER"): "keys of records that are in memory already",
     ("db/record_table.py", "_ROWS_PER_WANTED"): "a share: whether a range is read whole",
     ("db/sql/columns.py", "_KEYS_AT_ONCE"): "keys, not records: their names",
     ("db/sql/frame.py", "_ROWS"): "an upper bound above one in bytes",

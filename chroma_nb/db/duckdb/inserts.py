@@ -119,7 +119,10 @@ def _insert_columns(
     selected = ["label", "sequence"]
     texts: list[Sequence[str | None]] = [rows.ids, rows.documents, rows.uris, rows.metadatas]
     for name, column in zip(("id", "document", "uri", "metadata"), texts, strict=True):
-        values = [_own_copy(text) for text in column[piece]]
+        values = [
+            text if text is None or len(text) < _LONG_TEXT else _own_copy(text)
+            for text in column[piece]
+        ]
         # DuckDB guesses a column's type from a thousand of its values, and versions before 2.0 fail where these are
         # all None. So every value is a text, and a column of booleans says which of them are given.
         given = np.fromiter((text is not None for text in values), dtype=bool, count=len(values))
@@ -145,12 +148,10 @@ def _insert_columns(
                 array.fill(None)
 
 
-def _own_copy(text: str | None) -> str | None:
-    """Return a text to give to DuckDB: a copy where it is long and not ASCII.
+def _own_copy(text: str) -> str:
+    """Return a long text to give to DuckDB: a copy where it is not ASCII.
 
     DuckDB asks Python for the text's UTF-8, which Python then keeps as long as the text. With a copy, the caller's
     text does not grow.
     """
-    if text is None or len(text) < _LONG_TEXT or text.isascii():
-        return text
-    return text.encode().decode()
+    return text if text.isascii() else text.encode().decode()

@@ -482,13 +482,11 @@ function render({ model, el }) {
 
   manual.hidden = true;
   draw();
-  requestAnimationFrame(theme);
-  const observer = new MutationObserver(() => requestAnimationFrame(() => setTimeout(theme, 50)));
-  for (const one of [document.documentElement, document.body]) observer.observe(one, { attributes: true });
+  const end = onTheme(root, theme);
   model.on("change:state", draw);
   model.on("msg:custom", heard);
   return () => {
-    observer.disconnect();
+    end();
     model.off("change:state", draw);
     model.off("msg:custom", heard);
   };
