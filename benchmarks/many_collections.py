@@ -26,6 +26,8 @@ RECORDS, DIMENSION = 5, 64
 #: A creation's time is the median of so many around it.
 AROUND = 50
 MB = 1e6
+#: What is done to each kind of store, each part in a process of its own.
+PARTS = {"folder": ("folder", "again"), "memory": ("memory",)}
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -102,8 +104,9 @@ class Child:
         self.say("set half", timed(lambda: set_budget(report.used // 2)))
         self.say("list", timed(client.list_collections))
         self.say("close", timed(client.close))
-        if self.kind == "memory":
-            return
+
+    def run_again(self) -> None:
+        """Open the store in a new process, as after a restart of the kernel."""
         opened: list[Any] = []
         self.say("open", timed(lambda: opened.append(self.open())))
         (client,) = opened
@@ -118,14 +121,30 @@ class Child:
         )
         assert found[0]["ids"][0][0] == "id-0", found
         self.say("count", client.count_collections())
+        self.say("create one more", timed(lambda: self.create(client, self.n)))
+        self.say("rss, opened again", rss())
         client.close()
 
 
 def measure(kind: str, n: int, size: int, code: Path) -> dict[str, float | str]:
+    found: dict[str, float | str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for part in PARTS[kind]:
+            outcome = _in_a_process(found, part, ["-n", str(n), "--path", folder], size, code)
+            found["outcome"] = outcome
+            if outcome != "survived":
+                break
+    return found
+
+
+def _in_a_process(
+    found: dict[str, float | str], part: str, arguments: list[str], size: int, code: Path
+) -> str:
+    """Fill in what one process under the limit says, and return how it ended."""
     from benchmarks.memory_limit import limit
 
-    with tempfile.TemporaryDirectory() as folder, limit(size) as group:
-        command = [sys.executable, __file__, "--child", kind, "-n", str(n), "--path", folder]
+    with limit(size) as group:
+        command = [sys.executable, __file__, "--child", part, *arguments]
         if group.folder is not None:
             command += group.arguments()
         else:
@@ -138,19 +157,16 @@ def measure(kind: str, n: int, size: int, code: Path) -> dict[str, float | str]:
             check=False,
             env={**os.environ, **environment},
         )
-        found: dict[str, float | str] = {}
         for line in done.stdout.splitlines():
             with contextlib.suppress(ValueError):
                 name, value = json.loads(line)
                 found[name] = value
-        found["peak"] = (group.peak() or 0) / MB
-        outcome = "survived"
+        found[f"peak, {part}"] = (group.peak() or 0) / MB
         if group.kills():
-            outcome = "killed by the kernel"
-        elif done.returncode:
-            outcome = (done.stderr.strip().splitlines() or ["failed"])[-1][:100]
-        found["outcome"] = outcome
-    return found
+            return f"{part}: killed by the kernel"
+        if done.returncode:
+            return (done.stderr.strip().splitlines() or ["failed"])[-1][:100]
+    return "survived"
 
 
 ROWS = (
@@ -168,10 +184,14 @@ ROWS = (
     "close",
     "open",
     "query",
+    "create one more",
     "loaded",
     "open files",
     "rss",
-    "peak",
+    "rss, opened again",
+    "peak, folder",
+    "peak, again",
+    "peak, memory",
 )
 
 
@@ -205,7 +225,8 @@ def main() -> None:
     if given.child:
         if given.cgroup_procs:
             Path(given.cgroup_procs).write_text(str(os.getpid()))
-        Child(given.child, given.n, given.path).run()
+        child = Child(given.child, given.n, given.path)
+        child.run_again() if given.child == "again" else child.run()
         return
     n = given.n // 5 if given.quick else given.n
     columns = {kind: measure(kind, n, given.limit, given.code) for kind in given.kinds}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 #: How many records an answer's size is judged by, and how much of them is read for that at most.
 _SAMPLE = 32
 _SAMPLE_BYTES = 2 << 20
+#: Up to so many labels, Python finds quicker than numpy whether one is there twice.
+_FEW_LABELS = 64
 #: What a Python string takes beside its letters: one of ASCII alone, any other.
 _ASCII_HEADER = sys.getsizeof("")
 _OTHER_HEADER = sys.getsizeof("\u20ac") - 2
@@ -63,6 +65,14 @@ class RecordTexts:
             None if self.uris is None else [self.uris[at] for at in places],
             metadatas,
         )
+
+
+def all_differ(labels: NDArray[np.int64]) -> bool:
+    """Say whether no label is there twice."""
+    if len(labels) <= _FEW_LABELS:
+        return len(set(labels.tolist())) == len(labels)
+    # Those of a `get` rise, so that they need not be sorted.
+    return bool((labels[1:] > labels[:-1]).all()) or len(np.unique(labels)) == len(labels)
 
 
 class MetadataReader(ABC):

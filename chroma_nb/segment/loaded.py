@@ -14,7 +14,7 @@ from chroma_nb.filters.expression import DocumentMatches, Expression, field_cond
 from chroma_nb.filters.mask import compile_mask
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.segment.base import MetadataReader, RecordTexts
+from chroma_nb.segment.base import MetadataReader, RecordTexts, all_differ
 from chroma_nb.segment.metadata_column import MetadataColumn
 from chroma_nb.segment.sparse_index import SparseIndexes
 from chroma_nb.segment.text_pool import TextPool, grown, payload_bytes
@@ -45,8 +45,6 @@ _MANY_KEYS = 16
 #: Where more than this share of a pool is texts of no record, as they were replaced, no snapshot of it is saved: it is
 #: read from the DB again, which leaves them out.
 _SPARE_SHARE = 0.25
-#: Up to so many labels, Python finds quicker than numpy whether one is there twice.
-_FEW_LABELS = 64
 
 
 class _WithColumns:
@@ -362,7 +360,7 @@ class LoadedMetadata(MetadataReader):
         include: Sequence[str],
         measured: Callable[[float, int], None] | None = None,
     ) -> RecordTexts:
-        if _all_differ(labels):
+        if all_differ(labels):
             found = self._texts(labels, include, measured)
         else:
             # Records that several queries find: their texts are made once, as answers are measured.
@@ -598,11 +596,3 @@ class LoadedMetadata(MetadataReader):
         mask = np.zeros(self._n_labels, dtype=bool)
         mask[labels[labels < self._n_labels]] = True
         return mask
-
-
-def _all_differ(labels: NDArray[np.int64]) -> bool:
-    """Say whether no label is there twice."""
-    if len(labels) <= _FEW_LABELS:
-        return len(set(labels.tolist())) == len(labels)
-    # Those of a `get` rise, so that they need not be sorted.
-    return bool((labels[1:] > labels[:-1]).all()) or len(np.unique(labels)) == len(labels)
