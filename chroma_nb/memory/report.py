@@ -75,8 +75,8 @@ class CollectionMemory:
         return self.state if self.built is None else f"building {self.built:.0%}"
 
     @classmethod
-    def of(cls, **fields: Any) -> CollectionMemory:
-        """Make one in half the time of ``__init__``, where a frozen dataclass sets each field by a call."""
+    def of(cls, fields: dict[str, Any]) -> CollectionMemory:
+        """Make one of all its fields, in half the time of ``__init__``, where a frozen dataclass sets each by a call."""
         made = object.__new__(cls)
         object.__setattr__(made, "__dict__", fields)
         return made

@@ -91,23 +91,25 @@ def _report_on(
                 parts[name] = held
     used = slot.last_used
     return CollectionMemory.of(
-        name=info.name,
-        id=str(info.id),
-        state="loading" if slot.loading else state,
-        form="exact" if segment is None else segment.form,
-        n_records=n_records,
-        resident_bytes=sum(parts.values()),
-        parts=parts,
-        disk_bytes=disk_bytes,
-        pinned=slot.pinned,
-        ttl_seconds=info.ttl_seconds,
-        idle_seconds=None if used is None else now - used,
-        hits=slot.hits,
-        misses=slot.misses,
-        loads=slot.loads,
-        unloads=slot.unloads,
-        built=slot.graph_progress,
-        text_bytes=text_bytes,
+        {
+            "name": info.name,
+            "id": str(info.id),
+            "state": "loading" if slot.loading else state,
+            "form": "exact" if segment is None else segment.form,
+            "n_records": n_records,
+            "resident_bytes": sum(parts.values()),
+            "parts": parts,
+            "disk_bytes": disk_bytes,
+            "pinned": slot.pinned,
+            "ttl_seconds": info.ttl_seconds,
+            "idle_seconds": None if used is None else now - used,
+            "hits": slot.hits,
+            "misses": slot.misses,
+            "loads": slot.loads,
+            "unloads": slot.unloads,
+            "built": slot.graph_progress,
+            "text_bytes": text_bytes,
+        }
     )
 
 
