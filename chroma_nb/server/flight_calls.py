@@ -39,12 +39,12 @@ from chroma_nb.wire.arrow import (
     read_batch,
     records_schema,
     write_matches,
-    write_records,
+    write_piece,
 )
 from chroma_nb.wire.arrow_scan import write_scan_answer
-from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command, as_answer
+from chroma_nb.wire.flight import ANSWER, MORE, READS, WRITES, Command, as_answer
 from chroma_nb.wire.operations import OPERATIONS
-from chroma_nb.wire.requests import Query, ScanAnswer
+from chroma_nb.wire.requests import Get, Query, ScanAnswer
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_requests import Arrived, read_request, read_target, written
 from chroma_nb.wire.text import dumps
@@ -67,6 +67,8 @@ T = TypeVar("T")
 _BATCH_TIMES = 4.0
 #: Memory that an answer takes, in multiples of its objects: these, and Arrow's columns.
 _ANSWER_TIMES = 2.0
+#: An answer goes in batches of about so many bytes where its client takes several: it reads one while the next is on its way.
+_PIECE_BYTES = 2 << 20
 #: Bytes of a command without arguments, as everybody may send it, and of the criteria of flights.
 _SHORT_BYTES = 4_096
 #: A larger answer to an action counts until its client has taken it.
@@ -292,23 +294,20 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         for chunk in chunks(reader):
             # A credential may have been taken away since the last question.
             state.identity = None
-            batch, metadata = None, b""
+            batch, metadata, in_pieces = None, b"", False
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
                     raise too_large("The queries take", self._bodies.max_body)
                 batch, said = self._read(context, command, chunk.data, is_question=True)
-                metadata = dumps({"status": 200, **said})
+                metadata, in_pieces = dumps({"status": 200, **said}), command.pieces
             except Failed as failed:
                 # The stream goes on.
                 metadata = failed.with_status
             except ChromaError as error:
                 metadata = Failed.of(error).with_status
             try:
-                if batch is None:
-                    writer.write_metadata(pa.py_buffer(metadata))
-                else:
-                    writer.write_with_metadata(as_answer(batch), pa.py_buffer(metadata))
+                _send(writer, batch, metadata, in_pieces)
             except (pa.ArrowException, OSError):
                 # The client has gone, which is nobody's fault.
                 return
@@ -331,6 +330,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 assert endpoint.body is not None
                 arrived = Arrived(command.path, command.query, endpoint.body.model_validate(body))
                 request: Any = read_request(operation, arrived)
+                if isinstance(request, Get):
+                    request = replace(request, columns=True)
                 if isinstance(request, Query) and data is not None:
                     if data.schema.names != ["embedding"]:
                         raise InvalidArgumentError(
@@ -349,7 +350,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 )
                 if isinstance(found, ScanAnswer):
                     return write_scan_answer(found)
-                return (write_matches if isinstance(found, Matches) else write_records)(found), {}
+                return (write_matches if isinstance(found, Matches) else write_piece)(found), {}
 
         return self._carry_out(
             context, operation.name, operation, command.path, work, is_question=is_question
@@ -493,6 +494,27 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         except Refused as refused:
             error = refused
         return Failed.of(error)
+
+
+def _send(writer: Any, batch: Any, metadata: bytes, in_pieces: bool) -> None:
+    """Send an answer.
+
+    Args:
+        writer: Of the stream.
+        batch: Its records; None: it has none.
+        metadata: What is said beside it.
+        in_pieces: Whether it may go in several batches.
+    """
+    if batch is None:
+        writer.write_metadata(pa.py_buffer(metadata))
+        return
+    batch, start = as_answer(batch), 0
+    if in_pieces and batch.nbytes > _PIECE_BYTES:
+        n_rows = max(1, batch.num_rows * _PIECE_BYTES // batch.nbytes)
+        while batch.num_rows - start > n_rows:
+            writer.write_with_metadata(batch.slice(start, n_rows), pa.py_buffer(MORE))
+            start += n_rows
+    writer.write_with_metadata(batch.slice(start), pa.py_buffer(metadata))
 
 
 def _known(command: Command, names: Collection[str]) -> Operation:
