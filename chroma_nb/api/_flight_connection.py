@@ -383,15 +383,15 @@ class _Worker:
         n_bytes = 0
         while True:
             found, said = _checked(chunk)
+            n_bytes += 0 if found is None else found.get_total_buffer_size()
+            if n_bytes > self._most_bytes:
+                # As gRPC says it of one message.
+                raise fl.FlightCancelledError("the answer is too large")
             yield found, said
             if said != MORE:
                 return
             if found is None or not found.num_rows:
                 raise AnswerError("a piece without records")
-            n_bytes += found.nbytes
-            if n_bytes > self._most_bytes:
-                # As gRPC says it of one message.
-                raise fl.FlightCancelledError("The answer is too large")
             assert self._stream is not None
             chunk = _chunk_of(self._stream[1])
 

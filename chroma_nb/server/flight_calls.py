@@ -543,8 +543,9 @@ def _send(writer: Any, batch: Any, metadata: bytes, in_pieces: bool) -> None:
         writer.write_metadata(pa.py_buffer(metadata))
         return
     batch, start = as_answer(batch), 0
-    if in_pieces and batch.nbytes > _PIECE_BYTES:
-        n_rows = max(1, batch.num_rows * _PIECE_BYTES // batch.nbytes)
+    n_bytes = batch.get_total_buffer_size()
+    if in_pieces and n_bytes > _PIECE_BYTES:
+        n_rows = max(1, batch.num_rows * _PIECE_BYTES // n_bytes)
         while batch.num_rows - start > n_rows:
             writer.write_with_metadata(batch.slice(start, n_rows), pa.py_buffer(MORE))
             start += n_rows

@@ -147,7 +147,7 @@ def get(call: Call[Get]) -> Records | ScanPiece:
     asked = call.request
     check_include(asked.include)
     read: Callable[..., Any] = call.api.get_columns if asked.columns else call.api.get
-    found: Records | ScanPiece = read(
+    return read(  # type: ignore[no-any-return]
         call.collection_id,
         ids=asked.ids,
         where=asked.where,
@@ -157,7 +157,6 @@ def get(call: Call[Get]) -> Records | ScanPiece:
         include=asked.include,
         **call.where_to,
     )
-    return found
 
 
 @handles
