@@ -146,8 +146,7 @@ def get(call: Call[Get]) -> Records | ScanPiece:
     """Return the records that match all conditions, in storage order."""
     asked = call.request
     check_include(asked.include)
-    read: Callable[..., Any] = call.api.get_columns if asked.columns else call.api.get
-    return read(  # type: ignore[no-any-return]
+    return (call.api.get_columns if asked.columns else call.api.get)(
         call.collection_id,
         ids=asked.ids,
         where=asked.where,
