@@ -15,12 +15,7 @@ from chroma_nb.api.address import refused
 from chroma_nb.api.remote import RemoteAPI
 from chroma_nb.errors import AuthorizationError, ChromaAuthError, ChromaError
 from chroma_nb.wire.answers import UNUSABLE, AnswerError, check_page
-from chroma_nb.wire.arrow import (
-    read_matches,
-    read_records,
-    variable_lists,
-    write_records,
-)
+from chroma_nb.wire.arrow import read_matches, read_records, variable_lists, write_records
 from chroma_nb.wire.arrow_columns import from_numbers
 from chroma_nb.wire.arrow_scan import read_scan_answer
 from chroma_nb.wire.flight import COMMIT, QUESTION, READS, Command, error_from_bytes

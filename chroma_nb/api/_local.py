@@ -395,9 +395,8 @@ class Local(API):
             return found
 
     def get_columns(self, collection_id: UUID, **asked: Any) -> ScanPiece:
-        found: Any = self.get(collection_id, **asked, read=answers.columns)
-        piece: ScanPiece = found
-        return piece
+        # What `read` returns.
+        return self.get(collection_id, **asked, read=answers.columns)  # type: ignore[return-value]
 
     def scan(
         self,
