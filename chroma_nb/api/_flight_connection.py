@@ -396,6 +396,7 @@ class _Worker:
             chunk = _chunk_of(self._stream[1])
 
     def _ask_stream(self, batch: Any, metadata: bytes) -> Any:
+        begins = self._stream is None
         if self._stream is None:
             descriptor = fl.FlightDescriptor.for_command(b"{}")
             connection = self._connection()
@@ -403,10 +404,12 @@ class _Worker:
             assert connection is not None
             self._stream = connection.client.do_exchange(descriptor, connection.options(None))
             del connection
-            self._stream[0].begin(QUESTION)
             self._is_new = True
         writer, reader = self._stream
         try:
+            # A server that keeps no more streams open may have said so by now: then this fails already.
+            if begins:
+                writer.begin(QUESTION)
             if batch is None:
                 writer.write_metadata(metadata)
             else:
