@@ -20,12 +20,14 @@ from chroma_nb.wire.arrow_columns import from_numbers
 from chroma_nb.wire.arrow_scan import read_scan_answer
 from chroma_nb.wire.flight import COMMIT, QUESTION, READS, Command, error_from_bytes
 from chroma_nb.wire.operations import LONG_SECONDS, OPERATIONS
-from chroma_nb.wire.requests import Query, ScanStep, Write
+from chroma_nb.wire.requests import Get, Query, ScanStep, Write
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_answers import read_answer
 from chroma_nb.wire.rest_requests import write_request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from chroma_nb.settings import Settings
     from chroma_nb.wire.operations import Operation
     from chroma_nb.wire.requests import Request, Target
@@ -88,7 +90,7 @@ class ArrowFlight(RemoteAPI):
         )
         batch = write_records(request.batch, request.batch.embedded)
 
-        def put(worker: Any, seconds: float) -> None:
+        def put(worker: Any, seconds: float) -> Iterator[None]:
             writer, reader = self._flight.client.do_put(
                 descriptor, batch.schema, self._flight.options(seconds)
             )
@@ -100,6 +102,7 @@ class ArrowFlight(RemoteAPI):
             finally:
                 # The server's error comes here.
                 writer.close()
+            yield None
 
         try:
             self._flight.call(put, safe=operation.may_repeat(request))
@@ -119,30 +122,30 @@ class ArrowFlight(RemoteAPI):
         else:
             sent = write_request(operation, target, request)
         path, _ = _path_and_query(operation, sent.path, None)
-        command = Command(operation.name, path, {}, sent.body).to_bytes()
+        command = Command(operation.name, path, {}, sent.body, isinstance(request, Get)).to_bytes()
         if isinstance(request, ScanStep) and request.scan:
             step = replace(request, piece=request.piece + 1)
             body = write_request(operation, target, step).body
             following = Command(operation.name, path, {}, body).to_bytes()
 
-        def ask(worker: Any, seconds: float) -> Any:
-            found, said = worker.exchange(batch, command, following)
-            if found is None:
-                error = error_from_bytes(said)
-                if error is not None:
-                    raise ErrorOnStream(*error)
+        def ask(worker: Any, seconds: float) -> Iterator[tuple[Any, bytes]]:
+            found: Iterator[tuple[Any, bytes]] = worker.exchange(batch, command, following)
+            return found
+
+        def read(pieces: Iterator[tuple[Any, bytes]]) -> Any:
+            if isinstance(request, Get):
+                records = read_records(itertools.starmap(_records_of, pieces), request.include)
+                check_page(records.ids, None, ids=request.ids, limit=request.limit)
+                return records
+            found, said = next(pieces)
             if isinstance(request, ScanStep):
+                if found is None:
+                    _check_error(said)
                 return read_scan_answer(found, said, request)
-            if found is None:
-                raise ValueError("an answer without records")
-            if isinstance(request, Query):
-                return read_matches(found, request.include, len(request.embeddings))
-            records = read_records(found, request.include)
-            check_page(records.ids, None, ids=request.ids, limit=request.limit)
-            return records
+            return read_matches(_records_of(found, said), request.include, len(request.embeddings))
 
         try:
-            return self._flight.call(ask, safe=operation.may_repeat(request))
+            return self._flight.call(ask, safe=operation.may_repeat(request), read=read)
         except NoStreamError:
             # Without a stream, as JSON like any other operation.
             sent = write_request(operation, target, request)
@@ -156,6 +159,25 @@ class ArrowFlight(RemoteAPI):
     def close(self) -> None:
         super().close()
         self._flight.close()
+
+
+def _records_of(batch: Any, said: bytes) -> Any:
+    """Return the batch of an answer.
+
+    Raises:
+        ErrorOnStream: It is an error.
+        ValueError: It has none.
+    """
+    if batch is None:
+        _check_error(said)
+        raise ValueError("an answer without records")
+    return batch
+
+
+def _check_error(said: bytes) -> None:
+    error = error_from_bytes(said)
+    if error is not None:
+        raise ErrorOnStream(*error)
 
 
 def _path_and_query(
@@ -178,14 +200,14 @@ def _act(
     """Ask for an operation by an action, and return what it answers."""
     action = fl.Action(operation.name, Command(operation.name, path, query or {}, body).to_bytes())
 
-    def act(worker: Any, seconds: float) -> bytes:
+    def act(worker: Any, seconds: float) -> Iterator[bytes]:
         # One more is looked for, for its error; not all of them, as there may be no end.
         results = list(
             itertools.islice(flight.client.do_action(action, flight.options(seconds)), 2)
         )
         if len(results) != 1:
             raise AnswerError(f"{len(results)} results where one was asked for")
-        return results[0].body.to_pybytes()  # type: ignore[no-any-return]
+        yield results[0].body.to_pybytes()
 
     try:
         answer = flight.call(

@@ -6,9 +6,10 @@ import contextlib
 import os
 import queue
 import threading
+import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.flight as fl
@@ -26,15 +27,13 @@ from chroma_nb.harmless import said_in_line
 from chroma_nb.memory.sizes import parse_bytes
 from chroma_nb.settings import without_secrets
 from chroma_nb.wire.answers import AnswerError
-from chroma_nb.wire.flight import QUESTION, error_from_flight
+from chroma_nb.wire.flight import MORE, QUESTION, error_from_flight
 from chroma_nb.wire.text import BYTES_PER_VALUE, TooManyValuesError, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from chroma_nb.settings import Settings
-
-T = TypeVar("T")
 
 #: Where an address has none; gRPC would take 443.
 _PORT = 8815
@@ -49,9 +48,14 @@ _GRACE_SECONDS = 2.0
 #: No message of gRPC is larger.
 _GRPC_BYTES = 2**31 - 1
 #: What a call raises where it, or the connection, has failed.
-_FAILURES = (pa.ArrowException, fl.FlightError, StopIteration)
+_FAILURES = (pa.ArrowException, fl.FlightError)
 #: What gRPC says where nobody has got the request.
 _NOT_SENT = ("failed to connect", "connection refused", "dns resolution failed")
+
+#: So much of an answer that comes in pieces may be on its way.
+_LOOKAHEAD = (("grpc.http2.lookahead_bytes", 8 << 20),)
+#: After the last piece of an answer.
+_END = object()
 
 #: gRPC waits before it connects anew, by default up to two minutes, and refuses calls meanwhile: also those to a server that
 #: is back. So several times within the time in which a call is repeated; milliseconds.
@@ -130,6 +134,7 @@ class FlightConnection:
                     ("grpc.max_receive_message_length", self._most_bytes),
                     # A message that is compressed may unpack to any size.
                     ("grpc.compression_enabled_algorithms_bitset", 1),
+                    *_LOOKAHEAD,
                     *_RECONNECT,
                 ]
                 opened.client = fl.FlightClient(
@@ -142,14 +147,21 @@ class FlightConnection:
         return fl.FlightCallOptions(timeout=seconds, headers=self._headers)
 
     def call(
-        self, work: Callable[[_Worker, float], T], *, safe: bool, seconds: float | None = None
-    ) -> T:
+        self,
+        work: Callable[[_Worker, float], Iterator[Any]],
+        *,
+        safe: bool,
+        seconds: float | None = None,
+        read: Callable[[Iterator[Any]], Any] = next,
+    ) -> Any:
         """Ask the server, in a thread that may be left waiting: where a call is stopped, or takes too long.
 
         Args:
-            work: Asks, and returns the answer; it gets the thread's worker and the seconds that the answer may take.
+            work: Asks, and yields the answer, or its pieces; it gets the thread's worker and the seconds that the answer may
+                take.
             safe: Doing it twice is as good as once, so it may be repeated after any failure.
             seconds: How long the answer may take; None is as the settings say.
+            read: Makes of the pieces what is returned. It is called in this thread: a piece is read while the next one comes.
 
         Raises:
             ServerUnavailableError: Nothing answers, or not in time.
@@ -161,7 +173,7 @@ class FlightConnection:
             worker = self._worker()
             shown: ChromaError
             try:
-                return worker.ask(partial(work, worker, limit), limit + _GRACE_SECONDS)
+                return read(worker.answers(partial(work, worker, limit), limit + _GRACE_SECONDS))
             except queue.Empty:
                 self._drop(worker)
                 raise self._late(limit) from None
@@ -193,7 +205,7 @@ class FlightConnection:
                     "fork. Connect over http:// in the child, or start it another way: "
                     "multiprocessing.set_start_method('spawn')."
                 )
-            worker = _Worker(weakref.ref(self))
+            worker = _Worker(weakref.ref(self), self._most_bytes)
             with self._open.lock:
                 if self._open.is_closed:
                     worker.end()
@@ -316,10 +328,12 @@ class _Worker:
 
     Args:
         connection: Where it asks; weak, so that a client that nobody has any more is closed.
+        most_bytes: What an answer may take.
     """
 
-    def __init__(self, connection: weakref.ref[FlightConnection]) -> None:
+    def __init__(self, connection: weakref.ref[FlightConnection], most_bytes: int) -> None:
         self._connection = connection
+        self._most_bytes = most_bytes
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stream: tuple[Any, Any] | None = None
         #: Nothing was answered on it yet.
@@ -331,21 +345,24 @@ class _Worker:
         self.thread = threading.Thread(target=self._run, name="chroma_nb flight call", daemon=True)
         self.thread.start()
 
-    def ask(self, work: Callable[[], T], seconds: float) -> T:
-        """Do some work in the worker's thread, and return what it returns.
+    def answers(self, work: Callable[[], Iterator[Any]], seconds: float) -> Iterator[Any]:
+        """Do some work in the worker's thread, and yield what it yields, while it goes on.
 
         Raises:
             queue.Empty: It takes longer than this.
         """
-        done: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        until = time.monotonic() + seconds
+        done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._work.put((work, done))
-        found, error = done.get(timeout=seconds)
-        if error is not None:
-            raise error
-        return found  # type: ignore[no-any-return]
+        while (found := done.get(timeout=max(0.0, until - time.monotonic()))) is not _END:
+            if isinstance(found, BaseException):
+                raise found
+            yield found
 
-    def exchange(self, batch: Any, metadata: bytes, following: bytes = b"") -> tuple[Any, bytes]:
-        """Ask on the stream, and return the answer's batch and metadata.
+    def exchange(
+        self, batch: Any, metadata: bytes, following: bytes = b""
+    ) -> Iterator[tuple[Any, bytes]]:
+        """Ask on the stream, and yield the answer: a batch and its metadata, or several where the command allows that.
 
         Args:
             batch: What to send; None: metadata alone.
@@ -355,7 +372,7 @@ class _Worker:
 
         Raises:
             NoStreamError: The server keeps no more streams open.
-            AnswerError: The answer is no valid batch.
+            AnswerError: A batch of the answer is not valid.
         """
         asked, chunk = self._ahead, self._early
         self._ahead, self._early = b"", None
@@ -363,15 +380,23 @@ class _Worker:
             chunk = self._ask_stream(batch, metadata)
         if following and chunk.data is not None and chunk.data.nbytes <= _AHEAD_BYTES:
             self._ask_ahead(following)
-        if chunk.data is not None:
-            # Arrow takes offsets and texts as they come.
-            try:
-                chunk.data.validate(full=True)
-            except pa.ArrowInvalid as error:
-                raise AnswerError(str(error)) from None
-        return chunk.data, bytes(chunk.app_metadata or b"")
+        n_bytes = 0
+        while True:
+            found, said = _checked(chunk)
+            n_bytes += 0 if found is None else found.get_total_buffer_size()
+            if n_bytes > self._most_bytes:
+                # As gRPC says it of one message.
+                raise fl.FlightCancelledError("the answer is too large")
+            yield found, said
+            if said != MORE:
+                return
+            if found is None or not found.num_rows:
+                raise AnswerError("a piece without records")
+            assert self._stream is not None
+            chunk = _chunk_of(self._stream[1])
 
     def _ask_stream(self, batch: Any, metadata: bytes) -> Any:
+        begins = self._stream is None
         if self._stream is None:
             descriptor = fl.FlightDescriptor.for_command(b"{}")
             connection = self._connection()
@@ -379,15 +404,17 @@ class _Worker:
             assert connection is not None
             self._stream = connection.client.do_exchange(descriptor, connection.options(None))
             del connection
-            self._stream[0].begin(QUESTION)
             self._is_new = True
         writer, reader = self._stream
         try:
+            # A server that keeps no more streams open may have said so by now: then this fails already.
+            if begins:
+                writer.begin(QUESTION)
             if batch is None:
                 writer.write_metadata(metadata)
             else:
                 writer.write_with_metadata(batch, metadata)
-            chunk = reader.read_chunk()
+            chunk = _chunk_of(reader)
         except fl.FlightUnavailableError as error:
             if self._is_new and error_from_flight(error) is not None:
                 self.drop_stream()
@@ -410,7 +437,7 @@ class _Worker:
         """Take the answer to what was asked ahead, so that the server is not kept waiting."""
         if self._ahead and self._stream is not None:
             try:
-                self._early = self._stream[1].read_chunk()
+                self._early = _chunk_of(self._stream[1])
             except _FAILURES:
                 self.drop_stream()
 
@@ -451,11 +478,14 @@ class _Worker:
                 break
             work, done = asked
             try:
-                done.put((work(), None))
+                for found in work():
+                    done.put(found)
+                    del found
+                done.put(_END)
             except BaseException as error:
                 if isinstance(error, _FAILURES):
                     self.drop_stream()
-                done.put((None, error))
+                done.put(error)
             del asked, work, done
             self._receive_ahead()
         stream, self._stream = self._stream, None
@@ -464,6 +494,33 @@ class _Worker:
                 stream[0].done_writing()
             with contextlib.suppress(Exception):
                 stream[0].close()
+
+
+def _chunk_of(reader: Any) -> Any:
+    """Return what comes next on a stream.
+
+    Raises:
+        FlightError: Nothing does, or the stream is broken.
+    """
+    try:
+        return reader.read_chunk()
+    except StopIteration:
+        raise fl.FlightInternalError("the stream has ended") from None
+
+
+def _checked(chunk: Any) -> tuple[Any, bytes]:
+    """Return a chunk's batch, if it has one, and its metadata.
+
+    Raises:
+        AnswerError: The batch is not valid.
+    """
+    if chunk.data is not None:
+        # Arrow takes offsets and texts as they come.
+        try:
+            chunk.data.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise AnswerError(str(error)) from None
+    return chunk.data, bytes(chunk.app_metadata or b"")
 
 
 def _tls_options(settings: Settings) -> dict[str, Any]:

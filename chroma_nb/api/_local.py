@@ -58,12 +58,12 @@ from chroma_nb.validation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from chroma_nb.api.scanning import Scan
+    from chroma_nb.api.scanning import Scan, ScanPiece
     from chroma_nb.check_report import CheckReport
     from chroma_nb.db.base import DB
     from chroma_nb.search.expression import Search
@@ -384,13 +384,19 @@ class Local(API):
         include: Sequence[str] = ("metadatas", "documents"),
         tenant: str,
         database: str,
+        read: Callable[..., Any] = answers.records,
     ) -> Records:
         self._info(collection_id, tenant, database)
         expression = self._expression(collection_id, where, where_document, ids)
         with self.segments.present(collection_id, expression) as segment:
-            return answers.records(
+            found: Records = read(
                 segment, expression, ids, limit, offset, include, budget=self._budget
             )
+            return found
+
+    def get_columns(self, collection_id: UUID, **asked: Any) -> ScanPiece:
+        # What `read` returns.
+        return self.get(collection_id, **asked, read=answers.columns)  # type: ignore[return-value]
 
     def scan(
         self,

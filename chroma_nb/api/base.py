@@ -14,7 +14,8 @@ from chroma_nb.api.answers import Found as Found  # noqa: TC001 - and from here 
 from chroma_nb.api.answers import Matches as Matches  # noqa: TC001 - and from here by others
 from chroma_nb.api.answers import Records as Records  # noqa: TC001 - and from here by others
 from chroma_nb.api.copying import Place, fork_collection
-from chroma_nb.api.scanning import EVERYTHING
+from chroma_nb.api.scanning import EVERYTHING, ScanPiece
+from chroma_nb.compact_json import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -308,6 +309,14 @@ class API(ABC):
         database: str,
     ) -> Records:
         """Return the records that match all conditions, in storage order."""
+
+    def get_columns(self, collection_id: UUID, **asked: Any) -> ScanPiece:
+        """Return what `get` returns, whose arguments it takes, as columns: metadata as JSON text. For servers."""
+        found = self.get(collection_id, **asked)
+        metadatas = None
+        if found.metadatas is not None:
+            metadatas = [json_text(one) if one else None for one in found.metadatas]
+        return ScanPiece(found.ids, found.embeddings, found.documents, metadatas, found.uris)
 
     @abstractmethod
     def scan(

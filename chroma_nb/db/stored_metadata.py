@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.compact_json import json_text, parsed_together
 from chroma_nb.errors import StoreCorruptError
 from chroma_nb.search.sparse import StoredVector
+from chroma_nb.texts import Texts
 from chroma_nb.words import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+#: Metadata that is only checked is parsed in parts of about this many bytes of JSON.
+_CHECK_BYTES = 1 << 20
 #: Stands for a sparse vector, which has its text already; each process has its own.
 _PLACE = secrets.token_hex(16)
 _WRITTEN_PLACE = json_text(_PLACE)
@@ -68,3 +71,25 @@ def read_metadatas(texts: Sequence[str | None]) -> list[dict[str, Any] | None]:
     if found is not None and {*map(type, found)} <= {dict, type(None)}:
         return found
     return [read_metadata(text) for text in texts]
+
+
+def check_metadatas(texts: Sequence[str | None]) -> None:
+    """Check that metadata can be read, as whoever gets it would.
+
+    Raises:
+        StoreCorruptError: One is no JSON object.
+    """
+    if isinstance(texts, Texts):
+        start = 0
+        while start < len(texts):
+            end = int(texts.offsets.searchsorted(texts.offsets[start] + _CHECK_BYTES))
+            stop = min(max(end, start + 1), len(texts))
+            read_metadatas(texts[start:stop].to_list())
+            start = stop
+        return
+    start = n_bytes = 0
+    for at, text in enumerate(texts):
+        n_bytes += len(text or "")
+        if n_bytes > _CHECK_BYTES or at == len(texts) - 1:
+            read_metadatas(texts[start : at + 1])
+            start, n_bytes = at + 1, 0

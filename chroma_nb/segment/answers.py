@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.filters.expression import Expression
     from chroma_nb.memory.workspace import Grant
     from chroma_nb.segment.segment import Segment
@@ -88,6 +89,30 @@ def records(
         found.documents = texts.documents
         found.metadatas = texts.metadatas
         found.uris = texts.uris
+    return found
+
+
+def columns(
+    segment: Segment,
+    expression: Expression | None,
+    ids: Sequence[str] | None,
+    limit: int | None,
+    offset: int,
+    include: Sequence[str],
+    *,
+    budget: Callable[[], int],
+) -> ScanPiece:
+    """Return what `records` returns, whose arguments it takes, as columns: metadata as JSON text.
+
+    Raises:
+        MemoryBudgetError: The answer does not fit into memory.
+    """
+    reader = segment.metadata
+    labels = reader.select(expression, ids=ids, limit=limit, offset=offset)
+    with room_for(segment, labels, include, _A_GET if include else _IDS_OF_A_GET, budget) as room:
+        found = reader.columns(labels, include, room.measured)
+        if "embeddings" in include:
+            found.embeddings = vectors_of(segment, labels)
     return found
 
 

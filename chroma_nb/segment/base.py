@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from chroma_nb.api.scanning import ScanPiece
+from chroma_nb.db.stored_metadata import check_metadatas
 from chroma_nb.memory.sizes import objects_bytes, utf8_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from chroma_nb.types import Neighbors
 
 
+#: What is asked of records -> the DB's column.
+COLUMNS = {"documents": "document", "uris": "uri", "metadatas": "metadata"}
 #: How many records an answer's size is judged by, and how much of them is read for that at most.
 _SAMPLE = 32
 _SAMPLE_BYTES = 2 << 20
@@ -130,6 +134,25 @@ class MetadataReader(ABC):
                 texts take as objects. A text with one emoji takes four bytes for each of its characters.
         """
 
+    def columns(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> ScanPiece:
+        """Return what `read` returns as columns: metadata as JSON text.
+
+        Args:
+            labels: int64, shape (n,), each once.
+            include: As for `read`.
+            measured: As for `read`.
+
+        Raises:
+            StoreCorruptError: Metadata cannot be read.
+        """
+        names = ["id", *(COLUMNS[name] for name in include if name in COLUMNS)]
+        return piece_of(self.texts(labels, names))
+
     @abstractmethod
     def sparse_distances(
         self, key: str, query: SparseVector, *, idf: bool, mask: NDArray[np.bool_] | None
@@ -230,6 +253,21 @@ class MetadataReader(ABC):
             "metadata": rows.metadatas,
         }
         return {name: found[name] for name in columns}
+
+
+def piece_of(texts: Mapping[str, Any]) -> ScanPiece:
+    """Return columns that `MetadataReader.texts` gave as records.
+
+    Raises:
+        StoreCorruptError: Metadata cannot be read.
+    """
+    check_metadatas(texts.get("metadata") or ())
+    return ScanPiece(
+        texts["id"],
+        documents=texts.get("document"),
+        metadatas=texts.get("metadata"),
+        uris=texts.get("uri"),
+    )
 
 
 class VectorReader(ABC):

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.api.scanning import COPIES, EVERYTHING, ScanPiece, SizedScan
-from chroma_nb.db.stored_metadata import read_metadatas
 from chroma_nb.errors import ChromaError, InternalError, MemoryBudgetError, StoreCorruptError
 from chroma_nb.memory.workspace import WORKSPACE
+from chroma_nb.segment.base import COLUMNS, piece_of
 from chroma_nb.segment.kept_records import KeptRecords
 from chroma_nb.segment.segment import stored_segment
 from chroma_nb.texts import Texts
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import Segment
     from chroma_nb.segment.slot import Slot
 
-#: What a scan can return -> the DB's column.
-_COLUMNS = {"documents": "document", "uris": "uri", "metadatas": "metadata"}
 #: A record that no commit has removed since; one that was removed, whose embedding is damaged. Other numbers are
 #: places in the temporary file.
 _UNTOUCHED, _DAMAGED = -1, -2
@@ -45,8 +43,6 @@ _KEEP_BYTES = 8 << 20
 _KEEP_COPIES = 3
 #: A scan holds for each record its label and, once records are kept, their places.
 _PLACE_BYTES = 16
-#: The metadata of a piece is parsed in parts of about this many bytes of JSON, to see whether it is whole.
-_CHECK_BYTES = 1 << 20
 #: A record in the temporary file begins with the length of its texts.
 #: What does not fit into the memory, and the ways out, for the error.
 _PIECE = "A piece of a scan"
@@ -91,7 +87,7 @@ class LocalScan(SizedScan):
         #: What a record takes on average, bytes.
         self.row_bytes = max(1, row_bytes)
         self._include = [name for name in EVERYTHING if name in include]
-        self._columns = ["id", *(_COLUMNS[name] for name in self._include if name in _COLUMNS)]
+        self._columns = ["id", *(COLUMNS[name] for name in self._include if name in COLUMNS)]
         self._skip_damaged = skip_damaged
         self._collection_name = segment.info.name
         self._room = room
@@ -208,13 +204,7 @@ class LocalScan(SizedScan):
             texts = segment.metadata.texts(labels, self._columns)
             if len(texts["id"]) != len(labels):
                 raise self._missing()
-            piece = ScanPiece(
-                texts["id"],  # type: ignore[arg-type]
-                documents=texts.get("document"),
-                metadatas=texts.get("metadata"),
-                uris=texts.get("uri"),
-            )
-            _check_metadatas(piece.metadatas or ())
+            piece = piece_of(texts)
             if "embeddings" not in self._include:
                 return piece, rows
             if segment.vectors is None:
@@ -425,7 +415,7 @@ class Scans:
             f"A scan of {len(labels):,} records of collection [{segment.info.name}]",
             "scan some of them: where=...",
         )
-        columns = ["id", *(_COLUMNS[name] for name in include if name in _COLUMNS)]
+        columns = ["id", *(COLUMNS[name] for name in include if name in COLUMNS)]
         row_bytes = self._db.text_sizes(slot.collection_id).row_bytes(columns)
         row_bytes += 4 * (segment.info.dimension or 0) * ("embeddings" in include)
         scan = LocalScan(
@@ -525,28 +515,6 @@ class Scans:
 
 def _open_scans(slot: Slot) -> list[LocalScan]:
     return [] if slot.scans is None else [scan for scan in slot.scans if scan.is_open]
-
-
-def _check_metadatas(texts: Sequence[str | None]) -> None:
-    """Check that metadata can be read, as whoever gets it would.
-
-    Raises:
-        StoreCorruptError: One is no JSON object.
-    """
-    if isinstance(texts, Texts):
-        start = 0
-        while start < len(texts):
-            end = int(np.searchsorted(texts.offsets, texts.offsets[start] + _CHECK_BYTES))
-            stop = min(max(end, start + 1), len(texts))
-            read_metadatas(texts[start:stop].to_list())
-            start = stop
-        return
-    start = n_bytes = 0
-    for at, text in enumerate(texts):
-        n_bytes += len(text or "")
-        if n_bytes > _CHECK_BYTES or at == len(texts) - 1:
-            read_metadatas(texts[start : at + 1])
-            start, n_bytes = at + 1, 0
 
 
 def _at(piece: ScanPiece, rows: Sequence[int], n_damaged: int) -> ScanPiece:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chroma_nb.db.stored_metadata import read_metadatas
+from chroma_nb.api.scanning import ScanPiece
+from chroma_nb.db.stored_metadata import metadata_json, read_metadatas
 from chroma_nb.memory.sizes import objects_bytes
 from chroma_nb.memory.workspace import WORKSPACE
-from chroma_nb.segment.base import MetadataReader, RecordTexts
+from chroma_nb.segment.base import COLUMNS, MetadataReader, RecordTexts
 from chroma_nb.segment.sparse_entries import TEXT_TIMES, Entries, Terms, entries_of
 from chroma_nb.segment.sparse_scores import scan
 from chroma_nb.special_keys import DOCUMENT_KEY
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from chroma_nb.filters.expression import Expression
     from chroma_nb.search.sparse import SparseVector
 
-#: What an answer has -> the DB's column.
-_COLUMNS = {"documents": "document", "uris": "uri", "metadatas": "metadata"}
 #: A piece of rows is there as DuckDB's answer, as tuples and as columns.
 _COPIES = 2
 #: A search reads so much at once, at most.
@@ -83,7 +82,7 @@ class StoredMetadata(MetadataReader):
         include: Sequence[str],
         measured: Callable[[float, int], None] | None = None,
     ) -> RecordTexts:
-        columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
+        columns = ("id", *(COLUMNS[name] for name in include if name in COLUMNS))
         # Rising, and each once: a piece is a range of the table then.
         wanted, places = np.unique(labels, return_inverse=True)
         found = RecordTexts([])
@@ -113,12 +112,24 @@ class StoredMetadata(MetadataReader):
             return found
         return found.at(places.ravel().tolist())
 
+    def columns(
+        self,
+        labels: NDArray[np.int64],
+        include: Sequence[str],
+        measured: Callable[[float, int], None] | None = None,
+    ) -> ScanPiece:
+        # In pieces for which there is memory.
+        found = self.read(labels, include, measured)
+        metadatas = found.metadatas
+        texts = None if metadatas is None else [metadata_json(one or {}) for one in metadatas]
+        return ScanPiece(found.ids, None, found.documents, texts, found.uris)
+
     @property
     def longest(self) -> int:
         return self._db.text_sizes(self._collection_id).longest
 
     def text_bytes(self, labels: NDArray[np.int64], include: Sequence[str]) -> int:
-        columns = ("id", *(_COLUMNS[name] for name in include if name in _COLUMNS))
+        columns = ("id", *(COLUMNS[name] for name in include if name in COLUMNS))
         return len(labels) * self._db.text_sizes(self._collection_id).row_bytes(columns)
 
     def stored(self, labels: NDArray[np.int64], columns: Sequence[str]) -> RecordRows:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
@@ -32,19 +33,20 @@ from chroma_nb.server.flight_admission import (
 from chroma_nb.server.flight_batches import checked, chunks, receiving, too_large
 from chroma_nb.server.flight_errors import Failed, flight_errors
 from chroma_nb.server.flight_listing import flight_of_path, flights, read_criteria
-from chroma_nb.server.refusals import Refused, busy
+from chroma_nb.server.flight_questions import Question, Questions
+from chroma_nb.server.refusals import Refused, busy, too_long
 from chroma_nb.server.shares import Shares
 from chroma_nb.wire.arrow import (
     from_lists,
     read_batch,
     records_schema,
     write_matches,
-    write_records,
+    write_piece,
 )
 from chroma_nb.wire.arrow_scan import write_scan_answer
-from chroma_nb.wire.flight import ANSWER, READS, WRITES, Command, as_answer
+from chroma_nb.wire.flight import ANSWER, MORE, READS, WRITES, Command, as_answer
 from chroma_nb.wire.operations import OPERATIONS
-from chroma_nb.wire.requests import Query, ScanAnswer
+from chroma_nb.wire.requests import Get, Query, ScanAnswer
 from chroma_nb.wire.rest import ROUTE_OF
 from chroma_nb.wire.rest_requests import Arrived, read_request, read_target, written
 from chroma_nb.wire.text import dumps
@@ -67,6 +69,8 @@ T = TypeVar("T")
 _BATCH_TIMES = 4.0
 #: Memory that an answer takes, in multiples of its objects: these, and Arrow's columns.
 _ANSWER_TIMES = 2.0
+#: An answer goes in batches of about so many bytes where its client takes several: it reads one while the next is on its way.
+_PIECE_BYTES = 2 << 20
 #: Bytes of a command without arguments, as everybody may send it, and of the criteria of flights.
 _SHORT_BYTES = 4_096
 #: A larger answer to an action counts until its client has taken it.
@@ -282,33 +286,37 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         try:
             writer.begin(ANSWER)
             with flight_errors():
-                self._answer_all(context, reader, writer)
+                Questions(
+                    partial(self._answer_all, context, reader, writer),
+                    partial(self._send_late, context, writer),
+                ).run()
         finally:
             self._streams.give_back(who)
 
-    def _answer_all(self, context: Any, reader: Any, writer: Any) -> None:
+    def _answer_all(self, context: Any, reader: Any, writer: Any, questions: Questions) -> None:
         state = state_of(context)
         self._loop_calls.answered(state)
         for chunk in chunks(reader):
             # A credential may have been taken away since the last question.
             state.identity = None
-            batch, metadata = None, b""
+            question = questions.next()
+            batch, metadata, in_pieces = None, b"", False
             try:
                 command = self._command(context, bytes(chunk.app_metadata or b""))
                 if chunk.data is not None and chunk.data.nbytes > self._bodies.max_body:
                     raise too_large("The queries take", self._bodies.max_body)
-                batch, said = self._read(context, command, chunk.data, is_question=True)
-                metadata = dumps({"status": 200, **said})
+                batch, said = self._read(context, command, chunk.data, question)
+                metadata, in_pieces = dumps({"status": 200, **said}), command.pieces
             except Failed as failed:
                 # The stream goes on.
                 metadata = failed.with_status
             except ChromaError as error:
                 metadata = Failed.of(error).with_status
+            if question.is_late:
+                # It is answered already, and another thread reads on.
+                return
             try:
-                if batch is None:
-                    writer.write_metadata(pa.py_buffer(metadata))
-                else:
-                    writer.write_with_metadata(as_answer(batch), pa.py_buffer(metadata))
+                _send(writer, batch, metadata, in_pieces)
             except (pa.ArrowException, OSError):
                 # The client has gone, which is nobody's fault.
                 return
@@ -316,8 +324,19 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             if self._service.stopping:
                 return
 
+    def _send_late(self, context: Any, writer: Any, answer: bytes) -> None:
+        """Send the answer to a question that takes too long."""
+        # The client may have gone, which is nobody's fault.
+        with contextlib.suppress(pa.ArrowException, OSError):
+            writer.write_metadata(pa.py_buffer(answer))
+        self._loop_calls.answered(state_of(context))
+
     def _read(
-        self, context: Any, command: Command, data: Any, *, is_question: bool = False
+        self,
+        context: Any,
+        command: Command,
+        data: Any,
+        question: Question | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Return an answer as a batch (None: there are no records), and what is said beside it."""
         operation = _known(command, READS)
@@ -331,6 +350,8 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 assert endpoint.body is not None
                 arrived = Arrived(command.path, command.query, endpoint.body.model_validate(body))
                 request: Any = read_request(operation, arrived)
+                if isinstance(request, Get):
+                    request = replace(request, columns=True)
                 if isinstance(request, Query) and data is not None:
                     if data.schema.names != ["embedding"]:
                         raise InvalidArgumentError(
@@ -349,10 +370,15 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 )
                 if isinstance(found, ScanAnswer):
                     return write_scan_answer(found)
-                return (write_matches if isinstance(found, Matches) else write_records)(found), {}
+                return (write_matches if isinstance(found, Matches) else write_piece)(found), {}
 
         return self._carry_out(
-            context, operation.name, operation, command.path, work, is_question=is_question
+            context,
+            operation.name,
+            operation,
+            command.path,
+            work,
+            question=question,
         )
 
     # -- what all calls share -----------------------------------------------------------------
@@ -425,9 +451,9 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         work: Callable[[Identity, CallState], T],
         *,
         is_noted: bool = True,
-        is_question: bool = False,
+        question: Question | None = None,
     ) -> T:
-        """Check that the caller may do this, and do it in a thread of the service.
+        """Check that the caller may do this, and do it in a thread of the service; a question of a stream in this thread.
 
         Args:
             context: The call's.
@@ -436,8 +462,7 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
             path: What it is about.
             work: The function that does it.
             is_noted: Count and log it also where nothing went wrong.
-            is_question: One of a stream, of which there are many, one after the other. This thread waits for it without the
-                event loop, which would cost two more changes of thread.
+            question: One of a stream; None: it is not.
 
         Raises:
             Failed: What a client learns of what went wrong.
@@ -458,31 +483,41 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
                 operation, state.who(identity), lambda: work(identity, state)
             )
 
-        def answer() -> T:
+        def answer(question: Question) -> T:
             self._loop_calls.begin(state)
             identity = who[0] = known or self._identify(context)
             self._service.check_scope(operation, path.get("tenant", ""), identity)
-            return self._service.wait_for(
+            question.begin(self._service.seconds_for(operation), late_answer)
+            return self._service.run_here(
                 operation, state.who(identity), lambda: work(identity, state)
+            )
+
+        def late_answer() -> bytes:
+            late = Failed.of(too_long(self._service.seconds_for(operation)))
+            note(late)
+            return late.with_status
+
+        def note(failed: Failed | None) -> None:
+            self._service.note(
+                operation.name,
+                f"flight {method}",
+                200 if failed is None else failed.status,
+                time.perf_counter() - started,
+                state.trace_id,
+                user=who[0].name,
+                tenant=path.get("tenant", ""),
             )
 
         failed: Failed | None = None
         try:
-            return answer() if is_question else self._loop_calls.run(state, serve)
+            return self._loop_calls.run(state, serve) if question is None else answer(question)
         except Exception as error:
             failed = self._failure(error, operation.name, state.trace_id)
             raise failed from None
         finally:
-            if is_noted or failed is not None:
-                self._service.note(
-                    operation.name,
-                    f"flight {method}",
-                    200 if failed is None else failed.status,
-                    time.perf_counter() - started,
-                    state.trace_id,
-                    user=who[0].name,
-                    tenant=path.get("tenant", ""),
-                )
+            is_asked = question is None or question.end()
+            if is_asked and (is_noted or failed is not None):
+                note(failed)
 
     def _failure(self, error: Exception, name: str, trace_id: str) -> Failed:
         try:
@@ -493,6 +528,28 @@ class FlightCalls(fl.FlightServerBase):  # type: ignore[misc]
         except Refused as refused:
             error = refused
         return Failed.of(error)
+
+
+def _send(writer: Any, batch: Any, metadata: bytes, in_pieces: bool) -> None:
+    """Send an answer.
+
+    Args:
+        writer: Of the stream.
+        batch: Its records; None: it has none.
+        metadata: What is said beside it.
+        in_pieces: Whether it may go in several batches.
+    """
+    if batch is None:
+        writer.write_metadata(pa.py_buffer(metadata))
+        return
+    batch, start = as_answer(batch), 0
+    n_bytes = batch.get_total_buffer_size()
+    if in_pieces and n_bytes > _PIECE_BYTES:
+        n_rows = max(1, batch.num_rows * _PIECE_BYTES // n_bytes)
+        while batch.num_rows - start > n_rows:
+            writer.write_with_metadata(batch.slice(start, n_rows), pa.py_buffer(MORE))
+            start += n_rows
+    writer.write_with_metadata(batch.slice(start), pa.py_buffer(metadata))
 
 
 def _known(command: Command, names: Collection[str]) -> Operation:

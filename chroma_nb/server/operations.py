@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from chroma_nb.api.base import API
+    from chroma_nb.api.scanning import ScanPiece
     from chroma_nb.memory.report import Estimate as MemoryEstimate
     from chroma_nb.memory.report import Eviction, MemoryReport
     from chroma_nb.server.auth import Identity
@@ -141,11 +142,11 @@ def query(call: Call[Query]) -> Matches:
 
 
 @handles
-def get(call: Call[Get]) -> Records:
+def get(call: Call[Get]) -> Records | ScanPiece:
     """Return the records that match all conditions, in storage order."""
     asked = call.request
     check_include(asked.include)
-    return call.api.get(
+    return (call.api.get_columns if asked.columns else call.api.get)(
         call.collection_id,
         ids=asked.ids,
         where=asked.where,

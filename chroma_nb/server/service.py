@@ -9,7 +9,6 @@ learns of an error, and `note` counts and logs what was answered.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import logging
 import os
@@ -152,8 +151,8 @@ class Service:
             finally:
                 on_end()
         future.add_done_callback(lambda _: on_end())
-        seconds = self.settings.server_timeout_seconds
-        if not operation.long and seconds:
+        seconds = self.seconds_for(operation)
+        if seconds:
             done, _ = await asyncio.wait((future,), timeout=seconds)
             if not done:
                 raise too_long(seconds)
@@ -169,10 +168,14 @@ class Service:
         Raises:
             Refused: The client has used up its share of requests.
         """
-        return asyncio.wrap_future(self._begin(who, work))
+        self._take_slot(who)
+        future = self._threads.submit(who, work)
+        # When the work has ended, and not the waiting: until then the request counts.
+        future.add_done_callback(lambda _: self._give_slot_back(who))
+        return asyncio.wrap_future(future)
 
-    def wait_for(self, operation: Operation, who: str, work: Callable[[], T]) -> T:
-        """Do the work of a request as `run` does, for a thread that waits for it.
+    def run_here(self, operation: Operation, who: str, work: Callable[[], T]) -> T:
+        """Do the work of a request in this thread, when it is its sender's turn. Whoever calls this keeps the deadline.
 
         Args:
             operation: What it is.
@@ -180,35 +183,21 @@ class Service:
             work: The function that does it.
 
         Raises:
-            Refused: The server is too busy, is stopping, or has not ended in time.
+            Refused: The server is too busy, or is stopping.
         """
         if self.stopping:
             raise busy(STOPPING)
         if operation.scope == "open":
             return work()
-        future = self._begin(who, work)
-        seconds = 0.0 if operation.long else self.settings.server_timeout_seconds
-        try:
-            return future.result(seconds or None)
-        except concurrent.futures.TimeoutError:
-            if future.done():
-                raise
-            raise too_long(seconds) from None
-        finally:
-            # An error knows this frame: each would keep the other alive.
-            del future
-
-    def _begin(self, who: str, work: Callable[[], T]) -> concurrent.futures.Future[T]:
-        """Begin work in a worker thread; it counts in the client's share until it has ended.
-
-        Raises:
-            Refused: The client has used up its share of requests.
-        """
         self._take_slot(who)
-        future = self._threads.submit(who, work)
-        # When the work has ended, and not the waiting: until then the request counts.
-        future.add_done_callback(lambda _: self._give_slot_back(who))
-        return future
+        try:
+            return self._threads.run(who, work)
+        finally:
+            self._give_slot_back(who)
+
+    def seconds_for(self, operation: Operation) -> float:
+        """Return how long the work of a request may take; 0 is as long as it takes."""
+        return 0.0 if operation.long else self.settings.server_timeout_seconds
 
     def _take_slot(self, who: str) -> None:
         """Count a request in a client's share.

@@ -6,12 +6,14 @@ import concurrent.futures
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chroma_nb.server.refusals import STOPPING, busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+T = TypeVar("T")
 
 
 class Shares:
@@ -95,6 +97,9 @@ class Threads:
         self._shares = Shares(n_threads)
         self._threads = concurrent.futures.ThreadPoolExecutor(n_threads, "chroma_nb server")
         self._lock = threading.Lock()
+        #: How many pieces of work are done by threads that asked for it themselves.
+        self._n_here = 0
+        self._changed = threading.Condition()
         #: Client -> its waiting work, in order. The client that has waited longest for its turn comes first.
         self._waiting: dict[Hashable, deque[_Work]] = {}
         self._is_closed = False
@@ -116,10 +121,38 @@ class Threads:
         self._begin()
         return future
 
+    def run(self, who: Hashable, work: Callable[[], T]) -> T:
+        """Call a function when it is the client's turn, and return what it returns: in this thread where that is now.
+
+        Args:
+            who: The client.
+            work: The function.
+
+        Raises:
+            Refused: The threads are closed.
+        """
+        with self._changed:
+            if self._is_closed:
+                raise busy(STOPPING)
+            is_now = self._shares.take(who)
+            self._n_here += is_now
+        if not is_now:
+            return self.submit(who, work).result()  # type: ignore[no-any-return]
+        try:
+            return work()
+        finally:
+            with self._changed:
+                self._n_here -= 1
+                self._changed.notify_all()
+            self.ended(who)
+
     def close(self) -> None:
         """Wait until all work that has begun has ended; what waits for its turn is refused. Called by any thread."""
-        self._is_closed = True
+        with self._changed:
+            self._is_closed = True
         self._threads.shutdown(wait=True)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._n_here)
 
     def ended(self, who: Hashable) -> None:
         """Give the share of work back that has ended, and begin what waits for it."""

@@ -46,6 +46,27 @@ class ScanTests(APITests):
         api.add(docs, batch, **PLACE)
         return docs
 
+    def test_columns_say_what_get_says(self, api: API, many: uuid.UUID) -> None:
+        for include in (EVERYTHING, (), ("uris",)):
+            for asked in ({}, {"limit": 7, "offset": 5}, {"where": {"n": {"$gt": 90}}, "limit": 9}):
+                found = api.get(many, include=include, **asked, **PLACE)
+                columns = api.get_columns(many, include=include, **asked, **PLACE)
+                assert isinstance(columns, ScanPiece)
+                assert list(columns.ids) == found.ids
+                for name in ("documents", "uris"):
+                    column = getattr(columns, name)
+                    assert (None if column is None else list(column)) == getattr(found, name)
+                if found.metadatas is None:
+                    assert columns.metadatas is None
+                else:
+                    texts = [one and json.loads(one) for one in columns.metadatas or ()]
+                    assert texts == found.metadatas
+                if found.embeddings is None:
+                    assert columns.embeddings is None
+                else:
+                    np.testing.assert_array_equal(columns.embeddings, found.embeddings)
+        assert list(api.get_columns(many, ids=["none"], **PLACE).ids) == []
+
     def test_a_scan_returns_what_get_returns(self, api: API, many: uuid.UUID) -> None:
         with api.scan(many, piece_bytes=_SMALL, **PLACE) as scan:
             assert isinstance(scan, Scan)

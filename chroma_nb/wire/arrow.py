@@ -30,7 +30,7 @@ from chroma_nb.wire.arrow_columns import (
 from chroma_nb.wire.text import dumps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -186,16 +186,30 @@ def _metadata(text: str | None, row: int) -> dict[str, Any] | None:
 # -- answers --------------------------------------------------------------------------------------
 
 
-def read_records(table: Any, include: Sequence[str]) -> Records:
+def read_records(batches: Iterable[Any], include: Sequence[str]) -> Records:
     """Return an answer to `get`.
 
+    Args:
+        batches: One, or several with some of the records each.
+        include: What was asked for.
+
     Raises:
-        AnswerError: It is none.
+        AnswerError, or another `ValueError`: It is none.
     """
-    found = Records(_ids(table))
-    for name, part in PARTS.items():
-        if part in include:
-            setattr(found, part, _part(table, name))
+    asked = [(name, part) for name, part in PARTS.items() if part in include]
+    ids: list[str] = []
+    columns: dict[str, list[Any]] = {part: [] for _, part in asked}
+    for batch in batches:
+        ids += _ids(batch)
+        for name, part in asked:
+            columns[part].append(_part(batch, name))
+    found = Records(ids)
+    for part, pieces in columns.items():
+        if part == "embeddings":
+            # The caller's own: Arrow's memory cannot be written to.
+            found.embeddings = np.concatenate(pieces)
+        else:
+            setattr(found, part, list(itertools.chain.from_iterable(pieces)))
     return found
 
 
@@ -249,7 +263,9 @@ def read_matches(table: Any, include: Sequence[str], n_queries: int) -> Matches:
         found.distances = split(to_numbers(distances).tolist())
     for name, part in PARTS.items():
         if part in include:
-            setattr(found, part, split(_part(table, name)))
+            values = _part(table, name)
+            # The caller's own: Arrow's memory cannot be written to.
+            setattr(found, part, split(values.copy() if name == "embedding" else values))
     return found
 
 
@@ -270,7 +286,7 @@ def records_schema(dimension: int, include: Sequence[str] | None = None) -> pa.S
 
 
 def write_piece(piece: ScanPiece) -> pa.RecordBatch:
-    """Return a piece of a scan as it is sent. Its metadata go as the texts that they are."""
+    """Return records that are columns as they are sent: a piece of a scan, or an answer to `get`."""
     columns = {"id": from_texts(piece.ids)}
     for name, part in PARTS.items():
         column = getattr(piece, part)
@@ -325,8 +341,7 @@ def _ids(table: Any) -> list[str]:
 def _part(table: Any, name: str) -> Any:
     column = _column(table, name)
     if name == "embedding":
-        # The caller's own: Arrow's memory cannot be written to.
-        return _vectors(column).copy()
+        return _vectors(column)
     texts = _texts(column, name, AnswerError)
     return read_metadatas(texts) if name == "metadata" else texts
 

@@ -4,7 +4,7 @@
 * `DoPut`: the descriptor's command names ``add``, ``update`` or ``upsert``; the records come as batches, the
   last of which has the metadata `COMMIT`. One put is one commit.
 * `DoExchange`: each batch of the client is a `get`, a `query` or a step of a `scan`, named by its application metadata; each has one
-  answer.
+  answer, which is one batch, or several where the command says that they may be.
 * `DoGet`: a ticket names a `get`, which is answered by one batch, or begins a `scan`, which is answered by one for each piece.
 """
 
@@ -43,6 +43,8 @@ READS = ("get", "query", "scan")
 #: The metadata of the last batch of a put, or of a message after it. A client that is interrupted, or whose script fails, ends
 #: its stream like one that has sent everything, so the end of a stream alone commits nothing.
 COMMIT = b"commit"
+#: The metadata of each batch of an answer but the last, where it comes in several.
+MORE = b'{"status":200,"more":true}'
 #: Schema of the server's half of a `DoExchange`, for all answers of a stream. A column that was not asked for is null.
 ANSWER = pa.schema(
     [
@@ -68,20 +70,24 @@ class Command:
         path: The path's parameters.
         query: The query string.
         body: The JSON body, without embeddings that come as batches; None: it has none.
+        pieces: The answer may come in several batches.
     """
 
     operation: str
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    pieces: bool = False
 
     def to_bytes(self) -> bytes:
         """Return it as it is sent."""
-        given = {"operation": self.operation, "path": dict(self.path)}
+        given: dict[str, Any] = {"operation": self.operation, "path": dict(self.path)}
         if self.query:
             given["query"] = dict(self.query)
         if self.body is not None:
             given["body"] = self.body
+        if self.pieces:
+            given["pieces"] = True
         return dumps(given)
 
     @classmethod
@@ -110,7 +116,8 @@ class Command:
                 'Expected a command such as {"operation": "get", "path": {"tenant": ..., "database": ..., '
                 '"collection_id": ...}, "query": {}, "body": {}}, all values of path and query texts'
             )
-        return cls(operation, path, query, found.get("body"))
+        pieces = found.get("pieces") is True
+        return cls(operation, path, query, found.get("body"), pieces)
 
 
 def _is_texts(value: Any) -> bool:

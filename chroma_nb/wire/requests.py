@@ -129,6 +129,7 @@ class Get(Request):
         limit: At most so many; None is all.
         offset: Leave out so many first.
         include: What to return beside the ids.
+        columns: Answer with columns (`ScanPiece`) instead of `Records`: a transport sends them as they are.
     """
 
     ids: Sequence[str] | None = None
@@ -137,6 +138,7 @@ class Get(Request):
     limit: int | None = None
     offset: int = 0
     include: Sequence[str] = ("metadatas", "documents")
+    columns: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from chroma_nb.errors import ChromaError, ServerUnavailableError
 fl = pytest.importorskip("pyarrow.flight")
 import pyarrow as pa  # noqa: E402
 
+from chroma_nb.api._flight_connection import FlightConnection  # noqa: E402
 from chroma_nb.server.auth_file import AuthFile  # noqa: E402
 from chroma_nb.wire.flight import COMMIT, QUESTION  # noqa: E402
 from tests.server.flight_clients import TENANT, Plain, records, said, served  # noqa: E402
@@ -252,6 +253,45 @@ def test_a_write_that_comes_slowly_is_ended() -> None:
             assert "server_body_timeout_seconds" in message
         assert plain.act("count", **path) == 0
         plain.client.close()
+
+
+def test_a_stream_that_is_refused_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine, where the server is quicker than the thread that opens the stream."""
+    usual = FlightConnection.client.fget
+    assert usual is not None
+    with served(server_max_streams=2) as server:
+        refused = threading.Event()
+        service = server._listener._calls._service
+        note = service.note
+
+        class Slow:
+            def __init__(self, client: Any) -> None:
+                self._client = client
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._client, name)
+
+            def do_exchange(self, *given: Any) -> Any:
+                both = self._client.do_exchange(*given)
+                assert refused.wait(60)
+                return both
+
+        def noted(name: str, *given: Any, **more: Any) -> None:
+            note(name, *given, **more)
+            if name == "flight_stream":
+                refused.set()
+
+        monkeypatch.setattr(service, "note", noted)
+        plain = Plain(server.url)
+        writer, _ = plain.client.do_exchange(fl.FlightDescriptor.for_command(b"{}"), plain.options)
+        writer.begin(QUESTION)
+        with chroma_nb.connect(server.url) as client:
+            notes = client.create_collection("notes", embedding_function=None)
+            notes.add(ids=["a"], embeddings=[[0.0, 1.0]], documents=["x"])
+            monkeypatch.setattr(FlightConnection, "client", property(lambda it: Slow(usual(it))))
+            assert notes.get(ids=["a"])["documents"] == ["x"]
+        assert refused.is_set()
+        writer.close()
 
 
 def test_without_a_stream_queries_are_answered_all_the_same() -> None:

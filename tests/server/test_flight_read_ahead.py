@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb.errors import MemoryBudgetError
+from chroma_nb.errors import MemoryBudgetError, ServerUnavailableError
 
-pytest.importorskip("pyarrow.flight")
+fl = pytest.importorskip("pyarrow.flight")
 
-from tests.server.flight_clients import served
+from chroma_nb.wire.flight import QUESTION  # noqa: E402
+from tests.server.flight_clients import served  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from chroma_nb import Collection
     from chroma_nb.server import ArrowFlight
 
+PLACE = {"tenant": "default_tenant", "database": "default_database"}
 #: Some 10 MB, so several pieces.
 VECTORS = np.random.default_rng(0).standard_normal((6_000, 384)).astype(np.float32)
 IDS = [str(n) for n in range(len(VECTORS))]
@@ -79,6 +82,51 @@ def test_questions_between_pieces_get_their_own_answers(
         assert near["ids"] == [[str(number)]]
         assert notes.get(ids=["7"], include=["metadatas"])["metadatas"] == [{"n": 7}]
     assert found == IDS
+
+
+def test_all_records_of_a_get_come_in_pieces(notes: Collection, server: ArrowFlight) -> None:
+    include = ["metadatas", "embeddings"]
+    found = notes.get(include=include)
+    assert found["ids"] == IDS
+    assert found["metadatas"] == [{"n": n} for n in range(len(IDS))]
+    np.testing.assert_array_equal(found["embeddings"], VECTORS.astype(np.float64))
+    some = notes.get(where={"n": {"$gte": 10}}, limit=4_000, offset=1_000, include=include)
+    assert some["ids"] == IDS[1_010:5_010]
+    np.testing.assert_array_equal(some["embeddings"], VECTORS[1_010:5_010].astype(np.float64))
+    # Another client is told in one piece, unless it takes several.
+    path = {**PLACE, "collection_id": str(notes.id)}
+    command = {"operation": "get", "path": path, "body": {"include": ["embeddings"]}}
+    assert pieces_of(server, command) == [len(IDS)]
+    pieces = pieces_of(server, {**command, "pieces": True})
+    assert sum(pieces) == len(IDS)
+    assert 3 < len(pieces) < 20
+
+
+def pieces_of(server: ArrowFlight, command: dict[str, Any]) -> list[int]:
+    """Return how many records each batch of an answer has."""
+    client = fl.connect(server.url)
+    writer, reader = client.do_exchange(fl.FlightDescriptor.for_command(b"{}"))
+    writer.begin(QUESTION)
+    writer.write_metadata(json.dumps(command).encode())
+    found = []
+    while True:
+        chunk = reader.read_chunk()
+        found.append(chunk.data.num_rows)
+        if not json.loads(chunk.app_metadata.to_pybytes()).get("more"):
+            writer.close()
+            client.close()
+            return found
+
+
+def test_an_answer_beyond_the_clients_limit_is_refused(
+    notes: Collection, server: ArrowFlight
+) -> None:
+    settings = chroma_nb.Settings(max_answer="4 MB", retries=0)
+    with chroma_nb.connect(server.url, settings=settings) as client:
+        small = client.get_collection("notes", embedding_function=None)
+        with pytest.raises(ServerUnavailableError, match=r"larger than 4 MB .*limit= and offset="):
+            small.get(include=["embeddings"])
+        assert small.get(limit=1_000, include=["embeddings"])["ids"] == IDS[:1_000]
 
 
 def test_two_scans_of_a_thread_do_not_mix(notes: Collection) -> None:

@@ -86,6 +86,34 @@ def test_what_waits_when_the_threads_are_closed_is_refused() -> None:
     asyncio.run(main())
 
 
+def test_work_is_done_in_the_thread_that_asks_where_its_turn_is_now() -> None:
+    threads, hold = Threads(2), threading.Event()
+    assert threads.run("a", threading.get_ident) == threading.get_ident()
+    with pytest.raises(ZeroDivisionError):
+        threads.run("a", lambda: 1 // 0)
+    assert threads._shares.n_free == 2
+    with ThreadPoolExecutor(3) as others:
+        held = others.submit(threads.run, "a", hold.wait)
+        while not threads._shares.held("a"):
+            hold.wait(0.001)
+        waiting = others.submit(threads.run, "a", threading.get_ident)
+        while not threads._waiting:
+            hold.wait(0.001)
+        assert threads.run("b", lambda: 2) == 2, "another client does not wait for it"
+        closing = others.submit(threads.close)
+        while not threads._is_closed:
+            hold.wait(0.001)
+        with pytest.raises(Refused, match="it is stopping"):
+            threads.run("b", lambda: 2)
+        assert not closing.done(), "it waits for what has begun"
+        hold.set()
+        assert held.result(60)
+        with pytest.raises(Refused, match="it is stopping"):
+            waiting.result(60)
+        closing.result(60)
+    assert threads._shares.n_free == 2
+
+
 def test_work_beyond_a_share_waits_without_a_thread_and_in_turn() -> None:
     async def main() -> None:
         threads = Threads(4)

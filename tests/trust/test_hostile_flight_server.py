@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import threading
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,11 @@ from chroma_nb.errors import ChromaError, ServerUnavailableError
 fl = pytest.importorskip("pyarrow.flight")
 import pyarrow as pa  # noqa: E402
 
-from chroma_nb.wire.flight import ANSWER  # noqa: E402
+from chroma_nb.wire.flight import ANSWER, MORE  # noqa: E402
 from tests.trust.test_hostile_server import GOOD, mutations  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 #: Operation -> the name of its answer in `GOOD`.
 ANSWERS = {
@@ -70,6 +71,8 @@ class Hostile(fl.FlightServerBase):  # type: ignore[misc]
         self.acknowledges = True
         self.error: Exception | None = None
         self.waits = False
+        #: Batches that come before it in each answer.
+        self.before: Iterable[Any] = ()
 
     def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
         if action.type in self.odd:
@@ -96,6 +99,8 @@ class Hostile(fl.FlightServerBase):  # type: ignore[misc]
             if self.batch is None:
                 writer.write_metadata(pa.py_buffer(self.metadata))
             else:
+                for piece in self.before:
+                    writer.write_with_metadata(piece, pa.py_buffer(MORE))
                 writer.write_with_metadata(self.batch, pa.py_buffer(self.metadata))
 
 
@@ -185,6 +190,39 @@ def test_odd_batches_are_refused(hostile: Hostile, docs: Any, what: str) -> None
             ask(docs)
     hostile.right()
     assert get(docs)["ids"] == ["a"], "the next answer is taken"
+
+
+def test_an_answer_in_pieces_is_put_together(hostile: Hostile, docs: Any) -> None:
+    hostile.before = [hostile.batch] * 2
+    found = get(docs)
+    assert (found["ids"], found["documents"]) == (["a"] * 3, RIGHT["document"] * 3)
+    assert found["embeddings"].shape == (3, 2)
+    # Of a query one is taken, and the next answer is not the rest of this one.
+    assert query(docs)["ids"] == [["a"]]
+    hostile.before = ()
+    assert get(docs)["ids"] == ["a"]
+    hostile.before = [hostile.batch]
+    with pytest.raises(ServerUnavailableError, match="2 records where 1 were asked for"):
+        docs.get(limit=1)
+
+
+def test_pieces_that_do_not_belong_together_are_refused(hostile: Hostile, docs: Any) -> None:
+    for odd in (answer_of(**{**RIGHT, "embedding": [[1.0]]}), hostile.batch.slice(0, 0)):
+        hostile.before = [odd]
+        with pytest.raises(ServerUnavailableError, match="cannot be used"):
+            get(docs)
+    hostile.right()
+    assert get(docs)["ids"] == ["a"]
+
+
+def test_pieces_without_end_are_refused(hostile: Hostile) -> None:
+    with asking(hostile, max_answer="1 MB") as client:
+        docs = client.get_collection("docs", embedding_function=None)
+        hostile.before = itertools.repeat(hostile.batch)
+        with pytest.raises(ServerUnavailableError, match=r"larger than 1 MB .*max_answer"):
+            get(docs)
+        hostile.right()
+        assert get(docs)["ids"] == ["a"]
 
 
 @pytest.mark.parametrize("numbers", [[-1], [1], [2**31 - 1], [-(2**31)], [None], [0, 5, 0], [1, 0]])
