@@ -133,10 +133,19 @@ class Handler(BaseHTTPRequestHandler):
         """Write no log."""
 
 
+class Server(ThreadingHTTPServer):
+    """A thread for each connection."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def main(folder: str, port: str) -> None:
     Handler.engine = Engine(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", int(port)), Handler)
     print("listening", server.server_address[1], flush=True)
     server.serve_forever()
 

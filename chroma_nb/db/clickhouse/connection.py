@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 T = TypeVar("T")
+
+# It logs each request that fails, with a traceback, and where nobody has set up logging that is printed.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 #: With each query: literals make queries long, and one text in an answer may be long, too.
 _QUERY_SETTINGS = {
