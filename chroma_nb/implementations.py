@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.importing import import_module
+from chroma_nb.importing import import_module, missing_package
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -59,11 +59,4 @@ def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> An
         package = (error.name or "").partition(".")[0]
         if name not in _EXTRAS or package not in _PACKAGES:
             raise
-        raise missing_package(setting, name, package) from error
-
-
-def missing_package(setting: str, name: str, package: str) -> ImportError:
-    """Return the error for an implementation whose package is not installed."""
-    return ImportError(
-        f'{setting} {name!r} needs {package}, which is not installed: pip install "chroma-nb[{_EXTRAS[name]}]"'
-    )
+        raise missing_package(f"{setting} {name!r}", package, _EXTRAS[name]) from error

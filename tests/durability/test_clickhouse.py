@@ -222,7 +222,9 @@ def test_nothing_is_lost_where_writers_and_the_engine_are_killed(
 
 
 def op(name: str, began: float, ended: float | None = None, n: int = 1) -> Any:
-    return Operation(name, n, began, float("inf") if ended is None else ended, None, ended is not None)
+    return Operation(
+        name, n, began, float("inf") if ended is None else ended, None, ended is not None
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,9 +96,7 @@ class Handler(BaseHTTPRequestHandler):
 
         asked = {
             name: values[-1]
-            for name, values in parse_qs(
-                urlsplit(self.path).query, keep_blank_values=True
-            ).items()
+            for name, values in parse_qs(urlsplit(self.path).query, keep_blank_values=True).items()
         }
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":

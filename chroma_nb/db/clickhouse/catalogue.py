@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 #: How all names of tables begin.
 PREFIX = "chroma_nb_"
 _CATALOGUE = PREFIX + "catalogue"
+#: The name of a collection's table: the collection, the generation, when it was made, and a random number.
+_TABLE = re.compile(PREFIX + "[0-9a-f]{32}_[0-9]+_([0-9a-f]+)_[0-9a-f]+")
 #: Every so many commits one has a snapshot of the whole state, so that opening reads no more changes than that.
 _SNAPSHOT_EVERY = 256
 #: How often a change is checked and committed again where another server was first.
@@ -67,7 +70,8 @@ class StoredCatalogue(DB):
                 self._known = (State.of_text(said), head.number, -FRESH_SECONDS)
             if not self._look()[1]:
                 self._change_if(
-                    lambda state: None if state.tenants else reset_change(), tries=_MOST_TRIES
+                    lambda state: None if state.tenants else reset_change(self._now()),
+                    tries=_MOST_TRIES,
                 )
             self._sweep()
         except BaseException:
@@ -193,7 +197,7 @@ class StoredCatalogue(DB):
                 for table, info in infos.items()
                 if (info.tenant, info.database) == (tenant, name)
             ]
-            return {"do": "drop_database", "tenant": tenant, "name": name, "now": time.time()}
+            return {"do": "drop_database", "tenant": tenant, "name": name, "now": self._now()}
 
         self._change_if(decide)
         self._drop_tables(tables)
@@ -225,9 +229,14 @@ class StoredCatalogue(DB):
             raise
 
     def new_log(self, collection_id: UUID, generation: int) -> Log:
-        """Return a log in a table with a new name; the table is yet to be made."""
-        name = f"{PREFIX}{collection_id.hex}_{generation}_{new_stamp():x}"
+        """Return a log in a table with a new name, which says when that was; the table is yet to be made."""
+        name = f"{PREFIX}{collection_id.hex}_{generation}_{self._now():x}_{new_stamp():x}"
         return Log(self._connection, name)
+
+    def _now(self) -> int:
+        """Return the time of ClickHouse's clock, which all servers share: seconds since 1970."""
+        now: int = self._connection.rows("SELECT toInt64(toUnixTimestamp(now())) AS now")[0][0]
+        return now
 
     def find_collection(self, name: str, tenant: str, database: str) -> CollectionInfo | None:
         entry = self._state().named(name, tenant, database)
@@ -283,7 +292,7 @@ class StoredCatalogue(DB):
 
         def decide(state: State) -> dict[str, Any]:
             tables[:] = [self._entry_in(state, collection_id).table]
-            return {"do": "drop", "id": str(collection_id), "now": time.time()}
+            return {"do": "drop", "id": str(collection_id), "now": self._now()}
 
         self._change_if(decide)
         self._drop_tables(tables)
@@ -298,15 +307,19 @@ class StoredCatalogue(DB):
         """Delete the tables that collections have left, and those that a process has left that was killed."""
         state = self._state()
         grace = 0.0 if self._connection.is_alone else GRACE_SECONDS
-        gone = [table for table, at in state.dead.items() if time.time() - at >= grace]
-        self._drop_tables(gone)
         abandoned = GRACE_SECONDS if self._connection.is_embedded else ABANDONED_SECONDS
-        named = {_CATALOGUE, *state.dead, *(entry.table for entry in state.entries.values())}
+        now = self._now()
+        gone = [table for table, at in state.dead.items() if now - at >= grace]
+        self._drop_tables(gone)
+        named = {*state.dead, *(entry.table for entry in state.entries.values())}
         found = self._connection.rows(
-            "SELECT name, toInt64(now() - metadata_modification_time) FROM system.tables WHERE database = "
-            f"currentDatabase() AND startsWith(name, {text(PREFIX)}) AND name != {text(_CATALOGUE)}"
+            f"SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {text(PREFIX)})"
         )
-        unnamed = [name for name, age in found if name not in named and age >= abandoned]
+        unnamed = []
+        for (name,) in found:
+            made = _TABLE.fullmatch(name)
+            if made is not None and name not in named and now - int(made[1], 16) >= abandoned:
+                unnamed.append(name)
         if unnamed:
             # One that is the next generation of a collection is named by that one's log.
             moved = {self._moved_to(entry) for entry in state.entries.values()}
@@ -325,6 +338,6 @@ class StoredCatalogue(DB):
         return error
 
 
-def reset_change() -> dict[str, Any]:
+def reset_change(now: int) -> dict[str, Any]:
     """Return the change that deletes everything, and makes the default tenant and database."""
-    return {"do": "reset", "format": FORMAT, "id": str(uuid4()), "now": time.time()}
+    return {"do": "reset", "format": FORMAT, "id": str(uuid4()), "now": now}

@@ -17,7 +17,7 @@ from chroma_nb import forked
 from chroma_nb.db.own_file import NotOurFileError
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, InvalidArgumentError
-from chroma_nb.importing import importing
+from chroma_nb.importing import importing, missing_package
 from chroma_nb.system_errors import way_out
 
 #: The names in a store's folder.
@@ -109,8 +109,14 @@ def release(engine: Engine) -> None:
 
 def _open_client(path: str) -> Any:
     with importing():
-        import chdb  # noqa: F401
         import clickhouse_connect
+
+        try:
+            import chdb  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise missing_package(
+                "db 'clickhouse' in this process", "chdb", "clickhouse"
+            ) from error
     try:
         return clickhouse_connect.get_client(
             interface="chdb", path=os.path.join(path, DATA), show_clickhouse_errors=True

@@ -124,7 +124,7 @@ class StoredRecords(StoredCatalogue):
             "dimension": said.dimension,
             "schema": schema,
             "schema_number": said.schema_number,
-            "now": time.time(),
+            "now": self._now(),
         }
 
         def decide(state: State) -> dict[str, Any] | None:

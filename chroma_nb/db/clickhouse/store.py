@@ -98,7 +98,7 @@ class Clickhouse(StoredRecords):
 
             def decide(state: Any) -> dict[str, Any]:
                 tables[:] = [entry.table for entry in state.entries.values()]
-                return reset_change()
+                return reset_change(self._now())
 
             self._change_if(decide)
             for collection_id in list(self._views):
