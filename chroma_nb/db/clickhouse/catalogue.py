@@ -60,6 +60,8 @@ class StoredCatalogue(DB):
         self._log = Log(self._connection, _CATALOGUE)
         #: Held while the state in memory is moved.
         self._moving = threading.RLock()
+        #: `Connection.n_writes` before the last look.
+        self._looked_at: int | None = None
         #: What is committed, as far as it was read: the state, its number, and when it was looked at.
         self._known: tuple[State, int, float] = (State(), 0, -FRESH_SECONDS)
         try:
@@ -82,13 +84,16 @@ class StoredCatalogue(DB):
 
     def _look(self) -> tuple[State, int]:
         """Return what is committed now, and the number of its last commit."""
-        at = time.monotonic()
+        at, n_writes = time.monotonic(), self._connection.n_writes
         state, number, _ = self._known
+        if n_writes is not None and n_writes == self._looked_at:
+            self._connection.check_open()
+            return state, number
         changes = self._log.after(number)
         if not changes:
             with self._moving:
                 if self._known[1] == number:
-                    self._known = (state, number, at)
+                    self._known, self._looked_at = (state, number, at), n_writes
             return state, number
         for head in changes:
             state, number = state.after(json.loads(head.said)), head.number

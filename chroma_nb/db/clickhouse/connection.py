@@ -20,7 +20,7 @@ from chroma_nb.settings import real_path
 from chroma_nb.shielded import shielded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from chroma_nb.settings import Settings
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 # It logs each request that fails, with a traceback, and where nobody has set up logging that is printed.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
-#: With each query: literals make queries long, and one text in an answer may be long, too.
+#: For all queries: literals make them long. They are the client's, as chDB takes 8 ms to set them for one query.
 _QUERY_SETTINGS = {
     "max_query_size": 1 << 32,
     "output_format_arrow_string_as_string": 1,
@@ -74,14 +74,17 @@ class Connection:
             try:
                 # Without a session: a session has one query at a time.
                 self._client: Any = clickhouse_connect.get_client(
-                    autogenerate_session_id=False, show_clickhouse_errors=True, **arguments
+                    autogenerate_session_id=False,
+                    show_clickhouse_errors=True,
+                    settings=_QUERY_SETTINGS,
+                    **arguments,
                 )
             except CLIENT_ERRORS as error:
                 raise translated(error, self.name) from None
         else:
             path = real_path(settings.path)
             self.name = f"The store in {settings.path!r}"
-            self._engine = engines.open_engine(path, settings.path)
+            self._engine = engines.open_engine(path, settings.path, _QUERY_SETTINGS)
             self._client = self._engine.client
         #: The folder of a store in this process.
         self.folder = None if self._engine is None else self._engine.path
@@ -101,14 +104,18 @@ class Connection:
         """Say whether the folder that was opened is still there."""
         return self._engine is None or self._engine.is_there()
 
-    def query(self, sql: str, settings: Mapping[str, Any] | None = None) -> pa.Table:
+    @property
+    def n_writes(self) -> int | None:
+        """A number that each change to the store replaces; None where others may change it as well, in a server."""
+        return None if self._engine is None else self._engine.n_writes
+
+    def query(self, sql: str) -> pa.Table:
         """Return the answer of a SELECT.
 
         Raises:
             ChromaError: See `errors.translated`.
         """
-        chosen = {**_QUERY_SETTINGS, **(settings or {})}
-        return self._call(lambda: self._client.query_arrow(sql, settings=chosen))
+        return self._call(lambda: self._client.query_arrow(sql))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of an answer as tuples of Python's values."""
@@ -117,7 +124,7 @@ class Connection:
 
     def command(self, sql: str) -> None:
         """Execute a statement that has no answer."""
-        self._call(lambda: self._client.command(sql))
+        self._write(lambda: self._client.command(sql))
 
     def insert(self, table: str, block: pa.RecordBatch, token: str) -> None:
         """Insert one block, durably; nothing is done where the table has had the token.
@@ -128,7 +135,18 @@ class Connection:
         """
         whole = pa.Table.from_batches([block])
         chosen = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
-        self._call(lambda: self._client.insert_arrow(identifier(table), whole, settings=chosen))
+        self._write(lambda: self._client.insert_arrow(identifier(table), whole, settings=chosen))
+
+    def _write(self, work: Callable[[], object]) -> None:
+        engine = self._engine
+        if engine is None:
+            self._call(work)
+            return
+        engine.count_write()
+        try:
+            self._call(work)
+        finally:
+            engine.count_write()
 
     def _call(self, work: Callable[[], T]) -> T:
         self.check_open()

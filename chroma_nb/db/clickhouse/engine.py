@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -19,6 +19,9 @@ from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.importing import importing, missing_package
 from chroma_nb.system_errors import way_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: The names in a store's folder.
 LOCK, DATA, INDEXES = "lock", "clickhouse", "indexes"
@@ -35,18 +38,26 @@ _started_in = 0
 class Engine:
     """An open folder; `open_engine` and `release` count who uses it."""
 
-    def __init__(self, path: str, given: str) -> None:
+    def __init__(self, path: str, given: str, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.n_users = 0
+        #: Counted up before and after each statement that changes something. Nobody else can change anything, so where it is
+        #: as it was before a look, the look still holds.
+        self.n_writes = 0
         self.pid = os.getpid()
         #: Tables that nobody names were looked for; see `CatalogueLog.sweep`.
         self.is_swept = False
         self._lock = _locked_folder(path, given)
         try:
-            self.client = _open_client(path)
+            self.client = _open_client(path, settings)
         except BaseException:
             self._lock.release()
             raise
+
+    def count_write(self) -> None:
+        """Count `n_writes` up."""
+        with _lock:
+            self.n_writes += 1
 
     def is_there(self) -> bool:
         """Say whether the folder that was opened is still there."""
@@ -60,12 +71,13 @@ class Engine:
             self._lock.release()
 
 
-def open_engine(path: str, given: str) -> Engine:
+def open_engine(path: str, given: str, settings: Mapping[str, Any]) -> Engine:
     """Return the engine over a folder, with one more user.
 
     Args:
         path: The folder, absolute, without links.
         given: As the user wrote it.
+        settings: ClickHouse's settings of all queries.
 
     Raises:
         InternalError: Another folder is open in this process, or the process was forked.
@@ -87,7 +99,7 @@ def open_engine(path: str, given: str) -> Engine:
                 "for one of them, or a ClickHouse server (Settings.clickhouse_url)."
             )
         if _engine is None:
-            _engine = Engine(path, given)
+            _engine = Engine(path, given, settings)
             _started_in = os.getpid()
         _engine.n_users += 1
         return _engine
@@ -107,7 +119,7 @@ def release(engine: Engine) -> None:
                 _engine = None
 
 
-def _open_client(path: str) -> Any:
+def _open_client(path: str, settings: Mapping[str, Any]) -> Any:
     with importing():
         import clickhouse_connect
 
@@ -119,7 +131,10 @@ def _open_client(path: str) -> Any:
             ) from error
     try:
         return clickhouse_connect.get_client(
-            interface="chdb", path=os.path.join(path, DATA), show_clickhouse_errors=True
+            interface="chdb",
+            path=os.path.join(path, DATA),
+            settings=dict(settings),
+            show_clickhouse_errors=True,
         )
     except ClickHouseError as error:
         raise InternalError(

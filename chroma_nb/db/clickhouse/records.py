@@ -96,8 +96,10 @@ class StoredRecords(StoredCatalogue):
         while True:
             known = self._views.get(entry.info.id)
             since = known.number if known is not None and known.log.table == log.table else 0
-            at = time.monotonic()
-            view = View.at(log, generation, log.newest(since), at)
+            at, n_writes = time.monotonic(), self._connection.n_writes
+            if known is not None and since and known.n_writes == n_writes is not None:
+                return known
+            view = View.at(log, generation, log.newest(since), at, n_writes)
             moved = view.counters.moved_to
             if moved is None:
                 break
@@ -163,7 +165,9 @@ class StoredRecords(StoredCatalogue):
             return True
         if self._staleness and time.monotonic() - view.seen_at < self._staleness:
             return False
-        at = time.monotonic()
+        at, n_writes = time.monotonic(), self._connection.n_writes
+        if n_writes is not None and n_writes == view.n_writes:
+            return False
         try:
             head = view.log.newest(view.number)
         except NoTableError as error:
@@ -175,7 +179,7 @@ class StoredRecords(StoredCatalogue):
         if newest != (view.number, view.stamp):
             return True
         if self._views.get(collection_id) is view:
-            self._views[collection_id] = dataclasses.replace(view, seen_at=at)
+            self._views[collection_id] = dataclasses.replace(view, seen_at=at, n_writes=n_writes)
         return False
 
     def refresh(self, collection_id: UUID) -> Extent:

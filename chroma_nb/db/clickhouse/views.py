@@ -100,16 +100,19 @@ class View:
     number: int = 0
     stamp: int = 0
     counters: Counters = NO_COMMIT
-    #: When it was seen that this is the newest commit, by `time.monotonic`.
+    #: When it was seen that this is the newest commit, by `time.monotonic`, and `Connection.n_writes` before that.
     seen_at: float = field(default=0.0, compare=False)
+    n_writes: int | None = field(default=None, compare=False)
 
     @classmethod
-    def at(cls, log: Log, generation: int, head: Head | None, seen_at: float) -> View:
+    def at(
+        cls, log: Log, generation: int, head: Head | None, seen_at: float, n_writes: int | None
+    ) -> View:
         """Return the view of a head; None: nothing was committed yet."""
         if head is None:
-            return cls(log, generation, seen_at=seen_at)
+            return cls(log, generation, seen_at=seen_at, n_writes=n_writes)
         counters = Counters.of_text(head.said)
-        return cls(log, generation, head.number, head.stamp, counters, seen_at)
+        return cls(log, generation, head.number, head.stamp, counters, seen_at, n_writes)
 
     @property
     def extent(self) -> Extent:
