@@ -346,8 +346,8 @@ class Settings(Displayed):
         """Where the store is: a server's address without secrets, a folder, or ``in memory``."""
         if self.is_remote:
             return without_secrets(self.url)
-        if self.db == "clickhouse" and self.clickhouse_url:
-            return without_secrets(self.clickhouse_url)
+        if self.db == "clickhouse":
+            return without_secrets(self.clickhouse_url) if self.clickhouse_url else self.path
         return self.path if self.is_persistent else "in memory"
 
     @property

@@ -264,7 +264,7 @@ def _warn_of_other_settings(settings: Settings) -> None:
     ]
     if others:
         warnings.warn(
-            f"The store in {settings.path!r} is open in this process, and stays as its first client has opened it; "
+            f"The store in {_db_class(settings).place(settings)!r} is open in this process, and stays as its first client has opened it; "
             f"without effect is {', '.join(others)}. Close its other clients first (client.close()), or restart the "
             "kernel.",
             UserWarning,

@@ -26,6 +26,9 @@ from chroma_nb.errors import (
     UniqueConstraintError,
 )
 from chroma_nb.settings import Settings
+
+# Before its module, whose assertions pytest rewrites then.
+from chroma_nb.testing import DBContract  # noqa: F401
 from chroma_nb.testing._db import create, ids_of, insert, remove, replace, vectors_of
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse
 

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 _SCAN_BYTES = 8 << 20
 #: Bytes of a row as Python's objects, beside its texts; and how often these are there: as Arrow and as objects.
 _ROW_BYTES, _COPIES = 300, 3
-#: More commits, or rows of them, are not applied to a segment: it is loaded again.
-_MOST_COMMITS, _MOST_ROWS = 1_000, 50_000
+#: More commits, or bytes of their rows, are not applied to a segment: it is loaded again.
+_MOST_COMMITS, _MOST_CHANGED_BYTES = 1_000, 32 << 20
 
 
 class StoredRecords(StoredCatalogue):
@@ -364,13 +364,17 @@ class StoredRecords(StoredCatalogue):
             return None
         heads = view.log.between(max(first - 1, 0), view.number)
         before = Counters.of_text(heads.pop(0).said) if first else Counters()
-        columns = "kind, label, version, sequence, id, document, uri, metadata, embedding"
-        rows = self._read(
+        changed = f"FROM {view.log.sql} WHERE {view.rows_after(first)}"
+        texts = " + ".join(f"length({name})" for name in ("id", "metadata"))
+        texts += " + " + " + ".join(f"ifNull(length({name}), 0)" for name in ("document", "uri"))
+        (size,) = self._read(
             collection_id,
-            f"SELECT {columns} FROM {view.log.sql} WHERE {view.rows_after(first)} ORDER BY version, label LIMIT {_MOST_ROWS + 1}",
-        )
-        if len(rows) > _MOST_ROWS:
+            f"SELECT toInt64(sum({texts} + 4 * length(embedding) + {_ROW_BYTES})) AS n_bytes {changed}",
+        )["n_bytes"].to_pylist()
+        if size > _MOST_CHANGED_BYTES:
             return None
+        columns = "kind, label, version, sequence, id, document, uri, metadata, embedding"
+        rows = self._read(collection_id, f"SELECT {columns} {changed} ORDER BY version, label")
         return iter(_commits(heads, before, version, rows))
 
 

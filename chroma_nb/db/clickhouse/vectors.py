@@ -14,6 +14,7 @@ import numpy as np
 from chroma_nb.db.base import VectorSource
 from chroma_nb.db.vector_file import SMALL_BYTES, VectorFile
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.memory.workspace import WORKSPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Vectors are brought in pieces of at most this many bytes.
 _PIECE_BYTES = 16 << 20
+#: How often a piece is in memory meanwhile: in the client, as Arrow, and as an array.
+_COPIES = 3
 
 
 class CachedVectors(VectorSource):
@@ -60,23 +63,26 @@ class CachedVectors(VectorSource):
             return
         with self._filling:
             while self._end < stop:
-                start = self._end
-                end = min(stop, start + max(1, _PIECE_BYTES // self.row_bytes))
-                piece = np.zeros((end - start, self.dimension), dtype=np.float32)
-                found = self._fetch(start, end)
-                labels = found["label"].to_numpy()
-                if len(labels):
-                    column = found["embedding"].combine_chunks()
-                    flat = column.flatten().to_numpy()
-                    if len(flat) != len(labels) * self.dimension:
-                        raise StoreCorruptError(
-                            f"Vectors of labels {start:,} to {end - 1:,} have {len(flat):,} numbers, and {len(labels):,} "
-                            f"vectors of {self.dimension:,} have {len(labels) * self.dimension:,}. Restore the store from "
-                            "a backup."
-                        )
-                    piece[labels - start] = flat.reshape(len(labels), self.dimension)
-                self._file.append(start, piece)
+                n_bytes = min((stop - self._end) * self.row_bytes, _PIECE_BYTES)
+                with WORKSPACE.take(_COPIES * n_bytes) as room:
+                    end = min(stop, self._end + room.rows(_COPIES * self.row_bytes))
+                    self._file.append(self._end, self._piece(self._end, end))
                 self._end = end
+
+    def _piece(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the vectors of labels start .. stop - 1: float32, (stop - start, dimension)."""
+        piece = np.zeros((stop - start, self.dimension), dtype=np.float32)
+        found = self._fetch(start, stop)
+        labels = found["label"].to_numpy()
+        if len(labels):
+            flat = found["embedding"].combine_chunks().flatten().to_numpy()
+            if len(flat) != len(labels) * self.dimension:
+                raise StoreCorruptError(
+                    f"Vectors of labels {start:,} to {stop - 1:,} have {len(flat):,} numbers, and {len(labels):,} vectors of "
+                    f"{self.dimension:,} have {len(labels) * self.dimension:,}. Restore the store from a backup."
+                )
+            piece[labels - start] = flat.reshape(len(labels), self.dimension)
+        return piece
 
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         if len(labels):
