@@ -157,12 +157,9 @@ class StoredRecords(StoredCatalogue):
         return self._view(collection_id).extent
 
     def is_behind(self, collection_id: UUID) -> bool:
-        entry, view = self._entry(collection_id), self._views.get(collection_id)
-        if view is None:
-            # The first look makes the view.
-            view = self._view(collection_id)
-        if entry.generation > view.generation:
-            return True
+        # The collection's own log says whether it was compacted, and its table is gone where it was deleted: the catalogue
+        # is not looked at for that.
+        view = self._view(collection_id)
         if self._staleness and time.monotonic() - view.seen_at < self._staleness:
             return False
         at, n_writes = time.monotonic(), self._connection.n_writes

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -45,12 +46,14 @@ class State:
 
     def named(self, name: str, tenant: str, database: str) -> Entry | None:
         """Return the collection of this name, or None."""
-        wanted = (tenant, database, name)
-        for entry in self.entries.values():
-            info = entry.info
-            if (info.tenant, info.database, info.name) == wanted:
-                return entry
-        return None
+        return self._by_name.get((tenant, database, name))
+
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str, str], Entry]:
+        return {
+            (entry.info.tenant, entry.info.database, entry.info.name): entry
+            for entry in self.entries.values()
+        }
 
     def after(self, change: dict[str, Any]) -> State:
         """Return the next state.
