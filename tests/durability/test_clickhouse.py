@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import chroma_nb
+from benchmarks.servers import running, start_ours
+from chroma_nb.errors import NotFoundError, UniqueConstraintError
 from chroma_nb.settings import Settings
 from tests.durability.clickhouse_writer import PLACE, SHARED
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL
@@ -219,6 +222,56 @@ def test_nothing_is_lost_where_writers_and_the_engine_are_killed(
         checked = db.check(info.id)
         assert checked.is_whole, checked.found
         assert checked.n_records == len({id for id, _ in rows})
+
+
+def test_servers_over_one_store_answer_alike(front: Front | None, tmp_path: Path) -> None:
+    environment = {
+        "CHROMA_NB_DB": "clickhouse",
+        "CHROMA_NB_CLICKHOUSE_URL": f"{front.url if front is not None else URL}/default",
+        "CHROMA_NB_TEMP_PATH": str(tmp_path),
+    }
+    name = f"notes-{uuid.uuid4().hex}"
+    with contextlib.ExitStack() as held:
+        clients = []
+        for number in range(2):
+            folder = tmp_path / f"server{number}"
+            folder.mkdir()
+            server = held.enter_context(running(start_ours(folder, **environment)))
+            client = chroma_nb.HttpClient(host="127.0.0.1", port=server.port)
+            clients.append(held.enter_context(contextlib.closing(client)))
+        one, other = clients
+        made = one.create_collection(name, embedding_function=None)
+        with pytest.raises(UniqueConstraintError):
+            other.create_collection(name, embedding_function=None)
+        notes = [made, other.get_collection(name, embedding_function=None)]
+        expected: dict[str, int] = {}
+        for step in range(24):
+            here, there = notes[step % 2], notes[(step + 1) % 2]
+            ids = [f"r{step % 7}", f"s{step % 5}"]
+            if step % 6 == 5:
+                here.delete(ids=[one for one in ids if one in expected])
+                for id in ids:
+                    expected.pop(id, None)
+            else:
+                vectors = [[float(step), float(len(id))] for id in ids]
+                here.upsert(ids=ids, embeddings=vectors, metadatas=[{"step": step}] * 2)
+                expected.update(dict.fromkeys(ids, step))
+            found = there.get(include=["metadatas"])
+            assert {
+                id: said["step"] for id, said in zip(found["ids"], found["metadatas"], strict=True)
+            } == expected
+            assert there.get()["ids"] == here.get()["ids"]
+            nearest = there.query(query_embeddings=[[float(step), 2.0]], where={"step": step})
+            assert sorted(nearest["ids"][0]) == sorted(
+                id for id, at in expected.items() if at == step
+            )
+        notes[0].modify(name=f"{name}-renamed")
+        assert other.get_collection(f"{name}-renamed", embedding_function=None).count() == len(
+            expected
+        )
+        other.delete_collection(f"{name}-renamed")
+        with pytest.raises(NotFoundError):
+            notes[0].count()
 
 
 def op(name: str, began: float, ended: float | None = None, n: int = 1) -> Any:
