@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import InvalidArgumentError
-from chroma_nb.importing import import_module
+from chroma_nb.importing import import_module, missing_package
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,11 +23,16 @@ API_IMPLEMENTATIONS = {
 DB_IMPLEMENTATIONS = {
     "duckdb": "chroma_nb.db.duckdb.store:DuckDB",
     "persistent_duckdb": "chroma_nb.db.duckdb.persistent:PersistentDuckDB",
+    "clickhouse": "chroma_nb.db.clickhouse.store:Clickhouse",
 }
 SERVER_IMPLEMENTATIONS = {
     "fastapi": "chroma_nb.server._fastapi:FastAPI",
     "arrowflight": "chroma_nb.server._arrowflight:ArrowFlight",
 }
+#: Name in the settings -> the extra that brings its packages.
+_EXTRAS = {"arrowflight": "flight", "clickhouse": "clickhouse"}
+#: The packages of these extras.
+_PACKAGES = ("pyarrow", "clickhouse_connect", "chdb")
 
 
 def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> Any:
@@ -51,8 +56,7 @@ def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> An
     try:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
-        if name != "arrowflight" or (error.name or "").partition(".")[0] != "pyarrow":
+        package = (error.name or "").partition(".")[0]
+        if name not in _EXTRAS or package not in _PACKAGES:
             raise
-        raise ImportError(
-            f'{setting} {name!r} needs pyarrow, which is not installed: pip install "chroma-nb[flight]"'
-        ) from error
+        raise missing_package(f"{setting} {name!r}", package, _EXTRAS[name]) from error

@@ -44,6 +44,19 @@ def import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
 
 
+def missing_package(what: str, package: str, extra: str) -> ImportError:
+    """Return the error for something whose package is not installed.
+
+    Args:
+        what: What needs it, as the start of a sentence.
+        package: The package.
+        extra: The extra of chroma_nb that brings it.
+    """
+    return ImportError(
+        f'{what} needs {package}, which is not installed: pip install "chroma-nb[{extra}]"'
+    )
+
+
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
     """Have forks of other threads wait for what is imported here."""

@@ -99,7 +99,16 @@ class Settings(Displayed):
     db: str = _documented(
         "auto",
         "Which `DB` keeps the records: `auto` (by `is_persistent`), `duckdb`, `persistent_duckdb`, "
-        "or `package.module:Class`.",
+        "`clickhouse`, or `package.module:Class`.",
+    )
+    clickhouse_url: str = _documented(
+        "",
+        "Where ClickHouse is, for `db=clickhouse`: `https://user:password@host:8443/database`. Empty, it runs in this process, "
+        "in `path`.",
+    )
+    clickhouse_staleness_seconds: float = _documented(
+        0.0,
+        "For so long other servers' commits to ClickHouse may go unseen by a read; 0 looks before each. Writes always look.",
     )
     index_engine: str = _documented(
         "auto",
@@ -315,7 +324,7 @@ class Settings(Displayed):
     def shown(self, name: str) -> Any:
         """Return a field's value as it may be seen: a secret that is set is masked."""
         value = getattr(self, name)
-        if name == "url":
+        if name in ("url", "clickhouse_url"):
             return without_secrets(value)
         field = next(one for one in dataclasses.fields(self) if one.name == name)
         return MASK if field.metadata["secret"] and value else value
@@ -337,6 +346,8 @@ class Settings(Displayed):
         """Where the store is: a server's address without secrets, a folder, or ``in memory``."""
         if self.is_remote:
             return without_secrets(self.url)
+        if self.db == "clickhouse":
+            return without_secrets(self.clickhouse_url) if self.clickhouse_url else self.path
         return self.path if self.is_persistent else "in memory"
 
     @property
@@ -477,6 +488,18 @@ def _decide_place(
         ),
         (url and path == 2, "path", "url", "a folder and a server are two places"),
         (url and keeps, "is_persistent", "url", "a folder and a server are two places"),
+        (
+            path == 2 and bool(explicit.get("clickhouse_url")),
+            "path",
+            "clickhouse_url",
+            "a folder and a server are two places",
+        ),
+        (
+            bool(explicit.get("clickhouse_url")) and values["db"] != "clickhouse",
+            "clickhouse_url",
+            f"db={values['db']!r}",
+            "a server of ClickHouse is for db='clickhouse'",
+        ),
         (
             url and api == 2 and values["api"] == LOCAL_API,
             "url",

@@ -20,7 +20,6 @@ from chroma_nb.callers import level_outside
 from chroma_nb.errors import InternalError, InvalidArgumentError, NotSupportedError
 from chroma_nb.implementations import API_IMPLEMENTATIONS, DB_IMPLEMENTATIONS, load_implementation
 from chroma_nb.importing import importing
-from chroma_nb.settings import real_path
 from chroma_nb.shielded import shielded
 from chroma_nb.webassembly import IS_WEBASSEMBLY
 
@@ -76,6 +75,7 @@ _closer: threading.Thread | None = None
 #: Settings of the store, which its first client decides.
 _STORE_SETTINGS = (
     "allow_reset",
+    "clickhouse_staleness_seconds",
     "compact_ratio",
     "db",
     "duckdb_memory_limit",
@@ -164,13 +164,14 @@ def _key(settings: Settings) -> Hashable:
     """
     if not _api_class(settings).needs_db:
         return settings.key()
-    persists = _db_class(settings).persists
+    db_class = _db_class(settings)
+    persists = db_class.persists
     if settings.is_persistent and not persists:
         raise InvalidArgumentError(
             f"The store in {settings.path!r} is to keep its records, and the database db={settings.db!r} does not. Leave "
             "one of them out."
         )
-    return ("path", real_path(settings.path)) if persists else settings.key()
+    return ("path", db_class.place(settings)) if persists else settings.key()
 
 
 def _has_lost_its_place(store: Store) -> bool:
@@ -205,6 +206,7 @@ def _open(key: Hashable, settings: Settings) -> Store:
 
 
 def _is_open_here(error: InternalError) -> bool:
+    # Of another database than DuckDB it is none of this.
     import duckdb
 
     return isinstance(error.__cause__, duckdb.ConnectionException)
@@ -262,7 +264,7 @@ def _warn_of_other_settings(settings: Settings) -> None:
     ]
     if others:
         warnings.warn(
-            f"The store in {settings.path!r} is open in this process, and stays as its first client has opened it; "
+            f"The store in {_db_class(settings).place(settings)!r} is open in this process, and stays as its first client has opened it; "
             f"without effect is {', '.join(others)}. Close its other clients first (client.close()), or restart the "
             "kernel.",
             UserWarning,

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from chroma_nb.db.chunks import CHUNK_ROWS
+from chroma_nb.db.field_summary import MOST_FIELDS, WHOLE, FieldKind, summary_of
 from chroma_nb.filters.sql import json_pointer
-from chroma_nb.types import MOST_METADATA_KEYS, FieldSummary
+from chroma_nb.types import MOST_METADATA_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: At most this many metadata keys are described; a record may have ten thousand.
-_MOST_FIELDS = 200
-#: DuckDB's names of JSON types -> ours; an object is a sparse vector, and all others are lists.
+    from chroma_nb.types import FieldSummary
+
+#: DuckDB's names of JSON types -> ours; all others are lists.
 _KINDS = {
     "VARCHAR": "str",
     "BIGINT": "int",
@@ -30,10 +31,8 @@ _KINDS = {
     "HUGEINT": "int",
     "DOUBLE": "float",
     "BOOLEAN": "bool",
+    "OBJECT": "SparseVector",
 }
-_ORDER = ("str", "int", "float", "bool", "list", "SparseVector")
-#: Kinds whose values are not counted.
-_WHOLE = ("list", "SparseVector")
 #: A query over metadata takes this many times the bytes of the texts of a chunk.
 TEXT_FACTOR = 8
 #: Records that are measured at each of three places to estimate how large a record is.
@@ -124,28 +123,28 @@ def _summaries(
     """Return the summaries of these keys; `source` is the query that gives (key, kind, value)."""
     whole = "CASE WHEN kind IN ('BIGINT', 'UBIGINT') THEN TRY_CAST(atom AS HUGEINT) END"
     real = "CASE WHEN kind = 'DOUBLE' THEN TRY_CAST(atom AS DOUBLE) END"
-    kinds: dict[str, list[_Kind]] = {key: [] for key in keys}
-    for key, *rest in cursor.execute(
+    kinds: dict[str, list[FieldKind]] = {key: [] for key in keys}
+    for key, kind, *rest in cursor.execute(
         f"SELECT key, kind, count(*), min({whole}), max({whole}), min({real}), max({real}), "
         f"approx_count_distinct(atom) FROM ({source}) GROUP BY key, kind",
         None if source == _TEMPORARY else _key_parameters(keys),
     ).fetchall():
-        kinds[key].append(_Kind(*rest))
+        kinds[key].append(FieldKind(_KINDS.get(kind, "list"), *rest))
     few = [
         key
         for key, found in kinds.items()
-        # `n_distinct` is an estimate: twice as many are let through, and `_summary` cuts off what is too much.
-        if sum(kind.n_distinct for kind in found if kind.name not in _WHOLE) <= 2 * n_values + 2
+        # `n_distinct` is an estimate: twice as many are let through, and `summary_of` cuts off what is too much.
+        if sum(kind.n_distinct for kind in found if kind.name not in WHOLE) <= 2 * n_values + 2
     ]
     values: dict[str, list[tuple[Any, int]]] = {key: [] for key in few}
-    plain = ", ".join(f"'{name}'" for name in _KINDS)
+    plain = ", ".join(f"'{name}'" for name in _KINDS if name != "OBJECT")
     for key, atom, n in cursor.execute(
         f"SELECT key, atom, count(*) FROM ({source}) WHERE kind IN ({plain}) "
         "AND key IN (SELECT unnest(?::VARCHAR[])) GROUP BY key, atom",
         [*([] if source == _TEMPORARY else _key_parameters(few)), few],
     ).fetchall():
         values[key].append((json.loads(atom), n))
-    return [_summary(key, found, values.get(key), n_values) for key, found in kinds.items()]
+    return [summary_of(key, found, values.get(key), n_values) for key, found in kinds.items()]
 
 
 def _key_parameters(keys: list[str]) -> list[list[str]]:
@@ -157,7 +156,7 @@ def _frequent_keys(
     cursor: duckdb.DuckDBPyConnection, table: str, memory_limit: int
 ) -> tuple[list[str], bool]:
     """Return the most frequent keys, and whether the table has to be read in pieces."""
-    first = f"ORDER BY n DESC, key LIMIT {_MOST_FIELDS}"
+    first = f"ORDER BY n DESC, key LIMIT {MOST_FIELDS}"
     found: list[tuple[str, int]] = []
 
     def begin() -> None:
@@ -285,43 +284,3 @@ def _record_bytes(cursor: duckdb.DuckDBPyConnection, table: str, lowest: int, en
         ).fetchall()
         n_records, n_bytes = n_records + rows[0][0], n_bytes + int(rows[0][1])
     return n_bytes // max(1, n_records)
-
-
-class _Kind:
-    """What is known of the values of one type under one key."""
-
-    def __init__(
-        self,
-        name: str,
-        n_records: int,
-        lowest: int | None,
-        highest: int | None,
-        lowest_real: float | None,
-        highest_real: float | None,
-        n_distinct: int,
-    ) -> None:
-        self.name = "SparseVector" if name == "OBJECT" else _KINDS.get(name, "list")
-        self.n_records = n_records
-        bounds = (lowest, highest, lowest_real, highest_real)
-        self.bounds = [bound for bound in bounds if bound is not None]
-        #: An estimate, which may be too high.
-        self.n_distinct = min(n_distinct, n_records)
-
-
-def _summary(
-    key: str, kinds: list[_Kind], counted: list[tuple[Any, int]] | None, n_values: int
-) -> FieldSummary:
-    names = {kind.name for kind in kinds}
-    numbers = [bound for kind in kinds for bound in kind.bounds]
-    ordered = sorted(counted or [], key=lambda pair: (-pair[1], str(pair[0])))
-    estimate = sum(kind.n_distinct for kind in kinds if kind.name not in _WHOLE)
-    return FieldSummary(
-        key=key,
-        kinds=tuple(name for name in _ORDER if name in names),
-        n_records=sum(kind.n_records for kind in kinds),
-        minimum=min(numbers, default=None),
-        maximum=max(numbers, default=None),
-        n_distinct=estimate if counted is None else len(ordered),
-        values=ordered if len(ordered) <= n_values else [],
-        is_estimate=counted is None,
-    )

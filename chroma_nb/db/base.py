@@ -21,6 +21,7 @@ import numpy as np
 
 from chroma_nb.errors import NotFoundError, NotSupportedError
 from chroma_nb.memory.sizes import utf8_length
+from chroma_nb.settings import real_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.check_report import CollectionCheck
     from chroma_nb.filters.expression import Expression
+    from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, FieldSummary
 
 
@@ -132,23 +134,6 @@ class RecordRows:
         """Return no rows."""
         nothing = np.empty(0, dtype=np.int64)
         return cls(nothing, nothing, [], [], [], [])
-
-
-def text_pieces(rows: RecordRows, n_rows: int, n_bytes: int) -> Iterator[slice]:
-    """Yield slices that cover all rows in order.
-
-    Args:
-        rows: Rows with all columns.
-        n_rows: The most rows of a slice.
-        n_bytes: The most bytes of texts of a slice; a single row may have more.
-    """
-    ends = np.cumsum(rows.text_bytes)
-    start, before = 0, 0
-    while start < len(rows):
-        stop = int(np.searchsorted(ends, before + n_bytes, side="right"))
-        stop = min(max(stop, start + 1), start + n_rows)
-        yield slice(start, stop)
-        start, before = stop, int(ends[stop - 1])
 
 
 #: The sizes of a collection that never had a record.
@@ -342,6 +327,11 @@ class DB(Catalogue):
     shared: ClassVar[bool] = False
 
     # -- life cycle ---------------------------------------------------------------------------
+
+    @classmethod
+    def place(cls, settings: Settings) -> str:
+        """Return what is equal for settings that name the same store, where records are kept: by default the folder."""
+        return real_path(settings.path)
 
     @abstractmethod
     def close(self) -> None:

@@ -42,7 +42,7 @@ _HEADER = struct.Struct("<8sII")
 #: Vectors are copied, hashed and written in pieces that fit into the processor's cache.
 _PIECE_BYTES = 1 << 20
 #: Up to this size the vectors of a collection are kept or read as an array; larger ones are mapped.
-_SMALL_BYTES = 1 << 20
+SMALL_BYTES = 1 << 20
 #: Scattered rows are read from ranges of the file of up to this size.
 _RANGE_BYTES = 4 << 20
 #: A range is read in one piece where at least one row in this many is wanted, else row by row (1.5 microseconds
@@ -198,7 +198,7 @@ class VectorFile(WatchedFile, VectorSource):
         """
         end = first_label + len(vectors)
         if self._small is not None:
-            if end * self.row_bytes <= _SMALL_BYTES:
+            if end * self.row_bytes <= SMALL_BYTES:
                 self._append_small(first_label, vectors)
                 return None
             self._spill(first_label)
@@ -384,7 +384,7 @@ class VectorFile(WatchedFile, VectorSource):
 
     def _remap(self, stop: int) -> NDArray[np.float32]:
         """Map the first `stop` rows anew: float32, shape (stop, dimension)."""
-        if stop * self.row_bytes <= _SMALL_BYTES:
+        if stop * self.row_bytes <= SMALL_BYTES:
             # A mapping holds a descriptor, which so few bytes are not worth.
             return self._read_range(0, stop)
         length = HEADER_BYTES + stop * self.row_bytes

@@ -218,16 +218,17 @@ def compile_sql(expression: Expression, dialect: Dialect) -> tuple[str, list[Any
     The parameters have numbers (``$1``), as the order in which a parser meets ``?`` marks is its own
     affair: DuckDB 1.3 counts those of a subquery first.
     """
-    condition, values = _compile(expression, dialect)
+    condition, values = compile_condition(expression, dialect)
     pieces = condition.split("?")
     numbered = "".join(f"{piece}${n}" for n, piece in enumerate(pieces[:-1], start=1))
     return numbered + pieces[-1], values
 
 
-def _compile(expression: Expression, dialect: Dialect) -> tuple[str, list[Any]]:
+def compile_condition(expression: Expression, dialect: Dialect) -> tuple[str, list[Any]]:
+    """Return a condition with a `?` for each value, and the values. There is no other `?` in it."""
     if isinstance(expression, And | Or):
         word = " AND " if isinstance(expression, And) else " OR "
-        parts = [_compile(child, dialect) for child in expression.children]
+        parts = [compile_condition(child, dialect) for child in expression.children]
         condition = word.join(f"({text})" for text, _ in parts)
         return condition, [value for _, values in parts for value in values]
     text, values = _leaf(expression, dialect)

@@ -493,6 +493,12 @@ class DBContract:
         assert texts in (0, db.text_sizes(notes).n_bytes)
         assert gone == (0, 0, 0)
 
+    def test_a_store_says_which_one_settings_name(self, db: DB, tmp_path: Path) -> None:
+        one = Settings(path=str(tmp_path / "store"), progress=False)
+        same = one.replace(path=str(tmp_path / "other" / ".." / "store"), offline=True)
+        assert type(db).place(one) == type(db).place(same)
+        assert type(db).place(one) != type(db).place(one.replace(path=str(tmp_path / "other")))
+
     def test_vectors_are_read_in_each_way(self, db: DB, notes: uuid.UUID) -> None:
         ids = [f"{n}" for n in range(50)]
         insert(db, notes, ids)

@@ -1,8 +1,8 @@
 """One suite for Chroma's Python API, written once and run against every way to a store.
 
-``pytest tests/contract`` runs it over five kinds: chroma_nb's ephemeral and persistent clients, its client
-on its own server, its client on Chroma's server (``chroma run``), and Chroma's client on chroma_nb's server.
-The last two want chromadb (the extra ``differential``).
+``pytest tests/contract`` runs it over several kinds: chroma_nb's ephemeral and persistent clients, one over ClickHouse
+(the extra ``clickhouse``), its client on its own servers, its client on Chroma's server (``chroma run``), and Chroma's
+client on chroma_nb's server. The last two want chromadb (the extra ``differential``).
 ``CHROMA_NB_CONTRACT_AGAINST=chromadb pytest tests/contract`` runs the very same tests over chromadb's
 own clients: the suite is verified against the real thing, not against our reading of it.
 
@@ -31,6 +31,7 @@ import requests
 
 from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 from chroma_nb.errors import NotSupportedError
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "persistent": (AGAINST, ""),
 }
 if AGAINST == "chroma_nb":
+    KINDS["clickhouse"] = ("chroma_nb", "")
     KINDS["on_our_server"] = ("chroma_nb", "chroma_nb")
     KINDS["over_flight"] = ("chroma_nb", "chroma_nb")
     KINDS["on_chromas_server"] = ("chroma_nb", "chromadb")
@@ -70,6 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if kind is None:
             continue
         client, server = KINDS[kind]
+        if kind == "clickhouse" and not HAS_CLICKHOUSE:
+            item.add_marker(pytest.mark.skip(reason=NO_CLICKHOUSE))
         if "chromadb" in (client, server) and not HAS_CHROMA:
             item.add_marker(pytest.mark.skip(reason=NO_CHROMA))
         if server and item.get_closest_marker("in_process"):
@@ -153,6 +157,8 @@ class Store:
     address: tuple[str, int] | None = None
     #: How it is spoken to.
     scheme: str = "http"
+    #: Its records are in ClickHouse.
+    in_clickhouse: bool = False
     _opened: list[Any] = field(default_factory=list)
 
     def open(self, **place: str) -> Any:
@@ -163,6 +169,8 @@ class Store:
         elif self.address is not None:
             host, port = self.address
             client = self.lib.HttpClient(host=host, port=port, settings=chosen, **place)
+        elif self.in_clickhouse:
+            client = self.lib.Client(self._clickhouse_settings(), **place)
         elif self.is_persistent:
             client = self.lib.PersistentClient(path=str(self.path), settings=chosen, **place)
         else:
@@ -173,6 +181,8 @@ class Store:
     def admin(self) -> Any:
         if self.address is not None:
             values = self._remote_settings(*self.address)
+        elif self.in_clickhouse:
+            values = self._clickhouse_settings()
         elif self.is_persistent:
             values = settings(self.lib, is_persistent=True, persist_directory=str(self.path))
         else:
@@ -180,6 +190,9 @@ class Store:
         admin = self.lib.AdminClient(settings=values)
         self._opened.append(admin)
         return admin
+
+    def _clickhouse_settings(self) -> Any:
+        return at_clickhouse(settings(self.lib, path=str(self.path)))
 
     def _remote_settings(self, host: str, port: int) -> Any:
         if self.lib.__name__ == "chroma_nb":
@@ -231,7 +244,9 @@ def held_store(
 ) -> Iterator[Store]:
     """A store of this process that stays open: to open one for each test takes longer than most of them."""
     store = Store(lib, store_kind == "persistent", tmp_path_factory.mktemp("held") / "store")
-    store.open()
+    # ClickHouse has one folder in a process, and other tests have theirs.
+    if store_kind != "clickhouse":
+        store.open()
     yield store
     store.close()
 
@@ -243,6 +258,7 @@ def store(
     """An empty store. Clients of other tests were there before, so it is emptied first."""
     server = KINDS[store_kind][1]
     store = Store(lib, store_kind == "persistent", tmp_path / "store")
+    store.in_clickhouse = store_kind == "clickhouse"
     if store_kind == "over_flight":
         store.scheme = "grpc"
         store.address = ("127.0.0.1", request.getfixturevalue("our_flight_server").port)
@@ -264,9 +280,9 @@ def store(
 
 @pytest.fixture
 def persistent_store(store_kind: str, lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
-    if store_kind != "persistent":
+    if store_kind not in ("persistent", "clickhouse"):
         pytest.skip("about a store on disk")
-    store = Store(lib, True, tmp_path / "store")
+    store = Store(lib, True, tmp_path / "store", in_clickhouse=store_kind == "clickhouse")
     yield store
     store.close()
 

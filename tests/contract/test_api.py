@@ -13,6 +13,7 @@ from chroma_nb.server import ArrowFlight as FlightServer
 from chroma_nb.server import FastAPI as Server
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedMemoryDB, local_api
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,17 @@ class TestLocalOverASharedDB(chroma_nb.testing.APIContract):
 
     def make_api(self, settings: Settings) -> API:
         return local_api(SharedMemoryDB(settings), settings)
+
+
+@pytest.mark.skipif(not HAS_CLICKHOUSE, reason=NO_CLICKHOUSE)
+class TestLocalOverClickhouse(chroma_nb.testing.APIContract):
+    lacks: ClassVar[frozenset[str]] = frozenset({"sql"})
+
+    def make_api(self, settings: Settings) -> API:
+        from chroma_nb.db import Clickhouse
+
+        place = at_clickhouse(settings)
+        return local_api(Clickhouse(place), place)
 
 
 @pytest.fixture(scope="module")

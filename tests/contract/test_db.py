@@ -8,6 +8,7 @@ import pytest
 
 import chroma_nb.testing
 from chroma_nb.implementations import DB_IMPLEMENTATIONS, load_implementation
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse
 
 if TYPE_CHECKING:
     from chroma_nb.db.base import DB
@@ -27,7 +28,10 @@ class TestEveryDB(chroma_nb.testing.DBContract):
 
     @pytest.fixture(params=KINDS, autouse=True)
     def kind(self, request: pytest.FixtureRequest) -> None:
+        if request.param == "clickhouse" and not HAS_CLICKHOUSE:
+            pytest.skip(NO_CLICKHOUSE)
+        self.is_clickhouse = request.param == "clickhouse"
         self.db_class: Any = load_implementation("db", request.param, KINDS)
 
     def make_db(self, settings: Settings) -> DB:
-        return self.db_class(settings)
+        return self.db_class(at_clickhouse(settings) if self.is_clickhouse else settings)

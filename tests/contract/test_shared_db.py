@@ -1,20 +1,24 @@
-"""`SharedDBContract` over the shared `DB` that there is, and what a DB that is not shared is not asked."""
+"""`SharedDBContract` over each shared `DB` that there is, and what a DB that is not shared is not asked."""
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytest
 
 from chroma_nb.db import DuckDB
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedDBContract, SharedMemory, SharedMemoryDB
 from chroma_nb.testing._api_base import PLACE, configuration_of
 from chroma_nb.testing._processes import Process, records_of
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import pytest
 
     from chroma_nb.db.base import DB, Changes
 
@@ -25,6 +29,19 @@ class TestSharedMemoryDB(SharedDBContract):
     def make_dbs(self, settings: Settings, n: int, n_kept: int | None = None) -> Sequence[DB]:
         memory = SharedMemory() if n_kept is None else SharedMemory(n_kept)
         return [SharedMemoryDB(settings, memory) for _ in range(n)]
+
+
+@pytest.mark.skipif(not HAS_CLICKHOUSE, reason=NO_CLICKHOUSE)
+class TestClickhouse(SharedDBContract):
+    """In this process, its objects share one engine. Processes of their own: tests/durability/test_clickhouse.py."""
+
+    def make_dbs(self, settings: Settings, n: int, n_kept: int | None = None) -> Sequence[DB]:
+        from chroma_nb.db import Clickhouse
+
+        path = tempfile.mkdtemp(prefix="clickhouse-", dir=settings.temp_path or None)
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        place = at_clickhouse(settings.replace(path=path))
+        return [Clickhouse(place) for _ in range(n)]
 
 
 class Forgetful(SharedMemoryDB):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import chroma_nb
-from chroma_nb.db.base import RecordRows, text_pieces
+from chroma_nb.db.base import RecordRows
+from chroma_nb.db.row_pieces import row_pieces
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory import preflight
 from tests.memory.fakes import FakeMachine, tight
@@ -59,7 +60,7 @@ def test_pieces_of_texts_cover_all_rows_in_order_and_are_small() -> None:
     n = len(texts)
     numbers = np.arange(n)
     rows = RecordRows(numbers, numbers, ["a"] * n, texts, [None] * n, [None] * n)
-    pieces = list(text_pieces(rows, 3, 20))
+    pieces = list(row_pieces(rows.text_bytes, 3, 20))
     assert [row for piece in pieces for row in range(piece.start, piece.stop)] == list(range(n))
     sizes = [int(rows.text_bytes[piece].sum()) for piece in pieces]
     assert all(

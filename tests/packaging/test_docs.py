@@ -13,6 +13,7 @@ import pytest
 
 from chroma_nb import errors
 from chroma_nb.settings import describe
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,6 +42,15 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
         r"```text\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL
     ):
         assert printed in done.stdout
+
+
+@pytest.mark.skipif(not HAS_CLICKHOUSE, reason=NO_CLICKHOUSE)
+def test_the_blocks_of_the_page_on_scaling_run(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_database_of_the_page_on_extending_works(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 
-from chroma_nb.db.base import text_pieces
 from chroma_nb.db.chunks import TEXT_PIECE_BYTES, Padding, insert_padding, padding_rows
+from chroma_nb.db.row_pieces import row_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def write_rows(
         return
     step = _PIECE_BYTES // _ROW_ARRAY_BYTES
     n_padding = padding_rows(rows.text_bytes)
-    for piece in text_pieces(rows, step, TEXT_PIECE_BYTES):
+    for piece in row_pieces(rows.text_bytes, step, TEXT_PIECE_BYTES):
         _insert_piece(con, table, rows, piece, is_part=piece.stop - piece.start < len(rows))
         if n_padding[piece].any():
             insert_padding(con, table, np.repeat(rows.labels[piece], n_padding[piece]))

@@ -1,0 +1,256 @@
+"""`Log`: numbered commits in one table, each all or nothing, by any number of writers.
+
+A commit is one block, which ClickHouse writes whole or not at all: records, removed labels, and a *head* with the
+commit's number and its random stamp. All writers give the block of commit n the same deduplication token, so ClickHouse
+takes only the first: a compare-and-swap. Whose it was is read back, which settles what a lost answer has left open, too.
+
+The tokens of the last `WINDOW` commits are known. A writer must have read the head within `FRESH_SECONDS`, so that its
+token cannot be older.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chroma_nb.db.clickhouse.blocks import HEAD, create_table, head_row, joined
+from chroma_nb.db.clickhouse.errors import NoAnswerError
+from chroma_nb.db.clickhouse.literals import identifier, text
+from chroma_nb.errors import InternalError, StoreCorruptError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from chroma_nb.db.clickhouse.connection import Connection
+
+#: For how many commits ClickHouse knows their tokens.
+WINDOW = 10_000
+#: How old what a writer knows of the head may be. 10,000 commits take longer, as each takes 3 ms and more.
+FRESH_SECONDS = 30.0
+#: How long a commit is tried where ClickHouse does not answer, or where its outcome is not known.
+PATIENCE_SECONDS = 60.0
+#: How long a writer waits before it looks again, at most.
+_LONGEST_WAIT = 1.0
+#: How often a head is looked for that should be there, as ClickHouse has taken its token, and how long between.
+_LOOKS, _LOOK_SECONDS = 20, 0.1
+
+
+class LostError(Exception):
+    """Another writer has made the commit of this number; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The row of a commit."""
+
+    number: int
+    stamp: int
+    #: What it says, JSON.
+    said: str
+
+
+def new_stamp() -> int:
+    """Return a random number for a commit; never 0."""
+    return secrets.randbits(62) + 1
+
+
+class Log:
+    """The log in one table.
+
+    Args:
+        connection: The way to ClickHouse.
+        table: The table's name.
+    """
+
+    def __init__(self, connection: Connection, table: str) -> None:
+        self._connection = connection
+        self.table = table
+        #: The name as SQL.
+        self.sql = identifier(table)
+
+    def create(self, *, fsync: bool) -> None:
+        """Make the table, where it is missing."""
+        self._connection.command(create_table(self.sql, fsync=fsync, window=WINDOW))
+
+    def drop(self) -> None:
+        """Delete the table, where it is there."""
+        self._connection.command(f"DROP TABLE IF EXISTS {self.sql} SYNC")
+
+    def newest(self, since: int = 0) -> Head | None:
+        """Return the newest head; None where there is none from `since` on.
+
+        Raises:
+            StoreCorruptError: Two commits have its number.
+        """
+        rows = self._connection.rows(
+            f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label >= {since} "
+            "ORDER BY label DESC LIMIT 2"
+        )
+        if not rows:
+            return None
+        if len(rows) == 2 and rows[0][0] == rows[1][0]:
+            raise self._doubled(rows[0][0])
+        return Head(*rows[0])
+
+    def between(self, after: int, until: int) -> list[Head]:
+        """Return the heads of the commits after + 1 .. until, in their order.
+
+        Raises:
+            StoreCorruptError: One is missing or doubled.
+        """
+        heads = self.after(after, until)
+        if len(heads) != until - after:
+            raise StoreCorruptError(
+                f"The log {self.table} lacks commits between {after:,} and {until:,}. Restore the store from a backup."
+            )
+        return heads
+
+    def after(self, after: int, until: int | None = None) -> list[Head]:
+        """Return the heads of the commits after a number, in their order."""
+        limit = "" if until is None else f" AND label <= {until}"
+        rows = self._connection.rows(
+            f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label > {after}{limit} ORDER BY label"
+        )
+        for before, row in itertools.pairwise(rows):
+            if before[0] == row[0]:
+                raise self._doubled(row[0])
+        return [Head(*row) for row in rows]
+
+    def find(self, stamp: int) -> int | None:
+        """Return the number of the commit with this stamp."""
+        rows = self._connection.rows(
+            f"SELECT label FROM {self.sql} WHERE kind = {HEAD} AND stamp = {stamp}"
+        )
+        return rows[0][0] if rows else None
+
+    def snapshot(self) -> tuple[Head, str] | None:
+        """Return the newest head that has a snapshot, and the snapshot."""
+        rows = self._connection.rows(
+            f"SELECT label, stamp, metadata, document FROM {self.sql} WHERE kind = {HEAD} AND document IS NOT NULL "
+            "ORDER BY label DESC LIMIT 1"
+        )
+        return (Head(*rows[0][:3]), rows[0][3]) if rows else None
+
+    def stage(self, stamp: int, number: int, block: pa.RecordBatch) -> None:
+        """Insert a block of a commit that is larger than one; nobody sees it before the commit's head is there."""
+        token = f"stage-{stamp}-{number}"
+        until = time.monotonic() + PATIENCE_SECONDS
+        wait = 0.05
+        while True:
+            try:
+                self._connection.insert(self.table, block, token)
+                return
+            except NoAnswerError:
+                if time.monotonic() > until:
+                    raise
+            wait = _rest(wait)
+
+    def append(
+        self,
+        number: int,
+        stamp: int,
+        said: str,
+        blocks: Sequence[pa.RecordBatch] = (),
+        *,
+        snapshot: str | None = None,
+        staged: bool = False,
+    ) -> Head:
+        """Make commit `number`, with these rows. The head was read within `FRESH_SECONDS`.
+
+        Args:
+            number: One more than the newest head's.
+            stamp: The commit's random number.
+            said: What its head says.
+            blocks: Its rows, which have the same number and stamp.
+            snapshot: Text of the head, for `snapshot`.
+            staged: It has staged blocks as well.
+
+        Raises:
+            LostError: Another writer was first; nothing was written.
+            InternalError: ClickHouse has refused it, and nothing was written; or it is not known whether it was.
+            StoreCorruptError: Two commits have this number.
+        """
+        head = head_row(number, stamp, said, snapshot, staged=staged)
+        whole = joined([*blocks, head])
+        until = time.monotonic() + PATIENCE_SECONDS
+        wait, n_burned = 0.05, 0
+        while True:
+            token = f"commit-{number}" + (f".{n_burned}" if n_burned else "")
+            refused: Exception | None = None
+            is_answered = True
+            try:
+                self._connection.insert(self.table, whole, token)
+            except NoAnswerError as error:
+                refused, is_answered = error, False
+            except Exception as error:
+                refused = error
+            owner = self._owner(number, until)
+            if owner == stamp:
+                return Head(number, stamp, said)
+            if owner is not None:
+                raise LostError
+            if refused is None:
+                # ClickHouse has had the token: from a writer that it was stopped with, before it had written the rows.
+                owner = self._look_for(number, until)
+                if owner == stamp:
+                    return Head(number, stamp, said)
+                if owner is not None:
+                    raise LostError
+                n_burned += 1
+            elif is_answered:
+                raise refused
+            elif time.monotonic() > until:
+                raise self._unknown(refused)
+            # The same block with the same token: where the first one is only late, this one is refused.
+            wait = _rest(wait)
+
+    def _look_for(self, number: int, until: float) -> int | None:
+        """Return the owner of a commit that should be there; None where it is not there after a while."""
+        for _ in range(_LOOKS):
+            time.sleep(_LOOK_SECONDS)
+            owner = self._owner(number, until)
+            if owner is not None:
+                return owner
+        return None
+
+    def _owner(self, number: int, until: float) -> int | None:
+        """Return the stamp of a commit; None where there is none. Asks again where there is no answer."""
+        wait = 0.05
+        while True:
+            try:
+                rows = self._connection.rows(
+                    f"SELECT stamp FROM {self.sql} WHERE kind = {HEAD} AND label = {number}"
+                )
+            except NoAnswerError as error:
+                if time.monotonic() > until:
+                    raise self._unknown(error) from error
+                wait = _rest(wait)
+                continue
+            if len(rows) > 1:
+                raise self._doubled(number)
+            return rows[0][0] if rows else None
+
+    def _unknown(self, error: Exception) -> InternalError:
+        return InternalError(
+            f"It is not known whether this was written: {error} It was asked again for {PATIENCE_SECONDS:.0f} s. Either all of "
+            "it is there or nothing. When ClickHouse answers again, look (get, count) before you repeat the call; upsert() "
+            "can be repeated in any case."
+        )
+
+    def _doubled(self, number: int) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"The log {self.table} has two commits of number {number:,}: a writer was stopped for longer than ClickHouse "
+            f"knows tokens ({WINDOW:,} commits). Restore the store from a backup ({text(self.table)})."
+        )
+
+
+def _rest(wait: float) -> float:
+    """Wait a random while, and return for how long to wait next time."""
+    time.sleep(wait * random.uniform(0.5, 1.0))
+    return min(2 * wait, _LONGEST_WAIT)

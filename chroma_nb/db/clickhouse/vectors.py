@@ -1,0 +1,120 @@
+"""`CachedVectors`: the vectors of a collection, in a local file that is filled from ClickHouse as they are asked for.
+
+The file is derived: it has no name, and is gone with the process. A vector never changes under its label, so what is
+there stays right, and a commit appends what it has written itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from chroma_nb.db.base import VectorSource
+from chroma_nb.db.vector_file import SMALL_BYTES, VectorFile
+from chroma_nb.errors import StoreCorruptError
+from chroma_nb.memory.workspace import WORKSPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+#: Vectors are brought in pieces of at most this many bytes.
+_PIECE_BYTES = 16 << 20
+#: How often a piece is in memory meanwhile: in the client, as Arrow, and as an array.
+_COPIES = 3
+
+
+class CachedVectors(VectorSource):
+    """The vectors of one generation of a collection.
+
+    Args:
+        dimension: Floats per vector.
+        folder: Where the file goes.
+        fetch: Returns rows of (label, embedding) of labels start .. stop - 1, in the order of labels. Labels that no
+            vector was written for are left out.
+    """
+
+    def __init__(self, dimension: int, folder: str, fetch: Callable[[int, int], pa.Table]) -> None:
+        super().__init__(dimension)
+        self._fetch = fetch
+        self._file = VectorFile(None, dimension, folder=folder, fsync=False)
+        self._filling = threading.Lock()
+        #: Labels below it are in the file.
+        self._end = 0
+
+    def append(self, first_label: int, vectors: NDArray[np.float32]) -> None:
+        """Add vectors that this process has committed (float32, shape (n, dimension)), where they come next in the file."""
+        with self._filling:
+            if first_label == self._end and len(vectors):
+                self._file.append(first_label, np.ascontiguousarray(vectors, dtype=np.float32))
+                self._end = first_label + len(vectors)
+
+    def _fill(self, stop: int) -> None:
+        """Have the vectors of all labels below `stop` in the file.
+
+        Raises:
+            StoreCorruptError: One is not of this dimension.
+        """
+        if stop <= self._end:
+            return
+        with self._filling:
+            while self._end < stop:
+                n_bytes = min((stop - self._end) * self.row_bytes, _PIECE_BYTES)
+                with WORKSPACE.take(_COPIES * n_bytes) as room:
+                    end = min(stop, self._end + room.rows(_COPIES * self.row_bytes))
+                    self._file.append(self._end, self._piece(self._end, end))
+                self._end = end
+
+    def _piece(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the vectors of labels start .. stop - 1: float32, (stop - start, dimension)."""
+        piece = np.zeros((stop - start, self.dimension), dtype=np.float32)
+        found = self._fetch(start, stop)
+        labels = found["label"].to_numpy()
+        if len(labels):
+            flat = found["embedding"].combine_chunks().flatten().to_numpy()
+            if len(flat) != len(labels) * self.dimension:
+                raise StoreCorruptError(
+                    f"Vectors of labels {start:,} to {stop - 1:,} have {len(flat):,} numbers, and {len(labels):,} vectors of "
+                    f"{self.dimension:,} have {len(labels) * self.dimension:,}. Restore the store from a backup."
+                )
+            piece[labels - start] = flat.reshape(len(labels), self.dimension)
+        return piece
+
+    def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        if len(labels):
+            self._fill(int(labels.max()) + 1)
+        return self._file.read(labels)
+
+    def read_range(
+        self, start: int, stop: int, out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        self._fill(stop)
+        return self._file.read_range(start, stop, out)
+
+    def mapped(
+        self, stop: int, start: int = 0, labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        self._fill(stop)
+        return self._file.mapped(stop, start, labels)
+
+    def release(self) -> int:
+        return self._file.release()
+
+    @property
+    def mapped_bytes(self) -> int:
+        return self._file.mapped_bytes
+
+    def mapping_cost(self, stop: int) -> int:
+        if stop <= self._end:
+            return self._file.mapping_cost(stop)
+        # It is not brought for this. A small file stays an array, which is not mapped.
+        n_bytes = stop * self.row_bytes
+        return 0 if n_bytes <= SMALL_BYTES else n_bytes - self.mapped_bytes
+
+    def close(self) -> None:
+        """Close the file; mappings in use stay readable."""
+        self._file.close()

@@ -1,0 +1,49 @@
+"""Where tests of the ClickHouse store have it: in this process, or in the server that `CHROMA_NB_TEST_CLICKHOUSE_URL` names."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chroma_nb.settings import Settings
+
+#: A server, without a database: each store of a test gets one of its own, which is deleted at the end.
+URL = os.environ.get("CHROMA_NB_TEST_CLICKHOUSE_URL", "").rstrip("/")
+_NEEDED = ("clickhouse_connect", "pyarrow", *(() if URL else ("chdb",)))
+HAS_CLICKHOUSE = all(importlib.util.find_spec(name) for name in _NEEDED)
+NO_CLICKHOUSE = f'needs {", ".join(_NEEDED)}: pip install "chroma-nb[clickhouse]"'
+
+_databases: set[str] = set()
+
+
+def at_clickhouse(settings: Settings) -> Settings:
+    """Return these settings with the store in ClickHouse; equal paths are equal stores."""
+    if not URL:
+        return settings.replace(db="clickhouse", path=settings.path)
+    name = "chroma_nb_test_" + hashlib.sha256(settings.path.encode()).hexdigest()[:20]
+    if name not in _databases:
+        _ask(f"CREATE DATABASE IF NOT EXISTS {name}")
+        _databases.add(name)
+    return settings.replace(db="clickhouse", clickhouse_url=f"{URL}/{name}")
+
+
+def _ask(statement: str) -> None:
+    import clickhouse_connect
+
+    client = clickhouse_connect.get_client(dsn=URL)
+    try:
+        client.command(statement)
+    finally:
+        client.close()
+
+
+def _drop_all() -> None:
+    for name in _databases:
+        _ask(f"DROP DATABASE IF EXISTS {name}")
+
+
+atexit.register(_drop_all)
