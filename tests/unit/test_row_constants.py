@@ -48,6 +48,8 @@ ALLOWED = {
         "_FIRST_ROWS",
     ): "the first piece, halved where it is too much",
     ("db/duckdb/records.py", "_PIECE_WORK"): "bytes, times the parts of patterns",
+    ("db/clickhouse/pieces.py", "BLOCK_ROWS"): "an upper bound beside one in bytes",
+    ("db/clickhouse/check.py", "_PIECE_ROWS"): "vectors that ClickHouse counts, none is read here",
     ("validation/texts.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
     ("db/record_table.py", "_ROWS_PER_WANTED"): "a share: whether a range is read whole",
     ("db/sql/columns.py", "_KEYS_AT_ONCE"): "keys, not records: their names",
