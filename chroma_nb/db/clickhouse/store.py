@@ -24,7 +24,7 @@ from chroma_nb.db.clickhouse.pieces import BLOCK_BYTES, blocks_of, is_one_block
 from chroma_nb.db.clickhouse.records import StoredRecords
 from chroma_nb.db.clickhouse.views import View
 from chroma_nb.errors import ChromaError, ConflictError, InternalError, NotFoundError
-from chroma_nb.settings import real_path, without_secrets
+from chroma_nb.settings import real_path
 from chroma_nb.shielded import finish
 
 if TYPE_CHECKING:
@@ -73,9 +73,8 @@ class Clickhouse(StoredRecords):
 
     @classmethod
     def place(cls, settings: Settings) -> str:
-        if settings.clickhouse_url:
-            return without_secrets(settings.clickhouse_url)
-        return real_path(settings.path)
+        # With the user and the password: whoever opens it with others is not given what somebody else has opened.
+        return settings.clickhouse_url or real_path(settings.path)
 
     # -- life -----------------------------------------------------------------------------------
 
