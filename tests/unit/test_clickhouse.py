@@ -30,7 +30,7 @@ from chroma_nb.settings import Settings
 # Before its module, whose assertions pytest rewrites then.
 from chroma_nb.testing import DBContract  # noqa: F401
 from chroma_nb.testing._db import create, ids_of, insert, remove, replace, vectors_of
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, let_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not HAS_CLICKHOUSE, reason=NO_CLICKHOUSE)
 embedded = pytest.mark.skipif(bool(URL), reason="about a store in this process")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_open() -> None:
+    let_go()
 
 
 @pytest.fixture
