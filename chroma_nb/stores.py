@@ -206,7 +206,6 @@ def _open(key: Hashable, settings: Settings) -> Store:
 
 
 def _is_open_here(error: InternalError) -> bool:
-    # Of another database than DuckDB it is none of this.
     import duckdb
 
     return isinstance(error.__cause__, duckdb.ConnectionException)
@@ -263,8 +262,9 @@ def _warn_of_other_settings(settings: Settings) -> None:
         if settings.gives(name) and getattr(settings, name) != getattr(store.settings, name)
     ]
     if others:
+        place = settings.place if settings.clickhouse_url else settings.path
         warnings.warn(
-            f"The store in {_db_class(settings).place(settings)!r} is open in this process, and stays as its first client has opened it; "
+            f"The store in {place!r} is open in this process, and stays as its first client has opened it; "
             f"without effect is {', '.join(others)}. Close its other clients first (client.close()), or restart the "
             "kernel.",
             UserWarning,

@@ -330,7 +330,7 @@ class DB(Catalogue):
 
     @classmethod
     def place(cls, settings: Settings) -> str:
-        """Return what is equal for settings that name the same store, where records are kept: by default the folder."""
+        """Return what is equal for settings that name the same store: by default the folder. It is not shown to anybody."""
         return real_path(settings.path)
 
     @abstractmethod

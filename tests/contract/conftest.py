@@ -31,7 +31,7 @@ import requests
 
 from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 from chroma_nb.errors import NotSupportedError
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse, keep_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -244,7 +244,7 @@ def held_store(
 ) -> Iterator[Store]:
     """A store of this process that stays open: to open one for each test takes longer than most of them."""
     store = Store(lib, store_kind == "persistent", tmp_path_factory.mktemp("held") / "store")
-    # ClickHouse has one folder in a process, and other tests have theirs.
+    # ClickHouse has one folder in a process, and other tests have theirs: see `keep_open`.
     if store_kind != "clickhouse":
         store.open()
     yield store
@@ -273,6 +273,8 @@ def store(
     else:
         # In memory, equal settings share one store, whatever its path.
         store.path = request.getfixturevalue("held_store").path
+        if store.in_clickhouse:
+            keep_open(store._clickhouse_settings())
         store.open().reset()
     yield store
     store.close()

@@ -1,11 +1,13 @@
 """A server's process, as far as its writes go: writes to one collection until it is told to stop, and notes down what it does.
 
-``python -m tests.durability.clickhouse_writer URL COLLECTION_ID NAME LOG``. Each line of the log is JSON: what was begun or
+``python -m tests.durability.clickhouse_writer URL COLLECTION_ID NAME LOG SHARE``. SHARE is how many of its calls compact the
+collection. Each line of the log is JSON: what was begun or
 ended, and when (`time.monotonic`, which all processes of a machine share).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import sys
@@ -34,7 +36,7 @@ def batch_of(name: str, number: int, n: int) -> RecordBatch:
     return RecordBatch(ids, vectors, documents=[f"text {one}" for one in ids], metadatas=metadatas)
 
 
-def main(url: str, collection: str, name: str, log: str) -> None:
+def main(url: str, collection: str, name: str, log: str, compacting: str) -> None:
     settings = Settings(db="clickhouse", clickhouse_url=url, progress=False)
     api = local_api(Clickhouse(settings), settings)
     collection_id, walk = uuid.UUID(collection), random.Random(name)
@@ -47,6 +49,10 @@ def main(url: str, collection: str, name: str, log: str) -> None:
         for number in range(1_000_000):
             n, op = walk.randrange(1, 6), f"{name}-{number}"
             is_read = walk.random() < 0.3
+            if walk.random() < float(compacting):
+                # Another one may have written meanwhile, or the engine is away.
+                with contextlib.suppress(ChromaError):
+                    api.segments.compact(collection_id)
             note(do="begin", op=op, n=0 if is_read else n)
             try:
                 if is_read:

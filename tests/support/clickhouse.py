@@ -6,7 +6,9 @@ import atexit
 import hashlib
 import importlib.util
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from chroma_nb.settings import real_path
 
 if TYPE_CHECKING:
     from chroma_nb.settings import Settings
@@ -18,17 +20,38 @@ HAS_CLICKHOUSE = all(importlib.util.find_spec(name) for name in _NEEDED)
 NO_CLICKHOUSE = f'needs {", ".join(_NEEDED)}: pip install "chroma-nb[clickhouse]"'
 
 _databases: set[str] = set()
+#: What `keep_open` holds.
+_held: list[Any] = []
 
 
 def at_clickhouse(settings: Settings) -> Settings:
     """Return these settings with the store in ClickHouse; equal paths are equal stores."""
     if not URL:
+        if _held and _held[0].folder != real_path(settings.path):
+            let_go()
         return settings.replace(db="clickhouse", path=settings.path)
     name = "chroma_nb_test_" + hashlib.sha256(settings.path.encode()).hexdigest()[:20]
     if name not in _databases:
         _ask(f"CREATE DATABASE IF NOT EXISTS {name}")
         _databases.add(name)
     return settings.replace(db="clickhouse", clickhouse_url=f"{URL}/{name}")
+
+
+def keep_open(settings: Settings) -> None:
+    """Keep a store of this process open between tests, until a test wants another one.
+
+    Each time that chDB is opened and closed it leaves some threads and open files.
+    """
+    if not URL and not _held:
+        from chroma_nb.db.clickhouse.connection import Connection
+
+        _held.append(Connection(at_clickhouse(settings)))
+
+
+def let_go() -> None:
+    """Close what is kept open."""
+    while _held:
+        _held.pop().close()
 
 
 def _ask(statement: str) -> None:
@@ -47,3 +70,4 @@ def _drop_all() -> None:
 
 
 atexit.register(_drop_all)
+atexit.register(let_go)

@@ -30,7 +30,7 @@ from chroma_nb.settings import Settings
 # Before its module, whose assertions pytest rewrites then.
 from chroma_nb.testing import DBContract  # noqa: F401
 from chroma_nb.testing._db import create, ids_of, insert, remove, replace, vectors_of
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, let_go
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not HAS_CLICKHOUSE, reason=NO_CLICKHOUSE)
 embedded = pytest.mark.skipif(bool(URL), reason="about a store in this process")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_open() -> None:
+    let_go()
 
 
 @pytest.fixture
@@ -180,6 +185,34 @@ def test_the_catalogue_is_read_from_its_snapshots(
     assert other.list_collections() == one.list_collections()
     assert [info.name for info in other.list_collections()][1:] == ["notes", "NOTES"]
     assert other._log.snapshot() is not None
+
+
+def test_reads_may_lag_for_as_long_as_the_settings_say(open_db: Any, place: Settings) -> None:
+    from chroma_nb.db import Clickhouse
+
+    one = open_db()
+    notes = create(one, "notes")
+    late = place.replace(clickhouse_staleness_seconds=3_600)
+    with (
+        contextlib.closing(Clickhouse(late)) as other,
+        contextlib.closing(Clickhouse(place)) as third,
+    ):
+        for db in (other, third):
+            assert ids_of(db, notes) == []
+        insert(one, notes, ["a"])
+        create(one, "later")
+        assert not other.is_behind(notes)
+        assert [info.name for info in other.list_collections()] == ["notes"]
+        assert third.is_behind(notes)
+        assert [info.name for info in third.list_collections()] == ["notes", "later"]
+        with pytest.raises(UniqueConstraintError):
+            create(other, "later")
+        # A write looks, and so does whoever asks for it.
+        with pytest.raises(ConflictError):
+            insert(other, notes, ["b"])
+        other.refresh(notes)
+        insert(other, notes, ["b"])
+        assert ids_of(other, notes) == ["a", "b"]
 
 
 # -- large commits ----------------------------------------------------------------------------------
@@ -509,6 +542,30 @@ def test_a_server_that_is_not_there_is_named_without_its_password(
     ):
         chroma_nb.Client(settings)
     assert "geheim" not in f"{it.value} {it.value.__cause__} {caplog.text}"
+
+
+def test_a_store_that_is_open_is_not_given_to_another_user() -> None:
+    from chroma_nb.db import Clickhouse
+
+    one, same, other = (
+        Settings(db="clickhouse", clickhouse_url=f"http://{user}@host/notes", progress=progress)
+        for user, progress in (("a:1", True), ("a:1", False), ("b:2", True))
+    )
+    assert Clickhouse.place(one) == Clickhouse.place(same) != Clickhouse.place(other)
+
+
+def test_the_log_notices_a_commit_that_is_gone(db: Any, notes: uuid.UUID) -> None:
+    insert(db, notes, ["a"])
+    log = db._view(notes).log
+    insert(db, notes, ["b"])
+    insert(db, notes, ["c"])
+    assert [head.number for head in log.after(0)] == [1, 2, 3]
+    db._connection.command(
+        f"ALTER TABLE {log.sql} DELETE WHERE kind = 2 AND label = 2 SETTINGS mutations_sync = 2"
+    )
+    with pytest.raises(StoreCorruptError, match="lacks commit 2"):
+        log.after(0)
+    assert "3 commits were made, there are 2" in db.check(notes).found
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -48,6 +48,8 @@ ALLOWED = {
         "_FIRST_ROWS",
     ): "the first piece, halved where it is too much",
     ("db/duckdb/records.py", "_PIECE_WORK"): "bytes, times the parts of patterns",
+    ("db/clickhouse/pieces.py", "BLOCK_ROWS"): "an upper bound beside one in bytes",
+    ("db/clickhouse/check.py", "_PIECE_ROWS"): "vectors that ClickHouse counts, none is read here",
     ("validation/texts.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
     ("segment/written_texts.py", "_NOTED_TOGETHER"): "keys of records that are in memory already",
     ("db/record_table.py", "_ROWS_PER_WANTED"): "a share: whether a range is read whole",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 import re
 import threading
@@ -19,7 +20,7 @@ from chroma_nb.compact_json import json_text
 from chroma_nb.db.base import DB
 from chroma_nb.db.clickhouse.connection import Connection
 from chroma_nb.db.clickhouse.literals import text
-from chroma_nb.db.clickhouse.log import FRESH_SECONDS, Log, LostError, new_stamp
+from chroma_nb.db.clickhouse.log import Log, LostError, new_stamp
 from chroma_nb.db.clickhouse.state import FORMAT, Entry, State, info_values
 from chroma_nb.errors import ConflictError, NotFoundError, UniqueConstraintError
 
@@ -63,13 +64,13 @@ class StoredCatalogue(DB):
         #: `Connection.n_writes` before the last look.
         self._looked_at: int | None = None
         #: What is committed, as far as it was read: the state, its number, and when it was looked at.
-        self._known: tuple[State, int, float] = (State(), 0, -FRESH_SECONDS)
+        self._known: tuple[State, int, float] = (State(), 0, -math.inf)
         try:
             self._log.create(fsync=settings.fsync)
             found = self._log.snapshot()
             if found is not None:
                 head, said = found
-                self._known = (State.of_text(said), head.number, -FRESH_SECONDS)
+                self._known = (State.of_text(said), head.number, -math.inf)
             if not self._look()[1]:
                 self._change_if(
                     lambda state: None if state.tenants else reset_change(self._now()),

@@ -10,7 +10,6 @@ token cannot be older.
 
 from __future__ import annotations
 
-import itertools
 import random
 import secrets
 import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from chroma_nb.db.clickhouse.blocks import HEAD, create_table, head_row, joined
 from chroma_nb.db.clickhouse.errors import NoAnswerError
-from chroma_nb.db.clickhouse.literals import identifier, text
+from chroma_nb.db.clickhouse.literals import identifier
 from chroma_nb.errors import InternalError, StoreCorruptError
 
 if TYPE_CHECKING:
@@ -106,20 +105,22 @@ class Log:
         """
         heads = self.after(after, until)
         if len(heads) != until - after:
-            raise StoreCorruptError(
-                f"The log {self.table} lacks commits between {after:,} and {until:,}. Restore the store from a backup."
-            )
+            raise self._lacking(after + len(heads) + 1)
         return heads
 
     def after(self, after: int, until: int | None = None) -> list[Head]:
-        """Return the heads of the commits after a number, in their order."""
+        """Return the heads of the commits after a number, in their order.
+
+        Raises:
+            StoreCorruptError: One is missing or doubled.
+        """
         limit = "" if until is None else f" AND label <= {until}"
         rows = self._connection.rows(
             f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label > {after}{limit} ORDER BY label"
         )
-        for before, row in itertools.pairwise(rows):
-            if before[0] == row[0]:
-                raise self._doubled(row[0])
+        for expected, (number, *_) in enumerate(rows, start=after + 1):
+            if number != expected:
+                raise self._doubled(number) if number < expected else self._lacking(expected)
         return [Head(*row) for row in rows]
 
     def find(self, stamp: int) -> int | None:
@@ -243,10 +244,15 @@ class Log:
             "can be repeated in any case."
         )
 
+    def _lacking(self, number: int) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"The log {self.table} lacks commit {number:,}. Restore the store from a backup."
+        )
+
     def _doubled(self, number: int) -> StoreCorruptError:
         return StoreCorruptError(
             f"The log {self.table} has two commits of number {number:,}: a writer was stopped for longer than ClickHouse "
-            f"knows tokens ({WINDOW:,} commits). Restore the store from a backup ({text(self.table)})."
+            f"knows tokens ({WINDOW:,} commits). Restore the store from a backup."
         )
 
 

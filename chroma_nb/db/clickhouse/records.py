@@ -332,7 +332,7 @@ class StoredRecords(StoredCatalogue):
         if source is None:
 
             def fetch(start: int, stop: int) -> pa.Table:
-                return self._vector_rows(collection_id, start, stop)
+                return self._vector_rows(key, start, stop)
 
             made = CachedVectors(dimension, self._temp.path, fetch)
             source = self._sources.setdefault(key, made)
@@ -342,8 +342,13 @@ class StoredRecords(StoredCatalogue):
         """Return the dimension that a commit has fixed that the view has not seen."""
         return self._newest(collection_id).counters.dimension
 
-    def _vector_rows(self, collection_id: UUID, start: int, stop: int) -> pa.Table:
+    def _vector_rows(self, key: tuple[UUID, int], start: int, stop: int) -> pa.Table:
+        collection_id, generation = key
         view = self._view(collection_id)
+        if view.generation != generation or stop > view.counters.next_label:
+            raise InternalError(
+                f"Collection [{collection_id}] was compacted while its vectors were read. Repeat the call."
+            )
         return self._read(
             collection_id,
             f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND label >= {start} AND label < {stop} "

@@ -19,12 +19,12 @@ from chroma_nb.db.clickhouse.engine import INDEXES
 from chroma_nb.db.clickhouse.errors import NoTableError
 from chroma_nb.db.clickhouse.fields import describe, metadata_keys
 from chroma_nb.db.clickhouse.literals import literal
-from chroma_nb.db.clickhouse.log import FRESH_SECONDS, Log, LostError, new_stamp
+from chroma_nb.db.clickhouse.log import FRESH_SECONDS, LostError, new_stamp
 from chroma_nb.db.clickhouse.pieces import BLOCK_BYTES, blocks_of, is_one_block
 from chroma_nb.db.clickhouse.records import StoredRecords
 from chroma_nb.db.clickhouse.views import View
 from chroma_nb.errors import ChromaError, ConflictError, InternalError, NotFoundError
-from chroma_nb.settings import real_path, without_secrets
+from chroma_nb.settings import real_path
 from chroma_nb.shielded import finish
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from chroma_nb.check_report import CollectionCheck
     from chroma_nb.db.base import Extent
+    from chroma_nb.db.clickhouse.log import Log
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary
 
@@ -64,8 +65,8 @@ class Clickhouse(StoredRecords):
     shared: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
-        #: Held by a writer from its look at the view to its commit.
-        self._writing = threading.RLock()
+        #: By collection: held by a writer from its look at the view to its commit.
+        self._write_locks: dict[UUID, threading.RLock] = {}
         super().__init__(settings)
 
     def __repr__(self) -> str:
@@ -73,9 +74,8 @@ class Clickhouse(StoredRecords):
 
     @classmethod
     def place(cls, settings: Settings) -> str:
-        if settings.clickhouse_url:
-            return without_secrets(settings.clickhouse_url)
-        return real_path(settings.path)
+        # With the user and the password: whoever opens it with others is not given what somebody else has opened.
+        return settings.clickhouse_url or real_path(settings.path)
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -93,25 +93,32 @@ class Clickhouse(StoredRecords):
         return None if folder is None else os.path.join(folder, INDEXES)
 
     def reset(self) -> None:
-        with self._writing:
-            tables: list[str] = []
+        tables: list[str] = []
 
-            def decide(state: Any) -> dict[str, Any]:
-                tables[:] = [entry.table for entry in state.entries.values()]
-                return reset_change(self._now())
+        def decide(state: Any) -> dict[str, Any]:
+            tables[:] = [entry.table for entry in state.entries.values()]
+            return reset_change(self._now())
 
-            self._change_if(decide)
-            for collection_id in list(self._views):
-                self._forget(collection_id)
-            self._drop_tables(tables)
+        self._change_if(decide)
+        for collection_id in list(self._views):
+            self._forget(collection_id)
+        self._drop_tables(tables)
+
+    def _forget(self, collection_id: UUID) -> None:
+        super()._forget(collection_id)
+        self._write_locks.pop(collection_id, None)
 
     # -- writing --------------------------------------------------------------------------------
+
+    def _writing(self, collection_id: UUID) -> threading.RLock:
+        """Return what a collection's writer holds."""
+        return self._write_locks.setdefault(collection_id, threading.RLock())
 
     def commit_bytes(self, text_bytes: NDArray[np.int64]) -> int:
         return _BLOCK_COPIES * min(int(text_bytes.sum()), BLOCK_BYTES)
 
     def commit(self, collection_id: UUID, changes: Changes) -> Extent:
-        with self._writing:
+        with self._writing(collection_id):
             view = self._view_to_write(collection_id, changes.base_version)
             before = view.counters
             if len(changes.vectors) and changes.first_label != before.next_label:
@@ -215,32 +222,33 @@ class Clickhouse(StoredRecords):
     # -- compaction -----------------------------------------------------------------------------
 
     def compact(self, collection_id: UUID) -> None:
-        with self._writing:
+        with self._writing(collection_id):
             view, began = self._view(collection_id), time.monotonic()
-            entry = self._entry(collection_id)
             self._check_newest(collection_id, view)
             log = self.new_log(collection_id, view.generation + 1)
-            log.create(fsync=self._settings.fsync)
-            stamp = new_stamp()
             try:
-                after = self._rewrite(collection_id, view, log, stamp)
+                log.create(fsync=self._settings.fsync)
+                after = self._rewrite(collection_id, view, log, new_stamp())
                 if time.monotonic() - began > ABANDONED_SECONDS / 2:
                     raise self._conflict(collection_id)
                 self._check_newest(collection_id, view)
-                moved = dataclasses.replace(
-                    view.counters, moved_to=(after.log.table, after.generation)
-                )
+            except BaseException:
+                # Where that fails, the table is deleted later: nobody names it.
+                with contextlib.suppress(ChromaError):
+                    log.drop()
+                raise
+            moved = dataclasses.replace(view.counters, moved_to=(after.log.table, after.generation))
+            try:
                 # The commit point: from here on the collection is in the new table.
                 view.log.append(view.number + 1, new_stamp(), moved.to_text())
-            except (LostError, ConflictError):
+            except LostError:
                 log.drop()
                 raise self._conflict(collection_id) from None
             self._move(collection_id, after)
             self._settle_quietly(collection_id, after)
-            # Of one that nobody else can be at, the old table is of no use any more.
-            if self._connection.is_alone and self._entry(collection_id).table != entry.table:
-                with contextlib.suppress(ChromaError):
-                    Log(self._connection, entry.table).drop()
+            # What it has left; where others may be at it, what earlier ones have left.
+            with contextlib.suppress(ChromaError):
+                self._sweep()
 
     def _check_newest(self, collection_id: UUID, view: View) -> None:
         newest = self._newest(collection_id)
