@@ -79,8 +79,6 @@ ALLOWED = {
     ("segment/graphs.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/manager.py", "_MANY_RECORDS"): "when memory is given back to the system",
     ("segment/vectors.py", "_LEFT_OUT_ROWS"): "which way of scanning is faster",
-    ("db/clickhouse/pieces.py", "BLOCK_ROWS"): "an upper bound beside one in bytes",
-    ("db/clickhouse/check.py", "_PIECE_ROWS"): "counted within ClickHouse: steps of a progress bar",
     ("index/exact.py", "_FEWEST_ROWS"): "which way of multiplying is faster",
     ("widgets/memory_rows.py", "_PAGE"): "what is shown",
 }
