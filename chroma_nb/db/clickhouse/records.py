@@ -189,13 +189,13 @@ class StoredRecords(StoredCatalogue):
         self._views[collection_id] = view
         for key in [key for key in self._sources if key[0] == collection_id]:
             if key[1] != view.generation:
-                self._sources.pop(key).close()
+                self._sources.pop(key, None)
 
     def _forget(self, collection_id: UUID) -> None:
         """Free what is held of a collection that is gone."""
         self._views.pop(collection_id, None)
         for key in [key for key in self._sources if key[0] == collection_id]:
-            self._sources.pop(key).close()
+            self._sources.pop(key, None)
 
     def _change_schema(self, collection_id: UUID, schema: dict[str, Any] | None) -> int:
         for _ in range(50):

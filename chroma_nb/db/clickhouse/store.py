@@ -80,9 +80,8 @@ class Clickhouse(StoredRecords):
     # -- life -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        sources = list(self._sources.values())
         self._sources.clear()
-        finish(*(one.close for one in sources), self._connection.close, self._temp.close)
+        finish(self._connection.close, self._temp.close)
 
     def is_there(self) -> bool:
         return self._connection.is_there()

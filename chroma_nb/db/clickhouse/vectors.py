@@ -7,6 +7,7 @@ there stays right, and a commit appends what it has written itself.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,8 @@ class CachedVectors(VectorSource):
         super().__init__(dimension)
         self._fetch = fetch
         self._file = VectorFile(None, dimension, folder=folder, fsync=False)
+        # Readers may still be at the vectors of an earlier generation: the file is closed when the last one lets go.
+        weakref.finalize(self, self._file.close)
         self._filling = threading.Lock()
         #: Labels below it are in the file.
         self._end = 0
@@ -114,7 +117,3 @@ class CachedVectors(VectorSource):
         # It is not brought for this. A small file stays an array, which is not mapped.
         n_bytes = stop * self.row_bytes
         return 0 if n_bytes <= SMALL_BYTES else n_bytes - self.mapped_bytes
-
-    def close(self) -> None:
-        """Close the file; mappings in use stay readable."""
-        self._file.close()
