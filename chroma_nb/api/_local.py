@@ -7,11 +7,12 @@ import threading
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 from chroma_nb._version import __version__
 from chroma_nb.api.base import API, Found, Matches, Records
+from chroma_nb.api.conditions import Conditions
 from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
     AuthorizationError,
@@ -19,10 +20,7 @@ from chroma_nb.errors import (
     NotFoundError,
     UniqueConstraintError,
 )
-from chroma_nb.filters.expression import And, Expression, Or, patterns
-from chroma_nb.filters.indexed import check_indexed
-from chroma_nb.filters.limits import FilterLimits
-from chroma_nb.filters.parsing import parse_where, parse_where_document
+from chroma_nb.filters.expression import Or, patterns
 from chroma_nb.index.base import graph_parameters
 from chroma_nb.memory.report import ELSEWHERE, Estimate, Eviction, MemoryReport
 from chroma_nb.memory.sizes import parse_bytes
@@ -70,6 +68,8 @@ if TYPE_CHECKING:
     from chroma_nb.segment.manager import SegmentManager
     from chroma_nb.settings import Settings
 
+_Selected = TypeVar("_Selected")
+
 
 class Local(API):
     """Answers in this process.
@@ -88,7 +88,7 @@ class Local(API):
         self.segments = segments
         self.settings = settings
         self._writer = Writer(db, segments)
-        self._filter_limits = FilterLimits.of(settings)
+        self._conditions = Conditions(db, settings)
         self._search_limits = SearchLimits.of(settings)
         self.max_ids = settings.max_filter_values
         self._most_description = parse_bytes(settings.max_description)
@@ -108,33 +108,6 @@ class Local(API):
 
     def get_version(self) -> str:
         return __version__
-
-    def _expression(
-        self,
-        collection_id: UUID,
-        where: Where | None,
-        where_document: Where | None,
-        ids: Sequence[str] | None,
-    ) -> Expression | None:
-        self._filter_limits.check(where, where_document, ids=ids)
-        parts = [
-            part
-            for part in (parse_where(where), parse_where_document(where_document))
-            if part is not None
-        ]
-        self._check_patterns(collection_id, [one for part in parts for one in patterns(part)])
-        expression = And(tuple(parts)) if len(parts) == 2 else parts[0] if parts else None
-        check_indexed(self.db.get_collection(collection_id).schema, expression)
-        return expression
-
-    def _check_patterns(self, collection_id: UUID, given: Sequence[str]) -> None:
-        """Refuse regular expressions that would be too large, or work too long on one document."""
-        self._filter_limits.check_patterns(
-            given,
-            # Known without a look at the records, and never less: it counts all texts, and those of deleted records.
-            lambda: self.db.text_sizes(collection_id).longest,
-            lambda: self.db.longest_document(collection_id),
-        )
 
     def get_max_batch_size(self) -> int:
         return self.settings.max_batch_size
@@ -359,7 +332,7 @@ class Local(API):
         database: str,
     ) -> int:
         self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document, ids)
+        expression = self._conditions.read(collection_id, where, where_document, ids)
         return self._writer.delete(collection_id, expression, ids=ids, limit=limit)
 
     # -- reading ------------------------------------------------------------------------------
@@ -384,19 +357,42 @@ class Local(API):
         include: Sequence[str] = ("metadatas", "documents"),
         tenant: str,
         database: str,
-        read: Callable[..., Any] = answers.records,
     ) -> Records:
-        self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document, ids)
-        with self.segments.present(collection_id, expression) as segment:
-            found: Records = read(
-                segment, expression, ids, limit, offset, include, budget=self._budget
-            )
-            return found
+        return self._selected(
+            answers.records,
+            collection_id,
+            ids=ids,
+            where=where,
+            where_document=where_document,
+            limit=limit,
+            offset=offset,
+            include=include,
+            tenant=tenant,
+            database=database,
+        )
 
     def get_columns(self, collection_id: UUID, **asked: Any) -> ScanPiece:
-        # What `read` returns.
-        return self.get(collection_id, **asked, read=answers.columns)  # type: ignore[return-value]
+        return self._selected(answers.columns, collection_id, **asked)
+
+    def _selected(
+        self,
+        read: Callable[..., _Selected],
+        collection_id: UUID,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Where | None = None,
+        where_document: Where | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        include: Sequence[str] = ("metadatas", "documents"),
+        tenant: str,
+        database: str,
+    ) -> _Selected:
+        """Return what `read` makes of the records that match all conditions."""
+        self._info(collection_id, tenant, database)
+        expression = self._conditions.read(collection_id, where, where_document, ids)
+        with self.segments.present(collection_id, expression) as segment:
+            return read(segment, expression, ids, limit, offset, include, budget=self._budget)
 
     def scan(
         self,
@@ -413,7 +409,7 @@ class Local(API):
     ) -> Scan:
         check = partial(self._info, collection_id, tenant, database)
         check()
-        expression = self._expression(collection_id, where, where_document, ids)
+        expression = self._conditions.read(collection_id, where, where_document, ids)
         options: Any = {"skip_damaged": skip_damaged, "piece_bytes": piece_bytes, "check": check}
         return self.segments.scan(collection_id, expression, ids, include, **options)
 
@@ -431,7 +427,7 @@ class Local(API):
         database: str,
     ) -> Matches:
         info = self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document, ids)
+        expression = self._conditions.read(collection_id, where, where_document, ids)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         with self.segments.answering(collection_id, expression) as segment:
@@ -452,11 +448,13 @@ class Local(API):
         info = self._info(collection_id, tenant, database)
         self._search_limits.check(searches)
         wheres = [None if one.condition is None else as_filter(one.condition) for one in searches]
-        self._filter_limits.check(*wheres)
-        filters = [self._expression(collection_id, where, None, None) for where in wheres]
+        self._conditions.limits.check(*wheres)
+        filters = [self._conditions.read(collection_id, where, None, None) for where in wheres]
         every = [one for one in filters if one is not None]
         # Each alone is checked; this is about the work of all together.
-        self._check_patterns(collection_id, [text for one in every for text in patterns(one)])
+        self._conditions.check_patterns(
+            collection_id, [text for one in every for text in patterns(one)]
+        )
         wanted = [prepared(info, *one) for one in zip(searches, filters, strict=True)]
         any_of = Or(tuple(every)) if every else None
         with self.segments.answering(collection_id, any_of) as segment:
@@ -571,7 +569,7 @@ class Local(API):
         database: str,
     ) -> dict[str, Any]:
         info = self._info(collection_id, tenant, database)
-        expression = self._expression(collection_id, where, where_document, ids)
+        expression = self._conditions.read(collection_id, where, where_document, ids)
         if info.dimension is not None:
             check_dimension(info.dimension, embeddings.shape[1], info.name)
         started = time.perf_counter()

@@ -69,8 +69,9 @@ REQUESTS: dict[Any, Any] = {
         r.Fields(3),
     )
 }
-#: What is not asked of a server: an API's own end, what is known in process only, and what is refused there.
-NEAR = {"abandon", "check", "close", "open", "record_bytes", "sql", "briefly"}
+#: What is not asked of a server: an API's own end, what is known in process only or is for the server itself, and what is
+#: refused there.
+NEAR = {"abandon", "check", "close", "get_columns", "open", "record_bytes", "sql", "briefly"}
 
 
 def methods_of_an_api() -> set[str]:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Everything with classes that are shown.
-chroma_nb.ClientAPI, check_report, comparing, memory_report, progress, transfer_report  # noqa: B018
+SHOWN = (
+    *(chroma_nb.ClientAPI, chroma_nb.Schema),
+    *(check_report, comparing, memory_report, progress, transfer_report),
+)
 
 
 def shown_classes(above: type = Displayed) -> Iterator[type]:
