@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -30,8 +31,10 @@ HEAVY = (
 
 
 def run(script: str) -> str:
+    # Without bytecode, all modules would be compiled each time.
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=kept
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
