@@ -424,7 +424,7 @@ def test_a_late_question_is_answered_and_the_stream_goes_on(
         usual = server._service.settings
         question = json.dumps({"operation": "get", "path": path}).encode()
         with stream_of(plain) as (writer, reader):
-            with held(server, "get") as (begun, go):
+            with held(server, "get_columns") as (begun, go):
                 # For this question alone: a slow machine takes so long for any.
                 server._service.settings = Settings(server_timeout_seconds=0.05)
                 writer.write_metadata(question)
@@ -451,7 +451,7 @@ def test_a_question_under_way_is_answered_before_the_end() -> None:
     with asked_plainly() as (server, plain, path), ThreadPoolExecutor(1) as threads:
         question = json.dumps({"operation": "get", "path": path}).encode()
         with stream_of(plain) as (writer, reader):
-            with held(server, "get") as (begun, go):
+            with held(server, "get_columns") as (begun, go):
                 writer.write_metadata(question)
                 assert begun.wait(LONG)
                 ending = threads.submit(server.stop)
