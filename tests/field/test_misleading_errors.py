@@ -53,6 +53,8 @@ import collections, faulthandler, os, random, signal, sys, threading, time
 import numpy as np
 import chroma_nb as chroma
 
+# A shell that starts the tests in the background has them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 n = 20_000
 arguments = {
     "ids": [str(i) for i in range(n)],
