@@ -101,13 +101,11 @@ def from_lists(
     return everything, given
 
 
-# -- records, to write or in an answer -------------------------------------------------------------
+# -- records to write -------------------------------------------------------------
 
 
-def write_records(
-    records: RecordBatch | Records, given: NDArray[np.bool_] | None = None
-) -> pa.RecordBatch:
-    """Return records as they are sent: those of a write, or of an answer to `get`.
+def write_records(records: RecordBatch, given: NDArray[np.bool_] | None = None) -> pa.RecordBatch:
+    """Return the records of a write as they are sent.
 
     Args:
         records: The records.

@@ -207,7 +207,7 @@ def test_reads_may_lag_for_as_long_as_the_settings_say(open_db: Any, place: Sett
         assert [info.name for info in third.list_collections()] == ["notes", "later"]
         with pytest.raises(UniqueConstraintError):
             create(other, "later")
-        # A write looks, and so does whoever asks for it.
+        # A write reads the newest commit whatever the staleness, and so does `refresh`.
         with pytest.raises(ConflictError):
             insert(other, notes, ["b"])
         other.refresh(notes)

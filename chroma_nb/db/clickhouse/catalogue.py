@@ -13,6 +13,7 @@ import random
 import re
 import threading
 import time
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -264,9 +265,9 @@ class StoredCatalogue(DB):
         """Return a collection's description, with what its own log says of it and the catalogue has not yet."""
         return entry.info
 
+    @abstractmethod
     def _change_schema(self, collection_id: UUID, schema: dict[str, Any] | None) -> int:
         """Commit a schema to a collection's own log, which decides about it; return the number of the commit."""
-        raise NotImplementedError
 
     def update_collection(
         self, collection_id: UUID, change: Callable[[CollectionInfo], CollectionInfo]
@@ -333,15 +334,14 @@ class StoredCatalogue(DB):
         if gone:
             self._change_if(lambda _: {"do": "swept", "tables": gone})
 
+    @abstractmethod
     def _moved_to(self, entry: Entry) -> str | None:
         """Return the table that a compaction has moved a collection to, where the catalogue does not know yet."""
-        raise NotImplementedError
 
-    def _gone(self, error: NoTableError, collection_id: UUID) -> Exception:
-        """Return the error for a table that is not there."""
+    def _check_not_deleted(self, collection_id: UUID, error: NoTableError) -> None:
+        """Raise NotFoundError where a table is not there because the collection was deleted."""
         if collection_id not in self._look()[0].entries:
-            return NotFoundError(f"Collection [{collection_id}] does not exist.")
-        return error
+            raise NotFoundError(f"Collection [{collection_id}] does not exist.") from error
 
 
 def reset_change(now: int) -> dict[str, Any]:

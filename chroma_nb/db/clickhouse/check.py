@@ -12,6 +12,7 @@ from chroma_nb.check_report import CollectionCheck, some_ids
 from chroma_nb.db.clickhouse.blocks import HEAD
 from chroma_nb.db.stored_metadata import read_metadata
 from chroma_nb.errors import InternalError, StoreCorruptError
+from chroma_nb.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +75,7 @@ def _check_records(
                 unreadable.append(record_id)
         on_bytes(16 * len(rows) + int(rows.text_bytes.sum()))
     if unreadable:
-        n = f"{len(unreadable):,} record{'' if len(unreadable) == 1 else 's'}"
+        n = counted(len(unreadable), "record")
         problems.append(f"the metadata of {n} ({some_ids(unreadable)})")
     (found,) = read(
         "SELECT toInt64(count()) AS n, toInt64(uniqExact(label)) AS labels, toInt64(uniqExact(id)) AS ids, min(label) AS first, "

@@ -119,8 +119,7 @@ class Connection:
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of an answer as tuples of Python's values."""
-        table = self.query(sql)
-        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        return rows_of(self.query(sql))
 
     def command(self, sql: str) -> None:
         """Execute a statement that has no answer."""
@@ -182,3 +181,8 @@ class Connection:
         """In a forked child: leave it to the parent."""
         self._is_forked = self.is_closed = True
         forked.keep_for_ever(self._client)
+
+
+def rows_of(table: pa.Table) -> list[tuple[Any, ...]]:
+    """Return the rows of an answer as tuples of Python's values."""
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))

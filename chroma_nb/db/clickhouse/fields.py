@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.db.clickhouse.connection import rows_of
 from chroma_nb.db.clickhouse.literals import literal
 from chroma_nb.db.field_summary import MOST_FIELDS, WHOLE, FieldKind, summary_of
 from chroma_nb.types import MOST_METADATA_KEYS
@@ -61,7 +62,7 @@ def describe(read: Callable[[str], pa.Table], view: View, n_values: int) -> list
         f"WHERE key IN (SELECT arrayJoin({literal(keys)}))"
     )
     kinds: dict[str, list[FieldKind]] = {key: [] for key in keys}
-    for row in _rows(
+    for row in rows_of(
         read(
             "SELECT key, kind, toInt64(count()) AS n, min(whole) AS lowest, max(whole) AS highest, min(real) AS lowest_real, "
             f"max(real) AS highest_real, toInt64(uniq(said)) AS n_distinct FROM ({pairs}) GROUP BY key, kind ORDER BY key, kind"
@@ -84,7 +85,7 @@ def describe(read: Callable[[str], pa.Table], view: View, n_values: int) -> list
     ]
     values: dict[str, list[tuple[Any, int]]] = {key: [] for key in few}
     if few:
-        for key, kind, said, n in _rows(
+        for key, kind, said, n in rows_of(
             read(
                 f"SELECT key, kind, said, toInt64(count()) AS n FROM ({pairs}) WHERE kind IN ('String', 'Int64', 'UInt64', "
                 f"'Double', 'Bool') AND key IN (SELECT arrayJoin({literal(few)})) GROUP BY key, kind, said"
@@ -92,7 +93,3 @@ def describe(read: Callable[[str], pa.Table], view: View, n_values: int) -> list
         ):
             values[key].append((_READ[_KINDS[kind]](said), n))
     return [summary_of(key, found, values.get(key), n_values) for key, found in kinds.items()]
-
-
-def _rows(table: pa.Table) -> list[tuple[Any, ...]]:
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))

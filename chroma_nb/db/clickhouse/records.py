@@ -44,6 +44,8 @@ _SCAN_BYTES = 8 << 20
 _ROW_BYTES, _COPIES = 300, 3
 #: More commits, or bytes of their rows, are not applied to a segment: it is loaded again.
 _MOST_COMMITS, _MOST_CHANGED_BYTES = 1_000, 32 << 20
+#: How often a schema is written where others commit first.
+_SCHEMA_TRIES = 50
 
 
 class StoredRecords(StoredCatalogue):
@@ -85,10 +87,10 @@ class StoredRecords(StoredCatalogue):
             try:
                 return self._newest_of(entry)
             except NoTableError as error:
-                gone = self._gone(error, collection_id)
+                self._check_not_deleted(collection_id, error)
                 again = self._known[0].entries.get(collection_id)
                 if again is None or again.table == entry.table:
-                    raise gone from error
+                    raise
                 entry = again
 
     def _newest_of(self, entry: Entry) -> View:
@@ -168,9 +170,7 @@ class StoredRecords(StoredCatalogue):
         try:
             head = view.log.newest(view.number)
         except NoTableError as error:
-            gone = self._gone(error, collection_id)
-            if isinstance(gone, NotFoundError):
-                raise gone from error
+            self._check_not_deleted(collection_id, error)
             return True
         newest = (0, 0) if head is None else (head.number, head.stamp)
         if newest != (view.number, view.stamp):
@@ -187,18 +187,21 @@ class StoredRecords(StoredCatalogue):
     def _move(self, collection_id: UUID, view: View) -> None:
         """Have the collection at another view."""
         self._views[collection_id] = view
-        for key in [key for key in self._sources if key[0] == collection_id]:
-            if key[1] != view.generation:
-                self._sources.pop(key, None)
+        self._drop_sources(collection_id, but=view.generation)
 
     def _forget(self, collection_id: UUID) -> None:
         """Free what is held of a collection that is gone."""
         self._views.pop(collection_id, None)
-        for key in [key for key in self._sources if key[0] == collection_id]:
-            self._sources.pop(key, None)
+        self._drop_sources(collection_id)
+
+    def _drop_sources(self, collection_id: UUID, but: int | None = None) -> None:
+        """Let go of the vectors of a collection, but for those of one generation."""
+        for key in list(self._sources):
+            if key[0] == collection_id and key[1] != but:
+                self._sources.pop(key, None)
 
     def _change_schema(self, collection_id: UUID, schema: dict[str, Any] | None) -> int:
-        for _ in range(50):
+        for _ in range(_SCHEMA_TRIES):
             view = self._newest(collection_id)
             number = view.number + 1
             said = dataclasses.replace(view.counters, schema_number=number)
@@ -208,8 +211,8 @@ class StoredRecords(StoredCatalogue):
                 continue
             return number
         raise ConflictError(
-            f"Collection [{collection_id}] was written to by others each of the 50 times that its schema was to be changed; "
-            "nothing was written. Repeat the call when less is written."
+            f"Collection [{collection_id}] was written to by others each of the {_SCHEMA_TRIES} times that its schema was to be "
+            "changed; nothing was written. Repeat the call when less is written."
         )
 
     # -- reading --------------------------------------------------------------------------------
@@ -219,9 +222,7 @@ class StoredRecords(StoredCatalogue):
         try:
             return self._connection.query(sql)
         except NoTableError as error:
-            gone = self._gone(error, collection_id)
-            if isinstance(gone, NotFoundError):
-                raise gone from error
+            self._check_not_deleted(collection_id, error)
             raise InternalError(
                 f"Collection [{collection_id}] was compacted by another process while it was read. Repeat the call."
             ) from error

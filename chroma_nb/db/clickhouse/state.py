@@ -81,11 +81,7 @@ class State:
     # -- the kinds of changes -------------------------------------------------------------------
 
     def _reset(self, change: dict[str, Any]) -> State:
-        if change["format"] > FORMAT:
-            raise VersionMismatchError(
-                f"The store is of format {change['format']}, and this version of chroma_nb reads formats up to {FORMAT}. "
-                "A later one has written it: pip install -U chroma-nb."
-            )
+        _check_format(change["format"])
         dead = dict(self.dead)
         dead.update({entry.table: change["now"] for entry in self.entries.values()})
         database = {(DEFAULT_TENANT, DEFAULT_DATABASE): UUID(change["id"])}
@@ -174,11 +170,7 @@ class State:
     def of_text(cls, text: str) -> State:
         """Return the state of a snapshot."""
         found = json.loads(text)
-        if found["format"] > FORMAT:
-            raise VersionMismatchError(
-                f"The store is of format {found['format']}, and this version of chroma_nb reads formats up to {FORMAT}. A "
-                "later one has written it: pip install -U chroma-nb."
-            )
+        _check_format(found["format"])
         entries = [
             Entry(read_info(one), one["table"], one["generation"], one["schema_number"])
             for one in found["entries"]
@@ -188,6 +180,14 @@ class State:
             {(tenant, name): UUID(one) for tenant, name, one in found["databases"]},
             {entry.info.id: entry for entry in entries},
             found["dead"],
+        )
+
+
+def _check_format(number: int) -> None:
+    if number > FORMAT:
+        raise VersionMismatchError(
+            f"The store is of format {number}, and this version of chroma_nb reads formats up to {FORMAT}. A later one has "
+            "written it: pip install -U chroma-nb."
         )
 
 

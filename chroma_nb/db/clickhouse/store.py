@@ -152,9 +152,7 @@ class Clickhouse(StoredRecords):
             except LostError:
                 raise self._conflict(collection_id) from None
             except NoTableError as error:
-                gone = self._gone(error, collection_id)
-                if isinstance(gone, NotFoundError):
-                    raise gone from error
+                self._check_not_deleted(collection_id, error)
                 raise self._conflict(collection_id) from error
             view = View(view.log, view.generation, number, stamp, after, time.monotonic())
             self._move(collection_id, view)
