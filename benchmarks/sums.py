@@ -11,14 +11,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.checkouts import run
 
 N, DIMENSION = 100_000, 384
 MORE = 20_000
@@ -114,12 +114,7 @@ def measure(path: str) -> dict[str, Times]:
 
 
 def child(tree: str, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": tree}
-    command = [sys.executable, __file__, "--child", *arguments]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, cwd=tree
-    )
-    return done.stdout
+    return run(Path(tree).resolve(), "-m", "benchmarks.sums", "--child", *arguments)
 
 
 def main() -> None:

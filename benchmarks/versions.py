@@ -12,19 +12,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.checkouts import ROOT, run
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[1]
 DIMENSION, PIECE, QUERIES = 384, 2_000, 200
 
 
@@ -113,7 +112,7 @@ class Work:
         self.measure(
             "update",
             lambda: collection.update(
-                ids=self.ids[:PIECE], metadatas=[{"n": -1} for _ in range(PIECE)]
+                ids=self.ids[:PIECE], metadatas=[{"n": -1} for _ in self.ids[:PIECE]]
             ),
         )
         self.measure("delete", lambda: collection.delete(ids=self.ids[:PIECE]))
@@ -173,24 +172,6 @@ def start_seconds(code: Path) -> float:
         "print(used.ru_utime + used.ru_stime)\n"
     )
     return float(run(code, "-c", script))
-
-
-def run(code: Path, *arguments: str) -> str:
-    """Run Python with one checkout's package and this one's benchmarks; return what it prints."""
-    with tempfile.TemporaryDirectory() as home:
-        (Path(home) / "benchmarks").symlink_to(ROOT / "benchmarks")
-        path = os.pathsep.join([home, str(code)])
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=home,
-            env={**os.environ, "PYTHONPATH": path, "CHROMA_NB_OFFLINE": "1"},
-        )
-    if done.returncode:
-        raise SystemExit(f"{code}: {done.stderr[-2_000:]}")
-    return done.stdout
 
 
 def main() -> None:
