@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from chroma_nb.db import Clickhouse
 from chroma_nb.errors import ChromaError
 from chroma_nb.settings import Settings
 from chroma_nb.testing import local_api
@@ -37,6 +36,9 @@ def batch_of(name: str, number: int, n: int) -> RecordBatch:
 
 
 def main(url: str, collection: str, name: str, log: str, compacting: str) -> None:
+    # Here, as the test imports this module where the extra `clickhouse` is not installed, to be skipped.
+    from chroma_nb.db import Clickhouse
+
     settings = Settings(db="clickhouse", clickhouse_url=url, progress=False)
     api = local_api(Clickhouse(settings), settings)
     collection_id, walk = uuid.UUID(collection), random.Random(name)

@@ -12,23 +12,31 @@ from chroma_nb.db.base import DB
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.server.base import Server
 from chroma_nb.settings import Settings
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE
+
+_TABLES: dict[str, tuple[dict[str, str], Any]] = {
+    "api": (implementations.API_IMPLEMENTATIONS, API),
+    "db": (implementations.DB_IMPLEMENTATIONS, DB),
+    "server": (implementations.SERVER_IMPLEMENTATIONS, Server),
+}
 
 
 @pytest.mark.parametrize(
-    ("setting", "known", "kind"),
-    [
-        ("api", implementations.API_IMPLEMENTATIONS, API),
-        ("db", implementations.DB_IMPLEMENTATIONS, DB),
-        ("server", implementations.SERVER_IMPLEMENTATIONS, Server),
-    ],
+    ("setting", "name"),
+    [(setting, name) for setting, (known, _) in _TABLES.items() for name in known],
 )
-def test_names_lead_to_implementations(setting: str, known: dict[str, str], kind: Any) -> None:
-    for name, path in known.items():
-        found = implementations.load_implementation(setting, name, known)
-        assert issubclass(found, kind)
-        assert implementations.load_implementation(setting, path, known) is found, (
-            "a path works too"
-        )
+def test_a_name_and_its_path_lead_to_one_implementation(setting: str, name: str) -> None:
+    if name == "clickhouse" and not HAS_CLICKHOUSE:
+        pytest.skip(NO_CLICKHOUSE)
+    known, kind = _TABLES[setting]
+    found = implementations.load_implementation(setting, name, known)
+    assert issubclass(found, kind)
+    assert implementations.load_implementation(setting, known[name], known) is found
+
+
+@pytest.mark.parametrize("setting", _TABLES)
+def test_an_unknown_name_is_refused_with_the_nearest(setting: str) -> None:
+    known, _ = _TABLES[setting]
     first = next(iter(known))
     with pytest.raises(InvalidArgumentError, match=f"Unknown {setting} '{first}x'.*Did you mean"):
         implementations.load_implementation(setting, first + "x", known)
