@@ -118,6 +118,18 @@ def _quickest(shown: Any) -> tuple[float, str]:
     return min(runs)
 
 
+def _html_when_free(shown: Any) -> str:
+    """Return the page; on a busy machine a display says so instead of waiting, and is asked again."""
+    pages: list[str] = []
+
+    def is_shown() -> bool:
+        pages.append(_html(shown))
+        return "the store is busy" not in pages[-1]
+
+    wait_until(is_shown)
+    return pages[-1]
+
+
 def test_styles_are_small_scoped_and_never_half_a_colour() -> None:
     sheet = style()
     assert len(sheet.encode()) <= 2_048
@@ -199,8 +211,9 @@ def test_a_thousand_collections_stay_small_and_quick(client: Any) -> None:
     assert len(html.encode()) <= 20 << 10
     assert "showing 10 of 1,000 collections" in Page(html).text
     for shown in (client.list_collections(), client.memory, client.memory.report()):
-        assert "showing 10 of 1,000 collections" in Page(_html(shown)).text
-        assert len(_html(shown).encode()) <= 20 << 10
+        html = _html_when_free(shown)
+        assert "showing 10 of 1,000 collections" in Page(html).text
+        assert len(html.encode()) <= 20 << 10
 
 
 def test_huge_results_are_bounded(client: Any) -> None:
