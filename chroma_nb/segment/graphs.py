@@ -30,7 +30,9 @@ from chroma_nb.types import IndexingStatus
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from chroma_nb.db.base import DB
+    from numpy.typing import NDArray
+
+    from chroma_nb.db.base import DB, VectorSource
     from chroma_nb.index.base import VectorIndex
     from chroma_nb.progress import ProgressBar
     from chroma_nb.segment.resident_set import ResidentSet
@@ -66,6 +68,19 @@ _AFTER_DEATH_FACTOR = 3
 _MANY_RECORDS = 20_000
 
 
+#: Codes are made as it suits vectors of so many places of a collection, each of so many bytes.
+_SAMPLE_PLACES = 16
+_SAMPLE_BYTES = 128 << 10
+
+
+def _sample(source: VectorSource, end: int) -> NDArray[np.float32]:
+    """Return vectors of all parts of labels 0 .. end - 1: float32, shape (n, dimension)."""
+    n = max(1, _SAMPLE_BYTES // source.row_bytes)
+    places = np.unique(np.linspace(0, max(0, end - n), _SAMPLE_PLACES).astype(np.int64))
+    parts = [source.read_range(at, min(int(at) + n, end)) for at in places.tolist()]
+    return np.ascontiguousarray(np.concatenate(parts))
+
+
 class Graphs:
     """Builds graphs and brings them up to date.
 
@@ -99,7 +114,9 @@ class Graphs:
         vectors = segment.vectors
         # Vectors of very large or very small length are compared in float64, which no graph does.
         suited = vectors is not None and vectors.suits_graph
-        return suited and self._saved.are_wanted(segment.metadata.n_live)
+        return suited and self._saved.are_wanted(
+            segment.metadata.n_live, segment.info.dimension or 0
+        )
 
     def tail_is_long(self, segment: LoadedSegment) -> bool:
         """Say whether the graph is due to be built or brought up to date."""
@@ -336,7 +353,7 @@ class Graphs:
         started = time.perf_counter()
         held = self._residents.ledger.held(slot.collection_id)
         room = self._residents.room_for(slot) - held
-        forms = self._saved.forms(n_records)
+        forms = self._saved.forms(n_records, parameters.dimension)
         prefix = self._residents.derived.prefix(segment.info.id, segment.generation)
         # A saved graph comes before a larger one that would have to be built.
         fitting = list(policy.forms_that_fit(forms, parameters, n_labels, room))
@@ -349,7 +366,7 @@ class Graphs:
                 return None
             if self._residents.reserve(slot, need, owner):
                 return form
-        *_, smallest = self._saved.forms(n_records)
+        *_, smallest = self._saved.forms(n_records, parameters.dimension)
         need = smallest.bytes_for(parameters, n_labels)
         if must:
             raise no_room(
@@ -387,6 +404,12 @@ class Graphs:
         graph = form.create(graph_parameters(segment.info), end + end // 8)
         most = max(1, _BUILD_BYTES // vectors.source.row_bytes)
         pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_WHILE_USED, most)
+        if graph.code_bytes:
+            # 100,000 are made within a second or two.
+            pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS, most, first=most)
+            with contextlib.suppress(OSError, StoreCorruptError):
+                # What is wrong with a vector is said where it is read to be encoded.
+                graph.learn(_sample(vectors.source, end))
         start = 0
         while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:

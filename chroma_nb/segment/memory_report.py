@@ -137,7 +137,7 @@ def estimate(
     disk = 4 * n_records * dimension
     by_form = {
         form.engine: base + form.bytes_for(parameters, n_records)
-        for form in residents.saved_graphs.forms(n_records)
+        for form in residents.saved_graphs.forms(n_records, dimension)
     }
     if not by_form:
         by_form = {"exact": base + disk}
@@ -159,7 +159,9 @@ def estimate(
 def why_this_form(residents: ResidentSet, segment: Segment) -> str:
     """Say in words why a collection is held in its present form."""
     slot = residents.slots.get(segment.info.id)
-    form = next(residents.saved_graphs.forms(segment.metadata.n_live), None)
+    form = next(
+        residents.saved_graphs.forms(segment.metadata.n_live, segment.info.dimension or 0), None
+    )
     if not isinstance(segment, LoadedSegment):
         if not residents.may_fit(slot):
             need = format_bytes(slot.least_bytes or 0)

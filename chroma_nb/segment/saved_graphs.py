@@ -43,14 +43,20 @@ class SavedGraphs:
         self._derived = derived
         self._save_lock = threading.Lock()
 
-    def are_wanted(self, n_records: int) -> bool:
-        """Say whether a collection of `n_records` gets a graph. For a small one no engine is imported."""
-        return n_records >= self._min_records and self._engine() is not None
+    def are_wanted(self, n_records: int, dimension: int) -> bool:
+        """Say whether a collection gets a graph or codes. For a small one no engine is imported."""
+        return next(self.forms(n_records, dimension), None) is not None
 
-    def forms(self, n_records: int) -> Iterator[type[VectorIndex]]:
-        """Yield the forms that a graph of `n_records` may take, the largest in memory first."""
+    def forms(self, n_records: int, dimension: int) -> Iterator[type[VectorIndex]]:
+        """Yield the forms that a graph or the codes of a collection may take, the largest in memory first.
+
+        Args:
+            n_records: Its records.
+            dimension: Of its embeddings.
+        """
         engine = self._engine() if n_records >= self._min_records else None
-        return iter(()) if engine is None else forms_of(engine)
+        forms = iter(()) if engine is None else forms_of(engine)
+        return (form for form in forms if dimension <= form.most_dimensions)
 
     def open(
         self, segment: LoadedSegment, form: type[VectorIndex], alive: NDArray[np.bool_]

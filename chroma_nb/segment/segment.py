@@ -69,16 +69,17 @@ class Segment:
     def plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
         """Choose how to answer."""
         loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
-        indexed = len(loaded.graph) if loaded is not None and loaded.graph is not None else 0
+        graph = None if loaded is None else loaded.graph
         return planner.plan(
             Facts(
                 n_live=self.metadata.n_live,
                 dimension=self.info.dimension or 0,
                 n_allowed=n_allowed,
                 n_results=k,
-                n_indexed=indexed,
+                n_indexed=0 if graph is None else len(graph),
                 ef_search=self.ef_search,
                 n_queries=n_queries,
+                code_bytes=0 if graph is None else graph.code_bytes,
             )
         )
 
