@@ -61,8 +61,8 @@ class Turbovec(VectorIndex):
         self._mean: NDArray[np.float32] | None = None
         #: ... and what is taken off v, and by what it is divided then, so that the code has room for it.
         self._offset, self._unit = 0.0, 1.0
-        #: The usual length of what is encoded.
-        self._length = 0.0
+        #: The usual length of what is encoded, which is divided by it.
+        self._length = 1.0
         #: Labels of those that are much longer.
         self._far = _NOTHING
         #: The label of each code, ascending, and whether it can be found; with room at the end.
@@ -83,15 +83,17 @@ class Turbovec(VectorIndex):
 
     def learn(self, vectors: NDArray[np.float32]) -> None:
         vectors = self._normalised(vectors)
+        # Without the few that are far from all others, which would hide what the others are like.
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        vectors = vectors[lengths <= _FAR * np.median(lengths)]
         self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         values = self._values(vectors - self._mean)
         self._offset = float(values.mean())
         # The error grows with (|q - m|^2 + unit^2) (|x - m|^2 + (v / unit)^2), which is least at about this.
         self._unit = float(values.std()) ** 0.5 or 1.0
+        self._length = 1.0
         encoded = self._encoded(vectors)
-        self._length = float(
-            np.sqrt(np.einsum("ij,ij->i", encoded, encoded).mean(dtype=np.float64))
-        )
+        self._length = float(np.median(np.sqrt(np.einsum("ij,ij->i", encoded, encoded)))) or 1.0
 
     def _values(self, moved: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return v of each vector from which the mean was taken off."""
@@ -117,6 +119,8 @@ class Turbovec(VectorIndex):
         out = np.zeros((len(vectors), self._width(self.parameters)), dtype=np.float32)
         moved = np.subtract(vectors, self._mean_or_zero(), out=out[:, :dimension])
         out[:, dimension] = (self._values(moved) - self._offset) / self._unit
+        # The engine takes very short vectors for zero, and refuses very long ones.
+        out /= np.float32(self._length)
         return out
 
     def _share(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,7 +146,7 @@ class Turbovec(VectorIndex):
     ) -> NDArray[np.float32]:
         """Return the estimates of the distances that the scores of normalised queries stand for."""
         mean = self._mean_or_zero().astype(np.float64)
-        products = scores + self._share(queries).astype(np.float64) * self._offset
+        products = scores * self._length + self._share(queries).astype(np.float64) * self._offset
         if self.parameters.space == "l2":
             moved = queries - mean
             found = np.einsum("ij,ij->i", moved, moved)[:, None] - 2 * products
@@ -167,7 +171,7 @@ class Turbovec(VectorIndex):
             self._labels[at], self._alive[at] = labels[start : start + step], True
             encoded = self._encoded(piece)
             lengths = np.sqrt(np.einsum("ij,ij->i", encoded, encoded))
-            far = np.flatnonzero(lengths > _FAR * self._length)
+            far = np.flatnonzero(lengths > _FAR)
             self._far = np.concatenate([self._far, self._labels[at][far]])
             self._codes.add(encoded)
 

@@ -124,7 +124,7 @@ _WIDER = 4
 #: ... unless that were more than this share of all codes, one in so many. Then all vectors are compared.
 _MOST_CANDIDATES = 4
 #: An answer by codes is sure where the last candidate is farther than the last result by so many of the codes' errors.
-_SURE_ERRORS = 2.0
+_SURE_ERRORS = 3.0
 #: Neighbours that a graph is asked for beyond those wanted, at least.
 _FETCH_MORE = 4
 
