@@ -170,7 +170,7 @@ class Graphs:
             dimension = 1 if segment is None else segment.info.dimension or 1
             most = max(1, _EXTEND_BYTES // (4 * dimension))
             pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_WHILE_USED, most)
-            with progress_bar(total, "Building the graph", did="linked", enabled=shown) as bar:
+            with progress_bar(total, "Building the index", did="indexed", enabled=shown) as bar:
                 while not self.closing and self._build_or_extend(
                     slot, pace, bar, must=not in_background
                 ):

@@ -168,18 +168,18 @@ def why_this_form(residents: ResidentSet, segment: Segment) -> str:
             return f"{need} do not fit the budget of {format_bytes(residents.budget)}"
         return "there was no room at the moment"
     if form is None or segment.vectors is None:
-        return "it is small, or graphs are switched off: exact search"
+        return "it is small, or indexes are switched off: exact search"
     if segment.form == form.engine:
-        return "the full graph fits"
+        return "the full index fits"
     if not segment.vectors.suits_graph:
-        return "its vectors are too long or too short for a graph's float32: exact search"
+        return "its vectors are too long or too short for float32: exact search"
     full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
     held = (
-        "no graph is loaded"
+        "no index is loaded"
         if segment.vectors.graph is None
         else f"{segment.form} is a smaller form"
     )
     return (
-        f"{held}; the full graph ({form.engine}) takes {format_bytes(full)}, the budget is "
+        f"{held}; the full index ({form.engine}) takes {format_bytes(full)}, the budget is "
         f"{format_bytes(residents.budget)}, of which {format_bytes(residents.ledger.free)} are free"
     )

@@ -220,7 +220,7 @@ def test_a_smaller_form_is_taken_where_the_full_one_does_not_fit(
             assert explained["strategy"] == "graph"
             assert recall(notes, wide, space) >= 0.98, form
             if form != "hnswlib":
-                assert "the full graph (hnswlib) takes" in explained["held_because"]
+                assert "the full index (hnswlib) takes" in explained["held_because"]
             found = notes.query(query_embeddings=wide[77], n_results=1)
             assert found["ids"] == [["id77"]]
             assert abs(found["distances"][0][0]) < 1e-5
