@@ -199,7 +199,11 @@ class Turbovec(VectorIndex):
         self, queries: NDArray[np.float32], k: int, threads: int, mask: NDArray[np.bool_]
     ) -> Neighbors:
         n = self.n_held
-        return self._search(queries, k, mask[self._labels[:n]] & self._alive[:n])
+        labels = self._labels[:n]
+        # Mostly every label has a code: picking a million out takes milliseconds.
+        has_all = n > 0 and labels[-1] == n - 1
+        usable = mask[:n] if has_all else mask[labels]
+        return self._search(queries, k, usable & self._alive[:n] if self._n_discarded else usable)
 
     def _search(
         self, queries: NDArray[np.float32], k: int, usable: NDArray[np.bool_] | None
