@@ -8,6 +8,7 @@ The distances of codes are estimates: whoever searches computes those of the nea
 from __future__ import annotations
 
 import base64
+import sys
 import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,20 +16,21 @@ import numpy as np
 from turbovec import TurboQuantIndex
 
 from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.memory.trim import returned_when_freed
 from chroma_nb.types import Neighbors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
 #: The engine takes dimensions that are multiples of this.
-_STEP = 8
+_MULTIPLE = 8
 #: Bytes of vectors that are encoded at a time: the engine keeps a copy of the largest piece.
 _PIECE_BYTES = 1 << 20
 #: Label, whether it can be found, and the engine's length of the vector.
 _BYTES_EACH = 8 + 1 + 4
-#: The codes' memory grows by doubling, so up to half of it is not used (growth of RSS, 64 to 1,536 dimensions, at 40 sizes: 0.7 to
-#: 1.95 times the codes).
-_SLACK = 2
 #: A vector whose code is so many times as long as usual has an error as large: it is always a candidate, ...
 _FAR = 4.0
 #: ... if there are no more of these.
@@ -71,10 +73,20 @@ class Turbovec(VectorIndex):
         self._alive = np.empty(0, dtype=bool)
         self._n_discarded = 0
 
+    def __del__(
+        self,
+        is_ending: Callable[[], bool] = sys.is_finalizing,
+        returned: Callable[[], AbstractContextManager[None]] = returned_when_freed,
+    ) -> None:
+        """Free the codes where their memory goes back to the system. Both names may be gone when Python ends."""
+        if not is_ending():
+            with returned():
+                self._codes = None
+
     @classmethod
     def _width(cls, parameters: GraphParameters) -> int:
         """Return how many values a code has: those of the vector, v, and zeros."""
-        return -(-(parameters.dimension + 1) // _STEP) * _STEP
+        return -(-(parameters.dimension + 1) // _MULTIPLE) * _MULTIPLE
 
     @classmethod
     def create(cls, parameters: GraphParameters, capacity: int) -> Turbovec:
@@ -174,7 +186,8 @@ class Turbovec(VectorIndex):
             lengths = np.sqrt(np.einsum("ij,ij->i", encoded, encoded))
             far = np.flatnonzero(lengths > _FAR)
             self._far = np.concatenate([self._far, self._labels[at][far]])
-            self._codes.add(encoded)
+            with returned_when_freed():
+                self._codes.add(encoded)
 
     def discard(self, labels: NDArray[np.int64]) -> None:
         held = self._labels[: self.n_held]
@@ -259,7 +272,8 @@ class Turbovec(VectorIndex):
     @classmethod
     def bytes_for(cls, parameters: GraphParameters, n: int) -> int:
         code = cls._width(parameters) * cls._bits // 8
-        return int(n * (_SLACK * code + _BYTES_EACH * 1.125))
+        # Labels have an eighth of room.
+        return n * (code + _BYTES_EACH) + n * _BYTES_EACH // 8
 
     # -- files --------------------------------------------------------------------------------
 
@@ -289,7 +303,8 @@ class Turbovec(VectorIndex):
     def open(
         cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, Any]
     ) -> Turbovec:
-        codes = TurboQuantIndex.load(path)
+        with returned_when_freed():
+            codes = TurboQuantIndex.load(path)
         if (codes.dim, codes.bit_width) != (cls._width(parameters), cls._bits) and len(codes):
             raise ValueError(f"its codes are {codes.bit_width} bits of {codes.dim} values")
         made = cls(parameters, codes if len(codes) else cls.create(parameters, 0)._codes)

@@ -361,7 +361,7 @@ class Graphs:
         for form in fitting:
             need = form.bytes_for(parameters, n_labels)
             if not must and self._may_be_fatal(prefix, form, need):
-                reason = f"a process ended while it built this graph, and {format_bytes(need)} are hardly free"
+                reason = f"a process ended while it built this index, and {format_bytes(need)} are hardly free"
                 self._residents.note("stay exact", slot, reason, need, 0.0)
                 return None
             if self._residents.reserve(slot, need, owner):
@@ -373,12 +373,12 @@ class Graphs:
                 self._residents,
                 slot,
                 need,
-                f"The smallest graph of collection [{segment.info.name}]",
+                f"The smallest index of collection [{segment.info.name}]",
                 "go on without it: queries stay exact, and read the vectors from disk",
                 held,
             )
         seconds = time.perf_counter() - started
-        reason = f"a graph of {format_bytes(need)} does not fit"
+        reason = f"an index of {format_bytes(need)} does not fit"
         self._residents.note("stay exact", slot, reason, need, seconds)
         return None
 
@@ -456,12 +456,12 @@ class Graphs:
                 need,
                 free,
                 self._residents.budget,
-                f"The graph of collection [{segment.info.name}] was not finished, as the machine's memory got "
+                f"The index of collection [{segment.info.name}] was not finished, as the machine's memory got "
                 "short: it",
                 "make room, and call build_index() again",
                 "go on without it: queries stay exact, and read the vectors from disk",
             )
-        reason = "building its graph was put off: the machine's memory is short"
+        reason = "building its index was put off: the machine's memory is short"
         self._residents.note("stay exact", slot, reason, need, 0.0)
         return False
 
