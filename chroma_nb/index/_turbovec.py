@@ -42,12 +42,14 @@ class Turbovec(VectorIndex):
     """Codes of 4 bits a value.
 
     The engine orders by inner product, with an error in proportion to the lengths of query and vector. So what all vectors
-    share is taken off both before: m, the mean of the first ones. What the inner product of the rest lacks is one more
+    share is taken off both before: m, the mean of some of them. What the inner product of the rest lacks is one more
     value of each vector, v, up to a sum that is the same for all:
 
     * ``l2``: |q - x|^2 = |q - m|^2 - 2 ((q - m).(x - m) + v), with v = -|x - m|^2 / 2;
     * else: q.x = (q - t m).(x - m) + t v + q.m, with v = m.(x - m), and t = q.m / m.m, which leaves the least of q.
       For ``cosine`` queries and vectors have length 1.
+
+    A vector is encoded, and several queries are answered, by one thread per core, whatever `threads` says.
     """
 
     engine: ClassVar[str] = "turbovec"
@@ -60,7 +62,7 @@ class Turbovec(VectorIndex):
     def __init__(self, parameters: GraphParameters, codes: Any) -> None:
         self.parameters = parameters
         self._codes = codes
-        #: Of the first vectors: m, shape (dimension,); ...
+        #: m, shape (dimension,); ...
         self._mean: NDArray[np.float32] | None = None
         #: ... and what is taken off v, and by what it is divided then, so that the code has room for it.
         self._offset, self._unit = 0.0, 1.0
@@ -309,6 +311,8 @@ class Turbovec(VectorIndex):
             raise ValueError(f"its codes are {codes.bit_width} bits of {codes.dim} values")
         made = cls(parameters, codes if len(codes) else cls.create(parameters, 0)._codes)
         n_labels = state["n_labels"]
+        if not 0 <= n_labels <= capacity:
+            raise ValueError(f"it is of {n_labels} labels")
         mean = np.frombuffer(_bytes(state["mean"], 4 * parameters.dimension), dtype="<f4")
         packed = [_bytes(state[name], -(-n_labels // 8)) for name in ("held", "alive")]
         has_code, is_alive = (
