@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import StoreCorruptError
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import planner
+from chroma_nb.segment.database_search import DatabaseSearch
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.planner import Facts, Plan, Strategy
 from chroma_nb.segment.snapshot import open_snapshot, pass_over, save_snapshot
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.db.base import Extent, TextSizes
+    from chroma_nb.db.ranking import VectorRanking
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.base import MetadataReader
     from chroma_nb.segment.derived_files import DerivedFiles
@@ -37,6 +40,9 @@ class Segment:
 
     Whoever uses it holds the collection's lock; it has none of its own.
     """
+
+    #: `search` does not need a mask, and making one would cost more than the search.
+    finds_matches: ClassVar[bool] = False
 
     def __init__(
         self, info: CollectionInfo, metadata: MetadataReader, vectors: ExactReader | None
@@ -88,6 +94,8 @@ class Segment:
         k: int,
         expression: Expression | None = None,
         ids: Sequence[str] | None = None,
+        *,
+        counts: bool = False,
     ) -> tuple[Neighbors, Plan]:
         """Find the k nearest records of each query among those that match.
 
@@ -96,6 +104,7 @@ class Segment:
             k: Neighbours wanted, at least 1.
             expression: The filter.
             ids: Only records with these ids; unknown ones are ignored.
+            counts: The plan has to say how many match, also where that is not known otherwise.
 
         Returns:
             Neighbours, exactly min(k, matches) in each row, and the plan that found them.
@@ -309,10 +318,65 @@ class LoadedSegment(Segment):
         self.version = version
 
 
+class RankedSegment(Segment):
+    """A segment that holds nothing, of a DB that compares vectors itself.
+
+    Args:
+        ranking: The DB's.
+        info: The collection.
+        metadata: Reads its records.
+        vectors: Reads its vectors.
+    """
+
+    finds_matches = True
+
+    def __init__(
+        self,
+        ranking: VectorRanking,
+        info: CollectionInfo,
+        metadata: MetadataReader,
+        vectors: ExactReader | None,
+    ) -> None:
+        super().__init__(info, metadata, vectors)
+        self._ranking = ranking
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        expression: Expression | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        counts: bool = False,
+    ) -> tuple[Neighbors, Plan]:
+        n_live, vectors = self.metadata.n_live, self.vectors
+        if not n_live or vectors is None:
+            return self.nearest(queries, k, None, filtered=False)
+        search = DatabaseSearch(self._ranking, self.info, n_live, lambda: vectors.source)
+        wanted = min(k, n_live)
+        found = search.search(queries, wanted, expression, ids)
+        n_allowed: int | None = None
+        if expression is not None or ids is not None:
+            n_allowed = found.labels.shape[1]
+            if n_allowed == wanted and counts:
+                n_allowed = self._ranking.count(self.info.id, expression, ids=ids)
+        return found, self._plan(k, len(queries), n_allowed)
+
+    def _plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
+        made, name = self.plan(k, n_queries, n_allowed), self._ranking.name
+        if made.strategy is not Strategy.EMPTY:
+            reason = f"the collection is not in memory, and {name} has its vectors"
+            made = replace(made, reason=reason)
+        return replace(made, where=name)
+
+
 def stored_segment(db: DB, info: CollectionInfo) -> Segment:
     """Return a segment that answers from the DB and holds no memory of its own."""
     vectors = None
     if info.dimension is not None:
         n_labels = db.extent(info.id).next_label
         vectors = ExactReader(lambda: db.vectors(info.id), info.space, n_labels)
-    return Segment(info, StoredMetadata(db, info.id), vectors)
+    metadata, ranking = StoredMetadata(db, info.id), db.ranking
+    if ranking is None:
+        return Segment(info, metadata, vectors)
+    return RankedSegment(ranking, info, metadata, vectors)

@@ -25,6 +25,7 @@ from chroma_nb.errors import (
     StoreLockedError,
     UniqueConstraintError,
 )
+from chroma_nb.filters.expression import DocumentMatches
 from chroma_nb.settings import Settings
 
 # Before its module, whose assertions pytest rewrites then.
@@ -590,3 +591,35 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert 'pip install "chroma-nb[clickhouse]"' in said, package
         assert package in said
+
+
+# -- searches ---------------------------------------------------------------------------------------
+
+
+def test_the_vectors_are_not_fetched(place: Settings) -> None:
+    settings = place.replace(memory_budget=2_000)
+    vectors = np.random.default_rng(0).standard_normal((2_000, 7)).astype(np.float32)
+    with chroma_nb.Client(settings) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=[f"r{row}" for row in range(2_000)], embeddings=vectors)
+    with chroma_nb.Client(settings) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        include = ["embeddings", "distances"]
+        found = notes.query(query_embeddings=vectors[1_900], n_results=5, include=include)
+        assert found["ids"][0][0] == "r1900"
+        np.testing.assert_array_equal(found["embeddings"][0][0], vectors[1_900])
+        assert notes.get(ids=["r1234"], include=["embeddings"])["embeddings"].shape == (1, 7)
+        source: Any = client.api.db.vectors(notes.id)
+        assert source._end == 0, "no vector is in the local file"
+        # What reads all of them brings them.
+        assert len(notes.get(include=["embeddings"])["embeddings"]) == 2_000
+        assert source._end == 2_000
+
+
+def test_an_answer_after_a_query_that_failed_is_its_own(db: Any, notes: uuid.UUID) -> None:
+    """chDB puts what the other had answered before the next answer."""
+    insert(db, notes, ["a", "b"])
+    for _ in range(3):
+        with pytest.raises(InvalidArgumentError, match=r"a\(b"):
+            db.select(notes, DocumentMatches("a(b", negated=False))
+        assert db.find_labels(notes, ["b", "a"]).tolist() == [1, 0]
