@@ -1,8 +1,9 @@
 """`VectorRanking`: what a `DB` may have beside its interface: it compares vectors itself.
 
 A collection that does not fit into memory is searched by reading its vectors (`DB.vectors`). Where the DB is elsewhere,
-that brings all of them here. A DB with a `VectorRanking` returns a few candidates instead, which are compared once more
-here, so that distances and the order of ties are those of any other search.
+that brings all of them here. A DB with a `VectorRanking` returns a few candidates instead, with bounds of their distances.
+Those that the bounds leave open are compared once more here, so that distances and the order of ties are those of any
+other search.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     import numpy as np
@@ -30,6 +31,8 @@ class Ranked(NamedTuple):
     sequences: NDArray[np.int64]
     #: float32: the distance is this or more, as `index.exact.distances` computes and rounds it.
     bounds: NDArray[np.float32]
+    #: float32: and it is this or less. Where both are equal it is known, and the vector is not read.
+    upper: NDArray[np.float32]
 
 
 class VectorRanking(ABC):
@@ -37,6 +40,8 @@ class VectorRanking(ABC):
 
     #: What the database is called, as `explain()` has it.
     name: ClassVar[str]
+    #: It can hold graphs, in memory that is not this process's.
+    has_graphs: bool = False
 
     @abstractmethod
     def rank(
@@ -48,6 +53,7 @@ class VectorRanking(ABC):
         expression: Expression | None = None,
         *,
         ids: Sequence[str] | None = None,
+        fetch: int = 0,
     ) -> Ranked:
         """Return the first min(n, matches) of the matching records, ranked by bounds of their distances.
 
@@ -60,6 +66,8 @@ class VectorRanking(ABC):
             space: The distance.
             expression: The filter; None matches all.
             ids: Only these records; None is all.
+            fetch: Rank only so many records that the graph finds nearest, and those that it does not cover. Some of the
+                nearest may be missing, and there may be fewer than n. 0: all records.
 
         Raises:
             InvalidArgumentError: The filter cannot be evaluated, such as a wrong regular expression.
@@ -74,3 +82,21 @@ class VectorRanking(ABC):
         ids: Sequence[str] | None = None,
     ) -> int:
         """Return how many records match; the arguments are those of `rank`."""
+
+    def n_covered(self, collection_id: UUID) -> int:
+        """Return below which label the collection's graph has all records; 0: there is no graph. Cheap."""
+        return 0
+
+    def build(
+        self, collection_id: UUID, space: Space, on_labels: Callable[[int], object] = lambda _: None
+    ) -> bool:
+        """Make the collection's graph, or bring it up to date; say whether there is one.
+
+        Readers and writers go on meanwhile.
+
+        Args:
+            collection_id: The collection, which has a dimension.
+            space: The distance.
+            on_labels: Called with the number of labels that it covers more.
+        """
+        return False

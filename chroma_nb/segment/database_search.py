@@ -1,4 +1,4 @@
-"""`DatabaseSearch`: exact search by a DB that compares vectors itself; of all vectors, only the candidates' come here."""
+"""`DatabaseSearch`: exact search by a DB that compares vectors itself; only those come here whose distance is left open."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from chroma_nb.filters.expression import Expression
     from chroma_nb.types import CollectionInfo
 
-#: Candidates beyond the wanted ones, at least, and one for so many of those. So few are told apart by rounding that these
-#: are enough, but for many distances that are nearly equal.
-_MORE, _MORE_OF = 16, 8
+#: Candidates beyond the wanted ones, at least, and one for so many of those. So few distances are left open that these are
+#: enough, but for many that are nearly equal.
+_MORE, _MORE_OF = 8, 8
+#: Records that a graph is asked for beyond those that it has to find.
+_FETCH_MORE = 16
 #: Where they are not: so many times as many.
 _MORE_TIMES = 16
 #: Bytes of a candidate: as the DB's answer and as arrays, its distance, its place in the order.
-_CANDIDATE_BYTES = 2 * 20 + 4 + 16
+_CANDIDATE_BYTES = 2 * 24 + 4 + 16
 _LESS = ("ask for fewer results: n_results=10",)
 
 
@@ -58,6 +60,8 @@ class DatabaseSearch:
         k: int,
         expression: Expression | None,
         ids: Sequence[str] | None,
+        fetch: int = 0,
+        n_matches: int = 0,
     ) -> Neighbors:
         """Find the k nearest matching records of each query, one query after the other.
 
@@ -66,6 +70,8 @@ class DatabaseSearch:
             k: Neighbours wanted, from 1 to the number of records.
             expression: The filter; None matches all.
             ids: Only these records; None is all.
+            fetch: Records that the DB's graph is asked for; 0: all are compared.
+            n_matches: How many records match, where a graph is asked.
 
         Returns:
             Labels and distances, (n_queries, min(k, matches)), nearest first.
@@ -77,7 +83,9 @@ class DatabaseSearch:
         distances = np.empty((len(queries), k), dtype=np.float32)
         width = k
         for row, query in enumerate(queries):
-            found = self._nearest(query, width, expression, ids)
+            found = self._by_graph(query, width, expression, ids, fetch) if fetch else None
+            if found is None or len(found[0]) < min(width, n_matches):
+                found = self._nearest(query, width, expression, ids)
             # Of all queries the same records match.
             width = len(found[0])
             labels[row, :width], distances[row, :width] = found
@@ -100,13 +108,44 @@ class DatabaseSearch:
             with WORKSPACE.take_all(n * _CANDIDATE_BYTES, what, *_LESS):
                 ranked = self._ranking.rank(collection_id, query, n, space, expression, ids=ids)
                 is_all = len(ranked.labels) < n or n == self._n_live
-                distances = exact.distances_of(
-                    space, query, lambda labels: self._source().read(labels), ranked.labels
-                )
-                best = np.lexsort((ranked.sequences, distances))[:k]
+                distances, best = self._best(query, ranked, k)
                 if is_all or _are_nearest(ranked, distances, best):
                     return ranked.labels[best], distances[best]
             n *= _MORE_TIMES
+
+    def _by_graph(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        expression: Expression | None,
+        ids: Sequence[str] | None,
+        fetch: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the k nearest of the matches that a graph finds and of those that it does not cover."""
+        what = f"Comparing {k:,} records of collection [{self._info.name}]"
+        # A few more: a graph compares numbers that are rounded.
+        fetch += max(_FETCH_MORE, fetch // _MORE_OF)
+        with WORKSPACE.take_all(k * _CANDIDATE_BYTES, what, *_LESS):
+            ranked = self._ranking.rank(
+                self._info.id, query, k, self._info.space, expression, ids=ids, fetch=fetch
+            )
+            distances, best = self._best(query, ranked, k)
+            return ranked.labels[best], distances[best]
+
+    def _best(
+        self, query: NDArray[np.float32], ranked: Ranked, k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+        """Return the distances of ranked records, and which are the k nearest, in their order."""
+        distances = ranked.upper.copy()
+        is_open = ranked.bounds != ranked.upper
+        if is_open.any():
+            distances[is_open] = exact.distances_of(
+                self._info.space,
+                query,
+                lambda labels: self._source().read(labels),
+                ranked.labels[is_open],
+            )
+        return distances, np.lexsort((ranked.sequences, distances))[:k]
 
 
 def _are_nearest(ranked: Ranked, distances: NDArray[np.float32], best: NDArray[np.intp]) -> bool:

@@ -167,6 +167,24 @@ class Graphs:
             self._to_save[slot.collection_id] = (slot, time.monotonic() + _SAVE_WITHIN_SECONDS)
             self._saver.request(slot.collection_id, _SAVE_SECONDS)
 
+    def build_in_database(self, collection_id: UUID) -> bool:
+        """Bring a graph up to date that the database holds; say whether it can.
+
+        Args:
+            collection_id: A collection that does not fit into memory.
+        """
+        ranking, extent = self.db.ranking, self.db.extent(collection_id)
+        if ranking is None or not ranking.has_graphs:
+            return False
+        info = self.db.get_collection(collection_id)
+        if info.dimension is None or not self._saved.are_wanted(extent.n_records):
+            return False
+        title = f"Building the graph in {ranking.name}"
+        with progress_bar(
+            extent.next_label, title, did="linked", enabled=self.settings.progress
+        ) as bar:
+            return ranking.build(collection_id, info.space, bar.update)
+
     def _save_when_unused(self, collection_id: UUID) -> None:
         slot, until = self._to_save.pop(collection_id)
         if CORES.used_lately and time.monotonic() < until:

@@ -567,10 +567,17 @@ class SegmentManager:
     def build(self, collection_id: UUID) -> None:
         """Load a collection, and add all its records to its graph, if it is large enough for one.
 
+        One that does not fit gets a graph in the database, where that can hold one.
+
         Raises:
             MemoryBudgetError: The collection, or the smallest form of its graph, does not fit.
         """
-        self.load(collection_id)
+        try:
+            self.load(collection_id)
+        except MemoryBudgetError:
+            if not self._graphs.build_in_database(collection_id):
+                raise
+            return
         self._graphs.build(self._slots.get(collection_id), in_background=False)
 
 

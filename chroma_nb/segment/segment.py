@@ -9,6 +9,7 @@ import numpy as np
 
 from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.index.exact import are_ordinary, norms_of
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import planner
 from chroma_nb.segment.database_search import DatabaseSearch
@@ -72,17 +73,21 @@ class Segment:
         """Bytes of that which searches by words and sparse vectors have made."""
         return 0
 
-    def plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
+    def plan(
+        self, k: int, n_queries: int, n_allowed: int | None, n_indexed: int | None = None
+    ) -> Plan:
         """Choose how to answer."""
-        loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
-        indexed = len(loaded.graph) if loaded is not None and loaded.graph is not None else 0
+        if n_indexed is None:
+            loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
+            graph = None if loaded is None else loaded.graph
+            n_indexed = 0 if graph is None else len(graph)
         return planner.plan(
             Facts(
                 n_live=self.metadata.n_live,
                 dimension=self.info.dimension or 0,
                 n_allowed=n_allowed,
                 n_results=k,
-                n_indexed=indexed,
+                n_indexed=n_indexed,
                 ef_search=self.ef_search,
                 n_queries=n_queries,
             )
@@ -354,17 +359,31 @@ class RankedSegment(Segment):
             return self.nearest(queries, k, None, filtered=False)
         search = DatabaseSearch(self._ranking, self.info, n_live, lambda: vectors.source)
         wanted = min(k, n_live)
-        found = search.search(queries, wanted, expression, ids)
+        filtered = expression is not None or ids is not None
+        n_indexed = self._n_indexed(queries)
         n_allowed: int | None = None
-        if expression is not None or ids is not None:
-            n_allowed = found.labels.shape[1]
-            if n_allowed == wanted and counts:
-                n_allowed = self._ranking.count(self.info.id, expression, ids=ids)
-        return found, self._plan(k, len(queries), n_allowed)
+        if filtered and (counts or n_indexed):
+            n_allowed = self._ranking.count(self.info.id, expression, ids=ids)
+        plan = self._plan(k, len(queries), n_allowed, n_indexed)
+        n_matches = n_live if n_allowed is None else n_allowed
+        found = search.search(queries, wanted, expression, ids, plan.fetch, n_matches)
+        if filtered and n_allowed is None:
+            # There are more where all that were wanted are there; nobody asks how many.
+            plan = self._plan(k, len(queries), found.labels.shape[1], 0)
+        return found, plan
 
-    def _plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
-        made, name = self.plan(k, n_queries, n_allowed), self._ranking.name
-        if made.strategy is not Strategy.EMPTY:
+    def _n_indexed(self, queries: NDArray[np.float32]) -> int:
+        """Return how many records a graph covers that can be asked for these queries."""
+        if not self._ranking.has_graphs:
+            return 0
+        norms = norms_of(queries)
+        end = self._ranking.n_covered(self.info.id) if norms.all() and are_ordinary(norms) else 0
+        return max(0, self.metadata.n_live - (self.metadata.n_labels - end)) if end else 0
+
+    def _plan(self, k: int, n_queries: int, n_allowed: int | None, n_indexed: int) -> Plan:
+        name = self._ranking.name
+        made = self.plan(k, n_queries, n_allowed, n_indexed)
+        if not n_indexed and made.strategy is not Strategy.EMPTY:
             reason = f"the collection is not in memory, and {name} has its vectors"
             made = replace(made, reason=reason)
         return replace(made, where=name)

@@ -100,13 +100,15 @@ class RankingTests:
                 found = ranked.rank(notes, query, 100, space, expression, ids=ids)
                 assert sorted(found.labels.tolist()) == sorted(matches.tolist())
                 assert ranked.count(notes, expression, ids=ids) == len(matches)
-                assert [array.dtype for array in found] == [np.int64, np.int64, np.float32]
+                kinds = [np.int64, np.int64, np.float32, np.float32]
+                assert [array.dtype for array in found] == kinds
                 rows = db.fetch(notes, found.labels, ())
                 assert rows.sequences.tolist() == found.sequences.tolist()
                 order = np.lexsort((found.sequences, found.bounds))
                 assert order.tolist() == list(range(len(matches)))
                 distances = exact.distances(space, query, db.vectors(notes).read(found.labels))
                 assert np.all(found.bounds <= distances)
+                assert np.all(distances <= found.upper)
                 np.testing.assert_allclose(found.bounds, distances, rtol=1e-6, atol=1e-6)
                 some = ranked.rank(notes, query, 3, space, expression, ids=ids)
                 assert some.labels.tolist() == found.labels[:3].tolist()
@@ -136,3 +138,21 @@ class RankingTests:
             ranked.rank(notes, _vectors(1)[0], 1, "l2", wrong)
         with pytest.raises(InvalidArgumentError):
             ranked.count(notes, wrong)
+
+    def test_a_graph_changes_no_answer_where_it_is_asked_for_all(
+        self, db: DB, notes: uuid.UUID, ranked: VectorRanking
+    ) -> None:
+        assert ranked.n_covered(notes) == 0
+        covered: list[int] = []
+        if not ranked.build(notes, "l2", covered.append):
+            assert (ranked.n_covered(notes), ranked.has_graphs) == (0, False)
+            return
+        end = ranked.n_covered(notes)
+        assert 0 < end <= db.extent(notes).next_label
+        assert sum(covered) >= end
+        for expression in (None, parse_where({"n": {"$lt": 30}})):
+            for query in (_vectors(3)[1], _vectors(40)[6]):
+                by_graph = ranked.rank(notes, query, 5, "l2", expression, fetch=100)
+                found = ranked.rank(notes, query, 5, "l2", expression)
+                assert by_graph.bounds.tolist() == found.bounds.tolist()
+                assert by_graph.sequences.tolist() == found.sequences.tolist()

@@ -9,9 +9,11 @@ import pytest
 
 import chroma_nb
 from chroma_nb import K, Knn, Search, SparseVector
-from chroma_nb.errors import InvalidArgumentError
+from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
+from chroma_nb.index import exact
 from chroma_nb.settings import Settings
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse, keep_open
+from tests.durability.test_clickhouse import Front
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, keep_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,3 +226,144 @@ def test_a_pattern_that_cannot_be_read_is_refused(pair: Pair) -> None:
     filled(pair, random_vectors(20))
     with pytest.raises(InvalidArgumentError, match=r"\(b"):
         pair.there.query(query_embeddings=random_vectors(1), where_document={"$regex": "a(b"})
+
+
+# -- graphs in a server -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a store at a server, where a collection with 500 records may have a graph, and no collection fits."""
+    settings = Settings(progress=False, memory_budget=2_000, graph_min_records=500)
+    if URL:
+        path = str(tmp_path_factory.mktemp("server") / "graphs")
+        yield at_clickhouse(settings.replace(path=path))
+        return
+    front = Front(tmp_path_factory.mktemp("server") / "engine")
+    yield settings.replace(db="clickhouse", clickhouse_url=front.url)
+    front.kill()
+
+
+def clustered(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((40, 24))
+    return (centres[rng.integers(0, 40, n)] + 0.3 * rng.standard_normal((n, 24))).astype(np.float32)
+
+
+class Graph:
+    """A collection with a graph in the server, beside its records in plain arrays."""
+
+    def __init__(self, client: Any, space: str) -> None:
+        self.space = space
+        self.notes = client.create_collection(
+            f"graph-{space}", configuration={"hnsw": {"space": space}}, embedding_function=None
+        )
+        self.vectors: dict[str, np.ndarray] = {}
+        self.numbers: dict[str, int] = {}
+
+    def upsert(self, ids: list[str], vectors: np.ndarray) -> None:
+        numbers = [int(one[1:]) % 100 for one in ids]
+        self.notes.upsert(ids=ids, embeddings=vectors, metadatas=[{"n": n} for n in numbers])
+        self.vectors.update(zip(ids, vectors, strict=True))
+        self.numbers.update(zip(ids, numbers, strict=True))
+
+    def delete(self, ids: list[str]) -> None:
+        self.notes.delete(ids=ids)
+        for one in ids:
+            del self.vectors[one], self.numbers[one]
+
+    def recall(self, queries: np.ndarray, k: int, most: int | None = None) -> float:
+        """Return the share of the nearest that is found; of each record found the distance has to be right."""
+        where: Any = None if most is None else {"n": {"$lt": most}}
+        ids = [one for one in self.vectors if most is None or self.numbers[one] < most]
+        rows = np.stack([self.vectors[one] for one in ids])
+        found = self.notes.query(
+            query_embeddings=queries, n_results=k, where=where, include=["distances"]
+        )
+        n_found = 0
+        for query, names, distances in zip(queries, found["ids"], found["distances"], strict=True):
+            exactly = dict(
+                zip(ids, exact.distances(self.space, query, rows).tolist(), strict=True)  # type: ignore[arg-type]
+            )
+            assert len(names) == len(set(names)) == min(k, len(ids))
+            assert distances == [exactly[one] for one in names]
+            assert distances == sorted(distances)
+            n_found += sum(one <= sorted(exactly.values())[k - 1] for one in distances)
+        return n_found / (k * len(queries))
+
+
+@pytest.mark.parametrize("space", ["l2", "cosine"])
+def test_a_graph_in_the_server_finds_the_nearest(server: Settings, space: str) -> None:
+    from chroma_nb.db import Clickhouse
+
+    queries = clustered(40, seed=2)
+    with chroma_nb.Client(server) as client:
+        graph = Graph(client, space)
+        ids = [f"r{row}" for row in range(4_000)]
+        graph.upsert(ids, clustered(4_000, seed=1))
+        graph.delete(ids[::40])
+
+        def plan(**asked: Any) -> dict[str, Any]:
+            return dict(graph.notes.explain(query_embeddings=queries[:1], **asked))
+
+        assert plan()["strategy"] == "exact in ClickHouse"
+        graph.notes.build_index()
+        assert plan()["strategy"] == "graph in ClickHouse"
+        assert plan()["n_indexed"] == 3_900
+        assert graph.recall(queries, 10) >= 0.99
+        # Records that are removed, changed or new since are seen at once.
+        nearest = graph.notes.query(query_embeddings=queries, n_results=2)["ids"]
+        graph.delete(list(dict.fromkeys(one for one, _ in nearest)))
+        graph.upsert(["r0", *ids[41:100]], clustered(60, seed=3))
+        graph.notes.update(ids=ids[101:110], metadatas=[{"n": 1}] * 9)
+        graph.numbers.update(dict.fromkeys(ids[101:110], 1))
+        graph.upsert(
+            [f"r{row}" for row in range(5_000, 5_100)], queries[:1] + clustered(100, 4) / 99
+        )
+        assert graph.recall(queries, 10) >= 0.99
+        # Many match: those that the graph finds are filtered. Few match: they are compared. None is missing.
+        wide = plan(where={"n": {"$lt": 60}})
+        assert wide["strategy"] == "graph, filtered afterwards in ClickHouse"
+        assert graph.recall(queries, 10, most=60) >= 0.99
+        assert "exact" in plan(where={"n": {"$lt": 1}}, n_results=100)["strategy"]
+        assert graph.recall(queries, 20, most=1) == 1.0
+        graph.notes.build_index()
+        assert plan()["n_indexed"] == graph.notes.count()
+        assert graph.recall(queries, 10) >= 0.99
+        # Another server finds the graph, too.
+        with Clickhouse(server) as other:
+            assert (
+                other.ranking.n_covered(graph.notes.id) == other.extent(graph.notes.id).next_label
+            )
+        client.api.segments.compact(graph.notes.id)
+        assert plan()["strategy"] == "exact in ClickHouse"
+        assert graph.recall(queries, 10) == 1.0
+        client.delete_collection(graph.notes.name)
+
+
+def test_where_a_graph_would_not_be_right_there_is_none(server: Settings) -> None:
+    vectors = clustered(1_000, seed=5)
+    long = vectors.copy()
+    long[500] *= np.float32(1e20)
+    with chroma_nb.Client(server) as client:
+        for name, space, given in (("products", "ip", vectors), ("long", "l2", long)):
+            notes = client.create_collection(
+                name, configuration={"hnsw": {"space": space}}, embedding_function=None
+            )
+            notes.add(ids=[f"r{row}" for row in range(1_000)], embeddings=given)
+            with pytest.raises(MemoryBudgetError):
+                notes.build_index()
+            assert notes.explain(query_embeddings=given[0])["strategy"] == "exact in ClickHouse"
+            client.delete_collection(name)
+        # A query of zeros is equally far from all in cosine: the first in storage order come.
+        notes = client.create_collection(
+            "zeros", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
+        )
+        vectors[::50] = 0
+        notes.add(ids=[f"r{row}" for row in range(1_000)], embeddings=vectors)
+        notes.build_index()
+        zeros = np.zeros((1, 24), dtype=np.float32)
+        assert notes.query(query_embeddings=zeros, n_results=3)["ids"] == [["r0", "r1", "r2"]]
+        found = notes.query(query_embeddings=vectors[1], n_results=3, include=["distances"])
+        assert found["ids"][0][0] == "r1"
+        client.delete_collection("zeros")

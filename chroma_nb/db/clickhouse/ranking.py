@@ -1,4 +1,4 @@
-"""`Ranking`: ClickHouse compares vectors, all that match, one query after the other."""
+"""`Ranking`: ClickHouse compares vectors, one query after the other: all that match, or those that a graph finds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from chroma_nb.db.clickhouse.dialect import condition
-from chroma_nb.db.clickhouse.literals import one_of_texts
+from chroma_nb.db.clickhouse.errors import NoTableError
+from chroma_nb.db.clickhouse.literals import one_of_texts, vector
 from chroma_nb.db.ranking import Ranked, VectorRanking
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from chroma_nb.db.clickhouse.graph_tables import GraphTables
     from chroma_nb.db.clickhouse.views import View
     from chroma_nb.filters.expression import Expression
     from chroma_nb.types import Space
@@ -31,6 +33,8 @@ class Ranking(VectorRanking):
     Args:
         view: Returns the view of a collection.
         read: Returns the answer of a query that has this filter.
+        graphs: The graphs in ClickHouse.
+        has_graphs: They are in the memory of a server.
     """
 
     name: ClassVar[str] = "ClickHouse"
@@ -39,9 +43,14 @@ class Ranking(VectorRanking):
         self,
         view: Callable[[UUID], View],
         read: Callable[[UUID, str, Expression | None], pa.Table],
+        graphs: GraphTables,
+        *,
+        has_graphs: bool,
     ) -> None:
         self._view = view
         self._read = read
+        self._graphs = graphs
+        self.has_graphs = has_graphs
 
     def rank(
         self,
@@ -52,23 +61,26 @@ class Ranking(VectorRanking):
         expression: Expression | None = None,
         *,
         ids: Sequence[str] | None = None,
+        fetch: int = 0,
     ) -> Ranked:
         view = self._view(collection_id)
-        chosen = f"SELECT label, sequence, {bound(space, query)} AS bound FROM {view.log.sql}"
+        lower, upper = bounds(space, query)
+        chosen = f"SELECT label, sequence, {lower} AS bound, {upper} AS upper FROM {view.log.sql}"
         matches = matching(expression, ids)
-        ranked = f"{chosen} WHERE {view.records} AND notEmpty(embedding){matches}"
-        if view.counters.n_removed:
-            # A record whose texts were changed has its vector in the row that it had before.
-            changed = f"SELECT label FROM {view.log.sql} WHERE {view.records} AND empty(embedding){matches}"
-            ranked += f" UNION ALL {chosen} WHERE {view.vectors} AND label IN ({changed})"
+        parts = []
+        for where in self._graphs.parts(view, space, query, fetch) if fetch else ("",):
+            parts.append(f"{chosen} WHERE {view.records}{where} AND notEmpty(embedding){matches}")
+            if view.counters.n_removed:
+                # A record whose texts were changed has its vector in the row that it had before.
+                changed = f"SELECT label FROM {view.log.sql} WHERE {view.records}{where} AND empty(embedding){matches}"
+                parts.append(f"{chosen} WHERE {view.vectors} AND label IN ({changed})")
         found = self._read(
             collection_id,
-            f"SELECT label, sequence, bound FROM ({ranked}) ORDER BY bound, sequence LIMIT {n}",
+            f"SELECT label, sequence, bound, upper FROM ({' UNION ALL '.join(parts)}) ORDER BY bound, sequence LIMIT {n}",
             expression,
         )
-        return Ranked(
-            found["label"].to_numpy(), found["sequence"].to_numpy(), found["bound"].to_numpy()
-        )
+        columns = ("label", "sequence", "bound", "upper")
+        return Ranked(*(found[name].to_numpy() for name in columns))
 
     def count(
         self,
@@ -83,6 +95,20 @@ class Ranking(VectorRanking):
         counted = f"SELECT toInt64(count()) AS n FROM {view.log.sql} WHERE {view.records}{matching(expression, ids)}"
         return int(self._read(collection_id, counted, expression)["n"][0].as_py())
 
+    def n_covered(self, collection_id: UUID) -> int:
+        return self._graphs.end(self._view(collection_id))
+
+    def build(
+        self, collection_id: UUID, space: Space, on_labels: Callable[[int], object] = lambda _: None
+    ) -> bool:
+        view = self._view(collection_id)
+        try:
+            return self._graphs.build(view, space, on_labels)
+        except NoTableError:
+            # Says whether the collection was deleted or moved.
+            self._read(collection_id, f"SELECT label FROM {view.log.sql} LIMIT 0", None)
+            raise
+
 
 def matching(expression: Expression | None, ids: Sequence[str] | None) -> str:
     """Return what is added to a condition of records; the empty text where all match."""
@@ -90,10 +116,10 @@ def matching(expression: Expression | None, ids: Sequence[str] | None) -> str:
     return added if ids is None else f"{added} AND {one_of_texts('id', list(ids))}"
 
 
-def bound(space: Space, query: NDArray[np.float32]) -> str:
-    """Return the expression of `Ranked.bounds`, as Float32.
+def bounds(space: Space, query: NDArray[np.float32]) -> tuple[str, str]:
+    """Return the expressions of `Ranked.bounds` and `Ranked.upper`, as Float32.
 
-    It is computed in float64, as `index.exact.distances` does it, and the two differ by rounding: in a sum of n
+    A distance is computed in float64, as `index.exact.distances` does it, and the two differ by rounding: in a sum of n
     products by at most n eps times the sum of their sizes (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
     For `l2` that is the distance itself, for `cosine` 1, for `ip` the product of the norms. It is counted four times, for
     both ways and what follows the sum. Rounding to float32 keeps the order.
@@ -102,20 +128,22 @@ def bound(space: Space, query: NDArray[np.float32]) -> str:
         space: The distance.
         query: Shape (dimension,), float32.
     """
-    error = 4 * (len(query) + 8) * _EPSILON
-    other = _vector(query.astype("<f8"))
+    part = 4 * (len(query) + 8) * _EPSILON
+    other = vector(query.astype("<f8"))
     if space == "l2":
-        lower = f"L2SquaredDistance(embedding, {other}) * {1 - error!r}"
-    elif space == "cosine":
+        distance = f"L2SquaredDistance(embedding, {other})"
+        return _float32(f"{distance} * {1 - part!r}"), _float32(f"{distance} * {1 + part!r}")
+    if space == "cosine":
         # Of a vector of zeros the distance is not a number, and 1 by definition.
-        lower = f"greatest(ifNotFinite(cosineDistance(embedding, {other}), 1.) - {error!r}, 0.)"
-    else:
-        norm = float(np.linalg.norm(query.astype(np.float64)))
-        length = f"L2Distance(embedding, arrayWithConstant({len(query)}, toFloat64(0)))"
-        lower = f"1. - dotProduct(embedding, {other}) - {error!r} * (1. + {norm!r} * {length})"
-    return f"toFloat32(greatest(least({lower}, {_LARGEST!r}), {-_LARGEST!r}))"
+        distance, error = f"ifNotFinite(cosineDistance(embedding, {other}), 1.)", repr(part)
+        lower, upper = (f"greatest({distance} {sign} {error}, 0.)" for sign in "-+")
+        return _float32(lower), _float32(upper)
+    distance = f"(1. - dotProduct(embedding, {other}))"
+    norm = float(np.linalg.norm(query.astype(np.float64)))
+    length = f"L2Distance(embedding, arrayWithConstant({len(query)}, toFloat64(0)))"
+    error = f"{part!r} * (1. + {norm!r} * {length})"
+    return _float32(f"{distance} - {error}"), _float32(f"{distance} + {error}")
 
 
-def _vector(values: NDArray[np.float64]) -> str:
-    """Return an expression for exactly these numbers."""
-    return f"reinterpret(unhex('{values.tobytes().hex()}'), 'Array(Float64)')"
+def _float32(number: str) -> str:
+    return f"toFloat32(greatest(least({number}, {_LARGEST!r}), {-_LARGEST!r}))"

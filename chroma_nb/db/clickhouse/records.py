@@ -361,7 +361,8 @@ class StoredRecords(StoredCatalogue):
 
     @property
     def ranking(self) -> VectorRanking:
-        return Ranking(self._view, self._read_matches)
+        at_server = not self._connection.is_embedded
+        return Ranking(self._view, self._read_matches, self._graphs, has_graphs=at_server)
 
     # -- what others have committed -------------------------------------------------------------
 
