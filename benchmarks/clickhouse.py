@@ -118,13 +118,9 @@ def searches(n: int, data: str | None, url: str) -> None:
     )
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(
-                db=kind,
-                path=folder,
-                clickhouse_url=url if kind == "clickhouse" else "",
-                progress=False,
-                memory_budget=NO_MEMORY,
-            )
+            at_server = bool(url) and kind == "clickhouse"
+            place = {"clickhouse_url": url} if at_server else {"path": folder}
+            settings = Settings(db=kind, progress=False, memory_budget=NO_MEMORY, **place)
             with chroma_nb.Client(settings) as client:
                 notes = client.create_collection(
                     "searched", configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
@@ -138,7 +134,7 @@ def searches(n: int, data: str | None, url: str) -> None:
                 report(kind, "the first search", first, first)
                 for name, every in FILTERS.items():
                     report(kind, f"exact{name}", *searched(notes, queries, vectors, every))
-                if url and kind == "clickhouse":
+                if at_server:
                     took = seconds(notes.build_index)
                     print(f"{kind:18} building the graph: {took:.1f} s, {n / took:,.0f} rows/s")
                     for name, every in FILTERS.items():

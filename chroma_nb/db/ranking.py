@@ -80,8 +80,16 @@ class VectorRanking(ABC):
         expression: Expression | None = None,
         *,
         ids: Sequence[str] | None = None,
+        roughly: bool = False,
     ) -> int:
-        """Return how many records match; the arguments are those of `rank`."""
+        """Return how many records match.
+
+        Args:
+            collection_id: As for `rank`, and so are `expression` and `ids`.
+            expression: The filter.
+            ids: Only these records.
+            roughly: An estimate is enough, where that is much cheaper.
+        """
 
     def n_covered(self, collection_id: UUID) -> int:
         """Return below which label the collection's graph has all records; 0: there is no graph. Cheap."""

@@ -61,7 +61,6 @@ class DatabaseSearch:
         expression: Expression | None,
         ids: Sequence[str] | None,
         fetch: int = 0,
-        n_matches: int = 0,
     ) -> Neighbors:
         """Find the k nearest matching records of each query, one query after the other.
 
@@ -71,7 +70,6 @@ class DatabaseSearch:
             expression: The filter; None matches all.
             ids: Only these records; None is all.
             fetch: Records that the DB's graph is asked for; 0: all are compared.
-            n_matches: How many records match, where a graph is asked.
 
         Returns:
             Labels and distances, (n_queries, min(k, matches)), nearest first.
@@ -84,7 +82,7 @@ class DatabaseSearch:
         width = k
         for row, query in enumerate(queries):
             found = self._by_graph(query, width, expression, ids, fetch) if fetch else None
-            if found is None or len(found[0]) < min(width, n_matches):
+            if found is None or len(found[0]) < width:
                 found = self._nearest(query, width, expression, ids)
             # Of all queries the same records match.
             width = len(found[0])

@@ -363,12 +363,12 @@ class RankedSegment(Segment):
         n_indexed = self._n_indexed(queries)
         n_allowed: int | None = None
         if filtered and (counts or n_indexed):
-            n_allowed = self._ranking.count(self.info.id, expression, ids=ids)
+            rough = self._ranking.count(self.info.id, expression, ids=ids, roughly=not counts)
+            n_allowed = rough if counts else max(1, rough)
         plan = self._plan(k, len(queries), n_allowed, n_indexed)
-        n_matches = n_live if n_allowed is None else n_allowed
-        found = search.search(queries, wanted, expression, ids, plan.fetch, n_matches)
+        found = search.search(queries, wanted, expression, ids, plan.fetch)
         if filtered and n_allowed is None:
-            # There are more where all that were wanted are there; nobody asks how many.
+            # Where as many come as were wanted, there may be more.
             plan = self._plan(k, len(queries), found.labels.shape[1], 0)
         return found, plan
 

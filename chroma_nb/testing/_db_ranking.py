@@ -100,6 +100,7 @@ class RankingTests:
                 found = ranked.rank(notes, query, 100, space, expression, ids=ids)
                 assert sorted(found.labels.tolist()) == sorted(matches.tolist())
                 assert ranked.count(notes, expression, ids=ids) == len(matches)
+                assert 0 <= ranked.count(notes, expression, ids=ids, roughly=True) <= 38
                 kinds = [np.int64, np.int64, np.float32, np.float32]
                 assert [array.dtype for array in found] == kinds
                 rows = db.fetch(notes, found.labels, ())

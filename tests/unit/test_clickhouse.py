@@ -677,3 +677,15 @@ def test_a_graph_is_built_piece_by_piece(
     late = vectors_of([101])[0]
     assert db.ranking.rank(notes, late, 1, "l2", fetch=8).labels.tolist() == [101]
     assert db.ranking.rank(notes, vectors_of([90])[0], 1, "l2", fetch=8).labels.tolist() == [89]
+
+
+def test_no_record_is_found_twice_by_a_graph(db: Any, notes: uuid.UUID) -> None:
+    insert(db, notes, [f"r{row:03}" for row in range(60)])
+    assert db.ranking.build(notes, "l2")
+    view = db._view(notes)
+    # Another server has built at the same time, and this one has asked long ago where the graph ends.
+    table = f"`{view.log.table}_graph`"
+    db._connection.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE label >= 20")
+    db._graphs._ends[view.log.table] = (30, db._graphs._ends[view.log.table][1])
+    found = db.ranking.rank(notes, vectors_of([40])[0], 5, "l2", fetch=20)
+    assert found.labels.tolist() == [40, 39, 41, 38, 42]

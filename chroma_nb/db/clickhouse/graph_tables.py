@@ -40,6 +40,8 @@ _LINKS, _CANDIDATES = 16, 100
 #: Numbers of vectors that are copied by the first statement, and seconds that one should take: far fewer than an answer may
 #: (`Settings.timeout_seconds`). Each piece has a graph of its own; 5 of them are asked in twice the time of 1, 20 in 4 times.
 _PIECE_NUMBERS, _PIECE_SECONDS = 1_000 * 384, 10.0
+#: Rows that are read together at least: those that a graph finds are far from each other.
+_GRANULE_ROWS = 64
 #: How long it is not asked again where a graph ends. One that has grown meanwhile is used a little later.
 _LOOK_SECONDS = 30.0
 #: Vectors of other lengths are not compared in float32, as the graph does it; see `index.exact.are_ordinary`.
@@ -84,25 +86,24 @@ class GraphTables:
         # One that another server has built may have vectors of later commits.
         return min(end, view.counters.next_label)
 
-    def parts(
-        self, view: View, space: Space, query: NDArray[np.float32], fetch: int
-    ) -> tuple[str, str]:
-        """Return conditions, to be added to others: of the labels that a graph finds, and of those of its tail.
+    def found(
+        self, view: View, space: Space, query: NDArray[np.float32], fetch: int, columns: str
+    ) -> str:
+        """Return a query of the vectors that a graph finds nearest.
 
         Args:
             view: The view.
             space: The distance, of which there is a graph.
             query: Shape (dimension,), float32.
-            fetch: Labels that the graph finds.
+            fetch: How many.
+            columns: What is selected of `label` and `embedding`.
         """
-        table = identifier(view.log.table + GRAPH)
         distance = f"{_DISTANCES[space]}(embedding, {vector(query.astype('<f4'))})"
         # Without a condition: ClickHouse would return too few then.
-        found = (
-            f"SELECT label FROM {table} ORDER BY {distance} LIMIT {fetch} "
+        return (
+            f"SELECT {columns} FROM {identifier(view.log.table + GRAPH)} ORDER BY {distance} LIMIT {fetch} "
             f"SETTINGS max_limit_for_vector_search_queries = {max(1_000, fetch)}"
         )
-        return f" AND label IN ({found})", f" AND label >= {self.end(view)}"
 
     def build(self, view: View, space: Space, on_labels: Callable[[int], object]) -> bool:
         """Make the view's graph, or bring it up to date; say whether there is one.
@@ -125,7 +126,7 @@ class GraphTables:
         self._connection.command(
             f"CREATE TABLE IF NOT EXISTS {table} (label Int64, embedding Array(Float32) CODEC(NONE), "
             f"INDEX by_embedding embedding TYPE {index} GRANULARITY 100000000) ENGINE = MergeTree ORDER BY label "
-            "SETTINGS index_granularity = 1024, max_bytes_to_merge_at_max_space_in_pool = 1, "
+            f"SETTINGS index_granularity = {_GRANULE_ROWS}, max_bytes_to_merge_at_max_space_in_pool = 1, "
             "max_bytes_to_merge_at_min_space_in_pool = 1"
         )
         step = max(1, _PIECE_NUMBERS // dimension)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from chroma_nb.types import Space
 
 _EPSILON = float(np.finfo(np.float64).eps)
+#: A rough count looks at so many ranges of so many labels, which are read together.
+_SAMPLES, _SAMPLE_ROWS = 8, 1_024
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -65,22 +67,41 @@ class Ranking(VectorRanking):
     ) -> Ranked:
         view = self._view(collection_id)
         lower, upper = bounds(space, query)
-        chosen = f"SELECT label, sequence, {lower} AS bound, {upper} AS upper FROM {view.log.sql}"
-        matches = matching(expression, ids)
+        near, matches = f"{lower} AS bound, {upper} AS upper", matching(expression, ids)
         parts = []
-        for where in self._graphs.parts(view, space, query, fetch) if fetch else ("",):
-            parts.append(f"{chosen} WHERE {view.records}{where} AND notEmpty(embedding){matches}")
-            if view.counters.n_removed:
-                # A record whose texts were changed has its vector in the row that it had before.
-                changed = f"SELECT label FROM {view.log.sql} WHERE {view.records}{where} AND empty(embedding){matches}"
-                parts.append(f"{chosen} WHERE {view.vectors} AND label IN ({changed})")
-        found = self._read(
+        if fetch:
+            # The vectors of the graph's table, as those of the log are in larger pieces.
+            found = self._graphs.found(view, space, query, fetch, f"label, {near}")
+            labels = self._graphs.found(view, space, query, fetch, "label")
+            live = f"SELECT label, sequence FROM {view.log.sql} WHERE {view.records} AND label IN ({labels}){matches}"
+            parts.append(
+                f"SELECT label, sequence, bound, upper FROM ({found}) AS f INNER JOIN ({live}) AS r USING (label)"
+            )
+            end = self._graphs.end(view)
+            if end < view.counters.next_label:
+                parts += self._ranked(view, near, f" AND label >= {end}{matches}")
+        else:
+            parts += self._ranked(view, near, matches)
+        # A graph has a label twice that two servers have built, and the tail may have it, too, where the graph has grown.
+        once = " LIMIT 1 BY label" if fetch else ""
+        table = self._read(
             collection_id,
-            f"SELECT label, sequence, bound, upper FROM ({' UNION ALL '.join(parts)}) ORDER BY bound, sequence LIMIT {n}",
+            f"SELECT label, sequence, bound, upper FROM ({' UNION ALL '.join(parts)}) ORDER BY bound, sequence{once} LIMIT {n}",
             expression,
         )
-        columns = ("label", "sequence", "bound", "upper")
-        return Ranked(*(found[name].to_numpy() for name in columns))
+        return Ranked(*(table[name].to_numpy() for name in ("label", "sequence", "bound", "upper")))
+
+    def _ranked(self, view: View, near: str, where: str) -> list[str]:
+        """Return queries of the records of a view for which a condition holds, with their bounds."""
+        chosen = f"SELECT label, sequence, {near} FROM {view.log.sql}"
+        parts = [f"{chosen} WHERE {view.records} AND notEmpty(embedding){where}"]
+        if view.counters.n_removed:
+            # A record whose texts were changed has its vector in the row that it had before.
+            changed = (
+                f"SELECT label FROM {view.log.sql} WHERE {view.records} AND empty(embedding){where}"
+            )
+            parts.append(f"{chosen} WHERE {view.vectors} AND label IN ({changed})")
+        return parts
 
     def count(
         self,
@@ -88,12 +109,23 @@ class Ranking(VectorRanking):
         expression: Expression | None = None,
         *,
         ids: Sequence[str] | None = None,
+        roughly: bool = False,
     ) -> int:
         view = self._view(collection_id)
+        n_records, end = view.counters.n_records, view.counters.next_label
         if expression is None and ids is None:
-            return view.counters.n_records
-        counted = f"SELECT toInt64(count()) AS n FROM {view.log.sql} WHERE {view.records}{matching(expression, ids)}"
-        return int(self._read(collection_id, counted, expression)["n"][0].as_py())
+            return n_records
+        if roughly and ids is not None:
+            return min(n_records, len(ids))
+        matches, ranges = matching(expression, ids), ""
+        if roughly and end > 2 * _SAMPLES * _SAMPLE_ROWS:
+            starts = np.linspace(0, end - _SAMPLE_ROWS, _SAMPLES, dtype=np.int64).tolist()
+            between = [f"label BETWEEN {at} AND {at + _SAMPLE_ROWS - 1}" for at in starts]
+            ranges = f" AND ({' OR '.join(between)})"
+        counted = f"SELECT toInt64(countIf(true{matches})) AS n, toInt64(count()) AS looked_at FROM {view.log.sql}"
+        table = self._read(collection_id, f"{counted} WHERE {view.records}{ranges}", expression)
+        n, looked_at = table["n"][0].as_py(), table["looked_at"][0].as_py()
+        return int(n) if not ranges else n * n_records // max(1, looked_at)
 
     def n_covered(self, collection_id: UUID) -> int:
         return self._graphs.end(self._view(collection_id))
