@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 #: Candidates beyond the wanted ones, at least, and one for so many of those. So few distances are left open that these are
 #: enough, but for many that are nearly equal.
 _MORE, _MORE_OF = 8, 8
-#: Records that a graph is asked for beyond those that it has to find.
-_FETCH_MORE = 16
 #: Where they are not: so many times as many.
 _MORE_TIMES = 16
+#: Records that a graph is asked for beyond those that it has to find.
+_FETCH_MORE = 16
 #: Bytes of a candidate: as the DB's answer and as arrays, its distance, its place in the order.
 _CANDIDATE_BYTES = 2 * 24 + 4 + 16
 _LESS = ("ask for fewer results: n_results=10",)
