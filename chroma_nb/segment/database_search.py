@@ -120,10 +120,11 @@ class DatabaseSearch:
         fetch: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the k nearest of the matches that a graph finds and of those that it does not cover."""
-        what = f"Comparing {k:,} records of collection [{self._info.name}]"
         # A few more: a graph compares numbers that are rounded.
         fetch += max(_FETCH_MORE, fetch // _MORE_OF)
-        with WORKSPACE.take_all(k * _CANDIDATE_BYTES, what, *_LESS):
+        n = max(k, fetch)
+        what = f"Comparing {n:,} records of collection [{self._info.name}]"
+        with WORKSPACE.take_all(n * _CANDIDATE_BYTES, what, *_LESS):
             ranked = self._ranking.rank(
                 self._info.id, query, k, self._info.space, expression, ids=ids, fetch=fetch
             )

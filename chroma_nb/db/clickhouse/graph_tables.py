@@ -77,7 +77,7 @@ class GraphTables:
         if again or at is None or time.monotonic() - at > _LOOK_SECONDS:
             at = time.monotonic()
             try:
-                sql = f"SELECT toInt64(max(label) + 1) FROM {identifier(table + GRAPH)} HAVING count() > 0"
+                sql = f"SELECT toInt64(max(label) + 1) FROM {self.table(view)} HAVING count() > 0"
                 rows = self._connection.rows(sql)
                 end = rows[0][0] if rows else 0
             except NoTableError:
@@ -86,22 +86,23 @@ class GraphTables:
         # One that another server has built may have vectors of later commits.
         return min(end, view.counters.next_label)
 
-    def found(
-        self, view: View, space: Space, query: NDArray[np.float32], fetch: int, columns: str
-    ) -> str:
-        """Return a query of the vectors that a graph finds nearest.
+    def table(self, view: View) -> str:
+        """Return the table of a view's graph, as SQL."""
+        return identifier(view.log.table + GRAPH)
+
+    def found(self, view: View, space: Space, query: NDArray[np.float32], fetch: int) -> str:
+        """Return a query of the labels that a graph finds nearest.
 
         Args:
             view: The view.
             space: The distance, of which there is a graph.
             query: Shape (dimension,), float32.
             fetch: How many.
-            columns: What is selected of `label` and `embedding`.
         """
         distance = f"{_DISTANCES[space]}(embedding, {vector(query.astype('<f4'))})"
         # Without a condition: ClickHouse would return too few then.
         return (
-            f"SELECT {columns} FROM {identifier(view.log.table + GRAPH)} ORDER BY {distance} LIMIT {fetch} "
+            f"SELECT label FROM {self.table(view)} ORDER BY {distance} LIMIT {fetch} "
             f"SETTINGS max_limit_for_vector_search_queries = {max(1_000, fetch)}"
         )
 
@@ -120,7 +121,7 @@ class GraphTables:
         on_labels(start)
         if start < stop and self._lengths_vary(view, start, stop):
             return start > 0
-        table = identifier(view.log.table + GRAPH)
+        table = self.table(view)
         index = f"vector_similarity('hnsw', '{_DISTANCES[space]}', {dimension}, '{_QUANTIZATION}', {_LINKS}, {_CANDIDATES})"
         # Merged parts would get their graph anew.
         self._connection.command(

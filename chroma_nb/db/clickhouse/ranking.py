@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from chroma_nb.db.clickhouse.dialect import condition
 from chroma_nb.db.clickhouse.errors import NoTableError
-from chroma_nb.db.clickhouse.literals import one_of_texts, vector
+from chroma_nb.db.clickhouse.literals import one_of_labels, one_of_texts, vector
 from chroma_nb.db.ranking import Ranked, VectorRanking
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _EPSILON = float(np.finfo(np.float64).eps)
 #: A rough count looks at so many ranges of so many labels, which are read together.
 _SAMPLES, _SAMPLE_ROWS = 8, 1_024
+_NO_LABELS, _NO_BOUNDS = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+_NONE = Ranked(_NO_LABELS, _NO_LABELS, _NO_BOUNDS, _NO_BOUNDS)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -65,43 +67,76 @@ class Ranking(VectorRanking):
         ids: Sequence[str] | None = None,
         fetch: int = 0,
     ) -> Ranked:
-        view = self._view(collection_id)
-        lower, upper = bounds(space, query)
-        near, matches = f"{lower} AS bound, {upper} AS upper", matching(expression, ids)
-        parts = []
-        if fetch:
-            # The vectors of the graph's table, as those of the log are in larger pieces.
-            found = self._graphs.found(view, space, query, fetch, f"label, {near}")
-            labels = self._graphs.found(view, space, query, fetch, "label")
-            live = f"SELECT label, sequence FROM {view.log.sql} WHERE {view.records} AND label IN ({labels}){matches}"
-            parts.append(
-                f"SELECT label, sequence, bound, upper FROM ({found}) AS f INNER JOIN ({live}) AS r USING (label)"
-            )
-            end = self._graphs.end(view)
-            if end < view.counters.next_label:
-                parts += self._ranked(view, near, f" AND label >= {end}{matches}")
-        else:
-            parts += self._ranked(view, near, matches)
-        # A graph has a label twice that two servers have built, and the tail may have it, too, where the graph has grown.
-        once = " LIMIT 1 BY label" if fetch else ""
+        view, matches = self._view(collection_id), matching(expression, ids)
+        if not fetch:
+            return self._nearest(collection_id, view, query, n, space, expression, matches)
+        found = self._found(collection_id, view, query, space, expression, matches, fetch)
+        end = self._graphs.end(view)
+        if end < view.counters.next_label:
+            where = f" AND label >= {end}{matches}"
+            tail = self._nearest(collection_id, view, query, n, space, expression, where)
+            # In both are labels by which the graph has grown meanwhile.
+            found = _joined(found, tail, ~np.isin(tail.labels, found.labels))
+        first = np.lexsort((found.sequences, found.bounds))[:n]
+        return _joined(_NONE, found, first)
+
+    def _nearest(
+        self,
+        collection_id: UUID,
+        view: View,
+        query: NDArray[np.float32],
+        n: int,
+        space: Space,
+        expression: Expression | None,
+        where: str,
+    ) -> Ranked:
+        """Return the first n of all records for which a condition holds."""
         table = self._read(
             collection_id,
-            f"SELECT label, sequence, bound, upper FROM ({' UNION ALL '.join(parts)}) ORDER BY bound, sequence{once} LIMIT {n}",
+            f"SELECT label, sequence, bound, upper FROM ({self._ranked(view, _near(space, query), where)}) "
+            f"ORDER BY bound, sequence LIMIT {n}",
             expression,
         )
         return Ranked(*(table[name].to_numpy() for name in ("label", "sequence", "bound", "upper")))
 
-    def _ranked(self, view: View, near: str, where: str) -> list[str]:
-        """Return queries of the records of a view for which a condition holds, with their bounds."""
+    def _found(
+        self,
+        collection_id: UUID,
+        view: View,
+        query: NDArray[np.float32],
+        space: Space,
+        expression: Expression | None,
+        matches: str,
+        fetch: int,
+    ) -> Ranked:
+        """Return the records that match among those that the graph finds, in the order of their labels."""
+        found = self._graphs.found(view, space, query, fetch)
+        live = self._read(
+            collection_id,
+            f"SELECT label, sequence FROM {view.log.sql} WHERE {view.records} AND label IN ({found}){matches} ORDER BY label",
+            expression,
+        )
+        labels, sequences = live["label"].to_numpy(), live["sequence"].to_numpy()
+        # Of the graph's table, as those of the log are in larger pieces. Two servers may have copied a label.
+        near = self._read(
+            collection_id,
+            f"SELECT label, {_near(space, query)} FROM {self._graphs.table(view)} WHERE {one_of_labels('label', labels)} "
+            "ORDER BY label LIMIT 1 BY label",
+            None,
+        )
+        return Ranked(labels, sequences, near["bound"].to_numpy(), near["upper"].to_numpy())
+
+    def _ranked(self, view: View, near: str, where: str) -> str:
+        """Return a query of the records of a view for which a condition holds, with their bounds."""
         chosen = f"SELECT label, sequence, {near} FROM {view.log.sql}"
-        parts = [f"{chosen} WHERE {view.records} AND notEmpty(embedding){where}"]
-        if view.counters.n_removed:
-            # A record whose texts were changed has its vector in the row that it had before.
-            changed = (
-                f"SELECT label FROM {view.log.sql} WHERE {view.records} AND empty(embedding){where}"
-            )
-            parts.append(f"{chosen} WHERE {view.vectors} AND label IN ({changed})")
-        return parts
+        ranked = f"{chosen} WHERE {view.records} AND notEmpty(embedding){where}"
+        if not view.counters.n_removed:
+            return ranked
+        # A record whose texts were changed has its vector in the row that it had before.
+        changed = (
+            f"SELECT label FROM {view.log.sql} WHERE {view.records} AND empty(embedding){where}"
+        )
+        return f"{ranked} UNION ALL {chosen} WHERE {view.vectors} AND label IN ({changed})"
 
     def count(
         self,
@@ -175,6 +210,21 @@ def bounds(space: Space, query: NDArray[np.float32]) -> tuple[str, str]:
     length = f"L2Distance(embedding, arrayWithConstant({len(query)}, toFloat64(0)))"
     error = f"{part!r} * (1. + {norm!r} * {length})"
     return _float32(f"{distance} - {error}"), _float32(f"{distance} + {error}")
+
+
+def _joined(ranked: Ranked, other: Ranked, rows: NDArray[Any]) -> Ranked:
+    """Return these records, and those of the other in these rows."""
+    return Ranked(
+        np.concatenate([ranked.labels, other.labels[rows]]),
+        np.concatenate([ranked.sequences, other.sequences[rows]]),
+        np.concatenate([ranked.bounds, other.bounds[rows]]),
+        np.concatenate([ranked.upper, other.upper[rows]]),
+    )
+
+
+def _near(space: Space, query: NDArray[np.float32]) -> str:
+    lower, upper = bounds(space, query)
+    return f"{lower} AS bound, {upper} AS upper"
 
 
 def _float32(number: str) -> str:
