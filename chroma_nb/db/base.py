@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.check_report import CollectionCheck
+    from chroma_nb.db.ranking import VectorRanking
     from chroma_nb.filters.expression import Expression
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, FieldSummary
@@ -491,6 +492,11 @@ class DB(Catalogue):
         What later commits append can be read from it, too. Where the DB is shared, the commit that has fixed the
         dimension may be newer than the view.
         """
+
+    @property
+    def ranking(self) -> VectorRanking | None:
+        """What compares vectors in the database, where a collection does not fit into memory; None: they are read for that."""
+        return None
 
     @abstractmethod
     def compact(self, collection_id: UUID) -> None:

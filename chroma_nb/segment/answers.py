@@ -185,14 +185,14 @@ def explanation(
         ids: Only these records; None is all.
         started: When the query came, on the clock of `time.perf_counter`.
     """
-    found, plan = segment.search(queries, n_results, expression, ids)
+    found, plan = segment.search(queries, n_results, expression, ids, counts=True)
     elapsed = time.perf_counter() - started
     return {
         "collection": segment.info.name,
         "engine": segment.form,
         **plan.to_dict(),
         "n_found": int(found.labels.shape[1]),
-        "answered_from": "memory" if segment.resident_bytes else "disk",
+        "answered_from": plan.where or ("memory" if segment.resident_bytes else "disk"),
         "held_because": "",
         "resident_bytes": segment.resident_bytes,
         **({"sparse_bytes": sparse} if (sparse := segment.sparse_bytes) else {}),

@@ -81,6 +81,10 @@ def _sample(source: VectorSource, end: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.concatenate(parts))
 
 
+class _ClosingError(Exception):
+    """The store is being closed."""
+
+
 class Graphs:
     """Builds graphs and brings them up to date.
 
@@ -183,6 +187,37 @@ class Graphs:
         else:
             self._to_save[slot.collection_id] = (slot, time.monotonic() + _SAVE_WITHIN_SECONDS)
             self._saver.request(slot.collection_id, _SAVE_SECONDS)
+
+    def is_in_database(self, collection_id: UUID) -> bool:
+        """Say whether the database holds a graph of a collection; a compaction drops it."""
+        ranking = self.db.ranking
+        return ranking is not None and ranking.has_graphs and ranking.n_covered(collection_id) > 0
+
+    def build_in_database(self, collection_id: UUID, *, in_background: bool = False) -> bool:
+        """Bring a graph up to date that the database holds; say whether it can.
+
+        Args:
+            collection_id: A collection that does not fit into memory.
+            in_background: Nobody waits for it; it ends where the store is closed.
+        """
+        ranking, extent = self.db.ranking, self.db.extent(collection_id)
+        if ranking is None or not ranking.has_graphs:
+            return False
+        info = self.db.get_collection(collection_id)
+        if info.dimension is None or not self._saved.are_wanted(extent.n_records, info.dimension):
+            return False
+        shown = self.settings.progress and not in_background
+        title = f"Building the graph in {ranking.name}"
+        with progress_bar(extent.next_label, title, did="linked", enabled=shown) as bar:
+
+            def on_labels(n: int) -> None:
+                bar.update(n)
+                if in_background and self.closing:
+                    raise _ClosingError
+
+            with contextlib.suppress(_ClosingError):
+                return ranking.build(collection_id, info.space, on_labels)
+        return False
 
     def _save_when_unused(self, collection_id: UUID) -> None:
         slot, until = self._to_save.pop(collection_id)

@@ -375,6 +375,7 @@ class SegmentManager:
         with slot.write_lock:
             if self.db.shared:
                 self._view.catch_up_locked(slot)
+            slot.lost_graph = slot.lost_graph or self._graphs.is_in_database(collection_id)
             with slot.lock.write():
                 was_loaded = slot.segment is not None
                 self.residents.drop(slot, save=False, reason="its file is compacted")
@@ -383,6 +384,8 @@ class SegmentManager:
             slot.least_bytes = None
             if was_loaded:
                 self._load(slot)
+            if slot.lost_graph:
+                self._builder.request(collection_id, 0)
 
     def _compact_files(self, collection_id: UUID) -> None:
         with self._derived.looking_again():
@@ -488,6 +491,7 @@ class SegmentManager:
             try:
                 # The disk space of deleted records is given back now at the latest.
                 compact = keep and self._is_worth_compacting(slot.collection_id)
+                compact = compact and not self._graphs.is_in_database(slot.collection_id)
                 wanted = keep and not compact
                 wanted = wanted and self.residents.is_worth_saving(slot, saving_until)
                 self.residents.drop(slot, save=wanted, reason="the store is closed")
@@ -548,6 +552,9 @@ class SegmentManager:
         """Compact a collection, and bring its graph up to date, where that is worth it."""
         if self._is_worth_compacting(collection_id):
             self.compact(collection_id)
+        if slot.lost_graph:
+            slot.lost_graph = False
+            self._graphs.build_in_database(collection_id, in_background=True)
         self.residents.drop_if_in_doubt(slot)
         with slot.lock.read():
             segment = slot.segment
@@ -567,10 +574,17 @@ class SegmentManager:
     def build(self, collection_id: UUID) -> None:
         """Load a collection, and add all its records to its graph, if it is large enough for one.
 
+        One that does not fit gets a graph in the database, where that can hold one.
+
         Raises:
             MemoryBudgetError: The collection, or the smallest form of its graph, does not fit.
         """
-        self.load(collection_id)
+        try:
+            self.load(collection_id)
+        except MemoryBudgetError:
+            if not self._graphs.build_in_database(collection_id):
+                raise
+            return
         self._graphs.build(self._slots.get(collection_id), in_background=False)
 
 

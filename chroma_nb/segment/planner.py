@@ -60,18 +60,23 @@ class Facts:
 class Plan:
     """What will be done, and why.
 
-    `fetch` is how many neighbours the graph or the codes are asked for, 0 where they are not asked.
+    `fetch` is how many neighbours the graph or the codes are asked for, 0 where they are not asked. `where` is the database
+    that carries it out, if that is not this process.
     """
 
     strategy: Strategy
     reason: str
     fetch: int
     facts: Facts
+    where: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain values."""
+        strategy = self.strategy.value
+        if self.where and self.strategy is not Strategy.EMPTY:
+            strategy = f"{strategy} in {self.where}"
         return {
-            "strategy": self.strategy.value,
+            "strategy": strategy,
             "reason": self.reason,
             "fetch": self.fetch,
             **asdict(self.facts),

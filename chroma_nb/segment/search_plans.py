@@ -31,7 +31,10 @@ def dense_plan(segment: Segment, plan: Plan, n_bytes: int) -> dict[str, Any]:
         Strategy.EXACT: facts.n_live,
         Strategy.EXACT_SUBSET: facts.n_allowed,
     }.get(plan.strategy, facts.n_live - facts.n_indexed)
-    return {**plan.to_dict(), **_around(segment), "rows_read": rows, "work_bytes": n_bytes}
+    around = _around(segment)
+    if plan.where:
+        around["answered_from"] = plan.where
+    return {**plan.to_dict(), **around, "rows_read": rows, "work_bytes": n_bytes}
 
 
 def sparse_plan(segment: Segment, key: str, n_allowed: int | None, n_bytes: int) -> dict[str, Any]:

@@ -233,6 +233,12 @@ class _Searcher:
         """The place in storage order of each label; None where labels are in order."""
         return self._metadata.sequences()
 
+    def _places(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return numbers of labels (int64, shape (n,), rising) that are in storage order, as `_in_order` does."""
+        if self._segment.finds_matches:
+            return self._metadata.stored(labels, ()).sequences
+        return self._in_order(labels)
+
     def _in_order(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
         return labels if self._order is None else self._order[labels]
 
@@ -248,7 +254,10 @@ class _Searcher:
             rooms: Where the memory of what each `Knn` finds is held.
         """
         leaves = list(knn_leaves(rank))
-        mask = self._metadata.mask(self._expression, None) if leaves else None
+        is_sparse = any(isinstance(leaf.query, SparseVector) for leaf in leaves)
+        mask = None
+        if is_sparse or (leaves and not self._segment.finds_matches):
+            mask = self._metadata.mask(self._expression, None)
         parts = self._parts = list(self._neighbours(leaves, mask, rooms))
         labels = np.unique(np.concatenate([_NO_LABELS, *(part.labels for part in parts)]))
         n_bytes = 2 * 8 * len(parts) + _NODE_BYTES * (_NODES + _depth(rank)) + _CANDIDATE_BYTES
@@ -257,8 +266,9 @@ class _Searcher:
             distances = np.full((len(parts), len(labels)), np.nan)
             for row, part in zip(distances, parts, strict=True):
                 row[np.searchsorted(labels, part.labels)] = part.distances
-            if self._order is not None:
-                by_storage = np.argsort(self._order[labels], kind="stable")
+            places = self._places(labels)
+            if np.any(places[1:] < places[:-1]):
+                by_storage = np.argsort(places, kind="stable")
                 labels, distances = labels[by_storage], distances[:, by_storage]
             scores = evaluate(rank, distances)
             best = scores.best_first()
@@ -275,12 +285,17 @@ class _Searcher:
         near: Neighbors | None = None
         plan: Plan | None = None
         most = n_live if mask is None else int(np.count_nonzero(mask))
-        n_allowed = None if self._expression is None else most
+        filtered = self._expression is not None
         if k and len(self._queries):
             # All of them together: the vectors are read once.
-            filtered = self._expression is not None
             rooms.enter_context(self._room_for_neighbors(min(k, most) * len(self._queries)))
-            near, plan = self._segment.nearest(self._queries, k, mask, filtered=filtered)
+            if self._segment.finds_matches:
+                near, plan = self._segment.search(
+                    self._queries, k, self._expression, counts=self._plans is not None
+                )
+            else:
+                near, plan = self._segment.nearest(self._queries, k, mask, filtered=filtered)
+        n_allowed = most if filtered else None
         row = n_more = 0
         for leaf in leaves:
             if isinstance(leaf.query, SparseVector):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from chroma_nb.db.base import DB, Changes, RecordRows
 from chroma_nb.errors import StoreCorruptError
+from chroma_nb.index.exact import are_ordinary, norms_of
 from chroma_nb.progress import progress_bar
 from chroma_nb.segment import planner
+from chroma_nb.segment.database_search import DatabaseSearch
 from chroma_nb.segment.loaded import LoadedMetadata
 from chroma_nb.segment.planner import Facts, Plan, Strategy
 from chroma_nb.segment.snapshot import open_snapshot, pass_over, save_snapshot
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from chroma_nb.db.base import Extent, TextSizes
+    from chroma_nb.db.ranking import VectorRanking
     from chroma_nb.filters.expression import Expression
     from chroma_nb.segment.base import MetadataReader
     from chroma_nb.segment.derived_files import DerivedFiles
@@ -37,6 +41,9 @@ class Segment:
 
     Whoever uses it holds the collection's lock; it has none of its own.
     """
+
+    #: `search` does not need a mask, and making one would cost more than the search.
+    finds_matches: ClassVar[bool] = False
 
     def __init__(
         self, info: CollectionInfo, metadata: MetadataReader, vectors: ExactReader | None
@@ -66,20 +73,26 @@ class Segment:
         """Bytes of that which searches by words and sparse vectors have made."""
         return 0
 
-    def plan(self, k: int, n_queries: int, n_allowed: int | None) -> Plan:
+    def plan(
+        self, k: int, n_queries: int, n_allowed: int | None, n_indexed: int | None = None
+    ) -> Plan:
         """Choose how to answer."""
-        loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
-        graph = None if loaded is None else loaded.graph
+        code_bytes = 0
+        if n_indexed is None:
+            loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
+            graph = None if loaded is None else loaded.graph
+            n_indexed = 0 if graph is None else len(graph)
+            code_bytes = 0 if graph is None else graph.code_bytes
         return planner.plan(
             Facts(
                 n_live=self.metadata.n_live,
                 dimension=self.info.dimension or 0,
                 n_allowed=n_allowed,
                 n_results=k,
-                n_indexed=0 if graph is None else len(graph),
+                n_indexed=n_indexed,
                 ef_search=self.ef_search,
                 n_queries=n_queries,
-                code_bytes=0 if graph is None else graph.code_bytes,
+                code_bytes=code_bytes,
             )
         )
 
@@ -89,6 +102,8 @@ class Segment:
         k: int,
         expression: Expression | None = None,
         ids: Sequence[str] | None = None,
+        *,
+        counts: bool = False,
     ) -> tuple[Neighbors, Plan]:
         """Find the k nearest records of each query among those that match.
 
@@ -97,6 +112,7 @@ class Segment:
             k: Neighbours wanted, at least 1.
             expression: The filter.
             ids: Only records with these ids; unknown ones are ignored.
+            counts: The plan has to say how many match, also where that is not known otherwise.
 
         Returns:
             Neighbours, exactly min(k, matches) in each row, and the plan that found them.
@@ -310,10 +326,79 @@ class LoadedSegment(Segment):
         self.version = version
 
 
+class RankedSegment(Segment):
+    """A segment that holds nothing, of a DB that compares vectors itself.
+
+    Args:
+        ranking: The DB's.
+        info: The collection.
+        metadata: Reads its records.
+        vectors: Reads its vectors.
+    """
+
+    finds_matches = True
+
+    def __init__(
+        self,
+        ranking: VectorRanking,
+        info: CollectionInfo,
+        metadata: MetadataReader,
+        vectors: ExactReader | None,
+    ) -> None:
+        super().__init__(info, metadata, vectors)
+        self._ranking = ranking
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        expression: Expression | None = None,
+        ids: Sequence[str] | None = None,
+        *,
+        counts: bool = False,
+    ) -> tuple[Neighbors, Plan]:
+        n_live, vectors = self.metadata.n_live, self.vectors
+        if not n_live or vectors is None:
+            return self.nearest(queries, k, None, filtered=False)
+        search = DatabaseSearch(self._ranking, self.info, n_live, lambda: vectors.source)
+        wanted = min(k, n_live)
+        filtered = expression is not None or ids is not None
+        n_indexed = self._n_indexed(queries)
+        n_allowed: int | None = None
+        if filtered and (counts or n_indexed):
+            rough = self._ranking.count(self.info.id, expression, ids=ids, roughly=not counts)
+            n_allowed = rough if counts else max(1, rough)
+        plan = self._plan(k, len(queries), n_allowed, n_indexed)
+        found = search.search(queries, wanted, expression, ids, plan.fetch)
+        if filtered and n_allowed is None:
+            # Where as many come as were wanted, there may be more.
+            plan = self._plan(k, len(queries), found.labels.shape[1], 0)
+        return found, plan
+
+    def _n_indexed(self, queries: NDArray[np.float32]) -> int:
+        """Return how many records a graph covers that can be asked for these queries."""
+        if not self._ranking.has_graphs:
+            return 0
+        norms = norms_of(queries)
+        end = self._ranking.n_covered(self.info.id) if norms.all() and are_ordinary(norms) else 0
+        return max(0, self.metadata.n_live - (self.metadata.n_labels - end)) if end else 0
+
+    def _plan(self, k: int, n_queries: int, n_allowed: int | None, n_indexed: int) -> Plan:
+        name = self._ranking.name
+        made = self.plan(k, n_queries, n_allowed, n_indexed)
+        if not n_indexed and made.strategy is not Strategy.EMPTY:
+            reason = f"the collection is not in memory, and {name} has its vectors"
+            made = replace(made, reason=reason)
+        return replace(made, where=name)
+
+
 def stored_segment(db: DB, info: CollectionInfo) -> Segment:
     """Return a segment that answers from the DB and holds no memory of its own."""
     vectors = None
     if info.dimension is not None:
         n_labels = db.extent(info.id).next_label
         vectors = ExactReader(lambda: db.vectors(info.id), info.space, n_labels)
-    return Segment(info, StoredMetadata(db, info.id), vectors)
+    metadata, ranking = StoredMetadata(db, info.id), db.ranking
+    if ranking is None:
+        return Segment(info, metadata, vectors)
+    return RankedSegment(ranking, info, metadata, vectors)

@@ -62,6 +62,8 @@ class Slot:
     is_committing: bool = False
     pinned: bool = False
     loading: bool = False
+    #: A compaction has dropped the graph that the database held; the builder makes it anew.
+    lost_graph: bool = False
     #: How much of a first graph is built, from 0 to 1; None where none is being built.
     graph_progress: float | None = None
     #: Monotonic time of the last use; None before the first.

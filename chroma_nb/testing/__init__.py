@@ -46,6 +46,7 @@ _PARTS = (
     "chroma_nb.testing._api_records",
     "chroma_nb.testing._api_scans",
     "chroma_nb.testing._api_search",
+    "chroma_nb.testing._db_ranking",
     "chroma_nb.testing._processes",
 )
 _ATTRIBUTES = {

@@ -23,6 +23,7 @@ from chroma_nb.errors import (
 from chroma_nb.filters.expression import DocumentMatches
 from chroma_nb.filters.parsing import parse_where, parse_where_document
 from chroma_nb.settings import Settings
+from chroma_nb.testing._db_ranking import RankingTests
 from chroma_nb.types import CollectionInfo
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def ids_of(db: DB, collection: uuid.UUID, **asked: Any) -> list[str]:
     return db.fetch(collection, db.select(collection, **asked)).ids
 
 
-class DBContract:
+class DBContract(RankingTests):
     """The tests of every `DB`.
 
     A subclass says how one is made::

@@ -13,6 +13,7 @@ import pytest
 import chroma_nb.testing
 from chroma_nb.api.base import API
 from chroma_nb.db.base import DB, VectorSource
+from chroma_nb.db.ranking import VectorRanking
 from chroma_nb.index.base import VectorIndex
 from chroma_nb.server.base import Server
 
@@ -21,6 +22,7 @@ TESTED: dict[Any, tuple[tuple[str, ...], dict[str, str]]] = {
     API: (("APIContract",), {"open": "how an API is made, which `make_api` does"}),
     DB: (("DBContract", "SharedDBContract"), {}),
     VectorSource: (("DBContract",), {}),
+    VectorRanking: (("DBContract",), {}),
     VectorIndex: (("VectorIndexContract",), {}),
     Server: (("ServerContract",), {}),
 }

@@ -62,6 +62,8 @@ class Engine:
             return next(self._handles[database])
 
     def answer(self, asked: dict[str, str], body: bytes) -> bytes:
+        from clickhouse_connect.driver.exceptions import DatabaseError
+
         handle = self.handle(asked.get("database", "default"))
         settings = {name: value for name, value in asked.items() if name not in _NOT_SETTINGS}
         query = asked.get("query", "")
@@ -78,8 +80,13 @@ class Engine:
         for name, value in settings.items():
             if handle.get_client_setting(name) != value:
                 handle.set_client_setting(name, value)
-        # As a server that is given a query in both places does.
-        return handle.raw_query(query + body.decode())
+        try:
+            # As a server that is given a query in both places does.
+            return handle.raw_query(query + body.decode())
+        except DatabaseError:
+            # What it had answered before it failed, chDB would put before the next answer.
+            handle.raw_query("SELECT 1")
+            raise
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -20,11 +20,13 @@ from chroma_nb.errors import (
     ConflictError,
     InternalError,
     InvalidArgumentError,
+    NotFoundError,
     ServerUnavailableError,
     StoreCorruptError,
     StoreLockedError,
     UniqueConstraintError,
 )
+from chroma_nb.filters.expression import DocumentMatches
 from chroma_nb.settings import Settings
 
 # Before its module, whose assertions pytest rewrites then.
@@ -590,3 +592,100 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         assert 'pip install "chroma-nb[clickhouse]"' in said, package
         assert package in said
+
+
+# -- searches ---------------------------------------------------------------------------------------
+
+
+def test_the_vectors_are_not_fetched(place: Settings) -> None:
+    settings = place.replace(memory_budget=2_000)
+    vectors = np.random.default_rng(0).standard_normal((2_000, 7)).astype(np.float32)
+    with chroma_nb.Client(settings) as client:
+        notes = client.create_collection("notes", embedding_function=None)
+        notes.add(ids=[f"r{row}" for row in range(2_000)], embeddings=vectors)
+    with chroma_nb.Client(settings) as client:
+        notes = client.get_collection("notes", embedding_function=None)
+        include = ["embeddings", "distances"]
+        found = notes.query(query_embeddings=vectors[1_900], n_results=5, include=include)
+        assert found["ids"][0][0] == "r1900"
+        np.testing.assert_array_equal(found["embeddings"][0][0], vectors[1_900])
+        assert notes.get(ids=["r1234"], include=["embeddings"])["embeddings"].shape == (1, 7)
+        source: Any = client.api.db.vectors(notes.id)
+        assert source._end == 0, "no vector is in the local file"
+        # What reads all of them brings them.
+        assert len(notes.get(include=["embeddings"])["embeddings"]) == 2_000
+        assert source._end == 2_000
+
+
+def test_an_answer_after_a_query_that_failed_is_its_own(db: Any, notes: uuid.UUID) -> None:
+    """chDB puts what the other had answered before the next answer."""
+    insert(db, notes, ["a", "b"])
+    for _ in range(3):
+        with pytest.raises(InvalidArgumentError, match=r"a\(b"):
+            db.select(notes, DocumentMatches("a(b", negated=False))
+        assert db.find_labels(notes, ["b", "a"]).tolist() == [1, 0]
+
+
+def test_graphs_are_deleted_with_the_logs_that_they_are_of(open_db: Any) -> None:
+    def graphs() -> int:
+        return len(db._connection.rows("SELECT name FROM system.tables WHERE name LIKE '%_graph'"))
+
+    db = open_db()
+    collections = [create(db, name) for name in ("one", "two", "three")]
+    for collection in collections:
+        insert(db, collection, [f"r{row}" for row in range(50)])
+        covered: list[int] = []
+        assert db.ranking.build(collection, "l2", covered.append)
+        assert (sum(covered), db.ranking.n_covered(collection)) == (50, 50)
+        assert not db.ranking.build(collection, "ip")
+    assert graphs() == 3
+    db.delete_collection(collections[0])
+    assert graphs() == 2
+    # A process is killed between deleting the log and its graph.
+    log = db._view(collections[1]).log
+    db._graphs.drop, kept = lambda _: None, db._graphs.drop
+    db.delete_collection(collections[1])
+    assert graphs() == 2
+    db._graphs.drop = kept
+    with pytest.raises(NotFoundError):
+        db.ranking.build(collections[1], "l2")
+    db._sweep()
+    assert graphs() == 1
+    assert log.table not in str(db._connection.rows("SHOW TABLES"))
+
+
+def test_a_graph_is_built_piece_by_piece(
+    db: Any, notes: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chroma_nb.db.clickhouse import graph_tables
+
+    monkeypatch.setattr(graph_tables, "_PIECE_NUMBERS", 2 * 10)
+    ids = [f"r{row:03}" for row in range(100)]
+    insert(db, notes, ids)
+    remove(db, notes, [*ids[10:35], *ids[90:]])
+    replace(db, notes, ids[0], "new")
+    covered: list[int] = []
+    assert db.ranking.build(notes, "l2", covered.append)
+    assert covered[:3] == [0, 10, 20]
+    # The last labels are of records that were removed, but for the one that was changed.
+    assert db.ranking.n_covered(notes) == 101
+    insert(db, notes, ["late"])
+    query = vectors_of([40])[0]
+    for fetch in (0, 8):
+        found = db.ranking.rank(notes, query, 5, "l2", fetch=fetch)
+        assert found.labels.tolist() == [40, 39, 41, 38, 42]
+    late = vectors_of([101])[0]
+    assert db.ranking.rank(notes, late, 1, "l2", fetch=8).labels.tolist() == [101]
+    assert db.ranking.rank(notes, vectors_of([90])[0], 1, "l2", fetch=8).labels.tolist() == [89]
+
+
+def test_no_record_is_found_twice_by_a_graph(db: Any, notes: uuid.UUID) -> None:
+    insert(db, notes, [f"r{row:03}" for row in range(60)])
+    assert db.ranking.build(notes, "l2")
+    view = db._view(notes)
+    # Another server has built at the same time, and this one has asked long ago where the graph ends.
+    table = f"`{view.log.table}_graph`"
+    db._connection.command(f"INSERT INTO {table} SELECT * FROM {table} WHERE label >= 20")
+    db._graphs._ends[view.log.table] = (30, db._graphs._ends[view.log.table][1])
+    found = db.ranking.rank(notes, vectors_of([40])[0], 5, "l2", fetch=20)
+    assert found.labels.tolist() == [40, 39, 41, 38, 42]

@@ -49,6 +49,12 @@ ALLOWED = {
     ): "the first piece, halved where it is too much",
     ("db/duckdb/records.py", "_PIECE_WORK"): "bytes, times the parts of patterns",
     ("db/clickhouse/pieces.py", "BLOCK_ROWS"): "an upper bound beside one in bytes",
+    ("db/clickhouse/graph_tables.py", "_PIECE_NUMBERS"): "floats, which ClickHouse copies",
+    ("db/clickhouse/graph_tables.py", "_GRANULE_ROWS"): "what ClickHouse reads at a time",
+    (
+        "db/clickhouse/ranking.py",
+        "_SAMPLE_ROWS",
+    ): "records that ClickHouse counts, none is read here",
     ("db/clickhouse/check.py", "_PIECE_ROWS"): "vectors that ClickHouse counts, none is read here",
     ("validation/texts.py", "_CHECKED_TEXTS"): "long texts are checked one by one",
     ("segment/written_texts.py", "_NOTED_TOGETHER"): "keys of records that are in memory already",

@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 from chroma_nb.compact_json import json_text
 from chroma_nb.db.base import DB
 from chroma_nb.db.clickhouse.connection import Connection
+from chroma_nb.db.clickhouse.graph_tables import GRAPH, GraphTables
 from chroma_nb.db.clickhouse.literals import text
 from chroma_nb.db.clickhouse.log import Log, LostError, new_stamp
 from chroma_nb.db.clickhouse.state import FORMAT, Entry, State, info_values
@@ -60,6 +61,7 @@ class StoredCatalogue(DB):
         self._staleness = settings.clickhouse_staleness_seconds
         self._connection = Connection(settings)
         self._log = Log(self._connection, _CATALOGUE)
+        self._graphs = GraphTables(self._connection)
         #: Held while the state in memory is moved.
         self._moving = threading.RLock()
         #: `Connection.n_writes` before the last look.
@@ -309,6 +311,7 @@ class StoredCatalogue(DB):
     def _drop_tables(self, tables: list[str]) -> None:
         for table in tables:
             Log(self._connection, table).drop()
+            self._graphs.drop(table)
 
     def _sweep(self) -> None:
         """Delete the tables that collections have left, and those that a process has left that was killed."""
@@ -322,8 +325,14 @@ class StoredCatalogue(DB):
         found = self._connection.rows(
             f"SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, {text(PREFIX)})"
         )
+        names = {name for (name,) in found}
+        for name in names:
+            # A process was killed between the two.
+            log = name.removesuffix(GRAPH)
+            if log != name and log not in names:
+                self._graphs.drop(log)
         unnamed = []
-        for (name,) in found:
+        for name in sorted(names):
             made = _TABLE.fullmatch(name)
             if made is not None and name not in named and now - int(made[1], 16) >= abandoned:
                 unnamed.append(name)

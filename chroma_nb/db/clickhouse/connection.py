@@ -149,9 +149,10 @@ class Connection:
 
     def _call(self, work: Callable[[], T]) -> T:
         self.check_open()
+        engine = self._engine
         try:
             # An interrupt within chDB's client could leave its lock locked, and it cannot end a statement anyway.
-            return shielded(work) if self._engine is not None else work()
+            return work() if engine is None else shielded(lambda: engine.ask(work))
         except CLIENT_ERRORS as error:
             self.check_open()
             # Without the client's own, which may hold the whole statement, and with it records.

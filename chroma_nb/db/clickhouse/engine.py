@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from chroma_nb import forked
+from chroma_nb.db.clickhouse.errors import CLIENT_ERRORS
 from chroma_nb.db.own_file import NotOurFileError
 from chroma_nb.db.store_lock import StoreLock
 from chroma_nb.errors import InternalError, InvalidArgumentError
@@ -21,7 +22,9 @@ from chroma_nb.importing import importing, missing_package
 from chroma_nb.system_errors import way_out
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
 
 #: The names in a store's folder.
 LOCK, DATA, INDEXES = "lock", "clickhouse", "indexes"
@@ -47,6 +50,7 @@ class Engine:
         self.pid = os.getpid()
         #: Tables that nobody names were looked for; see `CatalogueLog.sweep`.
         self.is_swept = False
+        self._asking = threading.Lock()
         self._lock = _locked_folder(path, given)
         try:
             self.client = _open_client(path, settings)
@@ -58,6 +62,19 @@ class Engine:
         """Count `n_writes` up."""
         with _lock:
             self.n_writes += 1
+
+    def ask(self, work: Callable[[], T]) -> T:
+        """Do some work with the client, while no other thread does any.
+
+        What a query had answered before it failed, chDB puts before its next answer. So that one is thrown away.
+        """
+        with self._asking:
+            try:
+                return work()
+            except CLIENT_ERRORS:
+                with contextlib.suppress(*CLIENT_ERRORS):
+                    self.client.query_arrow("SELECT 1")
+                raise
 
     def is_there(self) -> bool:
         """Say whether the folder that was opened is still there."""

@@ -50,6 +50,12 @@ def literal(value: Any) -> str:
     return text(value)
 
 
+def vector(values: NDArray[np.float32] | NDArray[np.float64]) -> str:
+    """Return an expression for exactly these numbers (shape (n,), little-endian), as an array of them."""
+    kind = f"Array(Float{8 * values.itemsize})"
+    return f"reinterpret(unhex('{values.tobytes().hex()}'), '{kind}')"
+
+
 def identifier(name: str) -> str:
     """Return a name of a table or column as SQL."""
     return "`" + re.sub(r"[\\`\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", name) + "`"

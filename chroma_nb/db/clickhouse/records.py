@@ -12,10 +12,10 @@ import numpy as np
 from chroma_nb.db.base import TEXT_COLUMNS, Changes, RecordRows
 from chroma_nb.db.clickhouse.blocks import RECORD, REMOVED
 from chroma_nb.db.clickhouse.catalogue import StoredCatalogue
-from chroma_nb.db.clickhouse.dialect import condition
 from chroma_nb.db.clickhouse.errors import BadPatternError, NoTableError
 from chroma_nb.db.clickhouse.literals import one_of_labels, one_of_texts
 from chroma_nb.db.clickhouse.log import Log, LostError, new_stamp
+from chroma_nb.db.clickhouse.ranking import Ranking, matching
 from chroma_nb.db.clickhouse.vectors import CachedVectors
 from chroma_nb.db.clickhouse.views import Counters, View
 from chroma_nb.db.record_table import in_order, joined
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import Extent, TextSizes, VectorSource
     from chroma_nb.db.clickhouse.log import Head
     from chroma_nb.db.clickhouse.state import Entry, State
+    from chroma_nb.db.ranking import VectorRanking
     from chroma_nb.filters.expression import Expression
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
@@ -248,19 +249,21 @@ class StoredRecords(StoredCatalogue):
         offset: int = 0,
     ) -> NDArray[np.int64]:
         view = self._view(collection_id)
-        query = f"SELECT label FROM {view.log.sql} WHERE {view.records}"
-        if expression is not None:
-            query += f" AND ({condition(expression)})"
-        if ids is not None:
-            query += f" AND {one_of_texts('id', list(ids))}"
-        query += " ORDER BY sequence"
+        matches = matching(expression, ids)
+        query = f"SELECT label FROM {view.log.sql} WHERE {view.records}{matches} ORDER BY sequence"
         if limit is not None or offset:
             query += f" LIMIT {view.counters.n_records if limit is None else limit} OFFSET {offset}"
+        found = self._read_matches(collection_id, query, expression)
+        return np.array(found["label"].to_numpy(), dtype=np.int64)
+
+    def _read_matches(
+        self, collection_id: UUID, sql: str, expression: Expression | None
+    ) -> pa.Table:
+        """Return the answer of a query of a view's table with this filter."""
         try:
-            found = self._read(collection_id, query)
+            return self._read(collection_id, sql)
         except BadPatternError as error:
             raise _bad_pattern(expression, error) from error
-        return np.array(found["label"].to_numpy(), dtype=np.int64)
 
     def fetch(
         self,
@@ -332,8 +335,8 @@ class StoredRecords(StoredCatalogue):
         source = self._sources.get(key)
         if source is None:
 
-            def fetch(start: int, stop: int) -> pa.Table:
-                return self._vector_rows(key, start, stop)
+            def fetch(labels: NDArray[np.int64]) -> pa.Table:
+                return self._vector_rows(key, labels)
 
             made = CachedVectors(dimension, self._temp.path, fetch)
             source = self._sources.setdefault(key, made)
@@ -343,18 +346,23 @@ class StoredRecords(StoredCatalogue):
         """Return the dimension that a commit has fixed that the view has not seen."""
         return self._newest(collection_id).counters.dimension
 
-    def _vector_rows(self, key: tuple[UUID, int], start: int, stop: int) -> pa.Table:
+    def _vector_rows(self, key: tuple[UUID, int], labels: NDArray[np.int64]) -> pa.Table:
         collection_id, generation = key
         view = self._view(collection_id)
-        if view.generation != generation or stop > view.counters.next_label:
+        if view.generation != generation or labels[-1] >= view.counters.next_label:
             raise InternalError(
                 f"Collection [{collection_id}] was compacted while its vectors were read. Repeat the call."
             )
         return self._read(
             collection_id,
-            f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND label >= {start} AND label < {stop} "
+            f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND {one_of_labels('label', labels)} "
             "ORDER BY label",
         )
+
+    @property
+    def ranking(self) -> VectorRanking:
+        at_server = not self._connection.is_embedded
+        return Ranking(self._view, self._read_matches, self._graphs, has_graphs=at_server)
 
     # -- what others have committed -------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """`CachedVectors`: the vectors of a collection, in a local file that is filled from ClickHouse as they are asked for.
 
 The file is derived: it has no name, and is gone with the process. A vector never changes under its label, so what is
-there stays right, and a commit appends what it has written itself.
+there stays right, and a commit appends what it has written itself. Where a few vectors are asked for, as those of an
+answer are, only these are brought, and are not kept.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 16 << 20
 #: How often a piece is in memory meanwhile: in the client, as Arrow, and as an array.
 _COPIES = 3
+#: Vectors are few where there are so many times as many in the way, which the file would have to have first.
+_FEW_OF = 16
 
 
 class CachedVectors(VectorSource):
@@ -35,11 +38,13 @@ class CachedVectors(VectorSource):
     Args:
         dimension: Floats per vector.
         folder: Where the file goes.
-        fetch: Returns rows of (label, embedding) of labels start .. stop - 1, in the order of labels. Labels that no
-            vector was written for are left out.
+        fetch: Returns rows of (label, embedding) of these labels (int64, shape (n,), rising), in the order of labels.
+            Labels that no vector was written for are left out.
     """
 
-    def __init__(self, dimension: int, folder: str, fetch: Callable[[int, int], pa.Table]) -> None:
+    def __init__(
+        self, dimension: int, folder: str, fetch: Callable[[NDArray[np.int64]], pa.Table]
+    ) -> None:
         super().__init__(dimension)
         self._fetch = fetch
         self._file = VectorFile(None, dimension, folder=folder, fsync=False)
@@ -69,28 +74,48 @@ class CachedVectors(VectorSource):
                 n_bytes = min((stop - self._end) * self.row_bytes, _PIECE_BYTES)
                 with WORKSPACE.take(_COPIES * n_bytes) as room:
                     end = min(stop, self._end + room.rows(_COPIES * self.row_bytes))
-                    self._file.append(self._end, self._piece(self._end, end))
+                    self._file.append(self._end, self._piece(np.arange(self._end, end)))
                 self._end = end
 
-    def _piece(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Return the vectors of labels start .. stop - 1: float32, (stop - start, dimension)."""
-        piece = np.zeros((stop - start, self.dimension), dtype=np.float32)
-        found = self._fetch(start, stop)
+    def _piece(self, wanted: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of labels (int64, shape (n,), rising): float32, shape (n, dimension)."""
+        piece = np.zeros((len(wanted), self.dimension), dtype=np.float32)
+        found = self._fetch(wanted)
         labels = found["label"].to_numpy()
         if len(labels):
             flat = found["embedding"].combine_chunks().flatten().to_numpy()
             if len(flat) != len(labels) * self.dimension:
                 raise StoreCorruptError(
-                    f"Vectors of labels {start:,} to {stop - 1:,} have {len(flat):,} numbers, and {len(labels):,} vectors of "
-                    f"{self.dimension:,} have {len(labels) * self.dimension:,}. Restore the store from a backup."
+                    f"Vectors of labels {wanted[0]:,} to {wanted[-1]:,} have {len(flat):,} numbers, and {len(labels):,} "
+                    f"vectors of {self.dimension:,} have {len(labels) * self.dimension:,}. Restore the store from a backup."
                 )
-            piece[labels - start] = flat.reshape(len(labels), self.dimension)
+            piece[np.searchsorted(wanted, labels)] = flat.reshape(len(labels), self.dimension)
         return piece
 
     def read(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
-        if len(labels):
-            self._fill(int(labels.max()) + 1)
+        stop = int(labels.max()) + 1 if len(labels) else 0
+        if _FEW_OF * len(labels) < stop - self._end:
+            return self._read_few(labels)
+        self._fill(stop)
         return self._file.read(labels)
+
+    def _read_few(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of labels as `read` does, and bring only those that are not in the file."""
+        out = np.empty((len(labels), self.dimension), dtype=np.float32)
+        end = self._end
+        there = labels < end
+        out[there] = self._file.read(labels[there])
+        rows = np.flatnonzero(~there)
+        wanted, places = np.unique(labels[rows], return_inverse=True)
+        start = 0
+        while start < len(wanted):
+            n_bytes = min((len(wanted) - start) * self.row_bytes, _PIECE_BYTES)
+            with WORKSPACE.take(_COPIES * n_bytes) as room:
+                stop = start + room.rows(_COPIES * self.row_bytes)
+                chosen = (places >= start) & (places < stop)
+                out[rows[chosen]] = self._piece(wanted[start:stop])[places[chosen] - start]
+                start = stop
+        return out
 
     def read_range(
         self, start: int, stop: int, out: NDArray[np.float32] | None = None

@@ -1,0 +1,110 @@
+"""`VectorRanking`: what a `DB` may have beside its interface: it compares vectors itself.
+
+A collection that does not fit into memory is searched by reading its vectors (`DB.vectors`). Where the DB is elsewhere,
+that brings all of them here. A DB with a `VectorRanking` returns a few candidates instead, with bounds of their distances.
+Those that the bounds leave open are compared once more here, so that distances and the order of ties are those of any
+other search.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from uuid import UUID
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from chroma_nb.filters.expression import Expression
+    from chroma_nb.types import Space
+
+
+class Ranked(NamedTuple):
+    """Records by their `bounds`, the smallest first; equal ones in storage order. All arrays have the shape (n,)."""
+
+    #: int64.
+    labels: NDArray[np.int64]
+    #: int64: their numbers in storage order.
+    sequences: NDArray[np.int64]
+    #: float32: the distance is this or more, as `index.exact.distances` computes and rounds it.
+    bounds: NDArray[np.float32]
+    #: float32: and it is this or less. Where both are equal it is known, and the vector is not read.
+    upper: NDArray[np.float32]
+
+
+class VectorRanking(ABC):
+    """Ranks a collection's records by their vectors, in the database. It answers from the view, as all reads do."""
+
+    #: What the database is called, as `explain()` has it.
+    name: ClassVar[str]
+    #: It can hold graphs, in memory that is not this process's.
+    has_graphs: bool = False
+
+    @abstractmethod
+    def rank(
+        self,
+        collection_id: UUID,
+        query: NDArray[np.float32],
+        n: int,
+        space: Space,
+        expression: Expression | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        fetch: int = 0,
+    ) -> Ranked:
+        """Return the first min(n, matches) of the matching records, ranked by bounds of their distances.
+
+        Bounds should be as near to the distances as float64 allows: the nearer, the fewer records are looked at twice.
+
+        Args:
+            collection_id: The collection, which has a dimension.
+            query: Shape (dimension,), float32.
+            n: At least 1.
+            space: The distance.
+            expression: The filter; None matches all.
+            ids: Only these records; None is all.
+            fetch: Rank only so many records that the graph finds nearest, and those that it does not cover. Some of the
+                nearest may be missing, and there may be fewer than n. 0: all records.
+
+        Raises:
+            InvalidArgumentError: The filter cannot be evaluated, such as a wrong regular expression.
+        """
+
+    @abstractmethod
+    def count(
+        self,
+        collection_id: UUID,
+        expression: Expression | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        roughly: bool = False,
+    ) -> int:
+        """Return how many records match.
+
+        Args:
+            collection_id: As for `rank`, and so are `expression` and `ids`.
+            expression: The filter.
+            ids: Only these records.
+            roughly: An estimate is enough, where that is much cheaper.
+        """
+
+    def n_covered(self, collection_id: UUID) -> int:
+        """Return below which label the collection's graph has all records; 0: there is no graph. Cheap."""
+        return 0
+
+    def build(
+        self, collection_id: UUID, space: Space, on_labels: Callable[[int], object] = lambda _: None
+    ) -> bool:
+        """Make the collection's graph, or bring it up to date; say whether there is one.
+
+        Readers and writers go on meanwhile.
+
+        Args:
+            collection_id: The collection, which has a dimension.
+            space: The distance.
+            on_labels: Called with the number of labels that it covers more.
+        """
+        return False
