@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONG = 60.0
 N = 3_000
-VECTORS = np.random.default_rng(9).standard_normal((N, 32), dtype=np.float32)
+VECTORS = np.random.default_rng(9).standard_normal((N, 768), dtype=np.float32)
 
 BUILD = """
 import os, signal, sys
