@@ -392,6 +392,7 @@ class ClientAPI(Connection, Displayed):
         *,
         on_conflict: OnConflict = "skip",
         mirror: bool = False,
+        verify: bool = False,
     ) -> Transfers:
         """Copy collections into another client's database.
 
@@ -402,11 +403,14 @@ class ClientAPI(Connection, Displayed):
                 those that differ, ``"error"`` raises.
             mirror: Make the copy the same: changed records are written over, and what is not here is
                 deleted there.
+            verify: Read each collection and its copy again afterwards, and compare the number of their records and a
+                checksum of them.
 
         Returns:
             Name -> records there afterwards; its `reports` say what was added, skipped, changed, removed.
 
         Raises:
+            InternalError: With `verify`, a copy is not the same as its source.
             InvalidArgumentError: `other` is no client: open one with `chroma_nb.connect`.
         """
         from chroma_nb.transfer import copy_collections
@@ -418,7 +422,9 @@ class ClientAPI(Connection, Displayed):
             chosen = [self._name_now(names)]
         else:
             chosen = [self._name_now(one) for one in names]
-        return copy_collections(self, other, chosen, on_conflict=on_conflict, mirror=mirror)
+        return copy_collections(
+            self, other, chosen, on_conflict=on_conflict, mirror=mirror, verify=verify
+        )
 
 
 def _checked_client(other: Any) -> ClientAPI:
