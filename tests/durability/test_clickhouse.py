@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import uuid
@@ -24,7 +23,7 @@ from benchmarks.servers import running, start_ours
 from chroma_nb.errors import NotFoundError, UniqueConstraintError
 from chroma_nb.settings import Settings
 from tests.durability.clickhouse_writer import PLACE, SHARED
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL
+from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, Front
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,35 +37,6 @@ N_WRITERS = 3
 N_KILLS = int(os.environ.get("CHROMA_NB_TEST_KILLS", "6"))
 #: What has to be done between two kills.
 OPERATIONS_BETWEEN = 12
-
-
-class Front:
-    """The engine in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[str] | None = None
-        self.start()
-
-    def start(self) -> None:
-        command = [
-            *(sys.executable, "-m", "tests.support.clickhouse_front"),
-            *(str(self._folder), str(self._port)),
-        ]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().startswith("listening")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
 
 @pytest.fixture

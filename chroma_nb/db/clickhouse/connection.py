@@ -100,6 +100,11 @@ class Connection:
         """Nobody else can be at the store: it is in this process, which has opened it once."""
         return self._engine is not None and self._engine.n_users == 1
 
+    @property
+    def client(self) -> Any:
+        """The client itself, for a query with settings of its own."""
+        return self._client
+
     def is_there(self) -> bool:
         """Say whether the folder that was opened is still there."""
         return self._engine is None or self._engine.is_there()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chroma_nb.check_report import CollectionCheck
     from chroma_nb.db.base import Extent
     from chroma_nb.db.clickhouse.log import Log
+    from chroma_nb.db.clickhouse.sql import ColumnsCache, Sessions
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary
 
@@ -68,6 +69,7 @@ class Clickhouse(StoredRecords):
         #: By collection: held by a writer from its look at the view to its commit.
         self._write_locks: dict[UUID, threading.RLock] = {}
         super().__init__(settings)
+        self._sql: tuple[Sessions, ColumnsCache] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.name!r})"
@@ -81,7 +83,8 @@ class Clickhouse(StoredRecords):
 
     def close(self) -> None:
         self._sources.clear()
-        finish(self._connection.close, self._temp.close)
+        ends = () if self._sql is None else (self._sql[0].close,)
+        finish(*ends, self._connection.close, self._temp.close)
 
     def is_there(self) -> bool:
         return self._connection.is_there()
@@ -289,6 +292,34 @@ class Clickhouse(StoredRecords):
         said = counters.to_text(schema, has_schema=old.schema_number > 0)
         log.append(1, stamp, said)
         return View(log, view.generation + 1, 1, stamp, counters, time.monotonic())
+
+    # -- SQL ------------------------------------------------------------------------------------
+
+    def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
+        from chroma_nb.db.clickhouse.sql import answer_sql
+
+        return answer_sql(self, query, parameters, tenant, database)
+
+    @property
+    def sql_sessions(self) -> Sessions:
+        """What opens sessions for queries of SQL."""
+        return self._for_sql()[0]
+
+    @property
+    def sql_columns(self) -> ColumnsCache:
+        """The columns of collections that were queried lately."""
+        return self._for_sql()[1]
+
+    def _for_sql(self) -> tuple[Sessions, ColumnsCache]:
+        if self._sql is None:
+            from chroma_nb.db.clickhouse.sql import ColumnsCache, Sessions
+
+            self._sql = (Sessions(self._connection, self._settings), ColumnsCache())
+        return self._sql
+
+    def newest_view(self, collection_id: UUID) -> View:
+        """Return the view of what is committed now."""
+        return self._newest(collection_id)
 
     # -- what it says of itself -----------------------------------------------------------------
 
