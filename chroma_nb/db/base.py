@@ -369,6 +369,13 @@ class DB(Catalogue):
     def extent(self, collection_id: UUID) -> Extent:
         """Return the extent of this process's view of a collection; cheap, no I/O."""
 
+    def one_look(self) -> contextlib.AbstractContextManager[None]:
+        """Be one call: what this thread looks at first may count until the call ends, or until `commit` meets a conflict.
+
+        Not nested. The default looks each time. Outside of it, each method of the catalogue and `is_behind` look again.
+        """
+        return contextlib.nullcontext()
+
     def is_behind(self, collection_id: UUID) -> bool:
         """Say whether another process has committed since this one looked last. Moves nothing; asked before each read.
 

@@ -41,9 +41,10 @@ class Engine:
     def __init__(self, path: str, given: str, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.n_users = 0
-        #: Counted up before and after each statement that changes something. Nobody else can change anything, so where it is
-        #: as it was before a look, the look still holds.
-        self.n_writes = 0
+        #: Counted up before and after each statement that changes something: of any table, and by table. Nobody else can
+        #: change anything, so where both are as they were before a look, the look still holds.
+        self._n_of_any = 0
+        self._n_by_table: dict[str, int] = {}
         self.pid = os.getpid()
         #: Tables that nobody names were looked for; see `CatalogueLog.sweep`.
         self.is_swept = False
@@ -54,10 +55,20 @@ class Engine:
             self._lock.release()
             raise
 
-    def count_write(self) -> None:
-        """Count `n_writes` up."""
+    def count_write(self, table: str | None) -> None:
+        """Count a change up: of one table, or of any."""
         with _lock:
-            self.n_writes += 1
+            if table is None:
+                self._n_of_any += 1
+                # Counts of tables that were deleted are not kept. What was counted with the old number is not equal any more.
+                self._n_by_table.clear()
+            else:
+                self._n_by_table[table] = self._n_by_table.get(table, 0) + 1
+
+    def n_writes(self, table: str) -> tuple[int, int]:
+        """Return numbers of which each change of a table replaces one."""
+        with _lock:
+            return self._n_of_any, self._n_by_table.get(table, 0)
 
     def is_there(self) -> bool:
         """Say whether the folder that was opened is still there."""
