@@ -20,6 +20,7 @@ from chroma_nb.errors import (
     ConflictError,
     InternalError,
     InvalidArgumentError,
+    NotFoundError,
     ServerUnavailableError,
     StoreCorruptError,
     StoreLockedError,
@@ -213,6 +214,69 @@ def test_reads_may_lag_for_as_long_as_the_settings_say(open_db: Any, place: Sett
         other.refresh(notes)
         insert(other, notes, ["b"])
         assert ids_of(other, notes) == ["a", "b"]
+
+
+@embedded
+def test_what_only_this_process_can_have_changed_is_not_asked_for(
+    open_db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = open_db(), open_db()
+    notes, more = create(one, "notes"), create(one, "more")
+    for db in (one, other):
+        for collection in (notes, more):
+            insert(one, collection, [f"{db}"[-4:]])
+            db.refresh(collection)
+    asked: list[str] = []
+    query = type(one._connection).query
+
+    def counted(self: Any, sql: str) -> Any:
+        asked.append(sql)
+        return query(self, sql)
+
+    monkeypatch.setattr(type(one._connection), "query", counted)
+    assert not one.is_behind(notes)
+    insert(one, notes, ["a"])
+    assert len(asked) == 1, "whose the commit is"
+    for db, collection in ((one, notes), (one, more), (other, more)):
+        assert not db.is_behind(collection)
+        db.refresh(collection)
+    one.list_collections()
+    assert len(asked) == 1
+    assert other.is_behind(notes)
+    assert len(asked) == 2
+    create(one, "third")
+    assert [info.name for info in other.list_collections()] == ["notes", "more", "third"]
+    one.delete_collection(more)
+    with pytest.raises(NotFoundError):
+        other.is_behind(more)
+
+
+def test_a_look_that_is_older_than_the_view_does_not_move_it_back(open_db: Any) -> None:
+    one, other = open_db(), open_db()
+    notes = create(one, "notes")
+    insert(one, notes, ["a"])
+    with other.one_look():
+        other.get_collection(notes)
+        other.refresh(notes)
+    with one.one_look():
+        one.get_collection(notes)
+        # As another thread of this process does, while this one waits for the collection's lock.
+        thread = threading.Thread(target=insert, args=(one, notes, ["b"]))
+        thread.start()
+        thread.join(60)
+        assert not one.is_behind(notes)
+        assert one.refresh(notes).n_records == 2
+    with one.one_look():
+        one.get_collection(notes)
+        other.refresh(notes)
+        insert(other, notes, ["c"])
+        assert not one.is_behind(notes), "this call has looked before"
+        assert one.refresh(notes).n_records == 2
+        assert one.refresh(notes).n_records == 3, "after a conflict it looks again"
+    insert(other, notes, ["d"])
+    assert one.is_behind(notes)
+    one.refresh(notes)
+    assert ids_of(one, notes) == ["a", "b", "c", "d"]
 
 
 # -- large commits ----------------------------------------------------------------------------------

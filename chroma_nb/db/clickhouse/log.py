@@ -117,26 +117,25 @@ class Log:
     ) -> tuple[Head | None, list[Head]]:
         """Return `newest(since)` and `other.after(after)`, by one query."""
         rows = self._connection.rows(
-            f"SELECT 0 AS place, * FROM ({self._newest_heads(since)}) "
-            f"UNION ALL SELECT 1 AS place, * FROM ({other._heads_after(after)})"
+            f"{self._newest_heads(since, '0 AS place, ')} UNION ALL {other._heads_after(after, '1 AS place, ')}"
         )
-        own = sorted((row[1:] for row in rows if not row[0]), reverse=True)
-        return self._newest_of(own), other._following(
-            after, sorted(row[1:] for row in rows if row[0])
-        )
+        own, others = ([row[1:] for row in rows if row[0] == place] for place in (0, 1))
+        return self._newest_of(own), other._following(after, sorted(others))
 
-    def _newest_heads(self, since: int) -> str:
-        return (
-            f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label >= {since} "
-            "ORDER BY label DESC LIMIT 2"
-        )
+    def _newest_heads(self, since: int, first: str = "") -> str:
+        """Return the query of the heads from `since` on; for 0, of the newest ones alone."""
+        # There are few, and sorting them takes longer than reading them.
+        newest = "" if since else " ORDER BY label DESC LIMIT 2"
+        heads = f"SELECT {first}label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label >= {since}"
+        return f"({heads}{newest})"
 
     def _newest_of(self, rows: Sequence[tuple[int, int, str]]) -> Head | None:
         if not rows:
             return None
-        if len(rows) == 2 and rows[0][0] == rows[1][0]:
-            raise self._doubled(rows[0][0])
-        return Head(*rows[0])
+        *_, newest = rising = sorted(rows)
+        if len(rising) > 1 and rising[-2][0] == newest[0]:
+            raise self._doubled(newest[0])
+        return Head(*newest)
 
     def between(self, after: int, until: int) -> list[Head]:
         """Return the heads of the commits after + 1 .. until, in their order.
@@ -155,12 +154,12 @@ class Log:
         Raises:
             StoreCorruptError: One is missing or doubled.
         """
-        rows = self._connection.rows(f"{self._heads_after(after, until)} ORDER BY label")
+        limit = "" if until is None else f" AND label <= {until}"
+        rows = self._connection.rows(f"{self._heads_after(after)}{limit} ORDER BY label")
         return self._following(after, rows)
 
-    def _heads_after(self, after: int, until: int | None = None) -> str:
-        limit = "" if until is None else f" AND label <= {until}"
-        return f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label > {after}{limit}"
+    def _heads_after(self, after: int, first: str = "") -> str:
+        return f"SELECT {first}label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label > {after}"
 
     def _following(self, after: int, rows: Sequence[tuple[int, int, str]]) -> list[Head]:
         for expected, (number, *_) in enumerate(rows, start=after + 1):

@@ -367,7 +367,10 @@ class StoredRecords(StoredCatalogue):
             def fetch(start: int, stop: int) -> pa.Table:
                 return self._vector_rows(key, start, stop)
 
-            made = CachedVectors(dimension, self._temp.path, fetch)
+            def n_labels() -> int:
+                return self._view(collection_id).counters.next_label
+
+            made = CachedVectors(dimension, self._temp.path, fetch, n_labels)
             source = self._sources.setdefault(key, made)
         return source
 
@@ -384,8 +387,7 @@ class StoredRecords(StoredCatalogue):
             )
         return self._read(
             collection_id,
-            f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND label >= {start} AND label < {stop} "
-            "ORDER BY label",
+            f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND label >= {start} AND label < {stop}",
         )
 
     # -- what others have committed -------------------------------------------------------------
