@@ -28,6 +28,9 @@ LOCK, DATA, INDEXES = "lock", "clickhouse", "indexes"
 #: What operating systems put into any folder, beside names that begin with a dot.
 _SYSTEM_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
 
+#: How often `Engine.count_write` is called for one insert.
+INSERT_COUNTS = 2
+
 _lock = threading.RLock()
 #: The open engine; chDB has no more than one.
 _engine: Engine | None = None

@@ -3,6 +3,7 @@
 A commit is one block, which ClickHouse writes whole or not at all: records, removed labels, and a *head* with the
 commit's number and its random stamp. All writers give the block of commit n the same deduplication token, so ClickHouse
 takes only the first: a compare-and-swap. Whose it was is read back, which settles what a lost answer has left open, too.
+In this process that is spared where nobody else can have had the token.
 
 The tokens of the last `WINDOW` commits are known. A writer must have read the head within `FRESH_SECONDS`, so that its
 token cannot be older.
@@ -10,6 +11,7 @@ token cannot be older.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import secrets
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chroma_nb.db.clickhouse.blocks import HEAD, create_table, head_row, joined
+from chroma_nb.db.clickhouse.engine import INSERT_COUNTS
 from chroma_nb.db.clickhouse.errors import NoAnswerError
 from chroma_nb.db.clickhouse.literals import identifier
 from chroma_nb.errors import InternalError, StoreCorruptError
@@ -63,10 +66,22 @@ class Look:
     at: float = -math.inf
     #: `Connection.n_writes` of its table; None where that is not known, in a server.
     n_writes: tuple[int, int] | None = None
+    #: It was made with a commit of this process.
+    is_own: bool = False
 
     def holds(self, now: Look) -> bool:
         """Say whether nothing can have been committed between this look and a later one."""
         return self.n_writes is not None and self.n_writes == now.n_writes
+
+    def is_followed_by(self, now: Look) -> bool:
+        """Say whether one insert was all that has happened since, and no earlier process can have taken its token.
+
+        An earlier process has tried no commit after one of this process, and of this process an insert that has failed counts.
+        """
+        if not self.is_own or self.n_writes is None or now.n_writes is None:
+            return False
+        of_any, of_table = self.n_writes
+        return now.n_writes == (of_any, of_table + INSERT_COUNTS)
 
 
 #: Nothing was looked at, or later commits were seen.
@@ -205,6 +220,7 @@ class Log:
         *,
         snapshot: str | None = None,
         staged: bool = False,
+        last: Look = NO_LOOK,
     ) -> Look:
         """Make commit `number`, with these rows. The head was read within `FRESH_SECONDS`.
 
@@ -215,6 +231,7 @@ class Log:
             blocks: Its rows, which have the same number and stamp.
             snapshot: Text of the head, for `snapshot`.
             staged: It has staged blocks as well.
+            last: The look that has found the commit before it.
 
         Returns:
             The look that has found it to be the newest commit; `NO_LOOK` where there are later ones.
@@ -238,12 +255,15 @@ class Log:
                 refused, is_answered = error, False
             except Exception as error:
                 refused = error
+            look = self.look()
+            if refused is None and last.is_followed_by(look):
+                return dataclasses.replace(look, is_own=True)
             owner, look = self._owner(number, until)
             if owner is None and refused is None:
                 # ClickHouse has had the token: from a writer that it was stopped with, before it had written the rows.
                 owner, look = self._look_for(number, until)
             if owner == stamp:
-                return look
+                return look if look is NO_LOOK else dataclasses.replace(look, is_own=True)
             if owner is not None:
                 raise LostError
             if refused is None:

@@ -148,7 +148,9 @@ class Clickhouse(StoredRecords):
                     for place, block in enumerate(blocks):
                         view.log.stage(stamp, place, block)
                     view = self._view_to_write(collection_id, view.stamp)
-                look = view.log.append(number, stamp, said, own, staged=not is_whole)
+                look = view.log.append(
+                    number, stamp, said, own, staged=not is_whole, last=view.look
+                )
             except LostError:
                 raise self._conflict(collection_id) from None
             except NoTableError as error:
