@@ -1,4 +1,4 @@
-"""`shielded`: work that no signal must stop half-way; `finish`: steps that are all taken, whatever fails."""
+"""`shielded`: work that no signal must stop half-way; `wait_on`: waiting that one may stop; `finish`: all steps, whatever fails."""
 
 from __future__ import annotations
 
@@ -120,6 +120,20 @@ def shielded(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def wait_on(condition: threading.Condition, seconds: float | None = None) -> None:
+    """Wait for a condition, whose lock the caller has; it has it afterwards, too, wherever an interrupt comes.
+
+    `Condition.wait` may be interrupted after it has given the lock back and before it would take it again. Then leaving
+    the caller's `with` would raise "RuntimeError: cannot release un-acquired lock" in the place of the interrupt.
+    """
+    try:
+        condition.wait(seconds)
+    except BaseException:
+        if not condition._is_owned():  # type: ignore[attr-defined]
+            condition.acquire()
+        raise
 
 
 def finish(*steps: Callable[[], object]) -> None:
