@@ -369,10 +369,14 @@ class DB(Catalogue):
     def extent(self, collection_id: UUID) -> Extent:
         """Return the extent of this process's view of a collection; cheap, no I/O."""
 
-    def one_look(self) -> contextlib.AbstractContextManager[None]:
-        """Be one call: what this thread looks at first may count until the call ends, or until `commit` meets a conflict.
+    def one_look(self, *, joins: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Be one call: what this thread looks at first may count until the call ends, or until `refresh` has used it.
 
-        Not nested. The default looks each time. Outside of it, each method of the catalogue and `is_behind` look again.
+        So `refresh` moves the view to what `is_behind` has found. Outside of it, each method of the catalogue, `is_behind`
+        and `refresh` look again. The default looks each time.
+
+        Args:
+            joins: Be part of the call that is under way in this thread, if there is one. Otherwise a new one begins.
         """
         return contextlib.nullcontext()
 

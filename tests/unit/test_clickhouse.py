@@ -30,6 +30,7 @@ from chroma_nb.settings import Settings
 
 # Before its module, whose assertions pytest rewrites then.
 from chroma_nb.testing import DBContract  # noqa: F401
+from chroma_nb.testing._api_base import PLACE
 from chroma_nb.testing._db import create, ids_of, insert, remove, replace, vectors_of
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, let_go
 
@@ -312,6 +313,45 @@ def test_a_look_that_is_older_than_the_view_does_not_move_it_back(open_db: Any) 
     assert one.is_behind(notes)
     one.refresh(notes)
     assert ids_of(one, notes) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("kind", ["a deletion", "a compaction"])
+def test_what_others_commit_after_the_look_is_not_lost_to_a_scan(
+    open_db: Any, place: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """`catch_up_locked` has scans keep their records where others have committed; they may do so just after it has looked."""
+    from chroma_nb.db import Clickhouse
+    from chroma_nb.testing._processes import Process, records_of
+
+    one, other = (Process(open_db(), place.replace(memory_budget="1 GB")) for _ in range(2))
+    one.id = other.id = create(one.db, "notes")
+    ids = [f"r{n:03}" for n in range(200)]
+    one.add(*ids)
+    other.count()
+    scan = one.api.scan(one.id, piece_bytes=2_000, **PLACE)
+    rows = list(next(scan).ids)
+    assert len(rows) < 200
+    is_behind = Clickhouse.is_behind
+
+    def late(db: Any, collection_id: uuid.UUID) -> bool:
+        found = is_behind(db, collection_id)
+        if db is one.db and other.count() == 200:
+            other.delete(*ids[::2])
+            if kind == "a compaction":
+                other.segments.compact(other.id)
+        return found
+
+    monkeypatch.setattr(Clickhouse, "is_behind", late)
+    with contextlib.suppress(ConflictError):
+        one.segments.compact(one.id)
+    one.add("more")
+    for piece in scan:
+        rows += piece.ids
+    assert rows == ids
+    expected = dict.fromkeys([*ids[1::2], "more"], 0)
+    assert one.records() == other.records() == records_of(expected)
+    for process in (one, other):
+        process.api.close()
 
 
 # -- large commits ----------------------------------------------------------------------------------

@@ -56,18 +56,25 @@ class _Call(threading.local):
 
     def __init__(self) -> None:
         self.is_open = False
-        self._begin()
-
-    def _begin(self) -> None:
         #: The catalogue was looked at.
         self.has_state = False
         #: Collection -> the view of its newest commit, as a look has found it, until `refresh` has used it.
         self.seen: dict[UUID, View] = {}
 
+
+class _OneLook:
+    """Opens a call, and ends it."""
+
+    def __init__(self, call: _Call, *, joins: bool) -> None:
+        self._call = call
+        self._is_part = joins and call.is_open
+
     def __enter__(self) -> None:
-        # Whatever an interrupted call has left.
-        self._begin()
-        self.is_open = True
+        if not self._is_part:
+            # An interrupted call may have left something.
+            self._call.seen.clear()
+            self._call.has_state = False
+            self._call.is_open = True
 
     def __exit__(
         self,
@@ -75,8 +82,9 @@ class _Call(threading.local):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.is_open = False
-        self.seen.clear()
+        if not self._is_part:
+            self._call.is_open = False
+            self._call.seen.clear()
 
 
 class StoredCatalogue(DB):
@@ -146,8 +154,8 @@ class StoredCatalogue(DB):
             return state
         return self._look()[0]
 
-    def one_look(self) -> contextlib.AbstractContextManager[None]:
-        return self._call
+    def one_look(self, *, joins: bool = False) -> contextlib.AbstractContextManager[None]:
+        return _OneLook(self._call, joins=joins)
 
     def _change_if(
         self, decide: Callable[[State], dict[str, Any] | None], tries: int = _MOST_TRIES

@@ -198,6 +198,8 @@ class StoredRecords(StoredCatalogue):
         try:
             # The collection's own log says whether it was compacted.
             seen = seen or self._look_at(collection_id, view.log, view.generation)
+            if self._call.is_open:
+                self._call.seen[collection_id] = seen
         except NoTableError as error:
             self._check_not_deleted(collection_id, error)
             return True
