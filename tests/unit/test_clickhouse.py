@@ -30,7 +30,7 @@ from chroma_nb.settings import Settings
 
 # Before its module, whose assertions pytest rewrites then.
 from chroma_nb.testing import DBContract  # noqa: F401
-from chroma_nb.testing._api_base import PLACE
+from chroma_nb.testing._api_base import EVERYTHING, PLACE
 from chroma_nb.testing._db import create, ids_of, insert, remove, replace, vectors_of
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, let_go
 
@@ -351,6 +351,73 @@ def test_what_others_commit_after_the_look_is_not_lost_to_a_scan(
     expected = dict.fromkeys([*ids[1::2], "more"], 0)
     assert one.records() == other.records() == records_of(expected)
     for process in (one, other):
+        process.api.close()
+
+
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["on disk", "loaded"])
+def test_one_compacts_while_another_reads_writes_and_exports(
+    open_db: Any, place: Settings, is_loaded: bool
+) -> None:
+    from chroma_nb.testing._processes import Process, record_of, records_of
+
+    one, other = (Process(open_db(), place.replace(memory_budget="1 GB")) for _ in range(2))
+    one.id = other.id = create(one.db, "notes")
+    ids = [f"r{n:02}" for n in range(60)]
+    one.add(*ids)
+    ended, failures, n_compactions = threading.Event(), [], 0
+
+    def compact() -> None:
+        nonlocal n_compactions
+        try:
+            for n in range(10_000):
+                if ended.is_set() and n_compactions:
+                    return
+                one.upsert(f"o{n % 5}", version=n)
+                one.delete(f"o{(n + 1) % 5}")
+                with contextlib.suppress(ConflictError):
+                    one.segments.compact(one.id)
+                    n_compactions += 1
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=compact)
+    thread.start()
+    expected = dict.fromkeys(ids, 0)
+    try:
+        for n in range(12):
+            if is_loaded:
+                other.load()
+            else:
+                other.api.unload(other.id, **PLACE)
+            scan = other.api.scan(other.id, piece_bytes=1_000, **PLACE)
+            rows = dict(zip((first := next(scan)).ids, first.metadatas, strict=True))
+            id = ids[n * 7 % len(ids)]
+            before = dict(expected)
+            other.upsert(id, version=n)
+            expected[id] = n
+            for piece in scan:
+                assert not rows.keys() & set(piece.ids)
+                rows.update(zip(piece.ids, piece.metadatas, strict=True))
+            read = {one: json.loads(text)["version"] for one, text in rows.items() if one in before}
+            assert read == before, "as it was when the scan began"
+            assert other.nearest(id, n) == id
+            found = other.api.get(other.id, ids=[id], include=EVERYTHING, **PLACE)
+            assert (found.documents, found.metadatas) == (
+                [record_of(id, n)[0]],
+                [record_of(id, n)[1]],
+            )
+            assert {one: rest for one, rest in other.records().items() if one in expected} == (
+                records_of(expected)
+            )
+            assert other.count() >= len(ids)
+    finally:
+        ended.set()
+        thread.join(120)
+    assert not failures, failures
+    assert n_compactions
+    assert one.records() == other.records()
+    for process in (one, other):
+        assert process.db.check(process.id).is_whole
         process.api.close()
 
 

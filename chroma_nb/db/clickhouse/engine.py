@@ -49,8 +49,6 @@ class Engine:
         self._n_of_any = 0
         self._n_by_table: dict[str, int] = {}
         self.pid = os.getpid()
-        #: Tables that nobody names were looked for; see `CatalogueLog.sweep`.
-        self.is_swept = False
         self._lock = _locked_folder(path, given)
         try:
             self.client = _open_client(path, settings)
