@@ -6,12 +6,13 @@ import os
 import threading
 import time
 from dataclasses import replace
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID, uuid4
 
 from chroma_nb._version import __version__
 from chroma_nb.api.base import API, Found, Matches, Records
+from chroma_nb.api.calls import looking_once, page_of
 from chroma_nb.api.conditions import Conditions
 from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
@@ -69,22 +70,9 @@ if TYPE_CHECKING:
     from chroma_nb.settings import Settings
 
 _Selected = TypeVar("_Selected")
-_Method = TypeVar("_Method", bound="Callable[..., Any]")
 
 
-def _with_one_look(method: _Method) -> _Method:
-    """Have a method of `Local` look only once at what other processes have committed. It calls no other such method."""
-
-    @wraps(method)
-    def call(self: Local, *given: Any, **named: Any) -> Any:
-        if not self.db.shared:
-            return method(self, *given, **named)
-        with self.db.one_look():
-            return method(self, *given, **named)
-
-    return cast("_Method", call)
-
-
+@looking_once
 class Local(API):
     """Answers in this process.
 
@@ -204,7 +192,7 @@ class Local(API):
         self, tenant: str, limit: int | None = None, offset: int = 0
     ) -> list[tuple[UUID, str]]:
         self.get_tenant(tenant)
-        return _page(self.db.list_databases(tenant), limit, offset)
+        return page_of(self.db.list_databases(tenant), limit, offset)
 
     def delete_database(self, name: str, tenant: str) -> None:
         self.get_database(name, tenant)
@@ -213,7 +201,6 @@ class Local(API):
 
     # -- collections --------------------------------------------------------------------------
 
-    @_with_one_look
     def create_collection(
         self,
         name: str,
@@ -244,7 +231,6 @@ class Local(API):
             raise UniqueConstraintError(f"Collection [{name}] already exists")
         return found
 
-    @_with_one_look
     def get_collection(self, name: str, *, tenant: str, database: str) -> CollectionInfo:
         self.get_database(database, tenant)
         info = self.db.find_collection(name, tenant, database)
@@ -271,12 +257,11 @@ class Local(API):
             raise NotFoundError(f"Collection [{collection_id}] does not exist.")
         return info
 
-    @_with_one_look
     def list_collections(
         self, limit: int | None = None, offset: int = 0, *, tenant: str, database: str
     ) -> list[CollectionInfo]:
         self.get_database(database, tenant)
-        return _page(self.db.list_collections(tenant, database), limit, offset)
+        return page_of(self.db.list_collections(tenant, database), limit, offset)
 
     def count_collections(self, *, tenant: str, database: str) -> int:
         return len(self.list_collections(tenant=tenant, database=database))
@@ -313,7 +298,6 @@ class Local(API):
 
     # -- writing ------------------------------------------------------------------------------
 
-    @_with_one_look
     def add(
         self,
         collection_id: UUID,
@@ -326,21 +310,18 @@ class Local(API):
         self._info(collection_id, tenant, database)
         self._writer.write(collection_id, batch, existing=on_conflict)
 
-    @_with_one_look
     def update(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
     ) -> None:
         self._info(collection_id, tenant, database)
         self._writer.write(collection_id, batch, existing="only")
 
-    @_with_one_look
     def upsert(
         self, collection_id: UUID, batch: RecordBatch, *, tenant: str, database: str
     ) -> None:
         self._info(collection_id, tenant, database)
         self._writer.write(collection_id, batch, existing="merge")
 
-    @_with_one_look
     def delete(
         self,
         collection_id: UUID,
@@ -358,12 +339,10 @@ class Local(API):
 
     # -- reading ------------------------------------------------------------------------------
 
-    @_with_one_look
     def count(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         self._info(collection_id, tenant, database)
         return self.segments.extent(collection_id).n_records
 
-    @_with_one_look
     def record_bytes(self, collection_id: UUID, *, tenant: str, database: str) -> int:
         info = self._info(collection_id, tenant, database)
         return self.db.text_sizes(collection_id).row_bytes() + 4 * (info.dimension or 0)
@@ -397,7 +376,6 @@ class Local(API):
     def get_columns(self, collection_id: UUID, **asked: Any) -> ScanPiece:
         return self._selected(answers.columns, collection_id, **asked)
 
-    @_with_one_look
     def _selected(
         self,
         read: Callable[..., _Selected],
@@ -418,7 +396,6 @@ class Local(API):
         with self.segments.present(collection_id, expression) as segment:
             return read(segment, expression, ids, limit, offset, include, budget=self._budget)
 
-    @_with_one_look
     def scan(
         self,
         collection_id: UUID,
@@ -438,7 +415,6 @@ class Local(API):
         options: Any = {"skip_damaged": skip_damaged, "piece_bytes": piece_bytes, "check": check}
         return self.segments.scan(collection_id, expression, ids, include, **options)
 
-    @_with_one_look
     def query(
         self,
         collection_id: UUID,
@@ -461,7 +437,6 @@ class Local(API):
                 segment, embeddings, n_results, expression, ids, include, budget=self._budget
             )
 
-    @_with_one_look
     def search(
         self,
         collection_id: UUID,
@@ -565,19 +540,16 @@ class Local(API):
             self.segments.residents, n_records, dimension, parameters, text_bytes
         )
 
-    @_with_one_look
     def describe_fields(
         self, collection_id: UUID, n_values: int = 20, *, tenant: str, database: str
     ) -> list[FieldSummary]:
         self._info(collection_id, tenant, database)
         return self.segments.describe_fields(collection_id, n_values)
 
-    @_with_one_look
     def metadata_keys(self, collection_id: UUID, *, tenant: str, database: str) -> list[str]:
         self._info(collection_id, tenant, database)
         return self.segments.metadata_keys(collection_id)
 
-    @_with_one_look
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:
         self._info(collection_id, tenant, database)
         return self.segments.status(collection_id)
@@ -586,7 +558,6 @@ class Local(API):
         self._info(collection_id, tenant, database)
         self.segments.build(collection_id)
 
-    @_with_one_look
     def explain(
         self,
         collection_id: UUID,
@@ -621,8 +592,3 @@ class Local(API):
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)
         return self.db.sql(query, parameters, tenant, database)
-
-
-def _page(items: list[Any], limit: int | None, offset: int | None) -> list[Any]:
-    start = offset or 0
-    return items[start : None if limit is None else start + limit]
