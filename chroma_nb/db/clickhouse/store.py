@@ -151,13 +151,15 @@ class Clickhouse(StoredRecords):
                     for place, block in enumerate(blocks):
                         view.log.stage(stamp, place, block)
                     view = self._view_to_write(collection_id, view.stamp)
-                view.log.append(number, stamp, said, own, staged=not is_whole)
+                look = view.log.append(
+                    number, stamp, said, own, staged=not is_whole, last=view.look
+                )
             except LostError:
                 raise self._conflict(collection_id) from None
             except NoTableError as error:
                 self._check_not_deleted(collection_id, error)
                 raise self._conflict(collection_id) from error
-            view = View(view.log, view.generation, number, stamp, after, time.monotonic())
+            view = View(view.log, view.generation, number, stamp, after, look)
             self._move(collection_id, view)
             self._keep_vectors(collection_id, changes)
             if after.dimension != before.dimension or changes.schema is not None:
@@ -171,7 +173,7 @@ class Clickhouse(StoredRecords):
             ConflictError: The collection is not at `base_version`.
         """
         view = self._view(collection_id)
-        is_fresh = time.monotonic() - view.seen_at < FRESH_SECONDS / 2
+        is_fresh = time.monotonic() - view.look.at < FRESH_SECONDS / 2
         if base_version is None or (base_version == view.stamp and not is_fresh):
             view = self._newest(collection_id)
         if base_version not in (None, view.stamp):
@@ -213,7 +215,7 @@ class Clickhouse(StoredRecords):
     def _settle_quietly(self, collection_id: UUID, view: View) -> None:
         """Tell the catalogue. The commit is made, so a failure is no error: whoever reads the collection tells it, too."""
         try:
-            self._settle(self._entry(collection_id), view)
+            self._settle(self._known_entry(collection_id), view)
         except ChromaError as error:
             logger.warning(
                 "The catalogue does not yet have what a collection's log says: %s", error
@@ -290,8 +292,8 @@ class Clickhouse(StoredRecords):
             texts=texts,
         )
         said = counters.to_text(schema, has_schema=old.schema_number > 0)
-        log.append(1, stamp, said)
-        return View(log, view.generation + 1, 1, stamp, counters, time.monotonic())
+        look = log.append(1, stamp, said)
+        return View(log, view.generation + 1, 1, stamp, counters, look)
 
     # -- SQL ------------------------------------------------------------------------------------
 
