@@ -85,7 +85,8 @@ class Usearch(VectorIndex):
 
     def _encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """Return the vectors as the graph takes them."""
-        return vectors
+        # usearch refuses those of a buffer that is not aligned, as a request's are.
+        return np.require(vectors, requirements=["C", "A"])
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
         if not len(labels):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import VectorSource
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.index.base import VectorIndex
 
 

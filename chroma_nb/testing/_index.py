@@ -101,6 +101,16 @@ class VectorIndexContract:
         more = engine.bytes_for(graph.parameters, N + 100)
         assert graph.growth(100) >= more - graph.resident_bytes
 
+    def test_vectors_of_a_buffer_that_is_not_aligned(
+        self, engine: type[VectorIndex], vectors: np.ndarray
+    ) -> None:
+        # As those of a request are, which begin anywhere in its bytes.
+        data = b"1" + vectors[:300].tobytes()
+        shifted = np.frombuffer(data, np.float32, offset=1).reshape(300, DIMENSION)
+        graph = build(engine, shifted)
+        expected = build(engine, vectors[:300]).search(vectors[:9], 3, 0).labels
+        np.testing.assert_array_equal(graph.search(shifted[:9], 3, 0).labels, expected)
+
     def test_distances_and_padding(self, engine: type[VectorIndex], vectors: np.ndarray) -> None:
         graph = build(engine, vectors[:5])
         found = graph.search(vectors[:1], 10, 1)
