@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import DB, VectorSource
+    from chroma_nb.db.base import DB
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.index.base import VectorIndex
     from chroma_nb.progress import ProgressBar
     from chroma_nb.segment.resident_set import ResidentSet
