@@ -1,6 +1,6 @@
 """`API`: everything a client can ask of a store, in ids, arrays and filters.
 
-`Collection` and `Client` embed, validate and name; an `API` never sees a text to embed. Its
+`Collection` and `Client` embed, validate and name; an `API` sees texts to embed only where it has others do that. Its
 implementations answer alike: in process (`Local`), or over a wire.
 """
 
@@ -97,6 +97,18 @@ class API(ABC):
     @abstractmethod
     def reset(self) -> bool:
         """Delete everything; refused unless the settings allow it."""
+
+    def embed(
+        self, function: Any, texts: Sequence[Any], on_progress: Callable[[int], object]
+    ) -> NDArray[np.float32] | None:
+        """Have other processes embed documents: shape (n, dimension), float32. None: the caller embeds them itself.
+
+        Args:
+            function: An embedding function.
+            texts: n documents or images.
+            on_progress: Called with the number of texts that are done, each time.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

@@ -6,8 +6,9 @@ A graph covers the labels below `graph_end`; the records after it are its *tail*
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -28,15 +29,18 @@ from chroma_nb.segment.worker import Worker
 from chroma_nb.types import IndexingStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
-    from chroma_nb.db.base import DB
-    from chroma_nb.index.base import VectorIndex
+    from chroma_nb.db.base import DB, VectorSource
+    from chroma_nb.index.base import GraphParameters, VectorIndex
     from chroma_nb.progress import ProgressBar
     from chroma_nb.segment.resident_set import ResidentSet
     from chroma_nb.segment.segment import LoadedSegment, Segment
     from chroma_nb.segment.slot import Slot
     from chroma_nb.settings import Settings
+
+logger = logging.getLogger("chroma_nb")
 
 #: A step of a first graph, which no query searches yet: long enough to keep the cores busy, short enough that a
 #: query that begins soon gets a core.
@@ -70,6 +74,32 @@ class _ClosingError(Exception):
     """The store is being closed."""
 
 
+class Elsewhere(Protocol):
+    """Other processes that build graphs."""
+
+    def build(
+        self,
+        source: VectorSource,
+        form: type[VectorIndex],
+        parameters: GraphParameters,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        prefix: str,
+        on_progress: Callable[[int], object],
+        is_wanted: Callable[[], bool],
+    ) -> str | None:
+        """Build a graph, and return the prefix of its files, beside `prefix`; None: it is to be built here.
+
+        Args:
+            source: The vectors.
+            form: The form of the graph.
+            parameters: Those of the graph.
+            alive: bool, shape (labels,): False for a deleted label.
+            prefix: Of the collection's derived files.
+            on_progress: Called with the number of labels that are done, in all.
+            is_wanted: Says whether to go on.
+        """
+
+
 class Graphs:
     """Builds graphs and brings them up to date.
 
@@ -84,6 +114,8 @@ class Graphs:
         self._residents = residents
         self._saved = residents.saved_graphs
         self.settings = settings
+        #: Where other processes build graphs; None: they are built here.
+        self.elsewhere: Elsewhere | None = None
         self._closing = False
         self._saver = Worker("saver", self._save_when_unused)
         #: Collections whose graph is to be saved: slot, and by when (monotonic).
@@ -351,12 +383,63 @@ class Graphs:
                 self._put_in(slot, segment, *found, alive, is_saved=True)
                 return True
             prefix = self._residents.derived.prefix(segment.info.id, segment.generation)
+            if self._build_elsewhere(slot, segment, alive, form, prefix, bar):
+                found = self._saved.open(segment, form, alive)
+                if found is not None:
+                    self._put_in(slot, segment, *found, alive, is_saved=True)
+                    return True
+            if self.closing or slot.segment is not segment:
+                return not self.closing and slot.segment is not None
             with noted_build(prefix) if self.db.persists else contextlib.nullcontext():
                 return self._build_form(slot, segment, alive, form, bar, must=must)
         finally:
             slot.graph_progress = None
             # 0 already where the graph was put in.
             ledger.set_held(owner, 0)
+
+    def _build_elsewhere(
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        form: type[VectorIndex],
+        prefix: str,
+        bar: ProgressBar,
+    ) -> bool:
+        """Have another process build the graph, where there is one; say whether its files are in their place.
+
+        The graph is opened like any saved one, so it is checked. Records that came meanwhile are its tail.
+        """
+        if self.elsewhere is None or not self.db.persists:
+            return False
+        end = len(alive)
+        shown = 0
+
+        def on_progress(done: int) -> None:
+            nonlocal shown
+            slot.graph_progress = done / end
+            bar.update(max(0, done - shown))
+            shown = max(shown, done)
+
+        def is_wanted() -> bool:
+            return not self.closing and slot.segment is segment
+
+        vectors = segment.vectors
+        assert vectors is not None
+        parameters = graph_parameters(segment.info)
+        built = self.elsewhere.build(
+            vectors.source, form, parameters, alive, prefix, on_progress, is_wanted
+        )
+        if built is None:
+            bar.update(-shown)
+            return False
+        try:
+            self._saved.adopt(built, segment, form)
+        except OSError as error:
+            logger.warning("A graph that a worker has built cannot be taken over: %s", error)
+            bar.update(-shown)
+            return False
+        return True
 
     def _choose_form(
         self, slot: Slot, segment: LoadedSegment, n_labels: int, *, must: bool

@@ -25,6 +25,7 @@ from chroma_nb.errors import (
     InternalError,
     MemoryBudgetError,
     NotFoundError,
+    ServerUnavailableError,
     StoreCorruptError,
 )
 from chroma_nb.filters.expression import patterns
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import DB, Extent
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
+    from chroma_nb.segment.graphs import Elsewhere
     from chroma_nb.segment.scans import LocalScan
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
@@ -509,6 +511,10 @@ class SegmentManager:
 
     # -- graphs -------------------------------------------------------------------------------
 
+    def build_graphs_with(self, elsewhere: Elsewhere) -> None:
+        """Have other processes build first graphs from now on."""
+        self._graphs.elsewhere = elsewhere
+
     def _request_graphs(self) -> None:
         """Have the graphs opened or built for which there was no room before."""
         for slot in self._slots:
@@ -544,7 +550,7 @@ class SegmentManager:
         except NotFoundError:
             # Another thread has deleted it meanwhile.
             pass
-        except (MemoryBudgetError, ConflictError) as error:
+        except (MemoryBudgetError, ConflictError, ServerUnavailableError) as error:
             # The next write requests it again, and so does memory that becomes free.
             logger.debug("Put off: %s", error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -87,6 +89,23 @@ class SavedGraphs:
                 end = vectors.graph_end
                 if save_graph(prefix, vectors.graph, end, vectors.source.digest(end)):
                     vectors.graph_changed = False
+
+    def adopt(self, built: str, segment: LoadedSegment, form: type[VectorIndex]) -> None:
+        """Put a graph that another process has built into the place of the saved one; `open` checks it.
+
+        Args:
+            built: Path of its files, without suffix.
+            segment: The loaded collection.
+            form: The form of the graph.
+        """
+        prefix = self._derived.prefix(segment.info.id, segment.generation)
+        path, new = (f"{one}.{form.engine}.graph" for one in (prefix, built))
+        with self._save_lock:
+            # As in `save_graph`: between the renames there is no description, so no wrong one.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + ".json")
+            os.replace(new, path)
+            os.replace(new + ".json", path + ".json")
 
     def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
         """Read a collection's graphs and snapshot on the disk; return the paths of those that are damaged.
