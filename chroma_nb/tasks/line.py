@@ -259,17 +259,20 @@ class _Stored(_Answers):
         )
         self._redis.ping()
         self._told = self._redis.pubsub(ignore_subscribe_messages=True)
-        self._waiting: dict[str, str] = {}
+        #: Key of a task -> what it held when it was last looked at.
+        self._waiting: dict[str, bytes | None] = {}
         self._looked = time.monotonic()
 
     def expect(self, task_id: str) -> None:
         key = f"celery-task-meta-{task_id}"
         self._told.subscribe(key)
-        self._waiting[key] = task_id
+        self._waiting[key] = None
 
     def forget(self, task_ids: Iterable[str]) -> None:
         keys = [f"celery-task-meta-{one}" for one in task_ids]
-        keys = [one for one in keys if self._waiting.pop(one, None) is not None]
+        keys = [one for one in keys if one in self._waiting]
+        for key in keys:
+            del self._waiting[key]
         if keys:
             with contextlib.suppress(Exception):
                 self._told.unsubscribe(*keys)
@@ -286,7 +289,11 @@ class _Stored(_Answers):
         if time.monotonic() - self._looked > _LOOK_SECONDS and self._waiting:
             # What was said while the connection was lost.
             self._looked = time.monotonic()
-            heard += [one for one in self._redis.mget(list(self._waiting)) if one is not None]
+            keys = list(self._waiting)
+            for key, held in zip(keys, self._redis.mget(keys), strict=True):
+                if held is not None and held != self._waiting[key]:
+                    self._waiting[key] = held
+                    heard.append(held)
         for one in heard:
             with contextlib.suppress(ValueError):
                 found = _read(json.loads(one))

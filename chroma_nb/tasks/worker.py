@@ -9,6 +9,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from celery.worker.consumer import Consumer
 from celery.worker.control import inspect_command
 
 from chroma_nb._version import __version__
@@ -55,6 +56,7 @@ def make_worker_app(
         InvalidArgumentError: An address or a folder cannot be used.
     """
     app = make_app(broker, backend, tls_verify)
+    app.conf.worker_consumer = f"{__name__}:{GuardedConsumer.__name__}"
     for folder in stores:
         if not os.path.isdir(folder):
             raise InvalidArgumentError(f"--stores {folder!r} is not a folder.")
@@ -74,7 +76,32 @@ def make_worker_app(
     app.task(
         build_graph, name=GRAPH_TASK, bind=True, acks_late=False, time_limit=GRAPH_LIMIT_SECONDS
     )
+    app.finalize()
+    for name in set(app.tasks) - {EMBED_TASK, GRAPH_TASK}:
+        # Celery's own, which call others.
+        app.tasks.unregister(name)
     return app
+
+
+class GuardedConsumer(Consumer):  # type: ignore[misc]
+    """Refuses a message that Celery's own consumer would be ended by, such as one whose body is null.
+
+    It would be given to the next worker then, and end that, too.
+    """
+
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Any:
+        """Return what is called with each message."""
+        handle = super().create_task_handler(*arguments, **options)
+
+        def guarded(message: Any) -> Any:
+            try:
+                return handle(message)
+            except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+                logger.error("A message that is no task was refused: %s", type(error).__name__)
+                message.reject_log_error(logger, self.connection_errors)
+                return None
+
+        return guarded
 
 
 def _logged(what: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,3 +238,44 @@ def running_worker(broker: str, log: Path, *arguments: str, **environment: str) 
         yield worker
     finally:
         worker.stop()
+
+
+class KilledWorkers:
+    """Two workers, of which now and then one is killed, or the process that computes for it; a killed one is started again.
+
+    Args:
+        broker: The broker's address.
+        folder: Where their logs go.
+        seconds: Between two kills, on average.
+    """
+
+    def __init__(self, broker: str, folder: Path, seconds: float = 4.0) -> None:
+        self._workers = [Worker(broker, folder / f"worker{n}.log") for n in range(2)]
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._killer = threading.Thread(target=self._kill, name="killer", daemon=True)
+        self.kills = 0
+
+    def __enter__(self) -> KilledWorkers:
+        for one in self._workers:
+            one.start()
+        self._killer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._killer.join()
+        for one in self._workers:
+            one.stop()
+
+    def _kill(self) -> None:
+        chance = random.Random(1)
+        while not self._ended.wait(chance.uniform(0.5, 1.5) * self._seconds):
+            one = chance.choice(self._workers)
+            self.kills += 1
+            if chance.random() < 0.5:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill_child()
+            else:
+                one.stop()
+                one.start()
