@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import DB
     from chroma_nb.segment.manager import SegmentManager
     from chroma_nb.settings import Settings
-    from chroma_nb.tasks.report import WorkersReport
 
 
 class Celery(Local):
@@ -36,8 +35,8 @@ class Celery(Local):
 
     def __init__(self, db: DB, segments: SegmentManager, settings: Settings) -> None:
         super().__init__(db, segments, settings)
-        self._workers = Workers(settings)
-        segments.build_graphs_with(GraphBuilder(self._workers))
+        self.workers: Workers = Workers(settings)
+        segments.build_graphs_with(GraphBuilder(self.workers))
 
     def embed(
         self, function: Any, texts: Sequence[Any], on_progress: Callable[[int], object]
@@ -46,11 +45,7 @@ class Celery(Local):
         if len(texts) < pieces.FEW_TEXTS or not all(isinstance(one, str) for one in texts):
             return None
         at_most = self.settings.max_batch_size or None
-        return pieces.Embedding(self._workers, function, texts, on_progress, at_most).run()
-
-    def workers_report(self) -> WorkersReport:
-        self._workers.roster.look()
-        return self._workers.report()
+        return pieces.Embedding(self.workers, function, texts, on_progress, at_most).run()
 
     def close(self) -> None:
-        finish(super().close, self._workers.close)
+        finish(super().close, self.workers.close)

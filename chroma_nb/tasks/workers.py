@@ -182,7 +182,8 @@ class Workers:
             logger.warning("%s", sentence)
 
     def report(self) -> WorkersReport:
-        """Return what is known at the moment; asks nobody."""
+        """Return what is known at the moment. Who is there is asked, where that was not done lately, for the next report."""
+        self.roster.look()
         values = self.tally.values()
         return WorkersReport(
             broker=self.broker,

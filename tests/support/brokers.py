@@ -156,9 +156,8 @@ class Broker:
         self.stop()
         for one in psutil.process_iter(["name", "environ"]):
             environment = one.info["environ"] or {}
-            if (
-                one.info["name"] == "epmd"
-                and environment.get("ERL_EPMD_PORT") == str(self._daemon_port)
+            if one.info["name"] == "epmd" and environment.get("ERL_EPMD_PORT") == str(
+                self._daemon_port
             ):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     one.kill()
@@ -189,8 +188,17 @@ class Worker:
         with self.log.open("ab") as log:
             start = self.log.stat().st_size
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "chroma_nb", "worker", "--broker", self.broker]
-                + ["--log-level", "info", *self.arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "chroma_nb",
+                    "worker",
+                    "--broker",
+                    self.broker,
+                    "--log-level",
+                    "info",
+                    *self.arguments,
+                ],
                 cwd=self.log.parent,
                 stdout=log,
                 stderr=log,

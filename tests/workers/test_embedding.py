@@ -65,7 +65,7 @@ def in_background(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
 
 
 def report(client: Any) -> Any:
-    return client.api.workers_report()
+    return client.workers.report()
 
 
 def wait_until_busy(client: Any) -> None:
@@ -181,9 +181,7 @@ def test_without_a_worker_a_warning_says_so(
         assert is_right(embedded(client, function), function)
 
 
-def test_without_fallback_it_is_an_error(
-    broker: Broker, open_client: Callable[..., Any]
-) -> None:
+def test_without_fallback_it_is_an_error(broker: Broker, open_client: Callable[..., Any]) -> None:
     client = open_client(broker, celery_fallback=False)
     with pytest.raises(ServerUnavailableError, match="no worker answers"):
         embedded(client, StaticEmbeddingFunction())
@@ -198,11 +196,11 @@ def test_a_broker_that_goes_and_comes_costs_no_text(
     function = Slow(0.004)
     with running_worker(broker.url, tmp_path / "worker.log", *SLOW) as worker:
         client = open_client(broker)
+        cut = threading.Thread(target=lambda: (wait_until_begun(worker, client), broker.stop()))
+        cut.start()
         with pytest.warns(notice(), match="The broker"):
-            cut = threading.Thread(target=lambda: (wait_until_begun(worker, client), broker.stop()))
-            cut.start()
             found = embedded(client, function)
-            cut.join()
+        cut.join()
         assert is_right(found, function)
         assert report(client).done_here > 0
         before = report(client).done
@@ -306,7 +304,7 @@ def test_an_error_of_the_function_is_the_error_that_it_raises_here(
     texts = [*TEXTS[:400], "a bad one"]
     with (
         pytest.warns(notice(), match="RuntimeError: 'this text is bad'"),
-        pytest.raises(RuntimeError, match="^this text is bad"),
+        pytest.raises(RuntimeError, match=r"^this text is bad"),
     ):
         embedded(client, Failing(), texts)
     assert report(client).pieces_in_flight == 0
@@ -360,7 +358,10 @@ def test_nothing_that_comes_from_the_queue_harms_a_worker(
             producer.publish(body, **route, serializer="json", headers=task)
         for name in ("os.system", "celery.backend_cleanup", "celery.map", "__import__"):
             producer.publish(
-                [[f"touch {mark}"], {}, {}], **route, serializer="json", headers={**task, "task": name}
+                [[f"touch {mark}"], {}, {}],
+                **route,
+                serializer="json",
+                headers={**task, "task": name},
             )
     client = open_client(shared_broker)
     function = StaticEmbeddingFunction()
@@ -400,7 +401,9 @@ def test_a_closed_store_leaves_no_thread_and_no_queue(
     shared_broker: Broker, worker: Worker
 ) -> None:
     def ours() -> set[str]:
-        return {one.name for one in threading.enumerate() if one.name.startswith("chroma_nb worker")}
+        return {
+            one.name for one in threading.enumerate() if one.name.startswith("chroma_nb worker")
+        }
 
     settings = private_settings(api="celery", celery_broker=shared_broker.url)
     with chroma_nb.Client(settings) as client:

@@ -73,7 +73,7 @@ def recall(notes: Any, embeddings: np.ndarray[Any, Any], k: int = 10) -> float:
 
 
 def report(client: Any) -> Any:
-    return client.api.workers_report()
+    return client.workers.report()
 
 
 def files(tmp_path: Path) -> set[str]:
