@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import zlib
 from collections import OrderedDict
 from typing import Any
 
+from chroma_nb.embedding._minilm import ONNXMiniLM_L6_V2
 from chroma_nb.embedding.calls import embed_documents
 from chroma_nb.embedding.protocol import recordable
 from chroma_nb.embedding.registry import built, known_embedding_functions
@@ -15,6 +18,9 @@ from chroma_nb.tasks.messages import RefusedError, packed_vectors, refusal, unpa
 
 #: Functions that ask a service: another process' cores gain nothing, and its keys are not the sender's to use.
 SERVICES = frozenset({"openai", "ollama"})
+#: What makes MiniLM another model.
+_MODEL_FILES = ("model.onnx", "tokenizer.json")
+_READ_BYTES = 1 << 20
 #: Functions that a worker keeps, as building one may load a model.
 _KEPT = 4
 _functions: OrderedDict[str, Any] = OrderedDict()
@@ -41,6 +47,28 @@ def sendable(function: Any) -> tuple[str, dict[str, Any]]:
     return name, config
 
 
+def model_of(function: Any) -> str:
+    """Return what tells a function's model from another one, where its config does not say it; "" where it is not known.
+
+    MiniLM may be in any folder (`Settings.minilm_path`), and what is there may be another model.
+    """
+    folder = function.folder() if isinstance(function, ONNXMiniLM_L6_V2) else None
+    if folder is None:
+        return ""
+    files = [(folder / name, (folder / name).stat()) for name in _MODEL_FILES]
+    return " ".join(_sum_of(str(path), at.st_size, at.st_mtime_ns) for path, at in files)
+
+
+@functools.lru_cache(maxsize=16)
+def _sum_of(path: str, size: int, changed: int) -> str:
+    """Return a file's checksum; it is read again when its size or time has changed."""
+    value = 0
+    with open(path, "rb") as file:
+        while piece := file.read(_READ_BYTES):
+            value = zlib.crc32(piece, value)
+    return f"{size:x}-{value:08x}"
+
+
 def answer(message: Any) -> dict[str, Any]:
     """Return the vectors of the texts in a message, or why there are none. Raises nothing that a message can bring about.
 
@@ -48,8 +76,15 @@ def answer(message: Any) -> dict[str, Any]:
         message: What `packed_texts` returned, or anything that somebody has put into the queue.
     """
     try:
-        name, config, texts = unpacked_texts(message)
-        return packed_vectors(embed_documents(_function(name, config), texts))
+        name, config, texts, model = unpacked_texts(message)
+        function = _function(name, config)
+        mine = model_of(function)
+        if model and mine and model != mine:
+            raise RefusedError(
+                f"The model of {shown(name)} in the worker is another one than the store's: give both the same "
+                "(CHROMA_NB_MINILM_PATH)."
+            )
+        return packed_vectors(embed_documents(function, texts))
     except RefusedError as error:
         return refusal(error)
     except Exception as error:

@@ -204,7 +204,7 @@ class _Replies(_Answers):
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.address = f"chroma_nb.answers.{uuid.uuid4()}"
+        self.address = f"chroma_nb-answers-{uuid.uuid4()}"
         self._came: list[tuple[str, str, Any]] = []
         channel = connection.channel()
         # Nobody else knows its name. It goes an hour after nobody has listened to it, as when this process is killed.

@@ -22,8 +22,8 @@ PROTOCOL = 1
 #: What a worker and a store have to have in common: vectors of two releases may differ.
 VERSION = f"{__version__}/{PROTOCOL}"
 #: The queue of pieces of text and that of graphs; a worker listens to those of its own version alone.
-TEXT_QUEUE = f"chroma_nb.texts.{VERSION}"
-GRAPH_QUEUE = f"chroma_nb.graphs.{VERSION}"
+TEXT_QUEUE = f"chroma_nb-texts-{VERSION}"
+GRAPH_QUEUE = f"chroma_nb-graphs-{VERSION}"
 EMBED_TASK = "chroma_nb.embed"
 GRAPH_TASK = "chroma_nb.build_graph"
 #: What a worker is asked, to learn that it is there.
@@ -51,29 +51,34 @@ def text_bytes(text: str) -> int:
     return len(text) if text.isascii() else 6 * len(text)
 
 
-def packed_texts(name: str, config: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+def packed_texts(
+    name: str, config: dict[str, Any], texts: Sequence[str], model: str = ""
+) -> dict[str, Any]:
     """Return the message that asks for the embeddings of texts.
 
     Args:
         name: The embedding function's recorded name.
         config: Its recorded config.
         texts: At most `PIECE_TEXTS`.
+        model: What tells the model from another one of this name and config; "" where that is not known.
     """
-    body = [name, config, list(texts)]
+    body = [name, config, list(texts), model]
     return {"version": VERSION, "crc32": _sum_of_json(body), "body": body}
 
 
-def unpacked_texts(message: Any) -> tuple[str, dict[str, Any], list[str]]:
-    """Return name, config and texts of such a message.
+def unpacked_texts(message: Any) -> tuple[str, dict[str, Any], list[str], str]:
+    """Return name, config, texts and model of such a message.
 
     Raises:
         RefusedError: It is no such message, or is damaged.
     """
     body = _checked_body(message)
-    if not (isinstance(body, list) and len(body) == 3):
+    if not (isinstance(body, list) and len(body) == 4):
         raise RefusedError("The message is not one of texts to embed.")
-    name, config, texts = body
+    name, config, texts, model = body
     if not (isinstance(name, str) and isinstance(config, dict) and isinstance(texts, list)):
+        raise RefusedError("The message is not one of texts to embed.")
+    if not isinstance(model, str):
         raise RefusedError("The message is not one of texts to embed.")
     if not 0 < len(texts) <= PIECE_TEXTS:
         raise RefusedError(f"A piece has from 1 to {PIECE_TEXTS} texts, this one {len(texts)}.")
@@ -82,7 +87,7 @@ def unpacked_texts(message: Any) -> tuple[str, dict[str, Any], list[str]]:
     # A text alone may be larger than what a piece is filled up to.
     if sum(map(text_bytes, texts)) > 2 * PIECE_BYTES:
         raise RefusedError(f"A piece has {2 * PIECE_BYTES:,} bytes at most.")
-    return name, config, texts
+    return name, config, texts, model
 
 
 def packed_body(body: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from chroma_nb.embedding.calls import embed_documents
 from chroma_nb.errors import InvalidArgumentError, ServerUnavailableError
-from chroma_nb.tasks.embedding import sendable
+from chroma_nb.tasks.embedding import model_of, sendable
 from chroma_nb.tasks.messages import (
     EMBED_TASK,
     PIECE_BYTES,
@@ -84,7 +84,7 @@ class Embedding:
         self._line: Line | None = None
         self._tried = 0.0
         self._whole: NDArray[np.float32] | None = None
-        self._name = ""
+        self._name = self._model = ""
         self._config: dict[str, Any] = {}
 
     def run(self) -> NDArray[np.float32] | None:
@@ -110,6 +110,7 @@ class Embedding:
         """Say whether workers may be able to build the function."""
         try:
             self._name, self._config = sendable(self._function)
+            self._model = model_of(self._function)
             why = self._workers.refusal_of(self._name, self._config)
         except RefusedError as error:
             why = str(error)
@@ -165,7 +166,7 @@ class Embedding:
                 self._mine.append(self._waiting.popleft())
                 continue
             task = str(uuid.uuid4())
-            message = packed_texts(self._name, self._config, texts)
+            message = packed_texts(self._name, self._config, texts, self._model)
             self._line.send(EMBED_TASK, message, task, queue=TEXT_QUEUE)
             piece.heard = time.monotonic()
             self._sent[task] = self._waiting.popleft()

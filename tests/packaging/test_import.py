@@ -27,6 +27,9 @@ HEAVY = (
     "hypothesis",
     "Stemmer",
     "snowballstemmer",
+    "celery",
+    "kombu",
+    "redis",
 )
 
 
