@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -46,24 +47,41 @@ class Line:
     def __init__(self, app: Celery, tls_verify: str) -> None:
         self._app = app
         self.used = time.monotonic()
-        with self._losing():
-            # Else a name that is looked up, or a broker that takes connections and says nothing, would be waited for.
-            _knock(app)
-            self._connection = app.connection_for_write(
-                connect_timeout=CONNECT_SECONDS, heartbeat=0
-            )
-            self._connection.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS)
-            self._producer = app.amqp.Producer(self._connection, auto_declare=False)
-            for queue in app.amqp.queues.values():
-                queue(self._connection.default_channel).declare()
-            # Its own connections would be as old as the app.
-            app.control.mailbox.producer_pool = None
-            rpc = app.conf.result_backend == "rpc://"
-            self._answers: _Answers = (
-                _Replies(self._connection)
-                if rpc
-                else _Stored(app.conf.result_backend, tls_of_redis(tls_verify))
-            )
+        self._connection: Any = None
+        self._answers: _Answers | None = None
+        try:
+            with self._losing():
+                self._open(tls_verify)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, tls_verify: str) -> None:
+        app = self._app
+        # Else a name that is looked up, or a broker that takes connections and says nothing, would be waited for.
+        _knock(app, tls_verify)
+        options = dict(app.conf.broker_transport_options)
+        if _is_redis(app):
+            options["socket_timeout"] = _CONFIRM_SECONDS
+        self._connection = app.connection_for_write(
+            connect_timeout=CONNECT_SECONDS, heartbeat=0, transport_options=options
+        )
+        self._connection.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS)
+        self._producer = app.amqp.Producer(self._connection, auto_declare=False)
+        for queue in app.amqp.queues.values():
+            queue(self._connection.default_channel).declare()
+        # Its own connections would be as old as the app.
+        app.control.mailbox.producer_pool = None
+        results = app.conf.result_backend
+        if results == "rpc://":
+            self._answers = _Replies(self._connection)
+        else:
+            self._answers = _Stored(_redis_at(results, tls_verify, _CONFIRM_SECONDS))
+
+    @property
+    def _open_answers(self) -> _Answers:
+        assert self._answers is not None
+        return self._answers
 
     def send(self, task: str, message: Any, task_id: str, *, queue: str) -> None:
         """Put work into a queue.
@@ -72,14 +90,14 @@ class Line:
             ServerUnavailableError: The broker is gone.
         """
         with self._losing():
-            self._answers.expect(task_id)
+            self._open_answers.expect(task_id)
             made = self._app.amqp.create_task_message(
                 task_id,
                 task,
                 (message,),
                 {},
                 expires=EXPIRY_SECONDS,
-                reply_to=self._answers.address,
+                reply_to=self._open_answers.address,
                 # What stands in a worker's log. The texts do not.
                 argsrepr="(...)",
                 kwargsrepr="{}",
@@ -101,11 +119,11 @@ class Line:
             ServerUnavailableError: The broker is gone.
         """
         with self._losing():
-            return list(self._answers.receive(seconds))
+            return list(self._open_answers.receive(seconds))
 
     def forget(self, task_ids: Iterable[str]) -> None:
         """Listen for these no more."""
-        self._answers.forget(task_ids)
+        self._open_answers.forget(task_ids)
 
     def revoke(self, task_ids: Iterable[str]) -> None:
         """Have workers drop work, and end what they have begun of it. A broker that is gone has dropped it."""
@@ -115,7 +133,7 @@ class Line:
                 self._app.control.revoke(
                     ids, terminate=True, signal="SIGKILL", connection=self._connection
                 )
-        self._answers.forget(ids)
+        self._open_answers.forget(ids)
 
     def ask_workers(self, on_answer: Callable[[str, Any], None], seconds: float) -> None:
         """Ask who is there; `on_answer(name, answer)` is called for each worker that says so within some seconds."""
@@ -132,10 +150,13 @@ class Line:
 
     def close(self) -> None:
         """End the connection."""
-        for end in (self._answers.close, self._connection.release):
+        if self._answers is not None:
             # One that is lost cannot be closed.
             with contextlib.suppress(Exception):
-                end()
+                self._answers.close()
+        if self._connection is not None:
+            with contextlib.suppress(Exception):
+                self._connection.release()
 
     @contextlib.contextmanager
     def _losing(self) -> Iterator[None]:
@@ -158,11 +179,55 @@ def _is_of_a_broker(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("amqp", "kombu", "redis", "vine")
 
 
-def _knock(app: Celery) -> None:
-    """Connect to the broker's port, and no more."""
+def _is_redis(app: Celery) -> bool:
+    return str(app.conf.broker_url).lower().startswith("redis")
+
+
+def _redis_at(url: str, tls_verify: str, seconds: float) -> Any:
+    """Return a client of Redis that waits so long for an answer."""
+    import redis
+
+    secure = url.lower().startswith("rediss://")
+    options = tls_of_redis(tls_verify) if secure else {}
+    return redis.Redis.from_url(
+        url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=seconds, **options
+    )
+
+
+def _knock(app: Celery, tls_verify: str) -> None:
+    """Connect to the broker, and no more, in a thread that is waited for no longer: looking up a name has no limit.
+
+    Raises:
+        OSError: That took longer than `CONNECT_SECONDS`. What connecting raises is raised as well.
+    """
+    found: list[Exception | None] = []
+
+    def connect() -> None:
+        try:
+            _connect(app, tls_verify)
+        except Exception as error:
+            found.append(error)
+        else:
+            found.append(None)
+
+    thread = threading.Thread(target=connect, name="chroma_nb broker", daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS + 0.2)
+    if not found:
+        raise TimeoutError(f"it did not do so within {CONNECT_SECONDS:.0f} s")
+    if found[0] is not None:
+        raise found[0]
+
+
+def _connect(app: Celery, tls_verify: str) -> None:
+    if _is_redis(app):
+        with _redis_at(str(app.conf.broker_url), tls_verify, CONNECT_SECONDS) as client:
+            client.ping()
+        return
     connection = app.connection_for_write()
     host = str(connection.hostname or "localhost")
     port = int(connection.port or connection.get_transport_cls().default_port)
+    # AMQP begins with the broker's word: one that says nothing is found out by kombu, within the same time.
     socket.create_connection((host, port), timeout=CONNECT_SECONDS).close()
 
 
@@ -250,13 +315,8 @@ class _Replies(_Answers):
 class _Stored(_Answers):
     """Answers in Redis, which tells when one is there."""
 
-    def __init__(self, url: str, tls: dict[str, Any]) -> None:
-        import redis
-
-        options: dict[str, Any] = dict(tls) if url.lower().startswith("rediss://") else {}
-        self._redis: Any = redis.Redis.from_url(
-            url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=_CONFIRM_SECONDS, **options
-        )
+    def __init__(self, client: Any) -> None:
+        self._redis = client
         self._redis.ping()
         self._told = self._redis.pubsub(ignore_subscribe_messages=True)
         #: Key of a task -> what it held when it was last looked at.
@@ -283,7 +343,9 @@ class _Stored(_Answers):
         while (left := until - time.monotonic()) > 0 and not heard:
             said = self._told.get_message(timeout=left)
             while said is not None:
-                if said["type"] == "message":
+                key = said["channel"].decode()
+                if said["type"] == "message" and key in self._waiting:
+                    self._waiting[key] = said["data"]
                     heard.append(said["data"])
                 said = self._told.get_message(timeout=0)
         if time.monotonic() - self._looked > _LOOK_SECONDS and self._waiting:

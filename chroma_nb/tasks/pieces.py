@@ -94,9 +94,11 @@ class Embedding:
             ServerUnavailableError: Workers cannot do it, and the settings do not allow to do it here.
             InvalidArgumentError: The function returns something else than embeddings.
         """
-        if not self._can_be_sent() or not self._begin():
+        if not self._can_be_sent():
             return None
         try:
+            if not self._begin():
+                return None
             while self._waiting or self._sent or self._mine:
                 self._step()
         except BaseException:
@@ -135,16 +137,17 @@ class Embedding:
     def _step(self) -> None:
         roster = self._workers.roster
         roster.look()
+        slots = roster.slots
         if self._line is None and time.monotonic() - self._tried > _TRY_SECONDS:
             self._connect_again()
         if self._line is not None:
             try:
-                self._send(_PER_SLOT * max(1, roster.slots))
+                self._send(_PER_SLOT * slots)
                 if self._sent:
                     self._listen(self._line)
             except ServerUnavailableError as error:
                 self._lose_line(error)
-        if self._sent and not roster.slots:
+        if self._sent and not slots:
             self._give_up(list(self._sent), "nobody", roster.why_nobody())
         silent = time.monotonic() - SILENT_SECONDS
         quiet = [task for task, piece in self._sent.items() if piece.heard < silent]
@@ -154,7 +157,7 @@ class Embedding:
             )
         if self._mine:
             self._embed_here(self._mine.popleft())
-        elif not self._sent and self._waiting and self._line is None:
+        elif not self._sent and self._waiting and (self._line is None or not slots):
             self._embed_here(self._waiting.popleft())
 
     def _send(self, most: int) -> None:

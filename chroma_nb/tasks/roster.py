@@ -40,9 +40,9 @@ class Roster:
     def look(self) -> None:
         """Ask who is there, where that was not done lately. Nobody waits for it but `wait`."""
         with self._lock:
-            if time.monotonic() - self._asked < _AGE_SECONDS or (
-                self._thread is not None and self._thread.is_alive()
-            ):
+            age = _AGE_SECONDS if self._known else ANSWER_SECONDS
+            is_at_it = self._thread is not None and self._thread.is_alive()
+            if is_at_it or time.monotonic() - self._asked < age:
                 return
             self._asked = time.monotonic()
             self._heard.clear()

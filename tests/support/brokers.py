@@ -65,10 +65,10 @@ def _listens(port: int) -> bool:
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """Kill a process and all that it has started."""
+    """Kill a process, and then all that it has started: it is not to say that these are gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         found = psutil.Process(process.pid)
-        for one in [*found.children(recursive=True), found]:
+        for one in [found, *found.children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
     process.wait(timeout=30)
@@ -80,6 +80,8 @@ class Broker:
 
     kind: str
     folder: Path
+    #: Serve with TLS: the folder has ca.pem, server.pem and server.key.
+    tls: bool = False
     port: int = field(default_factory=free_port)
     _process: subprocess.Popen[Any] | None = None
     _daemon_port: int = field(default_factory=free_port)
@@ -87,9 +89,10 @@ class Broker:
 
     @property
     def url(self) -> str:
+        safe = "s" if self.tls else ""
         if self.kind == "redis":
-            return f"redis://127.0.0.1:{self.port}/0"
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+            return f"redis{safe}://127.0.0.1:{self.port}/0"
+        return f"amqp{safe}://guest:guest@127.0.0.1:{self.port}//"
 
     @property
     def pid(self) -> int:
@@ -101,10 +104,13 @@ class Broker:
         wait_for(self.answers, f"starting {self.kind}")
 
     def _start_redis(self) -> None:
-        self._run(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""],
-            dict(os.environ),
-        )
+        listen = ["--port", str(self.port)]
+        if self.tls:
+            listen = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
+            for option, name in (("ca-cert", "ca.pem"), ("cert", "server.pem")):
+                listen += [f"--tls-{option}-file", str(self.folder / name)]
+            listen += ["--tls-key-file", str(self.folder / "server.key")]
+        self._run(["redis-server", *listen, "--bind", "127.0.0.1", "--save", ""], dict(os.environ))
 
     def _run(self, command: list[str], environment: dict[str, str]) -> None:
         with (self.folder / f"{self.kind}.log").open("ab") as log:
@@ -125,11 +131,21 @@ class Broker:
             "RABBITMQ_LOG_BASE": str(self.folder / "logs"),
             "RABBITMQ_PID_FILE": str(self.folder / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "plugins"),
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._daemon_port),
         }
+        if self.tls:
+            (self.folder / "rabbitmq.conf").write_text(
+                "listeners.tcp = none\n"
+                f"listeners.ssl.default = 127.0.0.1:{self.port}\n"
+                f"ssl_options.cacertfile = {self.folder / 'ca.pem'}\n"
+                f"ssl_options.certfile = {self.folder / 'server.pem'}\n"
+                f"ssl_options.keyfile = {self.folder / 'server.key'}\n"
+                "ssl_options.verify = verify_none\n"
+            )
+            del environment["RABBITMQ_NODE_PORT"], environment["RABBITMQ_NODE_IP_ADDRESS"]
         program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
         # Debian's own command changes to another user.
         command = str(program) if program.exists() else "rabbitmq-server"
@@ -137,9 +153,13 @@ class Broker:
 
     def answers(self) -> bool:
         """Say whether it does what a broker does, not only listens."""
-        import kombu
+        from chroma_nb.tasks.app import make_app
 
-        with contextlib.suppress(Exception), kombu.Connection(self.url, connect_timeout=2) as one:
+        verify = str(self.folder / "ca.pem") if self.tls else "true"
+        with (
+            contextlib.suppress(Exception),
+            make_app(self.url, tls_verify=verify).connection_for_write() as one,
+        ):
             one.ensure_connection(max_retries=1, timeout=2)
             return True
         return False
@@ -164,9 +184,9 @@ class Broker:
 
 
 @contextlib.contextmanager
-def running_broker(kind: str, folder: Path) -> Iterator[Broker]:
+def running_broker(kind: str, folder: Path, *, tls: bool = False) -> Iterator[Broker]:
     folder.mkdir(parents=True, exist_ok=True)
-    broker = Broker(kind, folder)
+    broker = Broker(kind, folder, tls)
     try:
         broker.start()
         yield broker
@@ -232,7 +252,7 @@ class Worker:
             one.send_signal(signal.SIGSTOP)
 
     def stop(self) -> None:
-        """Kill it, its children first: nothing is said to the broker."""
+        """Kill it, and what computes for it: nothing is said to the broker."""
         if self._process is not None:
             end(self._process)
             self._process = None

@@ -15,7 +15,7 @@ import chroma_nb
 from chroma_nb.embedding import StaticEmbeddingFunction, embed_documents
 from chroma_nb.errors import ServerUnavailableError
 from tests.stores import private_settings
-from tests.support.brokers import Broker, Worker, running_worker, wait_for
+from tests.support.brokers import Broker, Worker, running_broker, running_worker, wait_for
 from tests.support.slow_functions import Failing, Slow
 from tests.workers.conftest import SLOW
 
@@ -383,6 +383,33 @@ def test_settings_hide_the_password_and_refuse_what_loses_work() -> None:
     ):
         with pytest.raises(chroma_nb.errors.InvalidArgumentError, match=says):
             chroma_nb.Client(private_settings(api="celery", celery_broker=broker))
+
+
+def test_with_tls_certificates_are_checked(
+    broker_kind: str, open_client: Callable[..., Any], tmp_path: Path
+) -> None:
+    trustme = pytest.importorskip("trustme")
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(str(folder / "server.pem"), append=True)
+    trusted = str(folder / "ca.pem")
+    function = StaticEmbeddingFunction()
+    with (
+        running_broker(broker_kind, folder, tls=True) as broker,
+        running_worker(broker.url, tmp_path / "worker.log", CHROMA_NB_TLS_VERIFY=trusted),
+    ):
+        client = open_client(broker, tls_verify=trusted)
+        assert is_right(embedded(client, function), function)
+        assert report(client).done == 8
+        # Nobody's authority: no text goes there.
+        stranger = open_client(broker, celery_fallback=False)
+        with pytest.raises(ServerUnavailableError, match=r"(?i)certificate"):
+            embedded(stranger, function)
 
 
 def test_many_threads_share_the_workers(
