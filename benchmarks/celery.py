@@ -72,7 +72,7 @@ def overhead(kind: str, broker: Broker, folder: Path, n: int) -> None:
     """Embed with MiniLM here and in one worker, by turns: the ratio of the shortest times, and of the processor's."""
     texts, function = texts_of(n), DefaultEmbeddingFunction()
     with (
-        running_worker(broker.url, folder / "overhead.log") as worker,
+        running_worker(broker.url, folder / "overhead.log", "--nice", "0") as worker,
         client_of(broker.url) as client,
     ):
         (at_work,) = (psutil.Process(one.pid) for one in worker.children())

@@ -153,6 +153,13 @@ def _parser() -> argparse.ArgumentParser:
         help="folder with stores in which graphs may be built; give it again for more",
     )
     worker.add_argument(
+        "--nice",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how far it stands back behind other processes of its machine, 0 to 19 (10)",
+    )
+    worker.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="info"
     )
 
@@ -279,6 +286,7 @@ def _worker(options: argparse.Namespace) -> int:
         concurrency=options.concurrency,
         functions=options.functions,
         stores=options.stores,
+        nice=options.nice,
         log_level=options.log_level,
     )
 

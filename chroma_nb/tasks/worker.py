@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("chroma_nb.worker")
 
-#: How far it stands back behind other processes of its machine.
-_NICENESS = 10
 #: The folders of stores in which this worker may build graphs.
 _stores: list[str] = []
 
@@ -138,6 +136,7 @@ def run_worker(
     concurrency: int = 1,
     functions: Sequence[str] = (),
     stores: Sequence[str] = (),
+    nice: int = 10,
     log_level: str = "info",
 ) -> int:
     """Work for stores until it is told to end (SIGTERM, Ctrl-C); return the exit status.
@@ -149,6 +148,7 @@ def run_worker(
         concurrency: Processes that compute. A model uses all cores by itself, so one is usually right.
         functions: Modules to import first, which register embedding functions.
         stores: Folders of stores, or folders around them, in which graphs may be built.
+        nice: How far it stands back behind other processes of its machine, 0 to 19; one of them may be the store's.
         log_level: From which level on it logs.
 
     Raises:
@@ -157,6 +157,8 @@ def run_worker(
     """
     if concurrency < 1:
         raise InvalidArgumentError(f"--concurrency must be at least 1, got {concurrency}.")
+    if not 0 <= nice <= 19:
+        raise InvalidArgumentError(f"--nice must be from 0 to 19, got {nice}.")
     app = make_worker_app(broker, backend, tls_verify, stores)
     for module in functions:
         import_module(module)
@@ -168,9 +170,8 @@ def run_worker(
         flush=True,
     )
     if hasattr(os, "nice"):
-        # Whoever else uses this machine goes first: it may be the store itself.
         with contextlib.suppress(OSError):
-            os.nice(_NICENESS)
+            os.nice(nice)
     for name in ("celery.app.trace", "celery.worker.strategy"):
         logging.getLogger(name).setLevel(logging.WARNING)
     worker = app.Worker(

@@ -36,7 +36,8 @@ def lead(report: WorkersReport) -> str:
         return f"The broker {broker} does not answer; texts are embedded in this process."
     if not used:
         return f"No worker of this release answers at {broker}."
-    return f"{counted(len(used), 'worker')} at {broker}, {counted(slots, 'process')}."
+    processes = "1 process" if slots == 1 else f"{slots:,} processes"
+    return f"{counted(len(used), 'worker')} at {broker}, {processes}."
 
 
 def figures(report: WorkersReport) -> Table:
