@@ -99,7 +99,7 @@ class Settings(Displayed):
     )
     celery_broker: str = _documented(
         "",
-        "Where the workers' broker is, for `api=celery`: `amqp://user:password@host:5672//` (RabbitMQ) or `redis://host:6379/0`; "
+        "Where the workers' broker is. Given in `Settings`, it means `api=celery`: `amqp://user:password@host:5672//` (RabbitMQ) or `redis://host:6379/0`; "
         "with TLS `amqps://` and `rediss://`.",
     )
     celery_backend: str = _documented(
@@ -475,9 +475,16 @@ def _decide_place(
         return 1 if ENVIRONMENT_PREFIX + name.upper() in environment else 0
 
     path, persistent, api = said("path"), said("is_persistent"), said("api")
-    url = bool(explicit.get("url"))
+    url, clickhouse, broker = (
+        bool(explicit.get(name)) for name in ("url", "clickhouse_url", "celery_broker")
+    )
+    if broker and api < 2:
+        # Who says where the workers are wants them.
+        values["api"], api = CELERY_API, 2
+    named = f"api={values['api']!r}"
     is_elsewhere = is_remote(values["api"])
     keeps = persistent == 2 and values["is_persistent"]
+    here, places = "a url is for a server", "a folder and a server are two places"
     for clash, one, other, why in (
         (
             path == persistent == 2 and not values["is_persistent"],
@@ -485,32 +492,24 @@ def _decide_place(
             "is_persistent=False",
             "a path keeps the store",
         ),
-        (url and path == 2, "path", "url", "a folder and a server are two places"),
-        (url and keeps, "is_persistent", "url", "a folder and a server are two places"),
+        (url and path == 2, "path", "url", places),
+        (url and keeps, "is_persistent", "url", places),
+        (path == 2 and clickhouse, "path", "clickhouse_url", places),
         (
-            path == 2 and bool(explicit.get("clickhouse_url")),
-            "path",
-            "clickhouse_url",
-            "a folder and a server are two places",
-        ),
-        (
-            bool(explicit.get("clickhouse_url")) and values["db"] != "clickhouse",
+            clickhouse and values["db"] != "clickhouse",
             "clickhouse_url",
             f"db={values['db']!r}",
             "a server of ClickHouse is for db='clickhouse'",
         ),
+        (url and broker, "url", "celery_broker", f"{here}, whose workers are its own"),
         (
-            url and api == 2 and values["api"] in (LOCAL_API, CELERY_API),
-            "url",
-            f"api={values['api']!r}",
-            "a url is for a server",
+            broker and (is_elsewhere or values["api"] == LOCAL_API),
+            "celery_broker",
+            named,
+            "only 'celery' has workers",
         ),
-        (
-            path == api == 2 and is_elsewhere,
-            "path",
-            f"api={values['api']!r}",
-            "a path is for a store in this process",
-        ),
+        (url and api == 2 and values["api"] in (LOCAL_API, CELERY_API), "url", named, here),
+        (path == api == 2 and is_elsewhere, "path", named, "a path is for a store in this process"),
     ):
         if clash:
             raise ValueError(
