@@ -49,3 +49,6 @@ class Celery(Local):
 
     def close(self) -> None:
         finish(super().close, self.workers.close)
+
+    def abandon(self) -> None:
+        finish(super().abandon, self.workers.close)
