@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.errors import ServerUnavailableError
@@ -20,6 +21,8 @@ ANSWER_SECONDS = 1.0
 #: They are asked again after that, and one that has not answered three times is gone.
 _AGE_SECONDS = 10.0
 _GONE_SECONDS = 30.0
+#: What is believed of somebody who says to be a worker.
+_MOST_WORKERS, _MOST_SLOTS = 1_000, 1_000
 
 
 class Roster:
@@ -32,7 +35,8 @@ class Roster:
     def __init__(self, connect: Callable[[], Line]) -> None:
         self._connect = connect
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, dict[str, Any]]] = {}
+        #: When a worker was last heard, and what it has said.
+        self._known: dict[str, tuple[float, WorkerInfo]] = {}
         self._asked = float("-inf")
         self._heard = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,18 +83,7 @@ class Roster:
         now = time.monotonic()
         with self._lock:
             known = sorted(self._known.items())
-        return [
-            WorkerInfo(
-                name,
-                str(said.get("host", ""))[:100],
-                int(said["slots"]),
-                str(said["version"])[:40],
-                said["version"] == VERSION,
-                said.get("builds_graphs") is True,
-                now - at,
-            )
-            for name, (at, said) in known
-        ]
+        return [replace(said, seconds_ago=now - at) for _, (at, said) in known]
 
     def why_nobody(self) -> str:
         """Say why there is nobody to send work to."""
@@ -125,8 +118,18 @@ class Roster:
         if not isinstance(said, dict) or not isinstance(said.get("version"), str):
             return
         slots = said.get("slots")
-        if type(slots) is not int or not 0 < slots <= 10_000:
+        if type(slots) is not int or not 0 < slots <= _MOST_SLOTS:
             return
+        found = WorkerInfo(
+            name[:200],
+            str(said.get("host", ""))[:100],
+            slots,
+            said["version"][:40],
+            said["version"] == VERSION,
+            said.get("builds_graphs") is True,
+            0.0,
+        )
         with self._lock:
-            self._known[name[:200]] = (time.monotonic(), said)
+            if len(self._known) < _MOST_WORKERS or found.name in self._known:
+                self._known[found.name] = (time.monotonic(), found)
         self._heard.set()
