@@ -36,7 +36,7 @@ class Celery(Local):
     def __init__(self, db: DB, segments: SegmentManager, settings: Settings) -> None:
         super().__init__(db, segments, settings)
         self.workers: Workers = Workers(settings)
-        segments.build_graphs_with(GraphBuilder(self.workers))
+        segments.residents.saved_graphs.elsewhere = GraphBuilder(self.workers)
 
     def embed(
         self, function: Any, texts: Sequence[Any], on_progress: Callable[[int], object]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,11 +29,10 @@ from chroma_nb.segment.worker import Worker
 from chroma_nb.types import IndexingStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
-    from chroma_nb.db.base import DB, VectorSource
-    from chroma_nb.index.base import GraphParameters, VectorIndex
+    from chroma_nb.db.base import DB
+    from chroma_nb.index.base import VectorIndex
     from chroma_nb.progress import ProgressBar
     from chroma_nb.segment.resident_set import ResidentSet
     from chroma_nb.segment.segment import LoadedSegment, Segment
@@ -74,32 +73,6 @@ class _ClosingError(Exception):
     """The store is being closed."""
 
 
-class Elsewhere(Protocol):
-    """Other processes that build graphs."""
-
-    def build(
-        self,
-        source: VectorSource,
-        form: type[VectorIndex],
-        parameters: GraphParameters,
-        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
-        prefix: str,
-        on_progress: Callable[[int], object],
-        is_wanted: Callable[[], bool],
-    ) -> str | None:
-        """Build a graph, and return the prefix of its files, beside `prefix`; None: it is to be built here.
-
-        Args:
-            source: The vectors.
-            form: The form of the graph.
-            parameters: Those of the graph.
-            alive: bool, shape (labels,): False for a deleted label.
-            prefix: Of the collection's derived files.
-            on_progress: Called with the number of labels that are done, in all.
-            is_wanted: Says whether to go on.
-        """
-
-
 class Graphs:
     """Builds graphs and brings them up to date.
 
@@ -114,8 +87,6 @@ class Graphs:
         self._residents = residents
         self._saved = residents.saved_graphs
         self.settings = settings
-        #: Where other processes build graphs; None: they are built here.
-        self.elsewhere: Elsewhere | None = None
         self._closing = False
         self._saver = Worker("saver", self._save_when_unused)
         #: Collections whose graph is to be saved: slot, and by when (monotonic).
@@ -410,7 +381,7 @@ class Graphs:
 
         The graph is opened like any saved one, so it is checked. Records that came meanwhile are its tail.
         """
-        if self.elsewhere is None or not self.db.persists:
+        if self._saved.elsewhere is None or not self.db.persists:
             return False
         end = len(alive)
         shown = 0
@@ -427,7 +398,7 @@ class Graphs:
         vectors = segment.vectors
         assert vectors is not None
         parameters = graph_parameters(segment.info)
-        built = self.elsewhere.build(
+        built = self._saved.elsewhere.build(
             vectors.source, form, parameters, alive, prefix, on_progress, is_wanted
         )
         if built is None:

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from chroma_nb.db.base import DB, Extent
     from chroma_nb.filters.expression import Expression
     from chroma_nb.index.base import VectorIndex
-    from chroma_nb.segment.graphs import Elsewhere
     from chroma_nb.segment.scans import LocalScan
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo, FieldSummary, IndexingStatus
@@ -510,10 +509,6 @@ class SegmentManager:
                 self._slots.remove(slot.collection_id)
 
     # -- graphs -------------------------------------------------------------------------------
-
-    def build_graphs_with(self, elsewhere: Elsewhere) -> None:
-        """Have other processes build first graphs from now on."""
-        self._graphs.elsewhere = elsewhere
 
     def _request_graphs(self) -> None:
         """Have the graphs opened or built for which there was no room before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -20,9 +20,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.index.base import VectorIndex
+    from chroma_nb.db.base import VectorSource
+    from chroma_nb.index.base import GraphParameters, VectorIndex
     from chroma_nb.segment.derived_files import DerivedFiles
     from chroma_nb.segment.segment import LoadedSegment
+
+
+class Elsewhere(Protocol):
+    """Other processes that build graphs."""
+
+    def build(
+        self,
+        source: VectorSource,
+        form: type[VectorIndex],
+        parameters: GraphParameters,
+        alive: NDArray[np.bool_],
+        prefix: str,
+        on_progress: Callable[[int], object],
+        is_wanted: Callable[[], bool],
+    ) -> str | None:
+        """Build a graph, and return the prefix of its files, beside `prefix`; None: it is to be built here.
+
+        Args:
+            source: The vectors.
+            form: The form of the graph.
+            parameters: Those of the graph.
+            alive: bool, shape (labels,): False for a deleted label.
+            prefix: Of the collection's derived files.
+            on_progress: Called with the number of labels that are done, in all.
+            is_wanted: Says whether to go on.
+        """
 
 
 class SavedGraphs:
@@ -44,6 +71,8 @@ class SavedGraphs:
         self._min_records = min_records
         self._derived = derived
         self._save_lock = threading.Lock()
+        #: Where other processes build graphs; None: they are built in this one.
+        self.elsewhere: Elsewhere | None = None
 
     def are_wanted(self, n_records: int) -> bool:
         """Say whether a collection of `n_records` gets a graph. For a small one no engine is imported."""
