@@ -18,15 +18,16 @@ def numbers_of(text: str) -> list[float]:
 
 @register_embedding_function
 class Slow(EmbeddingFunction[Any]):
-    """Sleeps for each text, in a worker alone: what is embedded by the test itself is quick."""
+    """Sleeps for each text that begins with `only`, in a worker alone: what is embedded by the test itself is quick."""
 
-    def __init__(self, seconds: float = 0.0, owner: int = 0) -> None:
+    def __init__(self, seconds: float = 0.0, owner: int = 0, only: str = "") -> None:
         self.seconds = seconds
+        self.only = only
         self.owner = owner or os.getpid()
 
     def __call__(self, input: Any) -> Any:
         if os.getpid() != self.owner:
-            time.sleep(self.seconds * len(input))
+            time.sleep(self.seconds * sum(one.startswith(self.only) for one in input))
         return np.array([numbers_of(one) for one in input], np.float32)
 
     @staticmethod
@@ -34,11 +35,11 @@ class Slow(EmbeddingFunction[Any]):
         return "test_slow"
 
     def get_config(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "owner": self.owner}
+        return {"seconds": self.seconds, "owner": self.owner, "only": self.only}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> Slow:
-        return Slow(config["seconds"], config["owner"])
+        return Slow(config["seconds"], config["owner"], config["only"])
 
 
 @register_embedding_function

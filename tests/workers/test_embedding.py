@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 import time
@@ -318,16 +319,15 @@ def test_an_interrupt_takes_all_pieces_back(
     def interrupt(n: int) -> None:
         raise KeyboardInterrupt
 
-    # The second piece, which waits for the first, would take a minute.
+    # The first piece is quick. The others would keep the worker from anything else for more than the minute after which a
+    # piece is embedded here, which would be said.
     texts = [*TEXTS[:256], *("x" * 20 for _ in range(512))]
-    children = {one.pid for one in worker.children()}
     with pytest.raises(KeyboardInterrupt):
-        client.api.embed(Slow(0.01), texts, interrupt)
+        client.api.embed(Slow(0.2, only="x"), texts, interrupt)
     assert report(client).pieces_in_flight == 0
-    # The process that was at it was ended, and another one is there.
-    wait_for(lambda: {one.pid for one in worker.children()} - children, "ending a piece", 20)
     function = StaticEmbeddingFunction()
     assert is_right(embedded(client, function), function)
+    assert report(client).done_here == 0
 
 
 def test_nothing_that_comes_from_the_queue_harms_a_worker(
@@ -385,6 +385,8 @@ def test_settings_hide_the_password_and_refuse_what_loses_work() -> None:
             chroma_nb.Client(private_settings(api="celery", celery_broker=broker))
 
 
+# redis-py leaves the connection whose certificate it refuses to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed <s:ResourceWarning")
 def test_with_tls_certificates_are_checked(
     broker_kind: str, open_client: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -410,6 +412,7 @@ def test_with_tls_certificates_are_checked(
         stranger = open_client(broker, celery_fallback=False)
         with pytest.raises(ServerUnavailableError, match=r"(?i)certificate"):
             embedded(stranger, function)
+    gc.collect()
 
 
 def test_many_threads_share_the_workers(
